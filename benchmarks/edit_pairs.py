@@ -1,0 +1,113 @@
+"""The pairs that first_edit.py edits: portraits, one changed attribute each, and the rendered truth."""
+
+import dataclasses
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.backbones.base import Backbone
+from latentedit.encoding.joint import JointLatent
+from latentedit.portraits.attributes import NONE, VALUES, Attributes, Split, draw_split
+from latentedit.portraits.autoencoder import to_pixels
+from latentedit.portraits.captions import full_caption
+from latentedit.portraits.render import counterfactual, render_array
+from latentedit.types import Condition
+
+CHANGES = ("glasses", "beard", "mouth", "hair color", "clothes color", "background")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One edit with its right answer.
+
+    Args:
+        change: which of ``CHANGES``.
+        source: the portrait as it is.
+        truth: the portrait as it should become.
+    """
+
+    change: str
+    source: Attributes
+    truth: Attributes
+
+    @property
+    def target(self) -> str:
+        """The attribute that was asked for."""
+        names = {"glasses": "accessory", "beard": "facial_hair"}
+        return names.get(self.change, self.change.replace(" ", "_"))
+
+
+def draw_pairs(split: Split, portraits: int, seed: int) -> list[Pair]:
+    """``portraits`` portraits of a split to which all six changes apply, six pairs each."""
+    generator = random.Random(f"first_edit/{split}/{seed}")
+    pool = draw_split(split, 40 * portraits, seed)
+    fit = [item for item in pool if item.accessory == NONE and item.facial_hair == NONE and item.hair != "bald"]
+    pairs: list[Pair] = []
+    for source in fit[:portraits]:
+        for change in CHANGES:
+            wanted = {"glasses": {"accessory": "glasses"}, "beard": {"facial_hair": "beard"}}.get(change)
+            if wanted is None:
+                field = change.replace(" ", "_")
+                others = [value for value in VALUES[field] if value not in (NONE, getattr(source, field))]
+                wanted = {field: generator.choice(others)}
+            pairs.append(Pair(change=change, source=source, truth=counterfactual(source, wanted)))
+    return pairs
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """Encoded pairs.
+
+    Args:
+        pairs: what they are.
+        latent: the sources with their full captions.
+        target: embedded full captions of the truths.
+        truth_z: encoded truths.
+        source_pixels: in [-1, 1].
+        truth_pixels: likewise.
+    """
+
+    pairs: list[Pair]
+    latent: JointLatent
+    target: Condition
+    truth_z: Float[Tensor, "b *latent"]
+    source_pixels: Float[Tensor, "b 3 h w"]
+    truth_pixels: Float[Tensor, "b 3 h w"]
+
+
+@torch.no_grad()
+def encode_pairs(model: Backbone, pairs: list[Pair]) -> Batch:
+    """Render and encode pairs."""
+
+    def pictures(attributes: list[Attributes]) -> Tensor:
+        return to_pixels(np.stack([render_array(item) for item in attributes]), model.device)
+
+    source, truth = pictures([pair.source for pair in pairs]), pictures([pair.truth for pair in pairs])
+    captions = tuple(full_caption(pair.source) for pair in pairs)
+    z = model.encode(source)
+    latent = JointLatent(
+        backbone=model, z=z, condition=model.embed(captions), captions=captions, frames=(), decoded=model.decode(z)
+    )
+    return Batch(
+        pairs=pairs,
+        latent=latent,
+        target=model.embed([full_caption(pair.truth) for pair in pairs]),
+        truth_z=model.encode(truth),
+        source_pixels=source,
+        truth_pixels=truth,
+    )
+
+
+def bootstrap(values: list[float], *, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """Mean and its 95 % percentile bootstrap interval."""
+    array = np.asarray(values, dtype=np.float64)
+    chosen = np.random.default_rng(seed).integers(0, len(array), (draws, len(array)))
+    low, high = np.percentile(array[chosen].mean(axis=1), [2.5, 97.5])
+    return float(array.mean()), float(low), float(high)
+
+
+Settings = dict[str, Any]

@@ -1,0 +1,244 @@
+"""Every editor on portraits whose right answer is rendered: does it do what was asked, and nothing else?
+
+    python benchmarks/first_edit.py tune   settings of each method, calibration split -> results/first_edit_tuning.json
+    python benchmarks/first_edit.py        the best of each, 50 test portraits x 6 changes -> results/first_edit.json
+
+Errors are mean squared errors to the counterfactual, divided by that of no edit: 0 is the truth, 1 is nothing gained.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from edit_pairs import CHANGES, Batch, Settings, bootstrap, draw_pairs, encode_pairs
+
+from latentedit.backbones.base import Backbone
+from latentedit.backbones.registry import bundled_folder, load
+from latentedit.editing.registry import editor_class
+from latentedit.portraits.attributes import VALUES
+from latentedit.portraits.reader import PortraitReader
+
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+
+ANNEALED: Settings = {"levels": [0.95, 0.3], "steps": 16, "step_size": 0.4}
+CANDIDATES: dict[str, tuple[str, list[Settings]]] = {
+    "EIM image arm, gamma 0": (
+        "eim",
+        [
+            {**ANNEALED, "arm": "image"},
+            {**ANNEALED, "arm": "image", "step_size": 0.6},
+            {**ANNEALED, "arm": "image", "levels": [0.98, 0.3]},
+            {**ANNEALED, "arm": "image", "steps": 28, "step_size": 0.25},
+            {**ANNEALED, "arm": "image", "guidance": 1.5},
+        ],
+    ),
+    "EIM image arm, gamma +1": (
+        "eim",
+        [
+            {**ANNEALED, "arm": "image", "gamma": 1.0, "step_size": 0.2},
+            {**ANNEALED, "arm": "image", "gamma": 1.0, "step_size": 0.3},
+        ],
+    ),
+    "EIM image arm, gamma -0.5": (
+        "eim",
+        [
+            {**ANNEALED, "arm": "image", "gamma": -0.5, "step_size": 0.6},
+            {**ANNEALED, "arm": "image", "gamma": -0.5, "step_size": 0.8},
+        ],
+    ),
+    "EIM image arm, one step": (
+        "eim",
+        [
+            {"arm": "image", "steps": 1, "levels": [0.95, 0.3], "noises": 8},
+            {"arm": "image", "steps": 1, "levels": [0.9, 0.3], "noises": 8},
+        ],
+    ),
+    "EIM text arm": ("eim", [{"arm": "text", "level": 0.75}, {"arm": "text", "level": 0.9}]),
+    "EIM joint arm": (
+        "eim",
+        [
+            {**ANNEALED, "arm": "joint", "level": 0.5},
+            {**ANNEALED, "arm": "joint", "level": 0.75},
+            {"arm": "joint", "level": 0.75, "steps": 1, "levels": [0.95, 0.3], "noises": 8},
+            {**ANNEALED, "arm": "joint", "level": 0.3},
+        ],
+    ),
+    "SDEdit": (
+        "sdedit",
+        [{"level": level, "guidance": weight} for level in (0.5, 0.7, 0.85) for weight in (1.0, 2.0)],
+    ),
+    "plain inversion": (
+        "inversion",
+        [{"level": level, "guidance": weight} for level in (0.8, 0.95, 1.0) for weight in (1.0, 1.5)],
+    ),
+    "aligned inversion": (
+        "aligned-inversion",
+        [{"level": level, "guidance": weight} for level in (0.8, 0.95, 1.0) for weight in (1.0, 1.5)],
+    ),
+    "FlowEdit": (
+        "flowedit",
+        [
+            {"level": level, "source_guidance": 1.0, "target_guidance": weight}
+            for level in (0.9, 0.95, 0.98)
+            for weight in (1.0, 2.0)
+        ],
+    ),
+}
+"""Method to editor and the settings tried; as many for each baseline as for the best of ours."""
+
+
+@torch.no_grad()
+def run(model: Backbone, reader: PortraitReader, batch: Batch, editor: str, settings: Settings) -> list[dict[str, Any]]:
+    """One record a pair."""
+    latent = batch.latent
+    before, started = model.evaluations, time.perf_counter()
+    z = editor_class(editor).from_dict(settings).edit(latent, batch.target)
+    seconds = time.perf_counter() - started
+    evaluations = (model.evaluations - before) / len(latent)
+    assert latent.decoded is not None
+    pictures = (batch.source_pixels + model.decode(z) - latent.decoded).clamp(-1, 1)
+    found, read_before = reader.attributes(pictures), reader.attributes(batch.source_pixels)
+
+    def squared(a: torch.Tensor, b: torch.Tensor) -> list[float]:
+        return (a - b).square().flatten(1).mean(dim=1).tolist()
+
+    errors = zip(
+        squared(z, batch.truth_z),
+        squared(latent.z, batch.truth_z),
+        squared(pictures, batch.truth_pixels),
+        squared(batch.source_pixels, batch.truth_pixels),
+        strict=True,
+    )
+    records: list[dict[str, Any]] = []
+    for pair, after, seen, (latent_error, latent_none, pixel_error, pixel_none) in zip(
+        batch.pairs, found, read_before, errors, strict=True
+    ):
+        asked = set(pair.source.differences(pair.truth))
+        others = [name for name in VALUES if name not in asked]
+        records.append(
+            {
+                "change": pair.change,
+                "done": float(getattr(after, pair.target) == getattr(pair.truth, pair.target)),
+                "others_changed": float(sum(getattr(after, name) != getattr(seen, name) for name in others)),
+                "others_kept": float(sum(getattr(after, n) == getattr(seen, n) for n in others)) / len(others),
+                "latent_error": latent_error / latent_none,
+                "pixel_error": pixel_error / pixel_none,
+                "evaluations": evaluations,
+                "seconds": seconds / len(latent),
+            }
+        )
+    return records
+
+
+MEASURES = ("done", "others_changed", "others_kept", "latent_error", "pixel_error", "evaluations", "seconds")
+
+
+def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and 95 % interval of each measure; medians of the heavy-tailed; means an attribute at a time."""
+    table: dict[str, Any] = {}
+    for measure in MEASURES:
+        mean, low, high = bootstrap([record[measure] for record in records])
+        table[measure] = {"mean": mean, "low": low, "high": high}
+    for measure in ("latent_error", "pixel_error"):
+        table[measure]["median"] = float(torch.tensor([record[measure] for record in records]).median())
+    table["by_change"] = {
+        change: {
+            measure: bootstrap([record[measure] for record in records if record["change"] == change])[0]
+            for measure in ("done", "others_changed", "latent_error")
+        }
+        for change in CHANGES
+    }
+    return table
+
+
+def evaluate(
+    model: Backbone, reader: PortraitReader, batches: list[Batch], editor: str, settings: Settings
+) -> dict[str, Any]:
+    """The summary of one method with one setting."""
+    records: list[dict[str, Any]] = []
+    for number, batch in enumerate(batches, start=1):
+        records += run(model, reader, batch, editor, settings)
+        print(f"\r  {editor} {number}/{len(batches)}", end="", file=sys.stderr, flush=True)
+    print("\r" + " " * 40 + "\r", end="", file=sys.stderr)
+    return summary(records)
+
+
+def row(name: str, table: dict[str, Any]) -> str:
+    """One line of the printed table."""
+
+    def cell(measure: str) -> str:
+        value = table[measure]
+        return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+
+    return (
+        f"{name:<28}{cell('done'):<22}{cell('others_changed'):<22}{cell('others_kept'):<22}{cell('latent_error'):<22}"
+        f"{table['latent_error']['median']:<8.3f}{cell('pixel_error'):<22}"
+        f"{table['evaluations']['mean']:<7.0f}{table['seconds']['mean']:.2f}"
+    )
+
+
+HEAD = (
+    f"{'method':<28}{'asked for, done':<22}{'others changed':<22}{'others kept':<22}{'latent error':<22}{'median':<8}"
+    f"{'pixel error':<22}{'evals':<7}seconds"
+)
+
+
+def make_batches(model: Backbone, split: str, portraits: int, size: int = 50) -> list[Batch]:
+    """Encoded pairs of a split in batches."""
+    pairs = draw_pairs("calibration" if split == "calibration" else "test", portraits, seed=11)
+    return [encode_pairs(model, pairs[start : start + size]) for start in range(0, len(pairs), size)]
+
+
+def tune(model: Backbone, reader: PortraitReader, portraits: int) -> dict[str, Any]:
+    """All candidates on the calibration split; the best of each method by mean latent error."""
+    batches = make_batches(model, "calibration", portraits)
+    print(f"{6 * portraits} calibration pairs\n{HEAD}")
+    tried: dict[str, Any] = {}
+    for name, (editor, candidates) in CANDIDATES.items():
+        tables = [evaluate(model, reader, batches, editor, settings) for settings in candidates]
+        for settings, table in zip(candidates, tables, strict=True):
+            print(f"{row(name, table)}  {json.dumps(settings)}", flush=True)
+        best = min(range(len(tables)), key=lambda i: tables[i]["latent_error"]["mean"])
+        tried[name] = {
+            "editor": editor,
+            "best": candidates[best],
+            "tried": [{"settings": s, "table": t} for s, t in zip(candidates, tables, strict=True)],
+        }
+    return tried
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", nargs="?", choices=("tune", "test"), default="test")
+    parser.add_argument("--portraits", type=int, help="default: 50 in the test, 8 in the tuning")
+    parser.add_argument("--model", default="portraits")
+    arguments = parser.parse_args()
+    model = load(arguments.model)
+    folder = bundled_folder(arguments.model) if "/" not in arguments.model else Path(arguments.model)
+    reader = PortraitReader.from_folder(folder)
+    RESULTS.mkdir(exist_ok=True)
+    tuning = RESULTS / "first_edit_tuning.json"
+    if arguments.stage == "tune":
+        tried = tune(model, reader, arguments.portraits or 8)
+        content = {"command": "python benchmarks/first_edit.py tune", "model": model.fingerprint, "methods": tried}
+        tuning.write_text(json.dumps(content, indent=1) + "\n")
+        return
+    chosen = json.loads(tuning.read_text())["methods"]
+    batches = make_batches(model, "test", arguments.portraits or 50)
+    print(f"{sum(len(batch.pairs) for batch in batches)} test pairs\n{HEAD}")
+    found: dict[str, Any] = {}
+    for name, choice in chosen.items():
+        table = evaluate(model, reader, batches, choice["editor"], choice["best"])
+        found[name] = {"settings": choice["best"], "table": table}
+        print(row(name, table), flush=True)
+        content = {"command": "python benchmarks/first_edit.py", "model": model.fingerprint, "methods": found}
+        (RESULTS / "first_edit.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

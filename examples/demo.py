@@ -1,0 +1,56 @@
+"""``make demo``: a portrait as a picture file, glasses added from the command line, the result read back.
+
+Writes source.png, edited.png and sheet.png under out/demo/, and fails if the attribute reader does not find glasses, or
+finds any other attribute changed.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latentedit.backbones.registry import bundled_folder
+from latentedit.cli.main import run
+from latentedit.encoding.images import Picture
+from latentedit.portraits.attributes import Attributes, draw_split
+from latentedit.portraits.autoencoder import to_pixels
+from latentedit.portraits.captions import full_caption
+from latentedit.portraits.reader import PortraitReader
+from latentedit.portraits.render import render
+
+FOLDER = Path("out/demo")
+
+
+def read_file(reader: PortraitReader, path: Path) -> Attributes:
+    """What the attribute reader sees in a picture file of 128 x 128 pixels."""
+    pixels = np.asarray(Picture.open(path).image.convert("RGB"))
+    return reader.attributes(to_pixels(pixels[None], torch.device("cpu")))[0]
+
+
+def main() -> int:
+    """Make the pictures; 0 when glasses and nothing else was added."""
+    source, edited, sheet = (FOLDER / f"{name}.png" for name in ("source", "edited", "sheet"))
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    portrait = next(item for item in draw_split("test", 50, seed=3) if item.accessory == "none")
+    render(portrait).save(source)
+
+    reader = PortraitReader.from_folder(bundled_folder("portraits"))
+    before = read_file(reader, source)
+    wanted = before.replace(accessory="glasses")
+    print(f"$ latentedit edit {source} --to '{full_caption(wanted)}'")
+    code = run(["edit", str(source), "--to", full_caption(wanted), "-o", str(edited), "--sheet", str(sheet)])
+    if code != 0:
+        return code
+
+    after = read_file(reader, edited)
+    changed = {name: f"{getattr(before, name)} -> {getattr(after, name)}" for name in before.differences(after)}
+    print(f"\nthe attribute reader, before: {dataclasses.asdict(before)}")
+    print(f"the attribute reader, changes: {changed}")
+    print(f"wrote {source}, {edited}, {sheet}")
+    return 0 if after == wanted else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""The command line: one command a file, found here.
+
+The commands import what is heavy (torch, diffusers) inside their bodies, so that ``latentedit --help`` and wrong
+arguments are answered at once. That is the only reason for which a function of this package imports.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import latentedit
+from latentedit.cli import caption, doctor, edit, models
+from latentedit.errors import LatentEditError
+
+app = typer.Typer(
+    name="latentedit",
+    help="Edit a picture by moving it in the latent space of a diffusion model: no training, no mask.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("edit")(edit.edit)
+app.command("caption")(caption.caption)
+app.command("doctor")(doctor.doctor)
+app.add_typer(models.app, name="models")
+
+
+def _version(asked: bool) -> bool:
+    if asked:
+        print(f"latentedit {latentedit.__version__}")
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
+) -> None:
+    del version, debug  # --debug is looked for in all arguments by `run`
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: without the program's name.
+
+    Returns:
+        The exit code: 0 done, 1 done with failures listed, 2 wrong input, 130 interrupted.
+    """
+    debug = "--debug" in arguments
+    try:
+        app(arguments, prog_name="latentedit")
+    except LatentEditError as error:
+        if debug:
+            raise
+        print(f"latentedit: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        code = 130
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
+    else:
+        return 0
+    if code == 130:
+        print("latentedit: interrupted", file=sys.stderr)
+    return code
+
+
+def main() -> None:
+    """The program: quiet libraries, one line for an expected error."""
+    for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+        os.environ.setdefault(library, "error")
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

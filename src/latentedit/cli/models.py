@@ -1,0 +1,174 @@
+"""``latentedit models``: the bundled models. What is heavy is imported when a command runs."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from latentedit.cli.console import Debug, Device, Json, Quiet, print_json, print_rows, progress_bar
+from latentedit.errors import ModelError, RegistryError, nearest
+
+app = typer.Typer(
+    help="The bundled models: what they are, whether they are whole, how they are made.", no_args_is_help=True
+)
+
+SETTINGS_FILE = "latentedit.json"
+TRAINABLE = ("portraits",)
+
+Name = Annotated[str, typer.Argument(help="The model's name.", show_default=False)]
+
+
+@app.command("list")
+def list_models(as_json: Json = False, debug: Debug = False) -> None:
+    """The bundled models: name, size and what each is."""
+    del debug
+    rows = [
+        {"name": name, "size_bytes": _size_bytes(folder), "what": str(_settings(folder).get("description", ""))}
+        for name, folder in bundled().items()
+    ]
+    if as_json:
+        print_json({"models": rows})
+        return
+    for row in rows:
+        print(f"{row['name']:<16}{int(row['size_bytes']) / 1e6:>6.1f} MB  {row['what']}")
+    if not rows:
+        print("no bundled models; make one with: latentedit models train portraits --out FOLDER")
+
+
+@app.command()
+def show(name: Name, as_json: Json = False, debug: Debug = False) -> None:
+    """A model's facts: what it is, how good it was measured to be, its files."""
+    del debug
+    folder = folder_of(name)
+    settings = _settings(folder)
+    files = [(str(file.relative_to(folder)), file.stat().st_size) for file in _files(folder)]
+    if as_json:
+        sizes = [{"file": file, "size_bytes": size} for file, size in files]
+        print_json({"name": name, "folder": folder, "size_bytes": _size_bytes(folder), "files": sizes, **settings})
+        return
+    print(f"{name}: {settings.get('description', 'no description')}")
+    quality = settings.get("quality", {})
+    print("\nmeasured" if quality else "\nnothing measured is stored with this model")
+    for label, value in _leaves(quality):
+        print(f"  {label:<56}{_number(value)}")
+    print(f"\nfiles, {_size_bytes(folder) / 1e6:.1f} MB in {folder}")
+    for file, size in files:
+        print(f"  {file:<56}{size / 1e6:>9.3f} MB")
+
+
+@app.command()
+def path(name: Name, debug: Debug = False) -> None:
+    """Print the folder, for other programs: a stock diffusers folder."""
+    del debug
+    print(folder_of(name))
+
+
+@app.command()
+def verify(name: Name, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Check a model's files and fingerprint, and a sampled picture against the one stored with it."""
+    del debug
+    folder = folder_of(name)
+    lines = verification(folder)
+    if as_json:
+        print_json({"name": name, "folder": folder, "verified": True, "report": lines})
+    elif not quiet:
+        print(f"{name}: verified")
+        for line in lines:
+            print(f"  {line}")
+
+
+@app.command()
+def train(
+    name: Name,
+    out: Annotated[
+        Path, typer.Option("--out", help="Where model and checkpoints go; goes on where it stopped.")
+    ] = Path("out/training/portraits"),
+    recipe: Annotated[str, typer.Option("--recipe", help="cpu (hours) or gpu (minutes).")] = "cpu",
+    device: Device = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a bundled model from nothing; stop it and run it again to go on."""
+    del debug
+    if name not in TRAINABLE:
+        raise RegistryError(f"expected a model with a recipe; got {name!r}: {nearest(name, TRAINABLE)}")
+    if recipe not in ("cpu", "gpu"):
+        raise RegistryError(f"expected --recipe cpu or gpu; got {recipe!r}: {nearest(recipe, ('cpu', 'gpu'))}")
+    from latentedit.portraits.train import train as train_portraits
+
+    with progress_bar(quiet=quiet) as progress:
+        train_portraits(out, recipe, progress, device=device)
+    if not quiet:
+        print_rows([("model", str(out))], indent=0)
+
+
+def bundled() -> dict[str, Path]:
+    """Name and folder of every bundled model."""
+    from latentedit.backbones.registry import bundled_folder, bundled_names
+
+    return {name: bundled_folder(name) for name in bundled_names()}
+
+
+def folder_of(name: str) -> Path:
+    """The folder of a bundled model, or ``name`` itself where it is a model folder.
+
+    Raises:
+        RegistryError: neither, with the nearest names.
+    """
+    from latentedit.backbones.registry import bundled_folder, bundled_names
+
+    if name not in bundled_names() and (Path(name) / "model_index.json").is_file():
+        return Path(name)
+    return bundled_folder(name)
+
+
+def verification(folder: Path) -> list[str]:
+    """What the checks of a model folder found, a line each.
+
+    Raises:
+        ModelError: the first check that failed.
+    """
+    from latentedit.backbones.loading import open_folder
+    from latentedit.portraits.verify import verify as verify_portraits
+
+    checked = open_folder(folder)
+    lines = [f"{len(checked.parts)} parts, all there: {', '.join(sorted(checked.parts))}"]
+    return [*lines, *verify_portraits(folder)]
+
+
+def _settings(folder: Path) -> Mapping[str, Any]:
+    file = folder / SETTINGS_FILE
+    if not file.is_file():
+        return {}
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"expected {file} to be JSON; it is not ({error}). Install the package again") from error
+    if not isinstance(settings, dict):
+        raise ModelError(f"expected {file} to hold a JSON object; it does not. Install the package again")
+    return settings  # pyright: ignore[reportUnknownVariableType]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def _size_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in _files(folder))
+
+
+def _leaves(value: Any, label: str = "") -> list[tuple[str, Any]]:
+    """Nested facts as one list: the label of a number is the path to it."""
+    if not isinstance(value, Mapping):
+        return [(label, value)]
+    return [
+        leaf
+        for key, item in value.items()  # pyright: ignore[reportUnknownVariableType]
+        for leaf in _leaves(item, f"{label}, {key}" if label else str(key))
+    ]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,65 @@
+"""One batch of encoded pictures: clean latents, the text that describes them, and the frames that they return to."""
+
+import dataclasses
+
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.backbones.base import Backbone
+from latentedit.encoding.images import Frame
+from latentedit.errors import ShapeError
+from latentedit.noise.grid import LevelGrid
+from latentedit.types import Condition
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class JointLatent:
+    """Encoded pictures in the joint space of image and text: what *Encode* gives and every editor starts from.
+
+    Args:
+        backbone: the model whose latents these are.
+        z: clean latents (level 0).
+        condition: the embedded captions, one a picture.
+        captions: what the pictures show, one a picture.
+        frames: how each picture went into the model's size, and the way back; empty for latents without pictures.
+        decoded: ``backbone.decode(z)``, kept because every edit is drawn as a change against it.
+        listed: the pictures came as a list, so results go back as one.
+
+    Raises:
+        ShapeError: parts that do not belong to one batch.
+    """
+
+    backbone: Backbone
+    z: Float[Tensor, "b *latent"]
+    condition: Condition
+    captions: tuple[str, ...]
+    frames: tuple[Frame, ...] = ()
+    decoded: Float[Tensor, "b 3 h w"] | None = None
+    listed: bool = False
+
+    def __post_init__(self) -> None:
+        batch = len(self.z)
+        frames = len(self.frames) if self.frames else batch
+        decoded = batch if self.decoded is None else len(self.decoded)
+        if not batch == len(self.condition) == len(self.captions) == frames == decoded:
+            raise ShapeError(
+                f"expected one text, caption, frame and decoded picture for each of {batch} latents; got "
+                f"{len(self.condition)} texts, {len(self.captions)} captions, {frames} frames, {decoded} decoded"
+            )
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def path(self, steps: int, level: float = 1.0) -> LevelGrid:
+        """The model's own levels for these pictures, ``steps`` of them over its whole range, from ``level`` down.
+
+        Args:
+            steps: of the whole grid; the part below ``level`` has fewer.
+            level: where to start, cut to the grid's highest level.
+
+        Raises:
+            CoordinateError: ``level`` is not above the grid's lowest level.
+        """
+        height, width = self.frames[0].pixels.shape[-2:] if self.frames else (0, 0)
+        grid = self.backbone.grid(steps, height_px=height, width_px=width)
+        return grid.below(min(level, grid.levels[0]))

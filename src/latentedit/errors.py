@@ -1,0 +1,76 @@
+"""Every error that latentedit raises on purpose, and the message for an optional package that is missing."""
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class LatentEditError(Exception):
+    """The root of all errors whose text is meant for the user: what was expected, what came, what to do."""
+
+
+class ConfigError(LatentEditError, ValueError):
+    """A setting, caption, attribute or strength that makes no sense."""
+
+
+class ShapeError(LatentEditError, ValueError):
+    """Tensors whose shapes do not fit together."""
+
+
+class CoordinateError(LatentEditError, ValueError):
+    """A level outside the range that a model or schedule knows."""
+
+
+class DeviceError(LatentEditError, ValueError):
+    """Tensors on different devices, or a device that this machine lacks."""
+
+
+class ImageError(LatentEditError, ValueError):
+    """A picture file that cannot be read or is not fit for editing."""
+
+
+class ModelError(LatentEditError, ValueError):
+    """A model folder that is incomplete, damaged or unsafe to load."""
+
+
+class OutputError(LatentEditError, OSError):
+    """A place that cannot be written to."""
+
+
+class MissingDependencyError(LatentEditError, ImportError):
+    """An optional package that is not installed."""
+
+
+class UnsupportedDerivativeError(LatentEditError, NotImplementedError):
+    """A derivative that the model or the attention kernel cannot give."""
+
+
+class ConvergenceError(LatentEditError, RuntimeError):
+    """An iteration that did not reach its tolerance although that was asked for."""
+
+
+class RegistryError(LatentEditError, LookupError):
+    """A name that no model, editor or metric is registered under."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint such as "did you mean 'portraits'? known: a, b" for an unknown name."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(repr(match) for match in close)}? " if close else ""
+    return f"{hint}known: {', '.join(names)}"
+
+
+def require(package: str, extra: str) -> ModuleType:
+    """Import an optional package.
+
+    Raises:
+        MissingDependencyError: with the command that installs it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"expected the package {package!r} to be installed; it is not. Run: pip install 'latentedit[{extra}]'"
+        ) from error

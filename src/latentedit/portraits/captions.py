@@ -1,0 +1,197 @@
+"""Captions of portraits: a grammar with synonyms, the full caption, and its reading back."""
+
+import dataclasses
+import itertools
+import random
+import re
+from collections.abc import Iterator
+
+from latentedit.portraits.attributes import NONE, VALUES, Attributes
+
+MAX_TOKENS = 37
+"""What the text encoders take, start and end tokens included; every full caption fits."""
+
+_PREFIXES = ("a person with", "someone with", "a man with", "a woman with", "a portrait with", "a face with", "")
+
+_PLAIN: dict[str, dict[str, tuple[str, ...]]] = {
+    "skin": {
+        "pale": ("pale skin", "fair skin", "light skin"),
+        "tan": ("tan skin", "tanned skin", "olive skin"),
+        "brown": ("brown skin",),
+        "dark": ("dark skin", "black skin"),
+    },
+    "eyes": {
+        "open": ("open eyes", "normal eyes"),
+        "closed": ("closed eyes", "eyes closed", "shut eyes"),
+        "wide": ("wide eyes", "big eyes", "surprised eyes"),
+        "winking": ("winking eyes", "winking", "a wink"),
+    },
+    "eyebrows": {
+        "flat": ("flat eyebrows", "straight eyebrows", "flat brows"),
+        "raised": ("raised eyebrows", "arched eyebrows", "raised brows"),
+        "angry": ("angry eyebrows", "frowning eyebrows", "angry brows"),
+    },
+    "mouth": {
+        "smile": ("a smile", "smiling", "a happy mouth"),
+        "serious": ("a serious mouth", "a serious look", "serious"),
+        "sad": ("a sad mouth", "a sad look", "frowning"),
+        "grimace": ("a grimace", "gritted teeth", "clenched teeth"),
+        "shouting": ("a shouting mouth", "shouting", "an open mouth"),
+    },
+    "accessory": {
+        NONE: ("no glasses", "no accessory", "without glasses"),
+        "glasses": ("glasses", "square glasses", "black glasses", "wearing glasses"),
+        "round glasses": ("round glasses", "circular glasses", "wearing round glasses"),
+        "eyepatch": ("an eyepatch", "a patch", "an eye patch"),
+    },
+}
+"""Phrases of the attributes that stand alone, the canonical one first."""
+
+_COLORED: dict[str, dict[str, tuple[str, ...]]] = {
+    "hair": {
+        "bald": ("a bald head", "bald", "no hair"),
+        "short": ("short {} hair", "{} short hair", "short hair"),
+        "bob": ("a {} bob", "bobbed {} hair", "{} bobbed hair", "a bob"),
+        "long": ("long {} hair", "{} long hair", "long hair"),
+        "curly": ("curly {} hair", "{} curly hair", "a {} afro", "curly hair"),
+        "mohawk": ("a {} mohawk", "{} mohawk", "a mohawk"),
+    },
+    "facial_hair": {
+        NONE: ("no beard", "clean shaven", "a shaved face"),
+        "beard": ("a {} beard", "{} beard", "a beard"),
+        "moustache": ("a {} moustache", "a {} mustache", "{} moustache", "a moustache"),
+    },
+    "clothes": {
+        "hoodie": ("a {} hoodie", "{} hoodie", "a {} hooded sweatshirt", "a hoodie"),
+        "t-shirt": ("a {} shirt", "a {} tee", "a {} t-shirt", "{} shirt", "a shirt"),
+        "sweater": ("a {} sweater", "a {} jumper", "a {} pullover", "a sweater"),
+        "overalls": ("{} overalls", "{} dungarees", "overalls"),
+    },
+}
+"""Phrases of the parts that have a colour; the last ones, without a place for it, say nothing about it."""
+
+_COLOR_FIELD = {"hair": "hair_color", "facial_hair": "facial_hair_color", "clothes": "clothes_color"}
+_BACKGROUND = ("on a {} background", "a {} background", "{} background")
+_COLOR_WORDS = {"blonde": ("blonde", "blond"), "ginger": ("ginger", "red", "orange"), "gray": ("gray", "grey")}
+_ORDER = ("skin", "hair", "eyes", "eyebrows", "mouth", "accessory", "facial_hair", "clothes", "background")
+
+
+def _color_words(field: str, color: str) -> tuple[str, ...]:
+    """Words for a colour; "red" means ginger for hair and is a colour of its own for clothes."""
+    return _COLOR_WORDS.get(color, (color,)) if field in ("hair", "facial_hair") else (color,)
+
+
+def _phrases(field: str, attributes: Attributes, *, with_color: bool) -> list[str]:
+    """All phrases that say one attribute (and its colour), canonical first."""
+    value = getattr(attributes, field)
+    if field in _PLAIN:
+        return list(_PLAIN[field][value])
+    if field == "background":
+        return [pattern.format(value) for pattern in _BACKGROUND]
+    color = getattr(attributes, _COLOR_FIELD[field])
+    patterns = _COLORED[field][value]
+    if not any("{}" in pattern for pattern in patterns):
+        return list(patterns)
+    if not with_color:
+        return [pattern for pattern in patterns if "{}" not in pattern]
+    words = _color_words(field, color)
+    return [pattern.format(word) for pattern in patterns if "{}" in pattern for word in words]
+
+
+def full_caption(attributes: Attributes) -> str:
+    """The canonical caption, which names every attribute in a fixed order."""
+    phrases = [_phrases(field, attributes, with_color=True)[0] for field in _ORDER]
+    return f"{_PREFIXES[0]} {', '.join(phrases)}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionStyle:
+    """How training captions vary.
+
+    Args:
+        empty: share of empty captions, from which the unconditional velocity is learnt.
+        full: share of captions that name everything.
+        drop: in the others, probability that a phrase, or the colour of a phrase, is missing.
+        canonical: probability of the canonical phrase; otherwise a synonym is drawn.
+        ordered: probability of the canonical order.
+    """
+
+    empty: float = 0.1
+    full: float = 0.6
+    drop: float = 0.3
+    canonical: float = 0.5
+    ordered: float = 0.5
+
+
+def draw_caption(attributes: Attributes, generator: random.Random, style: CaptionStyle = CaptionStyle()) -> str:
+    """A random caption of a portrait; one that would not fit the text encoders is said in canonical phrases."""
+    if generator.random() < style.empty:
+        return ""
+    full = generator.random() < style.full
+    fields = [field for field in _ORDER if full or generator.random() >= style.drop]
+    if generator.random() >= style.ordered:
+        generator.shuffle(fields)
+    phrases: list[str] = []
+    for field in fields:
+        options = _phrases(field, attributes, with_color=full or generator.random() >= style.drop)
+        phrases.append(options[0] if generator.random() < style.canonical else generator.choice(options))
+    prefix = _PREFIXES[0] if generator.random() < style.canonical else generator.choice(_PREFIXES)
+    caption = f"{prefix} {', '.join(phrases)}".strip()
+    if len(words_of(caption)) + 2 > MAX_TOKENS:
+        phrases = [_phrases(field, attributes, with_color=True)[0] for field in fields]
+        caption = f"{_PREFIXES[0]} {', '.join(phrases)}"
+    return caption
+
+
+def words_of(caption: str) -> list[str]:
+    """The pieces that the tokenizer sees: words and punctuation marks, in lower case."""
+    return re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", caption.lower())
+
+
+def vocabulary() -> list[str]:
+    """Every word and mark that the grammar can produce, sorted: what the bundled model knows."""
+    words: set[str] = {","}
+    for prefix in _PREFIXES:
+        words.update(words_of(prefix))
+    for phrase, _ in _all_phrases():
+        words.update(words_of(phrase))
+    return sorted(words)
+
+
+def _all_phrases() -> Iterator[tuple[str, dict[str, str]]]:
+    """Every phrase of the grammar with the attributes it states."""
+    for field, options in _PLAIN.items():
+        for value, phrases in options.items():
+            yield from ((phrase, {field: value}) for phrase in phrases)
+    for value, pattern in itertools.product(VALUES["background"], _BACKGROUND):
+        yield pattern.format(value), {"background": value}
+    for field, options in _COLORED.items():
+        color_field = _COLOR_FIELD[field]
+        for value, patterns in options.items():
+            for pattern in patterns:
+                if "{}" not in pattern:
+                    uncolored = {color_field: NONE} if value in ("bald", NONE) else {}
+                    yield pattern, {field: value} | uncolored
+                    continue
+                for color in VALUES[color_field]:
+                    if color != NONE:
+                        for word in _color_words(field, color):
+                            yield pattern.format(word), {field: value, color_field: color}
+
+
+_MEANING = dict(_all_phrases())
+
+
+def parse(caption: str) -> dict[str, str]:
+    """The attributes that a caption of the grammar states; what it does not know, it passes over.
+
+    Returns:
+        attribute names and values, only those that are stated.
+    """
+    text = caption.lower()
+    for prefix in _PREFIXES[:-1]:
+        text = text.removeprefix(prefix)
+    found: dict[str, str] = {}
+    for phrase in re.split(r",|\band\b", text):
+        found |= _MEANING.get(" ".join(phrase.split()), {})
+    return found

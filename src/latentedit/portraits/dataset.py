@@ -1,0 +1,83 @@
+"""Training pictures on disk: rendered once, in parallel, the same on every machine."""
+
+import dataclasses
+import json
+import multiprocessing
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentedit.portraits.attributes import Attributes, Split, draw_split
+from latentedit.portraits.render import draw_framing, render_array
+
+SIZE = 128
+"""Side of a portrait in pixels."""
+
+_CHUNK = 200
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Renders:
+    """Portraits with their descriptions.
+
+    Args:
+        pixels: unsigned bytes ``[n, 128, 128, 3]``, memory-mapped.
+        attributes: one description a picture.
+    """
+
+    pixels: NDArray[np.uint8]
+    attributes: list[Attributes]
+
+
+def _render_chunk(job: tuple[list[Attributes], int | None]) -> NDArray[np.uint8]:
+    attributes, seed = job
+    if seed is None:
+        return np.stack([render_array(item, SIZE) for item in attributes])
+    generator = random.Random(f"portraits/framing/{seed}")
+    return np.stack([render_array(item, SIZE, draw_framing(generator)) for item in attributes])
+
+
+def render_split(
+    folder: Path,
+    split: Split,
+    count: int,
+    *,
+    seed: int,
+    framed: bool,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Renders:
+    """The first ``count`` portraits of a split, rendered into ``folder`` unless they are already there.
+
+    Args:
+        folder: where ``{split}-{count}-{seed}.npy`` goes.
+        split: train, calibration or test.
+        count: how many different portraits.
+        seed: of the draw and of the framing.
+        framed: vary framing and colour, as for training; otherwise the standard crop.
+        workers: processes.
+        progress: called with (done, total).
+    """
+    attributes = draw_split(split, count, seed)
+    stem = f"{split}-{count}-{seed}{'-framed' if framed else ''}"
+    path = folder / f"{stem}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"{stem}.partial.npy"
+        shape = (count, SIZE, SIZE, 3)
+        pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        starts = range(0, count, _CHUNK)
+        jobs = [(attributes[i : i + _CHUNK], seed * 1_000_003 + i if framed else None) for i in starts]
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            for start, chunk in zip(starts, pool.imap(_render_chunk, jobs), strict=True):
+                pixels[start : start + len(chunk)] = chunk
+                if progress is not None:
+                    progress(start + len(chunk), count)
+        pixels.flush()
+        partial.replace(path)
+        described = [dataclasses.asdict(item) for item in attributes]
+        path.with_suffix(".json").write_text(json.dumps(described))
+    return Renders(pixels=np.load(path, mmap_mode="r"), attributes=attributes)

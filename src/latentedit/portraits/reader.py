@@ -1,0 +1,168 @@
+"""The attribute reader: a small CNN with one head an attribute, for captions and for measuring."""
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from latentedit.backbones.base import Backbone
+from latentedit.backbones.registry import bundled_folder
+from latentedit.encoding.captioning import AttributeReader
+from latentedit.portraits.attributes import VALUES, Attributes
+from latentedit.portraits.autoencoder import to_pixels
+from latentedit.portraits.captions import full_caption
+from latentedit.portraits.fitting import FitSettings, fit
+from latentedit.types import Progress
+
+_FILE = "reader.safetensors"
+_WIDTHS = (32, 64, 128, 192, 256)
+_NOISE = 0.06
+
+
+class ReaderNetwork(nn.Module):
+    """Five strided convolutions, one hidden layer, and one linear head over all values of all attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width_in = 3
+        for width in _WIDTHS:
+            layers += [
+                nn.Conv2d(width_in, width, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+            width_in = width
+        self.features = nn.Sequential(*layers)
+        self.hidden = nn.Linear(_WIDTHS[-1] * 16, 256)
+        self.head = nn.Linear(256, sum(len(values) for values in VALUES.values()))
+
+    def forward(self, pixels: Float[Tensor, "b 3 128 128"]) -> Float[Tensor, "b values"]:
+        """Logits of every value of every attribute, in the order of ``VALUES``."""
+        features = self.features(pixels).flatten(1)
+        return self.head(functional.relu(self.hidden(features)))
+
+
+def split_logits(logits: Float[Tensor, "b values"]) -> tuple[Float[Tensor, "b k"], ...]:
+    """The logits of each attribute, in the order of ``VALUES``."""
+    return logits.split([len(values) for values in VALUES.values()], dim=1)
+
+
+class PortraitReader(AttributeReader):
+    """Reads the attributes of portraits of 128 x 128 pixels, and says them in the grammar's canonical caption."""
+
+    def __init__(self, network: ReaderNetwork) -> None:
+        self.network = network.eval()
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "PortraitReader":
+        """The reader that lies beside a model, in ``folder/reader``."""
+        network = ReaderNetwork()
+        weights = load_file(folder / "reader" / _FILE)
+        network.load_state_dict({name: value.float() for name, value in weights.items()})
+        return cls(network)
+
+    def save(self, folder: Path) -> None:
+        """Write the weights to ``folder/reader`` in half precision."""
+        (folder / "reader").mkdir(parents=True, exist_ok=True)
+        weights = {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in self.network.state_dict().items()
+        }
+        save_file(weights, folder / "reader" / _FILE)
+
+    @torch.no_grad()
+    def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
+        """The most likely attributes of each picture; pixels in [-1, 1]."""
+        device = next(self.network.parameters()).device
+        found: list[Attributes] = []
+        for chunk in pixels.to(device, torch.float32).clamp(-1, 1).split(64):
+            best = torch.stack([logits.argmax(dim=1) for logits in split_logits(self.network(chunk))], dim=1)
+            found += [Attributes.from_indices(row) for row in best.tolist()]
+        return found
+
+    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
+        """Attribute names and values of each picture."""
+        return [{name: getattr(item, name) for name in VALUES} for item in self.attributes(pixels)]
+
+    def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
+        """The full caption of each picture."""
+        return [full_caption(item) for item in self.attributes(pixels)]
+
+
+def reader_for(backbone: Backbone) -> PortraitReader:
+    """The entry point ``portraits`` of ``latentedit.captioners``: the reader that lies beside the bundled model.
+
+    It is on the CPU wherever the model is; its pictures may come from any device.
+    """
+    del backbone
+    return _bundled_reader()
+
+
+@functools.cache
+def _bundled_reader() -> PortraitReader:
+    return PortraitReader.from_folder(bundled_folder("portraits"))
+
+
+def fit_reader(
+    network: ReaderNetwork,
+    sources: Sequence[tuple[NDArray[np.uint8], list[Attributes]]],
+    settings: FitSettings,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    log: Callable[[str], None] = print,
+) -> float:
+    """Train the reader on renders and on the codec's reconstructions, equally often.
+
+    Brightness, contrast, sharpness and noise vary, so that it does not depend on what a codec or a sampler blurs.
+
+    Returns:
+        Seconds of training.
+    """
+    device = next(network.parameters()).device
+    labels = [torch.tensor([item.indices() for item in attributes], device=device) for _, attributes in sources]
+    network.train()
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        source = step % len(sources)
+        pixels = sources[source][0]
+        chosen = torch.randint(len(pixels), (settings.batch,), generator=generator)
+        picture = _disturb(to_pixels(pixels[np.sort(chosen.numpy())], device), generator)
+        with torch.autocast(device.type, torch.bfloat16):
+            logits = network(picture)
+        target = labels[source][chosen.sort().values.to(device)]
+        losses = [functional.cross_entropy(part.float(), target[:, i]) for i, part in enumerate(split_logits(logits))]
+        return torch.stack(losses).mean()
+
+    seconds = fit("reader", network, loss, settings, folder, progress=progress, log=log)
+    network.eval()
+    return seconds
+
+
+def _disturb(pixels: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+    """Other brightness and contrast, some blur, some noise."""
+    batch = len(pixels)
+    contrast = 1 + 0.1 * (2 * torch.rand((batch, 1, 1, 1), generator=generator) - 1)
+    brightness = 0.1 * (2 * torch.rand((batch, 1, 1, 1), generator=generator) - 1)
+    blur = torch.rand((batch, 1, 1, 1), generator=generator)
+    noise = _NOISE * torch.rand((batch, 1, 1, 1), generator=generator)
+    blurred = functional.interpolate(functional.avg_pool2d(pixels, 2), scale_factor=2.0, mode="bilinear")
+    mixed = torch.lerp(pixels, blurred, blur.to(pixels.device))
+    grain = torch.randn(pixels.shape, generator=generator).to(pixels.device)
+    return mixed * contrast.to(pixels.device) + brightness.to(pixels.device) + noise.to(pixels.device) * grain
+
+
+def accuracy(found: list[Attributes], truth: list[Attributes]) -> dict[str, float]:
+    """Share of pictures whose attribute was read right, an attribute at a time."""
+    return {
+        name: sum(getattr(a, name) == getattr(b, name) for a, b in zip(found, truth, strict=True)) / len(truth)
+        for name in VALUES
+    }

@@ -1,0 +1,277 @@
+"""The recipe of the bundled model, from nothing to a measured diffusers folder; each stage is kept and never redone."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
+from numpy.typing import NDArray
+from torch import nn
+
+from latentedit.backbones.registry import load
+from latentedit.errors import ConfigError, nearest
+from latentedit.portraits.attributes import Attributes
+from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder, to_pixels
+from latentedit.portraits.captions import vocabulary
+from latentedit.portraits.dataset import SIZE, Renders, render_split
+from latentedit.portraits.fitting import FitSettings
+from latentedit.portraits.quality import measure_quality
+from latentedit.portraits.reader import PortraitReader, ReaderNetwork, fit_reader
+from latentedit.portraits.tokenizer import build_tokenizer
+from latentedit.portraits.transformer import (
+    CaptionBatches,
+    TextToVelocity,
+    build_text_to_velocity,
+    fit_text,
+    fit_transformer,
+)
+from latentedit.portraits.verify import write_reference
+from latentedit.types import Progress
+
+SETTINGS_FILE = "latentedit.json"
+GUIDANCE = 2.0
+SHIFT = 3.0
+
+_SEED = 0
+_RECONSTRUCTED = 6000
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How many portraits, and how long each network is trained.
+
+    Args:
+        portraits: different training portraits.
+        autoencoder: settings of the codec.
+        reader: settings of the attribute reader.
+        text: settings of the text encoders' first training.
+        transformer: settings of transformer and text encoders together.
+        compiled: compile the transformer.
+    """
+
+    portraits: int
+    autoencoder: FitSettings
+    reader: FitSettings
+    text: FitSettings
+    transformer: FitSettings
+    compiled: bool
+
+
+RECIPES = {
+    "cpu": Recipe(
+        portraits=30_000,
+        autoencoder=FitSettings(steps=4_200, batch=16, learning_rate=2e-3, warm_up=100, decay_share=0.4),
+        reader=FitSettings(steps=1_800, batch=64, learning_rate=2e-3, warm_up=100, decay_share=0.5, weight_decay=0.01),
+        text=FitSettings(steps=1_200, batch=64, learning_rate=1e-3, warm_up=100, decay_share=0.3),
+        transformer=FitSettings(steps=11_000, batch=32, learning_rate=8e-4, warm_up=300, decay_share=0.3),
+        compiled=True,
+    ),
+    "gpu": Recipe(
+        portraits=60_000,
+        autoencoder=FitSettings(steps=30_000, batch=64, learning_rate=2e-3, warm_up=500, decay_share=0.5),
+        reader=FitSettings(steps=5_000, batch=256, learning_rate=2e-3, warm_up=100, decay_share=0.5, weight_decay=0.01),
+        text=FitSettings(steps=2_000, batch=256, learning_rate=1e-3, warm_up=100, decay_share=0.3),
+        transformer=FitSettings(steps=40_000, batch=256, learning_rate=1e-3, warm_up=1000, decay_share=0.3),
+        compiled=False,
+    ),
+}
+"""The same code for both; the second only has more portraits, larger batches and more steps."""
+
+
+def train(
+    out: Path,
+    recipe: str,
+    progress: Progress | None = None,
+    *,
+    device: str | torch.device | None = None,
+    log: Callable[[str], None] = print,
+) -> Path:
+    """Train `portraits`: renders, codec, reader, text encoders, transformer; then assemble, measure, describe.
+
+    Args:
+        out: folder for renders, checkpoints and, in ``model``, the finished model. A second call goes on.
+        recipe: a key of ``RECIPES``.
+        progress: called after each step.
+        device: None is CUDA where there is one, else the CPU.
+        log: gets a line a checkpoint.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        ConfigError: an unknown recipe.
+    """
+    if recipe not in RECIPES:
+        raise ConfigError(f"expected a recipe; got {recipe!r}: {nearest(recipe, RECIPES)}")
+    plan = RECIPES[recipe]
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    renders = render_split(out / "renders", "train", plan.portraits, seed=_SEED, framed=True, progress=_named(progress))
+    autoencoder = build_autoencoder(_SEED)
+    nn.Module.to(autoencoder, where)
+    codec = fit_autoencoder(autoencoder, renders.pixels, plan.autoencoder, out, progress=progress, log=log)
+    latents = encode_renders(autoencoder, renders, out, progress=progress)
+    reader, reading = _train_reader(autoencoder, renders, plan.reader, out, progress, log)
+    network, times = _train_transformer(renders.attributes, latents, plan, out, where, progress, log)
+    folder = assemble(out / "model", autoencoder, network, reader)
+    times |= {"autoencoder": codec, "reader": reading}
+    write_settings(folder, {"recipe": recipe, "training_seconds": {name: round(time) for name, time in times.items()}})
+    write_reference(folder)
+    write_settings(folder, {"quality": measure_quality(folder, out / "renders", progress=progress)})
+    return folder
+
+
+def _named(progress: Progress | None) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress("renders", done, total)
+
+
+def _train_reader(
+    autoencoder: AutoencoderKL,
+    renders: Renders,
+    settings: FitSettings,
+    out: Path,
+    progress: Progress | None,
+    log: Callable[[str], None],
+) -> tuple[PortraitReader, float]:
+    network = ReaderNetwork().to(next(autoencoder.parameters()).device)
+    path = out / f"reconstructions-{_RECONSTRUCTED}.npy"
+    if not path.exists():
+        partial = path.with_suffix(".partial.npy")
+        np.save(partial, reconstruct(autoencoder, renders.pixels[:_RECONSTRUCTED], progress=progress))
+        partial.replace(path)
+    decoded = np.load(path, mmap_mode="r")
+    sources = [(renders.pixels, renders.attributes), (decoded, renders.attributes[:_RECONSTRUCTED])]
+    seconds = fit_reader(network, sources, settings, out, progress=progress, log=log)
+    return PortraitReader(network), seconds
+
+
+def _train_transformer(
+    attributes: list[Attributes],
+    latents: NDArray[np.float16],
+    plan: Recipe,
+    out: Path,
+    where: torch.device,
+    progress: Progress | None,
+    log: Callable[[str], None],
+) -> tuple[TextToVelocity, dict[str, float]]:
+    tokenizer = build_tokenizer()
+    network = build_text_to_velocity(tokenizer, _SEED).to(where)
+    captions = CaptionBatches(tokenizer, attributes, where)
+    text = fit_text(network, captions, plan.text, out, progress=progress, log=log)
+    together = fit_transformer(
+        network, captions, latents, plan.transformer, out, compiled=plan.compiled, progress=progress, log=log
+    )
+    return network, {"text": text, "transformer": together}
+
+
+@torch.no_grad()
+def encode_renders(
+    autoencoder: AutoencoderKL, renders: Renders, out: Path, *, batch: int = 100, progress: Progress | None = None
+) -> NDArray[np.float16]:
+    """Normalised latents ``[n, 8, 16, 16]`` of all renders, kept in ``out``.
+
+    The codec is rescaled so that every channel has unit variance (exact: the encoder's last and the decoder's first
+    layer are linear); what remains, one mean and one deviation, goes into its configuration, as the stock pipeline
+    wants it.
+    """
+    path, scales_path = out / "latents.npy", out / "latents.scale.npz"
+    if not path.exists():
+        device = next(autoencoder.parameters()).device
+        raw: list[NDArray[np.float32]] = []
+        for start in range(0, len(renders.pixels), batch):
+            pixels = to_pixels(renders.pixels[start : start + batch], device)
+            with torch.autocast(device.type, torch.bfloat16):
+                mode = encode_posterior(autoencoder, pixels).mode()
+            raw.append(mode.float().cpu().numpy())
+            if progress is not None:
+                progress("latents", start + len(pixels), len(renders.pixels))
+        values = np.concatenate(raw)
+        deviation = values.std(axis=(0, 2, 3), keepdims=True)
+        values /= deviation
+        mean, scale = float(values.mean()), float(1 / values.std())
+        np.savez(scales_path, deviation=deviation.ravel(), mean=mean, scale=scale)
+        partial = out / "latents.partial.npy"
+        np.save(partial, ((values - mean) * scale).astype(np.float16))
+        partial.replace(path)
+    scales = np.load(scales_path)
+    rescale_channels(autoencoder, torch.from_numpy(scales["deviation"]))
+    autoencoder.register_to_config(shift_factor=float(scales["mean"]), scaling_factor=float(scales["scale"]))
+    return np.load(path)
+
+
+@torch.no_grad()
+def rescale_channels(autoencoder: AutoencoderKL, deviation: torch.Tensor) -> None:
+    """Divide each latent channel by a number in the encoder's last layer, multiply by it in the decoder's first."""
+    last, first = autoencoder.encoder.conv_out, autoencoder.decoder.conv_in
+    factor = deviation.to(last.weight)
+    channels = len(factor)
+    last.weight[:channels] /= factor[:, None, None, None]
+    last.bias[:channels] /= factor  # pyright: ignore[reportOptionalSubscript]
+    last.bias[channels:] -= 2 * factor.log()  # pyright: ignore[reportOptionalSubscript]
+    first.weight *= factor[None, :, None, None]
+
+
+@torch.no_grad()
+def reconstruct(
+    autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], *, batch: int = 100, progress: Progress | None = None
+) -> NDArray[np.uint8]:
+    """What the codec makes of pictures, as bytes ``[n, h, w, 3]``."""
+    device = next(autoencoder.parameters()).device
+    found: list[NDArray[np.uint8]] = []
+    for start in range(0, len(pixels), batch):
+        code = encode_posterior(autoencoder, to_pixels(pixels[start : start + batch], device)).mode()
+        output = decode(autoencoder, code)
+        scaled = output.clamp(-1, 1).add(1).mul(127.5).round().byte()
+        found.append(scaled.permute(0, 2, 3, 1).cpu().numpy())
+        if progress is not None:
+            progress("reconstructions", start + len(code), len(pixels))
+    return np.concatenate(found)
+
+
+def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToVelocity, reader: PortraitReader) -> Path:
+    """Write a stock diffusers folder in half precision, the reader beside it, and our settings."""
+    tokenizer = build_tokenizer()
+    parts: list[nn.Module] = [autoencoder, network.transformer, network.text_encoder, network.text_encoder_2]
+    for part in parts:
+        part.cpu().half()
+    pipeline = StableDiffusion3Pipeline(
+        transformer=network.transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
+        vae=autoencoder,
+        text_encoder=network.text_encoder,
+        tokenizer=tokenizer,
+        text_encoder_2=network.text_encoder_2,
+        tokenizer_2=tokenizer,
+        text_encoder_3=None,  # pyright: ignore[reportArgumentType]
+        tokenizer_3=None,  # pyright: ignore[reportArgumentType]
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    reader.save(folder)
+    write_settings(
+        folder,
+        {
+            "description": "avatar portraits of 128 px, from captions; a small Stable Diffusion 3",
+            "captioner": "portraits",
+            "sizes": [SIZE, SIZE, SIZE],
+            "guidance": GUIDANCE,
+            "zero_tokens": 1,
+            "vocabulary": vocabulary(),
+        },
+    )
+    return folder
+
+
+def write_settings(folder: Path, change: dict[str, object]) -> None:
+    """Change some keys of the model's ``latentedit.json``."""
+    path = folder / SETTINGS_FILE
+    settings = json.loads(path.read_text()) if path.exists() else {}
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(settings | change, indent=1) + "\n")
+    partial.replace(path)
+
+
+def fingerprint_of(folder: Path) -> str:
+    """The fingerprint of a finished model, as every record names it."""
+    return load(folder, device="cpu").fingerprint

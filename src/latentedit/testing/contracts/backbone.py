@@ -1,0 +1,204 @@
+"""The laws of `Backbone` as a pytest class: subclass it, give it a backbone, and inherit its tests."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.backbones.base import Backbone
+from latentedit.backbones.derivatives import velocity_jvp
+from latentedit.backbones.guidance import GuidedField
+from latentedit.errors import CoordinateError, ShapeError, UnsupportedDerivativeError
+from latentedit.noise.rng import draw, stream
+from latentedit.testing.tolerances import relative_error, tolerance
+from latentedit.types import Condition
+
+_REFUSED = (ShapeError, TypeError)
+"""Run-time checks of shape annotations, where a test run turns them on, raise a TypeError before the backbone can."""
+
+
+class BackboneContract:
+    """What every backbone must do; numbers are those of the laws in `latentedit.backbones.base.Backbone`.
+
+    A subclass named ``Test...`` gives the fixture `backbone`. Where the defaults do not suit it overrides `texts` (two
+    different texts that the model knows), `latent` or `condition`.
+
+    Example:
+        class TestMine(BackboneContract):
+            @pytest.fixture(scope="class")
+            def backbone(self):
+                return MyBackbone(...)
+    """
+
+    texts: ClassVar[Sequence[str]] = ("a", "b")
+
+    @pytest.fixture
+    def backbone(self) -> Backbone:
+        """The backbone under test, given by the subclass."""
+        raise NotImplementedError("a subclass of BackboneContract gives the fixture `backbone`")
+
+    @pytest.fixture
+    def condition(self, backbone: Backbone) -> Condition:
+        """Two texts."""
+        return backbone.embed(list(self.texts))
+
+    @pytest.fixture
+    def latent(self, backbone: Backbone) -> Float[Tensor, "b *latent"]:
+        """Two latents of the smallest size."""
+        shape = backbone.latent_shape(backbone.capabilities.sizes[0], backbone.capabilities.sizes[0])
+        noise = [draw(shape, seed=0, purpose="contract", index=index) for index in range(2)]
+        return torch.stack(noise).to(backbone.device, backbone.dtype)
+
+    @pytest.fixture
+    def levels(self, backbone: Backbone) -> Float[Tensor, " b"]:
+        """Two different levels inside the range."""
+        low, high = backbone.capabilities.s_min, backbone.capabilities.s_max
+        return torch.tensor([0.7, 0.4], device=backbone.device, dtype=backbone.dtype) * (high - low) + low
+
+    def test_law_1_batch_invariance(
+        self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
+    ) -> None:
+        """Each element of a batch gets the velocity that it gets alone, finite and in its own dtype."""
+        together = backbone.velocity(latent, levels, condition)
+        assert together.shape == latent.shape
+        assert together.dtype == latent.dtype
+        assert bool(together.isfinite().all())
+        for index in range(len(latent)):
+            one = slice(index, index + 1)
+            alone = backbone.velocity(latent[one], levels[one], condition[one])
+            assert relative_error(together[one], alone) <= tolerance("batch", latent.dtype)
+        assert relative_error(together[:1], together[1:]) > 1e-3, "two different questions have the same answer"
+
+    def test_law_1_single_text_serves_every_latent(
+        self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
+    ) -> None:
+        """One text for two latents is the same as the text twice."""
+        single = backbone.velocity(latent, levels, condition[:1])
+        repeated = backbone.velocity(latent, levels, condition[:1].repeat(2))
+        assert relative_error(single, repeated) <= tolerance("batch", latent.dtype)
+
+    def test_law_2_pure_function(
+        self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
+    ) -> None:
+        """The same question gets the same bits after another one, and arguments stay as they were."""
+        before = latent.clone(), levels.clone(), condition.tokens.clone(), condition.pooled.clone()
+        first = backbone.velocity(latent, levels, condition)
+        backbone.velocity(latent.flip(0), levels.flip(0), condition)
+        assert torch.equal(first, backbone.velocity(latent, levels, condition))
+        after = latent, levels, condition.tokens, condition.pooled
+        assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)), "arguments were changed"
+
+    def test_law_2_level_and_text_matter(
+        self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
+    ) -> None:
+        """Another level or another text gives another velocity."""
+        v = backbone.velocity(latent[:1], levels[:1], condition[:1])
+        assert not torch.equal(v, backbone.velocity(latent[:1], levels[1:], condition[:1]))
+        assert not torch.equal(v, backbone.velocity(latent[:1], levels[:1], condition[1:]))
+
+    def test_law_3_evaluations_are_counted(
+        self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
+    ) -> None:
+        """The counter grows by the number of elements."""
+        start = backbone.evaluations
+        backbone.velocity(latent, levels, condition)
+        backbone.velocity(latent[:1], levels[:1], condition[:1])
+        assert backbone.evaluations - start == 3
+
+    def test_law_4_wrong_arguments_are_refused(
+        self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
+    ) -> None:
+        """Levels and texts that do not fit are refused by name, and not counted."""
+        start = backbone.evaluations
+        with pytest.raises(_REFUSED):
+            backbone.velocity(latent, levels[:1], condition)
+        with pytest.raises(_REFUSED):
+            backbone.velocity(latent[:1].repeat_interleave(3, 0), levels[:1].repeat(3), condition)
+        for level in (backbone.capabilities.s_max + 0.01, backbone.capabilities.s_min - 0.01, float("nan")):
+            with pytest.raises(CoordinateError):
+                backbone.velocity(latent, torch.full_like(levels, level), condition)
+        assert backbone.evaluations == start, "a refused question was counted"
+
+    def test_law_4_wrong_latent_shape_is_refused(
+        self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
+    ) -> None:
+        """Latents of a shape that the model cannot take are refused by name."""
+        with pytest.raises(_REFUSED):
+            backbone.velocity(latent[:, :-1], levels, condition)
+
+    def test_law_5_embed_is_batch_consistent(self, backbone: Backbone) -> None:
+        """A text is embedded the same alone and among others."""
+        texts = [*self.texts, ""]
+        together = backbone.embed(texts)
+        assert len(together) == len(texts)
+        for index, text in enumerate(texts):
+            alone = backbone.embed([text])
+            assert relative_error(together.tokens[index], alone.tokens[0]) <= tolerance("batch", alone.tokens.dtype)
+            if alone.pooled.shape[1]:
+                assert relative_error(together.pooled[index], alone.pooled[0]) <= tolerance("batch", alone.pooled.dtype)
+
+    def test_law_6_global_random_state_is_untouched(
+        self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
+    ) -> None:
+        """Nothing draws on the global random state."""
+        before = torch.random.get_rng_state()
+        backbone.embed(list(self.texts))
+        backbone.velocity(latent, levels, condition)
+        backbone.draw_start(latent.shape, generator=stream(0, "contract"))
+        assert torch.equal(before, torch.random.get_rng_state())
+
+    def test_grid_falls_from_s_max_within_the_range(self, backbone: Backbone) -> None:
+        """The model's own grid starts at s_max and stays where the velocity is defined."""
+        for steps in (1, 2, 7):
+            grid = backbone.grid(steps)
+            assert grid.steps == steps
+            assert grid.levels[0] == pytest.approx(backbone.capabilities.s_max, abs=1e-9)
+            assert grid.levels[-1] >= backbone.capabilities.s_min
+
+    def test_start_has_the_declared_deviation(self, backbone: Backbone, latent: Tensor) -> None:
+        """Starting latents have the declared deviation and come from the generator alone."""
+        count = -(-4096 // latent[0].numel())
+        start = backbone.draw_start((count, *latent.shape[1:]), generator=stream(0, "contract")).to(torch.float64)
+        error = 1 / (2 * start.numel()) ** 0.5
+        assert float(start.std()) / backbone.capabilities.start_std == pytest.approx(1, abs=4 * error)
+        again = backbone.draw_start((count, *latent.shape[1:]), generator=stream(0, "contract"))
+        assert torch.equal(start, again.to(torch.float64))
+
+    def test_jvp_agrees_with_differences(
+        self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
+    ) -> None:
+        """Forward mode, where declared, agrees with central differences and is counted as three."""
+        tangent = latent.flip(0)
+        differences = velocity_jvp(backbone, latent, levels, condition, tangent, mode="finite_difference")
+        if "jvp" not in backbone.capabilities.derivatives:
+            with pytest.raises(UnsupportedDerivativeError):
+                velocity_jvp(backbone, latent, levels, condition, tangent, mode="forward")
+            return
+        start = backbone.evaluations
+        v, product = velocity_jvp(backbone, latent, levels, condition, tangent, mode="forward")
+        assert backbone.evaluations - start == 3 * len(latent)
+        assert relative_error(differences[0], v) <= 10 * tolerance("batch", latent.dtype)
+        assert relative_error(differences[1], product) <= tolerance("difference", latent.dtype)
+
+    def test_guidance_is_affine_in_its_weight(
+        self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
+    ) -> None:
+        """Weight 1 is the conditional velocity bit for bit, 0 the unconditional, the rest on their line."""
+
+        def field(guidance: float) -> Tensor:
+            return GuidedField(backbone=backbone, condition=condition, guidance=guidance)(latent, levels)
+
+        conditional, null = (
+            backbone.velocity(latent, levels, condition),
+            backbone.velocity(latent, levels, backbone.embed([""])),
+        )
+        assert torch.equal(field(1.0), conditional)
+        close = tolerance("batch", latent.dtype)
+        assert relative_error(field(0.0), null) <= close
+        assert relative_error(field(4.0), null + 4 * (conditional - null)) <= 10 * close
+        start = backbone.evaluations
+        field(4.0)
+        assert backbone.evaluations - start == 2 * len(latent)

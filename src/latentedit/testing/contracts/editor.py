@@ -1,0 +1,137 @@
+"""The laws of `Editor` as a pytest class: subclass it, give it an editor, and inherit its tests."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.backbones.base import Backbone
+from latentedit.editing.base import Editor
+from latentedit.encoding.joint import JointLatent
+from latentedit.errors import ConfigError
+from latentedit.noise.rng import stream
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.tolerances import relative_error, tolerance
+from latentedit.types import Condition
+
+
+class EditorContract:
+    """What every editor must do; numbers are those of the laws in `latentedit.editing.base.Editor`.
+
+    A subclass named ``Test...`` gives the fixture `editor`. It runs on the analytic mixture unless it overrides
+    `backbone`; `latent` then needs that backbone's ``draw_clean``, or an override too.
+
+    Example:
+        class TestMine(EditorContract):
+            @pytest.fixture
+            def editor(self):
+                return MyEditor(steps=12)
+    """
+
+    strength = 0.8
+    """A strength that the editor allows."""
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        """The editor under test, given by the subclass."""
+        raise NotImplementedError("a subclass of EditorContract gives the fixture `editor`")
+
+    @pytest.fixture
+    def backbone(self) -> Backbone:
+        """A mixture of three Gaussians in six dimensions, shaped like a small latent."""
+        return example_mixture(dimension=6, latent=(2, 3))
+
+    @pytest.fixture
+    def latent(self, backbone: Backbone) -> JointLatent:
+        """Three clean latents of different texts."""
+        texts = ("a", "b", "a b")
+        z = torch.randn(3, *backbone.latent_shape(0, 0), generator=stream(0, "contract"), dtype=torch.float32)
+        return JointLatent(
+            backbone=backbone, z=z.to(backbone.device, backbone.dtype), condition=backbone.embed(texts), captions=texts
+        )
+
+    @pytest.fixture
+    def target(self, backbone: Backbone) -> Condition:
+        """One text for all."""
+        return backbone.embed(["c"])
+
+    def test_law_1_strength_zero_is_the_identity(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
+        """Nothing is computed and nothing changes."""
+        before = latent.backbone.evaluations
+        assert torch.equal(editor.edit(latent, target, strength=0.0), latent.z)
+        assert latent.backbone.evaluations == before
+        assert editor.evaluations(latent, strength=0.0) == 0
+
+    def test_law_1_a_strength_changes_something(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
+        """The control of law 1: at another strength something happens, in the shape and dtype of the latents."""
+        edited = editor.edit(latent, target, strength=self.strength)
+        assert edited.shape == latent.z.shape
+        assert edited.dtype == latent.z.dtype
+        assert bool(torch.isfinite(edited).all())
+        assert relative_error(edited, latent.z) > 1e-3
+
+    def test_law_2_same_seed_same_result(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
+        """The global random state neither matters nor moves."""
+        first = editor.edit(latent, target, strength=self.strength, seed=3)
+        with torch.random.fork_rng(devices=[]):
+            torch.rand(7)
+            state = torch.random.get_rng_state()
+            again = editor.edit(latent, target, strength=self.strength, seed=3)
+            assert torch.equal(torch.random.get_rng_state(), state)
+        assert torch.equal(first, again)
+
+    def test_law_3_neighbours_do_not_matter(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
+        """Each picture alone gives what it gives in the batch."""
+        together = editor.edit(latent, target, strength=self.strength, seed=1)
+        bound = tolerance("batch", latent.z.dtype)
+        for index in range(len(latent)):
+            alone = editor.edit(_only(latent, index), target, strength=self.strength, seed=1)
+            assert relative_error(alone, together[index : index + 1]) < bound
+
+    def test_law_4_costs_what_it_says(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
+        """The backbone's counter agrees with the formula."""
+        before = latent.backbone.evaluations
+        editor.edit(latent, target, strength=self.strength)
+        spent = latent.backbone.evaluations - before
+        assert spent == len(latent) * editor.evaluations(latent, strength=self.strength) > 0
+
+    def test_law_5_equal_texts(self, editor: Editor, latent: JointLatent) -> None:
+        """A target equal to the source changes nothing where the editor says so."""
+        edited = editor.edit(latent, latent.condition, strength=self.strength)
+        if editor.keeps_equal_texts:
+            assert relative_error(edited, latent.z) < tolerance("batch", latent.z.dtype)
+
+    def test_law_6_settings_round_trip(self, editor: Editor) -> None:
+        """Settings survive being written, and unknown ones are refused by name."""
+        assert type(editor).from_dict(editor.to_dict()) == editor
+        with pytest.raises(ConfigError, match="no_such_setting"):
+            type(editor).from_dict({"no_such_setting": 1})
+
+    @pytest.mark.parametrize("strength", [math.nan, math.inf, -math.inf])
+    def test_refuses_strengths_that_are_no_numbers(
+        self, editor: Editor, latent: JointLatent, target: Condition, strength: float
+    ) -> None:
+        """By name, before any evaluation."""
+        before = latent.backbone.evaluations
+        with pytest.raises(ConfigError, match="finite"):
+            editor.edit(latent, target, strength=strength)
+        assert latent.backbone.evaluations == before
+
+    def test_reports_progress(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
+        """Steps done never exceed the total, and every phase comes to its end."""
+        seen: dict[str, tuple[int, int]] = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            assert 0 < done <= total
+            seen[what] = (done, total)
+
+        editor.edit(latent, target, strength=self.strength, progress=progress)
+        assert seen
+        assert all(done == total for done, total in seen.values())
+
+
+def _only(latent: JointLatent, index: int) -> JointLatent:
+    rows = slice(index, index + 1)
+    z: Tensor = latent.z[rows]
+    return JointLatent(backbone=latent.backbone, z=z, condition=latent.condition[rows], captions=latent.captions[rows])

@@ -1,0 +1,251 @@
+"""The analytic backbone: a Gaussian mixture whose words re-weight its components, with every answer in closed form."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.backbones.base import Backbone, Capabilities
+from latentedit.errors import ConfigError, ShapeError, nearest
+from latentedit.noise.grid import LevelGrid, uniform_grid
+from latentedit.testing.mixture import GaussianMixture, MixturePosterior
+from latentedit.types import Condition
+
+TEXT_TOKENS = 8
+"""Words that a text can have."""
+
+EMPHASIS = 3.0
+"""What a word adds to the log-weight of its component."""
+
+
+class WordWeights:
+    """A vocabulary that turns texts into log-weights of components: the sum of the words' vectors.
+
+    Tokens are ``[b, 8, k]``, one vector a word, zero for unknown words and unused places; the pooled part has width 0.
+    The log-weights are ``log_softmax(prior + sum of tokens)``, so conditions form a vector space and the empty text
+    gives the prior.
+
+    Args:
+        words: each word's vector of log-weights, ``[k]``.
+        prior: log-weights of the empty text, ``[k]``.
+    """
+
+    def __init__(self, words: Mapping[str, Float[Tensor, " k"]], prior: Float[Tensor, " k"]) -> None:
+        if any(vector.shape != prior.shape for vector in words.values()):
+            raise ShapeError(f"expected one number a component ({len(prior)}) for every word")
+        self.words = {word: vector.to(prior) for word, vector in words.items()}
+        self.prior = prior
+
+    def embed(self, texts: Sequence[str]) -> Condition:
+        """Texts as conditions; words that are not known or beyond the eighth count for nothing."""
+        tokens = self.prior.new_zeros(len(texts), TEXT_TOKENS, len(self.prior))
+        for row, text in enumerate(texts):
+            for place, word in enumerate(text.split()[:TEXT_TOKENS]):
+                if word in self.words:
+                    tokens[row, place] = self.words[word]
+        return Condition(tokens=tokens, pooled=self.prior.new_zeros(len(texts), 0))
+
+    def notes(self, texts: Sequence[str]) -> list[str]:
+        """Which words were ignored, and why."""
+        unknown = sorted({word for text in texts for word in text.split() if word not in self.words})
+        dropped = sorted({word for text in texts for word in text.split()[TEXT_TOKENS:]})
+        notes = [f"unknown word {word!r}: {nearest(word, self.words)}" for word in unknown]
+        return notes + [f"word {word!r} is beyond the {TEXT_TOKENS} that a text can have" for word in dropped]
+
+    def only(self, component: int) -> Condition:
+        """The condition that leaves one component alone."""
+        tokens = self.prior.new_zeros(1, TEXT_TOKENS, len(self.prior))
+        tokens[0, 0, component] = 1e6
+        return Condition(tokens=tokens, pooled=self.prior.new_zeros(1, 0))
+
+    def log_weights(self, condition: Condition) -> Float[Tensor, "b k"]:
+        """Normalised log-weights of the components."""
+        return torch.log_softmax(self.prior + condition.tokens.to(self.prior).sum(dim=1), dim=1)
+
+
+class WordMixtureBackbone(Backbone):
+    """What the backbones of a mixture share: words, shapes, and the refusal of pictures. Subclasses give the velocity.
+
+    Args:
+        name: of the backbone.
+        mixture: the data.
+        weights: the vocabulary.
+        latent: shape of one latent with as many numbers as the mixture has dimensions; None is ``(d,)``.
+        capabilities: of the backbone.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        mixture: GaussianMixture,
+        weights: WordWeights,
+        latent: tuple[int, ...] | None,
+        capabilities: Capabilities,
+    ) -> None:
+        parts = (mixture.means, mixture.covariances, weights.prior, *weights.words.values())
+        digest = hashlib.sha256(b"".join(part.detach().cpu().numpy().tobytes() for part in parts)).hexdigest()
+        super().__init__(name=name, fingerprint=digest[:16], capabilities=capabilities)
+        self.mixture = mixture
+        self.weights = weights
+        self.latent = (mixture.means.shape[1],) if latent is None else latent
+        if torch.Size(self.latent).numel() != mixture.means.shape[1]:
+            raise ShapeError(f"expected a latent shape of {mixture.means.shape[1]} numbers; got {list(self.latent)}")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the means lie."""
+        return self.mixture.means.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the means; everything is computed in it."""
+        return self.mixture.means.dtype
+
+    def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
+        """The same for every size."""
+        del height_px, width_px
+        return self.latent
+
+    def embed(self, texts: Sequence[str]) -> Condition:
+        """The words' log-weights, see `WordWeights`."""
+        return self.weights.embed(texts)
+
+    def caption_notes(self, texts: Sequence[str]) -> list[str]:
+        """Words that are not known, and words beyond the eighth."""
+        return self.weights.notes(texts)
+
+    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b *latent"]:
+        """Not possible.
+
+        Raises:
+            ConfigError: always.
+        """
+        del pixels
+        raise ConfigError(f"expected a model with a picture codec; {self.name} has latents only (capabilities.pixels)")
+
+    def decode(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:
+        """Not possible.
+
+        Raises:
+            ConfigError: always.
+        """
+        del z
+        raise ConfigError(f"expected a model with a picture codec; {self.name} has latents only (capabilities.pixels)")
+
+    def only(self, component: int) -> Condition:
+        """The condition that leaves one component alone."""
+        return self.weights.only(component)
+
+    def at(self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition) -> MixturePosterior:
+        """The truth at canonical latents: velocity, score, posterior mean and covariance, Hessian, Jacobian, density.
+
+        Vectors come back as ``[b, d]``, matrices as ``[b, d, d]``, in the backbone's dtype; this counts no evaluation.
+        """
+        log_weights = self.weights.log_weights(condition.expand(len(z)))
+        return self.mixture.at(z.reshape(len(z), -1).to(self.dtype), s.to(self.dtype), log_weights)
+
+    def flow_map(
+        self, z: Float[Tensor, "b *latent"], start: float, end: float, component: int
+    ) -> Float[Tensor, "b *latent"]:
+        """`GaussianMixture.flow_map` in the shape of the latents."""
+        return self.mixture.flow_map(z.reshape(len(z), -1), start, end, component).reshape(z.shape)
+
+    def counterfactual(self, x: Float[Tensor, "b *latent"], source: int, target: int) -> Float[Tensor, "b *latent"]:
+        """`GaussianMixture.counterfactual` in the shape of the latents."""
+        return self.mixture.counterfactual(x.reshape(len(x), -1), source, target).reshape(x.shape)
+
+    def draw_clean(self, condition: Condition, *, generator: torch.Generator) -> Float[Tensor, "b *latent"]:
+        """One clean latent a text, drawn from the mixture."""
+        drawn = self.mixture.draw(self.weights.log_weights(condition), generator=generator)
+        return drawn.reshape(len(condition), *self.latent)
+
+
+@final
+class GaussianMixtureBackbone(WordMixtureBackbone):
+    """A rectified-flow model of a Gaussian mixture, exact at every level in [0, 1].
+
+    Args:
+        means: ``[k, d]``; their dtype (float64 in tests) is the backbone's.
+        covariances: ``[k, d, d]``, symmetric positive definite.
+        words: each word's vector of log-weights; None names the components "a", "b", "c", ...: a word adds 3 to the
+            log-weight of its own.
+        prior: log-weights of the empty text; None is uniform.
+        latent: shape of one latent, of d numbers in all; None is ``(d,)``.
+
+    Example:
+        >>> backbone = example_mixture(dimension=2, components=2)
+        >>> z, s = torch.ones(1, 2, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+        >>> bool(torch.allclose(backbone.velocity(z, s, backbone.embed(["a"])), -z))
+        True
+    """
+
+    def __init__(
+        self,
+        *,
+        means: Float[Tensor, "k d"],
+        covariances: Float[Tensor, "k d d"],
+        words: Mapping[str, Float[Tensor, " k"]] | None = None,
+        prior: Float[Tensor, " k"] | None = None,
+        latent: tuple[int, ...] | None = None,
+    ) -> None:
+        super().__init__(
+            name="gaussian-mixture",
+            mixture=GaussianMixture(means=means, covariances=covariances),
+            weights=WordWeights(words or letters(means), means.new_zeros(len(means)) if prior is None else prior),
+            latent=latent,
+            capabilities=Capabilities(pixels=False),
+        )
+
+    def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
+        """Uniform from 1 to 0."""
+        del height_px, width_px
+        return uniform_grid(steps)
+
+    def _velocity(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b *latent"]:
+        if z.shape[1:] != self.latent:
+            raise ShapeError(f"expected latents of shape {list(self.latent)}; got {list(z.shape[1:])}")
+        return self.at(z, s, condition).velocity.reshape(z.shape).to(z.dtype)
+
+
+def letters(means: Float[Tensor, "k d"]) -> dict[str, Float[Tensor, " k"]]:
+    """The words "a", "b", "c", ... for up to 26 components, each adding `EMPHASIS` to the log-weight of its own."""
+    eye = torch.eye(len(means), dtype=means.dtype, device=means.device)
+    return {chr(ord("a") + index): EMPHASIS * row for index, row in enumerate(eye)}
+
+
+def example_mixture(
+    *,
+    dimension: int = 5,
+    components: int = 3,
+    shared_covariance: bool = False,
+    narrowest: float = 0.05,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    latent: tuple[int, ...] | None = None,
+) -> GaussianMixtureBackbone:
+    """A random mixture of moderate overlap: means of norm about sqrt(d), variances from ``narrowest`` to 1 above it.
+
+    Args:
+        dimension: d.
+        components: k, at most 26.
+        shared_covariance: all components have the covariance of the first.
+        narrowest: lowest variance along any axis. Solvers need some ``1 / sqrt(narrowest)`` more steps near the data.
+        seed: of means and covariances.
+        dtype: of the backbone.
+        latent: shape of one latent; None is ``(d,)``.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    means = torch.randn(components, dimension, generator=generator, dtype=torch.float64)
+    basis = torch.linalg.qr(torch.randn(components, dimension, dimension, generator=generator, dtype=torch.float64))[0]
+    spectrum = narrowest + torch.rand(components, dimension, generator=generator, dtype=torch.float64)
+    covariances = (basis * spectrum[:, None]) @ basis.mT
+    covariances = (covariances + covariances.mT) / 2
+    if shared_covariance:
+        covariances = covariances[:1].repeat(components, 1, 1)
+    return GaussianMixtureBackbone(means=means.to(dtype), covariances=covariances.to(dtype), latent=latent)

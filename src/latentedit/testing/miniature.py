@@ -1,0 +1,171 @@
+"""A randomly initialised Stable Diffusion 3 folder of a few hundred kilobytes, with every part that the real one has.
+
+Nothing in it is trained: it exists so that an adapter can be compared with the stock pipeline without a download.
+"""
+
+import string
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+)
+from torch import nn
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
+
+from latentedit.backbones.loading import quiet_libraries
+
+WORDS = ("a", "and", "beard", "black", "face", "glasses", "hair", "no", "on", "person", "red", "smile", "wall", "with")
+CLIP_TOKENS = 20
+TEXT_WIDTH = 32
+
+
+def miniature_sd3(folder: Path, *, t5: bool, channels: int = 16, seed: int = 0) -> Path:
+    """Save a tiny stock SD3 pipeline: two layers, two heads, pictures of 64 px, latents of 8 x 8.
+
+    Args:
+        folder: written to; made if it does not exist.
+        t5: with the third text encoder; without it, its two parts are null in ``model_index.json``.
+        channels: of the latent; 16 as in SD3.
+        seed: of every weight. The global random state is left as it was.
+
+    Returns:
+        The folder.
+    """
+    with torch.random.fork_rng(devices=[]):
+        parts: dict[str, Any] = {
+            "transformer": _transformer(channels),
+            "vae": _autoencoder(channels),
+            "text_encoder": _clip(8, "quick_gelu"),
+            "text_encoder_2": _clip(16, "gelu"),
+            "text_encoder_3": _t5(len(_t5_vocabulary())) if t5 else None,
+        }
+    generator = torch.Generator().manual_seed(seed)
+    for part in parts.values():
+        if part is not None:
+            _draw_weights(part, generator)
+    pipeline = StableDiffusion3Pipeline(
+        **parts,
+        tokenizer=clip_tokenizer(pad_token="<|endoftext|>"),
+        tokenizer_2=clip_tokenizer(pad_token="!"),
+        tokenizer_3=T5Tokenizer(vocab=_t5_vocabulary(), extra_ids=0) if t5 else None,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+    with quiet_libraries():
+        pipeline.save_pretrained(folder, safe_serialization=True)
+    return Path(folder)
+
+
+def clip_tokenizer(words: Sequence[str] = WORDS, *, length: int = CLIP_TOKENS, pad_token: str) -> CLIPTokenizer:
+    """A CLIP tokenizer that spells each of ``words`` as one token, and every other word letter by letter."""
+    symbols = [*string.ascii_lowercase, *string.digits, *"!,.-'"]
+    vocabulary = [*symbols, *(f"{symbol}</w>" for symbol in symbols)]
+    merges: list[tuple[str, str]] = []
+    for word in sorted(words, key=len, reverse=True):  # else a merge of "on" would break "person" apart
+        pieces = [*word[:-1], f"{word[-1]}</w>"]
+        for index in range(1, len(pieces)):
+            left = "".join(pieces[:index])
+            if (left, pieces[index]) not in merges:
+                merges.append((left, pieces[index]))
+                vocabulary.append(left + pieces[index])
+    vocabulary += ["<|startoftext|>", "<|endoftext|>"]
+    numbered = {token: number for number, token in enumerate(dict.fromkeys(vocabulary))}
+    rules: Any = merges
+    return CLIPTokenizer(vocab=numbered, merges=rules, pad_token=pad_token, model_max_length=length)
+
+
+def _t5_vocabulary() -> list[tuple[str, float]]:
+    """Pieces and log-probabilities of a Unigram tokenizer: the words, then single letters, far less likely."""
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -4.0)]
+    words = [(f"\u2581{word}", -2.0) for word in WORDS]
+    return [*special, *words, *((letter, -9.0) for letter in [*string.ascii_lowercase, *",.-"])]
+
+
+def _transformer(channels: int) -> nn.Module:
+    return SD3Transformer2DModel(
+        sample_size=8,
+        patch_size=2,
+        in_channels=channels,
+        out_channels=channels,
+        num_layers=2,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        joint_attention_dim=TEXT_WIDTH,
+        caption_projection_dim=16,
+        pooled_projection_dim=24,
+        pos_embed_max_size=12,
+        dual_attention_layers=(0,),
+        qk_norm="rms_norm",
+    )
+
+
+def _autoencoder(channels: int) -> nn.Module:
+    down: Any = ("DownEncoderBlock2D",) * 4
+    up: Any = ("UpDecoderBlock2D",) * 4
+    widths: Any = (4, 4, 8, 8)
+    return AutoencoderKL(
+        down_block_types=down,
+        up_block_types=up,
+        block_out_channels=widths,
+        norm_num_groups=4,
+        latent_channels=channels,
+        sample_size=64,
+        scaling_factor=1.5305,
+        shift_factor=0.0609,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
+
+
+def _clip(width: int, activation: str) -> nn.Module:
+    tokenizer: Any = clip_tokenizer(pad_token="!")
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        projection_dim=width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=CLIP_TOKENS,
+        hidden_act=activation,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModelWithProjection(config)
+
+
+def _t5(vocabulary: int) -> nn.Module:
+    config = T5Config(
+        vocab_size=vocabulary,
+        d_model=TEXT_WIDTH,
+        d_kv=8,
+        d_ff=2 * TEXT_WIDTH,
+        num_layers=2,
+        num_heads=2,
+        feed_forward_proj="gated-gelu",
+    )
+    return T5EncoderModel(config)
+
+
+def _draw_weights(module: nn.Module, generator: torch.Generator) -> None:
+    """Matrices with variance 1 / fan-in, norm gains near 1, biases near 0; in the order of the parameters' names."""
+    with torch.no_grad():
+        for name, parameter in sorted(module.named_parameters()):
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.ndim > 1:
+                parameter.copy_(noise / parameter[0].numel() ** 0.5)
+            else:
+                parameter.copy_(0.1 * noise + (1.0 if name.endswith("weight") else 0.0))

@@ -1,0 +1,91 @@
+"""The same mixture as a variance-preserving network would model it: the test of the maps between coordinates."""
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.backbones.base import Capabilities
+from latentedit.errors import ShapeError
+from latentedit.noise.coordinates import Prediction, model_from_canonical, velocity_from_prediction
+from latentedit.noise.grid import LevelGrid
+from latentedit.noise.schedule import DiscreteSchedule
+from latentedit.testing.gaussian_mixture import WordMixtureBackbone, WordWeights
+from latentedit.testing.mixture import GaussianMixture
+from latentedit.types import Condition
+
+
+@final
+class VariancePreservingMixture(WordMixtureBackbone):
+    """A network in coordinates (x_t, t), wrapped as a velocity field like a real epsilon- or v-predicting model.
+
+    The network (`predict`) shares no code with the flow form: it works with ``alpha^2 Sigma + sigma^2 I`` directly.
+
+    Args:
+        mixture: the data.
+        weights: the vocabulary.
+        schedule: times and levels.
+        prediction: what the network predicts.
+        latent: shape of one latent; None is ``(d,)``.
+    """
+
+    def __init__(
+        self,
+        *,
+        mixture: GaussianMixture,
+        weights: WordWeights,
+        schedule: DiscreteSchedule,
+        prediction: Prediction,
+        latent: tuple[int, ...] | None = None,
+    ) -> None:
+        super().__init__(
+            name=f"vp-mixture-{prediction}",
+            mixture=mixture,
+            weights=weights,
+            latent=latent,
+            capabilities=Capabilities(
+                s_min=schedule.s_min, s_max=schedule.s_max, start_std=schedule.start_std, pixels=False
+            ),
+        )
+        self.schedule = schedule
+        self.prediction: Prediction = prediction
+
+    def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
+        """Uniform in the network's time, from ``s_max`` to ``s_min``."""
+        del height_px, width_px
+        return self.schedule.grid(steps)
+
+    def predict(
+        self, x_t: Float[Tensor, "b d"], time: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b d"]:
+        """The network: what it was trained to predict, at its own latents and times."""
+        alpha, sigma = self.schedule.alpha_sigma(self.schedule.level(time))
+        a, b = alpha[:, None, None], sigma[:, None, None]
+        eye = torch.eye(x_t.shape[1], dtype=x_t.dtype, device=x_t.device)
+        total = a[..., None] ** 2 * self.mixture.covariances + b[..., None] ** 2 * eye
+        shift = x_t[:, None] - a * self.mixture.means
+        solved = torch.linalg.solve(total, shift[..., None])[..., 0]
+        quadratic = (shift * solved).sum(-1) + torch.linalg.slogdet(total).logabsdet
+        r = torch.softmax(self.weights.log_weights(condition) - quadratic / 2, dim=1)[..., None]
+        epsilon = (r * b * solved).sum(1)
+        x = (r * (self.mixture.means + a * torch.einsum("kij,bkj->bki", self.mixture.covariances, solved))).sum(1)
+        outputs = {
+            "epsilon": epsilon,
+            "sample": x,
+            "v_prediction": alpha[:, None] * epsilon - sigma[:, None] * x,
+            "flow": epsilon - x,
+        }
+        return outputs[self.prediction]
+
+    def _velocity(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b *latent"]:
+        if z.shape[1:] != self.latent:
+            raise ShapeError(f"expected latents of shape {list(self.latent)}; got {list(z.shape[1:])}")
+        wide, level = z.reshape(len(z), -1).to(self.dtype), s.to(self.dtype)
+        alpha, sigma = self.schedule.alpha_sigma(level)
+        x_t = model_from_canonical(wide, alpha, sigma)
+        output = self.predict(x_t, self.schedule.time(level), condition)
+        v = velocity_from_prediction(self.prediction, output, x_t, alpha, sigma)
+        return v.reshape(z.shape).to(z.dtype)

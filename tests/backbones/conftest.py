@@ -1,0 +1,33 @@
+"""Miniature models that the tests of this folder share; built once, never written to."""
+
+from pathlib import Path
+
+import pytest
+
+from latentedit.backbones.registry import load
+from latentedit.backbones.sd3 import StableDiffusion3Backbone
+from latentedit.testing.miniature import miniature_sd3
+
+
+@pytest.fixture(scope="session")
+def folder_with_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniature_sd3(tmp_path_factory.mktemp("sd3") / "three-encoders", t5=True)
+
+
+@pytest.fixture(scope="session")
+def folder_without_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniature_sd3(tmp_path_factory.mktemp("sd3") / "two-encoders", t5=False, channels=8, seed=1)
+
+
+@pytest.fixture(scope="session")
+def with_t5(folder_with_t5: Path) -> StableDiffusion3Backbone:
+    backbone = load(folder_with_t5, device="cpu")
+    assert isinstance(backbone, StableDiffusion3Backbone)
+    return backbone
+
+
+@pytest.fixture(scope="session")
+def without_t5(folder_without_t5: Path) -> StableDiffusion3Backbone:
+    backbone = load(folder_without_t5, device="cpu")
+    assert isinstance(backbone, StableDiffusion3Backbone)
+    return backbone

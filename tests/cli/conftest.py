@@ -1,0 +1,81 @@
+"""A tiny model in place of the bundled one, and a command line that runs in this process."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit.cli.main import run
+from latentedit.testing.miniature import miniature_sd3
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a command line gave."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    def execute(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Outcome(code=code, out=printed.out, err=printed.err)
+
+    return execute
+
+
+@pytest.fixture
+def refused(command: Command, tmp_path: Path) -> Callable[..., str]:
+    """Run a command line that must fail: exit code 2, one line on stderr, nothing on stdout, no file made."""
+
+    def execute(*arguments: object) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        outcome = command(*arguments)
+        assert outcome.code == 2, outcome
+        assert outcome.out == ""
+        assert outcome.err.count("\n") == 1, outcome.err
+        assert outcome.err.startswith("latentedit: expected ")
+        assert "Traceback" not in outcome.err
+        assert sorted(tmp_path.rglob("*")) == before
+        return outcome.err
+
+    return execute
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stock SD3 folder with random weights, of a few hundred kilobytes."""
+    return miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False)
+
+
+@pytest.fixture
+def bundled(miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The miniature as if it were the bundled model "portraits", with facts stored beside it."""
+    home = tmp_path / "installed"
+    shutil.copytree(miniature, home / "portraits")
+    facts = {"description": "a test model", "quality": {"vae": {"psnr_db": 31.25}, "pictures": 200}}
+    (home / "portraits" / "latentedit.json").write_text(json.dumps(facts))
+    monkeypatch.setattr("latentedit.backbones.registry._models_folder", lambda: home)
+    return home / "portraits"
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A small portrait of nobody."""
+    path = tmp_path / "me.png"
+    values = np.random.default_rng(5).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+    Image.fromarray(values).save(path)
+    return path

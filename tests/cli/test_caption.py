@@ -1,0 +1,54 @@
+"""``latentedit caption``: what the model's captioner reads."""
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from latentedit.encoding.captioning import AttributeReader
+from tests.cli.conftest import Command
+
+
+class Reader(AttributeReader):
+    def caption(self, pixels: Tensor) -> list[str]:
+        return [f"a picture of {pixels.shape[-1]} px"] * len(pixels)
+
+    def read(self, pixels: Tensor) -> list[dict[str, str]]:
+        return [{"mouth": "smile", "hair_color": "black"}] * len(pixels)
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("latentedit.editing.verbs")  # takes the true one for itself before it is replaced
+    monkeypatch.setattr("latentedit.encoding.captioning.captioner_for", lambda _: Reader())
+
+
+@pytest.mark.usefixtures("reader")
+def test_caption_and_attributes(command: Command, picture: Path, miniature: Path) -> None:
+    outcome = command("caption", picture, "--model", miniature)
+    lines = outcome.out.splitlines()
+    assert outcome.code == 0
+    assert lines[0].startswith("a picture of ")
+    assert [line.split() for line in lines[1:]] == [["mouth", "smile"], ["hair", "color", "black"]]
+
+
+@pytest.mark.usefixtures("reader")
+def test_quiet_prints_the_caption_alone(command: Command, picture: Path, miniature: Path) -> None:
+    assert command("caption", picture, "--model", miniature, "--quiet").out.count("\n") == 1
+
+
+@pytest.mark.usefixtures("reader")
+def test_json(command: Command, picture: Path, miniature: Path) -> None:
+    facts = json.loads(command("caption", picture, "--model", miniature, "--json").out)
+    assert facts["attributes"] == {"mouth": "smile", "hair_color": "black"}
+
+
+def test_a_model_without_captioner(refused: Callable[..., str], picture: Path, miniature: Path) -> None:
+    assert "captioner" in refused("caption", picture, "--model", miniature)
+
+
+def test_a_missing_picture(refused: Callable[..., str], miniature: Path, tmp_path: Path) -> None:
+    assert "no such file" in refused("caption", tmp_path / "no.png", "--model", miniature)

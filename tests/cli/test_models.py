@@ -1,0 +1,131 @@
+"""``latentedit models``: list, show, path, verify, train."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from latentedit.errors import ModelError
+from tests.cli.conftest import Command
+
+
+@pytest.fixture
+def verifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sampling check, which a model with random weights cannot pass, always passes."""
+    module: Any = ModuleType("latentedit.portraits.verify")
+    module.verify = lambda folder: [f"sampled picture of {Path(folder).name} as stored"]
+    monkeypatch.setitem(sys.modules, "latentedit.portraits.verify", module)
+
+
+def test_list(command: Command, bundled: Path) -> None:
+    outcome = command("models", "list")
+    assert outcome.code == 0
+    assert outcome.out.startswith("portraits ")
+    assert "MB  a test model" in outcome.out
+    facts = json.loads(command("models", "list", "--json").out)
+    assert facts["models"][0]["size_bytes"] == sum(f.stat().st_size for f in bundled.rglob("*") if f.is_file())
+
+
+def test_list_of_nothing_says_how_to_get_one(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentedit.backbones.registry._models_folder", lambda: tmp_path)
+    assert "models train portraits" in command("models", "list").out
+
+
+def test_show(command: Command, bundled: Path) -> None:
+    outcome = command("models", "show", "portraits")
+    assert outcome.code == 0
+    assert "a test model" in outcome.out
+    assert [line.split() for line in outcome.out.splitlines() if "psnr" in line] == [["vae,", "psnr_db", "31.25"]]
+    assert "transformer/diffusion_pytorch_model.safetensors" in outcome.out
+    facts = json.loads(command("models", "show", "portraits", "--json").out)
+    assert facts["quality"]["pictures"] == 200
+
+
+def test_path(command: Command, bundled: Path) -> None:
+    assert command("models", "path", "portraits").out == f"{bundled}\n"
+
+
+def test_a_folder_works_as_a_name(command: Command, bundled: Path, miniature: Path) -> None:
+    assert command("models", "path", miniature).out == f"{miniature}\n"
+
+
+@pytest.mark.parametrize("what", ["show", "path", "verify"])
+def test_unknown_names_get_the_nearest(refused: Callable[..., str], bundled: Path, what: str) -> None:
+    assert "did you mean 'portraits'" in refused("models", what, "portrait")
+
+
+@pytest.mark.usefixtures("verifier")
+def test_verify(command: Command, bundled: Path) -> None:
+    outcome = command("models", "verify", "portraits")
+    assert outcome.code == 0
+    assert outcome.out.startswith("portraits: verified\n")
+    assert "sampled picture of portraits as stored" in outcome.out
+    assert json.loads(command("models", "verify", "portraits", "--json").out)["verified"] is True
+
+
+@pytest.mark.usefixtures("verifier")
+def test_verify_finds_a_truncated_file(refused: Callable[..., str], bundled: Path) -> None:
+    file = bundled / "transformer" / "diffusion_pytorch_model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    assert file.name in refused("models", "verify", "portraits")
+
+
+def test_damaged_facts_are_refused(refused: Callable[..., str], bundled: Path) -> None:
+    for text in ("{", "[]"):
+        (bundled / "latentedit.json").write_text(text)
+        assert "latentedit.json" in refused("models", "show", "portraits")
+
+
+def test_train_hands_its_options_on(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    module: Any = ModuleType("latentedit.portraits.train")
+    module.train = lambda out, recipe, progress, *, device: calls.append((out, recipe, progress, device))
+    monkeypatch.setitem(sys.modules, "latentedit.portraits.train", module)
+    assert command("models", "train", "portraits", "--out", tmp_path, "--recipe", "gpu", "--device", "cuda").code == 0
+    assert calls == [(tmp_path, "gpu", None, "cuda")]
+
+
+def test_train_refuses_what_has_no_recipe(refused: Callable[..., str]) -> None:
+    assert "did you mean 'portraits'" in refused("models", "train", "portrait")
+    assert "--recipe" in refused("models", "train", "portraits", "--recipe", "tpu")
+
+
+@pytest.mark.usefixtures("verifier")
+def test_doctor_finds_all_well(command: Command, bundled: Path) -> None:
+    outcome = command("doctor")
+    assert outcome.code == 0, outcome.out
+    assert "sampled picture of portraits as stored" in outcome.out
+    assert outcome.out.splitlines()[-1] == "all well"
+    for word in ("Python", "torch", "diffusers", "devices", "threads", "memory"):
+        assert word in outcome.out
+
+
+def test_doctor_finds_a_damaged_model(command: Command, bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bundled / "vae" / "config.json").unlink()
+    outcome = command("doctor", "--no-sample")
+    assert outcome.code == 1
+    assert "to be mended: model portraits" in outcome.out
+    facts = json.loads(command("doctor", "--no-sample", "--json").out)
+    assert facts["ok"] is False
+    assert [check["check"] for check in facts["checks"] if not check["ok"]] == ["model portraits"]
+
+
+def test_doctor_misses_a_package(command: Command, bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentedit.cli.doctor._PACKAGES", ("torch", "no-such-package"))
+    outcome = command("doctor", "--no-sample")
+    assert outcome.code == 1
+    assert "pip install no-such-package" in outcome.out
+
+
+def test_the_models_error_is_what_the_doctor_prints(
+    command: Command, bundled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> list[str]:
+        raise ModelError("expected a whole model; got half")
+
+    monkeypatch.setattr("latentedit.cli.doctor.verification", fail)
+    assert "expected a whole model; got half" in command("doctor").out

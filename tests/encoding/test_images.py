@@ -1,0 +1,161 @@
+"""A picture goes into a model's size and its change comes back; without a change it is the picture, bit for bit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from latentedit.backbones.base import Capabilities
+from latentedit.encoding.images import Picture
+from latentedit.errors import ImageError, ShapeError
+
+FIXED = Capabilities(size_multiple=16, sizes=(128, 128, 128))
+RANGE = Capabilities(size_multiple=16, sizes=(64, 256, 512))
+
+side = st.integers(2, 300)
+
+
+def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    values = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, len(mode)))
+    return Image.fromarray(values.astype(np.uint8))
+
+
+@settings(max_examples=40, deadline=None)
+@given(width=side, height=side, mode=st.sampled_from(["RGB", "RGBA"]), capabilities=st.sampled_from([FIXED, RANGE]))
+def test_no_change_gives_back_the_picture(width: int, height: int, mode: str, capabilities: Capabilities) -> None:
+    picture = Picture.from_image(noise(width, height, mode))
+    frame = picture.fit(capabilities)
+    restored = frame.restore(torch.zeros_like(frame.pixels))
+    assert restored.mode == mode
+    assert np.array_equal(restored, picture.image)
+
+
+@settings(max_examples=40, deadline=None)
+@given(width=side, height=side)
+def test_frame_has_the_one_size_and_the_picture_keeps_its_proportions(width: int, height: int) -> None:
+    frame = Picture.from_image(noise(width, height)).fit(FIXED)
+    left, top, inner_width, inner_height = frame.box
+    assert frame.pixels.shape == (3, 128, 128)
+    assert max(inner_width, inner_height) == 128
+    assert abs(inner_width - max(1, 128 * width / max(width, height))) <= 0.5
+    assert left + inner_width <= 128
+    assert top + inner_height <= 128
+    assert abs(2 * left + inner_width - 128) <= 1
+    assert abs(2 * top + inner_height - 128) <= 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(width=st.integers(2, 1200), height=st.integers(2, 1200))
+def test_canvas_is_a_multiple_in_range_near_the_preferred_area(width: int, height: int) -> None:
+    frame = Picture.from_image(Image.new("RGB", (width, height))).fit(RANGE)
+    h, w = frame.pixels.shape[1:]
+    assert h % 16 == 0 == w % 16
+    assert 64 <= min(h, w) <= max(h, w) <= 512
+    if 1 / 3 < width / height < 3:  # no side is cut by the range
+        assert 0.9 < h * w / 256**2 < 1.1
+        assert abs(np.log((w / h) / (width / height))) < 0.12
+
+
+def test_a_picture_of_the_models_size_is_taken_as_it_is() -> None:
+    picture = Picture.from_image(noise(128, 128))
+    expected = np.asarray(picture.image).transpose(2, 0, 1) / 127.5 - 1
+    assert np.abs(picture.fit(FIXED).pixels.numpy() - expected).max() < 1e-6
+
+
+def test_padding_repeats_the_edge() -> None:
+    frame = Picture.from_image(noise(128, 64)).fit(FIXED)
+    assert frame.box == (0, 32, 128, 64)
+    assert (frame.pixels[:, :32] == frame.pixels[:, 32:33]).all()
+    assert (frame.pixels[:, 96:] == frame.pixels[:, 95:96]).all()
+
+
+def test_transparent_parts_are_shown_on_white() -> None:
+    picture = Picture.from_image(Image.new("RGBA", (128, 128), (0, 0, 0, 0)))
+    assert (picture.fit(FIXED).pixels == 1).all()
+
+
+@pytest.mark.parametrize("size", [(128, 128), (40, 40), (500, 500), (300, 200), (90, 250)])
+def test_a_uniform_change_shifts_every_pixel_alike(size: tuple[int, int]) -> None:
+    picture = Picture.from_image(Image.new("RGB", size, (100, 100, 100)))
+    frame = picture.fit(FIXED)
+    restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 20 / 127.5)))
+    assert set(np.unique(restored)) == {120}
+
+
+def test_a_change_lands_where_it_was_made() -> None:
+    frame = Picture.from_image(Image.new("RGB", (512, 256), (50, 50, 50))).fit(FIXED)
+    change = torch.zeros(3, 128, 128)
+    change[0, 48:64, 96:112] = 1.0  # 16 px at a quarter of the picture's size, below the 32 px of padding
+    moved = np.asarray(frame.restore(change))[..., 0].astype(int) - 50
+    rows, columns = np.nonzero(moved > 64)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (64, 127, 384, 447)
+    assert abs(moved[80:112, 400:432] - 127.5).max() <= 1
+    assert not moved[160:].any()
+
+
+def test_a_change_below_half_a_level_changes_nothing() -> None:
+    picture = Picture.from_image(noise(200, 100))
+    frame = picture.fit(FIXED)
+    signs = torch.where(torch.arange(128) % 2 == 0, 1.0, -1.0).expand(3, 128, 128)
+    assert np.array_equal(frame.restore(signs / 510), picture.image)
+    assert not np.array_equal(frame.restore(torch.ones(3, 128, 128) / 250), picture.image)
+
+
+def test_alpha_and_what_is_wholly_transparent_stay() -> None:
+    pixels = np.asarray(noise(60, 60, "RGBA")).copy()
+    pixels[:30, :, 3] = 0
+    pixels[30:, :, 3] = 128
+    frame = Picture.from_image(Image.fromarray(pixels)).fit(FIXED)
+    restored = np.asarray(frame.restore(torch.full_like(frame.pixels, -0.5)))
+    assert np.array_equal(restored[..., 3], pixels[..., 3])
+    assert np.array_equal(restored[:30], pixels[:30])
+    assert not np.array_equal(restored[30:], pixels[30:])
+
+
+def test_restoring_clips() -> None:
+    frame = Picture.from_image(Image.new("RGB", (128, 128), (250, 5, 128))).fit(FIXED)
+    change = torch.tensor([1.0, -1.0, 0.0])[:, None, None].expand(3, 128, 128)
+    assert np.asarray(frame.restore(change))[64, 64].tolist() == [255, 0, 128]
+
+
+def test_changes_that_do_not_fit_are_refused() -> None:
+    frame = Picture.from_image(noise(20, 20)).fit(FIXED)
+    with pytest.raises(ShapeError, match=r"\[3, 128, 128\]"):
+        frame.restore(torch.zeros(3, 64, 64))
+    with pytest.raises(ShapeError, match="finite"):
+        frame.restore(torch.full((3, 128, 128), torch.nan))
+
+
+def test_opening_a_file_keeps_its_path(tmp_path: Path) -> None:
+    noise(9, 7).save(tmp_path / "me.png")
+    picture = Picture.open(tmp_path / "me.png")
+    assert picture.path == tmp_path / "me.png"
+    assert picture.size == (9, 7)
+    with pytest.raises(ImageError):
+        Picture.open(tmp_path / "you.png")
+
+
+def test_the_smallest_picture_works_and_a_smaller_one_is_refused() -> None:
+    frame = Picture.from_image(noise(2, 2)).fit(FIXED)
+    assert frame.restore(torch.zeros_like(frame.pixels)).size == (2, 2)
+    with pytest.raises(ImageError, match="1x1"):
+        Picture.from_image(noise(1, 1))
+
+
+def test_extreme_proportions() -> None:
+    picture = Picture.from_image(noise(2, 3000))
+    for capabilities in (FIXED, RANGE):
+        frame = picture.fit(capabilities)
+        assert np.array_equal(frame.restore(torch.zeros_like(frame.pixels)), picture.image)
+
+
+def test_the_given_image_is_not_changed() -> None:
+    image = noise(30, 20)
+    before = image.copy()
+    frame = Picture.from_image(image).fit(FIXED)
+    frame.restore(torch.ones_like(frame.pixels))
+    assert np.array_equal(image, before)

@@ -1,0 +1,60 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentedit.errors import ConfigError
+from latentedit.portraits.attributes import NONE, VALUES, Attributes, draw, draw_split, split_of
+
+portraits = st.integers(0, 2**32).map(lambda seed: draw(random.Random(seed)))
+
+
+@given(portraits)
+def test_indices_and_back_are_the_identity(attributes: Attributes) -> None:
+    assert Attributes.from_indices(attributes.indices()) == attributes
+
+
+@given(portraits, st.data())
+def test_replace_changes_what_was_asked_and_at_most_the_colour_of_that_part(
+    attributes: Attributes, data: st.DataObject
+) -> None:
+    field = data.draw(st.sampled_from([name for name in VALUES if not name.endswith("hair_color")]))
+    value = data.draw(st.sampled_from(VALUES[field]))
+    changed = attributes.replace(**{field: value})
+    assert getattr(changed, field) == value
+    assert set(attributes.differences(changed)) <= {field, f"{field}_color"}
+
+
+@given(portraits)
+def test_a_colour_is_absent_exactly_where_its_part_is(attributes: Attributes) -> None:
+    assert (attributes.hair_color == NONE) == (attributes.hair == "bald")
+    assert (attributes.facial_hair_color == NONE) == (attributes.facial_hair == NONE)
+
+
+def test_contradictions_and_unknown_values_are_refused() -> None:
+    portrait = draw_split("test", 1, 0)[0].replace(hair="short")
+    with pytest.raises(ConfigError, match="hair to be one of"):
+        portrait.replace(hair="green")
+    with pytest.raises(ConfigError, match="expected attributes among"):
+        portrait.replace(hat="red")
+    indices = portrait.indices()
+    indices[list(VALUES).index("hair")] = VALUES["hair"].index("bald")
+    assert Attributes.from_indices(indices).hair_color == NONE
+
+
+def test_splits_are_disjoint_and_repeatable() -> None:
+    splits = {split: draw_split(split, 300, 0) for split in ("train", "calibration", "test")}
+    for split, items in splits.items():
+        assert {split_of(item) for item in items} == {split}
+        assert len(set(items)) == 300
+        assert draw_split(split, 20, 0) == items[:20]  # a longer draw starts with the shorter one
+    assert not set(splits["train"]) & set(splits["test"])
+
+
+def test_the_split_takes_five_percent_each() -> None:
+    generator = random.Random(1)
+    found = [split_of(draw(generator)) for _ in range(4000)]
+    # binomial: 200 of 4000 with standard deviation 13.8
+    assert abs(found.count("test") - 200) < 4 * 13.8
+    assert abs(found.count("calibration") - 200) < 4 * 13.8

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from latentedit.portraits.attributes import draw_split
+from latentedit.portraits.autoencoder import build_autoencoder, fit_autoencoder, reconstruction_psnr_db, to_pixels
+from latentedit.portraits.fitting import FitSettings
+from latentedit.portraits.render import render_array
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return np.stack([render_array(item) for item in draw_split("train", 4, 0)])
+
+
+def test_pixels_run_from_minus_one_to_one() -> None:
+    bytes_ = np.array([0, 255], dtype=np.uint8).reshape(1, 1, 2, 1).repeat(3, axis=3)
+    assert to_pixels(bytes_, torch.device("cpu"))[0, :, 0].tolist() == [[-1.0, 1.0]] * 3
+
+
+def test_the_seed_decides_the_weights_and_leaves_the_global_state() -> None:
+    state = torch.random.get_rng_state()
+    a, b, c = (build_autoencoder(seed).encoder.conv_in.weight for seed in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_few_steps_lower_the_error(pictures: np.ndarray, tmp_path: Path) -> None:
+    autoencoder = build_autoencoder(0)
+    before = np.mean(reconstruction_psnr_db(autoencoder, pictures))
+    settings = FitSettings(steps=12, batch=2, learning_rate=2e-3, warm_up=1, average=0.5)
+    fit_autoencoder(autoencoder, pictures, settings, tmp_path, log=lambda _: None)
+    assert np.mean(reconstruction_psnr_db(autoencoder, pictures)) > before + 0.5
+
+
+def test_psnr_of_a_known_error(pictures: np.ndarray) -> None:
+    autoencoder = build_autoencoder(0)
+    with torch.no_grad():
+        autoencoder.decoder.conv_out.weight.zero_()  # it now decodes everything to mid-grey
+        autoencoder.decoder.conv_out.bias.zero_()
+    black = np.zeros_like(pictures)
+    # error 1 on a range of 2: 10 log10(4)
+    assert reconstruction_psnr_db(autoencoder, black) == pytest.approx([6.0206] * 4, abs=1e-3)

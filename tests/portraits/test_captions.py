@@ -1,0 +1,63 @@
+import dataclasses
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentedit.portraits.attributes import draw, draw_split
+from latentedit.portraits.captions import (
+    MAX_TOKENS,
+    CaptionStyle,
+    draw_caption,
+    full_caption,
+    parse,
+    vocabulary,
+    words_of,
+)
+
+seeds = st.integers(0, 2**32)
+
+
+@given(seeds)
+def test_the_full_caption_reads_back_to_every_attribute(seed: int) -> None:
+    attributes = draw(random.Random(seed))
+    assert parse(full_caption(attributes)) == dataclasses.asdict(attributes)
+
+
+@given(seeds)
+def test_a_drawn_caption_states_only_what_is_true_and_fits_the_encoders(seed: int) -> None:
+    generator = random.Random(seed)
+    attributes = draw(generator)
+    caption = draw_caption(attributes, generator)
+    assert all(getattr(attributes, name) == value for name, value in parse(caption).items())
+    assert len(words_of(caption)) + 2 <= MAX_TOKENS
+    assert set(words_of(caption)) <= set(vocabulary())
+
+
+def test_full_style_states_everything_that_has_a_colour_word() -> None:
+    generator = random.Random(0)
+    style = CaptionStyle(empty=0.0, full=1.0)
+    for attributes in draw_split("train", 200, 0):
+        assert parse(draw_caption(attributes, generator, style)) == dataclasses.asdict(attributes)
+
+
+def test_partial_captions_leave_out_and_empty_ones_are_empty() -> None:
+    generator = random.Random(0)
+    attributes = draw_split("train", 1, 0)[0]
+    partial = [parse(draw_caption(attributes, generator, CaptionStyle(empty=0.0, full=0.0))) for _ in range(200)]
+    assert min(map(len, partial)) < 9
+    assert draw_caption(attributes, generator, CaptionStyle(empty=1.0)) == ""
+
+
+@pytest.mark.parametrize(
+    ("caption", "meaning"),
+    [
+        ("a person with red overalls", {"clothes": "overalls", "clothes_color": "red"}),
+        ("long red hair and glasses", {"hair": "long", "hair_color": "ginger", "accessory": "glasses"}),
+        ("a bald head, winking", {"hair": "bald", "hair_color": "none", "eyes": "winking"}),
+        ("a spaceship", {}),
+    ],
+)
+def test_parsing_by_hand(caption: str, meaning: dict[str, str]) -> None:
+    assert parse(caption) == meaning

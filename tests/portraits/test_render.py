@@ -1,0 +1,50 @@
+import random
+
+import numpy as np
+import pytest
+
+from latentedit.portraits.attributes import VALUES, draw_split
+from latentedit.portraits.render import BACKGROUND, Framing, counterfactual, draw_framing, render, render_array
+
+PORTRAIT = draw_split("test", 1, 0)[0].replace(hair="short", hair_color="black", background="blue", accessory="none")
+
+
+def test_rendering_is_deterministic() -> None:
+    assert np.array_equal(render_array(PORTRAIT), render_array(PORTRAIT))
+
+
+@pytest.mark.parametrize("size", [64, 128, 200])
+def test_size(size: int) -> None:
+    assert render(PORTRAIT, size).size == (size, size)
+
+
+def test_the_background_has_its_colour() -> None:
+    expected = tuple(int(BACKGROUND["blue"][i : i + 2], 16) for i in (1, 3, 5))
+    assert tuple(render_array(PORTRAIT)[0, 0]) == expected
+
+
+@pytest.mark.parametrize("field", [name for name in VALUES if name != "facial_hair_color"])
+def test_every_attribute_shows(field: str) -> None:
+    pictures = [render_array(counterfactual(PORTRAIT, {field: value})) for value in VALUES[field] if value != "none"]
+    differences = [np.abs(a.astype(int) - b).max() for i, a in enumerate(pictures) for b in pictures[:i]]
+    assert min(differences) > 20
+
+
+def test_glasses_change_the_eyes_and_nothing_below_them() -> None:
+    change = np.abs(
+        render_array(PORTRAIT).astype(int) - render_array(counterfactual(PORTRAIT, {"accessory": "glasses"}))
+    )
+    assert change[40:70].max() > 100
+    assert change[85:].max() == 0
+
+
+def test_framing_shifts_by_whole_pixels() -> None:
+    moved = render_array(PORTRAIT, framing=Framing(shift_x=4 / 128))
+    # anti-aliasing is the same at whole-pixel shifts up to rounding of coordinates
+    assert np.abs(moved[:, 4:].astype(int) - render_array(PORTRAIT)[:, :-4]).mean() < 0.5
+    assert np.abs(moved[:, 4:].astype(int) - render_array(PORTRAIT)[:, 4:]).mean() > 2  # the control
+
+
+def test_framings_are_drawn_from_their_generator_alone() -> None:
+    assert draw_framing(random.Random(5)) == draw_framing(random.Random(5))
+    assert draw_framing(random.Random(5)) != draw_framing(random.Random(6))

@@ -1,0 +1,207 @@
+"""Rows 5 to 14: closed forms against quadrature, automatic differentiation, finite differences and one another."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.errors import ConfigError, ShapeError
+from latentedit.noise.coordinates import clean_estimate, noise_estimate, score_from_velocity
+from latentedit.noise.rng import draw
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.mixture import GaussianMixture
+from latentedit.testing.tolerances import relative_error, tolerance
+
+LEVELS = torch.tensor([0.02, 0.2, 0.5, 0.8, 0.98], dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> GaussianMixtureBackbone:
+    return example_mixture()
+
+
+@pytest.fixture(scope="module")
+def z(backbone: GaussianMixtureBackbone) -> Tensor:
+    """Latents that the model would meet: clean draws with noise of each level."""
+    x = backbone.draw_clean(backbone.embed(["a"] * 5), generator=torch.Generator().manual_seed(0))
+    return (1 - LEVELS[:, None]) * x + LEVELS[:, None] * draw((5, 5), seed=0, purpose="mixture").double()
+
+
+def density(backbone: GaussianMixtureBackbone, text: str, s: Tensor):
+    """The log density of one latent at one level, as a function to differentiate."""
+    return lambda point: backbone.at(point[None], s[None], backbone.embed([text])).log_density[0]
+
+
+def test_row_5_velocity_against_quadrature() -> None:
+    one = GaussianMixtureBackbone(
+        means=torch.tensor([[-1.5], [0.8]], dtype=torch.float64),
+        covariances=torch.tensor([[[0.3]], [[0.7]]], dtype=torch.float64),
+    )
+    condition = one.embed(["a"])
+    x = torch.linspace(-9, 9, 20001, dtype=torch.float64)
+    weights = one.weights.log_weights(condition).exp()[0]
+    prior = sum(
+        weight * torch.exp(-((x - mean) ** 2) / (2 * variance)) / variance**0.5
+        for weight, mean, variance in zip(weights, (-1.5, 0.8), (0.3, 0.7), strict=True)
+    )
+    for s in LEVELS:
+        for value in (-1.0, 0.0, 0.4, 2.0):
+            e = (value - (1 - s) * x) / s
+            posterior = prior * torch.exp(-(e**2) / 2)
+            expected = (posterior * (e - x)).sum() / posterior.sum()
+            point = torch.tensor([[value]], dtype=torch.float64)
+            assert float(one.velocity(point, s[None], condition)) == pytest.approx(float(expected), rel=1e-8, abs=1e-8)
+
+
+def test_row_5_float32_is_float64_rounded(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+    narrow = example_mixture(dtype=torch.float32)
+    v = narrow.velocity(z.float(), LEVELS.float(), narrow.embed(["a"]))
+    assert v.dtype == torch.float32
+    expected = backbone.velocity(z, LEVELS, backbone.embed(["a"]))
+    assert relative_error(v, expected) <= tolerance("velocity", torch.float32)
+
+
+def test_row_6_end_points_are_exact(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+    condition = backbone.embed(["a"])
+    zero, one = torch.zeros(5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
+    weights = backbone.weights.log_weights(condition).exp()
+    mean = weights @ backbone.mixture.means
+    # E[e | z] is 0 where there is no noise in z; E[x | z] is the mean where there is only noise.
+    assert relative_error(backbone.velocity(z, zero, condition), -z) <= 1e-12
+    assert relative_error(backbone.velocity(z, one, condition), z - mean) <= 1e-12
+
+
+def test_row_7_clean_and_noise_estimates(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+    truth = backbone.at(z, LEVELS, backbone.embed(["a"]))
+    assert relative_error(clean_estimate(z, LEVELS, truth.velocity), truth.clean) <= 1e-12
+    e_hat = noise_estimate(z, LEVELS, truth.velocity)
+    level = LEVELS[:, None]
+    assert relative_error((1 - level) * truth.clean + level * e_hat, z) <= 1e-12
+
+
+def test_row_8_score(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+    truth = backbone.at(z, LEVELS, backbone.embed(["a"]))
+    derived = score_from_velocity(z, LEVELS, truth.velocity)
+    assert relative_error(truth.score, derived) <= tolerance("score", torch.float64)
+    gradient = torch.stack([torch.func.grad(density(backbone, "a", s))(row) for row, s in zip(z, LEVELS, strict=True)])
+    assert relative_error(truth.score, gradient) <= tolerance("score", torch.float64)
+    h, steps = 1e-5, torch.eye(5, dtype=torch.float64)
+    for row, s, score in zip(z, LEVELS, truth.score, strict=True):
+        log_density = density(backbone, "a", s)
+        slopes = torch.stack([(log_density(row + h * step) - log_density(row - h * step)) / (2 * h) for step in steps])
+        assert relative_error(slopes, score) <= tolerance("difference", torch.float64)
+
+
+def test_row_9_jacobian(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+    condition = backbone.embed(["a"])
+    jacobian = backbone.at(z, LEVELS, condition).jacobian
+    for row, s, expected in zip(z, LEVELS, jacobian, strict=True):
+
+        def velocity(point: Tensor, level: Tensor = s) -> Tensor:
+            return backbone.velocity(point[None], level[None], condition)[0]
+
+        close = tolerance("derivative", torch.float64)
+        assert relative_error(torch.func.jacfwd(velocity)(row), expected) <= close
+        assert relative_error(torch.func.jacrev(velocity)(row), expected) <= close
+    assert relative_error(jacobian, jacobian.mT) <= close
+
+
+def test_row_10_hessian_of_the_log_density(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+    truth = backbone.at(z, LEVELS, backbone.embed(["a"]))
+    level, eye = LEVELS[:, None, None], torch.eye(5, dtype=torch.float64)
+    derived = -(eye + (1 - level) * truth.jacobian) / level
+    assert relative_error(derived, truth.hessian) <= tolerance("derivative", torch.float64)
+    assert relative_error(-(eye - (1 - level) * truth.jacobian) / level, truth.hessian) > 1e-2
+    by_autograd = torch.func.hessian(density(backbone, "a", LEVELS[1]))(z[1])
+    assert relative_error(by_autograd, truth.hessian[1]) <= tolerance("derivative", torch.float64)
+
+
+def test_row_11_posterior_covariance(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+    truth = backbone.at(z, LEVELS, backbone.embed(["a"]))
+    level, eye = LEVELS[:, None, None], torch.eye(5, dtype=torch.float64)
+    close = tolerance("covariance", torch.float64)
+    assert relative_error(level**2 / (1 - level) * (eye - level * truth.jacobian), truth.covariance) <= close
+    # At s = 0.02 this form loses four digits in 1 + s^2 H.
+    from_hessian = level**2 / (1 - level) ** 2 * (eye + level**2 * truth.hessian)
+    assert relative_error(from_hessian, truth.covariance) <= close
+    assert float(torch.linalg.eigvalsh(truth.covariance).min()) >= -1e-10
+
+
+def test_row_12_continuity(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+    condition, h = backbone.embed(["a"]), 1e-5
+    truth = backbone.at(z, LEVELS, condition)
+    ahead, behind = (backbone.at(z, LEVELS + step, condition).log_density for step in (h, -h))
+    terms = (ahead - behind) / (2 * h), (truth.velocity * truth.score).sum(1), torch.einsum("bii->b", truth.jacobian)
+    size = sum(term.abs() for term in terms)
+    # The difference in s is second order: h^2 times a third derivative that grows like 1 / s^3.
+    assert float((sum(terms).abs() / size).max()) <= 1e-6
+    assert float((sum(terms).abs() / size)[1:].max()) <= 1e-7
+    assert float(((terms[0] + terms[1] - terms[2]).abs() / size).max()) > 1e-2
+
+
+def test_row_13_guidance_is_the_gradient_of_a_classifier(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+    null, only = backbone.at(z, LEVELS, backbone.embed([""])), backbone.at(z, LEVELS, backbone.only(1))
+    level = LEVELS[:, None]
+    gradient = -(1 - level) / level * (only.velocity - null.velocity)
+    hessian = -((1 - level) / level)[:, None] * (only.jacobian - null.jacobian)
+    for index in range(1, 4):
+
+        def log_classifier(point: Tensor, s: Tensor = LEVELS[index]) -> Tensor:
+            return backbone.at(point[None], s[None], backbone.embed([""])).weights[0, 1].log()
+
+        assert relative_error(gradient[index], torch.func.grad(log_classifier)(z[index])) <= 1e-7
+        assert relative_error(hessian[index], torch.func.hessian(log_classifier)(z[index])) <= 1e-7
+    spectrum = torch.linalg.eigvalsh(hessian[1:4])
+    assert float(spectrum.min()) < -1e-3
+    assert float(spectrum.max()) > 1e-3
+
+
+def test_row_14_text_direction_of_equal_covariances(z: Tensor) -> None:
+    shared = example_mixture(shared_covariance=True)
+    first, second = (shared.at(z, LEVELS, shared.only(component)) for component in (0, 1))
+    shift = shared.mixture.means[1] - shared.mixture.means[0]
+    level = LEVELS[:, None, None]
+    total = (1 - level) ** 2 * shared.mixture.covariances[0] + level**2 * torch.eye(5, dtype=torch.float64)
+    solved = torch.linalg.solve(total, shift.expand(5, 5)[..., None])[..., 0]
+    close = 20 * tolerance("velocity", torch.float64)  # the difference cancels and the solve has a condition number
+    assert relative_error(second.velocity - first.velocity, -LEVELS[:, None] * solved) <= close
+    assert relative_error(second.clean - first.clean, LEVELS[:, None] ** 2 * solved) <= 50 * close
+
+
+def test_counterfactual_between_commuting_covariances_is_the_composed_flow_map() -> None:
+    spectra = torch.tensor([[0.2, 0.5, 1.0], [0.6, 0.1, 0.9]], dtype=torch.float64)
+    means = draw((2, 3), seed=0, purpose="means").double()
+    mixture = GaussianMixture(means=means, covariances=torch.diag_embed(spectra))
+    x = draw((4, 3), seed=0, purpose="x").double()
+    composed = mixture.flow_map(mixture.flow_map(x, 0.0, 1.0, 0), 1.0, 0.0, 1)
+    expected = means[1] + (spectra[1] / spectra[0]).sqrt() * (x - means[0])
+    assert relative_error(composed, expected) <= 1e-13
+    assert relative_error(mixture.counterfactual(x, 0, 1), expected) <= 1e-12
+
+
+def test_counterfactual_takes_one_gaussian_to_the_other_and_back(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+    mixture = backbone.mixture
+    assert relative_error(mixture.counterfactual(mixture.counterfactual(z, 0, 1), 1, 0), z) <= 1e-10
+    mean = mixture.means[:1]
+    basis = mixture.counterfactual(torch.eye(5, dtype=torch.float64) + mean, 0, 1) - mixture.counterfactual(mean, 0, 1)
+    pushed = basis.mT @ mixture.covariances[0] @ basis
+    assert relative_error(pushed, mixture.covariances[1]) <= 1e-10
+    assert relative_error(basis, basis.mT) <= 1e-10  # the gradient of a convex function, hence optimal
+
+
+def test_draws_have_the_moments_of_the_mixture(backbone: GaussianMixtureBackbone) -> None:
+    mixture, count = backbone.mixture, 20000
+    log_weights = backbone.weights.log_weights(backbone.only(2)).expand(count, 3)
+    drawn = mixture.draw(log_weights, generator=torch.Generator().manual_seed(0))
+    assert float((drawn.mean(0) - mixture.means[2]).abs().max()) <= 4 * (1.05 / count) ** 0.5
+    assert relative_error(torch.cov(drawn.mT), mixture.covariances[2]) <= 0.05
+
+
+def test_what_is_no_mixture_is_refused() -> None:
+    means = torch.zeros(2, 3, dtype=torch.float64)
+    with pytest.raises(ShapeError):
+        GaussianMixture(means=means, covariances=torch.eye(2, dtype=torch.float64).expand(2, 2, 2))
+    with pytest.raises(ConfigError):
+        GaussianMixture(means=means, covariances=torch.zeros(2, 3, 3, dtype=torch.float64))
+    skew = torch.eye(3, dtype=torch.float64) + torch.tensor([[0.0, 0.5, 0], [0, 0, 0], [0, 0, 0]], dtype=torch.float64)
+    with pytest.raises(ConfigError):
+        GaussianMixture(means=means, covariances=skew.expand(2, 3, 3))
