@@ -106,7 +106,7 @@ class Cost:
 
     Args:
         evaluations: network evaluations a picture; guidance counts two, a forward-mode or finite-difference JVP two.
-        seconds: wall time.
+        seconds: wall time a picture, without reading and encoding it.
         peak_bytes: highest resident memory of the process (CPU) or allocation (CUDA).
     """
 

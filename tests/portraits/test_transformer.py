@@ -76,7 +76,7 @@ def test_joint_training_moves_text_and_transformer(
     before = {name: value.clone() for name, value in network.state_dict().items()}
     latents = np.random.default_rng(0).standard_normal((32, 8, 16, 16)).astype(np.float16)
     settings = FitSettings(steps=3, batch=2, learning_rate=1e-3, warm_up=1, average=0.0)
-    fit_transformer(network, captions, latents, settings, tmp_path, compiled=False, log=lambda _: None)
+    fit_transformer(network, captions, latents, settings, tmp_path, log=lambda _: None)
     after = network.state_dict()
     for part in ("transformer.proj_out.weight", "text_encoder.text_projection.weight"):
         assert not torch.equal(before[part], after[part])

@@ -99,9 +99,9 @@ def train(
     from latentedit.portraits.train import train as train_portraits
 
     with progress_bar(quiet=quiet) as progress:
-        train_portraits(out, recipe, progress, device=device)
+        made = train_portraits(out, recipe, progress, device=device, log=_silent if quiet else print)
     if not quiet:
-        print_rows([("model", str(out))], indent=0)
+        print_rows([("model", str(made))], indent=0)
 
 
 def bundled() -> dict[str, Path]:
@@ -136,6 +136,10 @@ def verification(folder: Path) -> list[str]:
     checked = open_folder(folder)
     lines = [f"{len(checked.parts)} parts, all there: {', '.join(sorted(checked.parts))}"]
     return [*lines, *verify_portraits(folder)]
+
+
+def _silent(line: str) -> None:
+    del line
 
 
 def _settings(folder: Path) -> Mapping[str, Any]:

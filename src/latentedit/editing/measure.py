@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.backbones.base import Backbone
 from latentedit.editing.result import EditResult, measure_effect
 from latentedit.encoding.captioning import AttributeReader, captioner_for
 from latentedit.encoding.joint import JointLatent
@@ -60,16 +61,10 @@ def measured(
     images = [frame.restore(change[index]) for index, frame in enumerate(latent.frames)]
     cost = Cost(
         evaluations=(backbone.evaluations - before) / len(latent),
-        seconds=time.perf_counter() - started,
+        seconds=(time.perf_counter() - started) / len(latent),
         peak_bytes=peak_bytes(backbone.device),
     )
-    record = RunRecord(
-        method=method,
-        settings=dict(settings),
-        seed=seed,
-        model={"name": backbone.name, "fingerprint": backbone.fingerprint},
-        versions=versions(),
-    )
+    record = _record(backbone, method, settings, seed)
     readings = _read(latent, change)
     results: list[EditResult] = []
     for index, frame in enumerate(latent.frames):
@@ -90,6 +85,16 @@ def measured(
             )
         )
     return results
+
+
+def _record(backbone: Backbone, method: str, settings: Mapping[str, Any], seed: int) -> RunRecord:
+    return RunRecord(
+        method=method,
+        settings=dict(settings),
+        seed=seed,
+        model={"name": backbone.name, "fingerprint": backbone.fingerprint},
+        versions=versions(),
+    )
 
 
 def _read(

@@ -157,17 +157,14 @@ def manipulate(
             progress=progress,
         )
 
+    found_by = {"method": direction.method, **direction.settings}
+    moved_by = {"arm": editor.arm, "level": editor.level, "manipulate_steps": editor.manipulate_steps}
     results = measured(
         latent,
         run,
         strength=strength,
         method="eim",
-        settings={
-            "direction": {"method": direction.method, **direction.settings},
-            "arm": editor.arm,
-            "level": editor.level,
-            "manipulate_steps": editor.manipulate_steps,
-        },
+        settings={"direction": found_by, **moved_by},
         seed=int(direction.settings.get("seed", 0)),
         targets=direction.target_captions * (len(latent) if len(direction.target_captions) == 1 else 1),
     )

@@ -117,9 +117,9 @@ class CaptionStyle:
     """
 
     empty: float = 0.1
-    full: float = 0.6
+    full: float = 0.8
     drop: float = 0.3
-    canonical: float = 0.5
+    canonical: float = 0.6
     ordered: float = 0.5
 
 

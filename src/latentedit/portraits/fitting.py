@@ -60,6 +60,7 @@ def fit(
     settings: FitSettings,
     folder: Path,
     *,
+    orthogonalized: Sequence[nn.Parameter] = (),
     progress: Progress | None = None,
     log: Callable[[str], None] = print,
 ) -> float:
@@ -74,6 +75,7 @@ def fit(
         loss: of one step.
         settings: steps, rate and the rest.
         folder: for the checkpoint.
+        orthogonalized: matrices that Muon trains instead of AdamW.
         progress: called after each step.
         log: gets a line a checkpoint.
 
@@ -83,25 +85,23 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     path = _path(folder, name)
     parameters = _trained(network)
-    optimizer = torch.optim.AdamW(
-        _groups(network, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, 0.98), fused=True
-    )
+    optimizers = _optimizers(network, settings, orthogonalized)
     average = [parameter.detach().clone() for parameter in parameters]
     first, spent, running = 0, 0.0, math.nan
     if path.exists():
-        first, spent = _restore(path, network, optimizer, average)
+        first, spent = _restore(path, network, optimizers, average)
     started = saved_at = time.perf_counter()
     for step in range(first, settings.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.rate(step)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.rate(step)
         value = loss(step, stream(seed=settings.seed, purpose=f"fit/{name}", index=step))
-        optimizer.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         value.backward()
         nn.utils.clip_grad_norm_(parameters, settings.clip)
-        optimizer.step()
-        decay = min(settings.average, (1 + step) / (10 + step))
-        for mean, parameter in zip(average, parameters, strict=True):
-            mean.lerp_(parameter.detach(), 1 - decay)
+        for optimizer in optimizers:
+            optimizer.step()
+        _follow(average, parameters, min(settings.average, (1 + step) / (10 + step)))
         if step % 10 == 0:
             last = value.item()
             running = last if math.isnan(running) else running + 0.1 * (last - running)
@@ -110,12 +110,10 @@ def fit(
         now = time.perf_counter()
         if now - saved_at > settings.checkpoint_seconds or step + 1 == settings.steps:
             saved_at = now
-            _save(path, network, optimizer, average, step + 1, spent + now - started)
+            _save(path, network, optimizers, average, step + 1, spent + now - started)
             pace = (step + 1 - first) * settings.batch / (now - started)
             log(f"{name}: step {step + 1}/{settings.steps}  loss {running:.5f}  {pace:.1f} pictures/s")
-    with torch.no_grad():
-        for parameter, mean in zip(parameters, average, strict=True):
-            parameter.copy_(mean)
+    _put(average, parameters)
     return spent + time.perf_counter() - started
 
 
@@ -126,8 +124,20 @@ def load_average(name: str, network: nn.Module, folder: Path) -> int:
         The number of steps behind the checkpoint.
     """
     parameters = _trained(network)
-    step, _ = _restore(_path(folder, name), network, None, parameters)
+    step, _ = _restore(_path(folder, name), network, (), parameters)
     return step
+
+
+@torch.no_grad()
+def _follow(average: Sequence[Tensor], parameters: Sequence[Tensor], decay: float) -> None:
+    for mean, parameter in zip(average, parameters, strict=True):
+        mean.lerp_(parameter, 1 - decay)
+
+
+@torch.no_grad()
+def _put(average: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:
+    for mean, parameter in zip(average, parameters, strict=True):
+        parameter.copy_(mean)
 
 
 def _path(folder: Path, name: str) -> Path:
@@ -138,17 +148,30 @@ def _trained(network: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
-def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay for matrices only."""
-    matrices = [parameter for parameter in _trained(network) if parameter.ndim > 1]
-    rest = [parameter for parameter in _trained(network) if parameter.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+def _optimizers(
+    network: nn.Module, settings: FitSettings, orthogonalized: Sequence[nn.Parameter]
+) -> list[torch.optim.Optimizer]:
+    """AdamW, with weight decay for matrices only, and Muon at the same rate (its steps scaled to AdamW's size)."""
+    special = {id(parameter) for parameter in orthogonalized}
+    usual = [parameter for parameter in _trained(network) if id(parameter) not in special]
+    groups = [
+        {"params": [item for item in usual if item.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [item for item in usual if item.ndim <= 1], "weight_decay": 0.0},
+    ]
+    rate = settings.learning_rate
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)]
+    if orthogonalized:
+        muon = torch.optim.Muon(
+            orthogonalized, lr=rate, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw", ns_steps=4
+        )
+        found.append(muon)
+    return found
 
 
 def _save(
     path: Path,
     network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     average: Sequence[Tensor],
     step: int,
     seconds: float,
@@ -156,8 +179,9 @@ def _save(
     """Weights, their averages and the optimiser's moments in one file, written beside and renamed."""
     tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"average/{index}": value for index, value in enumerate(average)}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer {number}/{index}/{name}": value for name, value in state.items()}
     partial = path.with_suffix(".partial")
     whole = {name: value.detach().contiguous() for name, value in tensors.items()}
     save_file(whole, partial, metadata={"step": str(step), "seconds": str(seconds)})
@@ -166,7 +190,7 @@ def _save(
 
 @torch.no_grad()
 def _restore(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer | None, average: Sequence[Tensor]
+    path: Path, network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], average: Sequence[Tensor]
 ) -> tuple[int, float]:
     """Put a checkpoint back; the averages go into ``average``, after the weights.
 
@@ -178,10 +202,10 @@ def _restore(
         network.load_state_dict({n.removeprefix("network/"): file.get_tensor(n) for n in names if n[0] == "n"})
         for index, mean in enumerate(average):
             mean.copy_(file.get_tensor(f"average/{index}"))
-        if optimizer is not None:
+        for number, optimizer in enumerate(optimizers):
             state: dict[int, dict[str, Tensor]] = {}
             for name in names:
-                if name.startswith("optimizer/"):
+                if name.startswith(f"optimizer {number}/"):
                     _, index, moment = name.split("/")
                     state.setdefault(int(index), {})[moment] = file.get_tensor(name)
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})

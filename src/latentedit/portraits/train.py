@@ -11,11 +11,11 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, StableDiff
 from numpy.typing import NDArray
 from torch import nn
 
-from latentedit.backbones.registry import load
 from latentedit.errors import ConfigError, nearest
-from latentedit.portraits.attributes import Attributes
+from latentedit.portraits.attributes import VALUES, Attributes
 from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder, to_pixels
 from latentedit.portraits.captions import vocabulary
+from latentedit.portraits.card import write_card
 from latentedit.portraits.dataset import SIZE, Renders, render_split
 from latentedit.portraits.fitting import FitSettings
 from latentedit.portraits.quality import measure_quality
@@ -49,7 +49,6 @@ class Recipe:
         reader: settings of the attribute reader.
         text: settings of the text encoders' first training.
         transformer: settings of transformer and text encoders together.
-        compiled: compile the transformer.
     """
 
     portraits: int
@@ -57,7 +56,6 @@ class Recipe:
     reader: FitSettings
     text: FitSettings
     transformer: FitSettings
-    compiled: bool
 
 
 RECIPES = {
@@ -66,8 +64,7 @@ RECIPES = {
         autoencoder=FitSettings(steps=4_200, batch=16, learning_rate=2e-3, warm_up=100, decay_share=0.4),
         reader=FitSettings(steps=1_800, batch=64, learning_rate=2e-3, warm_up=100, decay_share=0.5, weight_decay=0.01),
         text=FitSettings(steps=1_200, batch=64, learning_rate=1e-3, warm_up=100, decay_share=0.3),
-        transformer=FitSettings(steps=11_000, batch=32, learning_rate=8e-4, warm_up=300, decay_share=0.3),
-        compiled=True,
+        transformer=FitSettings(steps=3_150, batch=32, learning_rate=1e-3, warm_up=60, decay_share=0.35),
     ),
     "gpu": Recipe(
         portraits=60_000,
@@ -75,7 +72,6 @@ RECIPES = {
         reader=FitSettings(steps=5_000, batch=256, learning_rate=2e-3, warm_up=100, decay_share=0.5, weight_decay=0.01),
         text=FitSettings(steps=2_000, batch=256, learning_rate=1e-3, warm_up=100, decay_share=0.3),
         transformer=FitSettings(steps=40_000, batch=256, learning_rate=1e-3, warm_up=1000, decay_share=0.3),
-        compiled=False,
     ),
 }
 """The same code for both; the second only has more portraits, larger batches and more steps."""
@@ -120,6 +116,7 @@ def train(
     write_settings(folder, {"recipe": recipe, "training_seconds": {name: round(time) for name, time in times.items()}})
     write_reference(folder)
     write_settings(folder, {"quality": measure_quality(folder, out / "renders", progress=progress)})
+    write_card(folder, VALUES)
     return folder
 
 
@@ -160,9 +157,7 @@ def _train_transformer(
     network = build_text_to_velocity(tokenizer, _SEED).to(where)
     captions = CaptionBatches(tokenizer, attributes, where)
     text = fit_text(network, captions, plan.text, out, progress=progress, log=log)
-    together = fit_transformer(
-        network, captions, latents, plan.transformer, out, compiled=plan.compiled, progress=progress, log=log
-    )
+    together = fit_transformer(network, captions, latents, plan.transformer, out, progress=progress, log=log)
     return network, {"text": text, "transformer": together}
 
 
@@ -270,8 +265,3 @@ def write_settings(folder: Path, change: dict[str, object]) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(settings | change, indent=1) + "\n")
     partial.replace(path)
-
-
-def fingerprint_of(folder: Path) -> str:
-    """The fingerprint of a finished model, as every record names it."""
-    return load(folder, device="cpu").fingerprint

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
+from latentedit.backbones.attention import differentiable_attention
 from latentedit.portraits.attributes import VALUES, Attributes
 from latentedit.portraits.autoencoder import CHANNELS
 from latentedit.portraits.captions import MAX_TOKENS, CaptionStyle, draw_caption, parse
@@ -169,7 +170,6 @@ def fit_transformer(
     settings: FitSettings,
     folder: Path,
     *,
-    compiled: bool = True,
     progress: Progress | None = None,
     log: Callable[[str], None] = print,
 ) -> float:
@@ -181,7 +181,6 @@ def fit_transformer(
         latents: normalised clean latents ``[n, 8, 16, 16]``.
         settings: steps, batch, rate.
         folder: for the checkpoint.
-        compiled: compile the transformer for the usual number of zero tokens; other numbers run eagerly.
         progress: called after each step.
         log: gets a line a checkpoint.
 
@@ -189,7 +188,8 @@ def fit_transformer(
         Seconds of training.
     """
     device = captions.device
-    fast = torch.compile(network.transformer) if compiled else network.transformer
+    blocks = network.transformer.transformer_blocks.named_parameters()
+    matrices = [item for name, item in blocks if item.ndim == 2 and ("attn" in name or "ff" in name)]
     style = CaptionStyle()
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
@@ -204,8 +204,7 @@ def fit_transformer(
         with torch.autocast(device.type, torch.bfloat16):
             tokens, pooled = network.embed(ids)
             padded = functional.pad(tokens, (0, 0, 0, zeros))
-            transformer = fast if zeros == 1 else network.transformer
-            velocity = transformer(
+            velocity = network.transformer(
                 hidden_states=z,
                 encoder_hidden_states=padded,
                 pooled_projections=pooled,
@@ -216,4 +215,5 @@ def fit_transformer(
         error = functional.mse_loss(velocity.float(), noise - clean)
         return error + _ATTRIBUTE_WEIGHT * attribute_loss(logits, stated)
 
-    return fit("transformer", network, loss, settings, folder, progress=progress, log=log)
+    with differentiable_attention():  # on a CPU the backward pass of the fused kernel is the slower one
+        return fit("transformer", network, loss, settings, folder, orthogonalized=matrices, progress=progress, log=log)

@@ -1,0 +1,25 @@
+import math
+
+import pytest
+
+from latentedit.editing.base import check_strength
+from latentedit.editing.flowedit import FlowEdit
+from latentedit.errors import ConfigError
+
+
+@pytest.mark.parametrize("strength", [math.nan, math.inf, -math.inf])
+def test_a_strength_that_is_no_number_is_refused(strength: float) -> None:
+    with pytest.raises(ConfigError, match="finite number"):
+        check_strength(strength)
+
+
+@pytest.mark.parametrize("strength", [-2.0, 0.0, 0.7])
+def test_any_finite_strength_passes(strength: float) -> None:
+    check_strength(strength)
+
+
+def test_settings_go_to_plain_values_and_back() -> None:
+    editor = FlowEdit(level=0.8, noises=2)
+    assert FlowEdit.from_dict(editor.to_dict()) == editor
+    with pytest.raises(ConfigError, match="did you mean 'level'"):
+        FlowEdit.from_dict({"levle": 0.5})

@@ -1,0 +1,115 @@
+"""The bundled folder against diffusers' own pipeline, and the promises of the command line on it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusion3Pipeline
+from PIL import Image
+
+import latentedit
+from latentedit.backbones.base import Backbone
+from latentedit.backbones.guidance import GuidedField
+from latentedit.backbones.loading import open_folder
+from latentedit.backbones.registry import bundled_folder
+from latentedit.backbones.sd3 import StableDiffusion3Backbone
+from latentedit.cli.main import run
+from latentedit.editing.registry import editor_names
+from latentedit.portraits.attributes import draw_split
+from latentedit.portraits.captions import full_caption
+from latentedit.portraits.render import render
+from latentedit.solvers.euler import EulerSolver
+from latentedit.solvers.integrate import sample
+
+PORTRAIT = next(item for item in draw_split("test", 50, 3) if item.accessory == "none")
+TARGET = full_caption(PORTRAIT.replace(accessory="glasses"))
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Any:
+    folder = bundled_folder("portraits")
+    pipe = StableDiffusion3Pipeline.from_pretrained(
+        folder, text_encoder_3=None, tokenizer_3=None, torch_dtype=torch.float32
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+@pytest.mark.parametrize("zero_tokens", [1, 256])
+def test_our_sampler_is_the_stock_pipeline(pipeline: Any, guidance: float, zero_tokens: int) -> None:
+    steps = 28 if zero_tokens == 1 else 6  # 293 text tokens are several times slower; the arithmetic is the same
+    model = StableDiffusion3Backbone.from_folder(
+        open_folder(bundled_folder("portraits")), name="portraits", device="cpu", max_sequence_length=zero_tokens
+    )
+    noise = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    length = {} if zero_tokens == 256 else {"max_sequence_length": zero_tokens}
+    theirs = pipeline(
+        prompt=TARGET,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        latents=noise.clone(),
+        output_type="latent",
+        **length,
+    ).images
+    with torch.no_grad():
+        field = GuidedField(backbone=model, condition=model.embed([TARGET]), guidance=guidance)
+        ours = sample(field, noise, model.grid(steps), EulerSolver()).final
+    assert (ours - theirs).abs().max() < 1e-4
+
+
+def test_a_stock_user_gets_the_same_picture_by_default(pipeline: Any, portraits: Backbone) -> None:
+    """256 zero tokens, the pipeline's default, against the 1 of our adapter: about the same picture."""
+    noise = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    theirs = pipeline(prompt=TARGET, num_inference_steps=12, guidance_scale=2.0, latents=noise.clone()).images[0]
+    with torch.no_grad():
+        field = GuidedField(backbone=portraits, condition=portraits.embed([TARGET]), guidance=2.0)
+        final = sample(field, noise, portraits.grid(12), EulerSolver()).final
+        ours = portraits.decode(final).clamp(-1, 1)[0].permute(1, 2, 0).add(1).mul(127.5).numpy()
+    assert np.abs(ours - np.asarray(theirs)).mean() < 12  # other noise or another caption: above 40
+
+
+def test_an_edit_adds_glasses_and_nothing_else(portraits: Backbone) -> None:
+    result = latentedit.edit(portraits, render(PORTRAIT), to=TARGET)
+    assert not isinstance(result, list)
+    before, after = result.effect.read_before, result.effect.read_after
+    assert before is not None
+    assert after is not None
+    assert {name for name in before if before[name] != after[name]} == {"accessory"}
+    assert after["accessory"] == "glasses"
+    assert result.caption == full_caption(PORTRAIT)  # read from the picture
+
+
+@pytest.mark.parametrize("method", editor_names())
+def test_strength_0_returns_the_pixels_bit_for_bit(method: str, tmp_path: Path) -> None:
+    source, edited = tmp_path / "source.png", tmp_path / "edited.png"
+    render(PORTRAIT, 200).convert("RGBA").save(source)
+    arguments = ["edit", str(source), "--to", TARGET, "--strength", "0", "--method", method, "-o", str(edited)]
+    assert run([*arguments, "--quiet"]) == 0
+    with Image.open(source) as a, Image.open(edited) as b:
+        assert a.mode == b.mode
+        assert np.array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_the_same_seed_writes_the_same_file(tmp_path: Path) -> None:
+    source = tmp_path / "source.png"
+    render(PORTRAIT).save(source)
+    files = [tmp_path / name for name in ("a.png", "b.png")]
+    for file in files:
+        assert run(["edit", str(source), "--to", TARGET, "--seed", "3", "-o", str(file), "--quiet"]) == 0
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_words_the_model_never_saw_are_named(portraits: Backbone) -> None:
+    notes = portraits.caption_notes(["a person with a xylophone and glasses"])
+    assert any("xylophone" in note for note in notes)
+    assert not any("glasses" in note for note in notes)
+
+
+def test_the_model_card_holds_its_figures() -> None:
+    settings = json.loads((bundled_folder("portraits") / "latentedit.json").read_text())
+    assert len(settings["quality"]) == 4
+    assert settings["captioner"] == "portraits"

@@ -1,0 +1,29 @@
+import json
+from pathlib import Path
+
+from latentedit.portraits.attributes import VALUES
+from latentedit.portraits.card import write_card
+
+
+def test_the_card_states_the_stored_facts(tmp_path: Path) -> None:
+    settings = {
+        "description": "a test",
+        "vocabulary": ["a", "b"],
+        "recipe": "cpu",
+        "training_seconds": {"text": 12},
+        "guidance": 2.5,
+        "quality": {"reader accuracy": {"mean": 0.75, "hair": 0.5}},
+    }
+    (tmp_path / "latentedit.json").write_text(json.dumps(settings))
+    write_card(tmp_path, VALUES)
+    card = (tmp_path / "README.md").read_text()
+    for fact in (
+        "of 2 words",
+        "--recipe cpu",
+        "text 12",
+        "guidance 2.5",
+        "| mean | hair |",
+        "| 0.75 | 0.5 |",
+        "hair (6)",
+    ):
+        assert fact in card

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from latentedit.errors import ConfigError
+from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior, to_pixels
+from latentedit.portraits.dataset import render_split
+from latentedit.portraits.train import encode_renders, reconstruct, rescale_channels, train, write_settings
+
+
+def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'cpu'"):
+        train(tmp_path, "cpux")
+
+
+@torch.no_grad()
+def test_rescaling_channels_changes_latents_and_keeps_pictures(tmp_path: Path) -> None:
+    renders = render_split(tmp_path, "train", 2, seed=0, framed=True, workers=1)
+    pixels = to_pixels(renders.pixels, torch.device("cpu"))
+    autoencoder = build_autoencoder(0)
+    posterior = encode_posterior(autoencoder, pixels)
+    picture, factor = decode(autoencoder, posterior.mode()), torch.linspace(0.5, 2.0, 8)
+    rescale_channels(autoencoder, factor)
+    scaled = encode_posterior(autoencoder, pixels)
+    # float32 through some twenty layers
+    assert torch.allclose(scaled.mode() * factor[:, None, None], posterior.mode(), atol=1e-4)
+    assert torch.allclose(scaled.std * factor[:, None, None], posterior.std, rtol=1e-3)
+    assert torch.allclose(decode(autoencoder, scaled.mode()), picture, atol=1e-3)
+
+
+def test_latents_are_normalised_and_kept(tmp_path: Path) -> None:
+    renders = render_split(tmp_path, "train", 6, seed=0, framed=True, workers=1)
+    autoencoder = build_autoencoder(0)
+    latents = encode_renders(autoencoder, renders, tmp_path, batch=3)
+    assert latents.shape == (6, 8, 16, 16)
+    assert latents.astype(np.float32).mean() == pytest.approx(0, abs=1e-2)
+    assert latents.astype(np.float32).std() == pytest.approx(1, abs=1e-2)
+    pixels = to_pixels(renders.pixels, torch.device("cpu"))
+    with torch.no_grad():
+        mode = encode_posterior(autoencoder, pixels).mode()
+    config = autoencoder.config
+    expected = (mode - config.shift_factor) * config.scaling_factor
+    # the stored latents were encoded in bfloat16, 8 bits, of values up to 5
+    assert np.abs(expected.numpy() - latents).mean() < 0.05
+    again = build_autoencoder(0)
+    assert np.array_equal(encode_renders(again, renders, tmp_path), latents)
+    assert again.config.scaling_factor == config.scaling_factor
+
+
+def test_reconstructions_are_pictures(tmp_path: Path) -> None:
+    renders = render_split(tmp_path, "train", 2, seed=0, framed=True, workers=1)
+    pictures = reconstruct(build_autoencoder(0), renders.pixels)
+    assert pictures.shape == renders.pixels.shape
+    assert pictures.dtype == np.uint8
+
+
+def test_settings_are_changed_key_by_key(tmp_path: Path) -> None:
+    write_settings(tmp_path, {"a": 1, "b": 2})
+    write_settings(tmp_path, {"b": 3})
+    assert (tmp_path / "latentedit.json").read_text() == '{\n "a": 1,\n "b": 3\n}\n'
