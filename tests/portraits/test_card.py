@@ -21,7 +21,7 @@ def test_the_card_states_the_stored_facts(tmp_path: Path) -> None:
         "of 2 words",
         "--recipe cpu",
         "text 12",
-        "guidance 2.5",
+        "2.5",
         "| mean | hair |",
         "| 0.75 | 0.5 |",
         "hair (6)",

@@ -49,9 +49,7 @@ def measured(
         ConfigError: latents without pictures.
     """
     if not latent.frames:
-        raise ConfigError(
-            "expected latents that were encoded from pictures; got bare ones. Use an Editor's edit instead"
-        )
+        raise ConfigError("expected latents encoded from pictures; got bare ones. Use an Editor's edit instead")
     backbone = latent.backbone
     before, started = backbone.evaluations, time.perf_counter()
     reset_peak(backbone.device)
@@ -69,7 +67,7 @@ def measured(
     results: list[EditResult] = []
     for index, frame in enumerate(latent.frames):
         source, target = frame.picture.image, targets[index] if targets else ""
-        reading_before, reading_after = readings[index]
+        read_before, read_after = readings[index]
         results.append(
             EditResult(
                 image=images[index],
@@ -78,7 +76,7 @@ def measured(
                 method=method,
                 caption=latent.captions[index],
                 target_caption=target,
-                effect=measure_effect(source, images[index], read_before=reading_before, read_after=reading_after),
+                effect=measure_effect(source, images[index], read_before=read_before, read_after=read_after),
                 cost=cost,
                 notes=tuple(backbone.caption_notes([text for text in (latent.captions[index], target) if text])),
                 record=record,

@@ -83,38 +83,92 @@ def fit(
         Seconds of training, all calls together.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = _path(folder, name)
     parameters = _trained(network)
-    optimizers = _optimizers(network, settings, orthogonalized)
-    average = [parameter.detach().clone() for parameter in parameters]
-    first, spent, running = 0, 0.0, math.nan
-    if path.exists():
-        first, spent = _restore(path, network, optimizers, average)
+    run = _Run(
+        network=network,
+        optimizers=_optimizers(network, settings, orthogonalized),
+        average=[parameter.detach().clone() for parameter in parameters],
+    )
+    path = _path(folder, name)
+    first, spent = run.restore(path) if path.exists() else (0, 0.0)
     started = saved_at = time.perf_counter()
+    running = math.nan
     for step in range(first, settings.steps):
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = settings.rate(step)
         value = loss(step, stream(seed=settings.seed, purpose=f"fit/{name}", index=step))
-        network.zero_grad(set_to_none=True)
-        value.backward()
-        nn.utils.clip_grad_norm_(parameters, settings.clip)
-        for optimizer in optimizers:
-            optimizer.step()
-        _follow(average, parameters, min(settings.average, (1 + step) / (10 + step)))
+        run.update(value, settings, step)
         if step % 10 == 0:
-            last = value.item()
-            running = last if math.isnan(running) else running + 0.1 * (last - running)
+            running = value.item() if math.isnan(running) else running + 0.1 * (value.item() - running)
         if progress is not None:
             progress(name, step + 1, settings.steps)
         now = time.perf_counter()
         if now - saved_at > settings.checkpoint_seconds or step + 1 == settings.steps:
             saved_at = now
-            _save(path, network, optimizers, average, step + 1, spent + now - started)
+            run.save(path, step + 1, spent + now - started)
             pace = (step + 1 - first) * settings.batch / (now - started)
             log(f"{name}: step {step + 1}/{settings.steps}  loss {running:.5f}  {pace:.1f} pictures/s")
-    _put(average, parameters)
+    with torch.no_grad():
+        for parameter, mean in zip(parameters, run.average, strict=True):
+            parameter.copy_(mean)
     return spent + time.perf_counter() - started
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Run:
+    """What changes while a network is trained: weights, their averages, the optimisers' moments."""
+
+    network: nn.Module
+    optimizers: Sequence[torch.optim.Optimizer]
+    average: Sequence[Tensor]
+
+    def update(self, value: Tensor, settings: FitSettings, step: int) -> None:
+        """One step down the loss, and one of the averages after the weights."""
+        parameters = _trained(self.network)
+        self.network.zero_grad(set_to_none=True)
+        value.backward()
+        nn.utils.clip_grad_norm_(parameters, settings.clip)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.rate(step)
+            optimizer.step()
+        decay = min(settings.average, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for mean, parameter in zip(self.average, parameters, strict=True):
+                mean.lerp_(parameter, 1 - decay)
+
+    def save(self, path: Path, step: int, seconds: float) -> None:
+        """Everything in one file, written beside and renamed."""
+        tensors = {f"network/{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"average/{index}": value for index, value in enumerate(self.average)}
+        for number, optimizer in enumerate(self.optimizers):
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer {number}/{index}/{name}": value for name, value in state.items()}
+        partial = path.with_suffix(".partial")
+        whole = {name: value.detach().contiguous() for name, value in tensors.items()}
+        save_file(whole, partial, metadata={"step": str(step), "seconds": str(seconds)})
+        partial.replace(path)
+
+    @torch.no_grad()
+    def restore(self, path: Path) -> tuple[int, float]:
+        """Put a checkpoint back; weights first, so that averages may be the weights themselves.
+
+        Returns:
+            The number of steps done, and the seconds they took.
+        """
+        with safe_open(path, framework="pt", device=str(self.average[0].device)) as file:
+            names = list(file.keys())
+            weights = {name.removeprefix("network/"): name for name in names if name.startswith("network/")}
+            self.network.load_state_dict({name: file.get_tensor(key) for name, key in weights.items()})
+            for index, mean in enumerate(self.average):
+                mean.copy_(file.get_tensor(f"average/{index}"))
+            for number, optimizer in enumerate(self.optimizers):
+                state: dict[int, dict[str, Tensor]] = {}
+                for name in names:
+                    if name.startswith(f"optimizer {number}/"):
+                        _, index, moment = name.split("/")
+                        state.setdefault(int(index), {})[moment] = file.get_tensor(name)
+                optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+            metadata = file.metadata()
+        return int(metadata["step"]), float(metadata["seconds"])
 
 
 def load_average(name: str, network: nn.Module, folder: Path) -> int:
@@ -123,21 +177,8 @@ def load_average(name: str, network: nn.Module, folder: Path) -> int:
     Returns:
         The number of steps behind the checkpoint.
     """
-    parameters = _trained(network)
-    step, _ = _restore(_path(folder, name), network, (), parameters)
+    step, _ = _Run(network=network, optimizers=(), average=_trained(network)).restore(_path(folder, name))
     return step
-
-
-@torch.no_grad()
-def _follow(average: Sequence[Tensor], parameters: Sequence[Tensor], decay: float) -> None:
-    for mean, parameter in zip(average, parameters, strict=True):
-        mean.lerp_(parameter, 1 - decay)
-
-
-@torch.no_grad()
-def _put(average: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:
-    for mean, parameter in zip(average, parameters, strict=True):
-        parameter.copy_(mean)
 
 
 def _path(folder: Path, name: str) -> Path:
@@ -166,48 +207,3 @@ def _optimizers(
         )
         found.append(muon)
     return found
-
-
-def _save(
-    path: Path,
-    network: nn.Module,
-    optimizers: Sequence[torch.optim.Optimizer],
-    average: Sequence[Tensor],
-    step: int,
-    seconds: float,
-) -> None:
-    """Weights, their averages and the optimiser's moments in one file, written beside and renamed."""
-    tensors = {f"network/{name}": value for name, value in network.state_dict().items()}
-    tensors |= {f"average/{index}": value for index, value in enumerate(average)}
-    for number, optimizer in enumerate(optimizers):
-        for index, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer {number}/{index}/{name}": value for name, value in state.items()}
-    partial = path.with_suffix(".partial")
-    whole = {name: value.detach().contiguous() for name, value in tensors.items()}
-    save_file(whole, partial, metadata={"step": str(step), "seconds": str(seconds)})
-    partial.replace(path)
-
-
-@torch.no_grad()
-def _restore(
-    path: Path, network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], average: Sequence[Tensor]
-) -> tuple[int, float]:
-    """Put a checkpoint back; the averages go into ``average``, after the weights.
-
-    Returns:
-        The number of steps done, and the seconds they took.
-    """
-    with safe_open(path, framework="pt", device=str(average[0].device)) as file:
-        names = list(file.keys())
-        network.load_state_dict({n.removeprefix("network/"): file.get_tensor(n) for n in names if n[0] == "n"})
-        for index, mean in enumerate(average):
-            mean.copy_(file.get_tensor(f"average/{index}"))
-        for number, optimizer in enumerate(optimizers):
-            state: dict[int, dict[str, Tensor]] = {}
-            for name in names:
-                if name.startswith(f"optimizer {number}/"):
-                    _, index, moment = name.split("/")
-                    state.setdefault(int(index), {})[moment] = file.get_tensor(name)
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-        metadata = file.metadata()
-    return int(metadata["step"]), float(metadata["seconds"])
