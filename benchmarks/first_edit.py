@@ -1,6 +1,7 @@
 """Every editor on portraits whose right answer is rendered: does it do what was asked, and nothing else?
 
-    python benchmarks/first_edit.py tune   settings of each method, calibration split -> results/first_edit_tuning.json
+    python benchmarks/first_edit.py tune   settings of each method, calibration split -> results/first_edit_tuning.json,
+                                           and the best of each editor into the model's latentedit.json, as defaults
     python benchmarks/first_edit.py        the best of each, 50 test portraits x 6 changes -> results/first_edit.json
 
 Errors are mean squared errors to the counterfactual, divided by that of no edit: 0 is the truth, 1 is nothing gained.
@@ -21,6 +22,7 @@ from latentedit.backbones.registry import bundled_folder, load
 from latentedit.editing.registry import editor_class
 from latentedit.portraits.attributes import VALUES
 from latentedit.portraits.reader import PortraitReader
+from latentedit.portraits.train import write_settings
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
@@ -187,6 +189,17 @@ def tune(model: Backbone, reader: PortraitReader, portraits: int) -> dict[str, A
     return tried
 
 
+def best_of_each_editor(tried: dict[str, Any]) -> dict[str, Settings]:
+    """The settings with the least latent error of every editor: what the model's folder stores as its defaults."""
+    best: dict[str, tuple[float, Settings]] = {}
+    for method in tried.values():
+        for attempt in method["tried"]:
+            error = attempt["table"]["latent_error"]["mean"]
+            if method["editor"] not in best or error < best[method["editor"]][0]:
+                best[method["editor"]] = (error, attempt["settings"])
+    return {editor: settings for editor, (_, settings) in best.items()}
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -205,6 +218,7 @@ def main() -> None:
         tried = tune(model, reader, arguments.portraits or 4)
         content = {"command": command, "model": model.fingerprint, "methods": tried}
         tuning.write_text(json.dumps(content, indent=1) + "\n")
+        write_settings(folder, {"editors": best_of_each_editor(tried)})
         return
     chosen = json.loads(tuning.read_text())["methods"]
     batches = make_batches(model, "test", arguments.portraits or 50)
