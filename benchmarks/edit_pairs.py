@@ -12,8 +12,8 @@ from torch import Tensor
 from latentedit.backbones.base import Backbone
 from latentedit.encoding.joint import JointLatent
 from latentedit.portraits.attributes import NONE, VALUES, Attributes, Split, draw_split
-from latentedit.portraits.autoencoder import to_pixels
 from latentedit.portraits.captions import full_caption
+from latentedit.portraits.dataset import to_pixels
 from latentedit.portraits.render import counterfactual, render_array
 from latentedit.types import Condition
 

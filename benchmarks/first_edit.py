@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from edit_pairs import CHANGES, Batch, Settings, bootstrap, draw_pairs, encode_pairs
+from edit_pairs import CHANGES, Batch, Pair, Settings, bootstrap, draw_pairs, encode_pairs
+from PIL import Image, ImageDraw
 
 from latentedit.backbones.base import Backbone
 from latentedit.backbones.registry import bundled_folder, load
 from latentedit.editing.registry import editor_class
 from latentedit.portraits.attributes import VALUES
+from latentedit.portraits.dataset import SIZE
 from latentedit.portraits.reader import PortraitReader
 from latentedit.portraits.train import write_settings
 
@@ -70,15 +72,21 @@ CANDIDATES: dict[str, tuple[str, list[Settings]]] = {
 
 
 @torch.no_grad()
+def edited(model: Backbone, batch: Batch, editor: str, settings: Settings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Edited latents, and the pictures as a user sees them: the source plus what the edit changed."""
+    z = editor_class(editor).from_dict(settings).edit(batch.latent, batch.target)
+    assert batch.latent.decoded is not None
+    return z, (batch.source_pixels + model.decode(z) - batch.latent.decoded).clamp(-1, 1)
+
+
+@torch.no_grad()
 def run(model: Backbone, reader: PortraitReader, batch: Batch, editor: str, settings: Settings) -> list[dict[str, Any]]:
     """One record a pair."""
     latent = batch.latent
     before, started = model.evaluations, time.perf_counter()
-    z = editor_class(editor).from_dict(settings).edit(latent, batch.target)
+    z, pictures = edited(model, batch, editor, settings)
     seconds = time.perf_counter() - started
     evaluations = (model.evaluations - before) / len(latent)
-    assert latent.decoded is not None
-    pictures = (batch.source_pixels + model.decode(z) - latent.decoded).clamp(-1, 1)
     found, read_before = reader.attributes(pictures), reader.attributes(batch.source_pixels)
 
     def squared(a: torch.Tensor, b: torch.Tensor) -> list[float]:
@@ -165,6 +173,25 @@ HEAD = (
 )
 
 
+def draw_examples(model: Backbone, chosen: dict[str, Any], pairs: list[Pair]) -> Image.Image:
+    """One row a pair: source, truth, and what each method made of it."""
+    batch = encode_pairs(model, pairs)
+    columns = {"source": batch.source_pixels, "truth": batch.truth_pixels}
+    columns |= {name: edited(model, batch, choice["editor"], choice["best"])[1] for name, choice in chosen.items()}
+    left, top = 110, 24
+    sheet = Image.new("RGB", (left + len(columns) * (SIZE + 6), top + len(pairs) * (SIZE + 6)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for row_number, pair in enumerate(pairs):
+        pen.text((8, top + row_number * (SIZE + 6) + SIZE // 2), pair.change, fill="black", font_size=14)
+    for column, (name, pictures) in enumerate(columns.items()):
+        x = left + column * (SIZE + 6)
+        pen.text((x, 4), name, fill="black", font_size=13)
+        for row_number, pixels in enumerate(pictures):
+            array = pixels.add(1).mul(127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+            sheet.paste(Image.fromarray(array), (x, top + row_number * (SIZE + 6)))
+    return sheet
+
+
 def make_batches(model: Backbone, split: str, portraits: int, size: int = 50) -> list[Batch]:
     """Encoded pairs of a split in batches."""
     pairs = draw_pairs("calibration" if split == "calibration" else "test", portraits, seed=11)
@@ -230,6 +257,7 @@ def main() -> None:
         print(row(name, table), flush=True)
         content = {"command": command, "model": model.fingerprint, "methods": found}
         (RESULTS / "first_edit.json").write_text(json.dumps(content, indent=1) + "\n")
+    draw_examples(model, chosen, batches[0].pairs[:6]).save(RESULTS / "first_edit.png")
 
 
 if __name__ == "__main__":

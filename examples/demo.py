@@ -15,8 +15,8 @@ from latentedit.backbones.registry import bundled_folder
 from latentedit.cli.main import run
 from latentedit.encoding.images import Picture
 from latentedit.portraits.attributes import Attributes, draw_split
-from latentedit.portraits.autoencoder import to_pixels
 from latentedit.portraits.captions import full_caption
+from latentedit.portraits.dataset import to_pixels
 from latentedit.portraits.reader import PortraitReader
 from latentedit.portraits.render import render
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from latentedit.portraits.attributes import draw_split
-from latentedit.portraits.autoencoder import build_autoencoder, fit_autoencoder, reconstruction_psnr_db, to_pixels
+from latentedit.portraits.autoencoder import build_autoencoder, fit_autoencoder, reconstruction_psnr_db
 from latentedit.portraits.fitting import FitSettings
 from latentedit.portraits.render import render_array
 
@@ -13,11 +13,6 @@ from latentedit.portraits.render import render_array
 @pytest.fixture(scope="module")
 def pictures() -> np.ndarray:
     return np.stack([render_array(item) for item in draw_split("train", 4, 0)])
-
-
-def test_pixels_run_from_minus_one_to_one() -> None:
-    bytes_ = np.array([0, 255], dtype=np.uint8).reshape(1, 1, 2, 1).repeat(3, axis=3)
-    assert to_pixels(bytes_, torch.device("cpu"))[0, :, 0].tolist() == [[-1.0, 1.0]] * 3
 
 
 def test_the_seed_decides_the_weights_and_leaves_the_global_state() -> None:

@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from latentedit.portraits.attributes import draw_split
-from latentedit.portraits.dataset import SIZE, render_split
+from latentedit.portraits.dataset import SIZE, render_split, to_pixels
 from latentedit.portraits.render import render_array
 
 
@@ -21,3 +22,8 @@ def test_a_split_is_rendered_once_and_kept(tmp_path: Path) -> None:
     assert told == [(3, 3)]  # nothing was rendered again
     assert np.array_equal(again.pixels, renders.pixels)
     assert not list(tmp_path.glob("*.partial*"))
+
+
+def test_pixels_run_from_minus_one_to_one() -> None:
+    bytes_ = np.array([0, 255], dtype=np.uint8).reshape(1, 1, 2, 1).repeat(3, axis=3)
+    assert to_pixels(bytes_, torch.device("cpu"))[0, :, 0].tolist() == [[-1.0, 1.0]] * 3

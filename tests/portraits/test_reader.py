@@ -6,8 +6,8 @@ import torch
 
 from latentedit.backbones.registry import bundled_folder
 from latentedit.portraits.attributes import VALUES, draw_split
-from latentedit.portraits.autoencoder import to_pixels
 from latentedit.portraits.captions import full_caption
+from latentedit.portraits.dataset import to_pixels
 from latentedit.portraits.fitting import FitSettings
 from latentedit.portraits.reader import PortraitReader, ReaderNetwork, accuracy, fit_reader, split_logits
 from latentedit.portraits.render import render_array

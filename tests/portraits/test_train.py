@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from latentedit.errors import ConfigError
-from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior, to_pixels
-from latentedit.portraits.dataset import render_split
+from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior
+from latentedit.portraits.dataset import render_split, to_pixels
 from latentedit.portraits.train import encode_renders, reconstruct, rescale_channels, train, write_settings
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from latentedit.portraits.dataset import to_pixels
 from latentedit.portraits.fitting import FitSettings, fit
 from latentedit.types import Progress
 
@@ -39,12 +40,6 @@ def build_autoencoder(seed: int) -> AutoencoderKL:
             use_quant_conv=False,
             use_post_quant_conv=False,
         )
-
-
-def to_pixels(pictures: NDArray[np.uint8], device: torch.device) -> Float[Tensor, "b 3 h w"]:
-    """Bytes ``[b, h, w, 3]`` to pixels in [-1, 1]."""
-    tensor = torch.from_numpy(np.array(pictures)).to(device)
-    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
 def encode_posterior(autoencoder: AutoencoderKL, pixels: Float[Tensor, "b 3 h w"]) -> Any:

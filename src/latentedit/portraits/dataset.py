@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 
 from latentedit.portraits.attributes import Attributes, Split, draw_split
 from latentedit.portraits.render import draw_framing, render_array
@@ -81,3 +84,9 @@ def render_split(
         described = [dataclasses.asdict(item) for item in attributes]
         path.with_suffix(".json").write_text(json.dumps(described))
     return Renders(pixels=np.load(path, mmap_mode="r"), attributes=attributes)
+
+
+def to_pixels(pictures: NDArray[np.uint8], device: torch.device) -> Float[Tensor, "b 3 h w"]:
+    """Bytes ``[b, h, w, 3]`` to pixels in [-1, 1]."""
+    tensor = torch.from_numpy(np.array(pictures)).to(device)
+    return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)

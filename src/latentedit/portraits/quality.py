@@ -14,9 +14,9 @@ from latentedit.backbones.guidance import GuidedField
 from latentedit.backbones.registry import load
 from latentedit.noise.rng import draw
 from latentedit.portraits.attributes import Attributes, draw_split
-from latentedit.portraits.autoencoder import reconstruction_psnr_db, to_pixels
+from latentedit.portraits.autoencoder import reconstruction_psnr_db
 from latentedit.portraits.captions import full_caption
-from latentedit.portraits.dataset import SIZE, render_split
+from latentedit.portraits.dataset import SIZE, render_split, to_pixels
 from latentedit.portraits.reader import PortraitReader, accuracy
 from latentedit.solvers.euler import EulerSolver
 from latentedit.solvers.integrate import sample

@@ -16,8 +16,8 @@ from latentedit.backbones.base import Backbone
 from latentedit.backbones.registry import bundled_folder
 from latentedit.encoding.captioning import AttributeReader
 from latentedit.portraits.attributes import VALUES, Attributes
-from latentedit.portraits.autoencoder import to_pixels
 from latentedit.portraits.captions import full_caption
+from latentedit.portraits.dataset import to_pixels
 from latentedit.portraits.fitting import FitSettings, fit
 from latentedit.types import Progress
 

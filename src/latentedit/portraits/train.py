@@ -13,10 +13,10 @@ from torch import nn
 
 from latentedit.errors import ConfigError, nearest
 from latentedit.portraits.attributes import VALUES, Attributes
-from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder, to_pixels
+from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder
 from latentedit.portraits.captions import vocabulary
 from latentedit.portraits.card import write_card
-from latentedit.portraits.dataset import SIZE, Renders, render_split
+from latentedit.portraits.dataset import SIZE, Renders, render_split, to_pixels
 from latentedit.portraits.fitting import FitSettings
 from latentedit.portraits.quality import measure_quality
 from latentedit.portraits.reader import PortraitReader, ReaderNetwork, fit_reader
@@ -64,7 +64,7 @@ RECIPES = {
         autoencoder=FitSettings(steps=4_200, batch=16, learning_rate=2e-3, warm_up=100, decay_share=0.4),
         reader=FitSettings(steps=1_800, batch=64, learning_rate=2e-3, warm_up=100, decay_share=0.5, weight_decay=0.01),
         text=FitSettings(steps=1_200, batch=64, learning_rate=1e-3, warm_up=100, decay_share=0.3),
-        transformer=FitSettings(steps=3_150, batch=32, learning_rate=1e-3, warm_up=60, decay_share=0.35),
+        transformer=FitSettings(steps=2_700, batch=32, learning_rate=1e-3, warm_up=60, decay_share=0.4),
     ),
     "gpu": Recipe(
         portraits=60_000,

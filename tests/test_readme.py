@@ -1,0 +1,24 @@
+"""The Python of the README runs as it stands there; the block for a GPU and downloaded weights is only compiled."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from latentedit.portraits.attributes import draw_split
+from latentedit.portraits.render import render
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out" / "demo").mkdir(parents=True)
+    portrait = next(item for item in draw_split("test", 50, 3) if item.accessory == "none")
+    render(portrait).save("out/demo/source.png")
+    compiled = [compile(block, "README.md", "exec") for block in BLOCKS]
+    assert len(compiled) == 2
+    scope: dict[str, object] = {}
+    exec(compiled[0], scope)
+    assert Path("out/demo/me-glasses.png").is_file()
