@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, StableDiff
 from numpy.typing import NDArray
 from torch import nn
 
+from latentedit.backbones.loading import quiet_libraries
 from latentedit.errors import ConfigError, nearest
 from latentedit.portraits.attributes import VALUES, Attributes
 from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder
@@ -242,7 +243,8 @@ def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToVelocity, 
         text_encoder_3=None,  # pyright: ignore[reportArgumentType]
         tokenizer_3=None,  # pyright: ignore[reportArgumentType]
     )
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    with quiet_libraries():
+        pipeline.save_pretrained(folder, safe_serialization=True)
     reader.save(folder)
     write_settings(
         folder,
