@@ -31,9 +31,7 @@ TARGET = full_caption(PORTRAIT.replace(accessory="glasses"))
 @pytest.fixture(scope="module")
 def pipeline() -> Any:
     folder = bundled_folder("portraits")
-    pipe = StableDiffusion3Pipeline.from_pretrained(
-        folder, text_encoder_3=None, tokenizer_3=None, torch_dtype=torch.float32
-    )
+    pipe = StableDiffusion3Pipeline.from_pretrained(folder, text_encoder_3=None, tokenizer_3=None)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -52,7 +52,7 @@ def show(name: Name, as_json: Json = False, debug: Debug = False) -> None:
     quality = settings.get("quality", {})
     print("\nmeasured" if quality else "\nnothing measured is stored with this model")
     for label, value in _leaves(quality):
-        print(f"  {label:<56}{_number(value)}")
+        print(f"  {label:<68}{_number(value)}")
     print(f"\nfiles, {_size_bytes(folder) / 1e6:.1f} MB in {folder}")
     for file, size in files:
         print(f"  {file:<56}{size / 1e6:>9.3f} MB")

@@ -245,6 +245,8 @@ def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToVelocity, 
     )
     with quiet_libraries():
         pipeline.save_pretrained(folder, safe_serialization=True)
+    for part in ("text_encoder", "text_encoder_2"):
+        _change_json(folder / part / "config.json", {"dtype": "float32"})  # else transformers 5 opens them in half
     reader.save(folder)
     write_settings(
         folder,
@@ -262,7 +264,10 @@ def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToVelocity, 
 
 def write_settings(folder: Path, change: dict[str, object]) -> None:
     """Change some keys of the model's ``latentedit.json``."""
-    path = folder / SETTINGS_FILE
+    _change_json(folder / SETTINGS_FILE, change)
+
+
+def _change_json(path: Path, change: dict[str, object]) -> None:
     settings = json.loads(path.read_text()) if path.exists() else {}
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(settings | change, indent=1) + "\n")
