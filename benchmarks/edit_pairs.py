@@ -111,3 +111,39 @@ def bootstrap(values: list[float], *, draws: int = 2000, seed: int = 0) -> tuple
 
 
 Settings = dict[str, Any]
+
+
+def encode_all(model: Backbone, pairs: list[Pair], size: int = 24) -> Batch:
+    """All pairs as one batch, encoded in parts."""
+    parts = [encode_pairs(model, pairs[start : start + size]) for start in range(0, len(pairs), size)]
+    latents = [part.latent for part in parts]
+    return Batch(
+        pairs=pairs,
+        latent=JointLatent(
+            backbone=model,
+            z=torch.cat([latent.z for latent in latents]),
+            condition=Condition.cat([latent.condition for latent in latents]),
+            captions=tuple(caption for latent in latents for caption in latent.captions),
+            decoded=torch.cat([latent.decoded for latent in latents if latent.decoded is not None]),
+        ),
+        target=Condition.cat([part.target for part in parts]),
+        truth_z=torch.cat([part.truth_z for part in parts]),
+        source_pixels=torch.cat([part.source_pixels for part in parts]),
+        truth_pixels=torch.cat([part.truth_pixels for part in parts]),
+    )
+
+
+def partial_captions(pair: Pair, seed: str, share: float = 0.5) -> tuple[str, str]:
+    """Source and target caption that name what changes; every other phrase is in both or, by chance, in neither.
+
+    Args:
+        pair: the edit.
+        seed: of the choice.
+        share: probability that a phrase is missing.
+    """
+    generator = random.Random(f"partial/{seed}")
+    lead = "a person with "
+    source, target = (full_caption(item).removeprefix(lead).split(", ") for item in (pair.source, pair.truth))
+    kept = [i for i, phrases in enumerate(zip(source, target, strict=True)) if len(set(phrases)) == 2]
+    kept += [i for i in range(len(source)) if i not in kept and generator.random() >= share]
+    return (lead + ", ".join(source[i] for i in sorted(kept)), lead + ", ".join(target[i] for i in sorted(kept)))

@@ -30,6 +30,10 @@ def test_public_names_exist(name: str) -> None:
     assert name in dir(latentedit)
 
 
+def test_every_public_name_has_a_home() -> None:
+    assert {*latentedit._HOME, "__version__"} == set(latentedit.__all__)
+
+
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(AttributeError, match="edit"):
         latentedit.edti  # noqa: B018

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from latentedit.directions.base import Direction
     from latentedit.directions.hsds import HSDS
     from latentedit.editing.result import EditResult
-    from latentedit.editing.verbs import edit, encode, identify, load, manipulate
+    from latentedit.editing.verbs import edit, identify, load, manipulate, sweep
+    from latentedit.encoding.encode import encode
     from latentedit.encoding.joint import JointLatent
     from latentedit.types import Condition
 
@@ -30,6 +31,7 @@ __all__ = [
     "identify",
     "load",
     "manipulate",
+    "sweep",
 ]
 
 _HOME = {
@@ -40,10 +42,11 @@ _HOME = {
     "HSDS": "latentedit.directions.hsds",
     "JointLatent": "latentedit.encoding.joint",
     "edit": "latentedit.editing.verbs",
-    "encode": "latentedit.editing.verbs",
+    "encode": "latentedit.encoding.encode",
     "identify": "latentedit.editing.verbs",
     "load": "latentedit.editing.verbs",
     "manipulate": "latentedit.editing.verbs",
+    "sweep": "latentedit.editing.verbs",
 }
 """Where each public name lives."""
 

@@ -108,11 +108,13 @@ class Cost:
         evaluations: network evaluations a picture; guidance counts two, a forward-mode or finite-difference JVP two.
         seconds: wall time a picture, without reading and encoding it.
         peak_bytes: highest resident memory of the process (CPU) or allocation (CUDA).
+        verdict_evaluations: spent on judging the result, not part of the edit.
     """
 
     evaluations: float
     seconds: float
     peak_bytes: int
+    verdict_evaluations: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

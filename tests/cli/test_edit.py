@@ -27,7 +27,15 @@ def test_an_edit_writes_picture_and_sheet_and_says_what_it_did(
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     assert lines[0] == f"{picture} -> {tmp_path / 'me.edited.png'}"
-    assert [line.split()[0] for line in lines[1:]] == ["caption", "target", "method", "effect", "else", "cost", "sheet"]
+    assert [line.split()[0] for line in lines[1:]] == [
+        "caption",
+        "target",
+        "method",
+        "verdict",
+        "effect",
+        "cost",
+        "sheet",
+    ]
     assert f"{FROM} (given)" in outcome.out
     assert "eim, strength 1.00" in outcome.out
     assert "evaluations" in outcome.out

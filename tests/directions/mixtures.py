@@ -1,11 +1,16 @@
-"""Latents of the analytic mixture, for the tests of directions, inversion and editors."""
+"""Latents of analytic models and dense matrices, for the tests of directions, inversion and editors."""
+
+from typing import final
 
 import torch
 from torch import Tensor
 
+from latentedit.backbones.base import Capabilities
 from latentedit.encoding.joint import JointLatent
+from latentedit.noise.grid import LevelGrid, uniform_grid
 from latentedit.noise.rng import draw, stream
-from latentedit.testing.gaussian_mixture import WordMixtureBackbone
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, WordMixtureBackbone, WordWeights, letters
+from latentedit.testing.mixture import GaussianMixture
 from latentedit.types import Condition
 
 
@@ -23,3 +28,65 @@ def levels_of(z: Tensor, level: float) -> Tensor:
 def noise_of(latent: JointLatent, *, seed: int, index: int, noises: int = 1) -> Tensor:
     """What `identify` draws: ``[noises, *latent]``."""
     return draw((noises, *latent.z.shape[1:]), seed=seed, purpose="hsds", index=index).to(latent.z.dtype)
+
+
+def clean_at(backbone: WordMixtureBackbone, z: Tensor, s: float, condition: Condition) -> Tensor:
+    """The posterior mean in closed form."""
+    return backbone.at(z, levels_of(z, s), condition).clean.reshape(z.shape)
+
+
+def scaled_hessian(backbone: WordMixtureBackbone, z: Tensor, s: float, condition: Condition) -> Tensor:
+    """``s^2 H`` in closed form, ``[b, d, d]``."""
+    return -(s**2) * backbone.at(z, levels_of(z, s), condition).hessian
+
+
+def times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """``A u`` of each element, for latents of any shape."""
+    return torch.einsum("bij,bj->bi", matrices, vectors.flatten(1)).reshape(vectors.shape)
+
+
+def dense_solve(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """``A^-1 u`` of each element, for latents of any shape."""
+    return torch.linalg.solve(matrices, vectors.flatten(1)).reshape(vectors.shape)
+
+
+def two_modes(distance: float = 3.0) -> GaussianMixtureBackbone:
+    """Two narrow modes far apart along the first axis: between them, ``-log p`` of the empty text is not convex."""
+    means = torch.zeros(2, 4, dtype=torch.float64)
+    means[0, 0], means[1, 0] = -distance, distance
+    spectrum = torch.tensor([[0.1, 0.2, 0.4, 0.8], [0.1, 0.3, 0.6, 0.5]], dtype=torch.float64)
+    return GaussianMixtureBackbone(means=means, covariances=torch.diag_embed(spectrum))
+
+
+def between_modes(backbone: GaussianMixtureBackbone, *, offset: float = 0.0) -> JointLatent:
+    """One latent half way between the modes, moved by ``offset`` along every axis, and one nearer to the first mode."""
+    z = torch.full((2, 4), offset, dtype=backbone.dtype)
+    z[1, 0] = -0.6
+    return JointLatent(backbone=backbone, z=z, condition=backbone.embed(["", ""]), captions=("", ""))
+
+
+@final
+class LinearTextBackbone(WordMixtureBackbone):
+    """One Gaussian whose mean is linear in the text, ``mu(c) = sum_k c_k mu_k``; every x_hat is affine in the text."""
+
+    def __init__(self, mixture: GaussianMixture) -> None:
+        super().__init__(
+            name="linear-text",
+            mixture=mixture,
+            weights=WordWeights(letters(mixture.means), mixture.means.new_zeros(len(mixture.means))),
+            latent=None,
+            capabilities=Capabilities(pixels=False),
+        )
+
+    def mean(self, condition: Condition) -> Tensor:
+        return condition.tokens.sum(1) @ self.mixture.means
+
+    def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
+        return uniform_grid(steps)
+
+    def _velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        mean, eye = self.mean(condition), torch.eye(z.shape[1], dtype=z.dtype)
+        level = s[:, None, None]
+        covariance = self.mixture.covariances[0]
+        white = torch.linalg.solve((1 - level) ** 2 * covariance + level**2 * eye, z - (1 - s[:, None]) * mean)
+        return times(level * eye - (1 - level) * covariance, white) - mean

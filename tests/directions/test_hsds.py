@@ -1,224 +1,101 @@
-"""The one-JVP family against closed forms of the Gaussian mixture."""
+"""The settings of the search: the path that they lay out, the noises that they draw, and what they refuse."""
 
-import dataclasses
+import itertools
+import math
 
 import pytest
 import torch
-from torch import Tensor
+from hypothesis import given
+from hypothesis import strategies as st
 
-from latentedit.directions import hsds
-from latentedit.directions.hsds import HSDS, identify
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError, ShapeError
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.testing.tolerances import relative_error, tolerance
-from latentedit.types import Condition
-from tests.directions.mixtures import levels_of, mixture_latent, noise_of
+from latentedit.directions.hsds import HSDS
+from latentedit.errors import ConfigError
+from latentedit.noise.rng import draw
 
-EXACT = tolerance("velocity", torch.float64)
-DERIVATIVE = tolerance("derivative", torch.float64)
+LEVELS = st.tuples(st.floats(0.02, 1.0), st.floats(0.01, 1.0)).map(lambda pair: (max(pair), min(pair)))
 
 
-@pytest.fixture
-def mixture() -> GaussianMixtureBackbone:
-    return example_mixture(dimension=6, latent=(2, 3))
+def test_a_single_step_looks_at_the_first_level_and_goes_all_the_way() -> None:
+    assert HSDS(steps=1, levels=(0.7, 0.2)).path() == [(0.7, 1.0)]
+    assert HSDS(steps=1, levels=(0.7, 0.2), step_size=None).path() == [(0.7, 1.0)]
 
 
-@pytest.fixture
-def shared() -> GaussianMixtureBackbone:
-    return example_mixture(dimension=6, shared_covariance=True)
+@given(levels=LEVELS, shift=st.floats(0.1, 10.0), steps=st.integers(2, 9))
+def test_levels_fall_from_the_first_to_the_last(levels: tuple[float, float], shift: float, steps: int) -> None:
+    path = HSDS(levels=levels, shift=shift, steps=steps, step_size=0.3).path()
+    looked = [level for level, _ in path]
+    assert len(path) == steps
+    assert looked[0] == pytest.approx(levels[0], abs=1e-15)
+    assert looked[-1] == pytest.approx(levels[1], abs=1e-15)
+    assert all(a >= b for a, b in itertools.pairwise(looked))
+    assert {step for _, step in path} == {0.3}
 
 
-def shift(backbone: GaussianMixtureBackbone) -> Tensor:
-    return backbone.mixture.means[1] - backbone.mixture.means[0]
+@given(shift=st.floats(0.1, 10.0), steps=st.integers(2, 9))
+def test_the_spacing_is_sd3s_shift(shift: float, steps: int) -> None:
+    """Esser et al. 2024, eq. 23, ``shift s / (1 + (shift - 1) s)``, as a share of the way from the last level up."""
+    path = HSDS(levels=(0.9, 0.1), shift=shift, steps=steps).path()
+    for index, (level, _) in enumerate(path):
+        s = 1 - index / (steps - 1)
+        assert (level - 0.1) / 0.8 == pytest.approx(shift * s / (1 + (shift - 1) * s), abs=1e-14)
 
 
-def filters(backbone: GaussianMixtureBackbone, s: float, gamma: float) -> Tensor:
-    """``(I + gamma (1-s)^2 Sigma C^-1) s^2 C^-1``, by a plain matrix inverse."""
-    covariance = backbone.mixture.covariances[0]
-    eye = torch.eye(len(covariance), dtype=covariance.dtype)
-    inverse = torch.linalg.inv((1 - s) ** 2 * covariance + s**2 * eye)
-    return (eye + gamma * (1 - s) ** 2 * covariance @ inverse) @ (s**2 * inverse)
+def test_a_larger_shift_looks_longer_near_the_first_level() -> None:
+    mean = [sum(level for level, _ in HSDS(steps=5, shift=shift).path()) / 5 for shift in (0.5, 1.0, 3.0)]
+    assert mean[0] < mean[1] < mean[2]
 
 
-def clean(latent: JointLatent, z: Tensor, s: float, condition: Condition) -> Tensor:
-    """The posterior mean in closed form."""
-    return latent.backbone.at(z, levels_of(z, s), condition).clean.reshape(z.shape)
+@given(levels=LEVELS.filter(lambda pair: pair[0] - pair[1] > 1e-3), shift=st.floats(0.1, 10.0), steps=st.integers(2, 9))
+def test_the_flows_own_steps_multiply_to_the_whole_way(levels: tuple[float, float], shift: float, steps: int) -> None:
+    """``1 - s eta = (1 - s) / (1 - s')``, so over the path only the ends are left; the last level is not looked at."""
+    path = HSDS(levels=levels, shift=shift, steps=steps, step_size=None).path()
+    assert len(path) == steps
+    assert path[0][0] == pytest.approx(levels[0], abs=1e-15)
+    assert path[-1][0] > levels[1]
+    kept = math.prod(1 - level * step for level, step in path)
+    assert kept == pytest.approx((1 - levels[0]) / (1 - levels[1]), abs=1e-12)
 
 
-@pytest.mark.parametrize("gamma", [-1.0, -0.5, 0.0, 1.0])
-@pytest.mark.parametrize("level", [0.2, 0.6, 0.95])
-def test_one_step_with_shared_covariance_is_the_filtered_shift(
-    shared: GaussianMixtureBackbone, gamma: float, level: float
-) -> None:
-    latent = mixture_latent(shared, condition=shared.only(0))
-    config = HSDS(gamma=gamma, levels=(level, level), steps=1, step_size=0.1, noises=2)
-    found = identify(latent, shared.only(1), config, seed=0).z
-    expected = (filters(shared, level, gamma) @ shift(shared)).expand_as(found)
-    assert relative_error(found, expected) < DERIVATIVE
-    wrong = (filters(shared, level, -gamma if gamma else 0.5) @ shift(shared)).expand_as(found)
-    assert relative_error(found, wrong) > 1e-4  # (1 - s)^2 is 2.5e-3 at the noisiest level
+def test_the_flows_own_steps_reach_the_clean_end() -> None:
+    path = HSDS(levels=(1.0, 0.0), steps=4, step_size=None).path()
+    assert path == [(1.0, 1.0), (0.75, pytest.approx(2 / 3)), (0.5, pytest.approx(2 / 3)), (0.25, 1.0)]
 
 
-@pytest.mark.parametrize("gamma", [-1.0, 0.3, 1.0])
-def test_gamma_family_on_a_mixture_uses_the_source_jacobian(mixture: GaussianMixtureBackbone, gamma: float) -> None:
-    latent, target, s, seed = mixture_latent(mixture), mixture.embed(["c"]), 0.55, 4
-    found = identify(latent, target, HSDS(gamma=gamma, levels=(s, s), steps=1, noises=3), seed=seed).z
-
-    def expected(jacobian_text: Condition) -> Tensor:
-        total = torch.zeros_like(latent.z)
-        for noise in noise_of(latent, seed=seed, index=0, noises=3):
-            x_s = (1 - s) * latent.z + s * noise
-            r = clean(latent, x_s, s, target) - clean(latent, x_s, s, latent.condition)
-            jacobian = mixture.at(x_s, levels_of(x_s, s), jacobian_text).jacobian
-            product = torch.einsum("bij,bj->bi", jacobian, r.flatten(1)).reshape(r.shape)
-            total = total + r + gamma * (1 - s) * (r - s * product)
-        return total / 3
-
-    assert relative_error(found, expected(latent.condition)) < DERIVATIVE
-    assert relative_error(found, expected(target)) > 1e-3
+@pytest.mark.parametrize("noises", [2, 6])
+def test_antithetic_noises_cancel_and_halve_nothing_else(noises: int) -> None:
+    config = HSDS(noises=noises, antithetic=True)
+    found = config.draw((2, 3), seed=4, index=1)
+    assert found.shape == (noises, 2, 3)
+    assert not (found[: noises // 2] + found[noises // 2 :]).any()
+    half = draw((noises // 2, 2, 3), seed=4, purpose="hsds", index=1)
+    assert torch.equal(found[: noises // 2], half)
+    assert config.evaluations() == HSDS(noises=noises).evaluations()
 
 
-def test_gamma_minus_one_is_the_hessian_of_the_source(mixture: GaussianMixtureBackbone) -> None:
-    latent, target, s = mixture_latent(mixture), mixture.embed(["c"]), 0.4
-    config = HSDS(gamma=-1.0, levels=(s, s), steps=1)
-    found = identify(latent, target, config, seed=0).z
-    plain = identify(latent, target, dataclasses.replace(config, gamma=0.0), seed=0).z
-    x_s = (1 - s) * latent.z + s * noise_of(latent, seed=0, index=0)
-    hessian = -mixture.at(x_s, levels_of(x_s, s), latent.condition).hessian
-    expected = s**2 * torch.einsum("bij,bj->bi", hessian, plain.flatten(1)).reshape(plain.shape)
-    assert relative_error(found, expected) < DERIVATIVE
-
-
-def test_t3_annealed_search_is_delta_denoising(mixture: GaussianMixtureBackbone) -> None:
-    """T3: ``e_hat(y_s) - e_hat(x_s) = (1-s)(dv + y - x)``, so a step is ``-s / (1-s)`` of the DDS gradient."""
-    latent, target, seed = mixture_latent(mixture), mixture.embed(["c"]), 2
-    config = HSDS(levels=(0.9, 0.3), steps=5, step_size=0.4)
-    found = identify(latent, target, config, seed=seed).z
-
-    def walk(*, pull: bool) -> Tensor:
-        y = latent.z.clone()
-        for index in range(5):
-            s = 0.9 - 0.15 * index
-            noise = noise_of(latent, seed=seed, index=index)
-            x_s, y_s = (1 - s) * latent.z + s * noise, (1 - s) * y + s * noise
-            e_target = (y_s - (1 - s) * clean(latent, y_s, s, target)) / s
-            e_source = (x_s - (1 - s) * clean(latent, x_s, s, latent.condition)) / s
-            step = -s / (1 - s) * (e_target - e_source)
-            y = y + 0.4 * (step if pull else step + s * (y - latent.z))
-        return y - latent.z
-
-    assert relative_error(found, walk(pull=True)) < 1e-11  # five steps of 1e-12
-    assert relative_error(found, walk(pull=False)) > 1e-2
-
-
-@pytest.mark.parametrize("gamma", [-1.0, 0.0, 1.0])
-def test_annealed_search_with_shared_covariance_has_a_closed_form(
-    shared: GaussianMixtureBackbone, gamma: float
-) -> None:
-    latent = mixture_latent(shared, condition=shared.only(0))
-    config = HSDS(gamma=gamma, levels=(0.9, 0.3), steps=7, step_size=0.3)
-    found = identify(latent, shared.only(1), config, seed=0).z
-    rest = shift(shared)
-    for s in torch.linspace(0.9, 0.3, 7, dtype=torch.float64).tolist():
-        rest = rest - 0.3 * filters(shared, s, gamma) @ rest
-    assert relative_error(found, (shift(shared) - rest).expand_as(found)) < DERIVATIVE
-
-
-def test_annealed_search_converges_to_the_counterfactual(shared: GaussianMixtureBackbone) -> None:
-    latent = mixture_latent(shared, condition=shared.only(0))
-    truth = shared.counterfactual(latent.z, 0, 1) - latent.z
-    errors = [
-        relative_error(identify(latent, shared.only(1), HSDS(steps=steps), seed=0).z, truth) for steps in (4, 16, 64)
-    ]
-    assert errors[0] > errors[1] > errors[2]
-    assert errors[2] < 1e-2
+def test_noises_depend_on_seed_and_step_alone() -> None:
+    config = HSDS(noises=3)
+    found = config.draw((5,), seed=4, index=1)
+    assert torch.equal(found, draw((3, 5), seed=4, purpose="hsds", index=1))
+    assert not torch.equal(found, config.draw((5,), seed=4, index=2))
+    assert not torch.equal(found, config.draw((5,), seed=5, index=1))
+    assert bool(found.sum(0).any())
 
 
 @pytest.mark.parametrize(
-    ("config", "expected"),
+    ("config", "preserved", "expected"),
     [
-        (HSDS(), 32),
-        (HSDS(steps=1, noises=4), 8),
-        (HSDS(steps=1, noises=4, gamma=1.0), 16),
-        (HSDS(steps=3, noises=2, guidance=2.0), 24),
-        (HSDS(steps=3, noises=2, guidance=2.0, gamma=-1.0), 36),
+        (HSDS(), 0, 32),
+        (HSDS(noises=4, antithetic=True, keep=0.1, release=0.2, shift=3.0, step_size=None), 0, 128),
+        (HSDS(residual="sds", steps=3), 0, 3),
+        (HSDS(residual="mixed", steps=3), 0, 8),
+        (HSDS(residual="mixed", steps=3, projection="null-space"), 2, 15),
+        (HSDS(filter="newton", iterations=5, steps=2), 0, 24),
+        (HSDS(filter="levenberg-marquardt", iterations=5, steps=2, projection="kkt"), 1, 70),
     ],
 )
-def test_t12_costs_what_the_table_says(mixture: GaussianMixtureBackbone, config: HSDS, expected: int) -> None:
-    latent = mixture_latent(mixture)
-    identify(latent, mixture.embed(["b"]), config, seed=0)
-    assert mixture.evaluations == expected * len(latent)
-    assert config.evaluations() == expected
-
-
-def test_calls_are_batched_over_noises_and_cut_into_chunks(
-    mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    latent, target = mixture_latent(mixture), mixture.embed(["c"])
-    config = HSDS(gamma=0.5, levels=(0.6, 0.6), steps=1, noises=4)
-    sizes: list[int] = []
-    velocity = mixture.velocity
-
-    def counted(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        sizes.append(len(z))
-        return velocity(z, s, condition)
-
-    monkeypatch.setattr(mixture, "velocity", counted)
-    whole = identify(latent, target, config, seed=0).z
-    assert sizes == [24, 12]
-    monkeypatch.setattr(hsds, "ROWS", 5)
-    cut = identify(latent, target, config, seed=0).z
-    assert max(sizes[2:]) == 5
-    assert relative_error(cut, whole) < EXACT
-
-
-def test_guidance_applies_to_both_branches_and_not_to_the_jacobian(mixture: GaussianMixtureBackbone) -> None:
-    latent, target, s, w = mixture_latent(mixture), mixture.embed(["c"]), 0.5, 3.0
-    found = identify(latent, target, HSDS(levels=(s, s), steps=1, guidance=w, gamma=1.0), seed=0).z
-    x_s = (1 - s) * latent.z + s * noise_of(latent, seed=0, index=0)
-    r = w * (clean(latent, x_s, s, target) - clean(latent, x_s, s, latent.condition))  # the empty text cancels
-    jacobian = mixture.at(x_s, levels_of(x_s, s), latent.condition).jacobian
-    product = torch.einsum("bij,bj->bi", jacobian, r.flatten(1)).reshape(r.shape)
-    assert relative_error(found, r + (1 - s) * (r - s * product)) < DERIVATIVE
-
-
-def test_finite_differences_stand_in_for_forward_mode(mixture: GaussianMixtureBackbone) -> None:
-    latent, target, config = mixture_latent(mixture), mixture.embed(["c"]), HSDS(gamma=1.0, steps=3)
-    forward = identify(latent, target, config, seed=0).z
-    cost = mixture.evaluations
-    mixture.capabilities = dataclasses.replace(mixture.capabilities, derivatives=frozenset())
-    differences = identify(latent, target, config, seed=0).z
-    assert relative_error(differences, forward) < tolerance("difference", torch.float64)
-    assert mixture.evaluations == 2 * cost
-
-
-def test_t11_neighbours_do_not_matter(mixture: GaussianMixtureBackbone) -> None:
-    latent, target, config = mixture_latent(mixture), mixture.embed(["c"]), HSDS(gamma=0.5, steps=4, noises=2)
-    together = identify(latent, target, config, seed=0)
-    alone = dataclasses.replace(latent, z=latent.z[1:2], condition=latent.condition[1:2], captions=("a",))
-    assert relative_error(identify(alone, target, config, seed=0).z, together.z[1:2]) < EXACT
-    assert not torch.equal(identify(latent, target, config, seed=1).z, together.z)
-
-
-def test_equal_texts_give_no_direction(mixture: GaussianMixtureBackbone) -> None:
-    latent = mixture_latent(mixture)
-    direction = identify(latent, latent.condition, HSDS(gamma=1.0), seed=0)
-    assert float(direction.z.abs().max()) < 1e-13
-    assert not direction.condition.tokens.any()
-
-
-def test_the_direction_says_where_it_comes_from(mixture: GaussianMixtureBackbone) -> None:
-    latent, target = mixture_latent(mixture), mixture.embed(["c"])
-    seen: list[tuple[str, int, int]] = []
-    direction = identify(latent, target, HSDS(steps=2), seed=9, progress=lambda *step: seen.append(step))
-    assert seen == [("identify", 1, 2), ("identify", 2, 2)]
-    assert direction.level == 0.95
-    assert direction.fingerprint == mixture.fingerprint
-    assert direction.settings["seed"] == 9
-    assert direction.settings["levels"] == [0.95, 0.3]
-    assert direction.z.dtype == latent.z.dtype
-    assert torch.equal((direction.condition + latent.condition).tokens, target.expand(3).tokens)
+def test_costs_by_hand(config: HSDS, preserved: int, expected: int) -> None:
+    """Branches, twice if guided, and two for each product; the last: 2 (3 + 2 (11 + 5)) with K = 5."""
+    assert config.evaluations(preserved) == expected
 
 
 @pytest.mark.parametrize(
@@ -232,6 +109,11 @@ def test_the_direction_says_where_it_comes_from(mixture: GaussianMixtureBackbone
         ("noises", 0),
         ("step_size", 0.0),
         ("guidance", float("inf")),
+        ("shift", 0.0),
+        ("shift", float("nan")),
+        ("keep", 1.1),
+        ("keep", -0.1),
+        ("release", float("nan")),
     ],
 )
 def test_refuses_settings_that_make_no_sense(field: str, value: object) -> None:
@@ -239,6 +121,33 @@ def test_refuses_settings_that_make_no_sense(field: str, value: object) -> None:
         HSDS(**{field: value})
 
 
-def test_refuses_targets_that_do_not_fit(mixture: GaussianMixtureBackbone) -> None:
-    with pytest.raises(ShapeError, match="one text or one a picture"):
-        identify(mixture_latent(mixture), mixture.embed(["b", "c"]), HSDS(), seed=0)
+@pytest.mark.parametrize(("field", "value"), [("damping", -0.1), ("damping", 1001.0), ("iterations", 0)])
+def test_refuses_numbers_that_solvers_cannot_use(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"expected {field}"):
+        HSDS(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"noises": 3, "antithetic": True}, "an even number of antithetic noises; got 3"),
+        ({"residual": "sds", "release": 0.1}, "the residual 'dds' with release; got 'sds'"),
+        ({"levels": (0.5, 0.5), "step_size": None}, "falling levels for the flow's own steps"),
+        ({"filter": "newton", "gamma": 0.5}, "gamma 0 with the filter 'newton'; got 0.5"),
+    ],
+)
+def test_refuses_settings_that_do_not_go_together(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=f"expected {words}"):
+        HSDS(**settings)
+
+
+@pytest.mark.parametrize("field", ["residual", "filter", "projection"])
+def test_refuses_names_that_it_does_not_know(field: str) -> None:
+    with pytest.raises((ConfigError, TypeError), match=field):
+        HSDS(**{field: "newtown"})
+
+
+def test_equal_levels_and_the_clean_end_are_for_those_who_can_use_them() -> None:
+    assert [level for level, _ in HSDS(levels=(0.5, 0.5), steps=3).path()] == [0.5] * 3
+    assert HSDS(levels=(0.5, 0.5), steps=1, step_size=None).path() == [(0.5, 1.0)]
+    assert HSDS(levels=(0.5, 0.0), steps=2, step_size=None).path()[0][0] == 0.5

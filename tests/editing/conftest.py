@@ -20,5 +20,5 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> ColourBackbone:
 
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     model = ColourBackbone()
-    model.defaults = {"captioner": "colours", "editors": {"eim": {"steps": 24}, "sdedit": {"level": 0.5}}}
+    model.defaults = {"captioner": "colours", "editors": {"eim": {"search": {"steps": 24}}, "sdedit": {"level": 0.5}}}
     return model

@@ -3,11 +3,13 @@ import dataclasses
 import pytest
 import torch
 
-from latentedit.directions.base import Direction
-from latentedit.directions.hsds import HSDS, identify
+from latentedit.backbones.base import Backbone
+from latentedit.directions.hsds import HSDS
+from latentedit.directions.identification import identify
 from latentedit.editing.base import Editor
-from latentedit.editing.eim import EIM, check_arm, manipulate
-from latentedit.encoding.inversion import invert, replay
+from latentedit.editing.eim import EIM
+from latentedit.editing.slider import Slider
+from latentedit.editing.verdict import Judge
 from latentedit.encoding.joint import JointLatent
 from latentedit.errors import ConfigError
 from latentedit.testing.contracts.editor import EditorContract
@@ -16,23 +18,72 @@ from latentedit.testing.tolerances import relative_error
 from latentedit.types import Condition
 from tests.directions.mixtures import mixture_latent
 
+LOCAL = HSDS(levels=(0.95, 0.0), shift=2.5, steps=3, step_size=None, noises=2, antithetic=True, keep=0.01, release=0.3)
+"""Everything that the search can do without a derivative."""
+
 
 class TestImageArm(EditorContract):
     @pytest.fixture
     def editor(self) -> Editor:
-        return EIM(arm="image", steps=4)
+        return EIM(arm="image", search=HSDS(steps=4))
+
+
+class TestImageArmBackwards(TestImageArm):
+    strength = -1.3
+
+
+class TestImageArmBeyond(TestImageArm):
+    strength = 1.6
+
+
+class TestLocalImageArm(EditorContract):
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return EIM(arm="image", search=LOCAL)
 
 
 class TestTextArm(EditorContract):
     @pytest.fixture
     def editor(self) -> Editor:
-        return EIM(arm="text", manipulate_steps=7, level=0.8)
+        return EIM(arm="text", steps=7, level=0.8)
+
+
+class TestTextArmBackwards(TestTextArm):
+    strength = -0.3
 
 
 class TestJointArm(EditorContract):
     @pytest.fixture
     def editor(self) -> Editor:
-        return EIM(arm="joint", steps=1, noises=2, gamma=0.5, guidance=2.0, manipulate_steps=6)
+        return EIM(arm="joint", search=HSDS(steps=1, noises=2, gamma=0.5, guidance=2.0), steps=6)
+
+
+class TestJointArmBackwards(TestJointArm):
+    strength = -0.7
+
+
+class TestJointArmBeyond(TestJointArm):
+    strength = 1.4
+
+
+class TestLocalJointArm(EditorContract):
+    strength = 1.0
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return EIM(arm="joint", search=dataclasses.replace(LOCAL, gamma=-0.5), steps=6)
+
+
+class TestSinglePrecision(EditorContract):
+    strength = 1.2
+
+    @pytest.fixture
+    def backbone(self) -> Backbone:
+        return example_mixture(dimension=6, latent=(2, 3), dtype=torch.float32)
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return EIM(arm="image", search=LOCAL)
 
 
 @pytest.fixture
@@ -45,79 +96,73 @@ def target(latent: JointLatent) -> Condition:
     return latent.backbone.embed(["c"])
 
 
-@pytest.fixture
-def direction(latent: JointLatent, target: Condition) -> Direction:
-    return identify(latent, target, HSDS(steps=4), seed=0)
+@pytest.mark.parametrize("strength", [1.0, 0.6, -0.4])
+def test_eim_is_identify_then_slide(latent: JointLatent, target: Condition, strength: float) -> None:
+    search = HSDS(gamma=-0.5, steps=3)
+    editor = EIM(arm="joint", search=search, level=0.6, steps=8)
+    direction = identify(latent, target, search, seed=7)
+    slider = Slider(latent=latent, direction=direction, arm="joint", level=0.6, steps=8, judge=Judge(), seed=7)
+    expected = slider.edit([strength])[0].z
+    assert torch.equal(editor.edit(latent, target, strength=strength, seed=7), expected)
+    assert torch.equal(editor.direction(latent, target, seed=7).z, direction.z)
 
 
-def test_the_image_arm_adds_the_direction_and_evaluates_nothing(latent: JointLatent, direction: Direction) -> None:
-    before = latent.backbone.evaluations
-    edited = manipulate(latent, direction, strength=-1.7, arm="image", level=0.75, steps=28)
-    assert torch.equal(edited, latent.z - 1.7 * direction.z)
-    assert latent.backbone.evaluations == before
+def test_the_text_arm_searches_nothing(latent: JointLatent, target: Condition) -> None:
+    direction = EIM(arm="text", level=0.6).direction(latent, target.expand(3), seed=0)
+    assert latent.backbone.evaluations == 0
+    assert not direction.z.any()
+    assert torch.equal((latent.condition + direction.condition).tokens, target.expand(3).tokens)
+    assert direction.level == 0.6
+    direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
 
 
-@pytest.mark.parametrize("arm", ["text", "joint"])
-def test_the_other_arms_return_aligned(latent: JointLatent, direction: Direction, arm: str) -> None:
-    edited = manipulate(latent, direction, strength=0.6, arm=arm, level=0.7, steps=9)
-    trace = invert(latent, latent.path(9, 0.7))
-    text = latent.condition + 0.6 * direction.condition
-    offset = None if arm == "text" else 0.3 * 0.6 * direction.z
-    assert relative_error(edited, replay(latent, trace, text, offset=offset)) < 1e-14
-    other = None if arm == "joint" else 0.3 * 0.6 * direction.z
-    assert relative_error(edited, replay(latent, trace, text, offset=other)) > 1e-3
-
-
-def test_one_direction_serves_many_pictures(latent: JointLatent, direction: Direction) -> None:
-    one = dataclasses.replace(direction, z=direction.z[:1], condition=direction.condition[:1])
-    edited = manipulate(latent, one, strength=1.0, arm="joint", level=0.5, steps=6)
-    assert edited.shape == latent.z.shape
-    first = manipulate(latent, direction, strength=1.0, arm="joint", level=0.5, steps=6)
-    assert relative_error(edited[:1], first[:1]) < 1e-14
-
-
-def test_eim_is_identify_then_manipulate(latent: JointLatent, target: Condition) -> None:
-    editor = EIM(arm="joint", gamma=-0.5, steps=3, level=0.6, manipulate_steps=8)
-    direction = identify(latent, target, HSDS(gamma=-0.5, steps=3), seed=7)
-    expected = manipulate(latent, direction, strength=0.9, arm="joint", level=0.6, steps=8)
-    assert torch.equal(editor.edit(latent, target, strength=0.9, seed=7), expected)
+def test_the_slider_has_the_editors_settings_and_the_models_judge(latent: JointLatent, target: Condition) -> None:
+    latent.backbone.defaults = {"judge": {"damage": 3.5}}
+    editor = EIM(arm="joint", search=HSDS(steps=1), level=0.6, steps=8)
+    slider = editor.slider(latent, editor.direction(latent, target, seed=4), seed=4)
+    assert (slider.arm, slider.level, slider.steps, slider.seed) == ("joint", 0.6, 8, 4)
+    assert slider.judge == Judge(damage=3.5)
 
 
 def test_the_annealed_image_arm_reaches_the_counterfactual() -> None:
     backbone = example_mixture(dimension=6, shared_covariance=True)
     latent = mixture_latent(backbone, condition=backbone.only(0))
-    edited = EIM(steps=64).edit(latent, backbone.only(1))
+    edited = EIM(search=HSDS(steps=64)).edit(latent, backbone.only(1))
     assert relative_error(edited, backbone.counterfactual(latent.z, 0, 1)) < 1e-2
 
 
 @pytest.mark.parametrize(
-    ("editor", "expected"),
+    ("editor", "strength", "expected"),
     [
-        (EIM(), 32),
-        (EIM(arm="text", level=0.75, manipulate_steps=28), 2 * 21),
-        (EIM(arm="joint", steps=1, noises=4, level=0.75, manipulate_steps=28), 8 + 2 * 21),
-        (EIM(arm="joint", gamma=1.0, level=0.71, manipulate_steps=10), 64 + 2 * 8),
+        (EIM(), 1.0, 32),
+        (EIM(), 0.5, 32),
+        (EIM(), 2.0, 32 + 6 * 4),
+        (EIM(), -1.0, 32 + 6 * 4),
+        (EIM(search=LOCAL), 1.0, 12),
+        (EIM(arm="text", level=0.75, steps=28), 1.0, 2 * 21),
+        (EIM(arm="text", level=0.75, steps=28), 0.5, 7 * 21),
+        (EIM(arm="joint", search=HSDS(steps=1, noises=4), level=0.75, steps=28), 1.0, 8 + 2 * 21),
+        (EIM(arm="joint", search=HSDS(steps=1, noises=4), level=0.75, steps=28), -0.5, 8 + 12 * 21 + 6 * 4),
+        (EIM(arm="joint", search=HSDS(gamma=1.0), level=0.71, steps=10), 1.0, 64 + 2 * 8),
+        (EIM(arm="joint", search=HSDS(gamma=1.0), level=0.71, steps=10), 1.5, 64 + 11 * 8 + 6 * 4),
     ],
 )
-def test_t12_costs(latent: JointLatent, editor: EIM, expected: int) -> None:
-    """On the uniform grid: 21 steps below .75 of 28, and 8 below .71 of 10."""
-    assert editor.evaluations(latent) == expected
+def test_t12_costs(latent: JointLatent, editor: EIM, strength: float, expected: int) -> None:
+    """On the uniform grid: 21 steps below .75 of 28, and 8 below .71 of 10.
+
+    The way up and the way back; five ways more for what lies between 0 and 1, four beyond and five below, these two
+    with six judgements of four evaluations. The image arm knows its effects, and none of its ways costs anything.
+    """
+    assert editor.evaluations(latent, strength=strength) == expected
+    assert latent.backbone.evaluations == 0
 
 
-@pytest.mark.parametrize("arm", ["image", "text", "joint"])
-def test_strength_zero_needs_no_evaluation(latent: JointLatent, direction: Direction, arm: str) -> None:
-    before = latent.backbone.evaluations
-    assert manipulate(latent, direction, strength=0.0, arm=arm, level=0.5, steps=4) is latent.z
-    assert latent.backbone.evaluations == before
-
-
-def test_refuses_other_models_arms_and_levels(latent: JointLatent, direction: Direction) -> None:
-    foreign = dataclasses.replace(direction, fingerprint="another")
-    with pytest.raises(ConfigError, match="Identify it again"):
-        manipulate(latent, foreign, strength=1.0, arm="image", level=0.5, steps=4)
-    with pytest.raises(ConfigError, match="image, text, joint"):
-        check_arm("left")
+def test_refuses_settings_that_make_no_sense() -> None:
+    with pytest.raises((ConfigError, TypeError), match="image"):
+        EIM(arm="left")
     with pytest.raises(ConfigError, match="level"):
         EIM(level=0.0)
+    with pytest.raises(ConfigError, match="steps"):
+        EIM(steps=0)
     with pytest.raises(ConfigError, match="gamma"):
-        EIM(gamma=2.0)
+        EIM.from_dict({"search": {"gamma": 2.0}})

@@ -1,20 +1,52 @@
 """What a result says about its making, and the whole line on a miniature of the real architecture."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from latentedit.backbones.base import Backbone
+from latentedit.directions.hsds import HSDS
+from latentedit.editing.base import Moved
 from latentedit.editing.eim import EIM
-from latentedit.editing.measure import measured, peak_bytes, versions
+from latentedit.editing.measure import Request, measured, peak_bytes, versions
 from latentedit.editing.verbs import edit, load
-from latentedit.errors import ConfigError
+from latentedit.encoding.encode import encode
+from latentedit.encoding.joint import JointLatent
+from latentedit.errors import ConfigError, ModelError
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import miniature_sd3
 from tests.directions.mixtures import mixture_latent
+from tests.editing.colours import COLOURS, ColourBackbone
+
+SHIFT = torch.tensor(COLOURS["green"]) - torch.tensor(COLOURS["red"])
+"""What has to be added to red to make it green."""
+
+
+@pytest.fixture
+def latent(colours: ColourBackbone) -> JointLatent:
+    """Two red pictures of 8 px, the second a little lighter."""
+    return encode(colours, [Image.new("RGB", (8, 8), (204 + by, 76 + by, 76 + by)) for by in (0, 4)])
+
+
+def asked(latent: JointLatent, **more: object) -> Request:
+    target = latent.backbone.embed(["green"] * len(latent))
+    settings = {"method": "a way", "settings": {"k": 1}, "seed": 3, "target": target, "target_captions": ("green",) * 2}
+    return Request(**(settings | more))
+
+
+def at(
+    latent: JointLatent, strength: float, *, limits: Sequence[float] = (math.nan, math.nan), **more: object
+) -> Moved:
+    """So far towards green."""
+    z = latent.z + strength * SHIFT[:, None, None] if strength else latent.z
+    known = {"measured": torch.full((2,), strength), "limit": torch.tensor(limits)}
+    return Moved(**({"z": z, "strength": strength} | known | more))
 
 
 def test_versions_and_memory() -> None:
@@ -24,8 +56,92 @@ def test_versions_and_memory() -> None:
 
 def test_latents_without_pictures_are_refused() -> None:
     latent = mixture_latent(example_mixture(dimension=2))
+    request = Request(method="", settings={}, seed=0, target=latent.condition)
     with pytest.raises(ConfigError, match="bare ones"):
-        measured(latent, lambda: latent.z, strength=1.0, method="", settings={}, seed=0, targets=())
+        measured(latent, request, list)
+
+
+def test_results_come_by_strength_and_picture(latent: JointLatent) -> None:
+    strengths = [1.0, 0.0, 0.5]
+    rows = measured(latent, asked(latent), lambda: [at(latent, strength) for strength in strengths])
+    assert [[result.strength for result in row] for row in rows] == [[strength] * 2 for strength in strengths]
+    for strength, row in zip(strengths, rows, strict=True):
+        for result, source in zip(row, latent.frames, strict=True):
+            assert result.source is source.picture.image
+            change = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
+            expected = 127.5 * strength * SHIFT[:, None, None].numpy()
+            assert np.abs(change.transpose(2, 0, 1) - expected).max() <= 0.51  # rounded to whole levels
+            assert result.measured_strength == pytest.approx(strength)
+            assert (result.caption, result.target_caption) == ("red", "green")
+            assert result.effect.read_before == {"colour": "red"}
+            assert result.method == "a way"
+            assert result.record.settings == {"k": 1}
+            assert result.record.seed == 3
+    assert [row[0].effect.read_after for row in rows] == [
+        {"colour": "green"},
+        {"colour": "red"},
+        rows[2][1].effect.read_after,
+    ]
+    assert [row[0].verdict.word for row in rows] == ["changed", "nothing changed", "damaged"]
+
+
+def test_the_verdict_follows_the_models_judge(latent: JointLatent) -> None:
+    """Half way between two colours there are no pictures, unless the model is patient."""
+    latent.backbone.defaults = {"judge": {"damage": 1000.0}}
+    ((first, second),) = measured(latent, asked(latent), lambda: [at(latent, 0.5)])
+    assert first.verdict.word == second.verdict.word == "changed"
+    assert first.verdict.share == pytest.approx(0.5, abs=0.05)
+
+
+def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> None:
+    def run() -> list[Moved]:
+        latent.backbone.velocity(latent.z.repeat(6, 1, 1, 1), torch.full((12,), 0.5), latent.condition.repeat(6))
+        return [at(latent, 1.0), at(latent, 0.0), at(latent, -1.0)]
+
+    before = latent.backbone.evaluations
+    rows = measured(latent, asked(latent), run)
+    costs = {(result.cost.evaluations, result.cost.verdict_evaluations) for row in rows for result in row}
+    assert costs == {(2.0, 4.0)}  # 12 among six; before, and after two of three strengths, four each
+    assert latent.backbone.evaluations - before == 12 + 6 * 4
+
+
+def test_an_unmeasured_strength_is_none(latent: JointLatent) -> None:
+    unknown = torch.full((2,), math.nan)
+    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 1.0, measured=unknown)])
+    assert result.measured_strength is None
+
+
+def test_notes_say_what_is_odd_and_what_was_clamped(latent: JointLatent) -> None:
+    request = asked(latent, target_captions=("mauve", "green"))
+    ((first, second),) = measured(
+        latent, request, lambda: [at(latent, 3.0, limits=(1.25, math.nan), notes=("found oddly",))]
+    )
+    clamped = "strength 3 was clamped to 1.25, the furthest this picture is known to go undamaged"
+    assert first.notes == ("unknown colour in 'mauve'", "found oddly", clamped)
+    assert second.notes == ("found oddly",)
+
+
+@pytest.mark.parametrize(("strength", "limit", "clamped"), [(1.5, 1.5, False), (-1.5, -1.6, False), (-1.5, -1.2, True)])
+def test_only_strengths_beyond_the_limit_were_clamped(
+    latent: JointLatent, strength: float, limit: float, clamped: bool
+) -> None:
+    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, strength, limits=(limit, limit))])
+    assert bool(result.notes) == clamped
+
+
+def test_a_target_without_words_has_no_caption(latent: JointLatent) -> None:
+    ((result, _),) = measured(latent, asked(latent, target_captions=()), lambda: [at(latent, 1.0)])
+    assert result.target_caption == ""
+    assert result.notes == ()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_latents_that_are_not_finite_are_refused_in_one_line(latent: JointLatent, bad: float) -> None:
+    z: Tensor = latent.z.clone()
+    z[1, 0, 0, 0] = bad
+    with pytest.raises(ModelError, match="expected finite latents; colours gave others") as found:
+        measured(latent, asked(latent), lambda: [at(latent, 1.0), at(latent, 1.0, z=z)])
+    assert "\n" not in str(found.value)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +154,7 @@ def test_a_real_architecture_goes_the_whole_line(miniature: Backbone) -> None:
     """The joint arm with the Hessian term, forward mode, guided, on a random SD3; equal texts leave the picture."""
     pixels = np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8)
     source = Image.fromarray(pixels)
-    editor = EIM(arm="joint", gamma=1.0, steps=2, guidance=2.0, manipulate_steps=3, level=0.6)
+    editor = EIM(arm="joint", search=HSDS(gamma=1.0, steps=2, guidance=2.0), steps=3, level=0.6)
     result = edit(miniature, source, to="a person with glasses", caption="a person", method=editor)
     assert result.image.size == (70, 50)
     assert not np.array_equal(np.asarray(result.image), pixels)

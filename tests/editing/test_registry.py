@@ -2,6 +2,7 @@ import importlib.metadata
 
 import pytest
 
+from latentedit.directions.hsds import HSDS
 from latentedit.editing.eim import EIM
 from latentedit.editing.registry import ENTRY_POINTS, editor_class, editor_names, make_editor
 from latentedit.errors import ConfigError, RegistryError
@@ -9,7 +10,7 @@ from latentedit.testing.gaussian_mixture import example_mixture
 
 
 def test_names_are_the_editors_own() -> None:
-    assert {"eim", "sdedit", "inversion", "aligned-inversion", "flowedit"} <= set(editor_names())
+    assert {"eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"} <= set(editor_names())
     assert all(editor_class(name).name == name for name in editor_names())
 
 
@@ -21,8 +22,11 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
 def test_the_models_settings_come_first() -> None:
     backbone = example_mixture(dimension=2)
     assert make_editor("eim", backbone) == EIM()
-    backbone.defaults = {"editors": {"eim": {"arm": "joint", "levels": [0.9, 0.5]}}}
-    assert make_editor("eim", backbone) == EIM(arm="joint", levels=(0.9, 0.5))
+    backbone.defaults = {"editors": {"eim": {"arm": "joint", "search": {"levels": [0.9, 0.5]}}}}
+    assert make_editor("eim", backbone) == EIM(arm="joint", search=HSDS(levels=(0.9, 0.5)))
+    backbone.defaults = {"editors": {"eim": {"search": {"level": [0.9, 0.5]}}}}
+    with pytest.raises(ConfigError, match="settings of HSDS; got 'level': did you mean 'levels'"):
+        make_editor("eim", backbone)
     backbone.defaults = {"editors": {"eim": {"arms": "joint"}}}
     with pytest.raises(ConfigError, match="did you mean 'arm'"):
         make_editor("eim", backbone)

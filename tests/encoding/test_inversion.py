@@ -99,3 +99,18 @@ def test_refuses_what_does_not_belong_together(latent: JointLatent) -> None:
         replay(dataclasses.replace(latent, z=latent.z + 1), trace, latent.condition)
     with pytest.raises(ShapeError, match="one velocity fewer"):
         InversionTrace(levels=trace.levels, states=trace.states, velocities=trace.velocities[1:])
+
+
+def test_a_repeated_trace_retraces_every_copy(latent: JointLatent) -> None:
+    trace = invert(latent, latent.path(5, 0.7))
+    twice, copies = trace.repeat(2), latent.repeat(2)
+    assert twice.levels == trace.levels
+    for several, one in ((twice.states, trace.states), (twice.velocities, trace.velocities)):
+        assert all(torch.equal(many, torch.cat([single, single])) for many, single in zip(several, one, strict=True))
+    assert torch.equal(replay(copies, twice, copies.condition), copies.z)
+    target = latent.backbone.embed(["c"])
+    moved = replay(copies, twice, target, offset=torch.cat([torch.zeros_like(latent.z), 0.1 * latent.z]))
+    bound = 5 * tolerance("batch", latent.z.dtype)  # five steps
+    assert relative_error(moved[:3], replay(latent, trace, target)) < bound
+    assert relative_error(moved[3:], replay(latent, trace, target, offset=0.1 * latent.z)) < bound
+    assert relative_error(moved[:3], moved[3:]) > 1e-3

@@ -1,11 +1,15 @@
 import dataclasses
 
 import pytest
+import torch
+from PIL import Image
 
+from latentedit.encoding.encode import encode
 from latentedit.encoding.joint import JointLatent
 from latentedit.errors import CoordinateError, ShapeError
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.directions.mixtures import mixture_latent
+from tests.editing.colours import ColourBackbone
 
 
 @pytest.fixture
@@ -27,3 +31,31 @@ def test_the_path_is_the_models_own_grid_from_a_level_down(latent: JointLatent) 
     assert latent.path(4, 0.5).levels == (0.5, 0.25, 0.0)
     with pytest.raises(CoordinateError, match="above 0"):
         latent.path(4, 0.0)
+
+
+def test_a_batch_many_times_over_keeps_its_order(latent: JointLatent) -> None:
+    named = dataclasses.replace(latent, captions=("a", "b", "c"), condition=latent.backbone.embed(["a", "b", "c"]))
+    twice = named.repeat(2)
+    assert len(twice) == 6
+    for index in range(6):
+        assert torch.equal(twice.z[index], named.z[index % 3])
+        assert torch.equal(twice.condition.tokens[index], named.condition.tokens[index % 3])
+        assert twice.captions[index] == named.captions[index % 3]
+    assert twice.backbone is named.backbone
+    assert twice.path(4).levels == named.path(4).levels
+
+
+def test_frames_repeat_with_their_pictures() -> None:
+    model = ColourBackbone(sizes=(4, 8, 12))
+    latent = encode(model, [Image.new("RGB", (12, 4), (200, 70, 70)), Image.new("RGB", (12, 4))], caption="red")
+    thrice = latent.repeat(3)
+    assert thrice.frames == latent.frames * 3
+    assert thrice.decoded is None
+    assert thrice.z.shape == (6, 3, 4, 12)
+
+
+def test_what_is_known_belongs_to_one_latent_and_not_to_its_repeats(latent: JointLatent) -> None:
+    latent.known["a"] = 1
+    assert latent.repeat(2).known == {}
+    assert mixture_latent(example_mixture(dimension=4)).known == {}
+    assert "known" not in repr(latent)

@@ -1,8 +1,8 @@
-import json
 from pathlib import Path
 
 from latentedit.portraits.attributes import VALUES
 from latentedit.portraits.card import write_card
+from latentedit.portraits.settings_file import write_settings
 
 
 def test_the_card_states_the_stored_facts(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ def test_the_card_states_the_stored_facts(tmp_path: Path) -> None:
         "guidance": 2.5,
         "quality": {"reader accuracy": {"mean": 0.75, "hair": 0.5}},
     }
-    (tmp_path / "latentedit.json").write_text(json.dumps(settings))
+    write_settings(tmp_path, settings)
     write_card(tmp_path, VALUES)
     card = (tmp_path / "README.md").read_text()
     for fact in (

@@ -7,7 +7,7 @@ import torch
 from latentedit.errors import ConfigError
 from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior
 from latentedit.portraits.dataset import render_split, to_pixels
-from latentedit.portraits.train import encode_renders, reconstruct, rescale_channels, train, write_settings
+from latentedit.portraits.train import encode_renders, reconstruct, rescale_channels, train
 
 
 def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
@@ -54,9 +54,3 @@ def test_reconstructions_are_pictures(tmp_path: Path) -> None:
     pictures = reconstruct(build_autoencoder(0), renders.pixels)
     assert pictures.shape == renders.pixels.shape
     assert pictures.dtype == np.uint8
-
-
-def test_settings_are_changed_key_by_key(tmp_path: Path) -> None:
-    write_settings(tmp_path, {"a": 1, "b": 2})
-    write_settings(tmp_path, {"b": 3})
-    assert (tmp_path / "latentedit.json").read_text() == '{\n "a": 1,\n "b": 3\n}\n'

@@ -1,13 +1,16 @@
-import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.backbones.registry import bundled_folder
+from latentedit.backbones.base import Backbone
+from latentedit.backbones.registry import bundled_folder, load
 from latentedit.errors import ModelError
-from latentedit.portraits.verify import verify
+from latentedit.portraits import verify as verify_module
+from latentedit.portraits.settings_file import read_settings, write_settings
+from latentedit.portraits.verify import verify, write_reference
 
 
 @pytest.fixture
@@ -15,14 +18,32 @@ def copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundled_folder("portraits"), tmp_path / "portraits"))
 
 
-def test_the_bundled_model_verifies() -> None:
+def test_the_bundled_model_verifies_and_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[Path] = []
+
+    def counted(folder: Path, **options: str) -> Backbone:
+        loaded.append(folder)
+        return load(folder, **options)
+
+    monkeypatch.setattr(verify_module, "load", counted)
     lines = verify(bundled_folder("portraits"))
     assert any("fingerprint" in line for line in lines)
+    assert loaded == [bundled_folder("portraits")]
+
+
+def test_fingerprint_and_picture_are_stored(copy: Path) -> None:
+    facts, picture = read_settings(copy), np.asarray(Image.open(copy / "reference.png"), dtype=np.int16)
+    (copy / "reference.png").unlink()
+    write_settings(copy, {"fingerprint": None})
+    write_reference(copy)
+    assert read_settings(copy) == facts
+    again = np.asarray(Image.open(copy / "reference.png"), dtype=np.int16)
+    # what `verify` itself allows between machines
+    assert np.abs(again - picture).mean() < 2
 
 
 def test_another_fingerprint_is_found(copy: Path) -> None:
-    settings = json.loads((copy / "latentedit.json").read_text())
-    (copy / "latentedit.json").write_text(json.dumps(settings | {"fingerprint": "0" * 16}))
+    write_settings(copy, {"fingerprint": "0" * 16})
     with pytest.raises(ModelError, match="expected the fingerprint 0000"):
         verify(copy)
 

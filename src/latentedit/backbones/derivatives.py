@@ -1,8 +1,8 @@
-"""Jacobian-vector products of a velocity: forward mode where the network can, finite differences where not."""
+"""The Jacobian of a velocity, and the two operators that directions make of it: the denoiser's and the curvature."""
 
-import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import final
 
 import torch
 from jaxtyping import Float
@@ -10,134 +10,160 @@ from torch import Tensor
 
 from latentedit.backbones.attention import differentiable_attention
 from latentedit.backbones.base import Backbone
-from latentedit.errors import ConfigError, ShapeError, UnsupportedDerivativeError
+from latentedit.errors import ShapeError, UnsupportedDerivativeError
+from latentedit.linalg.algebra import Affine
+from latentedit.linalg.autodiff import JacobianOperator, Mode
+from latentedit.linalg.operator import LinearOperator
 from latentedit.types import Condition
 
-JvpMode = Literal["forward", "finite_difference"]
-"""How a Jacobian-vector product is computed."""
+ROWS = 64
+"""Most elements of one network call; a call of finite differences has two latents an element."""
 
-_RMS_STEP = {torch.float64: 1e-5}
-_RMS_STEP_OTHERWISE = 2.2e-4
+_NEEDS = {"forward": "jvp", "double_backward": "vjp"}
 
 
-def velocity_jvp(
-    backbone: Backbone,
-    z: Float[Tensor, "b *latent"],
-    s: Float[Tensor, " b"],
-    condition: Condition,
-    tangent: Float[Tensor, "b *latent"],
-    *,
-    mode: JvpMode | None = None,
-    step: float | None = None,
-) -> tuple[Float[Tensor, "b *latent"], Float[Tensor, "b *latent"]]:
-    """The velocity and its derivative along a tangent, ``(v, J_v u)`` with ``J_v = dv/dz``.
+@final
+class VelocityJacobian(LinearOperator):
+    """``J_v = dv/dz`` of the velocity of a backbone, at given latents, levels and texts. It need not be symmetric.
 
-    Forward mode differentiates the network under the math attention kernel (fused kernels have no forward mode).
-    Finite differences take ``|u| (v(z + h u/|u|) - v(z - h u/|u|)) / (2 h)`` with each element's own norm, and ask for
-    the three velocities in one batched call. J_v is not assumed to be symmetric.
+    The modes are those of `JacobianOperator`. Forward mode and the two reverse passes differentiate the network under
+    the math attention kernel, for fused kernels have neither. ``rmatvec`` is one reverse pass in every mode.
 
     Args:
         backbone: the model.
         z: canonical latents.
         s: one level an element.
         condition: one text a latent, or a single one for all.
-        tangent: u, of the shape of z; its length matters, and zero gives zero.
-        mode: None takes forward mode where `Capabilities.derivatives` has "jvp", and finite differences otherwise.
-        step: h, the norm of the perturbation of one element. By default 2.2e-4 a number (root mean square; 1e-2 in
-            2048 dimensions, where float32 networks have a relative error of 1e-4), and 1e-5 a number in float64.
-            Networks that run in half precision need a larger one.
-
-    Returns:
-        v and J_v u.
+        mode: None takes forward mode where `Capabilities.derivatives` has "jvp", and finite differences otherwise or
+            where forward mode turns out to be impossible at the first product; `note` then says so.
+        step: norm of the perturbation of one element in finite differences, see `JacobianOperator`.
 
     Raises:
-        ShapeError: a tangent of another shape than z.
+        ShapeError: levels or texts that do not match the batch.
         ConfigError: an unknown mode, or a step that is not a positive number.
-        UnsupportedDerivativeError: forward mode was asked for and the network cannot give it.
+        UnsupportedDerivativeError: a mode that was asked for and that the model cannot give; from ``matvec`` where
+            only the attempt shows it; from ``rmatvec`` where the model has no "vjp".
 
     Cost:
-        Three evaluations an element: one for v and two for the derivative, in either mode. A forward-mode pass costs
-        about as much as two more evaluations and is counted as such.
+        ``matvec`` and ``rmatvec`` count two evaluations an element each, in every mode: a pass with tangents and a
+        reverse pass cost about as much as two evaluations, two reverse passes somewhat more. An attempt at forward
+        mode that fails is not counted.
     """
-    chosen, norm = _choose(backbone, z, tangent, mode, step)
-    if chosen == "forward":
-        v, product = _forward(backbone, z, s, condition, tangent.to(z.dtype))
-        backbone.evaluations += 2 * len(z)
-        return v, product
-    shift, length = _shift(z, tangent, norm)
-    v, ahead, behind = _velocities(backbone, (z, z + shift, z - shift), s, condition)
-    return v.to(z.dtype), (length * (ahead - behind) / (2 * norm)).to(z.dtype)
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        z: Float[Tensor, "b *latent"],
+        s: Float[Tensor, " b"],
+        condition: Condition,
+        *,
+        mode: Mode | None = None,
+        step: float | None = None,
+    ) -> None:
+        super().__init__(shape=z.shape, dtype=z.dtype, device=z.device)
+        if s.shape != (len(z),):
+            raise ShapeError(f"expected one level a latent, s of shape [{len(z)}]; got {list(s.shape)}")
+        self._backbone = backbone
+        self._z, self._s, self._condition = z, s, condition.expand(len(z))
+        self._step = step
+        self._may_fall_back = mode is None
+        self._note = ""
+        able = backbone.capabilities.derivatives
+        self._mode: Mode = mode or ("forward" if "jvp" in able else "finite_difference")
+        if _NEEDS.get(self._mode, "") not in {"", *able}:
+            raise UnsupportedDerivativeError(
+                f"expected a model that has derivatives in mode {mode!r}; {backbone.name} has none. "
+                "Use mode='finite_difference'"
+            )
+        self._blocks = self._make_blocks(self._mode)
+
+    @property
+    def mode(self) -> Mode:
+        """The mode in use."""
+        return self._mode
+
+    @property
+    def note(self) -> str:
+        """What the user should know about the mode in use; empty if nothing."""
+        return self._note
+
+    def _matvec(self, u: Tensor) -> Tensor:
+        if self._mode == "forward" and self._may_fall_back:
+            try:
+                return self._apply(self._blocks, JacobianOperator.matvec, u)
+            except UnsupportedDerivativeError as error:
+                reason = str(error.__cause__).partition("\n")[0]
+            self._mode = "finite_difference"
+            self._blocks = self._make_blocks(self._mode)
+            self._note = (
+                f"forward-mode derivatives of {self._backbone.name} are not available ({reason}); "
+                "used central differences"
+            )
+        return self._apply(self._blocks, JacobianOperator.matvec, u)
+
+    def _rmatvec(self, u: Tensor) -> Tensor:
+        if "vjp" not in self._backbone.capabilities.derivatives:
+            raise UnsupportedDerivativeError(
+                f"expected a model with reverse-mode derivatives; {self._backbone.name} has none, so its Jacobian "
+                "has no transpose. Use matvec"
+            )
+        return self._apply(self._make_blocks("double_backward", nullcontext), JacobianOperator.rmatvec, u)
+
+    def _apply(
+        self, blocks: list[JacobianOperator], product: Callable[[JacobianOperator, Tensor], Tensor], u: Tensor
+    ) -> Tensor:
+        before = self._backbone.evaluations
+        try:
+            parts = [product(block, part) for block, part in zip(blocks, u.split(ROWS), strict=True)]
+        finally:
+            self._backbone.evaluations = before
+        self._backbone.evaluations += 2 * len(u)
+        return torch.cat(parts)
+
+    def _make_blocks(
+        self, mode: Mode, attention: Callable[[], AbstractContextManager[None]] | None = None
+    ) -> list[JacobianOperator]:
+        """One Jacobian for each network call; attention is fused in finite differences unless it is given."""
+        chosen = attention or (nullcontext if mode == "finite_difference" else differentiable_attention)
+        return [
+            JacobianOperator(
+                self._field(slice(start, start + ROWS), chosen),
+                self._z[start : start + ROWS],
+                mode=mode,
+                step=self._step,
+                name=self._backbone.name,
+            )
+            for start in range(0, len(self._z), ROWS)
+        ]
+
+    def _field(self, rows: slice, attention: Callable[[], AbstractContextManager[None]]) -> Callable[[Tensor], Tensor]:
+        s, condition = self._s[rows], self._condition[rows]
+
+        def velocity(z: Tensor) -> Tensor:
+            copies = len(z) // len(s)
+            with attention():
+                return self._backbone.velocity(z, s.repeat(copies), condition.repeat(copies))
+
+        return velocity
 
 
-def velocity_product(
-    backbone: Backbone,
-    z: Float[Tensor, "b *latent"],
-    s: Float[Tensor, " b"],
-    condition: Condition,
-    tangent: Float[Tensor, "b *latent"],
-    *,
-    mode: JvpMode | None = None,
-    step: float | None = None,
-) -> Float[Tensor, "b *latent"]:
-    """``J_v u`` alone, for callers that have the velocity already; otherwise as `velocity_jvp`.
+def denoiser_jacobian(jacobian: LinearOperator, s: float | Float[Tensor, " b"]) -> Affine:
+    """``D = dx_hat/dz = I - s J_v``, the Jacobian of the clean estimate ``x_hat = z - s v``.
 
-    Cost:
-        Two evaluations an element, in either mode.
+    Args:
+        jacobian: J_v.
+        s: the level, one for all or one an element; the one that J_v was taken at.
     """
-    chosen, norm = _choose(backbone, z, tangent, mode, step)
-    if chosen == "forward":
-        _, product = _forward(backbone, z, s, condition, tangent.to(z.dtype))
-        backbone.evaluations += len(z)
-        return product
-    shift, length = _shift(z, tangent, norm)
-    ahead, behind = _velocities(backbone, (z + shift, z - shift), s, condition)
-    return (length * (ahead - behind) / (2 * norm)).to(z.dtype)
+    return Affine(jacobian, -s, 1.0)
 
 
-def _choose(
-    backbone: Backbone, z: Tensor, tangent: Tensor, mode: str | None, step: float | None
-) -> tuple[JvpMode, float]:
-    """The mode and the norm of the perturbation, after all checks."""
-    if tangent.shape != z.shape:
-        raise ShapeError(f"expected a tangent of the shape of z, {list(z.shape)}; got {list(tangent.shape)}")
-    able = "jvp" in backbone.capabilities.derivatives
-    chosen = mode or ("forward" if able else "finite_difference")
-    if chosen not in ("forward", "finite_difference"):
-        raise ConfigError(f"expected mode 'forward', 'finite_difference' or None; got {mode!r}")
-    if chosen == "forward" and not able:
-        raise UnsupportedDerivativeError(
-            f"expected a model with forward-mode derivatives; {backbone.name} has none. Use mode='finite_difference'"
-        )
-    norm = step if step is not None else _RMS_STEP.get(z.dtype, _RMS_STEP_OTHERWISE) * math.sqrt(z[0].numel())
-    if not (math.isfinite(norm) and norm > 0):
-        raise ConfigError(f"expected a positive step; got {step}")
-    return chosen, norm
+def curvature(jacobian: LinearOperator, s: float | Float[Tensor, " b"]) -> Affine:
+    """``s^2 H = I - (1 - s) D = s (I + (1 - s) J_v)`` with H the Hessian of ``-log p_s(z)``, times s^2.
 
+    Eigenvalues: 1 along what the data pin down, towards 0 along what they leave free, and below 0 between modes.
 
-def _forward(backbone: Backbone, z: Tensor, s: Tensor, condition: Condition, tangent: Tensor) -> tuple[Tensor, Tensor]:
-    def field(latent: Tensor) -> Tensor:
-        return backbone.velocity(latent, s, condition)
-
-    try:
-        with differentiable_attention():
-            result = torch.func.jvp(field, (z.contiguous(),), (tangent.contiguous(),))
-    except NotImplementedError as error:
-        raise UnsupportedDerivativeError(
-            f"expected forward-mode derivatives of {backbone.name}; an operation of the network has none ({error}). "
-            "Use mode='finite_difference'"
-        ) from error
-    return result[0], result[1]
-
-
-def _shift(z: Tensor, tangent: Tensor, norm: float) -> tuple[Tensor, Tensor]:
-    """The tangent scaled to a norm, element by element, and the length that it had."""
-    wide = torch.promote_types(z.dtype, torch.float32)
-    length = torch.linalg.vector_norm(tangent.to(wide).flatten(1), dim=1).reshape(-1, *(1 for _ in z.shape[1:]))
-    return (norm * tangent.to(wide) / length.clamp_min(torch.finfo(wide).tiny)).to(z.dtype), length
-
-
-def _velocities(backbone: Backbone, points: Sequence[Tensor], s: Tensor, condition: Condition) -> tuple[Tensor, ...]:
-    """The velocity at several points in one batched call, in at least float32."""
-    texts = condition.expand(len(s)).repeat(len(points))
-    v = backbone.velocity(torch.cat(tuple(points)), s.repeat(len(points)), texts)
-    return v.to(torch.promote_types(v.dtype, torch.float32)).chunk(len(points))
+    Args:
+        jacobian: J_v.
+        s: the level, one for all or one an element; the one that J_v was taken at.
+    """
+    return Affine(jacobian, s * (1 - s), s)

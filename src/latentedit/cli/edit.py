@@ -12,6 +12,7 @@ from latentedit.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from latentedit.editing.result import EditResult
+    from latentedit.editing.verdict import Verdict
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,22 +122,35 @@ def _as_rows(request: _Request, result: "EditResult") -> list[tuple[str, str]]:
         ("caption", f"{result.caption} ({origin})"),
         ("target", result.target_caption),
         ("method", _how(result)),
+        ("verdict", f"{verdict_text(result.verdict)}; {_rest(result)}"),
         ("effect", _effect(result)),
-        ("else", _rest(result)),
-        ("cost", f"{cost.evaluations:g} evaluations, {cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"),
+        (
+            "cost",
+            (
+                f"{cost.evaluations:g} evaluations and {cost.verdict_evaluations:g} for the verdict, "
+                f"{cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"
+            ),
+        ),
     ]
     return rows if request.sheet is None else [*rows, ("sheet", str(request.sheet))]
 
 
 def _change(caption: str, target: str) -> str:
     """The phrases that only the target has; the whole target where captions share no phrase."""
-    known = {phrase.strip() for phrase in caption.split(",")}
-    phrases = [phrase.strip() for phrase in target.split(",")]
-    return ", ".join(phrase for phrase in phrases if phrase not in known) or "nothing asked to change"
+    from latentedit.directions.text import changed_phrases
+
+    return ", ".join(changed_phrases(caption, target)[1]) or "nothing asked to change"
 
 
 def _how(result: "EditResult") -> str:
-    return f"{result.method}, strength {result.strength:.2f}"
+    measured = "" if result.measured_strength is None else f", measured {result.measured_strength:.2f}"
+    return f"{result.method}, strength {result.strength:.2f}{measured}"
+
+
+def verdict_text(verdict: "Verdict") -> str:
+    """The verdict as one clause: the word, why, and what to do."""
+    remedy = f" ({verdict.remedy})" if verdict.remedy else ""
+    return f"{verdict.word}: {verdict.reason}{remedy}"
 
 
 def _effect(result: "EditResult") -> str:
@@ -172,6 +186,8 @@ def _as_json(request: _Request, result: "EditResult", seed: int) -> dict[str, An
         "method": result.method,
         "strength": result.strength,
         "seed": seed,
+        "measured_strength": result.measured_strength,
+        "verdict": result.verdict,
         "effect": result.effect,
         "cost": result.cost,
         "notes": result.notes,

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import latentedit
-from latentedit.cli import caption, doctor, edit, models
+from latentedit.cli import caption, doctor, edit, models, sweep
 from latentedit.errors import LatentEditError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("edit")(edit.edit)
+app.command("sweep")(sweep.sweep)
 app.command("caption")(caption.caption)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 from latentedit.errors import ConfigError, nearest
 
@@ -11,26 +11,35 @@ Config = TypeVar("Config")
 
 
 def to_plain(config: Any) -> dict[str, Any]:
-    """The fields of a configuration dataclass as values that JSON knows: tuples become lists."""
-    values: dict[str, Any] = dataclasses.asdict(config)
-    return {
-        key: list(cast("tuple[Any, ...]", item)) if isinstance(item, tuple) else item for key, item in values.items()
-    }
+    """The fields of a configuration dataclass as values that JSON knows: tuples are lists, configurations mappings."""
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_plain(value)
+    return list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
 
 
 def from_plain(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """The configuration that `to_plain` wrote; fields that are left out take their defaults.
+    """The configuration that `to_plain` wrote; fields that are left out take their defaults, nested ones too.
 
     Raises:
         ConfigError: a field that the configuration does not have, with the nearest names, or a value it refuses.
     """
-    known = [field.name for field in dataclasses.fields(cast(Any, cls))]
+    fields = {field.name: field for field in dataclasses.fields(cast(Any, cls))}
     for key in values:
-        if key not in known:
-            raise ConfigError(f"expected settings of {cls.__name__}; got {key!r}: {nearest(key, known)}")
-    return cls(
-        **{key: tuple(cast("list[Any]", item)) if isinstance(item, list) else item for key, item in values.items()}
-    )
+        if key not in fields:
+            raise ConfigError(f"expected settings of {cls.__name__}; got {key!r}: {nearest(key, list(fields))}")
+    return cls(**{key: _built(fields[key].type, item) for key, item in values.items()})
+
+
+def _built(kind: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(kind) and not dataclasses.is_dataclass(value):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"expected the settings of {cast('type[Any]', kind).__name__} by name; got {value!r}")
+        return from_plain(cast("type[Any]", kind), cast("Mapping[str, Any]", value))
+    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
 def check_number(name: str, value: object, low: int | float, high: int | float, *, above: bool = False) -> None:
@@ -60,3 +69,13 @@ def check_count(name: str, value: object) -> None:
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"expected {name} to be a whole number, at least 1; got {value!r}")
+
+
+def check_choice(name: str, value: object, kinds: Any) -> None:
+    """Refuse a name that is none of a Literal's.
+
+    Raises:
+        ConfigError: with the nearest of those that there are.
+    """
+    if value not in get_args(kinds):
+        raise ConfigError(f"expected a known {name}; got {value!r}: {nearest(str(value), get_args(kinds))}")

@@ -1,6 +1,7 @@
 """The contract of an editor: encoded pictures, a target text and one number for how much."""
 
 import abc
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
@@ -14,6 +15,25 @@ from latentedit.errors import ConfigError
 from latentedit.types import Condition, Progress
 
 Kind = TypeVar("Kind")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moved:
+    """A batch of pictures at one strength.
+
+    Args:
+        z: clean latents.
+        strength: that was asked for.
+        measured: share of the whole change that was made, one a picture; nan where the editor does not measure it.
+        limit: the strength beyond which each picture is damaged; nan where that was not looked for.
+        notes: what the user should know about how it was found.
+    """
+
+    z: Float[Tensor, "b *latent"]
+    strength: float
+    measured: Float[Tensor, " b"]
+    limit: Float[Tensor, " b"]
+    notes: tuple[str, ...] = ()
 
 
 class Editor(abc.ABC):

@@ -1,6 +1,8 @@
 """Run an edit and say what it did and what it took."""
 
+import dataclasses
 import importlib.metadata
+import math
 import platform
 import sys
 import time
@@ -9,14 +11,16 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
+from latentedit.editing.base import Moved
 from latentedit.editing.result import EditResult, measure_effect
+from latentedit.editing.verdict import Judge, Verdict
 from latentedit.encoding.captioning import AttributeReader, captioner_for
 from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError
-from latentedit.types import Cost, RunRecord
+from latentedit.errors import ConfigError, ModelError
+from latentedit.types import Condition, Cost, RunRecord
 
 if sys.platform != "win32":
     import resource
@@ -24,86 +28,131 @@ if sys.platform != "win32":
 _RECORDED = ("latentedit", "torch", "diffusers", "transformers")
 
 
-def measured(
-    latent: JointLatent,
-    run: Callable[[], Float[Tensor, "b *latent"]],
-    *,
-    strength: float,
-    method: str,
-    settings: Mapping[str, Any],
-    seed: int,
-    targets: Sequence[str],
-) -> list[EditResult]:
-    """Run an edit, put its change back into the pictures, and measure.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked for, as results say it.
+
+    Args:
+        method: the editor's name.
+        settings: its settings, plain values.
+        seed: of every random number.
+        target: the text wanted, one a picture.
+        target_captions: its words, one a picture, or none at all.
+    """
+
+    method: str
+    settings: Mapping[str, Any]
+    seed: int
+    target: Condition
+    target_captions: Sequence[str] = ()
+
+
+def measured(latent: JointLatent, request: Request, run: Callable[[], Sequence[Moved]]) -> list[list[EditResult]]:
+    """Run an edit, put its change back into the pictures, judge and measure.
 
     Args:
         latent: encoded pictures with their frames.
-        run: makes the edited latents.
-        strength: as the results will say.
-        method: likewise.
-        settings: likewise.
-        seed: likewise.
-        targets: target captions, one a picture, or none at all.
+        request: what was asked for.
+        run: makes the edited latents, one batch a strength.
+
+    Returns:
+        A list for each strength with one result a picture. The cost is shared among them equally.
 
     Raises:
         ConfigError: latents without pictures.
+        ModelError: latents that are not finite.
     """
     if not latent.frames:
         raise ConfigError("expected latents encoded from pictures; got bare ones. Use an Editor's edit instead")
-    backbone = latent.backbone
+    backbone, judge = latent.backbone, Judge.of(latent.backbone)
     before, started = backbone.evaluations, time.perf_counter()
     reset_peak(backbone.device)
-    z = run()
+    found = run()
+    if not all(bool(torch.isfinite(moved.z).all()) for moved in found):
+        raise ModelError(f"expected finite latents; {backbone.name} gave others. Check its weights, or its dtype")
     decoded = backbone.decode(latent.z) if latent.decoded is None else latent.decoded
-    change = torch.zeros_like(decoded) if z is latent.z else backbone.decode(z) - decoded
-    images = [frame.restore(change[index]) for index, frame in enumerate(latent.frames)]
+    changes = [torch.zeros_like(decoded) if m.z is latent.z else backbone.decode(m.z) - decoded for m in found]
+    images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
+    shares = len(latent) * len(found)
+    spent, seconds = backbone.evaluations - before, time.perf_counter() - started
+    peak, before = peak_bytes(backbone.device), backbone.evaluations
+    known = judge.losses(backbone, latent.z, (latent.condition, request.target), seed=request.seed)
+    verdicts = [
+        judge.judge(latent, request.target, m.z, strength=m.strength, seed=request.seed, before=known) for m in found
+    ]
     cost = Cost(
-        evaluations=(backbone.evaluations - before) / len(latent),
-        seconds=(time.perf_counter() - started) / len(latent),
-        peak_bytes=peak_bytes(backbone.device),
+        evaluations=spent / shares,
+        seconds=seconds / shares,
+        peak_bytes=peak,
+        verdict_evaluations=(backbone.evaluations - before) / shares,
     )
-    record = _record(backbone, method, settings, seed)
-    readings = _read(latent, change)
-    results: list[EditResult] = []
-    for index, frame in enumerate(latent.frames):
-        source, target = frame.picture.image, targets[index] if targets else ""
-        read_before, read_after = readings[index]
-        results.append(
-            EditResult(
-                image=images[index],
-                source=source,
-                strength=strength,
-                method=method,
-                caption=latent.captions[index],
-                target_caption=target,
-                effect=measure_effect(source, images[index], read_before=read_before, read_after=read_after),
-                cost=cost,
-                notes=tuple(backbone.caption_notes([text for text in (latent.captions[index], target) if text])),
-                record=record,
-            )
-        )
-    return results
+    readings = _read(latent, changes)
+    return [
+        [
+            _result(latent, request, index, moved, cost, image=image, reading=reading, verdict=verdict)
+            for index, (image, reading, verdict) in enumerate(zip(made, read, judged, strict=True))
+        ]
+        for moved, made, read, judged in zip(found, images, readings, verdicts, strict=True)
+    ]
 
 
-def _record(backbone: Backbone, method: str, settings: Mapping[str, Any], seed: int) -> RunRecord:
-    return RunRecord(
-        method=method,
-        settings=dict(settings),
-        seed=seed,
-        model={"name": backbone.name, "fingerprint": backbone.fingerprint},
-        versions=versions(),
+def _result(
+    latent: JointLatent,
+    request: Request,
+    index: int,
+    moved: Moved,
+    cost: Cost,
+    *,
+    image: Image.Image,
+    reading: "_Reading",
+    verdict: Verdict,
+) -> EditResult:
+    source, caption = latent.frames[index].picture.image, latent.captions[index]
+    target = request.target_captions[index] if request.target_captions else ""
+    measured_strength, (before, after) = float(moved.measured[index]), reading
+    notes = latent.backbone.caption_notes([text for text in (caption, target) if text])
+    return EditResult(
+        image=image,
+        source=source,
+        strength=moved.strength,
+        method=request.method,
+        caption=caption,
+        target_caption=target,
+        measured_strength=None if math.isnan(measured_strength) else measured_strength,
+        verdict=verdict,
+        effect=measure_effect(source, image, read_before=before, read_after=after),
+        cost=cost,
+        notes=(*notes, *moved.notes, *_clamped(moved.strength, float(moved.limit[index]))),
+        record=RunRecord(
+            method=request.method,
+            settings=dict(request.settings),
+            seed=request.seed,
+            model={"name": latent.backbone.name, "fingerprint": latent.backbone.fingerprint},
+            versions=versions(),
+        ),
     )
 
 
-def _read(
-    latent: JointLatent, change: Float[Tensor, "b 3 h w"]
-) -> list[tuple[dict[str, str] | None, dict[str, str] | None]]:
-    """What the model's reader sees at the model's size, before and after."""
+def _clamped(strength: float, limit: float) -> list[str]:
+    """A warning where the strength went beyond the limit; nan is none."""
+    if abs(strength) <= abs(limit) or math.isnan(limit):
+        return []
+    return [f"strength {strength:g} was clamped to {limit:.2f}, the furthest this picture is known to go undamaged"]
+
+
+_Reading = tuple[dict[str, str] | None, dict[str, str] | None]
+"""What the model's reader sees before and after; None where there is no reader."""
+
+
+def _read(latent: JointLatent, changes: Sequence[Float[Tensor, "b 3 h w"]]) -> list[list[_Reading]]:
+    """Readings at the model's size, all in one batch."""
     reader = captioner_for(latent.backbone)
     if not isinstance(reader, AttributeReader):
-        return [(None, None)] * len(latent)
-    source = torch.stack([frame.pixels for frame in latent.frames]).to(change.device, change.dtype)
-    return list(zip(reader.read(source), reader.read((source + change).clamp(-1, 1)), strict=True))
+        return [[(None, None)] * len(latent) for _ in changes]
+    source = torch.stack([frame.pixels for frame in latent.frames]).to(changes[0].device, changes[0].dtype)
+    read = reader.read(torch.cat([source, *((source + change).clamp(-1, 1) for change in changes)]))
+    rows = [read[start : start + len(latent)] for start in range(0, len(read), len(latent))]
+    return [list(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
 
 def reset_peak(device: torch.device) -> None:

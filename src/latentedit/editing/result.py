@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
+from latentedit.editing.verdict import Verdict
 from latentedit.errors import ShapeError
 from latentedit.types import Cost, RunRecord
 
@@ -44,6 +45,8 @@ class EditResult:
         method: the editor's name.
         caption: what the source shows.
         target_caption: what was asked for; empty for a direction without words.
+        measured_strength: share of the whole change that was made; None for editors that do not measure it.
+        verdict: did it work.
         effect: what changed.
         cost: what it took.
         notes: what the user should know about the captions.
@@ -56,6 +59,8 @@ class EditResult:
     method: str
     caption: str
     target_caption: str
+    measured_strength: float | None
+    verdict: Verdict
     effect: Effect
     cost: Cost
     notes: tuple[str, ...]

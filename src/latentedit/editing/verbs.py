@@ -5,29 +5,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
-from torch import Tensor
 
 from latentedit.backbones import registry as backbone_registry
 from latentedit.backbones.base import Backbone
 from latentedit.directions.base import Direction
 from latentedit.directions.hsds import HSDS
-from latentedit.directions.hsds import identify as identify_hsds
+from latentedit.directions.identification import identify as identify_hsds
 from latentedit.directions.settings import to_plain
-from latentedit.editing.base import Editor, check_strength
-from latentedit.editing.eim import EIM, Arm
-from latentedit.editing.eim import manipulate as manipulate_latent
-from latentedit.editing.measure import measured
+from latentedit.directions.text import align_captions
+from latentedit.editing.base import Editor, Moved, check_strength
+from latentedit.editing.eim import EIM
+from latentedit.editing.measure import Request, measured
 from latentedit.editing.registry import make_editor, stored_settings
 from latentedit.editing.result import EditResult
-from latentedit.encoding.captioning import captioner_for
-from latentedit.encoding.images import Frame, Picture
+from latentedit.editing.slider import Arm, Slider
+from latentedit.encoding.encode import PictureLike, encode, one_each, open_picture
+from latentedit.encoding.images import Frame
 from latentedit.encoding.joint import JointLatent
 from latentedit.errors import ConfigError
-from latentedit.types import Progress
-
-PictureLike = str | Path | Image.Image | Picture
-"""A file, a Pillow image, or a picture that is already open."""
+from latentedit.types import Condition, Progress
 
 
 def load(name: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Backbone:
@@ -43,43 +39,6 @@ def load(name: str | Path, *, device: str | torch.device | None = None, dtype: t
         ModelError: a folder that is incomplete, damaged or unsafe.
     """
     return backbone_registry.load(name, device=device, dtype=dtype)
-
-
-@torch.no_grad()
-def encode(
-    model: Backbone, picture: PictureLike | Sequence[PictureLike], *, caption: str | Sequence[str] | None = None
-) -> JointLatent:
-    """Encode pictures with the captions that describe them.
-
-    Args:
-        model: from `load`.
-        picture: one, or a list that the model takes at one size.
-        caption: what the picture shows, one or one a picture; read by the model's captioner where it is not given.
-
-    Raises:
-        ImageError: a file that is no picture fit for editing.
-        ConfigError: no caption where one is needed, an empty one, or pictures that cannot share a batch.
-    """
-    pictures = [picture] if isinstance(picture, PictureLike) else list(picture)
-    if not pictures:
-        raise ConfigError("expected at least one picture; got an empty list")
-    if not model.capabilities.pixels:
-        raise ConfigError(f"expected a model that encodes pictures; {model.name!r} knows latents only")
-    frames = tuple(_open(item).fit(model.capabilities) for item in pictures)
-    if len({frame.pixels.shape for frame in frames}) > 1:
-        raise ConfigError("expected pictures of one shape in a batch; got several. Encode them one by one, or use edit")
-    pixels = torch.stack([frame.pixels for frame in frames]).to(model.device, model.dtype)
-    captions = _captions(model, pixels, caption)
-    z = model.encode(pixels)
-    return JointLatent(
-        backbone=model,
-        z=z,
-        condition=model.embed(captions),
-        captions=captions,
-        frames=frames,
-        decoded=model.decode(z),
-        listed=not isinstance(picture, PictureLike),
-    )
 
 
 @torch.no_grad()
@@ -103,10 +62,15 @@ def identify(
     Raises:
         ConfigError: an empty caption, or a number of captions that does not fit.
     """
-    targets = _texts(to, len(latent), "target caption")
-    config = method if method is not None else _stored_eim(latent.backbone).method()
-    target = latent.backbone.embed(targets)
+    targets = one_each(to, len(latent), "target caption")
+    config = method if method is not None else _stored_eim(latent.backbone).search
+    target = _embedded(latent, targets)
     direction = identify_hsds(latent, target, config, seed=seed, progress=progress)
+    if not bool(direction.length.any()):
+        raise ConfigError(
+            "expected a target caption that says something else than the source caption; got a direction of zero "
+            f"length from {latent.captions[0]!r} to {targets[0]!r}. Name what should change"
+        )
     return dataclasses.replace(direction, target_captions=targets)
 
 
@@ -123,10 +87,13 @@ def manipulate(
 ) -> EditResult | list[EditResult]:
     """Move pictures by a direction.
 
+    What is found out on the way (inversion, effects, range) stays with the latent and serves the next strength.
+
     Args:
         latent: from `encode`.
         direction: from `identify`.
-        strength: any real number; 0 is the picture itself.
+        strength: 0 is the picture itself, 1 the whole change, what lies between is measured; -1 is the opposite, where
+            there is one. Clamped to where the picture is not damaged.
         arm: "image", "text" or "joint"; what suits the model by default.
         level: how far up the text and joint arms go; likewise.
         steps: of the model's whole grid for those arms; likewise.
@@ -136,39 +103,45 @@ def manipulate(
         One result, or a list where `encode` was given a list.
 
     Raises:
-        ConfigError: a direction of another model, a strength that is no number, an unknown arm.
+        ConfigError: a direction of another model, a strength that is no finite number, an unknown arm.
     """
-    stored = _stored_eim(latent.backbone)
-    editor = dataclasses.replace(
-        stored,
-        arm=stored.arm if arm is None else arm,
-        level=stored.level if level is None else level,
-        manipulate_steps=stored.manipulate_steps if steps is None else steps,
-    )
-
-    def run() -> Tensor:
-        return manipulate_latent(
-            latent,
-            direction,
-            strength=strength,
-            arm=editor.arm,
-            level=editor.level,
-            steps=editor.manipulate_steps,
-            progress=progress,
-        )
-
-    found_by = {"method": direction.method, **direction.settings}
-    moved_by = {"arm": editor.arm, "level": editor.level, "manipulate_steps": editor.manipulate_steps}
-    results = measured(
-        latent,
-        run,
-        strength=strength,
-        method="eim",
-        settings={"direction": found_by, **moved_by},
-        seed=int(direction.settings.get("seed", 0)),
-        targets=direction.target_captions * (len(latent) if len(direction.target_captions) == 1 else 1),
-    )
+    results = _slide(latent, direction, [strength], arm=arm, level=level, steps=steps, progress=progress)[0]
     return results if latent.listed else results[0]
+
+
+@torch.no_grad()
+def sweep(
+    latent: JointLatent,
+    direction: Direction,
+    *,
+    strengths: Sequence[float],
+    arm: Arm | None = None,
+    level: float | None = None,
+    steps: int | None = None,
+    progress: Progress | None = None,
+) -> list[EditResult] | list[list[EditResult]]:
+    """Move pictures by a direction to several strengths, in one batched pass.
+
+    Args:
+        latent: from `encode`.
+        direction: from `identify`.
+        strengths: in any order; the rest as in `manipulate`.
+        arm: see there, as are the following.
+        level: see there.
+        steps: see there.
+        progress: see there.
+
+    Returns:
+        A result for each strength; a list of them for each picture where `encode` was given a list.
+
+    Raises:
+        ConfigError: as `manipulate`, or no strength at all.
+    """
+    if not strengths:
+        raise ConfigError("expected at least one strength; got none")
+    rows = _slide(latent, direction, strengths, arm=arm, level=level, steps=steps, progress=progress)
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return columns if latent.listed else columns[0]
 
 
 @torch.no_grad()
@@ -203,10 +176,10 @@ def edit(
     """
     check_strength(strength)
     editor = make_editor(method, model) if isinstance(method, str) else method
-    pictures = [picture] if isinstance(picture, PictureLike) else [_open(item) for item in picture]
-    targets = _texts(to, len(pictures), "target caption")
-    captions = [None] * len(pictures) if caption is None else _texts(caption, len(pictures), "caption")
-    opened = [_open(item) for item in pictures]
+    pictures = [picture] if isinstance(picture, PictureLike) else [open_picture(item) for item in picture]
+    targets = one_each(to, len(pictures), "target caption")
+    captions = [None] * len(pictures) if caption is None else one_each(caption, len(pictures), "caption")
+    opened = [open_picture(item) for item in pictures]
     results: dict[int, EditResult] = {}
     for group in _by_shape([item.fit(model.capabilities) for item in opened]):
         named = [text for index in group if (text := captions[index]) is not None]
@@ -227,14 +200,62 @@ def _run(
     seed: int,
     progress: Progress | None,
 ) -> list[EditResult]:
-    target = latent.backbone.embed(targets)
+    target = _embedded(latent, targets)
+    unknown = torch.full((len(latent),), torch.nan)
 
-    def run() -> Tensor:
-        return editor.edit(latent, target, strength=strength, seed=seed, progress=progress)
+    def run() -> list[Moved]:
+        if isinstance(editor, EIM) and strength != 0:  # the one editor whose strength has a unit
+            direction = editor.direction(latent, target, seed=seed, progress=progress)
+            return editor.slider(latent, direction, seed=seed, progress=progress).edit([strength])
+        z = editor.edit(latent, target, strength=strength, seed=seed, progress=progress)
+        return [Moved(z=z, strength=strength, measured=unknown, limit=unknown)]
 
-    return measured(
-        latent, run, strength=strength, method=editor.name, settings=to_plain(editor), seed=seed, targets=targets
+    request = Request(method=editor.name, settings=to_plain(editor), seed=seed, target=target, target_captions=targets)
+    return measured(latent, request, run)[0]
+
+
+def _slide(
+    latent: JointLatent,
+    direction: Direction,
+    strengths: Sequence[float],
+    *,
+    arm: Arm | None,
+    level: float | None,
+    steps: int | None,
+    progress: Progress | None,
+) -> list[list[EditResult]]:
+    """Results by strength and picture, from the slider that the latent keeps."""
+    stored = _stored_eim(latent.backbone)
+    editor = dataclasses.replace(
+        stored,
+        arm=stored.arm if arm is None else arm,
+        level=stored.level if level is None else level,
+        steps=stored.steps if steps is None else steps,
     )
+    seed = int(direction.settings.get("seed", 0))
+    moved_by = (editor.arm, editor.level, editor.steps)
+    known: tuple[Direction, Slider] | None = latent.known.get(moved_by)
+    if known is None or known[0] is not direction or known[1].latent is not latent:
+        known = direction, editor.slider(latent, direction, seed=seed)
+    slider = known[1].told(progress)
+    latent.known[moved_by] = direction, slider
+    request = Request(
+        method="eim",
+        settings={
+            "direction": {"method": direction.method, **direction.settings},
+            **dict(zip(("arm", "level", "steps"), moved_by, strict=True)),
+        },
+        seed=seed,
+        target=latent.condition + direction.condition.expand(len(latent)),
+        target_captions=direction.target_captions * (len(latent) if len(direction.target_captions) == 1 else 1),
+    )
+    return measured(latent, request, lambda: slider.edit(strengths))
+
+
+def _embedded(latent: JointLatent, targets: Sequence[str]) -> Condition:
+    """The targets as conditions, their phrases in the order of the source captions, so that tokens stay in place."""
+    pairs = zip(latent.captions, targets, strict=True)
+    return latent.backbone.embed([align_captions(source, target)[1] for source, target in pairs])
 
 
 def _by_shape(frames: Sequence[Frame]) -> list[list[int]]:
@@ -246,30 +267,3 @@ def _by_shape(frames: Sequence[Frame]) -> list[list[int]]:
 
 def _stored_eim(model: Backbone) -> EIM:
     return EIM.from_dict(stored_settings(EIM.name, model))
-
-
-def _open(picture: PictureLike) -> Picture:
-    if isinstance(picture, Picture):
-        return picture
-    return Picture.from_image(picture) if isinstance(picture, Image.Image) else Picture.open(picture)
-
-
-def _texts(texts: str | Sequence[str], count: int, what: str) -> tuple[str, ...]:
-    given = (texts,) * count if isinstance(texts, str) else tuple(texts)
-    if len(given) != count:
-        raise ConfigError(f"expected one {what}, or one for each of {count} pictures; got {len(given)}")
-    if any(not text.strip() for text in given):
-        raise ConfigError(f"expected a {what} that describes the whole picture; got an empty one")
-    return given
-
-
-def _captions(model: Backbone, pixels: Tensor, caption: str | Sequence[str] | None) -> tuple[str, ...]:
-    if caption is not None:
-        return _texts(caption, len(pixels), "caption")
-    captioner = captioner_for(model)
-    if captioner is None:
-        raise ConfigError(
-            f"expected a caption, for the model {model.name!r} has no captioner; got none. "
-            "Say what the picture shows: caption='...' in Python, --from '...' on the command line"
-        )
-    return tuple(captioner.caption(pixels))

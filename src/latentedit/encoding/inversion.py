@@ -58,6 +58,15 @@ class InversionTrace:
         """The latents at the highest level."""
         return self.states[-1]
 
+    def repeat(self, times: int) -> "InversionTrace":
+        """The trace of the whole batch ``times`` times over, as `JointLatent.repeat`."""
+        ones = [1] * (self.top.ndim - 1)
+        return InversionTrace(
+            levels=self.levels,
+            states=tuple(state.repeat(times, *ones) for state in self.states),
+            velocities=tuple(velocity.repeat(times, *ones) for velocity in self.velocities),
+        )
+
 
 def invert(latent: JointLatent, grid: LevelGrid, *, progress: Progress | None = None) -> InversionTrace:
     """Carry pictures up to the top of a grid under their own captions, without guidance.

@@ -1,6 +1,7 @@
 """One batch of encoded pictures: clean latents, the text that describes them, and the frames that they return to."""
 
 import dataclasses
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -24,6 +25,7 @@ class JointLatent:
         frames: how each picture went into the model's size, and the way back; empty for latents without pictures.
         decoded: ``backbone.decode(z)``, kept because every edit is drawn as a change against it.
         listed: the pictures came as a list, so results go back as one.
+        known: what was found out about these pictures, kept for the next request.
 
     Raises:
         ShapeError: parts that do not belong to one batch.
@@ -36,6 +38,7 @@ class JointLatent:
     frames: tuple[Frame, ...] = ()
     decoded: Float[Tensor, "b 3 h w"] | None = None
     listed: bool = False
+    known: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any], repr=False)
 
     def __post_init__(self) -> None:
         batch = len(self.z)
@@ -49,6 +52,17 @@ class JointLatent:
 
     def __len__(self) -> int:
         return len(self.z)
+
+    def repeat(self, times: int) -> "JointLatent":
+        """The whole batch ``times`` times over; element i stays at i, i + b, i + 2 b, ..."""
+        return JointLatent(
+            backbone=self.backbone,
+            z=self.z.repeat(times, *[1] * (self.z.ndim - 1)),
+            condition=self.condition.repeat(times),
+            captions=self.captions * times,
+            frames=self.frames * times,
+            listed=True,
+        )
 
     def path(self, steps: int, level: float = 1.0) -> LevelGrid:
         """The model's own levels for these pictures, ``steps`` of them over its whole range, from ``level`` down.

@@ -1,9 +1,10 @@
 """The model card of `portraits`, written from the facts that are stored with the model."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from latentedit.portraits.settings_file import read_settings
 
 _CARD = """---
 license: apache-2.0
@@ -41,7 +42,7 @@ def write_card(folder: Path, attributes: Mapping[str, tuple[str, ...]]) -> None:
         folder: a finished and measured model.
         attributes: every attribute with its values.
     """
-    settings = json.loads((folder / "latentedit.json").read_text())
+    settings = read_settings(folder)
     card = _CARD.format(
         description=settings["description"],
         attributes=", ".join(f"{name.replace('_', ' ')} ({len(values)})" for name, values in attributes.items()),

@@ -1,7 +1,6 @@
 """The recipe of the bundled model, from nothing to a measured diffusers folder; each stage is kept and never redone."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from latentedit.portraits.dataset import SIZE, Renders, render_split, to_pixels
 from latentedit.portraits.fitting import FitSettings
 from latentedit.portraits.quality import measure_quality
 from latentedit.portraits.reader import PortraitReader, ReaderNetwork, fit_reader
+from latentedit.portraits.settings_file import change_json, write_settings
 from latentedit.portraits.tokenizer import build_tokenizer
 from latentedit.portraits.transformer import (
     CaptionBatches,
@@ -32,7 +32,6 @@ from latentedit.portraits.transformer import (
 from latentedit.portraits.verify import write_reference
 from latentedit.types import Progress
 
-SETTINGS_FILE = "latentedit.json"
 GUIDANCE = 2.0
 SHIFT = 3.0
 
@@ -246,7 +245,7 @@ def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToVelocity, 
     with quiet_libraries():
         pipeline.save_pretrained(folder, safe_serialization=True)
     for part in ("text_encoder", "text_encoder_2"):
-        _change_json(folder / part / "config.json", {"dtype": "float32"})  # else transformers 5 opens them in half
+        change_json(folder / part / "config.json", {"dtype": "float32"})  # else transformers 5 opens them in half
     reader.save(folder)
     write_settings(
         folder,
@@ -260,15 +259,3 @@ def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToVelocity, 
         },
     )
     return folder
-
-
-def write_settings(folder: Path, change: dict[str, object]) -> None:
-    """Change some keys of the model's ``latentedit.json``."""
-    _change_json(folder / SETTINGS_FILE, change)
-
-
-def _change_json(path: Path, change: dict[str, object]) -> None:
-    settings = json.loads(path.read_text()) if path.exists() else {}
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(settings | change, indent=1) + "\n")
-    partial.replace(path)

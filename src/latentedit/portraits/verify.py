@@ -1,30 +1,29 @@
 """Is this the model that was trained: its fingerprint, and a sampled picture against the one stored with it."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from latentedit.backbones.base import Backbone
 from latentedit.backbones.registry import load
 from latentedit.errors import ModelError
 from latentedit.portraits.attributes import draw_split
 from latentedit.portraits.captions import full_caption
 from latentedit.portraits.quality import sample_pictures
+from latentedit.portraits.settings_file import read_settings, write_settings
 
 _REFERENCE = "reference.png"
-_SETTINGS = "latentedit.json"
 _TOLERANCE = 2
 """Levels of 255 by which the mean pixel may differ: kernels of other machines round differently."""
 
 
 def write_reference(folder: Path) -> None:
     """Store the fingerprint and a sampled picture with a finished model."""
-    Image.fromarray(_sampled(folder)).save(folder / _REFERENCE)
-    path = folder / _SETTINGS
-    settings = json.loads(path.read_text()) | {"fingerprint": load(folder, device="cpu").fingerprint}
-    path.write_text(json.dumps(settings, indent=1) + "\n")
+    model = load(folder, device="cpu")
+    Image.fromarray(_sampled(model)).save(folder / _REFERENCE)
+    write_settings(folder, {"fingerprint": model.fingerprint})
 
 
 def verify(folder: Path) -> list[str]:
@@ -37,8 +36,7 @@ def verify(folder: Path) -> list[str]:
         ModelError: another fingerprint, or another picture.
     """
     model = load(folder, device="cpu")
-    settings = json.loads((folder / _SETTINGS).read_text())
-    stored = settings.get("fingerprint")
+    stored = read_settings(folder).get("fingerprint")
     if stored != model.fingerprint:
         raise ModelError(
             f"expected the fingerprint {stored} in {folder}; got {model.fingerprint}. Install the package again"
@@ -48,7 +46,7 @@ def verify(folder: Path) -> list[str]:
             f"expected the sampled picture {folder / _REFERENCE}; it is missing. Install the package again"
         )
     reference = np.asarray(Image.open(folder / _REFERENCE).convert("RGB"), dtype=np.int16)
-    difference = float(np.abs(reference - _sampled(folder)).mean())
+    difference = float(np.abs(reference - _sampled(model)).mean())
     if difference > _TOLERANCE:
         raise ModelError(
             f"expected a sampled picture within {_TOLERANCE} levels of the stored one; it differs by {difference:.1f}. "
@@ -60,7 +58,7 @@ def verify(folder: Path) -> list[str]:
     ]
 
 
-def _sampled(folder: Path) -> np.ndarray:
+def _sampled(model: Backbone) -> np.ndarray:
     attributes = draw_split("test", 1, seed=2)[0]
-    pixels = sample_pictures(load(folder, device="cpu"), [full_caption(attributes)])[0]
+    pixels = sample_pictures(model, [full_caption(attributes)])[0]
     return pixels.add(1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()

@@ -1,0 +1,186 @@
+"""The search of Hessian score distillation: from two texts to a displacement, level by level. Settings are `HSDS`."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.backbones.derivatives import curvature
+from latentedit.directions.base import Curvature, Direction
+from latentedit.directions.distillation import Distillation, Pull, check_finite
+from latentedit.directions.filters import Filtered, apply_filter, solve, summarise
+from latentedit.directions.hsds import HSDS
+from latentedit.directions.locality import change_share
+from latentedit.directions.preserve import project
+from latentedit.directions.settings import to_plain
+from latentedit.encoding.joint import JointLatent
+from latentedit.errors import ConfigError
+from latentedit.linalg.algebra import Affine, Mean
+from latentedit.linalg.operator import LinearOperator
+from latentedit.types import Condition, Progress
+
+
+def identify(
+    latent: JointLatent,
+    target: Condition,
+    config: HSDS,
+    *,
+    seed: int,
+    preserve: Sequence[Condition] = (),
+    progress: Progress | None = None,
+) -> Direction:
+    """The displacement of the clean latent that the change of text asks for.
+
+    From ``y = x``, at each level: the residual r of `distillation` with one noise for both branches, d by one of
+    `filters` (averaged over the noises), ``y <- y + step * d``; a single step takes d whole. From the second step on,
+    `locality` says what is kept and released. The direction is ``y - x``, exactly zero for pictures whose target text
+    is their source text.
+
+    Args:
+        latent: encoded pictures with their full captions.
+        target: the text wanted, one or one a picture; full captions too, for what a caption leaves out may change.
+        config: settings.
+        seed: of the noises, which all pictures share.
+        preserve: full captions that each differ from the source caption in one attribute to keep, one text or one a
+            picture each; every step is projected to ``d^T r_j = 0``, r_j being the change that caption j asks for.
+        progress: told after each step.
+
+    Raises:
+        ConfigError: captions to preserve without a projection, or a projection without them.
+        CoordinateError: a level that the model does not know.
+        ShapeError: neither one target nor one a picture.
+        ModelError: the network or its derivative gave values that are not finite.
+
+    Cost:
+        ``config.evaluations(len(preserve))`` a picture.
+
+    Source:
+        Delta denoising score (Hertz et al. 2023) on rectified flow for "dds" at gamma 0, score distillation (Poole et
+        al. 2023) for "sds" at gamma 0; the rest is our derivation.
+    """
+    return _search(latent, target, config, seed=seed, preserve=preserve, progress=progress)
+
+
+def measure_curvature(
+    latent: JointLatent, target: Condition, config: HSDS, *, seed: int, preserve: Sequence[Condition] = ()
+) -> Curvature:
+    """How curved the source text's density is along the search that `identify` would make.
+
+    Args:
+        latent: as in `identify`, as is the rest.
+        target: the text wanted.
+        config: settings; at gamma 0 the quotients are those of the residual.
+        seed: of the noises.
+        preserve: captions to preserve.
+
+    Returns:
+        The same as `Direction.curvature` where that is not None.
+
+    Cost:
+        ``config.evaluations(len(preserve), measured=True)`` a picture.
+    """
+    found = _search(latent, target, config, seed=seed, preserve=preserve, measured=True).curvature
+    assert found is not None
+    return found
+
+
+def _search(
+    latent: JointLatent,
+    target: Condition,
+    config: HSDS,
+    *,
+    seed: int,
+    preserve: Sequence[Condition],
+    progress: Progress | None = None,
+    measured: bool = False,
+) -> Direction:
+    _check_preserved(config, len(preserve))
+    target = target.expand(len(latent))
+    distillation = Distillation(
+        latent=latent,
+        target=target,
+        preserve=tuple(text.expand(len(latent)) for text in preserve),
+        residual=config.residual,
+        guidance=config.guidance,
+        unconditional=None if config.guidance == 1 else latent.backbone.embed([""]),
+    )
+    moved = torch.zeros_like(latent.z)
+    found: list[Filtered] = []
+    notes: dict[str, None] = {}
+    for index, (level, step) in enumerate(config.path()):
+        noise = config.draw(latent.z.shape[1:], seed=seed, index=index)
+        pull = distillation.at(moved if index else None, level, noise.to(latent.z.device, latent.z.dtype))
+        hessian = curvature(pull.jacobian, level)
+        found.append(
+            apply_filter(
+                config.filter,
+                _released(pull, moved, config),
+                hessian,
+                gamma=config.gamma,
+                damping=config.damping,
+                iterations=config.iterations,
+                measured=measured,
+            )
+        )
+        d = _projected(found[-1].value, pull, hessian, config)
+        check_finite(d, "displacement", latent.backbone.name, level)
+        moved = moved + step * (_kept(d, moved, config) if index else d)
+        notes |= dict.fromkeys([pull.jacobian.note] if pull.jacobian.note else [])
+        if progress is not None:
+            progress("identify", index + 1, config.steps)
+    notes |= dict.fromkeys(_fallbacks(found))
+    return Direction(
+        z=moved,
+        condition=target - latent.condition,
+        level=config.levels[0],
+        method="hsds",
+        settings=to_plain(config) | {"seed": seed},
+        fingerprint=latent.backbone.fingerprint,
+        curvature=summarise(found, tuple(notes)),
+        notes=tuple(notes),
+    )
+
+
+def _fallbacks(found: Sequence[Filtered]) -> list[str]:
+    """What to say of pictures whose residual went unfiltered."""
+    pictures = torch.stack([step.fell_back for step in found]).any(0)
+    count = int(pictures.sum())
+    if count == 0:
+        return []
+    return [f"negative curvature left the residual unfiltered in some steps of {count} of {len(pictures)} pictures"]
+
+
+def _kept(d: Tensor, moved: Tensor, config: HSDS) -> Float[Tensor, "b *latent"]:
+    """The step, less what would move places that hardly change."""
+    return change_share(moved, config.keep) * (moved + d) - moved if config.keep else d
+
+
+def _released(pull: Pull, moved: Tensor, config: HSDS) -> Float[Tensor, "m b *latent"]:
+    """The residual without what is let go of the picture where it changes."""
+    if not config.release:
+        return pull.wanted
+    return pull.wanted - change_share(moved, config.release).square() * pull.unexplained
+
+
+def _check_preserved(config: HSDS, captions: int) -> None:
+    if config.projection == "none" and captions:
+        raise ConfigError(
+            f"expected no captions to preserve with projection 'none'; got {captions}. Use 'null-space' or 'kkt'"
+        )
+    if config.projection != "none" and not captions:
+        raise ConfigError(
+            f"expected captions to preserve with projection {config.projection!r}; got none. Use projection 'none'"
+        )
+
+
+def _projected(filtered: Tensor, pull: Pull, hessian: LinearOperator, config: HSDS) -> Float[Tensor, "b *latent"]:
+    """The displacement of one step without what changes the attributes to keep."""
+    if config.projection == "none":
+        return filtered
+    kept = torch.stack([change.mean(0) for change in pull.kept])
+    if config.projection == "null-space":
+        return project(filtered, kept, kept)
+    metric = Affine(Mean(hessian, len(pull.wanted)), 1.0, config.damping)
+    raised = [solve(metric, column, iterations=config.iterations).value for column in kept]
+    return project(filtered, kept, torch.stack(raised))

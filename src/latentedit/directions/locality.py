@@ -1,0 +1,39 @@
+"""Where a change takes place: a soft share of each place of a latent, from the change as it stands.
+
+    share = p / (p + floor * max p)        p = local energy of the displacement
+
+is near 1 where the displacement is strong, one half where its energy is ``floor`` times the strongest, and 0 where
+there is none. Two things are done with it, both derived here:
+
+- *keep*: the displacement that a step aims at is multiplied by the share, so that what the texts hardly change goes
+  back to what it is in the picture.
+- *release*: a change of text asks for ``x_hat(y_s, c1) + (x - x_hat(x_s, c0))``, the new estimate and what the old one
+  left unexplained of the picture. Where the change is strong, the unexplained belongs to what goes away (the outline of
+  a mouth that is replaced), so there the squared share of it is let go.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+
+def change_share(moved: Float[Tensor, "b *latent"], floor: float) -> Float[Tensor, "b *share"]:
+    """How much each place takes part in a displacement, in [0, 1]; it multiplies latents.
+
+    The local energy of latents ``[channels, height, width]`` is the sum of squares over the channels, averaged over
+    3 x 3 places; that of other latents is the square of each number.
+
+    Args:
+        moved: the displacement so far.
+        floor: energy, as a part of the strongest, at which the share is one half; above 0.
+
+    Returns:
+        ``[b, 1, height, width]``, or the shape of ``moved``; 0 for pictures that have not moved.
+    """
+    energy = moved.square()
+    if moved.ndim == 4:
+        energy = energy.sum(1, keepdim=True)
+        energy = functional.avg_pool2d(functional.pad(energy, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    strongest = energy.flatten(1).amax(1).reshape(-1, *[1] * (moved.ndim - 1))
+    return energy / (energy + floor * strongest).clamp_min(torch.finfo(energy.dtype).tiny)

@@ -1,0 +1,159 @@
+"""The direction of a change of text, and captions whose unchanged phrases keep their places.
+
+A network sees each token at its place. A target caption that says the same things in another order, or a new one first,
+differs from the source at every place behind, and so would the direction. Moving tokens of the embedded text would not
+help: what the network gets at strength 1 has to be a text. So the captions are aligned, before they are embedded.
+"""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from latentedit.backbones.base import Backbone
+from latentedit.errors import ShapeError
+from latentedit.types import Condition
+
+_LEAD = re.compile(r"(.*?\bwith)\s+(\S.*)", re.DOTALL | re.IGNORECASE)
+_ENDING = re.compile(r"[\s.!?]*\Z")
+_COMMA = re.compile(r",(?!\d)")
+
+
+def text_direction(backbone: Backbone, source_captions: Sequence[str], target_captions: Sequence[str]) -> Condition:
+    """The displacement of the embedded text, ``n = embed(aligned target) - embed(source)``.
+
+    So ``embed(source) + 1.0 * n`` is the embedding of the target caption as `align_captions` orders it, up to rounding,
+    and n is exactly zero where the two captions are equal.
+
+    Args:
+        backbone: whose text encoders are used.
+        source_captions: what the pictures show, one a picture.
+        target_captions: what they should show, one a source caption.
+
+    Returns:
+        the differences, one a pair.
+
+    Raises:
+        ShapeError: not as many targets as sources.
+
+    Cost:
+        No evaluation of the network; the text encoders run twice.
+    """
+    if len(source_captions) != len(target_captions):
+        raise ShapeError(
+            f"expected one target caption a source caption; got {len(target_captions)} and {len(source_captions)}"
+        )
+    aligned = [
+        align_captions(source, target)[1] for source, target in zip(source_captions, target_captions, strict=True)
+    ]
+    return backbone.embed(aligned) - backbone.embed(source_captions)
+
+
+def align_captions(source: str, target: str) -> tuple[str, str]:
+    """Reorder the target's phrases, the parts between its commas, after the source's.
+
+    Shared phrases stand where they stand in the source; a changed phrase stands in the place of the one that it has
+    most in common with, by shared words and their lengths, or, without such a one, of the first that is left over;
+    added ones come last; where phrases are removed, the others close up. Case and spaces do not tell phrases apart.
+
+    A lead such as "a person with", the words up to the first "with", stays in front if more phrases are shared without
+    it; otherwise it is part of its phrase. A final full stop stays at the end.
+
+    Args:
+        source: any text.
+        target: any text; one whose phrases already stand in this order comes back character for character.
+
+    Returns:
+        the source as it is, and the reordered target.
+
+    Example:
+        >>> align_captions("a man with pale skin, short hair, a smile", "a man with glasses, a sad look, short hair")[1]
+        'a man with glasses, short hair, a sad look'
+        >>> align_captions("a cat, on a sofa", "a hat, a cat, on a sofa")[1]
+        'a cat, on a sofa, a hat'
+    """
+    whole = _read(source, lead=False), _read(target, lead=False)
+    led = _read(source, lead=True), _read(target, lead=True)
+    old, new = led if _shared(*led) > _shared(*whole) else whole
+    order = _order([_key(phrase) for phrase in old.phrases], [_key(phrase) for phrase in new.phrases])
+    if order == sorted(order):
+        return source, target
+    phrases = ", ".join(new.phrases[index] for index in order)
+    return source, f"{new.lead} {phrases}".lstrip() + new.ending
+
+
+def changed_phrases(source: str, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The phrases that only the source has, and those that only the target has, each in its caption's order.
+
+    A lead such as "a person with" counts as a phrase of its own.
+
+    Returns:
+        removed and added phrases.
+
+    Example:
+        >>> changed_phrases("a man with pale skin, short hair", "a man with short hair, dark skin")
+        (('pale skin',), ('dark skin',))
+    """
+    old, new = _read(source, lead=True).all_phrases(), _read(target, lead=True).all_phrases()
+    return _without(old, new), _without(new, old)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Caption:
+    lead: str
+    phrases: list[str]
+    ending: str
+
+    def all_phrases(self) -> list[str]:
+        return [self.lead, *self.phrases] if self.lead else self.phrases
+
+
+def _read(caption: str, *, lead: bool) -> _Caption:
+    body = _ENDING.sub("", caption)
+    phrases = [phrase.strip() for phrase in _COMMA.split(body) if phrase.strip()]
+    found = _LEAD.fullmatch(phrases[0]) if lead and phrases else None
+    if found is not None:
+        phrases[0] = found[2]
+    return _Caption(lead="" if found is None else found[1], phrases=phrases, ending=caption[len(body) :])
+
+
+def _key(phrase: str) -> str:
+    return " ".join(phrase.casefold().split())
+
+
+def _shared(source: _Caption, target: _Caption) -> int:
+    return (Counter(map(_key, source.phrases)) & Counter(map(_key, target.phrases))).total()
+
+
+def _without(phrases: list[str], others: list[str]) -> tuple[str, ...]:
+    left, found = Counter(map(_key, others)), list[str]()
+    for phrase in phrases:
+        if left[_key(phrase)] > 0:
+            left[_key(phrase)] -= 1
+        else:
+            found.append(phrase)
+    return tuple(found)
+
+
+def _order(source: list[str], target: list[str]) -> list[int]:
+    """Indices of the target's phrases in the order in which they should stand."""
+    pairs = [(_likeness(old, new), i, j) for i, old in enumerate(source) for j, new in enumerate(target)]
+    place_of: dict[int, int] = {}
+    taken: set[int] = set()
+    for _, i, j in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
+        if i not in taken and j not in place_of:
+            taken.add(i)
+            place_of[j] = i
+    return sorted(range(len(target)), key=lambda j: (place_of.get(j, len(source)), j))
+
+
+def _likeness(phrase: str, other: str) -> float:
+    """Share of the letters of two phrases that lie in words of both: long words tell more than "a" and "no"."""
+    if phrase == other:
+        return 2.0
+    words, others = Counter(phrase.split()), Counter(other.split())
+    return 2 * _letters(words & others) / (_letters(words) + _letters(others))
+
+
+def _letters(words: Counter[str]) -> int:
+    return sum(len(word) * count for word, count in words.items())

@@ -1,0 +1,299 @@
+"""Two tests of text differences: does an attribute act as one unit vector, and are attributes orthogonal?
+
+In thousands of dimensions both come for nothing: random differences have almost equal norms and almost right angles.
+So each test stands beside its null: theory, random pairs of the caller's, permutations. Everything is computed from
+inner products of the differences, never from their covariance.
+
+The differences must be comparable: align the captions (`latentedit.directions.text`), leave out padding, and test parts
+that mean different things (pooled part, causal and bidirectional encoders) each by itself.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.directions.settings import check_count
+from latentedit.errors import ConfigError, ShapeError
+
+SIGNIFICANCE = 0.05
+"""Permutation shares up to this are taken for an effect."""
+
+CONSISTENT = 0.5
+"""Mean cosine from which on an attribute's differences count as one direction: half of each lies along the mean."""
+
+MARGIN = 3.0
+"""How many times smaller than every consistency the largest cosine between attributes has to be."""
+
+_COLUMNS = 8192
+_TINY = 1e-9
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UnitVectorResult:
+    """Do the differences of one attribute have one length and one direction?
+
+    Args:
+        variation: standard deviation over mean of the norms.
+        null_variation: ``1 / sqrt(2 effective_dimension)``, that of random differences if they are Gaussian.
+        random_variation: that of the random differences given.
+        consistency: mean cosine between the differences of two prompts.
+        random_consistency: that of the random differences given.
+        effective_dimension: ``(tr C)^2 / tr C^2`` of the random differences.
+        variation_share: share of permutations whose norms vary as much: small where the norms vary more than random.
+        consistency_share: share of permutations that are as consistent: small where the direction is no accident.
+    """
+
+    variation: float
+    null_variation: float
+    random_variation: float
+    consistency: float
+    random_consistency: float
+    effective_dimension: float
+    variation_share: float
+    consistency_share: float
+
+    @property
+    def passed(self) -> bool:
+        """Norms vary no more than random ones (``variation_share > SIGNIFICANCE``), and the direction is one:
+        ``consistency_share <= SIGNIFICANCE`` and ``consistency >= CONSISTENT``.
+        """
+        return self.variation_share > SIGNIFICANCE >= self.consistency_share and self.consistency >= CONSISTENT
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OrthogonalityResult:
+    """Are the directions of several attributes at right angles?
+
+    Args:
+        names: of the attributes.
+        cosines: between their mean directions.
+        consistency: of each attribute, the mean cosine between the differences of two prompts.
+        spread: root mean square of the cosines between different attributes.
+        largest: the largest of them, without its sign.
+        null_spread: ``1 / sqrt(effective_dimension)``, the spread between random directions.
+        null_largest: ``sqrt(2 ln(pairs of attributes) / effective_dimension)``, about the largest between random ones.
+        effective_dimension: ``(tr C)^2 / tr C^2`` of the random differences.
+        grouping_share: share of random groupings of the same differences whose largest cosine is as small: small where
+            the attributes, and not any groups of prompts, are what is apart.
+    """
+
+    names: tuple[str, ...]
+    cosines: Float[Tensor, "attributes attributes"]
+    consistency: Float[Tensor, " attributes"]
+    spread: float
+    largest: float
+    null_spread: float
+    null_largest: float
+    effective_dimension: float
+    grouping_share: float
+
+    @property
+    def passed(self) -> bool:
+        """The largest cosine is inside the null band and far below every attribute's own consistency.
+
+        ``largest <= max(null_largest, 2 null_spread)`` (the second where there are few pairs) and
+        ``MARGIN * largest <= min(consistency)``. The first alone proves nothing: random directions fulfil it.
+        """
+        inside = self.largest <= max(self.null_largest, 2 * self.null_spread)
+        return inside and MARGIN * self.largest <= float(self.consistency.min())
+
+
+def unit_vector_test(
+    differences: Float[Tensor, "prompts *shape"],
+    random_differences: Float[Tensor, "pairs *shape"],
+    *,
+    generator: torch.Generator,
+    permutations: int = 999,
+) -> UnitVectorResult:
+    """Length and direction of one attribute's text differences over prompts, against random differences.
+
+    With ``n_p`` the difference in prompt p and ``u_p = n_p / |n_p|``: ``std |n_p| / mean |n_p|`` and
+    ``mean over p != q of u_p . u_q``. A permutation draws as many rows as there are prompts from both groups together,
+    norms in units of their own group's mean.
+
+    Args:
+        differences: target minus source of one attribute, a prompt a row.
+        random_differences: of prompt pairs that differ by chance in as many tokens; they are the null.
+        generator: of the permutations.
+        permutations: how many.
+
+    Raises:
+        ConfigError: fewer than 2 prompts or 4 random pairs; a difference that is zero or not finite; no permutations.
+        ShapeError: rows of different shapes.
+
+    Source:
+        Derived here; the statement tested is that of arXiv 2411.08196, as others describe it.
+    """
+    check_count("permutations", permutations)
+    gram, (prompts, _) = _inner_products({"differences": differences}, random_differences)
+    rows, null = slice(prompts), slice(prompts, None)
+    norms = gram.diagonal().sqrt()
+    relative = torch.cat([norms[rows] / norms[rows].mean(), norms[null] / norms[null].mean()])
+    cosines = gram / (norms[:, None] * norms)
+    keys = torch.rand(permutations, len(gram), generator=generator, device=generator.device)
+    order = keys.argsort(dim=1)[:, :prompts].to(gram.device)
+    drawn = gram.new_zeros(permutations, len(gram)).scatter_(1, order, 1.0)
+    consistencies = _mean_cosine((drawn @ cosines * drawn).sum(dim=1), prompts)
+    variations = _variation(relative[order])
+    variation, consistency = _variation(relative[rows]), _mean_cosine(cosines[rows, rows].sum(), prompts)
+    dimension = _effective_dimension(gram[null, null])
+    return UnitVectorResult(
+        variation=float(variation),
+        null_variation=1 / math.sqrt(2 * dimension),
+        random_variation=float(_variation(relative[null])),
+        consistency=float(consistency),
+        random_consistency=float(_mean_cosine(cosines[null, null].sum(), len(gram) - prompts)),
+        effective_dimension=dimension,
+        variation_share=_share(variations >= variation - _TINY),
+        consistency_share=_share(consistencies >= consistency - _TINY),
+    )
+
+
+def orthogonality_test(
+    differences: Mapping[str, Float[Tensor, "_ *shape"]],
+    random_differences: Float[Tensor, "pairs *shape"],
+    *,
+    generator: torch.Generator,
+    permutations: int = 999,
+) -> OrthogonalityResult:
+    """Cosines between the mean directions of attributes, without what every change of text shares.
+
+    Rows are scaled to unit length, the mean direction of the random differences is projected out, and they are scaled
+    again; an attribute's direction is the mean of its rows. The mean over the attributes themselves is not what is
+    removed: it makes all cosines of k orthogonal directions ``-1 / (k - 1)``.
+
+    Args:
+        differences: target minus source of each attribute, a prompt a row.
+        random_differences: of prompt pairs that differ by chance in as many tokens, made in the same way as the
+            attributes' (what these all share, such as tokens that move up, is then known from them).
+        generator: of the permutations, which group the attributes' rows at random.
+        permutations: how many.
+
+    Raises:
+        ConfigError: fewer than 2 attributes, 2 prompts of one, or 4 random pairs; a difference that is zero, not
+            finite, or nothing but the shared direction; no permutations.
+        ShapeError: rows of different shapes.
+
+    Source:
+        Derived here; the statement tested is that of arXiv 2411.08196, as others describe it.
+    """
+    check_count("permutations", permutations)
+    if len(differences) < 2:
+        raise ConfigError(f"expected at least 2 attributes to compare; got {len(differences)}")
+    gram, (*counts, pairs) = _inner_products(differences, random_differences)
+    cosines = _without_shared(gram, pairs)[:-pairs, :-pairs]
+    groups = torch.block_diag(*(cosines.new_full((1, count), 1 / count) for count in counts))
+    found, lengths = _between(groups, cosines)
+    sizes, shuffled = _sizes(found), list[Tensor]()
+    for _ in range(permutations):
+        order = torch.randperm(len(cosines), generator=generator, device=generator.device).to(cosines.device)
+        shuffled.append(_sizes(_between(groups, cosines[order][:, order])[0]).amax())
+    number = cosines.new_tensor(counts)
+    dimension = _effective_dimension(gram[-pairs:, -pairs:])
+    return OrthogonalityResult(
+        names=tuple(differences),
+        cosines=found,
+        consistency=_mean_cosine(lengths * number**2, number),
+        spread=float(sizes.square().mean().sqrt()),
+        largest=float(sizes.amax()),
+        null_spread=1 / math.sqrt(dimension),
+        null_largest=math.sqrt(2 * math.log(len(sizes)) / dimension),
+        effective_dimension=dimension,
+        grouping_share=_share(torch.stack(shuffled) <= sizes.amax() + _TINY),
+    )
+
+
+def effective_dimension(differences: Float[Tensor, "pairs *shape"]) -> float:
+    """The participation ratio ``(tr C)^2 / tr C^2`` of the covariance C of vectors.
+
+    Both parts are unbiased, whatever the distribution and its mean: they are the averages of
+    ``|x_i - x_j|^2 |x_k - x_l|^2 / 4`` and ``((x_i - x_j) . (x_k - x_l))^2 / 4`` over four different rows. The ratio of
+    the sample covariance itself could never exceed the number of rows.
+
+    Args:
+        differences: at least 4 vectors, a row each.
+
+    Raises:
+        ConfigError: fewer than 4 rows, rows that are all equal, zero or not finite.
+
+    Source:
+        The averages in closed form: Himeno and Yamada 2014, J. Multivariate Anal. 130.
+    """
+    gram, (pairs,) = _inner_products({}, differences)
+    return _effective_dimension(gram[:pairs, :pairs])
+
+
+def _effective_dimension(gram: Float[Tensor, "n n"]) -> float:
+    count = len(gram)
+    means = gram.mean(dim=0)
+    centred = gram - means - means[:, None] + means.mean()
+    if float(centred.trace()) <= _TINY * float(gram.trace()):
+        raise ConfigError("expected random differences that vary; got rows that are all equal")
+    trace, square = centred.trace() / (count - 1), centred.square().sum() / (count - 1) ** 2
+    fourth = count * centred.diagonal().square().sum() / (count - 1)
+    trace_squared = 2 * square + (count**2 - 3 * count + 1) * trace**2 - fourth
+    square_traced = (count - 1) * (count - 2) * square + trace**2 - fourth
+    return float(trace_squared / square_traced)
+
+
+def _inner_products(groups: Mapping[str, Tensor], null: Tensor) -> tuple[Float[Tensor, "n n"], list[int]]:
+    """All inner products in float64, the null's rows last, and how many rows each group has."""
+    named = {**groups, "random_differences": null}
+    for name, rows in named.items():
+        least = 4 if rows is null else 2
+        if len(rows) < least:
+            raise ConfigError(f"expected at least {least} rows of {name}; got {len(rows)}")
+        if rows.shape[1:] != null.shape[1:]:
+            raise ShapeError(f"expected rows of shape {list(null.shape[1:])} for {name}; got {list(rows.shape[1:])}")
+    every = torch.cat([rows.flatten(1) for rows in named.values()])
+    gram = torch.zeros(len(every), len(every), dtype=torch.float64, device=every.device)
+    for columns in every.split(_COLUMNS, dim=1):
+        gram += columns.double() @ columns.double().T
+    counts = [len(rows) for rows in named.values()]
+    for name, squares in zip(named, gram.diagonal().split(counts), strict=True):
+        if not bool((torch.isfinite(squares) & (squares > 0)).all()):
+            raise ConfigError(f"expected differences that are finite and not zero; {name} has one that is not")
+    return gram, counts
+
+
+def _without_shared(gram: Float[Tensor, "n n"], pairs: int) -> Float[Tensor, "n n"]:
+    """Cosines between rows after the mean direction of the last ``pairs`` is projected out of all."""
+    norms = gram.diagonal().sqrt()
+    cosines = gram / (norms[:, None] * norms)
+    along = cosines[:, -pairs:].mean(dim=1)
+    rest = cosines - along[:, None] * along / along[-pairs:].mean().clamp_min(_TINY)
+    lengths = rest.diagonal()
+    if bool((lengths <= _TINY).any()):
+        raise ConfigError("expected differences that are more than what all share; one lies along the shared direction")
+    return rest / (lengths[:, None] * lengths).sqrt()
+
+
+def _between(groups: Tensor, cosines: Tensor) -> tuple[Float[Tensor, "k k"], Float[Tensor, " k"]]:
+    """Cosines between the means of groups of unit vectors, and the squared lengths of these means."""
+    products = groups @ cosines @ groups.T
+    lengths = products.diagonal()
+    return products / (lengths[:, None] * lengths).clamp_min(_TINY**2).sqrt(), lengths
+
+
+def _sizes(cosines: Float[Tensor, "k k"]) -> Float[Tensor, " pairs"]:
+    """Cosines of different pairs, without their signs."""
+    above = torch.triu_indices(len(cosines), len(cosines), offset=1, device=cosines.device)
+    return cosines[above[0], above[1]].abs()
+
+
+def _mean_cosine(total: Tensor, count: int | Tensor) -> Tensor:
+    """Mean over different rows, from the sum over all; equal rows have 1."""
+    return (total - count) / (count * (count - 1))
+
+
+def _variation(norms: Float[Tensor, "*many n"]) -> Float[Tensor, "*many"]:
+    return norms.std(dim=-1) / norms.mean(dim=-1)
+
+
+def _share(as_extreme: Tensor) -> float:
+    """The observed grouping counts as one of the permutations."""
+    return (1 + int(as_extreme.sum())) / (1 + len(as_extreme))

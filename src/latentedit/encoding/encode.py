@@ -1,0 +1,91 @@
+"""Pictures and their captions to a joint latent: the verb *encode*."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from latentedit.backbones.base import Backbone
+from latentedit.encoding.captioning import captioner_for
+from latentedit.encoding.images import Picture
+from latentedit.encoding.joint import JointLatent
+from latentedit.errors import ConfigError
+
+PictureLike = str | Path | Image.Image | Picture
+"""A file, a Pillow image, or a picture that is already open."""
+
+
+@torch.no_grad()
+def encode(
+    model: Backbone, picture: PictureLike | Sequence[PictureLike], *, caption: str | Sequence[str] | None = None
+) -> JointLatent:
+    """Encode pictures with the captions that describe them.
+
+    Args:
+        model: from `load`.
+        picture: one, or a list that the model takes at one size.
+        caption: what the picture shows, one or one a picture; read by the model's captioner where it is not given.
+
+    Raises:
+        ImageError: a file that is no picture fit for editing.
+        ConfigError: no caption where one is needed, an empty one, or pictures that cannot share a batch.
+    """
+    pictures = [picture] if isinstance(picture, PictureLike) else list(picture)
+    if not pictures:
+        raise ConfigError("expected at least one picture; got an empty list")
+    if not model.capabilities.pixels:
+        raise ConfigError(f"expected a model that encodes pictures; {model.name!r} knows latents only")
+    frames = tuple(open_picture(item).fit(model.capabilities) for item in pictures)
+    if len({frame.pixels.shape for frame in frames}) > 1:
+        raise ConfigError("expected pictures of one shape in a batch; got several. Encode them one by one, or use edit")
+    pixels = torch.stack([frame.pixels for frame in frames]).to(model.device, model.dtype)
+    captions = _captions(model, pixels, caption)
+    z = model.encode(pixels)
+    return JointLatent(
+        backbone=model,
+        z=z,
+        condition=model.embed(captions),
+        captions=captions,
+        frames=frames,
+        decoded=model.decode(z),
+        listed=not isinstance(picture, PictureLike),
+    )
+
+
+def open_picture(picture: PictureLike) -> Picture:
+    """A picture, opened if it is not yet.
+
+    Raises:
+        ImageError: a file that is no picture fit for editing.
+    """
+    if isinstance(picture, Picture):
+        return picture
+    return Picture.from_image(picture) if isinstance(picture, Image.Image) else Picture.open(picture)
+
+
+def one_each(texts: str | Sequence[str], count: int, what: str) -> tuple[str, ...]:
+    """One text a picture, from one for all or one each.
+
+    Raises:
+        ConfigError: another number of texts, or an empty one.
+    """
+    given = (texts,) * count if isinstance(texts, str) else tuple(texts)
+    if len(given) != count:
+        raise ConfigError(f"expected one {what}, or one for each of {count} pictures; got {len(given)}")
+    if any(not text.strip() for text in given):
+        raise ConfigError(f"expected a {what} that describes the whole picture; got an empty one")
+    return given
+
+
+def _captions(model: Backbone, pixels: Tensor, caption: str | Sequence[str] | None) -> tuple[str, ...]:
+    if caption is not None:
+        return one_each(caption, len(pixels), "caption")
+    captioner = captioner_for(model)
+    if captioner is None:
+        raise ConfigError(
+            f"expected a caption, for the model {model.name!r} has no captioner; got none. "
+            "Say what the picture shows: caption='...' in Python, --from '...' on the command line"
+        )
+    return tuple(captioner.caption(pixels))

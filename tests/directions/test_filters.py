@@ -1,0 +1,283 @@
+"""Every filter against dense linear algebra, on random matrices and on the exact Hessian of a mixture."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latentedit.backbones.derivatives import VelocityJacobian, curvature
+from latentedit.directions.filters import (
+    Filter,
+    WatchedOperator,
+    apply_filter,
+    gamma_family,
+    levenberg_marquardt,
+    neumann,
+    newton,
+    products,
+    summarise,
+    unfiltered,
+)
+from latentedit.linalg.algebra import Mean
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.tolerances import relative_error, tolerance
+from tests.directions.mixtures import dense_solve, levels_of, scaled_hessian, times
+from tests.linalg.dense import Dense, symmetric, vectors
+
+DERIVATIVE = tolerance("derivative", torch.float64)
+SOLVED = 1e-9
+"""Conjugate gradients stop at rounding, times condition numbers of up to 1e3 or so."""
+
+DEFINITE = torch.linspace(0.1, 1.0, 6, dtype=torch.float64).expand(3, 6)
+INDEFINITE = torch.tensor([-2.0, -0.4, 0.1, 0.3, 0.7, 1.0], dtype=torch.float64).expand(3, 6)
+EYE = torch.eye(6, dtype=torch.float64)
+ENOUGH = 12
+"""Twice the dimension: conjugate gradients are done, and stay done."""
+
+KINDS: tuple[Filter, ...] = ("gamma", "newton", "levenberg-marquardt", "neumann")
+
+
+def residuals(noises: int = 1, *, seed: int = 0) -> Tensor:
+    return vectors(noises, 3, 6, seed=seed)
+
+
+@pytest.mark.parametrize("gamma", [-1.0, -0.4, 0.7, 1.0])
+def test_gamma_family_takes_each_noises_own_hessian(gamma: float) -> None:
+    matrices, r = symmetric(INDEFINITE.repeat(2, 1)), residuals(2)
+    filtered = gamma_family(r, Dense(matrices), gamma)
+    rows = r.flatten(0, 1)
+    expected = (rows + gamma * (rows - times(matrices, rows))).reshape(2, 3, 6).mean(0)
+    assert relative_error(filtered.value, expected) < DERIVATIVE
+    averaged = r.mean(0) + gamma * (r.mean(0) - times(matrices.reshape(2, 3, 6, 6).mean(0), r.mean(0)))
+    assert relative_error(filtered.value, averaged) > 1e-2
+
+
+def test_gamma_minus_one_is_the_hessian_itself() -> None:
+    matrices, r = symmetric(INDEFINITE), residuals()
+    assert relative_error(gamma_family(r, Dense(matrices), -1.0).value, times(matrices, r[0])) < DERIVATIVE
+    assert relative_error(gamma_family(r, Dense(matrices), 0.0).value, r[0]) < DERIVATIVE
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.1, 1.0])
+def test_newton_solves_the_damped_system(damping: float) -> None:
+    matrices, r = symmetric(DEFINITE), residuals()[0]
+    found = newton(r, Dense(matrices), damping=damping, iterations=ENOUGH)
+    assert relative_error(found.value, dense_solve(matrices + damping * EYE, r)) < SOLVED
+    assert relative_error(found.value, dense_solve(matrices + (damping + 0.05) * EYE, r)) > 1e-3
+    assert not found.fell_back.any()
+
+
+@pytest.mark.parametrize("spectrum", [DEFINITE, INDEFINITE])
+@pytest.mark.parametrize("damping", [0.3, 1.0])
+def test_levenberg_marquardt_solves_its_system_also_where_a_is_indefinite(spectrum: Tensor, damping: float) -> None:
+    matrices, r = symmetric(spectrum), residuals()[0]
+    found = levenberg_marquardt(r, Dense(matrices), damping=damping, iterations=ENOUGH)
+    expected = dense_solve(matrices @ matrices + damping**2 * EYE, times(matrices, r))
+    assert relative_error(found.value, expected) < SOLVED
+    assert not found.fell_back.any()
+
+
+def test_limits_of_levenberg_marquardt() -> None:
+    """To infinity ``A r / mu^2``, with a relative error of ``h^2 / mu^2``; to 0 Newton without damping."""
+    matrices, r = symmetric(DEFINITE), residuals()[0]
+    wide = levenberg_marquardt(r, Dense(matrices), damping=1000.0, iterations=3).value
+    assert relative_error(1e6 * wide, times(matrices, r)) < 1e-6
+    bare = levenberg_marquardt(r, Dense(matrices), damping=0.0, iterations=30).value
+    assert relative_error(bare, dense_solve(matrices, r)) < 1e-6  # the condition number is squared
+    assert relative_error(bare, newton(r, Dense(matrices), damping=0.0, iterations=ENOUGH).value) < 1e-6
+
+
+@pytest.mark.parametrize("terms", [1, 2, 5])
+def test_neumann_is_a_power_sum(terms: int) -> None:
+    matrices, r = symmetric(INDEFINITE), residuals()[0]
+    expected = sum(times(torch.linalg.matrix_power(EYE - matrices, power), r) for power in range(terms + 1))
+    assert isinstance(expected, Tensor)
+    assert relative_error(neumann(r, Dense(matrices), terms=terms).value, expected) < DERIVATIVE
+
+
+def test_neumann_tends_to_newton_where_curvature_is_in_reach() -> None:
+    """``|1 - h|^K`` with h in [0.1, 1.9]: 200 terms leave 1e-9, one is gamma = 1; at negative h it blows up."""
+    r = residuals()[0]
+    matrices = symmetric(torch.tensor([0.1, 0.5, 0.9, 1.2, 1.6, 1.9], dtype=torch.float64).expand(3, 6))
+    assert relative_error(neumann(r, Dense(matrices), terms=200).value, dense_solve(matrices, r)) < 1e-7
+    assert relative_error(neumann(r, Dense(matrices), terms=20).value, dense_solve(matrices, r)) > 1e-2
+    first = gamma_family(r[None], Dense(matrices), 1.0).value
+    assert relative_error(neumann(r, Dense(matrices), terms=1).value, first) < DERIVATIVE
+    outside = symmetric(INDEFINITE)
+    assert relative_error(neumann(r, Dense(outside), terms=60).value, dense_solve(outside, r)) > 1e3
+
+
+@pytest.mark.parametrize("kind", ["newton", "levenberg-marquardt", "neumann"])
+def test_solvers_average_over_noises_before_they_solve(kind: Filter) -> None:
+    matrices, r = symmetric(DEFINITE.repeat(2, 1)), residuals(2)
+
+    def found(residual: Tensor, hessian: Tensor) -> Tensor:
+        return apply_filter(
+            kind, residual, Dense(hessian), gamma=0.0, damping=0.3, iterations=ENOUGH, measured=False
+        ).value
+
+    mean = matrices.reshape(2, 3, 6, 6).mean(0)
+    assert relative_error(found(r, matrices), found(r.mean(0, keepdim=True), mean)) < SOLVED
+    each = (found(r[:1], matrices[:3]) + found(r[1:], matrices[3:])) / 2
+    assert relative_error(found(r, matrices), each) > 1e-2
+
+
+@pytest.mark.parametrize("level", [0.1, 0.4, 0.8])
+def test_newton_and_levenberg_marquardt_on_the_exact_hessian(level: float) -> None:
+    """Through the network's own products, against ``torch.linalg.solve`` with the mixture's Hessian."""
+    backbone = example_mixture(dimension=6, latent=(2, 3))
+    z, text, r = vectors(6, 2, 3), backbone.only(0), vectors(2, 3, 2, 3, seed=1)
+    rows = curvature(VelocityJacobian(backbone, z, levels_of(z, level), text), level)
+    dense = scaled_hessian(backbone, z, level, text).reshape(2, 3, 6, 6).mean(0)
+    mean = r.mean(0)
+    found = newton(mean, Mean(rows, 2), damping=0.1, iterations=ENOUGH)
+    assert relative_error(found.value, dense_solve(dense + 0.1 * EYE, mean)) < SOLVED
+    found = levenberg_marquardt(mean, Mean(rows, 2), damping=0.1, iterations=ENOUGH)
+    assert relative_error(found.value, dense_solve(dense @ dense + 0.01 * EYE, times(dense, mean))) < SOLVED
+
+
+def test_negative_curvature_at_once_leaves_the_residual() -> None:
+    """The second element's residual lies along its negative direction; the others are solved."""
+    matrices, r = symmetric(INDEFINITE), residuals()[0]
+    matrices[0], matrices[2] = symmetric(DEFINITE)[0], symmetric(DEFINITE)[2]
+    r[1] = torch.linalg.eigh(matrices[1]).eigenvectors[:, 0]
+    found = newton(r, Dense(matrices), damping=0.1, iterations=ENOUGH)
+    assert found.fell_back.tolist() == [False, True, False]
+    assert torch.equal(found.value[1], r[1])
+    assert relative_error(found.value[::2], dense_solve(matrices + 0.1 * EYE, r)[::2]) < SOLVED
+    assert float(found.rayleigh[1]) == pytest.approx(-2.0)
+    summary = summarise([found])
+    assert summary is not None
+    assert summary.negative_share.tolist() == [0, 1, 0]
+    assert summary.fallback_share.tolist() == [0, 1, 0]
+    assert float(summary.lowest[1]) == pytest.approx(-2.0)
+    enough = newton(r, Dense(matrices), damping=2.5, iterations=ENOUGH)
+    assert relative_error(enough.value, dense_solve(matrices + 2.5 * EYE, r)) < SOLVED
+
+
+def test_negative_curvature_later_keeps_the_iterate() -> None:
+    """The first direction is fine, a later one is not: the step before it stays, and its quotients end there."""
+    spectrum = torch.tensor([[-0.2, 0.5, 0.6, 0.7, 0.8, 1.0]], dtype=torch.float64)
+    vector = torch.linalg.eigh(symmetric(spectrum)[0]).eigenvectors
+    r = (vector @ torch.tensor([0.05, 1, 1, 1, 1, 1], dtype=torch.float64))[None]
+    found = newton(r, Dense(symmetric(spectrum)), damping=0.0, iterations=ENOUGH)
+    assert not found.fell_back.any()
+    assert bool(torch.isfinite(found.value).all())
+    assert float((found.value * r).sum()) > 0
+    tried = int((~torch.isnan(found.quotients)).sum())
+    assert 1 < tried < ENOUGH
+    summary = summarise([found])
+    assert summary is not None
+    assert float(summary.negative_share) == pytest.approx(1 / tried)
+    assert -0.2 <= float(summary.lowest) < 0
+    assert (
+        relative_error(found.value, newton(r, Dense(symmetric(spectrum)), damping=0.0, iterations=tried - 1).value) == 0
+    )
+
+
+def test_levenberg_marquardt_falls_back_to_the_residual_and_not_to_its_product() -> None:
+    """A quarter turn has ``A^2 = -I``: without damping no direction of its square is positive."""
+    turn = torch.tensor([[[0.0, -1.0], [1.0, 0.0]]], dtype=torch.float64)
+    r = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+    found = levenberg_marquardt(r, Dense(turn), damping=0.5, iterations=2)
+    assert found.fell_back.tolist() == [True]
+    assert torch.equal(found.value, r)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spectrum", [DEFINITE, INDEFINITE])
+def test_nothing_asked_gives_nothing(kind: Filter, spectrum: Tensor) -> None:
+    r = residuals(2)
+    r[:, 1] = 0
+    operator = Dense(symmetric(spectrum.repeat(2, 1)))
+    found = apply_filter(kind, r, operator, gamma=0.5, damping=0.3, iterations=4, measured=False)
+    assert not found.value[1].any()
+    summary = summarise([found])
+    assert summary is not None
+    assert bool(torch.isnan(torch.stack([summary.rayleigh, summary.lowest])[:, 1]).all())
+    assert float(summary.negative_share[1]) == float(summary.fallback_share[1]) == 0
+    assert bool(torch.isfinite(torch.stack([summary.rayleigh, summary.lowest])[:, ::2]).all())
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    kind=st.sampled_from(KINDS),
+    iterations=st.integers(1, 5),
+    gamma=st.sampled_from([-1.0, 0.0, 0.5]),
+    measured=st.booleans(),
+)
+def test_takes_as_many_products_as_it_says(kind: Filter, iterations: int, gamma: float, measured: bool) -> None:
+    operator = Dense(symmetric(INDEFINITE.repeat(2, 1)))
+    apply_filter(kind, residuals(2), operator, gamma=gamma, damping=0.1, iterations=iterations, measured=measured)
+    assert operator.products == products(kind, gamma=gamma, iterations=iterations, measured=measured)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neighbours_do_not_matter(kind: Filter) -> None:
+    matrices, r = symmetric(INDEFINITE.repeat(2, 1)), residuals(2)
+
+    def found(which: slice) -> tuple[Tensor, Tensor]:
+        rows = torch.arange(6).reshape(2, 3)[:, which].flatten()
+        step = apply_filter(
+            kind, r[:, which], Dense(matrices[rows]), gamma=0.5, damping=0.1, iterations=4, measured=False
+        )
+        return step.value, step.rayleigh
+
+    for alone, together in zip(found(slice(1, 2)), found(slice(None)), strict=True):
+        assert relative_error(alone, together[1:2]) < tolerance("batch", torch.float64)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_quotient_is_that_of_the_residual(kind: Filter) -> None:
+    matrices, r = symmetric(INDEFINITE), residuals()
+    found = apply_filter(kind, r, Dense(matrices), gamma=0.5, damping=0.1, iterations=4, measured=False)
+    expected = (r[0] * times(matrices, r[0])).sum(1) / r[0].square().sum(1)
+    assert relative_error(found.rayleigh, expected) < DERIVATIVE
+
+
+def test_products_after_convergence_are_not_counted() -> None:
+    """The identity is solved in one step, of two products after the one for the right-hand side."""
+    eye = EYE.expand(3, 6, 6).contiguous()
+    solved = levenberg_marquardt(residuals()[0], Dense(eye), damping=1.0, iterations=4)
+    assert (~torch.isnan(solved.quotients)).sum(0).tolist() == [3, 3, 3]
+    solved = newton(residuals()[0], Dense(eye), damping=1.0, iterations=4)
+    assert (~torch.isnan(solved.quotients)).sum(0).tolist() == [1, 1, 1]
+
+
+def test_a_watched_operator_is_the_same_operator() -> None:
+    operator, u = Dense(vectors(3, 6, 6)), vectors(3, 6, seed=1)
+    u[2] = 0
+    watched = WatchedOperator(operator)
+    assert torch.equal(watched.matvec(u), operator.matvec(u))
+    assert torch.equal(watched.rmatvec(u), operator.rmatvec(u))
+    assert len(watched.quotients) == 1
+    expected = (u * times(operator.matrices, u)).sum(1) / u.square().sum(1)
+    assert relative_error(watched.quotients[0, :2], expected[:2]) < DERIVATIVE
+    assert bool(torch.isnan(watched.quotients[0, 2]))
+
+
+def test_a_search_is_summarised_over_its_steps() -> None:
+    matrices, r = symmetric(INDEFINITE), residuals()
+    steps = [gamma_family(r, Dense(matrices), 0.5), gamma_family(2 * r + 1, Dense(matrices), 0.5)]
+    summary = summarise(steps, ("a note",))
+    assert summary is not None
+    quotients = torch.stack([step.rayleigh for step in steps])
+    assert relative_error(summary.rayleigh, quotients.mean(0)) < DERIVATIVE
+    assert relative_error(summary.lowest, quotients.amin(0)) < DERIVATIVE
+    assert relative_error(summary.negative_share, (quotients <= 0).double().mean(0)) == 0
+    assert summary.notes == ("a note",)
+    assert summarise([unfiltered(r), unfiltered(r)]) is None
+    half = summarise([steps[0], dataclasses.replace(steps[0], fell_back=torch.ones(3, dtype=torch.bool))])
+    assert half is not None
+    assert half.fallback_share.tolist() == [0.5] * 3
+
+
+def test_single_precision_is_double_precision_rounded() -> None:
+    matrices, r = symmetric(DEFINITE), residuals(2)
+    wide = newton(r.mean(0), Dense(matrices), damping=0.3, iterations=ENOUGH).value
+    narrow = newton(r.mean(0).float(), Dense(matrices.float()), damping=0.3, iterations=ENOUGH)
+    assert narrow.value.dtype == torch.float32
+    assert relative_error(narrow.value, wide) < tolerance("derivative", torch.float32)

@@ -1,0 +1,610 @@
+"""The whole search against closed forms of the Gaussian mixture."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latentedit.directions import distillation
+from latentedit.directions.hsds import HSDS
+from latentedit.directions.identification import identify, measure_curvature
+from latentedit.directions.settings import from_plain, to_plain
+from latentedit.encoding.joint import JointLatent
+from latentedit.errors import ConfigError, ModelError, ShapeError
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.tolerances import relative_error, tolerance
+from latentedit.types import Condition
+from tests.directions.mixtures import (
+    LinearTextBackbone,
+    between_modes,
+    clean_at,
+    dense_solve,
+    levels_of,
+    mixture_latent,
+    noise_of,
+    scaled_hessian,
+    times,
+    two_modes,
+)
+
+EXACT = tolerance("velocity", torch.float64)
+DERIVATIVE = tolerance("derivative", torch.float64)
+
+
+@pytest.fixture
+def mixture() -> GaussianMixtureBackbone:
+    return example_mixture(dimension=6, latent=(2, 3))
+
+
+@pytest.fixture
+def shared() -> GaussianMixtureBackbone:
+    return example_mixture(dimension=6, shared_covariance=True)
+
+
+def shift(backbone: GaussianMixtureBackbone) -> Tensor:
+    return backbone.mixture.means[1] - backbone.mixture.means[0]
+
+
+def filters(backbone: GaussianMixtureBackbone, s: float, gamma: float) -> Tensor:
+    """``(I + gamma (1-s)^2 Sigma C^-1) s^2 C^-1``, by a plain matrix inverse."""
+    covariance = backbone.mixture.covariances[0]
+    eye = torch.eye(len(covariance), dtype=covariance.dtype)
+    inverse = torch.linalg.inv((1 - s) ** 2 * covariance + s**2 * eye)
+    return (eye + gamma * (1 - s) ** 2 * covariance @ inverse) @ (s**2 * inverse)
+
+
+@pytest.mark.parametrize("gamma", [-1.0, -0.5, 0.0, 1.0])
+@pytest.mark.parametrize("level", [0.2, 0.6, 0.95])
+def test_one_step_with_shared_covariance_is_the_filtered_shift(
+    shared: GaussianMixtureBackbone, gamma: float, level: float
+) -> None:
+    latent = mixture_latent(shared, condition=shared.only(0))
+    config = HSDS(gamma=gamma, levels=(level, level), steps=1, step_size=0.1, noises=2)
+    found = identify(latent, shared.only(1), config, seed=0).z
+    expected = (filters(shared, level, gamma) @ shift(shared)).expand_as(found)
+    assert relative_error(found, expected) < DERIVATIVE
+    wrong = (filters(shared, level, -gamma if gamma else 0.5) @ shift(shared)).expand_as(found)
+    assert relative_error(found, wrong) > 1e-4  # (1 - s)^2 is 2.5e-3 at the noisiest level
+
+
+@pytest.mark.parametrize("gamma", [-1.0, 0.3, 1.0])
+def test_gamma_family_on_a_mixture_uses_the_source_jacobian(mixture: GaussianMixtureBackbone, gamma: float) -> None:
+    latent, target, s, seed = mixture_latent(mixture), mixture.embed(["c"]), 0.55, 4
+    found = identify(latent, target, HSDS(gamma=gamma, levels=(s, s), steps=1, noises=3), seed=seed).z
+
+    def expected(jacobian_text: Condition) -> Tensor:
+        total = torch.zeros_like(latent.z)
+        for noise in noise_of(latent, seed=seed, index=0, noises=3):
+            x_s = (1 - s) * latent.z + s * noise
+            r = clean_at(mixture, x_s, s, target) - clean_at(mixture, x_s, s, latent.condition)
+            jacobian = mixture.at(x_s, levels_of(x_s, s), jacobian_text).jacobian
+            product = torch.einsum("bij,bj->bi", jacobian, r.flatten(1)).reshape(r.shape)
+            total = total + r + gamma * (1 - s) * (r - s * product)
+        return total / 3
+
+    assert relative_error(found, expected(latent.condition)) < DERIVATIVE
+    assert relative_error(found, expected(target)) > 1e-3
+
+
+def test_gamma_minus_one_is_the_hessian_of_the_source(mixture: GaussianMixtureBackbone) -> None:
+    latent, target, s = mixture_latent(mixture), mixture.embed(["c"]), 0.4
+    config = HSDS(gamma=-1.0, levels=(s, s), steps=1)
+    found = identify(latent, target, config, seed=0).z
+    plain = identify(latent, target, dataclasses.replace(config, gamma=0.0), seed=0).z
+    x_s = (1 - s) * latent.z + s * noise_of(latent, seed=0, index=0)
+    hessian = -mixture.at(x_s, levels_of(x_s, s), latent.condition).hessian
+    expected = s**2 * torch.einsum("bij,bj->bi", hessian, plain.flatten(1)).reshape(plain.shape)
+    assert relative_error(found, expected) < DERIVATIVE
+
+
+def test_t3_annealed_search_is_delta_denoising(mixture: GaussianMixtureBackbone) -> None:
+    """T3: ``e_hat(y_s) - e_hat(x_s) = (1-s)(dv + y - x)``, so a step is ``-s / (1-s)`` of the DDS gradient."""
+    latent, target, seed = mixture_latent(mixture), mixture.embed(["c"]), 2
+    config = HSDS(levels=(0.9, 0.3), steps=5, step_size=0.4)
+    found = identify(latent, target, config, seed=seed).z
+
+    def walk(*, pull: bool) -> Tensor:
+        y = latent.z.clone()
+        for index in range(5):
+            s = 0.9 - 0.15 * index
+            noise = noise_of(latent, seed=seed, index=index)
+            x_s, y_s = (1 - s) * latent.z + s * noise, (1 - s) * y + s * noise
+            e_target = (y_s - (1 - s) * clean_at(mixture, y_s, s, target)) / s
+            e_source = (x_s - (1 - s) * clean_at(mixture, x_s, s, latent.condition)) / s
+            step = -s / (1 - s) * (e_target - e_source)
+            y = y + 0.4 * (step if pull else step + s * (y - latent.z))
+        return y - latent.z
+
+    assert relative_error(found, walk(pull=True)) < 1e-11  # five steps of 1e-12
+    assert relative_error(found, walk(pull=False)) > 1e-2
+
+
+@pytest.mark.parametrize("gamma", [-1.0, 0.0, 1.0])
+def test_annealed_search_with_shared_covariance_has_a_closed_form(
+    shared: GaussianMixtureBackbone, gamma: float
+) -> None:
+    latent = mixture_latent(shared, condition=shared.only(0))
+    config = HSDS(gamma=gamma, levels=(0.9, 0.3), steps=7, step_size=0.3)
+    found = identify(latent, shared.only(1), config, seed=0).z
+    rest = shift(shared)
+    for s in torch.linspace(0.9, 0.3, 7, dtype=torch.float64).tolist():
+        rest = rest - 0.3 * filters(shared, s, gamma) @ rest
+    assert relative_error(found, (shift(shared) - rest).expand_as(found)) < DERIVATIVE
+
+
+def test_annealed_search_converges_to_the_counterfactual(shared: GaussianMixtureBackbone) -> None:
+    latent = mixture_latent(shared, condition=shared.only(0))
+    truth = shared.counterfactual(latent.z, 0, 1) - latent.z
+    errors = [
+        relative_error(identify(latent, shared.only(1), HSDS(steps=steps), seed=0).z, truth) for steps in (4, 16, 64)
+    ]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (HSDS(), 32),
+        (HSDS(steps=1, noises=4), 8),
+        (HSDS(steps=1, noises=4, gamma=1.0), 16),
+        (HSDS(steps=3, noises=2, guidance=2.0), 24),
+        (HSDS(steps=3, noises=2, guidance=2.0, gamma=-1.0), 36),
+    ],
+)
+def test_t12_costs_what_the_table_says(mixture: GaussianMixtureBackbone, config: HSDS, expected: int) -> None:
+    latent = mixture_latent(mixture)
+    identify(latent, mixture.embed(["b"]), config, seed=0)
+    assert mixture.evaluations == expected * len(latent)
+    assert config.evaluations() == expected
+
+
+def test_calls_are_batched_over_noises_and_cut_into_chunks(
+    mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latent, target = mixture_latent(mixture), mixture.embed(["c"])
+    config = HSDS(gamma=0.5, levels=(0.6, 0.6), steps=1, noises=4)
+    sizes: list[int] = []
+    velocity = mixture.velocity
+
+    def counted(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        sizes.append(len(z))
+        return velocity(z, s, condition)
+
+    monkeypatch.setattr(mixture, "velocity", counted)
+    whole = identify(latent, target, config, seed=0).z
+    assert sizes == [24, 12]
+    monkeypatch.setattr(distillation, "ROWS", 5)
+    cut = identify(latent, target, config, seed=0).z
+    assert max(sizes[2:-1]) == 5
+    assert sizes[-1] == 12  # a Jacobian cuts its own rows
+    assert relative_error(cut, whole) < EXACT
+
+
+def test_guidance_applies_to_both_branches_and_not_to_the_jacobian(mixture: GaussianMixtureBackbone) -> None:
+    latent, target, s, w = mixture_latent(mixture), mixture.embed(["c"]), 0.5, 3.0
+    found = identify(latent, target, HSDS(levels=(s, s), steps=1, guidance=w, gamma=1.0), seed=0).z
+    x_s = (1 - s) * latent.z + s * noise_of(latent, seed=0, index=0)
+    r = w * (clean_at(mixture, x_s, s, target) - clean_at(mixture, x_s, s, latent.condition))  # the empty text cancels
+    jacobian = mixture.at(x_s, levels_of(x_s, s), latent.condition).jacobian
+    product = torch.einsum("bij,bj->bi", jacobian, r.flatten(1)).reshape(r.shape)
+    assert relative_error(found, r + (1 - s) * (r - s * product)) < DERIVATIVE
+
+
+def test_finite_differences_stand_in_for_forward_mode(mixture: GaussianMixtureBackbone) -> None:
+    latent, target, config = mixture_latent(mixture), mixture.embed(["c"]), HSDS(gamma=1.0, steps=3)
+    forward = identify(latent, target, config, seed=0).z
+    cost = mixture.evaluations
+    mixture.capabilities = dataclasses.replace(mixture.capabilities, derivatives=frozenset())
+    differences = identify(latent, target, config, seed=0).z
+    assert relative_error(differences, forward) < tolerance("difference", torch.float64)
+    assert mixture.evaluations == 2 * cost
+
+
+def test_t11_neighbours_do_not_matter(mixture: GaussianMixtureBackbone) -> None:
+    latent, target, config = mixture_latent(mixture), mixture.embed(["c"]), HSDS(gamma=0.5, steps=4, noises=2)
+    together = identify(latent, target, config, seed=0)
+    alone = dataclasses.replace(latent, z=latent.z[1:2], condition=latent.condition[1:2], captions=("a",))
+    assert relative_error(identify(alone, target, config, seed=0).z, together.z[1:2]) < EXACT
+    assert not torch.equal(identify(latent, target, config, seed=1).z, together.z)
+
+
+ALL = [
+    HSDS(residual=residual, filter=kind, steps=steps, gamma=0.5 if kind == "gamma" else 0.0, projection=projection)
+    for residual in ("dds", "sds", "mixed")
+    for kind in ("gamma", "newton", "levenberg-marquardt", "neumann")
+    for steps, projection in ((1, "none"), (2, "kkt"))
+]
+
+LOCAL = [
+    HSDS(steps=4, noises=2, keep=0.2),
+    HSDS(steps=4, noises=2, release=0.3),
+    HSDS(steps=4, noises=2, antithetic=True, levels=(0.95, 0.0), shift=2.5, step_size=None, keep=0.01, release=0.3),
+    HSDS(steps=3, gamma=0.5, keep=0.2, release=0.2, guidance=2.0),
+]
+
+
+@pytest.mark.parametrize(
+    "config", [*ALL, *LOCAL], ids=lambda config: f"{config.residual}-{config.filter}-{config.steps}"
+)
+def test_equal_texts_give_exactly_no_direction(mixture: GaussianMixtureBackbone, config: HSDS) -> None:
+    """Also where only one picture of a batch is asked for nothing."""
+    latent, keep = mixture_latent(mixture), [] if config.projection == "none" else [mixture.embed(["b"])]
+    direction = identify(latent, mixture.embed(["a", "c", "a"]), config, seed=0, preserve=keep)
+    assert not direction.z[::2].any()
+    assert not direction.condition.tokens[::2].any()
+    assert direction.length.count_nonzero() == 1
+    assert bool(torch.isfinite(direction.z).all())
+
+
+def test_the_direction_says_where_it_comes_from(mixture: GaussianMixtureBackbone) -> None:
+    latent, target = mixture_latent(mixture), mixture.embed(["c"])
+    seen: list[tuple[str, int, int]] = []
+    direction = identify(latent, target, HSDS(steps=2), seed=9, progress=lambda *step: seen.append(step))
+    assert seen == [("identify", 1, 2), ("identify", 2, 2)]
+    assert direction.level == 0.95
+    assert direction.fingerprint == mixture.fingerprint
+    assert direction.settings["seed"] == 9
+    assert direction.settings["levels"] == [0.95, 0.3]
+    assert direction.z.dtype == latent.z.dtype
+    assert torch.equal((direction.condition + latent.condition).tokens, target.expand(3).tokens)
+
+
+def test_refuses_targets_that_do_not_fit(mixture: GaussianMixtureBackbone) -> None:
+    with pytest.raises(ShapeError, match="one text or one a picture"):
+        identify(mixture_latent(mixture), mixture.embed(["b", "c"]), HSDS(), seed=0)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.3, 0.6, 0.95, 1.0])
+@pytest.mark.parametrize("residual", ["dds", "mixed"])
+def test_newton_is_the_counterfactual_at_every_level(residual: str, level: float) -> None:
+    """``H^-1 dS = dmu`` for one covariance, however noisy the look; delta denoising stops short of it."""
+    backbone = LinearTextBackbone(example_mixture(dimension=6, shared_covariance=True).mixture)
+    latent, target = mixture_latent(backbone), backbone.embed(["c"])
+    truth = (backbone.mean(target) - backbone.mean(latent.condition)).expand_as(latent.z)
+    config = HSDS(residual=residual, filter="newton", damping=0.0, iterations=20, levels=(level, level), steps=1)
+    found = identify(latent, target, config, seed=0).z
+    assert relative_error(found, truth) < (1e-10 if residual == "dds" else tolerance("difference", torch.float64))
+    plain = identify(latent, target, dataclasses.replace(config, filter="gamma"), seed=0).z
+    assert relative_error(plain, truth) > 1e-3 or level == 1  # at s = 1 all curvature is 1
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
+def test_newton_is_the_counterfactual_of_two_components(shared: GaussianMixtureBackbone, level: float) -> None:
+    latent = mixture_latent(shared, condition=shared.only(0))
+    config = HSDS(filter="newton", damping=0.0, iterations=12, levels=(level, level), steps=1, noises=2)
+    found = identify(latent, shared.only(1), config, seed=0).z
+    assert relative_error(found, shared.counterfactual(latent.z, 0, 1) - latent.z) < 1e-10
+
+
+@pytest.mark.parametrize("kind", ["newton", "levenberg-marquardt"])
+def test_solvers_take_the_mean_hessian_of_the_source(mixture: GaussianMixtureBackbone, kind: str) -> None:
+    latent, target, s, mu = mixture_latent(mixture), mixture.embed(["c"]), 0.5, 0.2
+    config = HSDS(filter=kind, damping=mu, iterations=15, levels=(s, s), steps=1, noises=3)
+    found = identify(latent, target, config, seed=1).z
+    points = [(1 - s) * latent.z + s * noise for noise in noise_of(latent, seed=1, index=0, noises=3)]
+    r = sum(clean_at(mixture, x_s, s, target) - clean_at(mixture, x_s, s, latent.condition) for x_s in points) / 3
+    assert isinstance(r, Tensor)
+
+    def expected(text: Condition) -> Tensor:
+        hessian = torch.stack([scaled_hessian(mixture, x_s, s, text) for x_s in points]).mean(0)
+        eye = torch.eye(6, dtype=r.dtype)
+        if kind == "newton":
+            return dense_solve(hessian + mu * eye, r)
+        return dense_solve(hessian @ hessian + mu**2 * eye, times(hessian, r))
+
+    assert relative_error(found, expected(latent.condition)) < 1e-9
+    assert relative_error(found, expected(target)) > 1e-3
+
+
+def test_iterated_delta_denoising_reaches_the_counterfactual_where_the_step_is_stable(
+    shared: GaussianMixtureBackbone,
+) -> None:
+    """At one level the error shrinks by ``1 - eta h``: it converges for ``eta < 2 / h_max`` and else blows up."""
+    latent, s, steps = mixture_latent(shared, condition=shared.only(0)), 0.7, 60
+    truth = shared.counterfactual(latent.z, 0, 1) - latent.z
+    h = torch.linalg.eigvalsh(filters(shared, s, 0.0))
+
+    def error(step_size: float) -> float:
+        config = HSDS(levels=(s, s), steps=steps, step_size=step_size)
+        return relative_error(identify(latent, shared.only(1), config, seed=0).z, truth)
+
+    for step_size in (0.5, float(1.9 / h.max())):
+        bound = float((1 - step_size * h).abs().max()) ** steps
+        assert error(step_size) <= bound * 1.001
+        assert bound < 0.01
+    assert error(float(2.1 / h.max())) > 10
+
+
+@pytest.mark.parametrize("kind", ["gamma", "newton", "levenberg-marquardt", "neumann"])
+def test_every_filter_of_the_mixed_residual_has_the_same_fixed_point(kind: str) -> None:
+    backbone = LinearTextBackbone(example_mixture(dimension=6, shared_covariance=True).mixture)
+    latent, target = mixture_latent(backbone), backbone.embed(["c"])
+    truth = (backbone.mean(target) - backbone.mean(latent.condition)).expand_as(latent.z)
+    config = HSDS(residual="mixed", filter=kind, levels=(0.7, 0.7), steps=60, step_size=0.5)
+    assert relative_error(identify(latent, target, config, seed=0).z, truth) < 1e-3
+
+
+def test_score_distillation_moves_what_the_text_does_not_name(shared: GaussianMixtureBackbone) -> None:
+    """Its fixed point is the mode of the target, not the counterfactual: the picture itself is lost."""
+    latent = mixture_latent(shared, condition=shared.only(0))
+    config = HSDS(residual="sds", levels=(0.7, 0.7), steps=60, step_size=0.5, noises=8)
+    moved = latent.z + identify(latent, shared.only(1), config, seed=0).z
+    kept = shared.counterfactual(latent.z, 0, 1)
+    spread = (moved - moved.mean(0)).norm() / (kept - kept.mean(0)).norm()
+    assert float(spread) < 0.05
+    assert relative_error(moved, kept) > 0.3
+    assert relative_error(moved, shared.mixture.means[1].expand_as(moved)) < relative_error(moved, kept)
+
+
+def test_negative_curvature_is_seen_and_survived() -> None:
+    """Between two modes Newton has no sense of direction: the residual stays; nearer to one it is solved."""
+    backbone = two_modes()
+    latent, target = between_modes(backbone, offset=0.05), backbone.embed(["b"])
+    config = HSDS(filter="newton", damping=0.1, iterations=6, levels=(0.2, 0.2), steps=1)
+    x_s = 0.8 * latent.z + 0.2 * noise_of(latent, seed=0, index=0)
+    truth = torch.linalg.eigvalsh(scaled_hessian(backbone, x_s, 0.2, latent.condition))
+    assert float(truth[0, 0]) < -0.1 < 0 < float(truth[1, 0])
+    found = identify(latent, target, config, seed=0)
+    plain = identify(latent, target, dataclasses.replace(config, filter="gamma"), seed=0)
+    assert found.curvature is not None
+    assert bool(torch.isfinite(found.z).all())
+    assert torch.equal(found.z[0], plain.z[0])
+    assert relative_error(found.z[1], plain.z[1]) > 0.01
+    assert found.curvature.fallback_share.tolist() == [1, 0]
+    assert float(found.curvature.negative_share[0]) == 1
+    assert float(found.curvature.negative_share[1]) == 0
+    assert float(truth[0, 0]) - 1e-9 <= float(found.curvature.lowest[0]) < -0.1
+    assert any("1 of 2 pictures" in note for note in found.notes)
+    assert plain.notes == ()
+    safe = identify(latent, target, dataclasses.replace(config, filter="levenberg-marquardt"), seed=0)
+    assert safe.curvature is not None
+    assert not safe.curvature.fallback_share.any()
+    assert float(safe.curvature.lowest[0]) < 0
+
+
+def test_curvature_comes_with_what_is_computed_anyway_and_never_costs_more(mixture: GaussianMixtureBackbone) -> None:
+    latent, target = mixture_latent(mixture), mixture.embed(["c"])
+    base = HSDS(levels=(0.6, 0.3), steps=2, noises=2)
+    assert identify(latent, target, base, seed=0).curvature is None
+    quotients: list[Tensor] = []
+    walked = torch.zeros_like(latent.z)
+    for index, s in enumerate((0.6, 0.3)):
+        steps: list[Tensor] = []
+        for noise in noise_of(latent, seed=0, index=index, noises=2):
+            x_s = (1 - s) * latent.z + s * noise
+            edited = clean_at(mixture, x_s + (1 - s) * walked, s, target)
+            r = (edited - clean_at(mixture, x_s, s, latent.condition) - walked).flatten(1)
+            hessian = scaled_hessian(mixture, x_s, s, latent.condition)
+            quotients.append((r * times(hessian, r)).sum(1) / r.square().sum(1))
+            steps.append(r.reshape(walked.shape))
+        walked = walked + 0.4 * torch.stack(steps).mean(0)
+    measured = measure_curvature(latent, target, base, seed=0)
+    every = torch.stack(quotients)
+    assert relative_error(measured.rayleigh, every.mean(0)) < DERIVATIVE
+    assert relative_error(measured.lowest, every.amin(0)) < DERIVATIVE
+    assert relative_error(measured.negative_share, (every <= 0).double().mean(0)) == 0
+    assert bool((measured.rayleigh < 1).all())
+
+
+@pytest.mark.parametrize("config", ALL, ids=lambda config: f"{config.residual}-{config.filter}-{config.steps}")
+def test_measured_curvature_is_that_of_the_search(mixture: GaussianMixtureBackbone, config: HSDS) -> None:
+    latent, keep = mixture_latent(mixture), [] if config.projection == "none" else [mixture.embed(["b"])]
+    direction = identify(latent, mixture.embed(["c"]), config, seed=3, preserve=keep)
+    found = measure_curvature(latent, mixture.embed(["c"]), config, seed=3, preserve=keep)
+    assert direction.curvature is not None
+    assert torch.equal(found.rayleigh, direction.curvature.rayleigh)
+    assert torch.equal(found.negative_share, direction.curvature.negative_share)
+
+
+@pytest.mark.parametrize("projection", ["null-space", "kkt"])
+@pytest.mark.parametrize("kind", ["gamma", "newton"])
+def test_one_step_changes_nothing_that_is_kept(mixture: GaussianMixtureBackbone, projection: str, kind: str) -> None:
+    latent, target, s = mixture_latent(mixture, condition=mixture.embed(["a b"])), mixture.embed(["c"]), 0.6
+    config = HSDS(filter=kind, projection=projection, levels=(s, s), steps=1, noises=2, iterations=2)
+    keep = [mixture.embed(["a"]), mixture.embed(["b"])]
+    free = identify(latent, target, dataclasses.replace(config, projection="none"), seed=0).z
+    found = identify(latent, target, config, seed=0, preserve=keep).z
+    noises = noise_of(latent, seed=0, index=0, noises=2)
+    for text in keep:
+        change = sum(
+            clean_at(mixture, (1 - s) * latent.z + s * e, s, text)
+            - clean_at(mixture, (1 - s) * latent.z + s * e, s, latent.condition)
+            for e in noises
+        )
+        for d, bound in ((found, 1e-9), (free, None)):
+            reading = (d * change).flatten(1).sum(1) / d.flatten(1).norm(dim=1) / change.flatten(1).norm(dim=1)
+            assert float(reading.abs().max()) > 0.05 if bound is None else float(reading.abs().max()) < bound
+
+
+def test_kkt_with_newton_solves_the_constrained_programme(mixture: GaussianMixtureBackbone) -> None:
+    """``max r^T d - d^T (A + mu) d / 2`` under ``r_j^T d = 0``, as a dense Lagrange system."""
+    source, target, keep = mixture.embed(["a b"]), mixture.embed(["c"]), mixture.embed(["a"])
+    latent, s, mu = mixture_latent(mixture, condition=source), 0.6, 0.4
+    config = HSDS(filter="newton", projection="kkt", damping=mu, iterations=15, levels=(s, s), steps=1)
+    found = identify(latent, target, config, seed=0, preserve=[keep]).z
+    x_s = (1 - s) * latent.z + s * noise_of(latent, seed=0, index=0)
+    r, r_j = (clean_at(mixture, x_s, s, text) - clean_at(mixture, x_s, s, source) for text in (target, keep))
+    metric = scaled_hessian(mixture, x_s, s, source) + mu * torch.eye(6, dtype=x_s.dtype)
+    side = r_j.flatten(1)[:, :, None] / r_j.flatten(1).norm(dim=1)[:, None, None]
+    bottom = torch.cat([side.mT, torch.zeros(3, 1, 1, dtype=x_s.dtype)], dim=2)
+    system = torch.cat([torch.cat([metric, side], dim=2), bottom], dim=1)
+    right = torch.cat([r.flatten(1), torch.zeros(3, 1, dtype=x_s.dtype)], dim=1)
+    assert relative_error(found.flatten(1), torch.linalg.solve(system, right)[:, :6]) < 1e-9
+
+
+@pytest.mark.parametrize(("projection", "texts"), [("none", 1), ("null-space", 0), ("kkt", 0)])
+def test_captions_and_projection_come_together(mixture: GaussianMixtureBackbone, projection: str, texts: int) -> None:
+    before = mixture.evaluations
+    with pytest.raises(ConfigError, match=f"projection '{projection}'; got"):
+        identify(
+            mixture_latent(mixture),
+            mixture.embed(["c"]),
+            HSDS(projection=projection),
+            seed=0,
+            preserve=[mixture.embed(["b"])] * texts,
+        )
+    assert mixture.evaluations == before
+
+
+def rebuilt(
+    config: HSDS, latent: JointLatent, target: Condition, *, keep: float, release: float, squares: int
+) -> Tensor:
+    """Two steps of delta denoising in clean estimates, with the share of every number written out."""
+    backbone, x = latent.backbone, latent.z
+
+    def estimates(y: Tensor, s: float, index: int) -> tuple[Tensor, Tensor]:
+        noise = noise_of(latent, seed=3, index=index)
+        x_s, y_s = (1 - s) * x + s * noise, (1 - s) * y + s * noise
+        return clean_at(backbone, y_s, s, target), clean_at(backbone, x_s, s, latent.condition)
+
+    def share(floor: float) -> Tensor:
+        energy = moved.square()
+        return energy / (energy + floor * energy.amax((1, 2), keepdim=True)) if floor else torch.zeros_like(moved)
+
+    (first, step), (second, next_step) = config.path()
+    new, old = estimates(x, first, 0)
+    moved = step * (new - old)
+    new, old = estimates(x + moved, second, 1)
+    aim = new - old - share(release) ** squares * (x - old)
+    if keep:
+        aim = share(keep) * aim
+    return moved + next_step * (aim - moved)
+
+
+@pytest.mark.parametrize(("keep", "release"), [(0.3, 0.0), (0.0, 0.3), (0.2, 0.4), (0.0, 0.0)])
+@pytest.mark.parametrize("step_size", [0.4, None])
+def test_what_is_kept_and_what_is_released(
+    mixture: GaussianMixtureBackbone, keep: float, release: float, step_size: float | None
+) -> None:
+    """The aim of a step is ``x_hat(y, c1) + (x - x_hat(x, c0))`` less the squared share of the bracket, all shared."""
+    latent, target = mixture_latent(mixture), mixture.embed(["c"])
+    config = HSDS(steps=2, levels=(0.8, 0.4), step_size=step_size, keep=keep, release=release)
+    found = identify(latent, target, config, seed=3).z
+    assert relative_error(found, rebuilt(config, latent, target, keep=keep, release=release, squares=2)) < 1e-11
+    if keep:
+        assert relative_error(found, rebuilt(config, latent, target, keep=0.0, release=release, squares=2)) > 1e-2
+    if release:
+        assert relative_error(found, rebuilt(config, latent, target, keep=keep, release=release, squares=1)) > 1e-2
+
+
+def test_one_step_knows_of_no_change_yet(mixture: GaussianMixtureBackbone) -> None:
+    latent, target = mixture_latent(mixture), mixture.embed(["c"])
+    plain = identify(latent, target, HSDS(steps=1), seed=0).z
+    assert torch.equal(identify(latent, target, HSDS(steps=1, keep=0.3, release=0.3), seed=0).z, plain)
+
+
+def test_antithetic_noises_are_averaged_like_any_others(mixture: GaussianMixtureBackbone) -> None:
+    """The mean of what e and -e give alone; two independent noises give something else."""
+    latent, target, s = mixture_latent(mixture), mixture.embed(["c"]), 0.6
+    config = HSDS(steps=1, levels=(s, s), noises=2, antithetic=True)
+    noise = noise_of(latent, seed=0, index=0)
+    both = [
+        clean_at(mixture, (1 - s) * latent.z + s * e, s, target)
+        - clean_at(mixture, (1 - s) * latent.z + s * e, s, latent.condition)
+        for e in (noise, -noise)
+    ]
+    found = identify(latent, target, config, seed=0).z
+    assert relative_error(found, (both[0] + both[1]) / 2) < 1e-11
+    free = identify(latent, target, dataclasses.replace(config, antithetic=False), seed=0).z
+    assert relative_error(free, found) > 1e-2
+
+
+CONFIGS = st.builds(
+    HSDS,
+    residual=st.sampled_from(["dds", "sds", "mixed"]),
+    filter=st.sampled_from(["newton", "levenberg-marquardt", "neumann"]),
+    damping=st.sampled_from([0.0, 0.1, 1.0]),
+    iterations=st.integers(1, 3),
+    projection=st.sampled_from(["none", "null-space", "kkt"]),
+    steps=st.integers(1, 3),
+    noises=st.integers(1, 2),
+    guidance=st.sampled_from([1.0, 2.0]),
+) | st.builds(
+    HSDS,
+    residual=st.sampled_from(["dds", "sds", "mixed"]),
+    gamma=st.sampled_from([-1.0, 0.0, 0.5]),
+    iterations=st.integers(1, 3),
+    projection=st.sampled_from(["none", "null-space", "kkt"]),
+    steps=st.integers(1, 3),
+    noises=st.integers(1, 2),
+    guidance=st.sampled_from([1.0, 2.0]),
+    step_size=st.sampled_from([0.4, None]),
+    shift=st.sampled_from([1.0, 3.0]),
+    keep=st.sampled_from([0.0, 0.1]),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(config=CONFIGS, texts=st.integers(1, 2), ahead=st.booleans())
+def test_every_configuration_costs_what_it_says_and_survives(config: HSDS, texts: int, ahead: bool) -> None:
+    """Indefinite Hessians and undamped solvers included; and settings survive being written."""
+    backbone = two_modes()
+    backbone.capabilities = dataclasses.replace(
+        backbone.capabilities, derivatives=frozenset({"jvp"} if ahead else set())
+    )
+    latent, target = between_modes(backbone, offset=0.1), backbone.embed(["b"])
+    keep = [] if config.projection == "none" else [backbone.embed(["a"]), backbone.embed(["a b"])][:texts]
+    direction = identify(latent, target, config, seed=0, preserve=keep)
+    assert backbone.evaluations == len(latent) * config.evaluations(len(keep))
+    assert bool(torch.isfinite(direction.z).all())
+    assert (direction.curvature is None) == (config.filter == "gamma" and config.gamma == 0)
+    backbone.evaluations = 0
+    measured = measure_curvature(latent, target, config, seed=0, preserve=keep)
+    assert backbone.evaluations == len(latent) * config.evaluations(len(keep), measured=True)
+    assert bool(torch.isfinite(measured.rayleigh).all())
+    assert from_plain(HSDS, to_plain(config)) == config
+
+
+@pytest.mark.parametrize(
+    "config", [*ALL, *LOCAL], ids=lambda config: f"{config.residual}-{config.filter}-{config.steps}"
+)
+def test_t11_neighbours_do_not_matter_to_any_filter(mixture: GaussianMixtureBackbone, config: HSDS) -> None:
+    latent, target = mixture_latent(mixture), mixture.embed(["c"])
+    config = dataclasses.replace(config, noises=2)
+    keep = [] if config.projection == "none" else [mixture.embed(["b"]), mixture.embed(["a b"])]
+    together = identify(latent, target, config, seed=0, preserve=keep).z
+    alone = dataclasses.replace(latent, z=latent.z[1:2], condition=latent.condition[1:2], captions=("a",))
+    found = identify(alone, target, config, seed=0, preserve=keep).z
+    bound = tolerance("difference", torch.float64) if config.residual == "mixed" else 1e-9
+    assert relative_error(found, together[1:2]) < bound  # solvers, projections and differences magnify rounding
+
+
+def test_a_network_without_forward_mode_is_reported(
+    mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It claims to have one; the first product shows that it has not, and differences stand in."""
+
+    def refuse(*arguments: object) -> None:
+        raise NotImplementedError("no tangent rule")
+
+    latent, target, config = mixture_latent(mixture), mixture.embed(["c"]), HSDS(gamma=0.5, steps=2)
+    forward = identify(latent, target, config, seed=0)
+    monkeypatch.setattr(torch.func, "jvp", refuse)
+    direction = identify(latent, target, config, seed=0)
+    assert forward.notes == ()
+    assert len(direction.notes) == 1
+    assert "central differences" in direction.notes[0]
+    assert direction.curvature is not None
+    assert direction.curvature.notes == direction.notes
+    assert relative_error(direction.z, forward.z) < tolerance("difference", torch.float64)
+
+
+def test_a_damaged_network_is_named_in_one_line(
+    mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mixture, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
+    with pytest.raises(
+        ModelError, match=r"gave a velocity with values that are not finite at level s = 0\.95"
+    ) as found:
+        identify(mixture_latent(mixture), mixture.embed(["c"]), HSDS(), seed=0)
+    assert "\n" not in str(found.value)
+
+
+def test_a_broken_derivative_is_named(mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.func, "jvp", lambda function, point, tangent: (point[0], tangent[0] * torch.nan))
+    with pytest.raises(ModelError, match="gave a displacement with values that are not finite"):
+        identify(mixture_latent(mixture), mixture.embed(["c"]), HSDS(filter="newton"), seed=0)

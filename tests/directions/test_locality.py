@@ -1,0 +1,87 @@
+"""Where a change takes place: the laws of the share, and its value on displacements whose energy is known."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latentedit.directions.locality import change_share
+from latentedit.noise.rng import stream
+
+SHAPES = st.sampled_from([(2, 5), (3, 2, 3), (2, 4, 5, 6), (1, 1, 1, 1)])
+FLOORS = st.floats(1e-4, 1.0)
+
+
+def displacement(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Normal numbers, every third of them zero."""
+    z = torch.randn(shape, generator=stream(seed, "tests"), dtype=torch.float32).to(torch.float64)
+    z.view(-1)[::3] = 0
+    return z
+
+
+@given(SHAPES, st.integers(0, 50), FLOORS)
+def test_it_is_a_share_that_multiplies_latents(shape: tuple[int, ...], seed: int, floor: float) -> None:
+    moved = displacement(shape, seed)
+    share = change_share(moved, floor)
+    assert (share * moved).shape == moved.shape
+    assert float(share.min()) >= 0
+    assert float(share.max()) <= 1
+
+
+@given(SHAPES, st.integers(0, 50), FLOORS)
+def test_the_strongest_place_has_the_same_share_in_every_picture(
+    shape: tuple[int, ...], seed: int, floor: float
+) -> None:
+    """``p / (p + floor max p)`` there is ``1 / (1 + floor)``; zero displacements have share 0 everywhere."""
+    moved = displacement(shape, seed)
+    highest = change_share(moved, floor).flatten(1).amax(1)
+    changed = moved.flatten(1).any(1)
+    assert torch.allclose(highest[changed], torch.tensor(1 / (1 + floor), dtype=torch.float64), rtol=1e-12)
+    assert not highest[~changed].any()
+
+
+@given(SHAPES, st.integers(0, 50), FLOORS, st.sampled_from([1e-30, 1e-3, 7.0, 1e30]), st.booleans())
+def test_the_size_and_the_sign_of_the_displacement_do_not_matter(
+    shape: tuple[int, ...], seed: int, floor: float, factor: float, flip: bool
+) -> None:
+    moved = displacement(shape, seed)
+    scaled = change_share((-factor if flip else factor) * moved, floor)
+    assert torch.allclose(scaled, change_share(moved, floor), rtol=1e-12, atol=0)
+
+
+@given(SHAPES, st.integers(0, 50), FLOORS)
+def test_pictures_are_looked_at_one_by_one(shape: tuple[int, ...], seed: int, floor: float) -> None:
+    """Another scale for each picture: an energy compared across the batch would show."""
+    moved = displacement(shape, seed) * torch.logspace(0, 4, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
+    together = change_share(moved, floor)
+    for index in range(shape[0]):
+        assert torch.allclose(together[index : index + 1], change_share(moved[index : index + 1], floor), rtol=1e-12)
+
+
+@pytest.mark.parametrize("floor", [0.01, 0.3])
+def test_a_vector_counts_number_by_number_and_half_is_at_the_floor(floor: float) -> None:
+    moved = torch.tensor([[0.0, -2.0, 2.0 * floor**0.5, 1.0]], dtype=torch.float64)
+    expected = torch.tensor([[0.0, 1 / (1 + floor), 0.5, 0.25 / (0.25 + floor)]], dtype=torch.float64)
+    assert torch.allclose(change_share(moved, floor), expected, rtol=1e-14)
+
+
+def test_a_picture_pools_its_channels_and_three_by_three_places() -> None:
+    """One changed place in the middle, 3 in one channel and 4 in another: nine places share the energy 25 / 9."""
+    moved = torch.zeros(1, 3, 7, 7, dtype=torch.float64)
+    moved[0, 0, 3, 3], moved[0, 2, 3, 3] = 3.0, -4.0
+    share = change_share(moved, 0.25)
+    expected = torch.zeros(1, 1, 7, 7, dtype=torch.float64)
+    expected[0, 0, 2:5, 2:5] = 0.8
+    assert torch.allclose(share, expected, rtol=1e-14)
+
+
+def test_the_edge_of_a_picture_stands_in_for_what_lies_beyond() -> None:
+    """A changed corner is seen four times in its own window, twice beside it and once across from it."""
+    moved = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    moved[0, 0, 0, 0] = 1.0
+    share = change_share(moved, 1.0)[0, 0]
+    assert torch.allclose(share[:2, :2], torch.tensor([[4, 2], [2, 1]]).double() / (torch.tensor([[4, 2], [2, 1]]) + 4))
+    assert not share[2:].any()
+    flat = change_share(torch.ones(1, 2, 3, 3), 0.5)
+    assert torch.allclose(flat, torch.full((1, 1, 3, 3), 1 / 1.5))

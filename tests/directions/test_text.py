@@ -1,0 +1,169 @@
+import itertools
+import random
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latentedit.directions.text import align_captions, changed_phrases, text_direction
+from latentedit.errors import ShapeError
+from latentedit.noise.rng import stream
+from latentedit.portraits.attributes import draw_split
+from latentedit.portraits.captions import full_caption, parse
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.tolerances import relative_error
+
+PHRASES = st.sampled_from(["a hat", "a red hat", "no hat", "blue eyes", "A  Smile", "smiling", "on a wall", "2 cats"])
+LISTS = st.lists(PHRASES, max_size=7)
+DISTINCT = st.lists(PHRASES, max_size=7, unique=True)
+TEXTS = st.text(st.sampled_from("ab ,.wih\n1"), max_size=30) | LISTS.map(", ".join)
+
+
+def phrases_of(caption: str) -> Counter[str]:
+    return Counter(" ".join(phrase.split()) for phrase in caption.split(",") if phrase.strip())
+
+
+@settings(deadline=None, max_examples=50)
+@given(LISTS, LISTS)
+def test_phrases_are_kept_and_the_source_is_left_alone(source: list[str], target: list[str]) -> None:
+    old, new = ", ".join(source), ", ".join(target)
+    same, aligned = align_captions(old, new)
+    assert same == old
+    assert phrases_of(aligned) == phrases_of(new)
+
+
+@settings(deadline=None, max_examples=50)
+@given(DISTINCT, DISTINCT)
+def test_shared_phrases_keep_the_sources_order_and_added_ones_come_last(source: list[str], target: list[str]) -> None:
+    aligned = align_captions(", ".join(source), ", ".join(target))[1]
+    found = [phrase for phrase in aligned.split(", ") if phrase]
+    places = [source.index(phrase) for phrase in found if phrase in source]
+    assert places == sorted(places)
+    if len(source) <= len(target):
+        assert places == [place for place, phrase in enumerate(found[: len(source)]) if phrase in source]
+
+
+@settings(deadline=None, max_examples=50)
+@given(TEXTS, TEXTS)
+def test_any_text_keeps_its_words(source: str, target: str) -> None:
+    def letters(text: str) -> Counter[str]:
+        return Counter(text) - Counter({space: len(text) for space in ", \n"})
+
+    same, aligned = align_captions(source, target)
+    assert same == source
+    assert letters(aligned) == letters(target)
+
+
+@settings(deadline=None, max_examples=50)
+@given(TEXTS)
+def test_equal_captions_come_back_equal(caption: str) -> None:
+    assert align_captions(caption, caption) == (caption, caption)
+    assert changed_phrases(caption, caption) == ((), ())
+
+
+@settings(deadline=None, max_examples=50)
+@given(TEXTS, TEXTS.filter(lambda text: "," not in text))
+def test_captions_without_commas_come_back_as_they_are(source: str, target: str) -> None:
+    assert align_captions(source, target) == (source, target)
+
+
+@settings(deadline=None, max_examples=50)
+@given(DISTINCT, DISTINCT)
+def test_an_aligned_caption_is_aligned(source: list[str], target: list[str]) -> None:
+    aligned = align_captions(", ".join(source), ", ".join(target))[1]
+    assert align_captions(", ".join(source), aligned)[1] == aligned
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "aligned"),
+    [
+        ("a, b, c", "c, b, a", "a, b, c"),
+        ("a, b, c", "d, c, a", "a, d, c"),
+        ("a, b, c", "x, a, b, c", "a, b, c, x"),
+        ("a, b, c, d", "d, b", "b, d"),
+        ("a, a, b", "b, a, a", "a, a, b"),
+        # the word that says most decides: "beard", not "a"
+        ("a smile, no beard", "a beard, a grimace", "a grimace, a beard"),
+        ("short brown hair, a red beard", "a brown beard, short red hair", "short red hair, a brown beard"),
+        ("a smile, closed eyes", "eyes closed, a sad mouth", "a sad mouth, eyes closed"),
+        # a lead stays in front where that shows more phrases to be shared, and is part of its phrase where not
+        ("a man with a, b", "a woman with b, c", "a woman with c, b"),
+        ("a, b", "a woman with b, a", "a woman with a, b"),
+        ("a cat with a ball, b", "b, a cat with a stick", "a cat with a stick, b"),
+        (
+            "a cat with a ball, a dog with a stick",
+            "a cat with a stick, a dog with a ball",
+            "a dog with a ball, a cat with a stick",
+        ),
+        # adjectives before the lead's end are not taken for a lead
+        ("red shirt, trousers", "red trousers, shirt", "shirt, red trousers"),
+        # endings, numbers, case
+        ("a hat, a beard.", "a beard, a hat.", "a hat, a beard."),
+        ("1,000 cats, a hat", "a hat, 1,000 cats", "1,000 cats, a hat"),
+        ("A Hat, a beard", "a beard,  a  hat", "a  hat, a beard"),
+    ],
+)
+def test_examples(source: str, target: str, aligned: str) -> None:
+    assert align_captions(source, target)[1] == aligned
+
+
+def test_one_change_in_a_shuffled_caption_of_portraits_is_put_in_its_place() -> None:
+    """From the text alone, the target in the canonical order: every other phrase where it was."""
+    captions = [full_caption(item).removeprefix("a person with ") for item in draw_split("test", 60, seed=0)]
+    generator = random.Random(0)
+    for one, other in itertools.pairwise(captions):
+        phrases = one.split(", ")
+        index = generator.randrange(len(phrases))
+        phrases[index] = other.split(", ")[index]
+        wanted = "a person with " + ", ".join(phrases)
+        generator.shuffle(phrases)
+        shuffled = "a person with " + ", ".join(phrases)
+        aligned = align_captions("a person with " + one, shuffled)[1]
+        assert aligned == wanted
+        assert parse(aligned) == parse(shuffled)
+
+
+def test_changed_phrases() -> None:
+    assert changed_phrases("a man with a, b, c.", "a man with c, d") == (("a", "b"), ("d",))
+    assert changed_phrases("a man with a", "a woman with a") == (("a man with",), ("a woman with",))
+    assert changed_phrases("a, a, b", "A, b, b") == (("a",), ("b",))
+    assert changed_phrases("", "a") == ((), ("a",))
+
+
+@pytest.fixture
+def backbone() -> GaussianMixtureBackbone:
+    """A mixture that knows words with and without a comma, as different words at their places."""
+    words = ("a", "red", "blue", "hat", "smile", "a,", "hat,", "smile,")
+    vectors = torch.randn(len(words), 3, generator=stream(0, "words"), dtype=torch.float32)
+    plain = example_mixture()
+    return GaussianMixtureBackbone(
+        means=plain.mixture.means,
+        covariances=plain.mixture.covariances,
+        words={word: vector.double() for word, vector in zip(words, vectors, strict=True)},
+    )
+
+
+def test_the_direction_leads_from_source_to_aligned_target(backbone: GaussianMixtureBackbone) -> None:
+    source, target = ["red hat, a smile", "a hat, red"], ["a smile, blue hat", "red, smile, a hat"]
+    n = text_direction(backbone, source, target)
+    reached = backbone.embed(source) + 1.0 * n
+    wanted = backbone.embed(["blue hat, a smile", "a hat, red, smile"])
+    # one subtraction and one addition in float64
+    assert relative_error(reached.tokens, wanted.tokens) < 1e-15
+    changed = n.tokens.abs().amax(dim=2) > 0
+    assert changed[0].nonzero().flatten().tolist() == [0]
+    plain = backbone.embed(target) - backbone.embed(source)
+    assert int((plain.tokens[0].abs().amax(dim=1) > 0).sum()) == 4
+
+
+def test_equal_captions_have_no_direction(backbone: GaussianMixtureBackbone) -> None:
+    n = text_direction(backbone, ["red hat, a smile"], ["red hat, a smile"])
+    assert not n.tokens.any()
+    assert not n.pooled.any()
+
+
+def test_captions_come_in_pairs(backbone: GaussianMixtureBackbone) -> None:
+    with pytest.raises(ShapeError, match="one target caption a source"):
+        text_direction(backbone, ["a", "red"], ["a"])
