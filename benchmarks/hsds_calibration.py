@@ -816,7 +816,9 @@ def main() -> None:
     parser.add_argument("--portraits", type=int, default=10, help="portraits of the calibration split, six pairs each")
     parser.add_argument("--seed", type=int, default=23, help="of portraits, partial captions and noises")
     parser.add_argument("--model", default="portraits", help="a bundled name")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the network")
+    parser.add_argument(
+        "--dtype", default="float32", choices=("float32", "bfloat16"), help="of the network; C8 needs float32"
+    )
     parser.add_argument("--name", default="hsds-calibration", help="of the files in results/")
     arguments = parser.parse_args()
     model = load(arguments.model, dtype=getattr(torch, arguments.dtype))
