@@ -67,12 +67,12 @@ def test_a_vector_counts_number_by_number_and_half_is_at_the_floor(floor: float)
 
 
 def test_a_picture_pools_its_channels_and_three_by_three_places() -> None:
-    """One changed place in the middle, 3 in one channel and 4 in another: nine places share the energy 25 / 9."""
+    """Two changed places, 3 in the first channel and 4 in the last: nine places share the energy of each."""
     moved = torch.zeros(1, 3, 7, 7, dtype=torch.float64)
-    moved[0, 0, 3, 3], moved[0, 2, 3, 3] = 3.0, -4.0
+    moved[0, 0, 1, 1], moved[0, 2, 5, 5] = 3.0, -4.0
     share = change_share(moved, 0.25)
     expected = torch.zeros(1, 1, 7, 7, dtype=torch.float64)
-    expected[0, 0, 2:5, 2:5] = 0.8
+    expected[0, 0, :3, :3], expected[0, 0, 4:, 4:] = 9 / (9 + 4), 16 / (16 + 4)
     assert torch.allclose(share, expected, rtol=1e-14)
 
 
