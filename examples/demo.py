@@ -15,7 +15,6 @@ from latentedit.backbones.registry import bundled_folder
 from latentedit.cli.main import run
 from latentedit.encoding.images import Picture
 from latentedit.portraits.attributes import Attributes, draw_split
-from latentedit.portraits.captions import full_caption
 from latentedit.portraits.dataset import to_pixels
 from latentedit.portraits.reader import PortraitReader
 from latentedit.portraits.render import render
@@ -39,8 +38,8 @@ def main() -> int:
     reader = PortraitReader.from_folder(bundled_folder("portraits"))
     before = read_file(reader, source)
     wanted = before.replace(accessory="glasses")
-    print(f"$ latentedit edit {source} --to '{full_caption(wanted)}'")
-    code = run(["edit", str(source), "--to", full_caption(wanted), "-o", str(edited), "--sheet", str(sheet)])
+    print(f"$ latentedit edit {source} --change '=> glasses' -o {edited} --sheet {sheet}")
+    code = run(["edit", str(source), "--change", "=> glasses", "-o", str(edited), "--sheet", str(sheet)])
     if code != 0:
         return code
 

@@ -12,10 +12,12 @@ from latentedit import errors
         (errors.DeviceError, ValueError),
         (errors.ImageError, ValueError),
         (errors.ModelError, ValueError),
+        (errors.FileFormatError, ValueError),
         (errors.OutputError, OSError),
         (errors.MissingDependencyError, ImportError),
         (errors.UnsupportedDerivativeError, NotImplementedError),
         (errors.ConvergenceError, RuntimeError),
+        (errors.CaptionError, RuntimeError),
         (errors.RegistryError, LookupError),
     ],
 )

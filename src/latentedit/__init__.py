@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from latentedit.backbones.base import Backbone
     from latentedit.directions.base import Direction
+    from latentedit.directions.direction_file import load_direction, save_direction
     from latentedit.directions.hsds import HSDS
     from latentedit.editing.result import EditResult
     from latentedit.editing.verbs import edit, identify, load, manipulate, sweep
@@ -30,7 +31,9 @@ __all__ = [
     "encode",
     "identify",
     "load",
+    "load_direction",
     "manipulate",
+    "save_direction",
     "sweep",
 ]
 
@@ -45,7 +48,9 @@ _HOME = {
     "encode": "latentedit.encoding.encode",
     "identify": "latentedit.editing.verbs",
     "load": "latentedit.editing.verbs",
+    "load_direction": "latentedit.directions.direction_file",
     "manipulate": "latentedit.editing.verbs",
+    "save_direction": "latentedit.directions.direction_file",
     "sweep": "latentedit.editing.verbs",
 }
 """Where each public name lives."""

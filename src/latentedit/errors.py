@@ -34,6 +34,10 @@ class ModelError(LatentEditError, ValueError):
     """A model folder that is incomplete, damaged or unsafe to load."""
 
 
+class FileFormatError(LatentEditError, ValueError):
+    """A file that is damaged, or is not what it should be."""
+
+
 class OutputError(LatentEditError, OSError):
     """A place that cannot be written to."""
 
@@ -48,6 +52,10 @@ class UnsupportedDerivativeError(LatentEditError, NotImplementedError):
 
 class ConvergenceError(LatentEditError, RuntimeError):
     """An iteration that did not reach its tolerance although that was asked for."""
+
+
+class CaptionError(LatentEditError, RuntimeError):
+    """A captioner that cannot be reached, refuses, or answers without a caption."""
 
 
 class RegistryError(LatentEditError, LookupError):

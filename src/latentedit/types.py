@@ -1,8 +1,7 @@
-"""Embedded text as an element of a vector space, and what a result says about how it was made."""
+"""Embedded text as an element of a vector space, and what a result cost."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -115,22 +114,3 @@ class Cost:
     seconds: float
     peak_bytes: int
     verdict_evaluations: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
-    """Enough to make a result again: versions, fingerprint, seed, every setting.
-
-    Args:
-        method: the editor's name.
-        settings: its settings, plain values.
-        seed: of every random number drawn.
-        model: name and fingerprint of the backbone.
-        versions: of latentedit, torch, diffusers, transformers and Python.
-    """
-
-    method: str
-    settings: Mapping[str, Any]
-    seed: int
-    model: Mapping[str, str]
-    versions: Mapping[str, str]

@@ -1,6 +1,7 @@
 """Row 9: the Jacobian of a velocity in every mode against the closed form, and what its products cost."""
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -132,7 +133,9 @@ def test_latents_of_any_shape_and_one_text_each(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_many_rows_are_asked_in_several_calls(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_rows_are_asked_in_several_calls(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch, rows_asked: Callable[..., list[int]]
+) -> None:
     backbone = example_mixture()
     z, u = draw((2, 5, 5), seed=0, purpose="rows").double()
     s = torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
@@ -140,14 +143,7 @@ def test_many_rows_are_asked_in_several_calls(mode: Mode, monkeypatch: pytest.Mo
     whole = VelocityJacobian(backbone, z, s, condition, mode=mode)
     monkeypatch.setattr(derivatives, "ROWS", 2)
     parts = VelocityJacobian(backbone, z, s, condition, mode=mode)
-    sizes: list[int] = []
-    hook = backbone._velocity
-
-    def record(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        sizes.append(len(z))
-        return hook(z, s, condition)
-
-    monkeypatch.setattr(backbone, "_velocity", record)
+    sizes = rows_asked(backbone)
     got = parts.matvec(u), parts.rmatvec(u)
     assert sizes == ([4, 4, 2, 2, 2, 1] if mode == "finite_difference" else [2, 2, 1, 2, 2, 1])
     assert backbone.evaluations == 20

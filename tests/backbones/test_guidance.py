@@ -1,6 +1,7 @@
 """Row 4: guidance commutes with the change of coordinates, costs one call, and is affine in its weight."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -50,16 +51,9 @@ def test_negative_text_takes_the_place_of_the_empty_one(backbone: GaussianMixtur
 
 
 def test_one_call_of_twice_the_rows_and_only_where_it_is_needed(
-    backbone: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch
+    backbone: GaussianMixtureBackbone, rows_asked: Callable[..., list[int]]
 ) -> None:
-    rows: list[int] = []
-    plain = backbone.velocity
-
-    def watched(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        rows.append(len(z))
-        return plain(z, s, condition)
-
-    monkeypatch.setattr(backbone, "velocity", watched)
+    rows = rows_asked(backbone)
     for weight in (1.0, 4.0, 0.0):
         field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=weight)
         before = backbone.evaluations

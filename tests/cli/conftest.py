@@ -84,6 +84,40 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def kept_files() -> dict[tuple[object, ...], bytes]:
+    """What a command line wrote, for all tests that need the same file."""
+    return {}
+
+
+@pytest.fixture
+def made(
+    picture: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[object, ...], bytes]
+) -> Callable[..., Path]:
+    """A direction's file by name, found on the picture from no glasses to glasses, unless another text is wanted."""
+
+    def make(name: str, *more: object, to: str = "a person with glasses") -> Path:
+        place, asked = tmp_path / f"{name}.safetensors", (picture.read_bytes(), *more, to)
+        if asked not in kept_files:
+            wanted = ("--from", "a person with no glasses", "--to", to, "--model", miniature, "--quiet", "-o", place)
+            assert run([str(item) for item in ("direction", "make", picture, *wanted, *more)]) == 0
+            kept_files[asked] = place.read_bytes()
+        place.write_bytes(kept_files[asked])
+        return place
+
+    return make
+
+
+@pytest.fixture
+def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever loads a model fails the test."""
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr("latentedit.editing.verbs.load", load)
+
+
 @pytest.fixture
 def verifier(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sampling check, which a model with random weights cannot pass, always passes."""

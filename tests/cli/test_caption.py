@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latentedit.encoding.captioning import AttributeReader
 from tests.cli.conftest import Command
+from tests.encoding.fake_endpoint import fake_endpoint, says
 
 
 class Reader(AttributeReader):
@@ -52,3 +53,24 @@ def test_a_model_without_captioner(refused: Callable[..., str], picture: Path, m
 
 def test_a_missing_picture(refused: Callable[..., str], miniature: Path, tmp_path: Path) -> None:
     assert "no such file" in refused("caption", tmp_path / "no.png", "--model", miniature)
+
+
+def test_a_captioner_by_name(command: Command, picture: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_endpoint() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        server.answers = [says("A man\nwith a beard.")]
+        outcome = command("caption", picture, "--captioner", "openai:m", "--model", miniature, "--json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out) == {"picture": str(picture), "caption": "A man with a beard", "attributes": None}
+
+
+def test_captioners_that_are_none(
+    refused: Callable[..., str], picture: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "openai:MODEL" in refused("caption", picture, "--captioner", "nobody", "--model", miniature)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with fake_endpoint() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        server.answers = [says("")]
+        assert "caption" in refused("caption", picture, "--captioner", "openai:m", "--model", miniature)

@@ -1,23 +1,34 @@
 """``latentedit edit``: a whole edit on a tiny model, and every kind of wrong input refused in one line."""
 
+import dataclasses
+import functools
 import json
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from latentedit.editing.outputs import read_record
+from latentedit.encoding.vision_endpoint import VisionEndpoint
 from latentedit.errors import ConfigError, OutputError
 from tests.cli.conftest import Command
+from tests.encoding.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, says
 from tests.encoding.test_picture_files import BAD
 
 FROM, TO = "a person with no glasses", "a person with glasses"
+KEY = "sk-test-0123456789"
 
 
 @pytest.fixture
 def arguments(picture: Path, miniature: Path) -> list[object]:
     return ["edit", picture, "--from", FROM, "--to", TO, "--model", miniature, "--device", "cpu"]
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_an_edit_writes_picture_and_sheet_and_says_what_it_did(
@@ -27,21 +38,33 @@ def test_an_edit_writes_picture_and_sheet_and_says_what_it_did(
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     assert lines[0] == f"{picture} -> {tmp_path / 'me.edited.png'}"
-    assert [line.split()[0] for line in lines[1:]] == [
-        "caption",
-        "target",
-        "method",
-        "verdict",
-        "effect",
-        "cost",
-        "sheet",
-    ]
+    labels = ["caption", "target", "method", "verdict", "effect", "cost", "sheet", "again"]
+    assert [line.split()[0] for line in lines[1:]] == labels
     assert f"{FROM} (given)" in outcome.out
     assert "eim, strength 1.00" in outcome.out
     assert "evaluations" in outcome.out
     assert Image.open(tmp_path / "me.edited.png").size == (56, 40)
     assert Image.open(tmp_path / "sheet.png").width > 3 * 56
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["me.edited.png", "me.png", "sheet.png"]
+    assert files(tmp_path) == ["me.edited.json", "me.edited.png", "me.png", "sheet.json", "sheet.png"]
+    assert read_record(tmp_path / "me.edited.png").target_caption == TO
+    assert read_record(tmp_path / "sheet.png").output == "sheet"
+
+
+def test_the_command_that_is_named_makes_the_file_again(
+    command: Command, arguments: list[object], picture: Path, tmp_path: Path
+) -> None:
+    """From another folder, with a mask, and with a model that is not bundled."""
+    mask = mask_file(tmp_path, "a mask.png")
+    (tmp_path / "its out").mkdir()
+    output = tmp_path / "its out" / "o.png"
+    outcome = command(*arguments, "--mask", mask, "-o", output)
+    assert outcome.code == 0, outcome.err
+    again = shlex.split(outcome.out.splitlines()[-1].split(maxsplit=1)[1])
+    assert again[:2] == ["latentedit", "replay"]
+    outcome = command(*again[1:])
+    assert outcome.code == 0, outcome.err
+    assert "yes, byte for byte" in outcome.out
+    assert (tmp_path / "its out" / "o.again.png").read_bytes() == output.read_bytes()
 
 
 @pytest.mark.parametrize("method", ["eim", "sdedit", "inversion", "aligned-inversion", "flowedit"])
@@ -52,6 +75,208 @@ def test_strength_0_gives_back_the_pixels(
     assert outcome.code == 0, outcome.err
     assert np.array_equal(Image.open(tmp_path / "out.png"), Image.open(picture))
     assert "every other pixel as it was" in outcome.out
+
+
+def test_a_change_is_the_caption_that_it_makes(command: Command, arguments: list[object], tmp_path: Path) -> None:
+    assert command(*arguments, "-o", tmp_path / "a.png").code == 0
+    outcome = command(*_changed(arguments, "no glasses => glasses"), "-o", tmp_path / "b.png")
+    assert outcome.code == 0, outcome.err
+    assert f"  target      {TO}\n" in outcome.out
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def _changed(arguments: list[object], *changes: str) -> list[object]:
+    """The same with changes instead of a target caption."""
+    place = arguments.index("--to")
+    return [*arguments[:place], *arguments[place + 2 :], *(item for change in changes for item in ("--change", change))]
+
+
+@pytest.mark.parametrize("mixing", ["sum", "inverse", "projection"])
+def test_several_changes_have_a_strength_each_and_cross_talk(
+    command: Command, arguments: list[object], tmp_path: Path, mixing: str
+) -> None:
+    several = _changed(arguments, "no glasses => glasses", "=> a smile")
+    outcome = command(*several, "--strength", 0.7, "--strength", 0.3, "--mixing", mixing)
+    assert outcome.code == 0, outcome.err
+    assert "a person with glasses, a smile" in outcome.out
+    assert "eim, strengths 0.70, 0.30" in outcome.out
+    labels = [line.split()[0] for line in outcome.out.splitlines()[1:]]
+    assert labels[5:] == ["cross-talk", "1", "2", "cost", "again"]
+    record = read_record(tmp_path / "me.edited.png")
+    assert [direction.strength for direction in record.directions] == [0.7, 0.3]
+    assert [direction.given for direction in record.directions] == [False, False]
+    assert record.mixing == mixing
+    facts = json.loads(command(*several, "--json", "-o", tmp_path / "j.png").out)
+    assert facts["cross_talk"][0][0] == facts["cross_talk"][1][1] == 1
+    assert command("replay", tmp_path / "me.edited.png", "--model", arguments[-3]).code == 0
+    again = tmp_path / "me.edited.again.png"
+    assert again.read_bytes() == (tmp_path / "me.edited.png").read_bytes()
+
+
+def test_several_changes_at_strength_0_are_the_picture(
+    command: Command, arguments: list[object], picture: Path, tmp_path: Path
+) -> None:
+    outcome = command(*_changed(arguments, "no glasses => glasses", "=> a smile"), "--strength", 0)
+    assert outcome.code == 0, outcome.err
+    assert np.array_equal(Image.open(tmp_path / "me.edited.png"), Image.open(picture))
+
+
+def test_another_method_makes_several_changes_at_once(
+    command: Command, arguments: list[object], refused: Callable[..., str]
+) -> None:
+    several = [*_changed(arguments, "no glasses => glasses", "=> a smile"), "--method", "flowedit"]
+    outcome = command(*several, "--strength", 0.5)
+    assert outcome.code == 0, outcome.err
+    assert "a person with glasses, a smile" in outcome.out
+    assert "flowedit, strength 0.50" in outcome.out
+    assert "cross-talk" not in outcome.out
+    outcome = command(*several, "--strength", 0.5, "--strength", 0.2)
+    assert outcome.code == 2
+    assert "expected one --strength for method 'flowedit'" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (("glasses => beard", "glasses => beard"), "'glasses', the OLD of --change, to be words of the caption"),
+        (("no glasses => glasses", "no glasses => beard"), "to be words of the caption"),
+        (("=> a smile", "=> a smile"), "which it says already"),
+        (("a hat => a smile",), "'a hat', the OLD of --change"),
+        (("a hat =>",), "'a hat', the OLD of --change"),
+        (("",), "OLD => NEW"),
+        (("=>",), "OLD => NEW"),
+        (("  =>  ",), "OLD => NEW"),
+        (("a smile",), "OLD => NEW"),
+        (("a => a",), "to differ"),
+        (("a person with no glasses =>",), "something to be left"),
+    ],
+)
+def test_changes_that_cannot_be_made(
+    refused: Callable[..., str], arguments: list[object], changes: tuple[str, ...], words: str
+) -> None:
+    assert words in refused(*_changed(arguments, *changes))
+
+
+def test_contradictory_options(refused: Callable[..., str], arguments: list[object]) -> None:
+    assert "got both" in refused(*arguments, "--change", "=> a smile")
+    assert "got neither" in refused(*_changed(arguments))
+    assert "got it 2 times" in refused(*arguments, "--strength", 0.1, "--strength", 0.2)
+    assert "'summ'" in refused(*arguments, "--mixing", "summ")
+
+
+def mask_file(folder: Path, name: str, size: tuple[int, int] = (56, 40), levels: tuple[int, int] = (255, 0)) -> Path:
+    """Its left half has one level, its right half another."""
+    image = Image.new("L", size, levels[0])
+    image.paste(levels[1], (size[0] // 2, 0, *size))
+    image.save(folder / name)
+    return folder / name
+
+
+@pytest.mark.parametrize("method", ["eim", "flowedit"])
+def test_a_mask_keeps_the_other_half_as_it_was(
+    command: Command, arguments: list[object], picture: Path, tmp_path: Path, method: str
+) -> None:
+    outcome = command(*arguments, "--mask", mask_file(tmp_path, "mask.png"), "--method", method)
+    assert outcome.code == 0, outcome.err
+    before, after = (np.asarray(Image.open(place)) for place in (picture, tmp_path / "me.edited.png"))
+    assert np.array_equal(before[:, 28:], after[:, 28:])
+    assert not np.array_equal(before[:, :28], after[:, :28])
+
+
+@pytest.mark.parametrize(
+    ("size", "levels", "words"),
+    [
+        ((40, 56), (255, 0), "56x40 pixels; it has 40x56"),
+        ((56, 40), (255, 255), "white everywhere"),
+        ((56, 40), (0, 0), "black everywhere"),
+    ],
+)
+def test_masks_that_make_no_sense(
+    refused: Callable[..., str],
+    arguments: list[object],
+    tmp_path: Path,
+    size: tuple[int, int],
+    levels: tuple[int, int],
+    words: str,
+) -> None:
+    assert words in refused(*arguments, "--mask", mask_file(tmp_path, "mask.png", size, levels))
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_masks(refused: Callable[..., str], arguments: list[object], tmp_path: Path, case: str) -> None:
+    write, _ = BAD[case]
+    write(tmp_path / "mask.png")
+    assert "mask.png" in refused(*arguments, "--mask", tmp_path / "mask.png")
+
+
+def test_a_local_change_leaves_more_as_it_was(command: Command, arguments: list[object], tmp_path: Path) -> None:
+    changes = []
+    for option in ("--local", "--no-local"):
+        facts = json.loads(command(*arguments, option, "--json", "-o", tmp_path / f"{option[2:]}.png").out)
+        assert facts["record"]["local"] == (option == "--local")
+        changes.append(np.abs(_levels(tmp_path / f"{option[2:]}.png") - _levels(tmp_path / "me.png")))
+    assert changes[0].sum() < changes[1].sum()
+    assert json.loads(command(*arguments, "--json").out)["record"]["local"] is True
+    assert json.loads(command(*arguments, "--json", "--method", "flowedit").out)["record"]["local"] is False
+
+
+def _levels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path)).astype(int)
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
+    """A captioner behind an address on this machine, which is asked impatiently."""
+    hasty = functools.partial(VisionEndpoint, timeout_seconds=0.3, sleep=lambda _: None)
+    monkeypatch.setattr("latentedit.encoding.vision_endpoint.VisionEndpoint", hasty)
+    with fake_endpoint() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield server
+
+
+def test_a_captioner_behind_an_endpoint(
+    command: Command, picture: Path, miniature: Path, tmp_path: Path, endpoint: FakeEndpoint
+) -> None:
+    endpoint.answers = [says(FROM)]
+    outcome = command(
+        "edit", picture, "--captioner", "openai:m", "--change", "no glasses => glasses", "--model", miniature
+    )
+    assert outcome.code == 0, outcome.err
+    assert f"{FROM} (read; --from to correct)" in outcome.out
+    assert len(endpoint.requests) == 1
+    for place in (tmp_path / "me.edited.png", tmp_path / "me.edited.json"):
+        for secret in (KEY, endpoint.url, str(tmp_path)):
+            assert secret.encode() not in place.read_bytes()
+            assert secret not in read_record(tmp_path / "me.edited.png").to_json()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (dataclasses.replace(says("too late"), silent=True), "0.3"),
+        (says(""), "caption"),
+        (says("  ."), "caption"),
+        (says(None), "caption"),
+        (Answer(status=401, body=b"{}"), "401"),
+        (Answer(body=b"nothing"), "expected"),
+    ],
+)
+def test_a_captioner_that_fails(
+    refused: Callable[..., str], picture: Path, miniature: Path, endpoint: FakeEndpoint, answer: Answer, words: str
+) -> None:
+    endpoint.answers = [answer] * 3
+    wanted = ("--change", "no glasses => glasses", "--model", miniature)
+    found = refused("edit", picture, "--captioner", "openai:m", *wanted)
+    assert words in found
+    assert KEY not in found
+
+
+def test_an_unknown_captioner(refused: Callable[..., str], picture: Path, miniature: Path) -> None:
+    wanted = ("--to", TO, "--model", miniature)
+    assert "'reader'" in refused("edit", picture, "--captioner", "reader", *wanted)
+    assert "openai:MODEL" in refused("edit", picture, "--captioner", "openai:", *wanted)
 
 
 def test_one_seed_gives_one_file(command: Command, arguments: list[object], tmp_path: Path) -> None:
@@ -156,7 +381,36 @@ def test_the_picture_is_never_overwritten(refused: Callable[..., str], arguments
 def test_sheet_and_picture_need_two_places(
     refused: Callable[..., str], arguments: list[object], tmp_path: Path
 ) -> None:
-    assert "two places" in refused(*arguments, "-o", tmp_path / "x.png", "--sheet", tmp_path / "x.png")
+    """And their JSON files, too."""
+    for sheet in ("x.png", "x.jpg", "./x.png"):
+        assert "different names" in refused(*arguments, "-o", tmp_path / "x.png", "--sheet", tmp_path / sheet)
+
+
+def test_the_mask_is_never_overwritten(refused: Callable[..., str], arguments: list[object], tmp_path: Path) -> None:
+    mask = mask_file(tmp_path, "mask.png")
+    assert "another name" in refused(*arguments, "--mask", mask, "-o", mask)
+    assert "another name" in refused(*arguments, "--mask", mask, "--sheet", mask)
+
+
+def test_json_of_another_program_is_never_overwritten(
+    refused: Callable[..., str], arguments: list[object], tmp_path: Path
+) -> None:
+    for name, option in (("me.edited.json", ()), ("x.json", ("-o", tmp_path / "x.png"))):
+        (tmp_path / name).write_text('{"name": "a package"}')
+        assert "holds something else" in refused(*arguments, *option)
+        assert (tmp_path / name).read_text() == '{"name": "a package"}'
+    assert "holds something else" in refused(*arguments, "-o", tmp_path / "y.png", "--sheet", tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("name", [".", "/", "..", ""])
+def test_places_that_have_no_name(refused: Callable[..., str], arguments: list[object], name: str) -> None:
+    refused(*arguments, "-o", name)
+    refused("edit", name, *arguments[2:])
+
+
+def test_text_that_is_none(refused: Callable[..., str], arguments: list[object]) -> None:
+    for option in ("--to", "--from"):
+        assert option in refused(*arguments, option, "a person \udcff")
 
 
 def test_output_is_checked_before_the_model_is_loaded(
@@ -177,11 +431,16 @@ def test_debug_shows_the_traceback(command: Command, arguments: list[object]) ->
         command(*arguments, "--strength=nan", "--debug")
 
 
-def test_no_picture_is_left_when_the_sheet_fails(
-    refused: Callable[..., str], arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["draw_sheet", "save_image", "write_text"])
+def test_nothing_is_left_when_one_file_fails(
+    refused: Callable[..., str],
+    arguments: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OutputError("expected space on the disk; there is none. Free some")
 
-    monkeypatch.setattr("latentedit.editing.sheet.draw_sheet", fail)
+    monkeypatch.setattr(f"latentedit.editing.outputs.{name}", fail)
     assert "space" in refused(*arguments, "--sheet", tmp_path / "sheet.png")

@@ -71,6 +71,14 @@ def test_damaged_facts_are_refused(refused: Callable[..., str], bundled: Path) -
         assert "latentedit.json" in refused("models", "show", "portraits")
 
 
+def test_a_model_without_facts_is_shown_all_the_same(command: Command, bundled: Path) -> None:
+    (bundled / "latentedit.json").unlink()
+    assert command("models", "list").code == 0
+    outcome = command("models", "show", "portraits")
+    assert outcome.code == 0
+    assert outcome.out.startswith("portraits: no description\n")
+
+
 def test_train_hands_its_options_on(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     module: Any = ModuleType("latentedit.portraits.train")

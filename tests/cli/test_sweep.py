@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from latentedit.editing.outputs import read_record
 from tests.cli.conftest import Command
 
 FROM, TO = "a person with no glasses", "a person with glasses"
@@ -27,6 +28,11 @@ def test_a_sheet_with_a_line_for_each_strength(
     assert [line.split()[0] for line in lines[1:]] == ["caption", "target", "0.00", "0.50", "1.00", "cost"]
     assert "measured 0.50" in outcome.out or "damaged 0.50" in outcome.out
     assert Image.open(tmp_path / "me.sweep.png").width > 3 * 56
+    record = read_record(tmp_path / "me.sweep.png")
+    assert (record.output, record.strengths) == ("sweep", (0.0, 0.5, 1.0))
+    told = json.loads((tmp_path / "me.sweep.json").read_text())
+    assert [row["strength"] for row in told["results"]] == [0.0, 0.5, 1.0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png", "me.sweep.json", "me.sweep.png"]
 
 
 @pytest.mark.parametrize(("name", "frames"), [("out.gif", 4), ("out.webp", 4)])
@@ -36,6 +42,31 @@ def test_an_animation_goes_there_and_back(
     assert command(*arguments, "--strengths", "0,0.5,1", "-o", tmp_path / name).code == 0
     with Image.open(tmp_path / name) as image:
         assert image.n_frames == frames
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.gif", "out.jpg"])
+def test_a_sweep_is_made_again(command: Command, arguments: list[object], tmp_path: Path, name: str) -> None:
+    assert command(*arguments, "--strengths", "0,1", "--seed", 3, "-o", tmp_path / name).code == 0
+    assert read_record(tmp_path / name).strengths == (0.0, 1.0)
+    outcome = command("replay", tmp_path / name, "--model", arguments[-3])
+    assert outcome.code == 0, outcome.err
+    assert "yes, byte for byte" in outcome.out
+
+
+def test_changes_mask_and_local(command: Command, picture: Path, miniature: Path, tmp_path: Path) -> None:
+    """Several changes of a sweep are one direction."""
+    mask = Image.new("L", (56, 40), 255)
+    mask.paste(0, (28, 0, 56, 40))
+    mask.save(tmp_path / "mask.png")
+    changes = ("--change", "no glasses => glasses", "--change", "=> a smile")
+    where = ("--mask", tmp_path / "mask.png", "--no-local", "--model", miniature)
+    outcome = command("sweep", picture, "--from", FROM, *changes, *where, "--strengths", "0,1", "--json")
+    assert outcome.code == 0, outcome.err
+    facts = json.loads(outcome.out)
+    assert facts["target"] == "a person with glasses, a smile"
+    assert len(facts["record"]["directions"]) == 1
+    assert facts["record"]["local"] is False
+    assert facts["record"]["picture"]["mask"] is not None
 
 
 def test_negative_strengths_and_json(command: Command, arguments: list[object], tmp_path: Path) -> None:
@@ -57,6 +88,11 @@ def test_negative_strengths_and_json(command: Command, arguments: list[object], 
         (["--from", ""], "--from"),
         (["-o", "out.mp4"], ".gif"),
         (["--from", TO], "Name what should change"),
+        (["--change", "=> a smile"], "got both"),
+        (["--mask", "no.png"], "no such file"),
+        (["-o", "."], "expected"),
+        (["-o", "out.json"], "out.json"),
+        (["--captioner", "reader", "--strengths", "0,0.1,nan"], "finite"),
     ],
 )
 def test_wrong_input_is_one_line(
@@ -64,3 +100,23 @@ def test_wrong_input_is_one_line(
 ) -> None:
     more = [str(tmp_path / item) if item.startswith("out.") else item for item in more]
     assert words in refused(*arguments, *more)
+
+
+def test_nothing_that_is_read_is_overwritten(
+    refused: Callable[..., str], arguments: list[object], tmp_path: Path
+) -> None:
+    mask = Image.new("L", (56, 40), 255)
+    mask.putpixel((0, 0), 0)
+    mask.save(tmp_path / "mask.png")
+    for place in ("me.png", "mask.png"):
+        assert "another name" in refused(*arguments, "--mask", tmp_path / "mask.png", "-o", tmp_path / place)
+    (tmp_path / "me.sweep.json").write_text("[]")
+    assert "holds something else" in refused(*arguments)
+
+
+def test_either_a_caption_or_changes(refused: Callable[..., str], picture: Path, miniature: Path) -> None:
+    arguments = ("sweep", picture, "--from", FROM, "--model", miniature)
+    assert "got neither" in refused(*arguments)
+    assert "OLD => NEW" in refused(*arguments, "--change", "")
+    assert "to be words of the caption" in refused(*arguments, "--change", "a hat => a smile")
+    assert "expected" in refused("sweep", ".", *arguments[2:])

@@ -1,11 +1,16 @@
+"""Directions as values: the way back, one picture's, the mean, and what tells one from another."""
+
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
 
-from latentedit.directions.base import Direction
+from latentedit.directions.base import Calibration, Curvature, Direction
 from latentedit.errors import ConfigError
+from latentedit.noise.rng import stream
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.types import Condition
 
 
 def direction_of(mixture: GaussianMixtureBackbone) -> Direction:
@@ -15,7 +20,8 @@ def direction_of(mixture: GaussianMixtureBackbone) -> Direction:
         level=0.5,
         method="test",
         settings={},
-        fingerprint=mixture.fingerprint,
+        model_name=mixture.name,
+        model_fingerprint=mixture.fingerprint,
     )
 
 
@@ -34,3 +40,152 @@ def test_the_length_of_a_direction_is_that_of_each_picture() -> None:
     assert direction.length.tolist() == [5, 0]
     assert direction.curvature is None
     assert direction.notes == ()
+
+
+def full(**changes: Any) -> Direction:
+    """Of three pictures, with every field filled."""
+    generator = stream(0, "tests")
+    z, tokens, pooled = (
+        torch.randn(shape, generator=generator, dtype=torch.float32) for shape in ((3, 2, 4, 4), (3, 5, 6), (3, 7))
+    )
+    z[0, 0, 0, 0] = tokens[1, 0, 0] = pooled[2, 0] = 0.0
+    curvature = Curvature(
+        rayleigh=torch.ones(3), lowest=torch.ones(3), negative_share=torch.zeros(3), fallback_share=torch.zeros(3)
+    )
+    calibration = Calibration(
+        arm="joint", level=0.7, steps=24, scales=(0.0, 1.0), effects=(0.0, 1.0), lowest=-1.0, highest=2.0
+    )
+    fields: dict[str, Any] = {
+        "z": z,
+        "condition": Condition(tokens=tokens, pooled=pooled),
+        "level": 0.8,
+        "method": "hsds",
+        "settings": {"seed": 3},
+        "model_name": "m",
+        "model_fingerprint": "f",
+        "source_captions": ("a", "b", "c"),
+        "target_captions": ("x", "y", "z"),
+        "pictures": ("p", "q", "r"),
+        "curvature": curvature,
+        "calibration": calibration,
+        "licence": "CC0-1.0",
+        "preview": b"png",
+        "notes": ("a note",),
+    }
+    return Direction(**(fields | changes))
+
+
+def one_for_all(direction: Direction) -> Direction:
+    """The same displacements with one text for them."""
+    return dataclasses.replace(direction, condition=direction.condition[:1])
+
+
+def unchanged(one: Direction, other: Direction, *, but: tuple[str, ...]) -> bool:
+    """Whether all fields but these are the same."""
+    names = {field.name for field in dataclasses.fields(Direction)} - {"z", "condition", *but}
+    return all(getattr(one, name) is getattr(other, name) for name in names)
+
+
+def test_the_way_back_is_the_negative_with_the_captions_exchanged() -> None:
+    direction = full()
+    back = -direction
+    assert torch.equal(back.z, -direction.z)
+    assert torch.equal(back.condition.tokens, -direction.condition.tokens)
+    assert torch.equal(back.condition.pooled, -direction.condition.pooled)
+    assert (back.source_captions, back.target_captions) == (direction.target_captions, direction.source_captions)
+    assert (back.curvature, back.calibration, back.preview) == (None, None, b"")
+    changed = ("source_captions", "target_captions", "curvature", "calibration", "preview")
+    assert unchanged(back, direction, but=changed)
+
+
+def test_there_and_back_and_there_is_the_same_direction() -> None:
+    """Also where there are zeros, whose sign is kept in the bits."""
+    direction = full()
+    back = -direction
+    again = -back
+    assert again.fingerprint == direction.fingerprint
+    assert back.fingerprint != direction.fingerprint
+    assert again.source_captions == direction.source_captions
+
+
+@pytest.mark.parametrize(("part", "place"), [("z", (0, 1, 2, 3)), ("tokens", (2, 4, 5)), ("pooled", (1, 6))])
+def test_the_fingerprint_sees_the_last_bit_of_every_tensor(part: str, place: tuple[int, ...]) -> None:
+    direction = full()
+    values = (direction.z if part == "z" else getattr(direction.condition, part)).clone()
+    values[place] = torch.nextafter(values[place], torch.tensor(torch.inf))
+    if part == "z":
+        nudged = dataclasses.replace(direction, z=values)
+    else:
+        nudged = dataclasses.replace(direction, condition=dataclasses.replace(direction.condition, **{part: values}))
+    assert nudged.fingerprint != direction.fingerprint
+
+
+def test_the_fingerprint_sees_model_and_shapes_and_nothing_else() -> None:
+    direction = full()
+    known = direction.fingerprint
+    assert len(known) == 16
+    assert int(known, 16) >= 0
+    assert full(model_fingerprint="g").fingerprint != known
+    assert full(z=direction.z.reshape(3, 4, 2, 4)).fingerprint != known
+    others = full(
+        model_name="n",
+        level=0.1,
+        method="other",
+        settings={},
+        source_captions=(),
+        target_captions=(),
+        pictures=(),
+        curvature=None,
+        calibration=None,
+        licence="",
+        preview=b"",
+        notes=(),
+    )
+    assert others.fingerprint == known
+    turned = full(z=direction.z.transpose(2, 3).contiguous().transpose(2, 3))  # other strides, same numbers
+    assert turned.fingerprint == known
+    assert full(z=direction.z.to(torch.float64)).fingerprint == known
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_the_row_of_a_picture_is_its_own(index: int) -> None:
+    direction = full()
+    row = direction.row(index)
+    assert len(row) == len(row.condition) == 1
+    assert torch.equal(row.z[0], direction.z[index])
+    assert torch.equal(row.condition.tokens[0], direction.condition.tokens[index])
+    assert torch.equal(row.condition.pooled[0], direction.condition.pooled[index])
+    assert (row.source_captions, row.target_captions, row.pictures) == (
+        ("abc"[index],),
+        ("xyz"[index],),
+        ("pqr"[index],),
+    )
+    assert row.curvature is None
+    assert unchanged(row, direction, but=("source_captions", "target_captions", "pictures", "curvature"))
+    shared = one_for_all(direction).row(index)
+    assert torch.equal(shared.condition.tokens[0], direction.condition.tokens[0])
+    assert row.row(2) is row
+
+
+def test_the_mean_is_one_direction_for_any_picture() -> None:
+    direction = full()
+    mean = direction.mean()
+    assert len(mean) == len(mean.condition) == 1
+    for got, rows in (
+        (mean.z, direction.z),
+        (mean.condition.tokens, direction.condition.tokens),
+        (mean.condition.pooled, direction.condition.pooled),
+    ):
+        assert torch.allclose(got[0], (rows[0] + rows[1] + rows[2]) / 3, rtol=1e-5, atol=1e-6)
+    assert mean.curvature is None
+    assert unchanged(mean, direction, but=("curvature",))
+    assert mean.mean() is mean
+    assert torch.equal(one_for_all(direction).mean().condition.tokens, direction.condition.tokens[:1])
+    rows = full(z=direction.z[:1].expand(3, -1, -1, -1)).mean()
+    assert torch.allclose(rows.z, direction.z[:1], rtol=1e-6)
+
+
+def test_another_models_direction_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"in the model 'portraits' \(0123\); got one of the model 'm' \(f\)"):
+        full().check_model("portraits", "0123")
+    full().check_model("a copy under another name", "f")

@@ -1,6 +1,7 @@
 """Residuals against closed forms of the mixture, and of a model whose estimates are affine in the text."""
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -265,15 +266,9 @@ def test_calls_are_cut_into_chunks(
     noise: Tensor,
     moved: Tensor,
     monkeypatch: pytest.MonkeyPatch,
+    rows_asked: Callable[..., list[int]],
 ) -> None:
-    sizes: list[int] = []
-    velocity = mixture.velocity
-
-    def counted(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        sizes.append(len(z))
-        return velocity(z, s, condition)
-
-    monkeypatch.setattr(mixture, "velocity", counted)
+    sizes = rows_asked(mixture)
     whole = Distillation(latent=latent, target=target, preserve=(mixture.embed(["b"]).expand(3),))
     together = whole.at(moved, LEVEL, noise)
     assert sizes == [18]

@@ -1,6 +1,7 @@
 """The whole search against closed forms of the Gaussian mixture."""
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -163,18 +164,11 @@ def test_t12_costs_what_the_table_says(mixture: GaussianMixtureBackbone, config:
 
 
 def test_calls_are_batched_over_noises_and_cut_into_chunks(
-    mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch
+    mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch, rows_asked: Callable[..., list[int]]
 ) -> None:
     latent, target = mixture_latent(mixture), mixture.embed(["c"])
     config = HSDS(gamma=0.5, levels=(0.6, 0.6), steps=1, noises=4)
-    sizes: list[int] = []
-    velocity = mixture.velocity
-
-    def counted(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        sizes.append(len(z))
-        return velocity(z, s, condition)
-
-    monkeypatch.setattr(mixture, "velocity", counted)
+    sizes = rows_asked(mixture)
     whole = identify(latent, target, config, seed=0).z
     assert sizes == [24, 12]
     monkeypatch.setattr(distillation, "ROWS", 5)
@@ -246,7 +240,7 @@ def test_the_direction_says_where_it_comes_from(mixture: GaussianMixtureBackbone
     direction = identify(latent, target, HSDS(steps=2), seed=9, progress=lambda *step: seen.append(step))
     assert seen == [("identify", 1, 2), ("identify", 2, 2)]
     assert direction.level == 0.95
-    assert direction.fingerprint == mixture.fingerprint
+    assert direction.model_fingerprint == mixture.fingerprint
     assert direction.settings["seed"] == 9
     assert direction.settings["levels"] == [0.95, 0.3]
     assert direction.z.dtype == latent.z.dtype

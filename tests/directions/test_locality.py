@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from latentedit.directions.locality import change_share
@@ -85,3 +86,24 @@ def test_the_edge_of_a_picture_stands_in_for_what_lies_beyond() -> None:
     assert not share[2:].any()
     flat = change_share(torch.ones(1, 2, 3, 3), 0.5)
     assert torch.allclose(flat, torch.full((1, 1, 3, 3), 1 / 1.5))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from([1, 3, 5, 9]), st.integers(1, 12), st.integers(1, 12), st.integers(0, 50), FLOORS)
+def test_the_average_is_over_as_many_places_as_asked_for(
+    width: int, rows: int, columns: int, seed: int, floor: float
+) -> None:
+    """Against an average by another library."""
+    moved = displacement((2, 4, rows, columns), seed)
+    size = (0, 0, width, width)
+    energy = torch.from_numpy(uniform_filter(moved.square().sum(1, keepdim=True).numpy(), size, mode="nearest"))
+    expected = energy / (energy + floor * energy.amax((1, 2, 3), keepdim=True)).clamp_min(1e-300)
+    assert torch.allclose(change_share(moved, floor, width=width), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_three_places_where_nothing_is_said_and_none_for_a_vector() -> None:
+    moved = displacement((2, 4, 7, 6), 0)
+    assert torch.equal(change_share(moved, 0.1), change_share(moved, 0.1, width=3))
+    assert not torch.allclose(change_share(moved, 0.1), change_share(moved, 0.1, width=5))
+    vector = displacement((2, 9), 0)
+    assert torch.equal(change_share(vector, 0.1, width=1), change_share(vector, 0.1, width=9))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentedit.directions.text import align_captions, changed_phrases, text_direction
+from latentedit.directions.text import align_captions, changed_phrases, embed_aligned, text_direction
 from latentedit.errors import ShapeError
 from latentedit.noise.rng import stream
 from latentedit.portraits.attributes import draw_split
@@ -158,6 +158,18 @@ def test_the_direction_leads_from_source_to_aligned_target(backbone: GaussianMix
     assert int((plain.tokens[0].abs().amax(dim=1) > 0).sum()) == 4
 
 
+def test_targets_are_embedded_as_they_are_aligned(backbone: GaussianMixtureBackbone) -> None:
+    """One by one: each in the order of its own source, bit for bit."""
+    source, target = ["red hat, a smile", "a hat, red"], ["a smile, blue hat", "red, smile, a hat"]
+    aligned = embed_aligned(backbone, source, target)
+    assert torch.equal(aligned.tokens, backbone.embed(["blue hat, a smile", "a hat, red, smile"]).tokens)
+    assert not torch.equal(aligned.tokens, backbone.embed(target).tokens)
+    assert torch.equal(aligned.tokens[1:], embed_aligned(backbone, source[1:], target[1:]).tokens)
+    assert torch.equal(embed_aligned(backbone, source, source).tokens, backbone.embed(source).tokens)
+    difference = text_direction(backbone, source, target)
+    assert torch.equal(difference.tokens, (aligned - backbone.embed(source)).tokens)
+
+
 def test_equal_captions_have_no_direction(backbone: GaussianMixtureBackbone) -> None:
     n = text_direction(backbone, ["red hat, a smile"], ["red hat, a smile"])
     assert not n.tokens.any()
@@ -165,5 +177,6 @@ def test_equal_captions_have_no_direction(backbone: GaussianMixtureBackbone) -> 
 
 
 def test_captions_come_in_pairs(backbone: GaussianMixtureBackbone) -> None:
-    with pytest.raises(ShapeError, match="one target caption a source"):
-        text_direction(backbone, ["a", "red"], ["a"])
+    for embed in (text_direction, embed_aligned):
+        with pytest.raises(ShapeError, match="one target caption a source caption; got 1 and 2"):
+            embed(backbone, ["a", "red"], ["a"])

@@ -1,6 +1,8 @@
 """What a result says about its making, and the whole line on a miniature of the real architecture."""
 
+import dataclasses
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +16,12 @@ from latentedit.backbones.base import Backbone
 from latentedit.directions.hsds import HSDS
 from latentedit.editing.base import Moved
 from latentedit.editing.eim import EIM
-from latentedit.editing.measure import Request, measured, peak_bytes, versions
+from latentedit.editing.local_change import local_change
+from latentedit.editing.measure import Meter, Request, measured, peak_bytes
+from latentedit.editing.record import DirectionRecord, RunRecord
 from latentedit.editing.verbs import edit, load
 from latentedit.encoding.encode import encode
+from latentedit.encoding.images import Picture
 from latentedit.encoding.joint import JointLatent
 from latentedit.errors import ConfigError, ModelError
 from latentedit.testing.gaussian_mixture import example_mixture
@@ -37,6 +42,7 @@ def latent(colours: ColourBackbone) -> JointLatent:
 def asked(latent: JointLatent, **more: object) -> Request:
     target = latent.backbone.embed(["green"] * len(latent))
     settings = {"method": "a way", "settings": {"k": 1}, "seed": 3, "target": target, "target_captions": ("green",) * 2}
+    settings |= {"local": True, "evaluations": lambda strength: 7}
     return Request(**(settings | more))
 
 
@@ -49,16 +55,14 @@ def at(
     return Moved(**({"z": z, "strength": strength} | known | more))
 
 
-def test_versions_and_memory() -> None:
-    assert versions()["torch"] == torch.__version__
+def test_memory_is_told() -> None:
     assert peak_bytes(torch.device("cpu")) > 10e6
 
 
 def test_latents_without_pictures_are_refused() -> None:
     latent = mixture_latent(example_mixture(dimension=2))
-    request = Request(method="", settings={}, seed=0, target=latent.condition)
     with pytest.raises(ConfigError, match="bare ones"):
-        measured(latent, request, list)
+        measured(latent, asked(latent), list)
 
 
 def test_results_come_by_strength_and_picture(latent: JointLatent) -> None:
@@ -130,7 +134,7 @@ def test_only_strengths_beyond_the_limit_were_clamped(
 
 
 def test_a_target_without_words_has_no_caption(latent: JointLatent) -> None:
-    ((result, _),) = measured(latent, asked(latent, target_captions=()), lambda: [at(latent, 1.0)])
+    ((result, _),) = measured(latent, asked(latent, target_captions=("", "")), lambda: [at(latent, 1.0)])
     assert result.target_caption == ""
     assert result.notes == ()
 
@@ -142,6 +146,128 @@ def test_latents_that_are_not_finite_are_refused_in_one_line(latent: JointLatent
     with pytest.raises(ModelError, match="expected finite latents; colours gave others") as found:
         measured(latent, asked(latent), lambda: [at(latent, 1.0), at(latent, 1.0, z=z)])
     assert "\n" not in str(found.value)
+
+
+def test_a_meter_counts_from_when_it_was_made(latent: JointLatent) -> None:
+    backbone = latent.backbone
+
+    def evaluate() -> None:
+        backbone.velocity(latent.z, torch.full((2,), 0.5), latent.condition)
+
+    evaluate()
+    meter = Meter(backbone)
+    assert meter.read()[0] == 0
+    evaluate()
+    assert meter.read()[0] == 2
+    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 1.0)], meter=meter)
+    assert result.cost.evaluations == 1  # two, among two pictures
+    seconds = meter.read()[1]
+    assert 0 < result.cost.seconds <= seconds
+    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 1.0)])
+    assert result.cost.evaluations == 0
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_local_change_is_what_is_strong_of_it(latent: JointLatent, local: bool) -> None:
+    ramp = torch.linspace(0, -0.4, 8)[None, None, None].expand(2, 3, 8, 8).clone()
+    moved = [at(latent, 1.0, z=latent.z + ramp), at(latent, 0.0)]
+    rows = measured(latent, asked(latent, local=local), lambda: moved)
+    expected = 127.5 * (local_change(ramp) if local else ramp).permute(0, 2, 3, 1).numpy()
+    for result, change in zip(rows[0], expected, strict=True):
+        got = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
+        assert np.abs(got - change).max() <= 0.51
+        assert result.record.local is local
+        assert result.cost.evaluations == 0
+    assert all(np.array_equal(np.asarray(result.image), np.asarray(result.source)) for result in rows[1])
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.25, -0.5])
+def test_a_result_can_be_gone_on_from(latent: JointLatent, strength: float) -> None:
+    """Its latent is that of the edited picture, and remembers that of the first one."""
+    ((_, result),) = measured(latent, asked(latent), lambda: [at(latent, strength)])
+    found = result.latent
+    assert len(found) == 1
+    assert torch.equal(found.z, latent.z[1:] + strength * SHIFT[:, None, None])
+    assert found.start is not None
+    assert torch.equal(found.start, latent.z[1:])
+    assert found.decoded is not None
+    assert torch.equal(found.decoded, latent.z[1:])
+    assert found.captions == ("green",)
+    text = torch.lerp(torch.tensor(COLOURS["red"]), torch.tensor(COLOURS["green"]), strength)
+    assert torch.allclose(found.condition.tokens, text[None, None])
+    assert found.frames == latent.frames[1:]
+    assert found.made_by is result.record
+    assert (found.known, found.listed) == ({}, False)
+
+
+def test_nothing_was_made_at_strength_0(latent: JointLatent) -> None:
+    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 0.0)])
+    assert result.latent.captions == ("red",)
+    assert torch.equal(result.latent.condition.tokens, latent.condition.tokens[:1])
+    ((result, _),) = measured(latent, asked(latent, target_captions=("", "")), lambda: [at(latent, 1.0)])
+    assert result.latent.captions == ("red",)  # what it shows now has no words
+
+
+def test_what_goes_on_is_drawn_as_a_change_of_the_first_picture(latent: JointLatent) -> None:
+    ((first, _),) = measured(latent, asked(latent), lambda: [at(latent, 0.5)])
+    moved = first.latent
+    whole = {"measured": torch.ones(1), "limit": torch.full((1,), math.nan)}
+    request = asked(moved, target_captions=("green",))
+    z = moved.z + 0.25 * SHIFT[:, None, None]
+    ((second,),) = measured(moved, request, lambda: [Moved(z=z, strength=1.0, **whole)])
+    change = np.asarray(second.image, dtype=float) - np.asarray(latent.frames[0].picture.image, dtype=float)
+    assert np.abs(change - 127.5 * 0.75 * SHIFT.numpy()).max() <= 0.51
+    assert second.source is latent.frames[0].picture.image
+    assert second.record.before == first.record
+    bare = dataclasses.replace(moved, decoded=None)
+    ((same,),) = measured(bare, request, lambda: [Moved(z=z, strength=1.0, **whole)])
+    assert np.array_equal(np.asarray(same.image), np.asarray(second.image))
+    ((back,),) = measured(moved, request, lambda: [Moved(z=moved.start, strength=1.0, **whole)])
+    assert np.array_equal(np.asarray(back.image), np.asarray(latent.frames[0].picture.image))
+
+
+def test_a_record_holds_what_was_asked_for(latent: JointLatent) -> None:
+    told = DirectionRecord(fingerprint="f", method="m", settings={}, strength=0.5, target_caption="t", given=True)
+    talk = torch.arange(8, dtype=torch.float64).reshape(2, 2, 2)
+    request = asked(latent, directions=[[told], [told, told]], mixing="inverse", cross_talk=talk)
+    ((first, second),) = measured(latent, request, lambda: [at(latent, 0.5)])
+    assert first.record.directions == (told,)
+    assert second.record.directions == (told, told)
+    assert first.record.mixing == "inverse"
+    assert first.record.strengths == (0.5,)
+    assert first.record.evaluations == 7
+    assert second.cross_talk is not None
+    assert torch.equal(second.cross_talk, talk[1])
+    ((_, second),) = measured(latent, asked(latent, cross_talk=talk[:1]), lambda: [at(latent, 0.5)])
+    assert second.cross_talk is not None
+    assert torch.equal(second.cross_talk, talk[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("/home/me/models/portraits", "portraits"), ("portraits", "portraits"), ("org/name@main", "org/name@main")],
+)
+def test_a_record_names_no_place(
+    colours: ColourBackbone, tmp_path: Path, name: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    colours.name = name
+    Image.new("RGB", (8, 8), (204, 76, 76)).save(tmp_path / "me.png")
+    result = edit(colours, str(tmp_path / "me.png"), to="green")
+    assert not isinstance(result, list)
+    assert result.record.model.name == told
+    assert result.record.picture.name == "me.png"
+    text = result.record.to_json()
+    for secret in (str(tmp_path), str(Path.home()), "/home", "sk-secret", os.sep + "me.png"):
+        assert secret not in text
+
+
+def test_a_name_that_is_no_text_is_recorded_all_the_same(colours: ColourBackbone) -> None:
+    picture = Picture(image=Image.new("RGB", (8, 8), (204, 76, 76)), path=Path(os.fsdecode(b"m\xff.png")))
+    result = edit(colours, picture, to="green")
+    assert not isinstance(result, list)
+    assert result.record.picture.name == "m?.png"
+    assert RunRecord.from_json(result.record.to_json(), "it") == result.record
 
 
 @pytest.fixture(scope="module")

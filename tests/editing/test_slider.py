@@ -14,7 +14,7 @@ from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.editing import slider as slider_module
 from latentedit.editing.base import Moved
-from latentedit.editing.slider import Slider, check_arm
+from latentedit.editing.slider import BELOW, BEYOND, WITHIN, Slider, check_arm
 from latentedit.editing.strength import measure_effect
 from latentedit.editing.verdict import Judge
 from latentedit.encoding.inversion import invert, replay
@@ -382,6 +382,57 @@ def test_a_slider_hands_on_what_the_search_noted(latent: JointLatent, direction:
 
 
 @pytest.mark.parametrize("arm", ARMS)
+def test_a_calibration_measures_what_each_scale_makes(latent: JointLatent, direction: Direction, arm: str) -> None:
+    """The mean over the pictures of the share of the whole change, from the clean latents at those scales."""
+    known = slider_of(latent, direction, arm).calibration()
+    assert (known.arm, known.level, known.steps) == (arm, 0.7, 10)
+    assert known.scales == (*BELOW, 0.0, *WITHIN, *BEYOND)
+    moved = slider_of(latent, direction, arm).move(column(latent, *known.scales)) - latent.z
+    whole = moved[known.scales.index(1.0)].flatten(1)
+    expected = ((moved.flatten(2) * whole).sum(2) / whole.square().sum(1)).mean(1)
+    assert known.effects == pytest.approx(expected.tolist(), rel=1e-9, abs=1e-12)
+    assert known.effects[known.scales.index(0.0)] == 0
+    assert known.effects[known.scales.index(1.0)] == pytest.approx(1)
+    if arm == "image":
+        assert known.effects == pytest.approx(known.scales, rel=1e-9, abs=1e-12)
+    else:
+        assert known.effects != pytest.approx(known.scales, abs=1e-2)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_calibrated_effects_rise_where_the_way_is_straight(affine: JointLatent, arm: str) -> None:
+    known = straight(affine, arm).calibration()
+    assert known.effects == pytest.approx(known.scales, rel=1e-9, abs=1e-9)
+    assert all(a < b for a, b in itertools.pairwise(known.effects))
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_calibration_goes_as_far_as_the_weakest_picture(affine: JointLatent, arm: str) -> None:
+    known = slopes(affine, arm, up=[1.1, 1.7, 2.6], down=[0.3, 0.9, 2.2]).calibration()
+    assert known.lowest == pytest.approx(-0.3, abs=1e-9)
+    assert known.highest == pytest.approx(1.1, abs=1e-9)
+    damaged = slopes(affine, arm, up=[0.5, 1.7, 2.6], down=[0.3, 0.9, 2.2]).calibration()
+    assert damaged.highest == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_calibration_costs_what_it_says(latent: JointLatent, direction: Direction, arm: str) -> None:
+    """As a strength above 1 and one below 0, each from nothing, less what they share; and nothing the second time."""
+    before = latent.backbone.evaluations
+    slider = slider_of(latent, direction, arm)
+    slider.calibration()
+    spent = latent.backbone.evaluations - before
+    other = slider_of(latent, direction, arm)
+    before = latent.backbone.evaluations
+    other.edit([2.0, -1.0])
+    walk = 0 if arm == "image" else 7
+    assert spent == latent.backbone.evaluations - before - 2 * walk * len(latent)  # the two strengths themselves
+    before = latent.backbone.evaluations
+    slider.calibration()
+    assert latent.backbone.evaluations == before
+
+
+@pytest.mark.parametrize("arm", ARMS)
 @pytest.mark.parametrize("strength", [math.nan, math.inf, -math.inf])
 def test_strengths_that_are_no_numbers_are_refused_first(
     latent: JointLatent, direction: Direction, arm: str, strength: float
@@ -393,7 +444,7 @@ def test_strengths_that_are_no_numbers_are_refused_first(
 
 
 def test_refuses_other_models_arms_and_batches(latent: JointLatent, direction: Direction) -> None:
-    foreign = dataclasses.replace(direction, fingerprint="another")
+    foreign = dataclasses.replace(direction, model_fingerprint="another")
     with pytest.raises(ConfigError, match="Identify it again"):
         slider_of(latent, foreign, "image")
     with pytest.raises(ConfigError, match="image, text, joint; got 'left'"):
@@ -404,6 +455,10 @@ def test_refuses_other_models_arms_and_batches(latent: JointLatent, direction: D
     for arm in ARMS:
         with pytest.raises(ShapeError, match="one text or one a picture"):
             slider_of(latent, two, arm)
+        with pytest.raises(ShapeError, match=r"latents of shape \[3, 6\]; got one of \[2, 6\]"):
+            slider_of(latent, dataclasses.replace(direction, z=direction.z[:2]), arm)
+        with pytest.raises(ShapeError, match=r"latents of shape \[3, 6\]; got one of \[3, 5\].*crop the picture"):
+            slider_of(latent, dataclasses.replace(direction, z=direction.z[:, :5]), arm)
 
 
 @pytest.mark.parametrize("arm", ["text", "joint"])

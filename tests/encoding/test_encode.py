@@ -2,17 +2,20 @@
 
 import importlib.metadata
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from latentedit.backbones.base import Backbone
 from latentedit.encoding import captioning
+from latentedit.encoding.captioning import Captioner
 from latentedit.encoding.encode import encode, one_each, open_picture
 from latentedit.encoding.images import Picture
-from latentedit.errors import ConfigError, ImageError
+from latentedit.errors import ConfigError, ImageError, RegistryError
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.editing.colours import ColourBackbone
 
@@ -82,6 +85,66 @@ def test_captions_are_one_for_all_or_one_each(model: Backbone) -> None:
 def test_captions_are_read_where_none_is_given(reading: Backbone) -> None:
     assert encode(reading, [plain(BLUE), plain(RED)]).captions == ("blue", "red")
     assert encode(reading, plain(BLUE), caption="red").captions == ("red",)
+
+
+@final
+class Parrot(Captioner):
+    """Says what it was told to, however many pictures there are; keeps what it was shown."""
+
+    def __init__(self, captions: list[str]) -> None:
+        self.captions = captions
+        self.shown: list[Tensor] = []
+
+    def caption(self, pixels: Tensor) -> list[str]:
+        self.shown.append(pixels)
+        return self.captions
+
+
+def test_a_captioner_reads_what_the_model_sees(model: Backbone, reading: Backbone) -> None:
+    """One that is given comes before the model's own, and a caption before both."""
+    parrot = Parrot(["green", "grey"])
+    pictures = [plain(RED, (30, 20)), plain(BLUE, (30, 20))]
+    latent = encode(reading, pictures, captioner=parrot)
+    assert latent.captions == ("green", "grey")
+    assert torch.equal(latent.condition.tokens, model.embed(["green", "grey"]).tokens)
+    (shown,) = parrot.shown
+    assert torch.equal(shown, torch.stack([frame.pixels for frame in latent.frames]))
+    assert encode(reading, pictures, captioner=parrot, caption="red").captions == ("red", "red")
+    assert len(parrot.shown) == 1
+
+
+def test_a_captioner_is_found_by_its_name(reading: Backbone) -> None:
+    reading.defaults = {}
+    assert encode(reading, plain(BLUE), captioner="colours").captions == ("blue",)
+    with pytest.raises(RegistryError, match="got 'colour': did you mean 'colours'"):
+        encode(reading, plain(BLUE), captioner="colour")
+
+
+@pytest.mark.parametrize(
+    ("captions", "words"),
+    [
+        (["red"], "expected one caption from the captioner, or one for each of 2 pictures; got 1"),
+        (["red", " "], "expected a caption from the captioner that describes the whole picture; got an empty one"),
+    ],
+)
+def test_what_a_captioner_says_is_checked(model: Backbone, captions: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        encode(model, [plain(RED), plain(BLUE)], captioner=Parrot(captions))
+
+
+def test_a_mask_goes_with_every_picture(model: Backbone, tmp_path: Path) -> None:
+    levels = np.zeros((8, 8), dtype=np.uint8)
+    levels[2:5, 1:7] = 255
+    Image.fromarray(levels).save(tmp_path / "mask.png")
+    pictures = [plain(RED), plain(BLUE)]
+    free = encode(model, pictures, caption="red")
+    assert all(frame.allowed is None for frame in free.frames)
+    for mask in (tmp_path / "mask.png", str(tmp_path / "mask.png"), Image.fromarray(levels)):
+        latent = encode(model, pictures, caption="red", mask=mask)
+        assert torch.equal(latent.z, free.z)
+        assert all(np.array_equal(frame.allowed, levels) for frame in latent.frames)
+    with pytest.raises(ImageError, match="the picture's 33x33 pixels; it has 8x8"):
+        encode(model, [plain(RED), plain(BLUE, (33, 33))], caption="red", mask=Image.fromarray(levels))
 
 
 def test_pictures_of_a_batch_have_one_shape(model: Backbone) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -159,3 +159,100 @@ def test_the_given_image_is_not_changed() -> None:
     frame = Picture.from_image(image).fit(FIXED)
     frame.restore(torch.ones_like(frame.pixels))
     assert np.array_equal(image, before)
+
+
+def half_white(width: int, height: int) -> np.ndarray:
+    """A mask, white from the middle column on."""
+    levels = np.zeros((height, width), dtype=np.uint8)
+    levels[:, width // 2 :] = 255
+    return levels
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    width=st.integers(2, 220),
+    height=st.integers(2, 220),
+    mode=st.sampled_from(["RGB", "RGBA"]),
+    capabilities=st.sampled_from([FIXED, RANGE]),
+    seed=st.integers(0, 2**32),
+)
+def test_a_mask_keeps_what_is_black_bit_for_bit_and_gives_all_of_the_change_inside(
+    width: int, height: int, mode: str, capabilities: Capabilities, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    levels = np.zeros((height, width), dtype=np.uint8)
+    levels[generator.integers(height) :, : generator.integers(1, width + 1)] = 255
+    assume(levels.min() == 0 and min(levels.any(1).sum(), levels.any(0).sum()) > 4)
+    picture = Picture.from_image(noise(width, height, mode))
+    frame = picture.fit(capabilities, mask=Image.fromarray(levels))
+    assert frame.allowed is not None
+    change = torch.from_numpy(generator.uniform(-1, 1, frame.pixels.shape)).to(torch.float32)
+    restored = np.asarray(frame.restore(change))
+    free = np.asarray(picture.fit(capabilities).restore(change))
+    assert np.array_equal(restored[levels == 0], np.asarray(picture.image)[levels == 0])
+    assert np.array_equal(restored[frame.allowed == 255], free[frame.allowed == 255])
+    assert not np.array_equal(restored, picture.image)
+    assert np.array_equal(frame.restore(torch.zeros_like(change)), picture.image)
+
+
+def test_a_mask_does_not_change_what_the_model_sees() -> None:
+    picture = Picture.from_image(noise(90, 60))
+    plain, masked = picture.fit(FIXED), picture.fit(FIXED, mask=Image.fromarray(half_white(90, 60)))
+    assert plain.allowed is None
+    assert torch.equal(plain.pixels, masked.pixels)
+    assert plain.box == masked.box
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_grey_mask_gives_that_share_of_the_change(mode: str) -> None:
+    """25 levels at a grey of 51 / 255 are 5."""
+    picture = Picture.from_image(Image.new(mode, (60, 60), (100, 100, 100, 255)[: len(mode)]))
+    frame = picture.fit(FIXED, mask=Image.new("L", (60, 60), 51))
+    restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 25 / 127.5)))
+    assert set(np.unique(restored[..., :3])) == {105}
+
+
+def test_a_mask_and_transparency_both_protect() -> None:
+    pixels = np.full((60, 60, 4), 100, dtype=np.uint8)
+    pixels[:30, :, 3] = 0
+    frame = Picture.from_image(Image.fromarray(pixels)).fit(FIXED, mask=Image.fromarray(half_white(60, 60)))
+    restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 0.5)))
+    changed = (restored != pixels).any(2)
+    assert changed[30:, 31:].all()
+    assert not changed[:30].any()
+    assert not changed[:, :30].any()
+
+
+def test_a_mask_has_the_size_of_the_upright_picture(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise(30, 20).save(tmp_path / "phone.png", exif=exif)
+    Image.fromarray(half_white(20, 30)).save(tmp_path / "mask.png")
+    picture = Picture.open(tmp_path / "phone.png")
+    frame = picture.fit(FIXED, mask=tmp_path / "mask.png")
+    assert np.array_equal(frame.allowed, half_white(20, 30))
+    with pytest.raises(ImageError, match="expected the mask to have the picture's 20x30 pixels; it has 30x20"):
+        picture.fit(FIXED, mask=Image.fromarray(half_white(30, 20)))
+
+
+def test_the_fingerprint_is_that_of_the_pixels(tmp_path: Path) -> None:
+    image = noise(12, 8)
+    known = Picture.from_image(image).fingerprint
+    assert len(known) == 16
+    assert int(known, 16) >= 0
+    for name in ("a.png", "b.webp", "c.bmp"):
+        image.save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
+        assert Picture.open(tmp_path / name).fingerprint == known
+    image.info["icc_profile"] = b"profile"
+    assert Picture.from_image(image).fingerprint == known
+
+
+def test_the_fingerprint_tells_pictures_apart() -> None:
+    image = noise(12, 8)
+    nudged = image.copy()
+    red, green, blue = np.asarray(image)[7, 11]
+    nudged.putpixel((11, 7), (int(red) ^ 1, int(green), int(blue)))
+    same_bytes = Image.frombytes("RGB", (8, 12), image.tobytes())
+    as_four = Image.frombytes("RGBA", (9, 8), image.tobytes())
+    pictures = [image, nudged, same_bytes, as_four, image.convert("RGBA")]
+    assert len({Picture.from_image(item).fingerprint for item in pictures}) == 5

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.encoding.picture_files import MAX_PIXELS, check_output, decode, read_image, save_image, to_eight_bit
+from latentedit.encoding.input_files import MAX_PIXELS
+from latentedit.encoding.picture_files import check_output, decode, read_image, save_image, to_eight_bit
 from latentedit.errors import ImageError, OutputError
 
 
@@ -267,14 +268,9 @@ def test_saving_keeps_the_colour_profile(tmp_path: Path) -> None:
     assert read_image(tmp_path / "out.png").info["icc_profile"] == b"profile"
 
 
-def test_a_failed_save_leaves_nothing_and_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("full_disk")
+def test_a_failed_save_leaves_nothing_and_keeps_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "out.png").write_bytes(b"old")
-
-    def full(self: Image.Image, file: object, **_: object) -> None:
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(OutputError, match="No space left"):
         save_image(gradient(), tmp_path / "out.png")
     assert (tmp_path / "out.png").read_bytes() == b"old"

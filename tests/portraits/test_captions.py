@@ -12,6 +12,8 @@ from latentedit.portraits.captions import (
     draw_caption,
     full_caption,
     parse,
+    phrases_for,
+    statements,
     vocabulary,
     words_of,
 )
@@ -56,8 +58,39 @@ def test_partial_captions_leave_out_and_empty_ones_are_empty() -> None:
         ("a person with red overalls", {"clothes": "overalls", "clothes_color": "red"}),
         ("long red hair and glasses", {"hair": "long", "hair_color": "ginger", "accessory": "glasses"}),
         ("a bald head, winking", {"hair": "bald", "hair_color": "none", "eyes": "winking"}),
+        (
+            "a tall man with glasses in red overalls, smiling.",
+            {"accessory": "glasses", "clothes": "overalls", "clothes_color": "red", "mouth": "smile"},
+        ),
+        ("a man wearing round glasses on a white background", {"accessory": "round glasses", "background": "white"}),
+        ("a person, with Wide\n eyes", {"eyes": "wide"}),
         ("a spaceship", {}),
     ],
 )
 def test_parsing_by_hand(caption: str, meaning: dict[str, str]) -> None:
     assert parse(caption) == meaning
+
+
+@given(seeds)
+def test_statements_are_the_phrases_with_their_places(seed: int) -> None:
+    generator = random.Random(seed)
+    caption = draw_caption(draw(generator), generator, CaptionStyle(empty=0.0, full=1.0))
+    found = statements(caption)
+    assert all(caption[phrase.start : phrase.end] == phrase.text for phrase, _ in found)
+    assert caption.endswith(", ".join(phrase.text for phrase, _ in found))
+    assert [parse(phrase.text) for phrase, _ in found] == [meaning for _, meaning in found]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "color", "phrases"),
+    [
+        ("eyes", "closed", None, ["closed eyes", "eyes closed", "shut eyes"]),
+        ("hair", "long", "gray", ["long gray hair", "long grey hair", "gray long hair", "grey long hair"]),
+        ("hair", "long", None, ["long hair"]),
+        ("hair", "bald", "none", ["a bald head", "bald", "no hair"]),
+        ("clothes", "overalls", "red", ["red overalls", "red dungarees"]),
+        ("background", "pink", None, ["on a pink background", "a pink background", "pink background"]),
+    ],
+)
+def test_phrases_by_hand(field: str, value: str, color: str | None, phrases: list[str]) -> None:
+    assert phrases_for(field, value, color) == phrases

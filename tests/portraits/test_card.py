@@ -27,3 +27,7 @@ def test_the_card_states_the_stored_facts(tmp_path: Path) -> None:
         "hair (6)",
     ):
         assert fact in card
+    assert "fine-tuned" not in card
+    write_settings(tmp_path, {"history": "The reader was fine-tuned."})
+    write_card(tmp_path, VALUES)
+    assert "text 12. The reader was fine-tuned.\n" in (tmp_path / "README.md").read_text()

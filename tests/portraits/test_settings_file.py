@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.errors import ModelError
+from latentedit.errors import ModelError, OutputError
 from latentedit.portraits.settings_file import change_json, read_settings, write_settings
 
 
@@ -27,14 +27,12 @@ def test_a_value_that_json_does_not_know_leaves_the_file_as_it_is(tmp_path: Path
 
 def test_an_interrupted_write_leaves_the_file_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_settings(tmp_path, {"a": 1})
-    real = Path.write_text
 
-    def half(path: Path, text: str, **options: str) -> int:
-        real(path, text[: len(text) // 2], **options)
-        raise OSError("no space left")
+    def full(place: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", half)
-    with pytest.raises(OSError, match="no space left"):
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OutputError, match="No space left"):
         write_settings(tmp_path, {"b": 2})
     assert read_settings(tmp_path) == {"a": 1}
 

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from latentedit.errors import ConfigError
+from latentedit.portraits import train as recipe
 from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior
 from latentedit.portraits.dataset import render_split, to_pixels
-from latentedit.portraits.train import encode_renders, reconstruct, rescale_channels, train
+from latentedit.portraits.fitting import FitSettings
+from latentedit.portraits.train import encode_renders, reconstruct, rescale_channels, train, train_reader
 
 
 def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
@@ -54,3 +56,24 @@ def test_reconstructions_are_pictures(tmp_path: Path) -> None:
     pictures = reconstruct(build_autoencoder(0), renders.pixels)
     assert pictures.shape == renders.pixels.shape
     assert pictures.dtype == np.uint8
+
+
+def test_the_reader_is_trained_once_on_renders_odd_portraits_and_what_the_codec_makes_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "_RECONSTRUCTED", 2)
+    monkeypatch.setattr(recipe, "_ODD", 3)
+    renders = render_split(tmp_path, "train", 4, seed=0, framed=True, workers=1)
+    autoencoder, settings = build_autoencoder(0), FitSettings(steps=4, batch=2, learning_rate=1e-3)
+    told: list[str] = []
+    reader, _ = train_reader(
+        autoencoder, renders, settings, tmp_path, progress=lambda name, done, total: told.append(name), log=told.append
+    )
+    assert [told.count(name) for name in ("renders", "reconstructions", "reader")] == [1, 2, 4]
+    odd = np.load(tmp_path / "odd-3-0.npz")["pixels"]
+    for name, pixels in (("reconstructions-2", renders.pixels), ("odd-reconstructions-2", odd)):
+        assert np.array_equal(np.load(tmp_path / f"{name}.npy"), reconstruct(autoencoder, pixels[:2]))
+    again, _ = train_reader(autoencoder, renders, settings, tmp_path, progress=None, log=told.append)
+    assert told.count("renders") == 1
+    for one, other in zip(reader.network.parameters(), again.network.parameters(), strict=True):
+        assert torch.equal(one, other)

@@ -73,6 +73,11 @@ class Backbone(abc.ABC):
     def dtype(self) -> torch.dtype:
         """The dtype of latents that the backbone returns; coordinates are computed in it (float32 or float64)."""
 
+    @property
+    def network_dtype(self) -> torch.dtype:
+        """The dtype in which the network itself runs."""
+        return self.dtype
+
     @abc.abstractmethod
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
         """Shape of one latent for a picture of this size, without the batch."""

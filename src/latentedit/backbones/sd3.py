@@ -127,6 +127,11 @@ class StableDiffusion3Backbone(Backbone):
         """Of latents and conditions: float32, or float64 where the network runs in it."""
         return torch.promote_types(self._network_dtype, torch.float32)
 
+    @property
+    def network_dtype(self) -> torch.dtype:
+        """The dtype in which transformer and text encoders run."""
+        return self._network_dtype
+
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
         """``(channels, height / 8, width / 8)`` for the usual VAE.
 

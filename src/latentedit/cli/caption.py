@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from latentedit.cli.console import Debug, Device, Json, Model, Quiet, print_json, print_rows
+from latentedit.cli.console import Debug, Device, Json, Model, Quiet, Reader, print_json, print_rows
 from latentedit.errors import ConfigError
 
 
 def caption(
     picture: Annotated[Path, typer.Argument(help="The picture to read.", show_default=False)],
+    captioner: Reader = None,
     model: Model = "portraits",
     device: Device = None,
     as_json: Json = False,
@@ -20,19 +21,20 @@ def caption(
     """Say what a picture shows: the caption that an edit starts from, to be copied and changed."""
     del debug
     from latentedit.editing.verbs import load
-    from latentedit.encoding.captioning import AttributeReader, captioner_for
+    from latentedit.encoding.captioning import AttributeReader, captioner_for, make_captioner
+    from latentedit.encoding.encode import fit_all
     from latentedit.encoding.images import Picture
 
     opened = Picture.open(picture)
     backbone = load(model, device=device)
-    captioner = captioner_for(backbone)
-    if captioner is None:
+    reader = captioner_for(backbone) if captioner is None else make_captioner(captioner, backbone)
+    if reader is None:
         raise ConfigError(
-            f"expected a model with a captioner; {model} has none. Write the caption yourself, with --from"
+            f"expected a model with a captioner; {model} has none. Name another with --captioner, or write the caption"
         )
-    pixels = opened.fit(backbone.capabilities).pixels[None].to(backbone.device)
-    text = captioner.caption(pixels)[0]
-    attributes = captioner.read(pixels)[0] if isinstance(captioner, AttributeReader) else None
+    pixels = fit_all(backbone, [opened])[0].pixels[None].to(backbone.device)
+    text = reader.caption(pixels)[0]
+    attributes = reader.read(pixels)[0] if isinstance(reader, AttributeReader) else None
     if as_json:
         print_json({"picture": picture, "caption": text, "attributes": attributes})
         return

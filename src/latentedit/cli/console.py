@@ -1,11 +1,10 @@
 """What the commands share: their common options, the progress bar, and how results are printed."""
 
 import contextlib
-import dataclasses
 import json
-import math
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +13,34 @@ Model = Annotated[str, typer.Option("--model", help="A bundled model, a diffuser
 Seed = Annotated[int, typer.Option("--seed", help="Of every random number; the same seed gives the same file.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; chosen by itself if not given.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+To = Annotated[str | None, typer.Option("--to", help="What the picture should show: a full caption.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--change", help="Instead of --to: OLD => NEW in the caption; either may be empty. Repeatable."),
+]
+From = Annotated[str | None, typer.Option("--from", help="What the picture shows now; read from it if not given.")]
+Reader = Annotated[
+    str | None,
+    typer.Option(
+        "--captioner",
+        help="Who reads the picture: a name, openai:MODEL, or a folder or hub id; the model's own if not given.",
+    ),
+]
+Mask = Annotated[
+    Path | None, typer.Option("--mask", help="Where the picture may change: a picture of its size, white for yes.")
+]
+Local = Annotated[
+    bool | None,
+    typer.Option("--local/--no-local", help="Keep the change to where it is strong. Default: yes with eim, else no."),
+]
+Mixing = Annotated[
+    str, typer.Option("--mixing", help="Several changes: sum, inverse (of their cross-talk), or projection.")
+]
+Strengths = Annotated[
+    list[float] | None,
+    typer.Option("--strength", help="How much: 0 is the picture itself, 1 all (the default). One, or one a change."),
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the result goes.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -68,20 +95,6 @@ def warn(notes: Sequence[str]) -> None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on stdout; numbers that JSON has no word for become null."""
-    print(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+    from latentedit.editing.outputs import plain
 
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    match value:
-        case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownArgumentType]
-        case str() | bool() | int() | None:
-            return value
-        case float():
-            return value if math.isfinite(value) else None
-        case Sequence():
-            return [_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-        case _:
-            return str(value)
+    print(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))

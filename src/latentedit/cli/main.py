@@ -4,6 +4,7 @@ The commands import what is heavy (torch, diffusers) inside their bodies, so tha
 arguments are answered at once. That is the only reason for which a function of this package imports.
 """
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 import latentedit
-from latentedit.cli import caption, doctor, edit, models, sweep
+from latentedit.cli import caption, direction, doctor, edit, models, replay, sweep, undo
 from latentedit.errors import LatentEditError
 
 app = typer.Typer(
@@ -23,6 +24,9 @@ app = typer.Typer(
 )
 app.command("edit")(edit.edit)
 app.command("sweep")(sweep.sweep)
+app.command("undo")(undo.undo)
+app.command("replay")(replay.replay)
+app.add_typer(direction.app, name="direction")
 app.command("caption")(caption.caption)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
@@ -60,7 +64,8 @@ def run(arguments: list[str]) -> int:
     except LatentEditError as error:
         if debug:
             raise
-        print(f"latentedit: {' '.join(str(error).split())}", file=sys.stderr)
+        text = "".join(letter if letter.isprintable() else " " for letter in str(error))  # it may quote a file
+        print(f"latentedit: {' '.join(text.split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         code = 130
@@ -77,6 +82,9 @@ def main() -> None:
     """The program: quiet libraries, one line for an expected error."""
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(library, "error")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no text
     sys.exit(run(sys.argv[1:]))
 
 

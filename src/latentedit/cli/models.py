@@ -1,6 +1,5 @@
 """``latentedit models``: the bundled models. What is heavy is imported when a command runs."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,13 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from latentedit.cli.console import Debug, Device, Json, Quiet, print_json, print_rows, progress_bar
-from latentedit.errors import ModelError, RegistryError, nearest
+from latentedit.errors import RegistryError, nearest
 
 app = typer.Typer(
     help="The bundled models: what they are, whether they are whole, how they are made.", no_args_is_help=True
 )
 
-SETTINGS_FILE = "latentedit.json"
 TRAINABLE = ("portraits",)
 
 Name = Annotated[str, typer.Argument(help="The model's name.", show_default=False)]
@@ -143,16 +141,11 @@ def _silent(line: str) -> None:
 
 
 def _settings(folder: Path) -> Mapping[str, Any]:
-    file = folder / SETTINGS_FILE
-    if not file.is_file():
-        return {}
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"expected {file} to be JSON; it is not ({error}). Install the package again") from error
-    if not isinstance(settings, dict):
-        raise ModelError(f"expected {file} to hold a JSON object; it does not. Install the package again")
-    return settings  # pyright: ignore[reportUnknownVariableType]
+    """What the folder says about its model; nothing where it says nothing."""
+    from latentedit.backbones.loading import SETTINGS_FILE
+    from latentedit.portraits.settings_file import read_settings
+
+    return read_settings(folder) if (folder / SETTINGS_FILE).is_file() else {}
 
 
 def _files(folder: Path) -> list[Path]:

@@ -5,9 +5,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.cli.console import Debug, Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
+from latentedit.cli.console import (
+    Changes,
+    Debug,
+    Device,
+    From,
+    Json,
+    Local,
+    Mask,
+    Model,
+    Quiet,
+    Reader,
+    Seed,
+    To,
+    print_json,
+    print_rows,
+    progress_bar,
+    warn,
+)
+from latentedit.cli.request import check_wanted, default_output
 from latentedit.cli.strengths import parse_strengths
-from latentedit.errors import ConfigError
 
 if TYPE_CHECKING:
     from latentedit.editing.result import EditResult
@@ -15,16 +32,18 @@ if TYPE_CHECKING:
 
 def sweep(
     picture: Annotated[Path, typer.Argument(help="The picture to edit.", show_default=False)],
-    to: Annotated[str, typer.Option("--to", help="What the picture should show: a full caption.", show_default=False)],
-    source: Annotated[
-        str | None, typer.Option("--from", help="What it shows now; read from the picture if not given.")
-    ] = None,
+    to: To = None,
+    change: Changes = None,
+    source: From = None,
+    captioner: Reader = None,
+    mask: Mask = None,
     strengths: Annotated[
         str, typer.Option("--strengths", help="LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1.")
     ] = "0:1:6",
     arm: Annotated[
         str | None, typer.Option("--arm", help="image, text or joint; what suits the model if not given.")
     ] = None,
+    local: Local = None,
     model: Model = "portraits",
     seed: Seed = 0,
     device: Device = None,
@@ -38,52 +57,45 @@ def sweep(
 ) -> None:
     """Sweep a change through strengths: 0 is the picture, 1 the whole change, -1 its opposite."""
     del debug
-    wanted = parse_strengths(strengths)
-    for option, text in (("--to", to), ("--from", source)):
-        if text is not None and not text.strip():
-            raise ConfigError(f"expected {option} to say what the picture shows; got an empty caption. Write one")
-    output = output if output is not None else picture.with_name(f"{picture.stem}.sweep.png")
+    wanted, values = check_wanted(to, change, source), parse_strengths(strengths)
+    output = output if output is not None else default_output(picture, "sweep.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.
     from latentedit.editing import verbs
+    from latentedit.editing.outputs import check_beside, write_sweep
     from latentedit.editing.slider import check_arm
     from latentedit.editing.strip import check_sweep_output
     from latentedit.encoding.encode import encode
     from latentedit.encoding.images import Picture
+    from latentedit.encoding.masks import open_mask
 
     opened = Picture.open(picture)
-    check_sweep_output(output, source=picture)
+    if mask is not None:
+        open_mask(mask, opened.size)
+    for source_file in filter(None, (picture, mask)):
+        check_sweep_output(output, source=source_file)
+    check_beside(output)
     moved = None if arm is None else check_arm(arm)
     with progress_bar(quiet=quiet or as_json) as progress:
-        latent = encode(verbs.load(model, device=device), opened, caption=source)
-        direction = verbs.identify(latent, to=to.strip(), seed=seed, progress=progress)
-        found = verbs.sweep(latent, direction, strengths=wanted, arm=moved, progress=progress)
+        latent = encode(verbs.load(model, device=device), opened, caption=source, captioner=captioner, mask=mask)
+        direction = verbs.identify(latent, to=wanted.to, change=wanted.change, seed=seed, progress=progress)
+        found = verbs.sweep(latent, direction, strengths=values, arm=moved, local=local is not False, progress=progress)
     results = [result for result in found if not isinstance(result, list)]
-    _draw(picture, results, output)
+    write_sweep(results, output)
     notes = dict.fromkeys(note for result in results for note in result.notes)
     warn(() if quiet else tuple(notes))
     if as_json:
-        print_json(_as_json(picture, output, results, seed))
+        print_json({"picture": picture, "output": output, "seed": seed, **sweep_json(results)})
     elif not quiet:
         print(f"{picture} -> {output}")
-        print_rows([("caption", results[0].caption), ("target", results[0].target_caption), *_rows(results)])
+        print_rows([("caption", results[0].caption), ("target", results[0].target_caption), *sweep_rows(results)])
 
 
-def _draw(picture: Path, results: list["EditResult"], output: Path) -> None:
-    from latentedit.editing.strip import save_sweep
+def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:
+    """One row a strength, and the cost."""
+    from latentedit.editing.outputs import measured_text
 
-    labels = [f"{result.strength:.2f}\n{_measured(result)}" for result in results]
-    lines = (f"from: {results[0].caption}", f"to: {results[0].target_caption}")
-    save_sweep([result.image for result in results], labels, output, title=picture.name, lines=lines)
-
-
-def _measured(result: "EditResult") -> str:
-    word = "damaged" if result.verdict.word == "damaged" else "measured"
-    return word if result.measured_strength is None else f"{word} {result.measured_strength:.2f}"
-
-
-def _rows(results: list["EditResult"]) -> list[tuple[str, str]]:
     rows = [
-        (f"{result.strength:.2f}", f"{_measured(result)}; {result.verdict.word}: {result.verdict.reason}")
+        (f"{result.strength:.2f}", f"{measured_text(result)}; {result.verdict.word}: {result.verdict.reason}")
         for result in results
     ]
     cost = results[0].cost
@@ -92,14 +104,12 @@ def _rows(results: list["EditResult"]) -> list[tuple[str, str]]:
     return [*rows, ("cost", spent)]
 
 
-def _as_json(picture: Path, output: Path, results: list["EditResult"], seed: int) -> dict[str, Any]:
+def sweep_json(results: list["EditResult"]) -> dict[str, Any]:
+    """The same for machines."""
     first = results[0]
     return {
-        "picture": picture,
-        "output": output,
         "caption": first.caption,
         "target": first.target_caption,
-        "seed": seed,
         "strengths": [
             {
                 "strength": result.strength,

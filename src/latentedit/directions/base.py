@@ -1,6 +1,7 @@
 """A displacement of the joint latent: what *Identify* gives and *Manipulate* applies."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,29 @@ class Curvature:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Calibration:
+    """Strength against effect on the pictures on which a direction was found, and how far they could be taken.
+
+    Args:
+        arm: which part of the joint latent was moved.
+        level: how far up the text and joint arms went.
+        steps: of the model's whole grid.
+        scales: multiples of the direction.
+        effects: share of the whole change that each scale made, mean over the pictures.
+        lowest: strength below which the first of the pictures is damaged.
+        highest: strength above which the first of the pictures is damaged.
+    """
+
+    arm: str
+    level: float
+    steps: int
+    scales: tuple[float, ...]
+    effects: tuple[float, ...]
+    lowest: float
+    highest: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Direction:
     """A displacement of clean latent and text, at strength 1.
 
@@ -44,9 +68,15 @@ class Direction:
         level: the noisiest level at which it was looked for.
         method: how it was found.
         settings: of that method, plain values.
-        fingerprint: of the model in whose latent space it lives.
-        target_captions: what the target says, one a picture, where that is known.
+        model_name: of the model in whose latent space it lives.
+        model_fingerprint: of that model's weights.
+        source_captions: what the pictures showed on which it was found, one a picture, where that is known.
+        target_captions: what the target says, likewise.
+        pictures: fingerprints of those pictures.
         curvature: what the search saw of the Hessian, where it computed any of it.
+        calibration: strength against effect, where that was measured.
+        licence: under which the direction is shared; empty where nobody said.
+        preview: a small PNG file of what it does; empty where there is none.
         notes: what the user should know about the search, as sentences.
     """
 
@@ -55,15 +85,70 @@ class Direction:
     level: float
     method: str
     settings: Mapping[str, Any]
-    fingerprint: str
+    model_name: str
+    model_fingerprint: str
+    source_captions: tuple[str, ...] = ()
     target_captions: tuple[str, ...] = ()
+    pictures: tuple[str, ...] = ()
     curvature: Curvature | None = None
+    calibration: Calibration | None = None
+    licence: str = ""
+    preview: bytes = b""
     notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def __neg__(self) -> "Direction":
+        """The way back: from what the target says to what the source says."""
+        return dataclasses.replace(
+            self,
+            z=-self.z,
+            condition=self.condition * -1.0,
+            source_captions=self.target_captions,
+            target_captions=self.source_captions,
+            curvature=None,
+            calibration=None,
+            preview=b"",
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of what the direction does: its tensors and its model."""
+        digest = hashlib.sha256(self.model_fingerprint.encode())
+        for part in (self.z, self.condition.tokens, self.condition.pooled):
+            values = part.detach().to("cpu", torch.float32).contiguous()
+            digest.update(f"{list(values.shape)}".encode() + values.numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def length(self) -> Float[Tensor, " b"]:
         """The norm of each picture's displacement; 0 where the target text is the source text."""
         return torch.linalg.vector_norm(self.z.flatten(1), dim=1)
+
+    def row(self, index: int) -> "Direction":
+        """The direction of one picture; of one that is for all, itself."""
+        if len(self) == 1:
+            return self
+        one = slice(index, index + 1)
+        return dataclasses.replace(
+            self,
+            z=self.z[one],
+            condition=self.condition.expand(len(self))[one],
+            source_captions=self.source_captions[one],
+            target_captions=self.target_captions[one],
+            pictures=self.pictures[one],
+            curvature=None,
+        )
+
+    def mean(self) -> "Direction":
+        """One direction for any picture: the mean over the pictures on which this one was found."""
+        if len(self) == 1:
+            return self
+        condition = Condition(
+            tokens=self.condition.tokens.mean(0, keepdim=True), pooled=self.condition.pooled.mean(0, keepdim=True)
+        )
+        return dataclasses.replace(self, z=self.z.mean(0, keepdim=True), condition=condition, curvature=None)
 
     def check_model(self, name: str, fingerprint: str) -> None:
         """Refuse a model in whose latent space this direction means nothing.
@@ -71,8 +156,8 @@ class Direction:
         Raises:
             ConfigError: the fingerprints differ.
         """
-        if fingerprint != self.fingerprint:
+        if fingerprint != self.model_fingerprint:
             raise ConfigError(
-                f"expected a direction that was found in the model {name!r} ({fingerprint}); "
-                f"got one of the model {self.fingerprint}. Identify it again with this model"
+                f"expected a direction that was found in the model {name!r} ({fingerprint}); got one of the model "
+                f"{self.model_name!r} ({self.model_fingerprint}). Identify it again with this model"
             )

@@ -136,7 +136,10 @@ def _search(
         level=config.levels[0],
         method="hsds",
         settings=to_plain(config) | {"seed": seed},
-        fingerprint=latent.backbone.fingerprint,
+        model_name=latent.backbone.name,
+        model_fingerprint=latent.backbone.fingerprint,
+        source_captions=latent.captions,
+        pictures=tuple(frame.picture.fingerprint for frame in latent.frames),
         curvature=summarise(found, tuple(notes)),
         notes=tuple(notes),
     )
@@ -152,7 +155,7 @@ def _fallbacks(found: Sequence[Filtered]) -> list[str]:
 
 
 def _kept(d: Tensor, moved: Tensor, config: HSDS) -> Float[Tensor, "b *latent"]:
-    """The step, less what would move places that hardly change."""
+    """The step, and back to the picture with places that hardly change."""
     return change_share(moved, config.keep) * (moved + d) - moved if config.keep else d
 
 

@@ -18,15 +18,16 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def change_share(moved: Float[Tensor, "b *latent"], floor: float) -> Float[Tensor, "b *share"]:
+def change_share(moved: Float[Tensor, "b *latent"], floor: float, *, width: int = 3) -> Float[Tensor, "b *share"]:
     """How much each place takes part in a displacement, in [0, 1]; it multiplies latents.
 
     The local energy of latents ``[channels, height, width]`` is the sum of squares over the channels, averaged over
-    3 x 3 places; that of other latents is the square of each number.
+    ``width`` x ``width`` places; that of other latents is the square of each number.
 
     Args:
         moved: the displacement so far.
         floor: energy, as a part of the strongest, at which the share is one half; above 0.
+        width: of the average, an odd number of places.
 
     Returns:
         ``[b, 1, height, width]``, or the shape of ``moved``; 0 for pictures that have not moved.
@@ -34,6 +35,6 @@ def change_share(moved: Float[Tensor, "b *latent"], floor: float) -> Float[Tenso
     energy = moved.square()
     if moved.ndim == 4:
         energy = energy.sum(1, keepdim=True)
-        energy = functional.avg_pool2d(functional.pad(energy, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        energy = functional.avg_pool2d(functional.pad(energy, (width // 2,) * 4, mode="replicate"), width, stride=1)
     strongest = energy.flatten(1).amax(1).reshape(-1, *[1] * (moved.ndim - 1))
     return energy / (energy + floor * strongest).clamp_min(torch.finfo(energy.dtype).tiny)

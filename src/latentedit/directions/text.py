@@ -5,18 +5,13 @@ differs from the source at every place behind, and so would the direction. Movin
 help: what the network gets at strength 1 has to be a text. So the captions are aligned, before they are embedded.
 """
 
-import dataclasses
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 from latentedit.backbones.base import Backbone
+from latentedit.encoding.phrases import Phrases, phrase_key, read_phrases
 from latentedit.errors import ShapeError
 from latentedit.types import Condition
-
-_LEAD = re.compile(r"(.*?\bwith)\s+(\S.*)", re.DOTALL | re.IGNORECASE)
-_ENDING = re.compile(r"[\s.!?]*\Z")
-_COMMA = re.compile(r",(?!\d)")
 
 
 def text_direction(backbone: Backbone, source_captions: Sequence[str], target_captions: Sequence[str]) -> Condition:
@@ -39,14 +34,21 @@ def text_direction(backbone: Backbone, source_captions: Sequence[str], target_ca
     Cost:
         No evaluation of the network; the text encoders run twice.
     """
+    return embed_aligned(backbone, source_captions, target_captions) - backbone.embed(source_captions)
+
+
+def embed_aligned(backbone: Backbone, source_captions: Sequence[str], target_captions: Sequence[str]) -> Condition:
+    """The targets embedded, their phrases in the order of the source captions, so that tokens stay in place.
+
+    Raises:
+        ShapeError: not as many targets as sources.
+    """
     if len(source_captions) != len(target_captions):
         raise ShapeError(
             f"expected one target caption a source caption; got {len(target_captions)} and {len(source_captions)}"
         )
-    aligned = [
-        align_captions(source, target)[1] for source, target in zip(source_captions, target_captions, strict=True)
-    ]
-    return backbone.embed(aligned) - backbone.embed(source_captions)
+    pairs = zip(source_captions, target_captions, strict=True)
+    return backbone.embed([align_captions(source, target)[1] for source, target in pairs])
 
 
 def align_captions(source: str, target: str) -> tuple[str, str]:
@@ -72,13 +74,13 @@ def align_captions(source: str, target: str) -> tuple[str, str]:
         >>> align_captions("a cat, on a sofa", "a hat, a cat, on a sofa")[1]
         'a cat, on a sofa, a hat'
     """
-    whole = _read(source, lead=False), _read(target, lead=False)
-    led = _read(source, lead=True), _read(target, lead=True)
+    whole = read_phrases(source, lead=False), read_phrases(target, lead=False)
+    led = read_phrases(source, lead=True), read_phrases(target, lead=True)
     old, new = led if _shared(*led) > _shared(*whole) else whole
-    order = _order([_key(phrase) for phrase in old.phrases], [_key(phrase) for phrase in new.phrases])
+    order = _order(_keys(old), _keys(new))
     if order == sorted(order):
         return source, target
-    phrases = ", ".join(new.phrases[index] for index in order)
+    phrases = ", ".join(new.phrases[index].text for index in order)
     return source, f"{new.lead} {phrases}".lstrip() + new.ending
 
 
@@ -94,42 +96,29 @@ def changed_phrases(source: str, target: str) -> tuple[tuple[str, ...], tuple[st
         >>> changed_phrases("a man with pale skin, short hair", "a man with short hair, dark skin")
         (('pale skin',), ('dark skin',))
     """
-    old, new = _read(source, lead=True).all_phrases(), _read(target, lead=True).all_phrases()
+    old, new = _led(source), _led(target)
     return _without(old, new), _without(new, old)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Caption:
-    lead: str
-    phrases: list[str]
-    ending: str
-
-    def all_phrases(self) -> list[str]:
-        return [self.lead, *self.phrases] if self.lead else self.phrases
+def _led(caption: str) -> list[str]:
+    """The lead, where there is one, and the phrases."""
+    read = read_phrases(caption, lead=True)
+    return [*filter(None, [read.lead]), *(phrase.text for phrase in read.phrases)]
 
 
-def _read(caption: str, *, lead: bool) -> _Caption:
-    body = _ENDING.sub("", caption)
-    phrases = [phrase.strip() for phrase in _COMMA.split(body) if phrase.strip()]
-    found = _LEAD.fullmatch(phrases[0]) if lead and phrases else None
-    if found is not None:
-        phrases[0] = found[2]
-    return _Caption(lead="" if found is None else found[1], phrases=phrases, ending=caption[len(body) :])
+def _keys(read: Phrases) -> list[str]:
+    return [phrase_key(phrase.text) for phrase in read.phrases]
 
 
-def _key(phrase: str) -> str:
-    return " ".join(phrase.casefold().split())
-
-
-def _shared(source: _Caption, target: _Caption) -> int:
-    return (Counter(map(_key, source.phrases)) & Counter(map(_key, target.phrases))).total()
+def _shared(source: Phrases, target: Phrases) -> int:
+    return (Counter(_keys(source)) & Counter(_keys(target))).total()
 
 
 def _without(phrases: list[str], others: list[str]) -> tuple[str, ...]:
-    left, found = Counter(map(_key, others)), list[str]()
+    left, found = Counter(map(phrase_key, others)), list[str]()
     for phrase in phrases:
-        if left[_key(phrase)] > 0:
-            left[_key(phrase)] -= 1
+        if left[phrase_key(phrase)] > 0:
+            left[phrase_key(phrase)] -= 1
         else:
             found.append(phrase)
     return tuple(found)

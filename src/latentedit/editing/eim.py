@@ -53,7 +53,7 @@ class EIM(Editor):
         """The search's (none for the text arm), and the slider's."""
         if strength == 0:
             return 0
-        nothing = _text_direction(latent, latent.condition, self.level)
+        nothing = _text_direction(latent, latent.condition, self.level, seed=0)
         return self._search_cost() + self.slider(latent, nothing, seed=0).evaluations(strength)
 
     def direction(
@@ -61,7 +61,7 @@ class EIM(Editor):
     ) -> Direction:
         """The direction from the pictures' text to another; for the text arm, the difference of the texts alone."""
         if self.arm == "text":
-            return _text_direction(latent, target, self.level)
+            return _text_direction(latent, target, self.level, seed=seed)
         return identify(latent, target, self.search, seed=seed, progress=progress)
 
     def slider(
@@ -89,12 +89,15 @@ class EIM(Editor):
         return self.slider(latent, direction, seed=seed, progress=progress).edit([strength])[0].z
 
 
-def _text_direction(latent: JointLatent, target: Condition, level: float) -> Direction:
+def _text_direction(latent: JointLatent, target: Condition, level: float, *, seed: int) -> Direction:
     return Direction(
         z=torch.zeros_like(latent.z),
         condition=target - latent.condition,
         level=level,
         method="text difference",
-        settings={},
-        fingerprint=latent.backbone.fingerprint,
+        settings={"seed": seed},
+        model_name=latent.backbone.name,
+        model_fingerprint=latent.backbone.fingerprint,
+        source_captions=latent.captions,
+        pictures=tuple(frame.picture.fingerprint for frame in latent.frames),
     )

@@ -3,16 +3,14 @@
 import dataclasses
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.backbones.guidance import GuidedField
 from latentedit.directions.settings import check_count, check_number
 from latentedit.editing.base import Editor
+from latentedit.editing.flow_path import follow_difference
 from latentedit.encoding.joint import JointLatent
-from latentedit.noise.rng import draw
-from latentedit.solvers.base import level_batch
 from latentedit.types import Condition, Progress
 
 
@@ -67,7 +65,6 @@ class FlowEdit(Editor):
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
-        batch, shape = len(latent), latent.z.shape[1:]
         empty = None if self.source_guidance == self.target_guidance == 1 else latent.backbone.embed([""])
         source_text, target_text = latent.condition.repeat(self.noises), target.repeat(self.noises)
         source_field = GuidedField(
@@ -76,16 +73,13 @@ class FlowEdit(Editor):
         target_field = GuidedField(
             backbone=latent.backbone, condition=target_text, guidance=self.target_guidance, unconditional=empty
         )
-        grid = latent.path(self.steps, self.level)
-        moved = torch.zeros_like(latent.z)
-        for index, (s, s_next) in enumerate(zip(grid.levels, grid.levels[1:], strict=False)):
-            noise = draw((self.noises, *shape), seed=seed, purpose="flowedit", index=index)
-            noise = noise.to(latent.z.device, latent.z.dtype)
-            a = ((1 - s) * latent.z[None] + s * noise[:, None]).flatten(0, 1)
-            levels = level_batch(s, a)
-            b = a + moved.repeat(self.noises, *[1] * len(shape))
-            dv = target_field(b, levels) - source_field(a, levels)
-            moved = moved + (s_next - s) * strength * dv.unflatten(0, (self.noises, batch)).mean(0)
-            if progress is not None:
-                progress("flowedit", index + 1, grid.steps)
-        return latent.z + moved
+        return follow_difference(
+            latent,
+            latent.path(self.steps, self.level),
+            lambda a, b, levels: target_field(b, levels) - source_field(a, levels),
+            noises=self.noises,
+            seed=seed,
+            name=self.name,
+            weight=strength,
+            progress=progress,
+        )

@@ -3,15 +3,13 @@
 import dataclasses
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.directions.settings import check_count, check_number
 from latentedit.editing.base import Editor
+from latentedit.editing.flow_path import follow_difference
 from latentedit.encoding.joint import JointLatent
-from latentedit.noise.rng import draw
-from latentedit.solvers.base import level_batch
 from latentedit.types import Condition, Progress
 
 
@@ -64,21 +62,23 @@ class FlowSlider(Editor):
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
-        velocity, batch, shape = latent.backbone.velocity, len(latent), latent.z.shape[1:]
+        velocity = latent.backbone.velocity
         source_text, target_text = latent.condition.repeat(self.noises), target.repeat(self.noises)
-        grid = latent.path(self.steps, self.level)
-        moved = torch.zeros_like(latent.z)
-        for index, (s, s_next) in enumerate(zip(grid.levels, grid.levels[1:], strict=False)):
-            noise = draw((self.noises, *shape), seed=seed, purpose="flowedit", index=index)
-            noise = noise.to(latent.z.device, latent.z.dtype)
-            a = ((1 - s) * latent.z[None] + s * noise[:, None]).flatten(0, 1)
-            levels = level_batch(s, a)
-            b = a + moved.repeat(self.noises, *[1] * len(shape))
+
+        def difference(
+            a: Float[Tensor, "n *latent"], b: Float[Tensor, "n *latent"], levels: Float[Tensor, " n"]
+        ) -> Float[Tensor, "n *latent"]:
             held = velocity(b, levels, source_text)
             fidelity = held - velocity(a, levels, source_text)
             steering = velocity(b, levels, target_text) - held
-            dv = fidelity + strength * steering
-            moved = moved + (s_next - s) * dv.unflatten(0, (self.noises, batch)).mean(0)
-            if progress is not None:
-                progress("flowslider", index + 1, grid.steps)
-        return latent.z + moved
+            return fidelity + strength * steering
+
+        return follow_difference(
+            latent,
+            latent.path(self.steps, self.level),
+            difference,
+            noises=self.noises,
+            seed=seed,
+            name=self.name,
+            progress=progress,
+        )

@@ -5,11 +5,15 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
+from latentedit.editing.record import RunRecord
 from latentedit.editing.verdict import Verdict
+from latentedit.encoding.joint import JointLatent
 from latentedit.errors import ShapeError
-from latentedit.types import Cost, RunRecord
+from latentedit.types import Cost
 
 CHANGED_LEVELS = 8
 """A pixel counts as changed when a channel moves by more than this many of 255 levels."""
@@ -48,6 +52,8 @@ class EditResult:
         measured_strength: share of the whole change that was made; None for editors that do not measure it.
         verdict: did it work.
         effect: what changed.
+        cross_talk: between the directions that were applied together, ``[k, k]``; None for a single one.
+        latent: the edited picture, to go on from, or back.
         cost: what it took.
         notes: what the user should know about the captions.
         record: enough to make it again.
@@ -62,6 +68,8 @@ class EditResult:
     measured_strength: float | None
     verdict: Verdict
     effect: Effect
+    cross_talk: Float[Tensor, "k k"] | None
+    latent: JointLatent
     cost: Cost
     notes: tuple[str, ...]
     record: RunRecord

@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.directions.base import Direction
+from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.distillation import check_finite
 from latentedit.editing.base import Moved, check_strength
 from latentedit.editing.strength import EffectCurve, measure_effect
 from latentedit.editing.verdict import Judge
 from latentedit.encoding.inversion import InversionTrace, invert, replay
 from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError
+from latentedit.errors import ConfigError, ShapeError
 from latentedit.types import Condition, Progress
 
 Arm = Literal["image", "text", "joint"]
@@ -69,7 +69,7 @@ class Slider:
 
     Raises:
         ConfigError: a direction of another model, or an unknown arm.
-        ShapeError: a direction that is neither one for all pictures nor one a picture.
+        ShapeError: a direction that is neither one for all pictures nor one a picture, or of pictures of another shape.
 
     Source:
         The arms are those of Encode-Identify-Manipulate (arXiv 2411.08196); level, aligned return, the factor
@@ -89,6 +89,12 @@ class Slider:
         check_arm(self.arm)
         self.direction.check_model(self.latent.backbone.name, self.latent.backbone.fingerprint)
         self.direction.condition.expand(len(self.latent))
+        shape, wanted = list(self.direction.z.shape), list(self.latent.z.shape)
+        if shape[1:] != wanted[1:] or shape[0] not in (1, wanted[0]):
+            raise ShapeError(
+                f"expected a direction for latents of shape {wanted}; got one of {shape}. "
+                "Make it on pictures of these proportions, or crop the picture"
+            )
 
     def told(self, progress: Progress | None) -> "Slider":
         """The same slider with all that it has found out, which tells another."""
@@ -162,6 +168,30 @@ class Slider:
         if strength < 0:
             surveyed += len(BELOW) * walk + (len(BELOW) + 1) * self.judge.evaluations
         return surveyed + 2 * walk
+
+    def calibration(self) -> Calibration:
+        """Strength against effect from the lowest to the highest scale, and how far all the pictures can be taken.
+
+        Cost:
+            As ``edit`` at a strength above 1 and one below 0, but for the ways to these strengths themselves.
+        """
+        parts: list[tuple[Sequence[float], Tensor]] = [
+            (BELOW, self._below),
+            ((0.0,), self.latent.z[None]),
+            (WITHIN, self._within),
+            (BEYOND, self._beyond),
+        ]
+        z = torch.cat([some for _, some in parts])
+        effects = measure_effect(z - self.latent.z, self._within[-1] - self.latent.z).mean(1)
+        return Calibration(
+            arm=self.arm,
+            level=self.level,
+            steps=self.steps,
+            scales=tuple(scale for some, _ in parts for scale in some),
+            effects=tuple(effects.tolist()),
+            lowest=float(self._limit(-1.0).max()),
+            highest=float(self._limit(2.0).min()),
+        )
 
     @functools.cached_property
     def trace(self) -> InversionTrace | None:

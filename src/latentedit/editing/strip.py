@@ -1,16 +1,13 @@
 """A sweep of strengths as one sheet, or as an animation that goes there and back again."""
 
-import contextlib
 import dataclasses
 import math
-import secrets
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
 from PIL import Image
 
+from latentedit.editing.animation import ANIMATED, check_one_size, save_animation
 from latentedit.editing.drawing import (
     GREY,
     INK,
@@ -27,11 +24,9 @@ from latentedit.editing.drawing import (
     shortened,
     text_width,
 )
-from latentedit.encoding.picture_files import WRITABLE, check_output, save_image
-from latentedit.errors import ConfigError, OutputError, ShapeError
-
-ANIMATED = {".gif": "GIF", ".webp": "WEBP"}
-"""File name endings that stand for an animation; every other ending of `WRITABLE` stands for a sheet."""
+from latentedit.encoding.output_files import check_place
+from latentedit.encoding.picture_files import WRITABLE, save_image
+from latentedit.errors import OutputError, ShapeError
 
 _SHEETS = tuple(ending for ending in WRITABLE if ending not in ANIMATED)
 
@@ -47,9 +42,6 @@ _LEAST_FRAME_PX = 240
 _LOOP_SECONDS = 4.0
 _FRAME_SECONDS = (0.06, 0.5)
 """Shortest and longest time that a frame of a sweep stands."""
-
-_PALETTE_PIXELS = 250_000
-"""About as many pixels of an animation does its palette come from."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +79,7 @@ def draw_strip(
     Raises:
         ShapeError: no pictures, pictures of different sizes, or another number of labels.
     """
-    _check(images)
+    check_one_size(images)
     grid = _grid(len(images), images[0].size)
     panels = [fitted(on_white(image), (grid.slot, PANEL_PX)) for image in images]
     texts = _label_lines(labels, len(images), grid.slot)
@@ -118,7 +110,7 @@ def draw_frames(images: Sequence[Image.Image], labels: Sequence[str]) -> list[Im
     Raises:
         ShapeError: no pictures, pictures of different sizes, or another number of labels.
     """
-    _check(images)
+    check_one_size(images)
     panels = [fitted(on_white(image), (PANEL_PX, PANEL_PX)) for image in images]
     width, height = max(panels[0].width, _LEAST_FRAME_PX), panels[0].height
     texts = _label_lines(labels, len(images), width - 2 * _GAP_PX)
@@ -130,44 +122,14 @@ def draw_frames(images: Sequence[Image.Image], labels: Sequence[str]) -> list[Im
     return frames
 
 
-def save_animation(images: Sequence[Image.Image], path: str | Path, *, seconds: float = 0.25) -> None:
-    """Write pictures as an endless animation, first to last and back again, beside its place, then rename it.
-
-    GIF has one palette for all frames and no dithering, so that what stays does not flicker, and shows transparent
-    parts on white; WebP keeps them, and every pixel as it is. The same pictures give the same bytes.
-
-    Args:
-        images: one or more pictures of one size, shown at that size; all but the first and the last are shown twice.
-        path: ends in .gif or .webp.
-        seconds: that a frame stands, 0.02 to 60, rounded to hundredths; browsers slow down what is faster.
-
-    Raises:
-        ShapeError: no pictures, or pictures of different sizes.
-        ConfigError: ``seconds`` out of range.
-        OutputError: another ending, or a place that cannot be written to.
-    """
-    path = Path(path)
-    kind = ANIMATED.get(path.suffix.lower())
-    if kind is None:
-        raise OutputError(f"expected the animation to end in {', '.join(ANIMATED)}; got {path.name!r}. Use .gif")
-    if not 0.02 <= seconds <= 60:
-        raise ConfigError(f"expected a frame to stand for 0.02 to 60 seconds; got {seconds}. Try 0.25")
-    _check(images)
-    frames = _on_palette([on_white(image) for image in images]) if kind == "GIF" else _of_one_mode(images)
-    for frame in frames:
-        frame.info.clear()  # what the writers would read from it belongs to the files that the pictures came from
-    first, *others = [*frames, *frames[-2:0:-1]]
-    options: dict[str, object] = {"append_images": others, "loop": 0, "duration": 10 * round(100 * seconds)}
-    if kind == "GIF":  # given a palette, Pillow writes one for all; optimized, it leaves out what stays
-        options |= {"palette": bytes(first.getpalette() or ()), "optimize": True}
-    else:
-        options |= {"lossless": True, "quality": 100}
-    with _written_beside(path) as file:
-        first.save(file, format=kind, save_all=True, **options)
-
-
 def save_sweep(
-    images: Sequence[Image.Image], labels: Sequence[str], path: str | Path, *, title: str, lines: Sequence[str] = ()
+    images: Sequence[Image.Image],
+    labels: Sequence[str],
+    path: str | Path,
+    *,
+    title: str,
+    lines: Sequence[str] = (),
+    record: str | None = None,
 ) -> None:
     """Write a sweep as what the ending of ``path`` stands for: an animation (.gif, .webp) or a sheet (.png and others).
 
@@ -179,6 +141,7 @@ def save_sweep(
         path: where the sweep goes; an existing file is replaced.
         title: of a sheet.
         lines: of a sheet.
+        record: that a PNG carries; see `save_image`.
 
     Raises:
         ShapeError: no pictures, pictures of different sizes, or another number of labels.
@@ -187,7 +150,7 @@ def save_sweep(
     path = Path(path)
     _check_ending(path)
     if path.suffix.lower() not in ANIMATED:
-        save_image(draw_strip(images, labels, title=title, lines=lines), path)
+        save_image(draw_strip(images, labels, title=title, lines=lines), path, record=record)
         return
     frames = draw_frames(images, labels)
     shortest, longest = _FRAME_SECONDS
@@ -208,23 +171,7 @@ def check_sweep_output(path: str | Path, *, source: str | Path | None = None) ->
     """
     path = Path(path)
     _check_ending(path)
-    if path.suffix.lower() in WRITABLE:
-        check_output(path, source=source)
-        return
-    if path.is_dir():
-        raise OutputError(f"expected the output {path} to be a file; it is a folder. Name a file in it")
-    if not path.parent.is_dir():
-        raise OutputError(f"expected the output folder {path.parent} to exist; it does not. Create it first")
-    if source is not None and path.resolve() == Path(source).resolve():
-        raise OutputError(f"expected an output other than the picture itself; got {path} for both. Choose another name")
-    with _written_beside(path, replace=False):
-        pass
-
-
-def _check(images: Sequence[Image.Image]) -> None:
-    sizes = {image.size for image in images}
-    if len(sizes) != 1:
-        raise ShapeError(f"expected one or more pictures of one size; got {sorted(sizes) or 'none'}")
+    check_place(path, source=source)
 
 
 def _check_ending(path: Path) -> None:
@@ -258,42 +205,3 @@ def _label_row(texts: Sequence[str], width: int, color: tuple[int, int, int]) ->
     sizes = range(LABEL_PX, _LEAST_LABEL_PX, -1)
     size = next((size for size in sizes if all(text_width(text, size) <= width for text in texts)), _LEAST_LABEL_PX)
     return [Line(text=shortened(text, width, size), size_px=size, color=color) for text in texts]
-
-
-def _on_palette(frames: Sequence[Image.Image]) -> list[Image.Image]:
-    """RGB frames in white and the 254 colours that suit all of them best: equal pixels look alike in every frame.
-
-    The last of the 256 entries stays free for "as in the frame before".
-    """
-    step = math.ceil(math.sqrt(sum(frame.width * frame.height for frame in frames) / _PALETTE_PIXELS))
-    sample = np.concatenate([np.asarray(frame)[::step, ::step] for frame in frames])
-    palette = Image.fromarray(sample).quantize(254, Image.Quantize.MAXCOVERAGE, kmeans=100)
-    palette.putpalette([*PAPER, *(palette.getpalette() or [])][:765])
-    indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    for image, frame in zip(indexed, frames, strict=True):
-        image.paste(0, mask=Image.fromarray((np.asarray(frame) == 255).all(axis=2)))  # Pillow takes a near colour
-    return indexed
-
-
-def _of_one_mode(images: Sequence[Image.Image]) -> list[Image.Image]:
-    """RGB, or RGBA where one of the pictures is."""
-    mode = "RGBA" if any(image.mode == "RGBA" for image in images) else "RGB"
-    return [image.convert(mode) for image in images]
-
-
-@contextlib.contextmanager
-def _written_beside(path: Path, *, replace: bool = True) -> Generator[BinaryIO]:
-    """A new file in the same folder; renamed to ``path`` at the end if wanted, removed else."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with beside.open("xb") as file:
-            yield file
-        if replace:
-            beside.replace(path)
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise OutputError(
-            f"expected to be able to write {path}; got: {why}. Choose another place with -o, or free space"
-        ) from error
-    finally:
-        beside.unlink(missing_ok=True)

@@ -9,21 +9,28 @@ import torch
 from latentedit.backbones import registry as backbone_registry
 from latentedit.backbones.base import Backbone
 from latentedit.directions.base import Direction
+from latentedit.directions.composition import Mixing
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify as identify_hsds
-from latentedit.directions.settings import to_plain
-from latentedit.directions.text import align_captions
-from latentedit.editing.base import Editor, Moved, check_strength
+from latentedit.directions.text import embed_aligned
+from latentedit.editing.base import Editor, check_strength
 from latentedit.editing.eim import EIM
-from latentedit.editing.measure import Request, measured
-from latentedit.editing.registry import make_editor, stored_settings
+from latentedit.editing.measure import Meter
+from latentedit.editing.move import Manner, note_found, run_editor, slide, stored_eim
+from latentedit.editing.registry import make_editor
 from latentedit.editing.result import EditResult
-from latentedit.editing.slider import Arm, Slider
-from latentedit.encoding.encode import PictureLike, encode, one_each, open_picture
+from latentedit.editing.slider import Arm
+from latentedit.encoding.captioning import Captioner
+from latentedit.encoding.encode import PictureLike, encode, fit_all, one_each, open_picture
 from latentedit.encoding.images import Frame
 from latentedit.encoding.joint import JointLatent
+from latentedit.encoding.masks import MaskLike
+from latentedit.encoding.targets import ChangeLike, target_captions
 from latentedit.errors import ConfigError
-from latentedit.types import Condition, Progress
+from latentedit.types import Progress
+
+_ROUNDING = 1e-9
+"""Of strengths that add up."""
 
 
 def load(name: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Backbone:
@@ -45,7 +52,8 @@ def load(name: str | Path, *, device: str | torch.device | None = None, dtype: t
 def identify(
     latent: JointLatent,
     *,
-    to: str | Sequence[str],
+    to: str | Sequence[str] | None = None,
+    change: ChangeLike | Sequence[ChangeLike] | None = None,
     method: HSDS | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -55,46 +63,54 @@ def identify(
     Args:
         latent: from `encode`.
         to: full captions of what is wanted, one or one a picture.
+        change: instead of ``to``, "OLD => NEW" in the captions; either side may be empty. Several are one direction.
         method: settings; those that suit the model by default.
         seed: of the noises.
         progress: told about each step.
 
     Raises:
-        ConfigError: an empty caption, or a number of captions that does not fit.
+        ConfigError: an empty caption, a change that the captions do not allow, or a target that means the same.
     """
-    targets = one_each(to, len(latent), "target caption")
-    config = method if method is not None else _stored_eim(latent.backbone).search
-    target = _embedded(latent, targets)
+    targets = target_captions(latent.backbone, latent.captions, to=to, change=change)
+    config = method if method is not None else stored_eim(latent.backbone).search
+    target = embed_aligned(latent.backbone, latent.captions, targets)
     direction = identify_hsds(latent, target, config, seed=seed, progress=progress)
     if not bool(direction.length.any()):
         raise ConfigError(
             "expected a target caption that says something else than the source caption; got a direction of zero "
             f"length from {latent.captions[0]!r} to {targets[0]!r}. Name what should change"
         )
+    note_found(latent, direction)
     return dataclasses.replace(direction, target_captions=targets)
 
 
 @torch.no_grad()
 def manipulate(
     latent: JointLatent,
-    direction: Direction,
+    direction: Direction | Sequence[Direction],
     *,
-    strength: float = 1.0,
+    strength: float | Sequence[float] = 1.0,
+    mixing: Mixing = "sum",
+    local: bool = True,
     arm: Arm | None = None,
     level: float | None = None,
     steps: int | None = None,
     progress: Progress | None = None,
 ) -> EditResult | list[EditResult]:
-    """Move pictures by a direction.
+    """Move pictures by a direction, or by several at once.
 
     What is found out on the way (inversion, effects, range) stays with the latent and serves the next strength.
 
     Args:
-        latent: from `encode`.
-        direction: from `identify`.
+        latent: from `encode`, or of an earlier result (`EditResult.latent`), to go on from there or back.
+        direction: from `identify` or a file; several are put together.
         strength: 0 is the picture itself, 1 the whole change, what lies between is measured; -1 is the opposite, where
-            there is one. Clamped to where the picture is not damaged.
-        arm: "image", "text" or "joint"; what suits the model by default.
+            there is one, and takes back a change that was made. Clamped to where the picture is not damaged. Of several
+            directions, one for all or one each.
+        mixing: what is done about the cross-talk of several: "sum", "inverse" or "projection"; see
+            `directions.composition`.
+        local: keep the change to where it is strong, so that the rest of the picture stays as it is in the file.
+        arm: "image", "text" or "joint"; by default what suits the model, and directions found on other pictures.
         level: how far up the text and joint arms go; likewise.
         steps: of the model's whole grid for those arms; likewise.
         progress: told about each step.
@@ -103,18 +119,23 @@ def manipulate(
         One result, or a list where `encode` was given a list.
 
     Raises:
-        ConfigError: a direction of another model, a strength that is no finite number, an unknown arm.
+        ConfigError: a direction of another model, directions that contradict each other, a strength that is no finite
+            number, an unknown arm or mixing.
     """
-    results = _slide(latent, direction, [strength], arm=arm, level=level, steps=steps, progress=progress)[0]
+    directions, shares, whole = _shared(latent, direction, strength)
+    manner = Manner.of(latent, directions, arm=arm, level=level, steps=steps, mixing=mixing, local=local)
+    results = slide(latent, directions, shares, [whole], manner, progress=progress)[0]
     return results if latent.listed else results[0]
 
 
 @torch.no_grad()
 def sweep(
     latent: JointLatent,
-    direction: Direction,
+    direction: Direction | Sequence[Direction],
     *,
     strengths: Sequence[float],
+    mixing: Mixing = "sum",
+    local: bool = True,
     arm: Arm | None = None,
     level: float | None = None,
     steps: int | None = None,
@@ -124,9 +145,11 @@ def sweep(
 
     Args:
         latent: from `encode`.
-        direction: from `identify`.
+        direction: from `identify` or a file; several are put together in equal shares.
         strengths: in any order; the rest as in `manipulate`.
-        arm: see there, as are the following.
+        mixing: see there, as are the following.
+        local: see there.
+        arm: see there.
         level: see there.
         steps: see there.
         progress: see there.
@@ -139,7 +162,9 @@ def sweep(
     """
     if not strengths:
         raise ConfigError("expected at least one strength; got none")
-    rows = _slide(latent, direction, strengths, arm=arm, level=level, steps=steps, progress=progress)
+    directions = [direction] if isinstance(direction, Direction) else list(direction)
+    manner = Manner.of(latent, directions, arm=arm, level=level, steps=steps, mixing=mixing, local=local)
+    rows = slide(latent, directions, [1.0] * len(directions), strengths, manner, progress=progress)
     columns = [list(column) for column in zip(*rows, strict=True)]
     return columns if latent.listed else columns[0]
 
@@ -149,10 +174,14 @@ def edit(
     model: Backbone,
     picture: PictureLike | Sequence[PictureLike],
     *,
-    to: str | Sequence[str],
+    to: str | Sequence[str] | None = None,
+    change: ChangeLike | Sequence[ChangeLike] | None = None,
     caption: str | Sequence[str] | None = None,
+    captioner: str | Captioner | None = None,
+    mask: MaskLike | None = None,
     strength: float = 1.0,
     method: str | Editor = "eim",
+    local: bool | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> EditResult | list[EditResult]:
@@ -162,9 +191,14 @@ def edit(
         model: from `load`.
         picture: one, or a list; a list runs as one batch for each size that the model needs.
         to: full captions of what is wanted, one or one a picture.
-        caption: what the pictures show; read by the model's captioner where it is not given.
+        change: instead of ``to``, "OLD => NEW" in the captions; several are made together.
+        caption: what the pictures show; read where it is not given.
+        captioner: who reads it; the model's own by default.
+        mask: where the pictures may change, white for yes; a picture of their size. Everywhere by default.
         strength: 0 is the picture itself, 1 the whole change.
         method: an editor's name (its settings are then those that suit the model), or an editor.
+        local: keep the change to where it is strong; by default so for eim, and not for the other methods, which are
+            left as their authors describe them.
         seed: of every random number.
         progress: told about each step.
 
@@ -176,86 +210,69 @@ def edit(
     """
     check_strength(strength)
     editor = make_editor(method, model) if isinstance(method, str) else method
-    pictures = [picture] if isinstance(picture, PictureLike) else [open_picture(item) for item in picture]
-    targets = one_each(to, len(pictures), "target caption")
-    captions = [None] * len(pictures) if caption is None else one_each(caption, len(pictures), "caption")
-    opened = [open_picture(item) for item in pictures]
+    local = isinstance(editor, EIM) if local is None else local
+    opened = [open_picture(item) for item in ([picture] if isinstance(picture, PictureLike) else picture)]
+    wanted = None if to is None else one_each(to, len(opened), "target caption")
+    captions = [None] * len(opened) if caption is None else one_each(caption, len(opened), "caption")
     results: dict[int, EditResult] = {}
-    for group in _by_shape([item.fit(model.capabilities) for item in opened]):
+    for group in _by_shape(fit_all(model, opened)):
         named = [text for index in group if (text := captions[index]) is not None]
-        latent = encode(model, [opened[index] for index in group], caption=named or None)
-        wanted = tuple(targets[index] for index in group)
-        made = _run(editor, latent, wanted, strength=strength, seed=seed, progress=progress)
+        pictures = [opened[index] for index in group]
+        latent = encode(model, pictures, caption=named or None, captioner=captioner, mask=mask)
+        given = None if wanted is None else [wanted[index] for index in group]
+        targets = target_captions(model, latent.captions, to=given, change=change)
+        made = _edited(latent, targets, editor, strength=strength, local=local, seed=seed, progress=progress)
         results |= dict(zip(group, made, strict=True))
-    ordered = [results[index] for index in range(len(pictures))]
+    ordered = [results[index] for index in range(len(opened))]
     return ordered[0] if isinstance(picture, PictureLike) else ordered
 
 
-def _run(
-    editor: Editor,
+def _edited(
     latent: JointLatent,
     targets: tuple[str, ...],
+    editor: Editor,
     *,
     strength: float,
+    local: bool,
     seed: int,
     progress: Progress | None,
 ) -> list[EditResult]:
-    target = _embedded(latent, targets)
-    unknown = torch.full((len(latent),), torch.nan)
-
-    def run() -> list[Moved]:
-        if isinstance(editor, EIM) and strength != 0:  # the one editor whose strength has a unit
-            direction = editor.direction(latent, target, seed=seed, progress=progress)
-            return editor.slider(latent, direction, seed=seed, progress=progress).edit([strength])
-        z = editor.edit(latent, target, strength=strength, seed=seed, progress=progress)
-        return [Moved(z=z, strength=strength, measured=unknown, limit=unknown)]
-
-    request = Request(method=editor.name, settings=to_plain(editor), seed=seed, target=target, target_captions=targets)
-    return measured(latent, request, run)[0]
+    if not isinstance(editor, EIM) or strength == 0:
+        return run_editor(editor, latent, targets, strength=strength, seed=seed, local=local, progress=progress)
+    meter, target = Meter(latent.backbone), embed_aligned(latent.backbone, latent.captions, targets)
+    direction = editor.direction(latent, target, seed=seed, progress=progress)
+    direction = dataclasses.replace(direction, target_captions=targets)
+    manner = Manner(arm=editor.arm, level=editor.level, steps=editor.steps, local=local)
+    return slide(latent, [direction], [1.0], [strength], manner, progress=progress, meter=meter)[0]
 
 
-def _slide(
-    latent: JointLatent,
-    direction: Direction,
-    strengths: Sequence[float],
-    *,
-    arm: Arm | None,
-    level: float | None,
-    steps: int | None,
-    progress: Progress | None,
-) -> list[list[EditResult]]:
-    """Results by strength and picture, from the slider that the latent keeps."""
-    stored = _stored_eim(latent.backbone)
-    editor = dataclasses.replace(
-        stored,
-        arm=stored.arm if arm is None else arm,
-        level=stored.level if level is None else level,
-        steps=stored.steps if steps is None else steps,
-    )
-    seed = int(direction.settings.get("seed", 0))
-    moved_by = (editor.arm, editor.level, editor.steps)
-    known: tuple[Direction, Slider] | None = latent.known.get(moved_by)
-    if known is None or known[0] is not direction or known[1].latent is not latent:
-        known = direction, editor.slider(latent, direction, seed=seed)
-    slider = known[1].told(progress)
-    latent.known[moved_by] = direction, slider
-    request = Request(
-        method="eim",
-        settings={
-            "direction": {"method": direction.method, **direction.settings},
-            **dict(zip(("arm", "level", "steps"), moved_by, strict=True)),
-        },
-        seed=seed,
-        target=latent.condition + direction.condition.expand(len(latent)),
-        target_captions=direction.target_captions * (len(latent) if len(direction.target_captions) == 1 else 1),
-    )
-    return measured(latent, request, lambda: slider.edit(strengths))
+def _shared(
+    latent: JointLatent, direction: Direction | Sequence[Direction], strength: float | Sequence[float]
+) -> tuple[list[Direction], list[float], float]:
+    """Directions, the share of each, and the strength of the whole."""
+    directions = [direction] if isinstance(direction, Direction) else list(direction)
+    if isinstance(strength, Sequence) or len(directions) != 1:
+        shares = list(strength) if isinstance(strength, Sequence) else [strength] * len(directions)
+        if len(shares) != len(directions):
+            raise ConfigError(f"expected one strength, or one for each of {len(directions)}; got {len(shares)}")
+        for share in shares:
+            check_strength(share)
+        if len(directions) != 1:
+            return directions, [float(share) for share in shares], 1.0
+        strength = shares[0]
+    said = directions[0].target_captions == latent.captions
+    if strength < 0 and (said or _made(latent, directions[0]) >= -strength - _ROUNDING):
+        return directions, [-1.0], -float(strength)  # the way back from a change that was made: the reverse, forwards
+    return directions, [1.0], float(strength)
 
 
-def _embedded(latent: JointLatent, targets: Sequence[str]) -> Condition:
-    """The targets as conditions, their phrases in the order of the source captions, so that tokens stay in place."""
-    pairs = zip(latent.captions, targets, strict=True)
-    return latent.backbone.embed([align_captions(source, target)[1] for source, target in pairs])
+def _made(latent: JointLatent, direction: Direction) -> float:
+    """How much of a direction was applied on the way to this latent."""
+    total, record, fingerprint = 0.0, latent.made_by, direction.fingerprint
+    while record is not None:
+        strengths = (told.strength for told in record.directions if told.fingerprint == fingerprint)
+        total, record = total + record.strengths[0] * sum(strengths), record.before
+    return total
 
 
 def _by_shape(frames: Sequence[Frame]) -> list[list[int]]:
@@ -263,7 +280,3 @@ def _by_shape(frames: Sequence[Frame]) -> list[list[int]]:
     for index, frame in enumerate(frames):
         groups.setdefault(tuple(frame.pixels.shape), []).append(index)
     return list(groups.values())
-
-
-def _stored_eim(model: Backbone) -> EIM:
-    return EIM.from_dict(stored_settings(EIM.name, model))

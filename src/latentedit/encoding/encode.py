@@ -8,9 +8,11 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.backbones.base import Backbone
-from latentedit.encoding.captioning import captioner_for
-from latentedit.encoding.images import Picture
+from latentedit.encoding.captioning import Captioner, captioner_for, make_captioner
+from latentedit.encoding.framing import framer_for
+from latentedit.encoding.images import Frame, Picture
 from latentedit.encoding.joint import JointLatent
+from latentedit.encoding.masks import MaskLike
 from latentedit.errors import ConfigError
 
 PictureLike = str | Path | Image.Image | Picture
@@ -19,29 +21,38 @@ PictureLike = str | Path | Image.Image | Picture
 
 @torch.no_grad()
 def encode(
-    model: Backbone, picture: PictureLike | Sequence[PictureLike], *, caption: str | Sequence[str] | None = None
+    model: Backbone,
+    picture: PictureLike | Sequence[PictureLike],
+    *,
+    caption: str | Sequence[str] | None = None,
+    captioner: str | Captioner | None = None,
+    mask: MaskLike | None = None,
 ) -> JointLatent:
     """Encode pictures with the captions that describe them.
 
     Args:
         model: from `load`.
         picture: one, or a list that the model takes at one size.
-        caption: what the picture shows, one or one a picture; read by the model's captioner where it is not given.
+        caption: what the picture shows, one or one a picture; read by a captioner where it is not given.
+        captioner: who reads it, by name (see `captioning.make_captioner`); the model's own by default.
+        mask: where the pictures may change, white for yes; a picture of their size. Everywhere by default.
 
     Raises:
-        ImageError: a file that is no picture fit for editing.
+        ImageError: a file that is no picture fit for editing, or a mask that does not fit it.
         ConfigError: no caption where one is needed, an empty one, or pictures that cannot share a batch.
+        RegistryError, ModelError, MissingDependencyError, CaptionError: a captioner that cannot be found, loaded or
+            reached.
     """
     pictures = [picture] if isinstance(picture, PictureLike) else list(picture)
     if not pictures:
         raise ConfigError("expected at least one picture; got an empty list")
     if not model.capabilities.pixels:
         raise ConfigError(f"expected a model that encodes pictures; {model.name!r} knows latents only")
-    frames = tuple(open_picture(item).fit(model.capabilities) for item in pictures)
+    frames = fit_all(model, pictures, mask=mask)
     if len({frame.pixels.shape for frame in frames}) > 1:
         raise ConfigError("expected pictures of one shape in a batch; got several. Encode them one by one, or use edit")
     pixels = torch.stack([frame.pixels for frame in frames]).to(model.device, model.dtype)
-    captions = _captions(model, pixels, caption)
+    captions = _captions(model, pixels, caption, captioner)
     z = model.encode(pixels)
     return JointLatent(
         backbone=model,
@@ -52,6 +63,24 @@ def encode(
         decoded=model.decode(z),
         listed=not isinstance(picture, PictureLike),
     )
+
+
+def fit_all(model: Backbone, pictures: Sequence[PictureLike], *, mask: MaskLike | None = None) -> tuple[Frame, ...]:
+    """Pictures at the model's size: what its framer chooses of each, or all of it where it has none.
+
+    Args:
+        model: from `load`.
+        pictures: any number.
+        mask: where they may change.
+
+    Raises:
+        ImageError: a file that is no picture fit for editing, or a mask that does not fit it.
+    """
+    opened = [open_picture(item) for item in pictures]
+    framer = framer_for(model)
+    regions = [None] * len(opened) if framer is None else framer.boxes([item.on_white() for item in opened])
+    pairs = zip(opened, regions, strict=True)
+    return tuple(item.fit(model.capabilities, region=region, mask=mask) for item, region in pairs)
 
 
 def open_picture(picture: PictureLike) -> Picture:
@@ -79,13 +108,15 @@ def one_each(texts: str | Sequence[str], count: int, what: str) -> tuple[str, ..
     return given
 
 
-def _captions(model: Backbone, pixels: Tensor, caption: str | Sequence[str] | None) -> tuple[str, ...]:
+def _captions(
+    model: Backbone, pixels: Tensor, caption: str | Sequence[str] | None, captioner: str | Captioner | None
+) -> tuple[str, ...]:
     if caption is not None:
         return one_each(caption, len(pixels), "caption")
-    captioner = captioner_for(model)
-    if captioner is None:
+    reader = make_captioner(captioner, model) if isinstance(captioner, str) else captioner or captioner_for(model)
+    if reader is None:
         raise ConfigError(
             f"expected a caption, for the model {model.name!r} has no captioner; got none. "
             "Say what the picture shows: caption='...' in Python, --from '...' on the command line"
         )
-    return tuple(captioner.caption(pixels))
+    return one_each(reader.caption(pixels), len(pixels), "caption from the captioner")

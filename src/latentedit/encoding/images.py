@@ -1,17 +1,21 @@
 """Any picture as a model sees it, and a model's change put back into the picture as it was."""
 
 import dataclasses
+import hashlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 from latentedit.backbones.base import Capabilities
+from latentedit.encoding.framing import Box, cut, put_back, resize
+from latentedit.encoding.masks import MaskLike, open_mask
 from latentedit.encoding.picture_files import check_output, decode, read_image, save_image
 from latentedit.errors import ShapeError
 
@@ -55,29 +59,49 @@ class Picture:
         """Width and height in pixels."""
         return self.image.size
 
-    def fit(self, capabilities: Capabilities) -> "Frame":
-        """Scale the whole picture into a size that the model takes, its proportions kept, its edges repeated outwards.
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of the pixels, their size and mode; whatever the file, the same for the same."""
+        digest = hashlib.sha256(f"{self.image.mode} {self.size}".encode())
+        digest.update(self.image.tobytes())
+        return digest.hexdigest()[:16]
+
+    def on_white(self) -> Image.Image:
+        """The picture in RGB, transparent parts on white."""
+        if self.image.mode == "RGB":
+            return self.image
+        white = Image.new("RGBA", self.size, (*_WHITE, 255))
+        return Image.alpha_composite(white, self.image).convert("RGB")
+
+    def fit(self, capabilities: Capabilities, *, region: Box | None = None, mask: MaskLike | None = None) -> "Frame":
+        """Scale the picture into a size that the model takes, its proportions kept, its edges repeated outwards.
 
         A model of one size gets that square; any other gets about its preferred area in the picture's proportions,
         sides rounded to ``size_multiple`` and kept within the model's range. Transparent parts are shown on white.
 
         Args:
             capabilities: of the backbone.
+            region: what of the picture the model is to see, from a `Framer`; all of it by default.
+            mask: where the picture may change; everywhere by default.
 
         Returns:
             The frame, with pixels in [-1, 1].
+
+        Raises:
+            ImageError: a mask that is no picture, has another size, or forbids or allows every pixel.
         """
-        canvas = _canvas(self.size, capabilities)
-        scale = min(canvas[0] / self.size[0], canvas[1] / self.size[1])
-        width, height = (max(1, min(side, round(own * scale))) for side, own in zip(canvas, self.size, strict=True))
+        allowed = None if mask is None else open_mask(mask, self.size)
+        scaled = self.on_white() if region is None else cut(self.on_white(), region)
+        canvas = _canvas(scaled.size, capabilities)
+        scale = min(canvas[0] / scaled.width, canvas[1] / scaled.height)
+        width, height = (max(1, min(side, round(own * scale))) for side, own in zip(canvas, scaled.size, strict=True))
         left, top = (canvas[0] - width) // 2, (canvas[1] - height) // 2
-        scaled = _on_white(self.image)
         if scaled.size != (width, height):
             scaled = scaled.resize((width, height), Image.Resampling.LANCZOS)
         margins = ((top, canvas[1] - height - top), (left, canvas[0] - width - left), (0, 0))
         padded = np.pad(np.asarray(scaled), margins, mode="edge")
         pixels = torch.from_numpy(padded).permute(2, 0, 1).to(torch.float32) / 127.5 - 1
-        return Frame(picture=self, pixels=pixels, box=(left, top, width, height))
+        return Frame(picture=self, pixels=pixels, box=(left, top, width, height), region=region, allowed=allowed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,17 +110,21 @@ class Frame:
 
     Laws:
         1. ``restore`` of a zero change gives back the picture, bit for bit, whatever its size and mode.
-        2. ``restore`` keeps size and alpha, and changes no pixel that is wholly transparent.
+        2. ``restore`` keeps size and alpha, and changes no pixel that is wholly transparent or not allowed to change.
 
     Args:
         picture: the picture as it was.
         pixels: what the model sees, ``[3, h, w]`` in [-1, 1].
         box: where the picture lies in ``pixels``: left, top, width and height in pixels; around it are repeated edges.
+        region: what of the picture lies there, in the picture's pixels; None for all of it.
+        allowed: how much of a change each pixel of the picture takes, ``[height, width]`` of 255; None for all of it.
     """
 
     picture: Picture
     pixels: Float[Tensor, "3 h w"]
-    box: tuple[int, int, int, int]
+    box: Box
+    region: Box | None = None
+    allowed: NDArray[np.uint8] | None = None
 
     def restore(self, change: Float[Tensor, "3 h w"]) -> Image.Image:
         """The picture plus a change, at its own size.
@@ -118,15 +146,23 @@ class Frame:
         inner = change[:, top : top + height, left : left + width].detach().to("cpu", torch.float32)
         original = np.asarray(self.picture.image)
         restored = original.copy()
-        for channel in range(3):  # one at a time: a large photograph in float32 is a gigabyte
-            levels = 127.5 * _resize(inner[channel], self.picture.size).numpy()
+        for channel, plane in enumerate(self._planes(inner)):  # one at a time: a large photograph is a gigabyte
+            levels = 127.5 * plane.numpy()
             if original.shape[2] == 4:
                 levels = levels * (original[..., 3] > 0)
+            if self.allowed is not None:
+                levels = levels * (self.allowed / np.float32(255))
             restored[..., channel] = np.rint(original[..., channel] + levels).clip(0, 255)
         image = Image.fromarray(restored)
         if "icc_profile" in self.picture.image.info:
             image.info["icc_profile"] = self.picture.image.info["icc_profile"]
         return image
+
+    def _planes(self, change: Float[Tensor, "3 h w"]) -> Iterator[Float[Tensor, "h2 w2"]]:
+        """A change at the picture's size, one channel after the other."""
+        if self.region is None:
+            return (resize(plane, self.picture.size) for plane in change)
+        return put_back(change, self.picture.on_white(), self.region)
 
 
 def _canvas(size: tuple[int, int], capabilities: Capabilities) -> tuple[int, int]:
@@ -139,17 +175,3 @@ def _canvas(size: tuple[int, int], capabilities: Capabilities) -> tuple[int, int
     low, high = math.ceil(smallest / multiple), max(1, largest // multiple)
     width, height = (multiple * min(max(round(side * scale / multiple), low), high) for side in size)
     return width, height
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    white = Image.new("RGBA", image.size, (*_WHITE, 255))
-    return Image.alpha_composite(white, image).convert("RGB")
-
-
-def _resize(plane: Float[Tensor, "h w"], size: tuple[int, int]) -> Float[Tensor, "h2 w2"]:
-    """Bicubic, with a wider kernel where it shrinks."""
-    if (plane.shape[1], plane.shape[0]) == size:
-        return plane
-    return functional.interpolate(plane[None, None], size=(size[1], size[0]), mode="bicubic", antialias=True)[0, 0]

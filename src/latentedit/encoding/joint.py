@@ -23,7 +23,9 @@ class JointLatent:
         condition: the embedded captions, one a picture.
         captions: what the pictures show, one a picture.
         frames: how each picture went into the model's size, and the way back; empty for latents without pictures.
-        decoded: ``backbone.decode(z)``, kept because every edit is drawn as a change against it.
+        start: clean latents of the frames' pictures, where z has been moved away from them; None where it has not.
+        made_by: how it was moved there: the record of that edit.
+        decoded: ``backbone.decode`` of the frames' latents, kept because every edit is drawn as a change against it.
         listed: the pictures came as a list, so results go back as one.
         known: what was found out about these pictures, kept for the next request.
 
@@ -36,6 +38,8 @@ class JointLatent:
     condition: Condition
     captions: tuple[str, ...]
     frames: tuple[Frame, ...] = ()
+    start: Float[Tensor, "b *latent"] | None = None
+    made_by: Any = None
     decoded: Float[Tensor, "b 3 h w"] | None = None
     listed: bool = False
     known: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any], repr=False)
@@ -44,10 +48,12 @@ class JointLatent:
         batch = len(self.z)
         frames = len(self.frames) if self.frames else batch
         decoded = batch if self.decoded is None else len(self.decoded)
-        if not batch == len(self.condition) == len(self.captions) == frames == decoded:
+        start = batch if self.start is None else len(self.start)
+        if not batch == len(self.condition) == len(self.captions) == frames == decoded == start:
             raise ShapeError(
-                f"expected one text, caption, frame and decoded picture for each of {batch} latents; got "
-                f"{len(self.condition)} texts, {len(self.captions)} captions, {frames} frames, {decoded} decoded"
+                f"expected one text, caption, frame, start and decoded picture for each of {batch} latents; got "
+                f"{len(self.condition)} texts, {len(self.captions)} captions, {frames} frames, {start} starts, "
+                f"{decoded} decoded"
             )
 
     def __len__(self) -> int:
@@ -61,6 +67,7 @@ class JointLatent:
             condition=self.condition.repeat(times),
             captions=self.captions * times,
             frames=self.frames * times,
+            start=None if self.start is None else self.start.repeat(times, *[1] * (self.start.ndim - 1)),
             listed=True,
         )
 

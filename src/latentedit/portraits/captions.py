@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Iterator
 
+from latentedit.encoding.phrases import Phrase, phrase_key, read_phrases
 from latentedit.portraits.attributes import NONE, VALUES, Attributes
 
 MAX_TOKENS = 37
@@ -70,9 +71,12 @@ _COLORED: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """Phrases of the parts that have a colour; the last ones, without a place for it, say nothing about it."""
 
-_COLOR_FIELD = {"hair": "hair_color", "facial_hair": "facial_hair_color", "clothes": "clothes_color"}
+COLOR_OF = {"hair": "hair_color", "facial_hair": "facial_hair_color", "clothes": "clothes_color"}
+"""The parts that have a colour, and the attribute that holds it."""
+
 _BACKGROUND = ("on a {} background", "a {} background", "{} background")
 _COLOR_WORDS = {"blonde": ("blonde", "blond"), "ginger": ("ginger", "red", "orange"), "gray": ("gray", "grey")}
+_JOINT = re.compile(r"\b(?:and|with)\b|(?<=\S)\s+(?:(?:in|wearing)\b|(?=on\b))", re.IGNORECASE)
 _ORDER = ("skin", "hair", "eyes", "eyebrows", "mouth", "accessory", "facial_hair", "clothes", "background")
 
 
@@ -81,21 +85,25 @@ def _color_words(field: str, color: str) -> tuple[str, ...]:
     return _COLOR_WORDS.get(color, (color,)) if field in ("hair", "facial_hair") else (color,)
 
 
-def _phrases(field: str, attributes: Attributes, *, with_color: bool) -> list[str]:
-    """All phrases that say one attribute (and its colour), canonical first."""
-    value = getattr(attributes, field)
+def phrases_for(field: str, value: str, color: str | None) -> list[str]:
+    """All phrases that say one attribute and, where it is not None, the colour of a part; the canonical one first."""
     if field in _PLAIN:
         return list(_PLAIN[field][value])
     if field == "background":
         return [pattern.format(value) for pattern in _BACKGROUND]
-    color = getattr(attributes, _COLOR_FIELD[field])
     patterns = _COLORED[field][value]
     if not any("{}" in pattern for pattern in patterns):
         return list(patterns)
-    if not with_color:
+    if color is None:
         return [pattern for pattern in patterns if "{}" not in pattern]
     words = _color_words(field, color)
     return [pattern.format(word) for pattern in patterns if "{}" in pattern for word in words]
+
+
+def _phrases(field: str, attributes: Attributes, *, with_color: bool) -> list[str]:
+    """All phrases that say one attribute (and its colour) of a portrait, the canonical one first."""
+    color = getattr(attributes, COLOR_OF[field]) if with_color and field in COLOR_OF else None
+    return phrases_for(field, getattr(attributes, field), color)
 
 
 def full_caption(attributes: Attributes) -> str:
@@ -166,7 +174,7 @@ def _all_phrases() -> Iterator[tuple[str, dict[str, str]]]:
     for value, pattern in itertools.product(VALUES["background"], _BACKGROUND):
         yield pattern.format(value), {"background": value}
     for field, options in _COLORED.items():
-        color_field = _COLOR_FIELD[field]
+        color_field = COLOR_OF[field]
         for value, patterns in options.items():
             for pattern in patterns:
                 if "{}" not in pattern:
@@ -179,7 +187,14 @@ def _all_phrases() -> Iterator[tuple[str, dict[str, str]]]:
                             yield pattern.format(word), {field: value, color_field: color}
 
 
-_MEANING = dict(_all_phrases())
+MEANING = dict(_all_phrases())
+"""Every phrase of the grammar with the attributes it states; the part comes before its colour."""
+
+
+def statements(caption: str) -> list[tuple[Phrase, dict[str, str]]]:
+    """The phrases of a caption that the grammar knows, with what they state; the others are passed over."""
+    parts = [part for phrase in read_phrases(caption, lead=False).phrases for part in phrase.split(_JOINT)]
+    return [(part, MEANING[phrase_key(part.text)]) for part in parts if phrase_key(part.text) in MEANING]
 
 
 def parse(caption: str) -> dict[str, str]:
@@ -188,10 +203,7 @@ def parse(caption: str) -> dict[str, str]:
     Returns:
         attribute names and values, only those that are stated.
     """
-    text = caption.lower()
-    for prefix in _PREFIXES[:-1]:
-        text = text.removeprefix(prefix)
     found: dict[str, str] = {}
-    for phrase in re.split(r",|\band\b", text):
-        found |= _MEANING.get(" ".join(phrase.split()), {})
+    for _, meaning in statements(caption):
+        found |= meaning
     return found

@@ -6,6 +6,7 @@ import multiprocessing
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,23 @@ from latentedit.portraits.render import draw_framing, render_array
 SIZE = 128
 """Side of a portrait in pixels."""
 
+UNNAMED = -1
+"""The label of an attribute for which a portrait shows nothing that has a name."""
+
 _CHUNK = 200
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LabelledPortraits:
+    """Portraits with what the reader is to say of each.
+
+    Args:
+        pixels: unsigned bytes ``[n, 128, 128, 3]``.
+        labels: positions in ``VALUES``, in its order, or ``UNNAMED``; ``[n, 12]``.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,6 +50,11 @@ class Renders:
 
     pixels: NDArray[np.uint8]
     attributes: list[Attributes]
+
+    @property
+    def labelled(self) -> LabelledPortraits:
+        """The same pictures with the positions of their values."""
+        return LabelledPortraits(pixels=self.pixels, labels=np.array([item.indices() for item in self.attributes]))
 
 
 def _render_chunk(job: tuple[list[Attributes], int | None]) -> NDArray[np.uint8]:
@@ -84,6 +106,42 @@ def render_split(
         described = [dataclasses.asdict(item) for item in attributes]
         path.with_suffix(".json").write_text(json.dumps(described))
     return Renders(pixels=np.load(path, mmap_mode="r"), attributes=attributes)
+
+
+def render_arrays(
+    path: Path,
+    render_chunk: Callable[[tuple[int, int, int]], dict[str, NDArray[Any]]],
+    count: int,
+    *,
+    seed: int,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Arrays of ``count`` rows each, kept in ``path`` and rendered only where it is missing.
+
+    Args:
+        path: an ``.npz`` file.
+        render_chunk: the arrays' rows for (seed, first, end), by name; a module's own function, for other processes.
+        count: how many rows.
+        seed: of everything drawn.
+        workers: processes.
+        progress: called with (done, total).
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        jobs = [(seed, start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+        chunks: list[dict[str, NDArray[Any]]] = []
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            for job, chunk in zip(jobs, pool.imap(render_chunk, jobs), strict=True):
+                chunks.append(chunk)
+                if progress is not None:
+                    progress(job[2], count)
+        partial = path.with_suffix(".partial.npz")
+        arrays: dict[str, Any] = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+        np.savez(partial, **arrays)
+        partial.replace(path)
+    with np.load(path) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
 def to_pixels(pictures: NDArray[np.uint8], device: torch.device) -> Float[Tensor, "b 3 h w"]:

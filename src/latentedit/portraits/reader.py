@@ -4,10 +4,8 @@ import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
+from jaxtyping import Float, Int64
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,10 +13,12 @@ from torch.nn import functional
 from latentedit.backbones.base import Backbone
 from latentedit.backbones.registry import bundled_folder
 from latentedit.encoding.captioning import AttributeReader
+from latentedit.encoding.change import Change
 from latentedit.portraits.attributes import VALUES, Attributes
 from latentedit.portraits.captions import full_caption
-from latentedit.portraits.dataset import to_pixels
+from latentedit.portraits.dataset import UNNAMED, LabelledPortraits, to_pixels
 from latentedit.portraits.fitting import FitSettings, fit
+from latentedit.portraits.rewriting import rewrite
 from latentedit.types import Progress
 
 _FILE = "reader.safetensors"
@@ -96,6 +96,10 @@ class PortraitReader(AttributeReader):
         """The full caption of each picture."""
         return [full_caption(item) for item in self.attributes(pixels)]
 
+    def change(self, caption: str, change: Change) -> str:
+        """The caption with a change made by the grammar: see `rewrite`."""
+        return rewrite(caption, change)
+
 
 def reader_for(backbone: Backbone) -> PortraitReader:
     """The entry point ``portraits`` of ``latentedit.captioners``: the reader that lies beside the bundled model.
@@ -111,16 +115,23 @@ def _bundled_reader() -> PortraitReader:
     return PortraitReader.from_folder(bundled_folder("portraits"))
 
 
+def build_reader(seed: int) -> ReaderNetwork:
+    """The untrained network."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return ReaderNetwork()
+
+
 def fit_reader(
     network: ReaderNetwork,
-    sources: Sequence[tuple[NDArray[np.uint8], list[Attributes]]],
+    sources: Sequence[LabelledPortraits],
     settings: FitSettings,
     folder: Path,
     *,
     progress: Progress | None = None,
     log: Callable[[str], None] = print,
 ) -> float:
-    """Train the reader on renders and on the codec's reconstructions, equally often.
+    """Train the reader on every source equally often; nothing is learnt of an attribute where it is ``UNNAMED``.
 
     Brightness, contrast, sharpness and noise vary, so that it does not depend on what a codec or a sampler blurs.
 
@@ -128,23 +139,30 @@ def fit_reader(
         Seconds of training.
     """
     device = next(network.parameters()).device
-    labels = [torch.tensor([item.indices() for item in attributes], device=device) for _, attributes in sources]
+    labels = [torch.from_numpy(source.labels).to(device) for source in sources]
     network.train()
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         source = step % len(sources)
-        pixels = sources[source][0]
-        chosen = torch.randint(len(pixels), (settings.batch,), generator=generator)
-        picture = _disturb(to_pixels(pixels[np.sort(chosen.numpy())], device), generator)
+        pixels = sources[source].pixels
+        chosen = torch.randint(len(pixels), (settings.batch,), generator=generator).sort().values
+        picture = _disturb(to_pixels(pixels[chosen.numpy()], device), generator)
         with torch.autocast(device.type, torch.bfloat16):
             logits = network(picture)
-        target = labels[source][chosen.sort().values.to(device)]
-        losses = [functional.cross_entropy(part.float(), target[:, i]) for i, part in enumerate(split_logits(logits))]
-        return torch.stack(losses).mean()
+        return _mean_cross_entropy(logits.float(), labels[source][chosen.to(device)])
 
     seconds = fit("reader", network, loss, settings, folder, progress=progress, log=log)
     network.eval()
     return seconds
+
+
+def _mean_cross_entropy(logits: Float[Tensor, "b values"], labels: Int64[Tensor, "b attributes"]) -> Float[Tensor, ""]:
+    """Over the attributes, of the mean over the pictures in which the attribute is named; 0 where it is in none."""
+    sums = [
+        functional.cross_entropy(part, labels[:, i], ignore_index=UNNAMED, reduction="sum")
+        for i, part in enumerate(split_logits(logits))
+    ]
+    return (torch.stack(sums) / (labels != UNNAMED).sum(dim=0).clamp(min=1)).mean()
 
 
 def _disturb(pixels: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:

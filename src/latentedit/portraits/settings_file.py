@@ -7,6 +7,7 @@ from typing import Any
 
 from latentedit.backbones.loading import SETTINGS_FILE
 from latentedit.backbones.weights import read_json
+from latentedit.encoding.output_files import write_text
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -32,8 +33,7 @@ def change_json(path: Path, change: Mapping[str, object]) -> None:
 
     Raises:
         ModelError: the file that is there holds no JSON object; it is left as it is.
+        OutputError: the place cannot be written to, or the disk is full.
     """
     known = read_json(path) if path.exists() else {}
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(known | dict(change), indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(known | dict(change), indent=1) + "\n")

@@ -16,10 +16,12 @@ from latentedit.portraits.attributes import VALUES, Attributes
 from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder
 from latentedit.portraits.captions import vocabulary
 from latentedit.portraits.card import write_card
-from latentedit.portraits.dataset import SIZE, Renders, render_split, to_pixels
+from latentedit.portraits.dataset import SIZE, LabelledPortraits, Renders, render_split, to_pixels
 from latentedit.portraits.fitting import FitSettings
+from latentedit.portraits.framer import PortraitFramer, build_framer, fit_framer
+from latentedit.portraits.odd_portraits import render_odd_portraits
 from latentedit.portraits.quality import measure_quality
-from latentedit.portraits.reader import PortraitReader, ReaderNetwork, fit_reader
+from latentedit.portraits.reader import PortraitReader, build_reader, fit_reader
 from latentedit.portraits.settings_file import change_json, write_settings
 from latentedit.portraits.tokenizer import build_tokenizer
 from latentedit.portraits.transformer import (
@@ -29,6 +31,7 @@ from latentedit.portraits.transformer import (
     fit_text,
     fit_transformer,
 )
+from latentedit.portraits.variety import render_views
 from latentedit.portraits.verify import write_reference
 from latentedit.types import Progress
 
@@ -37,6 +40,8 @@ SHIFT = 3.0
 
 _SEED = 0
 _RECONSTRUCTED = 6000
+_ODD = 9000
+_VIEWS = 24_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,7 @@ class Recipe:
         portraits: different training portraits.
         autoencoder: settings of the codec.
         reader: settings of the attribute reader.
+        framer: settings of the framer.
         text: settings of the text encoders' first training.
         transformer: settings of transformer and text encoders together.
     """
@@ -54,6 +60,7 @@ class Recipe:
     portraits: int
     autoencoder: FitSettings
     reader: FitSettings
+    framer: FitSettings
     text: FitSettings
     transformer: FitSettings
 
@@ -62,7 +69,8 @@ RECIPES = {
     "cpu": Recipe(
         portraits=30_000,
         autoencoder=FitSettings(steps=4_200, batch=16, learning_rate=2e-3, warm_up=100, decay_share=0.4),
-        reader=FitSettings(steps=1_800, batch=64, learning_rate=2e-3, warm_up=100, decay_share=0.5, weight_decay=0.01),
+        reader=FitSettings(steps=2_800, batch=64, learning_rate=2e-3, warm_up=100, decay_share=0.5, weight_decay=0.01),
+        framer=FitSettings(steps=4_000, batch=64, learning_rate=2e-3, warm_up=100, decay_share=0.6, weight_decay=0.01),
         text=FitSettings(steps=1_200, batch=64, learning_rate=1e-3, warm_up=100, decay_share=0.3),
         transformer=FitSettings(steps=2_700, batch=32, learning_rate=1e-3, warm_up=60, decay_share=0.4),
     ),
@@ -70,6 +78,7 @@ RECIPES = {
         portraits=60_000,
         autoencoder=FitSettings(steps=30_000, batch=64, learning_rate=2e-3, warm_up=500, decay_share=0.5),
         reader=FitSettings(steps=5_000, batch=256, learning_rate=2e-3, warm_up=100, decay_share=0.5, weight_decay=0.01),
+        framer=FitSettings(steps=20_000, batch=64, learning_rate=2e-3, warm_up=100, decay_share=0.6, weight_decay=0.01),
         text=FitSettings(steps=2_000, batch=256, learning_rate=1e-3, warm_up=100, decay_share=0.3),
         transformer=FitSettings(steps=40_000, batch=256, learning_rate=1e-3, warm_up=1000, decay_share=0.3),
     ),
@@ -109,10 +118,11 @@ def train(
     nn.Module.to(autoencoder, where)
     codec = fit_autoencoder(autoencoder, renders.pixels, plan.autoencoder, out, progress=progress, log=log)
     latents = encode_renders(autoencoder, renders, out, progress=progress)
-    reader, reading = _train_reader(autoencoder, renders, plan.reader, out, progress, log)
+    reader, reading = train_reader(autoencoder, renders, plan.reader, out, progress=progress, log=log)
     network, times = _train_transformer(renders.attributes, latents, plan, out, where, progress, log)
     folder = assemble(out / "model", autoencoder, network, reader)
-    times |= {"autoencoder": codec, "reader": reading}
+    framing = train_framer(folder, plan.framer, out, progress=progress, log=log)
+    times |= {"autoencoder": codec, "reader": reading, "framer": framing}
     write_settings(folder, {"recipe": recipe, "training_seconds": {name: round(time) for name, time in times.items()}})
     write_reference(folder)
     write_settings(folder, {"quality": measure_quality(folder, out / "renders", progress=progress)})
@@ -124,24 +134,53 @@ def _named(progress: Progress | None) -> Callable[[int, int], None] | None:
     return None if progress is None else lambda done, total: progress("renders", done, total)
 
 
-def _train_reader(
+def train_reader(
     autoencoder: AutoencoderKL,
     renders: Renders,
     settings: FitSettings,
     out: Path,
-    progress: Progress | None,
-    log: Callable[[str], None],
+    *,
+    progress: Progress | None = None,
+    log: Callable[[str], None] = print,
 ) -> tuple[PortraitReader, float]:
-    network = ReaderNetwork().to(next(autoencoder.parameters()).device)
-    path = out / f"reconstructions-{_RECONSTRUCTED}.npy"
-    if not path.exists():
-        partial = path.with_suffix(".partial.npy")
-        np.save(partial, reconstruct(autoencoder, renders.pixels[:_RECONSTRUCTED], progress=progress))
-        partial.replace(path)
-    decoded = np.load(path, mmap_mode="r")
-    sources = [(renders.pixels, renders.attributes), (decoded, renders.attributes[:_RECONSTRUCTED])]
+    """Train the reader on renders, on odd portraits, and on what the codec makes of both.
+
+    Returns:
+        The reader and seconds of training.
+    """
+    odd = render_odd_portraits(out / f"odd-{_ODD}-{_SEED}.npz", _ODD, seed=_SEED, progress=_named(progress))
+    sources: list[LabelledPortraits] = []
+    for name, source in (("reconstructions", renders.labelled), ("odd-reconstructions", odd)):
+        path = out / f"{name}-{_RECONSTRUCTED}.npy"
+        if not path.exists():
+            partial = path.with_suffix(".partial.npy")
+            np.save(partial, reconstruct(autoencoder, source.pixels[:_RECONSTRUCTED], progress=progress))
+            partial.replace(path)
+        decoded = np.load(path, mmap_mode="r")
+        sources += [source, LabelledPortraits(pixels=decoded, labels=source.labels[:_RECONSTRUCTED])]
+    network = build_reader(_SEED).to(next(autoencoder.parameters()).device)
     seconds = fit_reader(network, sources, settings, out, progress=progress, log=log)
     return PortraitReader(network), seconds
+
+
+def train_framer(
+    folder: Path,
+    settings: FitSettings,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+    log: Callable[[str], None] = print,
+) -> float:
+    """Train the framer on views and put it beside a model; it needs no other network, and none needs it.
+
+    Returns:
+        Seconds of training.
+    """
+    views = render_views(out / f"views-{_VIEWS}-{_SEED}.npz", _VIEWS, seed=_SEED, progress=_named(progress))
+    network = build_framer(_SEED)
+    seconds = fit_framer(network, views, settings, out, progress=progress, log=log)
+    PortraitFramer(network).save(folder)
+    return seconds
 
 
 def _train_transformer(
@@ -217,8 +256,7 @@ def reconstruct(
     found: list[NDArray[np.uint8]] = []
     for start in range(0, len(pixels), batch):
         code = encode_posterior(autoencoder, to_pixels(pixels[start : start + batch], device)).mode()
-        output = decode(autoencoder, code)
-        scaled = output.clamp(-1, 1).add(1).mul(127.5).round().byte()
+        scaled = decode(autoencoder, code).clamp(-1, 1).add(1).mul(127.5).round().byte()
         found.append(scaled.permute(0, 2, 3, 1).cpu().numpy())
         if progress is not None:
             progress("reconstructions", start + len(code), len(pixels))
@@ -252,6 +290,7 @@ def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToVelocity, 
         {
             "description": "avatar portraits of 128 px, from captions; a small Stable Diffusion 3",
             "captioner": "portraits",
+            "framer": "portraits",
             "sizes": [SIZE, SIZE, SIZE],
             "guidance": GUIDANCE,
             "zero_tokens": 1,

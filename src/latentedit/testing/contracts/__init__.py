@@ -4,5 +4,6 @@ import pytest
 
 pytest.register_assert_rewrite(
     "latentedit.testing.contracts.backbone",
+    "latentedit.testing.contracts.captioner",
     "latentedit.testing.contracts.editor",
 )

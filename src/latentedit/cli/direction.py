@@ -1,0 +1,234 @@
+"""``latentedit direction``: directions as files. What is heavy is imported when a command runs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latentedit.cli.console import (
+    Changes,
+    Debug,
+    Device,
+    From,
+    Json,
+    Local,
+    Mask,
+    Mixing,
+    Model,
+    Output,
+    Quiet,
+    Reader,
+    Seed,
+    Strengths,
+    To,
+    print_json,
+    print_rows,
+    progress_bar,
+    warn,
+)
+from latentedit.cli.reporting import cross_talk_rows, replay_command, result_json, result_rows, table_rows
+from latentedit.cli.request import check_strengths, check_wanted, default_output, open_checked
+from latentedit.cli.strengths import parse_strengths
+from latentedit.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from latentedit.directions.base import Direction
+
+app = typer.Typer(help="Directions as files: make one, look at it, put it on another picture.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="A direction's file.", show_default=False)]
+Files = Annotated[list[Path], typer.Argument(help="Files of directions.", show_default=False)]
+On = Annotated[Path, typer.Option("--on", help="The picture.", show_default=False)]
+
+
+@app.command()
+def make(
+    pictures: Annotated[
+        list[Path], typer.Argument(help="Pictures to find it on; of several, the mean.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where it goes: FILE.safetensors.")],
+    to: To = None,
+    change: Changes = None,
+    source: From = None,
+    captioner: Reader = None,
+    licence: Annotated[str, typer.Option("--licence", help="Under which you share it, such as CC0-1.0.")] = "",
+    model: Model = "portraits",
+    seed: Seed = 0,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Find a direction, calibrate its strength, and keep it in a file."""
+    del debug
+    wanted = check_wanted(to, change, source)
+    from latentedit.directions.direction_file import check_direction_output, save_direction
+    from latentedit.editing import verbs
+    from latentedit.editing.keep import kept
+    from latentedit.encoding.encode import encode
+    from latentedit.encoding.images import Picture
+
+    opened = [Picture.open(picture) for picture in pictures]
+    check_direction_output(output)
+    with progress_bar(quiet=quiet or as_json) as progress:
+        latent = encode(verbs.load(model, device=device), opened, caption=source, captioner=captioner)
+        found = verbs.identify(latent, to=wanted.to, change=wanted.change, seed=seed, progress=progress)
+        direction = kept(latent, found, licence=licence, progress=progress)
+    save_direction(direction, output)
+    _tell(direction, output, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def show(file: File, as_json: Json = False, debug: Debug = False) -> None:
+    """What a direction does, how far it goes, how it was found and for which model."""
+    del debug
+    from latentedit.directions.direction_file import load_direction
+
+    _tell(load_direction(file), file, as_json=as_json, quiet=False)
+
+
+@app.command()
+def preview(
+    file: File,
+    on: Annotated[
+        Path | None, typer.Option("--on", help="A picture to try it on; the stored one if not given.")
+    ] = None,
+    strengths: Annotated[
+        str | None, typer.Option("--strengths", help="LOW:HIGH:COUNT or a list; all of its range if not given.")
+    ] = None,
+    source: From = None,
+    captioner: Reader = None,
+    model: Model = "portraits",
+    device: Device = None,
+    output: Output = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """A picture of what a direction does: the small one in the file, or a sweep of its range on a picture."""
+    del debug
+    output = output if output is not None else default_output(file, "preview.png")
+    from latentedit.directions.direction_file import load_direction
+    from latentedit.editing import verbs
+    from latentedit.editing.outputs import check_beside, write_sweep
+    from latentedit.editing.strip import check_sweep_output
+    from latentedit.encoding.encode import encode
+    from latentedit.encoding.images import Picture, check_output
+    from latentedit.encoding.output_files import written_beside
+
+    direction = load_direction(file)
+    if on is None:
+        check_output(output)
+        if output.suffix.lower() != ".png":
+            raise OutputError(f"expected the stored preview to go to a .png file; got {output.name!r}. Rename it")
+        if not direction.preview:
+            raise ConfigError(f"expected a preview in {file}; it has none. Name a picture to try it on, with --on")
+        with written_beside(output) as written:
+            written.write(direction.preview)
+    else:
+        opened = Picture.open(on)
+        check_sweep_output(output, source=on)
+        check_beside(output)
+        values = parse_strengths(strengths or _range(direction))
+        with progress_bar(quiet=quiet) as progress:
+            latent = encode(verbs.load(model, device=device), opened, caption=source, captioner=captioner)
+            found = verbs.sweep(
+                latent, load_direction(file, model=latent.backbone), strengths=values, progress=progress
+            )
+        write_sweep([result for result in found if not isinstance(result, list)], output)
+    if not quiet:
+        print(f"{file} -> {output}")
+
+
+@app.command()
+def apply(
+    files: Files,
+    on: On,
+    strength: Strengths = None,
+    mixing: Mixing = "sum",
+    local: Local = None,
+    mask: Mask = None,
+    source: From = None,
+    captioner: Reader = None,
+    model: Model = "portraits",
+    device: Device = None,
+    output: Output = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Put one direction or several on a picture."""
+    del debug
+    strengths = check_strengths(strength, len(files))
+    output = output if output is not None else default_output(on, "edited.png")
+    from latentedit.directions.composition import check_mixing
+    from latentedit.directions.direction_file import load_direction
+    from latentedit.editing import verbs
+    from latentedit.editing.outputs import write_result
+    from latentedit.encoding.encode import encode
+
+    opened = open_checked(on, output=output, mask=mask)
+    mixed = check_mixing(mixing)
+    for file in files:
+        load_direction(file)
+    with progress_bar(quiet=quiet or as_json) as progress:
+        backbone = verbs.load(model, device=device)
+        directions = [load_direction(file, model=backbone) for file in files]
+        latent = encode(backbone, opened, caption=source, captioner=captioner, mask=mask)
+        result = verbs.manipulate(
+            latent, directions, strength=strengths, mixing=mixed, local=local is not False, progress=progress
+        )
+    assert not isinstance(result, list), "one picture gives one result"
+    write_result(result, output)
+    warn(() if quiet else result.notes)
+    if as_json:
+        print_json(result_json(result, picture=on, output=output, directions=files))
+    elif not quiet:
+        print(f"{on} -> {output}")
+        origin = "read" if source is None else "given"
+        again = replay_command(output, picture=on, model=model, mask=mask, directions=files)
+        print_rows(result_rows(result, origin=origin, sheet=None, again=again))
+
+
+@app.command()
+def compare(files: Files, as_json: Json = False, debug: Debug = False) -> None:
+    """How alike directions are, and how much of each comes along with each other."""
+    del debug
+    import torch
+
+    from latentedit.directions.composition import cross_talk, named
+    from latentedit.directions.direction_file import load_direction
+
+    if len(files) < 2:
+        raise ConfigError(f"expected two or more files to compare; got {len(files)}. Name another one")
+    directions = [load_direction(file) for file in files]
+    for direction in directions[1:]:
+        direction.check_model(directions[0].model_name, directions[0].model_fingerprint)
+    talk = cross_talk(directions)[0]
+    lengths = [float(direction.length[0]) for direction in directions]
+    cosines = talk * torch.tensor(lengths)[None, :] / torch.tensor(lengths)[:, None]
+    if as_json:
+        found = {"lengths": lengths, "cosines": cosines.tolist(), "cross_talk": talk.tolist()}
+        print_json({"files": files, **found})
+        return
+    for file, direction, name, length in zip(files, directions, named(directions), lengths, strict=True):
+        print_rows([(file.stem[:11], f"{name}; length {length:.2f}, {direction.method}, {direction.fingerprint}")])
+    stems = [file.stem for file in files]
+    print_rows([("cosines", ", ".join(stems)), *table_rows(cosines, stems), *cross_talk_rows(talk, stems)])
+
+
+def _range(direction: "Direction") -> str:
+    """The strengths in which all pictures that it was found on stay sound."""
+    known = direction.calibration
+    return "0:1:6" if known is None else f"{max(known.lowest, -1):.2f}:{min(known.highest, 2):.2f}:7"
+
+
+def _tell(direction: "Direction", file: Path, *, as_json: bool, quiet: bool) -> None:
+    from latentedit.directions.description import describe
+
+    rows = describe(direction)
+    if as_json:
+        told = {label: text for label, text in rows if label != "note"}
+        print_json({"file": file, **told, "notes": direction.notes, "calibration": direction.calibration})
+    elif not quiet:
+        print(file)
+        print_rows(rows)

@@ -1,0 +1,149 @@
+"""``latentedit replay``: make a result again from its record. The heavy imports wait for the command."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latentedit.cli.console import Debug, Device, Json, Output, Quiet, print_json, print_rows, progress_bar
+from latentedit.cli.request import default_output, recorded_model
+from latentedit.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+    from latentedit.editing.record import RunRecord
+    from latentedit.editing.result import EditResult
+
+
+def replay(
+    result: Annotated[Path, typer.Argument(help="A file that latentedit wrote.", show_default=False)],
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="The picture that was edited; looked for beside the result.")
+    ] = None,
+    direction: Annotated[
+        list[Path] | None, typer.Option("--direction", help="Files of directions that were applied. Repeatable.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", help="The mask that was used.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Where the model is; by the record's name if not given.")
+    ] = None,
+    device: Device = None,
+    output: Output = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Make a result again, and say whether it is the same file, or what differs."""
+    del debug
+    output = output if output is not None else default_output(result, f"again{result.suffix}")
+    from latentedit.directions.direction_file import load_direction
+    from latentedit.editing.outputs import read_record, write_undone
+    from latentedit.editing.replay import differences
+    from latentedit.editing.replay import replay as replay_record
+    from latentedit.editing.undo import METHOD, undo_again
+    from latentedit.editing.verbs import load
+    from latentedit.encoding.images import Picture
+    from latentedit.encoding.png_chunks import read_chunks
+
+    record = read_record(result)
+    place = _source(result, record, picture)
+    source = Picture.open(place)
+    transparent = source.image.mode == "RGBA"
+    for read in filter(None, (result, place, mask)):
+        _check_place(record, output, source=read, transparent=transparent)
+    name = recorded_model(record, model)
+    backbone = load(name, device=device or record.model.device, dtype=_dtype(record))
+    directions = [load_direction(path, model=backbone) for path in direction or ()]
+    if record.method == METHOD:
+        undone = undo_again(record, backbone, source, read_chunks(place)[1], directions)
+        write_undone(undone, output)
+        now = undone.record
+    else:
+        with progress_bar(quiet=quiet or as_json) as progress:
+            made = replay_record(record, backbone, source, directions=directions, mask=mask, progress=progress)
+        _write(record, made, output)
+        now = made[0].record
+    same = output.read_bytes() == result.read_bytes()
+    found = differences(record, now)
+    if as_json:
+        print_json({"result": result, "output": output, "same": same, "differences": found})
+    elif not quiet:
+        print(f"{result} -> {output}")
+        print_rows([("the same", "yes, byte for byte" if same else _how_far(result, output))])
+        print_rows([("differs", text) for text in found])
+
+
+def _source(result: Path, record: "RunRecord", picture: Path | None) -> Path:
+    """The picture that was named, or one of the record's name beside the result or here."""
+    if picture is not None:
+        return picture
+    name = Path(record.picture.name).name
+    places = [result.parent / name, Path(name)] if name else []
+    for place in places:
+        if _is_file(place) and place.resolve() != result.resolve():
+            return place
+    raise ConfigError(
+        f"expected the picture {name or 'that was edited'} beside {result}; there is none. Name it with --picture"
+    )
+
+
+def _is_file(place: Path) -> bool:
+    try:
+        return place.is_file()
+    except OSError:  # a name from a file, longer than the system takes
+        return False
+
+
+def _check_place(record: "RunRecord", output: Path, *, source: Path, transparent: bool) -> None:
+    from latentedit.editing.outputs import check_beside
+    from latentedit.editing.strip import check_sweep_output
+    from latentedit.encoding.images import check_output
+
+    if record.output == "sweep":
+        check_sweep_output(output, source=source)
+    else:
+        check_output(output, source=source, transparent=transparent and record.output == "picture")
+    check_beside(output)
+
+
+def _dtype(record: "RunRecord") -> "torch.dtype":
+    import torch
+
+    kinds = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+    known = {str(kind).removeprefix("torch."): kind for kind in kinds}
+    if record.model.dtype not in known:
+        raise ConfigError(
+            f"expected one of {', '.join(known)} as dtype in the record; got {record.model.dtype!r}. "
+            "Edit the picture again"
+        )
+    return known[record.model.dtype]
+
+
+def _write(record: "RunRecord", made: "list[EditResult]", output: Path) -> None:
+    from latentedit.editing.outputs import write_result, write_sheet, write_sweep
+
+    if record.output == "sweep":
+        write_sweep(made, output)
+    elif record.output == "sheet":
+        write_sheet(made[0], output)
+    else:
+        write_result(made[0], output)
+
+
+def _how_far(first: Path, second: Path) -> str:
+    """In pixels, for pictures of one size."""
+    from latentedit.editing.outputs import same_picture
+    from latentedit.editing.result import measure_effect
+    from latentedit.encoding.images import Picture
+
+    before, after = Picture.open(first).image, Picture.open(second).image
+    if same_picture(before, after):
+        return "every pixel; what the file says beside them differs"
+    if before.size != after.size:
+        return f"no: {before.width}x{before.height} pixels against {after.width}x{after.height}"
+    effect = measure_effect(before, after)
+    return (
+        f"no: {100 * effect.changed_share:.2f} % of the pixels differ by more than 8 of 255 levels, the rest agrees to "
+        f"{effect.rest_psnr_db:.0f} dB"
+    )

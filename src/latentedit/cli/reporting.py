@@ -1,0 +1,145 @@
+"""What commands say of a result: rows on a terminal, JSON for machines."""
+
+import math
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from latentedit.editing.result import EditResult
+    from latentedit.editing.verdict import Verdict
+
+
+def result_rows(result: "EditResult", *, origin: str, sheet: Path | None, again: str) -> list[tuple[str, str]]:
+    """Label and text of everything that a person wants to know about an edit.
+
+    Args:
+        result: of the edit.
+        origin: of the caption, "read" or "given".
+        sheet: where the sheet went.
+        again: the command that makes the file again; see `replay_command`.
+    """
+    cost = result.cost
+    rows = [
+        ("caption", f"{result.caption} ({'read; --from to correct' if origin == 'read' else origin})"),
+        ("target", result.target_caption or "not known in words"),
+        ("method", how(result)),
+        ("verdict", f"{verdict_text(result.verdict)}; {_rest(result)}"),
+        ("effect", _effect(result)),
+        *cross_talk_rows(result.cross_talk),
+        (
+            "cost",
+            (
+                f"{cost.evaluations:g} evaluations and {cost.verdict_evaluations:g} for the verdict, "
+                f"{cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"
+            ),
+        ),
+    ]
+    if sheet is not None:
+        rows.append(("sheet", str(sheet)))
+    return [*rows, ("again", again)]
+
+
+def replay_command(
+    output: Path, *, picture: Path, model: str, mask: Path | None = None, directions: "Sequence[Path]" = ()
+) -> str:
+    """The command that makes a file again, with the options that it needs.
+
+    Args:
+        output: the file.
+        picture: that was edited; found without being named where it lies beside the file.
+        model: as it was named; found by the record where it is a bundled one.
+        mask: that was used.
+        directions: files of those that were applied.
+    """
+    from latentedit.backbones.registry import bundled_names
+
+    options: list[str | Path] = []
+    if picture.resolve().parent != output.resolve().parent:
+        options += ["--picture", picture]
+    for direction in directions:
+        options += ["--direction", direction]
+    if mask is not None:
+        options += ["--mask", mask]
+    if model not in bundled_names():
+        options += ["--model", model]
+    return shlex.join(["latentedit", "replay", str(output), *map(str, options)])
+
+
+def result_json(result: "EditResult", **about: Any) -> dict[str, Any]:
+    """The same for machines."""
+    talk = result.cross_talk
+    return {
+        **about,
+        "caption": result.caption,
+        "target": result.target_caption,
+        "method": result.method,
+        "strength": result.strength,
+        "measured_strength": result.measured_strength,
+        "verdict": result.verdict,
+        "effect": result.effect,
+        "cross_talk": None if talk is None else talk.tolist(),
+        "cost": result.cost,
+        "notes": result.notes,
+        "record": result.record,
+    }
+
+
+def cross_talk_rows(talk: "Float[Tensor, 'k k'] | None", names: "Sequence[str]" = ()) -> list[tuple[str, str]]:
+    """One row a direction: how much of each other one comes along with it."""
+    if talk is None:
+        return []
+    size = len(talk)
+    labels = list(names) or [str(index + 1) for index in range(size)]
+    rows = [("cross-talk", "share of each column's change that comes with each row's: " + ", ".join(labels))]
+    return rows + table_rows(talk, labels)
+
+
+def table_rows(table: "Float[Tensor, 'k k']", labels: "Sequence[str]") -> list[tuple[str, str]]:
+    """Numbers with a label in front of each row."""
+    return [
+        ("", f"{label:<24.24} " + " ".join(f"{value:+.3f}" for value in row))
+        for label, row in zip(labels, table.tolist(), strict=True)
+    ]
+
+
+def how(result: "EditResult") -> str:
+    """Method and strength; the strength of each direction where several were put together."""
+    directions = result.record.directions
+    if len(directions) > 1:
+        return f"{result.method}, strengths {', '.join(f'{direction.strength:.2f}' for direction in directions)}"
+    measured = "" if result.measured_strength is None else f", measured {result.measured_strength:.2f}"
+    return f"{result.method}, strength {result.strength:.2f}{measured}"
+
+
+def verdict_text(verdict: "Verdict") -> str:
+    """The verdict as one clause: the word, why, and what to do."""
+    remedy = f" ({verdict.remedy})" if verdict.remedy else ""
+    return f"{verdict.word}: {verdict.reason}{remedy}"
+
+
+def _effect(result: "EditResult") -> str:
+    effect = result.effect
+    size = f"{100 * effect.changed_share:.1f} % of the pixels changed, by {100 * effect.change_rms:.0f} % of full scale"
+    changes = _read_changes(result)
+    if changes is None:
+        return size
+    return f"{', '.join(changes) or 'no attribute reads differently'}; {size}"
+
+
+def _rest(result: "EditResult") -> str:
+    psnr = result.effect.rest_psnr_db
+    return "every other pixel as it was" if math.isinf(psnr) else f"the rest of the picture agrees to {psnr:.0f} dB"
+
+
+def _read_changes(result: "EditResult") -> list[str] | None:
+    """What a reader says differs; None where the model has no reader."""
+    before, after = result.effect.read_before, result.effect.read_after
+    if before is None or after is None:
+        return None
+    return [f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after.get(name)]

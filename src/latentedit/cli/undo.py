@@ -1,0 +1,70 @@
+"""``latentedit undo``: the picture before an edit. The heavy imports wait for the command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentedit.cli.console import Debug, Device, Json, Output, Quiet, print_json, print_rows
+from latentedit.cli.request import default_output, recorded_model
+from latentedit.errors import ConfigError
+
+
+def undo(
+    picture: Annotated[Path, typer.Argument(help="A picture that latentedit edited.", show_default=False)],
+    direction: Annotated[
+        Path | None,
+        typer.Option("--direction", help="The direction's file; needed where the PNG does not carry its latent."),
+    ] = None,
+    strength: Annotated[float, typer.Option("--strength", help="At which that direction was applied.")] = 1.0,
+    local: Annotated[
+        bool, typer.Option("--local/--no-local", help="The direction was applied with its change kept local.")
+    ] = True,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The model of the edit; the record's if not given.")
+    ] = None,
+    device: Device = None,
+    output: Output = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Take an edit back: from the latent that the PNG carries, or from its pixels and the direction's file."""
+    del debug
+    output = output if output is not None else default_output(picture, "undone.png")
+    from latentedit.directions.direction_file import load_direction
+    from latentedit.editing.outputs import check_beside, write_undone
+    from latentedit.editing.record import RunRecord
+    from latentedit.editing.undo import undo_direction, undo_stored
+    from latentedit.editing.verbs import load
+    from latentedit.encoding.images import Picture, check_output
+    from latentedit.encoding.png_chunks import read_chunks
+
+    opened = Picture.open(picture)
+    check_output(output, source=picture, transparent=opened.image.mode == "RGBA")
+    check_beside(output)
+    text, payload = read_chunks(picture)
+    record = None if text is None else RunRecord.from_json(text, str(picture))
+    if record is not None and record.output != "picture":
+        raise ConfigError(f"expected an edited picture; {picture} is a {record.output}. Name the picture itself")
+    if payload is None and direction is None:
+        raise ConfigError(
+            f"expected {picture} to carry the latent of its edit; it does not. Give the direction that was applied, "
+            "with --direction FILE"
+        )
+    name = (model or "portraits") if record is None else recorded_model(record, model)
+    backbone = load(name, device=device)
+    if direction is not None:
+        found = load_direction(direction, model=backbone)
+        undone = undo_direction(backbone, opened, found, strength=strength, local=local)
+    else:
+        assert payload is not None
+        undone = undo_stored(backbone, opened, payload)
+    write_undone(undone, output)
+    same = None if record is None else Picture.from_image(undone.image).fingerprint == record.picture.fingerprint
+    if as_json:
+        print_json({"picture": picture, "output": output, "how": undone.how, "bit_for_bit": same})
+    elif not quiet:
+        words = {None: "not known: no record of it", True: "yes, bit for bit", False: "not bit for bit"}
+        print(f"{picture} -> {output}")
+        print_rows([("how", f"from the {undone.how}"), ("the same", words[same])])

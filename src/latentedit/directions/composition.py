@@ -1,0 +1,172 @@
+"""Several directions at once, and how much each of them does of what another is for.
+
+The cross-talk of directions d_1 ... d_k is the matrix
+
+    C_ij = <d_i, d_j> / <d_j, d_j>        1 on the diagonal
+
+"moving by d_i also makes the share C_ij of what d_j makes", measured in the clean latent. Directions that touch
+different things have C near the identity. Three mixings, all linear, and equal where C is the identity:
+
+- *sum*: ``sum_i s_i d_i``.
+- *inverse*: each direction is replaced by its dual, ``sum_k (C^-1)_ik d_k``, of which every other direction has no part
+  and which has as much of its own as before.
+- *projection*: each direction loses what lies along those before it (Gram and Schmidt); the first stays whole.
+
+Text displacements are mixed by the same numbers, so that a direction stays one thing. Derived here.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.directions.base import Direction
+from latentedit.directions.settings import check_choice
+from latentedit.directions.text import changed_phrases
+from latentedit.errors import ConfigError, ShapeError
+
+Mixing = Literal["sum", "inverse", "projection"]
+
+_OPPOSITE = -0.9
+_EQUAL = 0.98
+"""Cosines of two directions beyond which they contradict each other, or say the same; so do several whose cosines have
+an eigenvalue below ``1 - _EQUAL``, which is that of two at the bound."""
+
+
+def check_mixing(mixing: str) -> Mixing:
+    """The mixing of that name.
+
+    Raises:
+        ConfigError: not one of sum, inverse and projection, with the nearest.
+    """
+    check_choice("mixing", mixing, Mixing)
+    return cast("Mixing", mixing)
+
+
+def cross_talk(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
+    """How much of what direction j makes comes along when a picture moves by direction i; see the module.
+
+    Returns:
+        float64, one matrix a picture (one for all where every direction is for all); row i, column j.
+
+    Raises:
+        ShapeError: directions of different latent shapes, or for different numbers of pictures.
+        ConfigError: no direction, or one of zero length.
+    """
+    gram = _gram(directions)
+    return gram / gram.diagonal(dim1=1, dim2=2)[:, None, :]
+
+
+def compose(directions: Sequence[Direction], strengths: Sequence[float], mixing: Mixing = "sum") -> Direction:
+    """One direction that makes several changes, each at its strength.
+
+    Args:
+        directions: of one model, each for one picture or for all of the same pictures.
+        strengths: one a direction; a negative one goes the other way.
+        mixing: what is done about cross-talk; see the module.
+
+    Returns:
+        The composed direction; at strength 1 it makes what was asked for. Its level is the highest of theirs.
+
+    Raises:
+        ShapeError: directions that do not fit together, or another number of strengths.
+        ConfigError: no direction, directions of different models, one of zero length, directions that contradict each
+            other at these strengths, or, for a mixing other than the sum, some that say the same.
+    """
+    check_mixing(mixing)
+    if len(strengths) != len(directions):
+        raise ShapeError(f"expected a strength for each of {len(directions)} directions; got {len(strengths)}")
+    gram = _gram(directions)
+    _check_sense(directions, strengths, gram, mixing)
+    weights = _weights(gram, torch.tensor(strengths, dtype=torch.float64), mixing)
+    first = directions[0]
+    batch = len(weights)
+    parts = [(d, weights[:, index].to(d.z.device, d.z.dtype)) for index, d in enumerate(directions)]
+    z = sum((d.z * w.reshape(-1, *[1] * (d.z.ndim - 1)) for d, w in parts), torch.zeros_like(first.z))
+    condition = first.condition.expand(batch) * parts[0][1]
+    for d, w in parts[1:]:
+        condition = condition + d.condition.expand(batch) * w
+    return Direction(
+        z=z,
+        condition=condition,
+        level=max(d.level for d in directions),
+        method="composition",
+        settings={"mixing": mixing, "parts": [d.fingerprint for d in directions], "strengths": list(strengths)},
+        model_name=first.model_name,
+        model_fingerprint=first.model_fingerprint,
+        pictures=tuple(dict.fromkeys(itertools.chain(*(d.pictures for d in directions)))),
+        notes=tuple(dict.fromkeys(itertools.chain(*(d.notes for d in directions)))),
+    )
+
+
+def _gram(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
+    if not directions:
+        raise ConfigError("expected at least one direction; got none")
+    shapes = {tuple(d.z.shape[1:]) for d in directions}
+    batch = max(len(d) for d in directions)
+    if len(shapes) > 1 or any(len(d) not in (1, batch) for d in directions):
+        raise ShapeError(f"expected directions of one shape; got {', '.join(str(list(d.z.shape)) for d in directions)}")
+    for index, d in enumerate(directions):
+        if not bool(d.length.all()):
+            raise ConfigError(
+                f"expected directions that move something; number {index + 1} has no length. Leave it out"
+            )
+    rows = torch.stack([d.z.flatten(1).to("cpu", torch.float64).expand(batch, -1) for d in directions], 1)
+    return rows @ rows.mT
+
+
+def _check_sense(
+    directions: Sequence[Direction], strengths: Sequence[float], gram: Float[Tensor, "b k k"], mixing: Mixing
+) -> None:
+    norms = gram.diagonal(dim1=1, dim2=2).sqrt()
+    cosines = gram / (norms[:, :, None] * norms[:, None, :])
+    for i, j in itertools.combinations(range(len(directions)), 2):
+        directions[j].check_model(directions[i].model_name, directions[i].model_fingerprint)
+        asked = strengths[i] * strengths[j]
+        together = float((math.copysign(1, asked) * cosines[:, i, j]).min())
+        if asked != 0 and together < _OPPOSITE:
+            raise ConfigError(
+                f"expected directions that can be had together; numbers {i + 1} and {j + 1} contradict each other "
+                f"(cosine {together:.2f}). Leave one out"
+            )
+        if mixing != "sum" and bool((cosines[:, i, j].abs() > _EQUAL).any()):
+            raise ConfigError(
+                f"expected directions that differ, for mixing {mixing!r}; numbers {i + 1} and {j + 1} say the same. "
+                "Leave one out, or use mixing 'sum'"
+            )
+    for count in range(3, len(directions) + 1) if mixing != "sum" else ():
+        if bool((torch.linalg.eigvalsh(cosines[:, :count, :count]) < 1 - _EQUAL).any()):
+            raise ConfigError(
+                f"expected directions that differ, for mixing {mixing!r}; number {count} says what those before it say "
+                "together. Leave one out, or use mixing 'sum'"
+            )
+
+
+def _weights(gram: Float[Tensor, "b k k"], strengths: Float[Tensor, " k"], mixing: Mixing) -> Float[Tensor, "b k"]:
+    """What each direction is multiplied by: ``s^T M``, M the identity, C^-1, or the steps of Gram and Schmidt."""
+    if mixing == "sum":
+        return strengths.expand(len(gram), -1)
+    if mixing == "inverse":
+        talk = gram / gram.diagonal(dim1=1, dim2=2)[:, None, :]
+        return torch.linalg.solve(talk.mT, strengths.expand(len(gram), -1)[..., None])[..., 0]
+    # gram = L L^T with L = (unit lower triangle) diag: the inverse of that triangle orthogonalises in order
+    lower = torch.linalg.cholesky(gram)
+    unit = lower / lower.diagonal(dim1=1, dim2=2)[:, None, :]
+    return torch.linalg.solve_triangular(unit.mT, strengths.expand(len(gram), -1)[..., None], upper=True)[..., 0]
+
+
+def named(directions: Sequence[Direction]) -> list[str]:
+    """A short name for each direction: what its target adds, or what its source loses, in words, else its number."""
+    from_words = [_words(direction) for direction in directions]
+    return [words or f"direction {index + 1}" for index, words in enumerate(from_words)]
+
+
+def _words(direction: Direction) -> str:
+    if not direction.source_captions or not direction.target_captions:
+        return ""
+    removed, added = changed_phrases(direction.source_captions[0], direction.target_captions[0])
+    return ", ".join(added) or ", ".join(f"no {phrase}" for phrase in removed)

@@ -1,0 +1,109 @@
+"""A direction in words: what it changes, how far it can be taken, how it was found and for which model."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+from latentedit.directions.base import Calibration, Direction
+from latentedit.directions.text import changed_phrases
+from latentedit.encoding.captioning import one_line
+
+_SHOWN_LETTERS = 300
+_SHOWN_CHANGES = 3
+_FLOAT_BYTES = 4
+
+
+def describe(direction: Direction) -> list[tuple[str, str]]:
+    """Rows of label and text; each text is one line that can be printed, whoever wrote the direction.
+
+    Args:
+        direction: fresh or from a file.
+
+    Returns:
+        "change", "strength", "effect" where it was calibrated, "method", "settings" where there are any, "model",
+        "direction", "found on", "licence", "size", "preview" where there is one, and a "note" each.
+    """
+    known = direction.calibration
+    rows = [
+        ("change", _change(direction)),
+        ("strength", "not calibrated" if known is None else _strength(known)),
+        ("effect", "" if known is None else _effect(known)),
+        ("method", f"{direction.method}, from level {direction.level:g}"),
+        ("settings", _items(direction.settings)),
+        ("model", f"{direction.model_name} ({direction.model_fingerprint})"),
+        ("direction", direction.fingerprint),
+        (
+            "found on",
+            _count(len(direction.pictures), "picture") if direction.pictures else "pictures that are not named",
+        ),
+        ("licence", direction.licence or "none given"),
+        ("size", _size(direction)),
+        ("preview", f"PNG, {len(direction.preview) / 1000:.1f} kB" if direction.preview else ""),
+        *(("note", note) for note in direction.notes),
+    ]
+    return [(label, _shown(text)) for label, text in rows if text]
+
+
+def _change(direction: Direction) -> str:
+    """What the target captions say otherwise, as --change takes it; pictures with the same change count once."""
+    pairs = zip(direction.source_captions, direction.target_captions, strict=False)
+    changes = [changed_phrases(source, target) for source, target in pairs if target]
+    if not changes:
+        return "not known in words"
+    told = list(dict.fromkeys(f"{', '.join(old)} => {', '.join(new)}".strip() for old, new in changes if old or new))
+    if not told:
+        return "nothing"
+    more = len(told) - _SHOWN_CHANGES
+    return "; ".join(told[:_SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _strength(known: Calibration) -> str:
+    ends = [
+        *([f"from {known.lowest:.2f}"] if math.isfinite(known.lowest) else []),
+        *([f"up to {known.highest:.2f}"] if math.isfinite(known.highest) else []),
+    ]
+    steps = _count(known.steps, "step")
+    return f"{' '.join(ends) or 'any'} without damage, by the {known.arm} arm, level {known.level:g}, {steps}"
+
+
+def _effect(known: Calibration) -> str:
+    """Shares of the whole change by scale."""
+    points = (f"{scale:g}: {100 * effect:.0f} %" for scale, effect in zip(known.scales, known.effects, strict=True))
+    return f"of the whole change at {', '.join(points)}"
+
+
+def _items(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_value(value)}" for name, value in settings.items())
+
+
+def _value(value: Any) -> str:
+    match value:
+        case float():
+            return f"{value:g}"
+        case None:
+            return "none"
+        case Mapping():
+            return f"({_items(cast('Mapping[str, Any]', value))})"
+        case list() | tuple():
+            return f"[{', '.join(map(_value, cast('list[Any]', value)))}]"
+        case _:
+            return str(value)
+
+
+def _size(direction: Direction) -> str:
+    """Shapes of one picture's displacement, for whom it is, and what all of it takes."""
+    parts = {"latent": direction.z, "tokens": direction.condition.tokens, "pooled": direction.condition.pooled}
+    shapes = ", ".join(f"{name} {' x '.join(map(str, part.shape[1:]))}" for name, part in parts.items())
+    batch = max(len(part) for part in parts.values())
+    whose = "one for any picture" if batch == 1 else f"one for each of {batch} pictures"
+    size_bytes = _FLOAT_BYTES * sum(part.numel() for part in parts.values())
+    return f"{shapes}; {whose}; {size_bytes / 1000:.1f} kB"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _shown(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= _SHOWN_LETTERS else f"{line[:_SHOWN_LETTERS]}..."

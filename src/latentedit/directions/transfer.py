@@ -1,0 +1,94 @@
+"""A direction on pictures that it was not found on: its words are said anew in the captions of those pictures.
+
+The displacement of the clean latent is taken as it is. That of the text cannot be: tokens stand at other places in
+another caption. So the change from the direction's source caption to its target caption is made in the caption of the
+new picture, and embedded there. Derived here.
+"""
+
+import dataclasses
+import itertools
+
+from latentedit.backbones.base import Backbone
+from latentedit.directions.base import Direction
+from latentedit.directions.text import changed_phrases, text_direction
+from latentedit.encoding.change import Change
+from latentedit.encoding.joint import JointLatent
+from latentedit.encoding.phrases import read_phrases
+from latentedit.encoding.targets import changed_caption
+from latentedit.errors import ConfigError
+from latentedit.types import Condition
+
+
+def transferred(direction: Direction, latent: JointLatent) -> Direction:
+    """The direction as it applies to these pictures.
+
+    Args:
+        direction: one for all pictures, or one a picture.
+        latent: the pictures.
+
+    Returns:
+        The direction itself where it was found under these captions; otherwise one with the same displacement of the
+        clean latent, and the text of these pictures. Where a caption does not have the words, the text displacement is
+        kept as it is, and the target caption is empty.
+
+    Raises:
+        ConfigError: a direction of another model.
+        ShapeError: a direction for several pictures, and another number of them here.
+    """
+    backbone, count = latent.backbone, len(latent)
+    direction.check_model(backbone.name, backbone.fingerprint)
+    known = min(len(direction.source_captions), len(direction.target_captions))
+    if not known:
+        return direction
+    each = known == len(direction) == count
+    order = range(count) if each else [0] * count
+    sources, targets = (
+        tuple(captions[index] for index in order) for captions in (direction.source_captions, direction.target_captions)
+    )
+    if each and sources == latent.captions:
+        return direction
+    made = [
+        changed_by(backbone, caption, source, target)
+        for caption, source, target in zip(latent.captions, sources, targets, strict=True)
+    ]
+    stored = direction.condition.expand(count)
+    said = text_direction(
+        backbone, latent.captions, [new or old for new, old in zip(made, latent.captions, strict=True)]
+    )
+    rows = [said[index : index + 1] if new else stored[index : index + 1] for index, new in enumerate(made)]
+    return dataclasses.replace(
+        direction,
+        condition=Condition.cat(rows),
+        source_captions=latent.captions,
+        target_captions=tuple(new or "" for new in made),
+    )
+
+
+def changed_by(model: Backbone, caption: str, source: str, target: str) -> str | None:
+    """The change from one caption to another, made in a third.
+
+    A phrase comes in the place of the one that it replaces, or, where the caption lacks that one, as something added;
+    only another subject (the words before "with", or else the first phrase) is nothing that could be added.
+
+    Returns:
+        The changed caption, or None where the change does not apply: words that go are not in the caption, it says
+        already what would come, or one of the two captions is empty, because it is not known.
+    """
+    if caption == source:
+        return target
+    if not (source and target):
+        return None
+    removed, added = changed_phrases(source, target)
+    read = read_phrases(source, lead=True)
+    subject = read.lead or "".join(phrase.text for phrase in read.phrases[:1])
+    changed = caption
+    for old, new in itertools.zip_longest(removed, added, fillvalue=""):
+        for start in dict.fromkeys((old, "")) if new and old != subject else (old,):
+            try:
+                changed = changed_caption(model, changed, Change(old=start, new=new))
+                break
+            except ConfigError:
+                continue
+        else:
+            return None
+    return changed if changed != caption else None

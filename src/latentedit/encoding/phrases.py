@@ -1,0 +1,77 @@
+"""Captions as phrases between commas, often behind a lead such as "a person with", each with its place in the text."""
+
+import dataclasses
+import re
+
+_LEAD = re.compile(r"(.*?\bwith)\s+(\S.*)", re.DOTALL | re.IGNORECASE)
+_ENDING = re.compile(r"[\s.!?]*\Z")
+_COMMA = re.compile(r",(?!\d)")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Phrase:
+    """A stretch of a caption, without spaces around it.
+
+    Args:
+        text: its characters.
+        start: index of the first one in the caption.
+    """
+
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        """Index behind the last character in the caption."""
+        return self.start + len(self.text)
+
+    def split(self, separator: re.Pattern[str]) -> list["Phrase"]:
+        """The stretches between the separators, without empty ones."""
+        found: list[Phrase] = []
+        start = 0
+        for end, behind in [*(match.span() for match in separator.finditer(self.text)), (len(self.text),) * 2]:
+            stretch = self.text[start:end]
+            if text := stretch.strip():
+                found.append(Phrase(text=text, start=self.start + start + stretch.index(text)))
+            start = behind
+        return found
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Phrases:
+    """A caption, read.
+
+    Args:
+        lead: the words before the first phrase that belong to all of them, or "".
+        phrases: the parts between the commas, in their order.
+        ending: final marks and spaces, which belong to no phrase.
+    """
+
+    lead: str
+    phrases: tuple[Phrase, ...]
+    ending: str
+
+
+def read_phrases(caption: str, *, lead: bool) -> Phrases:
+    """The phrases of a caption; commas inside numbers do not part them.
+
+    Args:
+        caption: any text.
+        lead: whether the words up to the first "with" of the first phrase are a lead, or a part of that phrase.
+
+    Example:
+        >>> read = read_phrases("A man with 1,000 cats, a hat.", lead=True)
+        >>> read.lead, [phrase.text for phrase in read.phrases], read.ending
+        ('A man with', ['1,000 cats', 'a hat'], '.')
+    """
+    body = _ENDING.sub("", caption)
+    phrases = Phrase(text=body, start=0).split(_COMMA)
+    found = _LEAD.fullmatch(phrases[0].text) if lead and phrases else None
+    if found is not None:
+        phrases[0] = Phrase(text=found[2], start=phrases[0].start + found.start(2))
+    return Phrases(lead="" if found is None else found[1], phrases=tuple(phrases), ending=caption[len(body) :])
+
+
+def phrase_key(phrase: str) -> str:
+    """What two phrases share that differ in case and spaces only."""
+    return " ".join(phrase.casefold().split())

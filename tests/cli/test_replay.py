@@ -1,0 +1,348 @@
+"""``latentedit replay``: the same file again, or in one line why not."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit.cli.main import run
+from latentedit.editing.outputs import read_record
+from latentedit.editing.record import FORMAT
+from latentedit.encoding.png_chunks import pack, read_chunks
+from latentedit.testing.miniature import miniature_sd3
+from tests.cli.conftest import Command
+from tests.cli.test_direction import HOSTILE, rewritten
+
+FROM, TO = "a person with no glasses", "a person with glasses"
+
+
+@pytest.fixture
+def edited(picture: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[object, ...], bytes]) -> Path:
+    place, asked = tmp_path / "me.edited.png", (picture.read_bytes(), "edit")
+    if asked not in kept_files:
+        arguments = (picture, "--from", FROM, "--to", TO, "--seed", 3, "--model", miniature, "--quiet")
+        assert run([str(item) for item in ("edit", *arguments)]) == 0
+        kept_files[asked] = place.read_bytes()
+        place.with_suffix(".json").unlink()
+    place.write_bytes(kept_files[asked])
+    return place
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    """The same picture with another record."""
+    text, payload = read_chunks(path)
+    assert text is not None
+    told = json.dumps(json.loads(text) | changes, separators=(",", ":"))
+    with Image.open(path) as image:
+        image.load()
+        image.save(path, format="PNG", pnginfo=pack(told, payload))
+
+
+def told(path: Path) -> dict[str, Any]:
+    return json.loads(read_record(path).to_json())
+
+
+def test_the_same_file_again(command: Command, edited: Path, miniature: Path, tmp_path: Path) -> None:
+    outcome = command("replay", edited, "--model", miniature)
+    assert outcome.code == 0, outcome.err
+    again = tmp_path / "me.edited.again.png"
+    assert outcome.out.splitlines() == [f"{edited} -> {again}", "  the same    yes, byte for byte"]
+    assert again.read_bytes() == edited.read_bytes()
+    names = sorted(place.name for place in tmp_path.iterdir())
+    assert names == ["me.edited.again.json", "me.edited.again.png", "me.edited.png", "me.png"]
+
+
+@pytest.mark.parametrize("name", ["o.png", "o.jpg", "o.webp"])
+@pytest.mark.parametrize("method", ["eim", "flowedit", "sdedit"])
+def test_every_format_and_method(
+    command: Command, picture: Path, miniature: Path, tmp_path: Path, name: str, method: str
+) -> None:
+    arguments = (picture, "--from", FROM, "--to", TO, "--method", method, "--strength", 0.5, "--model", miniature)
+    assert command("edit", *arguments, "-o", tmp_path / name).code == 0
+    outcome = command("replay", tmp_path / name, "--model", miniature, "--json", "-o", tmp_path / f"again{name}")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out) == {
+        "result": str(tmp_path / name),
+        "output": str(tmp_path / f"again{name}"),
+        "same": True,
+        "differences": [],
+    }
+
+
+def test_a_sheet_again(command: Command, picture: Path, miniature: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    arguments = (picture, "--from", FROM, "--to", TO, "--model", miniature, "--sheet", sheet)
+    assert command("edit", *arguments).code == 0
+    assert "yes, byte for byte" in command("replay", sheet, "--model", miniature).out
+
+
+def test_quiet_prints_nothing(command: Command, edited: Path, miniature: Path) -> None:
+    outcome = command("replay", edited, "--model", miniature, "--quiet")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+
+
+def test_the_bundled_model_is_known_by_its_name(command: Command, picture: Path, bundled: Path, tmp_path: Path) -> None:
+    assert command("edit", picture, "--from", FROM, "--to", TO).code == 0
+    assert "yes, byte for byte" in command("replay", tmp_path / "me.edited.png").out
+
+
+def test_the_picture_is_looked_for_beside_the_result_and_here(
+    command: Command,
+    refused: Callable[..., str],
+    edited: Path,
+    picture: Path,
+    miniature: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    picture.rename(elsewhere / "me.png")
+    assert "expected the picture me.png beside" in refused("replay", edited, "--model", miniature)
+    monkeypatch.chdir(elsewhere)
+    assert "byte for byte" in command("replay", edited, "--model", miniature).out
+    monkeypatch.chdir(tmp_path)
+    (elsewhere / "me.png").rename(elsewhere / "other.png")
+    outcome = command("replay", edited, "--picture", elsewhere / "other.png", "--model", miniature)
+    assert "byte for byte" in outcome.out
+
+
+def test_a_file_that_was_changed_is_not_the_same(
+    command: Command, edited: Path, miniature: Path, tmp_path: Path
+) -> None:
+    rewrite(edited, versions={**told(edited)["versions"], "torch": "0.1"})
+    outcome = command("replay", edited, "--model", miniature)
+    assert "every pixel; what the file says beside them differs" in outcome.out
+    assert "differs     torch was 0.1, is " in outcome.out
+    text, payload = read_chunks(edited)
+    pixels = np.array(Image.open(edited))
+    pixels[0, 0] ^= 128
+    Image.fromarray(pixels).save(edited, pnginfo=pack(text, payload))
+    outcome = command("replay", edited, "--model", miniature)
+    assert "no: 0.04 % of the pixels differ by more than 8 of 255 levels, the rest agrees to" in outcome.out
+    Image.fromarray(pixels[:30]).save(edited, pnginfo=pack(text, payload))
+    outcome = command("replay", edited, "--model", miniature)
+    assert "no: 56x30 pixels against 56x40" in outcome.out
+
+
+def test_another_seed_is_another_picture(command: Command, edited: Path, miniature: Path) -> None:
+    record = told(edited)
+    direction = record["directions"][0]
+    rewrite(edited, directions=[direction | {"settings": direction["settings"] | {"seed": 4}}])
+    outcome = command("replay", edited, "--model", miniature)
+    assert f"differs     direction 1 was {direction['fingerprint']}, is found as " in outcome.out
+    assert "the same    no: " in outcome.out
+
+
+def test_directions_from_files_are_asked_for(
+    command: Command, refused: Callable[..., str], made: Callable[..., Path], miniature: Path, tmp_path: Path
+) -> None:
+    other = np.random.default_rng(9).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+    Image.fromarray(other).save(tmp_path / "you.png")
+    files = (made("a"), made("b", to="a person with no glasses, a smile"))
+    arguments = ("--on", tmp_path / "you.png", "--from", FROM, "--model", miniature)
+    assert command("direction", "apply", *files, *arguments).code == 0
+    result = tmp_path / "you.edited.png"
+    wanted = [direction["fingerprint"] for direction in told(result)["directions"]]
+    found = refused("replay", result, "--model", miniature)
+    assert wanted[0] in found
+    assert "--direction" in found
+    assert wanted[1] in refused("replay", result, "--direction", files[0], "--model", miniature)
+    given = ("--direction", files[1], "--direction", files[0])
+    assert "byte for byte" in command("replay", result, *given, "--model", miniature).out
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_directions(
+    refused: Callable[..., str], edited: Path, made: Callable[..., Path], miniature: Path, case: str
+) -> None:
+    place = made("a")
+    rewritten(place, case)
+    assert place.name in refused("replay", edited, "--direction", place, "--model", miniature)
+
+
+@pytest.fixture
+def mask(tmp_path: Path) -> Path:
+    image = Image.new("L", (56, 40), 255)
+    image.paste(0, (28, 0, 56, 40))
+    image.save(tmp_path / "mask.png")
+    return tmp_path / "mask.png"
+
+
+def test_a_mask_has_to_be_the_one_that_was_used(
+    command: Command, refused: Callable[..., str], picture: Path, mask: Path, miniature: Path, tmp_path: Path
+) -> None:
+    arguments = (picture, "--from", FROM, "--to", TO, "--mask", mask, "--model", miniature)
+    assert command("edit", *arguments).code == 0
+    result = tmp_path / "me.edited.png"
+    assert "byte for byte" in command("replay", result, "--mask", mask, "--model", miniature).out
+    assert "got none. Name it with --mask" in refused("replay", result, "--model", miniature)
+    Image.open(mask).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mask)
+    assert "got another. Name it with --mask" in refused("replay", result, "--mask", mask, "--model", miniature)
+    Image.open(mask).crop((0, 0, 20, 40)).save(mask)
+    assert "20x40" in refused("replay", result, "--mask", mask, "--model", miniature)
+
+
+def test_no_mask_where_none_was_used(refused: Callable[..., str], edited: Path, mask: Path, miniature: Path) -> None:
+    assert "expected no mask" in refused("replay", edited, "--mask", mask, "--model", miniature)
+
+
+def test_another_picture(refused: Callable[..., str], edited: Path, picture: Path, miniature: Path) -> None:
+    fingerprint = told(edited)["picture"]["fingerprint"]
+    Image.open(picture).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(picture)
+    found = refused("replay", edited, "--model", miniature)
+    assert fingerprint in found
+    assert "--picture" in found
+
+
+def test_another_model_is_refused_by_both_fingerprints(
+    refused: Callable[..., str], edited: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = miniature_sd3(tmp_path_factory.mktemp("other") / "other", t5=False, seed=1)
+    found = refused("replay", edited, "--model", other)
+    assert told(edited)["model"]["fingerprint"] in found
+    assert "got 'other'" in found
+
+
+def test_a_model_that_is_not_bundled_has_to_be_named(
+    refused: Callable[..., str], edited: Path, bundled: Path, miniature: Path
+) -> None:
+    assert "expected --model, for the record names 'miniature'" in refused("replay", edited)
+    for name in ("org/name", str(miniature), "../miniature"):
+        rewrite(edited, model=told(edited)["model"] | {"name": name})
+        assert "expected --model" in refused("replay", edited)
+
+
+def test_nothing_that_is_read_is_overwritten(
+    refused: Callable[..., str], edited: Path, picture: Path, mask: Path, miniature: Path, tmp_path: Path
+) -> None:
+    for place in (edited, picture, mask):
+        found = refused("replay", edited, "--mask", mask, "--model", miniature, "-o", place)
+        assert "another name" in found
+    (tmp_path / "x.json").write_text("[]")
+    assert "holds something else" in refused("replay", edited, "--model", miniature, "-o", tmp_path / "x.png")
+
+
+def test_pictures_without_a_record(refused: Callable[..., str], picture: Path, miniature: Path, tmp_path: Path) -> None:
+    assert "Only pictures that latentedit wrote" in refused("replay", picture, "--model", miniature)
+    Image.open(picture).save(tmp_path / "x.jpg")
+    assert "x.json beside it; there is none" in refused("replay", tmp_path / "x.jpg", "--model", miniature)
+    (tmp_path / "x.json").write_text('{"name": "a package"}')
+    assert "x.json; it holds none" in refused("replay", tmp_path / "x.jpg", "--model", miniature)
+    for name in (".", "/", "", "no.png"):
+        refused("replay", name, "--model", miniature)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": FORMAT + 1}, "newer latentedit"),
+        ({"surprise": 1}, "'surprise'"),
+        ({"seed": "x"}, "'seed'"),
+        ({"strengths": []}, "'strengths'"),
+        ({"method": "eimm"}, "did you mean 'eim'"),
+        ({"method": "sdedit"}, "SDEdit"),
+        ({"method": "undo", "directions": []}, "expected "),
+        ({"settings": {"arm": "left"}}, "expected "),
+        ({"settings": {"arm": []}}, "expected "),
+        ({"settings": {"search": {"levels": 5}}}, "expected the settings of 'eim'"),
+        ({"caption": ""}, "empty"),
+        ({"mixing": "blend"}, "'mixing'"),
+        ({"output": "song"}, "'output'"),
+        ({"output": "sweep", "strengths": [0.5]}, None),
+    ],
+)
+def test_records_that_make_no_sense(
+    refused: Callable[..., str],
+    command: Command,
+    edited: Path,
+    miniature: Path,
+    changes: dict[str, Any],
+    words: str | None,
+) -> None:
+    rewrite(edited, **changes)
+    if words is None:
+        assert command("replay", edited, "--model", miniature).code == 0
+    else:
+        assert words in refused("replay", edited, "--model", miniature)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "words"),
+    [
+        ("model", {"dtype": "int8"}, "expected one of float32"),
+        ("model", {"dtype": "load"}, "expected one of float32"),
+        ("model", {"device": "gpu7"}, "gpu7"),
+        ("model", {"device": "cuda:99"}, "cuda"),
+        ("picture", {"name": "../../me.png"}, None),
+        ("picture", {"name": "x" * 5000}, "--picture"),
+        ("picture", {"name": "\0"}, "--picture"),
+        ("picture", {"name": ".."}, "--picture"),
+        ("picture", {"name": ""}, "--picture"),
+        ("picture", {"name": "me.edited.png"}, "--picture"),
+    ],
+)
+def test_parts_of_records_that_make_no_sense(
+    refused: Callable[..., str],
+    command: Command,
+    edited: Path,
+    miniature: Path,
+    part: str,
+    changes: dict[str, str],
+    words: str | None,
+) -> None:
+    """A name leads nowhere but beside the file."""
+    rewrite(edited, **{part: told(edited)[part] | changes})
+    if words is None:
+        assert command("replay", edited, "--model", miniature).code == 0
+    else:
+        assert words in refused("replay", edited, "--model", miniature)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("-o", "o.gif"), "o.gif"),
+        (("-o", "no/o.png"), "does not. Create it"),
+        (("-o", "."), "expected"),
+        (("--picture", "no.png"), "no such file"),
+        (("--direction", "no.safetensors"), "no such file"),
+        (("--device", "gpu7"), "gpu7"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    refused: Callable[..., str],
+    edited: Path,
+    miniature: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(edited.parent)
+    assert words in refused("replay", edited, *arguments, "--model", miniature)
+
+
+@pytest.mark.usefixtures("edited", "unloaded")
+@pytest.mark.parametrize("arguments", [("-o", "no/o.png"), ("-o", "me.png"), ("-o", "x.png"), ("--picture", "no.png")])
+def test_places_are_checked_before_the_model_is_loaded(
+    command: Command, miniature: Path, tmp_path: Path, arguments: tuple[str, str]
+) -> None:
+    (tmp_path / "x.json").write_text("[]")
+    asked = ("replay", tmp_path / "me.edited.png", "--model", miniature)
+    assert command(*asked, arguments[0], tmp_path / arguments[1]).code == 2
+    with pytest.raises(AssertionError, match="loaded"):
+        command(*asked)
+
+
+def test_a_transparent_picture_needs_a_format_for_it(
+    command: Command, refused: Callable[..., str], picture: Path, miniature: Path, tmp_path: Path
+) -> None:
+    Image.open(picture).convert("RGBA").save(picture)
+    assert command("edit", picture, "--from", FROM, "--to", TO, "--model", miniature).code == 0
+    result = tmp_path / "me.edited.png"
+    assert "transparency" in refused("replay", result, "--model", miniature, "-o", tmp_path / "o.jpg")
+    assert "byte for byte" in command("replay", result, "--model", miniature).out

@@ -1,0 +1,158 @@
+"""What is said of a result: every row, on numbers that are known."""
+
+import dataclasses
+import json
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from latentedit.cli.reporting import (
+    cross_talk_rows,
+    how,
+    replay_command,
+    result_json,
+    result_rows,
+    table_rows,
+    verdict_text,
+)
+from latentedit.editing.outputs import plain
+from latentedit.editing.result import EditResult
+from latentedit.editing.verbs import edit, identify, manipulate
+from latentedit.encoding.encode import encode
+from latentedit.types import Cost
+from tests.editing.colours import ColourBackbone
+from tests.editing.edits import grey, only
+
+TALK = torch.tensor([[1.0, -0.25], [0.5, 1.0]], dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def result() -> EditResult:
+    found = only(edit(ColourBackbone(), grey(), to="red", caption="grey", strength=0.5))
+    effect = dataclasses.replace(found.effect, changed_share=0.125, change_rms=0.2, rest_psnr_db=math.inf)
+    verdict = dataclasses.replace(found.verdict, word="changed", reason="the model sees 90 %", remedy="")
+    cost = Cost(evaluations=48.0, seconds=1.25, peak_bytes=250_000_000, verdict_evaluations=8.0)
+    return dataclasses.replace(found, effect=effect, verdict=verdict, cost=cost)
+
+
+def rows(result: EditResult, **more: Any) -> dict[str, str]:
+    return dict(result_rows(result, **({"origin": "given", "sheet": None, "again": "latentedit replay x"} | more)))
+
+
+def test_every_row_of_a_result(result: EditResult) -> None:
+    assert result_rows(result, origin="given", sheet=Path("s.png"), again="latentedit replay x") == [
+        ("caption", "grey (given)"),
+        ("target", "red"),
+        ("method", "eim, strength 0.50, measured 0.50"),
+        ("verdict", "changed: the model sees 90 %; every other pixel as it was"),
+        ("effect", "12.5 % of the pixels changed, by 20 % of full scale"),
+        ("cost", "48 evaluations and 8 for the verdict, 1.2 s, 250 MB"),
+        ("sheet", "s.png"),
+        ("again", "latentedit replay x"),
+    ]
+
+
+def test_a_caption_that_was_read_can_be_corrected(result: EditResult) -> None:
+    assert rows(result, origin="read")["caption"] == "grey (read; --from to correct)"
+
+
+def test_a_target_without_words_is_not_known(result: EditResult) -> None:
+    assert rows(dataclasses.replace(result, target_caption=""))["target"] == "not known in words"
+
+
+def test_a_remedy_and_the_rest_of_the_picture(result: EditResult) -> None:
+    verdict = dataclasses.replace(result.verdict, word="damaged", reason="it is", remedy="less strength")
+    effect = dataclasses.replace(result.effect, rest_psnr_db=41.7)
+    changed = dataclasses.replace(result, verdict=verdict, effect=effect)
+    assert verdict_text(verdict) == "damaged: it is (less strength)"
+    assert rows(changed)["verdict"] == "damaged: it is (less strength); the rest of the picture agrees to 42 dB"
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        ({"hair": "red", "mouth": "smile"}, "hair black -> red"),
+        ({"hair": "black", "mouth": "smile"}, "no attribute reads differently"),
+        ({"hair": "red", "mouth": "sad"}, "hair black -> red, mouth smile -> sad"),
+    ],
+)
+def test_what_the_reader_sees_is_said_first(result: EditResult, after: dict[str, str], words: str) -> None:
+    before = {"hair": "black", "mouth": "smile"}
+    effect = dataclasses.replace(result.effect, read_before=before, read_after=after)
+    found = rows(dataclasses.replace(result, effect=effect))["effect"]
+    assert found == f"{words}; 12.5 % of the pixels changed, by 20 % of full scale"
+
+
+def test_an_editor_that_does_not_measure(result: EditResult) -> None:
+    found = dataclasses.replace(result, method="sdedit", measured_strength=None)
+    assert how(found) == "sdedit, strength 0.50"
+
+
+def test_several_directions_have_a_strength_each() -> None:
+    model = ColourBackbone()
+    latent = encode(model, grey(), caption="grey")
+    directions = [identify(latent, to=to) for to in ("red", "blue")]
+    found = only(manipulate(latent, directions, strength=[0.5, -0.3]))
+    assert how(found) == "eim, strengths 0.50, -0.30"
+    talk = rows(found)["cross-talk"]
+    assert talk.endswith("1, 2")
+    assert found.cross_talk is not None
+    assert result_json(found)["cross_talk"] == found.cross_talk.tolist()
+
+
+def test_cross_talk_is_a_table_with_names() -> None:
+    assert cross_talk_rows(None) == []
+    (label, head), *body = cross_talk_rows(TALK, ["a hat", "a very long name of a direction"])
+    assert label == "cross-talk"
+    assert head == "share of each column's change that comes with each row's: a hat, a very long name of a direction"
+    assert body == [
+        ("", f"{'a hat':<24} +1.000 -0.250"),
+        ("", "a very long name of a di +0.500 +1.000"),
+    ]
+    assert body == table_rows(TALK, ["a hat", "a very long name of a direction"])
+    assert cross_talk_rows(TALK)[0][1].endswith(": 1, 2")
+
+
+def test_json_holds_the_same(result: EditResult) -> None:
+    told = plain(result_json(result, picture=Path("me.png")))
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["picture"] == "me.png"
+    assert (told["caption"], told["target"], told["method"]) == ("grey", "red", "eim")
+    assert (told["strength"], told["measured_strength"]) == (0.5, 0.5)
+    assert told["verdict"]["reason"] == "the model sees 90 %"
+    assert told["effect"]["rest_psnr_db"] is None
+    assert told["cross_talk"] is None
+    assert told["cost"]["evaluations"] == 48
+    assert told["record"]["directions"][0]["target_caption"] == "red"
+
+
+def test_the_command_that_makes_a_file_again_names_what_it_needs(bundled: Path, tmp_path: Path) -> None:
+    picture, other = tmp_path / "me.png", tmp_path / "other" / "out.png"
+    near = tmp_path / "out.png"
+    assert replay_command(near, picture=picture, model="portraits") == f"latentedit replay {near}"
+    command = replay_command(
+        other,
+        picture=picture,
+        model="org/name",
+        mask=tmp_path / "a mask.png",
+        directions=[tmp_path / "a.safetensors", tmp_path / "it's.safetensors"],
+    )
+    assert shlex.split(command) == [
+        "latentedit",
+        "replay",
+        str(other),
+        "--picture",
+        str(picture),
+        "--direction",
+        str(tmp_path / "a.safetensors"),
+        "--direction",
+        str(tmp_path / "it's.safetensors"),
+        "--mask",
+        str(tmp_path / "a mask.png"),
+        "--model",
+        "org/name",
+    ]

@@ -1,0 +1,182 @@
+"""What makes no sense is refused before anything is loaded, in one line."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from latentedit.cli.request import (
+    check_apart,
+    check_strengths,
+    check_wanted,
+    default_output,
+    open_checked,
+    recorded_model,
+)
+from latentedit.editing.record import RunRecord
+from latentedit.errors import ConfigError, ImageError, LatentEditError, OutputError
+from tests.editing.test_record import example
+
+STRENGTHS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def refusal(error: type[LatentEditError], act: Callable[[], object]) -> str:
+    with pytest.raises(error) as caught:
+        act()
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).startswith("expected ")
+    return str(caught.value)
+
+
+def mask_file(folder: Path, size: tuple[int, int] = (56, 40), levels: tuple[int, int] = (0, 255)) -> Path:
+    """Its left half has one level, its right half another."""
+    image = Image.new("L", size, levels[0])
+    image.paste(levels[1], (size[0] // 2, 0, *size))
+    place = folder / "mask.png"
+    image.save(place)
+    return place
+
+
+def test_what_is_wanted_is_a_caption_or_changes() -> None:
+    wanted = check_wanted(" a man ", None, "a woman")
+    assert (wanted.to, wanted.changes, wanted.change, wanted.caption) == ("a man", (), None, "a woman")
+    wanted = check_wanted(None, ["a  beard =>  no beard", "=>a smile", "hat=>"], None)
+    assert wanted.changes == wanted.change == ("a beard => no beard", "=> a smile", "hat =>")
+    assert (wanted.to, wanted.caption) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("to", "changes", "caption", "words"),
+    [
+        (None, None, None, "got neither"),
+        (None, [], None, "got neither"),
+        ("a man", ["=> a hat"], None, "got both"),
+        ("", None, None, "--to"),
+        (" \n", None, None, "--to"),
+        ("a man", None, "  ", "--from"),
+        (None, [""], None, "--change"),
+        (None, ["=>"], None, "--change"),
+        (None, ["a hat"], None, "--change"),
+        (None, ["a => b => c"], None, "--change"),
+        (None, ["a hat => A  HAT"], None, "to differ"),
+        (None, ["=> a hat", "nothing"], None, "'nothing'"),
+        ("a man \udcff", None, None, "--to in UTF-8"),
+        ("a man", None, "a \udc80", "--from in UTF-8"),
+        (None, ["a hat => a \udcff"], None, "--change in UTF-8"),
+    ],
+)
+def test_anything_else_is_refused(to: str | None, changes: list[str] | None, caption: str | None, words: str) -> None:
+    assert words in refusal(ConfigError, lambda: check_wanted(to, changes, caption))
+
+
+@given(strengths=st.lists(STRENGTHS, min_size=1, max_size=4))
+def test_as_many_strengths_as_changes(strengths: list[float]) -> None:
+    assert check_strengths(strengths, len(strengths)) == strengths
+    assert check_strengths(strengths[:1], 3) == strengths[:1] * 3
+
+
+def test_a_strength_is_1_where_none_is_given() -> None:
+    assert check_strengths(None, 2) == check_strengths([], 2) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("strengths", [[1.0, 1.0], [0.1] * 4])
+def test_another_number_of_strengths_is_refused(strengths: list[float]) -> None:
+    assert f"got it {len(strengths)} times" in refusal(ConfigError, lambda: check_strengths(strengths, 3))
+
+
+@pytest.mark.parametrize("strength", [math.nan, math.inf, -math.inf])
+def test_strengths_are_finite(strength: float) -> None:
+    assert "finite" in refusal(ConfigError, lambda: check_strengths([1.0, strength], 2))
+
+
+@pytest.mark.parametrize(
+    ("picture", "output"),
+    [("a/me.png", "a/me.edited.png"), ("me", "me.edited.png"), ("a.b.jpg", "a.b.edited.png"), (".", ".edited.png")],
+)
+def test_a_result_goes_beside_its_picture(picture: str, output: str) -> None:
+    assert default_output(Path(picture), "edited.png") == Path(output)
+
+
+@pytest.mark.parametrize(
+    ("output", "sheet"),
+    [("a.png", "a.png"), ("a.png", "x/../a.png"), ("a.png", "a.jpg"), ("link/a.png", "a.png"), ("a.png", "a.json")],
+)
+def test_two_outputs_need_two_names_and_two_json_files(tmp_path: Path, output: str, sheet: str) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    places: dict[str, Path] = {"output": tmp_path / output, "sheet": tmp_path / sheet}
+    assert "Choose another --sheet" in refusal(OutputError, lambda: check_apart(**places))
+
+
+def test_outputs_apart(tmp_path: Path) -> None:
+    check_apart(output=tmp_path / "a.png", sheet=None)
+    check_apart(output=tmp_path / "a.png", sheet=tmp_path / "a.sheet.png", third=tmp_path / "b.png")
+
+
+def test_a_picture_is_opened_when_all_places_are_good(picture: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    opened = open_checked(picture, output=tmp_path / "o.png", sheet=tmp_path / "s.png", mask=None)
+    assert opened.size == (56, 40)
+    assert sorted(tmp_path.iterdir()) == before
+    assert open_checked(picture, output=tmp_path / "o.png", mask=mask_file(tmp_path)).path == picture
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"picture": "no.png"}, ImageError, "no such file"),
+        ({"picture": "."}, ImageError, "folder"),
+        ({"mask": "no.png"}, ImageError, "no such file"),
+        ({"output": "me.png"}, OutputError, "another name"),
+        ({"sheet": "me.png"}, OutputError, "another name"),
+        ({"output": "mask.png"}, OutputError, "another name"),
+        ({"sheet": "mask.png"}, OutputError, "another name"),
+        ({"output": "no/o.png"}, OutputError, "does not. Create it"),
+        ({"output": "o.psd"}, OutputError, "o.psd"),
+        ({"output": "."}, OutputError, "expected"),
+        ({"sheet": "s.gif"}, OutputError, "s.gif"),
+        ({"output": "other.png"}, OutputError, "holds something else"),
+        ({"sheet": "other.png"}, OutputError, "holds something else"),
+        ({"sheet": "o.png"}, OutputError, "different names"),
+        ({"sheet": "o.jpg"}, OutputError, "different names"),
+    ],
+)
+def test_places_that_are_not_good(
+    picture: Path, tmp_path: Path, changes: dict[str, str], error: type[LatentEditError], words: str
+) -> None:
+    (tmp_path / "other.json").write_text('{"name": "a package"}')
+    asked: dict[str, Any] = {"picture": picture, "output": tmp_path / "o.png", "mask": mask_file(tmp_path)}
+    asked |= {name: tmp_path / place for name, place in changes.items()}
+    before = sorted(tmp_path.iterdir())
+    assert words in refusal(error, lambda: open_checked(asked.pop("picture"), **asked))
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_transparent_picture_needs_a_format_for_it(picture: Path, tmp_path: Path) -> None:
+    Image.open(picture).convert("RGBA").save(picture)
+    refusal(OutputError, lambda: open_checked(picture, output=tmp_path / "o.jpg"))
+    open_checked(picture, output=tmp_path / "o.png", sheet=tmp_path / "s.jpg")
+
+
+def test_a_mask_of_another_size_is_refused(picture: Path, tmp_path: Path) -> None:
+    mask = mask_file(tmp_path, (40, 56))
+    assert "40x56" in refusal(ImageError, lambda: open_checked(picture, output=tmp_path / "o.png", mask=mask))
+
+
+@pytest.mark.parametrize("named", [None, "org/name", "./folder", ""])
+def test_the_model_is_the_one_that_was_named_or_a_bundled_one(bundled: Path, named: str | None) -> None:
+    """A file of anyone's has nothing downloaded, and no folder opened."""
+    record = example()
+    assert record.model.name == "portraits"
+    assert recorded_model(record, named) == ("portraits" if named is None else named)
+    for name in ("org/name", "folder", "/home/me/portraits", ""):
+        other: RunRecord = record.model_copy(update={"model": record.model.model_copy(update={"name": name})})
+        if named is None:
+            assert "expected --model" in refusal(ConfigError, lambda other=other: recorded_model(other, None))
+        else:
+            assert recorded_model(other, named) == named

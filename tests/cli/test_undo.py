@@ -1,0 +1,249 @@
+"""``latentedit undo``: back from the file that an edit wrote, or by a direction's file."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from latentedit.cli.main import run
+from latentedit.directions.direction_file import load_direction
+from latentedit.editing.outputs import read_record
+from latentedit.editing.record import FORMAT
+from latentedit.editing.undo import undo_direction
+from latentedit.editing.verbs import load
+from latentedit.encoding.images import Picture
+from latentedit.encoding.png_chunks import pack, read_chunks
+from latentedit.testing.miniature import miniature_sd3
+from tests.cli.conftest import Command
+from tests.cli.test_direction import HOSTILE, rewritten
+
+FROM, TO = "a person with no glasses", "a person with glasses"
+
+
+def levels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def with_chunks(path: Path, info: PngInfo) -> None:
+    """The same pixels with other things beside them."""
+    with Image.open(path) as image:
+        image.load()
+        image.save(path, format="PNG", pnginfo=info)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """So grey that no change clips it."""
+    values = np.random.default_rng(5).integers(110, 146, (40, 56, 3)).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "me.png")
+    return tmp_path / "me.png"
+
+
+@pytest.fixture
+def edited(picture: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[object, ...], bytes]) -> Path:
+    place = tmp_path / "me.edited.png"
+    if ("edited",) not in kept_files:
+        arguments = (picture, "--from", FROM, "--to", TO, "--strength", 0.3, "--model", miniature, "--quiet")
+        assert run([str(item) for item in ("edit", *arguments)]) == 0
+        kept_files["edited",] = place.read_bytes()
+        place.with_suffix(".json").unlink()
+    place.write_bytes(kept_files["edited",])
+    return place
+
+
+@pytest.fixture
+def direction(made: Callable[..., Path]) -> Path:
+    return made("glasses")
+
+
+def test_an_edit_is_taken_back_from_its_file_alone(
+    command: Command, edited: Path, picture: Path, miniature: Path, tmp_path: Path
+) -> None:
+    assert (levels(edited) != levels(picture)).mean() > 0.1
+    alone = tmp_path / "elsewhere"
+    alone.mkdir()
+    moved = shutil.move(edited, alone / "x.png")
+    outcome = command("undo", moved, "--model", miniature)
+    assert outcome.code == 0, outcome.err
+    undone = alone / "x.undone.png"
+    assert outcome.out.splitlines()[0] == f"{moved} -> {undone}"
+    assert [line.split()[0] for line in outcome.out.splitlines()[1:]] == ["how", "the"]
+    assert "from the stored latent" in outcome.out
+    assert np.abs(levels(undone) - levels(picture)).max() <= 1
+    same = np.array_equal(levels(undone), levels(picture))
+    assert ("yes, bit for bit" if same else "not bit for bit") in outcome.out
+    assert sorted(place.name for place in alone.iterdir()) == ["x.png", "x.undone.json", "x.undone.png"]
+
+
+def test_strength_0_comes_back_bit_for_bit(command: Command, picture: Path, miniature: Path, tmp_path: Path) -> None:
+    command("edit", picture, "--from", FROM, "--to", TO, "--strength", 0, "--model", miniature)
+    outcome = command("undo", tmp_path / "me.edited.png", "--model", miniature, "--json", "-o", tmp_path / "o.png")
+    assert json.loads(outcome.out) == {
+        "picture": str(tmp_path / "me.edited.png"),
+        "output": str(tmp_path / "o.png"),
+        "how": "stored latent",
+        "bit_for_bit": True,
+    }
+    assert np.array_equal(levels(tmp_path / "o.png"), levels(picture))
+
+
+def test_a_picture_without_its_latent_needs_the_direction(
+    command: Command, edited: Path, direction: Path, miniature: Path, tmp_path: Path
+) -> None:
+    Image.open(edited).save(tmp_path / "plain.png")
+    outcome = command("undo", tmp_path / "plain.png", "--direction", direction, "--strength", 0.3, "--model", miniature)
+    assert outcome.code == 0, outcome.err
+    assert "from the direction" in outcome.out
+    assert "not known: no record of it" in outcome.out
+    model = load(miniature, device="cpu")
+    found = load_direction(direction, model=model)
+    expected = undo_direction(model, Picture.open(edited), found, strength=0.3)
+    assert np.array_equal(levels(tmp_path / "plain.undone.png"), np.asarray(expected.image))
+    assert not np.array_equal(levels(tmp_path / "plain.undone.png"), levels(edited))
+
+
+def test_the_direction_counts_where_it_is_given(
+    command: Command, edited: Path, direction: Path, miniature: Path
+) -> None:
+    outcome = command("undo", edited, "--direction", direction, "--model", miniature, "--json")
+    assert json.loads(outcome.out)["how"] == "direction"
+
+
+def test_quiet_prints_nothing(command: Command, edited: Path, miniature: Path) -> None:
+    outcome = command("undo", edited, "--model", miniature, "--quiet")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+
+
+def test_what_was_undone_can_be_undone_again(
+    command: Command, edited: Path, direction: Path, miniature: Path, tmp_path: Path
+) -> None:
+    for number, more in enumerate(((), ("--direction", direction, "--strength", "0.3"))):
+        place = tmp_path / f"u{number}.png"
+        assert command("undo", edited, *more, "--model", miniature, "-o", place).code == 0
+        assert read_record(place).method == "undo"
+        outcome = command("replay", place, *more[:2], "--model", miniature)
+        assert outcome.code == 0, outcome.err
+        assert "yes, byte for byte" in outcome.out
+
+
+def test_a_picture_that_carries_nothing(refused: Callable[..., str], picture: Path, miniature: Path) -> None:
+    assert "--direction FILE" in refused("undo", picture, "--model", miniature)
+
+
+def test_a_model_that_is_not_bundled_has_to_be_named(
+    command: Command, refused: Callable[..., str], edited: Path, bundled: Path
+) -> None:
+    assert "expected --model, for the record names 'miniature'" in refused("undo", edited)
+
+
+def test_the_bundled_model_is_known_by_its_name(command: Command, picture: Path, bundled: Path, tmp_path: Path) -> None:
+    assert command("edit", picture, "--from", FROM, "--to", TO).code == 0
+    assert command("undo", tmp_path / "me.edited.png").code == 0
+
+
+def test_another_model_is_refused_by_both_fingerprints(
+    refused: Callable[..., str], edited: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = miniature_sd3(tmp_path_factory.mktemp("other") / "other", t5=False, seed=1)
+    found = refused("undo", edited, "--model", other)
+    assert read_record(edited).model.fingerprint in found
+    assert "'other'" in found
+
+
+def test_pixels_that_were_changed_since(refused: Callable[..., str], edited: Path, miniature: Path) -> None:
+    text, payload = read_chunks(edited)
+    Image.fromarray(np.asarray(Image.open(edited))[:, ::-1]).save(edited)
+    with_chunks(edited, pack(text, payload))
+    assert "changed since" in refused("undo", edited, "--model", miniature)
+
+
+def test_damaged_records_and_latents(refused: Callable[..., str], edited: Path, miniature: Path) -> None:
+    text, payload = read_chunks(edited)
+    assert text is not None
+    assert payload is not None
+    newer = text.replace('"format":1', f'"format":{FORMAT + 1}')
+    for info, words in (
+        (pack("{}", payload), "'method'"),
+        (pack("dear diary", payload), "no JSON"),
+        (pack(newer, payload), "newer latentedit"),
+        (pack(text, payload[:-10]), "bytes behind its header"),
+        (pack(text, b""), "cut short"),
+        (pack(None, b"x" * 100), "safetensors"),
+    ):
+        with_chunks(edited, info)
+        assert words in refused("undo", edited, "--model", miniature)
+
+
+def test_sheets_and_sweeps_are_no_edited_pictures(
+    command: Command, refused: Callable[..., str], picture: Path, direction: Path, miniature: Path, tmp_path: Path
+) -> None:
+    arguments = (picture, "--from", FROM, "--to", TO, "--model", miniature)
+    assert command("edit", *arguments, "--strength", 0, "--sheet", tmp_path / "sheet.png").code == 0
+    assert command("sweep", *arguments, "--strengths", "0,1").code == 0
+    for name, kind in (("sheet.png", "sheet"), ("me.sweep.png", "sweep")):
+        for more in ((), ("--direction", direction)):
+            assert f"is a {kind}. Name the picture itself" in refused(
+                "undo", tmp_path / name, *more, "--model", miniature
+            )
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("-o", "me.edited.png"), "another name"),
+        (("-o", "no/o.png"), "does not. Create it"),
+        (("-o", "o.psd"), "o.psd"),
+        (("--device", "gpu7"), "gpu7"),
+        (("--direction", "no.safetensors"), "no such file"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    refused: Callable[..., str], edited: Path, miniature: Path, tmp_path: Path, more: tuple[str, str], words: str
+) -> None:
+    value = tmp_path / more[1] if "." in more[1] else more[1]
+    assert words in refused("undo", edited, more[0], value, "--model", miniature)
+
+
+@pytest.mark.parametrize("strength", ["nan", "inf"])
+def test_strengths_are_finite(
+    refused: Callable[..., str], edited: Path, direction: Path, miniature: Path, strength: str
+) -> None:
+    asked = ("--direction", direction, "--strength", strength, "--model", miniature)
+    assert "finite" in refused("undo", edited, *asked)
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_directions(
+    refused: Callable[..., str], edited: Path, direction: Path, miniature: Path, case: str
+) -> None:
+    rewritten(direction, case)
+    assert direction.name in refused("undo", edited, "--direction", direction, "--model", miniature)
+
+
+def test_json_of_another_program_is_never_overwritten(
+    refused: Callable[..., str], edited: Path, miniature: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "me.edited.undone.json").write_text("[]")
+    assert "holds something else" in refused("undo", edited, "--model", miniature)
+
+
+@pytest.mark.usefixtures("edited", "unloaded")
+@pytest.mark.parametrize("output", ["no/o.png", "o.psd", "me.edited.png", "x.png"])
+def test_outputs_are_checked_before_the_model_is_loaded(
+    command: Command, miniature: Path, tmp_path: Path, output: str
+) -> None:
+    (tmp_path / "x.json").write_text("[]")
+    arguments = ("undo", tmp_path / "me.edited.png", "--model", miniature)
+    assert command(*arguments, "-o", tmp_path / output).code == 2
+    with pytest.raises(AssertionError, match="loaded"):
+        command(*arguments)
+
+
+@pytest.mark.parametrize("name", [".", "/", "", "no.png"])
+def test_pictures_that_are_none(refused: Callable[..., str], miniature: Path, name: str) -> None:
+    refused("undo", name, "--model", miniature)

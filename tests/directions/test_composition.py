@@ -1,0 +1,344 @@
+"""Several directions as one, against closed forms and NumPy: what each keeps of its own, and what is refused."""
+
+import dataclasses
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from latentedit.directions.base import Direction
+from latentedit.directions.composition import Mixing, check_mixing, compose, cross_talk, named
+from latentedit.errors import ConfigError, ShapeError
+from latentedit.types import Condition
+
+MIXINGS: tuple[Mixing, ...] = ("sum", "inverse", "projection")
+SEEDS = st.integers(0, 2**32)
+STRENGTHS = st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0, 3.0])
+
+
+def direction(*rows: Any, index: int = 0, **fields: Any) -> Direction:
+    """One displacement a picture; its text, one number a direction, says which direction it is."""
+    z = torch.as_tensor(np.array(rows), dtype=torch.float64)
+    text = torch.zeros(len(z), 1, 5, dtype=torch.float64)
+    text[..., index] = 1.0
+    given: dict[str, Any] = {
+        "z": z,
+        "condition": Condition(tokens=text, pooled=-2 * text[:, 0]),
+        "level": 0.5,
+        "method": "test",
+        "settings": {},
+        "model_name": "m",
+        "model_fingerprint": "f",
+    }
+    return Direction(**(given | fields))
+
+
+def together(rows: NDArray[np.float64]) -> list[Direction]:
+    """``[k, b, d]`` as k directions."""
+    return [direction(*row, index=index) for index, row in enumerate(rows)]
+
+
+def random_rows(count: int, batch: int, size: int, seed: int) -> NDArray[np.float64]:
+    """Directions of different lengths that have something in common, ``[k, b, d]``, and can be told apart."""
+    generator = np.random.default_rng(seed)
+    rows = generator.normal(size=(count, batch, size)) + 0.6 * generator.normal(size=(batch, size))
+    rows *= generator.uniform(0.1, 10, size=(count, 1, 1))
+    for index in range(batch):
+        spectrum = np.linalg.eigvalsh(cosines(rows[:, index]))
+        assume(spectrum[0] > 0.021)
+        assume(abs(cosines(rows[:, index]) - np.eye(count)).max() < 0.89)
+    return rows
+
+
+def cosines(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+def composed(rows: NDArray[np.float64], strengths: list[float], mixing: Mixing) -> NDArray[np.float64]:
+    """What the module says, for one picture, from NumPy's own factorizations.
+
+    The dual directions' sum is the one vector in the span of all that has ``s_j |d_j|^2`` in common with each d_j.
+    """
+    if mixing == "sum":
+        return np.asarray(strengths) @ rows
+    if mixing == "inverse":
+        return np.linalg.pinv(rows) @ (np.asarray(strengths) * np.square(rows).sum(1))
+    q, r = np.linalg.qr(rows.T)
+    return q @ (np.diag(r) * strengths)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data(), st.integers(1, 4), st.integers(1, 3), st.sampled_from(MIXINGS), SEEDS)
+def test_against_numpy(data: st.DataObject, count: int, batch: int, mixing: Mixing, seed: int) -> None:
+    rows = random_rows(count, batch, 8, seed)
+    strengths = data.draw(st.lists(STRENGTHS, min_size=count, max_size=count))
+    whole = compose(together(rows), strengths, mixing)
+    for index in range(batch):
+        expected = composed(rows[:, index], strengths, mixing)
+        assert np.allclose(whole.z[index], expected, rtol=1e-9, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data(), st.integers(1, 4), SEEDS)
+def test_the_inverse_keeps_of_each_what_was_asked_for(data: st.DataObject, count: int, seed: int) -> None:
+    """``<Delta, d_j> = s_j |d_j|^2``, so that with one strength alone the others have no part."""
+    rows = random_rows(count, 1, 8, seed)[:, 0]
+    strengths = data.draw(st.lists(STRENGTHS, min_size=count, max_size=count))
+    z = compose(together(rows[:, None]), strengths, "inverse").z[0].numpy()
+    assert np.allclose(rows @ z, np.asarray(strengths) * np.square(rows).sum(1), rtol=1e-9, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 4), st.sampled_from(["inverse", "projection"]), st.sampled_from([0.0, 1e-9, 0.1, 0.3]), SEEDS)
+def test_no_mixing_blows_up(count: int, mixing: Mixing, apart: float, seed: int) -> None:
+    """Its length is at most ``|s_j |d_j|| / sqrt(0.02)``, or it is refused: also where one is made of the others."""
+    generator = np.random.default_rng(seed)
+    rows = generator.normal(size=(count, 1, 6))
+    rows[-1] = generator.normal(size=count - 1) @ rows[:-1, 0] + apart * rows[-1]
+    strengths = generator.normal(size=count)
+    try:
+        z = compose(together(rows), strengths.tolist(), mixing).z
+    except ConfigError:
+        return
+    assert apart > 1e-9
+    assert z.norm() <= np.linalg.norm(strengths * np.linalg.norm(rows[:, 0], axis=1)) / 0.02**0.5
+
+
+def test_mixings_by_hand() -> None:
+    """In two dimensions: the duals of (2, 0) and (1, 1) are (2, -2) and (0, 2)."""
+    pair = [direction([2.0, 0.0]), direction([1.0, 1.0], index=1)]
+    for parts, strengths, mixing, expected in (
+        (pair, [1.0, 1.0], "sum", [3, 1]),
+        (pair, [1.0, 0.0], "inverse", [2, -2]),
+        (pair, [0.0, 1.0], "inverse", [0, 2]),
+        (pair, [1.0, 1.0], "projection", [2, 1]),
+        (pair[::-1], [1.0, 1.0], "projection", [2, 0]),
+    ):
+        assert np.allclose(compose(parts, strengths, mixing).z, expected, rtol=0, atol=1e-14)
+
+
+def test_cross_talk_by_hand() -> None:
+    """``C_ij = <d_i, d_j> / |d_j|^2``: what is much of a short direction is little of a long one."""
+    pair = [direction([2.0, 0.0]), direction([1.0, 1.0], index=1)]
+    talk = cross_talk(pair)
+    assert talk.dtype == torch.float64
+    assert talk.tolist() == [[[1.0, 1.0], [0.5, 1]]]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 4), st.integers(1, 3), SEEDS)
+def test_cross_talk_against_numpy(count: int, batch: int, seed: int) -> None:
+    rows = random_rows(count, batch, 6, seed)
+    talk = cross_talk(together(rows)).numpy()
+    assert talk.shape == (batch, count, count)
+    for index in range(batch):
+        for i in range(count):
+            assert talk[index, i, i] == 1
+            for j in range(count):
+                expected = rows[i, index] @ rows[j, index] / np.square(rows[j, index]).sum()
+                assert talk[index, i, j] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+                ratio = np.square(rows[i, index]).sum() / np.square(rows[j, index]).sum()
+                assert talk[index, i, j] == pytest.approx(ratio * talk[index, j, i], rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("strengths", [[1.0, 1.0, 1.0], [0.5, -2.0, 0.0]])
+def test_what_has_nothing_in_common_is_mixed_in_one_way(strengths: list[float]) -> None:
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(7, 3)))[0].T * [[0.1], [1.0], [20.0]]
+    ways = [compose(together(axes[:, None]), strengths, mixing) for mixing in MIXINGS]
+    for way in ways:
+        assert np.allclose(way.z[0], strengths @ axes, rtol=1e-12, atol=1e-12)
+        assert np.allclose(way.condition.tokens[0, 0, :3], strengths, rtol=1e-12, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 4), st.integers(1, 3), st.sampled_from(MIXINGS), SEEDS)
+def test_texts_are_mixed_by_the_same_numbers(count: int, batch: int, mixing: Mixing, seed: int) -> None:
+    """Each direction's text is its own unit vector, so the composed text shows the numbers."""
+    rows = random_rows(count, batch, 8, seed)
+    whole = compose(together(rows), [1.0, -0.5, 2.0, 0.25][:count], mixing)
+    numbers = whole.condition.tokens[:, 0, :count].numpy()
+    assert np.allclose(np.einsum("bk,kbd->bd", numbers, rows), whole.z, rtol=1e-9, atol=1e-9)
+    assert np.array_equal(whole.condition.pooled, -2 * whole.condition.tokens[:, 0])
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+@pytest.mark.parametrize("one", [0, 1])
+def test_one_for_all_goes_with_one_a_picture(mixing: Mixing, one: int) -> None:
+    rows = np.random.default_rng(3).normal(size=(2, 3, 6))
+    parts = together(rows)
+    parts[one] = direction(rows[one, 0], index=one)
+    whole = compose(parts, [1.0, -0.5], mixing)
+    talk = cross_talk(parts)
+    assert len(whole) == len(whole.condition) == len(talk) == 3
+    for index in range(3):
+        alone = compose([part.row(index) for part in parts], [1.0, -0.5], mixing)
+        assert torch.allclose(whole.z[index], alone.z[0], rtol=1e-12)
+        assert torch.allclose(whole.condition.tokens[index], alone.condition.tokens[0], rtol=1e-12)
+        assert torch.allclose(talk[index], cross_talk([part.row(index) for part in parts])[0], rtol=1e-12)
+
+
+def test_a_text_for_all_goes_with_a_displacement_a_picture() -> None:
+    pair = together(np.random.default_rng(4).normal(size=(2, 3, 6)))
+    shared = [dataclasses.replace(part, condition=part.condition[:1]) for part in pair]
+    whole = compose(shared, [1.0, 2.0], "inverse")
+    assert torch.equal(whole.condition.tokens, compose(pair, [1.0, 2.0], "inverse").condition.tokens)
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_latents_have_any_shape(mixing: Mixing) -> None:
+    rows = np.random.default_rng(5).normal(size=(2, 3, 24)).astype(np.float32)
+    flat = compose(together(rows), [1.0, 2.0], mixing)
+    parts = [dataclasses.replace(p, z=p.z.to(torch.float32).reshape(3, 2, 3, 4)) for p in together(rows)]
+    whole = compose(parts, [1.0, 2.0], mixing)
+    assert whole.z.shape == (3, 2, 3, 4)
+    assert whole.z.dtype == torch.float32
+    assert torch.allclose(whole.z.flatten(1), flat.z.to(torch.float32), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_one_direction_is_itself(mixing: Mixing) -> None:
+    alone = direction([3.0, -1.0], [0.5, 0.0])
+    for strength in (-1.0, 0.5, 1.0):
+        whole = compose([alone], [strength], mixing)
+        assert torch.allclose(whole.z, strength * alone.z, rtol=1e-14)
+        assert torch.allclose(whole.condition.tokens, strength * alone.condition.tokens, rtol=1e-14)
+
+
+def test_what_is_known_of_the_parts_is_kept() -> None:
+    a = direction([1.0, 0.0], level=0.4, pictures=("p", "q"), notes=("a note", "another"))
+    b = direction([0.0, 1.0], index=1, level=0.9, pictures=("q", "r"), notes=("another",))
+    whole = compose([a, b], (1.0, -0.5), "projection")
+    assert whole.level == 0.9
+    assert whole.method == "composition"
+    assert whole.settings == {
+        "mixing": "projection",
+        "parts": [a.fingerprint, b.fingerprint],
+        "strengths": [1.0, -0.5],
+    }
+    assert (whole.model_name, whole.model_fingerprint) == ("m", "f")
+    assert whole.pictures == ("p", "q", "r")
+    assert whole.notes == ("a note", "another")
+    assert whole.source_captions == whole.target_captions == ()
+
+
+def at_angle(cosine: float) -> list[Direction]:
+    """Two directions, the second three times as long."""
+    return [direction([1.0, 0.0]), direction([3 * cosine, 3 * (1 - cosine**2) ** 0.5], index=1)]
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+@pytest.mark.parametrize(
+    ("cosine", "strengths", "refused"),
+    [
+        (-0.91, [1.0, 1.0], True),
+        (-0.91, [-0.1, -4.0], True),
+        (-0.89, [1.0, 1.0], False),
+        (-0.91, [1.0, -1.0], False),
+        (-0.91, [1.0, 0.0], False),
+        (0.91, [1.0, 1.0], False),
+        (0.91, [2.0, -1.0], True),
+        (0.89, [2.0, -1.0], False),
+    ],
+)
+def test_what_contradicts_each_other_is_refused(
+    mixing: Mixing, cosine: float, strengths: list[float], refused: bool
+) -> None:
+    pair = [direction([0.0, 0.0, 1.0]), *(direction([*d.z[0].tolist(), 0.0]) for d in at_angle(cosine))]
+    if not refused:
+        assert compose(pair, [1.0, *strengths], mixing).length.all()
+        return
+    with pytest.raises(ConfigError, match=re.escape("numbers 2 and 3 contradict each other (cosine -0.91)")):
+        compose(pair, [1.0, *strengths], mixing)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_contradiction_of_one_picture_is_told(sign: float) -> None:
+    """Not the cosine of another picture, whichever the signs."""
+    angles = [at_angle(-sign * cosine) for cosine in (0.1, 0.95, -0.5)]
+    pair = [direction(*(angle[index].z[0].tolist() for angle in angles), index=index) for index in range(2)]
+    with pytest.raises(ConfigError, match=re.escape("(cosine -0.95)")):
+        compose(pair, [1.0, sign])
+
+
+@pytest.mark.parametrize(("cosine", "refused"), [(0.985, True), (0.975, False), (-0.985, True), (-0.975, False)])
+@pytest.mark.parametrize("mixing", ["inverse", "projection"])
+def test_what_says_the_same_can_only_be_added(mixing: Mixing, cosine: float, refused: bool) -> None:
+    pair, strengths = at_angle(cosine), [1.0, 1.0 if cosine > 0 else -1.0]
+    assert compose(pair, strengths).length.all()
+    if not refused:
+        assert compose(pair, strengths, mixing).length.all()
+        return
+    with pytest.raises(ConfigError, match=rf"mixing '{mixing}'; numbers 1 and 2 say the same.*use mixing 'sum'"):
+        compose(pair, strengths, mixing)
+
+
+@pytest.mark.parametrize("mixing", ["inverse", "projection"])
+@pytest.mark.parametrize("excess", [0.0, 0.05])
+def test_what_others_say_together_can_only_be_added(mixing: Mixing, excess: float) -> None:
+    """The third is the sum of the first two, but for what is too little to stand on, though no two are alike."""
+    rows = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1, 1, excess, 0], [0, 0, 0, 1]])[:, None]
+    assert compose(together(rows), [1.0] * 4).z.tolist() == [[2, 2, excess, 1]]
+    for order in ([0, 1, 2, 3], [2, 0, 1]):
+        with pytest.raises(ConfigError, match="number 3 says what those before it say together"):
+            compose(together(rows[order]), [1.0] * len(order), mixing)
+    with pytest.raises(ConfigError, match="number 4 says what"):
+        compose(together(rows[[0, 3, 1, 2]]), [1.0] * 4, mixing)
+
+
+def test_directions_of_another_model_are_refused() -> None:
+    other = direction([0.0, 1.0], model_name="n", model_fingerprint="g")
+    with pytest.raises(ConfigError, match=r"found in the model 'm' \(f\); got one of the model 'n' \(g\)"):
+        compose([direction([1.0, 0.0]), other], [1.0, 1.0])
+
+
+def test_directions_without_length_are_refused() -> None:
+    zero, half = direction([0.0, 0.0]), direction([0.0, 0.0], [1.0, 0.0])
+    for index, parts in ((2, [direction([1.0, 0.0]), zero]), (1, [half, direction([0.0, 1.0])])):
+        with pytest.raises(ConfigError, match=f"number {index} has no length. Leave it out"):
+            compose(parts, [1.0, 1.0])
+        with pytest.raises(ConfigError, match=f"number {index} has no length"):
+            cross_talk(parts)
+    with pytest.raises(ConfigError, match="at least one direction; got none"):
+        cross_talk([])
+    with pytest.raises(ConfigError, match="at least one direction; got none"):
+        compose([], [])
+
+
+def test_directions_have_one_shape_and_a_strength_each() -> None:
+    flat, long, three = direction([1.0, 0.0]), direction([1.0, 0.0, 0.0]), direction(*[[1.0, 0.0]] * 3)
+    with pytest.raises(ShapeError, match=r"of one shape; got \[1, 2\], \[1, 3\]"):
+        compose([flat, long], [1.0, 1.0])
+    with pytest.raises(ShapeError, match=r"of one shape; got \[3, 2\], \[1, 2\], \[2, 2\]"):
+        cross_talk([three, flat, direction(*[[1.0, 0.0]] * 2)])
+    with pytest.raises(ShapeError, match="a strength for each of 2 directions; got 1"):
+        compose([flat, flat], [1.0])
+
+
+def test_mixings_are_known_by_name() -> None:
+    assert [check_mixing(mixing) for mixing in MIXINGS] == list(MIXINGS)
+    with pytest.raises(ConfigError, match="expected a known mixing; got 'project': did you mean 'projection'"):
+        check_mixing("project")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "name"),
+    [
+        (("a man with a hat, a smile",), ("a man with a hat, a grimace",), "a grimace"),
+        (("a man with a hat",), ("a man with a hat, glasses, a scarf",), "glasses, a scarf"),
+        (("a man with a hat, glasses",), ("a man with a hat",), "no glasses"),
+        (("a man with a hat", "a b"), ("a man with a cap", "a c"), "a cap"),
+        (("a man with a hat",), ("a man with a hat",), "direction 2"),
+        ((), ("a man",), "direction 2"),
+        (("a man",), (), "direction 2"),
+    ],
+)
+def test_directions_are_named_by_what_they_say(source: tuple[str, ...], target: tuple[str, ...], name: str) -> None:
+    said = direction([0.0, 1.0], source_captions=source, target_captions=target)
+    assert named([direction([1.0, 0.0]), said]) == ["direction 1", name]
+    assert named([]) == []

@@ -1,0 +1,319 @@
+"""A direction on other pictures: its displacement as it was, its words said anew where their captions allow it."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latentedit.backbones.base import Backbone
+from latentedit.backbones.registry import load
+from latentedit.directions.base import Direction
+from latentedit.directions.text import embed_aligned, text_direction
+from latentedit.directions.transfer import changed_by, transferred
+from latentedit.encoding.joint import JointLatent
+from latentedit.errors import ConfigError, ShapeError
+from latentedit.noise.rng import stream
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.types import Condition
+from tests.editing.colours import ColourBackbone
+
+WORDS = [
+    text
+    for word in ("a", "cat", "dog", "with", "smile", "frown", "hat", "cap", "fur", "glasses", "no", "red", "blue")
+    for text in (word, f"{word},")
+]
+CAT, DOG, BARE = "a cat with fur, smile, hat", "a dog with glasses, smile", "a dog with fur"
+
+
+@pytest.fixture(scope="module")
+def model() -> GaussianMixtureBackbone:
+    """A mixture in which every word has its own vector, and no captioner."""
+    plain = example_mixture()
+    vectors = torch.randn(len(WORDS), 3, generator=stream(0, "words"), dtype=torch.float32).double()
+    return GaussianMixtureBackbone(
+        means=plain.mixture.means,
+        covariances=plain.mixture.covariances,
+        words=dict(zip(WORDS, vectors, strict=True)),
+    )
+
+
+@pytest.fixture(scope="module")
+def portraits() -> Backbone:
+    """The bundled model, with its captioner."""
+    return load("portraits", device="cpu")
+
+
+def pictures(model: Backbone, *captions: str) -> JointLatent:
+    z = torch.randn(len(captions), 5, generator=stream(1, "tests"), dtype=torch.float32).to(model.dtype)
+    return JointLatent(backbone=model, z=z, condition=model.embed(captions), captions=captions)
+
+
+def found(model: Backbone, sources: Sequence[str], targets: Sequence[str], **fields: Any) -> Direction:
+    """A direction as `identify` gives it: one row a caption."""
+    known: dict[str, Any] = {
+        "z": torch.randn(len(sources), 5, generator=stream(2, "tests"), dtype=torch.float32).to(model.dtype),
+        "condition": text_direction(model, sources, targets),
+        "level": 0.7,
+        "method": "test",
+        "settings": {"steps": 4},
+        "model_name": model.name,
+        "model_fingerprint": model.fingerprint,
+        "source_captions": tuple(sources),
+        "target_captions": tuple(targets),
+        "pictures": ("p",) * len(sources),
+        "notes": ("a note",),
+    }
+    return Direction(**(known | fields))
+
+
+def equal(one: Condition, other: Condition) -> bool:
+    return torch.equal(one.tokens, other.tokens) and torch.equal(one.pooled, other.pooled)
+
+
+def frown(caption: str) -> str:
+    return caption.replace("smile", "frown")
+
+
+def test_under_its_own_captions_it_is_itself(model: Backbone) -> None:
+    for captions in ((CAT,), (CAT, DOG)):
+        direction = found(model, captions, [frown(caption) for caption in captions])
+        assert transferred(direction, pictures(model, *captions)) is direction
+
+
+def test_without_words_it_is_itself(model: Backbone) -> None:
+    for fields in ({"source_captions": ()}, {"target_captions": ()}):
+        direction = found(model, [CAT], [frown(CAT)], **fields)
+        assert transferred(direction, pictures(model, DOG, BARE)) is direction
+
+
+def test_another_caption_says_the_change_in_its_own_words(model: Backbone) -> None:
+    """So that at strength 1 the text is that of the changed caption, its phrases where they were."""
+    direction = found(model, [CAT], ["a cat with frown, fur, hat"])
+    latent = pictures(model, DOG)
+    here = transferred(direction, latent)
+    assert here.source_captions == (DOG,)
+    assert here.target_captions == ("a dog with glasses, frown",)
+    assert equal(here.condition, text_direction(model, [DOG], ["a dog with glasses, frown"]))
+    reached, wanted = latent.condition + here.condition, embed_aligned(model, [DOG], here.target_captions)
+    assert torch.allclose(reached.tokens, wanted.tokens, rtol=0, atol=1e-14)
+    assert here.condition.tokens[0].any(1).nonzero().flatten().tolist() == [4]
+    assert direction.condition.tokens[0].any(1).nonzero().flatten().tolist() == [4]
+
+
+def test_all_but_the_text_is_kept_and_nothing_is_evaluated(model: Backbone) -> None:
+    direction = found(model, [CAT], [frown(CAT)])
+    before = model.evaluations
+    here = transferred(direction, pictures(model, DOG, BARE))
+    assert model.evaluations == before
+    assert here.z is direction.z
+    for field in dataclasses.fields(Direction):
+        if field.name not in ("condition", "source_captions", "target_captions"):
+            assert getattr(here, field.name) is getattr(direction, field.name)
+
+
+def test_one_direction_serves_several_pictures(model: Backbone) -> None:
+    latent = pictures(model, CAT, DOG, "a cat with smile")
+    here = transferred(found(model, [CAT], [frown(CAT)]), latent)
+    targets = [frown(caption) for caption in latent.captions]
+    assert list(here.target_captions) == targets
+    assert equal(here.condition, text_direction(model, latent.captions, targets))
+    assert len(here) == 1
+
+
+def test_several_go_to_several_one_by_one(model: Backbone) -> None:
+    """Each picture gets the words of its own row, which differ here."""
+    direction = found(model, [CAT, DOG], [frown(CAT), DOG.replace("glasses", "cap")])
+    latent = pictures(model, "a dog with smile", "a cat with hat, glasses")
+    here = transferred(direction, latent)
+    assert here.target_captions == ("a dog with frown", "a cat with hat, cap")
+    assert equal(here.condition, text_direction(model, latent.captions, here.target_captions))
+    assert here.z is direction.z
+    swapped = transferred(direction, pictures(model, DOG, CAT))
+    assert swapped.target_captions == (frown(DOG), f"{CAT}, cap")
+
+
+def test_a_mean_for_all_is_said_anew_even_under_the_captions_that_it_is_the_mean_of(model: Backbone) -> None:
+    """A mean of texts is no text; and the words are those of its first picture, however many there are here."""
+    mean = found(model, [CAT, DOG], [frown(CAT), frown(DOG)]).mean()
+    for captions in ((CAT, DOG), (BARE + ", smile", CAT), (DOG,), (DOG, CAT, DOG)):
+        here = transferred(mean, pictures(model, *captions))
+        targets = tuple(frown(caption) for caption in captions)
+        assert here.target_captions == targets
+        assert equal(here.condition, text_direction(model, captions, targets))
+        assert torch.equal(here.z, mean.z)
+
+
+def test_words_that_do_not_apply_keep_the_text_as_it_was(model: Backbone) -> None:
+    """Row by row: the cat can lose its smile, the dog has none to lose."""
+    direction = found(model, [CAT], ["a cat with fur, hat"])
+    here = transferred(direction, pictures(model, "a cat with smile, fur", BARE))
+    assert here.target_captions == ("a cat with fur", "")
+    assert here.source_captions == ("a cat with smile, fur", BARE)
+    assert equal(here.condition[:1], text_direction(model, ["a cat with smile, fur"], ["a cat with fur"]))
+    assert equal(here.condition[1:], direction.condition)
+    two = found(model, [CAT, DOG], ["a cat with fur, hat", "a dog with glasses"])
+    kept = transferred(two, pictures(model, BARE, BARE))
+    assert kept.target_captions == ("", "")
+    assert equal(kept.condition, two.condition)
+
+
+def test_it_can_be_transferred_again(model: Backbone) -> None:
+    """Back under its own captions too; where the words were lost, they stay lost, and the text is that of before."""
+    direction = found(model, [CAT], ["a cat with fur, hat"])
+    lost = transferred(direction, pictures(model, BARE))
+    assert lost.target_captions == ("",)
+    for caption in (CAT, DOG, "a cat with smile, glasses"):
+        again = transferred(lost, pictures(model, caption))
+        assert again.target_captions == ("",)
+        assert equal(again.condition, direction.condition)
+        back = transferred(-lost, pictures(model, caption))
+        assert back.target_captions == ("",)
+        assert equal(back.condition, -1.0 * direction.condition)
+    moved = transferred(direction, pictures(model, "a dog with hat, smile"))
+    home = transferred(moved, pictures(model, CAT))
+    assert home.target_captions == direction.target_captions
+    assert equal(home.condition, direction.condition)
+
+
+def test_the_way_back_starts_from_what_was_reached(model: Backbone) -> None:
+    direction = found(model, [CAT], [frown(CAT)])
+    assert transferred(-direction, pictures(model, frown(DOG))).target_captions == (DOG,)
+    assert transferred(-direction, pictures(model, DOG)).target_captions == ("",)
+
+
+def test_what_does_not_fit_is_refused(model: Backbone) -> None:
+    direction = found(model, [CAT, DOG], [frown(CAT), frown(DOG)])
+    for captions in ((DOG,), (CAT, DOG, CAT)):
+        with pytest.raises(ShapeError, match=rf"one text or one a picture \({len(captions)}\); got 2"):
+            transferred(direction, pictures(model, *captions))
+    other = dataclasses.replace(direction, model_fingerprint="other")
+    with pytest.raises(ConfigError, match="Identify it again with this model"):
+        transferred(other, pictures(model, CAT, DOG))
+
+
+@pytest.mark.parametrize(
+    ("caption", "source", "target", "changed"),
+    [
+        # in place of what it replaces, added, removed
+        ("a dog with a smile, fur", "a cat with a smile", "a cat with a frown", "a dog with a frown, fur"),
+        ("a dog with fur", "a cat with a smile", "a cat with a frown", "a dog with fur, a frown"),
+        ("a dog with fur", "a cat with a smile", "a cat with a smile, a hat", "a dog with fur, a hat"),
+        ("a dog with no hat", "a cat with a smile", "a cat with a smile, a hat", "a dog with a hat"),
+        ("a dog with fur, a smile", "a cat with a smile, a hat", "a cat with a hat", "a dog with fur"),
+        # several at once
+        ("a dog, a smile, a hat", "a cat, a smile, a hat", "a cat, a frown, a cap", "a dog, a frown, a cap"),
+        ("a dog with a smile, a hat", "a cat with a smile, a hat", "a cat with a frown", "a dog with a frown"),
+        ("a dog with fur", "a cat with fur", "a cat with fur, a hat, a cap", "a dog with fur, a hat, a cap"),
+        # the source itself, whatever its words
+        ("anything", "anything", "something else", "something else"),
+        # nothing to lose, nothing to gain
+        ("a dog with fur", "a cat with a smile, fur", "a cat with fur", None),
+        ("a dog with a smile", "a cat with a smile, a hat", "a cat with a frown", None),
+        ("a dog with a frown", "a cat with a smile", "a cat with a frown", None),
+        ("a dog with fur", "a cat with fur", "a cat with fur", None),
+        # a subject is replaced, never added
+        ("a cat with fur", "a cat with a hat", "a dog with a hat", "a dog with fur"),
+        ("a bird with fur", "a cat with a hat", "a dog with a hat", None),
+        ("a bird, fur", "a cat, a hat", "a dog, a hat", None),
+        ("green", "red", "blue", None),
+        ("red and green", "red", "blue", "blue and green"),
+        ("a bird on a wall", "a red cat on a sofa", "a blue cat on a sofa", None),
+        # what is not known
+        ("a cat with a smile", "a cat with a smile, a hat", "", None),
+        ("a cat, a smile", "a cat", "", None),
+        ("a cat", "", "a hat", None),
+        ("a cat", ",", "a hat", "a cat, a hat"),
+    ],
+)
+def test_changes_in_plain_text(model: Backbone, caption: str, source: str, target: str, changed: str | None) -> None:
+    assert changed_by(model, caption, source, target) == changed
+
+
+PHRASES = st.sampled_from(["a hat", "a cap", "fur", "glasses", "a smile", "a frown"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(PHRASES, min_size=1, max_size=5, unique=True),
+    st.lists(PHRASES, min_size=1, max_size=5, unique=True),
+    PHRASES,
+)
+def test_one_more_phrase_is_said_once_at_the_end(own: list[str], theirs: list[str], new: str) -> None:
+    """Added where it is not said, whatever else the two captions say; and taken back again."""
+    caption, source = f"a dog with {', '.join(own)}", f"a cat with {', '.join(p for p in theirs if p != new) or 'fur'}"
+    target = f"{source}, {new}"
+    if source.endswith(new):
+        return
+    changed = changed_by(ColourBackbone(), caption, source, target)
+    assert changed == (None if new in own else f"{caption}, {new}")
+    if changed is not None:
+        assert changed_by(ColourBackbone(), changed, target, source) == caption
+
+
+def test_a_text_that_does_not_apply_is_not_made_up() -> None:
+    """The colour model reads the first word: "blue" added behind "green" would say nothing."""
+    model = ColourBackbone()
+    red, blue = model.embed(["red"]), model.embed(["blue"])
+    direction = found(model, ["red"], ["blue"], z=torch.zeros(1, 3, 8, 8))
+    latent = JointLatent(
+        backbone=model, z=torch.zeros(1, 3, 8, 8), condition=model.embed(["green"]), captions=("green",)
+    )
+    here = transferred(direction, latent)
+    assert here.target_captions == ("",)
+    assert equal(here.condition, blue - red)
+
+
+FULL = (
+    "a person with pale skin, short black hair, open eyes, flat eyebrows, a smile, no glasses, no beard, a red hoodie, "
+    "on a blue background"
+)
+OTHER = (
+    "a person with dark skin, long blonde hair, closed eyes, flat eyebrows, a sad mouth, an eyepatch, a gray beard, "
+    "a green sweater, on a pink background"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "instead"),
+    [
+        ("no glasses", "glasses", ("an eyepatch", "glasses")),
+        ("a smile", "a grimace", ("a sad mouth", "a grimace")),
+        ("short black hair", "a bald head", ("long blonde hair", "a bald head")),
+        ("a red hoodie", "a blue t-shirt", ("a green sweater", "a blue shirt")),
+        ("a smile", "a sad mouth", None),
+        ("a person with", "a man with", ("a person with", "a man with")),
+    ],
+)
+def test_changes_by_the_grammar_of_portraits(
+    portraits: Backbone, old: str, new: str, instead: tuple[str, str] | None
+) -> None:
+    """What is said of an attribute takes the place of what was said of it, though the old words are not there."""
+    changed = changed_by(portraits, OTHER, FULL, FULL.replace(old, new))
+    assert changed == (None if instead is None else OTHER.replace(*instead))
+
+
+def test_a_portrait_of_another_lead_is_not_given_a_second_one(portraits: Backbone) -> None:
+    woman = FULL.replace("a person", "a woman")
+    assert changed_by(portraits, OTHER, woman, FULL.replace("a person", "a man")) is None
+    both = FULL.replace("a person", "a man").replace("no glasses", "glasses")
+    assert changed_by(portraits, OTHER, FULL, both) == OTHER.replace("a person", "a man").replace(
+        "an eyepatch", "glasses"
+    )
+
+
+def test_a_portraits_direction_says_its_words_at_their_places_in_another_caption(portraits: Backbone) -> None:
+    target = FULL.replace("no glasses", "glasses")
+    direction = found(portraits, [FULL], [target], z=torch.zeros(1, 16, 16, 16))
+    latent = JointLatent(
+        backbone=portraits,
+        z=torch.zeros(2, 16, 16, 16),
+        condition=portraits.embed([OTHER, FULL]),
+        captions=(OTHER, FULL),
+    )
+    here = transferred(direction, latent)
+    assert here.target_captions == (OTHER.replace("an eyepatch", "glasses"), target)
+    assert equal(here.condition, text_direction(portraits, [OTHER, FULL], here.target_captions))

@@ -1,0 +1,220 @@
+import random
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from latentedit.encoding.change import Change
+from latentedit.errors import ConfigError
+from latentedit.portraits.attributes import NONE, VALUES, Attributes, draw
+from latentedit.portraits.captions import (
+    COLOR_OF,
+    CaptionStyle,
+    draw_caption,
+    full_caption,
+    parse,
+    phrases_for,
+    statements,
+    vocabulary,
+)
+from latentedit.portraits.reader import PortraitReader, ReaderNetwork
+from latentedit.portraits.rewriting import rewrite
+
+FIELDS = st.sampled_from([field for field in VALUES if not field.endswith("_color")])
+ATTRIBUTES = st.integers(0, 2**32).map(lambda seed: draw(random.Random(seed)))
+FULL = (
+    "a person with pale skin, short black hair, open eyes, flat eyebrows, a smile, no glasses, no beard, a red hoodie, "
+    "on a blue background"
+)
+BALD = FULL.replace("short black hair", "a bald head").replace("no beard", "a gray beard")
+
+
+def phrases_of(caption: str) -> list[str]:
+    return caption.removeprefix("a person with ").split(", ")
+
+
+def counterfactual(source: Attributes, other: Attributes, field: str) -> Attributes:
+    """The source with one part of the other, its colour included."""
+    names = [field, COLOR_OF[field]] if field in COLOR_OF else [field]
+    return source.replace(**{name: getattr(other, name) for name in names})
+
+
+@settings(deadline=None, max_examples=50)
+@given(ATTRIBUTES, ATTRIBUTES, FIELDS)
+def test_a_phrase_for_a_phrase_leads_from_one_full_caption_to_the_other(
+    a: Attributes, c: Attributes, field: str
+) -> None:
+    b = counterfactual(a, c, field)
+    assume(a != b)
+    source, target = full_caption(a), full_caption(b)
+    ((old, new),) = [pair for pair in zip(phrases_of(source), phrases_of(target), strict=True) if pair[0] != pair[1]]
+    assert rewrite(source, Change(old=old, new=new)) == target
+    assert rewrite(target, Change(old=new, new=old)) == source
+    assert rewrite(source, Change(old="", new=new)) == target
+    if new in ("no glasses", "no beard", "a bald head"):
+        assert rewrite(source, Change(old=old, new="")) == target
+
+
+@settings(deadline=None, max_examples=50)
+@given(ATTRIBUTES, FIELDS, st.data())
+def test_a_part_without_a_colour_keeps_it_or_follows_the_rule(
+    attributes: Attributes, field: str, data: st.DataObject
+) -> None:
+    value = data.draw(st.sampled_from(VALUES[field]))
+    wanted = attributes.replace(**{field: value})
+    assume(wanted != attributes)
+    words = phrases_for(field, value, None)[0]
+    assert rewrite(full_caption(attributes), Change(old="", new=words)) == full_caption(wanted)
+
+
+@settings(deadline=None, max_examples=50)
+@given(ATTRIBUTES, st.sampled_from(sorted(COLOR_OF)), st.data())
+def test_a_colour_for_a_colour_keeps_the_part(attributes: Attributes, field: str, data: st.DataObject) -> None:
+    old = getattr(attributes, COLOR_OF[field])
+    new = data.draw(st.sampled_from([value for value in VALUES[COLOR_OF[field]] if value != NONE]))
+    assume(old not in (NONE, new))
+    noun = phrases_for(field, getattr(attributes, field), None)[0].removeprefix("a ").split()[-1]
+    wanted = full_caption(attributes.replace(**{COLOR_OF[field]: new}))
+    change = Change(old=f"{old} {noun}", new=f"{new} {noun}")
+    assert rewrite(full_caption(attributes), change) == wanted
+
+
+@settings(deadline=None, max_examples=50)
+@given(ATTRIBUTES, ATTRIBUTES, FIELDS, st.integers(0, 2**32))
+def test_in_any_words_and_order_one_phrase_changes(a: Attributes, c: Attributes, field: str, seed: int) -> None:
+    generator = random.Random(seed)
+    caption = draw_caption(a, generator, CaptionStyle(empty=0.0, full=1.0, canonical=0.3))
+    b = counterfactual(a, c, field)
+    assume(a != b)
+    color = getattr(b, COLOR_OF[field]) if field in COLOR_OF else None
+    new = generator.choice(phrases_for(field, getattr(b, field), color))
+    changed = rewrite(caption, Change(old="", new=new))
+    assert parse(changed) == parse(full_caption(b))
+    pairs = list(zip(caption.split(", "), changed.split(", "), strict=True))
+    assert sum(old != new for old, new in pairs) == 1
+
+
+@given(
+    ATTRIBUTES, st.integers(0, 2**32), st.lists(st.sampled_from(vocabulary()), min_size=1, max_size=2), st.booleans()
+)
+def test_no_words_of_the_grammar_make_a_caption_contradict_itself(
+    attributes: Attributes, seed: int, words: list[str], removed: bool
+) -> None:
+    caption = draw_caption(attributes, random.Random(seed))
+    text = " ".join(words)
+    try:
+        changed = rewrite(caption, Change(old=text, new="") if removed else Change(old="", new=text))
+    except ConfigError:
+        return
+    assert changed != caption
+    fields = [next(iter(meaning)) for _, meaning in statements(changed)]
+    assert len(fields) == len(set(fields))
+
+
+@pytest.mark.parametrize(
+    ("change", "old", "new"),
+    [
+        ("=> glasses", "no glasses", "glasses"),
+        ("=> a black beard", "no beard", "a black beard"),
+        ("=> red beard", "no beard", "a ginger beard"),
+        ("=> beard", "no beard", "a black beard"),
+        ("no beard => a moustache", "no beard", "a black moustache"),
+        ("smile => sad", "a smile", "a sad mouth"),
+        ("Happy  Mouth => FROWNING", "a smile", "a sad mouth"),
+        ("black hair => blonde hair", "short black hair", "short blonde hair"),
+        ("black => brown", "short black hair", "short brown hair"),
+        ("=> blonde", "short black hair", "short blonde hair"),
+        ("short => long", "short black hair", "long black hair"),
+        ("hair => bald", "short black hair", "a bald head"),
+        ("hair =>", "short black hair", "a bald head"),
+        ("black hair =>", "short black hair", "short hair"),
+        ("=> jumper", "a red hoodie", "a red sweater"),
+        ("red => green", "a red hoodie", "a green hoodie"),
+        ("=> pink background", "on a blue background", "on a pink background"),
+        ("open => closed", "open eyes", "closed eyes"),
+        ("person => woman", "a person", "a woman"),
+        ("smile => big grin", "a smile", "a big grin"),
+        ("no glasses => a hat", "no glasses", "a hat"),
+        ("=> a hat", "on a blue background", "on a blue background, a hat"),
+        ("=> a black and white hat", "on a blue background", "on a blue background, a black and white hat"),
+        ("smile =>", "a smile, ", ""),
+        ("=> no smile", "a smile, ", ""),
+        # several at once
+        ("=> glasses and a beard", "no glasses, no beard", "glasses, a black beard"),
+        ("a smile, no glasses => sad, glasses", "a smile, no glasses", "a sad mouth, glasses"),
+        ("a smile, short hair => a smile, long hair", "short", "long"),
+        ("a smile => a sad mouth, glasses", "a smile, no glasses", "a sad mouth, glasses"),
+        ("a smile => glasses", "a smile, no glasses", "glasses"),
+    ],
+)
+def test_changes_of_a_full_caption_by_hand(change: str, old: str, new: str) -> None:
+    assert FULL.count(old) == 1
+    assert rewrite(FULL, Change.parse(change)) == FULL.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("change", "old", "new"),
+    [
+        ("beard =>", "a gray beard", "no beard"),
+        ("beard => moustache", "a gray beard", "a gray moustache"),
+        ("=> no beard", "a gray beard", "no beard"),
+        ("bald => long hair", "a bald head", "long gray hair"),
+        ("=> blonde", "a gray beard", "a blonde beard"),
+    ],
+)
+def test_changes_of_what_has_no_hair(change: str, old: str, new: str) -> None:
+    assert rewrite(BALD, Change.parse(change)) == BALD.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("caption", "change", "wanted"),
+    [
+        ("A man with no beard.", "=> beard", "A man with a beard."),
+        ("A man with no beard.", "=> blonde hair", "A man with no beard, blonde hair."),
+        ("A man with  round glasses , pale skin", "glasses =>", "A man with  no glasses , pale skin"),
+        (
+            "a tall man wearing a Red  hoodie on a blue wall",
+            "red => blue",
+            "a tall man wearing a blue hoodie on a blue wall",
+        ),
+        ("a man in overalls on a blue background", "=> pink background", "a man in overalls on a pink background"),
+        ("a man with glasses and a beard", "beard => sad", "a man with glasses and no beard, a sad mouth"),
+        ("a short man with long hair", "short => tall", "a tall man with long hair"),
+        ("", "=> beard", "a beard"),
+    ],
+)
+def test_other_captions(caption: str, change: str, wanted: str) -> None:
+    assert rewrite(caption, Change.parse(change)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("caption", "change", "words"),
+    [
+        (FULL, "long hair => bald", "the OLD, 'long hair', in the caption; got 'short black hair'"),
+        (FULL, "glasses =>", "got 'no glasses'"),
+        (FULL, "=> no moustache", "'moustache', in the caption; got 'no beard'"),
+        (BALD, "hair =>", "got 'a bald head'"),
+        (BALD, "=> black hair", "for 'black hair' to colour in the caption; got 'a bald head'"),
+        (FULL, "=> red hoodie", "something to change; got 'red hoodie', and the caption says 'a red hoodie'"),
+        (FULL, "=> short hair", "and the caption says 'short black hair'"),
+        (FULL, "=> open", "may be 'open eyes' or 'a shouting mouth'"),
+        (FULL, "=> red", "may be 'short ginger hair' or 'a red hoodie'"),
+        (FULL, "=> hair", "one of bald, short, bob, long, curly, mohawk; got 'hair'"),
+        (FULL, "a hat =>", "'a hat', the OLD of --change, to be a whole phrase"),
+        (FULL + ", a hat", "a hat => glasses", "leaves 'no glasses' and 'glasses'"),
+        ("no beard, a black beard", "=> moustache", "one phrase .* got 'no beard' and 'a black beard'"),
+        ("glasses", "glasses, glasses =>", "'glasses', in the caption; got 'no glasses'"),
+    ],
+)
+def test_changes_that_cannot_be_made(caption: str, change: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        rewrite(caption, Change.parse(change))
+
+
+def test_the_reader_changes_captions_by_the_grammar() -> None:
+    with torch.random.fork_rng(devices=[]):
+        reader = PortraitReader(ReaderNetwork())
+    assert reader.change("a person with no glasses, a smile", Change.parse("=> round glasses")).endswith(
+        "with round glasses, a smile"
+    )
