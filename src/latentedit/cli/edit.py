@@ -142,12 +142,14 @@ def _compose(
 ) -> "EditResult":
     """Several changes, each a direction with a strength of its own."""
     from latentedit.editing import verbs
+    from latentedit.editing.measure import Meter
     from latentedit.encoding.encode import encode
     from latentedit.encoding.targets import target_captions
 
     wanted = asked.wanted
     latent = encode(backbone, asked.picture, caption=wanted.caption, captioner=asked.captioner, mask=asked.mask)
     target_captions(backbone, latent.captions, to=None, change=wanted.changes)  # refuses what does not go together
+    meter = Meter(backbone)
     directions = [
         verbs.identify(latent, change=change, seed=asked.seed, progress=progress) for change in wanted.changes
     ]
@@ -155,4 +157,8 @@ def _compose(
         latent, directions, strength=strengths, mixing=mixing, local=asked.local is not False, progress=progress
     )
     assert not isinstance(result, list), "one picture gives one result"
-    return result
+    evaluations, seconds = meter.read()
+    judged = result.cost.verdict_evaluations
+    return dataclasses.replace(
+        result, cost=dataclasses.replace(result.cost, evaluations=evaluations - judged, seconds=seconds)
+    )
