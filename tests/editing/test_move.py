@@ -84,6 +84,8 @@ def test_directions_with_words_move_other_pictures_as_the_model_says(colours: Co
     assert Manner.of(other, [found]).walk == ("joint", 0.9, 7)
     assert Manner.of(other, [found], arm="image").walk == ("image", 0.9, 7)
     assert Manner.of(other, [wordless(found)]).walk == (EIM().arm, EIM().level, EIM().steps)
+    made = encode(colours, grey(6), caption=found.target_captions[0])  # by this direction, as far as one can see
+    assert Manner.of(made, [found]).walk == (EIM().arm, EIM().level, EIM().steps)
 
 
 @pytest.mark.parametrize("arm", ["image", "joint"])

@@ -89,9 +89,12 @@ def stored_eim(model: Backbone) -> EIM:
 
 
 def _found_elsewhere(latent: JointLatent, directions: Sequence[Direction]) -> bool:
-    """None of these directions was found on these pictures, and all of them can be said in other captions."""
+    """None of these directions was found on these pictures, or made them, and all can be said in other captions."""
     here = {frame.picture.fingerprint for frame in latent.frames}
-    return all(d.pictures and d.target_captions and here.isdisjoint(d.pictures) for d in directions)
+    return all(
+        d.pictures and d.target_captions and here.isdisjoint(d.pictures) and d.target_captions != latent.captions
+        for d in directions
+    )
 
 
 def slide(
