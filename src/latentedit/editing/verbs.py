@@ -21,7 +21,7 @@ from latentedit.editing.registry import make_editor
 from latentedit.editing.result import EditResult
 from latentedit.editing.slider import Arm
 from latentedit.encoding.captioning import Captioner
-from latentedit.encoding.encode import PictureLike, encode, fit_all, one_each, open_picture
+from latentedit.encoding.encode import PictureLike, encode_frames, fit_all, one_each, open_picture
 from latentedit.encoding.images import Frame
 from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.masks import MaskLike
@@ -215,10 +215,11 @@ def edit(
     wanted = None if to is None else one_each(to, len(opened), "target caption")
     captions = [None] * len(opened) if caption is None else one_each(caption, len(opened), "caption")
     results: dict[int, EditResult] = {}
-    for group in _by_shape(fit_all(model, opened)):
+    frames = fit_all(model, opened, mask=mask)
+    for group in _by_shape(frames):
         named = [text for index in group if (text := captions[index]) is not None]
-        pictures = [opened[index] for index in group]
-        latent = encode(model, pictures, caption=named or None, captioner=captioner, mask=mask)
+        chosen = [frames[index] for index in group]
+        latent = encode_frames(model, chosen, caption=named or None, captioner=captioner)
         given = None if wanted is None else [wanted[index] for index in group]
         targets = target_captions(model, latent.captions, to=given, change=change)
         made = _edited(latent, targets, editor, strength=strength, local=local, seed=seed, progress=progress)

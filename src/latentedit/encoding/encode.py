@@ -46,9 +46,32 @@ def encode(
     pictures = [picture] if isinstance(picture, PictureLike) else list(picture)
     if not pictures:
         raise ConfigError("expected at least one picture; got an empty list")
-    if not model.capabilities.pixels:
-        raise ConfigError(f"expected a model that encodes pictures; {model.name!r} knows latents only")
     frames = fit_all(model, pictures, mask=mask)
+    listed = not isinstance(picture, PictureLike)
+    return encode_frames(model, frames, caption=caption, captioner=captioner, listed=listed)
+
+
+@torch.no_grad()
+def encode_frames(
+    model: Backbone,
+    frames: Sequence[Frame],
+    *,
+    caption: str | Sequence[str] | None = None,
+    captioner: str | Captioner | None = None,
+    listed: bool = True,
+) -> JointLatent:
+    """Encode pictures that are at the model's size already; see `encode`.
+
+    Args:
+        model: from `load`.
+        frames: from `fit_all`, of one shape.
+        caption: as for `encode`.
+        captioner: likewise.
+        listed: results go back as a list.
+
+    Raises:
+        ConfigError: no caption where one is needed, an empty one, or pictures that cannot share a batch.
+    """
     if len({frame.pixels.shape for frame in frames}) > 1:
         raise ConfigError("expected pictures of one shape in a batch; got several. Encode them one by one, or use edit")
     pixels = torch.stack([frame.pixels for frame in frames]).to(model.device, model.dtype)
@@ -59,9 +82,9 @@ def encode(
         z=z,
         condition=model.embed(captions),
         captions=captions,
-        frames=frames,
+        frames=tuple(frames),
         decoded=model.decode(z),
-        listed=not isinstance(picture, PictureLike),
+        listed=listed,
     )
 
 
@@ -74,8 +97,11 @@ def fit_all(model: Backbone, pictures: Sequence[PictureLike], *, mask: MaskLike 
         mask: where they may change.
 
     Raises:
+        ConfigError: a model that knows latents only.
         ImageError: a file that is no picture fit for editing, or a mask that does not fit it.
     """
+    if not model.capabilities.pixels:
+        raise ConfigError(f"expected a model that encodes pictures; {model.name!r} knows latents only")
     opened = [open_picture(item) for item in pictures]
     framer = framer_for(model)
     regions = [None] * len(opened) if framer is None else framer.boxes([item.on_white() for item in opened])
