@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentedit.portraits.fitting import FitSettings, fit, load_average
+from latentedit.portraits.fitting import FitSettings, fit, load_average, load_half, save_half
 
 SETTINGS = FitSettings(steps=40, batch=16, learning_rate=1e-2, warm_up=5, weight_decay=0.01, checkpoint_seconds=0.0)
 
@@ -66,3 +66,15 @@ def test_the_rate_rises_stays_and_falls() -> None:
     assert settings.rate(50) == 1.0
     assert settings.rate(90) == pytest.approx(0.5)
     assert settings.rate(99) == pytest.approx(0.05)
+
+
+def test_weights_in_half_precision_come_back_to_its_rounding(tmp_path: Path) -> None:
+    """Eleven bits of mantissa: a relative error of 2^-11; counters, which are whole numbers, come back as they were."""
+    first, second = train(tmp_path / "run")[0], network()
+    save_half(first, tmp_path / "made" / "net.safetensors")
+    load_half(second, tmp_path / "made" / "net.safetensors")
+    for name, value in first.state_dict().items():
+        found = second.state_dict()[name]
+        assert found.dtype == value.dtype
+        assert torch.allclose(found, value, rtol=2**-11, atol=2**-24)
+    assert int(second.state_dict()["1.num_batches_tracked"]) == int(first.state_dict()["1.num_batches_tracked"]) > 0

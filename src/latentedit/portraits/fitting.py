@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from latentedit.noise.rng import stream
@@ -207,3 +207,15 @@ def _optimizers(
         )
         found.append(muon)
     return found
+
+
+def save_half(network: nn.Module, path: Path) -> None:
+    """Write the weights in half precision; whole numbers stay as they are. The folder is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = network.state_dict().items()
+    save_file({name: value.half() if value.is_floating_point() else value for name, value in weights}, path)
+
+
+def load_half(network: nn.Module, path: Path) -> None:
+    """Read into a network what `save_half` wrote, in single precision."""
+    network.load_state_dict({name: value.float() for name, value in load_file(path).items()})

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,7 +17,7 @@ from latentedit.backbones.base import Backbone
 from latentedit.backbones.registry import bundled_folder
 from latentedit.encoding.framing import Box, Framer, cut
 from latentedit.portraits.dataset import to_pixels
-from latentedit.portraits.fitting import FitSettings, fit
+from latentedit.portraits.fitting import FitSettings, fit, load_half, save_half
 from latentedit.portraits.variety import VIEW_SIZE, Views
 from latentedit.types import Progress
 
@@ -93,18 +92,12 @@ class PortraitFramer(Framer):
     def from_folder(cls, folder: Path) -> "PortraitFramer":
         """The framer that lies beside a model, in ``folder/framer``."""
         network = FramerNetwork()
-        weights = load_file(folder / "framer" / _FILE)
-        network.load_state_dict({name: value.float() for name, value in weights.items()})
+        load_half(network, folder / "framer" / _FILE)
         return cls(network)
 
     def save(self, folder: Path) -> None:
         """Write the weights to ``folder/framer`` in half precision."""
-        (folder / "framer").mkdir(parents=True, exist_ok=True)
-        weights = {
-            name: value.half() if value.is_floating_point() else value
-            for name, value in self.network.state_dict().items()
-        }
-        save_file(weights, folder / "framer" / _FILE)
+        save_half(self.network, folder / "framer" / _FILE)
 
     def boxes(self, images: Sequence[Image.Image]) -> list[Box | None]:
         """The standard square of each portrait that fills its picture otherwise; see `Framer`."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,7 +16,7 @@ from latentedit.encoding.change import Change
 from latentedit.portraits.attributes import VALUES, Attributes
 from latentedit.portraits.captions import full_caption
 from latentedit.portraits.dataset import UNNAMED, LabelledPortraits, to_pixels
-from latentedit.portraits.fitting import FitSettings, fit
+from latentedit.portraits.fitting import FitSettings, fit, load_half, save_half
 from latentedit.portraits.rewriting import rewrite
 from latentedit.types import Progress
 
@@ -65,18 +64,12 @@ class PortraitReader(AttributeReader):
     def from_folder(cls, folder: Path) -> "PortraitReader":
         """The reader that lies beside a model, in ``folder/reader``."""
         network = ReaderNetwork()
-        weights = load_file(folder / "reader" / _FILE)
-        network.load_state_dict({name: value.float() for name, value in weights.items()})
+        load_half(network, folder / "reader" / _FILE)
         return cls(network)
 
     def save(self, folder: Path) -> None:
         """Write the weights to ``folder/reader`` in half precision."""
-        (folder / "reader").mkdir(parents=True, exist_ok=True)
-        weights = {
-            name: value.half() if value.is_floating_point() else value
-            for name, value in self.network.state_dict().items()
-        }
-        save_file(weights, folder / "reader" / _FILE)
+        save_half(self.network, folder / "reader" / _FILE)
 
     @torch.no_grad()
     def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
