@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from latentedit.directions.base import Direction
     from latentedit.directions.direction_file import load_direction, save_direction
     from latentedit.directions.hsds import HSDS
+    from latentedit.directions.local_basis import LocalBasis, local_basis
     from latentedit.editing.result import EditResult
     from latentedit.editing.verbs import edit, identify, load, manipulate, sweep
     from latentedit.encoding.encode import encode
@@ -26,12 +27,14 @@ __all__ = [
     "Direction",
     "EditResult",
     "JointLatent",
+    "LocalBasis",
     "__version__",
     "edit",
     "encode",
     "identify",
     "load",
     "load_direction",
+    "local_basis",
     "manipulate",
     "save_direction",
     "sweep",
@@ -44,11 +47,13 @@ _HOME = {
     "EditResult": "latentedit.editing.result",
     "HSDS": "latentedit.directions.hsds",
     "JointLatent": "latentedit.encoding.joint",
+    "LocalBasis": "latentedit.directions.local_basis",
     "edit": "latentedit.editing.verbs",
     "encode": "latentedit.encoding.encode",
     "identify": "latentedit.editing.verbs",
     "load": "latentedit.editing.verbs",
     "load_direction": "latentedit.directions.direction_file",
+    "local_basis": "latentedit.directions.local_basis",
     "manipulate": "latentedit.editing.verbs",
     "save_direction": "latentedit.directions.direction_file",
     "sweep": "latentedit.editing.verbs",

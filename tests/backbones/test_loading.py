@@ -49,6 +49,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: change_json(f / "model_index.json", _class_name="FluxPipeline"),
         "StableDiffusion3Pipeline.*holds a FluxPipeline",
     ),
+    "a variance-exploding pipeline": (
+        lambda f: change_json(f / "model_index.json", _class_name="ScoreSdeVePipeline"),
+        "expected a variance-preserving model; the ScoreSdeVePipeline .*no bound",
+    ),
     "another transformer": (
         lambda f: change_json(f / "model_index.json", transformer=["diffusers", "FluxTransformer2DModel"]),
         "SD3Transformer2DModel; got FluxTransformer2DModel",
@@ -163,11 +167,17 @@ def test_a_hub_id_downloads_no_pickles(folder_with_t5: Path, monkeypatch: pytest
         "vae/config.json",
         "text_encoder_3/model.safetensors",
         "sd3_medium.safetensors",
+        "safety_checker/model.safetensors",
+        "unet/diffusion_pytorch_model.non_ema.safetensors",
+        "diffusion_pytorch_model.safetensors",
+        "scheduler_config.json",
     ]
     wanted = huggingface_hub.utils.filter_repo_objects(
         files, allow_patterns=asked["allow_patterns"], ignore_patterns=asked["ignore_patterns"]
     )
-    assert list(wanted) == ["model_index.json", "transformer/a.safetensors", "vae/config.json"]
+    parts = ["model_index.json", "transformer/a.safetensors", "vae/config.json"]
+    at_the_root = ["diffusion_pytorch_model.safetensors", "scheduler_config.json"]
+    assert list(wanted) == [*parts, *at_the_root]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from latentedit.backbones import registry
 from latentedit.backbones.base import Backbone
-from latentedit.backbones.loading import SUPPORTED
+from latentedit.backbones.pipelines import SUPPORTED
 from latentedit.errors import ModelError, RegistryError
 
 

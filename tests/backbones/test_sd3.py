@@ -1,6 +1,5 @@
 """The SD3 adapter against the stock pipeline, part by part and as a whole, on miniatures with random weights."""
 
-import json
 import math
 import shutil
 from pathlib import Path
@@ -23,6 +22,7 @@ from latentedit.solvers.euler import EulerSolver
 from latentedit.solvers.integrate import sample
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.miniature import miniature_sd3
+from tests.backbones.folders import folder_with
 
 CAPTION = "a person with red hair and glasses"
 PARITY = 1e-4  # the issue's bar; what is left is float32 rounding over the steps, about 1e-6
@@ -73,14 +73,6 @@ def stock(pipeline: Any, backbone: Backbone, guidance: float, steps: int, **sett
         output_type="latent",
         **settings,
     ).images
-
-
-def folder_with(source: Path, place: Path, part: str, **changes: Any) -> Path:
-    """A copy of a model folder with a changed configuration."""
-    shutil.copytree(source, place)
-    file = place / part
-    file.write_text(json.dumps({**(json.loads(file.read_text()) if file.exists() else {}), **changes}))
-    return place
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])

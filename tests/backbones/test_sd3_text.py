@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from latentedit.backbones.sd3 import StableDiffusion3Backbone
-from latentedit.backbones.sd3_text import SD3Text, word_pieces
+from latentedit.backbones.sd3_text import SD3Text
+from latentedit.backbones.text_part import word_pieces
 from latentedit.errors import ConfigError, ModelError
 
 LONG = " ".join(["red hair and black glasses"] * 4)  # twenty words, one token each; CLIP takes eighteen

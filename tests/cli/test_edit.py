@@ -113,6 +113,37 @@ def test_several_changes_have_a_strength_each_and_cross_talk(
     assert again.read_bytes() == (tmp_path / "me.edited.png").read_bytes()
 
 
+def test_directions_instead_of_words(
+    command: Command, picture: Path, miniature: Path, made: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The same file as `direction apply` writes, and made again by the command that is named."""
+    files = (made("a"), made("b", to="a person with no glasses, a smile"))
+    where = ("--from", FROM, "--model", miniature, "--strength", 0.5, "--strength", "-0.3", "-o")
+    given = ("--direction", files[0], "--direction", files[1])
+    outcome = command("edit", picture, *given, *where, tmp_path / "e.png")
+    assert outcome.code == 0, outcome.err
+    assert "eim, strengths 0.50, -0.30" in outcome.out
+    assert command("direction", "apply", *files, "--on", picture, *where, tmp_path / "a.png").code == 0
+    assert (tmp_path / "e.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+    outcome = command(*shlex.split(outcome.out.splitlines()[-1].split(maxsplit=1)[1])[1:])
+    assert "yes, byte for byte" in outcome.out
+    facts = json.loads(command("edit", picture, *given, *where, tmp_path / "j.png", "--json").out)
+    assert facts["directions"] == [str(file) for file in files]
+
+
+def test_either_words_or_directions(
+    refused: Callable[..., str], arguments: list[object], picture: Path, made: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = made("a")
+    assert "got both" in refused(*arguments, "--direction", file)
+    assert "got all" in refused(*arguments, "--direction", file, "--change", "=> a smile")
+    bare = ["edit", picture, "--from", FROM, "--direction", file]
+    assert "expected --method eim with --direction; got 'flowedit'" in refused(*bare, "--method", "flowedit")
+    assert "no such file" in refused(*bare, "--direction", tmp_path / "no.safetensors")
+    assert "2 changes" in refused(*bare, "--direction", file, *("--strength", 1) * 3)
+    assert "or --direction FILE; got neither" in refused("edit", picture, "--from", FROM)
+
+
 def test_several_changes_at_strength_0_are_the_picture(
     command: Command, arguments: list[object], picture: Path, tmp_path: Path
 ) -> None:

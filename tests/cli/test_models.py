@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import latentedit.portraits
 from tests.cli.conftest import Command
 
 
@@ -79,24 +80,30 @@ def test_a_model_without_facts_is_shown_all_the_same(command: Command, bundled: 
     assert outcome.out.startswith("portraits: no description\n")
 
 
-def test_train_hands_its_options_on(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "recipe"), [("portraits", "train"), ("portraits-unet", "train_unet")])
+def test_train_hands_its_options_on(
+    name: str, recipe: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[Any] = []
-    module: Any = ModuleType("latentedit.portraits.train")
+    module: Any = ModuleType(f"latentedit.portraits.{recipe}")
 
     def stub(out: Path, recipe: str, progress: object, *, device: str | None, log: Callable[[str], None]) -> Path:
         calls.append((out, recipe, progress, device))
         log("epoch 1")
         return out / "model"
 
-    module.train = stub
-    monkeypatch.setitem(sys.modules, "latentedit.portraits.train", module)
-    arguments = ("models", "train", "portraits", "--out", tmp_path, "--recipe", "gpu", "--device", "cuda")
+    setattr(module, recipe, stub)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(latentedit.portraits, recipe, module, raising=False)
+    arguments = ("models", "train", name, "--out", tmp_path, "--recipe", "gpu", "--device", "cuda")
     outcome = command(*arguments)
     assert outcome.code == 0
     assert calls == [(tmp_path, "gpu", None, "cuda")]
     assert "epoch 1" in outcome.out
     assert str(tmp_path / "model") in outcome.out
     assert command(*arguments, "--quiet").out == ""
+    command("models", "train", name)
+    assert calls[-1][0] == Path("out/training") / name
 
 
 def test_train_refuses_what_has_no_recipe(refused: Callable[..., str]) -> None:

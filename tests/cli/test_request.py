@@ -50,6 +50,20 @@ def test_what_is_wanted_is_a_caption_or_changes() -> None:
     assert (wanted.to, wanted.caption) == (None, None)
 
 
+def test_directions_take_the_place_of_words_where_a_command_takes_them() -> None:
+    file = Path("a.safetensors")
+    wanted = check_wanted(None, None, None, [file])
+    assert (wanted.to, wanted.changes, wanted.directions) == (None, (), (file,))
+    assert check_wanted("a man", None, None, []).directions == ()
+    for told, words in (
+        (lambda: check_wanted("a man", None, None, [file]), "either --to or --direction; got both"),
+        (lambda: check_wanted("a man", ["=> a hat"], None, [file]), "--to or --change or --direction; got all"),
+        (lambda: check_wanted(None, None, None, []), "or --direction FILE; got neither"),
+        (lambda: check_wanted(None, None, None), "'OLD => NEW'; got neither"),
+    ):
+        assert words in refusal(ConfigError, told)
+
+
 @pytest.mark.parametrize(
     ("to", "changes", "caption", "words"),
     [

@@ -102,6 +102,29 @@ def test_wrong_input_is_one_line(
     assert words in refused(*arguments, *more)
 
 
+def test_a_direction_instead_of_words(
+    command: Command, arguments: list[object], picture: Path, made: Callable[..., Path], tmp_path: Path
+) -> None:
+    """On the picture on which it was found, the sweep of its words."""
+    assert command(*arguments, "--strengths", "0,1", "-o", tmp_path / "words.png").code == 0
+    given = ("sweep", picture, "--direction", made("a"), "--from", FROM, *arguments[6:])
+    outcome = command(*given, "--strengths", "0,1", "--json", "-o", tmp_path / "file.png")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["directions"] == [str(tmp_path / "a.safetensors")]
+    assert (tmp_path / "file.png").read_bytes() == (tmp_path / "words.png").read_bytes()
+    again = ("replay", tmp_path / "file.png", "--direction", tmp_path / "a.safetensors", "--model", arguments[-3])
+    assert "yes, byte for byte" in command(*again).out
+
+
+def test_either_words_or_a_direction(
+    refused: Callable[..., str], arguments: list[object], made: Callable[..., Path], picture: Path, tmp_path: Path
+) -> None:
+    assert "got both" in refused(*arguments, "--direction", made("a"))
+    missing = ("sweep", picture, "--direction", tmp_path / "no.safetensors", *arguments[6:])
+    assert "no such file" in refused(*missing)
+    assert "or --direction FILE; got neither" in refused("sweep", picture, *arguments[6:])
+
+
 def test_nothing_that_is_read_is_overwritten(
     refused: Callable[..., str], arguments: list[object], tmp_path: Path
 ) -> None:

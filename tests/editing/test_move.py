@@ -10,10 +10,10 @@ import torch
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.hsds import HSDS
-from latentedit.editing.eim import EIM
 from latentedit.editing.flowedit import FlowEdit
+from latentedit.editing.manner import Manner
 from latentedit.editing.measure import Meter
-from latentedit.editing.move import Manner, run_editor, search_of, seed_of, slide, stored_eim
+from latentedit.editing.move import run_editor, search_of, seed_of, slide
 from latentedit.editing.outputs import same_picture
 from latentedit.editing.result import EditResult
 from latentedit.editing.slider import Arm
@@ -61,31 +61,6 @@ def moved(
 
 def wordless(direction: Direction) -> Direction:
     return dataclasses.replace(direction, source_captions=(), target_captions=())
-
-
-def test_where_nothing_is_said_the_models_own_settings_hold(colours: ColourBackbone, red: Direction) -> None:
-    colours.defaults = {"editors": {"eim": {"arm": "joint", "level": 0.4, "steps": 9, "search": {"steps": 3}}}}
-    assert stored_eim(colours) == EIM(arm="joint", level=0.4, steps=9, search=HSDS(steps=3))
-    latent = encode(colours, grey(), caption=SCENE)
-    found = Manner.of(latent, [red])
-    assert (found.arm, found.level, found.steps, found.mixing, found.local) == ("joint", 0.4, 9, "sum", True)
-    found = Manner.of(latent, [red], arm="text", level=0.5, steps=2, mixing="inverse", local=False)
-    assert (found.walk, found.mixing, found.local) == (("text", 0.5, 2), "inverse", False)
-    colours.defaults = {}
-    assert Manner.of(latent, [red]).walk == (EIM().arm, EIM().level, EIM().steps)
-
-
-def test_directions_with_words_move_other_pictures_as_the_model_says(colours: ColourBackbone, red: Direction) -> None:
-    """Not those that were found on this picture, and not those that cannot be said in another caption."""
-    colours.defaults = {"transfer": {"arm": "joint", "level": 0.9, "steps": 7}}
-    own, other = (encode(colours, grey(seed), caption=SCENE) for seed in (0, 5))
-    found = identify(own, to="red room, a cat")
-    assert Manner.of(own, [found]).walk == (EIM().arm, EIM().level, EIM().steps)
-    assert Manner.of(other, [found]).walk == ("joint", 0.9, 7)
-    assert Manner.of(other, [found], arm="image").walk == ("image", 0.9, 7)
-    assert Manner.of(other, [wordless(found)]).walk == (EIM().arm, EIM().level, EIM().steps)
-    made = encode(colours, grey(6), caption=found.target_captions[0])  # by this direction, as far as one can see
-    assert Manner.of(made, [found]).walk == (EIM().arm, EIM().level, EIM().steps)
 
 
 @pytest.mark.parametrize("arm", ["image", "joint"])

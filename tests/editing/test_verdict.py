@@ -262,6 +262,40 @@ def test_a_perfect_source_divides_by_no_zero() -> None:
     assert verdict_of((0.0, 1.0), (1.0, 1.0), 1.0).word == "damaged"
 
 
+@pytest.mark.parametrize("off", [0.04, 0.06])
+@pytest.mark.parametrize("strength", [1.0, -0.3])
+def test_without_words_what_has_moved_enough_is_changed(
+    apart: GaussianMixtureBackbone, off: float, strength: float
+) -> None:
+    """By the root mean square of the move, in the scale of latents; each picture by its own."""
+    latent, far = pictures(apart, "a"), Judge(damage=1000.0)
+    step = torch.tensor([2 * off, 0.0, 0.0, 0.0]).double()  # a root mean square of ``off``
+    for verdict in far.judge(latent, latent.condition, latent.z + step, strength=strength, seed=0):
+        assert verdict.word == ("changed" if off > 0.05 else "nothing changed")
+        assert f"moved by {off:.2f} of its scale" in verdict.reason
+        assert (verdict.remedy == "") == (off > 0.05)
+        assert verdict.share == 0
+        assert verdict.residual > 0
+
+
+def test_without_words_damage_and_stillness_are_named_as_ever(apart: GaussianMixtureBackbone) -> None:
+    latent = pictures(apart, "a")
+    gone = torch.tensor([0.0, 6.0, 0.0, 0.0]).double()
+    moved = torch.stack([latent.z[0] + gone, latent.z[1], latent.z[2] + 0.5])
+    found = Judge(damage=6.0).judge(latent, latent.condition, moved, strength=1.0, seed=0)
+    assert [verdict.word for verdict in found] == ["damaged", "nothing changed", "changed"]
+    assert found[0].remedy == "less strength"
+    still = Judge().judge(latent, latent.condition, latent.z + gone, strength=0.0, seed=0)
+    assert all("strength 0" in verdict.reason for verdict in still)
+
+
+def test_a_list_can_have_words_for_some(apart: GaussianMixtureBackbone) -> None:
+    latent = pictures(apart, "a")
+    target = apart.embed(["a", "b", "a"])
+    found = Judge().judge(latent, target, latent.z + 0.1, strength=1.0, seed=0)
+    assert ["of its scale" in verdict.reason for verdict in found] == [True, False, True]
+
+
 @pytest.mark.parametrize("pairs", [1, 2])
 def test_costs_what_it_says(apart: GaussianMixtureBackbone, pairs: int) -> None:
     latent, judge, target = pictures(apart, "a"), Judge(pairs=pairs), apart.embed(["b"]).expand(3)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.errors import ConfigError, ShapeError, UnsupportedDerivativeError
-from latentedit.linalg.autodiff import JacobianOperator, Mode
+from latentedit.linalg.autodiff import Derivative, JacobianOperator, Mode
 from latentedit.linalg.operator import LinearOperator
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.tolerances import relative_error, tolerance
@@ -186,3 +186,20 @@ def test_what_makes_no_sense_is_refused() -> None:
         JacobianOperator(Map(), POINT, mode="backward")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ShapeError):
         build("forward").matvec(POINT[:2])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_results_may_have_another_shape_than_the_point(mode: Mode) -> None:
+    """``sin(A x)`` from 6 numbers to 4 by 1, in both directions."""
+    matrices = MATRICES[:, :4]
+    rows = Derivative(
+        lambda x: torch.sin(torch.einsum("bij,bj->bi", matrices.repeat(len(x) // 3, 1, 1), x.flatten(1)))[:, :, None],
+        POINT,
+        mode=mode,
+    )
+    truth = torch.cos(torch.einsum("bij,bj->bi", matrices, POINT.flatten(1)))[:, :, None] * matrices
+    u, w = vectors(3, 2, 3, seed=2), vectors(3, 4, 1, seed=3)
+    expected = torch.einsum("bij,bj->bi", truth, u.flatten(1))[:, :, None]
+    assert relative_error(rows.forward(u), expected) <= tolerance(QUANTITY[mode], torch.float64)
+    back = torch.einsum("bij,bi->bj", truth, w.flatten(1)).reshape(u.shape)
+    assert relative_error(rows.reverse(w), back) <= tolerance("derivative", torch.float64)

@@ -1,11 +1,14 @@
 from pathlib import Path
 
+import pytest
+
 from latentedit.portraits.attributes import VALUES
 from latentedit.portraits.card import write_card
 from latentedit.portraits.settings_file import write_settings
 
 
-def test_the_card_states_the_stored_facts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["portraits", "portraits-unet"])
+def test_the_card_states_the_stored_facts(name: str, tmp_path: Path) -> None:
     settings = {
         "description": "a test",
         "vocabulary": ["a", "b"],
@@ -15,11 +18,12 @@ def test_the_card_states_the_stored_facts(tmp_path: Path) -> None:
         "quality": {"reader accuracy": {"mean": 0.75, "hair": 0.5}},
     }
     write_settings(tmp_path, settings)
-    write_card(tmp_path, VALUES)
+    write_card(tmp_path, name, VALUES)
     card = (tmp_path / "README.md").read_text()
     for fact in (
+        f"# {name}\n",
+        f"models train {name} --recipe cpu",
         "of 2 words",
-        "--recipe cpu",
         "text 12",
         "2.5",
         "| mean | hair |",
@@ -29,5 +33,5 @@ def test_the_card_states_the_stored_facts(tmp_path: Path) -> None:
         assert fact in card
     assert "fine-tuned" not in card
     write_settings(tmp_path, {"history": "The reader was fine-tuned."})
-    write_card(tmp_path, VALUES)
+    write_card(tmp_path, name, VALUES)
     assert "text 12. The reader was fine-tuned.\n" in (tmp_path / "README.md").read_text()

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from latentedit.backbones.registry import bundled_folder
+from latentedit.editing.naming import ProbabilityReader
 from latentedit.portraits.attributes import VALUES, draw_split
 from latentedit.portraits.captions import full_caption
 from latentedit.portraits.dataset import UNNAMED, LabelledPortraits, to_pixels
@@ -41,6 +42,17 @@ def test_the_bundled_reader_reads_portraits_it_never_saw(bundled: PortraitReader
     assert np.mean(list(shares.values())) >= 0.98
     assert bundled.caption(pixels[:1]) == [full_caption(truth[0])]
     assert bundled.read(pixels[:1])[0]["hair"] == truth[0].hair
+
+
+def test_probabilities_are_those_of_what_is_read(bundled: PortraitReader) -> None:
+    assert isinstance(bundled, ProbabilityReader)
+    pixels = to_pixels(np.stack([render_array(item) for item in draw_split("test", 5, 6)]), CPU)
+    read, found = bundled.read(pixels), bundled.probabilities(pixels)
+    assert list(found) == list(bundled.values)
+    for name, rows in found.items():
+        assert rows.shape == (5, len(bundled.values[name]))
+        assert torch.allclose(rows.sum(1), torch.ones(5))
+        assert [bundled.values[name][int(index)] for index in rows.argmax(1)] == [row[name] for row in read]
 
 
 def test_batch_and_single_readings_agree(bundled: PortraitReader) -> None:

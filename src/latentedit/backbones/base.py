@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.errors import CoordinateError, DeviceError, ShapeError
+from latentedit.backbones.sites import GENERAL, PICTURE, Site, read, shifted
+from latentedit.errors import ConfigError, CoordinateError, DeviceError, ShapeError, nearest
+from latentedit.noise.coordinates import clean_estimate
 from latentedit.noise.grid import LevelGrid
 from latentedit.types import Condition
 
@@ -21,7 +23,7 @@ class Capabilities:
 
     Args:
         s_min: lowest level at which the velocity is defined.
-        s_max: highest level; sampling starts there.
+        s_max: highest level at which it is defined; grids start there or below.
         start_std: standard deviation of z at ``s_max`` (1 for rectified flow, 1 / (alpha + sigma) for VP).
         derivatives: any of "jvp" and "vjp", where the network supports forward- and reverse-mode differentiation.
         pixels: the backbone has a picture codec (`encode`, `decode`).
@@ -50,6 +52,7 @@ class Backbone(abc.ABC):
         4. ``velocity`` refuses shapes, devices and levels that do not fit, by name.
         5. ``embed(texts)[i]`` equals ``embed([texts[i]])``.
         6. ``embed`` and ``velocity`` leave the global random state as it was.
+        7. ``features`` and ``velocity_with`` leave the network as it was, errors included.
 
     Subclasses write the private hooks; the public methods here validate and count.
     """
@@ -84,7 +87,9 @@ class Backbone(abc.ABC):
 
     @abc.abstractmethod
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        """The model's own levels, falling from ``s_max`` to the clean end in ``steps`` steps.
+        """The model's own levels, falling from where its sampler starts, ``s_max`` or below, to the clean end.
+
+        The last level may lie below ``s_min``: solvers that arrive there do not ask for a velocity there.
 
         Args:
             steps: number of solver steps, at least 1.
@@ -110,6 +115,105 @@ class Backbone(abc.ABC):
         Cost:
             One evaluation an element.
         """
+        condition = self._checked(z, s, condition)
+        self.evaluations += len(z)
+        return self._velocity(z, s, condition)
+
+    @abc.abstractmethod
+    def _velocity(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b *latent"]:
+        """The velocity; arguments are already checked."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of what `features` can give.
+
+        First the network's own, in the order in which it computes them; then "velocity", "clean" (the clean estimate
+        ``x_hat = z - s v``) and, with `Capabilities.pixels`, "picture" (x_hat decoded).
+        """
+        return (*self._sites(), *GENERAL, *([PICTURE] if self.capabilities.pixels else []))
+
+    @property
+    def default_site(self) -> str:
+        """Where local bases are looked for unless told.
+
+        "mid" where there is one, else the image stream of the middle block, else "clean".
+        """
+        own = self._sites()
+        images = [name for name in own if name.endswith(".image")]
+        return "mid" if "mid" in own else images[len(images) // 2] if images else "clean"
+
+    def features(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, site: str
+    ) -> Float[Tensor, "b *feature"]:
+        """What the network makes of latents at a site, in the latents' dtype; differentiable in z.
+
+        Args:
+            z: canonical latents.
+            s: level of each element, as in `velocity`.
+            condition: one text a latent, or a single one for all.
+            site: one of `sites`.
+
+        Raises:
+            ConfigError: an unknown site, with the nearest names; and what `velocity` raises.
+
+        Cost:
+            Counts one evaluation an element. At a site inside the network the forward pass stops once it is reached,
+            so the count is an upper bound there. "picture" decodes as well.
+        """
+        self._check_site(site, self.sites)
+        condition = self._checked(z, s, condition)
+        self.evaluations += len(z)
+        own = self._sites()
+        if site in own:
+            return read(own[site], site, lambda: self._velocity(z, s, condition)).to(z.dtype)
+        v = self._velocity(z, s, condition)
+        if site == "velocity":
+            return v
+        clean = clean_estimate(z, s, v)
+        return self.decode(clean) if site == PICTURE else clean
+
+    def velocity_with(
+        self,
+        z: Float[Tensor, "b *latent"],
+        s: Float[Tensor, " b"],
+        condition: Condition,
+        site: str,
+        shift: Float[Tensor, "b *feature"],
+    ) -> Float[Tensor, "b *latent"]:
+        """The velocity of the same network with ``shift`` added to its feature at a site.
+
+        Args:
+            z: canonical latents.
+            s: level of each element, as in `velocity`.
+            condition: one text a latent, or a single one for all.
+            site: one of `sites` inside the network, so none of "velocity", "clean" and "picture".
+            shift: of the feature's shape, as `features` gives it.
+
+        Raises:
+            ConfigError: a site that is not inside the network, with the nearest names.
+            ShapeError: a shift of another shape than the feature; and what `velocity` raises.
+
+        Cost:
+            One evaluation an element.
+        """
+        own = self._sites()
+        self._check_site(site, tuple(own))
+        with shifted(own[site], site, shift):
+            return self.velocity(z, s, condition)
+
+    def _sites(self) -> Mapping[str, Site]:
+        """The network's own sites by name, in the order in which it computes them; none where it has no insides."""
+        return {}
+
+    def _check_site(self, site: str, known: tuple[str, ...]) -> None:
+        if site not in known:
+            hint = nearest(site, known) if known else "it has none inside its network"
+            raise ConfigError(f"expected a site of {self.name}; got {site!r}: {hint}")
+
+    def _checked(self, z: Tensor, s: Tensor, condition: Condition) -> Condition:
+        """The texts, one a latent, after everything was found to fit."""
         if s.shape != (len(z),):
             raise ShapeError(f"expected one level a latent, s of shape [{len(z)}]; got {list(s.shape)}")
         if z.device.type != self.device.type or s.device != z.device:
@@ -119,15 +223,7 @@ class Backbone(abc.ABC):
             raise CoordinateError(
                 f"expected levels s in [{low:.4g}, {high:.4g}] for {self.name}; got {s.min():.4g} to {s.max():.4g}"
             )
-        condition = condition.expand(len(z))
-        self.evaluations += len(z)
-        return self._velocity(z, s, condition)
-
-    @abc.abstractmethod
-    def _velocity(
-        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b *latent"]:
-        """The velocity; arguments are already checked."""
+        return condition.expand(len(z))
 
     @abc.abstractmethod
     def embed(self, texts: Sequence[str]) -> Condition:

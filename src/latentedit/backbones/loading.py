@@ -9,29 +9,29 @@ from typing import Any
 
 import torch
 
+from latentedit.backbones.pipelines import OPTIONAL_PARTS, REFUSED, SUPPORTED
 from latentedit.backbones.weights import PICKLE_SUFFIXES, read_json, refuse_pickles, tensor_shapes, weight_files
 from latentedit.errors import ModelError, require
 
 SETTINGS_FILE = "latentedit.json"
 
-_CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
-_SD3_PARTS: Mapping[str, tuple[str, ...]] = {
-    "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-    "tokenizer": _CLIP_TOKENIZERS,
-    "tokenizer_2": _CLIP_TOKENIZERS,
-    "tokenizer_3": ("T5Tokenizer", "T5TokenizerFast"),
-    "text_encoder": ("CLIPTextModelWithProjection",),
-    "text_encoder_2": ("CLIPTextModelWithProjection",),
-    "text_encoder_3": ("T5EncoderModel",),
-    "transformer": ("SD3Transformer2DModel",),
-    "vae": ("AutoencoderKL",),
-}
-SUPPORTED: Mapping[str, Mapping[str, tuple[str, ...]]] = {"StableDiffusion3Pipeline": _SD3_PARTS}
-"""Pipelines that have an adapter, with the classes that each of their parts may have."""
-
-_OPTIONAL_PARTS = frozenset({"tokenizer_3", "text_encoder_3"})
-_DOWNLOADED = ("model_index.json", SETTINGS_FILE, "*/*.json", "*/*.safetensors", "*/*.txt", "*/*.model")
-_NOT_DOWNLOADED = ("*.fp16*", *(f"*{suffix}" for suffix in sorted(PICKLE_SUFFIXES)))
+_ROOT_FILES = ("model_index.json", SETTINGS_FILE, "config.json", "scheduler_config.json")
+_DOWNLOADED = (
+    *_ROOT_FILES,
+    "diffusion_pytorch_model.safetensors",
+    "*/*.json",
+    "*/*.safetensors",
+    "*/*.txt",
+    "*/*.model",
+)
+_NOT_DOWNLOADED = (
+    "*.fp16*",
+    "*.non_ema*",
+    "safety_checker/*",
+    "feature_extractor/*",
+    "image_encoder/*",
+    *(f"*{suffix}" for suffix in sorted(PICKLE_SUFFIXES)),
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,10 @@ class ModelFolder:
     left_out: frozenset[str]
     weights: Mapping[str, tuple[Path, ...]]
     settings: Mapping[str, Any]
+
+    def place(self, part: str) -> Path:
+        """The folder of a part: its own, or the model's where that holds the part's files, as diffusers finds them."""
+        return _place(self.path, part)
 
 
 def open_folder(path: Path, *, t5: bool = True) -> ModelFolder:
@@ -78,6 +82,8 @@ def open_folder(path: Path, *, t5: bool = True) -> ModelFolder:
         )
     index = read_json(path / "model_index.json")
     pipeline = str(index.get("_class_name"))
+    if pipeline in REFUSED:
+        raise ModelError(f"expected a variance-preserving model; the {pipeline} in {path} {REFUSED[pipeline]}")
     if pipeline not in SUPPORTED:
         raise ModelError(f"expected a model of one of: {', '.join(SUPPORTED)}; {path} holds a {pipeline}")
     refuse_pickles(path)
@@ -85,17 +91,17 @@ def open_folder(path: Path, *, t5: bool = True) -> ModelFolder:
     left_out: set[str] = set()
     weights: dict[str, tuple[Path, ...]] = {}
     for part, classes in SUPPORTED[pipeline].items():
-        if part in _OPTIONAL_PARTS and _part_class(index, part) is None:
+        if part in OPTIONAL_PARTS and _part_class(index, part) is None:
             continue
-        if part in _OPTIONAL_PARTS and not t5:
+        if part in OPTIONAL_PARTS and not t5:
             left_out.add(part)
             continue
         _check_class(path, index, part, classes)
-        _check_configuration(path / part, part)
+        _check_configuration(_place(path, part), part)
         parts.add(part)
         stem = _weight_stem(part)
         if stem is not None:
-            weights[part] = weight_files(path / part, stem)
+            weights[part] = weight_files(_place(path, part), stem)
             for file in weights[part]:
                 tensor_shapes(file)
     if ("text_encoder_3" in parts) != ("tokenizer_3" in parts):
@@ -123,7 +129,7 @@ def load_network(model_class: Any, folder: ModelFolder, part: str, dtype: torch.
     Raises:
         ModelError: tensors that are missing or of another shape than the part's configuration builds.
     """
-    place = folder.path / part
+    place = folder.place(part)
     try:
         with quiet_libraries():
             network, report = model_class.from_pretrained(
@@ -159,10 +165,10 @@ def load_tokenizer(tokenizer_class: Any, folder: ModelFolder, part: str) -> Any:
     """
     try:
         with quiet_libraries():
-            return tokenizer_class.from_pretrained(folder.path / part, local_files_only=True)
+            return tokenizer_class.from_pretrained(folder.place(part), local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare exceptions
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"expected a tokenizer in {folder.path / part}; it does not load: {reason}") from error
+        raise ModelError(f"expected a tokenizer in {folder.place(part)}; it does not load: {reason}") from error
 
 
 def download(model_id: str, *, t5: bool = True) -> Path:
@@ -241,6 +247,17 @@ def _check_class(path: Path, index: Mapping[str, Any], part: str, classes: tuple
         raise ModelError(f"expected {part} in {path / 'model_index.json'} to be a {' or '.join(classes)}; got {found}")
 
 
+def _place(path: Path, part: str) -> Path:
+    own = path / part
+    return path if not own.is_dir() and (path / _configuration_file(part)).is_file() else own
+
+
+def _configuration_file(part: str) -> str:
+    if part.startswith("tokenizer"):
+        return "tokenizer_config.json"
+    return "scheduler_config.json" if part == "scheduler" else "config.json"
+
+
 def _check_configuration(place: Path, part: str) -> None:
     if not place.is_dir():
         raise ModelError(f"expected the part {place}; there is no such folder. Download or copy the folder again")
@@ -248,11 +265,7 @@ def _check_configuration(place: Path, part: str) -> None:
         sets = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
         if not any(all((place / file).is_file() for file in files) for files in sets):
             raise ModelError(f"expected tokenizer.json, or vocab.json and merges.txt, in {place}; they are missing")
-        read_json(place / "tokenizer_config.json")
-    elif part == "scheduler":
-        read_json(place / "scheduler_config.json")
-    else:
-        read_json(place / "config.json")
+    read_json(place / _configuration_file(part))
 
 
 def _weight_stem(part: str) -> str | None:
@@ -266,4 +279,4 @@ def _file_of(folder: ModelFolder, part: str, tensor: str) -> Path:
     for path in folder.weights[part]:
         if tensor in tensor_shapes(path):
             return path
-    return folder.path / part
+    return folder.place(part)

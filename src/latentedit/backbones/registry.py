@@ -11,7 +11,14 @@ from latentedit.backbones.base import Backbone
 from latentedit.backbones.loading import download, open_folder
 from latentedit.errors import ModelError, RegistryError, nearest
 
-ADAPTERS = {"StableDiffusion3Pipeline": "latentedit.backbones.sd3:StableDiffusion3Backbone"}
+_PIXELS = "latentedit.backbones.ddpm:DDPMBackbone"
+ADAPTERS = {
+    "StableDiffusion3Pipeline": "latentedit.backbones.sd3:StableDiffusion3Backbone",
+    "StableDiffusionPipeline": "latentedit.backbones.sd:StableDiffusionBackbone",
+    "DDPMPipeline": _PIXELS,
+    "DDIMPipeline": _PIXELS,
+    "PNDMPipeline": _PIXELS,
+}
 """Pipeline class of ``model_index.json`` to the adapter's ``from_folder``; imported when it is needed."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")

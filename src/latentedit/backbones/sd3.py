@@ -22,17 +22,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.backbones.base import Backbone, Capabilities
-from latentedit.backbones.loading import ModelFolder, quiet_libraries
+from latentedit.backbones.loading import ModelFolder
+from latentedit.backbones.placement import existing_device, known_dtype, placed
 from latentedit.backbones.sd3_parts import SD3Parts, fresh_scheduler, load_sd3_parts
-from latentedit.backbones.sd3_text import SD3Text, word_pieces
+from latentedit.backbones.sd3_text import SD3Text
+from latentedit.backbones.sites import Site
+from latentedit.backbones.text_part import word_pieces
 from latentedit.backbones.weights import fingerprint
-from latentedit.errors import ConfigError, CoordinateError, DeviceError, ModelError, ShapeError
+from latentedit.errors import CoordinateError, DeviceError, ModelError, ShapeError
 from latentedit.noise.grid import LevelGrid
 from latentedit.types import Condition
 
 T5_TOKENS = 256
 ZERO_TOKENS = 1
-_NETWORK_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 class StableDiffusion3Backbone(Backbone):
@@ -67,15 +69,15 @@ class StableDiffusion3Backbone(Backbone):
         max_sequence_length: int | None = None,
     ) -> None:
         self.defaults: Mapping[str, Any] = dict(settings or {})
-        self._network_dtype = _known_dtype(dtype)
-        self._device = _existing_device(device)
-        self._transformer = _placed(parts.transformer, self._device, self._network_dtype)
-        self._vae = _placed(parts.vae, self._device, self.dtype)
+        self._network_dtype = known_dtype(dtype)
+        self._device = existing_device(device)
+        self._transformer = placed(parts.transformer, self._device, self._network_dtype)
+        self._vae = placed(parts.vae, self._device, self.dtype)
         self._scheduler = parts.scheduler
         self._patch = int(parts.transformer.config.patch_size)
         self._scale = 2 ** (len(parts.vae.config.block_out_channels) - 1)
         for part in (*parts.clips, *([parts.t5] if parts.t5 else [])):
-            _placed(part.encoder, self._device, self._network_dtype)
+            placed(part.encoder, self._device, self._network_dtype)
         if max_sequence_length is None:
             max_sequence_length = int(self.defaults.get("zero_tokens", ZERO_TOKENS)) if parts.t5 is None else T5_TOKENS
         vocabulary = self.defaults.get("vocabulary")
@@ -103,8 +105,8 @@ class StableDiffusion3Backbone(Backbone):
         Raises:
             ModelError: weights that do not match their configuration, and what the class itself raises.
         """
-        chosen = _existing_device(device)
-        parts = load_sd3_parts(folder, _known_dtype(dtype))
+        chosen = existing_device(device)
+        parts = load_sd3_parts(folder, known_dtype(dtype))
         if max_sequence_length is None and "text_encoder_3" in folder.left_out and "zero_tokens" not in folder.settings:
             max_sequence_length = T5_TOKENS
         return cls(
@@ -213,6 +215,15 @@ class StableDiffusion3Backbone(Backbone):
         )[0]
         return v.to(z.dtype)
 
+    def _sites(self) -> Mapping[str, Site]:
+        """The two streams after each block; the last block has no text stream."""
+        sites: dict[str, Site] = {}
+        for index, block in enumerate(self._transformer.transformer_blocks):
+            if not block.context_pre_only:
+                sites[f"block.{index}.text"] = Site(module=block, item=0)
+            sites[f"block.{index}.image"] = Site(module=block, item=1)
+        return sites
+
     @property
     def _channels(self) -> int:
         return int(self._transformer.config.in_channels)
@@ -253,33 +264,6 @@ class StableDiffusion3Backbone(Backbone):
     def _check_device(self, tensor: Tensor) -> None:
         if tensor.device.type != self._device.type:
             raise DeviceError(f"expected a tensor on {self._device}; got one on {tensor.device}. Move it with .to()")
-
-
-def _placed(network: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """Moved and frozen; cast only if need be, for T5 keeps some matrices in float32 when it is loaded in float16."""
-    with quiet_libraries():
-        moved = network.to(device) if network.dtype == dtype else network.to(device=device, dtype=dtype)
-    return moved.eval().requires_grad_(False)
-
-
-def _known_dtype(dtype: torch.dtype | None) -> torch.dtype:
-    """The dtype asked for, float32 by default."""
-    chosen = torch.float32 if dtype is None else dtype
-    if chosen not in _NETWORK_DTYPES:
-        raise ConfigError(f"expected one of {', '.join(map(str, _NETWORK_DTYPES))}; got {chosen}")
-    return chosen
-
-
-def _existing_device(device: torch.device | str | None) -> torch.device:
-    """The device asked for, or the best there is."""
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise DeviceError(f"expected a device of this machine; got {device}. Use device='cpu'") from error
-    return chosen
 
 
 def _published_guidance(config: Any, name: str) -> float:

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transfo
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 
 from latentedit.backbones.loading import ModelFolder, load_network, load_tokenizer, quiet_libraries
-from latentedit.backbones.sd3_text import TextPart
+from latentedit.backbones.text_part import TextPart
 from latentedit.backbones.weights import read_json
 from latentedit.errors import ModelError
 

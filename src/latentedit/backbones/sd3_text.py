@@ -1,33 +1,16 @@
 """Text for Stable Diffusion 3: two CLIP encoders side by side, then T5 or zero tokens behind them."""
 
 import dataclasses
-import re
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from latentedit.backbones.text_part import TextPart, dropped_note, listed, unseen_note
 from latentedit.errors import ConfigError, ModelError
 from latentedit.types import Condition
-
-_PIECE = re.compile(r"[^\W\d_]+|\d")
-_PUNCTUATION = ",.;:!?\"'()"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TextPart:
-    """A tokenizer and the encoder that reads its tokens.
-
-    Args:
-        tokenizer: of transformers.
-        encoder: of transformers, in evaluation mode.
-    """
-
-    tokenizer: Any
-    encoder: Any
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,8 +54,7 @@ class SD3Text:
     @property
     def clip_length(self) -> int:
         """Number of CLIP tokens, with the two that mark start and end."""
-        first = self.clips[0]
-        return min(int(first.tokenizer.model_max_length), int(first.encoder.config.max_position_embeddings))
+        return self.clips[0].clip_length
 
     def embed(self, texts: Sequence[str]) -> Condition:
         """Texts as one condition each, in float32 or better.
@@ -86,15 +68,13 @@ class SD3Text:
         Cost:
             One forward pass of each text encoder; no network evaluation.
         """
-        if not texts:
-            raise ConfigError("expected at least one text; got none. The empty text '' is the unconditional one")
         read = [_read_clip(part, texts, self.clip_length) for part in self.clips]
         clip = torch.cat([hidden for hidden, _ in read], dim=-1)
         clip = functional.pad(clip, (0, self.width - clip.shape[-1]))
         if self.t5 is None:
             third = clip.new_zeros(len(texts), self.length, self.width)
         else:
-            third = self.t5.encoder(_token_ids(self.t5, texts, self.length))[0]
+            third = self.t5.encoder(self.t5.token_ids(texts, self.length))[0]
         tokens = torch.cat([clip, third.to(clip)], dim=-2)
         pooled = torch.cat([projected for _, projected in read], dim=-1)
         precise = torch.promote_types(tokens.dtype, torch.float32)
@@ -104,72 +84,23 @@ class SD3Text:
         """Words that no encoder reads, words that T5 alone reads, and words that training never showed."""
         notes: list[str] = []
         for text in texts:
-            by_clip = max((_dropped(part, text, self.clip_length) for part in self.clips), key=len)
-            clip_room = _room(self.clips[0], self.clip_length)
+            by_clip = max((part.dropped(text, self.clip_length) for part in self.clips), key=len)
+            clip_room = self.clips[0].room(self.clip_length)
             if self.t5 is None:
-                if by_clip:
-                    notes.append(f"{_listed(by_clip)} dropped: the text encoder takes {clip_room} tokens")
+                notes += dropped_note(by_clip, clip_room)
             else:
-                by_all = _dropped(self.t5, text, self.length)
+                by_all = self.t5.dropped(text, self.length)
                 only_t5 = by_clip[: max(len(by_clip) - len(by_all), 0)]
                 if only_t5:
-                    notes.append(f"{_listed(only_t5)} read by T5 only: the CLIP encoders take {clip_room} tokens")
-                if by_all:
-                    room = _room(self.t5, self.length)
-                    notes.append(f"{_listed(by_all)} dropped: the text encoder takes {room} tokens")
-            unseen = self._unseen(text)
-            if unseen:
-                notes.append(f"{_listed(unseen)} never seen by the model in training")
+                    notes.append(f"{listed(only_t5)} read by T5 only: the CLIP encoders take {clip_room} tokens")
+                notes += dropped_note(by_all, self.t5.room(self.length))
+            notes += unseen_note(text, self.vocabulary)
         return list(dict.fromkeys(notes))
-
-    def _unseen(self, text: str) -> list[str]:
-        if self.vocabulary is None:
-            return []
-        words = (word.strip(_PUNCTUATION) for word in text.split())
-        return [word for word in dict.fromkeys(words) if not word_pieces([word]) <= self.vocabulary]
-
-
-def word_pieces(words: Sequence[str]) -> frozenset[str]:
-    """Runs of letters and single digits in lower case, the units that CLIP's tokenizer splits text into."""
-    return frozenset(piece for word in words for piece in _PIECE.findall(word.lower()))
-
-
-def _token_ids(part: TextPart, texts: Sequence[str], length: int) -> Tensor:
-    encoded = part.tokenizer(
-        list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt", verbose=False
-    )
-    return encoded.input_ids.to(part.encoder.device)
 
 
 def _read_clip(
     part: TextPart, texts: Sequence[str], length: int
 ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b p"]]:
     """The last hidden state but one, and the projected end-of-text state."""
-    output = part.encoder(_token_ids(part, texts, length), output_hidden_states=True)
+    output = part.encoder(part.token_ids(texts, length), output_hidden_states=True)
     return output.hidden_states[-2], output.text_embeds
-
-
-def _room(part: TextPart, length: int) -> int:
-    """Tokens that are left for the text itself."""
-    return length - int(part.tokenizer.num_special_tokens_to_add())
-
-
-def _dropped(part: TextPart, text: str, length: int) -> list[str]:
-    """The words of a text that lose a token or more when it is cut to ``length`` tokens."""
-    encoded = part.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    spans: list[tuple[int, int]] = encoded["offset_mapping"]
-    room = _room(part, length)
-    if len(spans) <= room:
-        return []
-    start = spans[max(room, 0)][0]
-    while start < len(text) and text[start].isspace():
-        start += 1
-    while start > 0 and not text[start - 1].isspace():
-        start -= 1
-    words = (word.strip(_PUNCTUATION) for word in text[start:].split())
-    return [word for word in words if word]
-
-
-def _listed(words: Sequence[str]) -> str:
-    quoted = ", ".join(repr(word) for word in words)
-    return f"the word {quoted} was" if len(words) == 1 else f"the words {quoted} were"

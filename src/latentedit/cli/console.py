@@ -40,6 +40,10 @@ Strengths = Annotated[
     list[float] | None,
     typer.Option("--strength", help="How much: 0 is the picture itself, 1 all (the default). One, or one a change."),
 ]
+Directions = Annotated[
+    list[Path] | None,
+    typer.Option("--direction", help="Instead of --to and --change: a direction's file. Repeatable."),
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the result goes.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

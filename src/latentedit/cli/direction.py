@@ -24,10 +24,10 @@ from latentedit.cli.console import (
     print_json,
     print_rows,
     progress_bar,
-    warn,
 )
-from latentedit.cli.reporting import cross_talk_rows, replay_command, result_json, result_rows, table_rows
-from latentedit.cli.request import check_strengths, check_wanted, default_output, open_checked
+from latentedit.cli.edit import edit
+from latentedit.cli.reporting import cross_talk_rows, table_rows
+from latentedit.cli.request import check_wanted, default_output
 from latentedit.cli.strengths import parse_strengths
 from latentedit.errors import ConfigError, OutputError
 
@@ -156,37 +156,23 @@ def apply(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Put one direction or several on a picture."""
-    del debug
-    strengths = check_strengths(strength, len(files))
-    output = output if output is not None else default_output(on, "edited.png")
-    from latentedit.directions.composition import check_mixing
-    from latentedit.directions.direction_file import load_direction
-    from latentedit.editing import verbs
-    from latentedit.editing.outputs import write_result
-    from latentedit.encoding.encode import encode
-
-    opened = open_checked(on, output=output, mask=mask)
-    mixed = check_mixing(mixing)
-    for file in files:
-        load_direction(file)
-    with progress_bar(quiet=quiet or as_json) as progress:
-        backbone = verbs.load(model, device=device)
-        directions = [load_direction(file, model=backbone) for file in files]
-        latent = encode(backbone, opened, caption=source, captioner=captioner, mask=mask)
-        result = verbs.manipulate(
-            latent, directions, strength=strengths, mixing=mixed, local=local is not False, progress=progress
-        )
-    assert not isinstance(result, list), "one picture gives one result"
-    write_result(result, output)
-    warn(() if quiet else result.notes)
-    if as_json:
-        print_json(result_json(result, picture=on, output=output, directions=files))
-    elif not quiet:
-        print(f"{on} -> {output}")
-        origin = "read" if source is None else "given"
-        again = replay_command(output, picture=on, model=model, mask=mask, directions=files)
-        print_rows(result_rows(result, origin=origin, sheet=None, again=again))
+    """Put one direction or several on a picture: `latentedit edit PICTURE --direction FILE`, the file first."""
+    edit(
+        on,
+        direction=files,
+        strength=strength,
+        mixing=mixing,
+        local=local,
+        mask=mask,
+        source=source,
+        captioner=captioner,
+        model=model,
+        device=device,
+        output=output,
+        as_json=as_json,
+        quiet=quiet,
+        debug=debug,
+    )
 
 
 @app.command()

@@ -10,6 +10,7 @@ from latentedit.cli.console import (
     Changes,
     Debug,
     Device,
+    Directions,
     From,
     Json,
     Local,
@@ -32,6 +33,8 @@ from latentedit.cli.request import Wanted, check_strengths, check_wanted, defaul
 from latentedit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from latentedit.backbones.base import Backbone
     from latentedit.directions.composition import Mixing as MixingName
     from latentedit.editing.result import EditResult
@@ -43,6 +46,7 @@ def edit(
     picture: Annotated[Path, typer.Argument(help="The picture to edit.", show_default=False)],
     to: To = None,
     change: Changes = None,
+    direction: Directions = None,
     source: From = None,
     captioner: Reader = None,
     mask: Mask = None,
@@ -63,34 +67,33 @@ def edit(
 ) -> None:
     """Edit a picture: from what it shows to what you ask for, and nothing else."""
     del debug
-    wanted = check_wanted(to, change, source)
-    strengths = check_strengths(strength, max(1, len(wanted.changes)))
+    wanted = check_wanted(to, change, source, direction or ())
+    strengths = check_strengths(strength, max(1, len(wanted.changes), len(wanted.directions)))
     output = output if output is not None else default_output(picture, "edited.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.
     from latentedit.directions.composition import check_mixing
     from latentedit.editing.outputs import write_result
-    from latentedit.editing.registry import editor_class
     from latentedit.editing.verbs import load
 
     opened = open_checked(picture, output=output, sheet=sheet, mask=mask)
-    editor_class(method)
+    _check_method(method, wanted.directions)
     mixed = check_mixing(mixing)
     asked = _Asked(picture=opened, wanted=wanted, captioner=captioner, mask=mask, local=local, seed=seed)
     with progress_bar(quiet=quiet or as_json) as progress:
         backbone = load(model, device=device)
-        if len(wanted.changes) > 1 and method == "eim":
+        if wanted.directions or (len(wanted.changes) > 1 and method == "eim"):
             result = _compose(backbone, asked, progress, strengths=strengths, mixing=mixed)
         else:
             result = _edit(backbone, asked, progress, strengths=strengths, method=method)
     write_result(result, output, sheet=sheet)
     warn(() if quiet else result.notes)
-    origin = "read" if source is None else "given"
+    origin, files = "read" if source is None else "given", wanted.directions
     if as_json:
         about = {"picture": picture, "output": output, "sheet": sheet, "seed": seed, "caption_origin": origin}
-        print_json(result_json(result, **about))
+        print_json(result_json(result, **about, directions=files))
     elif not quiet:
         print(f"{picture} -> {output}")
-        again = replay_command(output, picture=picture, model=model, mask=mask)
+        again = replay_command(output, picture=picture, model=model, mask=mask, directions=files)
         print_rows(result_rows(result, origin=origin, sheet=sheet, again=again))
 
 
@@ -104,6 +107,18 @@ class _Asked:
     mask: Path | None
     local: bool | None
     seed: int
+
+
+def _check_method(method: str, files: "Sequence[Path]") -> None:
+    """The editor's name, and files that are directions; of any model, for that is not known yet."""
+    from latentedit.directions.direction_file import load_direction
+    from latentedit.editing.registry import editor_class
+
+    editor_class(method)
+    if files and method != "eim":
+        raise ConfigError(f"expected --method eim with --direction; got {method!r}, which knows texts only")
+    for file in files:
+        load_direction(file)
 
 
 def _edit(
@@ -140,17 +155,20 @@ def _compose(
     strengths: list[float],
     mixing: "MixingName",
 ) -> "EditResult":
-    """Several changes, each a direction with a strength of its own."""
+    """Several directions, each with a strength of its own: from files, or of several changes."""
+    from latentedit.directions.direction_file import load_direction
     from latentedit.editing import verbs
     from latentedit.editing.measure import Meter
     from latentedit.encoding.encode import encode
     from latentedit.encoding.targets import target_captions
 
     wanted = asked.wanted
+    given = [load_direction(file, model=backbone) for file in wanted.directions]
     latent = encode(backbone, asked.picture, caption=wanted.caption, captioner=asked.captioner, mask=asked.mask)
-    target_captions(backbone, latent.captions, to=None, change=wanted.changes)  # refuses what does not go together
+    if not given:
+        target_captions(backbone, latent.captions, to=None, change=wanted.changes)  # refuses what contradicts itself
     meter = Meter(backbone)
-    directions = [
+    directions = given or [
         verbs.identify(latent, change=change, seed=asked.seed, progress=progress) for change in wanted.changes
     ]
     result = verbs.manipulate(

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import latentedit
-from latentedit.cli import caption, direction, doctor, edit, models, replay, sweep, undo
+from latentedit.cli import caption, direction, discover, doctor, edit, models, replay, sweep, undo
 from latentedit.errors import LatentEditError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("edit")(edit.edit)
 app.command("sweep")(sweep.sweep)
 app.command("undo")(undo.undo)
 app.command("replay")(replay.replay)
+app.command("discover")(discover.discover)
 app.add_typer(direction.app, name="direction")
 app.command("caption")(caption.caption)
 app.command("doctor")(doctor.doctor)

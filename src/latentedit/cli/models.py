@@ -1,6 +1,7 @@
 """``latentedit models``: the bundled models. What is heavy is imported when a command runs."""
 
-from collections.abc import Mapping
+import pkgutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,11 @@ app = typer.Typer(
     help="The bundled models: what they are, whether they are whole, how they are made.", no_args_is_help=True
 )
 
-TRAINABLE = ("portraits",)
+TRAINABLE = {
+    "portraits": "latentedit.portraits.train:train",
+    "portraits-unet": "latentedit.portraits.train_unet:train_unet",
+}
+"""The recipe of each bundled model; imported when it runs."""
 
 Name = Annotated[str, typer.Argument(help="The model's name.", show_default=False)]
 
@@ -81,8 +86,9 @@ def verify(name: Name, as_json: Json = False, quiet: Quiet = False, debug: Debug
 def train(
     name: Name,
     out: Annotated[
-        Path, typer.Option("--out", help="Where model and checkpoints go; goes on where it stopped.")
-    ] = Path("out/training/portraits"),
+        Path | None,
+        typer.Option("--out", help="Where model and checkpoints go, out/training/NAME if not given; goes on there."),
+    ] = None,
     recipe: Annotated[str, typer.Option("--recipe", help="cpu (hours) or gpu (minutes).")] = "cpu",
     device: Device = None,
     quiet: Quiet = False,
@@ -94,10 +100,10 @@ def train(
         raise RegistryError(f"expected a model with a recipe; got {name!r}: {nearest(name, TRAINABLE)}")
     if recipe not in ("cpu", "gpu"):
         raise RegistryError(f"expected --recipe cpu or gpu; got {recipe!r}: {nearest(recipe, ('cpu', 'gpu'))}")
-    from latentedit.portraits.train import train as train_portraits
-
+    recipe_of: Callable[..., Path] = pkgutil.resolve_name(TRAINABLE[name])
+    place = out if out is not None else Path("out/training") / name
     with progress_bar(quiet=quiet) as progress:
-        made = train_portraits(out, recipe, progress, device=device, log=_silent if quiet else print)
+        made = recipe_of(place, recipe, progress, device=device, log=_silent if quiet else print)
     if not quiet:
         print_rows([("model", str(made))], indent=0)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +21,13 @@ class Wanted:
         to: a full caption, or None.
         changes: instead of that, one or several.
         caption: what it shows now; None to have it read.
+        directions: instead of both, files of directions.
     """
 
     to: str | None
     changes: tuple[str, ...]
     caption: str | None
+    directions: tuple[Path, ...] = ()
 
     @property
     def change(self) -> tuple[str, ...] | None:
@@ -33,28 +35,61 @@ class Wanted:
         return self.changes or None
 
 
-def check_wanted(to: str | None, changes: Sequence[str] | None, caption: str | None) -> Wanted:
-    """Either a caption or changes, and nothing empty.
+def check_wanted(
+    to: str | None, changes: Sequence[str] | None, caption: str | None, directions: Sequence[Path] | None = None
+) -> Wanted:
+    """Either a caption, or changes, or directions; and nothing empty.
+
+    Args:
+        to: a caption.
+        changes: one or several.
+        caption: what the picture shows.
+        directions: files; None where the command takes none.
 
     Raises:
-        ConfigError: both, neither, an empty caption, a change that is none, or text that is none.
+        ConfigError: two of them, none, an empty caption, a change that is none, or text that is none.
     """
     from latentedit.encoding.change import Change
 
-    if to is None and not changes:
+    given = {"--to": to is not None, "--change": bool(changes), "--direction": bool(directions)}
+    named = [option for option, there in given.items() if there]
+    if not named:
+        more = "" if directions is None else " or --direction FILE"
         raise ConfigError(
-            "expected --to CAPTION or --change 'OLD => NEW'; got neither. Say what the picture should show"
+            f"expected --to CAPTION or --change 'OLD => NEW'{more}; got neither. Say what the picture should show"
         )
-    if to is not None and changes:
-        raise ConfigError("expected either --to or --change; got both. Leave one out")
-    for option, text in (("--to", to), ("--from", caption)):
-        if text is not None and not text.strip():
-            raise ConfigError(f"expected {option} to say what the picture shows; got an empty caption. Write one")
-    for option, text in (("--to", to), ("--from", caption), *(("--change", change) for change in changes or ())):
-        if text is not None and any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise ConfigError(f"expected {option} in UTF-8; got bytes that are none. Check the terminal's encoding")
+    if len(named) > 1:
+        count = "both" if len(named) == 2 else "all"
+        raise ConfigError(f"expected either {' or '.join(named)}; got {count}. Leave out what is not meant")
+    check_texts({"--to": to, "--from": caption})
+    for change in changes or ():
+        _check_letters("--change", change)
     read = tuple(str(Change.parse(change)) for change in changes or ())
-    return Wanted(to=None if to is None else to.strip(), changes=read, caption=caption)
+    return Wanted(
+        to=None if to is None else to.strip(), changes=read, caption=caption, directions=tuple(directions or ())
+    )
+
+
+def check_texts(captions: Mapping[str, str | None]) -> None:
+    """Refuse captions that say nothing.
+
+    Args:
+        captions: by the option that gave them; None where it was not given.
+
+    Raises:
+        ConfigError: an empty caption, or text that is none.
+    """
+    for option, text in captions.items():
+        if text is None:
+            continue
+        if not text.strip():
+            raise ConfigError(f"expected {option} to say what the picture shows; got an empty caption. Write one")
+        _check_letters(option, text)
+
+
+def _check_letters(option: str, text: str) -> None:
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ConfigError(f"expected {option} in UTF-8; got bytes that are none. Check the terminal's encoding")
 
 
 def check_strengths(strengths: Sequence[float] | None, changes: int) -> list[float]:

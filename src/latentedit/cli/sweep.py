@@ -9,6 +9,7 @@ from latentedit.cli.console import (
     Changes,
     Debug,
     Device,
+    Directions,
     From,
     Json,
     Local,
@@ -28,12 +29,14 @@ from latentedit.cli.strengths import parse_strengths
 
 if TYPE_CHECKING:
     from latentedit.editing.result import EditResult
+    from latentedit.encoding.images import Picture
 
 
 def sweep(
     picture: Annotated[Path, typer.Argument(help="The picture to edit.", show_default=False)],
     to: To = None,
     change: Changes = None,
+    direction: Directions = None,
     source: From = None,
     captioner: Reader = None,
     mask: Mask = None,
@@ -57,37 +60,54 @@ def sweep(
 ) -> None:
     """Sweep a change through strengths: 0 is the picture, 1 the whole change, -1 its opposite."""
     del debug
-    wanted, values = check_wanted(to, change, source), parse_strengths(strengths)
+    wanted, values = check_wanted(to, change, source, direction or ()), parse_strengths(strengths)
     output = output if output is not None else default_output(picture, "sweep.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.
+    from latentedit.directions.direction_file import load_direction
     from latentedit.editing import verbs
-    from latentedit.editing.outputs import check_beside, write_sweep
+    from latentedit.editing.outputs import write_sweep
     from latentedit.editing.slider import check_arm
-    from latentedit.editing.strip import check_sweep_output
     from latentedit.encoding.encode import encode
+
+    opened = _open_checked(picture, output=output, mask=mask)
+    for file in wanted.directions:
+        load_direction(file)
+    moved = None if arm is None else check_arm(arm)
+    with progress_bar(quiet=quiet or as_json) as progress:
+        backbone = verbs.load(model, device=device)
+        given = [load_direction(file, model=backbone) for file in wanted.directions]
+        latent = encode(backbone, opened, caption=source, captioner=captioner, mask=mask)
+        directions = given or [verbs.identify(latent, to=wanted.to, change=wanted.change, seed=seed, progress=progress)]
+        found = verbs.sweep(
+            latent, directions, strengths=values, arm=moved, local=local is not False, progress=progress
+        )
+    results = [result for result in found if not isinstance(result, list)]
+    write_sweep(results, output)
+    notes = dict.fromkeys(note for result in results for note in result.notes)
+    warn(() if quiet else tuple(notes))
+    if as_json:
+        about = {"picture": picture, "output": output, "seed": seed, "directions": wanted.directions}
+        print_json({**about, **sweep_json(results)})
+    elif not quiet:
+        print(f"{picture} -> {output}")
+        target = results[0].target_caption or "not known in words"
+        print_rows([("caption", results[0].caption), ("target", target), *sweep_rows(results)])
+
+
+def _open_checked(picture: Path, *, output: Path, mask: Path | None) -> "Picture":
+    """The picture, when everything that is to be read or written beside it can be."""
+    from latentedit.editing.outputs import check_beside
+    from latentedit.editing.strip import check_sweep_output
     from latentedit.encoding.images import Picture
     from latentedit.encoding.masks import open_mask
 
     opened = Picture.open(picture)
     if mask is not None:
         open_mask(mask, opened.size)
-    for source_file in filter(None, (picture, mask)):
-        check_sweep_output(output, source=source_file)
+    for source in filter(None, (picture, mask)):
+        check_sweep_output(output, source=source)
     check_beside(output)
-    moved = None if arm is None else check_arm(arm)
-    with progress_bar(quiet=quiet or as_json) as progress:
-        latent = encode(verbs.load(model, device=device), opened, caption=source, captioner=captioner, mask=mask)
-        direction = verbs.identify(latent, to=wanted.to, change=wanted.change, seed=seed, progress=progress)
-        found = verbs.sweep(latent, direction, strengths=values, arm=moved, local=local is not False, progress=progress)
-    results = [result for result in found if not isinstance(result, list)]
-    write_sweep(results, output)
-    notes = dict.fromkeys(note for result in results for note in result.notes)
-    warn(() if quiet else tuple(notes))
-    if as_json:
-        print_json({"picture": picture, "output": output, "seed": seed, **sweep_json(results)})
-    elif not quiet:
-        print(f"{picture} -> {output}")
-        print_rows([("caption", results[0].caption), ("target", results[0].target_caption), *sweep_rows(results)])
+    return opened
 
 
 def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.directions.at_level import lives_at_level
 from latentedit.directions.base import Direction
 from latentedit.directions.settings import check_choice
 from latentedit.directions.text import changed_phrases
@@ -95,7 +96,12 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], mixing:
         condition=condition,
         level=max(d.level for d in directions),
         method="composition",
-        settings={"mixing": mixing, "parts": [d.fingerprint for d in directions], "strengths": list(strengths)},
+        settings={
+            "mixing": mixing,
+            "parts": [d.fingerprint for d in directions],
+            "strengths": list(strengths),
+            **({"steps": max(d.settings["steps"] for d in directions)} if all(map(lives_at_level, directions)) else {}),
+        },
         model_name=first.model_name,
         model_fingerprint=first.model_fingerprint,
         pictures=tuple(dict.fromkeys(itertools.chain(*(d.pictures for d in directions)))),

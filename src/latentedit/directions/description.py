@@ -45,11 +45,15 @@ def describe(direction: Direction) -> list[tuple[str, str]]:
 
 
 def _change(direction: Direction) -> str:
-    """What the target captions say otherwise, as --change takes it; pictures with the same change count once."""
+    """What the target captions say otherwise, as --change takes it; pictures with the same change count once.
+
+    Directions that nobody asked for may have been named by what they were seen to change.
+    """
     pairs = zip(direction.source_captions, direction.target_captions, strict=False)
     changes = [changed_phrases(source, target) for source, target in pairs if target]
     if not changes:
-        return "not known in words"
+        name = direction.settings.get("name")
+        return name if isinstance(name, str) and name else "not known in words"
     told = list(dict.fromkeys(f"{', '.join(old)} => {', '.join(new)}".strip() for old, new in changes if old or new))
     if not told:
         return "nothing"

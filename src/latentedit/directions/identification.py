@@ -35,7 +35,7 @@ def identify(
     From ``y = x``, at each level: the residual r of `distillation` with one noise for both branches, d by one of
     `filters` (averaged over the noises), ``y <- y + step * d``; a single step takes d whole. From the second step on,
     `locality` says what is kept and released. The direction is ``y - x``, exactly zero for pictures whose target text
-    is their source text.
+    is their source text. Levels beyond those that the model knows are cut to its highest or lowest.
 
     Args:
         latent: encoded pictures with their full captions.
@@ -48,7 +48,6 @@ def identify(
 
     Raises:
         ConfigError: captions to preserve without a projection, or a projection without them.
-        CoordinateError: a level that the model does not know.
         ShapeError: neither one target nor one a picture.
         ModelError: the network or its derivative gave values that are not finite.
 
@@ -108,7 +107,9 @@ def _search(
     moved = torch.zeros_like(latent.z)
     found: list[Filtered] = []
     notes: dict[str, None] = {}
-    for index, (level, step) in enumerate(config.path()):
+    known = latent.backbone.capabilities
+    for index, (wished, step) in enumerate(config.path()):
+        level = min(max(wished, known.s_min), known.s_max)
         noise = config.draw(latent.z.shape[1:], seed=seed, index=index)
         pull = distillation.at(moved if index else None, level, noise.to(latent.z.device, latent.z.dtype))
         hessian = curvature(pull.jacobian, level)
@@ -133,7 +134,7 @@ def _search(
     return Direction(
         z=moved,
         condition=target - latent.condition,
-        level=config.levels[0],
+        level=min(config.levels[0], known.s_max),
         method="hsds",
         settings=to_plain(config) | {"seed": seed},
         model_name=latent.backbone.name,

@@ -9,7 +9,8 @@ from PIL import Image
 
 from latentedit.directions.base import Direction
 from latentedit.editing.drawing import on_white
-from latentedit.editing.move import Manner, slide
+from latentedit.editing.manner import Manner
+from latentedit.editing.move import slide
 from latentedit.editing.slider import Arm
 from latentedit.encoding.joint import JointLatent
 from latentedit.types import Progress
@@ -44,11 +45,11 @@ def kept(
     manner = Manner.of(latent, [mean], arm=arm)
     rows = slide(latent, [mean], [1.0], list(PREVIEW_STRENGTHS), manner, progress=progress)
     calibration = latent.known[manner.walk].slider.calibration()
-    preview = _preview([row[0].image for row in rows])
+    preview = preview_of([row[0].image for row in rows])
     return dataclasses.replace(mean, calibration=calibration, licence=licence, preview=preview)
 
 
-def _preview(images: Sequence[Image.Image]) -> bytes:
+def preview_of(images: Sequence[Image.Image]) -> bytes:
     """Small pictures side by side, as a PNG file."""
     small = [on_white(image).copy() for image in images]
     for image in small:

@@ -6,20 +6,20 @@ from typing import Any
 
 import torch
 
-from latentedit.backbones.base import Backbone
+from latentedit.directions.at_level import lives_at_level
 from latentedit.directions.base import Direction
-from latentedit.directions.composition import Mixing, compose, cross_talk
+from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.settings import from_plain, to_plain
 from latentedit.directions.text import embed_aligned
 from latentedit.directions.transfer import changed_by, transferred
 from latentedit.editing.base import Editor, Moved
 from latentedit.editing.eim import EIM
+from latentedit.editing.manner import Manner
 from latentedit.editing.measure import Meter, Request, measured
 from latentedit.editing.record import DirectionRecord
-from latentedit.editing.registry import stored_settings
 from latentedit.editing.result import EditResult
-from latentedit.editing.slider import Arm, Slider
+from latentedit.editing.slider import Slider
 from latentedit.encoding.joint import JointLatent
 from latentedit.errors import ConfigError
 from latentedit.types import Progress
@@ -27,74 +27,11 @@ from latentedit.types import Progress
 _SEARCHED, _TEXT_ALONE = "hsds", "text difference"
 """Methods whose directions can be found again from two captions."""
 
+_WORDLESS = "under no text"
+"""Where it keeps itself without its captions."""
+
 _FOUND = "found"
 """Where a latent keeps fingerprints of directions that were found on it."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Manner:
-    """How pictures are moved by directions.
-
-    Args:
-        arm: which part of the joint latent moves.
-        level: how far up the text and joint arms go.
-        steps: of the model's whole grid for those arms.
-        mixing: how several directions are put together.
-        local: keep the change to where it is strong.
-    """
-
-    arm: Arm
-    level: float
-    steps: int
-    mixing: Mixing = "sum"
-    local: bool = True
-
-    @classmethod
-    def of(
-        cls,
-        latent: JointLatent,
-        directions: Sequence[Direction],
-        *,
-        arm: Arm | None = None,
-        level: float | None = None,
-        steps: int | None = None,
-        mixing: Mixing = "sum",
-        local: bool = True,
-    ) -> "Manner":
-        """What suits the model, where nothing else is said.
-
-        Directions that were found on other pictures, and have words, move as ``latentedit.json`` says under "transfer".
-        """
-        stored = stored_eim(latent.backbone)
-        if _found_elsewhere(latent, directions):
-            known = {"arm": stored.arm, "level": stored.level, "steps": stored.steps}
-            stored = EIM.from_dict({**known, **latent.backbone.defaults.get("transfer", {})})
-        return cls(
-            arm=stored.arm if arm is None else arm,
-            level=stored.level if level is None else level,
-            steps=stored.steps if steps is None else steps,
-            mixing=mixing,
-            local=local,
-        )
-
-    @property
-    def walk(self) -> tuple[Arm, float, int]:
-        """What a slider depends on."""
-        return self.arm, self.level, self.steps
-
-
-def stored_eim(model: Backbone) -> EIM:
-    """Encode, identify, manipulate with the settings that suit a model."""
-    return EIM.from_dict(stored_settings(EIM.name, model))
-
-
-def _found_elsewhere(latent: JointLatent, directions: Sequence[Direction]) -> bool:
-    """None of these directions was found on these pictures, or made them, and all can be said in other captions."""
-    here = {frame.picture.fingerprint for frame in latent.frames}
-    return all(
-        d.pictures and d.target_captions and here.isdisjoint(d.pictures) and d.target_captions != latent.captions
-        for d in directions
-    )
 
 
 def slide(
@@ -209,19 +146,32 @@ def _slider(
 ) -> tuple[Slider, list[Direction]]:
     """The slider that the latent keeps for these directions, or a new one; and the directions as they apply to it."""
     known: _Known | None = latent.known.get(manner.walk)
-    asked = (*shares, manner.mixing)
-    if known is None or known.asked != asked or known.slider.latent is not latent or not known.of(directions):
+    asked, walked = (*shares, manner.mixing), _as_found(latent, directions)
+    if known is None or known.asked != asked or known.slider.latent is not walked or not known.of(directions):
         turned = [d if share >= 0 else -d for d, share in zip(directions, shares, strict=True)]
         parts = [transferred(direction, latent) for direction in turned]
         single = len(parts) == 1 and abs(shares[0]) == 1
         whole = parts[0] if single else compose(parts, [abs(share) for share in shares], manner.mixing)
         seed = seed_of(directions[0].settings)
         editor = EIM(arm=manner.arm, level=manner.level, steps=manner.steps)
-        slider = editor.slider(latent, whole, seed=seed)
+        slider = editor.slider(walked, whole, seed=seed)
         known = _Known(directions=tuple(directions), asked=asked, parts=parts, slider=slider)
     known = dataclasses.replace(known, slider=known.slider.told(progress))
     latent.known[manner.walk] = known
     return known.slider, known.parts
+
+
+def _as_found(latent: JointLatent, directions: Sequence[Direction]) -> JointLatent:
+    """The pictures under no text where all directions were found under none, at a level; else as they are.
+
+    What a caption says a picture shows, the way back under it restores: under a full caption, a direction that was
+    found without one does little.
+    """
+    if not all(lives_at_level(d) and d.source_captions and not any(d.source_captions) for d in directions):
+        return latent
+    if _WORDLESS not in latent.known:
+        latent.known[_WORDLESS] = latent.under("")
+    return latent.known[_WORDLESS]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -86,7 +86,7 @@ def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
     strengths = tuple(float(result.strength) for result in results)
     record = first.record.model_copy(update={"output": "sweep", "strengths": strengths})
     labels = [f"{result.strength:.2f}\n{measured_text(result)}" for result in results]
-    lines = (f"from: {first.caption}", f"to: {first.target_caption}")
+    lines = _captions(first)
     images, text = [result.image for result in results], record.to_json()
 
     def write(place: Path) -> None:
@@ -162,13 +162,19 @@ def _sheet_files(result: EditResult, path: str | Path) -> _Files:
     record = result.record.model_copy(update={"output": "sheet"})
     change = ", ".join(changed_phrases(result.caption, result.target_caption)[1]) if result.target_caption else ""
     title = f"{record.picture.name or 'picture'}: {change or 'strength'} {result.strength:g}"
-    lines = (f"from: {result.caption}", f"to: {result.target_caption}", f"{result.method}: {result.verdict.reason}")
+    lines = (*_captions(result), f"{result.method}: {result.verdict.reason}")
     text = record.to_json()
 
     def write(place: Path) -> None:
         save_image(draw_sheet(result.source, result.image, title=title, lines=lines), place, record=text)
 
     return [(Path(path), write), _beside_file(path, record, [result])]
+
+
+def _captions(result: EditResult) -> tuple[str, ...]:
+    """What a sheet says of source and target; a direction without words has no target to tell."""
+    target = (f"to: {result.target_caption}",) if result.target_caption else ()
+    return (f"from: {result.caption}", *target)
 
 
 def _beside_file(

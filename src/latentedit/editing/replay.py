@@ -10,7 +10,8 @@ from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_aligned
 from latentedit.editing.base import Editor
 from latentedit.editing.eim import EIM
-from latentedit.editing.move import Manner, note_found, run_editor, search_of, seed_of, slide
+from latentedit.editing.manner import Manner
+from latentedit.editing.move import note_found, run_editor, search_of, seed_of, slide
 from latentedit.editing.record import DirectionRecord, RunRecord, mask_fingerprint
 from latentedit.editing.registry import editor_class
 from latentedit.editing.result import EditResult

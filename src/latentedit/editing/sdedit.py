@@ -72,4 +72,6 @@ class SDEdit(Editor):
         noise = draw(latent.z.shape[1:], seed=seed, purpose="sdedit").to(latent.z.device, latent.z.dtype)
         z = (1 - start) * latent.z + start * noise
         field = GuidedField(backbone=latent.backbone, condition=target, guidance=self.guidance)
-        return sample(field, z, grid, EulerSolver(), progress=progress).final
+        lowest = latent.backbone.capabilities.s_min  # a weak edit may start where the model was not trained
+        walk = sample(lambda z, s: field(z, s.clamp_min(lowest)), z, grid, EulerSolver(), progress=progress)
+        return walk.final

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.directions.at_level import clean_share
 from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.distillation import check_finite
 from latentedit.editing.base import Moved, check_strength
@@ -55,7 +56,8 @@ class Slider:
 
     - image: ``z + scale * d``. Its effect is the scale.
     - text: invert under c0 up to ``level``, return aligned under ``c0 + scale * n``.
-    - joint: the same, started from ``Z_level + (1 - level) * scale * d``.
+    - joint: the same, started from ``Z_level + max(1 - level, 0.01) * scale * d``. Of a direction that moves no text,
+      this is the whole way.
 
     Args:
         latent: encoded pictures.
@@ -73,7 +75,8 @@ class Slider:
 
     Source:
         The arms are those of Encode-Identify-Manipulate (arXiv 2411.08196); level, aligned return, the factor
-        ``1 - level`` (the share of x in ``z(s)``) and the strength are ours.
+        ``1 - level`` (the share of x in ``z(s)``) and the strength are ours. Directions at a level: see
+        `directions.at_level`.
     """
 
     latent: JointLatent
@@ -120,9 +123,8 @@ class Slider:
             some = factors[start : start + group]
             rows = latent.repeat(len(some))
             text = rows.condition + self.direction.condition.expand(count).repeat(len(some)) * some.flatten()
-            shift = (
-                (1 - self.trace.levels[-1]) * d[start : start + group].flatten(0, 1) if self.arm == "joint" else None
-            )
+            share = clean_share(self.trace.levels[-1])
+            shift = share * d[start : start + group].flatten(0, 1) if self.arm == "joint" else None
             trace = self.trace.repeat(len(some))
             parts.append(replay(rows, trace, text, offset=shift, progress=self.progress))
             check_finite(parts[-1], "way back", latent.backbone.name, trace.levels[-1])

@@ -15,8 +15,9 @@ from latentedit.directions.identification import identify as identify_hsds
 from latentedit.directions.text import embed_aligned
 from latentedit.editing.base import Editor, check_strength
 from latentedit.editing.eim import EIM
+from latentedit.editing.manner import Manner, stored_eim
 from latentedit.editing.measure import Meter
-from latentedit.editing.move import Manner, note_found, run_editor, slide, stored_eim
+from latentedit.editing.move import note_found, run_editor, slide
 from latentedit.editing.registry import make_editor
 from latentedit.editing.result import EditResult
 from latentedit.editing.slider import Arm

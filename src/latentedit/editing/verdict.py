@@ -10,6 +10,10 @@ small where z is likely under c. From the losses under the source text c0 and th
 with one set of noises for every picture and text, in antithetic pairs. Derived here; the margin is that of diffusion
 classifiers (Li et al. 2023, arXiv 2303.16203), and the share takes the margin of the changed picture to mirror that of
 the source.
+
+Where the target text is the source text, as it is for directions without words, there is no margin. Then a picture
+counts as changed where its clean latent moved by 0.05 or more (root mean square; latents have a variance of about 1)
+and is not damaged; the share is 0.
 """
 
 import dataclasses
@@ -37,7 +41,7 @@ class Verdict:
         word: "changed", "nothing changed" or "damaged".
         reason: one clause.
         remedy: the knob to turn; empty where nothing is wrong.
-        share: of the change that the model sees; see the module.
+        share: of the change that the model sees; see the module. 0 where nothing was asked for in words.
         residual: off-manifold residual, in that of the source.
     """
 
@@ -127,9 +131,24 @@ class Judge:
         texts = (latent.condition, target)
         before = self.losses(latent.backbone, latent.z, texts, seed=seed) if before is None else before
         after = before if z is latent.z else self.losses(latent.backbone, z, texts, seed=seed)
-        moved = (z - latent.z).flatten(1).square().sum(1) > 0
-        rows = zip(before.T.tolist(), after.T.tolist(), moved.tolist(), strict=True)
-        return [self._verdict(b, a, m, strength) for b, a, m in rows]
+        moved = (z - latent.z).flatten(1).square().mean(1).sqrt()
+        worded = _differ(latent.condition, target.expand(len(z)))
+        rows = zip(before.T.tolist(), after.T.tolist(), moved.tolist(), worded, strict=True)
+        return [
+            self._verdict(b, a, m > 0, strength) if has_words else self._wordless(b, a, m, strength)
+            for b, a, m, has_words in rows
+        ]
+
+    def _wordless(self, before: list[float], after: list[float], moved: float, strength: float) -> Verdict:
+        residual = min(after) / max(before[0], 1e-30)
+        if strength == 0 or moved == 0 or residual > self.damage:
+            word, reason, remedy = self._words(0.0, 0.0, residual, moved > 0, strength)
+        elif moved < _LEAST_MOVE:
+            word, reason = "nothing changed", f"the latent moved by {moved:.2f} of its scale, too little to see"
+            remedy = "more strength"
+        else:
+            word, reason, remedy = "changed", f"the latent moved by {moved:.2f} of its scale", ""
+        return Verdict(word=word, reason=reason, remedy=remedy, share=0.0, residual=residual)
 
     def _verdict(self, before: list[float], after: list[float], moved: bool, strength: float) -> Verdict:
         margin = before[0] - before[1]
@@ -159,5 +178,14 @@ class Judge:
         return "nothing changed", reason, "more strength, or a higher level"
 
 
+def _differ(source: Condition, target: Condition) -> list[bool]:
+    """Whether the two texts of each picture are different to the last bit."""
+    tokens = (source.tokens != target.tokens).flatten(1).any(1)
+    return (tokens | (source.pooled != target.pooled).any(1)).tolist()
+
+
 _FAINT = 0.01
 """Margins of less than this share of the loss, of either sign, say that the model hardly tells the texts apart."""
+
+_LEAST_MOVE = 0.05
+"""Root mean square displacement of the clean latent from which a picture without words counts as changed."""

@@ -71,6 +71,11 @@ class JointLatent:
             listed=True,
         )
 
+    def under(self, text: str) -> "JointLatent":
+        """The same pictures under another text, "" for none; nothing is known of them under it yet."""
+        condition = self.backbone.embed([text]).expand(len(self))
+        return dataclasses.replace(self, condition=condition, captions=(text,) * len(self), known={})
+
     def path(self, steps: int, level: float = 1.0) -> LevelGrid:
         """The model's own levels for these pictures, ``steps`` of them over its whole range, from ``level`` down.
 

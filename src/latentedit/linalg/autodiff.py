@@ -1,4 +1,4 @@
-"""The Jacobian of a function as a linear operator: forward mode, two reverse passes, or central differences."""
+"""The Jacobian of a function by its products: forward mode, two reverse passes, or central differences."""
 
 import math
 from collections.abc import Callable, Generator
@@ -20,7 +20,7 @@ _RMS_STEP_OTHERWISE = 2.2e-4
 
 
 @final
-class JacobianOperator(LinearOperator):
+class Derivative:
     """``J = df/dx`` at a point, of a function that treats the elements of its batch independently.
 
     The three ways to ``J u``:
@@ -31,12 +31,11 @@ class JacobianOperator(LinearOperator):
     - "finite_difference": ``|u| (f(x + h u/|u|) - f(x - h u/|u|)) / (2 h)`` with each element's own norm ``|u|``, the
       two points asked in one call. Its error is relative to the rounding of f over h, and to h^2.
 
-    ``J^T u`` is one reverse pass in the two first modes. Products are constants for autograd, and are computed whether
-    or not the caller records gradients.
+    Products are constants for autograd, and are computed whether or not the caller records gradients.
 
     Args:
         function: f. It is given ``[k * b, *latent]``: k copies of the batch one after the other, each row near the
-            point of the same row. k is 2 in finite differences, else 1.
+            point of the same row. k is 2 in finite differences, else 1. It returns as many rows, of any shape.
         point: x.
         mode: see above.
         step: h, the norm of the perturbation of one element. By default 2.2e-4 a number (root mean square; 1e-2 in
@@ -46,10 +45,6 @@ class JacobianOperator(LinearOperator):
 
     Raises:
         ConfigError: an unknown mode, or a step that is not a positive number.
-
-    Cost:
-        Evaluations of f, for each element: one pass with tangents, a forward and two reverse passes, or two.
-        ``rmatvec``: a forward and a reverse pass.
     """
 
     def __init__(
@@ -61,10 +56,9 @@ class JacobianOperator(LinearOperator):
         step: float | None = None,
         name: str = "the function",
     ) -> None:
-        super().__init__(shape=point.shape, dtype=point.dtype, device=point.device)
         if mode not in get_args(Mode):
             raise ConfigError(f"expected one of the modes {', '.join(get_args(Mode))}; got {mode!r}")
-        numbers = math.prod(self.shape[1:])
+        numbers = math.prod(point.shape[1:])
         self._norm = step if step is not None else _RMS_STEP.get(point.dtype, _RMS_STEP_OTHERWISE) * math.sqrt(numbers)
         if not (math.isfinite(self._norm) and self._norm > 0):
             raise ConfigError(f"expected a positive step; got {step}")
@@ -73,24 +67,35 @@ class JacobianOperator(LinearOperator):
         self._mode: Mode = mode
         self._name = name
 
-    def _matvec(self, u: Tensor) -> Tensor:
+    def forward(self, u: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *out"]:
+        """``J u`` of each element.
+
+        Raises:
+            UnsupportedDerivativeError: the function has no derivative of this mode.
+
+        Cost:
+            Evaluations of f, for each element: one pass with tangents, a forward and two reverse passes, or two.
+        """
         if self._mode == "forward":
-            return self._forward(u)
+            return self._tangent(u)
         if self._mode == "double_backward":
             return self._double_backward(u)
         return self._difference(u)
 
-    def _rmatvec(self, u: Tensor) -> Tensor:
-        if self._mode == "finite_difference":
-            raise UnsupportedDerivativeError(
-                "expected a Jacobian with a transpose; finite differences give none. "
-                "Use mode='forward' or mode='double_backward'"
-            )
+    def reverse(self, w: Float[Tensor, "b *out"]) -> Float[Tensor, "b *latent"]:
+        """``J^T w`` of each element, by one reverse pass in every mode.
+
+        Raises:
+            UnsupportedDerivativeError: the function has no reverse-mode derivative.
+
+        Cost:
+            A forward and a reverse pass.
+        """
         with self._explained("reverse-mode"), torch.enable_grad():
             point = self._point.detach().requires_grad_()
-            return torch.autograd.grad(self._recorded(point), point, u.detach())[0]
+            return torch.autograd.grad(self._recorded(point), point, w.detach())[0]
 
-    def _forward(self, u: Tensor) -> Tensor:
+    def _tangent(self, u: Tensor) -> Tensor:
         with self._explained("forward-mode"), torch.no_grad():
             pair = torch.func.jvp(self._function, (self._point,), (u.detach().contiguous(),))
             return pair[1]
@@ -98,19 +103,22 @@ class JacobianOperator(LinearOperator):
     def _double_backward(self, u: Tensor) -> Tensor:
         with self._explained("second reverse-mode"), torch.enable_grad():
             point = self._point.detach().requires_grad_()
-            weight = torch.zeros_like(point).requires_grad_()
-            (gradient,) = torch.autograd.grad(self._recorded(point), point, weight, create_graph=True)
+            value = self._recorded(point)
+            weight = torch.zeros_like(value).requires_grad_()
+            (gradient,) = torch.autograd.grad(value, point, weight, create_graph=True)
             return torch.autograd.grad(gradient, weight, u.detach())[0]
 
     def _difference(self, u: Tensor) -> Tensor:
-        wide = torch.promote_types(self.dtype, torch.float32)
+        dtype = self._point.dtype
+        wide = torch.promote_types(dtype, torch.float32)
         with torch.no_grad():
             tangent = u.to(wide)
-            length = torch.linalg.vector_norm(tangent.flatten(1), dim=1).reshape(-1, *[1] * (u.ndim - 1))
-            shift = (self._norm * tangent / length.clamp_min(torch.finfo(wide).tiny)).to(self.dtype)
+            length = torch.linalg.vector_norm(tangent.flatten(1), dim=1)
+            unit = tangent / _per_element(length.clamp_min(torch.finfo(wide).tiny), tangent)
+            shift = (self._norm * unit).to(dtype)
             values = self._function(torch.cat([self._point + shift, self._point - shift]))
             ahead, behind = values.to(wide).chunk(2)
-            return (length * (ahead - behind) / (2 * self._norm)).to(self.dtype)
+            return (_per_element(length, ahead) * (ahead - behind) / (2 * self._norm)).to(dtype)
 
     def _recorded(self, point: Tensor) -> Tensor:
         value = self._function(point)
@@ -130,3 +138,53 @@ class JacobianOperator(LinearOperator):
             raise UnsupportedDerivativeError(
                 f"expected {kind} derivatives of {self._name}; it has none ({reason}). Use mode='finite_difference'"
             ) from error
+
+
+@final
+class JacobianOperator(LinearOperator):
+    """The `Derivative` of a function from latents to latents as an operator.
+
+    ``J^T u`` is one reverse pass in the modes "forward" and "double_backward"; finite differences have no transpose.
+
+    Args:
+        function: f, as in `Derivative`; each row of its result has the shape of a latent.
+        point: x.
+        mode: as in `Derivative`.
+        step: likewise.
+        name: of the function, for messages.
+
+    Raises:
+        ConfigError: an unknown mode, or a step that is not a positive number.
+
+    Cost:
+        That of `Derivative`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Tensor], Tensor],
+        point: Float[Tensor, "b *latent"],
+        *,
+        mode: Mode,
+        step: float | None = None,
+        name: str = "the function",
+    ) -> None:
+        super().__init__(shape=point.shape, dtype=point.dtype, device=point.device)
+        self._derivative = Derivative(function, point, mode=mode, step=step, name=name)
+        self._mode: Mode = mode
+
+    def _matvec(self, u: Tensor) -> Tensor:
+        return self._derivative.forward(u)
+
+    def _rmatvec(self, u: Tensor) -> Tensor:
+        if self._mode == "finite_difference":
+            raise UnsupportedDerivativeError(
+                "expected a Jacobian with a transpose; finite differences give none. "
+                "Use mode='forward' or mode='double_backward'"
+            )
+        return self._derivative.reverse(u)
+
+
+def _per_element(numbers: Float[Tensor, " b"], like: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *ones"]:
+    """One number an element, shaped so that it multiplies a batch."""
+    return numbers.reshape(-1, *[1] * (like.ndim - 1))

@@ -1,5 +1,6 @@
 """How good a trained model is: the codec, the reader, and how well the transformer listens."""
 
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ def sample_pictures(
     field = GuidedField(backbone=model, condition=model.embed(captions), guidance=weight)
     shape = model.latent_shape(SIZE, SIZE)
     noise = torch.stack([draw(shape, seed=seed, purpose="sample", index=i) for i in range(len(captions))])
-    final = sample(field, noise.to(model.device, model.dtype), model.grid(steps), EulerSolver()).final
+    grid = model.grid(steps)
+    start = math.hypot(1 - grid.levels[0], grid.levels[0]) * noise  # of unit variance in the model's own coordinates
+    final = sample(field, start.to(model.device, model.dtype), grid, EulerSolver()).final
     return model.decode(final).clamp(-1, 1)
 
 
@@ -68,18 +71,21 @@ def adherence(
     return accuracy(found, wanted)
 
 
-def measure_quality(folder: Path, renders: Path, *, progress: Progress | None = None) -> dict[str, Any]:
+def measure_quality(
+    folder: Path, reader: PortraitReader, renders: Path, *, progress: Progress | None = None
+) -> dict[str, Any]:
     """The figures of the model card, all on portraits of the test split.
 
     Args:
         folder: the model.
+        reader: of the portraits.
         renders: where rendered pictures are kept.
         progress: called while pictures are sampled.
 
     Returns:
         nested names and numbers: PSNR in dB, accuracies as shares.
     """
-    model, reader = load(folder), PortraitReader.from_folder(folder)
+    model = load(folder)
     autoencoder = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
     test = render_split(renders, "test", _RENDERS, seed=0, framed=False)
     pixels = to_pixels(test.pixels, torch.device("cpu"))

@@ -57,6 +57,8 @@ def split_logits(logits: Float[Tensor, "b values"]) -> tuple[Float[Tensor, "b k"
 class PortraitReader(AttributeReader):
     """Reads the attributes of portraits of 128 x 128 pixels, and says them in the grammar's canonical caption."""
 
+    values = VALUES
+
     def __init__(self, network: ReaderNetwork) -> None:
         self.network = network.eval()
 
@@ -74,12 +76,16 @@ class PortraitReader(AttributeReader):
     @torch.no_grad()
     def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
         """The most likely attributes of each picture; pixels in [-1, 1]."""
+        best = [probabilities.argmax(dim=1) for probabilities in self.probabilities(pixels).values()]
+        return [Attributes.from_indices(row) for row in torch.stack(best, dim=1).tolist()]
+
+    @torch.no_grad()
+    def probabilities(self, pixels: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _"]]:
+        """Attribute to the probability of each of its values in the order of ``VALUES``; pixels in [-1, 1]."""
         device = next(self.network.parameters()).device
-        found: list[Attributes] = []
-        for chunk in pixels.to(device, torch.float32).clamp(-1, 1).split(64):
-            best = torch.stack([logits.argmax(dim=1) for logits in split_logits(self.network(chunk))], dim=1)
-            found += [Attributes.from_indices(row) for row in best.tolist()]
-        return found
+        chunks = pixels.to(device, torch.float32).clamp(-1, 1).split(64)
+        logits = split_logits(torch.cat([self.network(chunk) for chunk in chunks]))
+        return {name: part.softmax(dim=1) for name, part in zip(VALUES, logits, strict=True)}
 
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
         """Attribute names and values of each picture."""

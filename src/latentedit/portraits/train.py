@@ -125,8 +125,8 @@ def train(
     times |= {"autoencoder": codec, "reader": reading, "framer": framing}
     write_settings(folder, {"recipe": recipe, "training_seconds": {name: round(time) for name, time in times.items()}})
     write_reference(folder)
-    write_settings(folder, {"quality": measure_quality(folder, out / "renders", progress=progress)})
-    write_card(folder, VALUES)
+    write_settings(folder, {"quality": measure_quality(folder, reader, out / "renders", progress=progress)})
+    write_card(folder, "portraits", VALUES)
     return folder
 
 

@@ -55,7 +55,7 @@ def miniature_sd3(folder: Path, *, t5: bool, channels: int = 16, seed: int = 0) 
     generator = torch.Generator().manual_seed(seed)
     for part in parts.values():
         if part is not None:
-            _draw_weights(part, generator)
+            draw_weights(part, generator)
     pipeline = StableDiffusion3Pipeline(
         **parts,
         tokenizer=clip_tokenizer(pad_token="<|endoftext|>"),
@@ -160,7 +160,7 @@ def _t5(vocabulary: int) -> nn.Module:
     return T5EncoderModel(config)
 
 
-def _draw_weights(module: nn.Module, generator: torch.Generator) -> None:
+def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
     """Matrices with variance 1 / fan-in, norm gains near 1, biases near 0; in the order of the parameters' names."""
     with torch.no_grad():
         for name, parameter in sorted(module.named_parameters()):

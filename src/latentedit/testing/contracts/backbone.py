@@ -11,7 +11,8 @@ from torch import Tensor
 from latentedit.backbones.base import Backbone
 from latentedit.backbones.derivatives import VelocityJacobian
 from latentedit.backbones.guidance import GuidedField
-from latentedit.errors import CoordinateError, ShapeError, UnsupportedDerivativeError
+from latentedit.errors import ConfigError, CoordinateError, ShapeError, UnsupportedDerivativeError
+from latentedit.noise.coordinates import clean_estimate
 from latentedit.noise.rng import draw, stream
 from latentedit.testing.tolerances import relative_error, tolerance
 from latentedit.types import Condition
@@ -24,7 +25,7 @@ class BackboneContract:
     """What every backbone must do; numbers are those of the laws in `latentedit.backbones.base.Backbone`.
 
     A subclass named ``Test...`` gives the fixture `backbone`. Where the defaults do not suit it overrides `texts` (two
-    different texts that the model knows), `latent` or `condition`.
+    different texts that the model knows), `reads_text` (False for unconditional models), `latent` or `condition`.
 
     Example:
         class TestMine(BackboneContract):
@@ -34,6 +35,7 @@ class BackboneContract:
     """
 
     texts: ClassVar[Sequence[str]] = ("a", "b")
+    reads_text: ClassVar[bool] = True
 
     @pytest.fixture
     def backbone(self) -> Backbone:
@@ -94,10 +96,10 @@ class BackboneContract:
     def test_law_2_level_and_text_matter(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
     ) -> None:
-        """Another level or another text gives another velocity."""
+        """Another level or another text gives another velocity; a model without text gives every text the same."""
         v = backbone.velocity(latent[:1], levels[:1], condition[:1])
         assert not torch.equal(v, backbone.velocity(latent[:1], levels[1:], condition[:1]))
-        assert not torch.equal(v, backbone.velocity(latent[:1], levels[:1], condition[1:]))
+        assert torch.equal(v, backbone.velocity(latent[:1], levels[:1], condition[1:])) != self.reads_text
 
     def test_law_3_evaluations_are_counted(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
@@ -150,13 +152,13 @@ class BackboneContract:
         backbone.draw_start(latent.shape, generator=stream(0, "contract"))
         assert torch.equal(before, torch.random.get_rng_state())
 
-    def test_grid_falls_from_s_max_within_the_range(self, backbone: Backbone) -> None:
-        """The model's own grid starts at s_max and stays where the velocity is defined."""
+    def test_grid_stays_where_the_velocity_is_defined(self, backbone: Backbone) -> None:
+        """The model's own grid starts at s_max or below, and only its last level, where none asks, is below s_min."""
         for steps in (1, 2, 7):
             grid = backbone.grid(steps)
             assert grid.steps == steps
-            assert grid.levels[0] == pytest.approx(backbone.capabilities.s_max, abs=1e-9)
-            assert grid.levels[-1] >= backbone.capabilities.s_min
+            assert grid.levels[0] <= backbone.capabilities.s_max + 1e-9
+            assert grid.levels[-2] >= backbone.capabilities.s_min - 1e-9
 
     def test_start_has_the_declared_deviation(self, backbone: Backbone, latent: Tensor) -> None:
         """Starting latents have the declared deviation and come from the generator alone."""
@@ -215,3 +217,39 @@ class BackboneContract:
         start = backbone.evaluations
         field(4.0)
         assert backbone.evaluations - start == 2 * len(latent)
+
+    def test_features_at_every_site(
+        self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
+    ) -> None:
+        """One an element, counted as such, independent of its neighbours, and velocities are as they were after it."""
+        v = backbone.velocity(latent, levels, condition)
+        for site in backbone.sites:
+            start = backbone.evaluations
+            together = backbone.features(latent, levels, condition, site)
+            assert backbone.evaluations - start == len(together) == len(latent)
+            assert together.dtype == latent.dtype
+            alone = backbone.features(latent[:1], levels[:1], condition[:1], site)
+            assert relative_error(together[:1], alone) <= tolerance("batch", latent.dtype)
+        assert torch.equal(backbone.features(latent, levels, condition, "velocity"), v)
+        clean = clean_estimate(latent, levels, v)
+        assert relative_error(backbone.features(latent, levels, condition, "clean"), clean) <= 1e-6
+        assert backbone.default_site in backbone.sites
+        with pytest.raises(ConfigError, match="expected a site"):
+            backbone.features(latent, levels, condition, "no such site")
+
+    def test_a_shifted_feature_changes_the_velocity(
+        self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
+    ) -> None:
+        """By nothing at a shift of zero, by something otherwise, and only inside the network."""
+        v = backbone.velocity(latent, levels, condition)
+        with pytest.raises(ConfigError, match="expected a site"):
+            backbone.velocity_with(latent, levels, condition, "velocity", torch.zeros_like(v))
+        if backbone.default_site == "clean":
+            return
+        feature = backbone.features(latent, levels, condition, backbone.default_site)
+        still = backbone.velocity_with(latent, levels, condition, backbone.default_site, torch.zeros_like(feature))
+        assert relative_error(still, v) <= tolerance("batch", latent.dtype)
+        shift = feature.flip(-1)  # and not the feature itself, whose scale a normalisation takes out again
+        moved = backbone.velocity_with(latent, levels, condition, backbone.default_site, shift)
+        assert relative_error(moved, v) > 1e-4
+        assert torch.equal(backbone.velocity(latent, levels, condition), v)

@@ -1,0 +1,123 @@
+"""``latentedit discover``: directions that nobody named. What is heavy is imported when the command runs."""
+
+import math
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latentedit.cli.console import Debug, Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
+from latentedit.cli.request import check_texts
+from latentedit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latentedit.editing.discovery import Discovery, Walked
+
+
+_NOT_READ = "a picture"
+"""Stands for a caption while a picture is encoded that is then looked at under none."""
+
+
+def discover(
+    picture: Annotated[Path, typer.Argument(help="The picture at which to look.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder that is written.")],
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="What is to stay: a caption of the picture. Without it anything may change."),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="Look for directions that matter under this text.")
+    ] = None,
+    level: Annotated[float, typer.Option("--level", help="How noisy: near 1 large changes, towards 0 details.")] = 0.85,
+    rank: Annotated[int, typer.Option("--rank", help="How many directions.")] = 10,
+    site: Annotated[
+        str | None,
+        typer.Option("--site", help="The feature of the network that should change; the model's own choice."),
+    ] = None,
+    model: Model = "portraits",
+    seed: Seed = 0,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Find the directions in which a picture can change most, name them, and keep each in a file."""
+    del debug
+    check_texts({"--from": source, "--prompt": prompt})
+    if rank < 1:
+        raise ConfigError(f"expected --rank to be 1 or more; got {rank}. Try 10")
+    if not 0 < level <= 1:
+        raise ConfigError(f"expected --level in (0, 1]; got {level:g}. Try 0.85")
+    from latentedit.directions.local_basis import local_basis
+    from latentedit.editing import verbs
+    from latentedit.editing.discovery import discover as walk_basis
+    from latentedit.editing.discovery_files import check_folder, write_discovery
+    from latentedit.encoding.encode import encode
+    from latentedit.encoding.images import Picture
+
+    opened = Picture.open(picture)
+    check_folder(output)
+    with progress_bar(quiet=quiet or as_json) as progress:
+        backbone = verbs.load(model, device=device)
+        latent = encode(backbone, opened, caption=source or _NOT_READ).under(source or "")
+        basis = local_basis(latent, site=site, rank=rank, level=level, prompt=prompt, seed=seed, progress=progress)
+        discovery = walk_basis(basis, progress=progress)
+    told = write_discovery(discovery, output)
+    warn(() if quiet else basis.notes)
+    if as_json:
+        print_json({"picture": picture, "output": output, **told})
+    elif not quiet:
+        print(f"{picture} -> {output}")
+        print_rows(discovery_rows(discovery, [row["file"] for row in told["directions"]]))
+        again = try_command(picture, output / told["directions"][0]["file"], model=model, source=source)
+        print_rows([("sheet", str(output / "directions.png")), ("try", again)])
+
+
+def try_command(picture: Path, file: Path, *, model: str, source: str | None) -> str:
+    """The command that sweeps along a direction, with the options that it needs."""
+    from latentedit.backbones.registry import bundled_names
+
+    options = ["--direction", str(file), "--strengths=-1:1:5"]
+    options += [] if source is None else ["--from", source]
+    options += [] if model in bundled_names() else ["--model", model]
+    return shlex.join(["latentedit", "sweep", str(picture), *options])
+
+
+def discovery_rows(discovery: "Discovery", files: "Sequence[str]") -> list[tuple[str, str]]:
+    """Where it was looked, a row a direction, the control, and the cost."""
+    basis, cost = discovery.basis, discovery.cost
+    caption = basis.latent.captions[0]
+    text = f"keeping: {caption}" if caption else "whatever the picture shows may change"
+    under = f", prompt: {basis.prompt}" if basis.prompt != caption else ""
+    rows = [("looked at", f"{basis.site}, level {basis.level:.2f}{under}; {text}")]
+    rows += [
+        (f"{index}", f"{named(one.walked)}  {file}")
+        for index, (one, file) in enumerate(zip(discovery.found, files, strict=True), start=1)
+    ]
+    rows.append(("random", _random(discovery)))
+    spent = (
+        f"{basis.evaluations:g} evaluations for the basis ({basis.products} products), {cost.evaluations:g} for edits"
+    )
+    return [*rows, ("cost", f"{spent}, {cost.seconds:.1f} s after the basis, {cost.peak_bytes / 1e6:.0f} MB")]
+
+
+def named(walked: "Walked") -> str:
+    """The name of a direction, and its purity where there is a reader."""
+    meaning = walked.meaning
+    return meaning.name if math.isnan(meaning.purity) else f"{meaning.name}; purity {meaning.purity:.2f}"
+
+
+def _random(discovery: "Discovery") -> str:
+    """What random directions do at the same length, and at the same effect."""
+    same, other = discovery.equal_length, discovery.equal_effect
+    short = sum(one.effect for one in same) / len(same)
+    own = sum(one.walked.effect for one in discovery.found[: len(same)]) / len(same)
+    text = f"{len(same)} directions as long have {100 * short / max(own, 1e-30):.0f} % of the effect"
+    purities = [one.meaning.purity for one in other if not math.isnan(one.meaning.purity)]
+    if not purities:
+        return text
+    effect, purity = sum(one.effect for one in other) / len(other), sum(purities) / len(purities)
+    return f"{text}; longer ones of effect {effect:.2f} have purity {purity:.2f}"

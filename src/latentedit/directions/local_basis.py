@@ -1,0 +1,229 @@
+"""The local basis of a picture: the directions at one level in which a feature of the network changes most."""
+
+import dataclasses
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from latentedit.backbones.feature_jacobian import FeatureJacobian, FeatureMap, Pooling, reduced_mask
+from latentedit.backbones.sites import GENERAL, PICTURE
+from latentedit.directions.at_level import direction_at
+from latentedit.directions.base import Direction
+from latentedit.directions.settings import check_count, check_number
+from latentedit.encoding.inversion import InversionTrace, invert
+from latentedit.encoding.joint import JointLatent
+from latentedit.errors import ConfigError
+from latentedit.linalg.block_lanczos import truncated_svd
+from latentedit.noise.rng import stream
+from latentedit.types import Condition, Progress
+
+_NOTHING_LEFT = 1e-4
+"""Length below which what a projection leaves of a unit vector is float32 rounding and no direction."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LocalBasis:
+    """Right singular vectors of ``J = df/dz`` at a picture's latent at a level, with f the feature at a site.
+
+    Laws, up to rounding in the network's own arithmetic:
+        1. ``v`` is orthonormal, ``J v[k] = singular_values[k] * u[k]``, and ``u`` is orthonormal; but see `without`.
+        2. The entry of ``v[k]`` of largest absolute value is positive.
+
+    Args:
+        latent: the picture.
+        trace: its way up to the level; J was taken at ``trace.top``.
+        site: where the feature is, one of `Backbone.sites`.
+        level: ``trace.levels[-1]``.
+        prompt: the text under which J was taken.
+        condition: that text, embedded.
+        steps: of the model's whole grid, in the inversion.
+        seed: of the search.
+        u: the changes of the feature, of unit length; one number a channel if it was pooled over space, one number for
+            each that is inside the mask if there was a mask.
+        singular_values: falling; change of the feature for each unit of change of the latent.
+        v: displacements of the latent at the level, of unit length.
+        residuals: ``|J^T u - s v| / s_1`` of each.
+        iterations: of the search.
+        products: directions multiplied by J or its transpose.
+        converged: the search reached its tolerance.
+        evaluations: of the network, inversion included.
+    """
+
+    latent: JointLatent
+    trace: InversionTrace
+    site: str
+    level: float
+    prompt: str
+    condition: Condition
+    steps: int
+    seed: int
+    u: Float[Tensor, "r *feature"]
+    singular_values: Float[Tensor, " r"]
+    v: Float[Tensor, "r *latent"]
+    residuals: Float[Tensor, " r"]
+    iterations: int
+    products: int
+    converged: bool
+    evaluations: int
+
+    def __len__(self) -> int:
+        return len(self.v)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know, as sentences."""
+        return () if self.converged else (_loose(len(self)),)
+
+    def direction(self, index: int, *, step: float = 1.0) -> Direction:
+        """One basis vector as a direction: at ``level`` it moves the latent by ``step * v[index]``.
+
+        Its displacement of the clean latent is ``step * v[index] / max(1 - level, 0.01)``, for ``1 - level`` is the
+        share of x in ``z(s) = (1 - s) x + s e``. It moves no text.
+
+        Raises:
+            ConfigError: an index outside the basis.
+        """
+        if not 0 <= index < len(self):
+            raise ConfigError(f"expected an index from 0 to {len(self) - 1}, the last of the basis; got {index}")
+        settings = {
+            "site": self.site,
+            "index": index,
+            "rank": len(self),
+            "seed": self.seed,
+            "prompt": self.prompt,
+            "singular_value": float(self.singular_values[index]),
+            "step": step,
+            "steps": self.steps,
+        }
+        unit = self.v[index : index + 1]
+        found = direction_at(self.latent, step * unit, level=self.level, method="pullback", settings=settings)
+        return dataclasses.replace(found, notes=self.notes)
+
+    def without(self, other: "LocalBasis") -> "LocalBasis":
+        """Every v less its part in the span of another basis, normalised again: ``v - V' V'^T v``.
+
+        With the other basis taken outside a mask and this one inside it, what is left changes the outside least. The
+        results need not be orthogonal to one another, and u and singular values stay those of the vectors before.
+
+        Raises:
+            ConfigError: bases of different points or levels, or a vector that lies in the other's span.
+
+        Source:
+            LOCO Edit (arXiv 2409.02374), null-space projection.
+        """
+        if self.level != other.level or not torch.equal(self.trace.top, other.trace.top):
+            raise ConfigError("expected two bases of one picture at one level; got different ones")
+        wide = self.v.flatten(1).double()
+        others = torch.linalg.qr(other.v.flatten(1).double().T)[0]
+        for _ in range(2):
+            wide = wide - (wide @ others) @ others.T
+        length = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
+        if float(length.min()) < _NOTHING_LEFT:
+            index = int(length.argmin())
+            raise ConfigError(
+                f"expected vectors outside of the other basis; vector {index} lies within it. Use a smaller rank there"
+            )
+        return dataclasses.replace(self, v=(wide / length).to(self.v.dtype).reshape(self.v.shape))
+
+
+@torch.no_grad()
+def local_basis(
+    latent: JointLatent,
+    *,
+    site: str | None = None,
+    rank: int = 10,
+    level: float = 0.85,
+    prompt: str | None = None,
+    steps: int = 28,
+    mask: Bool[Tensor, "h w"] | None = None,
+    pooling: Pooling = "none",
+    warm: LocalBasis | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> LocalBasis:
+    """The directions at a level in which a feature of one picture changes most.
+
+    Args:
+        latent: one picture.
+        site: where the feature is, one of `Backbone.sites`; None is `Backbone.default_site`.
+        rank: how many directions.
+        level: at which to look, in (0, 1]; cut to the model's highest level.
+        prompt: text under which to look; None is the picture's own caption, "" no text.
+        steps: of the model's whole grid; the inversion walks the part below ``level``.
+        mask: what of "velocity", "clean" or "picture" counts, at the site's resolution or finer by a whole factor.
+        pooling: "space" sums the feature over tokens or pixels, "none" takes it whole.
+        warm: a basis of the same size to start the search from, say of a neighbouring level or picture.
+        seed: of the search's random start.
+        progress: told after each step of the inversion ("integrate") and of the search ("basis").
+
+    Raises:
+        ConfigError, ShapeError: several pictures, or a level, rank, site, pooling or mask that does not fit.
+        ModelError: the network or its derivative gave values that are not finite.
+
+    Cost:
+        One evaluation a step below ``level``, then two evaluations a product; `LocalBasis.products` says how many.
+
+    Source:
+        Park et al. 2023 (arXiv 2307.12868), with our own search.
+    """
+    _check(latent, level, rank)
+    backbone, before = latent.backbone, latent.backbone.evaluations
+    where = backbone.default_site if site is None else site
+    condition = latent.condition if prompt is None else backbone.embed([prompt])
+    feature = _feature(latent, where, latent.path(steps, level).levels[0], condition, mask, pooling)
+    trace = invert(latent, latent.path(steps, level), progress=progress)
+    jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
+    start = None if warm is None else warm.v.to(trace.top)
+    found = truncated_svd(jacobian, rank, generator=generator, start=start, progress=progress)
+    return LocalBasis(
+        latent=latent,
+        trace=trace,
+        site=where,
+        level=trace.levels[-1],
+        prompt=latent.captions[0] if prompt is None else prompt,
+        condition=condition,
+        steps=steps,
+        seed=seed,
+        evaluations=backbone.evaluations - before,
+        **{field.name: getattr(found, field.name) for field in dataclasses.fields(found)},
+    )
+
+
+def _check(latent: JointLatent, level: float, rank: int) -> None:
+    if len(latent) != 1:
+        raise ConfigError(f"expected one picture; got {len(latent)}. Make a basis of each")
+    check_number("level", level, 0, 1, above=True)
+    check_count("rank", rank)
+
+
+def _feature(
+    latent: JointLatent,
+    site: str,
+    level: float,
+    condition: Condition,
+    mask: Bool[Tensor, "h w"] | None,
+    pooling: Pooling,
+) -> FeatureMap:
+    fitted = None if mask is None else _fitted(mask, latent, site)
+    return FeatureMap(
+        backbone=latent.backbone, site=site, level=level, condition=condition, mask=fitted, pooling=pooling
+    )
+
+
+def _fitted(mask: Bool[Tensor, "h w"], latent: JointLatent, site: str) -> Bool[Tensor, "lh lw"]:
+    """The mask at the site's own resolution, where that is known."""
+    if site in GENERAL:
+        height, width = latent.z.shape[-2:]
+    elif site == PICTURE and latent.frames:
+        height, width = latent.frames[0].pixels.shape[-2:]
+    else:
+        return mask
+    return reduced_mask(mask, height, width)
+
+
+def _loose(rank: int) -> str:
+    return (
+        f"the basis is not settled: the space of the first {rank} directions is not within its tolerance, as where "
+        "the next singular value is hardly smaller; single directions before the last may well be"
+    )

@@ -1,0 +1,1 @@
+"""Subspaces of latents and how they lie to one another."""

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from transformers import CLIPTextModelWithProjection
+
+from latentedit.noise.coordinates import add_noise, model_from_canonical, velocity_from_prediction
+from latentedit.noise.schedule import DiscreteSchedule
+from latentedit.portraits.attributes import draw_split
+from latentedit.portraits.captions import CaptionStyle
+from latentedit.portraits.fitting import FitSettings
+from latentedit.portraits.tokenizer import build_tokenizer
+from latentedit.portraits.transformer import CaptionBatches, build_text_to_velocity
+from latentedit.portraits.unet import TextToNoise, build_text_to_noise, fit_unet, noise_scheduler, velocity_loss
+
+
+@pytest.fixture(scope="module")
+def beginning() -> CLIPTextModelWithProjection:
+    return build_text_to_velocity(build_tokenizer(), 0).text_encoder_2
+
+
+@pytest.fixture
+def network(beginning: CLIPTextModelWithProjection) -> TextToNoise:
+    return build_text_to_noise(beginning, 0)
+
+
+@pytest.fixture
+def captions() -> CaptionBatches:
+    return CaptionBatches(build_tokenizer(), draw_split("train", 8, 0), torch.device("cpu"))
+
+
+def test_the_schedule_has_the_range_that_is_stated() -> None:
+    schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
+    assert schedule.s_min == pytest.approx(0.028, abs=5e-4)
+    assert schedule.s_max == pytest.approx(0.985, abs=5e-4)
+
+
+def test_the_text_encoder_begins_as_the_one_given(
+    network: TextToNoise, beginning: CLIPTextModelWithProjection, captions: CaptionBatches
+) -> None:
+    ids, _ = captions.draw([0, 1], torch.Generator().manual_seed(0), CaptionStyle())
+    with torch.no_grad():
+        assert torch.equal(network.embed(ids), beginning(ids).last_hidden_state)
+
+
+def test_the_network_is_the_same_for_the_same_seed(beginning: CLIPTextModelWithProjection) -> None:
+    before = torch.random.get_rng_state()
+    first, second = (next(build_text_to_noise(beginning, 3).unet.parameters()) for _ in range(2))
+    assert torch.equal(first, second)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_the_loss_is_the_square_error_of_the_velocity_until_the_factor_is_cut() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clean, noise, output = torch.randn(3, 4, 2, 6, 6, generator=generator, dtype=torch.float64)
+    schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
+    s = schedule.level(torch.tensor([10.0, 300.0, 500.0, 640.0], dtype=torch.float64))
+    assert s.max() < 0.917
+    alpha, sigma = schedule.alpha_sigma(s)
+    x_t = model_from_canonical(add_noise(clean, noise, s), alpha, sigma)
+    velocity = velocity_from_prediction("epsilon", output, x_t, alpha, sigma)
+    expected = (velocity - (noise - clean)).square().mean()
+    # the same algebra in float64, but for one cancellation of 1 / alpha, below 100
+    assert velocity_loss(output - noise, s).item() == pytest.approx(expected.item(), rel=1e-9)
+    cut = velocity_loss(output - noise, torch.full((4,), 0.98, dtype=torch.float64))
+    assert cut.item() == pytest.approx(144 * (output - noise).square().mean().item(), rel=1e-12)
+
+
+def test_training_changes_both_networks_and_goes_on_where_it_stopped(
+    network: TextToNoise, beginning: CLIPTextModelWithProjection, captions: CaptionBatches, tmp_path: Path
+) -> None:
+    latents = np.random.default_rng(0).standard_normal((8, 8, 16, 16)).astype(np.float16)
+    settings = FitSettings(steps=2, batch=2, learning_rate=1e-3, warm_up=1)
+    fit_unet(network, captions, latents, settings, tmp_path, log=lambda _: None)
+    fresh = build_text_to_noise(beginning, 0)
+    for part in ("unet", "text_encoder"):
+        pairs = zip(getattr(network, part).parameters(), getattr(fresh, part).parameters(), strict=True)
+        assert any(not torch.equal(one, other) for one, other in pairs)
+    told: list[str] = []
+    fit_unet(fresh, captions, latents, settings, tmp_path, progress=lambda name, *_: told.append(name), log=told.append)
+    assert not told, "it had ended"
+    for one, other in zip(network.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_networks_are_what_the_stock_pipeline_takes(network: TextToNoise) -> None:
+    assert StableDiffusionPipeline.__init__.__annotations__["text_encoder"].__name__ == "CLIPTextModel"
+    assert type(network.text_encoder).__name__ == "CLIPTextModel"
+    assert network.unet.config.cross_attention_dim == network.text_encoder.config.hidden_size
