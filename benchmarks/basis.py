@@ -1,4 +1,4 @@
-"""Local bases: products, angle to the converged space, seconds and memory, against power iteration on a block.
+"""Local bases: products, angle to the converged space and seconds, against power iteration on a block.
 
 The loop to compare with is that of Park et al. 2023 as its authors published it, written anew from a description:
 random orthonormal rows V; fifty times ``W = V J^T J``, V = the right singular vectors of W. It has no more rows than
@@ -14,12 +14,10 @@ import argparse
 import json
 import math
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import psutil
 import torch
 from edit_errors import RESULTS, plain, table
 from torch import Tensor
@@ -59,26 +57,10 @@ def degrees(a: Tensor, b: Tensor) -> float:
     return math.degrees(float(principal_angles(a.flatten(1), b.flatten(1)).max()))
 
 
-def watched(work: Callable[[], Result]) -> tuple[Result, float, int]:
-    """What some work gives, its seconds, and by how many bytes the resident memory rose while it ran."""
-    process, done = psutil.Process(), threading.Event()
-    before = peak = process.memory_info().rss
-
-    def sample() -> None:
-        nonlocal peak
-        while not done.wait(0.005):
-            peak = max(peak, process.memory_info().rss)
-
-    thread = threading.Thread(target=sample)
-    thread.start()
+def timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    """What some work gives, and its seconds."""
     started = time.perf_counter()
-    try:
-        result = work()
-        seconds = time.perf_counter() - started
-    finally:
-        done.set()
-        thread.join()
-    return result, seconds, peak - before
+    return work(), time.perf_counter() - started
 
 
 def point(model: Backbone, picture: int, level: float) -> tuple[Tensor, float, Any]:
@@ -103,9 +85,9 @@ def compare(name: str, rank: int, *, picture: int, level: float) -> dict[str, An
         return truncated_svd(jacobian(), rank, generator=stream(seed, "benchmark"), **settings)
 
     jacobian().matmat(z)  # what PyTorch prepares at its first products is nobody's cost
-    ours, seconds, memory = watched(lambda: search(0))
+    ours, seconds = timed(lambda: search(0))
     loop = jacobian()
-    theirs, their_seconds, their_memory = watched(lambda: power_iteration(loop, rank, seed=0))
+    theirs, their_seconds = timed(lambda: power_iteration(loop, rank, seed=0))
     truth = search(1, tolerance_degrees=TRUTH_DEGREES, most_products=200 * rank + 400)
     wider = truncated_svd(jacobian(), rank + 1, generator=stream(2, "benchmark"), start=truth.v)
     last, following = wider.singular_values[-2:].tolist()
@@ -120,11 +102,9 @@ def compare(name: str, rank: int, *, picture: int, level: float) -> dict[str, An
         "converged": ours.converged,
         "largest residual": float(ours.residuals.max()),
         "seconds": seconds,
-        "memory": memory,
         "their products": loop.products,
         "their angle": degrees(theirs, truth.v),
         "their seconds": their_seconds,
-        "their memory": their_memory,
         "truth products": truth.products,
         "truth within 0.01 degrees": truth.converged,
         "relative gap": (last - following) / last,
@@ -143,7 +123,6 @@ def row(found: dict[str, Any]) -> list[str]:
         f"{found['angle']:.3f} / {found['their angle']:.3f}",
         f"{100 * found['relative gap']:.2f} %",
         f"{found['seconds']:.1f} s, {found['their seconds'] / found['seconds']:.1f} x",
-        f"{found['their memory'] / max(found['memory'], 1):.1f} x",
     ]
 
 
@@ -156,7 +135,6 @@ HEAD = [
     "degrees to the converged space, ours / theirs",
     "gap to the next value",
     "seconds, theirs in ours",
-    "memory, theirs in ours",
 ]
 
 
