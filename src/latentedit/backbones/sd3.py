@@ -21,15 +21,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone, Capabilities
+from latentedit.backbones.base import Capabilities
 from latentedit.backbones.loading import ModelFolder
+from latentedit.backbones.network import NetworkBackbone
 from latentedit.backbones.placement import existing_device, known_dtype, placed
 from latentedit.backbones.sd3_parts import SD3Parts, fresh_scheduler, load_sd3_parts
 from latentedit.backbones.sd3_text import SD3Text
 from latentedit.backbones.sites import Site
 from latentedit.backbones.text_part import word_pieces
 from latentedit.backbones.weights import fingerprint
-from latentedit.errors import CoordinateError, DeviceError, ModelError, ShapeError
+from latentedit.errors import CoordinateError, ModelError, ShapeError
 from latentedit.noise.grid import LevelGrid
 from latentedit.types import Condition
 
@@ -37,7 +38,7 @@ T5_TOKENS = 256
 ZERO_TOKENS = 1
 
 
-class StableDiffusion3Backbone(Backbone):
+class StableDiffusion3Backbone(NetworkBackbone):
     """SD3, SD3.5 and their miniatures: ``v(z, s, c) = transformer(z, 1000 s, tokens, pooled)``.
 
     Args:
@@ -68,9 +69,7 @@ class StableDiffusion3Backbone(Backbone):
         dtype: torch.dtype | None = None,
         max_sequence_length: int | None = None,
     ) -> None:
-        self.defaults: Mapping[str, Any] = dict(settings or {})
-        self._network_dtype = known_dtype(dtype)
-        self._device = existing_device(device)
+        self._settle(settings, device, dtype)
         self._transformer = placed(parts.transformer, self._device, self._network_dtype)
         self._vae = placed(parts.vae, self._device, self.dtype)
         self._scheduler = parts.scheduler
@@ -119,21 +118,6 @@ class StableDiffusion3Backbone(Backbone):
             max_sequence_length=max_sequence_length,
         )
 
-    @property
-    def device(self) -> torch.device:
-        """Where the networks live."""
-        return self._device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of latents and conditions: float32, or float64 where the network runs in it."""
-        return torch.promote_types(self._network_dtype, torch.float32)
-
-    @property
-    def network_dtype(self) -> torch.dtype:
-        """The dtype in which transformer and text encoders run."""
-        return self._network_dtype
-
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
         """``(channels, height / 8, width / 8)`` for the usual VAE.
 
@@ -179,10 +163,7 @@ class StableDiffusion3Backbone(Backbone):
             ShapeError: not [b, 3, h, w], or sides that do not fit the network.
             DeviceError: on another device.
         """
-        if pixels.ndim != 4 or pixels.shape[1] != 3:
-            raise ShapeError(f"expected pixels of shape [b, 3, h, w]; got {list(pixels.shape)}")
-        self.latent_shape(pixels.shape[-2], pixels.shape[-1])
-        self._check_device(pixels)
+        self._check_pixels(pixels)
         mode: Tensor = self._vae.encode(pixels.to(self.dtype)).latent_dist.mode()
         return (mode - self._vae_shift) * self._vae.config.scaling_factor
 
@@ -260,10 +241,6 @@ class StableDiffusion3Backbone(Backbone):
             raise ShapeError(
                 f"expected latents of at most {largest} x {largest} ({largest * self._scale} px); got {list(z.shape)}"
             )
-
-    def _check_device(self, tensor: Tensor) -> None:
-        if tensor.device.type != self._device.type:
-            raise DeviceError(f"expected a tensor on {self._device}; got one on {tensor.device}. Move it with .to()")
 
 
 def _published_guidance(config: Any, name: str) -> float:

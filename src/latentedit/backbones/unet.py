@@ -8,16 +8,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone, Capabilities
-from latentedit.backbones.placement import existing_device, known_dtype, placed
+from latentedit.backbones.base import Capabilities
+from latentedit.backbones.network import NetworkBackbone
+from latentedit.backbones.placement import placed
 from latentedit.backbones.sites import Site
 from latentedit.backbones.vp import VPSchedule
-from latentedit.errors import DeviceError, ModelError, ShapeError
+from latentedit.errors import ModelError, ShapeError
 from latentedit.noise.grid import LevelGrid
 from latentedit.types import Condition
 
 
-class UNetBackbone(Backbone):
+class UNetBackbone(NetworkBackbone):
     """A U-Net of diffusers with a `VPSchedule`. Adapters add text, the picture codec and the call of the network.
 
     Args:
@@ -51,10 +52,8 @@ class UNetBackbone(Backbone):
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
-        self.defaults: Mapping[str, Any] = dict(settings)
+        self._settle(settings, device, dtype)
         self.schedule = schedule
-        self._network_dtype = known_dtype(dtype)
-        self._device = existing_device(device)
         self._unet = placed(unet, self._device, self._network_dtype)
         self._scale = scale
         self._stride = 2 ** (len(unet.down_blocks) - 1)
@@ -67,21 +66,6 @@ class UNetBackbone(Backbone):
             sizes=self._sizes(),
         )
         super().__init__(name=name, fingerprint=fingerprint, capabilities=capabilities)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the networks live."""
-        return self._device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of latents and conditions: float32, or float64 where the network runs in it."""
-        return torch.promote_types(self._network_dtype, torch.float32)
-
-    @property
-    def network_dtype(self) -> torch.dtype:
-        """The dtype in which the networks run, but for the picture codec."""
-        return self._network_dtype
 
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
         """``(channels, height / scale, width / scale)``.
@@ -151,16 +135,6 @@ class UNetBackbone(Backbone):
                 f"expected latents [b, {self._channels}, h, w] with h and w in multiples of {self._stride}; "
                 f"got {list(z.shape)}"
             )
-
-    def _check_pixels(self, pixels: Tensor) -> None:
-        if pixels.ndim != 4 or pixels.shape[1] != 3:
-            raise ShapeError(f"expected pixels of shape [b, 3, h, w]; got {list(pixels.shape)}")
-        self.latent_shape(pixels.shape[-2], pixels.shape[-1])
-        self._check_device(pixels)
-
-    def _check_device(self, tensor: Tensor) -> None:
-        if tensor.device.type != self._device.type:
-            raise DeviceError(f"expected a tensor on {self._device}; got one on {tensor.device}. Move it with .to()")
 
 
 def check_plain(unet: Any) -> None:

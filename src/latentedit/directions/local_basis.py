@@ -168,13 +168,13 @@ def local_basis(
         Park et al. 2023 (arXiv 2307.12868), with our own search.
     """
     _check(latent, level, rank)
-    backbone, before = latent.backbone, latent.backbone.evaluations
+    backbone, before, grid = latent.backbone, latent.backbone.evaluations, latent.path(steps, level)
     where = backbone.default_site if site is None else site
     condition = latent.condition if prompt is None else backbone.embed([prompt])
-    feature = _feature(latent, where, latent.path(steps, level).levels[0], condition, mask, pooling)
-    trace = invert(latent, latent.path(steps, level), progress=progress)
+    feature = _feature(latent, where, grid.levels[0], condition, mask, pooling)
+    trace = invert(latent, grid, progress=progress)
     jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
-    start = None if warm is None else warm.v.to(trace.top)
+    start = None if warm is None else warm.v
     found = truncated_svd(jacobian, rank, generator=generator, start=start, progress=progress)
     return LocalBasis(
         latent=latent,

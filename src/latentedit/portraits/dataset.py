@@ -16,6 +16,7 @@ from torch import Tensor
 
 from latentedit.portraits.attributes import Attributes, Split, draw_split
 from latentedit.portraits.render import draw_framing, render_array
+from latentedit.types import Progress
 
 SIZE = 128
 """Side of a portrait in pixels."""
@@ -148,3 +149,43 @@ def to_pixels(pictures: NDArray[np.uint8], device: torch.device) -> Float[Tensor
     """Bytes ``[b, h, w, 3]`` to pixels in [-1, 1]."""
     tensor = torch.from_numpy(np.array(pictures)).to(device)
     return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def encode_in_batches(
+    encode: Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b *latent"]],
+    pixels: NDArray[np.uint8],
+    device: torch.device,
+    *,
+    batch: int,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Latents of all pictures, encoded in bfloat16 where the encoder's operations allow it.
+
+    Args:
+        encode: pixels in [-1, 1] to latents.
+        pixels: bytes ``[n, h, w, 3]``.
+        device: where the encoder runs.
+        batch: pictures at once.
+        progress: told "latents" after each batch.
+    """
+    found: list[NDArray[np.float32]] = []
+    for start in range(0, len(pixels), batch):
+        chunk = to_pixels(pixels[start : start + batch], device)
+        with torch.autocast(device.type, torch.bfloat16):
+            latents = encode(chunk)
+        found.append(latents.float().cpu().numpy())
+        if progress is not None:
+            progress("latents", start + len(chunk), len(pixels))
+    return np.concatenate(found)
+
+
+def keep_array(path: Path, values: NDArray[Any]) -> None:
+    """Write an array to a file, whole or not at all."""
+    partial = path.with_suffix(".partial.npy")
+    np.save(partial, values)
+    partial.replace(path)
+
+
+def for_renders(progress: Progress | None) -> Callable[[int, int], None] | None:
+    """The progress of rendering, as one stage called "renders" of a whole recipe's."""
+    return None if progress is None else lambda done, total: progress("renders", done, total)

@@ -16,7 +16,16 @@ from latentedit.portraits.attributes import VALUES, Attributes
 from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder
 from latentedit.portraits.captions import vocabulary
 from latentedit.portraits.card import write_card
-from latentedit.portraits.dataset import SIZE, LabelledPortraits, Renders, render_split, to_pixels
+from latentedit.portraits.dataset import (
+    SIZE,
+    LabelledPortraits,
+    Renders,
+    encode_in_batches,
+    for_renders,
+    keep_array,
+    render_split,
+    to_pixels,
+)
 from latentedit.portraits.fitting import FitSettings
 from latentedit.portraits.framer import PortraitFramer, build_framer, fit_framer
 from latentedit.portraits.odd_portraits import render_odd_portraits
@@ -113,7 +122,9 @@ def train(
         raise ConfigError(f"expected a recipe; got {recipe!r}: {nearest(recipe, RECIPES)}")
     plan = RECIPES[recipe]
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    renders = render_split(out / "renders", "train", plan.portraits, seed=_SEED, framed=True, progress=_named(progress))
+    renders = render_split(
+        out / "renders", "train", plan.portraits, seed=_SEED, framed=True, progress=for_renders(progress)
+    )
     autoencoder = build_autoencoder(_SEED)
     nn.Module.to(autoencoder, where)
     codec = fit_autoencoder(autoencoder, renders.pixels, plan.autoencoder, out, progress=progress, log=log)
@@ -130,10 +141,6 @@ def train(
     return folder
 
 
-def _named(progress: Progress | None) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, total: progress("renders", done, total)
-
-
 def train_reader(
     autoencoder: AutoencoderKL,
     renders: Renders,
@@ -148,14 +155,12 @@ def train_reader(
     Returns:
         The reader and seconds of training.
     """
-    odd = render_odd_portraits(out / f"odd-{_ODD}-{_SEED}.npz", _ODD, seed=_SEED, progress=_named(progress))
+    odd = render_odd_portraits(out / f"odd-{_ODD}-{_SEED}.npz", _ODD, seed=_SEED, progress=for_renders(progress))
     sources: list[LabelledPortraits] = []
     for name, source in (("reconstructions", renders.labelled), ("odd-reconstructions", odd)):
         path = out / f"{name}-{_RECONSTRUCTED}.npy"
         if not path.exists():
-            partial = path.with_suffix(".partial.npy")
-            np.save(partial, reconstruct(autoencoder, source.pixels[:_RECONSTRUCTED], progress=progress))
-            partial.replace(path)
+            keep_array(path, reconstruct(autoencoder, source.pixels[:_RECONSTRUCTED], progress=progress))
         decoded = np.load(path, mmap_mode="r")
         sources += [source, LabelledPortraits(pixels=decoded, labels=source.labels[:_RECONSTRUCTED])]
     network = build_reader(_SEED).to(next(autoencoder.parameters()).device)
@@ -176,7 +181,7 @@ def train_framer(
     Returns:
         Seconds of training.
     """
-    views = render_views(out / f"views-{_VIEWS}-{_SEED}.npz", _VIEWS, seed=_SEED, progress=_named(progress))
+    views = render_views(out / f"views-{_VIEWS}-{_SEED}.npz", _VIEWS, seed=_SEED, progress=for_renders(progress))
     network = build_framer(_SEED)
     seconds = fit_framer(network, views, settings, out, progress=progress, log=log)
     PortraitFramer(network).save(folder)
@@ -212,23 +217,15 @@ def encode_renders(
     """
     path, scales_path = out / "latents.npy", out / "latents.scale.npz"
     if not path.exists():
-        device = next(autoencoder.parameters()).device
-        raw: list[NDArray[np.float32]] = []
-        for start in range(0, len(renders.pixels), batch):
-            pixels = to_pixels(renders.pixels[start : start + batch], device)
-            with torch.autocast(device.type, torch.bfloat16):
-                mode = encode_posterior(autoencoder, pixels).mode()
-            raw.append(mode.float().cpu().numpy())
-            if progress is not None:
-                progress("latents", start + len(pixels), len(renders.pixels))
-        values = np.concatenate(raw)
+        pixels, device = renders.pixels, next(autoencoder.parameters()).device
+        values = encode_in_batches(
+            lambda chunk: encode_posterior(autoencoder, chunk).mode(), pixels, device, batch=batch, progress=progress
+        )
         deviation = values.std(axis=(0, 2, 3), keepdims=True)
         values /= deviation
         mean, scale = float(values.mean()), float(1 / values.std())
         np.savez(scales_path, deviation=deviation.ravel(), mean=mean, scale=scale)
-        partial = out / "latents.partial.npy"
-        np.save(partial, ((values - mean) * scale).astype(np.float16))
-        partial.replace(path)
+        keep_array(path, ((values - mean) * scale).astype(np.float16))
     scales = np.load(scales_path)
     rescale_channels(autoencoder, torch.from_numpy(scales["deviation"]))
     autoencoder.register_to_config(shift_factor=float(scales["mean"]), scaling_factor=float(scales["scale"]))

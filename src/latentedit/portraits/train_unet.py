@@ -18,7 +18,7 @@ from latentedit.errors import ConfigError, nearest
 from latentedit.portraits.attributes import VALUES
 from latentedit.portraits.captions import vocabulary
 from latentedit.portraits.card import write_card
-from latentedit.portraits.dataset import SIZE, Renders, render_split, to_pixels
+from latentedit.portraits.dataset import SIZE, Renders, encode_in_batches, for_renders, keep_array, render_split
 from latentedit.portraits.fitting import FitSettings
 from latentedit.portraits.quality import measure_quality
 from latentedit.portraits.reader import PortraitReader
@@ -73,8 +73,7 @@ def train_unet(
         raise ConfigError(f"expected a recipe; got {recipe!r}: {nearest(recipe, RECIPES)}")
     portraits, settings = RECIPES[recipe]
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    named = None if progress is None else lambda done, total: progress("renders", done, total)
-    renders = render_split(out / "renders", "train", portraits, seed=_SEED, framed=True, progress=named)
+    renders = render_split(out / "renders", "train", portraits, seed=_SEED, framed=True, progress=for_renders(progress))
     parent = open_folder(bundled_folder(_PARENT))
     latents = encode_latents(load(parent.path, device=where), renders, out / "latents.npy", progress=progress)
     beginning = load_network(CLIPTextModelWithProjection, parent, "text_encoder_2", torch.float32)
@@ -97,17 +96,8 @@ def encode_latents(
 ) -> NDArray[np.float16]:
     """Clean latents ``[n, 8, 16, 16]`` of all renders, normalised as the model wants them, kept in a file."""
     if not path.exists():
-        found: list[NDArray[np.float16]] = []
-        for start in range(0, len(renders.pixels), batch):
-            pixels = to_pixels(renders.pixels[start : start + batch], model.device)
-            with torch.autocast(model.device.type, torch.bfloat16):
-                z = model.encode(pixels)
-            found.append(z.float().cpu().numpy().astype(np.float16))
-            if progress is not None:
-                progress("latents", start + len(pixels), len(renders.pixels))
-        partial = path.with_suffix(".partial.npy")
-        np.save(partial, np.concatenate(found))
-        partial.replace(path)
+        values = encode_in_batches(model.encode, renders.pixels, model.device, batch=batch, progress=progress)
+        keep_array(path, values.astype(np.float16))
     return np.load(path)
 
 

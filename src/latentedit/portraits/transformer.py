@@ -150,6 +150,28 @@ def fit_text(
     return fit("text", reading, loss, settings, folder, progress=progress, log=log)
 
 
+def draw_examples(
+    captions: CaptionBatches,
+    latents: NDArray[np.float16],
+    batch: int,
+    generator: torch.Generator,
+    style: CaptionStyle,
+) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b attributes"], Float[Tensor, "b *latent"], Float[Tensor, "b *latent"]]:
+    """What one step learns from: token ids, the values they state, clean latents, and noise for them.
+
+    Args:
+        captions: of the portraits whose latents follow, in the same order.
+        latents: normalised clean latents, one a portrait.
+        batch: how many portraits are drawn.
+        generator: of everything drawn.
+        style: of the captions.
+    """
+    chosen = torch.randint(len(latents), (batch,), generator=generator).tolist()
+    ids, stated = captions.draw(chosen, generator, style)
+    clean = torch.from_numpy(latents[chosen].astype(np.float32)).to(captions.device)
+    return ids, stated, clean, torch.randn(clean.shape, generator=generator).to(captions.device)
+
+
 def draw_levels(batch: int, generator: torch.Generator) -> Float[Tensor, " b"]:
     """Stratified logit-normal levels, a little noisier than SD3's, because portraits are decided at high levels."""
     quantile = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
@@ -194,10 +216,7 @@ def fit_transformer(
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         del step
-        chosen = torch.randint(len(latents), (settings.batch,), generator=generator).tolist()
-        ids, stated = captions.draw(chosen, generator, style)
-        clean = torch.from_numpy(latents[chosen].astype(np.float32)).to(device)
-        noise = torch.randn(clean.shape, generator=generator).to(device)
+        ids, stated, clean, noise = draw_examples(captions, latents, settings.batch, generator, style)
         s = draw_levels(settings.batch, generator).to(device)
         z = torch.lerp(clean, noise, s[:, None, None, None])
         zeros = _draw_zero_tokens(generator)

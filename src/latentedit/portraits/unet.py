@@ -18,7 +18,7 @@ from latentedit.noise.schedule import DiscreteSchedule
 from latentedit.portraits.autoencoder import CHANNELS
 from latentedit.portraits.captions import CaptionStyle
 from latentedit.portraits.fitting import FitSettings, fit
-from latentedit.portraits.transformer import CaptionBatches, draw_levels
+from latentedit.portraits.transformer import CaptionBatches, draw_examples, draw_levels
 from latentedit.types import Progress
 
 _SIDE = 16
@@ -140,10 +140,7 @@ def fit_unet(
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         del step
-        chosen = torch.randint(len(latents), (settings.batch,), generator=generator).tolist()
-        ids, _ = captions.draw(chosen, generator, style)
-        clean = torch.from_numpy(latents[chosen].astype(np.float32)).to(device)
-        noise = torch.randn(clean.shape, generator=generator).to(device)
+        ids, _, clean, noise = draw_examples(captions, latents, settings.batch, generator, style)
         drawn = draw_levels(settings.batch, generator).clamp(schedule.s_min, schedule.s_max)
         times = schedule.time(drawn.double()).round()
         s = schedule.level(times)
