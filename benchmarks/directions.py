@@ -196,7 +196,7 @@ def towards(case: Case, basis: LocalBasis, found: list[Walked]) -> dict[str, flo
     z = torch.cat([case.latent.z, *(one.z[sides] for one in found)])
     losses = case.judge.losses(case.model, z, (text.expand(len(z)),) * 2, seed=0)[0].double().cpu()
     fits = (1 - losses[1:] / losses[0]).unflatten(0, (len(found), 2)).amax(1)
-    truth = encode(case.model, render(pair.truth), caption="a picture").z - case.latent.z
+    truth = encode(case.model, render(pair.truth), caption="").z - case.latent.z
     v = basis.v.flatten(1).double()
     span = (v @ truth.flatten().double()).square().sum() / truth.double().square().sum()
     return {"gain": float(gains.mean()), "fit": float(fits.mean()), "span": float(span)}
@@ -317,7 +317,7 @@ def main() -> None:
         rows = known.get("rows", []) if known.get("fingerprint") == model.fingerprint else []
         models[name] = {"fingerprint": model.fingerprint, "site": arguments.site or model.default_site, "rows": rows}
         for index, pair in enumerate(pairs):
-            latent = encode(model, render(pair.source), caption="a picture").under("")
+            latent = encode(model, render(pair.source), caption="")
             for level in arguments.levels:
                 if any((row["picture"], row["level"]) == (index, level) for row in rows):
                     continue

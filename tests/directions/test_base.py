@@ -70,6 +70,7 @@ def full(**changes: Any) -> Direction:
         "calibration": calibration,
         "licence": "CC0-1.0",
         "preview": b"png",
+        "feature": torch.randn(4, 2, generator=generator),
         "notes": ("a note",),
     }
     return Direction(**(fields | changes))
@@ -94,7 +95,11 @@ def test_the_way_back_is_the_negative_with_the_captions_exchanged() -> None:
     assert torch.equal(back.condition.pooled, -direction.condition.pooled)
     assert (back.source_captions, back.target_captions) == (direction.target_captions, direction.source_captions)
     assert (back.curvature, back.calibration, back.preview) == (None, None, b"")
-    changed = ("source_captions", "target_captions", "curvature", "calibration", "preview")
+    assert direction.feature is not None
+    assert back.feature is not None
+    assert torch.equal(back.feature, -direction.feature)
+    assert (-full(feature=None)).feature is None
+    changed = ("source_captions", "target_captions", "curvature", "calibration", "preview", "feature")
     assert unchanged(back, direction, but=changed)
 
 
@@ -139,6 +144,7 @@ def test_the_fingerprint_sees_model_and_shapes_and_nothing_else() -> None:
         calibration=None,
         licence="",
         preview=b"",
+        feature=None,
         notes=(),
     )
     assert others.fingerprint == known
@@ -177,8 +183,8 @@ def test_the_mean_is_one_direction_for_any_picture() -> None:
         (mean.condition.pooled, direction.condition.pooled),
     ):
         assert torch.allclose(got[0], (rows[0] + rows[1] + rows[2]) / 3, rtol=1e-5, atol=1e-6)
-    assert mean.curvature is None
-    assert unchanged(mean, direction, but=("curvature",))
+    assert (mean.curvature, mean.feature) == (None, None)
+    assert unchanged(mean, direction, but=("curvature", "feature"))
     assert mean.mean() is mean
     assert torch.equal(one_for_all(direction).mean().condition.tokens, direction.condition.tokens[:1])
     rows = full(z=direction.z[:1].expand(3, -1, -1, -1)).mean()

@@ -19,6 +19,7 @@ from torch import Tensor
 import latentedit
 from latentedit.directions.base import Calibration, Curvature, Direction
 from latentedit.directions.direction_file import (
+    MAX_FEATURE_NUMBERS,
     MAX_PREVIEW_BYTES,
     check_direction_output,
     load_direction,
@@ -65,6 +66,10 @@ def calibrations(draw: st.DrawFn) -> Calibration:
     )
 
 
+def feature(*shape: int) -> Tensor:
+    return torch.nn.functional.normalize(torch.arange(-1.0, math.prod(shape) - 1), dim=0).reshape(shape)
+
+
 @st.composite
 def directions(draw: st.DrawFn) -> Direction:
     batch, others, count = draw(st.tuples(st.integers(1, 3), st.booleans(), st.integers(0, 2)))
@@ -84,19 +89,21 @@ def directions(draw: st.DrawFn) -> Direction:
         calibration=draw(st.none() | calibrations()),
         licence=draw(TEXT),
         preview=draw(st.just(b"") | st.binary(max_size=20).map(PNG.__add__)),
+        feature=draw(st.sampled_from([None, feature(1), feature(3), feature(2, 1, 2)])),
         notes=draw(TEXTS),
     )
 
 
 def bits(direction: Direction) -> list[tuple[torch.dtype, list[int], bytes]]:
-    parts = (direction.z, direction.condition.tokens, direction.condition.pooled)
+    parts = [direction.z, direction.condition.tokens, direction.condition.pooled]
+    parts += [] if direction.feature is None else [direction.feature]
     return [(part.dtype, list(part.shape), part.contiguous().numpy().tobytes()) for part in parts]
 
 
 def facts(direction: Direction) -> str:
     """All but tensors and curvature, as text: there 1 is not 1.0, nor -0.0 the same as 0.0."""
-    names = [field.name for field in dataclasses.fields(direction)]
-    return repr({name: getattr(direction, name) for name in names if name not in ("z", "condition", "curvature")})
+    names = {field.name for field in dataclasses.fields(direction)} - {"z", "condition", "curvature", "feature"}
+    return repr({name: getattr(direction, name) for name in sorted(names)})
 
 
 def example(model: GaussianMixtureBackbone | None = None, **changes: Any) -> Direction:
@@ -116,6 +123,7 @@ def example(model: GaussianMixtureBackbone | None = None, **changes: Any) -> Dir
         ),
         licence="CC-BY-4.0",
         preview=PNG + b"rest",
+        feature=torch.tensor([[0.6, -0.8]]),
         notes=("a note",),
     )
     return dataclasses.replace(made, **changes)
@@ -126,6 +134,7 @@ TENSORS: dict[str, Tensor] = {
     "tokens": torch.ones(1, 1, 2),
     "pooled": torch.zeros(1, 0),
     "preview": torch.tensor(list(PNG + b"rest"), dtype=torch.uint8),
+    "feature": torch.tensor([[0.6, -0.8]]),
 }
 SAID: dict[str, Any] = {
     "format": 1,
@@ -258,6 +267,14 @@ def test_places_that_cannot_be(tmp_path: Path) -> None:
         load_direction(tmp_path / "me.safetensors")
 
 
+def test_features_have_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_FEATURE_NUMBERS > 3 * 1280 * 64 * 64  # the widest block of a U-Net, at the size of its input
+    monkeypatch.setattr("latentedit.directions.direction_file.MAX_FEATURE_NUMBERS", 2)
+    save_direction(example(), tmp_path / "me.safetensors")
+    with pytest.raises(FileFormatError, match="feature of at most 2 numbers"):
+        save_direction(example(feature=torch.full((3,), 3**-0.5)), tmp_path / "me.safetensors")
+
+
 UNSOUND: dict[str, tuple[dict[str, Any], str]] = {
     "nan": ({"z": torch.tensor([[torch.nan, 0]])}, "finite numbers in 'z'"),
     "too large for float32": ({"z": torch.tensor([[1e300]], dtype=torch.float64)}, "finite numbers in 'z'"),
@@ -274,6 +291,9 @@ UNSOUND: dict[str, tuple[dict[str, Any], str]] = {
     "settings of 2 MB": ({"settings": {"a": "x" * 2_000_000}}, "header of at most 1000000 bytes"),
     "preview that is no PNG": ({"preview": b"GIF89a"}, "PNG file of at most 1000000 bytes as preview"),
     "preview above 1 MB": ({"preview": PNG + bytes(MAX_PREVIEW_BYTES - 7)}, "PNG file of at most 1000000 bytes"),
+    "feature of no length": ({"feature": torch.zeros(3)}, "feature of at most 16000000 numbers in float32 of length 1"),
+    "feature that is a number": ({"feature": torch.tensor(1.0)}, "feature of at most 16000000 numbers"),
+    "feature without numbers": ({"feature": torch.zeros(0, 2)}, "feature of at most 16000000 numbers"),
     "latents without axes": ({"z": torch.zeros(1)}, r"of one batch; got z \[1\], tokens \[1, 1, 2\], pooled \[1, 0\]"),
 }
 
@@ -364,6 +384,8 @@ HOSTILE: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "preview in rows": (tensors(preview=TENSORS["preview"].reshape(2, 6)), "as preview; it is none"),
     "empty preview": (tensors(preview=TENSORS["preview"][:0]), "as preview; it is none"),
     "preview of another kind": (tensors(preview=TENSORS["preview"].flip(0)), "as preview; it is none"),
+    "feature in half precision": (tensors(feature=torch.ones(1).half()), "numbers in float32 of length 1; it is none"),
+    "long feature": (tensors(feature=torch.ones(2)), "numbers in float32 of length 1; it is none"),
     "text with one axis less": (tensors(tokens=torch.ones(1, 2)), r"tokens \[b, n, d\].* of one batch; got"),
 }
 

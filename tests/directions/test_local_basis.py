@@ -85,6 +85,8 @@ def test_a_direction_moves_the_latent_at_its_level_by_its_step(
     assert direction.level == 0.6
     assert direction.method == "pullback"
     assert direction.source_captions == (CAPTION,)
+    assert direction.feature is not None
+    assert torch.equal(direction.feature, basis.u[1])
     assert direction.settings["singular_value"] == pytest.approx(float(basis.singular_values[1]))
     told = {name: direction.settings[name] for name in ("site", "level", "index", "rank", "seed", "prompt", "steps")}
     assert told == {
@@ -94,6 +96,8 @@ def test_a_direction_moves_the_latent_at_its_level_by_its_step(
     save_direction(direction, tmp_path / "one.safetensors")
     again = load_direction(tmp_path / "one.safetensors")
     assert torch.equal(again.z, direction.z)
+    assert again.feature is not None
+    assert torch.equal(again.feature, direction.feature)
     assert dict(again.settings) == dict(direction.settings)
     with pytest.raises(ConfigError, match="from 0 to 2"):
         basis.direction(3)

@@ -9,9 +9,11 @@ from PIL import Image
 from latentedit.editing.drawing import (
     GREY,
     INK,
+    MARGIN_PX,
     PAPER,
     Line,
     draw_head,
+    draw_rows,
     fitted,
     label_height,
     on_white,
@@ -127,3 +129,16 @@ def test_a_panel_lies_where_it_is_put_with_its_label_centred_below() -> None:
 def test_the_label_height_adds_up() -> None:
     lines = [Line(text="a", size_px=17), Line(text="b", size_px=11)]
     assert label_height(lines) - label_height(lines[:1]) == lines[1].leading_px == 16
+
+
+def test_rows_lie_below_the_head_with_a_gap_between_them() -> None:
+    head, first, second = (Image.new("RGB", size, colour) for size, colour in _PARTS)
+    sheet = draw_rows(head, [first, second], gap_px=7)
+    assert sheet.size == (40 + 2 * MARGIN_PX, 10 + 20 + 7 + 30 + 2 * MARGIN_PX)
+    x, top = MARGIN_PX, MARGIN_PX
+    places = [(x, top), (x, top + 10), (x, top + 29), (x, top + 30), (x, top + 37), (x, top + 66)]
+    colours = [_PARTS[0][1], _PARTS[1][1], _PARTS[1][1], PAPER, _PARTS[2][1], _PARTS[2][1]]
+    assert [sheet.getpixel(place) for place in places] == colours
+
+
+_PARTS = (((30, 10), (10, 20, 30)), ((40, 20), (200, 0, 0)), ((40, 30), (0, 0, 200)))

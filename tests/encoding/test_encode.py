@@ -113,6 +113,12 @@ def test_a_captioner_reads_what_the_model_sees(model: Backbone, reading: Backbon
     assert len(parrot.shown) == 1
 
 
+def test_the_empty_caption_is_no_text(reading: Backbone) -> None:
+    latent = encode(reading, [plain(RED), plain(BLUE)], caption=["", "red"])
+    assert latent.captions == ("", "red")
+    assert torch.equal(latent.condition.tokens, reading.embed(["", "red"]).tokens)
+
+
 def test_a_captioner_is_found_by_its_name(reading: Backbone) -> None:
     reading.defaults = {}
     assert encode(reading, plain(BLUE), captioner="colours").captions == ("blue",)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.errors import ConfigError, ShapeError
-from latentedit.geometry.angles import principal_angles
+from latentedit.geometry.angles import orthonormal_columns, principal_angles
 
 
 def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -57,3 +57,16 @@ def test_bad_vectors_are_refused() -> None:
     for bad in (gaussian(0, 4), gaussian(5, 4), torch.zeros(1, 4), torch.stack([vectors[0], 2 * vectors[0]])):
         with pytest.raises(ConfigError, match="expected"):
             principal_angles(bad, vectors)
+
+
+@given(st.integers(1, 5), st.integers(0, 20))
+def test_orthonormal_columns_are_those_of_gram_and_schmidt(count: int, seed: int) -> None:
+    """Column j is vector j less its part along those before; what is orthonormal stays, with its signs."""
+    vectors = gaussian(count, 2, 3, seed=seed)
+    found = orthonormal_columns(100 * vectors)
+    before: list[torch.Tensor] = []
+    for vector in vectors.flatten(1):
+        left = vector - sum((before[index] @ vector) * before[index] for index in range(len(before)))
+        before.append(left / left.norm())
+    assert torch.allclose(found, torch.stack(before, dim=1), atol=1e-10)
+    assert torch.allclose(orthonormal_columns(-found.T), -found, atol=1e-13)

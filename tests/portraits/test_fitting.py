@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentedit.portraits.fitting import FitSettings, fit, load_average, load_half, save_half
+from latentedit.errors import ConfigError
+from latentedit.portraits.fitting import FitSettings, fit, load_average, load_half, recipe_of, save_half
 
 SETTINGS = FitSettings(steps=40, batch=16, learning_rate=1e-2, warm_up=5, weight_decay=0.01, checkpoint_seconds=0.0)
 
@@ -78,3 +79,9 @@ def test_weights_in_half_precision_come_back_to_its_rounding(tmp_path: Path) -> 
         assert found.dtype == value.dtype
         assert torch.allclose(found, value, rtol=2**-11, atol=2**-24)
     assert int(second.state_dict()["1.num_batches_tracked"]) == int(first.state_dict()["1.num_batches_tracked"]) > 0
+
+
+def test_a_recipe_is_found_by_its_name() -> None:
+    assert recipe_of({"cpu": 1, "gpu": 2}, "gpu") == 2
+    with pytest.raises(ConfigError, match="got 'gpux': did you mean 'gpu'"):
+        recipe_of({"cpu": 1, "gpu": 2}, "gpux")

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from latentedit.editing.discovery import Discovery, Walked
 
 
-_NOT_READ = "a picture"
-"""Stands for a caption while a picture is encoded that is then looked at under none."""
+_DEFAULT_MODEL = "portraits"
 
 
 def discover(
@@ -37,7 +36,7 @@ def discover(
         str | None,
         typer.Option("--site", help="The feature of the network that should change; the model's own choice."),
     ] = None,
-    model: Model = "portraits",
+    model: Model = _DEFAULT_MODEL,
     seed: Seed = 0,
     device: Device = None,
     as_json: Json = False,
@@ -62,7 +61,7 @@ def discover(
     check_folder(output)
     with progress_bar(quiet=quiet or as_json) as progress:
         backbone = verbs.load(model, device=device)
-        latent = encode(backbone, opened, caption=source or _NOT_READ).under(source or "")
+        latent = encode(backbone, opened, caption=source or "")
         basis = local_basis(latent, site=site, rank=rank, level=level, prompt=prompt, seed=seed, progress=progress)
         discovery = walk_basis(basis, progress=progress)
     told = write_discovery(discovery, output)
@@ -78,11 +77,9 @@ def discover(
 
 def try_command(picture: Path, file: Path, *, model: str, source: str | None) -> str:
     """The command that sweeps along a direction, with the options that it needs."""
-    from latentedit.backbones.registry import bundled_names
-
     options = ["--direction", str(file), "--strengths=-1:1:5"]
     options += [] if source is None else ["--from", source]
-    options += [] if model in bundled_names() else ["--model", model]
+    options += [] if model == _DEFAULT_MODEL else ["--model", model]
     return shlex.join(["latentedit", "sweep", str(picture), *options])
 
 

@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 import latentedit
-from latentedit.cli import caption, direction, discover, doctor, edit, models, replay, sweep, undo
+from latentedit.cli import (
+    analyze,
+    caption,
+    direction,
+    discover,
+    doctor,
+    edit,
+    models,
+    path,
+    replay,
+    sweep,
+    transport,
+    undo,
+)
 from latentedit.errors import LatentEditError
 
 app = typer.Typer(
@@ -27,6 +40,9 @@ app.command("sweep")(sweep.sweep)
 app.command("undo")(undo.undo)
 app.command("replay")(replay.replay)
 app.command("discover")(discover.discover)
+app.command("transport")(transport.transport)
+app.command("path")(path.path)
+app.command("analyze")(analyze.analyze)
 app.add_typer(direction.app, name="direction")
 app.command("caption")(caption.caption)
 app.command("doctor")(doctor.doctor)

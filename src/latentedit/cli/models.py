@@ -17,6 +17,8 @@ app = typer.Typer(
 TRAINABLE = {
     "portraits": "latentedit.portraits.train:train",
     "portraits-unet": "latentedit.portraits.train_unet:train_unet",
+    "pixels-discs": "latentedit.portraits.train_pixels:train_discs",
+    "pixels-portraits": "latentedit.portraits.train_pixels:train_portraits",
 }
 """The recipe of each bundled model; imported when it runs."""
 

@@ -77,6 +77,8 @@ class Direction:
         calibration: strength against effect, where that was measured.
         licence: under which the direction is shared; empty where nobody said.
         preview: a small PNG file of what it does; empty where there is none.
+        feature: change of the feature at ``settings["site"]``, of unit length, that it makes where it was found; None
+            where that is not known. With it a direction can be carried to another picture.
         notes: what the user should know about the search, as sentences.
     """
 
@@ -94,6 +96,7 @@ class Direction:
     calibration: Calibration | None = None
     licence: str = ""
     preview: bytes = b""
+    feature: Float[Tensor, "*feature"] | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -110,6 +113,7 @@ class Direction:
             curvature=None,
             calibration=None,
             preview=b"",
+            feature=None if self.feature is None else -self.feature,
         )
 
     @property
@@ -148,7 +152,9 @@ class Direction:
         condition = Condition(
             tokens=self.condition.tokens.mean(0, keepdim=True), pooled=self.condition.pooled.mean(0, keepdim=True)
         )
-        return dataclasses.replace(self, z=self.z.mean(0, keepdim=True), condition=condition, curvature=None)
+        return dataclasses.replace(
+            self, z=self.z.mean(0, keepdim=True), condition=condition, curvature=None, feature=None
+        )
 
     def check_model(self, name: str, fingerprint: str) -> None:
         """Refuse a model in whose latent space this direction means nothing.

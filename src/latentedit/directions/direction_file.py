@@ -24,12 +24,17 @@ FORMAT = 1
 
 ENDING = ".safetensors"
 MAX_PREVIEW_BYTES = 1_000_000
+MAX_FEATURE_NUMBERS = 16_000_000
 
 _KEY = "latentedit.direction"
 _PARTS = ("z", "tokens", "pooled")
 _PREVIEW = "preview"
+_FEATURE = "feature"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SHOWN_LETTERS = 80
+
+_UNIT = 0.01
+"""How far the length of a stored change of a feature may be from 1: networks in half precision round that much."""
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Names = Annotated[tuple[_Name, ...], Field(strict=False, max_length=10_000)]
@@ -132,7 +137,7 @@ def load_direction(path: str | Path, *, model: Backbone | None = None) -> Direct
         FileFormatError: no such file, no direction, a damaged or hostile file, or one of a newer format.
         ConfigError: a direction of another model.
     """
-    tensors, metadata = read_tensor_file(path, allowed=(*_PARTS, _PREVIEW))
+    tensors, metadata = read_tensor_file(path, allowed=(*_PARTS, _PREVIEW, _FEATURE))
     if _KEY not in metadata:
         _refuse(path, "to be a direction", f"it says nothing under {_KEY!r}", "Check the path")
     stored = _read(metadata[_KEY], path)
@@ -145,6 +150,7 @@ def load_direction(path: str | Path, *, model: Backbone | None = None) -> Direct
         settings=stored.settings,
         calibration=None if stored.calibration is None else _calibration(stored.calibration),
         preview=tensors[_PREVIEW].numpy().tobytes() if _PREVIEW in tensors else b"",
+        feature=tensors[_FEATURE].to(device) if _FEATURE in tensors else None,
         **{name: getattr(stored, name) for name in _AS_IT_IS},
     )
     if model is not None:
@@ -166,6 +172,8 @@ def _tensors(direction: Direction) -> dict[str, Tensor]:
     tensors = {name: part.detach().to("cpu", torch.float32) for name, part in zip(_PARTS, parts, strict=True)}
     if direction.preview:
         tensors[_PREVIEW] = torch.frombuffer(bytearray(direction.preview), dtype=torch.uint8)
+    if direction.feature is not None:
+        tensors[_FEATURE] = direction.feature.detach().to("cpu", torch.float32)
     return tensors
 
 
@@ -240,12 +248,23 @@ def _check_tensors(tensors: Mapping[str, Tensor], name: str | Path) -> None:
         _refuse(name, "to hold z [b, ...], tokens [b, n, d] and pooled [b, p] of one batch", f"got {shapes}")
     if not all(part.dtype == torch.float32 for part in parts):
         _refuse(name, f"to hold {', '.join(_PARTS)} in float32", "got another type")
+    _check_feature(tensors.get(_FEATURE), name)
     preview = tensors.get(_PREVIEW)
     if preview is None:
         return
     sound = preview.dtype == torch.uint8 and preview.ndim == 1 and len(preview) <= MAX_PREVIEW_BYTES
     if not sound or bytes(preview[: len(_PNG)].tolist()) != _PNG:
         _refuse(name, f"to have a PNG file of at most {MAX_PREVIEW_BYTES} bytes as preview", "it is none")
+
+
+def _check_feature(feature: Tensor | None, name: str | Path) -> None:
+    """Refuse a change of a feature that says nothing, or that no network could have."""
+    if feature is None:
+        return
+    sound = feature.dtype == torch.float32 and feature.ndim >= 1 and 1 <= feature.numel() <= MAX_FEATURE_NUMBERS
+    if not (sound and abs(float(torch.linalg.vector_norm(feature.double())) - 1) <= _UNIT):
+        shape = "float32 of length 1"
+        _refuse(name, f"to have a feature of at most {MAX_FEATURE_NUMBERS} numbers in {shape}", "it is none")
 
 
 def _refuse(name: str | Path, expected: str, found: str, remedy: str = "Make the direction again") -> NoReturn:

@@ -79,7 +79,8 @@ class LocalBasis:
         """One basis vector as a direction: at ``level`` it moves the latent by ``step * v[index]``.
 
         Its displacement of the clean latent is ``step * v[index] / max(1 - level, 0.01)``, for ``1 - level`` is the
-        share of x in ``z(s) = (1 - s) x + s e``. It moves no text.
+        share of x in ``z(s) = (1 - s) x + s e``. It moves no text. With it goes ``u[index]``, the change of the feature
+        that it makes here, by which `directions.transport` carries it to other pictures.
 
         Raises:
             ConfigError: an index outside the basis.
@@ -98,7 +99,7 @@ class LocalBasis:
         }
         unit = self.v[index : index + 1]
         found = direction_at(self.latent, step * unit, level=self.level, method="pullback", settings=settings)
-        return dataclasses.replace(found, notes=self.notes)
+        return dataclasses.replace(found, feature=self.u[index], notes=self.notes)
 
     def without(self, other: "LocalBasis") -> "LocalBasis":
         """Every v less its part in the span of another basis, normalised again: ``v - V' V'^T v``.

@@ -1,7 +1,7 @@
 """Directions that nobody named: a local basis walked in both signs, named by what it changes, against random ones."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -103,15 +103,10 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
         evaluations of the pictures that the basis made.
     """
     latent = basis.latent
-    if not latent.frames:
-        raise ConfigError("expected a basis at a picture; got one at bare latents. Encode a picture")
     meter, walk = Meter(latent.backbone), Walk(latent=latent, trace=basis.trace, progress=progress)
-    walked = walk_all(walk, basis.v, step_lengths(walk, basis.v).length, what="edits")
-    found = tuple(
-        Discovered(direction=direction, walked=one) for direction, one in zip(_kept(basis, walked), walked, strict=True)
-    )
+    found = discovered_along(basis, basis.v, lambda index, step: basis.direction(index, step=step), progress=progress)
     controls, what = _controls(basis), "random directions"
-    same = torch.tensor([one.length for one in walked[: len(controls)]], dtype=torch.float64)
+    same = torch.tensor([one.walked.length for one in found[: len(controls)]], dtype=torch.float64)
     equal_length = walk_all(walk, controls, same, what=what)
     equal_effect = walk_all(walk, controls, step_lengths(walk, controls).length, what=what)
     evaluations, seconds = meter.read()
@@ -123,6 +118,40 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
         equal_effect=tuple(equal_effect),
         cost=Cost(evaluations=float(evaluations), seconds=seconds, peak_bytes=peak),
     )
+
+
+@torch.no_grad()
+def discovered_along(
+    basis: LocalBasis,
+    units: Float[Tensor, "k *latent"],
+    made: Callable[[int, float], Direction],
+    *,
+    progress: Progress | None = None,
+) -> tuple[Discovered, ...]:
+    """Directions where a basis was taken, each as long as it takes for the effect; walked, named and calibrated.
+
+    Args:
+        basis: says at which picture and level; a whole one.
+        units: directions there, of unit length.
+        made: the direction of that number, whose displacement of the latent at the level has the length wanted.
+        progress: told after each step of "step lengths" and "edits".
+
+    Raises:
+        ConfigError: latents without a picture.
+        ModelError: the network gave values that are not finite.
+
+    Cost:
+        For each direction two ways back a round of at most `step_length.ROUNDS`, four more, and the judge's
+        evaluations.
+    """
+    latent = basis.latent
+    if not latent.frames:
+        raise ConfigError("expected a basis at a picture; got one at bare latents. Encode a picture")
+    walk = Walk(latent=latent, trace=basis.trace, progress=progress)
+    walked = walk_all(walk, units, step_lengths(walk, units).length, what="edits")
+    directions = [made(index, one.length) for index, one in enumerate(walked)]
+    kept = _kept(basis, directions, walked)
+    return tuple(Discovered(direction=direction, walked=one) for direction, one in zip(kept, walked, strict=True))
 
 
 def walk_all(walk: Walk, units: Float[Tensor, "k *latent"], lengths: Float[Tensor, " k"], *, what: str) -> list[Walked]:
@@ -176,20 +205,19 @@ def _controls(basis: LocalBasis) -> Float[Tensor, "n *latent"]:
     return torch.cat(drawn) * clean_share(basis.level)
 
 
-def _kept(basis: LocalBasis, walked: Sequence[Walked]) -> list[Direction]:
+def _kept(basis: LocalBasis, directions: Sequence[Direction], walked: Sequence[Walked]) -> list[Direction]:
     """The directions as they are kept in files, calibrated by what the walk tells: effects, and where it damages."""
     latent, judge = basis.latent, Judge.of(basis.latent.backbone)
     z = torch.cat([latent.z, *(one.z for one in walked)])
     losses = torch.cat([_losses(judge, latent, rows, seed=basis.seed) for rows in z.split(ROWS)])
     residuals = (losses[1:] / losses[0]).to("cpu", torch.float64).unflatten(0, (len(walked), len(SCALES)))
     kept: list[Direction] = []
-    for index, (one, row) in enumerate(zip(walked, residuals.tolist(), strict=True)):
+    for direction, one, row in zip(directions, walked, residuals.tolist(), strict=True):
         strip = [
             one.pictures[SCALES.index(-1)],
             latent.frames[0].pixels.to(one.pictures),
             one.pictures[SCALES.index(1)],
         ]
-        direction = basis.direction(index, step=one.length)
         kept.append(
             dataclasses.replace(
                 direction,

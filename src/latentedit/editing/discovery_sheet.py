@@ -7,7 +7,16 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.editing.discovery import SCALES, Discovery
-from latentedit.editing.drawing import LABEL_PX, MARGIN_PX, PAPER, Line, draw_head, fitted, label_height, put_panel
+from latentedit.editing.drawing import (
+    LABEL_PX,
+    PAPER,
+    Line,
+    draw_head,
+    draw_rows,
+    fitted,
+    label_height,
+    put_panel,
+)
 from latentedit.editing.step_length import EFFECT
 from latentedit.encoding.captioning import to_images
 
@@ -34,14 +43,7 @@ def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
         f"site {basis.site}, level {basis.level:.2f}, {f'under: {basis.prompt}' if basis.prompt else 'under no text'}",
         f"+1 and -1 change the clean latent by {EFFECT:g} (root mean square; latents have variance 1)",
     )
-    head = draw_head(title, lines, rows[0].width)
-    height = head.height + sum(row.height + _GAP_PX for row in rows) - _GAP_PX
-    sheet = Image.new("RGB", (rows[0].width + 2 * MARGIN_PX, height + 2 * MARGIN_PX), PAPER)
-    y = MARGIN_PX
-    for part, space in ((head, 0), *((row, _GAP_PX) for row in rows)):
-        sheet.paste(part, (MARGIN_PX, y))
-        y += part.height + space
-    return sheet
+    return draw_rows(draw_head(title, lines, rows[0].width), rows, gap_px=_GAP_PX)
 
 
 def _columns() -> list[float]:

@@ -105,6 +105,24 @@ def draw_head(title: str, lines: Sequence[str], width: int) -> Image.Image:
     return head
 
 
+def draw_rows(head: Image.Image, rows: Sequence[Image.Image], *, gap_px: int) -> Image.Image:
+    """A sheet: a head over rows, one below the other, inside the margin.
+
+    Args:
+        head: of `draw_head`.
+        rows: of one width, at least one.
+        gap_px: below each row but the last.
+    """
+    height = head.height + sum(row.height + gap_px for row in rows) - gap_px
+    sheet = Image.new("RGB", (rows[0].width + 2 * MARGIN_PX, height + 2 * MARGIN_PX), PAPER)
+    sheet.paste(head, (MARGIN_PX, MARGIN_PX))
+    y = MARGIN_PX + head.height
+    for row in rows:
+        sheet.paste(row, (MARGIN_PX, y))
+        y += row.height + gap_px
+    return sheet
+
+
 def label_height(label: Sequence[Line]) -> int:
     """Pixels below a panel that `put_panel` takes for its label."""
     return _UNDER_PANEL_PX + sum(line.leading_px for line in label)

@@ -33,13 +33,14 @@ def encode(
     Args:
         model: from `load`.
         picture: one, or a list that the model takes at one size.
-        caption: what the picture shows, one or one a picture; read by a captioner where it is not given.
+        caption: what the picture shows, one or one a picture; "" to look at it under no text. Read by a captioner where
+            it is not given.
         captioner: who reads it, by name (see `captioning.make_captioner`); the model's own by default.
         mask: where the pictures may change, white for yes; a picture of their size. Everywhere by default.
 
     Raises:
         ImageError: a file that is no picture fit for editing, or a mask that does not fit it.
-        ConfigError: no caption where one is needed, an empty one, or pictures that cannot share a batch.
+        ConfigError: no caption where one is needed, one of spaces, or pictures that cannot share a batch.
         RegistryError, ModelError, MissingDependencyError, CaptionError: a captioner that cannot be found, loaded or
             reached.
     """
@@ -70,7 +71,7 @@ def encode_frames(
         listed: results go back as a list.
 
     Raises:
-        ConfigError: no caption where one is needed, an empty one, or pictures that cannot share a batch.
+        ConfigError: no caption where one is needed, one of spaces, or pictures that cannot share a batch.
     """
     if len({frame.pixels.shape for frame in frames}) > 1:
         raise ConfigError("expected pictures of one shape in a batch; got several. Encode them one by one, or use edit")
@@ -120,8 +121,14 @@ def open_picture(picture: PictureLike) -> Picture:
     return Picture.from_image(picture) if isinstance(picture, Image.Image) else Picture.open(picture)
 
 
-def one_each(texts: str | Sequence[str], count: int, what: str) -> tuple[str, ...]:
+def one_each(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:
     """One text a picture, from one for all or one each.
+
+    Args:
+        texts: one or several.
+        count: of pictures.
+        what: they are, for messages.
+        or_none: "" stands for no text.
 
     Raises:
         ConfigError: another number of texts, or an empty one.
@@ -129,7 +136,7 @@ def one_each(texts: str | Sequence[str], count: int, what: str) -> tuple[str, ..
     given = (texts,) * count if isinstance(texts, str) else tuple(texts)
     if len(given) != count:
         raise ConfigError(f"expected one {what}, or one for each of {count} pictures; got {len(given)}")
-    if any(not text.strip() for text in given):
+    if any(not text.strip() for text in given if text or not or_none):
         raise ConfigError(f"expected a {what} that describes the whole picture; got an empty one")
     return given
 
@@ -138,7 +145,7 @@ def _captions(
     model: Backbone, pixels: Tensor, caption: str | Sequence[str] | None, captioner: str | Captioner | None
 ) -> tuple[str, ...]:
     if caption is not None:
-        return one_each(caption, len(pixels), "caption")
+        return one_each(caption, len(pixels), "caption", or_none=True)
     reader = make_captioner(captioner, model) if isinstance(captioner, str) else captioner or captioner_for(model)
     if reader is None:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Angles between subspaces."""
+"""Angles between subspaces, and the orthonormal bases that all of their geometry starts from."""
 
 import torch
 from jaxtyping import Float
@@ -29,7 +29,7 @@ def principal_angles(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"])
     """
     if a.shape[1:] != b.shape[1:]:
         raise ShapeError(f"expected vectors of one shape; got {list(a.shape[1:])} and {list(b.shape[1:])}")
-    first, second = _orthonormal(a), _orthonormal(b)
+    first, second = orthonormal_columns(a), orthonormal_columns(b)
     if first.shape[1] < second.shape[1]:
         first, second = second, first
     overlap = first.T @ second
@@ -38,8 +38,21 @@ def principal_angles(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"])
     return torch.where(cosines**2 > 0.5, torch.asin(sines), torch.acos(cosines))
 
 
-def _orthonormal(vectors: Tensor) -> Float[Tensor, "n k"]:
-    """An orthonormal basis of the span, as columns."""
+def orthonormal_columns(vectors: Float[Tensor, "k *shape"]) -> Float[Tensor, "n k"]:
+    """An orthonormal basis of the span, one vector a column: Gram-Schmidt in the order given, by Householder QR.
+
+    Column j lies in the span of the first j vectors, on the side of the j-th. Vectors that are orthonormal already
+    stay what they are.
+
+    Args:
+        vectors: linearly independent, one a row, of any length above 0.
+
+    Returns:
+        In float64 on the CPU; n is the product of the shape.
+
+    Raises:
+        ConfigError: no vectors, more than dimensions, or vectors that depend on one another.
+    """
     columns = vectors.detach().to("cpu", torch.float64).flatten(1).T
     if not 1 <= columns.shape[1] <= columns.shape[0]:
         raise ConfigError(f"expected 1 to {columns.shape[0]} vectors; got {columns.shape[1]}")
@@ -47,4 +60,4 @@ def _orthonormal(vectors: Tensor) -> Float[Tensor, "n k"]:
     basis, triangle = torch.linalg.qr(columns / lengths)
     if not float(triangle.diagonal().abs().min()) > 1e-10:
         raise ConfigError("expected vectors of which none is zero or a combination of the others")
-    return basis
+    return basis * triangle.diagonal().sign()

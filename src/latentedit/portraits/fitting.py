@@ -3,16 +3,20 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from latentedit.errors import ConfigError, nearest
 from latentedit.noise.rng import stream
 from latentedit.types import Progress
+
+Recipe = TypeVar("Recipe")
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
 """The loss of one step, given its number and the generator from which all of its random numbers come."""
@@ -51,6 +55,17 @@ class FitSettings:
         decay_steps = max(1, round(self.decay_share * self.steps))
         rise = min(1.0, (step + 1) / max(1, self.warm_up))
         return self.learning_rate * rise * min(1.0, (self.steps - step) / decay_steps)
+
+
+def recipe_of(recipes: Mapping[str, Recipe], name: str) -> Recipe:
+    """The recipe of a name.
+
+    Raises:
+        ConfigError: an unknown one, with the nearest.
+    """
+    if name not in recipes:
+        raise ConfigError(f"expected a recipe; got {name!r}: {nearest(name, recipes)}")
+    return recipes[name]
 
 
 def fit(

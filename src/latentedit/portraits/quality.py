@@ -17,7 +17,7 @@ from latentedit.noise.rng import draw
 from latentedit.portraits.attributes import Attributes, draw_split
 from latentedit.portraits.autoencoder import reconstruction_psnr_db
 from latentedit.portraits.captions import full_caption
-from latentedit.portraits.dataset import SIZE, render_split, to_pixels
+from latentedit.portraits.dataset import render_split, to_pixels
 from latentedit.portraits.reader import PortraitReader, accuracy
 from latentedit.solvers.euler import EulerSolver
 from latentedit.solvers.integrate import sample
@@ -34,7 +34,9 @@ _BATCH = 25
 def sample_pictures(
     model: Backbone, captions: list[str], *, guidance: float | None = None, steps: int = STEPS, seed: int = 0
 ) -> Float[Tensor, "b 3 h w"]:
-    """Pictures from captions, in [-1, 1]; each has noise of its own, drawn from (seed, its position).
+    """Pictures from captions, of the size that the model prefers, in [-1, 1].
+
+    Each has noise of its own, drawn from (seed, its position).
 
     Args:
         model: the backbone.
@@ -45,7 +47,8 @@ def sample_pictures(
     """
     weight = model.capabilities.guidance if guidance is None else guidance
     field = GuidedField(backbone=model, condition=model.embed(captions), guidance=weight)
-    shape = model.latent_shape(SIZE, SIZE)
+    side = model.capabilities.sizes[1]
+    shape = model.latent_shape(side, side)
     noise = torch.stack([draw(shape, seed=seed, purpose="sample", index=i) for i in range(len(captions))])
     grid = model.grid(steps)
     start = math.hypot(1 - grid.levels[0], grid.levels[0]) * noise  # of unit variance in the model's own coordinates

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from latentedit.backbones.loading import quiet_libraries
-from latentedit.errors import ConfigError, nearest
+from latentedit.backbones.placement import existing_device
 from latentedit.portraits.attributes import VALUES, Attributes
 from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder
 from latentedit.portraits.captions import vocabulary
@@ -26,7 +26,7 @@ from latentedit.portraits.dataset import (
     render_split,
     to_pixels,
 )
-from latentedit.portraits.fitting import FitSettings
+from latentedit.portraits.fitting import FitSettings, recipe_of
 from latentedit.portraits.framer import PortraitFramer, build_framer, fit_framer
 from latentedit.portraits.odd_portraits import render_odd_portraits
 from latentedit.portraits.quality import measure_quality
@@ -117,11 +117,10 @@ def train(
 
     Raises:
         ConfigError: an unknown recipe.
+        DeviceError: a device that this machine lacks.
     """
-    if recipe not in RECIPES:
-        raise ConfigError(f"expected a recipe; got {recipe!r}: {nearest(recipe, RECIPES)}")
-    plan = RECIPES[recipe]
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    plan = recipe_of(RECIPES, recipe)
+    where = existing_device(device)
     renders = render_split(
         out / "renders", "train", plan.portraits, seed=_SEED, framed=True, progress=for_renders(progress)
     )

@@ -13,13 +13,13 @@ from transformers import CLIPTextModelWithProjection
 
 from latentedit.backbones.base import Backbone
 from latentedit.backbones.loading import load_network, open_folder, quiet_libraries
+from latentedit.backbones.placement import existing_device
 from latentedit.backbones.registry import bundled_folder, load
-from latentedit.errors import ConfigError, nearest
 from latentedit.portraits.attributes import VALUES
 from latentedit.portraits.captions import vocabulary
 from latentedit.portraits.card import write_card
 from latentedit.portraits.dataset import SIZE, Renders, encode_in_batches, for_renders, keep_array, render_split
-from latentedit.portraits.fitting import FitSettings
+from latentedit.portraits.fitting import FitSettings, recipe_of
 from latentedit.portraits.quality import measure_quality
 from latentedit.portraits.reader import PortraitReader
 from latentedit.portraits.settings_file import change_json, write_settings
@@ -68,11 +68,10 @@ def train_unet(
 
     Raises:
         ConfigError: an unknown recipe.
+        DeviceError: a device that this machine lacks.
     """
-    if recipe not in RECIPES:
-        raise ConfigError(f"expected a recipe; got {recipe!r}: {nearest(recipe, RECIPES)}")
-    portraits, settings = RECIPES[recipe]
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    portraits, settings = recipe_of(RECIPES, recipe)
+    where = existing_device(device)
     renders = render_split(out / "renders", "train", portraits, seed=_SEED, framed=True, progress=for_renders(progress))
     parent = open_folder(bundled_folder(_PARENT))
     latents = encode_latents(load(parent.path, device=where), renders, out / "latents.npy", progress=progress)

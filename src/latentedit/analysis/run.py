@@ -1,0 +1,154 @@
+"""Running an analysis: resumable, one line of rows a unit of work, and what is written at the end."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import latentedit
+from latentedit.analysis.base import Analysis, Conclusion, Item, Row
+from latentedit.analysis.plotting import new_figure, save_figure
+from latentedit.analysis.statistics import Table
+from latentedit.analysis.study import Study
+from latentedit.editing.outputs import plain
+from latentedit.encoding.output_files import write_text
+from latentedit.errors import ConfigError, OutputError
+from latentedit.types import Progress
+
+WORK = "unfinished"
+"""Folder, inside the one of the results, for the rows of each unit and for bases; it may be deleted."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Finished:
+    """A finished analysis, and where it was written.
+
+    Args:
+        conclusion: what it says.
+        table: every row.
+        files: the summary and the rows (CSV), the plot (PNG), and everything about them (JSON).
+        measured: units that were measured now; the others were there already.
+    """
+
+    conclusion: Conclusion
+    table: Table
+    files: tuple[Path, ...]
+    measured: int
+
+
+def run(
+    analysis: Analysis, studies: Sequence[Study], folder: Path, *, command: str, progress: Progress | None = None
+) -> Finished:
+    """Measure what was not measured before, then conclude, draw and write.
+
+    Args:
+        analysis: the question.
+        studies: one a model.
+        folder: where the results go; made where it is missing.
+        command: that is stored with them.
+        progress: told the analysis' name after each unit, in units.
+
+    Raises:
+        ConfigError: fewer pictures or models than the analysis needs, or one model twice.
+        OutputError: the folder cannot be written to.
+    """
+    names = [study.backbone.name for study in studies]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"expected each model once; got {', '.join(names)}")
+    if len(names) < analysis.fewest_models:
+        raise ConfigError(
+            f"expected at least {analysis.fewest_models} models for {analysis.name}, which compares them; got "
+            f"{', '.join(names)}. Name another one"
+        )
+    for study in studies:
+        if len(study) < analysis.fewest:
+            raise ConfigError(
+                f"expected at least {analysis.fewest} pictures for {analysis.name}, which compares them; got "
+                f"{len(study)}. Name more pictures"
+            )
+    plans = [(study, analysis.items(study)) for study in studies]
+    try:
+        (folder / WORK).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"expected to be able to make the folder {folder}; got: {error.strerror}") from error
+    total, done, measured = sum(len(items) for _, items in plans), 0, 0
+    rows: list[Row] = []
+    for study, items in plans:
+        journal = _Journal.open(folder / WORK, analysis, study)
+        for item in items:
+            found = journal.known.get(item)
+            if found is None:
+                found = analysis.measure(study, item)
+                journal.add(item, found)
+                measured += 1
+            rows += [{"model": study.backbone.name, **row} for row in found]
+            done += 1
+            if progress is not None:
+                progress(analysis.name, done, total)
+    table = pd.DataFrame(rows)
+    conclusion = analysis.conclude(table)
+    files = _write(analysis, studies, folder, table, conclusion, command)
+    return Finished(conclusion=conclusion, table=table, files=files, measured=measured)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Journal:
+    """The rows of finished units, one JSON line each; a line that was cut off is not there."""
+
+    path: Path
+    known: Mapping[Item, list[Row]]
+
+    @staticmethod
+    def open(folder: Path, analysis: Analysis, study: Study) -> "_Journal":
+        about = json.dumps([plain(study.settings), plain(analysis.settings)], sort_keys=True)
+        digest = hashlib.sha256(about.encode()).hexdigest()[:16]
+        path = folder / f"{analysis.name}-{digest}.jsonl"
+        known: dict[Item, list[Row]] = {}
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            write_text(path, whole)
+        for line in whole.splitlines():
+            item, rows = json.loads(line)
+            known[tuple(item)] = rows
+        return _Journal(path=path, known=known)
+
+    def add(self, item: Item, rows: list[Row]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([list(item), plain(rows)], allow_nan=False) + "\n")
+
+
+def _write(
+    analysis: Analysis,
+    studies: Sequence[Study],
+    folder: Path,
+    table: Table,
+    conclusion: Conclusion,
+    command: str,
+) -> tuple[Path, ...]:
+    """The files of a finished analysis; each whole, or as it was."""
+    places = [folder / f"{analysis.name}{ending}" for ending in (".csv", "-rows.csv", ".png", ".json")]
+    for place, frame in zip(places, (conclusion.summary, table), strict=False):
+        text = StringIO()
+        frame.to_csv(text, index=False, float_format="%.6g", lineterminator="\n")
+        write_text(place, text.getvalue())
+    figure = new_figure(len(studies))
+    analysis.draw(table, figure)
+    save_figure(figure, places[2])
+    told: dict[str, Any] = {
+        "analysis": analysis.name,
+        "title": analysis.title,
+        "verdict": conclusion.line,
+        "command": command,
+        "latentedit": latentedit.__version__,
+        "settings": dict(analysis.settings),
+        "studies": [dict(study.settings) for study in studies],
+        "claims": [dataclasses.asdict(claim) for claim in conclusion.claims],
+    }
+    write_text(places[3], json.dumps(plain(told), indent=1, ensure_ascii=False) + "\n")
+    return tuple(places)

@@ -1,0 +1,158 @@
+"""Means, differences and correlations over pictures, with 95 % intervals that know which values share a picture.
+
+A value belongs to one picture or to several (a distance belongs to two). The bootstrap draws pictures, not values: a
+picture drawn k times gives a value of its own the weight k, and the value of a pair (i, j) the weight k_i k_j. So pairs
+that share a picture are not counted as independent.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+FEWEST = 6
+"""Pictures below which an interval decides nothing: of fewer, all may differ to one side by chance (1 in 32)."""
+
+_DRAWS = 2000
+_ENDS = (2.5, 97.5)
+
+Table = Any
+"""A pandas DataFrame. Its annotations give a union for every selection, and strict checks would report each use."""
+
+Verdict = Literal["holds", "does not hold", "undecided at this size"]
+
+Weighted = Callable[[NDArray[np.float64]], float]
+"""A statistic of values that are known, as a function of their weights."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A number with its 95 % interval.
+
+    Args:
+        mean: the statistic of all values.
+        low: end of the interval.
+        high: likewise.
+        pictures: behind it.
+    """
+
+    mean: float
+    low: float
+    high: float
+    pictures: int
+
+    @property
+    def text(self) -> str:
+        """Such as "0.42 [0.31, 0.55]"."""
+        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def estimate(values: Sequence[float], pictures: Sequence[Sequence[int]], *, seed: int = 0) -> Estimate:
+    """The mean of values; see the module.
+
+    Args:
+        values: those that are nan are left out.
+        pictures: to which each belongs.
+        seed: of the bootstrap.
+    """
+    known = np.isfinite(np.asarray(values, dtype=np.float64))
+    told = np.asarray(values, dtype=np.float64)[known]
+    members = [tuple(which) for which, there in zip(pictures, known, strict=True) if there]
+    return _bootstrapped(lambda weights: _mean(told, weights), members, seed)
+
+
+def correlation(
+    first: Sequence[float], second: Sequence[float], pictures: Sequence[Sequence[int]], *, seed: int = 0
+) -> Estimate:
+    """Spearman's rank correlation of two columns; see the module. Rows with a nan are left out."""
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    known = np.isfinite(a) & np.isfinite(b)
+    ranks = rankdata(a[known]), rankdata(b[known])
+    members = [tuple(which) for which, there in zip(pictures, known, strict=True) if there]
+    return _bootstrapped(lambda weights: _pearson(*ranks, weights), members, seed)
+
+
+def permutation_level(
+    first: Sequence[float], second: Sequence[float], *, draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Ends of the central 95 % of Spearman's correlation where the second column is shuffled: what chance gives."""
+    generator = np.random.default_rng(seed)
+    a, b = rankdata(first), rankdata(second)
+    ones = np.ones(len(a))
+    found = [_pearson(a, generator.permutation(b), ones) for _ in range(draws)]
+    low, high = np.nanpercentile(found, _ENDS)
+    return float(low), float(high)
+
+
+def by_level(table: Table, column: str, *, members: Sequence[str], seed: int = 0) -> Table:
+    """Mean and interval of a column at each level: "level", "mean", "low", "high", "pictures"; levels fall.
+
+    Args:
+        table: rows of one model, with "level".
+        column: of numbers.
+        members: columns that name the pictures of a row.
+        seed: of the bootstrap.
+    """
+    rows: list[dict[str, float]] = []
+    for level, part in table.groupby("level", sort=True):
+        found = estimate(part[column].tolist(), part[list(members)].to_numpy().tolist(), seed=seed)
+        rows.append({"level": float(str(level)), **dataclasses.asdict(found)})
+    return pd.DataFrame(rows[::-1])
+
+
+def rise(table: Table, column: str, *, members: Sequence[str], start: float, end: float, seed: int = 0) -> Estimate:
+    """How much a column grows from one level to another, paired within the same pictures.
+
+    Args:
+        table: rows of one model, with "level".
+        column: of numbers; several rows of the same pictures at a level are averaged first.
+        members: columns that name the pictures of a row.
+        start: level.
+        end: level.
+        seed: of the bootstrap.
+    """
+    wide = table.pivot_table(index=list(members), columns="level", values=column, aggfunc="mean")
+    wide = wide.reindex(columns=[start, end])  # a level at which nothing is known has no column
+    index = [tuple(np.atleast_1d(which).tolist()) for which in wide.index]
+    return estimate((wide[end] - wide[start]).tolist(), index, seed=seed)
+
+
+def decide(found: Estimate) -> Verdict:
+    """Whether a number is above 0, by its interval; see `FEWEST`."""
+    if found.pictures < FEWEST or not np.isfinite([found.low, found.high]).all():
+        return "undecided at this size"
+    return "holds" if found.low > 0 else "does not hold" if found.high < 0 else "undecided at this size"
+
+
+def _bootstrapped(statistic: Weighted, members: Sequence[tuple[int, ...]], seed: int) -> Estimate:
+    names = sorted({picture for which in members for picture in which})
+    if not names:
+        return Estimate(mean=float("nan"), low=float("nan"), high=float("nan"), pictures=0)
+    place = {name: index for index, name in enumerate(names)}
+    places = np.array([[place[picture] for picture in which] for which in members])
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=_DRAWS)
+    found = [statistic(_weights(counts, places)) for counts in drawn]
+    ends = np.nanpercentile(found, _ENDS) if np.isfinite(found).any() else (float("nan"),) * 2
+    whole = statistic(np.ones(len(members)))
+    return Estimate(mean=whole, low=float(ends[0]), high=float(ends[1]), pictures=len(names))
+
+
+def _weights(counts: Int[np.ndarray, " p"], places: Int[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:
+    return counts[places].prod(1).astype(np.float64)
+
+
+def _mean(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]) -> float:
+    total = weights.sum()
+    return float(values @ weights / total) if total > 0 else float("nan")
+
+
+def _pearson(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]) -> float:
+    a, b = a - _mean(a, weights), b - _mean(b, weights)
+    scale = np.sqrt((weights * a * a).sum() * (weights * b * b).sum())
+    return float((weights * a * b).sum() / scale) if scale > 0 else float("nan")

@@ -1,0 +1,140 @@
+"""``latentedit transport``: a discovered direction on another picture. What is heavy is imported when it runs."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latentedit.cli.console import Debug, Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
+from latentedit.cli.discover import named, try_command
+from latentedit.cli.request import check_texts
+from latentedit.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from latentedit.directions.base import Direction
+    from latentedit.editing.carrying import Arrived
+
+
+def transport(
+    file: Annotated[
+        Path, typer.Argument(metavar="DIRECTION", help="Of latentedit discover: FILE.safetensors.", show_default=False)
+    ],
+    picture: Annotated[Path, typer.Option("--to", help="The picture to which it is carried.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where it goes: FILE.safetensors.")],
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="What is to stay: a caption of the picture. Without it anything may change."),
+    ] = None,
+    rank: Annotated[int, typer.Option("--rank", help="Of how many of the picture's own directions it is made.")] = 20,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Let those directions count alike, however strongly they act.")
+    ] = False,
+    damping: Annotated[
+        float | None,
+        typer.Option("--damping", help="Share of the strongest below which directions fade out; 0.1 if not given."),
+    ] = None,
+    model: Model = "portraits",
+    seed: Seed = 0,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Carry a discovered direction to another picture: the same change inside the network, made there."""
+    del debug
+    _check(source, rank, plain=plain, damping=damping)
+    from latentedit.directions.direction_file import check_direction_output, load_direction, save_direction
+    from latentedit.directions.transport import DAMPING, feature_of
+    from latentedit.editing import verbs
+    from latentedit.editing.carrying import carry_to
+    from latentedit.encoding.encode import encode
+    from latentedit.encoding.images import Picture
+
+    feature_of(load_direction(file))
+    opened = Picture.open(picture)
+    check_direction_output(output)
+    if output.resolve() == file.resolve():
+        raise OutputError(f"expected an output other than the direction itself; got {output} for both. Rename it")
+    with progress_bar(quiet=quiet or as_json) as progress:
+        backbone = verbs.load(model, device=device)
+        direction = load_direction(file, model=backbone)
+        arrived = carry_to(
+            direction,
+            encode(backbone, opened, caption=source or ""),
+            rank=rank,
+            inverse=not plain,
+            damping=DAMPING if damping is None else damping,
+            seed=seed,
+            progress=progress,
+        )
+    save_direction(arrived.found.direction, output)
+    warn(() if quiet else arrived.found.direction.notes)
+    if as_json:
+        print_json({"direction": file, "picture": picture, "output": output, **carried_json(direction, arrived)})
+    elif not quiet:
+        print(f"{file} -> {output}")
+        again = try_command(picture, output, model=model, source=source)
+        print_rows([*carried_rows(direction, arrived), ("try", again)])
+
+
+def carried_rows(direction: "Direction", arrived: "Arrived") -> list[tuple[str, str]]:
+    """Where it was carried, what was captured of the change, the name before and after, and the cost."""
+    basis, carried = arrived.basis, arrived.carried
+    caption = basis.latent.captions[0]
+    text = f"keeping: {caption}" if caption else "whatever the picture shows may change"
+    under = f", prompt: {basis.prompt}" if basis.prompt != caption else ""
+    share = (
+        f"{_percent(carried.captured)} of the change, in {len(basis)} directions (chance: {_percent(carried.chance)})"
+    )
+    spent = f"{basis.evaluations:g} evaluations for the basis ({basis.products} products)"
+    return [
+        ("carried to", f"{basis.site}, level {basis.level:.2f}{under}; {text}"),
+        ("captured", share),
+        ("name", f"{_name(direction)} -> {named(arrived.found.walked)}"),
+        ("cost", spent),
+    ]
+
+
+def carried_json(direction: "Direction", arrived: "Arrived") -> dict[str, Any]:
+    """The same for machines."""
+    walked, found = arrived.found.walked, arrived.found.direction
+    return {
+        "captured": arrived.carried.captured,
+        "chance": arrived.carried.chance,
+        "name_before": _name(direction),
+        "name": walked.meaning.name,
+        "purity": walked.meaning.purity,
+        "place": walked.meaning.place,
+        "changes": walked.meaning.changes,
+        "length": walked.length,
+        "effect": walked.effect,
+        "fingerprint": found.fingerprint,
+        "settings": dict(found.settings),
+        "converged": arrived.basis.converged,
+    }
+
+
+def _check(source: str | None, rank: int, *, plain: bool, damping: float | None) -> None:
+    check_texts({"--from": source})
+    if rank < 1:
+        raise ConfigError(f"expected --rank to be 1 or more; got {rank}. Try 20")
+    if damping is None:
+        return
+    if plain:
+        raise ConfigError("expected either --plain or --damping; got both. Leave out what is not meant")
+    if not 0 <= damping < math.inf:
+        raise ConfigError(f"expected --damping to be 0 or more; got {damping:g}. Try 0.1")
+
+
+def _name(direction: "Direction") -> str:
+    """What the direction was called where it was found."""
+    from latentedit.encoding.captioning import one_line
+
+    name = direction.settings.get("name")
+    return one_line(name) if isinstance(name, str) and name else "not named"
+
+
+def _percent(share: float) -> str:
+    """Two digits of a share, however small."""
+    return f"{100 * share:.2g} %"

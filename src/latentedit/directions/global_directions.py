@@ -1,0 +1,262 @@
+"""Directions for many pictures: the mean of local bases in feature space, brought back to each picture.
+
+The latents of two pictures share nothing that could be averaged, their features do. So the mean is one of changes of
+the feature, and a picture's own basis says which displacement of its latent makes such a change there.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.directions.at_level import direction_at
+from latentedit.directions.base import Direction
+from latentedit.directions.local_basis import LocalBasis
+from latentedit.directions.settings import check_choice
+from latentedit.directions.transport import DAMPING
+from latentedit.errors import ConfigError, ShapeError
+from latentedit.geometry.angles import orthonormal_columns
+from latentedit.geometry.grassmann import geodesic_distance
+from latentedit.geometry.matching import match, matched_mean
+from latentedit.geometry.means import aligned_basis, chordal_mean, karcher_mean
+from latentedit.geometry.transport import transported
+
+Mean = Literal["frechet", "chordal", "hungarian"]
+"""Of subspaces by the geodesic or by the chordal distance, with the basis inside that is nearest to the samples'; or of
+vectors that are matched one by one."""
+
+_SAME_LEVEL = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeanDirections:
+    """What sets of changes of a feature have in common, in float64 on the CPU.
+
+    Args:
+        u: of unit length, those first that the samples share most; orthogonal but for the mean "hungarian".
+        captured: share of each squared u that lies in each sample's span; ``r / m`` for random spans of m numbers.
+        homogeneity: ``|cos|`` of each u with the vector of each sample that is matched with it.
+        spread: geodesic distance of each sample's span from that of u, in radians.
+        converged: the mean reached its tolerance, or its last round of matching.
+    """
+
+    u: Float[Tensor, "r *feature"]
+    captured: Float[Tensor, "n r"]
+    homogeneity: Float[Tensor, "n r"]
+    spread: Float[Tensor, " n"]
+    converged: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GlobalDirections:
+    """Changes of a feature that several pictures share, at one site and level.
+
+    Args:
+        u: of unit length, those first that the pictures share most; float64 on the CPU.
+        captured: share of each squared u that lies in each picture's tangent space.
+        homogeneity: ``|cos|`` of each u with the vector of each picture's basis that is matched with it.
+        spread: geodesic distance of each picture's tangent space from the span of u, in radians.
+        mean: how it was taken.
+        site: of the feature.
+        level: of the bases.
+        prompt: text under which the bases were taken.
+        seed: of their search; that of the first where they differ.
+        model_name: of the model.
+        model_fingerprint: of its weights.
+        pictures: fingerprints, where they are known.
+        converged: the mean reached its tolerance.
+    """
+
+    u: Float[Tensor, "r *feature"]
+    captured: Float[Tensor, "n r"]
+    homogeneity: Float[Tensor, "n r"]
+    spread: Float[Tensor, " n"]
+    mean: Mean
+    site: str
+    level: float
+    prompt: str
+    seed: int
+    model_name: str
+    model_fingerprint: str
+    pictures: tuple[str, ...]
+    converged: bool
+
+    def __len__(self) -> int:
+        return len(self.u)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know, as sentences."""
+        return () if self.converged else ("the mean of the local bases is not settled: they lie too far apart",)
+
+    def local(self, basis: LocalBasis, index: int, *, step: float = 1.0, damping: float = DAMPING) -> Direction:
+        """A global direction at one picture: ``v = V S^-1 U^T u``, of length ``step`` at the level.
+
+        The picture need not be one of those behind the mean. The direction knows its change of the feature there,
+        the part of u that the picture's tangent space has.
+
+        Args:
+            basis: of the picture, at the same site and level of the same model.
+            index: of the global direction.
+            step: length of the displacement of the latent at the level.
+            damping: of the inverse, see `directions.transport.DAMPING`.
+
+        Raises:
+            ConfigError: an index outside, a basis of another model, site or level, or one that has nothing of u.
+            ShapeError: features of another shape, as of pictures of another size.
+        """
+        if not 0 <= index < len(self):
+            raise ConfigError(f"expected an index from 0 to {len(self) - 1}, the last direction; got {index}")
+        self._check_place(basis)
+        one = self.u[index : index + 1]
+        found = transported(one, basis.u, basis.singular_values, basis.v, damping=damping)
+        settings = {
+            "site": self.site,
+            "index": index,
+            "mean": self.mean,
+            "rank": len(self),
+            "samples": len(self.spread),
+            "captured": float(found.captured[0]),
+            "damping": damping,
+            "seed": self.seed,
+            "prompt": basis.prompt,
+            "step": step,
+            "steps": basis.steps,
+        }
+        unit = (step * found.v).to(basis.v)
+        local = direction_at(basis.latent, unit, level=basis.level, method="global", settings=settings)
+        notes = tuple(dict.fromkeys((*self.notes, *basis.notes)))
+        return dataclasses.replace(local, feature=found.u[0].to(basis.u), notes=notes)
+
+    def _check_place(self, basis: LocalBasis) -> None:
+        backbone = basis.latent.backbone
+        if backbone.fingerprint != self.model_fingerprint:
+            raise ConfigError(
+                f"expected a basis of the model {self.model_name!r} ({self.model_fingerprint}); got one of "
+                f"{backbone.name!r} ({backbone.fingerprint}). Take the directions with that model"
+            )
+        if basis.site != self.site or abs(basis.level - self.level) > _SAME_LEVEL:
+            raise ConfigError(
+                f"expected a basis at the site {self.site!r} and level {self.level:g}; got one at {basis.site!r} and "
+                f"{basis.level:g}. Take it there"
+            )
+
+
+def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") -> GlobalDirections:
+    """The changes of a feature that the local bases of several pictures share.
+
+    Args:
+        bases: one a picture, of one model, site, level, text and rank.
+        mean: "frechet" and "chordal" average the tangent spaces of the feature and take the basis inside that is
+            nearest to those of the pictures; "hungarian" matches single vectors and averages those.
+
+    Raises:
+        ConfigError: fewer than two bases, bases that do not belong together, an unknown mean, or tangent spaces so far
+            apart that they have none.
+        ShapeError: features of different shapes.
+
+    Cost:
+        No evaluations; linear algebra of all ``n r`` vectors in float64.
+
+    Source:
+        Park et al. 2023 (arXiv 2302.12469, 2307.12868), global directions; the mean "frechet" is that of Choi et al.,
+        ICLR 2023.
+    """
+    _check_together(bases)
+    found, first = mean_directions([basis.u for basis in bases], mean=mean), bases[0]
+    return GlobalDirections(
+        **{field.name: getattr(found, field.name) for field in dataclasses.fields(found)},
+        mean=mean,
+        site=first.site,
+        level=first.level,
+        prompt=first.prompt,
+        seed=first.seed,
+        model_name=first.latent.backbone.name,
+        model_fingerprint=first.latent.backbone.fingerprint,
+        pictures=tuple(frame.picture.fingerprint for basis in bases for frame in basis.latent.frames),
+    )
+
+
+def mean_directions(sets: Sequence[Tensor], *, mean: Mean = "frechet") -> MeanDirections:
+    """What several sets of linearly independent vectors share, without knowing where they come from.
+
+    Args:
+        sets: ``[r, *feature]`` each.
+        mean: see `global_directions`.
+
+    Raises:
+        ConfigError: fewer than two sets, an unknown mean, dependent vectors, or sets so far apart that they have none.
+        ShapeError: sets of different shapes.
+    """
+    check_choice("mean", mean, Mean)
+    if len(sets) < 2:
+        raise ConfigError(f"expected several pictures; got {len(sets)}. Take the local basis of another one")
+    if len({one.shape for one in sets}) > 1:
+        shown = ", ".join(sorted({str(list(one.shape)) for one in sets}))
+        raise ShapeError(f"expected sets of one rank and feature; got {shown}. Use pictures of one size")
+    u, converged = _mean(sets, mean)
+    captured, homogeneity = agreement(u, sets)
+    order = captured.mean(0).argsort(descending=True, stable=True)
+    return MeanDirections(
+        u=u[order],
+        captured=captured[:, order],
+        homogeneity=homogeneity[:, order],
+        spread=torch.tensor([geodesic_distance(u, one) for one in sets], dtype=torch.float64),
+        converged=converged,
+    )
+
+
+def agreement(
+    u: Float[Tensor, "r *feature"], sets: Sequence[Tensor]
+) -> tuple[Float[Tensor, "n r"], Float[Tensor, "n r"]]:
+    """How much of vectors of unit length lies in the span of sets of vectors, and how near their single vectors come.
+
+    Args:
+        u: of unit length.
+        sets: of linearly independent vectors, at least as many each, ``[q, *feature]``.
+
+    Returns:
+        The captured share ``|Q^T u_k|^2`` with Q an orthonormal basis, and ``|cos|`` with the matched vector.
+
+    Raises:
+        ConfigError, ShapeError: sets that do not fit, or dependent vectors.
+    """
+    rows = u.detach().to("cpu", torch.float64).flatten(1)
+    captured = [(rows @ orthonormal_columns(one)).square().sum(1).clamp(max=1) for one in sets]
+    return torch.stack(captured), torch.stack([match(u, one).cosines for one in sets])
+
+
+def _mean(sets: Sequence[Tensor], mean: Mean) -> tuple[Float[Tensor, "r *feature"], bool]:
+    """The vectors, and whether the search for them ended."""
+    if mean == "hungarian":
+        matched = matched_mean(sets)
+        return matched.vectors, matched.converged
+    if mean == "chordal":
+        span, settled = chordal_mean(sets), True
+    else:
+        karcher = karcher_mean(sets)
+        span, settled = karcher.basis, karcher.converged
+    aligned = aligned_basis(span, sets)
+    return aligned.vectors, settled and aligned.converged
+
+
+def _check_together(bases: Sequence[LocalBasis]) -> None:
+    """Refuse bases that no mean makes sense of."""
+    if len(bases) < 2:
+        raise ConfigError(f"expected several pictures; got {len(bases)}. Take the local basis of another one")
+    first = bases[0]
+    for basis in bases[1:]:
+        for what, one, other in (
+            ("model", first.latent.backbone.fingerprint, basis.latent.backbone.fingerprint),
+            ("site", first.site, basis.site),
+            ("text", first.prompt, basis.prompt),
+            ("rank", len(first), len(basis)),
+        ):
+            if one != other:
+                raise ConfigError(f"expected bases of one {what}; got {one!r} and {other!r}. Take them alike")
+        if not math.isclose(first.level, basis.level, abs_tol=_SAME_LEVEL):
+            raise ConfigError(f"expected bases of one level; got {first.level:g} and {basis.level:g}. Take them alike")

@@ -1,0 +1,101 @@
+"""``latentedit path`` on a tiny model: the strip, what is printed, wrong input refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import Command
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    path = tmp_path / "other.png"
+    values = np.random.default_rng(6).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+    Image.fromarray(values).save(path)
+    return path
+
+
+@pytest.fixture
+def arguments(picture: Path, other: Path, miniature: Path, tmp_path: Path) -> list[object]:
+    where = ("--model", miniature, "--device", "cpu", "-o", tmp_path / "strip.png")
+    return ["path", picture, other, "--rank", 2, "--frames", 3, "--level", 0.3, "--site", "clean", *where]
+
+
+def test_a_strip_and_a_row_a_method(
+    command: Command, arguments: list[object], picture: Path, other: Path, tmp_path: Path
+) -> None:
+    outcome = command(*arguments, "--from", "a person")
+    assert outcome.code == 0, outcome.err
+    lines, strip = outcome.out.splitlines(), tmp_path / "strip.png"
+    assert lines[0] == f"{picture}, {other} -> {strip}"
+    labels = ["drawn at", "from", "to", "lerp", "slerp", "geodesic", "random", "cost"]
+    assert [line[2:14].strip() for line in lines[1:]] == labels
+    assert "level 0.30; lengths at clean, rank 2, under no text" in lines[1]
+    assert (lines[2].split(maxsplit=1)[1], lines[3].split(maxsplit=1)[1]) == ("a person", "no text")
+    assert all("feature length" in line and "semantic length" in line for line in lines[4:7])
+    with Image.open(strip) as image:
+        assert image.height > 3 * 160
+        one_row = image.size
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png", "other.png", "strip.png"]
+    outcome = command(*arguments, "--method", "slerp", "--json")
+    assert outcome.code == 0, outcome.err
+    told = json.loads(outcome.out)
+    assert [path["method"] for path in told["paths"]] == ["slerp"]
+    assert told["paths"][0]["semantic_length"] == pytest.approx(sum(told["paths"][0]["curvedness"]))
+    assert (told["frames"], told["rank"], told["site"], told["captions"]) == (3, 2, "clean", ["", ""])
+    with Image.open(strip) as image:
+        assert image.height < one_row[1]
+    assert command(*arguments, "--method", "lerp", "--quiet").out == ""
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--method", "slrep"], "did you mean 'slerp'"),
+        (["--frames", 2], "frames in [3, 50]; got 2"),
+        (["--frames", 51], "frames in [3, 50]; got 51"),
+        (["--rank", 0], "--rank to be 1 or more"),
+        (["--level", 0], "--level in (0, 1]"),
+        (["--level", "nan"], "--level in (0, 1]"),
+        (["--from", " "], "--from to say what the picture shows"),
+        (["--to", ""], "--to to say what the picture shows"),
+        (["-o", "missing/strip.png"], "to exist; it does not"),
+        (["-o", "strip.txt"], "strip.txt"),
+        (["-o", "me.png"], "other than the picture itself"),
+        (["-o", "other.png"], "other than the picture itself"),
+    ],
+)
+def test_wrong_input_is_one_line_before_anything_is_loaded(
+    refused: Callable[..., str],
+    arguments: list[object],
+    unloaded: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    more: list[object],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert words in refused(*arguments, *more)
+
+
+def test_pictures_between_which_there_is_no_path(
+    refused: Callable[..., str], arguments: list[object], unloaded: None, picture: Path, tmp_path: Path
+) -> None:
+    assert "the same one twice" in refused(arguments[0], picture, picture, *arguments[3:])
+    (tmp_path / "copy.png").write_bytes(picture.read_bytes())
+    assert "the same one twice" in refused(arguments[0], picture, tmp_path / "copy.png", *arguments[3:])
+    assert "no such file" in refused(arguments[0], picture, tmp_path / "no.png", *arguments[3:])
+
+
+def test_what_the_model_does_not_have(
+    refused: Callable[..., str], arguments: list[object], picture: Path, tmp_path: Path
+) -> None:
+    assert "block.0.image" in refused(*arguments, "--site", "blok.0.image")
+    assert "from 1 to" in refused(*arguments, "--rank", 100_000)
+    tall = tmp_path / "tall.png"
+    Image.fromarray(np.zeros((96, 32, 3), dtype=np.uint8)).save(tall)
+    assert "that the model takes at one size" in refused(arguments[0], picture, tall, *arguments[3:])

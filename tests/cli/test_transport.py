@@ -1,0 +1,143 @@
+"""``latentedit transport`` on a tiny model: a direction of one picture on another, what is printed, what is refused."""
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from latentedit.directions.direction_file import load_direction, save_direction
+from latentedit.editing.outputs import read_record
+from tests.cli.conftest import Command
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, bytes]:
+    return {}
+
+
+@pytest.fixture
+def direction(command: Command, picture: Path, miniature: Path, tmp_path: Path, kept: dict[str, bytes]) -> Path:
+    """Discovered on the picture; the file is made once for all tests."""
+    if not kept:
+        where = ("--model", miniature, "--device", "cpu", "-o", tmp_path / "out", "--quiet")
+        assert command("discover", picture, "--rank", 1, "--site", "clean", "--level", 0.3, *where).code == 0
+        for file in (tmp_path / "out").iterdir():
+            if file.suffix == ".safetensors":
+                kept["direction"] = file.read_bytes()
+            file.unlink()
+        (tmp_path / "out").rmdir()
+    place = tmp_path / "found.safetensors"
+    place.write_bytes(kept["direction"])
+    return place
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    path = tmp_path / "other.png"
+    values = np.random.default_rng(6).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+    Image.fromarray(values).save(path)
+    return path
+
+
+@pytest.fixture
+def arguments(direction: Path, other: Path, miniature: Path, tmp_path: Path) -> list[object]:
+    where = ("--model", miniature, "--device", "cpu", "-o", tmp_path / "new.safetensors")
+    return ["transport", direction, "--to", other, "--rank", 3, *where]
+
+
+def test_a_direction_and_what_became_of_it(
+    command: Command, arguments: list[object], direction: Path, other: Path, tmp_path: Path
+) -> None:
+    outcome = command(*arguments)
+    assert outcome.code == 0, outcome.err
+    lines, new = outcome.out.splitlines(), tmp_path / "new.safetensors"
+    assert lines[0] == f"{direction} -> {new}"
+    assert [line[2:14].strip() for line in lines[1:]] == ["carried to", "captured", "name", "cost", "try"]
+    assert "clean, level 0.30; whatever the picture shows may change" in lines[1]
+    assert "% of the change, in 3 directions (chance: " in lines[2]
+    before, after = load_direction(direction), load_direction(new)
+    assert lines[3][14:].startswith(f"{before.settings['name']} -> {after.settings['name']}")
+    assert after.settings["from"] == before.fingerprint
+    assert (after.settings["steps"], after.level, after.settings["rank"]) == (before.settings["steps"], 0.3, 3)
+    assert after.preview
+    assert after.calibration is not None
+    trial = shlex.split(lines[-1].split(maxsplit=1)[1])
+    assert trial[:3] == ["latentedit", "sweep", str(other)]
+    outcome = command(*trial[1:], "--from", "a person", "-o", tmp_path / "s.png")
+    assert outcome.code == 0, outcome.err
+    assert len(read_record(tmp_path / "s.png").strengths) == 5
+
+
+def test_json_and_settings(command: Command, arguments: list[object], tmp_path: Path) -> None:
+    outcome = command(*arguments, "--plain", "--from", "a person", "--seed", 3, "--json")
+    assert outcome.code == 0, outcome.err
+    told, new = json.loads(outcome.out), load_direction(tmp_path / "new.safetensors")
+    assert told["settings"] == dict(new.settings)
+    assert (told["settings"]["inverse"], told["settings"]["damping"], told["settings"]["seed"]) == (False, None, 3)
+    assert told["captured"] == told["settings"]["captured"]
+    assert 0 < told["captured"] < 1
+    assert new.feature is not None
+    assert told["chance"] == pytest.approx(3 / new.feature.numel())
+    assert told["name"] == new.settings["name"]
+    assert told["fingerprint"] == new.fingerprint
+    assert new.source_captions == ("a person",)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--rank", 0], "--rank to be 1 or more"),
+        (["--damping", -1], "--damping to be 0 or more"),
+        (["--damping", "nan"], "--damping to be 0 or more"),
+        (["--plain", "--damping", 0.5], "either --plain or --damping"),
+        (["--from", " "], "--from to say what the picture shows"),
+        (["--to", "missing.png"], "no such file"),
+        (["-o", "new.png"], "to end in .safetensors"),
+        (["-o", "missing/new.safetensors"], "to exist; it does not"),
+        (["-o", "found.safetensors"], "other than the direction itself"),
+    ],
+)
+def test_wrong_input_is_one_line_before_anything_is_loaded(
+    refused: Callable[..., str],
+    arguments: list[object],
+    unloaded: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    more: list[object],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert words in refused(*arguments, *more)
+
+
+def test_directions_that_cannot_be_carried(
+    refused: Callable[..., str], arguments: list[object], direction: Path, unloaded: None
+) -> None:
+    found = load_direction(direction)
+    save_direction(dataclasses.replace(found, feature=None, method="hsds"), direction)
+    assert "`latentedit direction apply`" in refused(*arguments)
+    direction.write_bytes(b"nothing")
+    assert "safetensors" in refused(*arguments)
+
+
+def test_directions_that_do_not_fit_the_model_or_the_picture(
+    refused: Callable[..., str], arguments: list[object], direction: Path
+) -> None:
+    found = load_direction(direction)
+    assert found.feature is not None
+    short = torch.nn.functional.normalize(found.feature.flatten()[:5], dim=0)
+    for changes, words in (
+        ({"model_fingerprint": "0" * 16}, "Identify it again with this model"),
+        ({"feature": short}, "picture of the size on which it was found"),
+        ({"settings": {**found.settings, "site": "claen"}}, "did you mean 'clean'"),
+        ({"settings": {**found.settings, "steps": "many"}}, "steps to be a whole number"),
+        ({"level": 0.0}, "level in (0, 1]"),
+    ):
+        save_direction(dataclasses.replace(found, **changes), direction)  # type: ignore[arg-type]
+        assert words in refused(*arguments)

@@ -1,0 +1,188 @@
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latentedit.backbones.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.directions.direction_file import load_direction, save_direction
+from latentedit.directions.global_directions import (
+    GlobalDirections,
+    Mean,
+    agreement,
+    global_directions,
+    mean_directions,
+)
+from latentedit.directions.local_basis import LocalBasis, local_basis
+from latentedit.directions.transport import transport
+from latentedit.encoding.joint import JointLatent
+from latentedit.errors import ConfigError, ShapeError
+from latentedit.noise.rng import stream
+from tests.directions.networks import NetworkBackbone
+
+LEVEL, STEPS = 0.6, 4
+MEANS: tuple[Mean, ...] = ("frechet", "chordal", "hungarian")
+
+
+def basis_of(model: NetworkBackbone, seed: int, *, rank: int = 2, level: float = LEVEL, prompt: str = "") -> LocalBasis:
+    z = torch.randn(1, 2, 3, generator=stream(seed, "tests")).double()
+    latent = JointLatent(backbone=model, z=z, condition=model.embed([""]), captions=("",))
+    return local_basis(latent, site="mid", rank=rank, level=level, prompt=prompt, steps=STEPS)
+
+
+@pytest.fixture(scope="module")
+def bases() -> list[LocalBasis]:
+    model = NetworkBackbone()
+    return [basis_of(model, seed) for seed in range(4)]
+
+
+def random_set(seed: int, rank: int = 3, size: int = 12) -> Tensor:
+    noise = torch.randn(size, rank, generator=stream(seed, "sets"), dtype=torch.float64)
+    return torch.linalg.qr(noise)[0].T
+
+
+@pytest.mark.parametrize("mean", MEANS)
+def test_the_mean_of_copies_is_the_copy(mean: Mean) -> None:
+    """Shuffled, with other signs and in two dimensions: what they share is found, and all of it."""
+    one = random_set(0).reshape(3, 3, 4)
+    shuffled = one[[2, 0, 1]] * torch.tensor([-1.0, 1.0, -1.0], dtype=torch.float64)[:, None, None]
+    found = mean_directions([one, shuffled, one.float()], mean=mean)
+    assert found.u.shape == (3, 3, 4)
+    overlaps = (found.u.flatten(1) @ one.flatten(1).T).abs()
+    assert torch.allclose(
+        overlaps.max(1).values, torch.ones(3, dtype=torch.float64), atol=1e-6
+    )  # float32 is among them
+    assert torch.allclose(found.homogeneity, torch.ones(3, 3, dtype=torch.float64), atol=1e-6)
+    assert torch.allclose(found.captured, torch.ones(3, 3, dtype=torch.float64), atol=1e-6)
+    assert float(found.spread.max()) < 1e-5
+    assert found.converged
+
+
+@pytest.mark.parametrize("mean", MEANS)
+def test_the_mean_of_two_lines_halves_their_angle(mean: Mean) -> None:
+    """Lines at 0 and at 0.8 rad have their mean at 0.4, from which each is 0.4 away."""
+    lines = [torch.tensor([[math.cos(angle), math.sin(angle), 0]], dtype=torch.float64) for angle in (0.0, 0.8)]
+    found = mean_directions(lines, mean=mean)
+    assert abs(float(found.u[0] @ torch.tensor([math.cos(0.4), math.sin(0.4), 0]).double())) == pytest.approx(1)
+    assert found.spread.tolist() == pytest.approx([0.4, 0.4])
+    assert found.captured.flatten().tolist() == pytest.approx([math.cos(0.4) ** 2] * 2)
+    assert found.homogeneity.flatten().tolist() == pytest.approx([math.cos(0.4)] * 2)
+
+
+@pytest.mark.parametrize("mean", MEANS)
+def test_what_is_shared_comes_first(mean: Mean) -> None:
+    """All three have the same third vector; the first two are turned apart."""
+    eye = torch.eye(8, dtype=torch.float64)
+    turned = [math.cos(a) * eye[:2] + math.sin(a) * eye[[2 + 2 * i, 3 + 2 * i]] for i, a in ((0, 0.5), (1, 0.5))]
+    sets = [torch.cat([one, eye[7:]]) for one in (eye[:2], *turned)]
+    found = mean_directions(sets, mean=mean)
+    assert abs(float(found.u[0, 7])) == pytest.approx(1, abs=1e-9)
+    means = found.captured.mean(0)
+    assert bool((means.diff() <= 1e-12).all())
+    assert float(means[0]) > float(means[1]) + 0.05
+
+
+@given(seed=st.integers(0, 1000), turn=st.floats(-3, 3))
+@settings(max_examples=10, deadline=None)
+def test_energy_in_a_space_does_not_depend_on_its_basis(seed: int, turn: float) -> None:
+    """`agreement` against a projector, with a basis that is sheared within the space."""
+    u, one = random_set(seed), random_set(seed + 1)
+    shear = torch.eye(3, dtype=torch.float64)
+    shear[0, 1] = turn
+    captured, cosines = agreement(u, [one, shear @ one])
+    exact = (u @ one.T @ one).square().sum(1)
+    assert torch.allclose(captured, exact.expand(2, 3), atol=1e-10)
+    assert bool((cosines[0] ** 2 <= captured[0] + 1e-12).all())
+
+
+def test_of_pictures(bases: list[LocalBasis]) -> None:
+    found = global_directions(bases)
+    assert len(found) == 2
+    assert torch.allclose(found.u @ found.u.T, torch.eye(2, dtype=torch.float64), atol=1e-9)
+    assert (found.captured.shape, found.homogeneity.shape, found.spread.shape) == ((4, 2), (4, 2), (4,))
+    exact = torch.stack([(found.u @ basis.u.T).square().sum(1) for basis in bases])
+    assert torch.allclose(found.captured, exact, atol=1e-6)
+    assert (found.mean, found.site, found.level, found.prompt) == ("frechet", "mid", LEVEL, "")
+    assert found.notes == ()
+    loose = dataclasses.replace(found, converged=False)
+    assert "not settled" in loose.notes[0]
+    assert "not settled" in loose.local(bases[0], 0).notes[0]
+
+
+@pytest.mark.parametrize("mean", MEANS)
+def test_a_global_direction_makes_its_change_of_the_feature_at_a_new_picture(
+    bases: list[LocalBasis], mean: Mean, tmp_path: Path
+) -> None:
+    """By the Jacobian there: ``J v`` is parallel to what the tangent space has of u. Without damping, so exactly."""
+    found = global_directions(bases[:3], mean=mean)
+    there = bases[3]
+    local = found.local(there, 1, step=2.5, damping=0.0)
+    displacement = local.z * (1 - LEVEL)
+    assert float(displacement.norm()) == pytest.approx(2.5)
+    feature = FeatureMap(backbone=there.latent.backbone, site="mid", level=there.level, condition=there.condition)
+    pushed = FeatureJacobian(feature, there.trace.top).matmat(displacement)[0]
+    wanted = there.u.T @ (there.u @ found.u[1])
+    # the basis is within 0.25 degrees of the Jacobian's own, so the cosine is within 1e-5 of 1
+    assert float(torch.cosine_similarity(pushed, wanted, dim=0)) == pytest.approx(1, abs=1e-4)
+    assert local.feature is not None
+    assert torch.allclose(local.feature, wanted / wanted.norm(), atol=1e-9)
+    assert local.method == "global"
+    told = {
+        name: local.settings[name] for name in ("site", "level", "mean", "rank", "samples", "index", "seed", "step")
+    }
+    assert told == {
+        "site": "mid", "level": LEVEL, "mean": mean, "rank": 2, "samples": 3, "index": 1, "seed": 0, "step": 2.5,
+    }  # fmt: skip
+    assert local.settings["captured"] == pytest.approx(float((there.u @ found.u[1]).square().sum()))
+    save_direction(local, tmp_path / "one.safetensors")
+    assert load_direction(tmp_path / "one.safetensors").settings["mean"] == mean
+    assert transport(local, bases[0]).direction.method == "transport"
+
+
+def test_damping_holds_weak_directions_back(bases: list[LocalBasis]) -> None:
+    found, there = global_directions(bases), bases[0]
+    wide, plain = (found.local(there, 0, damping=damping).z.flatten() for damping in (10.0, 0.0))
+    parts = there.u @ found.u[0]
+    strong = (there.singular_values * parts) @ there.v.flatten(1)  # much damping leaves S U^T u
+    assert float(torch.cosine_similarity(wide, strong, dim=0)) == pytest.approx(1, abs=1e-3)
+    assert not torch.allclose(wide, plain, rtol=1e-2)
+
+
+def test_bases_that_do_not_belong_together_are_refused(bases: list[LocalBasis]) -> None:
+    model = NetworkBackbone()
+    with pytest.raises(ConfigError, match="expected several pictures; got 1"):
+        global_directions(bases[:1])
+    with pytest.raises(ConfigError, match="expected several pictures; got 0"):
+        mean_directions([])
+    with pytest.raises(ConfigError, match=r"one level; got 0\.6 and 0\.3"):
+        global_directions([bases[0], basis_of(model, 1, level=0.3)])
+    with pytest.raises(ConfigError, match="one rank; got 2 and 3"):
+        global_directions([bases[0], basis_of(model, 1, rank=3)])
+    with pytest.raises(ConfigError, match="one text; got '' and 'abc'"):
+        global_directions([bases[0], basis_of(model, 1, prompt="abc")])
+    with pytest.raises(ConfigError, match="one site"):
+        global_directions([bases[0], dataclasses.replace(bases[1], site="clean")])
+    other = NetworkBackbone(hidden=7)
+    with pytest.raises(ShapeError, match="one rank and feature"):
+        global_directions([bases[0], basis_of(other, 1)])
+    other.fingerprint = "network-2"
+    with pytest.raises(ConfigError, match="one model"):
+        global_directions([bases[0], basis_of(other, 1)])
+
+
+def test_a_place_where_the_directions_mean_nothing_is_refused(bases: list[LocalBasis]) -> None:
+    found: GlobalDirections = global_directions(bases)
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        found.local(bases[0], 2)
+    with pytest.raises(ConfigError, match=r"level 0\.6; got one at 'mid' and 0\.3"):
+        found.local(basis_of(NetworkBackbone(), 1, level=0.3), 0)
+    with pytest.raises(ConfigError, match="site 'mid'"):
+        found.local(dataclasses.replace(bases[0], site="clean"), 0)
+    other = NetworkBackbone()
+    other.fingerprint = "network-2"
+    with pytest.raises(ConfigError, match="model 'network'"):
+        found.local(basis_of(other, 1), 0)

@@ -1,0 +1,167 @@
+"""Curves between two pictures: their ends, what is measured along them, and the way back."""
+
+import dataclasses
+import functools
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.backbones.feature_jacobian import FeatureMap
+from latentedit.directions.latent_path import METHODS, LatentPath, PathsBetween, check_methods, paths_between
+from latentedit.encoding.inversion import invert, replay
+from latentedit.encoding.joint import JointLatent
+from latentedit.errors import ConfigError
+from latentedit.geometry.angles import principal_angles
+from latentedit.geometry.geodesic import shortest_curve
+from tests.directions.networks import NetworkBackbone, network_latent
+
+FRAMES, LEVEL, STEPS, RANK = 5, 0.7, 6, 3
+
+
+@pytest.fixture(scope="module")
+def latent() -> JointLatent:
+    return network_latent(NetworkBackbone())
+
+
+@pytest.fixture(scope="module")
+def between(latent: JointLatent) -> PathsBetween:
+    return paths_between(latent, frames=FRAMES, level=LEVEL, steps=STEPS, rank=RANK)
+
+
+def by_method(between: PathsBetween) -> dict[str, LatentPath]:
+    return {path.method: path for path in between.paths}
+
+
+def feature_map(between: PathsBetween) -> FeatureMap:
+    backbone = between.latent.backbone
+    return FeatureMap(backbone=backbone, site="mid", level=LEVEL, condition=backbone.embed([""]))
+
+
+def test_ends_are_the_pictures_bit_for_bit(latent: JointLatent, between: PathsBetween) -> None:
+    trace = invert(latent, latent.path(STEPS, LEVEL))
+    assert between.level == LEVEL
+    assert tuple(by_method(between)) == METHODS
+    for path in between.paths:
+        assert path.points.shape == path.z.shape == (FRAMES, 2, 3)
+        for row, place in ((0, 0), (1, -1)):
+            assert torch.equal(path.points[place], trace.top[row])
+            assert torch.equal(path.z[place], latent.z[row])
+
+
+def test_straight_and_arc(between: PathsBetween) -> None:
+    paths, (a, b) = by_method(between), between.trace.top
+    weights = torch.linspace(0, 1, FRAMES).double()[:, None, None]
+    assert torch.allclose(paths["lerp"].points, (1 - weights) * a + weights * b)
+    angle = math.acos(float((a * b).sum() / a.norm() / b.norm()))
+    arc = ((1 - weights) * angle).sin() * a + (weights * angle).sin() * b
+    assert torch.allclose(paths["slerp"].points, arc / math.sin(angle))
+
+
+def test_the_geodesic_has_the_least_energy(between: PathsBetween) -> None:
+    paths = by_method(between)
+    energies = {method: float(path.speeds.square().sum()) for method, path in paths.items()}
+    assert energies["geodesic"] < min(energies["slerp"], energies["lerp"])
+    settled = shortest_curve(feature_map(between), paths["geodesic"].points, steps=300)
+    assert settled.converged
+    assert energies["geodesic"] == pytest.approx(settled.energy[1], rel=0.05)
+
+
+def test_a_curve_that_could_be_shorter_is_told(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = functools.partial(shortest_curve, steps=2)
+    monkeypatch.setattr("latentedit.directions.latent_path.shortest_curve", short)
+    found = paths_between(latent, methods=["geodesic"], frames=3, level=LEVEL, steps=2, rank=1)
+    assert "might find a shorter curve" in found.paths[0].notes[0]
+
+
+def test_lengths_are_those_of_the_feature_under_no_text(between: PathsBetween) -> None:
+    feature = feature_map(between)
+    for path in between.paths:
+        values = feature(path.points)
+        expected = [float((b - a).norm()) for a, b in itertools.pairwise(values)]
+        assert path.speeds.tolist() == pytest.approx(expected)
+        assert path.length == pytest.approx(sum(expected))
+
+
+def test_turns_are_angles_of_the_networks_own_tangent_spaces(between: PathsBetween) -> None:
+    """Against LAPACK on the derivative by autograd; a quarter of a degree is the search's own tolerance."""
+    feature = feature_map(between)
+
+    def tangent(point: Tensor) -> Tensor:
+        jacobian = torch.autograd.functional.jacobian(lambda z: feature(z[None])[0], point)
+        assert isinstance(jacobian, Tensor)
+        return torch.linalg.svd(jacobian.reshape(9, 6))[0][:, :RANK].T
+
+    for path in between.paths:
+        spaces = [tangent(point) for point in path.points]
+        expected = [float(principal_angles(a, b).norm()) for a, b in itertools.pairwise(spaces)]
+        assert path.turns.tolist() == pytest.approx(expected, abs=math.radians(0.5))
+        assert path.semantic_length == pytest.approx(sum(expected), abs=math.radians(2))
+    assert between.random.low < between.random.mean < between.random.high
+
+
+def test_the_way_back_is_the_networks_flow_from_each_point(latent: JointLatent, between: PathsBetween) -> None:
+    """Euler steps down from the point, written out, where the aligned way back has its displacements."""
+    backbone, levels = latent.backbone, between.trace.levels
+    for path in between.paths:
+        for place in range(1, FRAMES - 1):
+            weight = place / (FRAMES - 1)
+            text = latent.condition[:1].lerp(latent.condition[1:], weight)
+            states = [torch.lerp(state[:1], state[1:], weight) for state in between.trace.states]
+            z = path.points[place : place + 1]
+            for index in reversed(range(len(levels) - 1)):
+                level = torch.tensor([levels[index]], dtype=torch.float64)
+                aligned = states[index] + (z - states[index + 1])
+                z = z - (levels[index + 1] - levels[index]) * backbone.velocity(aligned, level, text)
+            assert torch.allclose(path.z[place], z[0], atol=1e-12)
+
+
+def test_a_way_back_from_near_an_end_comes_out_near_it(latent: JointLatent, between: PathsBetween) -> None:
+    """The pictures themselves are given back as they are, and nothing jumps there: `replay` would do the same."""
+    back = replay(latent, between.trace, latent.condition)
+    assert torch.equal(back, latent.z)
+    fine = paths_between(latent, methods=["lerp"], frames=50, level=LEVEL, steps=STEPS, rank=1)
+    steps = fine.paths[0].z.diff(dim=0).flatten(1).norm(dim=1)
+    assert float(steps.max()) < 3 * float(steps.mean())
+
+
+def test_what_is_counted_and_told(latent: JointLatent, between: PathsBetween) -> None:
+    told, before = list[tuple[str, int, int]](), latent.backbone.evaluations
+    wanted: dict[str, Any] = {"frames": FRAMES, "level": LEVEL, "steps": STEPS, "rank": RANK}
+    one = paths_between(latent, methods=["slerp"], **wanted, progress=lambda *what: told.append(what))
+    assert one.evaluations == latent.backbone.evaluations - before
+    assert {what for what, _, _ in told} == {"integrate", "tangent spaces", "return"}
+    assert [done for what, done, _ in told if what == "tangent spaces"] == [1, 2, 3, 4, 5]
+    assert torch.equal(one.paths[0].points, by_method(between)["slerp"].points)
+    again = paths_between(latent, methods=["slerp"], **wanted)
+    assert torch.equal(again.paths[0].turns, one.paths[0].turns)
+
+
+def test_bad_requests_are_refused(latent: JointLatent) -> None:
+    for methods, frames, words in (
+        (["slrep"], 5, "'slrep': did you mean 'slerp'"),
+        ([], 5, "got none"),
+        (["lerp"], 2, "frames in"),
+        (["lerp"], 51, "frames in"),
+        (["lerp"], 0, "whole number, at least 1"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            check_methods(methods, frames)
+    with pytest.raises(ConfigError, match="slerp"):
+        paths_between(latent, methods=["slrep"])
+    with pytest.raises(ConfigError, match="two pictures; got 3"):
+        paths_between(network_latent(NetworkBackbone(), 3))
+    same = dataclasses.replace(latent, z=latent.z[:1].repeat(2, 1, 1))
+    with pytest.raises(ConfigError, match="the same one twice"):
+        paths_between(same)
+    for level in (0.0, 1.5):
+        with pytest.raises(ConfigError, match="level in"):
+            paths_between(latent, level=level)
+    for rank, words in ((0, "rank to be"), (7, "from 1 to 6")):
+        with pytest.raises(ConfigError, match=words):
+            paths_between(latent, rank=rank, steps=2)
+    with pytest.raises(ConfigError, match="did you mean 'mid'"):
+        paths_between(latent, site="mud")

@@ -1,0 +1,166 @@
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.directions.base import Direction
+from latentedit.directions.direction_file import load_direction, save_direction
+from latentedit.directions.local_basis import LocalBasis, local_basis
+from latentedit.directions.transport import DAMPING, Carried, feature_of, transport
+from latentedit.encoding.joint import JointLatent
+from latentedit.errors import ConfigError, LatentEditError
+from latentedit.noise.rng import stream
+from latentedit.types import Condition
+from tests.directions.networks import NetworkBackbone
+
+LEVEL, STEPS = 0.6, 4
+
+
+@pytest.fixture(scope="module")
+def model() -> NetworkBackbone:
+    return NetworkBackbone()
+
+
+def picture(model: NetworkBackbone, seed: int) -> JointLatent:
+    z = torch.randn(1, 2, 3, generator=stream(seed, "tests")).double()
+    return JointLatent(backbone=model, z=z, condition=model.embed([""]), captions=("",))
+
+
+def basis_of(latent: JointLatent, *, rank: int = 6, level: float = LEVEL, site: str = "mid") -> LocalBasis:
+    return local_basis(latent, site=site, rank=rank, level=level, steps=STEPS)
+
+
+@pytest.fixture(scope="module")
+def here(model: NetworkBackbone) -> LocalBasis:
+    return basis_of(picture(model, 1))
+
+
+@pytest.fixture(scope="module")
+def there(model: NetworkBackbone) -> LocalBasis:
+    return basis_of(picture(model, 2))
+
+
+def displacement(carried: Carried) -> Tensor:
+    """Of the latent at the level."""
+    return (carried.direction.z * (1 - carried.direction.level)).flatten()
+
+
+def jacobian(basis: LocalBasis) -> Tensor:
+    """Of the feature at the basis, by autograd on the network itself."""
+    model = basis.latent.backbone
+    text, level = basis.condition, torch.tensor([basis.level], dtype=torch.float64)
+    found = torch.autograd.functional.jacobian(
+        lambda z: model.features(z, level, text, basis.site), basis.trace.top.clone()
+    )
+    assert isinstance(found, Tensor)
+    return found.reshape(basis.u[0].numel(), -1)
+
+
+def test_at_its_own_picture_a_direction_stays_as_it_is(here: LocalBasis) -> None:
+    for index in range(3):
+        direction = here.direction(index, step=2.5)
+        carried = transport(direction, here)
+        assert carried.captured == pytest.approx(1, abs=1e-12)
+        assert torch.allclose(carried.direction.z, direction.z, atol=1e-12)
+        assert carried.direction.feature is not None
+        assert torch.allclose(carried.direction.feature, here.u[index], atol=1e-12)
+
+
+def test_it_makes_the_same_change_of_the_feature_as_far_as_it_can(here: LocalBasis, there: LocalBasis) -> None:
+    """With all 6 directions of the target: J v is parallel to the projection of u, by the network's own derivative."""
+    direction = here.direction(0, step=0.7)
+    carried = transport(direction, there, damping=0.0)
+    dense = jacobian(there)
+    projection = dense @ torch.linalg.pinv(dense) @ here.u[0].flatten()
+    made = dense @ displacement(carried)
+    assert float(torch.nn.functional.cosine_similarity(made, projection, dim=0)) == pytest.approx(1, abs=1e-9)
+    assert carried.captured == pytest.approx(float(projection.square().sum()), rel=1e-6)
+    assert 0 < carried.captured < 1
+    assert carried.chance == pytest.approx(6 / 9)
+    assert float(displacement(carried).norm()) == pytest.approx(0.7)
+    plain = transport(direction, there, inverse=False)
+    assert not torch.allclose(displacement(plain), displacement(carried), atol=1e-3)
+
+
+def test_what_it_says_of_itself(here: LocalBasis, there: LocalBasis) -> None:
+    direction = dataclasses.replace(here.direction(1), notes=("a note",))
+    carried = transport(direction, there, step=3.0)
+    found = carried.direction
+    assert (found.method, found.level, found.source_captions) == ("transport", LEVEL, ("",))
+    assert dict(found.settings) == {
+        "from": direction.fingerprint, "captured": carried.captured, "inverse": True, "damping": DAMPING,
+        "site": "mid", "level": LEVEL, "steps": STEPS, "rank": 6, "seed": 0, "prompt": "", "step": 3.0,
+    }  # fmt: skip
+    assert float(displacement(carried).norm()) == pytest.approx(3)
+    assert "a note" in found.notes
+    assert not bool(found.condition.tokens.any())
+    plain = transport(direction, there, inverse=False).direction.settings
+    assert (plain["inverse"], plain["damping"]) == (False, None)
+
+
+def test_the_negative_is_carried_to_the_negative(here: LocalBasis, there: LocalBasis) -> None:
+    direction = here.direction(2)
+    assert torch.allclose(transport(-direction, there).direction.z, -transport(direction, there).direction.z)
+
+
+def test_it_goes_through_a_file_and_on_to_a_third_picture(here: LocalBasis, there: LocalBasis, tmp_path: Path) -> None:
+    """Files hold float32: 1e-6 of a unit vector, and a little more behind the inverse."""
+    save_direction(here.direction(0), tmp_path / "one.safetensors")
+    read = load_direction(tmp_path / "one.safetensors")
+    carried = transport(read, there)
+    assert torch.allclose(carried.direction.z, transport(here.direction(0), there).direction.z, atol=1e-4)
+    save_direction(carried.direction, tmp_path / "two.safetensors")
+    back = transport(load_direction(tmp_path / "two.safetensors"), here)
+    assert back.captured > carried.captured**2
+    with_itself = float(displacement(back) @ here.v[0].flatten())
+    assert with_itself > 0.5
+
+
+def test_across_levels_only_where_it_is_wanted(model: NetworkBackbone, here: LocalBasis) -> None:
+    lower = basis_of(picture(model, 1), level=0.3)
+    with pytest.raises(ConfigError, match=r"direction's level 0\.6; got one at 0\.3\. Take it with level=0\.6"):
+        transport(here.direction(0), lower)
+    carried = transport(here.direction(0, step=0.5), lower, across_levels=True)
+    assert carried.direction.level == 0.3
+    assert float(carried.direction.length) * 0.7 == pytest.approx(0.5)
+    nearly = dataclasses.replace(here.direction(0), level=LEVEL + 5e-7)
+    assert transport(nearly, here).captured == pytest.approx(1)
+
+
+def text_direction(basis: LocalBasis) -> Direction:
+    return dataclasses.replace(basis.direction(0), feature=None, method="hsds", settings={})
+
+
+def test_bad_requests_are_refused(model: NetworkBackbone, here: LocalBasis, there: LocalBasis) -> None:
+    direction = here.direction(0)
+    many = dataclasses.replace(direction, z=direction.z.repeat(2, 1, 1))
+    for unfit in (text_direction(here), dataclasses.replace(direction, settings={"site": 3}), many):
+        with pytest.raises(ConfigError, match=r"`latentedit discover`; one found from text needs no transport"):
+            transport(unfit, there)
+        with pytest.raises(ConfigError, match="knows its change"):
+            feature_of(unfit)
+    with pytest.raises(ConfigError, match="found in the model"):
+        transport(dataclasses.replace(direction, model_fingerprint="other"), there)
+    with pytest.raises(ConfigError, match=r"site 'mid'; got one at 'clean'\. Take it with site='mid'"):
+        transport(direction, basis_of(there.latent, site="clean"))
+    with pytest.raises(LatentEditError, match=r"shape, \[3, 3\]; got \[9\]"):
+        transport(dataclasses.replace(direction, feature=torch.eye(3)), there)
+    for damping in (-0.1, math.nan):
+        with pytest.raises(ConfigError, match="damping"):
+            transport(direction, there, damping=damping)
+    outside = torch.linalg.svd(jacobian(there))[0][:, -1]
+    with pytest.raises(ConfigError, match="nothing"):
+        transport(dataclasses.replace(direction, feature=outside), there)
+
+
+def test_directions_that_are_made_of_several_know_no_change_of_a_feature(here: LocalBasis) -> None:
+    """The mean of several pictures' has none, the mean of one picture's is itself."""
+    direction = here.direction(0)
+    assert direction.mean().feature is direction.feature
+    two = dataclasses.replace(
+        direction, z=direction.z.repeat(2, 1, 1), condition=Condition.cat([direction.condition] * 2)
+    )
+    assert two.mean().feature is None

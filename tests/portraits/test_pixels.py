@@ -1,0 +1,89 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from latentedit.noise.schedule import DiscreteSchedule
+from latentedit.portraits.fitting import FitSettings
+from latentedit.portraits.pixels import SIDE, build_pixel_unet, draw_discs, fit_pixels, noise_scheduler, shrink
+
+
+def test_the_schedule_has_the_range_that_is_stated() -> None:
+    schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
+    assert schedule.s_min == pytest.approx(0.010, abs=5e-4)
+    assert schedule.s_max == pytest.approx(0.994, abs=5e-4)
+
+
+def test_discs_are_one_colour_on_white_and_as_large_as_drawn() -> None:
+    pictures = draw_discs(20, seed=0)
+    assert pictures.shape == (20, SIDE, SIDE, 3)
+    for picture in pictures:
+        assert (picture[0] == 255).all()
+        inside = (picture.min(2) < 128).mean()
+        # radii of .1 to .2 of a side, and half a pixel at the edge: 2 pi r / (2 * 64)
+        assert np.pi * 0.1**2 - 0.01 < inside < np.pi * 0.2**2 + 0.01
+        darkest = picture.reshape(-1, 3)[picture.sum(2).argmin()]
+        assert darkest.min() == 0
+        assert darkest.max() == 255, "a pure hue"
+    assert np.array_equal(draw_discs(5, seed=0), pictures[:5])
+    assert not np.array_equal(draw_discs(5, seed=1), pictures[:5])
+
+
+def test_pictures_shrink_as_pillows_box_filter_does() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+    theirs = [np.asarray(Image.fromarray(one).resize((SIDE, SIDE), Image.Resampling.BOX)) for one in pictures]
+    assert np.abs(shrink(pictures).astype(int) - np.stack(theirs)).max() <= 1, "halves are rounded either way"
+
+
+def test_the_network_is_the_same_for_the_same_seed() -> None:
+    before = torch.random.get_rng_state()
+    first, second, third = (next(build_pixel_unet(seed).parameters()) for seed in (3, 3, 4))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, third)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+class _Answer(torch.nn.Module):
+    """Says the same of all pictures, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = torch.nn.Parameter(torch.zeros(()))
+        self.asked: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def forward(self, x_t: torch.Tensor, times: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
+        assert not return_dict
+        self.asked.append((x_t, times))
+        return (self.value.expand_as(x_t),)
+
+
+def test_it_learns_v_at_all_times(tmp_path: Path) -> None:
+    network: Any = _Answer()
+    white = np.full((4, SIDE, SIDE, 3), 255, np.uint8)
+    settings = FitSettings(steps=1, batch=8, learning_rate=1e-3)
+    told: list[str] = []
+    fit_pixels(network, white, settings, tmp_path, device=torch.device("cpu"), log=told.append)
+    x_t, times = network.asked[0]
+    assert times.sort().values.div(125, rounding_mode="floor").tolist() == list(range(8)), "one an eighth of the range"
+    alphas = noise_scheduler().alphas_cumprod[times.long()]
+    alpha, sigma = alphas.sqrt()[:, None, None, None], (1 - alphas).sqrt()[:, None, None, None]
+    noise = (x_t - alpha) / sigma
+    loss = float(told[0].split("loss ")[1].split()[0])
+    # diffusers' own target for v, with a picture of ones; five digits are printed
+    target = noise_scheduler().get_velocity(torch.ones_like(noise), noise, times.long())
+    assert loss == pytest.approx(float(target.square().mean()), abs=2e-4)
+
+
+def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    pictures, where = draw_discs(4, seed=0), torch.device("cpu")
+    settings = FitSettings(steps=2, batch=2, learning_rate=1e-3, warm_up=1)
+    network, fresh = build_pixel_unet(0), build_pixel_unet(0)
+    fit_pixels(network, pictures, settings, tmp_path, device=where, log=lambda _: None)
+    pairs = zip(network.parameters(), fresh.parameters(), strict=True)
+    assert any(not torch.equal(one, other) for one, other in pairs)
+    fit_pixels(fresh, pictures, settings, tmp_path, device=where, log=pytest.fail)
+    for one, other in zip(network.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(one, other)
