@@ -125,10 +125,12 @@ def test_without_a_reader_the_frequency_is_left() -> None:
     assert "coarseness" not in set(found.summary["measure"])
 
 
-def test_a_level_at_which_nothing_is_read_is_told(areas: None) -> None:
+def test_areas_are_compared_down_to_where_they_are_read(areas: None) -> None:
     table = table_of(0.2, 0.1)
-    table.loc[table["level"] == 0.1, "coarseness"] = None
-    assert Edits().conclude(table).claims[0].samples == 0
+    table.loc[(table["level"] == 0.1) & (table["picture"] > 0), "coarseness"] = None
+    claim = Edits().conclude(table).claims[0]
+    assert "at level 0.90 minus at 0.50" in claim.measure
+    assert (claim.estimate, claim.samples) == (pytest.approx(0.1), 7)
 
 
 def test_the_plot_shows_both_measures_and_the_attributes(tmp_path: Path) -> None:

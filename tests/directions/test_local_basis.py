@@ -146,6 +146,8 @@ def test_masks_and_their_null_space(latent: JointLatent) -> None:
     assert inner.u.shape == (2, 4, 2 * 4)
     outer = within(~mask, 4)
     left = inner.without(outer)
+    assert inner.direction(0).feature is not None
+    assert left.direction(0).feature is None, "u is what the vector made before"
     flat = left.v.flatten(1)
     assert torch.allclose(flat @ outer.v.flatten(1).T, torch.zeros(2, 4), atol=1e-5)
     assert torch.linalg.vector_norm(flat, dim=1).tolist() == pytest.approx([1, 1])

@@ -14,7 +14,7 @@ from latentedit.analysis.attribute_areas import CHANGED, attribute_areas
 from latentedit.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit.analysis.plotting import COLOURS, GREY, LEVEL_LABEL, draw_levels, panels
 from latentedit.analysis.signed_edits import SignedEdit, random_units, signed_edits
-from latentedit.analysis.statistics import Estimate, Table, by_level, estimate, rise
+from latentedit.analysis.statistics import FEWEST, Estimate, Table, by_level, estimate, rise
 from latentedit.analysis.study import Study
 from latentedit.editing.naming import FLOOR
 from latentedit.geometry.frequency import radial_power, white_centroid
@@ -35,8 +35,9 @@ class Edits(Analysis):
     ``coarseness = sum_a change_a area_a / sum_a change_a`` with the share of a portrait's pixels that attribute a
     covers (`attribute_areas`), the frequency centroid of the change of the pixels in units of Nyquist, and the share of
     pixels that it changes by more than 10 levels of 255. Coarseness is None where nobody reads, or reads no change. The
-    control are random directions of equal effect. Cost of a unit: the basis, which is shared, and about 32 ways back of
-    28 s evaluations each from level s: 850 at the highest, 130 at the lowest.
+    control are random directions of equal effect. The claim about attributes compares the highest level with the lowest
+    at which they are seen to change in `statistics.FEWEST` pictures. Cost of a unit: the basis, which is shared, and
+    about 32 ways back of 28 s evaluations each from level s: 850 at the highest, 130 at the lowest.
 
     Args:
         directions: of each basis, the first ones.
@@ -81,9 +82,10 @@ class Edits(Analysis):
                         continue
                     levels = by_level(told, column, members=["picture"])
                     parts.append(levels.assign(model=name, measure=column, kind=kind))
-            coarse, fine = (_difference(part, "coarseness", kind, start=low, end=top) for kind in KINDS)
+            last = _last_read(part)
+            coarse, fine = (_difference(part, "coarseness", kind, start=last, end=top) for kind in KINDS)
             lower, random = (_difference(part, "centroid", kind, start=top, end=low) for kind in KINDS)
-            between = f"at level {top:.2f} minus at {low:.2f}"
+            between = f"at level {top:.2f} minus at {last:.2f}"
             claims.append(
                 Claim.of(
                     "early levels change coarse and late levels fine attributes",
@@ -101,8 +103,8 @@ class Edits(Analysis):
                 )
             )
             words.append(
-                f"{name}: area {between} {_shown(coarse)} (random directions: {_shown(fine)}); centroid the other way "
-                f"round {_shown(lower)} (random: {_shown(random)})"
+                f"{name}: area {between} {_shown(coarse)} (random directions: {_shown(fine)}); centroid at {low:.2f} "
+                f"minus at {top:.2f} {_shown(lower)} (random: {_shown(random)})"
             )
         return Conclusion(line="; ".join(words), claims=tuple(claims), summary=pd.concat(parts, ignore_index=True))
 
@@ -159,6 +161,14 @@ def _difference(part: Table, column: str, kind: str, *, start: float, end: float
     if not {start, end} <= set(told["level"]):
         return estimate([], [])
     return rise(told, column, members=["picture"], start=start, end=end)
+
+
+def _last_read(part: Table) -> float:
+    """The lowest level at which attributes are seen to change in enough pictures; the very lowest where none has."""
+    told = part[(part["kind"] == "basis") & part["coarseness"].notna()]
+    pictures = told.groupby("level")["picture"].nunique()
+    enough = pictures[pictures >= FEWEST]
+    return float((enough if len(enough) else part.groupby("level")["picture"].nunique()).index.min())
 
 
 def _shown(found: Estimate) -> str:

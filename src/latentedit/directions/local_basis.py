@@ -48,6 +48,7 @@ class LocalBasis:
         products: directions multiplied by J or its transpose.
         converged: the search reached its tolerance.
         evaluations: of the network, inversion included.
+        projected: `without` took a part of every v, so that u is no longer what it makes.
     """
 
     latent: JointLatent
@@ -66,6 +67,7 @@ class LocalBasis:
     products: int
     converged: bool
     evaluations: int
+    projected: bool = False
 
     def __len__(self) -> int:
         return len(self.v)
@@ -80,7 +82,8 @@ class LocalBasis:
 
         Its displacement of the clean latent is ``step * v[index] / max(1 - level, 0.01)``, for ``1 - level`` is the
         share of x in ``z(s) = (1 - s) x + s e``. It moves no text. With it goes ``u[index]``, the change of the feature
-        that it makes here, by which `directions.transport` carries it to other pictures.
+        that it makes here, by which `directions.transport` carries it to other pictures; not of a basis
+        that was projected.
 
         Raises:
             ConfigError: an index outside the basis.
@@ -99,7 +102,7 @@ class LocalBasis:
         }
         unit = self.v[index : index + 1]
         found = direction_at(self.latent, step * unit, level=self.level, method="pullback", settings=settings)
-        return dataclasses.replace(found, feature=self.u[index], notes=self.notes)
+        return dataclasses.replace(found, feature=None if self.projected else self.u[index], notes=self.notes)
 
     def without(self, other: "LocalBasis") -> "LocalBasis":
         """Every v less its part in the span of another basis, normalised again: ``v - V' V'^T v``.
@@ -125,7 +128,8 @@ class LocalBasis:
             raise ConfigError(
                 f"expected vectors outside of the other basis; vector {index} lies within it. Use a smaller rank there"
             )
-        return dataclasses.replace(self, v=(wide / length).to(self.v.dtype).reshape(self.v.shape))
+        left = (wide / length).to(self.v.dtype).reshape(self.v.shape)
+        return dataclasses.replace(self, v=left, projected=True)
 
 
 @torch.no_grad()
