@@ -85,6 +85,12 @@ def test_the_claim_follows_the_growth_of_the_distance(growth: float, verdict: st
     assert found.summary["null"].tolist() == pytest.approx([0.9] * 6)
 
 
+def test_the_line_says_where_the_distance_is_largest() -> None:
+    table = table_of(0.0)
+    table.loc[table["level"] == 0.5, "distance"] += 0.3
+    assert "one, h: 0.30 at 0.90, 0.60 at 0.50, 0.30 at 0.10;" in Samples().conclude(table).line
+
+
 def test_few_pictures_decide_nothing() -> None:
     assert {claim.verdict for claim in Samples().conclude(table_of(0.2, 5)).claims} == {"undecided at this size"}
 

@@ -65,7 +65,7 @@ class Samples(Analysis):
         return rows
 
     def conclude(self, table: Table) -> Conclusion:
-        """Mean distances over levels, and how much they grow as the level falls."""
+        """Mean distances at the highest level, where they are largest and at the lowest, and how much they grow."""
         claims, parts, words, chance = list[Claim](), list[Table](), list[str](), 1.0
         for names, part in table.groupby(["model", "space"], sort=False):
             model, space = names
@@ -82,8 +82,10 @@ class Samples(Analysis):
                     rise(part, "distance", members=["first", "second"], start=top, end=low),
                 )
             )
-            ends = levels["mean"].iloc[0], levels["mean"].iloc[-1]
-            words.append(f"{model}, {space}: {ends[0]:.2f} at {top:.2f}, {ends[1]:.2f} at {low:.2f}")
+            most = levels.iloc[levels["mean"].argmax()]
+            shown = {float(row["level"]): float(row["mean"]) for row in (levels.iloc[0], most, levels.iloc[-1])}
+            told = ", ".join(f"{mean:.2f} at {level:.2f}" for level, mean in shown.items())
+            words.append(f"{model}, {space}: {told}")
         line = f"mean distance, as a share of the largest: {'; '.join(words)} (random: {chance:.2f})"
         return Conclusion(line=line, claims=tuple(claims), summary=pd.concat(parts, ignore_index=True))
 
