@@ -8,7 +8,7 @@ import torch
 
 from latentedit.analysis.signed_edits import SignedEdit
 from latentedit.analysis.study import Study
-from latentedit.analysis.transport import Transport, agreement, kept_of
+from latentedit.analysis.transport import MEASURES, Transport, agreement, kept_of
 from latentedit.directions.local_basis import LocalBasis
 from latentedit.geometry.transport import transported
 from latentedit.testing.gaussian_mixture import example_mixture
@@ -136,14 +136,19 @@ def table_of(slope: float, above: float, *, pictures: int = 8) -> pd.DataFrame:
         (0.8, -0.5, [*["does not hold"] * 3, "holds"]),
     ],
 )
-def test_claims_follow_agreement_and_its_fall(slope: float, above: float, verdicts: list[str]) -> None:
-    found = Transport().conclude(table_of(slope, above))
-    assert [claim.verdict for claim in found.claims] == verdicts
-    assert [claim.estimate for claim in found.claims[:3]] == pytest.approx([above] * 3, abs=0.01)
-    assert found.claims[3].estimate == pytest.approx(1 if slope > 0 else -1, abs=1e-3)  # ties, by rounding
-    assert [claim.measure[-4:] for claim in found.claims[:3]] == ["0.90", "0.50", "0.10"]
+@pytest.mark.parametrize("column", ["agreement", "pixels"])
+def test_claims_follow_agreement_and_its_fall(column: str, slope: float, above: float, verdicts: list[str]) -> None:
+    table = table_of(slope, above)
+    if column == "pixels":
+        table[["pixels", "pixels_random"]] = table[["agreement", "agreement_random"]]
+    found = Transport().conclude(table)
+    claims = found.claims[:4] if column == "agreement" else found.claims[4:]
+    assert [claim.verdict for claim in claims] == verdicts
+    assert [claim.estimate for claim in claims[:3]] == pytest.approx([above] * 3, abs=0.01)
+    assert claims[3].estimate == pytest.approx(1 if slope > 0 else -1, abs=1e-3)  # ties, by rounding
+    assert [claim.measure[-4:] for claim in claims[:3]] == ["0.90", "0.50", "0.10"]
+    assert all(("pixels" in claim.measure) == (column == "pixels") for claim in claims)
     assert "0.90 with, 0.70 without" in found.line
-    assert "(of pixels 0.50, random 0.25)" in found.line
     chance = found.line.split("chance: ")[1].split(")")[0].split(" to ")
     assert [float(end) for end in chance] == pytest.approx([-0.28, 0.28], abs=0.06)  # 2 / sqrt(48)
 
@@ -152,18 +157,18 @@ def test_what_agrees_with_nothing_is_left_out() -> None:
     table = table_of(0.8, 0.5).astype({"agreement_wrong": object})
     table["agreement_wrong"] = None
     table.loc[table["level"] == 0.1, "agreement"] = None
-    claims = Transport().conclude(table).claims
+    claims = Transport().conclude(table).claims[:4]
     assert [claim.verdict for claim in claims] == ["holds", "holds", "undecided at this size", "holds"]
 
 
 def test_the_plot_shows_points_means_and_controls(tmp_path: Path) -> None:
     figure = drawn(Transport(), table_of(0.8, 0.5), tmp_path)
     assert legend(figure, 0) == ["level 0.90", "level 0.50", "level 0.10", "random directions, 95 %"]
-    assert legend(figure, 1) == [
-        "carried direction, 95 %", "another carried direction, 95 %", "random direction, 95 %",
-    ]  # fmt: skip
-    upper, lower = figure.axes
+    assert legend(figure, 1) == legend(figure, 0)
+    assert legend(figure, 2) == [f"{label}, 95 %" for label in MEASURES.values()]
+    upper, middle, lower = figure.axes
     assert len(upper.collections[0].get_offsets()) == 16
+    assert middle.collections[0].get_offsets()[:, 1].tolist() == [0.5] * 16, "the pixels"
     means = table_of(0.8, 0.5).groupby("level")["agreement"].mean()
     assert lower.lines[0].get_ydata().tolist() == pytest.approx([means[level] for level in LEVELS])
 
@@ -171,4 +176,4 @@ def test_the_plot_shows_points_means_and_controls(tmp_path: Path) -> None:
 def test_the_plot_does_without_a_second_direction(tmp_path: Path) -> None:
     table = table_of(0.8, 0.5).astype({"agreement_wrong": object})
     table["agreement_wrong"] = None
-    assert len(legend(drawn(Transport(), table, tmp_path), 1)) == 2
+    assert len(legend(drawn(Transport(), table, tmp_path), 2)) == len(MEASURES) - 1

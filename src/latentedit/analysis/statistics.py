@@ -19,7 +19,7 @@ FEWEST = 6
 """Pictures below which an interval decides nothing: of fewer, all may differ to one side by chance (1 in 32)."""
 
 _DRAWS = 2000
-_ENDS = (2.5, 97.5)
+_PERCENTILES = (2.5, 97.5)
 
 Table = Any
 """A pandas DataFrame. Its annotations give a union for every selection, and strict checks would report each use."""
@@ -80,13 +80,15 @@ def correlation(
 def permutation_level(
     first: Sequence[float], second: Sequence[float], *, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Ends of the central 95 % of Spearman's correlation where the second column is shuffled: what chance gives."""
+    """Ends of the central 95 % of Spearman's correlation where the second column is shuffled: what chance gives.
+
+    nan where a column does not vary.
+    """
     generator = np.random.default_rng(seed)
     a, b = rankdata(first), rankdata(second)
     ones = np.ones(len(a))
     found = [_pearson(a, generator.permutation(b), ones) for _ in range(draws)]
-    low, high = np.nanpercentile(found, _ENDS)
-    return float(low), float(high)
+    return _ends(found)
 
 
 def by_level(table: Table, column: str, *, members: Sequence[str], seed: int = 0) -> Table:
@@ -138,9 +140,16 @@ def _bootstrapped(statistic: Weighted, members: Sequence[tuple[int, ...]], seed:
     generator = np.random.default_rng(seed)
     drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=_DRAWS)
     found = [statistic(_weights(counts, places)) for counts in drawn]
-    ends = np.nanpercentile(found, _ENDS) if np.isfinite(found).any() else (float("nan"),) * 2
-    whole = statistic(np.ones(len(members)))
-    return Estimate(mean=whole, low=float(ends[0]), high=float(ends[1]), pictures=len(names))
+    low, high = _ends(found)
+    return Estimate(mean=statistic(np.ones(len(members))), low=low, high=high, pictures=len(names))
+
+
+def _ends(found: Sequence[float]) -> tuple[float, float]:
+    """Of the central 95 %; nan where no draw gave a number."""
+    if not np.isfinite(found).any():
+        return float("nan"), float("nan")
+    low, high = np.nanpercentile(found, _PERCENTILES)
+    return float(low), float(high)
 
 
 def _weights(counts: Int[np.ndarray, " p"], places: Int[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:

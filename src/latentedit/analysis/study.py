@@ -152,7 +152,8 @@ class Study:
         return self.folder / f"{digest}.safetensors"
 
     def _stored(self, latent: JointLatent, place: Path, level: float, prompt: str, seed: int) -> LocalBasis:
-        tensors, told = read_tensor_file(place, allowed=_TENSORS)
+        read, told = read_tensor_file(place, allowed=_TENSORS)
+        tensors = {name: value.to(latent.z.device) for name, value in read.items()}
         with torch.no_grad():
             trace = invert(latent, latent.path(self.steps, level))
         return LocalBasis(
@@ -168,7 +169,10 @@ class Study:
             products=int(told["products"]),
             evaluations=int(told["evaluations"]),
             converged=told["converged"] == "yes",
-            **{name: value.to(latent.z.device) for name, value in tensors.items()},
+            u=tensors["u"],
+            singular_values=tensors["singular_values"],
+            v=tensors["v"],
+            residuals=tensors["residuals"],
         )
 
 

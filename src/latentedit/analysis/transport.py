@@ -23,13 +23,17 @@ from latentedit.geometry.grassmann import geodesic_distance
 from latentedit.geometry.transport import transported
 
 MEASURES = {
-    "agreement": "carried direction",
-    "agreement_wrong": "another carried direction",
-    "agreement_random": "random direction",
+    "agreement": "the carried direction",
+    "agreement_wrong": "another carried one",
+    "agreement_random": "a random direction",
+    "pixels": "the carried direction, pixels",
+    "pixels_random": "a random direction, pixels",
 }
 """Columns of the rows, and what is done at the target."""
 
-_PIXELS = ("pixels", "pixels_random")
+_SEEN = {"agreement": "what the reader sees", "pixels": "the pixels"}
+"""Columns that are compared with those of random directions, and of what they are the cosine."""
+
 _PAIR = ("source", "target")
 _STRIDES = (1, 3)
 _UNITS = 2
@@ -44,8 +48,8 @@ class Transport(Analysis):
     cosine between what the reader sees change at the source and at the target: the shifts of the probabilities of all
     values of all attributes, for + and for -; without a reader, of the changes of the pixels. It is None where the
     reader sees no change at the source, and 0 where it sees none at the target. "pixels" is the cosine of the changes
-    of the pixels in any case. Two controls have the
-    same effect at the target: a random direction, and the other direction of the source that was carried there.
+    of the pixels in any case. Two controls have the same effect at the target: a random direction, and the other
+    direction of the source that was carried there.
     "distance" is that of both tangent spaces of the feature as a share of the largest. "kept" is ``cos(J v', u)`` with
     the inverse, "kept_plain" without; neither exceeds the root of "captured". Cost of a unit: two bases, which are
     shared, and about 48 ways back of 28 s evaluations each from level s: 1300 at the highest.
@@ -102,39 +106,43 @@ class Transport(Analysis):
         claims, parts, words = list[Claim](), list[Table](), list[str]()
         for model, part in table.groupby("model", sort=False):
             name, told = str(model), _numbers(part)
-            for column in (*MEASURES, *_PIXELS, "distance", "captured", "kept", "kept_plain"):
+            for column in (*MEASURES, "distance", "captured", "kept", "kept_plain"):
                 parts.append(by_level(told, column, members=_PAIR).assign(model=name, measure=column))
-            for level in sorted(set(told["level"]), reverse=True):
-                above = _above_random(told[told["level"] == level])
-                measure = f"agreement of the carried minus that of a random direction, level {level:.2f}"
-                claims.append(Claim.of("transport carries an edit across samples", name, measure, above))
-            aligned, chance = _falls_with_distance(told)
-            measure = "minus rank correlation of distance and agreement, all pairs and levels"
-            claims.append(Claim.of("transport carries an edit where tangent spaces align", name, measure, aligned))
-            means = ", ".join(f"{told[column].mean():.2f} by a {label}" for column, label in MEASURES.items())
+            aligned: list[str] = []
+            for column, of in _SEEN.items():
+                for level in sorted(set(told["level"]), reverse=True):
+                    above = _above_random(told[told["level"] == level], column)
+                    measure = f"cosine of {of}, carried minus random direction, level {level:.2f}"
+                    claims.append(Claim.of("transport carries an edit across samples", name, measure, above))
+                found, chance = _falls_with_distance(told, column)
+                measure = f"minus rank correlation of distance and cosine of {of}, all pairs and levels"
+                claims.append(Claim.of("transport carries an edit where tangent spaces align", name, measure, found))
+                aligned.append(f"{of} {found.text} (chance: {chance[0]:.2f} to {chance[1]:.2f})")
+            means = ", ".join(f"{told[column].mean():.2f} by {label}" for column, label in MEASURES.items())
             kept = told["kept"].mean(), told["kept_plain"].mean()
-            pixels = told["pixels"].mean(), told["pixels_random"].mean()
             words.append(
-                f"{name}: agreement {means} (of pixels {pixels[0]:.2f}, random {pixels[1]:.2f}); minus its correlation "
-                f"with distance {aligned.text} (chance: {chance[0]:.2f} to {chance[1]:.2f}); cos(J v', u) "
-                f"{kept[0]:.2f} with, {kept[1]:.2f} without the inverse singular values"
+                f"{name}: cosine with the edit at the source {means}; minus its correlation with distance, of "
+                f"{' and of '.join(aligned)}; cos(J v', u) {kept[0]:.2f} with, {kept[1]:.2f} without the inverse "
+                "singular values"
             )
         return Conclusion(line="; ".join(words), claims=tuple(claims), summary=pd.concat(parts, ignore_index=True))
 
     def draw(self, table: Table, figure: Figure) -> None:
-        """Agreement against distance, a point a direction and pair; below, means over levels."""
+        """Agreement against distance, a point a direction and pair, as read and of pixels; below, means over levels."""
         models = list(dict.fromkeys(table["model"]))
-        axes = panels(figure, models, rows=2)
+        axes = panels(figure, models, rows=len(_SEEN) + 1)
         for column, model in enumerate(models):
             part = _numbers(table[table["model"] == model])
-            _draw_points(axes[0][column], part)
-            axis = axes[1][column]
-            for colour, (measure, label) in zip((COLOURS[0], COLOURS[1], GREY), MEASURES.items(), strict=True):
+            for row, (measure, of) in zip(axes, _SEEN.items(), strict=False):
+                _draw_points(row[column], part, measure, of)
+            axis = axes[-1][column]
+            colours = (COLOURS[0], COLOURS[1], GREY, COLOURS[2], COLOURS[6])
+            for colour, (measure, label) in zip(colours, MEASURES.items(), strict=True):
                 known = part[part[measure].notna()]
                 if len(known):
                     draw_levels(axis, by_level(known, measure, members=_PAIR), label=f"{label}, 95 %", colour=colour)
             axis.axhline(0, color="#444444", linewidth=0.8)
-            axis.set_ylabel("agreement with the edit at the source  (cos)", fontsize=8)
+            axis.set_ylabel("cosine with the edit at the source", fontsize=8)
             axis.legend(fontsize=7)
 
 
@@ -176,31 +184,31 @@ def _cosine(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> 
 
 def _numbers(part: Table) -> Table:
     """The rows of one model, with nan for what was not measured."""
-    return part.astype(dict.fromkeys((*MEASURES, *_PIXELS), float))
+    return part.astype(dict.fromkeys(MEASURES, float))
 
 
-def _above_random(part: Table) -> Estimate:
+def _above_random(part: Table, column: str) -> Estimate:
     """How much more the carried direction agrees with its source than a random one, paired."""
     members = part[list(_PAIR)].to_numpy().tolist()
-    return estimate((part["agreement"] - part["agreement_random"]).tolist(), members)
+    return estimate((part[column] - part[f"{column}_random"]).tolist(), members)
 
 
-def _falls_with_distance(part: Table) -> tuple[Estimate, tuple[float, float]]:
+def _falls_with_distance(part: Table, column: str) -> tuple[Estimate, tuple[float, float]]:
     """Minus the rank correlation of distance and agreement, and what chance gives."""
-    known = part[part["agreement"].notna()]
-    near = (-known["distance"]).tolist()
-    found = correlation(near, known["agreement"].tolist(), known[list(_PAIR)].to_numpy().tolist())
-    return found, permutation_level(near, known["agreement"].tolist()) if len(known) else (math.nan, math.nan)
+    known = part[part[column].notna()]
+    near, told = (-known["distance"]).tolist(), known[column].tolist()
+    found = correlation(near, told, known[list(_PAIR)].to_numpy().tolist())
+    return found, permutation_level(near, told) if len(known) else (math.nan, math.nan)
 
 
-def _draw_points(axis: Axes, part: Table) -> None:
+def _draw_points(axis: Axes, part: Table, column: str, of: str) -> None:
     """Agreement against distance by level, and where random directions lie."""
     levels = sorted(set(part["level"]), reverse=True)
     for colour, level in zip(COLOURS * 9, levels, strict=False):
         rows = part[part["level"] == level]
-        axis.scatter(rows["distance"], rows["agreement"], s=14, alpha=0.7, color=colour, label=f"level {level:.2f}")
-    random = part["agreement_random"].dropna()
+        axis.scatter(rows["distance"], rows[column], s=14, alpha=0.7, color=colour, label=f"level {level:.2f}")
+    random = part[f"{column}_random"].dropna()
     draw_null(axis, random.mean(), *random.quantile([0.025, 0.975]), label="random directions, 95 %")
     axis.set_xlabel("distance of tangent spaces / largest possible")
-    axis.set_ylabel("agreement with the edit at the source  (cos)", fontsize=8)
+    axis.set_ylabel(f"cosine of {of} with the edit at the source", fontsize=8)
     axis.legend(fontsize=7)
