@@ -166,6 +166,8 @@ def test_bases_that_do_not_belong_together_are_refused(bases: list[LocalBasis]) 
         global_directions([bases[0], basis_of(model, 1, prompt="abc")])
     with pytest.raises(ConfigError, match="one site"):
         global_directions([bases[0], dataclasses.replace(bases[1], site="clean")])
+    with pytest.raises(ConfigError, match="projected"):
+        global_directions([bases[0], dataclasses.replace(bases[1], projected=True)])
     other = NetworkBackbone(hidden=7)
     with pytest.raises(ShapeError, match="one rank and feature"):
         global_directions([bases[0], basis_of(other, 1)])
@@ -178,6 +180,8 @@ def test_a_place_where_the_directions_mean_nothing_is_refused(bases: list[LocalB
     found: GlobalDirections = global_directions(bases)
     with pytest.raises(ConfigError, match="from 0 to 1"):
         found.local(bases[0], 2)
+    with pytest.raises(ConfigError, match="projected"):
+        found.local(dataclasses.replace(bases[0], projected=True), 0)
     with pytest.raises(ConfigError, match=r"level 0\.6; got one at 'mid' and 0\.3"):
         found.local(basis_of(NetworkBackbone(), 1, level=0.3), 0)
     with pytest.raises(ConfigError, match="site 'mid'"):

@@ -151,6 +151,8 @@ def test_bad_requests_are_refused(model: NetworkBackbone, here: LocalBasis, ther
     for damping in (-0.1, math.nan):
         with pytest.raises(ConfigError, match="damping"):
             transport(direction, there, damping=damping)
+    with pytest.raises(ConfigError, match="projected"):
+        transport(direction, dataclasses.replace(there, projected=True))
     outside = torch.linalg.svd(jacobian(there))[0][:, -1]
     with pytest.raises(ConfigError, match="nothing"):
         transport(dataclasses.replace(direction, feature=outside), there)

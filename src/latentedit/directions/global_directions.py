@@ -133,6 +133,7 @@ class GlobalDirections:
         return dataclasses.replace(local, feature=found.u[0].to(basis.u), notes=notes)
 
     def _check_place(self, basis: LocalBasis) -> None:
+        basis.check_whole()
         backbone = basis.latent.backbone
         if backbone.fingerprint != self.model_fingerprint:
             raise ConfigError(
@@ -249,7 +250,8 @@ def _check_together(bases: Sequence[LocalBasis]) -> None:
     if len(bases) < 2:
         raise ConfigError(f"expected several pictures; got {len(bases)}. Take the local basis of another one")
     first = bases[0]
-    for basis in bases[1:]:
+    for basis in bases:
+        basis.check_whole()
         for what, one, other in (
             ("model", first.latent.backbone.fingerprint, basis.latent.backbone.fingerprint),
             ("site", first.site, basis.site),

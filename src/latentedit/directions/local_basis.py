@@ -77,6 +77,15 @@ class LocalBasis:
         """What the user should know, as sentences."""
         return () if self.converged else (_loose(len(self)),)
 
+    def check_whole(self) -> None:
+        """Refuse a basis that was projected, where ``J v = s u`` is needed.
+
+        Raises:
+            ConfigError: it was.
+        """
+        if self.projected:
+            raise ConfigError("expected a basis as local_basis gives it; got one that was projected, by without()")
+
     def direction(self, index: int, *, step: float = 1.0) -> Direction:
         """One basis vector as a direction: at ``level`` it moves the latent by ``step * v[index]``.
 

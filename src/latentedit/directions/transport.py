@@ -61,8 +61,8 @@ def transport(
         across_levels: the basis may be at another level, of this picture or of another one.
 
     Raises:
-        ConfigError: a direction without a change of the feature, of another model, site or level; or one of which the
-            basis has nothing.
+        ConfigError: a direction without a change of the feature, of another model, site or level; one of which the
+            basis has nothing; or a basis that was projected.
         ShapeError: features of another shape, as of pictures of another size.
 
     Source:
@@ -118,6 +118,7 @@ def feature_of(direction: Direction) -> Float[Tensor, "*feature"]:
 
 
 def _check_place(direction: Direction, basis: LocalBasis, *, across_levels: bool) -> None:
+    basis.check_whole()
     site = direction.settings["site"]
     if site != basis.site:
         raise ConfigError(
