@@ -116,6 +116,15 @@ def test_without_shots_nothing_is_said_of_shooting() -> None:
     assert [claim.samples for claim in claims] == [0, 7, 0, 0, 7, 0, 7]
 
 
+def test_a_model_of_longer_curves_is_seen_whole(tmp_path: Path) -> None:
+    one = table_of(0.2, 0.3)
+    two = one.assign(model="two", semantic=3 * one["semantic"])
+    figure = drawn(Curvedness(), pd.concat([one, two], ignore_index=True), tmp_path)
+    bottom, top = figure.axes[1].get_ylim()
+    assert bottom == 0
+    assert top > two["semantic"].max()
+
+
 def test_the_plot_has_a_place_a_curve(tmp_path: Path) -> None:
     figure = drawn(Curvedness(), table_of(0.2, 0.3), tmp_path)
     names = [

@@ -150,6 +150,7 @@ class Curvedness(Analysis):
                 _draw_lengths(axis, table[table["model"] == model], measure)
                 axis.set_ylabel(label)
                 axis.legend(fontsize=7)
+            row[0].set_ylim(bottom=0)  # of all panels of the row, when all are drawn
 
     @property
     def _weights(self) -> Float[Tensor, " l"]:
@@ -237,4 +238,3 @@ def _draw_lengths(axis: Axes, part: Table, measure: str) -> None:
             label=f"{_WHERE[str(ends)]}, level {float(str(level)):.2f}, 95 %",
         )
     axis.set_xticks(range(len(METHODS)), list(METHODS.values()), fontsize=8)
-    axis.set_ylim(bottom=0)

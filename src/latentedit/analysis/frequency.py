@@ -110,10 +110,10 @@ class Frequency(Analysis):
             latent = by_level(vectors, "latent_centroid", members=["picture"])
             draw_levels(lower, latent, label="the latent itself: mean, 95 %", colour=COLOURS[6])
             lower.axhline(vectors["null_centroid"].mean(), color=GREY, linestyle="--", label="white noise")
-            lower.set_ylim(bottom=0)
             lower.set_title("mean frequency over levels", fontsize=9)
             lower.set_ylabel("mean frequency / Nyquist")
             lower.legend(fontsize=7)
+        axes[1][0].set_ylim(bottom=0)  # of all panels of the row, when all are drawn
 
 
 def _draw_spectra(axis: Axes, bins: Table) -> None:
