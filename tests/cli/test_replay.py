@@ -250,7 +250,7 @@ def test_pictures_without_a_record(refused: Callable[..., str], picture: Path, m
         ({"settings": {"arm": "left"}}, "expected "),
         ({"settings": {"arm": []}}, "expected "),
         ({"settings": {"search": {"levels": 5}}}, "expected the settings of 'eim'"),
-        ({"caption": ""}, "empty"),
+        ({"caption": " "}, "empty"),
         ({"mixing": "blend"}, "'mixing'"),
         ({"output": "song"}, "'output'"),
         ({"output": "sweep", "strengths": [0.5]}, None),

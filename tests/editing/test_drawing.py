@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -63,6 +63,7 @@ def test_a_picture_that_fits_is_not_resampled() -> None:
 
 
 @given(text=WORDS, width=st.integers(20, 400), size=st.integers(8, 30))
+@example(text="M", width=20, size=25)  # wider than what it is to fit, and nothing to cut
 def test_a_shortened_text_is_as_long_as_fits(text: str, width: int, size: int) -> None:
     whole, cut = shortened(text, 100_000, size), shortened(text, width, size)
     if cut == whole:

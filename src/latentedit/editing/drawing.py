@@ -61,9 +61,9 @@ def text_width(text: str, size_px: int) -> float:
 
 
 def shortened(text: str, width: int, size_px: int) -> str:
-    """One line of text, cut with an ellipsis where it is wider than ``width`` pixels."""
+    """One line of text, cut with an ellipsis where it is wider than ``width`` pixels; a single letter stays."""
     text, font = _spelt(text), _font(size_px)
-    if font.getlength(text) <= width:
+    if len(text) == 1 or font.getlength(text) <= width:
         return text
     cuts = [text[:length].rstrip() + "…" for length in range(1, len(text))]
     return cuts[max(0, bisect.bisect_right(cuts, width, key=font.getlength) - 1)]
