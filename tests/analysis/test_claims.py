@@ -28,3 +28,12 @@ def test_what_could_not_be_measured_is_told(tmp_path: Path) -> None:
     told["claims"][0] |= {"estimate": None, "low": None, "high": None, "verdict": "undecided at this size"}
     place.write_text(json.dumps(told))
     assert "| not measured | 2 | undecided at this size |" in write_claims(tmp_path).read_text()
+
+
+def test_a_measure_with_bars_stays_one_cell(tmp_path: Path) -> None:
+    run(Counting(), [small_study(2)], tmp_path, command="x")
+    place = tmp_path / "counting.json"
+    told = json.loads(place.read_text())
+    told["claims"][0]["measure"] = "size of |s - s'|"
+    place.write_text(json.dumps(told))
+    assert "| size of \\|s - s'\\| |" in write_claims(tmp_path).read_text()

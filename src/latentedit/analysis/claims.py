@@ -19,7 +19,8 @@ def write_claims(folder: Path) -> Path:
     found = [one for one in told if isinstance(one, dict) and "claims" in one and "analysis" in one]
     lines = ["# The papers' claims, one by one", ""]
     lines += ["A claim holds where the 95 % interval of its measure lies above 0, does not hold where it lies below,"]
-    lines += ["and is undecided at this size otherwise. Intervals are of a bootstrap over pictures.", ""]
+    lines += ["and is undecided at this size otherwise. Intervals are of a bootstrap over pictures, each by itself:"]
+    lines += ["of many claims that are not true, one in forty would still hold.", ""]
     lines += ["| claim | model | measure | found | pictures | verdict | analysis |", "|" + "---|" * 7]
     lines += [_row(one, claim) for one in found for claim in one["claims"]]
     lines += ["", "## Verdicts, commands and settings", ""]
@@ -34,7 +35,7 @@ def write_claims(folder: Path) -> Path:
 def _row(one: dict[str, Any], claim: dict[str, Any]) -> str:
     found = "not measured" if claim["estimate"] is None else _interval(claim)
     cells = [claim["statement"], claim["model"], claim["measure"], found, claim["samples"], claim["verdict"]]
-    return "| " + " | ".join([*map(str, cells), one["analysis"]]) + " |"
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in [*cells, one["analysis"]]) + " |"
 
 
 def _interval(claim: dict[str, Any]) -> str:
