@@ -13,11 +13,10 @@ from matplotlib.figure import Figure
 from latentedit.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit.analysis.plotting import COLOURS, draw_levels, draw_null, panels
 from latentedit.analysis.samples import SPACES, Samples
-from latentedit.analysis.statistics import Estimate, Table, by_level
+from latentedit.analysis.statistics import Estimate, Table, by_level, drawn_weights, interval
 from latentedit.analysis.study import Study
 from latentedit.errors import ConfigError, nearest
 
-_DRAWS = 2000
 _KINDS = {"pixels-discs": "4 numbers a picture", "pixels-portraits": "12 attributes a picture"}
 """What the pictures of the bundled pixel models are made of."""
 
@@ -138,10 +137,10 @@ def difference(larger: Table, smaller: Table, *, seed: int = 0) -> Estimate:
     generator = np.random.default_rng(seed)
     sets = [_of_pairs(part) for part in (larger, smaller)]
     drawn = [_drawn_means(part, generator) for part in sets]
-    ends = np.nanpercentile(drawn[0] - drawn[1], (2.5, 97.5))
+    low, high = interval(drawn[0] - drawn[1])
     means = [float(part["distance"].mean()) for part in sets]
     counts = [len({*part["first"], *part["second"]}) for part in sets]
-    return Estimate(mean=means[0] - means[1], low=float(ends[0]), high=float(ends[1]), pictures=min(counts))
+    return Estimate(mean=means[0] - means[1], low=low, high=high, pictures=min(counts))
 
 
 def _of_pairs(part: Table) -> Table:
@@ -150,9 +149,6 @@ def _of_pairs(part: Table) -> Table:
 
 def _drawn_means(pairs: Table, generator: np.random.Generator) -> Float[np.ndarray, " draws"]:
     """Weighted means of a set's distances, one a draw of its pictures; nan where one picture alone was drawn."""
-    names = sorted({*pairs["first"], *pairs["second"]})
-    counts = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=_DRAWS)
-    first, second = (pairs[column].map(names.index).to_numpy() for column in ("first", "second"))
-    weights = (counts[:, first] * counts[:, second]).astype(np.float64)
+    weights = drawn_weights(pairs[["first", "second"]].to_numpy().tolist(), generator)
     total = weights.sum(1)
     return np.where(total > 0, weights @ pairs["distance"].to_numpy() / np.maximum(total, 1), np.nan)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
@@ -88,7 +88,7 @@ def permutation_level(
     a, b = rankdata(first), rankdata(second)
     ones = np.ones(len(a))
     found = [_pearson(a, generator.permutation(b), ones) for _ in range(draws)]
-    return _ends(found)
+    return interval(found)
 
 
 def by_level(table: Table, column: str, *, members: Sequence[str], seed: int = 0) -> Table:
@@ -131,29 +131,34 @@ def decide(found: Estimate) -> Verdict:
     return "holds" if found.low > 0 else "does not hold" if found.high < 0 else "undecided at this size"
 
 
-def _bootstrapped(statistic: Weighted, members: Sequence[tuple[int, ...]], seed: int) -> Estimate:
+def drawn_weights(members: Sequence[Sequence[int]], generator: np.random.Generator) -> Float[np.ndarray, "draws n"]:
+    """The weights of values in each draw of the bootstrap; see the module.
+
+    Args:
+        members: the pictures to which each value belongs, equally many each.
+        generator: of the draws.
+    """
     names = sorted({picture for which in members for picture in which})
-    if not names:
-        return Estimate(mean=float("nan"), low=float("nan"), high=float("nan"), pictures=0)
     place = {name: index for index, name in enumerate(names)}
     places = np.array([[place[picture] for picture in which] for which in members])
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=_DRAWS)
-    found = [statistic(_weights(counts, places)) for counts in drawn]
-    low, high = _ends(found)
-    return Estimate(mean=statistic(np.ones(len(members))), low=low, high=high, pictures=len(names))
+    counts = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=_DRAWS)
+    return counts[:, places].prod(2).astype(np.float64)
 
 
-def _ends(found: Sequence[float]) -> tuple[float, float]:
-    """Of the central 95 %; nan where no draw gave a number."""
+def interval(found: Sequence[float] | Float[np.ndarray, " draws"]) -> tuple[float, float]:
+    """Ends of the central 95 % of draws; nan where none gave a number."""
     if not np.isfinite(found).any():
         return float("nan"), float("nan")
     low, high = np.nanpercentile(found, _PERCENTILES)
     return float(low), float(high)
 
 
-def _weights(counts: Int[np.ndarray, " p"], places: Int[np.ndarray, "n m"]) -> Float[np.ndarray, " n"]:
-    return counts[places].prod(1).astype(np.float64)
+def _bootstrapped(statistic: Weighted, members: Sequence[tuple[int, ...]], seed: int) -> Estimate:
+    if not members:
+        return Estimate(mean=float("nan"), low=float("nan"), high=float("nan"), pictures=0)
+    low, high = interval([statistic(weights) for weights in drawn_weights(members, np.random.default_rng(seed))])
+    pictures = len({picture for which in members for picture in which})
+    return Estimate(mean=statistic(np.ones(len(members))), low=low, high=high, pictures=pictures)
 
 
 def _mean(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]) -> float:
