@@ -45,8 +45,8 @@ from latentedit.directions.distillation import Distillation
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.directions.settings import from_plain, to_plain
+from latentedit.editing.baselines.sdedit import SDEdit
 from latentedit.editing.registry import make_editor
-from latentedit.editing.sdedit import SDEdit
 from latentedit.editing.slider import Arm, Slider
 from latentedit.editing.verdict import Judge
 from latentedit.portraits.reader import PortraitReader

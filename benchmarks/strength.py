@@ -26,8 +26,8 @@ from latentedit.backbones.base import Backbone
 from latentedit.backbones.registry import bundled_folder, load
 from latentedit.directions.base import Direction
 from latentedit.directions.identification import identify
+from latentedit.editing.baselines.flowslider import FlowSlider
 from latentedit.editing.eim import EIM
-from latentedit.editing.flowslider import FlowSlider
 from latentedit.editing.registry import stored_settings
 from latentedit.editing.slider import Arm
 from latentedit.editing.strength import measure_effect

@@ -26,9 +26,9 @@ from torch import Tensor
 from latentedit.backbones.base import Backbone
 from latentedit.backbones.registry import bundled_folder, load
 from latentedit.directions.identification import identify
+from latentedit.editing.baselines.flowedit import FlowEdit
+from latentedit.editing.baselines.inversion import AlignedInversion
 from latentedit.editing.eim import EIM
-from latentedit.editing.flowedit import FlowEdit
-from latentedit.editing.inversion import AlignedInversion
 from latentedit.editing.registry import make_editor, stored_settings
 from latentedit.editing.strength import measure_effect
 from latentedit.editing.verdict import Judge

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from latentedit.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit.analysis.plotting import panels
-from latentedit.analysis.statistics import estimate
 from latentedit.analysis.study import Study
+from latentedit.metrics.statistics import estimate
 from tests.analysis.gaussians import gaussian, study_of
 
 

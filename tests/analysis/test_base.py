@@ -1,6 +1,6 @@
 from latentedit.analysis.base import Claim
 from latentedit.analysis.registry import make_analysis
-from latentedit.analysis.statistics import Estimate
+from latentedit.metrics.statistics import Estimate
 from tests.analysis.counting import Counting
 
 

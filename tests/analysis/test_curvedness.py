@@ -20,7 +20,7 @@ SMALL = Curvedness(segments=3, rank=2, steps=15)
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the bootstrap; all types of each draw are checked here, which takes long."""
-    monkeypatch.setattr("latentedit.analysis.statistics._DRAWS", 100)
+    monkeypatch.setattr("latentedit.metrics.statistics._DRAWS", 100)
 
 
 def test_shots_of_all_pictures_and_pairs_in_a_ring() -> None:

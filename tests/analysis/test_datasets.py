@@ -9,9 +9,9 @@ import torch
 from latentedit.analysis.datasets import DataSets, difference
 from latentedit.analysis.run import run
 from latentedit.analysis.samples import Samples
-from latentedit.analysis.statistics import estimate
 from latentedit.analysis.study import Study
 from latentedit.errors import ConfigError
+from latentedit.metrics.statistics import estimate
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from tests.analysis.gaussians import drawn, gaussian, legend, study_of
 

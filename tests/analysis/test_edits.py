@@ -28,7 +28,7 @@ def areas(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the bootstrap; all types of each draw are checked here, which takes long."""
-    monkeypatch.setattr("latentedit.analysis.statistics._DRAWS", 100)
+    monkeypatch.setattr("latentedit.metrics.statistics._DRAWS", 100)
 
 
 def study(model: ColourBackbone) -> Study:

@@ -16,7 +16,7 @@ LEVELS = (0.9, 0.5, 0.1)
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the bootstrap; all types of each draw are checked here, which takes long."""
-    monkeypatch.setattr("latentedit.analysis.statistics._DRAWS", 100)
+    monkeypatch.setattr("latentedit.metrics.statistics._DRAWS", 100)
 
 
 def measured(backbone: GaussianMixtureBackbone, *, level: float = 0.5, count: int = 3) -> pd.DataFrame:

@@ -23,7 +23,7 @@ LEVELS = (0.9, 0.5, 0.1)
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the bootstrap; all types of each draw are checked here, which takes long."""
-    monkeypatch.setattr("latentedit.analysis.statistics._DRAWS", 100)
+    monkeypatch.setattr("latentedit.metrics.statistics._DRAWS", 100)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentedit.editing.base import Moved, check_strength
-from latentedit.editing.flowedit import FlowEdit
+from latentedit.editing.baselines.flowedit import FlowEdit
 from latentedit.errors import ConfigError
 
 

@@ -10,9 +10,9 @@ from latentedit.directions import hsds
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.editing.base import Editor
+from latentedit.editing.baselines.flowedit import FlowEdit
+from latentedit.editing.baselines.inversion import AlignedInversion
 from latentedit.editing.eim import EIM
-from latentedit.editing.flowedit import FlowEdit
-from latentedit.editing.inversion import AlignedInversion
 from latentedit.encoding.joint import JointLatent
 from latentedit.noise.grid import LevelGrid, shifted_grid
 from latentedit.noise.rng import draw

@@ -10,7 +10,7 @@ import torch
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.hsds import HSDS
-from latentedit.editing.flowedit import FlowEdit
+from latentedit.editing.baselines.flowedit import FlowEdit
 from latentedit.editing.manner import Manner
 from latentedit.editing.measure import Meter
 from latentedit.editing.move import run_editor, search_of, seed_of, slide

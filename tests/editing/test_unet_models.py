@@ -11,11 +11,11 @@ from latentedit.directions.direction_file import load_direction, save_direction
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.editing.base import Editor
+from latentedit.editing.baselines.flowedit import FlowEdit
+from latentedit.editing.baselines.flowslider import FlowSlider
+from latentedit.editing.baselines.inversion import AlignedInversion, Inversion
+from latentedit.editing.baselines.sdedit import SDEdit
 from latentedit.editing.eim import EIM
-from latentedit.editing.flowedit import FlowEdit
-from latentedit.editing.flowslider import FlowSlider
-from latentedit.editing.inversion import AlignedInversion, Inversion
-from latentedit.editing.sdedit import SDEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.noise.rng import draw
 from latentedit.testing.miniature_unet import miniature_ddpm, miniature_sd

@@ -13,10 +13,10 @@ from PIL import Image
 import latentedit as le
 from latentedit.directions.base import Direction
 from latentedit.directions.hsds import HSDS
+from latentedit.editing.baselines.sdedit import SDEdit
 from latentedit.editing.eim import EIM
 from latentedit.editing.outputs import same_picture
 from latentedit.editing.registry import editor_names
-from latentedit.editing.sdedit import SDEdit
 from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.encoding.change import Change
 from latentedit.encoding.encode import encode

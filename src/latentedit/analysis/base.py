@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from matplotlib.figure import Figure
 
-from latentedit.analysis.statistics import Estimate, Table, Verdict, decide
 from latentedit.analysis.study import Study
+from latentedit.metrics.statistics import Estimate, Table, Verdict, decide
 
 Item = tuple[str | int | float, ...]
 """One unit of work of one study: plain values, the same in every run."""

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from latentedit.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit.analysis.plotting import COLOURS, panels
-from latentedit.analysis.statistics import Estimate, Table, estimate
 from latentedit.analysis.study import Study
 from latentedit.backbones.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit.directions.local_basis import LocalBasis
@@ -23,6 +22,7 @@ from latentedit.geometry.geodesic import shortest_curve
 from latentedit.geometry.interpolation import lerp, slerp
 from latentedit.geometry.shooting import TangentBasis, shoot
 from latentedit.linalg.block_lanczos import truncated_svd
+from latentedit.metrics.statistics import Estimate, Table, estimate
 from latentedit.noise.rng import draw, stream
 
 METHODS = {

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from latentedit.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit.analysis.plotting import COLOURS, draw_levels, draw_null, panels
 from latentedit.analysis.samples import SPACES, Samples
-from latentedit.analysis.statistics import Estimate, Table, by_level, drawn_weights, interval
 from latentedit.analysis.study import Study
 from latentedit.errors import ConfigError, nearest
+from latentedit.metrics.statistics import Estimate, Table, by_level, drawn_weights, interval
 
 _KINDS = {"pixels-discs": "4 numbers a picture", "pixels-portraits": "12 attributes a picture"}
 """What the pictures of the bundled pixel models are made of."""

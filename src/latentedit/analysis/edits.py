@@ -14,10 +14,10 @@ from latentedit.analysis.attribute_areas import CHANGED, attribute_areas
 from latentedit.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit.analysis.plotting import COLOURS, GREY, LEVEL_LABEL, draw_levels, panels
 from latentedit.analysis.signed_edits import SignedEdit, random_units, signed_edits
-from latentedit.analysis.statistics import FEWEST, Estimate, Table, by_level, estimate, rise
 from latentedit.analysis.study import Study
 from latentedit.editing.naming import FLOOR
 from latentedit.geometry.frequency import radial_power, white_centroid
+from latentedit.metrics.statistics import FEWEST, Estimate, Table, by_level, estimate, rise
 from latentedit.portraits.attributes import VALUES
 
 KINDS = {"basis": "local basis", "random": "random directions of equal effect"}

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from latentedit.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit.analysis.plotting import COLOURS, GREY, draw_levels, panels
-from latentedit.analysis.statistics import Table, by_level, rise
 from latentedit.analysis.study import Study
 from latentedit.errors import ConfigError
 from latentedit.geometry.frequency import RadialPower, centroid, low_share, radial_power, white_centroid
+from latentedit.metrics.statistics import Table, by_level, rise
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from latentedit.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit.analysis.plotting import COLOURS, draw_levels, draw_null, panels
-from latentedit.analysis.statistics import Estimate, Table, by_level, estimate, rise
 from latentedit.analysis.study import Study
 from latentedit.directions.global_directions import Mean, agreement, mean_directions
 from latentedit.errors import ConfigError
+from latentedit.metrics.statistics import Estimate, Table, by_level, estimate, rise
 from latentedit.noise.rng import stream
 
 MEASURES = {

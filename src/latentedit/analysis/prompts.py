@@ -15,11 +15,11 @@ from scipy.stats import rankdata
 from latentedit.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit.analysis.plotting import COLOURS, GREY, draw_levels, draw_null, panels
 from latentedit.analysis.samples import SPACES, compared
-from latentedit.analysis.statistics import Table, by_level, estimate, rise
 from latentedit.analysis.study import Study
 from latentedit.backbones.base import Backbone
 from latentedit.encoding.captioning import AttributeReader, captioner_for
 from latentedit.errors import ConfigError
+from latentedit.metrics.statistics import Table, by_level, estimate, rise
 from latentedit.portraits.attributes import VALUES, Attributes
 from latentedit.portraits.captions import full_caption
 

@@ -13,11 +13,11 @@ import pandas as pd
 import latentedit
 from latentedit.analysis.base import Analysis, Conclusion, Item, Row
 from latentedit.analysis.plotting import new_figure, save_figure
-from latentedit.analysis.statistics import Table
 from latentedit.analysis.study import Study
 from latentedit.editing.outputs import plain
 from latentedit.encoding.output_files import write_text
 from latentedit.errors import ConfigError, OutputError
+from latentedit.metrics.statistics import Table
 from latentedit.types import Progress
 
 WORK = "unfinished"

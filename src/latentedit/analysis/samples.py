@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from latentedit.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit.analysis.plotting import COLOURS, draw_levels, draw_null, panels
-from latentedit.analysis.statistics import Table, by_level, rise
 from latentedit.analysis.study import Study
 from latentedit.directions.local_basis import LocalBasis
 from latentedit.geometry.grassmann import geodesic_distance, random_level
+from latentedit.metrics.statistics import Table, by_level, rise
 
 SPACES = {"h": "feature tangent spaces (u)", "x": "latent tangent spaces (v)"}
 

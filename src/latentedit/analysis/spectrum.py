@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from latentedit.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit.analysis.plotting import COLOURS, GREY, draw_levels, panels
-from latentedit.analysis.statistics import Table, by_level, rise
 from latentedit.analysis.study import Study
 from latentedit.backbones.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.metrics.statistics import Table, by_level, rise
 from latentedit.noise.rng import stream
 
 

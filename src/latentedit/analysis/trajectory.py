@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from latentedit.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit.analysis.plotting import COLOURS, draw_null, panels
 from latentedit.analysis.samples import SPACES, compared
-from latentedit.analysis.statistics import Estimate, Table, correlation, estimate, permutation_level
 from latentedit.analysis.study import Study
 from latentedit.errors import ConfigError
+from latentedit.metrics.statistics import Estimate, Table, correlation, estimate, permutation_level
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from torch import Tensor
 from latentedit.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit.analysis.plotting import COLOURS, GREY, draw_levels, draw_null, panels
 from latentedit.analysis.signed_edits import SignedEdit, random_units, signed_edits
-from latentedit.analysis.statistics import Estimate, Table, by_level, correlation, estimate, permutation_level
 from latentedit.analysis.study import Study
 from latentedit.directions.local_basis import LocalBasis
 from latentedit.directions.transport import DAMPING
 from latentedit.geometry.grassmann import geodesic_distance
 from latentedit.geometry.transport import transported
+from latentedit.metrics.statistics import Estimate, Table, by_level, correlation, estimate, permutation_level
 
 MEASURES = {
     "agreement": "the carried direction",

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import bootstrap, spearmanr
 
-from latentedit.analysis.statistics import (
+from latentedit.metrics.statistics import (
     Estimate,
     by_level,
     correlation,

@@ -9,7 +9,7 @@ from torch import Tensor
 from latentedit.backbones.guidance import GuidedField
 from latentedit.directions.settings import check_count, check_number
 from latentedit.editing.base import Editor
-from latentedit.editing.flow_path import follow_difference
+from latentedit.editing.baselines.flow_path import follow_difference
 from latentedit.encoding.joint import JointLatent
 from latentedit.types import Condition, Progress
 

@@ -5,8 +5,8 @@ import torch
 
 from latentedit.backbones.base import Backbone
 from latentedit.editing.base import Editor
-from latentedit.editing.flowedit import FlowEdit
-from latentedit.editing.flowslider import FlowSlider
+from latentedit.editing.baselines.flowedit import FlowEdit
+from latentedit.editing.baselines.flowslider import FlowSlider
 from latentedit.encoding.joint import JointLatent
 from latentedit.errors import ConfigError
 from latentedit.noise.rng import draw

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentedit.editing.base import Editor
-from latentedit.editing.flowedit import FlowEdit
+from latentedit.editing.baselines.flowedit import FlowEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.noise.rng import draw
 from latentedit.testing.contracts.editor import EditorContract

@@ -1,7 +1,7 @@
 import pytest
 
 from latentedit.editing.base import Editor
-from latentedit.editing.sdedit import SDEdit
+from latentedit.editing.baselines.sdedit import SDEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.errors import ConfigError
 from latentedit.noise.rng import draw

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.editing.flow_path import follow_difference
+from latentedit.editing.baselines.flow_path import follow_difference
 from latentedit.encoding.joint import JointLatent
 from latentedit.noise.grid import LevelGrid
 from latentedit.noise.rng import draw

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from latentedit.editing.base import Editor
-from latentedit.editing.inversion import AlignedInversion, Inversion
+from latentedit.editing.baselines.inversion import AlignedInversion, Inversion
 from latentedit.encoding.joint import JointLatent
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture

@@ -1,0 +1,1 @@
+"""Editors against known answers: what is edited, by which methods, and how well."""
