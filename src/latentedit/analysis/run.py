@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 import latentedit
-from latentedit.analysis.base import Analysis, Conclusion, Item, Row
+from latentedit.analysis.base import Analysis, Conclusion, Row
 from latentedit.analysis.plotting import new_figure, save_figure
 from latentedit.analysis.study import Study
+from latentedit.editing.journal import Journal
 from latentedit.editing.outputs import plain
 from latentedit.encoding.output_files import write_text
 from latentedit.errors import ConfigError, OutputError
@@ -79,7 +80,7 @@ def run(
     total, done, measured = sum(len(items) for _, items in plans), 0, 0
     rows: list[Row] = []
     for study, items in plans:
-        journal = _Journal.open(folder / WORK, analysis, study)
+        journal = _journal(folder / WORK, analysis, study)
         for item in items:
             found = journal.known.get(item)
             if found is None:
@@ -96,31 +97,11 @@ def run(
     return Finished(conclusion=conclusion, table=table, files=files, measured=measured)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Journal:
-    """The rows of finished units, one JSON line each; a line that was cut off is not there."""
-
-    path: Path
-    known: Mapping[Item, list[Row]]
-
-    @staticmethod
-    def open(folder: Path, analysis: Analysis, study: Study) -> "_Journal":
-        about = json.dumps([plain(study.settings), plain(analysis.settings)], sort_keys=True)
-        digest = hashlib.sha256(about.encode()).hexdigest()[:16]
-        path = folder / f"{analysis.name}-{digest}.jsonl"
-        known: dict[Item, list[Row]] = {}
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
-            write_text(path, whole)
-        for line in whole.splitlines():
-            item, rows = json.loads(line)
-            known[tuple(item)] = rows
-        return _Journal(path=path, known=known)
-
-    def add(self, item: Item, rows: list[Row]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([list(item), plain(rows)], allow_nan=False) + "\n")
+def _journal(folder: Path, analysis: Analysis, study: Study) -> Journal:
+    """The rows of one analysis of one study, under settings that are part of the file's name."""
+    about = json.dumps([plain(study.settings), plain(analysis.settings)], sort_keys=True)
+    digest = hashlib.sha256(about.encode()).hexdigest()[:16]
+    return Journal.open(folder / f"{analysis.name}-{digest}.jsonl")
 
 
 def _write(

@@ -1,13 +1,11 @@
 """``latentedit analyze``: the measurements of the papers. What is heavy is imported when the command runs."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.cli.console import Debug, Device, Json, Quiet, Seed, print_json, print_rows, progress_bar
+from latentedit.cli.console import Debug, Device, Json, Quiet, Seed, print_json, print_rows, progress_bar, typed_command
 from latentedit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -71,7 +69,7 @@ def analyze(
             work = output / WORK
             study = Study.of(backbone, shown, levels=wanted, rank=rank, site=site, seed=seed, folder=work)
             studies.append(study)
-        finished = run(analysis, studies, output, command=_command(), progress=progress)
+        finished = run(analysis, studies, output, command=typed_command(), progress=progress)
     claims = write_claims(output)
     if as_json:
         found = finished.conclusion.claims
@@ -101,8 +99,3 @@ def _parse_levels(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f"expected --levels as numbers with commas; got {text!r}. Try 0.9,0.5,0.2") from None
-
-
-def _command() -> str:
-    """What was typed, for the results' files."""
-    return shlex.join(["latentedit", *sys.argv[1:]])

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
@@ -102,3 +103,8 @@ def print_json(value: Mapping[str, Any]) -> None:
     from latentedit.editing.outputs import plain
 
     print(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
+
+
+def typed_command() -> str:
+    """What was typed, for the results' files."""
+    return shlex.join(["latentedit", *sys.argv[1:]])

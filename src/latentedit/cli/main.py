@@ -14,6 +14,7 @@ import typer
 import latentedit
 from latentedit.cli import (
     analyze,
+    bench,
     caption,
     direction,
     discover,
@@ -43,6 +44,7 @@ app.command("discover")(discover.discover)
 app.command("transport")(transport.transport)
 app.command("path")(path.path)
 app.command("analyze")(analyze.analyze)
+app.add_typer(bench.app, name="bench")
 app.add_typer(direction.app, name="direction")
 app.command("caption")(caption.caption)
 app.command("doctor")(doctor.doctor)

@@ -79,3 +79,38 @@ def test_progress_is_told_after_each_step(latent: JointLatent) -> None:
         latent, GRID, lambda a, b, s: a, noises=1, seed=0, name="path", progress=lambda *step: told.append(step)
     )
     assert told == [("path", done, 4) for done in (1, 2, 3, 4)]
+
+
+def test_a_pull_draws_the_edits_clean_estimate_to_the_pictures(latent: JointLatent) -> None:
+    """With two fields written out: ``(a - s v(a)) - (b - s v(b))``; each picture's mean over its own noises."""
+
+    def first(a: Tensor, s: Tensor) -> Tensor:
+        return s[:, None, None] * a
+
+    def second(b: Tensor, s: Tensor) -> Tensor:
+        return torch.tanh(b) + s[:, None, None]
+
+    found = follow_difference(
+        latent, GRID, lambda a, b, s: second(b, s) - first(a, s), noises=2, seed=1, name="t", pull=0.3
+    )
+    y = latent.z.clone()
+    for index, (s, s_next) in enumerate(itertools.pairwise(GRID.levels)):
+        step = torch.zeros_like(y)
+        for e in draw((2, 2, 3), seed=1, purpose="flowedit", index=index).double():
+            a, at = (1 - s) * latent.z + s * e, torch.full((3,), s, dtype=torch.float64)
+            b = y + a - latent.z
+            p, q = second(b, at), first(a, at)
+            step += ((s_next - s) * (p - q) + 0.3 * ((a - s * q) - (b - s * p))) / 2
+        y = y + step
+    assert relative_error(found, y) < EXACT
+
+
+def test_a_whole_pull_with_a_constant_difference_forgets_the_way(latent: JointLatent) -> None:
+    """``m' = m + h c + (s c - m) = s' c``: after the last step nothing, before it s' c."""
+    found = follow_difference(latent, GRID, lambda a, b, s: torch.ones_like(a), noises=1, seed=0, name="t", pull=1.0)
+    assert relative_error(found, latent.z) < EXACT
+    part = LevelGrid(levels=GRID.levels[:-1])
+    found = follow_difference(
+        latent, part, lambda a, b, s: torch.ones_like(a), noises=1, seed=0, name="t", weight=-2.0, pull=1.0
+    )
+    assert relative_error(found - latent.z, torch.full_like(latent.z, -2 * 0.1)) < EXACT

@@ -28,9 +28,13 @@ def follow_difference(
     seed: int,
     name: str,
     weight: float = 1.0,
+    pull: float = 0.0,
     progress: Progress | None = None,
 ) -> Float[Tensor, "b *latent"]:
-    """``y <- y + (s' - s) weight mean[difference(a, b, s)]``, ``a = (1 - s) x + s e``, ``b = a + (y - x)``, from y = x.
+    """``y <- y + (s' - s) dv + pull (s dv - (y - x))``, ``dv = weight mean[difference(a, b, s)]``, from y = x.
+
+    With ``a = (1 - s) x + s e`` and ``b = a + (y - x)``. What ``pull`` multiplies is the clean estimate at a less that
+    at b: ``s dv - (b - a) = (a - s v_a) - (b - s v_b)`` where ``dv = v_b - v_a``.
 
     ``y - x`` is what is kept, so a difference that is zero wherever a = b leaves exactly x.
 
@@ -42,6 +46,7 @@ def follow_difference(
         seed: of the noises.
         name: what ``progress`` is told about.
         weight: of every step.
+        pull: of the edit's clean estimate back to the picture's, in each step.
         progress: told after each step.
 
     Returns:
@@ -57,8 +62,9 @@ def follow_difference(
         noise = noise.to(latent.z.device, latent.z.dtype)
         a = ((1 - s) * latent.z[None] + s * noise[:, None]).flatten(0, 1)
         b = a + moved.repeat(noises, *[1] * len(shape))
-        dv = difference(a, b, level_batch(s, a))
-        moved = moved + (s_next - s) * weight * dv.unflatten(0, (noises, batch)).mean(0)
+        dv = difference(a, b, level_batch(s, a)).unflatten(0, (noises, batch)).mean(0)
+        back = 0 if pull == 0 else pull * (s * weight * dv - moved)
+        moved = moved + (s_next - s) * weight * dv + back
         if progress is not None:
             progress(name, index + 1, grid.steps)
     return latent.z + moved

@@ -1,0 +1,207 @@
+"""What the rows of a run say: a ranking at matched effect with intervals, and every other measure beside it.
+
+At a strength of 1 methods change pictures by different amounts, and less change is less error. So they are compared at
+the same effect: each item's curve of leakage against effect over the strengths is read at the whole effect, where
+
+    matched error = leakage^2        (the error to the right answer where the effect is 1)
+
+and counts at most 1, the error of no edit. Differences between two methods are paired, item by item.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from latentedit.benchmark.evaluate import CHANGE, TRUE_CHANGE
+from latentedit.errors import ConfigError
+from latentedit.metrics.leakage_matrix import corrected, leakage_matrix
+from latentedit.metrics.matched import curve_area, leakage_at, matched_error
+from latentedit.metrics.statistics import Estimate, Table, Verdict, decide, estimate
+from latentedit.metrics.strength_curve import linearity, monotonicity
+
+EFFECTS = (0.25, 0.5, 0.75, 1.0)
+"""At which curves are read."""
+
+AT_ONE = (
+    "error",
+    "effect",
+    "leakage",
+    "effectiveness",
+    "decomposability",
+    "disentanglement",
+    "outside",
+    "outside_psnr",
+    "done",
+    "others_changed",
+    "drift",
+    "residual",
+    "undo_error",
+    "undo_psnr",
+    "evaluations",
+    "seconds",
+)
+"""Measures of the items that ask for a change, at strength 1."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two methods at matched effect, item by item.
+
+    Args:
+        ours: name.
+        other: name.
+        difference: mean of the other's matched error less ours, above 0 where ours is better.
+        ratio: of the mean matched errors, ours over the other's.
+        verdict: whether ours is better.
+    """
+
+    ours: str
+    other: str
+    difference: Estimate
+    ratio: float
+    verdict: Verdict
+
+
+def per_item(rows: Table) -> Table:
+    """One row a method and item that asks for a change: its curve in numbers, and what was measured at strength 1.
+
+    Columns: "method", "item", "group", "kind", "matched", "reached", "area", "linearity", "monotonicity",
+    "leakage at EFFECT", and those of `AT_ONE`.
+    """
+    _check(rows)
+    asking = rows[rows["effect"].notna()]
+    found: list[Table] = []
+    for method, part in asking.groupby("method", sort=False):
+        found.append(_curves(str(method), part))
+    return pd.concat(found, ignore_index=True)
+
+
+def _check(rows: Table) -> None:
+    if "effect" not in rows or rows["effect"].isna().all():
+        raise ConfigError("expected items with right answers for a ranking; got none. Give the manifest truths")
+
+
+def _curves(method: str, part: Table) -> Table:
+    effects = part.pivot_table(index="item", columns="strength", values="effect", sort=True)
+    leakages = part.pivot_table(index="item", columns="strength", values="leakage", sort=True).reindex(effects.index)
+    along, beside = effects.to_numpy(float), leakages.to_numpy(float)
+    strengths = torch.tensor(list(effects.columns), dtype=torch.float64)
+    lines = len(strengths) > 1  # an editor may take one strength alone
+    one = part[part["strength"] == 1].set_index("item").reindex(effects.index)
+    table = pd.DataFrame(
+        {
+            "method": method,
+            "item": effects.index,
+            "group": one["group"].to_numpy(),
+            "kind": one["kind"].to_numpy(),
+            "matched": matched_error(along, beside, 1.0),
+            "reached": leakage_at(along, beside, 1.0)[1],
+            "area": curve_area(along, beside),
+            "linearity": linearity(torch.from_numpy(along), strengths).numpy() if lines else np.nan,
+            "monotonicity": monotonicity(torch.from_numpy(along), strengths).numpy() if lines else np.nan,
+        }
+    )
+    for wanted in EFFECTS:
+        table[f"leakage at {wanted:g}"] = leakage_at(along, beside, wanted)[0]
+    for name in AT_ONE:
+        if name in one:
+            table[name] = one[name].to_numpy(float)
+    return table
+
+
+def summary(items: Table, *, seed: int = 0) -> Table:
+    """Mean and interval of every measure of every method, the best at matched effect first.
+
+    Args:
+        items: from `per_item`.
+        seed: of the bootstrap.
+
+    Returns:
+        "method", "measure", "mean", "low", "high", "pictures".
+    """
+    measures = [name for name in items.columns if name not in ("method", "item", "group", "kind")]
+    rows: list[Mapping[str, object]] = []
+    for method, part in items.groupby("method", sort=False):
+        members = _members(part)
+        for name in measures:
+            values = part[name].to_numpy(float)
+            told = estimate(np.where(np.isfinite(values), values, np.nan).tolist(), members, seed=seed)
+            rows.append({"method": method, "measure": name, **dataclasses.asdict(told)})
+    table = pd.DataFrame(rows)
+    matched: Table = table[table["measure"] == "matched"]
+    order = [matched["method"].iloc[place] for place in np.argsort(matched["mean"].to_numpy(float), kind="stable")]
+    return pd.concat([table[table["method"] == name] for name in order], ignore_index=True)
+
+
+def compare(items: Table, ours: str, other: str, *, seed: int = 0) -> Comparison:
+    """Whether one method errs less than another at matched effect.
+
+    Args:
+        items: from `per_item`.
+        ours: name.
+        other: name.
+        seed: of the bootstrap.
+    """
+    wide = items.pivot_table(index=["group", "item"], columns="method", values="matched")
+    difference = (wide[other] - wide[ours]).dropna()
+    groups = {name: index for index, name in enumerate(sorted({str(group) for group, _ in difference.index}))}
+    members = [(groups[str(group)],) for group, _ in difference.index]
+    found = estimate(difference.tolist(), members, seed=seed)
+    ratio = float(wide.loc[difference.index, ours].mean() / wide.loc[difference.index, other].mean())
+    return Comparison(ours=ours, other=other, difference=found, ratio=ratio, verdict=decide(found))
+
+
+def still(rows: Table, *, seed: int = 0) -> Table:
+    """How far pictures move whose right answer is the picture itself, at strength 1: root mean square, white is 1.
+
+    Returns:
+        "method", "kind", "mean", "low", "high", "pictures".
+    """
+    quiet = rows[rows["effect"].isna() & (rows["strength"] == 1)]
+    found: list[Mapping[str, object]] = []
+    for (method, kind), part in quiet.groupby(["method", "kind"], sort=False):
+        told = estimate(part["changed_rms"].tolist(), _members(part), seed=seed)
+        found.append({"method": method, "kind": kind, **dataclasses.asdict(told)})
+    return pd.DataFrame(found, columns=["method", "kind", "mean", "low", "high", "pictures"])
+
+
+def by_kind(items: Table, *, seed: int = 0) -> Table:
+    """The matched error of each method on each kind of change: "method", "kind", "mean", "low", "high", "pictures"."""
+    found: list[Mapping[str, object]] = []
+    for (method, kind), part in items.groupby(["method", "kind"], sort=False):
+        told = estimate(part["matched"].tolist(), _members(part), seed=seed)
+        found.append({"method": method, "kind": kind, **dataclasses.asdict(told)})
+    return pd.DataFrame(found)
+
+
+def leakage_of(rows: Table, method: str) -> Table | None:
+    """Lambda of one method over the items that ask for one attribute, the reader's own leakage removed.
+
+    Row j, column k: how far attribute j moves when k is asked for, as a share of how far k moves in the right answer.
+
+    Returns:
+        None where nothing was read, an attribute was never asked for, or the reader cannot tell two of them apart.
+    """
+    columns = [name for name in rows.columns if str(name).startswith(CHANGE)]
+    single = rows[(rows["method"] == method) & (rows["kind"] == "single") & (rows["strength"] == 1)]
+    if not columns or single.empty:
+        return None
+    names = [str(name).removeprefix(CHANGE) for name in columns]
+    changes = torch.from_numpy(single[columns].to_numpy(float))
+    truth = torch.from_numpy(single[[f"{TRUE_CHANGE}{name}" for name in names]].to_numpy(float))
+    asked = truth.argmax(1)
+    if set(asked.tolist()) != set(range(len(names))):
+        return None
+    try:
+        matrix = corrected(leakage_matrix(changes, truth, asked), leakage_matrix(truth, truth, asked))
+    except ConfigError:
+        return None
+    return pd.DataFrame(matrix.numpy(), index=names, columns=names)
+
+
+def _members(part: Table) -> Sequence[tuple[int]]:
+    places = {name: index for index, name in enumerate(sorted(set(part["group"])))}
+    return [(places[name],) for name in part["group"]]

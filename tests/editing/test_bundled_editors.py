@@ -1,0 +1,73 @@
+"""Every registered editor keeps its contract on both bundled models, at few steps."""
+
+import functools
+
+import pytest
+import torch
+
+from latentedit.backbones.base import Backbone
+from latentedit.backbones.registry import load
+from latentedit.editing.base import Editor
+from latentedit.editing.registry import editor_class, editor_names
+from latentedit.encoding.joint import JointLatent
+from latentedit.noise.rng import draw
+from latentedit.testing.contracts.editor import EditorContract
+from latentedit.types import Condition
+
+TEXTS = (
+    "a person with pale skin, short brown hair, a smile, no glasses, a red hoodie, on a blue background",
+    "a person with dark skin, a pink bob, a serious mouth, no glasses, green overalls, on a white background",
+)
+WANTED = "a person with pale skin, short brown hair, a smile, glasses, a red hoodie, on a blue background"
+
+FEW = {
+    "eim": {"search": {"steps": 2}},
+    "sds": {"steps": 2},
+    "dds": {"steps": 2},
+    "diffedit": {"steps": 3, "maps": 1},
+    "pullback": {"steps": 3, "rank": 2, "iterations": 1, "repeats": 1},
+    "loco": {"steps": 3, "rank": 2, "iterations": 1, "maps": 1},
+}
+"""Settings that cost little; others take three steps."""
+
+
+@functools.cache
+def bundled(name: str) -> Backbone:
+    return load(name, device="cpu")
+
+
+class BundledContract(EditorContract):
+    """Two latents of the model's scale under captions that it knows."""
+
+    model = ""
+
+    @pytest.fixture(params=editor_names())
+    def editor(self, request: pytest.FixtureRequest) -> Editor:
+        return editor_class(request.param).from_dict(FEW.get(request.param, {"steps": 3}))
+
+    @pytest.fixture
+    def backbone(self) -> Backbone:
+        return bundled(self.model)
+
+    @pytest.fixture
+    def latent(self, backbone: Backbone) -> JointLatent:
+        z = draw((2, *backbone.latent_shape(128, 128)), seed=0, purpose="contract").to(backbone.dtype)
+        return JointLatent(backbone=backbone, z=z, condition=backbone.embed(TEXTS), captions=TEXTS)
+
+    @pytest.fixture
+    def target(self, backbone: Backbone) -> Condition:
+        return backbone.embed([WANTED])
+
+
+class TestTransformer(BundledContract):
+    model = "portraits"
+
+
+class TestUNet(BundledContract):
+    model = "portraits-unet"
+
+
+def test_there_are_editors() -> None:
+    """Twenty-four ship with the package; a new one is tested here as soon as it is registered."""
+    assert len(editor_names()) >= 24
+    assert torch.get_default_dtype() == torch.float32
