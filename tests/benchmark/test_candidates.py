@@ -1,28 +1,16 @@
 """Every method is given as many tries at as many evaluations, on both bundled models."""
 
-import dataclasses
 import functools
-from typing import Any
 
 import pytest
 import torch
 
 from latentedit.backbones.registry import load
-from latentedit.benchmark.candidates import (
-    BUDGET,
-    CONTENDERS,
-    MOST_STEPS,
-    OURS,
-    Contender,
-    affordable,
-    contender,
-    grid,
-)
+from latentedit.benchmark.candidates import CONTENDERS, OURS, contender, grid
+from latentedit.benchmark.contender import BUDGET, MOST_STEPS, Contender, affordable
 from latentedit.editing.registry import editor_class, editor_names
 from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError, RegistryError
-from latentedit.testing.gaussian_mixture import example_mixture
-from tests.directions.mixtures import mixture_latent
+from latentedit.errors import RegistryError
 
 
 @functools.cache
@@ -41,8 +29,16 @@ def test_every_editor_is_compared() -> None:
 def test_names_are_unique_and_ours_is_among_them() -> None:
     names = [one.name for one in CONTENDERS]
     assert len(set(names)) == len(names)
-    assert contender(OURS).ours
-    assert [one.name for one in CONTENDERS if one.ours] == [name for name in names if name.startswith("eim")]
+    assert OURS in names
+
+
+def test_baselines_are_the_others_as_their_authors_describe_them() -> None:
+    """Every editor but ours has one; neither variants of ours nor controls that borrow our locality are any."""
+    baselines = [one for one in CONTENDERS if one.baseline]
+    assert {one.editor for one in baselines} == set(editor_names()) - {"eim"}
+    assert not any(one.local for one in baselines)
+    assert not contender(OURS).baseline
+    assert not contender("flowedit, local").baseline
 
 
 @pytest.mark.parametrize("one", CONTENDERS, ids=lambda one: one.name)
@@ -55,44 +51,17 @@ def test_each_has_a_dozen_different_tries(one: Contender) -> None:
 @pytest.mark.parametrize("model", ["portraits", "portraits-unet"])
 @pytest.mark.parametrize("one", CONTENDERS, ids=lambda one: one.name)
 def test_every_candidate_takes_what_its_budget_pays_for(one: Contender, model: str) -> None:
-    """No step more could be paid; a step may cost so much that the last one leaves more than half unspent."""
+    """A step may cost so much that what is left over is more than half; below a low level there are few of 60 steps."""
     latent = latent_of(model)
     for settings in one.candidates:
         editor = affordable(one, settings, latent)
         spent = editor.evaluations(latent)
-        assert one.budget / 2.6 < spent <= one.budget, (settings, spent)
+        assert spent <= one.budget
+        assert spent > one.budget / 2.6 or editor.to_dict()["steps"] == MOST_STEPS, (settings, spent)
 
 
-def test_budgets_are_equal_but_for_local_bases() -> None:
-    assert {one.name for one in CONTENDERS if one.budget != BUDGET} == {"pullback", "loco"}
-
-
-def test_the_steps_are_as_many_as_can_be_paid() -> None:
-    latent = mixture_latent(example_mixture(dimension=6))
-    one = Contender(name="x", editor="flowslider", candidates=({"level": 1.0},), budget=28)
-    editor: Any = affordable(one, {"level": 1.0}, latent)
-    assert editor.evaluations(latent) <= 28
-    assert dataclasses.replace(editor, steps=editor.steps + 1).evaluations(latent) > 28
-    rich = dataclasses.replace(one, budget=10_000)
-    assert getattr(affordable(rich, {"level": 1.0}, latent), "steps") == MOST_STEPS
-
-
-def test_steps_go_to_the_search_unless_it_has_them() -> None:
-    latent = mixture_latent(example_mixture(dimension=6))
-    one = Contender(name="x", editor="eim", candidates=(), budget=20)
-    searched: Any = affordable(one, {"arm": "image", "search": {"shift": 2.0}}, latent)
-    assert searched.search.steps > 1
-    assert searched.steps == editor_class("eim").from_dict({}).to_dict()["steps"]
-    walked: Any = affordable(one, {"arm": "text", "search": {"steps": 1}}, latent)
-    assert walked.search.steps == 1
-    assert walked.steps > 1
-
-
-def test_what_no_budget_pays_for_is_refused() -> None:
-    latent = mixture_latent(example_mixture(dimension=6))
-    one = Contender(name="dear", editor="flowedit", candidates=(), budget=1)
-    with pytest.raises(ConfigError, match="dear .* larger budget"):
-        affordable(one, {"source_guidance": 1.0, "target_guidance": 1.0}, latent)
+def test_budgets_are_equal_but_for_a_local_basis() -> None:
+    assert {one.name for one in CONTENDERS if one.budget != BUDGET} == {"pullback"}
 
 
 def test_a_grid_is_every_combination_with_what_is_fixed() -> None:

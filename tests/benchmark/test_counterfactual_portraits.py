@@ -160,7 +160,9 @@ def test_partial_captions_name_what_changes_and_are_equal_otherwise(split: str) 
         if item.kind == "nothing":
             assert (item.source_caption, item.target_caption) == (full.source_caption, full.target_caption)
             continue
-        old, new = (text.removeprefix("a person with ").split(", ") for text in (item.source_caption, item.target_caption))
+        old, new = (
+            text.removeprefix("a person with ").split(", ") for text in (item.source_caption, item.target_caption)
+        )
         everything = full.source_caption.removeprefix("a person with ").split(", ")
         before, after = parse(full.source_caption), parse(full.target_caption)
         differ = {name for name in VALUES if before[name] != after[name]}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.benchmark.counterfactual_portraits import counterfactual_portraits
-from latentedit.benchmark.evaluate import CHANGE, TRUE_CHANGE, Row, evaluate
+from latentedit.benchmark.evaluate import CHANGE, CODEC, TRUE_CHANGE, Row, codec_rows, evaluate
 from latentedit.benchmark.items import Item
 from latentedit.benchmark.methods import Method
 from latentedit.benchmark.prepared import Prepared, prepare
@@ -154,7 +154,11 @@ def leaking(item: Item) -> Image.Image:
 def test_half_the_way_is_half_the_effect_and_no_leak(batch: Prepared) -> None:
     """Up to the rounding of pictures to eight bits: at most half a level beside changes of tens of levels."""
     half, whole, most = (
-        [row for row in scored(batch, told(batch)(), 0.5, 1.0, 1.5) if row["strength"] == s and row["effect"] is not None]
+        [
+            row
+            for row in scored(batch, told(batch)(), 0.5, 1.0, 1.5)
+            if row["strength"] == s and row["effect"] is not None
+        ]
         for s in (0.5, 1.0, 1.5)
     )
     for one, two in zip(half, whole, strict=True):
@@ -220,7 +224,33 @@ class OneWay(Knowing):
     name = "one-way"
 
     def _edit(self, latent: Any, target: Any, **rest: Any) -> torch.Tensor:
-        return super()._edit(latent, target, **rest) if latent.frames else latent.z
+        return latent.z if latent.start is not None else super()._edit(latent, target, **rest)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Breaking(Knowing):
+    """Gives nan for the first picture; on the way back, for the second."""
+
+    name = "breaking"
+
+    def _edit(self, latent: Any, target: Any, **rest: Any) -> torch.Tensor:
+        z = super()._edit(latent, target, **rest).clone()
+        z[0 if latent.start is None else 1, 0, 3, 5] = torch.nan
+        return z
+
+
+def test_an_edit_that_is_not_finite_is_no_edit(batch: Prepared) -> None:
+    """And where the way back is not, the edited picture stays."""
+    known = told(batch).answers
+    z, texts = batch.latent.z, batch.latent.condition.tokens
+    known |= {z[0].numpy().tobytes() + texts[0].numpy().tobytes(): z[0]}  # the way back from no edit
+    rows = scored(batch, type("Breaks", (Breaking,), {"answers": known})())
+    assert [row["failed"] for row in rows] == [1.0] + [0.0] * 11
+    assert (rows[0]["effect"], rows[0]["changed_rms"], rows[0]["undo_psnr"]) == (0, 0, 100)
+    assert rows[0]["error"] == pytest.approx(1, abs=ROUNDING)
+    assert rows[1]["effect"] == pytest.approx(1, abs=ROUNDING)
+    assert rows[1]["undo_error"] == pytest.approx(1, abs=ROUNDING)
+    assert rows[2]["undo_error"] == pytest.approx(0, abs=ROUNDING)
 
 
 def test_undo_is_measured_from_the_edited_picture(batch: Prepared) -> None:
@@ -251,13 +281,31 @@ def test_a_local_change_is_the_same_change_less_what_is_faint(batch: Prepared) -
     assert any(not np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(whole, local, strict=True))
 
 
+def test_the_codec_alone_errs_by_what_it_loses() -> None:
+    """A codec that gives back nine tenths of every number gives nine tenths of every change, so an error of .01."""
+    model = RenderedNetwork(reads=False)
+    model.decode = lambda z: 0.9 * z
+    batch = prepare(model, some_items()[:3])
+    rows = codec_rows(batch)
+    assert [(row["method"], row["item"], row["strength"]) for row in rows] == [
+        (CODEC, item.id, 1.0) for item in batch.items
+    ]
+    for row in rows:  # pictures have eight bits
+        assert row["effect"] == pytest.approx(0.9, abs=0.005)
+        assert row["error"] == pytest.approx(0.01, abs=0.002)
+        assert row["evaluations"] == 0
+    assert model.evaluations == 0
+    bare = [dataclasses.replace(item, truth=None, mask=None) for item in some_items()[:1]]
+    assert codec_rows(prepare(model, bare)) == []
+
+
 def test_without_truths_what_needs_none_is_measured() -> None:
     items = [dataclasses.replace(item, truth=None, mask=None) for item in some_items()[:2]]
     batch = prepare(RenderedNetwork(), items)
     rows = scored(batch, Idle())
     assert set(rows[0]) == {
         *("method", "item", "group", "kind", "strength", "changed_rms", "evaluations", "seconds"),
-        *("residual", "undo_error", "undo_psnr"),
+        *("residual", "undo_error", "undo_psnr", "failed"),
         *(f"{CHANGE}{name}" for name in VALUES),
     }
 

@@ -37,9 +37,7 @@ def test_yaml_with_target_prompts_is_flowedits(folder: Path) -> None:
 
 def test_a_folder_with_a_mapping_is_pie_bench(folder: Path) -> None:
     (folder / "mapping_file.json").write_text("{}")
-    with pytest.raises(
-        ConfigError, match=r"mapping_file\.json.*the mapping: it has no entries"
-    ):
+    with pytest.raises(ConfigError, match=r"mapping_file\.json.*the mapping: it has no entries"):
         load_dataset(folder)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from latentedit.benchmark.methods import Method, cost
+from latentedit.benchmark.methods import Method
 from latentedit.directions.hsds import HSDS
 from latentedit.editing.base import Editor
 from latentedit.editing.baselines.sdedit import SDEdit
@@ -34,7 +34,10 @@ def test_strengths_that_the_editor_refuses_are_left_out(latent: JointLatent) -> 
 
 @pytest.mark.parametrize(
     "editor",
-    [SDEdit(level=0.5, steps=4, guidance=1.0), *(EIM(search=SEARCH, arm=arm, steps=4) for arm in ("image", "text", "joint"))],
+    [
+        SDEdit(level=0.5, steps=4, guidance=1.0),
+        *(EIM(search=SEARCH, arm=arm, steps=4) for arm in ("image", "text", "joint")),
+    ],
     ids=["sdedit", "image", "text", "joint"],
 )
 def test_edits_are_those_of_the_editor(latent: JointLatent, editor: Editor) -> None:
@@ -59,8 +62,6 @@ def test_eim_looks_for_its_direction_once(latent: JointLatent) -> None:
     eim, sdedit = EIM(search=SEARCH), SDEdit(level=0.5, steps=4, guidance=1.0)
     assert spent(eim, [0.25, 0.5, 1.0]) == SEARCH.evaluations()
     assert spent(sdedit, [1.0, 1.0, 1.0]) == 3 * sdedit.evaluations(latent)
-    assert cost(Method(name="x", editor=eim), latent) == SEARCH.evaluations()
-    assert cost(Method(name="x", editor=sdedit), latent) == sdedit.evaluations(latent)
 
 
 @pytest.mark.parametrize("arm", ["image", "text", "joint"])

@@ -49,6 +49,8 @@ def test_everything_about_a_batch_is_there() -> None:
         assert torch.equal(batch.source[index], to_tensor([item.picture()])[0])
         assert torch.equal(batch.truth[index], to_tensor([item.truth()])[0])
         assert np.array_equal(batch.mask[index, 0].numpy(), item.mask())
+    assert batch.answer_pixels is not None
+    assert torch.equal(batch.answer_pixels, batch.truth)
     assert torch.equal(batch.latent.z, batch.source), "the codec is the identity, and so is the way to its size"
     expected = batch.latent.backbone.embed([item.target_caption for item in items]).tokens
     assert torch.equal(batch.target.tokens, expected)
@@ -64,18 +66,21 @@ def test_the_reader_sees_picture_and_answer() -> None:
     nothing = batch.read(torch.zeros_like(batch.source))
     assert edited is not None
     assert nothing is not None
+    after = reader.probabilities(batch.truth)
+    # the same numbers in another layout of memory, and source + (truth - source), differ from the truth by 1e-7, which
+    # the reader's layers enlarge
     for name, probabilities in reader.probabilities(batch.source).items():
-        assert torch.equal(batch.before[name], probabilities)
-        assert torch.equal(nothing[name], probabilities)
-        assert torch.equal(batch.answer[name], reader.probabilities(batch.truth)[name])
-        # source + (truth - source) is the truth up to 1e-7, which the reader's layers enlarge
-        assert torch.allclose(edited[name], batch.answer[name], atol=1e-3)
+        assert torch.allclose(batch.before[name], probabilities, atol=1e-3)
+        assert torch.allclose(nothing[name], probabilities, atol=1e-3)
+        assert torch.allclose(batch.answer[name], after[name], atol=1e-3)
+        assert torch.allclose(edited[name], after[name], atol=1e-3)
+    assert not torch.allclose(batch.before["skin"], after["skin"], atol=1e-3)
 
 
 def test_without_truths_and_a_reader_there_are_none() -> None:
     bare = [dataclasses.replace(item, truth=None, mask=None) for item in some_items()[:2]]
     batch = prepare(RenderedNetwork(reads=False), bare)
-    assert (batch.truth, batch.mask, batch.before, batch.answer) == (None, None, None, None)
+    assert (batch.truth, batch.mask, batch.before, batch.answer, batch.answer_pixels) == (None,) * 5
     assert batch.read(torch.zeros_like(batch.source)) is None
 
 

@@ -57,7 +57,9 @@ def test_equal_effects_are_compared_not_equal_strengths() -> None:
 def test_rows_may_come_in_any_order() -> None:
     rows = of_slopes(a=[0.2, 0.6, 0.9], b=[0.1, 0.3, 0.5])
     shuffled = rows.sample(frac=1, random_state=3)
-    first, second = (per_item(table).sort_values(["method", "item"]).reset_index(drop=True) for table in (rows, shuffled))
+    first, second = (
+        per_item(table).sort_values(["method", "item"]).reset_index(drop=True) for table in (rows, shuffled)
+    )
     pd.testing.assert_frame_equal(first, second)
 
 
@@ -94,7 +96,10 @@ def test_a_method_that_moves_nothing_errs_as_no_edit() -> None:
 
 def test_a_method_with_one_strength_has_no_line() -> None:
     """Some editors refuse all others; that they are linear in one number says nothing."""
-    paths = {"once": {"i0": [(1.0, 1.0, 0.5)], "i1": [(1.0, 0.5, 0.1)]}, "a": {"i0": straight(0.3), "i1": straight(0.3)}}
+    paths = {
+        "once": {"i0": [(1.0, 1.0, 0.5)], "i1": [(1.0, 0.5, 0.1)]},
+        "a": {"i0": straight(0.3), "i1": straight(0.3)},
+    }
     items = per_item(pd.DataFrame(constructed(paths)))
     once = items[items["method"] == "once"]
     assert list(once["matched"]) == pytest.approx([0.25, 0.04])
@@ -105,7 +110,10 @@ def test_a_method_with_one_strength_has_no_line() -> None:
 
 def test_paired_comparison() -> None:
     """Differences of .16 - .04, .25 - .09, ...: the sign, the mean, the ratio of means, and who is better."""
-    ours, other = np.array([0.2, 0.3, 0.1, 0.4, 0.2, 0.3, 0.25, 0.35]), 0.2 + np.array([0.2, 0.3, 0.1, 0.4, 0.2, 0.3, 0.25, 0.35])
+    ours, other = (
+        np.array([0.2, 0.3, 0.1, 0.4, 0.2, 0.3, 0.25, 0.35]),
+        0.2 + np.array([0.2, 0.3, 0.1, 0.4, 0.2, 0.3, 0.25, 0.35]),
+    )
     items = per_item(of_slopes(ours=ours.tolist(), other=other.tolist()))
     found = compare(items, "ours", "other")
     assert (found.ours, found.other) == ("ours", "other")

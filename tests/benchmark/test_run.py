@@ -13,9 +13,10 @@ from PIL import Image
 
 from latentedit.backbones.base import Backbone
 from latentedit.benchmark import run as run_module
+from latentedit.benchmark.evaluate import CODEC
 from latentedit.benchmark.items import Dataset
 from latentedit.benchmark.methods import Method
-from latentedit.benchmark.run import PLAN_FILE, ROWS_FILE, Plan, read_plan, run
+from latentedit.benchmark.run import PLAN_FILE, ROWS_FILE, Plan, read_plan, run, shown
 from latentedit.editing.baselines.flowslider import FlowSlider
 from latentedit.editing.baselines.sdedit import SDEdit
 from latentedit.errors import ConfigError, ModelError, OutputError
@@ -47,9 +48,11 @@ def test_every_item_method_and_strength_has_a_row(plan: Plan, tmp_path: Path) ->
     told: list[tuple[str, int, int]] = []
     table = run(plan, tmp_path / "new" / "run", command="it", progress=lambda *step: told.append(step))
     keys = [(row["item"], row["method"], row["strength"]) for row in table.to_dict("records")]
-    assert len(keys) == len(set(keys)) == 6 * 2 * 2
-    assert set(table["item"]) == {item.id for item in DATA.items}
-    assert told == [("bench", done, 6) for done in range(1, 7)]
+    names = [item.id for item in DATA.items]
+    asked = {(name, method, strength) for name in names for method in ("slide", "noisy") for strength in (0.5, 1.0)}
+    assert len(keys) == len(set(keys))
+    assert set(keys) == asked | {(name, CODEC, 1.0) for name in names}
+    assert told == [("bench", done, 9) for done in range(1, 10)]
     assert not (tmp_path / "new" / "run" / "pictures").exists()
 
 
@@ -65,7 +68,7 @@ def test_the_second_run_measures_nothing(plan: Plan, tmp_path: Path, rows_asked:
 
 
 def test_a_run_that_was_stopped_goes_on(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After three of six units, and in the middle of the line of the third."""
+    """After three of six edits, and in the middle of the line of the third."""
     whole = run(plan, tmp_path / "whole", command="it")
     evaluate, done = run_module.evaluate, list[str]()
 
@@ -92,9 +95,7 @@ def test_a_run_that_was_stopped_goes_on(plan: Plan, tmp_path: Path, monkeypatch:
     pd.testing.assert_frame_equal(measured(found), measured(whole), check_exact=True)
 
 
-def test_rows_do_not_depend_on_the_batches(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_do_not_depend_on_the_batches(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise is drawn for one latent. A latent that rounds otherwise may tip one of 49152 numbers by one of 255 levels:
     some 1e-5 of a change of tens of levels in hundreds of pixels."""
     small = run(plan, tmp_path / "small", command="it")
@@ -119,7 +120,7 @@ def test_rows_do_not_depend_on_the_batches(
 def test_another_plan_in_the_same_folder_is_refused(
     plan: Plan, tmp_path: Path, change: dict[str, Any], named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "evaluate", lambda *_, **__: ([], {}))
+    monkeypatch.setattr(run_module, "_measure", lambda *_, **__: [])
     run(plan, tmp_path, command="it")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(ConfigError, match=f"with other {named}. Name another folder"):
@@ -156,12 +157,31 @@ def test_pictures_are_written_where_they_are_looked_for(plan: Plan, tmp_path: Pa
     names = [item.id for item in small.dataset.items]
     assert files == sorted(f"{m}/{s}/{n}.png" for m in ("slide", "noisy") for s in ("0.5", "1") for n in names)
     row = next(
-        row for row in table.to_dict("records") if (row["item"], row["method"], row["strength"]) == (names[0], "slide", 1)
+        row
+        for row in table.to_dict("records")
+        if (row["item"], row["method"], row["strength"]) == (names[0], "slide", 1)
     )
     with Image.open(tmp_path / "pictures" / "slide" / "1" / f"{names[0]}.png") as image:
         edited = np.asarray(image).astype(float)
     change = (edited - np.asarray(small.dataset.items[0].picture()).astype(float)) / 255
     assert row["changed_rms"] == pytest.approx(np.sqrt((change**2).mean()), rel=1e-5)
+
+
+def test_pictures_of_the_first_items_are_kept_for_the_sheet(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At strength 1, whether all pictures are written or not; also those of a run that was stopped."""
+    monkeypatch.setattr(run_module, "SHOWN_ITEMS", 1)
+    small = dataclasses.replace(plan, dataset=DATA.head(2), methods=(SLIDER,))
+    run(small, tmp_path, command="it", pictures=True)
+    found = shown(small, tmp_path)
+    assert list(found) == ["slide"]
+    assert len(found["slide"]) == 1
+    kept = found["slide"][0]
+    assert kept is not None
+    with Image.open(tmp_path / "pictures" / "slide" / "1" / f"{DATA.items[0].id}.png") as image:
+        assert np.array_equal(np.asarray(kept), np.asarray(image))
+    assert shown(small, tmp_path / "nowhere") == {"slide": [None]}
 
 
 @pytest.mark.parametrize(

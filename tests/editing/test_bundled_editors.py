@@ -3,32 +3,22 @@
 import functools
 
 import pytest
-import torch
 
 from latentedit.backbones.base import Backbone
 from latentedit.backbones.registry import load
 from latentedit.editing.base import Editor
-from latentedit.editing.registry import editor_class, editor_names
+from latentedit.editing.registry import editor_names
 from latentedit.encoding.joint import JointLatent
 from latentedit.noise.rng import draw
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.types import Condition
+from tests.editing.few_steps import few_steps
 
 TEXTS = (
     "a person with pale skin, short brown hair, a smile, no glasses, a red hoodie, on a blue background",
     "a person with dark skin, a pink bob, a serious mouth, no glasses, green overalls, on a white background",
 )
 WANTED = "a person with pale skin, short brown hair, a smile, glasses, a red hoodie, on a blue background"
-
-FEW = {
-    "eim": {"search": {"steps": 2}},
-    "sds": {"steps": 2},
-    "dds": {"steps": 2},
-    "diffedit": {"steps": 3, "maps": 1},
-    "pullback": {"steps": 3, "rank": 2, "iterations": 1, "repeats": 1},
-    "loco": {"steps": 3, "rank": 2, "iterations": 1, "maps": 1},
-}
-"""Settings that cost little; others take three steps."""
 
 
 @functools.cache
@@ -43,7 +33,7 @@ class BundledContract(EditorContract):
 
     @pytest.fixture(params=editor_names())
     def editor(self, request: pytest.FixtureRequest) -> Editor:
-        return editor_class(request.param).from_dict(FEW.get(request.param, {"steps": 3}))
+        return few_steps(request.param)
 
     @pytest.fixture
     def backbone(self) -> Backbone:
@@ -70,4 +60,3 @@ class TestUNet(BundledContract):
 def test_there_are_editors() -> None:
     """Twenty-four ship with the package; a new one is tested here as soon as it is registered."""
     assert len(editor_names()) >= 24
-    assert torch.get_default_dtype() == torch.float32

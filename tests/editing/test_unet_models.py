@@ -11,26 +11,18 @@ from latentedit.directions.direction_file import load_direction, save_direction
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.editing.base import Editor
-from latentedit.editing.baselines.flowedit import FlowEdit
-from latentedit.editing.baselines.flowslider import FlowSlider
-from latentedit.editing.baselines.inversion import AlignedInversion, Inversion
+from latentedit.editing.baselines.inversion import AlignedInversion
 from latentedit.editing.baselines.sdedit import SDEdit
 from latentedit.editing.eim import EIM
+from latentedit.editing.registry import editor_names
 from latentedit.encoding.joint import JointLatent
 from latentedit.noise.rng import draw
 from latentedit.testing.miniature_unet import miniature_ddpm, miniature_sd
 from latentedit.testing.tolerances import relative_error
+from tests.editing.few_steps import few_steps
 
-EDITORS: list[Editor] = [
-    EIM(search=HSDS(steps=2)),
-    EIM(arm="joint", search=HSDS(steps=1), steps=4),
-    SDEdit(steps=4),
-    Inversion(level=1.0, steps=4),
-    AlignedInversion(level=1.0, steps=4),
-    FlowEdit(steps=4),
-    FlowSlider(steps=4),
-]
-NAMES = ["eim", "eim-joint", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"]
+EDITORS: list[Editor] = [*map(few_steps, editor_names()), EIM(arm="joint", search=HSDS(steps=1), steps=4)]
+NAMES = [*editor_names(), "eim-joint"]
 TEXTS = ("a person with red hair", "a face on a black wall")
 
 

@@ -42,9 +42,9 @@ class Contender:
     local: bool = False
 
     @property
-    def ours(self) -> bool:
-        """Of Encode, Identify, Manipulate, not a baseline."""
-        return self.editor == EIM.name
+    def baseline(self) -> bool:
+        """Not of Encode, Identify, Manipulate, and as its authors describe it."""
+        return self.editor != EIM.name and not self.local
 
 
 def affordable(contender: Contender, settings: Settings, latent: JointLatent) -> Editor:

@@ -28,6 +28,9 @@ Row = dict[str, Any]
 CHANGE = "tv "
 """Prefix of the columns that hold the total variation of each attribute."""
 
+CODEC = "codec alone"
+"""The name under which the encoded right answers stand in the tables."""
+
 TRUE_CHANGE = "true tv "
 """Prefix of those of the right answer."""
 
@@ -51,28 +54,58 @@ def evaluate(
         ``Method.edits`` at the strengths, once more for the way back, and the judge's for the residual at strength 1.
     """
     latent, allowed = batch.latent, method.allowed(batch.latent, strengths)
-    before, started = latent.backbone.evaluations, time.perf_counter()
+    started = time.perf_counter()
     found = method.edits(latent, batch.target, allowed, seed=seed)
     seconds = (time.perf_counter() - started) / (len(latent) * max(1, len(allowed)))
-    spent = (latent.backbone.evaluations - before) / (len(latent) * max(1, len(allowed)))
     rows: list[Row] = []
     pictures: dict[float, list[Image.Image]] = {}
     for strength, edited in zip(allowed, found, strict=True):
-        failed = ~torch.isfinite(edited).flatten(1).all(1)
-        z = torch.where(failed.reshape(-1, *[1] * (edited.ndim - 1)), latent.z, edited)
+        z, failed = _finite(edited, latent.z)
         change = _change(batch, z, local=method.local)
         pictures[strength] = _restored(batch, change)
         columns = _measured(batch, to_tensor(pictures[strength]), batch.read(change)) | {"failed": failed.double()}
         if strength == 1 and beside:
             columns |= _residual(batch, z, seed) | _undone(method, batch, z, to_tensor(pictures[strength]), seed)
-        cost = {"evaluations": spent, "seconds": seconds}
-        rows += [
-            {"method": method.name, "item": item.id, "group": item.group, "kind": item.kind, "strength": strength}
-            | {name: _plain(values[index]) for name, values in columns.items()}
-            | cost
-            for index, item in enumerate(batch.items)
-        ]
+        spent = float(method.editor.evaluations(latent, strength=strength))
+        rows += _rows(batch, method.name, strength, columns, evaluations=spent, seconds=seconds)
     return rows, pictures
+
+
+def _finite(z: Tensor, instead: Tensor) -> tuple[Tensor, Tensor]:
+    """The latents, others in the place of those that are not finite, and which those are."""
+    failed = ~torch.isfinite(z).flatten(1).all(1)
+    return torch.where(failed.reshape(-1, *[1] * (z.ndim - 1)), instead, z), failed
+
+
+@torch.no_grad()
+def codec_rows(batch: Prepared) -> list[Row]:
+    """The right answers themselves, encoded and put back: what is left of the error where nothing but the codec errs.
+
+    Rows of the method `CODEC` at strength 1; none without right answers.
+    """
+    if batch.answer_pixels is None:
+        return []
+    backbone = batch.latent.backbone
+    change = _change(batch, backbone.encode(batch.answer_pixels.to(backbone.device, backbone.dtype)), local=False)
+    columns = _measured(batch, to_tensor(_restored(batch, change)), batch.read(change))
+    return _rows(batch, CODEC, 1.0, columns, evaluations=0.0, seconds=0.0)
+
+
+def _rows(
+    batch: Prepared,
+    method: str,
+    strength: float,
+    columns: dict[str, Float[Tensor, " b"]],
+    *,
+    evaluations: float,
+    seconds: float,
+) -> list[Row]:
+    return [
+        {"method": method, "item": item.id, "group": item.group, "kind": item.kind, "strength": strength}
+        | {name: _plain(values[index]) for name, values in columns.items()}
+        | {"evaluations": evaluations, "seconds": seconds}
+        for index, item in enumerate(batch.items)
+    ]
 
 
 def _change(batch: Prepared, z: Tensor, *, local: bool) -> Float[Tensor, "b 3 h w"]:
@@ -141,7 +174,7 @@ def _residual(batch: Prepared, z: Tensor, seed: int) -> dict[str, Float[Tensor, 
 def _undone(
     method: Method, batch: Prepared, z: Tensor, edited: Float[Tensor, "b 3 h w"], seed: int
 ) -> dict[str, Float[Tensor, " b"]]:
-    back = method.undone(batch.latent, z, batch.target, seed=seed)
+    back, _ = _finite(method.undone(batch.latent, z, batch.target, seed=seed), z)
     returned = to_tensor(_restored(batch, _change(batch, back, local=method.local)))
     return {
         "undo_error": undo_error(returned, edited, batch.source),

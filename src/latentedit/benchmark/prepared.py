@@ -38,6 +38,7 @@ class Prepared:
         mask: where a right answer differs from its picture; None where an item has none.
         before: what the model's reader sees of the pictures; None where there is no reader.
         answer: what it sees of the right answers; None without truths.
+        answer_pixels: the right answers as the model would be shown them, in [-1, 1]; None without truths.
     """
 
     items: tuple[Item, ...]
@@ -48,6 +49,7 @@ class Prepared:
     mask: Bool[Tensor, "b 1 h w"] | None
     before: Readings | None
     answer: Readings | None
+    answer_pixels: Float[Tensor, "b 3 h2 w2"] | None
 
     def read(self, change: Float[Tensor, "b 3 h2 w2"]) -> Readings | None:
         """What the reader sees where the model's pictures change by so much."""
@@ -87,6 +89,7 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
         mask=torch.from_numpy(np.stack(masks))[:, None] if len(masks) == len(items) else None,
         before=reader.probabilities(seen) if reads else None,
         answer=reader.probabilities(wanted) if reads and wanted is not None else None,
+        answer_pixels=wanted,
     )
 
 

@@ -100,8 +100,8 @@ def _curves(method: str, part: Table) -> Table:
             "matched": matched_error(along, beside, 1.0),
             "reached": leakage_at(along, beside, 1.0)[1],
             "area": curve_area(along, beside),
-            "linearity": linearity(torch.from_numpy(along), strengths).numpy() if lines else np.nan,
-            "monotonicity": monotonicity(torch.from_numpy(along), strengths).numpy() if lines else np.nan,
+            "linearity": linearity(torch.tensor(along), strengths).numpy() if lines else np.nan,
+            "monotonicity": monotonicity(torch.tensor(along), strengths).numpy() if lines else np.nan,
         }
     )
     for wanted in EFFECTS:

@@ -172,10 +172,11 @@ def _draw(path: Path, table: Table, order: Sequence[str], ours: str, rivals: Seq
         _draw_curve(curves, table, name, COLOURS[shown.index(name)] if name in shown else None)
     curves.set_xlabel("effect (1 is the whole change)")
     curves.set_ylabel("leakage (in the length of the whole change)")
-    curves.legend(fontsize=8)
+    if set(shown) & set(order):
+        curves.legend(fontsize=8)
     matched = table[table["measure"] == "matched"].set_index("method").loc[list(order)[::-1]]
     colours = [COLOURS[shown.index(name)] if name in shown else GREY for name in matched.index]
-    spread = [matched["mean"] - matched["low"], matched["high"] - matched["mean"]]
+    spread = [(matched["mean"] - matched["low"]).clip(lower=0), (matched["high"] - matched["mean"]).clip(lower=0)]
     bars.barh(list(matched.index), matched["mean"], xerr=spread, color=colours, error_kw={"linewidth": 1})
     bars.tick_params(axis="y", labelsize=8)
     bars.set_xlabel("0 is the right answer, 1 no edit; 95 % intervals over pictures")

@@ -2,19 +2,20 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 import latentedit
 from latentedit.backbones.base import Backbone
 from latentedit.backbones.weights import read_json
-from latentedit.benchmark.evaluate import evaluate
+from latentedit.benchmark.evaluate import CODEC, Row, codec_rows, evaluate
 from latentedit.benchmark.items import Dataset
 from latentedit.benchmark.methods import Method
-from latentedit.benchmark.prepared import prepare, same_size
+from latentedit.benchmark.prepared import Prepared, prepare, same_size
 from latentedit.editing.journal import Journal
 from latentedit.editing.outputs import plain
 from latentedit.encoding.images import save_image
@@ -25,9 +26,13 @@ from latentedit.types import Progress
 
 PLAN_FILE = "plan.json"
 ROWS_FILE = "unfinished/rows.jsonl"
+SHOWN = "unfinished/shown"
+SHOWN_ITEMS = 10
+"""Items whose pictures are kept for the sheet."""
+
 STRENGTHS = (0.5, 1.0, 1.5, 2.0)
 
-BATCH = 20
+BATCH = 30
 """Items that are edited together."""
 
 
@@ -101,20 +106,15 @@ def run(plan: Plan, folder: Path, *, command: str, pictures: bool = False, progr
     journal = Journal.open(folder / ROWS_FILE)
     batches = same_size(plan.dataset.items, BATCH)
     rows: list[Mapping[str, Any]] = []
-    total, done = len(batches) * len(plan.methods), 0
+    total, done = len(batches) * (1 + len(plan.methods)), 0
     for items in batches:
-        ready = None
-        for method in plan.methods:
-            unit = (items[0].id, len(items), method.name)
+        ready: Prepared | None = None
+        for method in (None, *plan.methods):
+            unit = (items[0].id, len(items), CODEC if method is None else method.name)
             if unit not in journal.known:
                 ready = prepare(plan.model, items) if ready is None else ready
-                found, images = evaluate(method, ready, plan.strengths, seed=plan.seed)
-                if pictures:
-                    _save(folder, method, [item.id for item in items], images)
-                journal.add(unit, found)
-                rows += found
-            else:
-                rows += journal.known[unit]
+                journal.add(unit, _measure(plan, method, ready, folder, pictures=pictures))
+            rows += journal.known[unit]
             done += 1
             if progress is not None:
                 progress("bench", done, total)
@@ -147,9 +147,31 @@ def _begin(plan: Plan, folder: Path, command: str) -> None:
     write_text(place, json.dumps({**told, "command": command}, indent=1, ensure_ascii=False) + "\n")
 
 
-def _save(folder: Path, method: Method, names: Sequence[str], images: Mapping[float, Sequence[Any]]) -> None:
-    for strength, some in images.items():
-        place = folder / "pictures" / method.name / f"{strength:g}"
-        place.mkdir(parents=True, exist_ok=True)
-        for name, image in zip(names, some, strict=True):
-            save_image(image, place / f"{name}.png")
+def shown(plan: Plan, folder: Path) -> dict[str, list[Image.Image | None]]:
+    """Method to its pictures of the first items at strength 1, for a sheet; None where one is missing."""
+    found: dict[str, list[Image.Image | None]] = {}
+    for method in plan.methods:
+        places = [folder / SHOWN / method.name / f"{item.id}.png" for item in plan.dataset.items[:SHOWN_ITEMS]]
+        found[method.name] = [Image.open(place).convert("RGB") if place.exists() else None for place in places]
+    return found
+
+
+def _measure(plan: Plan, method: Method | None, batch: Prepared, folder: Path, *, pictures: bool) -> list[Row]:
+    """The rows of one method on one batch, or those of the codec alone."""
+    if method is None:
+        return codec_rows(batch)
+    found, images = evaluate(method, batch, plan.strengths, seed=plan.seed)
+    first = {item.id for item in plan.dataset.items[:SHOWN_ITEMS]}
+    names = [item.id for item in batch.items]
+    _save(folder / SHOWN / method.name, {n: i for n, i in zip(names, images[1.0], strict=True) if n in first})
+    if pictures:
+        for strength, some in images.items():
+            _save(folder / "pictures" / method.name / f"{strength:g}", dict(zip(names, some, strict=True)))
+    return found
+
+
+def _save(folder: Path, images: Mapping[str, Image.Image]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, image in images.items():
+        (folder / f"{name}.png").parent.mkdir(parents=True, exist_ok=True)
+        save_image(image, folder / f"{name}.png")

@@ -170,8 +170,9 @@ def run(
     del debug
     from latentedit.benchmark.candidates import CONTENDERS, OURS
     from latentedit.benchmark.results import write_results
-    from latentedit.benchmark.run import Plan
+    from latentedit.benchmark.run import SHOWN_ITEMS, Plan, shown
     from latentedit.benchmark.run import run as run_plan
+    from latentedit.benchmark.sheet import draw_edits
     from latentedit.benchmark.tuning import stored_methods, tuned_methods
 
     found, at = _dataset(place, split, captions, items), parse_strengths(strengths)
@@ -180,8 +181,10 @@ def run(
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seed=seed)
     with progress_bar(quiet=quiet or as_json) as progress:
         rows = run_plan(plan, output, command=typed_command(), pictures=pictures, progress=progress)
-    baselines = [one.name for one in CONTENDERS if not one.ours]
+    baselines = [one.name for one in CONTENDERS if one.baseline]
     comparisons = write_results(output, rows, ours=OURS, baselines=baselines)
+    edited, first = shown(plan, output), found.items[:SHOWN_ITEMS]
+    draw_edits(first, edited, output / "pictures.png", title=f"{found.name}: strength 1, every method")
     if as_json:
         print_json({"folder": output, "rows": len(rows), "comparisons": comparisons})
     elif not quiet:

@@ -23,7 +23,7 @@ class Journal:
     """
 
     path: Path
-    known: Mapping[Unit, list[dict[str, Any]]]
+    known: dict[Unit, list[dict[str, Any]]]
 
     @staticmethod
     def open(path: Path) -> "Journal":
@@ -40,5 +40,7 @@ class Journal:
 
     def add(self, unit: Unit, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append a finished unit."""
+        told = plain(rows)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([list(unit), plain(rows)], allow_nan=False) + "\n")
+            file.write(json.dumps([list(unit), told], allow_nan=False) + "\n")
+        self.known[unit] = told
