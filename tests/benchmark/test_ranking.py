@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latentedit.benchmark.evaluate import CHANGE, TRUE_CHANGE
-from latentedit.benchmark.ranking import by_kind, compare, leakage_of, per_item, still, summary
+from latentedit.benchmark.ranking import by_kind, by_strength, compare, gain, leakage_of, per_item, still, summary
 from latentedit.errors import ConfigError
 from latentedit.metrics.leakage_matrix import leakage_matrix
 from tests.benchmark.rendered_network import constructed
@@ -215,7 +215,9 @@ def test_leakage_of_an_editor_by_hand() -> None:
 def test_where_there_is_no_matrix_there_is_none() -> None:
     assert leakage_of(of_slopes(a=[0.1]), "a") is None
     never = readings(READ)
-    assert leakage_of(never[never["item"] != "i3"], "a") is None, "skin was never asked for"
+    found = leakage_of(never[never["item"] != "i3"], "a")
+    assert found is not None
+    assert list(found.columns) == ["hair", "eyes"], "skin was never asked for"
     assert leakage_of(never, "b") is None
 
 
@@ -227,3 +229,31 @@ def test_a_reader_that_cannot_tell_attributes_apart_gives_no_matrix() -> None:
         for name, value in zip(NAMES, values, strict=True):
             rows.loc[(rows["item"] == item) & (rows["strength"] == 1), f"{TRUE_CHANGE}{name}"] = value
     assert leakage_of(rows, "a") is None
+
+
+def test_disentanglement_over_strengths() -> None:
+    """Each strength by itself, items that ask for nothing left out."""
+    rows = of_slopes(a=[0.2, 0.6])
+    rows["disentanglement"] = rows["strength"] / 4
+    rows["effectiveness"], rows["decomposability"] = 0.5, 1.0
+    found = by_strength(rows)
+    told = found[found["measure"] == "disentanglement"]
+    assert list(told["strength"]) == [0.5, 1.0, 2.0]
+    assert list(told["mean"]) == pytest.approx([0.125, 0.25, 0.5])
+    assert set(told["pictures"]) == {2}
+
+
+def test_joint_gain_is_over_the_better_arm_of_each_item() -> None:
+    """.9 - .5 and .8 - .7, not the difference of the means of the arms."""
+    scores = {"joint": [0.9, 0.8], "text": [0.5, 0.1], "image": [0.2, 0.7]}
+    items = pd.DataFrame(
+        [
+            {"method": method, "item": f"i{index}", "group": f"i{index}", "disentanglement": value}
+            for method, values in scores.items()
+            for index, value in enumerate(values)
+        ]
+    )
+    found = gain(items, "joint", "text", "image")
+    assert found is not None
+    assert found.mean == pytest.approx(0.25)
+    assert gain(items, "joint", "text", "absent") is None

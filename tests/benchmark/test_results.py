@@ -18,7 +18,7 @@ from latentedit.benchmark.run import PLAN_FILE
 from latentedit.errors import ConfigError
 from tests.benchmark.rendered_network import constructed
 
-FILES = ["curves.png", "items.csv", "kinds.csv", "plan.json", "ranking.md", "still.csv", "summary.csv"]
+FILES = ["curves.png", "items.csv", "kinds.csv", "plan.json", "ranking.md", "still.csv", "strengths.csv", "summary.csv"]
 PLAN = {
     "command": "latentedit bench run --model x",
     "model": "x",

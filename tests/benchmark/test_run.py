@@ -33,10 +33,14 @@ def model() -> Backbone:
 
 
 @pytest.fixture
-def plan(model: Backbone, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """Three batches of two items by two methods."""
-    monkeypatch.setattr(run_module, "BATCH", 2)
+def plan(model: Backbone) -> Plan:
+    """Six items by two methods."""
     return Plan(model=model, dataset=DATA, methods=(SLIDER, NOISY), strengths=(0.5, 1.0))
+
+
+def started(plan: Plan, folder: Path, *, command: str = "it", batch: int = 2, **more: Any) -> Any:
+    """Three batches of two items, unless others are wanted."""
+    return run(plan, folder, command=command, batch=batch, **more)
 
 
 def measured(table: Any) -> pd.DataFrame:
@@ -46,7 +50,7 @@ def measured(table: Any) -> pd.DataFrame:
 
 def test_every_item_method_and_strength_has_a_row(plan: Plan, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    table = run(plan, tmp_path / "new" / "run", command="it", progress=lambda *step: told.append(step))
+    table = started(plan, tmp_path / "new" / "run", progress=lambda *step: told.append(step))
     keys = [(row["item"], row["method"], row["strength"]) for row in table.to_dict("records")]
     names = [item.id for item in DATA.items]
     asked = {(name, method, strength) for name in names for method in ("slide", "noisy") for strength in (0.5, 1.0)}
@@ -57,10 +61,10 @@ def test_every_item_method_and_strength_has_a_row(plan: Plan, tmp_path: Path) ->
 
 
 def test_the_second_run_measures_nothing(plan: Plan, tmp_path: Path, rows_asked: Callable[[Any], list[int]]) -> None:
-    first = run(plan, tmp_path, command="it")
+    first = started(plan, tmp_path)
     before = (tmp_path / ROWS_FILE).read_bytes()
     rows = rows_asked(plan.model)
-    second = run(plan, tmp_path, command="it again")
+    second = started(plan, tmp_path, command="it again")
     assert sum(rows) == 0
     pd.testing.assert_frame_equal(first, second, check_exact=True)
     assert (tmp_path / ROWS_FILE).read_bytes() == before
@@ -69,7 +73,7 @@ def test_the_second_run_measures_nothing(plan: Plan, tmp_path: Path, rows_asked:
 
 def test_a_run_that_was_stopped_goes_on(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After three of six edits, and in the middle of the line of the third."""
-    whole = run(plan, tmp_path / "whole", command="it")
+    whole = started(plan, tmp_path / "whole")
     evaluate, done = run_module.evaluate, list[str]()
 
     def stopping(method: Method, *rest: Any, **more: Any) -> Any:
@@ -80,7 +84,7 @@ def test_a_run_that_was_stopped_goes_on(plan: Plan, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(run_module, "evaluate", stopping)
     with pytest.raises(KeyboardInterrupt):
-        run(plan, tmp_path / "stopped", command="it")
+        started(plan, tmp_path / "stopped")
     rows = tmp_path / "stopped" / ROWS_FILE
     rows.write_bytes(rows.read_bytes()[:-7])
     again: list[str] = []
@@ -90,17 +94,16 @@ def test_a_run_that_was_stopped_goes_on(plan: Plan, tmp_path: Path, monkeypatch:
         return evaluate(method, *rest, **more)
 
     monkeypatch.setattr(run_module, "evaluate", counting)
-    found = run(plan, tmp_path / "stopped", command="it")
+    found = started(plan, tmp_path / "stopped")
     assert again == ["slide", "noisy", "slide", "noisy"], "the line that was cut off, and what was not begun"
     pd.testing.assert_frame_equal(measured(found), measured(whole), check_exact=True)
 
 
-def test_rows_do_not_depend_on_the_batches(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_do_not_depend_on_the_batches(plan: Plan, tmp_path: Path) -> None:
     """Noise is drawn for one latent. A latent that rounds otherwise may tip one of 49152 numbers by one of 255 levels:
     some 1e-5 of a change of tens of levels in hundreds of pixels."""
-    small = run(plan, tmp_path / "small", command="it")
-    monkeypatch.setattr(run_module, "BATCH", 6)
-    large = run(plan, tmp_path / "large", command="it")
+    small = started(plan, tmp_path / "small")
+    large = started(plan, tmp_path / "large", batch=6)
     keys = ["item", "method", "strength"]
     first, second = (measured(table).sort_values(keys).reset_index(drop=True) for table in (small, large))
     pd.testing.assert_frame_equal(first, second, check_exact=False, rtol=1e-3, atol=1e-4)
@@ -121,22 +124,22 @@ def test_another_plan_in_the_same_folder_is_refused(
     plan: Plan, tmp_path: Path, change: dict[str, Any], named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "_measure", lambda *_, **__: [])
-    run(plan, tmp_path, command="it")
+    started(plan, tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(ConfigError, match=f"with other {named}. Name another folder"):
-        run(dataclasses.replace(plan, **change), tmp_path, command="other")
+        started(dataclasses.replace(plan, **change), tmp_path, command="other")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_a_plan_of_which_nothing_was_measured_gives_way(plan: Plan, tmp_path: Path) -> None:
     (tmp_path / PLAN_FILE).write_text(json.dumps({"seed": 7}))
     other = dataclasses.replace(plan, dataset=DATA.head(1), methods=(NOISY,), strengths=(1.0,))
-    run(other, tmp_path, command="it")
+    started(other, tmp_path)
     assert read_plan(tmp_path)["seed"] == 0
 
 
 def test_the_plan_says_everything(plan: Plan, tmp_path: Path) -> None:
-    run(dataclasses.replace(plan, dataset=DATA.head(1)), tmp_path, command="latentedit bench run")
+    started(dataclasses.replace(plan, dataset=DATA.head(1)), tmp_path, command="latentedit bench run")
     told = read_plan(tmp_path)
     assert told["command"] == "latentedit bench run"
     assert (told["model"], told["model_fingerprint"]) == ("rendered-network", "rendered-network-1")
@@ -152,7 +155,7 @@ def test_the_plan_says_everything(plan: Plan, tmp_path: Path) -> None:
 
 def test_pictures_are_written_where_they_are_looked_for(plan: Plan, tmp_path: Path) -> None:
     small = dataclasses.replace(plan, dataset=DATA.head(2))
-    table = run(small, tmp_path, command="it", pictures=True)
+    table = started(small, tmp_path, pictures=True)
     files = sorted(str(path.relative_to(tmp_path / "pictures")) for path in (tmp_path / "pictures").rglob("*.png"))
     names = [item.id for item in small.dataset.items]
     assert files == sorted(f"{m}/{s}/{n}.png" for m in ("slide", "noisy") for s in ("0.5", "1") for n in names)
@@ -173,7 +176,7 @@ def test_pictures_of_the_first_items_are_kept_for_the_sheet(
     """At strength 1, whether all pictures are written or not; also those of a run that was stopped."""
     monkeypatch.setattr(run_module, "SHOWN_ITEMS", 1)
     small = dataclasses.replace(plan, dataset=DATA.head(2), methods=(SLIDER,))
-    run(small, tmp_path, command="it", pictures=True)
+    started(small, tmp_path, pictures=True)
     found = shown(small, tmp_path)
     assert list(found) == ["slide"]
     assert len(found["slide"]) == 1
@@ -200,7 +203,7 @@ def test_wrong_plans_are_refused(plan: Plan, change: dict[str, Any], named: str)
 
 def test_a_folder_that_cannot_be_made(plan: Plan, read_only_folder: Path) -> None:
     with pytest.raises(OutputError, match="expected to be able to make the folder"):
-        run(plan, read_only_folder / "run", command="it")
+        started(plan, read_only_folder / "run")
 
 
 def test_a_folder_without_a_plan(tmp_path: Path) -> None:

@@ -73,7 +73,6 @@ def test_the_rendered_set_is_described_without_a_model(command: Command, unloade
     assert told["manifest"] is None
 
 
-@pytest.mark.xfail(reason="load_manifest refuses a mask that is nowhere white also where the truth is the picture")
 def test_a_set_that_is_written_is_read_again(command: Command, tmp_path: Path) -> None:
     """The first ten, one of which asks for nothing: its mask is empty."""
     written = json.loads(command("bench", "data", "--items", 10, "-o", tmp_path / "set", "--json").out)
@@ -165,7 +164,14 @@ def test_every_fault_of_a_manifest_is_in_the_line(refused: Callable[..., str], t
     (tmp_path / "edits.json").write_text(json.dumps(rows))
     for name, more in (("data", ()), ("run", ("-o", tmp_path / "out")), ("tune", ("-o", tmp_path / "t.json"))):
         line = refused("bench", name, tmp_path / "edits.json", *more)
-        for fault in ("has this id too", "missing.png", "target_caption is a number", "small.png", "'image'", "picture"):
+        for fault in (
+            "has this id too",
+            "missing.png",
+            "target_caption is a number",
+            "small.png",
+            "'image'",
+            "picture",
+        ):
             assert fault in line, (name, fault)
 
 
@@ -180,6 +186,7 @@ def test_every_fault_of_a_manifest_is_in_the_line(refused: Callable[..., str], t
         (("tune", "--items", "0"), "expected --items to be 1 or more; got 0"),
         (("tune", "--items", "1", "--dtype", "float8"), "float32, bfloat16, float16; got 'float8'"),
         (("run", "--items", "0"), "expected --items to be 1 or more; got 0"),
+        (("run", "--items", "1", "--batch", "0"), "expected --batch to be 1 or more; got 0"),
         (("run", "--items", "1", "--split", "train"), "calibration, test"),
         (("run", "--items", "1", "--dtype", "float8"), "float32, bfloat16, float16; got 'float8'"),
         (("run", "--items", "1", "--strengths", "1;2"), "expected --strengths"),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latentedit.benchmark.methods import Method
 from latentedit.benchmark.prepared import Prepared, Readings, to_tensor
+from latentedit.benchmark.unranked import pie_bench_columns
 from latentedit.editing.local_change import local_change
 from latentedit.editing.verdict import Judge
 from latentedit.metrics.counterfactual import counterfactual_error
@@ -136,6 +137,8 @@ def _measured(
     if batch.mask is not None:
         columns["outside"] = outside_share(edited, source, batch.mask)
         columns["outside_psnr"] = outside_psnr_db(edited, source, batch.mask)
+    if batch.truth is None:
+        columns |= pie_bench_columns(batch, edited)
     if read is not None and batch.before is not None:
         columns |= _readings(batch, read)
     return columns

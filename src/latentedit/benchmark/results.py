@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,16 @@ from latentedit.benchmark.ranking import (
     EFFECTS,
     Comparison,
     by_kind,
+    by_strength,
     compare,
+    gain,
     leakage_of,
     per_item,
     still,
     summary,
 )
 from latentedit.benchmark.run import PLAN_FILE
+from latentedit.benchmark.tables import markdown_table, write_csv
 from latentedit.encoding.output_files import write_text
 from latentedit.metrics.leakage_matrix import (
     dci_completeness,
@@ -30,7 +32,7 @@ from latentedit.metrics.leakage_matrix import (
     effectiveness_of,
     gap_of,
 )
-from latentedit.metrics.statistics import Table
+from latentedit.metrics.statistics import Estimate, Table
 
 SHOWN = {
     "matched": "matched error",
@@ -48,6 +50,9 @@ SHOWN = {
     "evaluations": "evaluations",
 }
 """Measures in the ranking, and what its columns are called."""
+
+ARMS = ("eim joint", "eim text", "eim")
+"""The arms whose joint gain is told."""
 
 
 def write_results(folder: Path, rows: Table, *, ours: str, baselines: Sequence[str]) -> list[Comparison]:
@@ -71,13 +76,14 @@ def write_results(folder: Path, rows: Table, *, ours: str, baselines: Sequence[s
     order = list(dict.fromkeys(table["method"]))
     rivals = [name for name in order if name in set(baselines)]
     comparisons = [compare(items, ours, name) for name in rivals] if ours in order else []
-    for name, frame in (("summary", table), ("items", items), ("kinds", kinds), ("still", quiet)):
-        _write_csv(folder / f"{name}.csv", frame)
+    frames = {"summary": table, "items": items, "kinds": kinds, "still": quiet, "strengths": by_strength(rows)}
+    for name, frame in frames.items():
+        write_csv(folder / f"{name}.csv", frame)
     matrices = {name: found for name in order if (found := leakage_of(rows, name)) is not None}
     for name in (ours, *rivals[:1]):
         if name in matrices:
-            _write_csv(folder / f"leakage-{name.replace(' ', '-')}.csv", matrices[name].reset_index(names="attribute"))
-    lines = [*_head(folder), *_ranking(table), *_compared(comparisons)]
+            write_csv(folder / f"leakage-{name.replace(' ', '-')}.csv", matrices[name].reset_index(names="attribute"))
+    lines = [*_head(folder), *_ranking(table), *_compared(comparisons), *_gained(gain(items, *ARMS))]
     lines += _kinds(kinds, order, "Matched error by kind of change")
     lines += _kinds(quiet, order, "Where the right answer is the picture: how far it moves (rms, white is 1)")
     write_text(folder / "ranking.md", "\n".join([*lines, *_matrices(matrices)]) + "\n")
@@ -105,7 +111,7 @@ def _ranking(table: Table) -> list[str]:
     known = [name for name in SHOWN if any(measure == name for _, measure in wide)]
     order = list(dict.fromkeys(table["method"]))
     rows = [[str(place), name, *(_cell(wide[name, one], one) for one in known)] for place, name in enumerate(order, 1)]
-    return ["## Ranking", "", *_table(["", "method", *(SHOWN[name] for name in known)], rows)]
+    return ["## Ranking", "", *markdown_table(["", "method", *(SHOWN[name] for name in known)], rows)]
 
 
 def _cell(row: dict[str, Any], measure: str) -> str:
@@ -129,7 +135,14 @@ def _compared(comparisons: Sequence[Comparison]) -> list[str]:
         for one in comparisons
     ]
     title = f"## {comparisons[0].ours} against each baseline, matched error, paired"
-    return [title, "", *_table(["baseline", "baseline less ours", "ours / baseline", "ours is better"], rows)]
+    return [title, "", *markdown_table(["baseline", "baseline less ours", "ours / baseline", "ours is better"], rows)]
+
+
+def _gained(found: Estimate | None) -> list[str]:
+    if found is None:
+        return []
+    said = f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    return [f"Joint gain (SDE of {ARMS[0]} less the better of {ARMS[1]} and {ARMS[2]}, at strength 1): {said}", ""]
 
 
 def _kinds(found: Table, order: Sequence[str], title: str) -> list[str]:
@@ -137,7 +150,7 @@ def _kinds(found: Table, order: Sequence[str], title: str) -> list[str]:
     names = list(dict.fromkeys(found["kind"]))
     wide = {(row["method"], row["kind"]): _cell(row, "") for row in found.to_dict("records")}
     rows = [[name, *(wide.get((name, kind), "-") for kind in names)] for name in order]
-    return [f"## {title}", "", *_table(["method", *names], rows)] if names else []
+    return [f"## {title}", "", *markdown_table(["method", *names], rows)] if names else []
 
 
 def _matrices(matrices: dict[str, Table]) -> list[str]:
@@ -145,22 +158,11 @@ def _matrices(matrices: dict[str, Table]) -> list[str]:
         return []
     rows: list[list[str]] = []
     for name, found in matrices.items():
-        matrix = torch.from_numpy(found.to_numpy(float))
+        matrix = torch.tensor(found.to_numpy(float))
         measures = (effectiveness_of, decomposability_of, gap_of, dci_disentanglement, dci_completeness)
         rows.append([name, *(f"{float(measure(matrix).nanmean()):.3f}" for measure in measures)])
     head = ["method", "effectiveness", "decomposability", "gap", "DCI disentanglement", "DCI completeness"]
-    return ["## Leakage matrices, the reader's own leakage removed", "", *_table(head, rows)]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [list(head), ["---"] * len(head), *rows]
-    return [f"| {' | '.join(text.replace('|', chr(92) + '|') for text in cells)} |" for cells in lines] + [""]
-
-
-def _write_csv(path: Path, frame: Table) -> None:
-    text = StringIO()
-    frame.to_csv(text, index=False, float_format="%.5g", lineterminator="\n")
-    write_text(path, text.getvalue())
+    return ["## Leakage matrices, the reader's own leakage removed", "", *markdown_table(head, rows)]
 
 
 def _draw(path: Path, table: Table, order: Sequence[str], ours: str, rivals: Sequence[str]) -> None:

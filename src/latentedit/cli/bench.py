@@ -17,6 +17,7 @@ from latentedit.cli.console import (
     print_rows,
     progress_bar,
     typed_command,
+    warn,
 )
 from latentedit.cli.strengths import parse_strengths
 from latentedit.errors import ConfigError
@@ -157,6 +158,7 @@ def run(
     strengths: Annotated[
         str, typer.Option("--strengths", help="LOW:HIGH:COUNT or a list; 1 among them.")
     ] = "0.5,1,1.5,2",
+    batch: Annotated[int, typer.Option("--batch", help="Items edited together; less where memory is short.")] = 32,
     pictures: Annotated[bool, typer.Option("--pictures", help="Also write every edited picture.")] = False,
     model: Model = "portraits",
     dtype: Precision = None,
@@ -174,24 +176,33 @@ def run(
     from latentedit.benchmark.run import run as run_plan
     from latentedit.benchmark.sheet import draw_edits
     from latentedit.benchmark.tuning import stored_methods, tuned_methods
+    from latentedit.benchmark.unranked import write_unranked
 
+    if batch < 1:
+        raise ConfigError(f"expected --batch to be 1 or more; got {batch}")
     found, at = _dataset(place, split, captions, items), parse_strengths(strengths)
     backbone = _load(model, device, dtype)
     chosen = stored_methods(backbone, method) if settings is None else tuned_methods(settings, backbone, method)
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seed=seed)
     with progress_bar(quiet=quiet or as_json) as progress:
-        rows = run_plan(plan, output, command=typed_command(), pictures=pictures, progress=progress)
-    baselines = [one.name for one in CONTENDERS if one.baseline]
-    comparisons = write_results(output, rows, ours=OURS, baselines=baselines)
+        rows = run_plan(plan, output, command=typed_command(), batch=batch, pictures=pictures, progress=progress)
     edited, first = shown(plan, output), found.items[:SHOWN_ITEMS]
     draw_edits(first, edited, output / "pictures.png", title=f"{found.name}: strength 1, every method")
+    ranked = "effect" in rows and bool(rows["effect"].notna().any())
+    baselines = [one.name for one in CONTENDERS if one.baseline]
+    comparisons = write_results(output, rows, ours=OURS, baselines=baselines) if ranked else []
+    left_out = [] if ranked else write_unranked(output, rows)
     if as_json:
-        print_json({"folder": output, "rows": len(rows), "comparisons": comparisons})
+        print_json({"folder": output, "rows": len(rows), "comparisons": comparisons, "left_out": left_out})
     elif not quiet:
-        _tell(output, len(rows), comparisons)
+        _tell(output, len(rows), comparisons, ranked=ranked)
+        warn([f"left out: {one}" for one in left_out])
 
 
-def _tell(folder: Path, rows: int, comparisons: "Sequence[Comparison]") -> None:
+def _tell(folder: Path, rows: int, comparisons: "Sequence[Comparison]", *, ranked: bool) -> None:
+    if not ranked:
+        print(f"{rows} rows, without right answers to rank by, in {folder / 'rows.csv'}")
+        return
     print(f"{rows} rows; ranking in {folder / 'ranking.md'}, curves in {folder / 'curves.png'}")
     for one in comparisons[:3]:
         difference = f"{one.difference.mean:.4f} [{one.difference.low:.4f}, {one.difference.high:.4f}]"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.directions.settings import from_plain, to_plain
+from latentedit.directions.settings import check_count, check_number, from_plain, to_plain
 from latentedit.encoding.joint import JointLatent
 from latentedit.errors import ConfigError
 from latentedit.types import Condition, Progress
@@ -123,3 +123,19 @@ def check_strength(strength: float) -> None:
     """
     if isinstance(strength, bool) or not math.isfinite(strength):
         raise ConfigError(f"expected the strength to be a finite number, such as 1.0; got {strength}")
+
+
+def check_walk(level: float, steps: int, guidance: float = 1.0) -> None:
+    """Refuse settings of a walk over levels that make no sense.
+
+    Args:
+        level: the walk's highest, in (0, 1].
+        steps: of the model's whole grid, at least 1.
+        guidance: classifier-free guidance weight, finite and within 100 of 0.
+
+    Raises:
+        ConfigError: one outside its range.
+    """
+    check_number("level", level, 0, 1, above=True)
+    check_count("steps", steps)
+    check_number("guidance", guidance, -100, 100)

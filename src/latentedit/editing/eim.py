@@ -10,8 +10,7 @@ from torch import Tensor
 from latentedit.directions.base import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
-from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.slider import Arm, Slider, check_arm
 from latentedit.editing.verdict import Judge
 from latentedit.encoding.joint import JointLatent
@@ -41,8 +40,7 @@ class EIM(Editor):
 
     def __post_init__(self) -> None:
         check_arm(self.arm)
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
+        check_walk(self.level, self.steps)
 
     @property
     def keeps_equal_texts(self) -> bool:

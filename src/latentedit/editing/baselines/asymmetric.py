@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.directions.settings import check_number
+from latentedit.editing.base import Editor, check_walk
 from latentedit.encoding.inversion import InversionTrace, invert
 from latentedit.encoding.joint import JointLatent
 from latentedit.solvers.base import level_batch
@@ -51,8 +51,7 @@ class AsymmetricEdit(Editor):
     site: str | None = None
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
+        check_walk(self.level, self.steps)
         check_number("scale", self.scale, 0, 1000, above=True)
         check_number("until", self.until, 0, 1)
 

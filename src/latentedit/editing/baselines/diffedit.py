@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latentedit.backbones.guidance import GuidedField
 from latentedit.directions.settings import check_choice, check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.baselines.difference_mask import difference_mask
 from latentedit.encoding.inversion import invert
 from latentedit.encoding.joint import JointLatent
@@ -56,9 +56,7 @@ class DiffEdit(Editor):
     ratio: float = 3.0
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
-        check_number("guidance", self.guidance, -100, 100)
+        check_walk(self.level, self.steps, self.guidance)
         check_choice("text of the inversion, under", self.under, Under)
         check_number("mask_level", self.mask_level, 0, 1)
         check_count("maps", self.maps)

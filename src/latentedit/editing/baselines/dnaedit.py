@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.directions.settings import check_number
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.baselines.text_field import text_field
 from latentedit.encoding.joint import JointLatent
 from latentedit.noise.rng import draw
@@ -48,8 +48,7 @@ class DNAEdit(Editor):
     guidance: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
+        check_walk(self.level, self.steps)
         check_number("eta", self.eta, 0, 1, above=True)
         check_number("guidance", self.guidance, -100, 100)
 

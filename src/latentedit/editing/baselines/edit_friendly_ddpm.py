@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.backbones.guidance import GuidedField
-from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.directions.settings import check_number
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.baselines.noise_maps import follow_maps, noise_maps
 from latentedit.encoding.joint import JointLatent
 from latentedit.types import Condition, Progress
@@ -44,8 +44,7 @@ class EditFriendlyDDPM(Editor):
     target_guidance: float = 2.0
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
+        check_walk(self.level, self.steps)
         check_number("source_guidance", self.source_guidance, -100, 100)
         check_number("target_guidance", self.target_guidance, -100, 100)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentedit.backbones.guidance import GuidedField
 from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.baselines.flow_path import follow_difference
 from latentedit.encoding.joint import JointLatent
 from latentedit.types import Condition, Progress
@@ -44,8 +44,7 @@ class FlowEdit(Editor):
     noises: int = 1
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
+        check_walk(self.level, self.steps)
         check_number("source_guidance", self.source_guidance, -100, 100)
         check_number("target_guidance", self.target_guidance, -100, 100)
         check_count("noises", self.noises)

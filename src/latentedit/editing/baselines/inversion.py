@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.backbones.guidance import GuidedField
-from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.editing.base import Editor, check_walk
 from latentedit.encoding.inversion import invert, replay
 from latentedit.encoding.joint import JointLatent
 from latentedit.solvers.euler import EulerSolver
@@ -18,12 +17,6 @@ from latentedit.types import Condition, Progress
 
 def _walk(latent: JointLatent, steps: int, level: float, guidance: float) -> int:
     return latent.path(steps, level).steps * (2 if guidance == 1 else 3)
-
-
-def _check(level: float, steps: int, guidance: float) -> None:
-    check_number("level", level, 0, 1, above=True)
-    check_count("steps", steps)
-    check_number("guidance", guidance, -100, 100)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +44,7 @@ class Inversion(Editor):
     guidance: float = 1.0
 
     def __post_init__(self) -> None:
-        _check(self.level, self.steps, self.guidance)
+        check_walk(self.level, self.steps, self.guidance)
 
     @property
     def keeps_equal_texts(self) -> bool:
@@ -96,7 +89,7 @@ class AlignedInversion(Editor):
     guidance: float = 1.0
 
     def __post_init__(self) -> None:
-        _check(self.level, self.steps, self.guidance)
+        check_walk(self.level, self.steps, self.guidance)
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -6,8 +6,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.directions.settings import check_choice, check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.directions.settings import check_choice, check_number
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.baselines.concept_guidance import Reference, strongest_places
 from latentedit.editing.baselines.noise_maps import follow_maps, noise_maps
 from latentedit.encoding.joint import JointLatent
@@ -49,8 +49,7 @@ class LEDITS(Editor):
     reference: Reference = "null"
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
+        check_walk(self.level, self.steps)
         check_number("scale", self.scale, -100, 100)
         check_number("threshold", self.threshold, 0, 1)
         check_choice("reference", self.reference, Reference)

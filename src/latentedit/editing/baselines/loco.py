@@ -11,7 +11,7 @@ from latentedit.backbones.derivatives import VelocityJacobian, denoiser_jacobian
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.distillation import check_finite
 from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.baselines.difference_mask import difference_mask
 from latentedit.editing.baselines.power_iteration import leading_span, of_length, projected
 from latentedit.editing.baselines.pullback import check_rank, clean_change, known_level
@@ -63,8 +63,7 @@ class LOCO(Editor):
     ratio: float = 3.0
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
+        check_walk(self.level, self.steps)
         check_number("scale", self.scale, 0, 1000, above=True)
         if self.rank != 0:
             check_count("rank", self.rank)

@@ -11,7 +11,7 @@ from latentedit.backbones.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.distillation import check_finite
 from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.baselines.power_iteration import leading_span, of_length, projected
 from latentedit.editing.level_moves import noise_guided
 from latentedit.encoding.inversion import InversionTrace, invert, replay
@@ -94,8 +94,7 @@ class Pullback(Editor):
     probe: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
+        check_walk(self.level, self.steps)
         check_count("rank", self.rank)
         check_count("iterations", self.iterations)
         check_number("scale", self.scale, 0, 1000, above=True)

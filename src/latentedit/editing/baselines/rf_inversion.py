@@ -7,8 +7,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.directions.settings import check_number
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.baselines.text_field import text_field
 from latentedit.encoding.joint import JointLatent
 from latentedit.errors import ConfigError
@@ -57,8 +57,7 @@ class RFInversion(Editor):
     legacy: bool = False
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
+        check_walk(self.level, self.steps)
         for name in ("gamma", "eta", "start", "stop"):
             check_number(name, getattr(self, name), 0, 1)
         if self.stop < self.start:

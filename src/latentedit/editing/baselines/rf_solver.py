@@ -6,8 +6,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.baselines.text_field import text_field
 from latentedit.encoding.joint import JointLatent
 from latentedit.solvers.integrate import invert, sample
@@ -42,9 +41,7 @@ class RFSolver(Editor):
     guidance: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
-        check_number("guidance", self.guidance, -100, 100)
+        check_walk(self.level, self.steps, self.guidance)
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.directions.settings import check_choice, check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.directions.settings import check_choice, check_number
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.baselines.concept_guidance import Reference, SemanticGuidance
 from latentedit.encoding.inversion import InversionTrace, invert
 from latentedit.encoding.joint import JointLatent
@@ -60,8 +60,7 @@ class SEGA(Editor):
     reference: Reference = "null"
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
+        check_walk(self.level, self.steps)
         check_number("scale", self.scale, -100, 100)
         check_number("warm_up", self.warm_up, 0, 1)
         check_number("cool_down", self.cool_down, 0, 1)

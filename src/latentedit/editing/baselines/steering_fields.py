@@ -6,8 +6,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.directions.settings import check_number
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.baselines.flow_path import follow_difference
 from latentedit.encoding.joint import JointLatent
 from latentedit.errors import ConfigError
@@ -47,8 +47,7 @@ class SteeringFields(Editor):
     repel: float = 2.0
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
+        check_walk(self.level, self.steps)
         check_number("attract", self.attract, 0, 100, above=True)
         check_number("repel", self.repel, 0, 100)
 

@@ -8,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.backbones.guidance import GuidedField
-from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.editing.base import Editor, check_walk
 from latentedit.encoding.joint import JointLatent
 from latentedit.noise.rng import draw
 from latentedit.solvers.base import level_batch
@@ -43,9 +42,7 @@ class TextSteering(Editor):
     guidance: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
-        check_number("guidance", self.guidance, -100, 100)
+        check_walk(self.level, self.steps, self.guidance)
 
     @property
     def keeps_equal_texts(self) -> bool:

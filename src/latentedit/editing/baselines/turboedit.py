@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.baselines.noise_maps import noise_maps
 from latentedit.encoding.joint import JointLatent
 from latentedit.noise.coordinates import per_element
@@ -52,8 +52,7 @@ class TurboEdit(Editor):
     clip: float | None = 0.121
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
+        check_walk(self.level, self.steps)
         check_number("weight", self.weight, -100, 100)
         if self.shift != 0:
             check_count("shift", self.shift)

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.directions.settings import check_count, check_number
-from latentedit.editing.base import Editor
+from latentedit.directions.settings import check_number
+from latentedit.editing.base import Editor, check_walk
 from latentedit.editing.baselines.text_field import text_field
 from latentedit.encoding.joint import JointLatent
 from latentedit.solvers.base import Field, level_batch
@@ -44,8 +44,7 @@ class UniEdit(Editor):
     weight: float = 5.0
 
     def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("steps", self.steps)
+        check_walk(self.level, self.steps)
         check_number("weight", self.weight, 0, 100)
 
     @property
