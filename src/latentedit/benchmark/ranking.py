@@ -5,7 +5,9 @@ the same effect: each item's curve of leakage against effect over the strengths 
 
     matched error = leakage^2        (the error to the right answer where the effect is 1)
 
-and counts at most 1, the error of no edit. Differences between two methods are paired, item by item.
+and counts at most 1, the error of no edit. What a strength other than 1 means is our choice for most baselines; so the
+scaled error stands beside it, of the change at strength 1 alone, enlarged or shrunk to the whole effect. Differences
+between two methods are paired, item by item.
 """
 
 import dataclasses
@@ -23,7 +25,7 @@ from latentedit.metrics.statistics import Estimate, Table, Verdict, decide, esti
 from latentedit.metrics.strength_curve import linearity, monotonicity
 
 EFFECTS = (0.25, 0.5, 0.75, 1.0)
-"""At which curves are read."""
+"""At which curves are read; leakages count at most 1 there, as they do in the area."""
 
 AT_ONE = (
     "error",
@@ -51,13 +53,13 @@ _SCORES = ("effectiveness", "decomposability", "disentanglement")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Two methods at matched effect, item by item.
+    """Two methods, item by item.
 
     Args:
         ours: name.
         other: name.
-        difference: mean of the other's matched error less ours, above 0 where ours is better.
-        ratio: of the mean matched errors, ours over the other's.
+        difference: mean of the other's error less ours, above 0 where ours is better.
+        ratio: of the mean errors, ours over the other's.
         verdict: whether ours is better.
     """
 
@@ -71,7 +73,7 @@ class Comparison:
 def per_item(rows: Table) -> Table:
     """One row a method and item that asks for a change: its curve in numbers, and what was measured at strength 1.
 
-    Columns: "method", "item", "group", "kind", "matched", "reached", "area", "linearity", "monotonicity",
+    Columns: "method", "item", "group", "kind", "matched", "scaled", "reached", "area", "linearity", "monotonicity",
     "leakage at EFFECT", and those of `AT_ONE`.
     """
     _check(rows)
@@ -94,6 +96,7 @@ def _curves(method: str, part: Table) -> Table:
     strengths = torch.tensor(list(effects.columns), dtype=torch.float64)
     lines = len(strengths) > 1  # an editor may take one strength alone
     one = part[part["strength"] == 1].set_index("item").reindex(effects.index)
+    single = (one["effect"].to_numpy(float)[:, None], one["leakage"].to_numpy(float)[:, None])
     table = pd.DataFrame(
         {
             "method": method,
@@ -101,6 +104,7 @@ def _curves(method: str, part: Table) -> Table:
             "group": one["group"].to_numpy(),
             "kind": one["kind"].to_numpy(),
             "matched": matched_error(along, beside, 1.0),
+            "scaled": matched_error(*single, 1.0),
             "reached": leakage_at(along, beside, 1.0)[1],
             "area": curve_area(along, beside),
             "linearity": linearity(torch.tensor(along), strengths).numpy() if lines else np.nan,
@@ -108,7 +112,7 @@ def _curves(method: str, part: Table) -> Table:
         }
     )
     for wanted in EFFECTS:
-        table[f"leakage at {wanted:g}"] = leakage_at(along, beside, wanted)[0]
+        table[f"leakage at {wanted:g}"] = np.minimum(leakage_at(along, beside, wanted)[0], 1)
     for name in AT_ONE:
         if name in one:
             table[name] = one[name].to_numpy(float)
@@ -139,16 +143,17 @@ def summary(items: Table, *, seed: int = 0) -> Table:
     return pd.concat([table[table["method"] == name] for name in order], ignore_index=True)
 
 
-def compare(items: Table, ours: str, other: str, *, seed: int = 0) -> Comparison:
-    """Whether one method errs less than another at matched effect.
+def compare(items: Table, ours: str, other: str, *, measure: str = "matched", seed: int = 0) -> Comparison:
+    """Whether one method errs less than another.
 
     Args:
         items: from `per_item`.
         ours: name.
         other: name.
+        measure: "matched", "scaled" or "error".
         seed: of the bootstrap.
     """
-    wide = items.pivot_table(index=["group", "item"], columns="method", values="matched")
+    wide = items.pivot_table(index=["group", "item"], columns="method", values=measure)
     difference = (wide[other] - wide[ours]).dropna()
     groups = {name: index for index, name in enumerate(sorted({str(group) for group, _ in difference.index}))}
     members = [(groups[str(group)],) for group, _ in difference.index]

@@ -36,6 +36,7 @@ from latentedit.metrics.statistics import Estimate, Table
 
 SHOWN = {
     "matched": "matched error",
+    "scaled": "scaled error",
     "area": "curve area",
     "error": "error at 1",
     "effect": "effect at 1",
@@ -83,7 +84,12 @@ def write_results(folder: Path, rows: Table, *, ours: str, baselines: Sequence[s
     for name in (ours, *rivals[:1]):
         if name in matrices:
             write_csv(folder / f"leakage-{name.replace(' ', '-')}.csv", matrices[name].reset_index(names="attribute"))
-    lines = [*_head(folder), *_ranking(table), *_compared(comparisons), *_gained(gain(items, *ARMS))]
+    lines = [
+        *_head(folder),
+        *_ranking(table),
+        *_compared(items, ours, [one.other for one in comparisons]),
+        *_gained(gain(items, *ARMS)),
+    ]
     lines += _kinds(kinds, order, "Matched error by kind of change")
     lines += _kinds(quiet, order, "Where the right answer is the picture: how far it moves (rms, white is 1)")
     write_text(folder / "ranking.md", "\n".join([*lines, *_matrices(matrices)]) + "\n")
@@ -122,20 +128,20 @@ def _cell(row: dict[str, Any], measure: str) -> str:
     return f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
-def _compared(comparisons: Sequence[Comparison]) -> list[str]:
-    if not comparisons:
-        return []
-    rows = [
-        [
-            one.other,
-            f"{one.difference.mean:.4f} [{one.difference.low:.4f}, {one.difference.high:.4f}]",
-            f"{one.ratio:.2f}",
-            one.verdict,
-        ]
-        for one in comparisons
-    ]
-    title = f"## {comparisons[0].ours} against each baseline, matched error, paired"
-    return [title, "", *markdown_table(["baseline", "baseline less ours", "ours / baseline", "ours is better"], rows)]
+def _compared(items: Table, ours: str, rivals: Sequence[str]) -> list[str]:
+    """A row a baseline: the paired difference and the ratio by each error, and the verdict at matched effect."""
+    rows: list[list[str]] = []
+    for name in rivals:
+        found = [compare(items, ours, name, measure=measure) for measure in ("matched", "scaled", "error")]
+        cells = [part for one in found for part in (_difference(one), f"{one.ratio:.2f}")]
+        rows.append([name, *cells[:2], found[0].verdict, *cells[2:]])
+    head = ["baseline", "matched: baseline less ours", "ours / baseline", "ours is better"]
+    head += ["scaled: baseline less ours", "ratio", "error at 1: baseline less ours", "ratio"]
+    return [f"## {ours} against each baseline, paired", "", *markdown_table(head, rows)] if rows else []
+
+
+def _difference(one: Comparison) -> str:
+    return f"{one.difference.mean:.4f} [{one.difference.low:.4f}, {one.difference.high:.4f}]"
 
 
 def _gained(found: Estimate | None) -> list[str]:
@@ -160,9 +166,13 @@ def _matrices(matrices: dict[str, Table]) -> list[str]:
     for name, found in matrices.items():
         matrix = torch.tensor(found.to_numpy(float))
         measures = (effectiveness_of, decomposability_of, gap_of, dci_disentanglement, dci_completeness)
-        rows.append([name, *(f"{float(measure(matrix).nanmean()):.3f}" for measure in measures)])
+        rows.append([name, *(f"{float(measure(matrix).nanmedian()):.3f}" for measure in measures)])
     head = ["method", "effectiveness", "decomposability", "gap", "DCI disentanglement", "DCI completeness"]
-    return ["## Leakage matrices, the reader's own leakage removed", "", *markdown_table(head, rows)]
+    return [
+        "## Leakage matrices, the reader's own leakage removed: medians over attributes",
+        "",
+        *markdown_table(head, rows),
+    ]
 
 
 def _draw(path: Path, table: Table, order: Sequence[str], ours: str, rivals: Sequence[str]) -> None:

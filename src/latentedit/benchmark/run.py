@@ -27,7 +27,7 @@ from latentedit.types import Progress
 PLAN_FILE = "plan.json"
 ROWS_FILE = "unfinished/rows.jsonl"
 SHOWN = "unfinished/shown"
-SHOWN_ITEMS = 10
+SHOWN_ITEMS = 8
 """Items whose pictures are kept for the sheet."""
 
 STRENGTHS = (0.5, 1.0, 1.5, 2.0)

@@ -121,9 +121,12 @@ def tune(
 ) -> None:
     """Find each method's best settings on the calibration split: as many tries and evaluations for each."""
     del debug
+    from latentedit.backbones.registry import bundled_folder
     from latentedit.benchmark.candidates import CONTENDERS, contender
     from latentedit.benchmark.tuning import prepare_all, store_best, tune_method, write_tuning
 
+    if store:
+        bundled_folder(model)  # refused before any work where there is none
     chosen = [contender(name) for name in method] if method else list(CONTENDERS)
     found = _dataset(place, "calibration", captions, items)
     backbone = _load(model, device, dtype)
