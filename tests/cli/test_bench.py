@@ -118,7 +118,8 @@ def test_tuning_and_a_run_with_what_it_found(command: Command, manifest: Path, m
     assert found[-2:] == [("sdedit", "item-0"), ("sdedit", "item-1")], "after those of the codec alone"
     assert (folder / "pictures.png").is_file()
     assert (
-        json.loads((folder / "plan.json").read_text())["methods"][0]["settings"] == known["methods"]["sdedit"]["best"]
+        json.loads((folder / "run.json").read_text())["plan"]["methods"][0]["settings"]
+        == known["methods"]["sdedit"]["best"]
     )
 
 
@@ -132,9 +133,9 @@ def test_a_run_compares_ours_with_the_baselines_and_goes_on(
     assert [(one["ours"], one["other"], one["verdict"]) for one in first["comparisons"]] == [
         ("eim", METHOD, "undecided at this size")
     ]
-    before = (tmp_path / "run" / "unfinished" / "rows.jsonl").read_bytes()
+    before = (tmp_path / "run" / "rows.parquet").read_bytes()
     assert json.loads(command(*arguments, "--strengths", "1,2", "-o", tmp_path / "run", "--json").out) == first
-    assert (tmp_path / "run" / "unfinished" / "rows.jsonl").read_bytes() == before
+    assert (tmp_path / "run" / "rows.parquet").read_bytes() == before
     assert command(*arguments, "--strengths", "1,2", "-o", tmp_path / "run", "--quiet").out == ""
     other = command(*arguments, "--strengths", "1,2", "-o", tmp_path / "run", "--seed", 1)
     assert (other.code, other.out) == (2, "")
@@ -240,12 +241,8 @@ def test_data_without_right_answers_is_not_ranked(
     outcome = command("bench", "run", tmp_path / "edits.json", "--strengths", "1,2", *where)
     assert outcome.code == 0, outcome.err
     assert outcome.out == f"2 rows, without right answers to rank by, in {tmp_path / 'out' / 'rows.csv'}\n"
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "pictures.png",
-        "plan.json",
-        "rows.csv",
-        "unfinished",
-    ]
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"claims", "pictures.png", "previews", "rows", "rows.csv", "rows.parquet", "run.json"}
     tuned = command("bench", "tune", tmp_path / "edits.json", "--method", "sdedit", *where[2:-1], tmp_path / "t.json")
     assert (tuned.code, tuned.out) == (2, "")
     assert "expected items with a right answer to choose settings by" in tuned.err

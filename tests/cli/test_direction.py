@@ -321,7 +321,6 @@ def test_a_direction_of_another_model_is_refused_by_both_fingerprints(
         (("apply", "a.safetensors", "--on", "me.png", "--strength", "nan"), "finite"),
         (("apply", "a.safetensors", "--on", "me.png", "--strength", "1", "--strength", "2"), "got it 2 times"),
         (("apply", "a.safetensors", "--on", "me.png", "--mixing", "blend"), "'blend'"),
-        (("apply", "a.safetensors", "--on", "."), "folder"),
         (("preview", "a.safetensors", "-o", "p.jpg"), ".png"),
         (("preview", "a.safetensors", "--on", "me.png", "-o", "me.png"), "another name"),
         (("preview", "a.safetensors", "--on", "me.png", "--strengths", "1"), "--strengths"),

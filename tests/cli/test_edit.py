@@ -434,7 +434,12 @@ def test_json_of_another_program_is_never_overwritten(
 
 
 @pytest.mark.parametrize("name", [".", "/", "..", ""])
-def test_places_that_have_no_name(refused: Callable[..., str], arguments: list[object], name: str) -> None:
+def test_places_that_have_no_name(
+    refused: Callable[..., str], arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Nor any picture: here are two empty folders."""
+    (tmp_path / "outer" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "outer" / "inner")
     refused(*arguments, "-o", name)
     refused("edit", name, *arguments[2:])
 

@@ -13,6 +13,7 @@ from latentedit.metrics.disentanglement import (
     Effect,
     Effectiveness,
     Leakage,
+    all_scores,
     decomposability,
     disentanglement,
     effect,
@@ -28,6 +29,18 @@ MEASURES = [effect, leakage, decomposability, effectiveness, disentanglement]
 
 def all_of(edited: Tensor, source: Tensor, truth: Tensor) -> list[list[float]]:
     return [measure(edited, source, truth).tolist() for measure in MEASURES]
+
+
+def test_one_pass_gives_what_the_measures_give_one_by_one() -> None:
+    """An edit, none, the opposite one, and where nothing was asked for."""
+    w = world()
+    edited = torch.cat([w.edited(0.7, 0.3), w.source, w.edited(-0.5, 0.1), w.truth])
+    source, truth = w.source.repeat(4, 1, 1, 1), torch.cat([w.truth, w.truth, w.truth, w.source])
+    found = all_scores(edited, source, truth)
+    assert list(found) == ["effect", "leakage", "effectiveness", "decomposability", "disentanglement"]
+    for measure in MEASURES:
+        expected = measure(edited, source, truth)
+        assert torch.equal(found[measure.__name__].nan_to_num(-9), expected.nan_to_num(-9))
 
 
 def test_an_oracle_scores_one() -> None:

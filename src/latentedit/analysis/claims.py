@@ -1,12 +1,22 @@
-"""The claims of both papers in one table, from the files of all finished analyses."""
+"""Claims as people read them: their numbers, and the table of all finished analyses from their files."""
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from latentedit.analysis.base import Claim
 from latentedit.encoding.output_files import write_text
 
 CLAIMS_FILE = "claims.md"
+
+MEANING = (
+    "A claim holds where the 95 % interval of its measure lies above 0, does not hold where it lies below, and is "
+    "undecided at this size otherwise. Intervals are of a bootstrap over pictures, each by itself: of many claims that "
+    "are not true, one in forty would still hold."
+)
+"""What verdicts mean, for those who read them."""
 
 
 def write_claims(folder: Path) -> Path:
@@ -17,12 +27,12 @@ def write_claims(folder: Path) -> Path:
     """
     told = [json.loads(place.read_text(encoding="utf-8")) for place in sorted(folder.glob("*.json"))]
     found = [one for one in told if isinstance(one, dict) and "claims" in one and "analysis" in one]
-    lines = ["# The papers' claims, one by one", ""]
-    lines += ["A claim holds where the 95 % interval of its measure lies above 0, does not hold where it lies below,"]
-    lines += ["and is undecided at this size otherwise. Intervals are of a bootstrap over pictures, each by itself:"]
-    lines += ["of many claims that are not true, one in forty would still hold.", ""]
-    lines += ["| claim | model | measure | found | pictures | verdict | analysis |", "|" + "---|" * 7]
-    lines += [_row(one, claim) for one in found for claim in one["claims"]]
+    lines = ["# The papers' claims, one by one", "", MEANING, ""]
+    lines += table_head("claim", "model", "measure", "found", "pictures", "verdict", "analysis")
+    for one in found:
+        lines += [
+            table_row(claim.statement, *claim_cells(claim), one["analysis"]) for claim in read_claims(one["claims"])
+        ]
     lines += ["", "## Verdicts, commands and settings", ""]
     for one in found:
         lines += [f"* **{one['analysis']}** ({one['title']}): {one['verdict']}", f"  `{one['command']}`"]
@@ -32,19 +42,42 @@ def write_claims(folder: Path) -> Path:
     return path
 
 
-def _row(one: dict[str, Any], claim: dict[str, Any]) -> str:
-    found = "not measured" if claim["estimate"] is None else _interval(claim)
-    cells = [claim["statement"], claim["model"], claim["measure"], found, claim["samples"], claim["verdict"]]
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in [*cells, one["analysis"]]) + " |"
+def read_claims(told: Sequence[Mapping[str, Any]]) -> tuple[Claim, ...]:
+    """Claims as they are stored, in which null is a number that is not known.
+
+    Raises:
+        TypeError: something else.
+    """
+    known: list[dict[str, Any]] = [
+        {name: math.nan if value is None else value for name, value in one.items()} for one in told
+    ]
+    return tuple(Claim(**one) for one in known)
 
 
-def _interval(claim: dict[str, Any]) -> str:
-    ends = [claim["low"], claim["high"]]
-    shown = "" if None in ends else f" [{ends[0]:.3g}, {ends[1]:.3g}]"
-    return f"{claim['estimate']:.3g}{shown}"
+def number_text(claim: Claim) -> str:
+    """Such as "0.42 [0.31, 0.55]"."""
+    if math.isnan(claim.estimate):
+        return "not measured"
+    ends = "" if math.isnan(claim.low + claim.high) else f" [{claim.low:.3g}, {claim.high:.3g}]"
+    return f"{claim.estimate:.3g}{ends}"
 
 
-def _about(study: dict[str, Any]) -> str:
+def claim_cells(claim: Claim) -> tuple[str, str, str, int, str]:
+    """Model, measure, what was found, pictures and verdict."""
+    return (claim.model, claim.measure, number_text(claim), claim.samples, claim.verdict)
+
+
+def table_head(*names: str) -> list[str]:
+    """The first two lines of a Markdown table."""
+    return [table_row(*names), "|" + "---|" * len(names)]
+
+
+def table_row(*cells: object) -> str:
+    """A line of a Markdown table; bars in cells stay in them."""
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _about(study: Mapping[str, Any]) -> str:
     levels = ", ".join(f"{level:.3g}" for level in study["levels"])
     return (
         f"{study['model']} ({study['model_fingerprint']}, {study['dtype']}): {len(study['pictures'])} pictures, site "

@@ -156,9 +156,9 @@ def coarseness(changes: Mapping[str, float]) -> float | None:
 
 
 def _difference(part: Table, column: str, kind: str, *, start: float, end: float) -> Estimate:
-    """How much a measure of one kind of directions grows between two levels; nothing where it is not measured."""
+    """How much a measure of one kind of directions grows between two levels; nothing where it is not known at both."""
     told = part[(part["kind"] == kind) & part[column].notna()].astype({column: float})
-    if not {start, end} <= set(told["level"]):
+    if start == end or not {start, end} <= set(told["level"]):
         return estimate([], [])
     return rise(told, column, members=["picture"], start=start, end=end)
 

@@ -16,8 +16,8 @@ from latentedit.analysis.plotting import new_figure, save_figure
 from latentedit.analysis.study import Study
 from latentedit.editing.journal import Journal
 from latentedit.editing.outputs import plain
-from latentedit.encoding.output_files import write_text
-from latentedit.errors import ConfigError, OutputError
+from latentedit.encoding.output_files import make_folder, write_text
+from latentedit.errors import ConfigError
 from latentedit.metrics.statistics import Table
 from latentedit.types import Progress
 
@@ -73,10 +73,7 @@ def run(
                 f"{len(study)}. Name more pictures"
             )
     plans = [(study, analysis.items(study)) for study in studies]
-    try:
-        (folder / WORK).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"expected to be able to make the folder {folder}; got: {error.strerror}") from error
+    make_folder(folder / WORK)
     total, done, measured = sum(len(items) for _, items in plans), 0, 0
     rows: list[Row] = []
     for study, items in plans:

@@ -12,6 +12,7 @@ The kinds take turns, so the first items of the set are a balanced smaller set.
 """
 
 import dataclasses
+import functools
 import itertools
 import random
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from latentedit.benchmark.items import Dataset, Item
 from latentedit.errors import ConfigError
 from latentedit.portraits.attributes import NONE, VALUES, Attributes, Split, draw_split
 from latentedit.portraits.captions import COLOR_OF, CaptionStyle, draw_caption, full_caption
-from latentedit.portraits.render import counterfactual, render, render_array
+from latentedit.portraits.render import counterfactual, render_array
 
 NAME = "counterfactual-portraits"
 VERSION = "1"
@@ -44,6 +45,9 @@ _TURN = (*_CYCLE[:8], "nothing", *_CYCLE[8:], "contradiction")
 """Kinds in their turn; "graded" stands for two items of one portrait."""
 
 _SEED = 2411
+_KEPT = 128
+"""Portraits that are kept once drawn: pictures and answers of two batches, each of which is asked for several times."""
+
 _PARTIAL_SHARE = 0.5
 
 
@@ -73,7 +77,7 @@ class Rendered:
 
     def __call__(self) -> Image.Image:
         """The picture, 128 x 128."""
-        return render(self.attributes)
+        return Image.fromarray(_drawn(self.attributes))
 
     def fingerprint(self) -> str:
         """What is drawn."""
@@ -89,11 +93,19 @@ class ChangedArea:
 
     def __call__(self) -> NDArray[np.bool_]:
         """``[128, 128]``, True where a channel differs by one level or more."""
-        return (render_array(self.source) != render_array(self.truth)).any(axis=2)
+        return (_drawn(self.source) != _drawn(self.truth)).any(axis=2)
 
     def fingerprint(self) -> str:
         """Both portraits."""
         return f"{Rendered(self.source).fingerprint()}/{Rendered(self.truth).fingerprint()}"
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _drawn(attributes: Attributes) -> NDArray[np.uint8]:
+    """``[128, 128, 3]``, not to be written to."""
+    drawn = render_array(attributes)
+    drawn.setflags(write=False)
+    return drawn
 
 
 def _items(split: Split, captions: Captions) -> Iterator[Item]:

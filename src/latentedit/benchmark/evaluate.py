@@ -16,7 +16,7 @@ from latentedit.benchmark.unranked import pie_bench_columns
 from latentedit.editing.local_change import local_change
 from latentedit.editing.verdict import Judge
 from latentedit.metrics.counterfactual import counterfactual_error
-from latentedit.metrics.disentanglement import decomposability, disentanglement, effect, effectiveness, leakage
+from latentedit.metrics.disentanglement import all_scores
 from latentedit.metrics.drift import nuisance_drift
 from latentedit.metrics.leakage_matrix import attribute_change
 from latentedit.metrics.locality import outside_psnr_db, outside_share
@@ -125,15 +125,8 @@ def _measured(
     source, columns = batch.source, dict[str, Tensor]()
     columns["changed_rms"] = (edited - source).double().flatten(1).square().mean(1).sqrt() / 2
     if batch.truth is not None:
-        truth = batch.truth
-        columns |= {
-            "effect": effect(edited, source, truth),
-            "leakage": leakage(edited, source, truth),
-            "effectiveness": effectiveness(edited, source, truth),
-            "decomposability": decomposability(edited, source, truth),
-            "disentanglement": disentanglement(edited, source, truth),
-            "error": counterfactual_error(edited, source, truth),
-        }
+        columns |= all_scores(edited, source, batch.truth)
+        columns["error"] = counterfactual_error(edited, source, batch.truth)
     if batch.mask is not None:
         columns["outside"] = outside_share(edited, source, batch.mask)
         columns["outside_psnr"] = outside_psnr_db(edited, source, batch.mask)

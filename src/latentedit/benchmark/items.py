@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.directions.settings import check_count
+from latentedit.encoding.input_files import content_of
 from latentedit.encoding.picture_files import read_image
 from latentedit.errors import ConfigError, ImageError
 
@@ -68,6 +69,12 @@ class Item:
             [*texts, sorted(self.about.items()), [None if part is None else content(part) for part in known]]
         )
 
+    def carried(self) -> "Item":
+        """With the content of its files, for a machine that does not see them; what is no file stays as it is."""
+        parts = {name: getattr(self, name) for name in ("picture", "truth", "mask")}
+        files = {name: part.carried() for name, part in parts.items() if isinstance(part, PictureFile | MaskFile)}
+        return dataclasses.replace(self, **files)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
@@ -120,9 +127,11 @@ class PictureFile:
 
     Args:
         path: of the file.
+        content: of the file, where it need not be read again.
     """
 
     path: Path
+    content: bytes | None = None
 
     def __call__(self) -> Image.Image:
         """Read it.
@@ -130,11 +139,15 @@ class PictureFile:
         Raises:
             ImageError: no such file, no picture, or damaged.
         """
-        return _laid_on(read_image(self.path), "white")
+        return _laid_on(read_image(self.path, content=self.content), "white")
 
     def fingerprint(self) -> str:
         """SHA-256 of the file."""
         return _file_digest(self.path)
+
+    def carried(self) -> "PictureFile":
+        """With its content, for a machine that does not see the file."""
+        return PictureFile(self.path, content_of(self.path))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -143,9 +156,11 @@ class MaskFile:
 
     Args:
         path: of the file.
+        content: of the file, where it need not be read again.
     """
 
     path: Path
+    content: bytes | None = None
 
     def __call__(self) -> NDArray[np.bool_]:
         """Read it, ``[h, w]``.
@@ -153,11 +168,15 @@ class MaskFile:
         Raises:
             ImageError: no such file, no picture, or damaged.
         """
-        return np.asarray(_laid_on(read_image(self.path), "black").convert("L")) > 127
+        return np.asarray(_laid_on(read_image(self.path, content=self.content), "black").convert("L")) > 127
 
     def fingerprint(self) -> str:
         """SHA-256 of the file."""
         return _file_digest(self.path)
+
+    def carried(self) -> "MaskFile":
+        """With its content, for a machine that does not see the file."""
+        return MaskFile(self.path, content_of(self.path))
 
 
 def content(part: Callable[[], Image.Image] | Callable[[], NDArray[np.bool_]]) -> str:

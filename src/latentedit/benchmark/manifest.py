@@ -14,9 +14,9 @@ from latentedit.benchmark.documents import read_csv, read_document
 from latentedit.benchmark.faults import Faults
 from latentedit.benchmark.items import Dataset, Item, MaskFile, PictureFile
 from latentedit.benchmark.picture_checks import Checker, described
-from latentedit.encoding.output_files import write_text
+from latentedit.encoding.output_files import make_folder, write_text
 from latentedit.encoding.picture_files import save_image
-from latentedit.errors import OutputError, nearest
+from latentedit.errors import nearest
 
 NEEDED = ("picture", "source_caption", "target_caption")
 """Columns that every manifest has."""
@@ -84,7 +84,7 @@ def write_manifest(items: Sequence[Item], folder: str | Path) -> Path:
         )
         group = "" if item.group == item.id else item.group
         writer.writerow([picture, item.source_caption, item.target_caption, item.id, mask, truth, item.kind, group])
-    _make(folder)
+    make_folder(folder)
     write_text(folder / FILE_NAME, text.getvalue())
     return folder / FILE_NAME
 
@@ -196,14 +196,6 @@ def _written(image: Image.Image, folder: Path, kind: str) -> str:
     digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:16]
     path = folder / kind / f"{digest}.png"
     if not path.exists():
-        _make(path.parent)
+        make_folder(path.parent)
         save_image(image, path)
     return f"{kind}/{path.name}"
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise OutputError(f"expected to be able to make the folder {folder}; got: {why}. Choose another") from error

@@ -11,7 +11,7 @@ between two methods are paired, item by item.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ import torch
 
 from latentedit.benchmark.evaluate import CHANGE, TRUE_CHANGE
 from latentedit.errors import ConfigError
+from latentedit.metrics.disentanglement import joint_gain
 from latentedit.metrics.leakage_matrix import corrected, leakage_matrix
 from latentedit.metrics.matched import curve_area, leakage_at, matched_error
 from latentedit.metrics.statistics import Estimate, Table, Verdict, decide, estimate
@@ -43,7 +44,6 @@ AT_ONE = (
     "undo_error",
     "undo_psnr",
     "evaluations",
-    "seconds",
 )
 """Measures of the items that ask for a change, at strength 1."""
 
@@ -68,6 +68,11 @@ class Comparison:
     difference: Estimate
     ratio: float
     verdict: Verdict
+
+    @property
+    def text(self) -> str:
+        """The difference with its interval, such as "0.0421 [0.0310, 0.0550]"."""
+        return f"{self.difference.mean:.4f} [{self.difference.low:.4f}, {self.difference.high:.4f}]"
 
 
 def per_item(rows: Table) -> Table:
@@ -132,7 +137,7 @@ def summary(items: Table, *, seed: int = 0) -> Table:
     measures = [name for name in items.columns if name not in ("method", "item", "group", "kind")]
     rows: list[Mapping[str, object]] = []
     for method, part in items.groupby("method", sort=False):
-        members = _members(part)
+        members = _members(part["group"])
         for name in measures:
             values = part[name].to_numpy(float)
             told = estimate(np.where(np.isfinite(values), values, np.nan).tolist(), members, seed=seed)
@@ -153,12 +158,9 @@ def compare(items: Table, ours: str, other: str, *, measure: str = "matched", se
         measure: "matched", "scaled" or "error".
         seed: of the bootstrap.
     """
-    wide = items.pivot_table(index=["group", "item"], columns="method", values=measure)
-    difference = (wide[other] - wide[ours]).dropna()
-    groups = {name: index for index, name in enumerate(sorted({str(group) for group, _ in difference.index}))}
-    members = [(groups[str(group)],) for group, _ in difference.index]
-    found = estimate(difference.tolist(), members, seed=seed)
-    ratio = float(wide.loc[difference.index, ours].mean() / wide.loc[difference.index, other].mean())
+    wide = _paired(items, measure)[[ours, other]].dropna()
+    found = estimate((wide[other] - wide[ours]).tolist(), _members(wide.index.get_level_values("group")), seed=seed)
+    ratio = float(wide[ours].mean() / wide[other].mean())
     return Comparison(ours=ours, other=other, difference=found, ratio=ratio, verdict=decide(found))
 
 
@@ -171,7 +173,7 @@ def still(rows: Table, *, seed: int = 0) -> Table:
     quiet = rows[rows["effect"].isna() & (rows["strength"] == 1)]
     found: list[Mapping[str, object]] = []
     for (method, kind), part in quiet.groupby(["method", "kind"], sort=False):
-        told = estimate(part["changed_rms"].tolist(), _members(part), seed=seed)
+        told = estimate(part["changed_rms"].tolist(), _members(part["group"]), seed=seed)
         found.append({"method": method, "kind": kind, **dataclasses.asdict(told)})
     return pd.DataFrame(found, columns=["method", "kind", "mean", "low", "high", "pictures"])
 
@@ -180,7 +182,7 @@ def by_kind(items: Table, *, seed: int = 0) -> Table:
     """The matched error of each method on each kind of change: "method", "kind", "mean", "low", "high", "pictures"."""
     found: list[Mapping[str, object]] = []
     for (method, kind), part in items.groupby(["method", "kind"], sort=False):
-        told = estimate(part["matched"].tolist(), _members(part), seed=seed)
+        told = estimate(part["matched"].tolist(), _members(part["group"]), seed=seed)
         found.append({"method": method, "kind": kind, **dataclasses.asdict(told)})
     return pd.DataFrame(found)
 
@@ -196,7 +198,7 @@ def by_strength(rows: Table, *, seed: int = 0) -> Table:
     asking = rows[rows["effect"].notna()]
     for (method, strength), part in asking.groupby(["method", "strength"], sort=False):
         for measure in [name for name in _SCORES if name in part]:
-            told = estimate(part[measure].astype(float).tolist(), _members(part), seed=seed)
+            told = estimate(part[measure].astype(float).tolist(), _members(part["group"]), seed=seed)
             found.append({"method": method, "strength": strength, "measure": measure, **dataclasses.asdict(told)})
     return pd.DataFrame(found, columns=["method", "strength", "measure", "mean", "low", "high", "pictures"])
 
@@ -205,12 +207,11 @@ def gain(items: Table, joint: str, text: str, image: str, *, seed: int = 0) -> E
     """`metrics.disentanglement.joint_gain` of three arms at strength 1, paired; None where one of them is missing."""
     if "disentanglement" not in items:
         return None
-    wide = items.pivot_table(index=["group", "item"], columns="method", values="disentanglement")
+    wide = _paired(items, "disentanglement")
     if not {joint, text, image} <= set(wide.columns):
         return None
-    values = (wide[joint] - wide[[text, image]].max(axis=1)).dropna()
-    places = {name: index for index, name in enumerate(sorted({str(group) for group, _ in values.index}))}
-    return estimate(values.tolist(), [(places[str(group)],) for group, _ in values.index], seed=seed)
+    found = joint_gain(*(torch.tensor(wide[arm].to_numpy(float)) for arm in (joint, text, image)))
+    return estimate(found.tolist(), _members(wide.index.get_level_values("group")), seed=seed)
 
 
 def leakage_of(rows: Table, method: str) -> Table | None:
@@ -238,6 +239,12 @@ def leakage_of(rows: Table, method: str) -> Table | None:
     return pd.DataFrame(matrix.numpy(), index=names, columns=names)
 
 
-def _members(part: Table) -> Sequence[tuple[int]]:
-    places = {name: index for index, name in enumerate(sorted(set(part["group"])))}
-    return [(places[name],) for name in part["group"]]
+def _paired(items: Table, measure: str) -> Table:
+    """A row a group and item, a column a method."""
+    return items.pivot_table(index=["group", "item"], columns="method", values=measure)
+
+
+def _members(groups: Iterable[str]) -> Sequence[tuple[int]]:
+    names = [str(name) for name in groups]
+    places = {name: index for index, name in enumerate(sorted(set(names)))}
+    return [(places[name],) for name in names]

@@ -15,25 +15,23 @@ _NAME = 190
 
 
 def draw_edits(
-    items: Sequence[Item], edited: Mapping[str, Sequence[Image.Image | None]], path: Path, *, title: str
+    items: Sequence[Item], pictures: Mapping[str, Sequence[Image.Image | None]], path: Path, *, title: str
 ) -> None:
     """Write the sheet as a PNG.
 
     Args:
         items: the columns.
-        edited: method to its picture of each item, None where there is none; the rows, in this order.
+        pictures: label to a picture of each item, None where there is none; the rows, in this order.
         path: of the file.
         title: its first line.
 
     Raises:
         OutputError: the place cannot be written to.
     """
-    truths = [None if item.truth is None else item.truth() for item in items]
-    rows = [("picture", [item.picture() for item in items]), ("right answer", truths), *edited.items()]
     lines = [f"{number}. {item.kind}: {item.about.get('change', '')}" for number, item in enumerate(items, 1)]
     width = _NAME + len(items) * (_PANEL + _GAP)
     head = draw_head(title, ["   ".join(lines)], width)
-    sheet = draw_rows(head, [_row(name, images, width) for name, images in rows], gap_px=_GAP)
+    sheet = draw_rows(head, [_row(name, images, width) for name, images in pictures.items()], gap_px=_GAP)
     save_image(sheet.quantize(256, dither=Image.Dither.NONE).convert("RGB"), path)  # a third of the file
 
 

@@ -180,8 +180,13 @@ def _methods(known: Mapping[str, Any], names: Sequence[str] | None, where: str) 
     if missing or not known:
         wanted = ", ".join(missing) or "at least one method"
         raise ConfigError(f"expected settings of {wanted} in {where}; there are none. Find them with: bench tune")
-    chosen = {name: known[name] for name in names or known}
-    return [
-        Method(name=name, editor=editor_class(one["editor"]).from_dict(one["best"]), local=one["local"])
-        for name, one in chosen.items()
-    ]
+    chosen = [{"name": name, **known[name], "settings": known[name]["best"]} for name in names or known]
+    return list(planned_methods(chosen))
+
+
+def planned_methods(told: Sequence[Mapping[str, Any]]) -> tuple[Method, ...]:
+    """Methods from what a plan tells of them: "name", "editor", "local", "settings"."""
+    return tuple(
+        Method(name=one["name"], editor=editor_class(one["editor"]).from_dict(one["settings"]), local=one["local"])
+        for one in told
+    )

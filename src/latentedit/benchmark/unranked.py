@@ -25,6 +25,22 @@ def pie_bench_columns(batch: Prepared, edited: Float[Tensor, "b 3 h w"]) -> Mapp
     return {f"{mode} {name}": values for mode in MODES for name, values in scores(part, mode=mode).items()}
 
 
+def pie_bench_table(rows: Table) -> Table | None:
+    """Means of PIE-Bench's numbers at strength 1: "method" and the columns of `pie_bench_table.summary`.
+
+    None without masks.
+    """
+    measured = [f"{mode} {name}" for mode in MODES for name in names(mode) if f"{mode} {name}" in rows]
+    if not measured:
+        return None
+    one = rows[rows["strength"] == 1].rename(columns={"kind": "category"})
+    parts = [
+        summary(part, metrics=measured).assign(method=method) for method, part in one.groupby("method", sort=False)
+    ]
+    table: Table = pd.concat(parts, ignore_index=True)
+    return table[["method", *(name for name in table.columns if name != "method")]]
+
+
 def write_unranked(folder: Path, rows: Table) -> list[str]:
     """Write ``rows.csv`` and, where there were masks, ``pie-bench.csv``: means at strength 1 by method and category.
 
@@ -35,18 +51,9 @@ def write_unranked(folder: Path, rows: Table) -> list[str]:
         OutputError: the folder cannot be written to.
     """
     write_csv(folder / "rows.csv", rows)
-    measured = [f"{mode} {name}" for mode in MODES for name in names(mode) if f"{mode} {name}" in rows]
-    if not measured:
+    table = pie_bench_table(rows)
+    if table is None:
         return []
-    one = rows[rows["strength"] == 1].rename(columns={"kind": "category"})
-    parts = [
-        summary(part, metrics=measured).assign(method=method) for method, part in one.groupby("method", sort=False)
-    ]
-    write_csv(folder / "pie-bench.csv", _joined(parts))
+    write_csv(folder / "pie-bench.csv", table)
     left_out = {name: why for mode in MODES for name, why in skipped(mode, Networks()).items()}
     return [f"{name}: {why}" for name, why in left_out.items()]
-
-
-def _joined(parts: list[Table]) -> Table:
-    table: Table = pd.concat(parts, ignore_index=True)
-    return table[["method", *(name for name in table.columns if name != "method")]]

@@ -156,7 +156,7 @@ def apply(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Put one direction or several on a picture: `latentedit edit PICTURE --direction FILE`, the file first."""
+    """Put directions on a picture, or on a folder of them: `latentedit edit PICTURE --direction FILE`, files first."""
     edit(
         on,
         direction=files,

@@ -1,11 +1,11 @@
-"""``latentedit edit``: one picture, one change or several. What is heavy is imported when the command runs."""
+"""``latentedit edit``: a picture, or many; one change or several. What is heavy is imported when the command runs."""
 
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
+from latentedit.cli.bench_options import Ray, Workers
 from latentedit.cli.console import (
     Changes,
     Debug,
@@ -28,22 +28,15 @@ from latentedit.cli.console import (
     progress_bar,
     warn,
 )
+from latentedit.cli.edit_folder import BATCH, Typed, edit_many, is_many, refuse
 from latentedit.cli.reporting import replay_command, result_json, result_rows
-from latentedit.cli.request import Wanted, check_strengths, check_wanted, default_output, open_checked
-from latentedit.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from latentedit.backbones.base import Backbone
-    from latentedit.directions.composition import Mixing as MixingName
-    from latentedit.editing.result import EditResult
-    from latentedit.encoding.images import Picture
-    from latentedit.types import Progress
+from latentedit.cli.request import default_output, open_checked
 
 
 def edit(
-    picture: Annotated[Path, typer.Argument(help="The picture to edit.", show_default=False)],
+    picture: Annotated[
+        Path, typer.Argument(help="The picture to edit, or a folder or manifest of many.", show_default=False)
+    ],
     to: To = None,
     change: Changes = None,
     direction: Directions = None,
@@ -61,122 +54,76 @@ def edit(
     sheet: Annotated[
         Path | None, typer.Option("--sheet", help="Also write source, edited and difference side by side.")
     ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", help=f"Of many: edited together; less where memory is short. Default: {BATCH}."),
+    ] = None,
+    workers: Workers = None,
+    ray: Ray = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Edit a picture: from what it shows to what you ask for, and nothing else."""
+    """Edit a picture, or many: from what it shows to what you ask for, and nothing else."""
     del debug
-    wanted = check_wanted(to, change, source, direction or ())
-    strengths = check_strengths(strength, max(1, len(wanted.changes), len(wanted.directions)))
+    typed = Typed(
+        to=to,
+        changes=change,
+        directions=direction,
+        source=source,
+        captioner=captioner,
+        strengths=strength,
+        method=method,
+        mixing=mixing,
+        local=local,
+        seed=seed,
+    )
+    common: dict[str, Any] = {"model": model, "device": device, "output": output, "as_json": as_json, "quiet": quiet}
+    if not is_many(picture):
+        refuse("they are for a folder or a manifest", {"--batch": batch, "--workers": workers, "--ray": ray})
+        _edit_one(picture, typed, mask=mask, sheet=sheet, **common)
+        return
+    refuse("they are for a single picture", {"--sheet": sheet, "--mask": mask})
+    edit_many(picture, typed, batch=BATCH if batch is None else batch, workers=workers, ray=ray, **common)
+
+
+def _edit_one(
+    picture: Path,
+    typed: Typed,
+    *,
+    model: str,
+    device: str | None,
+    output: Path | None,
+    mask: Path | None,
+    sheet: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    wanted = typed.wanted()
     output = output if output is not None else default_output(picture, "edited.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.
-    from latentedit.directions.composition import check_mixing
     from latentedit.editing.outputs import write_result
     from latentedit.editing.verbs import load
 
     opened = open_checked(picture, output=output, sheet=sheet, mask=mask)
-    _check_method(method, wanted.directions)
-    mixed = check_mixing(mixing)
-    asked = _Asked(picture=opened, wanted=wanted, captioner=captioner, mask=mask, local=local, seed=seed)
+    asked = typed.asked(wanted)
     with progress_bar(quiet=quiet or as_json) as progress:
-        backbone = load(model, device=device)
-        if wanted.directions or (len(wanted.changes) > 1 and method == "eim"):
-            result = _compose(backbone, asked, progress, strengths=strengths, mixing=mixed)
-        else:
-            result = _edit(backbone, asked, progress, strengths=strengths, method=method)
+        (result,) = asked.edit(
+            load(model, device=device),
+            [opened],
+            captions=None if wanted.caption is None else [wanted.caption],
+            targets=None if wanted.to is None else [wanted.to],
+            captioner=typed.captioner,
+            mask=mask,
+            progress=progress,
+        )
     write_result(result, output, sheet=sheet)
     warn(() if quiet else result.notes)
-    origin, files = "read" if source is None else "given", wanted.directions
+    origin, files = "read" if typed.source is None else "given", wanted.directions
     if as_json:
-        about = {"picture": picture, "output": output, "sheet": sheet, "seed": seed, "caption_origin": origin}
+        about = {"picture": picture, "output": output, "sheet": sheet, "seed": typed.seed, "caption_origin": origin}
         print_json(result_json(result, **about, directions=files))
     elif not quiet:
         print(f"{picture} -> {output}")
         again = replay_command(output, picture=picture, model=model, mask=mask, directions=files)
         print_rows(result_rows(result, origin=origin, sheet=sheet, again=again))
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What was asked for, checked."""
-
-    picture: "Picture"
-    wanted: Wanted
-    captioner: str | None
-    mask: Path | None
-    local: bool | None
-    seed: int
-
-
-def _check_method(method: str, files: "Sequence[Path]") -> None:
-    """The editor's name, and files that are directions; of any model, for that is not known yet."""
-    from latentedit.directions.direction_file import load_direction
-    from latentedit.editing.registry import editor_class
-
-    editor_class(method)
-    if files and method != "eim":
-        raise ConfigError(f"expected --method eim with --direction; got {method!r}, which knows texts only")
-    for file in files:
-        load_direction(file)
-
-
-def _edit(
-    backbone: "Backbone", asked: _Asked, progress: "Progress | None", *, strengths: list[float], method: str
-) -> "EditResult":
-    """Towards one caption, with any editor."""
-    from latentedit.editing.verbs import edit as edit_picture
-
-    if len(set(strengths)) > 1:
-        raise ConfigError(f"expected one --strength for method {method!r}; got several. Several need eim")
-    result = edit_picture(
-        backbone,
-        asked.picture,
-        to=asked.wanted.to,
-        change=asked.wanted.change,
-        caption=asked.wanted.caption,
-        captioner=asked.captioner,
-        mask=asked.mask,
-        strength=strengths[0],
-        method=method,
-        local=asked.local,
-        seed=asked.seed,
-        progress=progress,
-    )
-    assert not isinstance(result, list), "one picture gives one result"
-    return result
-
-
-def _compose(
-    backbone: "Backbone",
-    asked: _Asked,
-    progress: "Progress | None",
-    *,
-    strengths: list[float],
-    mixing: "MixingName",
-) -> "EditResult":
-    """Several directions, each with a strength of its own: from files, or of several changes."""
-    from latentedit.directions.direction_file import load_direction
-    from latentedit.editing import verbs
-    from latentedit.editing.measure import Meter
-    from latentedit.encoding.encode import encode
-    from latentedit.encoding.targets import target_captions
-
-    wanted = asked.wanted
-    given = [load_direction(file, model=backbone) for file in wanted.directions]
-    latent = encode(backbone, asked.picture, caption=wanted.caption, captioner=asked.captioner, mask=asked.mask)
-    if not given:
-        target_captions(backbone, latent.captions, to=None, change=wanted.changes)  # refuses what contradicts itself
-    meter = Meter(backbone)
-    directions = given or [
-        verbs.identify(latent, change=change, seed=asked.seed, progress=progress) for change in wanted.changes
-    ]
-    result = verbs.manipulate(
-        latent, directions, strength=strengths, mixing=mixing, local=asked.local is not False, progress=progress
-    )
-    assert not isinstance(result, list), "one picture gives one result"
-    evaluations, seconds = meter.read()
-    judged = result.cost.verdict_evaluations
-    return dataclasses.replace(
-        result, cost=dataclasses.replace(result.cost, evaluations=evaluations - judged, seconds=seconds)
-    )

@@ -23,11 +23,13 @@ from latentedit.cli import (
     models,
     path,
     replay,
+    reproduce,
     sweep,
     transport,
     undo,
 )
 from latentedit.errors import LatentEditError
+from latentedit.runs.memory import keep_freed_memory
 
 app = typer.Typer(
     name="latentedit",
@@ -45,6 +47,7 @@ app.command("transport")(transport.transport)
 app.command("path")(path.path)
 app.command("analyze")(analyze.analyze)
 app.add_typer(bench.app, name="bench")
+app.command("reproduce")(reproduce.reproduce)
 app.add_typer(direction.app, name="direction")
 app.command("caption")(caption.caption)
 app.command("doctor")(doctor.doctor)
@@ -86,15 +89,21 @@ def run(arguments: list[str]) -> int:
         text = "".join(letter if letter.isprintable() else " " for letter in str(error))  # it may quote a file
         print(f"latentedit: {' '.join(text.split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        code = 130
+    except KeyboardInterrupt as stopped:
+        print(f"latentedit: {_interruption(stopped)}", file=sys.stderr)
+        return 130
     except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
-    else:
-        return 0
-    if code == 130:
-        print("latentedit: interrupted", file=sys.stderr)
-    return code
+        if leaving.code == 130:
+            print(f"latentedit: {_interruption(leaving)}", file=sys.stderr)
+        return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
+    return 0
+
+
+def _interruption(error: BaseException | None) -> str:
+    """What a command says of Ctrl-C, which typer wraps."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return str(error or "") or "interrupted"
 
 
 def main() -> None:
@@ -104,6 +113,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be no text
+    keep_freed_memory()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -37,13 +37,17 @@ class Picture:
     path: Path | None = None
 
     @classmethod
-    def open(cls, path: str | Path) -> "Picture":
+    def open(cls, path: str | Path, *, content: bytes | None = None) -> "Picture":
         """Read a file of any kind a person has: EXIF-rotated, transparent, grey, palette, CMYK, 16-bit, animated.
+
+        Args:
+            path: of the file.
+            content: of the file, where it was read before.
 
         Raises:
             ImageError: the file is missing, no picture, damaged, too small or too large.
         """
-        return cls(image=read_image(path), path=Path(path))
+        return cls(image=read_image(path, content=content), path=Path(path))
 
     @classmethod
     def from_image(cls, image: Image.Image) -> "Picture":

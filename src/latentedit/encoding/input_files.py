@@ -1,6 +1,7 @@
 """Picture files as they are opened: what cannot be a sound picture is refused in one line, undecoded."""
 
 import contextlib
+import io
 import re
 import warnings
 from collections.abc import Generator
@@ -18,18 +19,23 @@ MIN_SIDE_PX = 2
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Generator[ImageFile.ImageFile]:
+def opened(path: Path, *, content: bytes | None = None) -> Generator[ImageFile.ImageFile]:
     """A picture file as Pillow opens it: its header is read, its pixels are not.
+
+    Args:
+        path: of the file.
+        content: of the file, where it was read before; then the path is a name only.
 
     Raises:
         ImageError: no such file, a folder, empty, no picture, or damaged; any other error that the block raises is
             taken for a sign of damage too.
     """
-    _check_file(path)
+    if content is None:
+        _check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of sizes and of odd tags; sizes are checked here
-            with Image.open(path, formats=READABLE) as image:
+            with Image.open(path if content is None else io.BytesIO(content), formats=READABLE) as image:
                 yield image
     except Image.DecompressionBombError as error:
         claimed = re.search(r"\((\d+) pixels\)", str(error))
@@ -45,6 +51,14 @@ def opened(path: Path) -> Generator[ImageFile.ImageFile]:
         raise
     except Exception as error:
         raise damaged(str(path), error) from error
+
+
+def content_of(path: Path) -> bytes | None:
+    """A file's content; None where it cannot be read: whoever opens the picture is told so."""
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError):
+        return None
 
 
 def check_size(size: tuple[int, int], name: str) -> None:

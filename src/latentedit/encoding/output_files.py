@@ -70,6 +70,19 @@ def write_text(path: str | Path, text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
+def make_folder(path: str | Path) -> None:
+    """Make a folder and those above it where they are missing.
+
+    Raises:
+        OutputError: the place cannot be written to, or a file is there.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OutputError(f"expected to be able to make the folder {path}; got: {why}. Choose another place") from error
+
+
 def _beside(path: Path) -> Path:
     return path.with_name(f".{secrets.token_hex(8)}.tmp")
 

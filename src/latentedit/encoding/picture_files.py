@@ -24,11 +24,12 @@ WRITABLE = {
 _WITHOUT_ALPHA = ("JPEG", "BMP")
 
 
-def read_image(path: str | Path) -> Image.Image:
+def read_image(path: str | Path, *, content: bytes | None = None) -> Image.Image:
     """The first frame of a picture file, upright by its EXIF tag, as 8-bit RGB, or RGBA where it has transparency.
 
     Args:
         path: a PNG, JPEG, WebP, GIF, TIFF, BMP or PPM file, of 2x2 to 100 megapixels.
+        content: of the file, where it was read before.
 
     Returns:
         The picture, decoded. An embedded RGB colour profile stays in ``info["icc_profile"]``.
@@ -38,7 +39,7 @@ def read_image(path: str | Path) -> Image.Image:
             before anything is decoded.
     """
     path = Path(path)
-    with opened(path) as image:
+    with opened(path, content=content) as image:
         return decode(image, str(path))
 
 

@@ -21,6 +21,7 @@ hides the strength, so compare editors at equal effect (`matched`) or report the
 decomposability.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from latentedit.metrics.base import PerPicture
-from latentedit.metrics.pictures import differ, in_double, mean_square
+from latentedit.metrics.pictures import SAME, in_double, mean_square
 
 Pictures = Float[Tensor, "b 3 h w"]
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -47,8 +48,7 @@ def effect(
     Raises:
         ShapeError, ImageError, DeviceError: see `in_double`.
     """
-    made, wanted, asked, _ = _changes(edited, source, truth, floor)
-    return _known((made * wanted).sum(1) / wanted.square().sum(1), asked)
+    return _effect(_changes(edited, source, truth, floor))
 
 
 def leakage(
@@ -62,10 +62,7 @@ def leakage(
     Raises:
         ShapeError, ImageError, DeviceError: see `in_double`.
     """
-    made, wanted, asked, _ = _changes(edited, source, truth, floor)
-    share = (made * wanted).sum(1) / wanted.square().sum(1)
-    beside = torch.linalg.vector_norm(made - share[:, None] * wanted, dim=1)
-    return _known(beside / torch.linalg.vector_norm(wanted, dim=1), asked)
+    return _leakage(_changes(edited, source, truth, floor))
 
 
 def decomposability(
@@ -80,9 +77,7 @@ def decomposability(
     Raises:
         ShapeError, ImageError, DeviceError: see `in_double`.
     """
-    made, wanted, asked, changed = _changes(edited, source, truth, floor)
-    lengths = torch.linalg.vector_norm(made, dim=1) * torch.linalg.vector_norm(wanted, dim=1)
-    return _known(((made * wanted).sum(1).abs() / lengths).clamp(max=1), asked & changed)
+    return _decomposability(_changes(edited, source, truth, floor))
 
 
 def effectiveness(
@@ -110,12 +105,10 @@ def effectiveness(
     Raises:
         ShapeError, ImageError, DeviceError: see `in_double`.
     """
-    _, _, asked, _ = _changes(edited, source, truth, floor)
+    asked = _changes(edited, source, truth, floor).asked
     if floor is not None:
         edited = (edited.double() - floor.double() + source.double()).to(edited.dtype)
-    whole = distance(source, truth).double()
-    gained = 1 - distance(edited, truth).double() / whole
-    return _known(gained.clamp(0, 1), asked & (whole > 0))
+    return _effectiveness(edited, source, truth, distance, asked)
 
 
 def disentanglement(
@@ -142,9 +135,24 @@ def disentanglement(
         ShapeError, ImageError, DeviceError: see `in_double`.
     """
     eff = effectiveness(edited, source, truth, floor=floor, distance=distance)
-    dec = decomposability(edited, source, truth, floor=floor)
-    nothing = (eff == 0) | (dec.isnan() & ~eff.isnan())
-    return torch.where(nothing, torch.zeros_like(eff), 2 * eff * dec / (eff + dec))
+    return _disentanglement(eff, decomposability(edited, source, truth, floor=floor))
+
+
+def all_scores(edited: Pictures, source: Pictures, truth: Pictures) -> dict[str, Float64[Tensor, " b"]]:
+    """The five scores of the module by their names, from one look at the pictures.
+
+    Raises:
+        ShapeError, ImageError, DeviceError: see `in_double`.
+    """
+    change = _changes(edited, source, truth, None)
+    eff, dec = _effectiveness(edited, source, truth, mean_square, change.asked), _decomposability(change)
+    return {
+        "effect": _effect(change),
+        "leakage": _leakage(change),
+        "effectiveness": eff,
+        "decomposability": dec,
+        "disentanglement": _disentanglement(eff, dec),
+    }
 
 
 def joint_gain(
@@ -229,12 +237,61 @@ class Disentanglement(PerPicture):
         self._add(disentanglement(edited, source, truth, floor=floor, distance=self.distance))
 
 
-def _changes(
-    edited: Pictures, source: Pictures, truth: Pictures, floor: Pictures | None
-) -> tuple[Float64[Tensor, "b n"], Float64[Tensor, "b n"], Bool[Tensor, " b"], Bool[Tensor, " b"]]:
-    """The change made, the one wanted, whether one was asked for, and whether anything changed."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Changes:
+    """The change made and the one wanted, their inner products, and whether there is either."""
+
+    made: Float64[Tensor, "b n"]
+    wanted: Float64[Tensor, "b n"]
+    made_square: Float64[Tensor, " b"]
+    wanted_square: Float64[Tensor, " b"]
+    product: Float64[Tensor, " b"]
+    asked: Bool[Tensor, " b"]
+    changed: Bool[Tensor, " b"]
+
+
+def _changes(edited: Pictures, source: Pictures, truth: Pictures, floor: Pictures | None) -> _Changes:
     edited, source, truth, start = in_double(edited, source, truth, source if floor is None else floor)
-    return (edited - start).flatten(1), (truth - source).flatten(1), differ(truth, source), differ(edited, start)
+    made, wanted = (edited - start).flatten(1), (truth - source).flatten(1)
+    made_square, wanted_square = made.square().sum(1), wanted.square().sum(1)
+    least = SAME**2 * made.shape[1]
+    return _Changes(
+        made=made,
+        wanted=wanted,
+        made_square=made_square,
+        wanted_square=wanted_square,
+        product=(made * wanted).sum(1),
+        asked=wanted_square > least,
+        changed=made_square > least,
+    )
+
+
+def _effect(change: _Changes) -> Float64[Tensor, " b"]:
+    return _known(change.product / change.wanted_square, change.asked)
+
+
+def _leakage(change: _Changes) -> Float64[Tensor, " b"]:
+    share = change.product / change.wanted_square
+    beside = torch.linalg.vector_norm(change.made - share[:, None] * change.wanted, dim=1)
+    return _known(beside / change.wanted_square.sqrt(), change.asked)
+
+
+def _decomposability(change: _Changes) -> Float64[Tensor, " b"]:
+    lengths = (change.made_square * change.wanted_square).sqrt()
+    return _known((change.product.abs() / lengths).clamp(max=1), change.asked & change.changed)
+
+
+def _effectiveness(
+    edited: Pictures, source: Pictures, truth: Pictures, distance: Distance, asked: Bool[Tensor, " b"]
+) -> Float64[Tensor, " b"]:
+    whole = distance(source, truth).double()
+    gained = 1 - distance(edited, truth).double() / whole
+    return _known(gained.clamp(0, 1), asked & (whole > 0))
+
+
+def _disentanglement(eff: Float64[Tensor, " b"], dec: Float64[Tensor, " b"]) -> Float64[Tensor, " b"]:
+    nothing = (eff == 0) | (dec.isnan() & ~eff.isnan())
+    return torch.where(nothing, torch.zeros_like(eff), 2 * eff * dec / (eff + dec))
 
 
 def _known(values: Float64[Tensor, " b"], known: Bool[Tensor, " b"]) -> Float64[Tensor, " b"]:

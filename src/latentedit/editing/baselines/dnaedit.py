@@ -48,9 +48,8 @@ class DNAEdit(Editor):
     guidance: float = 1.0
 
     def __post_init__(self) -> None:
-        check_walk(self.level, self.steps)
+        check_walk(self.level, self.steps, self.guidance)
         check_number("eta", self.eta, 0, 1, above=True)
-        check_number("guidance", self.guidance, -100, 100)
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -1,0 +1,79 @@
+"""What is said of a run's folder: how far it is, and what could not be done."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from latentedit.cli.console import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from latentedit.runs.folder import RunFolder
+    from latentedit.runs.work import Failure
+
+_SHOWN = 10
+"""Failures that are told one by one."""
+
+
+def status_json(folder: "RunFolder") -> "Mapping[str, Any]":
+    """The same as `status_rows` for machines."""
+    records, held = folder.records(), folder.claimed()
+    done, units = len(records), folder.manifest["units"]
+    spent = sum((record["seconds"] for record in records.values()), 0.0)
+    return {
+        "kind": folder.manifest["kind"],
+        "state": "finished" if done == units else "running" if held else "stopped",
+        "done": done,
+        "units": units,
+        "at_work": held,
+        "rows": sum(record["rows"] for record in records.values()),
+        "seconds": spent,
+        "seconds_left": (units - done) * spent / done / max(1, len(held)) if done else None,
+        "failures": folder.failures(),
+        "command": folder.manifest["command"],
+        "latentedit": folder.manifest["latentedit"],
+    }
+
+
+def status_rows(folder: "RunFolder") -> list[tuple[str, str]]:
+    """Label and text."""
+    told = status_json(folder)
+    held = f", {len(told['at_work'])} at work now" if told["at_work"] else ""
+    left = "" if told["seconds_left"] in (None, 0) else f"; about {_time(told['seconds_left'])} to go"
+    rows = [
+        ("state", f"{told['state']}: {told['done']} of {told['units']} parts done{held}"),
+        ("rows", str(told["rows"])),
+        ("time", f"{_time(told['seconds'])} of work{left}"),
+        ("failures", str(len(told["failures"]) or "none")),
+        *(("", text) for text in failure_lines(told["failures"])),
+        ("command", told["command"]),
+    ]
+    if told["state"] == "stopped":
+        rows.append(("go on", f"latentedit bench resume {folder.path}" if told["kind"] == "bench" else told["command"]))
+    return rows
+
+
+def failure_lines(failures: "Sequence[Failure]") -> list[str]:
+    """One a failure, and how many more there are."""
+    lines = [f"{one.item}, {one.what}: {one.why}" for one in failures[:_SHOWN]]
+    more = len(failures) - len(lines)
+    return lines + ([f"and {more} more"] if more else [])
+
+
+def finish(folder: "RunFolder") -> None:
+    """Say what failed, and leave with 1 where anything did.
+
+    Raises:
+        typer.Exit: there are failures.
+    """
+    failures = folder.failures()
+    if failures:
+        warn([f"{len(failures)} could not be done", *failure_lines(failures)])
+        raise typer.Exit(1)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

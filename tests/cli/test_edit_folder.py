@@ -1,0 +1,314 @@
+"""``latentedit edit`` on a folder and a manifest: failures are told, what is stopped goes on, the rest is refused."""
+
+import csv
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from latentedit.cli.edit_folder import default_folder, is_many
+from latentedit.editing.outputs import read_record
+from latentedit.encoding.images import Picture
+from latentedit.errors import ConfigError
+from latentedit.runs.folder import RunFolder
+from latentedit.runs.runner import run_here
+from tests.cli.conftest import Command
+
+FROM, TO = "a person with no glasses", "a person with glasses"
+
+
+def save(path: Path, seed: int, size: tuple[int, int] = (40, 56)) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    values = np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
+    Image.fromarray(values).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three pictures, two of one name, and one of them damaged; and what is no picture."""
+    folder = tmp_path / "photos"
+    save(folder / "a.png", 1)
+    save(folder / "a.jpg", 2, (64, 64))
+    (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:300])
+    (folder / ".a.png").write_bytes(b"hidden")
+    (folder / "notes.txt").write_text("nothing")
+    return folder
+
+
+@pytest.fixture
+def options(miniature: Path) -> tuple[object, ...]:
+    """Cheap ones."""
+    return ("--method", "sdedit", "--model", miniature, "--device", "cpu")
+
+
+@pytest.fixture
+def words(photos: Path, options: tuple[object, ...]) -> tuple[object, ...]:
+    """One batch a picture, in this process."""
+    return ("edit", photos, "--from", FROM, "--to", TO, "--batch", 1, "--workers", 1, *options)
+
+
+def table(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "rows.parquet")
+
+
+def test_a_folder_is_edited_but_for_what_is_damaged(
+    command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path
+) -> None:
+    outcome = command(*words)
+    run = tmp_path / "photos.edited"
+    assert outcome.code == 1
+    assert outcome.out.startswith(f"{photos} -> {run / 'pictures'}: 2 edited (")
+    assert outcome.out.endswith(f"), 1 failed; rows in {run / 'rows.parquet'}\n")
+    assert "warning: 1 could not be done\n" in outcome.err
+    assert "b.png, sdedit: expected" in outcome.err
+    assert "damaged or cut short" in outcome.err
+    rows = table(run)
+    assert list(rows["id"]) == ["a.jpg", "a.png"]
+    assert list(rows["output"]) == ["pictures/a.jpg.edited.png", "pictures/a.png.edited.png"]
+    assert not {"seconds", "peak_bytes"} & set(rows)
+    for name, output in zip(rows["id"], rows["output"], strict=True):
+        assert Picture.open(run / output).size == Picture.open(photos / name).size
+        record = read_record(run / output)
+        assert (record.picture.name, record.caption, record.target_caption) == (name, FROM, TO)
+    assert sorted(path.suffix for path in (run / "pictures").iterdir()) == [".json", ".json", ".png", ".png"]
+    status = command("bench", "status", run)
+    assert status.code == 0
+    assert "finished: 3 of 3 parts done" in status.out
+    assert "b.png, sdedit: expected" in status.out
+
+
+def test_what_is_written_is_made_again_and_undone(
+    command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path, miniature: Path
+) -> None:
+    """The same file as that of an edit of the one picture."""
+    assert command(*words, "--quiet").code == 1
+    output = tmp_path / "photos.edited" / "pictures" / "a.png.edited.png"
+    asked = [word for word in words if word not in ("--batch", "--workers", 1, photos, "edit")]
+    assert command("edit", photos / "a.png", *asked, "-o", tmp_path / "one.png").code == 0
+    assert (tmp_path / "one.png").read_bytes() == output.read_bytes()
+    again = command("replay", output, "--picture", photos / "a.png", "--model", miniature)
+    assert again.code == 0, again.err
+    assert "yes, byte for byte" in again.out
+    undone = command("undo", output, "--model", miniature, "-o", tmp_path / "undone.png")
+    assert undone.code == 0, undone.err
+    assert Picture.open(tmp_path / "undone.png").fingerprint == Picture.open(photos / "a.png").fingerprint
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
+    command: Command, words: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(*words, "-o", tmp_path / "whole").code == 1
+    run, real, stored = tmp_path / "stopped", RunFolder.add, list[str]()
+
+    def add(self: RunFolder, unit: str, done: Any) -> None:
+        if len(stored) == 1:
+            raise KeyboardInterrupt
+        real(self, unit, done)
+        stored.append(unit)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "add", add)
+        outcome = command(*words, "-o", run)
+    assert (outcome.code, outcome.out) == (130, "")
+    assert outcome.err.endswith(f"1 of 3 parts are kept in {run}, and the same command goes on from there\n")
+    assert "stopped: 1 of 3 parts done" in command("bench", "status", run).out
+    first = next((run / "pictures").glob("*.png"))
+    before = first.stat().st_mtime_ns
+    assert command(*words, "-o", run).code == 1
+    assert first.stat().st_mtime_ns == before, "nothing finished is done again"
+    for name in ("rows.parquet", "pictures/a.jpg.edited.png", "pictures/a.png.edited.png"):
+        assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_another_command_on_the_same_folder_is_refused(
+    command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path
+) -> None:
+    assert command(*words, "--strength", 0).code == 1
+    other = command(*words)
+    assert (other.code, other.out) == (2, "")
+    assert "it holds one with other strengths. Name another folder with -o" in other.err
+    save(photos / "a.png", 9)
+    other = command(*words, "--strength", 0)
+    assert other.code == 2
+    assert "it holds one with other pictures." in other.err
+    assert command(*words, "-o", tmp_path / "another", "--strength", 0).code == 1
+
+
+def test_json_is_one_object(command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path) -> None:
+    outcome = command(*words, "--json", "--strength", 0)
+    assert outcome.code == 1
+    facts = json.loads(outcome.out)
+    assert facts["folder"] == str(tmp_path / "photos.edited")
+    assert (facts["pictures"], facts["edited"], facts["verdicts"]) == (3, 2, {"nothing changed": 2})
+    assert [(one["item"], one["what"]) for one in facts["failures"]] == [("b.png", "sdedit")]
+    (photos / "b.png").unlink()
+    outcome = command(*words, "--quiet", "--strength", 0, "-o", tmp_path / "sound")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+
+
+def test_nothing_could_be_edited(command: Command, words: tuple[object, ...], photos: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        (photos / name).write_bytes(b"none")
+    outcome = command(*words)
+    assert outcome.code == 1
+    assert "none edited, 3 failed" in outcome.out
+
+
+def test_directions_are_applied_to_every_picture(
+    command: Command, photos: Path, made: Callable[..., Path], miniature: Path, tmp_path: Path
+) -> None:
+    """As they are to one."""
+    (photos / "b.png").unlink()
+    save(photos / "a.jpg", 3)
+    file, model = made("d"), ("--model", miniature, "--device", "cpu")
+    given = ("--direction", file, "--from", FROM, "--strength", 0.5, *model)
+    outcome = command("edit", photos, *given, "--workers", 1)
+    assert outcome.code == 0, outcome.err
+    assert command("edit", photos / "a.png", *given, "-o", tmp_path / "one.png").code == 0
+    made_of_many = tmp_path / "photos.edited" / "pictures" / "a.png.edited.png"
+    assert made_of_many.read_bytes() == (tmp_path / "one.png").read_bytes()
+
+
+def test_processes_make_the_same(
+    command: Command, words: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They get a plan that was sent, and load the model for themselves; one of two dies."""
+
+    def sent(folder: RunFolder, work: Any, count: int, **_: object) -> int:
+        run_here(folder, pickle.loads(pickle.dumps(work)))
+        return count - 1
+
+    monkeypatch.setattr("latentedit.runs.run.run_processes", sent)
+    assert command(*words, "-o", tmp_path / "one").code == 1
+    outcome = command(*words, "--workers", 2, "-o", tmp_path / "two")
+    assert outcome.code == 1
+    assert "warning: 1 of 2 workers died; the others did their part\n" in outcome.err
+    for name in ("rows.parquet", "pictures/a.jpg.edited.png"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.fixture
+def manifest(photos: Path, tmp_path: Path) -> Path:
+    """One picture twice, towards two captions, and another one."""
+    (photos / "b.png").unlink()
+    place = tmp_path / "list.csv"
+    with place.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["picture", "source_caption", "target_caption", "id"])
+        for name, target, one in (
+            ("a.png", TO, "glasses"),
+            ("a.png", "a person with a smile", "A/smile"),
+            ("a.jpg", TO, "Glasses"),
+        ):
+            writer.writerow([f"photos/{name}", FROM, target, one])
+    return place
+
+
+def test_a_manifest_says_what_each_picture_should_show(
+    command: Command, manifest: Path, options: tuple[object, ...], tmp_path: Path
+) -> None:
+    outcome = command("edit", manifest, *options)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith(f"{manifest} -> {tmp_path / 'list.edited' / 'pictures'}: 3 edited (")
+    rows = table(tmp_path / "list.edited")
+    assert list(rows["id"]) == ["glasses", "A/smile", "Glasses"]
+    assert list(rows["picture"]) == ["a.png", "a.png", "a.jpg"]
+    assert list(rows["target_caption"]) == [TO, "a person with a smile", TO]
+    assert set(rows["caption"]) == {FROM}
+    names = [f"pictures/{name}.edited.png" for name in ("glasses", "A%2Fsmile", "Glasses (2)")]
+    assert list(rows["output"]) == names
+    assert [read_record(tmp_path / "list.edited" / name).target_caption for name in names] == list(
+        rows["target_caption"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--to", TO), ("--change", "=> a smile"), ("--from", FROM), ("--direction", "d"), ("--captioner", "portraits")],
+)
+def test_what_a_manifest_says_already_is_refused(
+    refused: Callable[..., str], unloaded: None, manifest: Path, option: str, value: str
+) -> None:
+    del unloaded
+    line = refused("edit", manifest, option, value)
+    assert f"expected no {option}: a manifest says of each picture what it shows" in line
+
+
+def test_a_manifest_with_masks_is_refused(refused: Callable[..., str], unloaded: None, manifest: Path) -> None:
+    del unloaded
+    mask = manifest.parent / "photos" / "mask.png"
+    Image.new("L", (56, 40), 255).save(mask)
+    manifest.write_text(f"picture,source_caption,target_caption,mask\nphotos/a.png,{FROM},{TO},photos/mask.png\n")
+    assert "expected a manifest without masks" in refused("edit", manifest)
+
+
+@pytest.mark.parametrize("option", ["--sheet", "--mask"])
+def test_what_is_for_one_picture_is_refused_for_many(
+    refused: Callable[..., str], unloaded: None, photos: Path, manifest: Path, option: str
+) -> None:
+    del unloaded
+    for place in (photos, manifest):
+        line = refused("edit", place, "--from", FROM, "--to", TO, option, place.parent / "x.png")
+        assert f"expected no {option}: they are for a single picture" in line
+
+
+@pytest.mark.parametrize("option", ["--batch", "--workers", "--ray"])
+def test_what_is_for_many_is_refused_for_one_picture(
+    refused: Callable[..., str], unloaded: None, photos: Path, option: str
+) -> None:
+    del unloaded
+    line = refused("edit", photos / "a.png", "--from", FROM, "--to", TO, option, 1)
+    assert f"expected no {option}: they are for a folder or a manifest" in line
+
+
+def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
+    refused: Callable[..., str], unloaded: None, photos: Path, tmp_path: Path
+) -> None:
+    del unloaded
+    words = ("edit", photos, "--from", FROM)
+    (tmp_path / "empty").mkdir()
+    assert "got neither" in refused(*words)
+    assert "got both" in refused(*words, "--to", TO, "--change", "=> a smile")
+    assert "--batch to be 1 or more; got 0" in refused(*words, "--to", TO, "--batch", 0)
+    assert "expected 1 worker or more" in refused(*words, "--to", TO, "--workers", 0)
+    assert "did you mean 'sdedit'" in refused(*words, "--to", TO, "--method", "sdedi")
+    assert "'summ'" in refused(*words, "--to", TO, "--mixing", "summ")
+    assert "one --strength for method 'sdedit'" in refused(
+        *words, "--method", "sdedit", *("--change", "=> a smile") * 2, "--strength", 0.1, "--strength", 0.2
+    )
+    assert "expected a folder of its own" in refused(*words, "--to", TO, "-o", photos)
+    assert "to be a folder; it is a file" in refused(*words, "--to", TO, "-o", photos / "a.png")
+    assert "expected pictures in the folder" in refused("edit", tmp_path / "empty", "--to", TO)
+    assert "there is none" in refused("edit", tmp_path / "no.csv")
+    assert "no such file" in refused(*words, "--direction", tmp_path / "no.safetensors")
+
+
+def test_a_model_that_cannot_read_needs_a_caption(
+    refused: Callable[..., str], photos: Path, options: tuple[object, ...]
+) -> None:
+    assert "Say what the pictures show with --from" in refused("edit", photos, "--to", TO, *options)
+    assert "'reader'" in refused("edit", photos, "--to", TO, "--captioner", "reader", *options)
+
+
+def test_where_a_run_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my.photos").mkdir()
+    assert default_folder(tmp_path / "my.photos") == tmp_path / "my.photos.edited"
+    assert default_folder(Path("some/list.csv")) == Path("some/list.edited")
+    monkeypatch.chdir(tmp_path / "my.photos")
+    assert default_folder(Path()) == tmp_path / "my.photos.edited"
+    with pytest.raises(ConfigError, match="Give one with -o"):
+        default_folder(Path("/"))
+
+
+def test_what_is_many(tmp_path: Path) -> None:
+    assert is_many(tmp_path)
+    assert is_many(Path("a.CSV"))
+    assert not is_many(tmp_path / "a.png")
+    assert not is_many(Path("a" * 5000))
