@@ -1,4 +1,4 @@
-"""Survival: whether a benchmark that is killed, shared or spread gives the same table, byte by byte.
+"""Survival: whether a benchmark that is killed, shared, spread or cut otherwise gives the same table, byte by byte.
 
 The rendered set by eim, sdedit and flowedit at two strengths in batches of four, in bfloat16, by the bundled model:
 
@@ -7,6 +7,7 @@ The rendered set by eim, sdedit and flowedit at two strengths in batches of four
     two runners     the same command twice at once, on one folder
     two workers     --workers 2, one of which is killed at work
     cluster         a local Ray cluster of three workers, one of which is killed at work
+    batches of 5    instead of 4, and likewise of 12, all at once
 
 Finished units are watched throughout: lost is one that is gone, repeated one that is written again.
 
@@ -188,14 +189,14 @@ def ray_cluster(cores: int) -> Generator[tuple[str, int]]:
 def trials(home: Path, items: int, kills: int, seed: int) -> list[Trial]:
     """All of them, one after the other; the first is the reference."""
     methods = [part for name in METHODS for part in ("--method", name)]
-    plan = ["--items", items, *methods, "--strengths", "1,2", "--batch", 4, "--dtype", "bfloat16"]
+    plan = ["--items", items, *methods, "--strengths", "1,2", "--dtype", "bfloat16"]
     done: list[Trial] = []
 
     @contextlib.contextmanager
-    def trial(what: str) -> Generator[tuple[Trial, list[object]]]:
+    def trial(what: str, batch: int = 4) -> Generator[tuple[Trial, list[object]]]:
         made, started = Trial(what=what, folder=home / what.replace(" ", "-")), time.perf_counter()
         print(what, file=sys.stderr)
-        yield made, ["run", "-o", made.folder, *plan]
+        yield made, ["run", "-o", made.folder, *plan, "--batch", batch]
         made.seconds = time.perf_counter() - started
         done.append(made)
 
@@ -213,6 +214,9 @@ def trials(home: Path, items: int, kills: int, seed: int) -> list[Trial]:
         kill_one(one, runner, lambda: spawned(runner.pid))
     with ray_cluster(3) as (address, head), trial("cluster") as (one, run):
         kill_one(one, start(*run, "--ray", address, "--workers", 3), lambda: measuring(head))
+    for batch in (5, 12):
+        with trial(f"batches of {batch}", batch) as (one, run):
+            finish(one, start(*run, "--workers", 1))
     return done
 
 

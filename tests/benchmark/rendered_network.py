@@ -199,6 +199,7 @@ def constructed(
             "item": item,
             "group": item.split("-")[0],
             "kind": "single",
+            "change": "short hair => long hair",
             "strength": strength,
             "effect": along,
             "leakage": beside,

@@ -63,12 +63,12 @@ def made_run(path: Path, *, units: int = len(SLOPES), ranked: bool = True, drop:
     for place, method in enumerate(SLOPES):
         rows = [] if method in drop else rows_of(method)
         if not ranked:
-            kept = ("method", "item", "group", "kind", "strength", "changed_rms", "evaluations", "failed")
+            kept = ("method", "item", "group", "kind", "change", "strength", "changed_rms", "evaluations", "failed")
             rows = [{name: row[name] for name in kept} | {"legacy background_mse": 7.5} for row in rows]
         files = {preview_name(method, name): picture(20 * place) for name in ITEMS if (method, name) != ("eim", "i3")}
         if method == CODEC:
             files = {preview_name(kind, name): picture(200) for kind in (SOURCE, TRUTH) for name in ITEMS}
         failures = [Failure(item="i9", what=method, why="it is <gone>")] if method == "sdedit" else []
         about = {"method": method, "items": 8, "evaluations": 9, "edit_seconds": 4.0, "seconds": 6.0, "peak_bytes": 0}
-        run.add(f"000000-{place:03d}-{file_name(method)}", Done(rows=rows, files=files, failures=failures, about=about))
+        run.add(f"{place:03d}-000000-{file_name(method)}", Done(rows=rows, files=files, failures=failures, about=about))
     return path

@@ -80,13 +80,15 @@ def test_where_nothing_was_asked_nothing_is_scored_but_the_way(oracle: list[Row]
 
 def test_rows_name_their_items(oracle: list[Row]) -> None:
     for row, item in zip(oracle, some_items(), strict=True):
-        assert (row["method"], row["item"], row["group"], row["kind"], row["strength"]) == (
-            "x",
-            item.id,
-            item.group,
-            item.kind,
-            1.0,
-        )
+        told = {name: row[name] for name in ("method", "item", "group", "kind", "change", "strength")}
+        assert told == {
+            "method": "x",
+            "item": item.id,
+            "group": item.group,
+            "kind": item.kind,
+            "change": item.change,
+            "strength": 1.0,
+        }
 
 
 def test_an_editor_that_does_nothing(batch: Prepared) -> None:
@@ -304,7 +306,7 @@ def test_without_truths_what_needs_none_is_measured() -> None:
     batch = prepare(RenderedNetwork(), items)
     rows = scored(batch, Idle())
     assert set(rows[0]) == {
-        *("method", "item", "group", "kind", "strength", "changed_rms", "evaluations", "seconds"),
+        *("method", "item", "group", "kind", "change", "strength", "changed_rms", "evaluations", "seconds"),
         *("residual", "undo_error", "undo_psnr", "failed"),
         *(f"{CHANGE}{name}" for name in VALUES),
     }

@@ -49,6 +49,21 @@ def dataset(*items: Item) -> Dataset:
     return Dataset(name="some", version="1", items=items)
 
 
+@pytest.mark.parametrize(
+    ("target", "change"),
+    [
+        ("a man with pale skin, short hair", ""),
+        ("a man with short hair, pale skin", ""),
+        ("a man with short hair, dark skin", "pale skin => dark skin"),
+        ("a man with pale skin, short hair, a hat", "=> a hat"),
+        ("a woman with pale skin, long hair", "a man with, short hair => a woman with, long hair"),
+    ],
+)
+def test_a_change_is_told_in_the_words_of_the_captions(target: str, change: str) -> None:
+    item = dataclasses.replace(ITEM, source_caption="a man with pale skin, short hair", target_caption=target)
+    assert item.change == change
+
+
 def test_a_dataset_needs_items_with_ids_of_their_own() -> None:
     with pytest.raises(ConfigError, match="none"):
         dataset()

@@ -23,7 +23,7 @@ def test_best_median_and_worst_by_error(folder: Path) -> None:
     worst = found["sdedit"][2]
     assert worst.numbers["error"] == f"{0.97**2:.3f}"
     assert worst.numbers["SDE"] == "0.550"
-    assert (worst.kind, worst.asked) == ("single", "eyes")
+    assert (worst.kind, worst.change, worst.asked) == ("single", "short hair => long hair", "eyes")
     told = worst.pictures["edited"]
     assert told == f"data:image/webp;base64,{base64.b64encode(picture(80)).decode()}", "that of this method"
     assert worst.pictures["picture"] is not None
@@ -38,7 +38,7 @@ def test_few_items(folder: Path) -> None:
 
 
 def test_without_right_answers_the_first_are_shown(folder: Path) -> None:
-    rows = RunFolder.read(folder).table()[["method", "item", "group", "kind", "strength", "changed_rms"]]
+    rows = RunFolder.read(folder).table()[["method", "item", "group", "kind", "change", "strength", "changed_rms"]]
     found = examples(folder, rows)["eim"]
     assert [(one.place, one.item, one.asked) for one in found] == [("", "i0", ""), ("", "i1", ""), ("", "i2", "")]
     assert list(found[0].numbers) == ["changed by (rms, white is 1)"]

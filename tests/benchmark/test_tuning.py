@@ -49,7 +49,7 @@ def batches() -> list[Prepared]:
 def test_data_is_encoded_in_batches() -> None:
     data = Dataset(name="some", version="1", items=some_items())
     found = prepare_all(RenderedNetwork(reads=False), data, batch=5)
-    assert [len(batch.items) for batch in found] == [5, 5, 2]
+    assert [len(batch.items) for batch in found] == [4, 4, 4]
     assert tuple(item for batch in found for item in batch.items) == data.items
 
 

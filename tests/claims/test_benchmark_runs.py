@@ -46,7 +46,7 @@ def test_a_run_goes_on_and_says_whose_rows_they_are(monkeypatch: pytest.MonkeyPa
     first = bench.measure("a run", bench.model("portraits"), data, methods, (1.0,))
     assert CODEC not in set(first["method"])
     assert list(first["asked"]) == [item.about["asked"] for item in data.items]
-    assert set(steps) == {"it"}
+    assert set(steps) == {"it: a run"}
     before = loaded.evaluations
     again = bench.measure("a run", bench.model("portraits"), data, methods, (1.0,))
     assert loaded.evaluations == before

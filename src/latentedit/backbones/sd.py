@@ -80,6 +80,7 @@ class StableDiffusionBackbone(UNetBackbone):
             dtype=dtype,
         )
         self._vae = placed(parts.vae, self.device, self.dtype)
+        self._vae.enable_slicing()  # one at a time: memory and rounding do not depend on the batch
         placed(parts.text.encoder, self.device, self.network_dtype)
 
     @classmethod

@@ -72,6 +72,7 @@ class StableDiffusion3Backbone(NetworkBackbone):
         self._settle(settings, device, dtype)
         self._transformer = placed(parts.transformer, self._device, self._network_dtype)
         self._vae = placed(parts.vae, self._device, self.dtype)
+        self._vae.enable_slicing()  # one at a time: memory and rounding do not depend on the batch
         self._scheduler = parts.scheduler
         self._patch = int(parts.transformer.config.patch_size)
         self._scale = 2 ** (len(parts.vae.config.block_out_channels) - 1)

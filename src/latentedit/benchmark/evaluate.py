@@ -40,7 +40,7 @@ TRUE_CHANGE = "true tv "
 def evaluate(
     method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int, beside: bool = True
 ) -> tuple[list[Row], dict[float, list[Image.Image]]]:
-    """Rows of a method, one an item and strength, and the edited pictures at each strength.
+    """Rows of a method, item by item, one a strength, and the edited pictures at each strength.
 
     An edit that is not finite gives the picture back, which is no edit, and counts as "failed".
 
@@ -58,7 +58,7 @@ def evaluate(
     started = time.perf_counter()
     found = method.edits(latent, batch.target, allowed, seed=seed)
     seconds = (time.perf_counter() - started) / (len(latent) * max(1, len(allowed)))
-    rows: list[Row] = []
+    rows: list[list[Row]] = []
     pictures: dict[float, list[Image.Image]] = {}
     for strength, edited in zip(allowed, found, strict=True):
         z, failed = _finite(edited, latent.z)
@@ -68,8 +68,8 @@ def evaluate(
         if strength == 1 and beside:
             columns |= _residual(batch, z, seed) | _undone(method, batch, z, to_tensor(pictures[strength]), seed)
         spent = float(method.editor.evaluations(latent, strength=strength))
-        rows += _rows(batch, method.name, strength, columns, evaluations=spent, seconds=seconds)
-    return rows, pictures
+        rows.append(_rows(batch, method.name, strength, columns, evaluations=spent, seconds=seconds))
+    return [row for of_item in zip(*rows, strict=True) for row in of_item], pictures
 
 
 def _finite(z: Tensor, instead: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,7 +102,8 @@ def _rows(
     seconds: float,
 ) -> list[Row]:
     return [
-        {"method": method, "item": item.id, "group": item.group, "kind": item.kind, "strength": strength}
+        {"method": method, "item": item.id, "group": item.group, "kind": item.kind, "change": item.change}
+        | {"strength": strength}
         | {name: _plain(values[index]) for name, values in columns.items()}
         | {"evaluations": evaluations, "seconds": seconds}
         for index, item in enumerate(batch.items)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.directions.settings import check_count
+from latentedit.directions.text import changed_phrases
 from latentedit.encoding.input_files import content_of
 from latentedit.encoding.picture_files import read_image
 from latentedit.errors import ConfigError, ImageError
@@ -60,6 +61,12 @@ class Item:
         if not self.id:
             raise ConfigError("expected an id for every item; got an empty one. Number the items")
         object.__setattr__(self, "group", self.group or self.id)
+
+    @property
+    def change(self) -> str:
+        """What is asked, in the captions' words, such as "tan skin => pale skin"; empty where they say the same."""
+        removed, added = changed_phrases(self.source_caption, self.target_caption)
+        return f"{', '.join(removed)} => {', '.join(added)}".strip() if removed or added else ""
 
     def fingerprint(self) -> str:
         """SHA-256 of the texts and of what the pictures are made from; see `content`."""

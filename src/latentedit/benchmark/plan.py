@@ -25,7 +25,8 @@ class Plan:
         methods: by which.
         strengths: at which.
         seed: of every random number of the editors.
-        batch: items that are edited together; more take more memory, and change rows by rounding at most.
+        batch: items that are edited together; more take more memory, and change rows by rounding at
+            most: by nothing where the network rounds rows of small batches like those of large ones.
         beside: at strength 1 also take the off-manifold residual, and edit back.
     """
 

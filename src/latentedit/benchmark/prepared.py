@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -94,9 +95,10 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
 
 
 def same_size(items: Sequence[Item], batch: int) -> list[list[Item]]:
-    """Items in batches of at most so many, in their order, each of pictures of one size.
+    """Items in batches of at most so many, in their order, as even as can be, each of pictures of one size.
 
-    Those of a batch all have a right answer, or all have none; likewise a mask.
+    Those of a batch all have a right answer, or all have none; likewise a mask. Even ones, because the last few rows
+    by themselves would be slow, and rounded otherwise.
 
     Cost:
         Opens every picture once where there is more than one item.
@@ -105,7 +107,8 @@ def same_size(items: Sequence[Item], batch: int) -> list[list[Item]]:
     found: list[list[Item]] = []
     for _, run in itertools.groupby(sized, key=lambda pair: pair[0]):
         alike = [item for _, item in run]
-        found += [alike[start : start + batch] for start in range(0, len(alike), batch)]
+        parts = np.array_split(np.arange(len(alike)), math.ceil(len(alike) / batch))
+        found += [[alike[index] for index in part] for part in parts]
     return found
 
 

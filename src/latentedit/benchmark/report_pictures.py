@@ -27,6 +27,7 @@ class Example:
         place: "best", "median" or "worst" by error; empty where there is nothing to order by.
         item: its id.
         kind: of change.
+        change: in the captions' words.
         asked: the attributes in which a reader sees the right answer differ.
         numbers: name to text.
         pictures: name to a data URI, None where the picture is missing.
@@ -35,6 +36,7 @@ class Example:
     place: str
     item: str
     kind: str
+    change: str
     asked: str
     numbers: Mapping[str, str]
     pictures: Mapping[str, str | None]
@@ -74,6 +76,7 @@ def _example(folder: Path, method: str, place: str, row: Mapping[str, Any]) -> E
         place=place,
         item=item,
         kind=str(row["kind"]),
+        change=str(row["change"]),
         asked=", ".join(name for name, moved in changes.items() if moved > _FEWEST_SURE),
         numbers={name: f"{value:.3f}" for name, value in numbers.items() if value is not None and np.isfinite(value)},
         pictures={name: _uri(folder / preview_name(kind, item)) for name, kind in kinds.items()},

@@ -34,7 +34,7 @@ Parcel = tuple[tuple[Item, ...], Method | None]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BenchWork:
-    """Units of a plan, batch by batch, the methods in their order.
+    """Units of a plan, done batch by batch; their names sort by method, so that the batch does not order the table.
 
     Args:
         told: see `Plan.told`.
@@ -81,17 +81,17 @@ class BenchWork:
 
     @property
     def units(self) -> Sequence[str]:
-        """In the order of the table."""
+        """In the order of work: all that is done with a batch, then the next."""
         names = [CODEC, *(method.name for method in self.methods)]
         return [
-            f"{batch:06d}-{place:03d}-{file_name(name)}"
+            f"{place:03d}-{batch:06d}-{file_name(name)}"
             for batch in range(len(self.batches))
             for place, name in enumerate(names)
         ]
 
     def parcel(self, unit: str, *, carried: bool = False) -> Parcel:
         """The unit's items, and its method."""
-        batch, place = map(int, unit.split("-", 2)[:2])
+        place, batch = map(int, unit.split("-", 2)[:2])
         items = self.batches[batch]
         return (
             tuple(item.carried() for item in items) if carried else items,

@@ -78,7 +78,7 @@ class Experiment(abc.ABC):
             folder: of this experiment's rows; made where it is missing.
             command: that is stored with them.
             device: where models run; None is the best there is.
-            progress: told the experiment's name after each unit of work.
+            progress: told the experiment's name after each unit of work, with that of its part where it has several.
 
         Raises:
             ConfigError: the folder holds rows of another plan.

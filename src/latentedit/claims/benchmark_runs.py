@@ -64,7 +64,7 @@ class Bench:
         folder: of its rows; each run has a folder of its own in it.
         command: that is stored with them.
         device: where models run; None is the best there is.
-        progress: told the experiment's name after each unit of work.
+        progress: told the names of the experiment and of the run after each unit of work, in units of the run.
         seed: of every random number of the editors.
     """
 
@@ -110,15 +110,15 @@ class Bench:
             command=self.command,
             load=functools.partial(load, model.name, device=self.device, dtype=DTYPE),
             where=Where(workers=suitable_workers(model.device, len(data.items) // _FEWEST)),
-            progress=self._told,
+            progress=functools.partial(self._told, run_name),
         )
         asked = {item.id: item.about["asked"] for item in data.items}
         kept = rows[rows["method"] != CODEC]
         return kept.assign(model=model.name, asked=kept["item"].map(asked)).reset_index(drop=True)
 
-    def _told(self, _: str, done: int, total: int) -> None:
+    def _told(self, run_name: str, _: str, done: int, total: int) -> None:
         if self.progress is not None:
-            self.progress(self.name, done, total)
+            self.progress(f"{self.name}: {run_name}", done, total)
 
 
 def some_latent(model: Backbone, data: Dataset) -> JointLatent:
