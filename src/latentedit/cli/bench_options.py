@@ -31,7 +31,7 @@ Precision = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", help="Processes, each with a model of its own. Default: one; with --ray, one a GPU."),
+    typer.Option("--workers", help="Processes, each with a model. Default: one a core or GPU; with --ray, one a GPU."),
 ]
 Ray = Annotated[
     str | None,
