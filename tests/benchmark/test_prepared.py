@@ -5,8 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from latentedit.benchmark.items import Item
@@ -26,16 +24,6 @@ def test_batches_are_of_one_size_and_keep_the_order() -> None:
     items = [sized(str(number), width) for number, width in enumerate((20, 20, 20, 30, 20, 20))]
     found = [[item.id for item in batch] for batch in same_size(items, 2)]
     assert found == [["0", "1"], ["2"], ["3"], ["4", "5"]]
-
-
-@given(count=st.integers(1, 40), batch=st.integers(1, 12))
-def test_batches_are_as_even_as_can_be(count: int, batch: int) -> None:
-    batches = same_size([sized(str(number), 1) for number in range(count)], batch)
-    sizes = [len(items) for items in batches]
-    assert [int(item.id) for items in batches for item in items] == list(range(count))
-    assert len(sizes) == -(-count // batch), "no more of them than there must be"
-    assert max(sizes) <= batch
-    assert max(sizes) - min(sizes) <= 1
 
 
 def test_pictures_are_numbers_from_minus_one_to_one() -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +19,7 @@ from latentedit.encoding.encode import encode_frames, fit_all
 from latentedit.encoding.images import Frame, Picture
 from latentedit.encoding.joint import JointLatent
 from latentedit.errors import ConfigError
+from latentedit.runs.work import evenly
 from latentedit.types import Condition
 
 Readings = Mapping[str, Float[Tensor, "b _"]]
@@ -94,21 +94,19 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
     )
 
 
-def same_size(items: Sequence[Item], batch: int) -> list[list[Item]]:
+def same_size(items: Sequence[Item], batch: int) -> list[tuple[Item, ...]]:
     """Items in batches of at most so many, in their order, as even as can be, each of pictures of one size.
 
-    Those of a batch all have a right answer, or all have none; likewise a mask. Even ones, because the last few rows
-    by themselves would be slow, and rounded otherwise.
+    Those of a batch all have a right answer, or all have none; likewise a mask.
 
     Cost:
         Opens every picture once where there is more than one item.
     """
     sized = [((item.picture().size, item.truth is None, item.mask is None), item) for item in items]
-    found: list[list[Item]] = []
+    found: list[tuple[Item, ...]] = []
     for _, run in itertools.groupby(sized, key=lambda pair: pair[0]):
         alike = [item for _, item in run]
-        parts = np.array_split(np.arange(len(alike)), math.ceil(len(alike) / batch))
-        found += [[alike[index] for index in part] for part in parts]
+        found += evenly(alike, batch)
     return found
 
 

@@ -75,7 +75,7 @@ class BenchWork:
             strengths=plan.strengths,
             seed=plan.seed,
             beside=plan.beside,
-            batches=tuple(tuple(items) for items in same_size(plan.dataset.items, plan.batch)),
+            batches=tuple(same_size(plan.dataset.items, plan.batch)),
             pictures=pictures,
         )
 

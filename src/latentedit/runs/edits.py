@@ -20,7 +20,7 @@ from latentedit.encoding.images import Picture
 from latentedit.errors import ConfigError, LatentEditError
 from latentedit.runs.asked import Asked
 from latentedit.runs.to_edit import ToEdit, place_of, shown
-from latentedit.runs.work import Done, Failure, Measure, Row, check_model, in_halves
+from latentedit.runs.work import Done, Failure, Measure, Row, check_model, evenly, in_halves
 
 KIND = "edit"
 """Of runs."""
@@ -102,7 +102,7 @@ class EditWork:
             told=_told(model, pictures, asked, batch, captioner),
             load=functools.partial(_the_same, loaded) if load is None else load,
             asked=asked,
-            batches=tuple(tuple(pictures[at : at + batch]) for at in range(0, len(pictures), batch)),
+            batches=tuple(evenly(pictures, batch)),
         )
 
     @property

@@ -151,7 +151,7 @@ class RunFolder:
         return self._place(unit).exists()
 
     def finished(self) -> list[str]:
-        """Names of all finished units, in the order of the plan where names sort like it."""
+        """Names of all finished units, sorted."""
         return sorted(place.stem for place in (self.path / ROWS).glob("*.parquet"))
 
     @contextlib.contextmanager
@@ -218,7 +218,7 @@ class RunFolder:
             ) from error
 
     def table(self) -> Table:
-        """Every row of the finished units, in the order of the plan.
+        """Every row of the finished units, in the order of their names.
 
         Raises:
             FileFormatError: a unit's file that is damaged.

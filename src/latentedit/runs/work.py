@@ -1,6 +1,8 @@
 """What a run does: units of work, each of which gives rows and files, and what a worker needs to do one."""
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -67,7 +69,7 @@ class Work(Protocol):
 
     @property
     def units(self) -> Sequence[str]:
-        """Names, each once, fit for a file's name, sorted; rows lie in the table in this order."""
+        """Names, each once, fit for a file's name, in the order of work; rows lie in the table in that of the names."""
         ...
 
     def parcel(self, unit: str, *, carried: bool = False) -> Any:
@@ -82,6 +84,16 @@ class Work(Protocol):
     def start(self) -> Measure:
         """Load what every unit needs; called once in each worker."""
         ...
+
+
+def evenly(things: Sequence[T], most: int) -> list[tuple[T, ...]]:
+    """One thing or more, in their order, in as few batches of at most so many as there can be, as even as can be.
+
+    A last batch of a few would be slow, and is rounded otherwise by networks.
+    """
+    count = math.ceil(len(things) / most)
+    ends = [math.ceil(len(things) * batch / count) for batch in range(count + 1)]
+    return [tuple(things[start:end]) for start, end in itertools.pairwise(ends)]
 
 
 def check_model(told: Mapping[str, Any], fingerprint: str) -> None:
