@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -10,12 +9,11 @@ from matplotlib.figure import Figure
 
 from latentedit.analysis.base import Claim
 from latentedit.analysis.plotting import panels
-from latentedit.claims.base import Experiment, Outcome
+from latentedit.claims.base import Experiment, Outcome, Place
 from latentedit.editing.journal import Journal
 from latentedit.encoding.output_files import make_folder
 from latentedit.errors import ConfigError
 from latentedit.metrics.statistics import Table, estimate
-from latentedit.types import Progress
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +36,15 @@ class Tally(Experiment):
     def quick(self) -> "Tally":
         return dataclasses.replace(self, items=6)
 
-    def run(
-        self, folder: Path, *, command: str, device: str | None = None, progress: Progress | None = None
-    ) -> Outcome:
-        del command, device
-        make_folder(folder)
-        journal = Journal.open(folder / "tally.jsonl")
+    def run(self, at: Place) -> Outcome:
+        make_folder(at.folder)
+        journal = Journal.open(at.folder / "tally.jsonl")
         for item in range(self.items):
             if (item,) not in journal.known:
                 self.calls.append(item)
                 journal.add((item,), [{"value": item + self.start}])
-            if progress is not None:
-                progress(self.name, item + 1, self.items)
+            if at.progress is not None:
+                at.progress(self.name, item + 1, self.items)
         table = pd.DataFrame([row for item in range(self.items) for row in journal.known[(item,)]])
         found = estimate(table["value"].tolist(), [(item,) for item in range(self.items)])
         claims = (Claim.of(self.statement, "fingers", "size of |n|, in <items>", found),)
@@ -66,7 +61,5 @@ class Broken(Tally):
     name: ClassVar[str] = "broken"
     paper: ClassVar[str] = "Another (arXiv 0000.00002)"
 
-    def run(
-        self, folder: Path, *, command: str, device: str | None = None, progress: Progress | None = None
-    ) -> Outcome:
+    def run(self, at: Place) -> Outcome:
         raise ConfigError("expected items; got none. Bring some")

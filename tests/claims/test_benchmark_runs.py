@@ -8,8 +8,10 @@ import pytest
 
 from latentedit.analysis.base import Claim
 from latentedit.analysis.plotting import new_figure
+from latentedit.benchmark import run as run_module
 from latentedit.benchmark.evaluate import CODEC
 from latentedit.benchmark.methods import Method
+from latentedit.claims.base import Place
 from latentedit.claims.benchmark_runs import (
     CLAIM,
     Bench,
@@ -26,6 +28,7 @@ from latentedit.claims.benchmark_runs import (
 )
 from latentedit.editing.baselines.flowslider import FlowSlider
 from latentedit.metrics.statistics import Estimate
+from latentedit.runs.run import run_work
 from tests.claims.rendered_bench import rows, use_rendered
 
 
@@ -40,13 +43,16 @@ def test_items_ask_for_something() -> None:
 
 def test_a_run_goes_on_and_says_whose_rows_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     loaded = use_rendered(monkeypatch)
-    steps: list[str] = []
-    bench = Bench(name="it", folder=tmp_path, command="a command", progress=lambda what, *_: steps.append(what))
+    monkeypatch.setattr(run_module, "run_work", lambda *rest, **more: (*run_work(*rest, **more), "a worker died"))
+    steps, notes = list[str](), list[str]()
+    at = Place(folder=tmp_path, command="it", progress=lambda what, *_: steps.append(what), note=notes.append)
+    bench = Bench(name="it", at=at)
     data, methods = asking("test", 3), [Method(name="slide", editor=FlowSlider(steps=2))]
     first = bench.measure("a run", bench.model("portraits"), data, methods, (1.0,))
     assert CODEC not in set(first["method"])
     assert list(first["asked"]) == [item.about["asked"] for item in data.items]
     assert set(steps) == {"it: a run"}
+    assert notes == ["a worker died"]
     before = loaded.evaluations
     again = bench.measure("a run", bench.model("portraits"), data, methods, (1.0,))
     assert loaded.evaluations == before

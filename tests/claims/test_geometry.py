@@ -11,6 +11,7 @@ from latentedit.analysis.plotting import new_figure
 from latentedit.analysis.registry import ANALYSES
 from latentedit.analysis.study import Study
 from latentedit.claims import geometry
+from latentedit.claims.base import Place
 from latentedit.claims.geometry import BASES, GeometryClaim, SpectrumClaim
 from latentedit.claims.registry import make_experiment
 from tests.analysis.counting import Counting, small_study
@@ -37,7 +38,9 @@ def test_it_runs_the_analysis_where_its_plan_says(tmp_path: Path, studied: list[
     counting = Counting()
     claim = SpectrumClaim(analysis=counting, models=("one",), pictures=7, levels=(0.9, 0.6), rank=2, seed=3)
     told: list[tuple[str, int, int]] = []
-    outcome = claim.run(tmp_path / "own", command="typed", device="cpu", progress=lambda *one: told.append(one))
+    outcome = claim.run(
+        Place(folder=tmp_path / "own", command="typed", device="cpu", progress=lambda *one: told.append(one))
+    )
     asked = {"backbone": "one on cpu", "pictures": 7, "levels": (0.9, 0.6), "rank": 2, "steps": 28, "seed": 3}
     assert studied == [{**asked, "folder": tmp_path / BASES}]
     assert told == [("geometry-spectrum", done, 7) for done in range(1, 8)]
@@ -47,13 +50,13 @@ def test_it_runs_the_analysis_where_its_plan_says(tmp_path: Path, studied: list[
     figure = new_figure(1)
     claim.draw(outcome.table, figure)
     assert figure.axes[0].lines
-    claim.run(tmp_path / "own", command="typed")
+    claim.run(Place(folder=tmp_path / "own", command="typed"))
     assert len(counting.calls) == 7, "nothing is measured twice"
 
 
 def test_two_experiments_share_their_bases(tmp_path: Path, studied: list[dict[str, Any]]) -> None:
     for name in ("first", "second"):
-        SpectrumClaim(analysis=Counting(), models=("one",)).run(tmp_path / name, command="typed")
+        SpectrumClaim(analysis=Counting(), models=("one",)).run(Place(folder=tmp_path / name, command="typed"))
     assert studied[0]["folder"] == studied[1]["folder"]
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from latentedit.analysis.plotting import new_figure
+from latentedit.claims.base import Place
 from latentedit.claims.benchmark_runs import asking, some_latent
 from latentedit.claims.hessian_preservation import (
     BASELINES,
@@ -74,13 +75,13 @@ def test_none_is_local_and_none_is_dearer(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     loaded = use_rendered(monkeypatch)
     small = HessianPreservation(items=2, strengths=(0.5, 1.0))
-    found = small.run(tmp_path, command="it")
+    found = small.run(Place(folder=tmp_path, command="it"))
     assert len(found.claims) == 9
     figure = new_figure(1)
     small.draw(found.table, figure)
     assert len(figure.axes[0].lines) == 7
     before = loaded.evaluations
-    small.run(tmp_path, command="it")
+    small.run(Place(folder=tmp_path, command="it"))
     assert loaded.evaluations - before == 0
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from latentedit.analysis.plotting import new_figure
 from latentedit.benchmark.tuning import stored_methods
+from latentedit.claims.base import Place
 from latentedit.claims.benchmark_runs import asking, some_latent
 from latentedit.claims.joint_latent import ANNEALED, ONE_LOOK, TUNED, JointLatent, Setting, chosen, conclude
 from latentedit.editing.eim import EIM
@@ -80,7 +81,7 @@ def test_a_missing_arm_is_no_gain() -> None:
 def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     loaded = use_rendered(monkeypatch)
     small = dataclasses.replace(SMALL, levels=(0.9,))
-    found = small.run(tmp_path, command="it")
+    found = small.run(Place(folder=tmp_path, command="it"))
     assert [claim.measure for claim in found.claims][3:6] == [
         "joint gain, one look, each arm at its best level",
         "joint gain, annealed, each arm at its best level",
@@ -90,7 +91,7 @@ def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     small.draw(found.table, figure)
     assert figure.axes[0].get_xlim() == (1, 0)
     before = loaded.evaluations
-    again = small.run(tmp_path, command="it")
+    again = small.run(Place(folder=tmp_path, command="it"))
     assert loaded.evaluations == before
     pd.testing.assert_frame_equal(found.table, again.table)
 

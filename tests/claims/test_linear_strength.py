@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from latentedit.analysis.plotting import new_figure
+from latentedit.claims.base import Place
 from latentedit.claims.linear_strength import (
     IMAGE_SLIDER,
     JOINT,
@@ -84,13 +85,13 @@ def test_what_eight_items_say() -> None:
 def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     loaded = use_rendered(monkeypatch)
     small = LinearStrength(items=2, strengths=(0.5, 1.0))
-    found = small.run(tmp_path, command="it")
+    found = small.run(Place(folder=tmp_path, command="it"))
     assert len(found.claims) == 12
     figure = new_figure(1)
     small.draw(found.table, figure)
     assert len(figure.axes[0].lines) == 5
     before = loaded.evaluations
-    small.run(tmp_path, command="it")
+    small.run(Place(folder=tmp_path, command="it"))
     assert loaded.evaluations == before
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from latentedit.analysis.plotting import new_figure
+from latentedit.claims.base import Place
 from latentedit.claims.network_kinds import ARMS, MODELS, NetworkKinds, conclude, parameters, undrawn
 from tests.claims.rendered_bench import rows, use_rendered
 
@@ -50,14 +51,14 @@ def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two models that are one: all differences are 0."""
     loaded = use_rendered(monkeypatch)
     small = NetworkKinds(items=3, calibration=2, levels=(0.5, 0.9), shifts=(1.0, 2.5))
-    found = small.run(tmp_path, command="it")
+    found = small.run(Place(folder=tmp_path, command="it"))
     assert [claim.estimate for claim in found.claims] == [0.0] * 12
     assert "18.6 million" in " ".join(found.notes)
     figure = new_figure(1)
     small.draw(found.table, figure)
     assert len(figure.axes[1].get_yticklabels()) == 12
     before = loaded.evaluations
-    small.run(tmp_path, command="it")
+    small.run(Place(folder=tmp_path, command="it"))
     assert loaded.evaluations == before
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from latentedit.analysis.plotting import new_figure
+from latentedit.claims.base import Place
 from latentedit.claims.single_attribute import OURS, RANDOM, RandomDirection, SingleAttribute, conclude, margin
 from latentedit.directions.hsds import HSDS
 from latentedit.editing.eim import EIM
@@ -69,12 +70,12 @@ def test_the_control_is_an_editor() -> None:
 def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     loaded = use_rendered(monkeypatch)
     small = SingleAttribute(items=3)
-    found = small.run(tmp_path, command="it")
+    found = small.run(Place(folder=tmp_path, command="it"))
     assert len(found.claims) == 4
     assert all(claim.samples == 3 for claim in found.claims)
     small.draw(found.table, new_figure(1))
     before = loaded.evaluations
-    small.run(tmp_path, command="it")
+    small.run(Place(folder=tmp_path, command="it"))
     assert loaded.evaluations == before
 
 

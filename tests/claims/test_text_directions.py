@@ -9,6 +9,7 @@ import torch
 
 from latentedit.analysis.plotting import new_figure
 from latentedit.claims import text_directions
+from latentedit.claims.base import Place
 from latentedit.claims.text_directions import (
     CHANGES,
     Differences,
@@ -82,7 +83,7 @@ def test_attributes_that_are_alike_do_not_hold() -> None:
 def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(text_directions, "load", lambda name, **_: RenderedNetwork(reads=False))
     small, steps = TextDirections(portraits=6), list[tuple[str, int, int]]()
-    found = small.run(tmp_path, command="it", progress=lambda *step: steps.append(step))
+    found = small.run(Place(folder=tmp_path, command="it", progress=lambda *step: steps.append(step)))
     assert steps == [("text-directions", 1, 2), ("text-directions", 2, 2)]
     assert {claim.model for claim in found.claims} == {"portraits", "portraits-unet"}
     assert len(found.claims) == 8

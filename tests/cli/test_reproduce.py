@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from latentedit.claims.base import Outcome, Place
 from latentedit.claims.registry import EXPERIMENTS, make_experiment
+from tests.claims.tallying import Tally
 from tests.cli.conftest import Command
 
 
@@ -41,6 +43,24 @@ def test_all_are_run_and_a_failure_is_told_with_exit_code_1(command: Command, ou
     assert [line.split(":")[0] for line in outcome.out.splitlines()[:2]] == ["tally", "broken"]
     assert "broken: failed: expected items; got none. Bring some" in outcome.out
     assert "failed" in (out / "claims.md").read_text()
+
+
+@pytest.mark.usefixtures("counting")
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_the_user_should_know_is_told(
+    command: Command, out: Path, monkeypatch: pytest.MonkeyPatch, quiet: bool
+) -> None:
+    real = Tally.run
+
+    def losing(tally: Tally, at: Place) -> Outcome:
+        assert at.note is not None
+        at.note("1 of 2 workers died; the others did their part")
+        return real(tally, at)
+
+    monkeypatch.setattr(Tally, "run", losing)
+    outcome = command("reproduce", "tally", "-o", out, *(["--quiet"] if quiet else []))
+    assert outcome.code == 0
+    assert ("warning: 1 of 2 workers died" in outcome.err) is not quiet
 
 
 @pytest.mark.usefixtures("counting")

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,25 @@ RULE = (
     "below 0, and is undecided at this size otherwise"
 )
 """The decision rule of every experiment that does not state its own."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Place:
+    """Where an experiment works, and who is told.
+
+    Args:
+        folder: of its rows; made where it is missing.
+        command: that is stored with them.
+        device: where models run; None is the best there is.
+        progress: told the experiment's name, with that of its part where it has several, after each unit of work.
+        note: told what the user should know, such as workers that died on the way.
+    """
+
+    folder: Path
+    command: str
+    device: str | None = None
+    progress: Progress | None = None
+    note: Callable[[str], None] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,16 +88,11 @@ class Experiment(abc.ABC):
         """The same with a smaller plan."""
 
     @abc.abstractmethod
-    def run(
-        self, folder: Path, *, command: str, device: str | None = None, progress: Progress | None = None
-    ) -> Outcome:
+    def run(self, at: Place) -> Outcome:
         """Measure what was not measured before, and conclude.
 
         Args:
-            folder: of this experiment's rows; made where it is missing.
-            command: that is stored with them.
-            device: where models run; None is the best there is.
-            progress: told the experiment's name after each unit of work, with that of its part where it has several.
+            at: where.
 
         Raises:
             ConfigError: the folder holds rows of another plan.

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,11 +23,11 @@ from latentedit.benchmark.methods import Method
 from latentedit.benchmark.plan import BATCH, Plan
 from latentedit.benchmark.prepared import prepare
 from latentedit.benchmark.run import run
+from latentedit.claims.base import Place
 from latentedit.editing.base import Editor
 from latentedit.encoding.joint import JointLatent
 from latentedit.metrics.statistics import Estimate, Table, estimate
 from latentedit.runs.run import Where, suitable_workers
-from latentedit.types import Progress
 
 PAPER = "EIM (arXiv 2411.08196)"
 
@@ -57,27 +56,21 @@ def asking(split: str, count: int, kinds: tuple[str, ...] = ()) -> Dataset:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Bench:
-    """Where an experiment's benchmark runs go, and who is told.
+    """An experiment's benchmark runs, each in a folder of its own.
 
     Args:
         name: of the experiment.
-        folder: of its rows; each run has a folder of its own in it.
-        command: that is stored with them.
-        device: where models run; None is the best there is.
-        progress: told the names of the experiment and of the run after each unit of work, in units of the run.
+        at: where it works; told of progress in units of a run.
         seed: of every random number of the editors.
     """
 
     name: str
-    folder: Path
-    command: str
-    device: str | None = None
-    progress: Progress | None = None
+    at: Place
     seed: int = 0
 
     def model(self, name: str) -> Backbone:
         """A bundled model, its network in `DTYPE`."""
-        return load(name, device=self.device, dtype=DTYPE)
+        return load(name, device=self.at.device, dtype=DTYPE)
 
     def measure(
         self, run_name: str, model: Backbone, data: Dataset, methods: Sequence[Method], strengths: Sequence[float]
@@ -106,19 +99,20 @@ class Bench:
         )
         rows = run(
             plan,
-            self.folder / run_name,
-            command=self.command,
-            load=functools.partial(load, model.name, device=self.device, dtype=DTYPE),
+            self.at.folder / run_name,
+            command=self.at.command,
+            load=functools.partial(load, model.name, device=self.at.device, dtype=DTYPE),
             where=Where(workers=suitable_workers(model.device, len(data.items) // _FEWEST)),
             progress=functools.partial(self._told, run_name),
+            note=self.at.note,
         )
         asked = {item.id: item.about["asked"] for item in data.items}
         kept = rows[rows["method"] != CODEC]
         return kept.assign(model=model.name, asked=kept["item"].map(asked)).reset_index(drop=True)
 
     def _told(self, run_name: str, _: str, done: int, total: int) -> None:
-        if self.progress is not None:
-            self.progress(f"{self.name}: {run_name}", done, total)
+        if self.at.progress is not None:
+            self.at.progress(f"{self.name}: {run_name}", done, total)
 
 
 def some_latent(model: Backbone, data: Dataset) -> JointLatent:

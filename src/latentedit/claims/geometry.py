@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from matplotlib.figure import Figure
@@ -22,9 +21,8 @@ from latentedit.analysis.study import Study
 from latentedit.analysis.trajectory import Trajectory
 from latentedit.analysis.transport import Transport
 from latentedit.backbones.registry import load
-from latentedit.claims.base import Experiment, Outcome
+from latentedit.claims.base import Experiment, Outcome, Place
 from latentedit.metrics.statistics import Table
-from latentedit.types import Progress
 
 RIEMANNIAN = "Riemannian geometry of the latent space (arXiv 2307.12868)"
 UNSUPERVISED = "Unsupervised semantic directions (arXiv 2302.12469)"
@@ -85,28 +83,26 @@ class GeometryClaim(Experiment):
         """One model where one is enough, two levels, less rank, fewer pictures."""
         return dataclasses.replace(self, **self.smaller)
 
-    def run(
-        self, folder: Path, *, command: str, device: str | None = None, progress: Progress | None = None
-    ) -> Outcome:
+    def run(self, at: Place) -> Outcome:
         """As ``latentedit analyze``, with its files in the folder."""
         studies = [
             Study.of(
-                load(name, device=device),
+                load(name, device=at.device),
                 sample_pictures(name, self.pictures),
                 levels=self.levels,
                 rank=self.rank,
                 steps=self.steps,
                 seed=self.seed,
-                folder=folder.parent / BASES,
+                folder=at.folder.parent / BASES,
             )
             for name in self.models
         ]
 
         def tell(_: str, done: int, total: int) -> None:
-            if progress is not None:
-                progress(self.name, done, total)
+            if at.progress is not None:
+                at.progress(self.name, done, total)
 
-        finished = run(self.analysis, studies, folder, command=command, progress=tell)
+        finished = run(self.analysis, studies, at.folder, command=at.command, progress=tell)
         found = finished.conclusion
         return Outcome(claims=found.claims, table=finished.table, notes=(f"Found: {found.line}.", *self.notes))
 

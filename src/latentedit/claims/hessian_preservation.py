@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from matplotlib.figure import Figure
@@ -14,7 +13,7 @@ from latentedit.benchmark.contender import BUDGET
 from latentedit.benchmark.methods import Method
 from latentedit.benchmark.ranking import EFFECTS, per_item
 from latentedit.benchmark.tuning import stored_methods
-from latentedit.claims.base import Experiment, Outcome
+from latentedit.claims.base import Experiment, Outcome, Place
 from latentedit.claims.benchmark_runs import (
     PAPER,
     Bench,
@@ -34,7 +33,6 @@ from latentedit.directions.settings import to_plain
 from latentedit.editing.eim import EIM
 from latentedit.encoding.joint import JointLatent
 from latentedit.metrics.statistics import Table
-from latentedit.types import Progress
 
 GAMMA = "eim gamma"
 NEWTON = "eim newton"
@@ -95,11 +93,9 @@ class HessianPreservation(Experiment):
         """A few items."""
         return dataclasses.replace(self, items=8)
 
-    def run(
-        self, folder: Path, *, command: str, device: str | None = None, progress: Progress | None = None
-    ) -> Outcome:
+    def run(self, at: Place) -> Outcome:
         """Every method at every strength."""
-        bench = Bench(name=self.name, folder=folder, command=command, device=device, progress=progress, seed=self.seed)
+        bench = Bench(name=self.name, at=at, seed=self.seed)
         model, data = bench.model(self.model), asking("test", self.items)
         rows = bench.measure("test", model, data, methods(model, some_latent(model, data)), self.strengths)
         return conclude(rows)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 from matplotlib.figure import Figure
@@ -13,7 +12,7 @@ from latentedit.backbones.base import Backbone
 from latentedit.benchmark.contender import BUDGET
 from latentedit.benchmark.methods import Method
 from latentedit.benchmark.tuning import stored_methods
-from latentedit.claims.base import Experiment, Outcome
+from latentedit.claims.base import Experiment, Outcome, Place
 from latentedit.claims.benchmark_runs import (
     PAPER,
     Bench,
@@ -34,7 +33,6 @@ from latentedit.editing.eim import EIM
 from latentedit.editing.slider import Arm
 from latentedit.encoding import joint
 from latentedit.metrics.statistics import Estimate, Table
-from latentedit.types import Progress
 
 ONE_LOOK = "one look"
 ANNEALED = "annealed"
@@ -142,11 +140,9 @@ class JointLatent(Experiment):
         """A few items at three levels."""
         return dataclasses.replace(self, items=8, calibration=4, levels=(0.65, 0.75, 0.95))
 
-    def run(
-        self, folder: Path, *, command: str, device: str | None = None, progress: Progress | None = None
-    ) -> Outcome:
+    def run(self, at: Place) -> Outcome:
         """All settings on calibration items; those of one look, the best ones and the stored ones on test items."""
-        bench = Bench(name=self.name, folder=folder, command=command, device=device, progress=progress, seed=self.seed)
+        bench = Bench(name=self.name, at=at, seed=self.seed)
         model = bench.model(self.model)
         data = asking("calibration", self.calibration)
         methods = _methods(model, self.settings, some_latent(model, data))

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +17,7 @@ from latentedit.backbones.base import Backbone
 from latentedit.benchmark.evaluate import CHANGE, TRUE_CHANGE
 from latentedit.benchmark.methods import Method
 from latentedit.benchmark.tuning import stored_methods
-from latentedit.claims.base import Experiment, Outcome
+from latentedit.claims.base import Experiment, Outcome, Place
 from latentedit.claims.benchmark_runs import (
     PAPER,
     Bench,
@@ -123,11 +122,9 @@ class LinearStrength(Experiment):
         """A few items at four strengths."""
         return dataclasses.replace(self, items=8, strengths=(0.25, 0.5, 0.75, 1.0))
 
-    def run(
-        self, folder: Path, *, command: str, device: str | None = None, progress: Progress | None = None
-    ) -> Outcome:
+    def run(self, at: Place) -> Outcome:
         """Every method at every strength."""
-        bench = Bench(name=self.name, folder=folder, command=command, device=device, progress=progress, seed=self.seed)
+        bench = Bench(name=self.name, at=at, seed=self.seed)
         model = bench.model(self.model)
         data = asking("test", self.items, ("single",))
         return conclude(bench.measure("test", model, data, methods(model), self.strengths))

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import safetensors
@@ -15,7 +14,7 @@ from latentedit.backbones.registry import bundled_folder
 from latentedit.benchmark.contender import BUDGET
 from latentedit.benchmark.items import Dataset
 from latentedit.benchmark.methods import Method
-from latentedit.claims.base import Experiment, Outcome
+from latentedit.claims.base import Experiment, Outcome, Place
 from latentedit.claims.benchmark_runs import (
     PAPER,
     Bench,
@@ -35,7 +34,6 @@ from latentedit.directions.settings import to_plain
 from latentedit.editing.eim import EIM
 from latentedit.metrics.statistics import Table
 from latentedit.portraits.settings_file import read_settings
-from latentedit.types import Progress
 
 MODELS = ("portraits", "portraits-unet")
 """The transformer and the U-Net."""
@@ -100,11 +98,9 @@ class NetworkKinds(Experiment):
         """A few items, two settings of each arm."""
         return dataclasses.replace(self, items=12, calibration=4, levels=(0.85, 0.97), shifts=(1.7, 2.5))
 
-    def run(
-        self, folder: Path, *, command: str, device: str | None = None, progress: Progress | None = None
-    ) -> Outcome:
+    def run(self, at: Place) -> Outcome:
         """Each model: the grid on calibration items, the best setting of each arm on test items."""
-        bench = Bench(name=self.name, folder=folder, command=command, device=device, progress=progress, seed=self.seed)
+        bench = Bench(name=self.name, at=at, seed=self.seed)
         tested: list[Table] = []
         used: list[str] = []
         for name in MODELS:

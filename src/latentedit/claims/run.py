@@ -2,13 +2,13 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from latentedit.analysis.plotting import new_figure, save_figure
 from latentedit.backbones.placement import existing_device
-from latentedit.claims.base import Experiment
+from latentedit.claims.base import Experiment, Place
 from latentedit.claims.record import PLANS, Record, planned, read_plans, read_records
 from latentedit.editing.measure import peak_bytes, reset_peak
 from latentedit.encoding.output_files import make_folder, write_text
@@ -24,6 +24,7 @@ def reproduce(
     quick: bool = False,
     device: str | None = None,
     progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> list[Record]:
     """Run what has not been run; an experiment that fails is recorded, and the others go on.
 
@@ -36,7 +37,8 @@ def reproduce(
         command: that is stored with them.
         quick: run each by its smaller plan.
         device: where models run; None is the best there is.
-        progress: told an experiment's name after each of its units of work.
+        progress: see `Place`.
+        note: likewise.
 
     Returns:
         A record of each, in the same order.
@@ -56,7 +58,9 @@ def reproduce(
     for experiment in chosen:
         record, about = found.get(experiment.name), plans[experiment.name]
         if record is None or record.failure is not None or record.about != about:
-            record = _run(experiment, about, folder, command=command, device=device, progress=progress)
+            own = folder / experiment.name
+            at = Place(folder=own, command=command, device=device, progress=progress, note=note)
+            record = _run(experiment, about, folder, at)
         records.append(record)
     return records
 
@@ -83,22 +87,13 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return ", ".join(name for name in names if flat[0].get(name) != flat[1].get(name))
 
 
-def _run(
-    experiment: Experiment,
-    about: dict[str, Any],
-    folder: Path,
-    *,
-    command: str,
-    device: str | None,
-    progress: Progress | None,
-) -> Record:
+def _run(experiment: Experiment, about: dict[str, Any], folder: Path, at: Place) -> Record:
     """Measure, draw and store one; the record comes last, by which it is finished."""
-    own, on = folder / experiment.name, existing_device(device)
-    resumed, begun = own.exists(), time.perf_counter()
+    resumed, begun, on = at.folder.exists(), time.perf_counter(), existing_device(at.device)
     reset_peak(on)
     found: dict[str, Any]
     try:
-        outcome = experiment.run(own, command=command, device=device, progress=progress)
+        outcome = experiment.run(at)
         figure = new_figure(1)
         experiment.draw(outcome.table, figure)
         save_figure(figure, folder / f"{experiment.name}.png")
@@ -108,7 +103,7 @@ def _run(
     record = Record(
         name=experiment.name,
         about=about,
-        command=command,
+        command=at.command,
         seconds=time.perf_counter() - begun,
         resumed=resumed,
         peak_bytes=peak_bytes(on),

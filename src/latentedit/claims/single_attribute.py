@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from latentedit.analysis.plotting import COLOURS, GREY, panels
 from latentedit.benchmark.evaluate import CHANGE, TRUE_CHANGE
 from latentedit.benchmark.methods import Method
 from latentedit.benchmark.tuning import stored_methods
-from latentedit.claims.base import Experiment, Outcome
+from latentedit.claims.base import Experiment, Outcome, Place
 from latentedit.claims.benchmark_runs import (
     PAPER,
     Bench,
@@ -114,11 +113,9 @@ class SingleAttribute(Experiment):
         """About two items an attribute."""
         return dataclasses.replace(self, items=24)
 
-    def run(
-        self, folder: Path, *, command: str, device: str | None = None, progress: Progress | None = None
-    ) -> Outcome:
+    def run(self, at: Place) -> Outcome:
         """Both methods, kept local alike."""
-        bench = Bench(name=self.name, folder=folder, command=command, device=device, progress=progress, seed=self.seed)
+        bench = Bench(name=self.name, at=at, seed=self.seed)
         model = bench.model(self.model)
         ours = stored_methods(model, [OURS])[0]
         assert isinstance(ours.editor, EIM)

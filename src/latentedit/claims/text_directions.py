@@ -11,7 +11,6 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +23,7 @@ from latentedit.analysis.base import Claim
 from latentedit.analysis.plotting import COLOURS, GREY, panels
 from latentedit.backbones.base import Backbone
 from latentedit.backbones.registry import load
-from latentedit.claims.base import Experiment, Outcome
+from latentedit.claims.base import Experiment, Outcome, Place
 from latentedit.claims.benchmark_runs import PAPER, draw_by_name, draw_numbers, told
 from latentedit.directions.settings import to_plain
 from latentedit.directions.text_geometry import effective_dimension, orthogonality_test
@@ -32,7 +31,6 @@ from latentedit.metrics.statistics import Estimate, Table, drawn_weights, estima
 from latentedit.noise.rng import stream
 from latentedit.portraits.attributes import NONE, VALUES, Attributes, draw_split
 from latentedit.portraits.captions import COLOR_OF, full_caption, words_of
-from latentedit.types import Progress
 
 MODELS = ("portraits", "portraits-unet")
 
@@ -104,20 +102,17 @@ class TextDirections(Experiment):
         """Fewer portraits; nothing but text is encoded."""
         return dataclasses.replace(self, portraits=16)
 
-    def run(
-        self, folder: Path, *, command: str, device: str | None = None, progress: Progress | None = None
-    ) -> Outcome:
+    def run(self, at: Place) -> Outcome:
         """Encode the captions anew; that takes seconds, so nothing is kept."""
-        del folder, command
         portraits = draw_split("test", self.portraits, self.seed)
         pairs = [caption_pairs(one, random.Random(f"{self.name}/{self.seed}/{i}")) for i, one in enumerate(portraits)]
         found: dict[tuple[str, str], Differences] = {}
         for index, name in enumerate(MODELS):
             with torch.no_grad():
-                parts = differences(load(name, device=device), pairs)
+                parts = differences(load(name, device=at.device), pairs)
             found |= {(name, part): rows for part, rows in parts.items()}
-            if progress is not None:
-                progress(self.name, index + 1, len(MODELS))
+            if at.progress is not None:
+                at.progress(self.name, index + 1, len(MODELS))
         return conclude(found, seed=self.seed)
 
     def draw(self, table: Table, figure: Figure) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from latentedit.cli.console import Debug, Device, Json, Quiet, print_json, print_rows, progress_bar, typed_command
+from latentedit.cli.console import Debug, Device, Json, Quiet, print_json, print_rows, progress_bar, typed_command, warn
 
 
 def reproduce(
@@ -42,8 +42,18 @@ def reproduce(
     if page is not None:
         for place in page_files(page):
             check_place(place)
+    notes: list[str] = []
     with progress_bar(quiet=quiet or as_json) as progress:
-        records = run(experiments, output, command=typed_command(), quick=quick, device=device, progress=progress)
+        records = run(
+            experiments,
+            output,
+            command=typed_command(),
+            quick=quick,
+            device=device,
+            progress=progress,
+            note=notes.append,
+        )
+    warn(() if quiet else notes)
     written = write_claims_page(output, page or output / "claims.md")
     if as_json:
         print_json({"experiments": records, "files": written})
