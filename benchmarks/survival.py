@@ -7,7 +7,7 @@ The rendered set by eim, sdedit and flowedit at two strengths in batches of four
     two runners     the same command twice at once, on one folder
     two workers     --workers 2, one of which is killed at work
     cluster         a local Ray cluster of three workers, one of which is killed at work
-    batches of 5    instead of 4, and likewise of 12, all at once
+    batches of 6    instead of 4, and likewise of 12, all at once
 
 Finished units are watched throughout: lost is one that is gone, repeated one that is written again.
 
@@ -214,7 +214,7 @@ def trials(home: Path, items: int, kills: int, seed: int) -> list[Trial]:
         kill_one(one, runner, lambda: spawned(runner.pid))
     with ray_cluster(3) as (address, head), trial("cluster") as (one, run):
         kill_one(one, start(*run, "--ray", address, "--workers", 3), lambda: measuring(head))
-    for batch in (5, 12):
+    for batch in (6, 12):
         with trial(f"batches of {batch}", batch) as (one, run):
             finish(one, start(*run, "--workers", 1))
     return done

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from latentedit.benchmark.curves import curves_svg, write_curves
+from latentedit.benchmark.evaluate import CODEC
 from latentedit.benchmark.summaries import Summaries
 from tests.benchmark.report_runs import SLOPES, rows_of
 
@@ -28,6 +29,13 @@ def test_svg_is_sound_readable_and_in_the_colour_of_its_page(found: Summaries) -
         assert "currentColor" in drawn
         assert "#010203" not in drawn
         assert re.findall(r'href="(?!#)', drawn) == []
+
+
+def test_without_ours_the_best_are_named() -> None:
+    rows = pd.DataFrame([row for name in SLOPES if name != "eim" for row in rows_of(name)])
+    curves, _ = curves_svg(Summaries.of(rows, ours="eim", baselines=["sdedit"]))
+    named = {name for name in SLOPES if name in {part.text for part in ET.fromstring(curves).iter()}}
+    assert named == set(SLOPES) - {"eim", CODEC}
 
 
 def test_the_same_run_gives_the_same_svg(found: Summaries) -> None:

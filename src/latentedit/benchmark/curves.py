@@ -9,6 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from latentedit.analysis.plotting import COLOURS, GREY, new_figure, panels, save_figure
+from latentedit.benchmark.evaluate import CODEC
 from latentedit.benchmark.ranking import EFFECTS
 from latentedit.benchmark.summaries import Summaries
 
@@ -55,8 +56,9 @@ def _svg(draw: Callable[[Axes, Summaries], None], found: Summaries, title: str, 
 
 
 def _shown(found: Summaries) -> Sequence[str]:
-    """Those that have a colour."""
-    return [found.ours, *found.rivals[: len(COLOURS) - 2]]
+    """Those that have a colour: ours and the best baselines, or the best of a run without ours."""
+    alone = [name for name in found.order if name != CODEC]
+    return ([found.ours, *found.rivals] if found.ours in found.order else alone)[: len(COLOURS) - 1]
 
 
 def _draw_curves(axis: Axes, found: Summaries) -> None:
@@ -84,4 +86,4 @@ def _draw_errors(axis: Axes, found: Summaries) -> None:
     bars = {"linewidth": 1, "ecolor": mpl.rcParams["text.color"]}
     axis.barh(list(matched.index), matched["mean"], xerr=spread, color=colours, error_kw=bars)
     axis.tick_params(axis="y", labelsize=8)
-    axis.set_xlabel("0 is the right answer, 1 no edit; 95 % intervals over pictures")
+    axis.set_xlabel("matched error, 95 % interval (0 right, 1 no edit)")
