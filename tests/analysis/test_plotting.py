@@ -27,6 +27,16 @@ def test_a_plot_says_what_it_shows(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["plot.png"]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_interval_is_seen_over_one_level_too(count: int) -> None:
+    summary = pd.DataFrame({"level": [0.9, 0.1], "mean": [1.0, 2.0], "low": [0.5, 1.5], "high": [1.5, 2.5]})[:count]
+    axis = panels(new_figure(1), ["one"])[0][0]
+    draw_levels(axis, summary, label="mean", colour="#0072b2")
+    (interval,) = axis.collections
+    corners = np.concatenate([path.vertices for path in interval.get_paths()])
+    assert {0.5, 1.5} <= set(corners[:, 1])
+
+
 def test_a_place_that_cannot_be_written_to_is_refused(read_only_folder: Path) -> None:
     with pytest.raises(OutputError, match=r"plot\.png"):
         save_figure(new_figure(1), read_only_folder / "plot.png")

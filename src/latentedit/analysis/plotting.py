@@ -42,16 +42,19 @@ def panels(figure: Figure, names: Sequence[str], *, rows: int = 1, share_y: bool
 
 
 def draw_levels(axis: Axes, summary: Table, *, label: str, colour: str) -> None:
-    """Means over levels with their intervals; levels fall to the right, as a picture comes to be.
+    """Means over levels with their intervals, as a band or of one level as a bar; levels fall to the right.
 
     Args:
         axis: of the plot.
         summary: "level", "mean", "low", "high", as `statistics.by_level` gives.
         label: of the line.
-        colour: of line and band.
+        colour: of line and interval.
     """
     axis.plot(summary["level"], summary["mean"], marker="o", markersize=4, color=colour, label=label)
-    axis.fill_between(summary["level"], summary["low"], summary["high"], color=colour, alpha=0.2, linewidth=0)
+    if len(summary) > 1:
+        axis.fill_between(summary["level"], summary["low"], summary["high"], color=colour, alpha=0.2, linewidth=0)
+    else:
+        axis.vlines(summary["level"], summary["low"], summary["high"], color=colour)
     axis.set_xlim(1, 0)
     axis.set_xlabel(LEVEL_LABEL)
 

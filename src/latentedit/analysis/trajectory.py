@@ -152,7 +152,8 @@ def _draw_map(axis: Axes, part: Table, model: str, figure: Figure) -> None:
     axis.set_xlabel("level s'")
     axis.set_ylabel("level s")
     axis.set_title(
-        f"{model}, h-space; random subspaces: {part['null'].mean():.2f}\n(diagonal: two searches)", fontsize=9
+        f"{model}, h-space; random subspaces: {part['null'].mean():.2f}\n(diagonal: two searches, where made)",
+        fontsize=9,
     )
     figure.colorbar(shown, ax=axis, label="geodesic distance / largest possible")
 
