@@ -137,10 +137,12 @@ class Transport(Analysis):
                 _draw_points(row[column], part, measure, of)
             axis = axes[-1][column]
             colours = (COLOURS[0], COLOURS[1], GREY, COLOURS[2], COLOURS[6])
-            for colour, (measure, label) in zip(colours, MEASURES.items(), strict=True):
+            for place, (colour, (measure, label)) in enumerate(zip(colours, MEASURES.items(), strict=True)):
                 known = part[part[measure].notna()]
                 if len(known):
-                    draw_levels(axis, by_level(known, measure, members=_PAIR), label=f"{label}, 95 %", colour=colour)
+                    summary = by_level(known, measure, members=_PAIR)
+                    beside = summary.assign(level=summary["level"] - 0.03 * place)  # else they lie upon each other
+                    draw_levels(axis, beside, label=f"{label}, 95 %", colour=colour)
             axis.axhline(0, color="#444444", linewidth=0.8)
             axis.set_ylabel("cosine with the edit at the source", fontsize=8)
             axis.legend(fontsize=7)
