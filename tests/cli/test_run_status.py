@@ -19,13 +19,15 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder.start(tmp_path / "run", {"seed": 0}, kind="bench", units=UNITS, command="bench it", request={})
 
 
-def add(folder: RunFolder, number: int, *, rows: int = 2, seconds: float = 30.0, failures: int = 0) -> None:
+def add(
+    folder: RunFolder, number: int, *, rows: int = 2, seconds: float = 30.0, failures: int = 0, evaluations: int = 9
+) -> None:
     folder.add(
         f"{number:03d}",
         Done(
             rows=[{"a": 1.0}] * rows,
             failures=[Failure(item=f"item {one}", what="sdedit", why="it is odd") for one in range(failures)],
-            about={"seconds": seconds},
+            about={"seconds": seconds, "evaluations": evaluations},
         ),
     )
 
@@ -54,6 +56,14 @@ def test_a_run_that_was_stopped(folder: RunFolder) -> None:
         "command: bench it",
         f"go on: latentedit bench resume {folder.path}",
     ]
+
+
+def test_parts_that_edit_nothing_do_not_count_for_the_time_to_go(folder: RunFolder) -> None:
+    add(folder, 0, seconds=1.0, evaluations=0)
+    assert status_json(folder)["seconds_left"] is None
+    assert "to go" not in text(folder)
+    add(folder, 1, seconds=40.0)
+    assert status_json(folder)["seconds_left"] == pytest.approx(2 * 40)
 
 
 def test_two_at_work_take_half_as_long(folder: RunFolder) -> None:
