@@ -244,10 +244,10 @@ def main() -> None:
             for one in done
         ]
     command = " ".join(["python", "benchmarks/survival.py", *sys.argv[1:]])
-    content = {"command": command, "units": manifest["units"], "plan": manifest["plan"], "trials": found}
+    content = {"command": command, "units": len(manifest["units"]), "plan": manifest["plan"], "trials": found}
     names = {"lost": "finished units lost", "repeated": "finished units repeated"}
     rows = [[("yes" if v else "no") if isinstance(v, bool) else str(v) for v in row.values()] for row in found]
-    head = f"{manifest['units']} units; model {manifest['plan']['model']}, {manifest['plan']['network_dtype']}."
+    head = f"{content['units']} units; model {manifest['plan']['model']}, {manifest['plan']['network_dtype']}."
     lines = [f"`{command}`", "", head, "", *table([names.get(name, name) for name in found[0]], rows)]
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "survival.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

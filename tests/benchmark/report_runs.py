@@ -59,7 +59,9 @@ def made_run(path: Path, *, units: int = len(SLOPES), ranked: bool = True, drop:
         ranked: with right answers.
         drop: methods that did not run.
     """
-    run = RunFolder.start(path, PLAN, kind=KIND, units=units, command="latentedit bench run <x>", request={})
+    names = [f"{place:03d}-000000-{file_name(method)}" for place, method in enumerate(SLOPES)]
+    names += [str(more) for more in range(len(names), units)]
+    run = RunFolder.start(path, PLAN, kind=KIND, units=names, command="latentedit bench run <x>", request={})
     for place, method in enumerate(SLOPES):
         rows = [] if method in drop else rows_of(method)
         if not ranked:
@@ -70,5 +72,5 @@ def made_run(path: Path, *, units: int = len(SLOPES), ranked: bool = True, drop:
             files = {preview_name(kind, name): picture(200) for kind in (SOURCE, TRUTH) for name in ITEMS}
         failures = [Failure(item="i9", what=method, why="it is <gone>")] if method == "sdedit" else []
         about = {"method": method, "items": 8, "evaluations": 9, "edit_seconds": 4.0, "seconds": 6.0, "peak_bytes": 0}
-        run.add(f"{place:03d}-000000-{file_name(method)}", Done(rows=rows, files=files, failures=failures, about=about))
+        run.add(names[place], Done(rows=rows, files=files, failures=failures, about=about))
     return path

@@ -33,7 +33,7 @@ NAMES = ("hair", "eyes", "skin")
 def folder(tmp_path: Path) -> Path:
     """Of a run that has begun; results are written from the rows that a test gives."""
     path = tmp_path / "run"
-    RunFolder.start(path, PLAN, kind="bench", units=1, command="latentedit bench run --model x", request={})
+    RunFolder.start(path, PLAN, kind="bench", units=["1"], command="latentedit bench run --model x", request={})
     return path
 
 

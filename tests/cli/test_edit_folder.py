@@ -134,11 +134,28 @@ def test_another_command_on_the_same_folder_is_refused(
     other = command(*words)
     assert (other.code, other.out) == (2, "")
     assert "it holds one with other strengths. Name another folder with -o" in other.err
-    save(photos / "a.png", 9)
-    other = command(*words, "--strength", 0)
-    assert other.code == 2
-    assert "it holds one with other pictures." in other.err
     assert command(*words, "-o", tmp_path / "another", "--strength", 0).code == 1
+
+
+def test_pictures_come_change_and_go_and_what_is_finished_stays(
+    command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path
+) -> None:
+    """One that was damaged is mended, one is new, one is gone; the others are not edited again."""
+    run, some = tmp_path / "photos.edited", (*words, "--strength", 0)
+    save(photos / "d.png", 4)
+    assert command(*some).code == 1
+    kept = run / "pictures" / "a.png.edited.png"
+    before = kept.stat().st_mtime_ns
+    save(photos / "b.png", 5)
+    save(photos / "c.png", 6)
+    (photos / "d.png").unlink()
+    outcome = command(*some)
+    assert outcome.code == 0, outcome.err
+    assert "4 edited (4 nothing changed), 0 failed" in outcome.out
+    assert table(run)["id"].tolist() == ["a.jpg", "a.png", "b.png", "c.png"]
+    assert kept.stat().st_mtime_ns == before
+    assert command(*some, "-o", tmp_path / "anew").code == 0
+    assert (tmp_path / "anew" / "rows.parquet").read_bytes() == (run / "rows.parquet").read_bytes()
 
 
 def test_json_is_one_object(command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path) -> None:

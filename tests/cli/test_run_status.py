@@ -11,12 +11,19 @@ from latentedit.cli.run_status import failure_lines, finish, status_json, status
 from latentedit.runs.folder import RunFolder
 from latentedit.runs.work import Done, Failure
 
-UNITS = 4
+UNITS = [f"{unit:03d}" for unit in range(4)]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
-    return RunFolder.start(tmp_path / "run", {"seed": 0}, kind="bench", units=UNITS, command="bench it", request={})
+    return RunFolder.start(
+        tmp_path / "run",
+        {"seed": 0},
+        kind="bench",
+        units=UNITS,
+        command="bench it",
+        request={},
+    )
 
 
 def add(
@@ -38,7 +45,7 @@ def text(folder: RunFolder) -> str:
 
 def test_a_run_that_has_just_begun(folder: RunFolder) -> None:
     told = status_json(folder)
-    assert (told["state"], told["done"], told["units"], told["rows"]) == ("stopped", 0, UNITS, 0)
+    assert (told["state"], told["done"], told["units"], told["rows"]) == ("stopped", 0, 4, 0)
     assert (told["seconds"], told["seconds_left"], told["failures"], told["at_work"]) == (0, None, [], [])
 
 
@@ -79,16 +86,16 @@ def test_two_at_work_take_half_as_long(folder: RunFolder) -> None:
 
 
 def test_a_finished_run(folder: RunFolder) -> None:
-    for number in range(UNITS):
+    for number in range(4):
         add(folder, number, seconds=100.0)
     told = status_json(folder)
-    assert (told["state"], told["done"], told["rows"], told["seconds_left"]) == ("finished", UNITS, 8, 0)
+    assert (told["state"], told["done"], told["rows"], told["seconds_left"]) == ("finished", 4, 8, 0)
     assert "time: 7 min of work\n" in text(folder)
     assert "go on" not in text(folder)
 
 
 def test_another_kind_of_run_goes_on_by_its_own_command(tmp_path: Path) -> None:
-    folder = RunFolder.start(tmp_path, {}, kind="edit", units=1, command="latentedit edit here", request={})
+    folder = RunFolder.start(tmp_path, {}, kind="edit", units=["1"], command="latentedit edit here", request={})
     assert status_rows(folder)[-1] == ("go on", "latentedit edit here")
 
 

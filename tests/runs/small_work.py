@@ -99,7 +99,7 @@ def small_work(path: Path, **more: Any) -> SmallWork:
 
 
 def begin(path: Path, work: SmallWork) -> RunFolder:
-    return RunFolder.start(path, work.told, kind="small", units=len(work.units), command="make it", request={"a": 1})
+    return RunFolder.start(path, work.told, kind="small", units=work.units, command="make it", request={"a": 1})
 
 
 def contents(path: Path) -> dict[str, bytes]:

@@ -61,8 +61,8 @@ def cut(
     return EditWork.of(Loaded(model=model, captioner=None), pictures, asked or Asked(), batch=batch, **more)
 
 
-def done(work: EditWork, unit: str, *, carried: bool = False) -> Done:
-    return work.start()(work.parcel(unit, carried=carried))
+def done(work: EditWork, place: int, *, carried: bool = False) -> Done:
+    return work.start()(work.parcel(work.units[place], carried=carried))
 
 
 def pictured(made: Done) -> dict[str, bytes]:
@@ -73,10 +73,20 @@ def pictured(made: Done) -> dict[str, bytes]:
 def test_units_are_batches_in_order(model: Backbone, pictures: list[ToEdit]) -> None:
     work = cut(model, pictures)
     assert isinstance(work, Work)
-    assert work.units == ["000000", "000001"]
+    assert [unit.rpartition("-")[0] for unit in work.units] == ["a", "c"]
     assert [[one.id for one in work.parcel(unit)] for unit in work.units] == [["a.png", "b.png"], ["c.png"]]
     assert json.loads(json.dumps(work.told))["pictures"][0]["target_caption"] == TO
     assert cut(model, pictures).told == work.told
+
+
+def test_units_of_the_same_pictures_are_called_the_same(model: Backbone, pictures: list[ToEdit]) -> None:
+    before = cut(model, pictures).units
+    assert cut(model, list(pictures)).units == before
+    pictures[2].path.write_bytes(pictures[1].path.read_bytes())
+    after = cut(model, pictures).units
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    assert cut(model, pictures[:2]).units == before[:1]
 
 
 def test_the_plan_tells_what_decides_the_rows(model: Backbone, pictures: list[ToEdit]) -> None:
@@ -98,7 +108,7 @@ def test_the_plan_tells_what_decides_the_rows(model: Backbone, pictures: list[To
 
 
 def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[ToEdit], tmp_path: Path) -> None:
-    made = done(cut(model, pictures), "000000")
+    made = done(cut(model, pictures), 0)
     results = verbs.edit(model, [one.path for one in pictures[:2]], to=TO, caption=FROM)
     assert isinstance(results, list)
     place = tmp_path / "other name.png"
@@ -129,7 +139,7 @@ def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[ToEdit], 
 
 
 def test_the_record_makes_the_picture_again(model: Backbone, pictures: list[ToEdit]) -> None:
-    made = done(cut(model, pictures), "000001")
+    made = done(cut(model, pictures), 1)
     result = verbs.edit(model, pictures[2].path, to=TO, caption=FROM)
     assert not isinstance(result, list)
     assert result.image.mode == "RGBA"
@@ -145,8 +155,8 @@ def test_a_worker_elsewhere_makes_the_same(model: Backbone, folder: Path, pictur
     pictures = [dataclasses.replace(one, target=None) for one in pictures] if asked.changes else pictures
     load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
     work: EditWork = pickle.loads(pickle.dumps(cut(model, pictures, asked, load=load)))
-    carried = work.parcel("000000", carried=True)
-    here = done(cut(model, pictures, asked), "000000")
+    carried = work.parcel(work.units[0], carried=True)
+    here = done(cut(model, pictures, asked), 0)
     for one in pictures:
         one.path.unlink()
     there = work.start()(pickle.loads(pickle.dumps(carried)))
@@ -158,8 +168,8 @@ def test_directions_can_be_sent(model: Backbone, folder: Path, pictures: list[To
     asked, wordless = Asked(directions=(direction,)), [dataclasses.replace(one, target=None) for one in pictures]
     load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
     work: EditWork = pickle.loads(pickle.dumps(cut(model, wordless, asked, load=load)))
-    assert done(work, "000000").rows == done(cut(model, wordless, asked), "000000").rows
-    assert done(work, "000000").rows[0]["target_caption"] == TO
+    assert done(work, 0).rows == done(cut(model, wordless, asked), 0).rows
+    assert done(work, 0).rows[0]["target_caption"] == TO
 
 
 def test_what_cannot_be_done_fails_alone(model: Backbone, pictures: list[ToEdit]) -> None:
@@ -169,13 +179,13 @@ def test_what_cannot_be_done_fails_alone(model: Backbone, pictures: list[ToEdit]
     pictures = [dataclasses.replace(p, caption=c, target=None) for p, c in zip(pictures, captions, strict=True)]
     damaged = dataclasses.replace(pictures[0], id="d.png", path=pictures[0].path.with_name("d.png"), name="d")
     damaged.path.write_bytes(pictures[0].path.read_bytes()[:200])
-    made = done(cut(model, [damaged, *pictures], asked, batch=4), "000000")
+    made = done(cut(model, [damaged, *pictures], asked, batch=4), 0)
     assert [row["id"] for row in made.rows] == ["a.png", "c.png"]
     assert sorted(pictured(made)) == ["pictures/a.edited.png", "pictures/c.edited.png"]
     assert [(one.item, one.what) for one in made.failures] == [("d.png", "eim"), ("b.png", "eim")]
     assert "damaged or cut short" in made.failures[0].why
     assert "'no glasses', the OLD of --change" in made.failures[1].why
-    alone = done(cut(model, pictures[:1], asked), "000000")
+    alone = done(cut(model, pictures[:1], asked), 0)
     pd.testing.assert_frame_equal(pd.DataFrame(made.rows[:1]), pd.DataFrame(alone.rows), rtol=1e-3)  # rounding
 
 
@@ -193,9 +203,7 @@ def test_a_picture_that_the_model_cannot_take_fails_alone(
 
     refused = Picture.open(pictures[1].path).fit(model.capabilities).pixels
     monkeypatch.setattr(real, "encode", refusing)
-    made = done(
-        cut(real, [dataclasses.replace(p, target=None) for p in pictures], Asked(changes=changes), batch=3), "000000"
-    )
+    made = done(cut(real, [dataclasses.replace(p, target=None) for p in pictures], Asked(changes=changes), batch=3), 0)
     assert [row["id"] for row in made.rows] == ["a.png", "c.png"]
     assert [(one.item, one.why) for one in made.failures] == [("b.png", "expected finite latents; got others")]
     assert max(met) <= (1 if len(changes) > 1 else 3)
@@ -207,12 +215,12 @@ def test_a_full_disk_stops_the_run(model: Backbone, pictures: list[ToEdit], monk
 
     monkeypatch.setattr("latentedit.runs.edits.write_result", full)
     with pytest.raises(OutputError, match="space"):
-        done(cut(model, pictures), "000000")
+        done(cut(model, pictures), 0)
 
 
 def test_a_run_has_the_rows_in_order(model: Backbone, pictures: list[ToEdit], tmp_path: Path) -> None:
     work = cut(model, pictures, Asked(method="sdedit", strengths=(0.0,)), batch=1)
-    run = RunFolder.start(tmp_path / "run", work.told, kind=KIND, units=len(work.units), command="edit", request={})
+    run = RunFolder.start(tmp_path / "run", work.told, kind=KIND, units=work.units, command="edit", request={})
     run_here(run, work)
     rows = run.write_table()
     assert list(rows["id"]) == ["a.png", "b.png", "c.png"]
@@ -234,7 +242,7 @@ def test_captions_are_read_where_they_are_not_given(model: Backbone, pictures: l
     with pytest.raises(ConfigError, match="--from, or name a --captioner"):
         cut(model, unread)
     work = EditWork.of(Loaded(model=model, captioner=Teller()), unread, Asked(), batch=2, captioner="teller")
-    assert done(work, "000000").rows == done(cut(model, pictures), "000000").rows
+    assert done(work, 0).rows == done(cut(model, pictures), 0).rows
 
 
 def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures: list[ToEdit], tmp_path: Path) -> None:

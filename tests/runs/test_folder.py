@@ -65,8 +65,8 @@ def test_columns_that_few_rows_or_none_have(folder: RunFolder, work: SmallWork) 
 
 
 def test_whole_numbers_and_fractions_fit_in_a_column(folder: RunFolder) -> None:
-    folder.add("000-a", Done(rows=[{"x": 1, "y": float("nan")}, {"x": 2.5, "y": 3}]))
-    folder.add("001-b", Done(rows=[{"x": 4, "y": None}]))
+    folder.add("000-unit", Done(rows=[{"x": 1, "y": float("nan")}, {"x": 2.5, "y": 3}]))
+    folder.add("001-unit", Done(rows=[{"x": 4, "y": None}]))
     table = folder.table()
     assert table["x"].tolist() == [1.0, 2.5, 4.0]
     assert table["y"].isna().tolist() == [True, False, True]
@@ -169,9 +169,39 @@ def test_a_forgotten_unit_is_to_be_done_again(folder: RunFolder, work: SmallWork
 
 
 def test_the_same_run_goes_on_and_keeps_how_it_was_begun(folder: RunFolder, work: SmallWork) -> None:
-    again = RunFolder.start(folder.path, work.told, kind="small", units=8, command="another", request={"a": 2})
+    again = RunFolder.start(folder.path, work.told, kind="small", units=work.units, command="another", request={"a": 2})
     assert again.manifest == folder.manifest == RunFolder.read(folder.path).manifest
-    assert (again.manifest["command"], again.manifest["request"], again.manifest["units"]) == ("make it", {"a": 1}, 8)
+    assert (again.manifest["command"], again.manifest["request"], again.manifest["units"]) == (
+        "make it",
+        {"a": 1},
+        work.units,
+    )
+
+
+def test_what_is_free_may_change_and_finished_units_that_remain_stay(folder: RunFolder, work: SmallWork) -> None:
+    fill(folder, work)
+    told, units = {**work.told, "half": 0.4}, [*work.units[:3], "new"]
+    before = {unit: (folder.path / ROWS / f"{unit}.parquet").stat().st_mtime_ns for unit in work.units[:3]}
+    again = RunFolder.start(
+        folder.path, told, kind="small", units=units, command="later", request={}, free=["half", "other"]
+    )
+    assert again.finished() == work.units[:3]
+    assert before == {unit: (folder.path / ROWS / f"{unit}.parquet").stat().st_mtime_ns for unit in work.units[:3]}
+    assert (again.manifest["plan"], again.manifest["units"], again.manifest["command"]) == (told, units, "later")
+    assert RunFolder.read(folder.path).manifest == again.manifest
+
+
+def test_a_plan_does_not_change_while_somebody_works_by_it(folder: RunFolder, work: SmallWork) -> None:
+    fill(folder, work)
+    folder.forget("005-unit")
+    told = {**work.told, "half": 0.4}
+    with (
+        folder.claim("005-unit"),
+        pytest.raises(ConfigError, match=r"expected nobody at work in .*; 005-unit is being done. Wait until"),
+    ):
+        RunFolder.start(folder.path, told, kind="small", units=["new"], command="x", request={}, free=["half"])
+    assert folder.manifest == RunFolder.read(folder.path).manifest
+    assert set(folder.finished()) == set(work.units) - {"005-unit"}
 
 
 MANIFEST_CHANGES: list[tuple[str, Callable[[dict[str, Any]], object], type[LatentEditError], str]] = [

@@ -54,7 +54,7 @@ def run(
     where = Where() if where is None else where
     work = BenchWork.of(plan, load=None if where.here else load, pictures=pictures)
     opened = RunFolder.start(
-        folder, work.told, kind=KIND, units=len(work.units), command=command, request=request or {}
+        folder, work.told, kind=KIND, units=sorted(work.units), command=command, request=request or {}
     )
     for said in run_work(opened, work, where=where, progress=progress):
         if note is not None:

@@ -155,7 +155,7 @@ def edit_many(
     _check_apart(folder, place)
     pictures, wanted = _of_folder(place, typed) if place.is_dir() else _of_manifest(place, typed)
     asked = typed.asked(wanted)
-    from latentedit.runs.edits import KIND, EditWork, Loaded
+    from latentedit.runs.edits import KIND, PICTURES_TOLD, EditWork, Loaded
     from latentedit.runs.folder import RunFolder
 
     load = functools.partial(Loaded.named, model, device=device, captioner=typed.captioner)
@@ -166,7 +166,8 @@ def edit_many(
             where = Where(workers=suitable_workers(loaded.model.device, len(work.units)))
         if not where.here:
             work = dataclasses.replace(work, load=load)
-        run = RunFolder.start(folder, work.told, kind=KIND, units=len(work.units), command=typed_command(), request={})
+        about: dict[str, Any] = {"command": typed_command(), "request": {}, "free": [PICTURES_TOLD]}
+        run = RunFolder.start(folder, work.told, kind=KIND, units=work.units, **about)
         notes = run_work(run, work, where=where, progress=progress)
     rows = run.write_table()
     warn(() if quiet else notes)
@@ -240,7 +241,7 @@ def _tell(place: Path, run: "RunFolder", work: "EditWork", rows: "Table", *, as_
         print_json(
             {
                 "folder": run.path,
-                "pictures": sum(map(len, work.batches)),
+                "pictures": sum(map(len, work.batches.values())),
                 "edited": len(rows),
                 "verdicts": verdicts,
                 "failures": failures,

@@ -19,7 +19,7 @@ _SHOWN = 10
 def status_json(folder: "RunFolder") -> "Mapping[str, Any]":
     """The same as `status_rows` for machines."""
     records, held = folder.records(), folder.claimed()
-    done, units = len(records), folder.manifest["units"]
+    done, units = len(records), len(folder.manifest["units"])
     spent = sum((record["seconds"] for record in records.values()), 0.0)
     edits = [record["seconds"] for record in records.values() if record["evaluations"]]
     return {

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import hashlib
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,11 +21,14 @@ from latentedit.encoding.captioning import Captioner, captioner_for, make_captio
 from latentedit.encoding.images import Picture
 from latentedit.errors import ConfigError, LatentEditError
 from latentedit.runs.asked import Asked
-from latentedit.runs.to_edit import ToEdit, place_of, shown
-from latentedit.runs.work import Done, Failure, Measure, Row, check_model, evenly, in_halves
+from latentedit.runs.to_edit import ToEdit, place_of, shown, steady_batches
+from latentedit.runs.work import Done, Failure, Measure, Row, check_model, in_halves
 
 KIND = "edit"
 """Of runs."""
+
+PICTURES_TOLD = "pictures"
+"""What of the plan may change from one time to the next: units whose pictures are the same stay finished."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,19 +51,19 @@ class Loaded:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EditWork:
-    """Units of a batch of pictures each, in the order that is given.
+    """Units of a batch of pictures each; each is called by its first picture, and by what decides its rows.
 
     Args:
         told: everything that decides the rows.
         load: loads model and captioner; can be pickled where other processes are to work.
         asked: what is asked of every picture.
-        batches: of the pictures.
+        batches: of the pictures, by the names of the units.
     """
 
     told: Mapping[str, Any]
     load: Callable[[], Loaded]
     asked: Asked
-    batches: tuple[tuple[ToEdit, ...], ...]
+    batches: Mapping[str, tuple[ToEdit, ...]]
 
     @staticmethod
     def of(
@@ -98,21 +103,23 @@ class EditWork:
                 f"expected a caption, for the model {model.name!r} has no captioner; got none. Say what the pictures "
                 "show with --from, or name a --captioner"
             )
+        about = {one.name: one.told() for one in pictures}
+        batches = steady_batches(pictures, batch)
         return EditWork(
-            told=_told(model, pictures, asked, batch, captioner),
+            told=_told(model, asked, batch, captioner) | {PICTURES_TOLD: list(about.values())},
             load=functools.partial(_the_same, loaded) if load is None else load,
             asked=asked,
-            batches=tuple(evenly(pictures, batch)),
+            batches={_unit([about[one.name] for one in some]): some for some in batches},
         )
 
     @property
     def units(self) -> Sequence[str]:
-        """In the order of the table."""
-        return [f"{batch:06d}" for batch in range(len(self.batches))]
+        """In the order that was given."""
+        return list(self.batches)
 
     def parcel(self, unit: str, *, carried: bool = False) -> tuple[ToEdit, ...]:
         """The unit's pictures."""
-        pictures = self.batches[int(unit)]
+        pictures = self.batches[unit]
         return tuple(one.carried() for one in pictures) if carried else pictures
 
     def start(self) -> Measure:
@@ -201,9 +208,13 @@ class _Edits:
         return Failure(item=one.id, what=self._asked.method, why=" ".join(str(error).split()))
 
 
-def _told(
-    model: Backbone, pictures: Sequence[ToEdit], asked: Asked, batch: int, captioner: str | None
-) -> dict[str, Any]:
+def _unit(told: Sequence[Mapping[str, Any]]) -> str:
+    """Other pictures, or others together, are another unit."""
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return f"{told[0]['name']}-{digest[:12]}"
+
+
+def _told(model: Backbone, asked: Asked, batch: int, captioner: str | None) -> dict[str, Any]:
     about = ModelRecord.of(model)
     return {
         "latentedit": latentedit.__version__,
@@ -220,7 +231,6 @@ def _told(
         "seed": asked.seed,
         "captioner": captioner,
         "batch": batch,
-        "pictures": [one.told() for one in pictures],
     }
 
 

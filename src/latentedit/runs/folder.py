@@ -28,7 +28,8 @@ from latentedit.encoding.output_files import check_place, make_folder, write_tex
 from latentedit.encoding.tensor_file import read_object
 from latentedit.errors import ConfigError, FileFormatError, OutputError
 from latentedit.metrics.statistics import Table
-from latentedit.runs.work import Done, Failure, Row
+from latentedit.runs.unit_file import read_about, read_rows, write_unit
+from latentedit.runs.work import Done, Failure
 
 FORMAT = 1
 """Of run folders; those of another one come from another latentedit."""
@@ -37,9 +38,6 @@ MANIFEST = "run.json"
 ROWS = "rows"
 CLAIMS = "claims"
 TABLE = "rows.parquet"
-
-_ABOUT = b"latentedit"
-"""Key of a Parquet file's metadata."""
 
 _MANIFEST_NAMES = ("latentedit", "kind", "command", "units", "plan", "request")
 
@@ -52,8 +50,8 @@ class RunFolder:
 
     Args:
         path: of the folder.
-        manifest: the content of its ``run.json``: "format", "latentedit", "kind", "plan", "request", "units" (how
-            many), "command".
+        manifest: the content of its ``run.json``: "format", "latentedit", "kind", "plan", "request", "units" (their
+            names in the order of the table), "command".
     """
 
     path: Path
@@ -61,7 +59,14 @@ class RunFolder:
 
     @staticmethod
     def start(
-        path: Path, told: Mapping[str, Any], *, kind: str, units: int, command: str, request: Mapping[str, Any]
+        path: Path,
+        told: Mapping[str, Any],
+        *,
+        kind: str,
+        units: Sequence[str],
+        command: str,
+        request: Mapping[str, Any],
+        free: Sequence[str] = (),
     ) -> "RunFolder":
         """Begin a run, or open the same one to go on.
 
@@ -69,9 +74,10 @@ class RunFolder:
             path: is made where it is missing.
             told: the plan, see `Work.told`.
             kind: of the run, such as "bench".
-            units: how many there are.
+            units: their names, in the order of the table.
             command: that began it.
             request: what makes the same plan again.
+            free: of the plan, what may have changed since; finished units that are still among the units stay so.
 
         Raises:
             ConfigError: the folder holds another run, or one of another version.
@@ -85,7 +91,7 @@ class RunFolder:
                 "latentedit": latentedit.__version__,
                 "kind": kind,
                 "command": command,
-                "units": units,
+                "units": list(units),
                 "plan": told,
                 "request": request,
             }
@@ -96,15 +102,26 @@ class RunFolder:
         found.check_version()
         before, now = found.manifest["plan"], manifest["plan"]
         different = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        if found.manifest["kind"] != kind or different:
+        if found.manifest["kind"] != kind or set(different) - set(free):
             raise ConfigError(
                 f"expected {path} to be empty or to hold this run; it holds one with other "
                 f"{', '.join(different) or 'work'}. Name another folder with -o"
             )
+        if different:
+            found = found._renewed(manifest)
         check_place(path / TABLE)
         make_folder(path / ROWS)
         make_folder(path / CLAIMS)
         return found
+
+    def _renewed(self, manifest: Mapping[str, Any]) -> "RunFolder":
+        if held := self.claimed():
+            raise ConfigError(
+                f"expected nobody at work in {self.path}, for its plan has changed; {held[0]} is being done. Wait "
+                "until that has ended"
+            )
+        write_text(self.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        return RunFolder.read(self.path)
 
     @staticmethod
     def read(path: Path) -> "RunFolder":
@@ -151,8 +168,9 @@ class RunFolder:
         return self._place(unit).exists()
 
     def finished(self) -> list[str]:
-        """Names of all finished units, sorted."""
-        return sorted(place.stem for place in (self.path / ROWS).glob("*.parquet"))
+        """Names of all finished units, in the order of the table."""
+        there = {place.stem for place in (self.path / ROWS).glob("*.parquet")}
+        return [unit for unit in self.manifest["units"] if unit in there]
 
     @contextlib.contextmanager
     def claim(self, unit: str) -> Generator[bool]:
@@ -198,10 +216,7 @@ class RunFolder:
             make_folder(place.parent)
             with written_beside(place) as file:
                 file.write(content)
-        about = {"failures": [dataclasses.asdict(one) for one in done.failures], **plain(done.about)}
-        table = _arrow(done.rows).replace_schema_metadata({_ABOUT: json.dumps(about)})
-        with written_beside(self._place(unit)) as file:
-            pq.write_table(table, file, compression="zstd")
+        write_unit(self._place(unit), done)
 
     def forget(self, unit: str) -> None:
         """Let a unit be done again.
@@ -218,16 +233,12 @@ class RunFolder:
             ) from error
 
     def table(self) -> Table:
-        """Every row of the finished units, in the order of their names.
+        """Every row of the finished units, in their order.
 
         Raises:
             FileFormatError: a unit's file that is damaged.
         """
-        parts: list[Any] = []
-        for unit in self.finished():
-            with _sound(self._place(unit)):
-                parts.append(pq.read_table(self._place(unit)).replace_schema_metadata(None))
-        return _joined(parts).to_pandas()
+        return read_rows([self._place(unit) for unit in self.finished()])
 
     def write_table(self) -> Table:
         """`table`, also written as ``rows.parquet``.
@@ -242,17 +253,12 @@ class RunFolder:
         return rows
 
     def records(self) -> Mapping[str, Mapping[str, Any]]:
-        """Of each finished unit, in order, what was told beside its rows: "failures", "seconds" and more.
+        """Of each finished unit, in order, what was told beside its rows; see `unit_file.read_about`.
 
         Raises:
             FileFormatError: a unit's file that is damaged.
         """
-        found: dict[str, Mapping[str, Any]] = {}
-        for unit in self.finished():
-            with _sound(self._place(unit)):
-                told = pq.read_metadata(self._place(unit))
-            found[unit] = json.loads(told.metadata[_ABOUT]) | {"rows": told.num_rows}
-        return found
+        return {unit: read_about(self._place(unit)) for unit in self.finished()}
 
     def failures(self) -> list[Failure]:
         """Everything that could not be done."""
@@ -270,26 +276,3 @@ def file_name(text: str) -> str:
         return name or "%"
     # No shorter name has "%-" in it.
     return f"{name[: _LONGEST_NAME - 18]}%-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-@contextlib.contextmanager
-def _sound(place: Path) -> Generator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise FileFormatError(
-            f"expected a sound {place}; it cannot be read. Delete it: the same command does that part again"
-        ) from error
-
-
-def _arrow(rows: Sequence[Row]) -> Any:
-    names = dict.fromkeys(name for row in rows for name in row)
-    told = plain(list(rows))
-    return pa.table({name: pa.array([row.get(name) for row in told]) for name in names})
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    """Tables below each other; a column that says nothing anywhere holds numbers."""
-    whole = pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
-    schema = [pa.field(one.name, pa.float64() if pa.types.is_null(one.type) else one.type) for one in whole.schema]
-    return whole.cast(pa.schema(schema))

@@ -78,7 +78,7 @@ def timed(measure: Measure, parcel: object) -> Done:
 def report(folder: RunFolder, progress: Progress | None) -> None:
     """Tell how many units are finished."""
     if progress is not None:
-        progress(folder.manifest["kind"], len(folder.finished()), folder.manifest["units"])
+        progress(folder.manifest["kind"], len(folder.finished()), len(folder.manifest["units"]))
 
 
 @contextlib.contextmanager
@@ -87,7 +87,7 @@ def told_when_stopped(folder: RunFolder) -> Generator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        kept, units = len(folder.finished()), folder.manifest["units"]
+        kept, units = len(folder.finished()), len(folder.manifest["units"])
         raise KeyboardInterrupt(
             f"interrupted; {kept} of {units} parts are kept in {folder.path}, and the same command goes on from there"
         ) from None

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
@@ -22,6 +23,9 @@ _UNFIT = frozenset('\\/:*?"<>|%')
 """Not in the names of files on every system; and what stands for them."""
 
 _LONGEST_NAME_BYTES = 200
+
+_CUTS_APART = 4
+"""Full batches between two cuts at a name, on average: more would make fuller batches, and longer shifts."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +129,21 @@ def ids_apart(ids: Sequence[str]) -> list[str]:
     """The same for entries of a list, by their ids."""
     taken = set[str]()
     return [_free((_fit(one),), taken) for one in ids]
+
+
+def steady_batches(pictures: Sequence[ToEdit], most: int) -> list[tuple[ToEdit, ...]]:
+    """Pictures in batches of at most so many, in their order, cut where one is full and before some names.
+
+    Which names those are depends on nothing but the name: where a picture comes or goes, batches shift up to the next
+    such name, and all others stay what they were (as rsync cuts files).
+    """
+    found: list[list[ToEdit]] = []
+    for one in pictures:
+        cut = zlib.crc32(one.name.encode()) % (_CUTS_APART * most) == 0
+        if cut or not found or len(found[-1]) == most:
+            found.append([])
+        found[-1].append(one)
+    return [tuple(batch) for batch in found]
 
 
 def _free(choices: Sequence[str], taken: set[str]) -> str:

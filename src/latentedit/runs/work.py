@@ -69,7 +69,7 @@ class Work(Protocol):
 
     @property
     def units(self) -> Sequence[str]:
-        """Names, each once, fit for a file's name, in the order of work; rows lie in the table in that of the names."""
+        """Names, each once, fit for a file's name, in the order of work."""
         ...
 
     def parcel(self, unit: str, *, carried: bool = False) -> Any:
