@@ -155,7 +155,14 @@ def test_pictures_come_change_and_go_and_what_is_finished_stays(
     assert table(run)["id"].tolist() == ["a.jpg", "a.png", "b.png", "c.png"]
     assert kept.stat().st_mtime_ns == before
     assert command(*some, "-o", tmp_path / "anew").code == 0
-    assert (tmp_path / "anew" / "rows.parquet").read_bytes() == (run / "rows.parquet").read_bytes()
+    for name in ("rows.parquet", "pictures/b.edited.png"):
+        assert (tmp_path / "anew" / name).read_bytes() == (run / name).read_bytes()
+    mended = (photos / "b.png").read_bytes()
+    for content in (save(photos / "b.png", 7).read_bytes(), mended):
+        (photos / "b.png").write_bytes(content)
+        assert command(*some).code == 0
+    for name in ("rows.parquet", "pictures/b.edited.png"):
+        assert (tmp_path / "anew" / name).read_bytes() == (run / name).read_bytes(), "also when it is as it once was"
 
 
 def test_json_is_one_object(command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path) -> None:

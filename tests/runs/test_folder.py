@@ -186,6 +186,7 @@ def test_what_is_free_may_change_and_finished_units_that_remain_stay(folder: Run
         folder.path, told, kind="small", units=units, command="later", request={}, free=["half", "other"]
     )
     assert again.finished() == work.units[:3]
+    assert {place.stem for place in (folder.path / ROWS).iterdir()} == set(work.units[:3])
     assert before == {unit: (folder.path / ROWS / f"{unit}.parquet").stat().st_mtime_ns for unit in work.units[:3]}
     assert (again.manifest["plan"], again.manifest["units"], again.manifest["command"]) == (told, units, "later")
     assert RunFolder.read(folder.path).manifest == again.manifest

@@ -166,8 +166,15 @@ def edit_many(
             where = Where(workers=suitable_workers(loaded.model.device, len(work.units)))
         if not where.here:
             work = dataclasses.replace(work, load=load)
-        about: dict[str, Any] = {"command": typed_command(), "request": {}, "free": [PICTURES_TOLD]}
-        run = RunFolder.start(folder, work.told, kind=KIND, units=work.units, **about)
+        run = RunFolder.start(
+            folder,
+            work.told,
+            kind=KIND,
+            units=work.units,
+            command=typed_command(),
+            request={},
+            free=[PICTURES_TOLD],
+        )
         notes = run_work(run, work, where=where, progress=progress)
     rows = run.write_table()
     warn(() if quiet else notes)

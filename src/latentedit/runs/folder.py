@@ -77,7 +77,8 @@ class RunFolder:
             units: their names, in the order of the table.
             command: that began it.
             request: what makes the same plan again.
-            free: of the plan, what may have changed since; finished units that are still among the units stay so.
+            free: of the plan, what may have changed since; finished units that are still among the units stay so, and
+                the others are forgotten, for their files may be overwritten.
 
         Raises:
             ConfigError: the folder holds another run, or one of another version.
@@ -120,6 +121,8 @@ class RunFolder:
                 f"expected nobody at work in {self.path}, for its plan has changed; {held[0]} is being done. Wait "
                 "until that has ended"
             )
+        for unit in set(self.finished()) - set(manifest["units"]):
+            self.forget(unit)
         write_text(self.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
         return RunFolder.read(self.path)
 
