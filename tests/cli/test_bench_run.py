@@ -155,7 +155,7 @@ def test_a_folder_that_cannot_be_written_to(command: Command, begin: Begin, read
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"format": 9}, "expected a run of format 1"),
+        ({"format": 9}, "expected a run of format 2"),
         ({"latentedit": "0.0.1"}, "begun by 0.0.1"),
         ({"kind": "edit", "command": "latentedit edit photos"}, "Go on with it by: latentedit edit photos"),
     ],

@@ -206,8 +206,8 @@ def test_a_plan_does_not_change_while_somebody_works_by_it(folder: RunFolder, wo
 
 
 MANIFEST_CHANGES: list[tuple[str, Callable[[dict[str, Any]], object], type[LatentEditError], str]] = [
-    ("format", lambda told: told.update(format=99), ConfigError, "expected a run of format 1 in .*; got 99, .* Open"),
-    ("no format", lambda told: told.pop("format"), ConfigError, "expected a run of format 1 in .*; got None"),
+    ("format", lambda told: told.update(format=99), ConfigError, "expected a run of format 2 in .*; got 99, .* Open"),
+    ("no format", lambda told: told.pop("format"), ConfigError, "expected a run of format 2 in .*; got None"),
     ("version", lambda told: told.update(latentedit="0.0.1"), ConfigError, "begun by 0.0.1, .* in another folder"),
     ("kind", lambda told: told.update(kind="large"), ConfigError, "one with other work. Name another folder"),
     ("plan", lambda told: told["plan"].update(half=0.4), ConfigError, "one with other half. Name another folder"),

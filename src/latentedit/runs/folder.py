@@ -31,7 +31,7 @@ from latentedit.metrics.statistics import Table
 from latentedit.runs.unit_file import read_about, read_rows, write_unit
 from latentedit.runs.work import Done, Failure
 
-FORMAT = 1
+FORMAT = 2
 """Of run folders; those of another one come from another latentedit."""
 
 MANIFEST = "run.json"
