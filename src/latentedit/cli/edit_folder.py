@@ -166,15 +166,8 @@ def edit_many(
             where = Where(workers=suitable_workers(loaded.model.device, len(work.units)))
         if not where.here:
             work = dataclasses.replace(work, load=load)
-        run = RunFolder.start(
-            folder,
-            work.told,
-            kind=KIND,
-            units=work.units,
-            command=typed_command(),
-            request={},
-            free=[PICTURES_TOLD],
-        )
+        free, command = [PICTURES_TOLD], typed_command()
+        run = RunFolder.start(folder, work.told, kind=KIND, units=work.units, command=command, request={}, free=free)
         notes = run_work(run, work, where=where, progress=progress)
     rows = run.write_table()
     warn(() if quiet else notes)
