@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from latentedit.benchmark.items import Item
-from latentedit.benchmark.prepared import prepare, same_size, to_tensor
+from latentedit.benchmark.prepared import evenly, prepare, same_size, to_tensor
 from latentedit.errors import ConfigError
 from latentedit.portraits.reader import reader_for
 from tests.benchmark.rendered_network import RenderedNetwork, prepared, some_items
@@ -24,6 +26,16 @@ def test_batches_are_of_one_size_and_keep_the_order() -> None:
     items = [sized(str(number), width) for number, width in enumerate((20, 20, 20, 30, 20, 20))]
     found = [[item.id for item in batch] for batch in same_size(items, 2)]
     assert found == [["0", "1"], ["2"], ["3"], ["4", "5"]]
+
+
+@given(count=st.integers(1, 400), most=st.integers(1, 50))
+def test_batches_are_as_even_as_can_be(count: int, most: int) -> None:
+    batches = evenly([sized(str(number), 1) for number in range(count)], most)
+    sizes = [len(batch) for batch in batches]
+    assert [int(one.id) for batch in batches for one in batch] == list(range(count))
+    assert len(sizes) == -(-count // most), "no more of them than there must be"
+    assert max(sizes) <= most
+    assert max(sizes) - min(sizes) <= 1
 
 
 def test_pictures_are_numbers_from_minus_one_to_one() -> None:

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from latentedit.errors import ConfigError, ModelError
-from latentedit.runs.work import Done, Failure, Work, check_model, evenly, in_halves
+from latentedit.runs.work import Done, Failure, Work, check_model, in_halves
 from tests.runs.small_work import small_work
 
 
@@ -28,16 +26,6 @@ def test_what_is_done_can_be_sent() -> None:
     done = Done(rows=[{"a": 1.5}], files={"b/c.png": b"d"}, failures=[Failure(item="e", what="f", why="g")])
     again = pickle.loads(pickle.dumps(done))
     assert (again.rows, again.files, again.failures, again.about) == (done.rows, done.files, done.failures, {})
-
-
-@given(count=st.integers(1, 400), most=st.integers(1, 50))
-def test_batches_are_as_even_as_can_be(count: int, most: int) -> None:
-    batches = evenly(range(count), most)
-    sizes = [len(batch) for batch in batches]
-    assert [one for batch in batches for one in batch] == list(range(count))
-    assert len(sizes) == -(-count // most), "no more of them than there must be"
-    assert max(sizes) <= most
-    assert max(sizes) - min(sizes) <= 1
 
 
 def test_what_cannot_be_done_is_found_by_halving() -> None:

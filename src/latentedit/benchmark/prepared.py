@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,7 +20,6 @@ from latentedit.encoding.encode import encode_frames, fit_all
 from latentedit.encoding.images import Frame, Picture
 from latentedit.encoding.joint import JointLatent
 from latentedit.errors import ConfigError
-from latentedit.runs.work import evenly
 from latentedit.types import Condition
 
 Readings = Mapping[str, Float[Tensor, "b _"]]
@@ -108,6 +108,16 @@ def same_size(items: Sequence[Item], batch: int) -> list[tuple[Item, ...]]:
         alike = [item for _, item in run]
         found += evenly(alike, batch)
     return found
+
+
+def evenly(items: Sequence[Item], most: int) -> list[tuple[Item, ...]]:
+    """One item or more, in their order, in as few batches of at most so many as there can be, as even as can be.
+
+    A last batch of a few would be slow, and is rounded otherwise by networks.
+    """
+    count = math.ceil(len(items) / most)
+    ends = [math.ceil(len(items) * batch / count) for batch in range(count + 1)]
+    return [tuple(items[start:end]) for start, end in itertools.pairwise(ends)]
 
 
 def to_tensor(images: Sequence[Image.Image]) -> Float[Tensor, "b 3 h w"]:

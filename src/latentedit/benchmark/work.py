@@ -16,7 +16,7 @@ from latentedit.benchmark.plan import Plan
 from latentedit.benchmark.prepared import Prepared, prepare, same_size
 from latentedit.editing.measure import peak_bytes
 from latentedit.runs.folder import file_name
-from latentedit.runs.work import Done, Failure, Measure, Row, check_model, in_halves
+from latentedit.runs.work import Done, Failure, Measure, Row, check_model, in_halves, unchanged
 
 KIND = "bench"
 PICTURES = "pictures"
@@ -70,7 +70,7 @@ class BenchWork:
         """
         return BenchWork(
             told=plan.told,
-            load=functools.partial(_the_same, plan.model) if load is None else load,
+            load=functools.partial(unchanged, plan.model) if load is None else load,
             methods=plan.methods,
             strengths=plan.strengths,
             seed=plan.seed,
@@ -189,7 +189,3 @@ def _encoded(image: Image.Image, kind: str) -> bytes:
     file = BytesIO()
     image.save(file, kind)
     return file.getvalue()
-
-
-def _the_same(model: Backbone) -> Backbone:
-    return model

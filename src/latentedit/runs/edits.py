@@ -22,7 +22,7 @@ from latentedit.encoding.images import Picture
 from latentedit.errors import ConfigError, LatentEditError
 from latentedit.runs.asked import Asked
 from latentedit.runs.to_edit import ToEdit, place_of, shown, steady_batches
-from latentedit.runs.work import Done, Failure, Measure, Row, check_model, in_halves
+from latentedit.runs.work import Done, Failure, Measure, Row, check_model, in_halves, unchanged
 
 KIND = "edit"
 """Of runs."""
@@ -107,7 +107,7 @@ class EditWork:
         batches = steady_batches(pictures, batch)
         return EditWork(
             told=_told(model, asked, batch, captioner) | {PICTURES_TOLD: list(about.values())},
-            load=functools.partial(_the_same, loaded) if load is None else load,
+            load=functools.partial(unchanged, loaded) if load is None else load,
             asked=asked,
             batches={_unit([about[one.name] for one in some]): some for some in batches},
         )
@@ -260,7 +260,3 @@ def _written(result: EditResult, name: str) -> dict[str, bytes]:
         write_result(result, place)
         target = place_of(name)
         return {target: place.read_bytes(), beside(target).as_posix(): beside(place).read_bytes()}
-
-
-def _the_same(loaded: Loaded) -> Loaded:
-    return loaded

@@ -1,8 +1,6 @@
 """What a run does: units of work, each of which gives rows and files, and what a worker needs to do one."""
 
 import dataclasses
-import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -86,14 +84,9 @@ class Work(Protocol):
         ...
 
 
-def evenly(things: Sequence[T], most: int) -> list[tuple[T, ...]]:
-    """One thing or more, in their order, in as few batches of at most so many as there can be, as even as can be.
-
-    A last batch of a few would be slow, and is rounded otherwise by networks.
-    """
-    count = math.ceil(len(things) / most)
-    ends = [math.ceil(len(things) * batch / count) for batch in range(count + 1)]
-    return [tuple(things[start:end]) for start, end in itertools.pairwise(ends)]
+def unchanged(thing: T) -> T:
+    """Itself; with `functools.partial` what "loads" a thing that is loaded already, and can be pickled with it."""
+    return thing
 
 
 def check_model(told: Mapping[str, Any], fingerprint: str) -> None:
