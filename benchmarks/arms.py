@@ -38,18 +38,18 @@ from edit_pairs import CHANGES, Batch, draw_pairs, encode_all
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.registry import bundled_folder, load
+from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.base import Direction
 from latentedit.directions.distillation import Distillation
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
-from latentedit.directions.settings import from_plain, to_plain
-from latentedit.editing.baselines.sdedit import SDEdit
-from latentedit.editing.registry import make_editor
-from latentedit.editing.slider import Arm, Slider
-from latentedit.editing.verdict import Judge
-from latentedit.portraits.reader import PortraitReader
+from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.editors.judge import Judge
+from latentedit.editors.registry import make_editor
+from latentedit.editors.slider import Arm, Slider
+from latentedit.models.base import Backbone
+from latentedit.models.registry import bundled_folder, load
+from latentedit_portraits.reader import PortraitReader
 
 LEVELS = (0.3, 0.5, 0.65, 0.75, 0.85, 0.95, 0.98)
 DECISIONS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)

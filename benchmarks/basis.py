@@ -22,18 +22,18 @@ import torch
 from edit_errors import RESULTS, plain, table
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.feature_jacobian import FeatureJacobian, FeatureMap
-from latentedit.backbones.registry import bundled_names
-from latentedit.editing.verbs import load
-from latentedit.encoding.encode import encode
-from latentedit.encoding.inversion import invert
-from latentedit.geometry.angles import principal_angles
-from latentedit.linalg.block_lanczos import TruncatedSVD, truncated_svd
-from latentedit.noise.rng import stream
-from latentedit.portraits.attributes import draw_split
-from latentedit.portraits.captions import full_caption
-from latentedit.portraits.render import render
+from latentedit.api.verbs import load
+from latentedit.core.geometry.angles import principal_angles
+from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
+from latentedit.core.rng import stream
+from latentedit.latents.encode import encode
+from latentedit.latents.inversion import invert
+from latentedit.models.base import Backbone
+from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.models.registry import bundled_names
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.render import render
 
 SITES = {"portraits": "block.3.image", "portraits-unet": "mid"}
 ITERATIONS = 50

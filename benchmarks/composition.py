@@ -26,16 +26,16 @@ from edit_pairs import Pair, encode_all
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
+from latentedit.api.verbs import load
+from latentedit.core.types import Condition
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import Mixing, compose
-from latentedit.editing.eim import EIM
-from latentedit.editing.registry import make_editor
-from latentedit.editing.verbs import load
-from latentedit.encoding.joint import JointLatent
-from latentedit.portraits.attributes import NONE, VALUES, Attributes, Split, draw_split
-from latentedit.portraits.render import counterfactual
-from latentedit.types import Condition
+from latentedit.editors.eim import EIM
+from latentedit.editors.registry import make_editor
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit_portraits.attributes import NONE, VALUES, Attributes, Split, draw_split
+from latentedit_portraits.render import counterfactual
 
 FIELDS = ("accessory", "facial_hair", "mouth", "eyes", "eyebrows", "hair_color", "clothes_color", "background")
 MIXINGS: tuple[Mixing, ...] = ("sum", "inverse", "projection")

@@ -34,20 +34,20 @@ import torch
 from edit_errors import RESULTS, cell, decide, described, plain, table
 from edit_pairs import CHANGES, Pair, draw_pairs
 
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.registry import bundled_names
+from latentedit.api.discovery import SCALES, Walked, probability_reader, walk_all
+from latentedit.api.naming import ProbabilityReader
+from latentedit.api.verbs import load
 from latentedit.directions.at_level import clean_share, random_direction
 from latentedit.directions.local_basis import LocalBasis, local_basis
-from latentedit.editing.discovery import SCALES, Walked, probability_reader, walk_all
-from latentedit.editing.latent_walk import LatentWalk
-from latentedit.editing.naming import ProbabilityReader
-from latentedit.editing.step_length import Walk, step_lengths
-from latentedit.editing.verbs import load
-from latentedit.editing.verdict import Judge
-from latentedit.encoding.encode import encode
-from latentedit.encoding.joint import JointLatent
-from latentedit.portraits.captions import full_caption
-from latentedit.portraits.render import render
+from latentedit.editors.judge import Judge
+from latentedit.editors.walks.latent_walk import LatentWalk
+from latentedit.editors.walks.step_length import Walk, step_lengths
+from latentedit.latents.encode import encode
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.registry import bundled_names
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.render import render
 
 LEVELS = (0.5, 0.7, 0.9)
 REPEATS = 4

@@ -16,9 +16,9 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
-from latentedit.portraits.attributes import VALUES
-from latentedit.portraits.reader import PortraitReader
+from latentedit.models.base import Backbone
+from latentedit_portraits.attributes import VALUES
+from latentedit_portraits.reader import PortraitReader
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 

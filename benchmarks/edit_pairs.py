@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
-from latentedit.encoding.joint import JointLatent
-from latentedit.portraits.attributes import NONE, VALUES, Attributes, Split, draw_split
-from latentedit.portraits.captions import full_caption
-from latentedit.portraits.dataset import to_pixels
-from latentedit.portraits.render import counterfactual, render_array
-from latentedit.types import Condition
+from latentedit.core.types import Condition
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit_portraits.attributes import NONE, VALUES, Attributes, Split, draw_split
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.dataset import to_pixels
+from latentedit_portraits.render import counterfactual, render_array
 
 CHANGES = ("glasses", "beard", "mouth", "hair color", "clothes color", "background")
 

@@ -21,14 +21,14 @@ import torch
 from edit_pairs import CHANGES, Batch, Pair, Settings, bootstrap, draw_pairs, encode_pairs
 from PIL import Image, ImageDraw
 
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.registry import bundled_folder, load
-from latentedit.editing.registry import editor_class
-from latentedit.noise.grid import shifted_grid
-from latentedit.portraits.attributes import VALUES
-from latentedit.portraits.dataset import SIZE
-from latentedit.portraits.reader import PortraitReader
-from latentedit.portraits.settings_file import write_settings
+from latentedit.core.levels import shifted_grid
+from latentedit.editors.registry import editor_class
+from latentedit.models.base import Backbone
+from latentedit.models.registry import bundled_folder, load
+from latentedit.models.settings_file import write_settings
+from latentedit_portraits.attributes import VALUES
+from latentedit_portraits.dataset import SIZE
+from latentedit_portraits.reader import PortraitReader
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 

@@ -43,9 +43,10 @@ from edit_pairs import CHANGES, Batch, draw_pairs, encode_all, partial_captions
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.derivatives import curvature
-from latentedit.backbones.registry import bundled_folder, load
+from latentedit.core.linalg.algebra import Mean
+from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.rng import stream
+from latentedit.core.types import Condition
 from latentedit.directions.distillation import Distillation, Residual
 from latentedit.directions.filters import (
     Filtered,
@@ -60,14 +61,13 @@ from latentedit.directions.identification import identify
 from latentedit.directions.preserve import project
 from latentedit.directions.text import align_captions
 from latentedit.directions.text_geometry import orthogonality_test, unit_vector_test
-from latentedit.encoding.joint import JointLatent
-from latentedit.linalg.algebra import Mean
-from latentedit.linalg.operator import LinearOperator
-from latentedit.noise.rng import stream
-from latentedit.portraits.attributes import NONE, Attributes, draw_split
-from latentedit.portraits.captions import full_caption, words_of
-from latentedit.portraits.reader import PortraitReader
-from latentedit.types import Condition
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.derivatives import curvature
+from latentedit.models.registry import bundled_folder, load
+from latentedit_portraits.attributes import NONE, Attributes, draw_split
+from latentedit_portraits.captions import full_caption, words_of
+from latentedit_portraits.reader import PortraitReader
 
 LEVELS = (0.2, 0.35, 0.5, 0.7, 0.85, 0.95)
 LOW = (0.2, 0.35, 0.5)

@@ -6,7 +6,7 @@ the truth moves by more than two levels.
 
     no locality     search without `keep`, change as decoded
     search          search with `keep`, its map of differences of velocities
-    automatic       the same, and the soft share of the decoded change (`latentedit.editing.local_change`): the default
+    automatic       the same, and the soft share of the decoded change (`latentedit.editors.local_change`): the default
     true mask       no locality, and the change cut to the truth's changed area
 
     python benchmarks/locality.py tune     prints floors of the share on the calibration split
@@ -24,11 +24,11 @@ from edit_pairs import Batch, draw_pairs, encode_all
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
-from latentedit.editing.eim import EIM
-from latentedit.editing.local_change import local_change
-from latentedit.editing.registry import make_editor
-from latentedit.editing.verbs import load
+from latentedit.api.verbs import load
+from latentedit.editors.eim import EIM
+from latentedit.editors.local_change import local_change
+from latentedit.editors.registry import make_editor
+from latentedit.models.base import Backbone
 
 SAME_LEVELS = 2
 BAR_DB = 35.0

@@ -14,12 +14,12 @@ from collections.abc import Callable
 import torch
 
 import latentedit
-from latentedit.backbones.base import Backbone
-from latentedit.editing.registry import make_editor
-from latentedit.encoding.joint import JointLatent
-from latentedit.portraits.attributes import draw_split
-from latentedit.portraits.captions import full_caption
-from latentedit.portraits.render import render
+from latentedit.editors.registry import make_editor
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.render import render
 
 REPEATS = 5
 

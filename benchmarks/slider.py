@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import latentedit
-from latentedit.backbones.base import Backbone
-from latentedit.editing.result import EditResult
-from latentedit.editing.slider import Arm
-from latentedit.portraits.attributes import draw_split
-from latentedit.portraits.captions import full_caption
-from latentedit.portraits.render import render
+from latentedit.api.result import EditResult
+from latentedit.editors.slider import Arm
+from latentedit.models.base import Backbone
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.render import render
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 

@@ -22,18 +22,18 @@ from edit_pairs import Batch, Pair, draw_pairs, encode_pairs
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.registry import bundled_folder, load
 from latentedit.directions.base import Direction
 from latentedit.directions.identification import identify
-from latentedit.editing.baselines.flowslider import FlowSlider
-from latentedit.editing.eim import EIM
-from latentedit.editing.registry import stored_settings
-from latentedit.editing.slider import Arm
-from latentedit.editing.strength import measure_effect
-from latentedit.portraits.attributes import VALUES, draw_split
-from latentedit.portraits.reader import PortraitReader, split_logits
-from latentedit.portraits.render import counterfactual
+from latentedit.editors.baselines.flowslider import FlowSlider
+from latentedit.editors.eim import EIM
+from latentedit.editors.registry import stored_settings
+from latentedit.editors.slider import Arm
+from latentedit.editors.strength import measure_effect
+from latentedit.models.base import Backbone
+from latentedit.models.registry import bundled_folder, load
+from latentedit_portraits.attributes import VALUES, draw_split
+from latentedit_portraits.reader import PortraitReader, split_logits
+from latentedit_portraits.render import counterfactual
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 STRENGTHS = tuple(index / 10 for index in range(11))

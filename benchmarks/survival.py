@@ -33,7 +33,7 @@ import numpy as np
 import psutil
 from edit_errors import RESULTS, table
 
-from latentedit.runs.folder import ROWS, TABLE, RunFolder
+from latentedit.api.runs.folder import ROWS, TABLE, RunFolder
 
 LATENTEDIT = Path(sys.executable).with_name("latentedit")
 RAY = Path(sys.executable).with_name("ray")

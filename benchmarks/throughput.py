@@ -27,20 +27,20 @@ from typing import Any
 import torch
 from edit_errors import plain, table
 
-from latentedit.backbones.base import Backbone
-from latentedit.benchmark.counterfactual_portraits import counterfactual_portraits
-from latentedit.benchmark.items import Dataset
-from latentedit.benchmark.methods import Method
-from latentedit.benchmark.plan import Plan
-from latentedit.benchmark.prepared import prepare
-from latentedit.benchmark.run import run
-from latentedit.benchmark.tuning import stored_methods
-from latentedit.editing.baselines.sdedit import SDEdit
-from latentedit.editing.verbs import load
-from latentedit.encoding.output_files import write_text
-from latentedit.runs.folder import RunFolder
-from latentedit.runs.memory import keep_freed_memory
-from latentedit.runs.run import Where
+from latentedit.api.manifests.items import Dataset
+from latentedit.api.runs.folder import RunFolder
+from latentedit.api.runs.run import Where
+from latentedit.api.verbs import load
+from latentedit.core.files.writing import write_text
+from latentedit.core.memory import keep_freed_memory
+from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.models.base import Backbone
+from latentedit_bench.data.counterfactual_portraits import counterfactual_portraits
+from latentedit_bench.data.prepared import prepare
+from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.plan import Plan
+from latentedit_bench.ranking.run import run
+from latentedit_bench.tuning.tuning import stored_methods
 
 METHODS = ("eim", "flowedit", "inversion", "dds")
 STRENGTHS = (0.5, 1.0, 1.5)

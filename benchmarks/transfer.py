@@ -25,19 +25,19 @@ import torch
 from edit_errors import Watch, cell, described, latent_errors, readings, save, table
 from edit_pairs import Batch, Pair, encode_all
 
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.registry import bundled_folder
+from latentedit.api.verbs import load
+from latentedit.core.types import Condition
 from latentedit.directions.base import Direction
 from latentedit.directions.transfer import transferred
-from latentedit.editing.eim import EIM
-from latentedit.editing.registry import make_editor
-from latentedit.editing.verbs import load
-from latentedit.encoding.joint import JointLatent
-from latentedit.portraits.attributes import NONE, Split, draw_split
-from latentedit.portraits.captions import full_caption
-from latentedit.portraits.reader import PortraitReader
-from latentedit.portraits.render import counterfactual
-from latentedit.types import Condition
+from latentedit.editors.eim import EIM
+from latentedit.editors.registry import make_editor
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.registry import bundled_folder
+from latentedit_portraits.attributes import NONE, Split, draw_split
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.reader import PortraitReader
+from latentedit_portraits.render import counterfactual
 
 CHANGES = {
     "glasses": {"accessory": "glasses"},

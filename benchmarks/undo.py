@@ -5,7 +5,7 @@ Pairs of first_edit.py through the public verbs, 8-bit pictures throughout, PSNR
     joint latent     the direction, then its negative, on the joint latent in memory (`EditResult.latent`)
     written PNG      from what the file carries: the joint latent in half precision, and the few levels that it misses
     latent alone     from the joint latent of the file, without those levels
-    pixels           from the pixels of the written PNG and the direction: the fixed point of `latentedit.editing.undo`
+    pixels           from the pixels of the written PNG and the direction: the fixed point of `latentedit.api.undo`
     pixels, negated  from the same, by applying the negative direction
     pixels, by text  from the pixels alone: a new search from the target caption back to the source caption
 
@@ -25,13 +25,13 @@ from edit_pairs import draw_pairs
 from PIL import Image
 
 import latentedit as le
-from latentedit.editing.outputs import write_result
-from latentedit.editing.undo import undo_direction, undo_stored
-from latentedit.encoding.images import Picture
-from latentedit.encoding.png_chunks import read_chunks
-from latentedit.encoding.tensor_file import pack, unpack
-from latentedit.portraits.captions import full_caption
-from latentedit.portraits.render import render
+from latentedit.api.outputs import write_result
+from latentedit.api.undo import undo_direction, undo_stored
+from latentedit.core.files.png_chunks import read_chunks
+from latentedit.core.files.tensors import pack, unpack
+from latentedit.latents.pictures import Picture
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.render import render
 
 BARS = {"joint latent": 40.0, "written PNG": 40.0, "latent alone": 40.0, "pixels": 30.0}
 PUBLISHED_DB = 27.42

@@ -23,19 +23,19 @@ import torch
 from edit_pairs import Batch, draw_pairs, encode_pairs
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.registry import bundled_folder, load
 from latentedit.directions.identification import identify
-from latentedit.editing.baselines.flowedit import FlowEdit
-from latentedit.editing.baselines.inversion import AlignedInversion
-from latentedit.editing.eim import EIM
-from latentedit.editing.registry import make_editor, stored_settings
-from latentedit.editing.strength import measure_effect
-from latentedit.editing.verdict import Judge
-from latentedit.portraits.dataset import to_pixels
-from latentedit.portraits.reader import PortraitReader
-from latentedit.portraits.render import counterfactual, render_array
-from latentedit.portraits.settings_file import write_settings
+from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors.baselines.inversion import AlignedInversion
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.editors.registry import make_editor, stored_settings
+from latentedit.editors.strength import measure_effect
+from latentedit.models.base import Backbone
+from latentedit.models.registry import bundled_folder, load
+from latentedit.models.settings_file import write_settings
+from latentedit_portraits.dataset import to_pixels
+from latentedit_portraits.reader import PortraitReader
+from latentedit_portraits.render import counterfactual, render_array
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 DAMAGED = 0.3

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentedit.backbones.registry import bundled_folder
 from latentedit.cli.main import run
-from latentedit.encoding.images import Picture
-from latentedit.portraits.attributes import Attributes, draw_split
-from latentedit.portraits.dataset import to_pixels
-from latentedit.portraits.reader import PortraitReader
-from latentedit.portraits.render import render
+from latentedit.latents.pictures import Picture
+from latentedit.models.registry import bundled_folder
+from latentedit_portraits.attributes import Attributes, draw_split
+from latentedit_portraits.dataset import to_pixels
+from latentedit_portraits.reader import PortraitReader
+from latentedit_portraits.render import render
 
 FOLDER = Path("out/demo")
 

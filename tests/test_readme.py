@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.portraits.attributes import draw_split
-from latentedit.portraits.render import render
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.render import render
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

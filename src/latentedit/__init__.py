@@ -6,19 +6,19 @@ The public names are loaded when they are first used, so that importing the pack
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from latentedit._version import __version__
+
 if TYPE_CHECKING:
-    from latentedit.backbones.base import Backbone
+    from latentedit.api.result import EditResult
+    from latentedit.api.verbs import edit, identify, load, manipulate, sweep
+    from latentedit.core.types import Condition
     from latentedit.directions.base import Direction
     from latentedit.directions.direction_file import load_direction, save_direction
     from latentedit.directions.hsds import HSDS
     from latentedit.directions.local_basis import LocalBasis, local_basis
-    from latentedit.editing.result import EditResult
-    from latentedit.editing.verbs import edit, identify, load, manipulate, sweep
-    from latentedit.encoding.encode import encode
-    from latentedit.encoding.joint import JointLatent
-    from latentedit.types import Condition
-
-__version__ = "0.1.0"
+    from latentedit.latents.encode import encode
+    from latentedit.latents.joint import JointLatent
+    from latentedit.models.base import Backbone
 
 __all__ = [
     "HSDS",
@@ -41,22 +41,22 @@ __all__ = [
 ]
 
 _HOME = {
-    "Backbone": "latentedit.backbones.base",
-    "Condition": "latentedit.types",
+    "Backbone": "latentedit.models.base",
+    "Condition": "latentedit.core.types",
     "Direction": "latentedit.directions.base",
-    "EditResult": "latentedit.editing.result",
+    "EditResult": "latentedit.api.result",
     "HSDS": "latentedit.directions.hsds",
-    "JointLatent": "latentedit.encoding.joint",
+    "JointLatent": "latentedit.latents.joint",
     "LocalBasis": "latentedit.directions.local_basis",
-    "edit": "latentedit.editing.verbs",
-    "encode": "latentedit.encoding.encode",
-    "identify": "latentedit.editing.verbs",
-    "load": "latentedit.editing.verbs",
+    "edit": "latentedit.api.verbs",
+    "encode": "latentedit.latents.encode",
+    "identify": "latentedit.api.verbs",
+    "load": "latentedit.api.verbs",
     "load_direction": "latentedit.directions.direction_file",
     "local_basis": "latentedit.directions.local_basis",
-    "manipulate": "latentedit.editing.verbs",
+    "manipulate": "latentedit.api.verbs",
     "save_direction": "latentedit.directions.direction_file",
-    "sweep": "latentedit.editing.verbs",
+    "sweep": "latentedit.api.verbs",
 }
 """Where each public name lives."""
 

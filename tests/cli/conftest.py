@@ -15,6 +15,7 @@ from PIL import Image
 
 from latentedit.cli.main import run
 from latentedit.testing.miniature import miniature_sd3
+from tests.carried import carry
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ def bundled(miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     shutil.copytree(miniature, home / "portraits")
     facts = {"description": "a test model", "quality": {"vae": {"psnr_db": 31.25}, "pictures": 200}}
     (home / "portraits" / "latentedit.json").write_text(json.dumps(facts))
-    monkeypatch.setattr("latentedit.backbones.registry._models_folder", lambda: home)
+    carry(monkeypatch, home)
     return home / "portraits"
 
 
@@ -115,12 +116,12 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_: object, **__: object) -> None:
         raise AssertionError("loaded")
 
-    monkeypatch.setattr("latentedit.editing.verbs.load", load)
+    monkeypatch.setattr("latentedit.api.verbs.load", load)
 
 
 @pytest.fixture
 def verifier(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sampling check, which a model with random weights cannot pass, always passes."""
-    module: Any = ModuleType("latentedit.portraits.verify")
+    module: Any = ModuleType("latentedit_portraits.verify")
     module.verify = lambda folder: [f"sampled picture of {Path(folder).name} as stored"]
-    monkeypatch.setitem(sys.modules, "latentedit.portraits.verify", module)
+    monkeypatch.setitem(sys.modules, "latentedit_portraits.verify", module)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from latentedit.encoding.captioning import AttributeReader
+from latentedit.latents.captions.base import AttributeReader
 from tests.cli.conftest import Command
-from tests.encoding.fake_endpoint import fake_endpoint, says
+from tests.latents.fake_endpoint import fake_endpoint, says
 
 
 class Reader(AttributeReader):
@@ -23,8 +23,8 @@ class Reader(AttributeReader):
 
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    importlib.import_module("latentedit.editing.verbs")  # takes the true one for itself before it is replaced
-    monkeypatch.setattr("latentedit.encoding.captioning.captioner_for", lambda _: Reader())
+    importlib.import_module("latentedit.api.verbs")  # takes the true one for itself before it is replaced
+    monkeypatch.setattr("latentedit.latents.captions.base.captioner_for", lambda _: Reader())
 
 
 @pytest.mark.usefixtures("reader")

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
+from latentedit.api.outputs import read_record
+from latentedit.core.files.tensors import read_tensor_file
 from latentedit.directions.direction_file import FORMAT, load_direction
-from latentedit.editing.outputs import read_record
-from latentedit.encoding.tensor_file import read_tensor_file
 from latentedit.testing.miniature import miniature_sd3
 from tests.cli.conftest import Command
 

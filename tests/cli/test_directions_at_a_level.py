@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
+from latentedit.api.outputs import read_record
+from latentedit.api.verbs import load
 from latentedit.directions.at_level import random_direction
 from latentedit.directions.direction_file import save_direction
-from latentedit.editing.outputs import read_record
-from latentedit.editing.verbs import load
-from latentedit.encoding.encode import encode
+from latentedit.latents.encode import encode
 from tests.cli.conftest import Command
 
 CAPTION = "a person with no glasses"

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from latentedit.api import verbs
+from latentedit.api.outputs import read_record
 from latentedit.directions.direction_file import load_direction
-from latentedit.editing import verbs
-from latentedit.editing.outputs import read_record
 from tests.cli.conftest import Command
 
 
@@ -171,7 +171,7 @@ def test_a_network_in_half_precision(
     command: Command, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The directions come out orthonormal in single precision all the same."""
-    monkeypatch.setattr("latentedit.editing.verbs.load", functools.partial(verbs.load, dtype=torch.bfloat16))
+    monkeypatch.setattr("latentedit.api.verbs.load", functools.partial(verbs.load, dtype=torch.bfloat16))
     outcome = command(*arguments, "--json")
     assert outcome.code == 0, outcome.err
     facts = json.loads(outcome.out)

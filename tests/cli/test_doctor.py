@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.errors import ModelError
+from latentedit.core.errors import ModelError
 from tests.cli.conftest import Command
 
 

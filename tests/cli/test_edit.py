@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.editing.outputs import read_record
-from latentedit.encoding.vision_endpoint import VisionEndpoint
-from latentedit.errors import ConfigError, OutputError
+from latentedit.api.outputs import read_record
+from latentedit.core.errors import ConfigError, OutputError
+from latentedit.latents.captions.endpoint import VisionEndpoint
 from tests.cli.conftest import Command
-from tests.encoding.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, says
-from tests.encoding.test_picture_files import BAD
+from tests.core.files.test_pictures import BAD
+from tests.latents.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, says
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 KEY = "sk-test-0123456789"
@@ -259,7 +259,7 @@ def _levels(path: Path) -> np.ndarray:
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
     """A captioner behind an address on this machine, which is asked impatiently."""
     hasty = functools.partial(VisionEndpoint, timeout_seconds=0.3, sleep=lambda _: None)
-    monkeypatch.setattr("latentedit.encoding.vision_endpoint.VisionEndpoint", hasty)
+    monkeypatch.setattr("latentedit.latents.captions.endpoint.VisionEndpoint", hasty)
     with fake_endpoint() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -455,7 +455,7 @@ def test_output_is_checked_before_the_model_is_loaded(
     def load(*_: object, **__: object) -> None:
         raise AssertionError("loaded")
 
-    monkeypatch.setattr("latentedit.editing.verbs.load", load)
+    monkeypatch.setattr("latentedit.api.verbs.load", load)
     assert command(*arguments, "-o", tmp_path / "nowhere" / "out.png").code == 2
     assert command(*arguments, "--method", "nothing").code == 2
     with pytest.raises(AssertionError, match="loaded"):
@@ -478,5 +478,5 @@ def test_nothing_is_left_when_one_file_fails(
     def fail(*_: object, **__: object) -> None:
         raise OutputError("expected space on the disk; there is none. Free some")
 
-    monkeypatch.setattr(f"latentedit.editing.outputs.{name}", fail)
+    monkeypatch.setattr(f"latentedit.api.outputs.{name}", fail)
     assert "space" in refused(*arguments, "--sheet", tmp_path / "sheet.png")

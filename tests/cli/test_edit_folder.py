@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from latentedit.api.outputs import read_record
+from latentedit.api.runs.folder import RunFolder
+from latentedit.api.runs.runner import run_here
 from latentedit.cli.edit_folder import default_folder, is_many
-from latentedit.editing.outputs import read_record
-from latentedit.encoding.images import Picture
-from latentedit.errors import ConfigError
-from latentedit.runs.folder import RunFolder
-from latentedit.runs.runner import run_here
+from latentedit.core.errors import ConfigError
+from latentedit.latents.pictures import Picture
 from tests.cli.conftest import Command
 
 FROM, TO = "a person with no glasses", "a person with glasses"
@@ -209,7 +209,7 @@ def test_processes_make_the_same(
         run_here(folder, pickle.loads(pickle.dumps(work)))
         return count - 1
 
-    monkeypatch.setattr("latentedit.runs.run.run_processes", sent)
+    monkeypatch.setattr("latentedit.api.runs.run.run_processes", sent)
     assert command(*words, "-o", tmp_path / "one").code == 1
     outcome = command(*words, "--workers", 2, "-o", tmp_path / "two")
     assert outcome.code == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import latentedit
-from latentedit.errors import ConfigError
+from latentedit.core.errors import ConfigError
 from tests.cli.conftest import Command
 
 HEAVY = ("torch", "diffusers", "transformers", "numpy", "PIL", "pytest")
@@ -72,7 +72,7 @@ def test_errors_become_exit_codes(
     def load(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("latentedit.editing.verbs.load", load)
+    monkeypatch.setattr("latentedit.api.verbs.load", load)
     outcome = command("caption", picture)
     assert (outcome.code, outcome.out, outcome.err) == (code, "", line)
 
@@ -81,6 +81,6 @@ def test_other_errors_keep_their_traceback(command: Command, picture: Path, monk
     def load(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("latentedit.editing.verbs.load", load)
+    monkeypatch.setattr("latentedit.api.verbs.load", load)
     with pytest.raises(ZeroDivisionError):
         command("caption", picture)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-import latentedit.portraits
+import latentedit_portraits
+from tests.carried import carry
 from tests.cli.conftest import Command
 
 
@@ -23,7 +24,7 @@ def test_list(command: Command, bundled: Path) -> None:
 
 
 def test_list_of_nothing_says_how_to_get_one(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentedit.backbones.registry._models_folder", lambda: tmp_path)
+    carry(monkeypatch, tmp_path)
     assert "models train portraits" in command("models", "list").out
 
 
@@ -85,7 +86,7 @@ def test_train_hands_its_options_on(
     name: str, recipe: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Any] = []
-    module: Any = ModuleType(f"latentedit.portraits.{recipe}")
+    module: Any = ModuleType(f"latentedit_portraits.{recipe}")
 
     def stub(out: Path, recipe: str, progress: object, *, device: str | None, log: Callable[[str], None]) -> Path:
         calls.append((out, recipe, progress, device))
@@ -94,7 +95,7 @@ def test_train_hands_its_options_on(
 
     setattr(module, recipe, stub)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(latentedit.portraits, recipe, module, raising=False)
+    monkeypatch.setattr(latentedit_portraits, recipe, module, raising=False)
     arguments = ("models", "train", name, "--out", tmp_path, "--recipe", "gpu", "--device", "cuda")
     outcome = command(*arguments)
     assert outcome.code == 0

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from latentedit.api.outputs import read_record
+from latentedit.api.record import FORMAT
 from latentedit.cli.main import run
-from latentedit.editing.outputs import read_record
-from latentedit.editing.record import FORMAT
-from latentedit.encoding.png_chunks import pack, read_chunks
+from latentedit.core.files.png_chunks import pack, read_chunks
 from latentedit.testing.miniature import miniature_sd3
 from tests.cli.conftest import Command
 from tests.cli.test_direction import HOSTILE, rewritten

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from latentedit.api.outputs import plain
+from latentedit.api.result import EditResult
+from latentedit.api.verbs import edit, identify, manipulate
 from latentedit.cli.reporting import (
     cross_talk_rows,
     how,
@@ -19,13 +22,10 @@ from latentedit.cli.reporting import (
     table_rows,
     verdict_text,
 )
-from latentedit.editing.outputs import plain
-from latentedit.editing.result import EditResult
-from latentedit.editing.verbs import edit, identify, manipulate
-from latentedit.encoding.encode import encode
-from latentedit.types import Cost
-from tests.editing.colours import ColourBackbone
-from tests.editing.edits import grey, only
+from latentedit.core.types import Cost
+from latentedit.latents.encode import encode
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey, only
 
 TALK = torch.tensor([[1.0, -0.25], [0.5, 1.0]], dtype=torch.float64)
 

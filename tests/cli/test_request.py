@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from latentedit.api.record import RunRecord
 from latentedit.cli.request import (
     check_apart,
     check_strengths,
@@ -18,9 +19,8 @@ from latentedit.cli.request import (
     open_checked,
     recorded_model,
 )
-from latentedit.editing.record import RunRecord
-from latentedit.errors import ConfigError, ImageError, LatentEditError, OutputError
-from tests.editing.test_record import example
+from latentedit.core.errors import ConfigError, ImageError, LatentEditError, OutputError
+from tests.api.test_record import example
 
 STRENGTHS = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import typer
 
+from latentedit.api.runs.folder import RunFolder
+from latentedit.api.runs.work import Done, Failure
 from latentedit.cli.run_status import failure_lines, finish, status_json, status_rows
-from latentedit.runs.folder import RunFolder
-from latentedit.runs.work import Done, Failure
 
 UNITS = [f"{unit:03d}" for unit in range(4)]
 
@@ -124,7 +124,7 @@ def test_a_run_with_failures_ends_with_one(folder: RunFolder, capsys: pytest.Cap
 
 
 def test_what_machines_are_told_is_json(folder: RunFolder) -> None:
-    from latentedit.editing.outputs import plain
+    from latentedit.api.outputs import plain
 
     add(folder, 0, failures=1)
     told = json.loads(json.dumps(plain(status_json(folder))))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.cli.strengths import MAX_STRENGTHS, parse_strengths
-from latentedit.errors import ConfigError
+from latentedit.core.errors import ConfigError
 
 COUNTS = st.integers(2, MAX_STRENGTHS)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)

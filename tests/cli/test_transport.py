@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from latentedit.api.outputs import read_record
 from latentedit.directions.direction_file import load_direction, save_direction
-from latentedit.editing.outputs import read_record
 from tests.cli.conftest import Command
 
 

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from latentedit.api.outputs import read_record
+from latentedit.api.record import FORMAT
+from latentedit.api.undo import undo_direction
+from latentedit.api.verbs import load
 from latentedit.cli.main import run
+from latentedit.core.files.png_chunks import pack, read_chunks
 from latentedit.directions.direction_file import load_direction
-from latentedit.editing.outputs import read_record
-from latentedit.editing.record import FORMAT
-from latentedit.editing.undo import undo_direction
-from latentedit.editing.verbs import load
-from latentedit.encoding.images import Picture
-from latentedit.encoding.png_chunks import pack, read_chunks
+from latentedit.latents.pictures import Picture
 from latentedit.testing.miniature import miniature_sd3
 from tests.cli.conftest import Command
 from tests.cli.test_direction import HOSTILE, rewritten

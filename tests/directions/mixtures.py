@@ -5,13 +5,13 @@ from typing import final
 import torch
 from torch import Tensor
 
-from latentedit.backbones.base import Capabilities
-from latentedit.encoding.joint import JointLatent
-from latentedit.noise.grid import LevelGrid, uniform_grid
-from latentedit.noise.rng import draw, stream
+from latentedit.core.levels import LevelGrid, uniform_grid
+from latentedit.core.rng import draw, stream
+from latentedit.core.types import Condition
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Capabilities
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, WordMixtureBackbone, WordWeights, letters
 from latentedit.testing.mixture import GaussianMixture
-from latentedit.types import Condition
 
 
 def mixture_latent(backbone: WordMixtureBackbone, count: int = 3, *, condition: Condition | None = None) -> JointLatent:

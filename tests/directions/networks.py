@@ -6,12 +6,12 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from latentedit.backbones.base import Backbone, Capabilities
-from latentedit.backbones.sites import Site
-from latentedit.encoding.joint import JointLatent
-from latentedit.noise.grid import LevelGrid, uniform_grid
-from latentedit.noise.rng import stream
-from latentedit.types import Condition
+from latentedit.core.levels import LevelGrid, uniform_grid
+from latentedit.core.rng import stream
+from latentedit.core.types import Condition
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.sites import Site
 
 
 class Layers(nn.Module):

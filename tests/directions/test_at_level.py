@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.directions.at_level import clean_share, direction_at, lives_at_level, random_direction
 from latentedit.directions.composition import compose
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError, ShapeError
+from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
+from latentedit.core.errors import ConfigError
+from latentedit.core.rng import stream
+from latentedit.core.types import Condition
 from latentedit.directions.base import Calibration, Curvature, Direction
-from latentedit.errors import ConfigError
-from latentedit.noise.rng import stream
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.types import Condition
 
 
 def direction_of(mixture: GaussianMixtureBackbone) -> Direction:

@@ -11,10 +11,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.types import Condition
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import Mixing, check_mixing, compose, cross_talk, named
-from latentedit.errors import ConfigError, ShapeError
-from latentedit.types import Condition
 
 MIXINGS: tuple[Mixing, ...] = ("sum", "inverse", "projection")
 SEEDS = st.integers(0, 2**32)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 
+from latentedit.core.types import Condition
 from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.description import describe
-from latentedit.encoding.change import Change
-from latentedit.types import Condition
+from latentedit.latents.captions.change import Change
 from tests.directions.test_direction_file import PNG, directions, example
 
 

@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import latentedit
+from latentedit.core.errors import ConfigError, FileFormatError, OutputError
+from latentedit.core.files.tensors import pack
+from latentedit.core.types import Condition
 from latentedit.directions.base import Calibration, Curvature, Direction
 from latentedit.directions.direction_file import (
     MAX_FEATURE_NUMBERS,
@@ -25,10 +28,7 @@ from latentedit.directions.direction_file import (
     load_direction,
     save_direction,
 )
-from latentedit.encoding.tensor_file import pack
-from latentedit.errors import ConfigError, FileFormatError, OutputError
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.types import Condition
 
 PNG = b"\x89PNG\r\n\x1a\n"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.errors import ModelError
+from latentedit.core.rng import draw
+from latentedit.core.types import Condition
 from latentedit.directions import distillation
 from latentedit.directions.distillation import Distillation, Residual, check_finite, needs_source, text_step
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ModelError
-from latentedit.noise.rng import draw
+from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from latentedit.types import Condition
 from tests.directions.mixtures import LinearTextBackbone, clean_at, levels_of, mixture_latent, times
 
 EXACT = tolerance("velocity", torch.float64)

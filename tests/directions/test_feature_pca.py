@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError, ModelError, ShapeError, UnsupportedDerivativeError
+from latentedit.core.rng import stream
+from latentedit.core.solvers.base import level_batch
 from latentedit.directions import feature_pca as feature_pca_module
 from latentedit.directions.at_level import clean_share, lives_at_level
 from latentedit.directions.feature_pca import FeaturePCA, feature_pca
-from latentedit.encoding.inversion import invert
-from latentedit.errors import ConfigError, ModelError, ShapeError, UnsupportedDerivativeError
-from latentedit.noise.rng import stream
-from latentedit.solvers.base import level_batch
+from latentedit.latents.inversion import invert
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.networks import NetworkBackbone, network_latent

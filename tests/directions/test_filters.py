@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from latentedit.backbones.derivatives import VelocityJacobian, curvature
+from latentedit.core.linalg.algebra import Mean
 from latentedit.directions.filters import (
     Filter,
     WatchedOperator,
@@ -21,11 +21,11 @@ from latentedit.directions.filters import (
     summarise,
     unfiltered,
 )
-from latentedit.linalg.algebra import Mean
+from latentedit.models.derivatives import VelocityJacobian, curvature
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
+from tests.core.linalg.dense import Dense, symmetric, vectors
 from tests.directions.mixtures import dense_solve, levels_of, scaled_hessian, times
-from tests.linalg.dense import Dense, symmetric, vectors
 
 DERIVATIVE = tolerance("derivative", torch.float64)
 SOLVED = 1e-9

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from latentedit.backbones.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.rng import stream
 from latentedit.directions.direction_file import load_direction, save_direction
 from latentedit.directions.global_directions import (
     GlobalDirections,
@@ -19,9 +20,8 @@ from latentedit.directions.global_directions import (
 )
 from latentedit.directions.local_basis import LocalBasis, local_basis
 from latentedit.directions.transport import transport
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError, ShapeError
-from latentedit.noise.rng import stream
+from latentedit.latents.joint import JointLatent
+from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 from tests.directions.networks import NetworkBackbone
 
 LEVEL, STEPS = 0.6, 4

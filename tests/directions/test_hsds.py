@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latentedit.core.errors import ConfigError
+from latentedit.core.rng import draw
 from latentedit.directions.hsds import HSDS
-from latentedit.errors import ConfigError
-from latentedit.noise.rng import draw
 
 LEVELS = st.tuples(st.floats(0.02, 1.0), st.floats(0.01, 1.0)).map(lambda pair: (max(pair), min(pair)))
 

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError, ModelError, ShapeError
+from latentedit.core.settings import from_plain, to_plain
+from latentedit.core.types import Condition
 from latentedit.directions import distillation
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify, measure_curvature
-from latentedit.directions.settings import from_plain, to_plain
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError, ModelError, ShapeError
+from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from latentedit.types import Condition
 from tests.directions.mixtures import (
     LinearTextBackbone,
     between_modes,

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.backbones.derivatives import VelocityJacobian, curvature, denoiser_jacobian
-from latentedit.linalg.operator import LinearOperator
-from latentedit.noise.rng import draw
+from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.rng import draw
+from latentedit.core.types import Condition
+from latentedit.models.derivatives import VelocityJacobian, curvature, denoiser_jacobian
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.mixture import MixturePosterior
 from latentedit.testing.tolerances import relative_error, tolerance
-from latentedit.types import Condition
 from tests.directions.mixtures import dense_solve, times, two_modes
 
 LEVELS = torch.tensor([0.05, 0.2, 0.5, 0.8, 0.98], dtype=torch.float64)

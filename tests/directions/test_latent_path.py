@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.backbones.feature_jacobian import FeatureMap
+from latentedit.core.errors import ConfigError
+from latentedit.core.geometry.angles import principal_angles
+from latentedit.core.geometry.geodesic import shortest_curve
 from latentedit.directions.latent_path import METHODS, LatentPath, PathsBetween, check_methods, paths_between
-from latentedit.encoding.inversion import invert, replay
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError
-from latentedit.geometry.angles import principal_angles
-from latentedit.geometry.geodesic import shortest_curve
+from latentedit.latents.inversion import invert, replay
+from latentedit.latents.joint import JointLatent
+from latentedit.models.feature_jacobian import FeatureMap
 from tests.directions.networks import NetworkBackbone, network_latent
 
 FRAMES, LEVEL, STEPS, RANK = 5, 0.7, 6, 3

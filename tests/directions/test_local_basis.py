@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.backbones.feature_jacobian import FeatureJacobian, FeatureMap
-from latentedit.backbones.registry import load
-from latentedit.backbones.sd3 import StableDiffusion3Backbone
+from latentedit.core.errors import ConfigError, ModelError, ShapeError
+from latentedit.core.geometry.angles import principal_angles
+from latentedit.core.rng import draw
 from latentedit.directions.at_level import LEAST_SHARE
 from latentedit.directions.direction_file import load_direction, save_direction
 from latentedit.directions.local_basis import LocalBasis, local_basis
-from latentedit.encoding.inversion import invert
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError, ModelError, ShapeError
-from latentedit.geometry.angles import principal_angles
-from latentedit.noise.rng import draw
+from latentedit.latents.inversion import invert
+from latentedit.latents.joint import JointLatent
+from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.models.registry import load
+from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit.testing.miniature import miniature_sd3
 from tests.directions.mixtures import mixture_latent, two_modes
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
+from latentedit.core.rng import stream
 from latentedit.directions.locality import change_share
-from latentedit.noise.rng import stream
 
 SHAPES = st.sampled_from([(2, 5), (3, 2, 3), (2, 4, 5, 6), (1, 1, 1, 1)])
 FLOORS = st.floats(1e-4, 1.0)

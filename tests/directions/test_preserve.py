@@ -8,8 +8,8 @@ from torch import Tensor
 
 from latentedit.directions.preserve import project
 from latentedit.testing.tolerances import relative_error
+from tests.core.linalg.dense import symmetric, vectors
 from tests.directions.mixtures import dense_solve
-from tests.linalg.dense import symmetric, vectors
 
 METRIC = symmetric(torch.linspace(0.2, 1.3, 6, dtype=torch.float64).expand(2, 6))
 EXACT = 1e-12

@@ -7,13 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latentedit.core.errors import ShapeError
+from latentedit.core.rng import stream
 from latentedit.directions.text import align_captions, changed_phrases, embed_aligned, text_direction
-from latentedit.errors import ShapeError
-from latentedit.noise.rng import stream
-from latentedit.portraits.attributes import draw_split
-from latentedit.portraits.captions import full_caption, parse
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.captions import full_caption, parse
 
 PHRASES = st.sampled_from(["a hat", "a red hat", "no hat", "blue eyes", "A  Smile", "smiling", "on a wall", "2 cats"])
 LISTS = st.lists(PHRASES, max_size=7)

@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.rng import draw, stream
 from latentedit.directions.text_geometry import (
     OrthogonalityResult,
     UnitVectorResult,
@@ -12,8 +14,6 @@ from latentedit.directions.text_geometry import (
     orthogonality_test,
     unit_vector_test,
 )
-from latentedit.errors import ConfigError, ShapeError
-from latentedit.noise.rng import draw, stream
 from latentedit.testing.tolerances import relative_error
 
 DIMENSIONS = 4096

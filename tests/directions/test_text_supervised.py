@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.directions.at_level import clean_share, lives_at_level
 from latentedit.directions.text_supervised import text_supervised
-from latentedit.editing.latent_walk import LatentWalk
-from latentedit.encoding.inversion import invert
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError, ShapeError
+from latentedit.editors.walks.latent_walk import LatentWalk
+from latentedit.latents.inversion import invert
+from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import clean_at, levels_of, mixture_latent, times

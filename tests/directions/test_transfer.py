@@ -9,17 +9,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.registry import load
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.rng import stream
+from latentedit.core.types import Condition
 from latentedit.directions.base import Direction
 from latentedit.directions.text import embed_aligned, text_direction
 from latentedit.directions.transfer import changed_by, transferred
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError, ShapeError
-from latentedit.noise.rng import stream
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.types import Condition
-from tests.editing.colours import ColourBackbone
+from tests.editors.colours import ColourBackbone
 
 WORDS = [
     text

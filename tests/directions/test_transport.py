@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError, LatentEditError
+from latentedit.core.rng import stream
+from latentedit.core.types import Condition
 from latentedit.directions.base import Direction
 from latentedit.directions.direction_file import load_direction, save_direction
 from latentedit.directions.local_basis import LocalBasis, local_basis
 from latentedit.directions.transport import DAMPING, Carried, feature_of, transport
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError, LatentEditError
-from latentedit.noise.rng import stream
-from latentedit.types import Condition
+from latentedit.latents.joint import JointLatent
 from tests.directions.networks import NetworkBackbone
 
 LEVEL, STEPS = 0.6, 4

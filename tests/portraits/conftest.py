@@ -1,7 +1,7 @@
 import pytest
 
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.registry import load
+from latentedit.models.base import Backbone
+from latentedit.models.registry import load
 
 
 @pytest.fixture(scope="session")

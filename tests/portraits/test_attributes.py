@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentedit.errors import ConfigError
-from latentedit.portraits.attributes import NONE, VALUES, Attributes, draw, draw_split, split_of
+from latentedit.core.errors import ConfigError
+from latentedit_portraits.attributes import NONE, VALUES, Attributes, draw, draw_split, split_of
 
 portraits = st.integers(0, 2**32).map(lambda seed: draw(random.Random(seed)))
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.portraits.attributes import draw_split
-from latentedit.portraits.autoencoder import build_autoencoder, fit_autoencoder, reconstruction_psnr_db
-from latentedit.portraits.fitting import FitSettings
-from latentedit.portraits.render import render_array
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.autoencoder import build_autoencoder, fit_autoencoder, reconstruction_psnr_db
+from latentedit_portraits.fitting import FitSettings
+from latentedit_portraits.render import render_array
 
 
 @pytest.fixture(scope="module")

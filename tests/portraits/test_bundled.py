@@ -11,18 +11,18 @@ from diffusers import StableDiffusion3Pipeline
 from PIL import Image
 
 import latentedit
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.guidance import GuidedField
-from latentedit.backbones.loading import open_folder
-from latentedit.backbones.registry import bundled_folder
-from latentedit.backbones.sd3 import StableDiffusion3Backbone
 from latentedit.cli.main import run
-from latentedit.editing.registry import editor_names
-from latentedit.portraits.attributes import draw_split
-from latentedit.portraits.captions import full_caption
-from latentedit.portraits.render import render
-from latentedit.solvers.euler import EulerSolver
-from latentedit.solvers.integrate import sample
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import sample
+from latentedit.editors.registry import editor_names
+from latentedit.models.base import Backbone
+from latentedit.models.guidance import GuidedField
+from latentedit.models.loading import open_folder
+from latentedit.models.registry import bundled_folder
+from latentedit.models.sd3 import StableDiffusion3Backbone
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.render import render
 
 PORTRAIT = next(item for item in draw_split("test", 50, 3) if item.accessory == "none")
 TARGET = full_caption(PORTRAIT.replace(accessory="glasses"))

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentedit.portraits.attributes import draw, draw_split
-from latentedit.portraits.captions import (
+from latentedit_portraits.attributes import draw, draw_split
+from latentedit_portraits.captions import (
     MAX_TOKENS,
     CaptionStyle,
     draw_caption,

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.portraits.attributes import VALUES
-from latentedit.portraits.card import write_card
-from latentedit.portraits.settings_file import write_settings
+from latentedit.models.settings_file import write_settings
+from latentedit_portraits.attributes import VALUES
+from latentedit_portraits.card import write_card
 
 
 @pytest.mark.parametrize("name", ["portraits", "portraits-unet"])

@@ -5,9 +5,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentedit.portraits.attributes import draw_split
-from latentedit.portraits.dataset import SIZE, render_arrays, render_split, to_pixels
-from latentedit.portraits.render import render_array
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.dataset import SIZE, render_arrays, render_split, to_pixels
+from latentedit_portraits.render import render_array
 
 
 def test_a_split_is_rendered_once_and_kept(tmp_path: Path) -> None:

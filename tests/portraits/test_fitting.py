@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentedit.errors import ConfigError
-from latentedit.portraits.fitting import FitSettings, fit, load_average, load_half, recipe_of, save_half
+from latentedit.core.errors import ConfigError
+from latentedit_portraits.fitting import FitSettings, fit, load_average, load_half, recipe_of, save_half
 
 SETTINGS = FitSettings(steps=40, batch=16, learning_rate=1e-2, warm_up=5, weight_decay=0.01, checkpoint_seconds=0.0)
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit.backbones.registry import bundled_folder
-from latentedit.encoding.framing import cut
-from latentedit.portraits.attributes import draw_split
-from latentedit.portraits.fitting import FitSettings
-from latentedit.portraits.framer import FramerNetwork, PortraitFramer, build_framer, fit_framer
-from latentedit.portraits.render import Framing, render
-from latentedit.portraits.variety import Views, draw_any_framing, render_other, render_view
+from latentedit.latents.crop import cut
+from latentedit.models.registry import bundled_folder
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.fitting import FitSettings
+from latentedit_portraits.framer import FramerNetwork, PortraitFramer, build_framer, fit_framer
+from latentedit_portraits.render import Framing, render
+from latentedit_portraits.variety import Views, draw_any_framing, render_other, render_view
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import python_avatars as avatars
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentedit.portraits import render as standard
-from latentedit.portraits.attributes import NONE, VALUES, Attributes, draw, split_of
-from latentedit.portraits.dataset import SIZE, UNNAMED
-from latentedit.portraits.odd_portraits import (
+from latentedit_portraits import render as standard
+from latentedit_portraits.attributes import NONE, VALUES, Attributes, draw, split_of
+from latentedit_portraits.dataset import SIZE, UNNAMED
+from latentedit_portraits.odd_portraits import (
     PART_NAMES,
     OddPortrait,
     color_name,
@@ -23,7 +23,7 @@ from latentedit.portraits.odd_portraits import (
     render_odd_portrait,
     render_odd_portraits,
 )
-from latentedit.portraits.variety import rasterize, seen_square
+from latentedit_portraits.variety import rasterize, seen_square
 
 PARTS = {
     "hair": standard._HAIR_STYLE,

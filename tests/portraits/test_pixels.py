@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit.noise.schedule import DiscreteSchedule
-from latentedit.portraits.fitting import FitSettings
-from latentedit.portraits.pixels import SIDE, build_pixel_unet, draw_discs, fit_pixels, noise_scheduler, shrink
+from latentedit.core.schedule import DiscreteSchedule
+from latentedit_portraits.fitting import FitSettings
+from latentedit_portraits.pixels import SIDE, build_pixel_unet, draw_discs, fit_pixels, noise_scheduler, shrink
 
 
 def test_the_schedule_has_the_range_that_is_stated() -> None:

@@ -1,9 +1,9 @@
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.registry import bundled_folder
-from latentedit.portraits.attributes import draw_split
-from latentedit.portraits.captions import full_caption
-from latentedit.portraits.quality import adherence, sample_pictures
-from latentedit.portraits.reader import PortraitReader, accuracy
+from latentedit.models.base import Backbone
+from latentedit.models.registry import bundled_folder
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.quality import adherence, sample_pictures
+from latentedit_portraits.reader import PortraitReader, accuracy
 
 
 def test_a_picture_has_its_own_noise_whatever_the_batch(portraits: Backbone) -> None:

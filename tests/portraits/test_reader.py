@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.backbones.registry import bundled_folder
-from latentedit.editing.naming import ProbabilityReader
-from latentedit.portraits.attributes import VALUES, draw_split
-from latentedit.portraits.captions import full_caption
-from latentedit.portraits.dataset import UNNAMED, LabelledPortraits, to_pixels
-from latentedit.portraits.fitting import FitSettings
-from latentedit.portraits.reader import PortraitReader, accuracy, build_reader, fit_reader, split_logits
-from latentedit.portraits.render import render_array
+from latentedit.api.naming import ProbabilityReader
+from latentedit.models.registry import bundled_folder
 from latentedit.testing.contracts.captioner import CaptionerContract
+from latentedit_portraits.attributes import VALUES, draw_split
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.dataset import UNNAMED, LabelledPortraits, to_pixels
+from latentedit_portraits.fitting import FitSettings
+from latentedit_portraits.reader import PortraitReader, accuracy, build_reader, fit_reader, split_logits
+from latentedit_portraits.render import render_array
 
 CPU = torch.device("cpu")
 

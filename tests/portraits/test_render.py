@@ -3,8 +3,8 @@ import random
 import numpy as np
 import pytest
 
-from latentedit.portraits.attributes import VALUES, draw_split
-from latentedit.portraits.render import BACKGROUND, Framing, counterfactual, draw_framing, render, render_array
+from latentedit_portraits.attributes import VALUES, draw_split
+from latentedit_portraits.render import BACKGROUND, Framing, counterfactual, draw_framing, render, render_array
 
 PORTRAIT = draw_split("test", 1, 0)[0].replace(hair="short", hair_color="black", background="blue", accessory="none")
 

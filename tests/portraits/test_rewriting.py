@@ -5,10 +5,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from latentedit.encoding.change import Change
-from latentedit.errors import ConfigError
-from latentedit.portraits.attributes import NONE, VALUES, Attributes, draw
-from latentedit.portraits.captions import (
+from latentedit.core.errors import ConfigError
+from latentedit.latents.captions.change import Change
+from latentedit_portraits.attributes import NONE, VALUES, Attributes, draw
+from latentedit_portraits.captions import (
     COLOR_OF,
     CaptionStyle,
     draw_caption,
@@ -18,8 +18,8 @@ from latentedit.portraits.captions import (
     statements,
     vocabulary,
 )
-from latentedit.portraits.reader import PortraitReader, ReaderNetwork
-from latentedit.portraits.rewriting import rewrite
+from latentedit_portraits.reader import PortraitReader, ReaderNetwork
+from latentedit_portraits.rewriting import rewrite
 
 FIELDS = st.sampled_from([field for field in VALUES if not field.endswith("_color")])
 ATTRIBUTES = st.integers(0, 2**32).map(lambda seed: draw(random.Random(seed)))

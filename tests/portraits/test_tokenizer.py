@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
-from latentedit.portraits.captions import MAX_TOKENS, vocabulary
-from latentedit.portraits.tokenizer import build_tokenizer
+from latentedit_portraits.captions import MAX_TOKENS, vocabulary
+from latentedit_portraits.tokenizer import build_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.errors import ConfigError
-from latentedit.portraits import train as recipe
-from latentedit.portraits.autoencoder import build_autoencoder, decode, encode_posterior
-from latentedit.portraits.dataset import render_split, to_pixels
-from latentedit.portraits.fitting import FitSettings
-from latentedit.portraits.train import encode_renders, reconstruct, rescale_channels, train, train_reader
+from latentedit.core.errors import ConfigError
+from latentedit_portraits import train as recipe
+from latentedit_portraits.autoencoder import build_autoencoder, decode, encode_posterior
+from latentedit_portraits.dataset import render_split, to_pixels
+from latentedit_portraits.fitting import FitSettings
+from latentedit_portraits.train import encode_renders, reconstruct, rescale_channels, train, train_reader
 
 
 def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:

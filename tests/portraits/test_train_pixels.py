@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from diffusers import DDIMPipeline
 
-from latentedit.backbones.registry import load
-from latentedit.errors import ConfigError
-from latentedit.portraits import train_pixels as recipe
-from latentedit.portraits.fitting import FitSettings
-from latentedit.portraits.train_pixels import train_discs, train_portraits
-from latentedit.portraits.verify import verify
+from latentedit.core.errors import ConfigError
+from latentedit.models.registry import load
+from latentedit_portraits import train_pixels as recipe
+from latentedit_portraits.fitting import FitSettings
+from latentedit_portraits.train_pixels import train_discs, train_portraits
+from latentedit_portraits.verify import verify
 
 
 def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:

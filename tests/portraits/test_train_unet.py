@@ -7,13 +7,13 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 
-from latentedit.backbones.loading import load_network, open_folder
-from latentedit.backbones.registry import bundled_folder, load
-from latentedit.errors import ConfigError
-from latentedit.portraits import train_unet as recipe
-from latentedit.portraits.dataset import render_split, to_pixels
-from latentedit.portraits.fitting import FitSettings
-from latentedit.portraits.train_unet import encode_latents, train_unet, with_folded_shift
+from latentedit.core.errors import ConfigError
+from latentedit.models.loading import load_network, open_folder
+from latentedit.models.registry import bundled_folder, load
+from latentedit_portraits import train_unet as recipe
+from latentedit_portraits.dataset import render_split, to_pixels
+from latentedit_portraits.fitting import FitSettings
+from latentedit_portraits.train_unet import encode_latents, train_unet, with_folded_shift
 
 
 def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:

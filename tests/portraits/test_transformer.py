@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.portraits.attributes import VALUES, draw_split
-from latentedit.portraits.captions import CaptionStyle
-from latentedit.portraits.fitting import FitSettings
-from latentedit.portraits.tokenizer import build_tokenizer
-from latentedit.portraits.transformer import (
+from latentedit_portraits.attributes import VALUES, draw_split
+from latentedit_portraits.captions import CaptionStyle
+from latentedit_portraits.fitting import FitSettings
+from latentedit_portraits.tokenizer import build_tokenizer
+from latentedit_portraits.transformer import (
     CaptionBatches,
     TextToVelocity,
     attribute_loss,

@@ -6,14 +6,14 @@ import torch
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPTextModelWithProjection
 
-from latentedit.noise.coordinates import add_noise, model_from_canonical, velocity_from_prediction
-from latentedit.noise.schedule import DiscreteSchedule
-from latentedit.portraits.attributes import draw_split
-from latentedit.portraits.captions import CaptionStyle
-from latentedit.portraits.fitting import FitSettings
-from latentedit.portraits.tokenizer import build_tokenizer
-from latentedit.portraits.transformer import CaptionBatches, build_text_to_velocity
-from latentedit.portraits.unet import TextToNoise, build_text_to_noise, fit_unet, noise_scheduler, velocity_loss
+from latentedit.core.flow import add_noise, model_from_canonical, velocity_from_prediction
+from latentedit.core.schedule import DiscreteSchedule
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.captions import CaptionStyle
+from latentedit_portraits.fitting import FitSettings
+from latentedit_portraits.tokenizer import build_tokenizer
+from latentedit_portraits.transformer import CaptionBatches, build_text_to_velocity
+from latentedit_portraits.unet import TextToNoise, build_text_to_noise, fit_unet, noise_scheduler, velocity_loss
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from latentedit.portraits.render import Framing
-from latentedit.portraits.variety import VIEW_SIZE, draw_any_framing, render_other, render_view, render_views
+from latentedit_portraits.render import Framing
+from latentedit_portraits.variety import VIEW_SIZE, draw_any_framing, render_other, render_view, render_views
 
 
 def test_a_view_is_the_same_for_the_same_seed_and_another_for_another() -> None:

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.registry import bundled_folder, load
-from latentedit.errors import ModelError
-from latentedit.portraits import verify as verify_module
-from latentedit.portraits.settings_file import read_settings, write_settings
-from latentedit.portraits.verify import verify, write_reference
+from latentedit.core.errors import ModelError
+from latentedit.models.base import Backbone
+from latentedit.models.registry import bundled_folder, load
+from latentedit.models.settings_file import read_settings, write_settings
+from latentedit_portraits import verify as verify_module
+from latentedit_portraits.verify import verify, write_reference
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from latentedit.errors import ConfigError, ShapeError
-from latentedit.noise.rng import draw
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.rng import draw
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import TEXT_TOKENS, GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error

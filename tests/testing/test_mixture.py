@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.errors import ConfigError, ShapeError
-from latentedit.noise.coordinates import clean_estimate, noise_estimate, score_from_velocity
-from latentedit.noise.rng import draw
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.flow import clean_estimate, noise_estimate, score_from_velocity
+from latentedit.core.rng import draw
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.mixture import GaussianMixture
 from latentedit.testing.tolerances import relative_error, tolerance

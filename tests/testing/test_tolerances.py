@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latentedit.errors import ConfigError
+from latentedit.core.errors import ConfigError
 from latentedit.testing.tolerances import relative_error, tolerance
 
 

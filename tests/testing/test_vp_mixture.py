@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from latentedit.backbones.guidance import GuidedField
-from latentedit.errors import CoordinateError
-from latentedit.noise.coordinates import Prediction, clean_estimate
-from latentedit.noise.rng import draw, stream
-from latentedit.noise.schedule import DiscreteSchedule, linear_schedule, scaled_linear_schedule
-from latentedit.solvers.heun import HeunSolver
-from latentedit.solvers.integrate import integrate
+from latentedit.core.errors import CoordinateError
+from latentedit.core.flow import Prediction, clean_estimate
+from latentedit.core.rng import draw, stream
+from latentedit.core.schedule import DiscreteSchedule, linear_schedule, scaled_linear_schedule
+from latentedit.core.solvers.heun import HeunSolver
+from latentedit.core.solvers.integrate import integrate
+from latentedit.models.guidance import GuidedField
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error

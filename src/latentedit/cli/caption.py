@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from latentedit.cli.console import Debug, Device, Json, Model, Quiet, Reader, print_json, print_rows
-from latentedit.errors import ConfigError
+from latentedit.core.errors import ConfigError
 
 
 def caption(
@@ -20,10 +20,10 @@ def caption(
 ) -> None:
     """Say what a picture shows: the caption that an edit starts from, to be copied and changed."""
     del debug
-    from latentedit.editing.verbs import load
-    from latentedit.encoding.captioning import AttributeReader, captioner_for, make_captioner
-    from latentedit.encoding.encode import fit_all
-    from latentedit.encoding.images import Picture
+    from latentedit.api.verbs import load
+    from latentedit.latents.captions.base import AttributeReader, captioner_for, make_captioner
+    from latentedit.latents.encode import fit_all
+    from latentedit.latents.pictures import Picture
 
     opened = Picture.open(picture)
     backbone = load(model, device=device)

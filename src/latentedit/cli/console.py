@@ -46,6 +46,14 @@ Directions = Annotated[
     typer.Option("--direction", help="Instead of --to and --change: a direction's file. Repeatable."),
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the result goes.")]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Processes, each with a model. Default: one a core or GPU; with --ray, one a GPU."),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", help="Address of a Ray cluster that is to do the work: HOST:PORT, or auto for one here."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -100,7 +108,7 @@ def warn(notes: Sequence[str]) -> None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on stdout; numbers that JSON has no word for become null."""
-    from latentedit.editing.outputs import plain
+    from latentedit.api.outputs import plain
 
     print(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
 

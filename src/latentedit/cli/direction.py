@@ -29,7 +29,7 @@ from latentedit.cli.edit import edit
 from latentedit.cli.reporting import cross_talk_rows, table_rows
 from latentedit.cli.request import check_wanted, default_output
 from latentedit.cli.strengths import parse_strengths
-from latentedit.errors import ConfigError, OutputError
+from latentedit.core.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from latentedit.directions.base import Direction
@@ -62,11 +62,11 @@ def make(
     """Find a direction, calibrate its strength, and keep it in a file."""
     del debug
     wanted = check_wanted(to, change, source)
+    from latentedit.api import verbs
+    from latentedit.api.keep import kept
     from latentedit.directions.direction_file import check_direction_output, save_direction
-    from latentedit.editing import verbs
-    from latentedit.editing.keep import kept
-    from latentedit.encoding.encode import encode
-    from latentedit.encoding.images import Picture
+    from latentedit.latents.encode import encode
+    from latentedit.latents.pictures import Picture
 
     opened = [Picture.open(picture) for picture in pictures]
     check_direction_output(output)
@@ -107,13 +107,13 @@ def preview(
     """A picture of what a direction does: the small one in the file, or a sweep of its range on a picture."""
     del debug
     output = output if output is not None else default_output(file, "preview.png")
+    from latentedit.api import verbs
+    from latentedit.api.outputs import check_beside, write_sweep
+    from latentedit.api.sheets.strip import check_sweep_output
+    from latentedit.core.files.writing import written_beside
     from latentedit.directions.direction_file import load_direction
-    from latentedit.editing import verbs
-    from latentedit.editing.outputs import check_beside, write_sweep
-    from latentedit.editing.strip import check_sweep_output
-    from latentedit.encoding.encode import encode
-    from latentedit.encoding.images import Picture, check_output
-    from latentedit.encoding.output_files import written_beside
+    from latentedit.latents.encode import encode
+    from latentedit.latents.pictures import Picture, check_output
 
     direction = load_direction(file)
     if on is None:

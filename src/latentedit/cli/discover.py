@@ -9,12 +9,12 @@ import typer
 
 from latentedit.cli.console import Debug, Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
 from latentedit.cli.request import check_texts
-from latentedit.errors import ConfigError
+from latentedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latentedit.editing.discovery import Discovery, Walked
+    from latentedit.api.discovery import Discovery, Walked
 
 
 _DEFAULT_MODEL = "portraits"
@@ -50,12 +50,12 @@ def discover(
         raise ConfigError(f"expected --rank to be 1 or more; got {rank}. Try 10")
     if not 0 < level <= 1:
         raise ConfigError(f"expected --level in (0, 1]; got {level:g}. Try 0.85")
+    from latentedit.api import verbs
+    from latentedit.api.discovery import discover as walk_basis
+    from latentedit.api.discovery_files import check_folder, write_discovery
     from latentedit.directions.local_basis import local_basis
-    from latentedit.editing import verbs
-    from latentedit.editing.discovery import discover as walk_basis
-    from latentedit.editing.discovery_files import check_folder, write_discovery
-    from latentedit.encoding.encode import encode
-    from latentedit.encoding.images import Picture
+    from latentedit.latents.encode import encode
+    from latentedit.latents.pictures import Picture
 
     opened = Picture.open(picture)
     check_folder(output)

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-import latentedit
+from latentedit._version import __version__
 from latentedit.cli.console import Debug, Json, print_json
 from latentedit.cli.models import bundled, verification
-from latentedit.errors import LatentEditError
+from latentedit.core.errors import LatentEditError
 
 _PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "pillow", "numpy")
 
@@ -40,7 +40,7 @@ Row = tuple[str, str, bool]
 def _software() -> list[Row]:
     python_ok = sys.version_info >= (3, 11)
     rows = [
-        ("latentedit", latentedit.__version__, True),
+        ("latentedit", __version__, True),
         ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", python_ok),
     ]
     for package in _PACKAGES:
@@ -80,7 +80,7 @@ def _models(thorough: bool) -> list[Row]:
 
 
 def _verified(folder: Path, thorough: bool) -> str:
-    from latentedit.backbones.loading import open_folder
+    from latentedit.models.loading import open_folder
 
     if not thorough:
         return f"{len(open_folder(folder).parts)} parts, all there"

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit.cli.bench_options import Ray, Workers
 from latentedit.cli.console import (
     Changes,
     Debug,
@@ -19,10 +18,12 @@ from latentedit.cli.console import (
     Model,
     Output,
     Quiet,
+    Ray,
     Reader,
     Seed,
     Strengths,
     To,
+    Workers,
     print_json,
     print_rows,
     progress_bar,
@@ -102,8 +103,8 @@ def _edit_one(
     wanted = typed.wanted()
     output = output if output is not None else default_output(picture, "edited.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.
-    from latentedit.editing.outputs import write_result
-    from latentedit.editing.verbs import load
+    from latentedit.api.outputs import write_result
+    from latentedit.api.verbs import load
 
     opened = open_checked(picture, output=output, sheet=sheet, mask=mask)
     asked = typed.asked(wanted)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from latentedit.cli.console import print_json, progress_bar, typed_command, warn
 from latentedit.cli.request import Wanted, check_strengths, check_wanted
 from latentedit.cli.run_status import finish
-from latentedit.errors import ConfigError, OutputError
+from latentedit.core.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from latentedit.metrics.statistics import Table
-    from latentedit.runs.asked import Asked
-    from latentedit.runs.edits import EditWork
-    from latentedit.runs.folder import RunFolder
-    from latentedit.runs.to_edit import ToEdit
+    from latentedit.api.runs.asked import Asked
+    from latentedit.api.runs.edits import EditWork
+    from latentedit.api.runs.folder import RunFolder
+    from latentedit.api.runs.table import Table
+    from latentedit.api.runs.to_edit import ToEdit
 
 BATCH = 8
 """Pictures that are edited together unless told."""
@@ -72,10 +72,10 @@ class Typed:
         Raises:
             LatentEditError: an unknown method or mixing, a file that is no direction, or what does not go together.
         """
+        from latentedit.api.runs.asked import Asked
         from latentedit.directions.composition import check_mixing
         from latentedit.directions.direction_file import load_direction
-        from latentedit.editing.registry import editor_class
-        from latentedit.runs.asked import Asked
+        from latentedit.editors.registry import editor_class
 
         editor_class(self.method)
         return Asked(
@@ -137,7 +137,7 @@ def edit_many(
         device: where it runs.
         output: the folder of the run; beside the pictures by default.
         batch: pictures that are edited together.
-        workers: processes; see `runs.run.Where`.
+        workers: processes; see `api.runs.run.Where`.
         ray: address of a cluster; likewise.
         as_json: print one JSON object instead of text.
         quiet: print nothing but errors.
@@ -146,7 +146,7 @@ def edit_many(
         typer.Exit: with 1 where something could not be edited.
         LatentEditError: whatever stops the whole.
     """
-    from latentedit.runs.run import Where, run_work, suitable_workers
+    from latentedit.api.runs.run import Where, run_work, suitable_workers
 
     where = Where(workers=workers, ray=ray)
     if batch < 1:
@@ -155,8 +155,8 @@ def edit_many(
     _check_apart(folder, place)
     pictures, wanted = _of_folder(place, typed) if place.is_dir() else _of_manifest(place, typed)
     asked = typed.asked(wanted)
-    from latentedit.runs.edits import KIND, PICTURES_TOLD, EditWork, Loaded
-    from latentedit.runs.folder import RunFolder
+    from latentedit.api.runs.edits import KIND, PICTURES_TOLD, EditWork, Loaded
+    from latentedit.api.runs.folder import RunFolder
 
     load = functools.partial(Loaded.named, model, device=device, captioner=typed.captioner)
     with progress_bar(quiet=quiet or as_json) as progress:
@@ -197,7 +197,7 @@ def _check_apart(folder: Path, place: Path) -> None:
 
 
 def _of_folder(place: Path, typed: Typed) -> "tuple[list[ToEdit], Wanted]":
-    from latentedit.runs.to_edit import ToEdit, named_apart, pictures_in, shown
+    from latentedit.api.runs.to_edit import ToEdit, named_apart, pictures_in, shown
 
     wanted = typed.wanted()
     paths = pictures_in(place)
@@ -208,9 +208,9 @@ def _of_folder(place: Path, typed: Typed) -> "tuple[list[ToEdit], Wanted]":
 
 
 def _of_manifest(place: Path, typed: Typed) -> "tuple[list[ToEdit], Wanted]":
-    from latentedit.benchmark.items import PictureFile
-    from latentedit.benchmark.manifest import load_manifest
-    from latentedit.runs.to_edit import ToEdit, ids_apart
+    from latentedit.api.manifests.items import PictureFile
+    from latentedit.api.manifests.manifest import load_manifest
+    from latentedit.api.runs.to_edit import ToEdit, ids_apart
 
     texts = {"--to": typed.to, "--change": typed.changes, "--direction": typed.directions}
     texts |= {"--from": typed.source, "--captioner": typed.captioner}
@@ -232,8 +232,8 @@ def _of_manifest(place: Path, typed: Typed) -> "tuple[list[ToEdit], Wanted]":
 
 def _tell(place: Path, run: "RunFolder", work: "EditWork", rows: "Table", *, as_json: bool, quiet: bool) -> None:
     """How many were edited, with which verdicts, how many failed, and where they are."""
-    from latentedit.runs.folder import TABLE
-    from latentedit.runs.to_edit import PICTURES
+    from latentedit.api.runs.folder import TABLE
+    from latentedit.api.runs.to_edit import PICTURES
 
     failures = run.failures()
     verdicts = Counter[str](rows.get("verdict", ()))

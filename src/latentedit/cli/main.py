@@ -4,6 +4,7 @@ The commands import what is heavy (torch, diffusers) inside their bodies, so tha
 arguments are answered at once. That is the only reason for which a function of this package imports.
 """
 
+import importlib.metadata
 import io
 import os
 import sys
@@ -11,25 +12,10 @@ from typing import Annotated
 
 import typer
 
-import latentedit
-from latentedit.cli import (
-    analyze,
-    bench,
-    caption,
-    direction,
-    discover,
-    doctor,
-    edit,
-    models,
-    path,
-    replay,
-    reproduce,
-    sweep,
-    transport,
-    undo,
-)
-from latentedit.errors import LatentEditError
-from latentedit.runs.memory import keep_freed_memory
+from latentedit._version import __version__
+from latentedit.cli import caption, direction, discover, doctor, edit, models, path, replay, sweep, transport, undo
+from latentedit.core.errors import LatentEditError
+from latentedit.core.memory import keep_freed_memory
 
 app = typer.Typer(
     name="latentedit",
@@ -45,18 +31,21 @@ app.command("replay")(replay.replay)
 app.command("discover")(discover.discover)
 app.command("transport")(transport.transport)
 app.command("path")(path.path)
-app.command("analyze")(analyze.analyze)
-app.add_typer(bench.app, name="bench")
-app.command("reproduce")(reproduce.reproduce)
 app.add_typer(direction.app, name="direction")
 app.command("caption")(caption.caption)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
+for _point in importlib.metadata.entry_points(group="latentedit.commands"):
+    _command = _point.load()
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_point.name)
+    else:
+        app.command(_point.name)(_command)
 
 
 def _version(asked: bool) -> bool:
     if asked:
-        print(f"latentedit {latentedit.__version__}")
+        print(f"latentedit {__version__}")
         raise typer.Exit
     return asked
 

@@ -1,6 +1,6 @@
 """``latentedit models``: the bundled models. What is heavy is imported when a command runs."""
 
-import pkgutil
+import importlib.metadata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,19 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from latentedit.cli.console import Debug, Device, Json, Quiet, print_json, print_rows, progress_bar
-from latentedit.errors import RegistryError, nearest
+from latentedit.core.errors import RegistryError, nearest
 
 app = typer.Typer(
     help="The bundled models: what they are, whether they are whole, how they are made.", no_args_is_help=True
 )
 
-TRAINABLE = {
-    "portraits": "latentedit.portraits.train:train",
-    "portraits-unet": "latentedit.portraits.train_unet:train_unet",
-    "pixels-discs": "latentedit.portraits.train_pixels:train_discs",
-    "pixels-portraits": "latentedit.portraits.train_pixels:train_portraits",
-}
-"""The recipe of each bundled model; imported when it runs."""
+RECIPES = "latentedit.recipes"
+"""Group of the entry points of training recipes: a model's name to ``recipe(place, size, progress, device=, log=)``."""
+
+CHECKS = "latentedit.checks"
+"""Group of the entry points of functions that check a model folder and say what they found, a line each."""
 
 Name = Annotated[str, typer.Argument(help="The model's name.", show_default=False)]
 
@@ -98,11 +96,12 @@ def train(
 ) -> None:
     """Train a bundled model from nothing; stop it and run it again to go on."""
     del debug
-    if name not in TRAINABLE:
-        raise RegistryError(f"expected a model with a recipe; got {name!r}: {nearest(name, TRAINABLE)}")
+    recipes = {point.name: point for point in importlib.metadata.entry_points(group=RECIPES)}
+    if name not in recipes:
+        raise RegistryError(f"expected a model with a recipe; got {name!r}: {nearest(name, recipes)}")
     if recipe not in ("cpu", "gpu"):
         raise RegistryError(f"expected --recipe cpu or gpu; got {recipe!r}: {nearest(recipe, ('cpu', 'gpu'))}")
-    recipe_of: Callable[..., Path] = pkgutil.resolve_name(TRAINABLE[name])
+    recipe_of: Callable[..., Path] = recipes[name].load()
     place = out if out is not None else Path("out/training") / name
     with progress_bar(quiet=quiet) as progress:
         made = recipe_of(place, recipe, progress, device=device, log=_silent if quiet else print)
@@ -112,7 +111,7 @@ def train(
 
 def bundled() -> dict[str, Path]:
     """Name and folder of every bundled model."""
-    from latentedit.backbones.registry import bundled_folder, bundled_names
+    from latentedit.models.registry import bundled_folder, bundled_names
 
     return {name: bundled_folder(name) for name in bundled_names()}
 
@@ -123,7 +122,7 @@ def folder_of(name: str) -> Path:
     Raises:
         RegistryError: neither, with the nearest names.
     """
-    from latentedit.backbones.registry import bundled_folder, bundled_names
+    from latentedit.models.registry import bundled_folder, bundled_names
 
     if name not in bundled_names() and (Path(name) / "model_index.json").is_file():
         return Path(name)
@@ -136,12 +135,12 @@ def verification(folder: Path) -> list[str]:
     Raises:
         ModelError: the first check that failed.
     """
-    from latentedit.backbones.loading import open_folder
-    from latentedit.portraits.verify import verify as verify_portraits
+    from latentedit.models.loading import open_folder
 
     checked = open_folder(folder)
     lines = [f"{len(checked.parts)} parts, all there: {', '.join(sorted(checked.parts))}"]
-    return [*lines, *verify_portraits(folder)]
+    checks = [point.load() for point in importlib.metadata.entry_points(group=CHECKS)]
+    return [*lines, *(line for check in checks for line in check(folder))]
 
 
 def _silent(line: str) -> None:
@@ -150,8 +149,8 @@ def _silent(line: str) -> None:
 
 def _settings(folder: Path) -> Mapping[str, Any]:
     """What the folder says about its model; nothing where it says nothing."""
-    from latentedit.backbones.loading import SETTINGS_FILE
-    from latentedit.portraits.settings_file import read_settings
+    from latentedit.models.loading import SETTINGS_FILE
+    from latentedit.models.settings_file import read_settings
 
     return read_settings(folder) if (folder / SETTINGS_FILE).is_file() else {}
 

@@ -7,11 +7,11 @@ import typer
 
 from latentedit.cli.console import Debug, Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
 from latentedit.cli.request import check_texts
-from latentedit.errors import ConfigError
+from latentedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from latentedit.directions.latent_path import PathsBetween
-    from latentedit.encoding.images import Picture
+    from latentedit.latents.pictures import Picture
 
 _ALL = "all"
 
@@ -46,11 +46,11 @@ def path(
         raise ConfigError(f"expected --level in (0, 1]; got {level:g}. Try 0.85")
     if rank < 1:
         raise ConfigError(f"expected --rank to be 1 or more; got {rank}. Try 10")
+    from latentedit.api import verbs
+    from latentedit.api.sheets.path_strip import draw_paths, paths_json
     from latentedit.directions.latent_path import METHODS, check_methods, paths_between
-    from latentedit.editing import verbs
-    from latentedit.editing.path_strip import draw_paths, paths_json
-    from latentedit.encoding.images import save_image
-    from latentedit.encoding.pair import encode_pair
+    from latentedit.latents.pair import encode_pair
+    from latentedit.latents.pictures import save_image
 
     methods = METHODS if method == _ALL else (method,)
     check_methods(methods, frames)
@@ -97,8 +97,8 @@ def path_rows(between: "PathsBetween") -> list[tuple[str, str]]:
 
 def _open_checked(places: tuple[Path, Path], output: Path) -> list["Picture"]:
     """Both pictures, where the strip can be written beside them."""
-    from latentedit.encoding.images import Picture, check_output
-    from latentedit.encoding.pair import SAME_TWICE
+    from latentedit.latents.pair import SAME_TWICE
+    from latentedit.latents.pictures import Picture, check_output
 
     opened = [Picture.open(place) for place in places]
     for place in places:

@@ -7,13 +7,13 @@ import typer
 
 from latentedit.cli.console import Debug, Device, Json, Output, Quiet, print_json, print_rows, progress_bar
 from latentedit.cli.request import default_output, recorded_model
-from latentedit.errors import ConfigError
+from latentedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
 
-    from latentedit.editing.record import RunRecord
-    from latentedit.editing.result import EditResult
+    from latentedit.api.record import RunRecord
+    from latentedit.api.result import EditResult
 
 
 def replay(
@@ -37,14 +37,14 @@ def replay(
     """Make a result again, and say whether it is the same file, or what differs."""
     del debug
     output = output if output is not None else default_output(result, f"again{result.suffix}")
+    from latentedit.api.outputs import read_record, write_undone
+    from latentedit.api.replay import differences
+    from latentedit.api.replay import replay as replay_record
+    from latentedit.api.undo import METHOD, undo_again
+    from latentedit.api.verbs import load
+    from latentedit.core.files.png_chunks import read_chunks
     from latentedit.directions.direction_file import load_direction
-    from latentedit.editing.outputs import read_record, write_undone
-    from latentedit.editing.replay import differences
-    from latentedit.editing.replay import replay as replay_record
-    from latentedit.editing.undo import METHOD, undo_again
-    from latentedit.editing.verbs import load
-    from latentedit.encoding.images import Picture
-    from latentedit.encoding.png_chunks import read_chunks
+    from latentedit.latents.pictures import Picture
 
     record = read_record(result)
     place = _source(result, record, picture)
@@ -96,9 +96,9 @@ def _is_file(place: Path) -> bool:
 
 
 def _check_place(record: "RunRecord", output: Path, *, source: Path, transparent: bool) -> None:
-    from latentedit.editing.outputs import check_beside
-    from latentedit.editing.strip import check_sweep_output
-    from latentedit.encoding.images import check_output
+    from latentedit.api.outputs import check_beside
+    from latentedit.api.sheets.strip import check_sweep_output
+    from latentedit.latents.pictures import check_output
 
     if record.output == "sweep":
         check_sweep_output(output, source=source)
@@ -121,7 +121,7 @@ def _dtype(record: "RunRecord") -> "torch.dtype":
 
 
 def _write(record: "RunRecord", made: "list[EditResult]", output: Path) -> None:
-    from latentedit.editing.outputs import write_result, write_sheet, write_sweep
+    from latentedit.api.outputs import write_result, write_sheet, write_sweep
 
     if record.output == "sweep":
         write_sweep(made, output)
@@ -133,9 +133,9 @@ def _write(record: "RunRecord", made: "list[EditResult]", output: Path) -> None:
 
 def _how_far(first: Path, second: Path) -> str:
     """In pixels, for pictures of one size."""
-    from latentedit.editing.outputs import same_picture
-    from latentedit.editing.result import measure_effect
-    from latentedit.encoding.images import Picture
+    from latentedit.api.outputs import same_picture
+    from latentedit.api.result import measure_effect
+    from latentedit.latents.pictures import Picture
 
     before, after = Picture.open(first).image, Picture.open(second).image
     if same_picture(before, after):

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from latentedit.editing.result import EditResult
-    from latentedit.editing.verdict import Verdict
+    from latentedit.api.result import EditResult
+    from latentedit.editors.judge import Verdict
 
 
 def result_rows(result: "EditResult", *, origin: str, sheet: Path | None, again: str) -> list[tuple[str, str]]:
@@ -57,7 +57,7 @@ def replay_command(
         mask: that was used.
         directions: files of those that were applied.
     """
-    from latentedit.backbones.registry import bundled_names
+    from latentedit.models.registry import bundled_names
 
     options: list[str | Path] = []
     if picture.resolve().parent != output.resolve().parent:

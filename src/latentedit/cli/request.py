@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentedit.errors import ConfigError, OutputError
+from latentedit.core.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from latentedit.editing.record import RunRecord
-    from latentedit.encoding.images import Picture
+    from latentedit.api.record import RunRecord
+    from latentedit.latents.pictures import Picture
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def check_wanted(
     Raises:
         ConfigError: two of them, none, an empty caption, a change that is none, or text that is none.
     """
-    from latentedit.encoding.change import Change
+    from latentedit.latents.captions.change import Change
 
     given = {"--to": to is not None, "--change": bool(changes), "--direction": bool(directions)}
     named = [option for option, there in given.items() if there]
@@ -121,7 +121,7 @@ def check_apart(**places: Path | None) -> None:
     Raises:
         OutputError: two places that are one.
     """
-    from latentedit.editing.outputs import beside
+    from latentedit.api.outputs import beside
 
     seen: dict[Path, str] = {}
     for option, place in places.items():
@@ -144,9 +144,9 @@ def open_checked(picture: Path, *, output: Path, sheet: Path | None = None, mask
         ImageError: no picture, or a mask that does not fit it.
         OutputError: a place that cannot be written to, or from which something is read.
     """
-    from latentedit.editing.outputs import check_beside
-    from latentedit.encoding.images import Picture, check_output
-    from latentedit.encoding.masks import open_mask
+    from latentedit.api.outputs import check_beside
+    from latentedit.latents.masks import open_mask
+    from latentedit.latents.pictures import Picture, check_output
 
     opened = Picture.open(picture)
     if mask is not None:
@@ -165,7 +165,7 @@ def recorded_model(record: "RunRecord", named: str | None) -> str:
     Raises:
         ConfigError: none was named, and the record's is not a bundled one.
     """
-    from latentedit.backbones.registry import bundled_names
+    from latentedit.models.registry import bundled_names
 
     if named is None and record.model.name not in bundled_names():
         raise ConfigError(

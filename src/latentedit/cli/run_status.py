@@ -9,8 +9,8 @@ from latentedit.cli.console import warn
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from latentedit.runs.folder import RunFolder
-    from latentedit.runs.work import Failure
+    from latentedit.api.runs.folder import RunFolder
+    from latentedit.api.runs.work import Failure
 
 _SHOWN = 10
 """Failures that are told one by one."""

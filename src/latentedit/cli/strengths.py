@@ -3,7 +3,7 @@
 import math
 from fractions import Fraction
 
-from latentedit.errors import ConfigError
+from latentedit.core.errors import ConfigError
 
 MAX_STRENGTHS = 64
 """Strengths of one sweep: each of them is an edit of its own."""

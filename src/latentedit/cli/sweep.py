@@ -28,8 +28,8 @@ from latentedit.cli.request import check_wanted, default_output
 from latentedit.cli.strengths import parse_strengths
 
 if TYPE_CHECKING:
-    from latentedit.editing.result import EditResult
-    from latentedit.encoding.images import Picture
+    from latentedit.api.result import EditResult
+    from latentedit.latents.pictures import Picture
 
 
 def sweep(
@@ -63,11 +63,11 @@ def sweep(
     wanted, values = check_wanted(to, change, source, direction or ()), parse_strengths(strengths)
     output = output if output is not None else default_output(picture, "sweep.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.
+    from latentedit.api import verbs
+    from latentedit.api.outputs import write_sweep
     from latentedit.directions.direction_file import load_direction
-    from latentedit.editing import verbs
-    from latentedit.editing.outputs import write_sweep
-    from latentedit.editing.slider import check_arm
-    from latentedit.encoding.encode import encode
+    from latentedit.editors.slider import check_arm
+    from latentedit.latents.encode import encode
 
     opened = _open_checked(picture, output=output, mask=mask)
     for file in wanted.directions:
@@ -96,10 +96,10 @@ def sweep(
 
 def _open_checked(picture: Path, *, output: Path, mask: Path | None) -> "Picture":
     """The picture, when everything that is to be read or written beside it can be."""
-    from latentedit.editing.outputs import check_beside
-    from latentedit.editing.strip import check_sweep_output
-    from latentedit.encoding.images import Picture
-    from latentedit.encoding.masks import open_mask
+    from latentedit.api.outputs import check_beside
+    from latentedit.api.sheets.strip import check_sweep_output
+    from latentedit.latents.masks import open_mask
+    from latentedit.latents.pictures import Picture
 
     opened = Picture.open(picture)
     if mask is not None:
@@ -112,7 +112,7 @@ def _open_checked(picture: Path, *, output: Path, mask: Path | None) -> "Picture
 
 def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:
     """One row a strength, and the cost."""
-    from latentedit.editing.outputs import measured_text
+    from latentedit.api.outputs import measured_text
 
     rows = [
         (f"{result.strength:.2f}", f"{measured_text(result)}; {result.verdict.word}: {result.verdict.reason}")

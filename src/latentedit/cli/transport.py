@@ -9,11 +9,11 @@ import typer
 from latentedit.cli.console import Debug, Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
 from latentedit.cli.discover import named, try_command
 from latentedit.cli.request import check_texts
-from latentedit.errors import ConfigError, OutputError
+from latentedit.core.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
+    from latentedit.api.carrying import Arrived
     from latentedit.directions.base import Direction
-    from latentedit.editing.carrying import Arrived
 
 
 def transport(
@@ -44,12 +44,12 @@ def transport(
     """Carry a discovered direction to another picture: the same change inside the network, made there."""
     del debug
     _check(source, rank, plain=plain, damping=damping)
+    from latentedit.api import verbs
+    from latentedit.api.carrying import carry_to
     from latentedit.directions.direction_file import check_direction_output, load_direction, save_direction
     from latentedit.directions.transport import DAMPING, feature_of
-    from latentedit.editing import verbs
-    from latentedit.editing.carrying import carry_to
-    from latentedit.encoding.encode import encode
-    from latentedit.encoding.images import Picture
+    from latentedit.latents.encode import encode
+    from latentedit.latents.pictures import Picture
 
     feature_of(load_direction(file))
     opened = Picture.open(picture)
@@ -129,7 +129,7 @@ def _check(source: str | None, rank: int, *, plain: bool, damping: float | None)
 
 def _name(direction: "Direction") -> str:
     """What the direction was called where it was found."""
-    from latentedit.encoding.captioning import one_line
+    from latentedit.latents.captions.base import one_line
 
     name = direction.settings.get("name")
     return one_line(name) if isinstance(name, str) and name else "not named"

@@ -7,7 +7,7 @@ import typer
 
 from latentedit.cli.console import Debug, Device, Json, Output, Quiet, print_json, print_rows
 from latentedit.cli.request import default_output, recorded_model
-from latentedit.errors import ConfigError
+from latentedit.core.errors import ConfigError
 
 
 def undo(
@@ -32,13 +32,13 @@ def undo(
     """Take an edit back: from the latent that the PNG carries, or from its pixels and the direction's file."""
     del debug
     output = output if output is not None else default_output(picture, "undone.png")
+    from latentedit.api.outputs import check_beside, write_undone
+    from latentedit.api.record import RunRecord
+    from latentedit.api.undo import undo_direction, undo_stored
+    from latentedit.api.verbs import load
+    from latentedit.core.files.png_chunks import read_chunks
     from latentedit.directions.direction_file import load_direction
-    from latentedit.editing.outputs import check_beside, write_undone
-    from latentedit.editing.record import RunRecord
-    from latentedit.editing.undo import undo_direction, undo_stored
-    from latentedit.editing.verbs import load
-    from latentedit.encoding.images import Picture, check_output
-    from latentedit.encoding.png_chunks import read_chunks
+    from latentedit.latents.pictures import Picture, check_output
 
     opened = Picture.open(picture)
     check_output(output, source=picture, transparent=opened.image.mode == "RGBA")

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.rng import draw
 from latentedit.directions.base import Direction
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError, ShapeError
-from latentedit.noise.rng import draw
+from latentedit.latents.joint import JointLatent
 
 LEAST_SHARE = 0.01
 """Least share of the clean latent in a latent at a level, so that level 1 works."""

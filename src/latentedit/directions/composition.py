@@ -24,11 +24,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.settings import check_choice
 from latentedit.directions.at_level import lives_at_level
 from latentedit.directions.base import Direction
-from latentedit.directions.settings import check_choice
 from latentedit.directions.text import changed_phrases
-from latentedit.errors import ConfigError, ShapeError
 
 Mixing = Literal["sum", "inverse", "projection"]
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.text import changed_phrases
-from latentedit.encoding.captioning import one_line
+from latentedit.latents.captions.base import one_line
 
 _SHOWN_LETTERS = 300
 _SHOWN_CHANGES = 3

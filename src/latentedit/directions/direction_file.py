@@ -11,13 +11,13 @@ import torch
 from pydantic import Field, JsonValue
 from torch import Tensor
 
-import latentedit
-from latentedit.backbones.base import Backbone
+from latentedit._version import __version__
+from latentedit.core.errors import FileFormatError, OutputError
+from latentedit.core.files.tensors import pack, read_object, read_tensor_file
+from latentedit.core.files.writing import check_place, written_beside
+from latentedit.core.types import Condition
 from latentedit.directions.base import Calibration, Direction
-from latentedit.encoding.output_files import check_place, written_beside
-from latentedit.encoding.tensor_file import pack, read_object, read_tensor_file
-from latentedit.errors import FileFormatError, OutputError
-from latentedit.types import Condition
+from latentedit.models.base import Backbone
 
 FORMAT = 1
 """Of direction files; a higher one comes from a newer latentedit."""
@@ -187,7 +187,7 @@ def _fields(direction: Direction) -> dict[str, Any]:
         }
     return {name: getattr(direction, name) for name in _AS_IT_IS} | {
         "format": FORMAT,
-        "latentedit": latentedit.__version__,
+        "latentedit": __version__,
         "settings": _plain(direction.settings),
         "calibration": calibration,
     }

@@ -24,12 +24,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from latentedit.backbones.derivatives import ROWS, VelocityJacobian
-from latentedit.backbones.guidance import GuidedField
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ModelError
-from latentedit.solvers.base import level_batch
-from latentedit.types import Condition
+from latentedit.core.errors import ModelError
+from latentedit.core.solvers.base import level_batch
+from latentedit.core.types import Condition
+from latentedit.latents.joint import JointLatent
+from latentedit.models.derivatives import ROWS, VelocityJacobian
+from latentedit.models.guidance import GuidedField
 
 Residual = Literal["dds", "sds", "mixed"]
 """What is distilled; see the module."""

@@ -15,22 +15,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.feature_jacobian import FeatureJacobian, FeatureMap
-from latentedit.backbones.guidance import GuidedField
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.levels import LevelGrid
+from latentedit.core.rng import stream
+from latentedit.core.settings import check_count, check_number
+from latentedit.core.solvers.base import level_batch
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import integrate
+from latentedit.core.types import Condition, Progress
 from latentedit.directions.at_level import direction_at
 from latentedit.directions.base import Direction
 from latentedit.directions.distillation import check_finite
-from latentedit.directions.settings import check_count, check_number
-from latentedit.encoding.inversion import InversionTrace
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError, ShapeError
-from latentedit.noise.grid import LevelGrid
-from latentedit.noise.rng import stream
-from latentedit.solvers.base import level_batch
-from latentedit.solvers.euler import EulerSolver
-from latentedit.solvers.integrate import integrate
-from latentedit.types import Condition, Progress
+from latentedit.latents.inversion import InversionTrace
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.models.guidance import GuidedField
 
 ROWS = 64
 """Most latents that are sampled in one batch."""

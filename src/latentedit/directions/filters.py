@@ -22,10 +22,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from latentedit.core.linalg.algebra import Affine, Mean, Product
+from latentedit.core.linalg.conjugate_gradient import Solution, conjugate_gradient
+from latentedit.core.linalg.operator import LinearOperator
 from latentedit.directions.base import Curvature
-from latentedit.linalg.algebra import Affine, Mean, Product
-from latentedit.linalg.conjugate_gradient import Solution, conjugate_gradient
-from latentedit.linalg.operator import LinearOperator
 
 Filter = Literal["gamma", "newton", "levenberg-marquardt", "neumann"]
 """What is done with the residual; see the module."""

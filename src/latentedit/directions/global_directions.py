@@ -13,17 +13,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.geometry.angles import orthonormal_columns
+from latentedit.core.geometry.grassmann import geodesic_distance
+from latentedit.core.geometry.matching import match, matched_mean
+from latentedit.core.geometry.means import aligned_basis, chordal_mean, karcher_mean
+from latentedit.core.geometry.transport import transported
+from latentedit.core.settings import check_choice
 from latentedit.directions.at_level import direction_at
 from latentedit.directions.base import Direction
 from latentedit.directions.local_basis import LocalBasis
-from latentedit.directions.settings import check_choice
 from latentedit.directions.transport import DAMPING
-from latentedit.errors import ConfigError, ShapeError
-from latentedit.geometry.angles import orthonormal_columns
-from latentedit.geometry.grassmann import geodesic_distance
-from latentedit.geometry.matching import match, matched_mean
-from latentedit.geometry.means import aligned_basis, chordal_mean, karcher_mean
-from latentedit.geometry.transport import transported
 
 Mean = Literal["frechet", "chordal", "hungarian"]
 """Of subspaces by the geodesic or by the chordal distance, with the basis inside that is nearest to the samples'; or of

@@ -24,16 +24,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError
+from latentedit.core.levels import shift_level
+from latentedit.core.rng import draw
+from latentedit.core.settings import check_choice, check_count, check_number
 from latentedit.directions.distillation import (
     TARGET_BRANCHES,
     Residual,
     needs_source,
 )
 from latentedit.directions.filters import Filter, products
-from latentedit.directions.settings import check_choice, check_count, check_number
-from latentedit.errors import ConfigError
-from latentedit.noise.grid import shift_level
-from latentedit.noise.rng import draw
 
 Projection = Literal["none", "null-space", "kkt"]
 """How attributes are preserved; see `preserve`."""

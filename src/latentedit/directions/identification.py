@@ -6,19 +6,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones.derivatives import curvature
+from latentedit.core.errors import ConfigError
+from latentedit.core.linalg.algebra import Affine, Mean
+from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.settings import to_plain
+from latentedit.core.types import Condition, Progress
 from latentedit.directions.base import Curvature, Direction
 from latentedit.directions.distillation import Distillation, Pull, check_finite
 from latentedit.directions.filters import Filtered, apply_filter, solve, summarise
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.locality import change_share
 from latentedit.directions.preserve import project
-from latentedit.directions.settings import to_plain
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError
-from latentedit.linalg.algebra import Affine, Mean
-from latentedit.linalg.operator import LinearOperator
-from latentedit.types import Condition, Progress
+from latentedit.latents.joint import JointLatent
+from latentedit.models.derivatives import curvature
 
 
 def identify(

@@ -15,19 +15,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones.feature_jacobian import ROWS, FeatureJacobian, FeatureMap
-from latentedit.directions.settings import check_choice, check_count, check_number
-from latentedit.encoding.inversion import InversionTrace, invert, replay
-from latentedit.encoding.joint import JointLatent
-from latentedit.encoding.pair import SAME_TWICE
-from latentedit.errors import ConfigError
-from latentedit.geometry.curves import semantic_lengths, speeds
-from latentedit.geometry.geodesic import shortest_curve
-from latentedit.geometry.grassmann import RandomLevel, random_level
-from latentedit.geometry.interpolation import lerp, slerp
-from latentedit.linalg.block_lanczos import TruncatedSVD, truncated_svd
-from latentedit.noise.rng import stream
-from latentedit.types import Condition, Progress
+from latentedit.core.errors import ConfigError
+from latentedit.core.geometry.curves import semantic_lengths, speeds
+from latentedit.core.geometry.geodesic import shortest_curve
+from latentedit.core.geometry.grassmann import RandomLevel, random_level
+from latentedit.core.geometry.interpolation import lerp, slerp
+from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
+from latentedit.core.rng import stream
+from latentedit.core.settings import check_choice, check_count, check_number
+from latentedit.core.types import Condition, Progress
+from latentedit.latents.inversion import InversionTrace, invert, replay
+from latentedit.latents.joint import JointLatent
+from latentedit.latents.pair import SAME_TWICE
+from latentedit.models.feature_jacobian import ROWS, FeatureJacobian, FeatureMap
 
 Method = Literal["lerp", "slerp", "geodesic"]
 

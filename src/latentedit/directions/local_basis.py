@@ -6,17 +6,17 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from latentedit.backbones.feature_jacobian import FeatureJacobian, FeatureMap, Pooling, reduced_mask
-from latentedit.backbones.sites import GENERAL, PICTURE
+from latentedit.core.errors import ConfigError
+from latentedit.core.linalg.block_lanczos import truncated_svd
+from latentedit.core.rng import stream
+from latentedit.core.settings import check_count, check_number
+from latentedit.core.types import Condition, Progress
 from latentedit.directions.at_level import direction_at
 from latentedit.directions.base import Direction
-from latentedit.directions.settings import check_count, check_number
-from latentedit.encoding.inversion import InversionTrace, invert
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError
-from latentedit.linalg.block_lanczos import truncated_svd
-from latentedit.noise.rng import stream
-from latentedit.types import Condition, Progress
+from latentedit.latents.inversion import InversionTrace, invert
+from latentedit.latents.joint import JointLatent
+from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap, Pooling, reduced_mask
+from latentedit.models.sites import GENERAL, PICTURE
 
 _NOTHING_LEFT = 1e-4
 """Length below which what a projection leaves of a unit vector is float32 rounding and no direction."""

@@ -8,10 +8,10 @@ help: what the network gets at strength 1 has to be a text. So the captions are 
 from collections import Counter
 from collections.abc import Sequence
 
-from latentedit.backbones.base import Backbone
-from latentedit.encoding.phrases import Phrases, phrase_key, read_phrases
-from latentedit.errors import ShapeError
-from latentedit.types import Condition
+from latentedit.core.errors import ShapeError
+from latentedit.core.types import Condition
+from latentedit.latents.captions.phrases import Phrases, phrase_key, read_phrases
+from latentedit.models.base import Backbone
 
 
 def text_direction(backbone: Backbone, source_captions: Sequence[str], target_captions: Sequence[str]) -> Condition:

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.directions.settings import check_count
-from latentedit.errors import ConfigError, ShapeError
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.settings import check_count
 
 SIGNIFICANCE = 0.05
 """Permutation shares up to this are taken for an effect."""

@@ -14,16 +14,16 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from latentedit.backbones.derivatives import VelocityJacobian
-from latentedit.backbones.feature_jacobian import reduced_mask
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.solvers.base import level_batch
 from latentedit.directions.at_level import direction_at
 from latentedit.directions.base import Direction
 from latentedit.directions.distillation import check_finite
 from latentedit.directions.text import embed_aligned
-from latentedit.encoding.inversion import InversionTrace
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError, ShapeError
-from latentedit.solvers.base import level_batch
+from latentedit.latents.inversion import InversionTrace
+from latentedit.latents.joint import JointLatent
+from latentedit.models.derivatives import VelocityJacobian
+from latentedit.models.feature_jacobian import reduced_mask
 
 
 def text_supervised(

@@ -8,15 +8,15 @@ new picture, and embedded there. Derived here.
 import dataclasses
 import itertools
 
-from latentedit.backbones.base import Backbone
+from latentedit.core.errors import ConfigError
+from latentedit.core.types import Condition
 from latentedit.directions.base import Direction
 from latentedit.directions.text import changed_phrases, text_direction
-from latentedit.encoding.change import Change
-from latentedit.encoding.joint import JointLatent
-from latentedit.encoding.phrases import read_phrases
-from latentedit.encoding.targets import changed_caption
-from latentedit.errors import ConfigError
-from latentedit.types import Condition
+from latentedit.latents.captions.change import Change
+from latentedit.latents.captions.phrases import read_phrases
+from latentedit.latents.captions.targets import changed_caption
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
 
 
 def transferred(direction: Direction, latent: JointLatent) -> Direction:

@@ -2,7 +2,7 @@
 
 What a local basis calls a direction is a displacement of one picture's latent, and on another picture it does something
 else. What two pictures share is the space of features. So the change of the feature goes over, and the other picture's
-own basis says which displacement makes it there; see `geometry.transport`.
+own basis says which displacement makes it there; see `core.geometry.transport`.
 """
 
 import dataclasses
@@ -11,11 +11,11 @@ import math
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.geometry.transport import transported
 from latentedit.directions.at_level import clean_share, direction_at
 from latentedit.directions.base import Direction
 from latentedit.directions.local_basis import LocalBasis
-from latentedit.errors import ConfigError, ShapeError
-from latentedit.geometry.transport import transported
 
 DAMPING = 0.1
 """Of the inverse, in the largest singular value: directions weaker than a tenth of the strongest one fade out instead

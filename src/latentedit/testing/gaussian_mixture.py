@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone, Capabilities
-from latentedit.errors import ConfigError, ShapeError, nearest
-from latentedit.noise.grid import LevelGrid, uniform_grid
+from latentedit.core.errors import ConfigError, ShapeError, nearest
+from latentedit.core.levels import LevelGrid, uniform_grid
+from latentedit.core.types import Condition
+from latentedit.models.base import Backbone, Capabilities
 from latentedit.testing.mixture import GaussianMixture, MixturePosterior
-from latentedit.types import Condition
 
 TEXT_TOKENS = 8
 """Words that a text can have."""

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.errors import ConfigError, ShapeError
+from latentedit.core.errors import ConfigError, ShapeError
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from latentedit.errors import ConfigError, nearest
+from latentedit.core.errors import ConfigError, nearest
 
 TOLERANCES: dict[str, dict[torch.dtype, float]] = {
     "coordinates": {torch.float64: 1e-13, torch.float32: 1e-6},

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
-from latentedit.noise.rng import draw
+from latentedit.core.rng import draw
+from latentedit.core.types import Condition
+from latentedit.models.base import Backbone
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.types import Condition
 
 Hook = Callable[[Tensor, Tensor, Condition], Tensor]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.encoding.captioning import Captioner
+from latentedit.latents.captions.base import Captioner
 from latentedit.testing.contracts.captioner import CaptionerContract
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.editing.base import Editor
-from latentedit.encoding.joint import JointLatent
+from latentedit.core.types import Condition, Progress
+from latentedit.editors.base import Editor
+from latentedit.latents.joint import JointLatent
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.types import Condition, Progress
 from tests.directions.mixtures import mixture_latent
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.errors import UnsupportedDerivativeError
-from latentedit.linalg.operator import LinearOperator
+from latentedit.core.errors import UnsupportedDerivativeError
+from latentedit.core.linalg.operator import LinearOperator
 from latentedit.testing.contracts.operator import OperatorContract
-from tests.linalg.dense import random_matrices, vectors
+from tests.core.linalg.dense import random_matrices, vectors
 
 MATRICES = random_matrices(3, 4)
 

@@ -8,21 +8,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
-from latentedit.backbones.derivatives import VelocityJacobian
-from latentedit.backbones.guidance import GuidedField
-from latentedit.errors import ConfigError, CoordinateError, ShapeError, UnsupportedDerivativeError
-from latentedit.noise.coordinates import clean_estimate
-from latentedit.noise.rng import draw, stream
+from latentedit.core.errors import ConfigError, CoordinateError, ShapeError, UnsupportedDerivativeError
+from latentedit.core.flow import clean_estimate
+from latentedit.core.rng import draw, stream
+from latentedit.core.types import Condition
+from latentedit.models.base import Backbone
+from latentedit.models.derivatives import VelocityJacobian
+from latentedit.models.guidance import GuidedField
 from latentedit.testing.tolerances import relative_error, tolerance
-from latentedit.types import Condition
 
 _REFUSED = (ShapeError, TypeError)
 """Run-time checks of shape annotations, where a test run turns them on, raise a TypeError before the backbone can."""
 
 
 class BackboneContract:
-    """What every backbone must do; numbers are those of the laws in `latentedit.backbones.base.Backbone`.
+    """What every backbone must do; numbers are those of the laws in `latentedit.models.base.Backbone`.
 
     A subclass named ``Test...`` gives the fixture `backbone`. Where the defaults do not suit it overrides `texts` (two
     different texts that the model knows), `reads_text` (False for unconditional models), `latent` or `condition`.

@@ -5,12 +5,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.encoding.captioning import Captioner, clean_caption
-from latentedit.noise.rng import draw
+from latentedit.core.rng import draw
+from latentedit.latents.captions.base import Captioner, clean_caption
 
 
 class CaptionerContract:
-    """What every captioner must do; numbers are those of the laws in `latentedit.encoding.captioning.Captioner`.
+    """What every captioner must do; numbers are those of the laws in `latentedit.latents.captions.base.Captioner`.
 
     A subclass named ``Test...`` gives the fixture `captioner`, and its own `pixels` where plain ones and noise do not
     bring out two different captions.

@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.backbones.base import Backbone
-from latentedit.editing.base import Editor
-from latentedit.encoding.joint import JointLatent
-from latentedit.errors import ConfigError
-from latentedit.noise.rng import stream
+from latentedit.core.errors import ConfigError
+from latentedit.core.rng import stream
+from latentedit.core.types import Condition
+from latentedit.editors.base import Editor
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from latentedit.types import Condition
 
 
 class EditorContract:
-    """What every editor must do; numbers are those of the laws in `latentedit.editing.base.Editor`.
+    """What every editor must do; numbers are those of the laws in `latentedit.editors.base.Editor`.
 
     A subclass named ``Test...`` gives the fixture `editor`. It runs on the analytic mixture unless it overrides
     `backbone`; `latent` then needs that backbone's ``draw_clean``, or an override too.

@@ -1,0 +1,1 @@
+"""Measuring: data with known answers, metrics, rankings, experiments, reports."""

@@ -1,0 +1,100 @@
+"""Directions walked to both sides at equal effect, decoded and read: what analyses of edits look at."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.api.discovery import probability_reader
+from latentedit.api.naming import FLOOR
+from latentedit.core.errors import ConfigError
+from latentedit.directions.at_level import clean_share, random_direction
+from latentedit.directions.local_basis import LocalBasis
+from latentedit.editors.walks.step_length import Walk, effect_of, step_lengths
+
+SCALES = (1.0, -1.0)
+"""Multiples of the length at which a direction has the effect."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SignedEdit:
+    """One direction at one picture, walked to both of `SCALES`.
+
+    Args:
+        effect: reached, see `editors.walks.step_length`.
+        change: of the pixels as the model decodes them, edited minus source, in units in which [-1, 1] is all.
+        shifts: attribute to the change of the probability of each of its values; empty without a reader.
+    """
+
+    effect: float
+    change: Float[Tensor, "2 3 h w"]
+    shifts: Mapping[str, Float[Tensor, "2 _"]]
+
+    @property
+    def changes(self) -> dict[str, float]:
+        """Attribute to its change, the total variation distance, mean of both signs; see `api.naming`."""
+        return {name: float(shift.abs().sum(1).mean() / 2) for name, shift in self.shifts.items()}
+
+    @property
+    def seen(self) -> bool:
+        """Whether the reader sees any attribute change by `naming.FLOOR`; without one, whether any pixel changes."""
+        return max(self.changes.values()) >= FLOOR if self.shifts else bool(self.change.any())
+
+    @property
+    def read(self) -> Float[Tensor, " n"]:
+        """All shifts of both signs as one vector; the change of the pixels where nobody reads."""
+        parts = [shift.flatten() for shift in self.shifts.values()] or [self.change.flatten().double()]
+        return torch.cat(parts)
+
+
+@torch.no_grad()
+def signed_edits(basis: LocalBasis, units: Float[Tensor, "k *latent"]) -> list[SignedEdit]:
+    """What directions do to a picture, each as long as it takes for the same effect.
+
+    Args:
+        basis: says at which picture and level.
+        units: directions there, of unit length.
+
+    Raises:
+        ConfigError: latents without a picture.
+        ModelError: the network gave values that are not finite.
+
+    Cost:
+        For each direction two ways back a round of at most `step_length.ROUNDS`, mostly three, and two more.
+    """
+    latent, backbone = basis.latent, basis.latent.backbone
+    if not latent.frames:
+        raise ConfigError("expected a basis at a picture; got one at bare latents. Encode a picture")
+    walk = Walk(latent=latent, trace=basis.trace)
+    lengths = step_lengths(walk, units).length
+    z = walk.to(units, torch.tensor(SCALES, dtype=torch.float64)[:, None] * lengths, what="edits")
+    effects = effect_of(z, latent.z)
+    decoded = backbone.decode(latent.z) if latent.decoded is None else latent.decoded
+    reader, source = probability_reader(backbone), latent.frames[0].pixels.to(decoded)
+    found: list[SignedEdit] = []
+    for index, effect in enumerate(effects.tolist()):
+        change = backbone.decode(z[:, index]) - decoded
+        shifts: dict[str, Tensor] = {}
+        if reader is not None:
+            read = reader.probabilities(torch.cat([source[None], source + change]).clamp(-1, 1))
+            shifts = {name: (p[1:] - p[:1]).to("cpu", torch.float64) for name, p in read.items()}
+        found.append(SignedEdit(effect=effect, change=change.cpu(), shifts=shifts))
+    return found
+
+
+def random_units(basis: LocalBasis, count: int, *, seed: int, first: int = 0) -> Float[Tensor, "k *latent"]:
+    """Random directions of unit length at a picture's level: the control.
+
+    Args:
+        basis: says where.
+        count: of directions.
+        seed: of the draws.
+        first: number of the first draw, so that several pictures have directions of their own.
+    """
+    drawn = [
+        random_direction(basis.latent, level=basis.level, steps=basis.steps, seed=seed, index=first + index).z
+        for index in range(count)
+    ]
+    return torch.cat(drawn) * clean_share(basis.level)

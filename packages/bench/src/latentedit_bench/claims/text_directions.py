@@ -1,0 +1,294 @@
+"""Are text directions of different attributes at right angles, and of one length? Against random caption differences.
+
+In many dimensions both come for nothing, and words at different places of a caption are nearly at right angles by
+construction. So each number stands beside its null: captions of the same portraits that differ at random in as many
+words.
+"""
+
+import dataclasses
+import functools
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from latentedit.core.rng import stream
+from latentedit.core.settings import to_plain
+from latentedit.directions.text_geometry import effective_dimension, orthogonality_test
+from latentedit.models.base import Backbone
+from latentedit.models.registry import load
+from latentedit_bench.analysis.base import Claim
+from latentedit_bench.analysis.plotting import COLOURS, GREY, panels
+from latentedit_bench.claims.base import Experiment, Outcome, Place
+from latentedit_bench.claims.benchmark_runs import PAPER, draw_by_name, draw_numbers, told
+from latentedit_bench.metrics.statistics import Estimate, Table, drawn_weights, estimate, interval
+from latentedit_portraits.attributes import NONE, VALUES, Attributes, draw_split
+from latentedit_portraits.captions import COLOR_OF, full_caption, words_of
+
+MODELS = ("portraits", "portraits-unet")
+
+CHANGES: Mapping[str, tuple[str, str]] = {
+    **{name: (values[-2], values[-1]) for name, values in VALUES.items()},
+    "mouth": ("smile", "grimace"),
+    "clothes": ("hoodie", "sweater"),
+}
+"""One change of each attribute, between phrases of equally many words: all others keep their places."""
+
+_TRIES = 24
+"""Random captions of a portrait, of which those that change as many words are taken."""
+
+_COLOURED = {"hair_color": {"hair": "short"}, "facial_hair_color": {"facial_hair": "beard"}}
+"""What a portrait needs for a colour to be there."""
+
+COSINE = "mean |cosine|"
+VARIATION = "coefficient of variation of lengths"
+
+Pair = tuple[str, str]
+"""A full caption and another; both name all attributes in one order."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Differences:
+    """Text differences of one model and part, a portrait a row.
+
+    Args:
+        ours: of each attribute's change, in the order of `CHANGES`.
+        null: of random changes of as many words, one for each.
+    """
+
+    ours: Float[Tensor, "n attributes width"]
+    null: Float[Tensor, "n attributes width"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TextDirections(Experiment):
+    """Cosines within each portrait between the text differences of its attributes, and the spread of their lengths.
+
+    Args:
+        portraits: of the test split, whose captions are changed.
+        seed: of the portraits and of the random captions.
+    """
+
+    name: ClassVar[str] = "text-directions"
+    paper: ClassVar[str] = PAPER
+    statement: ClassVar[str] = "text directions of different attributes are nearly orthogonal, and of nearly one length"
+    statistic: ClassVar[str] = (
+        "mean |cosine| between random caption differences that change as many words, less that between the text "
+        "differences of different attributes, both within one portrait's captions; token part of the transformer's text"
+    )
+
+    portraits: int = 96
+    seed: int = 0
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """The changes, and what the null is."""
+        return {
+            **to_plain(self),
+            "models": list(MODELS),
+            "changes": {name: list(values) for name, values in CHANGES.items()},
+            "null": f"of {_TRIES} random captions of the portrait, one that changes as many words for each change",
+            "captions": "full, which name all attributes in one order; padding left out",
+        }
+
+    def quick(self) -> "TextDirections":
+        """Fewer portraits; nothing but text is encoded."""
+        return dataclasses.replace(self, portraits=16)
+
+    def run(self, at: Place) -> Outcome:
+        """Encode the captions anew; that takes seconds, so nothing is kept."""
+        portraits = draw_split("test", self.portraits, self.seed)
+        pairs = [caption_pairs(one, random.Random(f"{self.name}/{self.seed}/{i}")) for i, one in enumerate(portraits)]
+        found: dict[tuple[str, str], Differences] = {}
+        for index, name in enumerate(MODELS):
+            with torch.no_grad():
+                parts = differences(load(name, device=at.device), pairs)
+            found |= {(name, part): rows for part, rows in parts.items()}
+            if at.progress is not None:
+                at.progress(self.name, index + 1, len(MODELS))
+        return conclude(found, seed=self.seed)
+
+    def draw(self, table: Table, figure: Figure) -> None:
+        """Mean |cosine| and spread of lengths beside their nulls, and the claims' numbers."""
+        heads = ["between attributes", "spread of lengths", "null less attributes"]
+        (cosines, lengths, numbers), *_ = panels(figure, heads, share_y=False)
+        figure.set_size_inches(16, 4.6)
+        for axis, measure in ((cosines, COSINE), (lengths, VARIATION)):
+            part = table[(table["part"] == "means") & (table["measure"] == measure)]
+            draw_by_name(axis, part, "space", "which", {"attributes": COLOURS[0], "random captions": GREY})
+            axis.set_xlim(left=0)
+            axis.set_xlabel(f"{measure}, 95 % interval")
+        draw_numbers(numbers, table, unit="cosine, or coefficient of variation")
+
+
+def caption_pairs(portrait: Attributes, generator: random.Random) -> tuple[list[Pair], list[Pair]]:
+    """Captions of the changes of one portrait, and of random changes of as many words.
+
+    Each change starts from the portrait with the attribute at the first value of `CHANGES`. A random change starts from
+    the same caption; it takes one to three attributes to random values.
+
+    Args:
+        portrait: whose other attributes stay.
+        generator: of the random changes.
+    """
+    ours, null = list[Pair](), list[Pair]()
+    for name, (old, new) in CHANGES.items():
+        source = _with(portrait, name, old)
+        said = full_caption(source)
+        ours.append((said, full_caption(source.replace(**{name: new}))))
+        tried = [(said, full_caption(_random_change(source, generator))) for _ in range(_TRIES)]
+        wanted = changed_words(*ours[-1])
+        null.append(min(tried, key=lambda pair: abs(changed_words(*pair) - wanted)))
+    return ours, null
+
+
+def changed_words(source: str, target: str) -> int:
+    """Places at which the words of two captions differ."""
+    return sum(old != new for old, new in zip_longest(words_of(source), words_of(target)))
+
+
+def differences(model: Backbone, pairs: Sequence[tuple[list[Pair], list[Pair]]]) -> dict[str, Differences]:
+    """Token part without padding and, where the model has one, pooled part; target less source.
+
+    Args:
+        model: whose text encoders are used.
+        pairs: of each portrait, from `caption_pairs`.
+    """
+    parts: dict[str, list[Tensor]] = {}
+    for which in (0, 1):
+        every = [pair for portrait in pairs for pair in portrait[which]]
+        change = model.embed([target for _, target in every]) - model.embed([source for source, _ in every])
+        ends = torch.tensor([2 + max(len(words_of(caption)) for caption in pair) for pair in every])
+        read = torch.arange(change.tokens.shape[1]) < ends[:, None]
+        tokens = change.tokens.double().cpu() * read[..., None]
+        for part, rows in (("tokens", tokens.flatten(1)), ("pooled", change.pooled.double().cpu())):
+            parts.setdefault(part, []).append(rows.unflatten(0, (len(pairs), -1)))
+    return {part: Differences(ours=rows[0], null=rows[1]) for part, rows in parts.items() if rows[0].shape[2]}
+
+
+def mean_cosines(rows: Float[Tensor, "n attributes width"]) -> Float[np.ndarray, " n"]:
+    """Of each portrait, the mean of |cosine| over pairs of its differences."""
+    unit = torch.nn.functional.normalize(rows.double(), dim=2)
+    sizes = (unit @ unit.mT).abs()
+    count = sizes.shape[1]
+    total = sizes.sum((1, 2)) - sizes.diagonal(dim1=1, dim2=2).sum(1)
+    return (total / (count * (count - 1))).numpy()
+
+
+def spread(lengths: Float[np.ndarray, "n attributes"], weights: Float[np.ndarray, " n"]) -> float:
+    """Standard deviation over mean of the lengths of each attribute's differences over portraits, mean over attributes.
+
+    Args:
+        lengths: of each portrait and attribute.
+        weights: of the portraits.
+    """
+    share = weights[:, None] / weights.sum()
+    centre = (share * lengths).sum(0)
+    return float((np.sqrt((share * (lengths - centre) ** 2).sum(0)) / centre).mean())
+
+
+def conclude(found: Mapping[tuple[str, str], Differences], *, seed: int = 0) -> Outcome:
+    """Angles and lengths of every model and part, each less its null.
+
+    Args:
+        found: (model, part) to its differences.
+        seed: of bootstrap and permutations.
+    """
+    claims, rows, notes = list[Claim](), list[dict[str, Any]](), list[str]()
+    for (model, part), given in found.items():
+        numbers, shown = _compared(given, seed)
+        claims += [
+            Claim.of(TextDirections.statement, model, f"{part}: {measure}", one) for measure, one in numbers.items()
+        ]
+        about = {"part": "means", "model": model, "space": f"{model},\n{part}"}
+        rows += [
+            {**about, "measure": m, "which": which, **dataclasses.asdict(one)} for (m, which), one in shown.items()
+        ]
+        notes.append(_means_note(model, part, given, seed))
+    notes += [
+        (
+            "Words of different attributes stand at different places of a caption, so their token differences are "
+            "nearly orthogonal by construction. Random captions change as many words at places of their own, where two "
+            "may meet, and one to three attributes, so their lengths vary more for that reason alone."
+        ),
+        (
+            "In the pooled part there are no places. Random vectors: Gaussian and isotropic in as many dimensions as "
+            "the random captions' differences effectively have, d = (tr C)^2 / tr C^2; the stricter null."
+        ),
+    ]
+    return Outcome(claims=tuple(claims), table=told(claims, rows), notes=tuple(notes))
+
+
+def _compared(given: Differences, seed: int) -> tuple[dict[str, Estimate], dict[tuple[str, str], Estimate]]:
+    """Each null less the attributes' number, and the numbers themselves by what is measured and of which."""
+    ours, null = mean_cosines(given.ours), mean_cosines(given.null)
+    lengths, others = (some.norm(dim=2).numpy() for some in (given.ours, given.null))
+    dimension = effective_dimension(given.null.flatten(0, 1))
+    cosine, variation = math.sqrt(2 / (math.pi * dimension)), math.sqrt(1 / (2 * dimension))
+    drawn = functools.partial(_bootstrapped, count=len(ours), seed=seed)
+
+    numbers = {
+        "random captions' mean |cosine| less attributes'": _mean(null - ours, seed),
+        "variation of random captions' lengths less attributes'": drawn(
+            lambda w: spread(others, w) - spread(lengths, w)
+        ),
+        "random vectors' mean |cosine| less attributes'": _mean(cosine - ours, seed),
+        "variation of random vectors' lengths less attributes'": drawn(lambda w: variation - spread(lengths, w)),
+    }
+    shown = {
+        (COSINE, "attributes"): _mean(ours, seed),
+        (COSINE, "random captions"): _mean(null, seed),
+        (VARIATION, "attributes"): drawn(lambda w: spread(lengths, w)),
+        (VARIATION, "random captions"): drawn(lambda w: spread(others, w)),
+    }
+    return numbers, shown
+
+
+def _means_note(model: str, part: str, given: Differences, seed: int) -> str:
+    """The two conditions of `orthogonality_test`, on the attributes' mean directions over portraits."""
+    rows = {name: given.ours[:, index] for index, name in enumerate(CHANGES)}
+    test = orthogonality_test(rows, given.null.flatten(0, 1), generator=stream(seed, "text directions"))
+    return (
+        f"{model}, {part}, mean directions over portraits without what all changes share: largest |cosine| "
+        f"{test.largest:.2f} (random vectors about {test.null_largest:.2f}), least consistency "
+        f"{float(test.consistency.min()):.2f}, effective dimension {test.effective_dimension:.0f}; share of random "
+        f"groupings with as small a largest |cosine| {test.grouping_share:.3f}."
+    )
+
+
+def _mean(values: Float[np.ndarray, " n"], seed: int) -> Estimate:
+    return estimate(values.tolist(), [(index,) for index in range(len(values))], seed=seed)
+
+
+def _bootstrapped(statistic: Callable[[Float[np.ndarray, " n"]], float], *, count: int, seed: int) -> Estimate:
+    """A statistic of portraits' weights, portraits drawn as `estimate` draws them."""
+    weights = drawn_weights([(index,) for index in range(count)], np.random.default_rng(seed))
+    low, high = interval([statistic(row) for row in weights])
+    return Estimate(mean=statistic(np.ones(count)), low=low, high=high, pictures=count)
+
+
+def _with(portrait: Attributes, name: str, value: str) -> Attributes:
+    """The portrait with an attribute at a value; a part that has none of a colour gets one first."""
+    if getattr(portrait, name) == NONE and name in _COLOURED:
+        portrait = portrait.replace(**_COLOURED[name])
+    return portrait.replace(**{name: value})
+
+
+def _random_change(source: Attributes, generator: random.Random) -> Attributes:
+    """One to three attributes at other values; a part and its own colour never both."""
+    able = [name for name in VALUES if getattr(source, name) != NONE or name not in COLOR_OF.values()]
+    parts = {color: part for part, color in COLOR_OF.items()}
+    change: dict[str, str] = {}
+    for name in generator.sample(able, generator.randint(1, 3)):
+        if parts.get(name) in change or COLOR_OF.get(name) in change:
+            continue
+        values = [value for value in VALUES[name] if value != getattr(source, name)]
+        change[name] = generator.choice([value for value in values if value != NONE or name not in parts])
+    return source.replace(**change)

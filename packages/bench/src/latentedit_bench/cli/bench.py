@@ -1,0 +1,133 @@
+"""``latentedit bench``: editors against known answers. What is heavy is imported when a command runs."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from latentedit.cli.console import (
+    Debug,
+    Device,
+    Json,
+    Model,
+    Quiet,
+    Seed,
+    print_json,
+    print_rows,
+    progress_bar,
+    typed_command,
+)
+from latentedit_bench.cli import bench_run
+from latentedit_bench.cli.bench_options import (
+    DATA,
+    Captions,
+    Data,
+    Items,
+    Methods,
+    Precision,
+    Split,
+    open_dataset,
+    open_model,
+)
+
+app = typer.Typer(help="Editors against known answers: choose settings, run, rank, report.", no_args_is_help=True)
+
+
+@app.command()
+def methods(as_json: Json = False, debug: Debug = False) -> None:
+    """What can be compared: names, editors, and how many settings are tried of each."""
+    del debug
+    from latentedit_bench.tuning.candidates import CONTENDERS
+
+    told = [
+        {"name": one.name, "editor": one.editor, "candidates": len(one.candidates), "evaluations": one.budget}
+        for one in CONTENDERS
+    ]
+    if as_json:
+        print_json({"methods": told})
+        return
+    for one in told:
+        print(f"{one['name']:<24}{one['editor']:<20}{one['candidates']:>3} settings, {one['evaluations']} evaluations")
+
+
+@app.command()
+def data(
+    place: Data = DATA,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write pictures, truths, masks and a manifest here.")
+    ] = None,
+    split: Split = "test",
+    captions: Captions = "full",
+    items: Items = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check a data set, all of it, and say what is in it; or write it out as files."""
+    del debug
+    from collections import Counter
+
+    from latentedit.api.manifests.manifest import write_manifest
+
+    found = open_dataset(place, split=split, captions=captions, items=items)
+    kinds = Counter(item.kind for item in found.items)
+    written = None if output is None else write_manifest(found.items, output)
+    if as_json:
+        told = {"name": found.name, "version": found.version, "items": len(found.items), "kinds": kinds}
+        print_json({**told, "fingerprint": found.fingerprint, "manifest": written})
+        return
+    truths = sum(item.truth is not None for item in found.items)
+    print(f"{found.name}, version {found.version}: {len(found.items)} items, {truths} with a right answer")
+    print_rows([("kinds", ", ".join(f"{count} {kind}" for kind, count in kinds.items()))])
+    print_rows([("fingerprint", found.fingerprint)])
+    if written is not None:
+        print_rows([("manifest", str(written))])
+
+
+@app.command()
+def tune(
+    place: Data = DATA,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file of all that was tried.")] = Path(
+        "out/benchmark/tuning.json"
+    ),
+    method: Methods = None,
+    items: Items = 24,
+    captions: Captions = "full",
+    store: Annotated[
+        bool, typer.Option("--store", help="Also make the best of each the model's own, in its latentedit.json.")
+    ] = False,
+    model: Model = "portraits",
+    dtype: Precision = None,
+    seed: Seed = 0,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Find each method's best settings on the calibration split: as many tries and evaluations for each."""
+    del debug
+    from latentedit.models.registry import bundled_folder
+    from latentedit_bench.tuning.candidates import CONTENDERS, contender
+    from latentedit_bench.tuning.tuning import prepare_all, store_best, tune_method, write_tuning
+
+    if store:
+        bundled_folder(model)  # refused before any work where there is none
+    chosen = [contender(name) for name in method] if method else list(CONTENDERS)
+    found = open_dataset(place, split="calibration", captions=captions, items=items)
+    backbone = open_model(model, device=device, dtype=dtype)
+    best: dict[str, Any] = {}
+    with progress_bar(quiet=quiet or as_json) as progress:
+        batches = prepare_all(backbone, found)
+        for one in chosen:
+            tried = tune_method(one, batches, seed=seed, progress=progress)
+            write_tuning(output, backbone, found, one, tried, command=typed_command())
+            best[one.name] = {"error": tried[0].score, "settings": tried[0].settings}
+            if not (quiet or as_json):
+                print(f"{one.name:<24}error {tried[0].score:.4f}, the best of {len(tried)}", flush=True)
+    if store:
+        store_best(model, output)
+    if as_json:
+        print_json({"file": output, "best": best})
+
+
+for command in (bench_run.run, bench_run.resume, bench_run.status, bench_run.report):
+    app.command()(command)

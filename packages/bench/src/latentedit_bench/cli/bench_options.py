@@ -1,0 +1,67 @@
+"""What the benchmark's commands share: their options, and the data and models that these name."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latentedit.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from latentedit.api.manifests.items import Dataset
+    from latentedit.models.base import Backbone
+
+DATA = "counterfactual-portraits"
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        help=f"{DATA} (rendered, with right answers), a manifest (CSV, JSON, YAML), PIE-Bench's folder or FlowEdit's "
+        "YAML file."
+    ),
+]
+Split = Annotated[str, typer.Option("--split", help="Of the rendered set: calibration to choose, test to report.")]
+Captions = Annotated[str, typer.Option("--captions", help="Of the rendered set: full, or partial.")]
+Items = Annotated[int | None, typer.Option("--items", help="The first items only; the kinds of change take turns.")]
+Methods = Annotated[
+    list[str] | None, typer.Option("--method", help="A method of `bench methods`; repeatable. Default: all.")
+]
+Precision = Annotated[
+    str | None, typer.Option("--dtype", help="Of the network: float32, bfloat16 or float16; what suits the device.")
+]
+
+
+def open_dataset(place: str, *, split: str, captions: str, items: int | None) -> "Dataset":
+    """The data set, or its first items.
+
+    Raises:
+        ConfigError: nothing there, anything wrong with its content, or no number of items.
+    """
+    from latentedit_bench.data.loading import load_dataset
+
+    if items is not None and items < 1:
+        raise ConfigError(f"expected --items to be 1 or more; got {items}")
+    found = load_dataset(place, split=split, captions=captions)
+    return found if items is None else found.head(items)
+
+
+def open_model(name: str, *, device: str | None, dtype: str | None) -> "Backbone":
+    """The model, in the precision that is asked for; can be sent to another process.
+
+    Raises:
+        ConfigError: an unknown precision.
+        LatentEditError: no such model; see `api.verbs.load`.
+    """
+    import torch
+
+    from latentedit.api.verbs import load
+
+    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype is not None and dtype not in kinds:
+        raise ConfigError(f"expected --dtype to be one of {', '.join(kinds)}; got {dtype!r}")
+    return load(name, device=device, dtype=None if dtype is None else kinds[dtype])
+
+
+def lasting(place: str) -> str:
+    """A data set's name, or its path from wherever one goes on."""
+    return str(Path(place).resolve()) if Path(place).exists() else place

@@ -1,0 +1,232 @@
+"""``latentedit bench run``, ``resume``, ``status`` and ``report``: a run is a folder, and all of them look into it."""
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latentedit.cli.console import (
+    Debug,
+    Device,
+    Json,
+    Model,
+    Quiet,
+    Ray,
+    Seed,
+    Workers,
+    print_json,
+    print_rows,
+    progress_bar,
+    typed_command,
+    warn,
+)
+from latentedit.cli.run_status import finish, status_json, status_rows
+from latentedit.cli.strengths import parse_strengths
+from latentedit.core.errors import ConfigError
+from latentedit_bench.cli.bench_options import (
+    DATA,
+    Captions,
+    Data,
+    Items,
+    Methods,
+    Precision,
+    Split,
+    lasting,
+    open_dataset,
+    open_model,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from latentedit.api.runs.run import Where
+    from latentedit_bench.ranking.plan import Plan
+    from latentedit_bench.ranking.ranking import Comparison
+
+Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
+
+
+def run(
+    place: Data = DATA,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder of the run; a stopped one goes on.")
+    ] = Path("out/benchmark/run"),
+    method: Methods = None,
+    settings: Annotated[
+        Path | None, typer.Option("--settings", help="A file of `bench tune`; by default what the model's folder has.")
+    ] = None,
+    items: Items = None,
+    split: Split = "test",
+    captions: Captions = "full",
+    strengths: Annotated[
+        str, typer.Option("--strengths", help="LOW:HIGH:COUNT or a list; 1 among them.")
+    ] = "0.5,1,1.5,2",
+    batch: Annotated[int, typer.Option("--batch", help="Items edited together; less where memory is short.")] = 32,
+    pictures: Annotated[bool, typer.Option("--pictures", help="Also write every edited picture.")] = False,
+    workers: Workers = None,
+    ray: Ray = None,
+    model: Model = "portraits",
+    dtype: Precision = None,
+    seed: Seed = 0,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Edit every item by every method at every strength, measure against the right answers, and rank."""
+    del debug
+    from latentedit.api.runs.run import Where
+    from latentedit_bench.ranking.plan import Plan
+    from latentedit_bench.tuning.tuning import stored_methods, tuned_methods
+
+    if batch < 1:
+        raise ConfigError(f"expected --batch to be 1 or more; got {batch}")
+    where = Where(workers=workers, ray=ray)
+    found, at = open_dataset(place, split=split, captions=captions, items=items), parse_strengths(strengths)
+    backbone = open_model(model, device=device, dtype=dtype)
+    chosen = stored_methods(backbone, method) if settings is None else tuned_methods(settings, backbone, method)
+    plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seed=seed, batch=batch)
+    request = {"data": lasting(place), "split": split, "captions": captions, "items": items, "pictures": pictures}
+    _run(plan, output, request | {"model": model, "device": device}, where, as_json=as_json, quiet=quiet)
+
+
+def resume(
+    folder: Folder,
+    retry: Annotated[bool, typer.Option("--retry", help="Also do again the parts in which something failed.")] = False,
+    workers: Workers = None,
+    ray: Ray = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Go on with a run that was stopped, whatever stopped it."""
+    del debug
+    from latentedit.api.runs.folder import RunFolder
+    from latentedit.api.runs.run import Where
+    from latentedit_bench.ranking.plan import Plan
+    from latentedit_bench.ranking.work import KIND
+    from latentedit_bench.tuning.tuning import planned_methods
+
+    where = Where(workers=workers, ray=ray)
+    opened = RunFolder.read(folder)
+    opened.check_version()
+    if opened.manifest["kind"] != KIND:
+        raise ConfigError(
+            f"expected the folder of a benchmark; got one of `latentedit {opened.manifest['kind']}`. Go on with it by: "
+            f"{opened.manifest['command']}"
+        )
+    request: Mapping[str, Any] = opened.manifest["request"]
+    told: Mapping[str, Any] = opened.manifest["plan"]
+    plan = Plan(
+        model=open_model(request["model"], device=device or request["device"], dtype=told["network_dtype"]),
+        dataset=open_dataset(
+            request["data"], split=request["split"], captions=request["captions"], items=request["items"]
+        ),
+        methods=planned_methods(told["methods"]),
+        strengths=tuple(told["strengths"]),
+        seed=told["seed"],
+        batch=told["batch"],
+        beside=told["beside"],
+    )
+    if retry:
+        for unit in [unit for unit, record in opened.records().items() if record["failures"]]:
+            opened.forget(unit)
+    _run(plan, folder, request, where, as_json=as_json, quiet=quiet)
+
+
+def status(folder: Folder, as_json: Json = False, debug: Debug = False) -> None:
+    """How far a run is, who works at it, what failed, and how long it may still take."""
+    del debug
+    from latentedit.api.runs.folder import RunFolder
+
+    opened = RunFolder.read(folder)
+    if as_json:
+        print_json(status_json(opened))
+        return
+    print(folder)
+    print_rows(status_rows(opened))
+
+
+def report(
+    folder: Folder,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """A run as one HTML page: ranking, curves, leakage, cost, and each method's best, median and worst pictures."""
+    del debug
+    from latentedit.core.files.writing import check_place
+    from latentedit_bench.report.report import write_report
+
+    check_place(output)
+    write_report(folder, output)
+    if as_json:
+        print_json({"report": output})
+    elif not quiet:
+        print(f"{folder} -> {output}")
+
+
+def _run(
+    plan: "Plan", output: Path, request: "Mapping[str, Any]", where: "Where", *, as_json: bool, quiet: bool
+) -> None:
+    """Run, or go on; then rank, draw, and say what came of it."""
+    from latentedit.api.runs.folder import RunFolder
+    from latentedit.api.runs.run import Where, suitable_workers
+    from latentedit_bench.ranking.run import SHOWN_ITEMS, shown
+    from latentedit_bench.ranking.run import run as run_plan
+    from latentedit_bench.ranking.summaries import is_ranked
+    from latentedit_bench.ranking.unranked import write_unranked
+    from latentedit_bench.report.results import write_results
+    from latentedit_bench.report.sheet import draw_edits
+    from latentedit_bench.tuning.candidates import CONTENDERS, OURS
+
+    load = functools.partial(open_model, request["model"], device=request["device"], dtype=plan.told["network_dtype"])
+    if where.ray is None and where.workers is None:
+        where = Where(workers=suitable_workers(plan.model.device, len(plan.dataset.items) // plan.batch + 1))
+    notes: list[str] = []
+    with progress_bar(quiet=quiet or as_json) as progress:
+        rows = run_plan(
+            plan,
+            output,
+            command=typed_command(),
+            request=request,
+            pictures=request["pictures"],
+            load=load,
+            where=where,
+            progress=progress,
+            note=notes.append,
+        )
+    warn(() if quiet else notes)
+    edited, first = shown(plan, output), plan.dataset.items[:SHOWN_ITEMS]
+    draw_edits(first, edited, output / "pictures.png", title=f"{plan.dataset.name}: strength 1, every method")
+    ranked = is_ranked(rows)
+    baselines = [one.name for one in CONTENDERS if one.baseline]
+    comparisons = write_results(output, rows, ours=OURS, baselines=baselines) if ranked else []
+    left_out = [] if ranked else write_unranked(output, rows)
+    if as_json:
+        print_json(
+            {
+                "folder": output,
+                "rows": len(rows),
+                "comparisons": comparisons,
+                "left_out": left_out,
+                "failures": RunFolder.read(output).failures(),
+            }
+        )
+    elif not quiet:
+        _tell(output, len(rows), comparisons, ranked=ranked)
+        warn([f"left out: {one}" for one in left_out])
+    finish(RunFolder.read(output))
+
+
+def _tell(folder: Path, rows: int, comparisons: "Sequence[Comparison]", *, ranked: bool) -> None:
+    if not ranked:
+        print(f"{rows} rows, without right answers to rank by, in {folder / 'rows.csv'}")
+        return
+    print(f"{rows} rows; ranking in {folder / 'ranking.md'}, curves in {folder / 'curves.png'}")
+    for one in comparisons[:3]:
+        said = f"matched error {one.ratio:.2f} x that of {one.other}; difference {one.text}"
+        print_rows([(one.ours, f"{said}: better {one.verdict}")])

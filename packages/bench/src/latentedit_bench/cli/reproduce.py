@@ -1,0 +1,68 @@
+"""``latentedit reproduce``: the papers' claims on the bundled models. What is heavy is imported when it runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentedit.cli.console import Debug, Device, Json, Quiet, print_json, print_rows, progress_bar, typed_command, warn
+
+
+def reproduce(
+    claims: Annotated[
+        list[str] | None, typer.Argument(help="Which, as --list names them; all if none is named.", metavar="CLAIM...")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller plans: minutes in all, and less is decided.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Say what there is, and run nothing.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder; a stopped run goes on there.")] = Path(
+        "out/claims"
+    ),
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", help="The page, NAME.md, with NAME.html beside it. Default: claims.md in the folder."),
+    ] = None,
+    device: Device = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Measure what the papers claim, each by a plan that is written first, and say what holds."""
+    del debug
+    from latentedit.core.files.writing import check_place
+    from latentedit_bench.analysis.claims import number_text
+    from latentedit_bench.claims.page import page_files, verdict_text, write_claims_page
+    from latentedit_bench.claims.registry import EXPERIMENTS, make_experiment
+    from latentedit_bench.claims.run import reproduce as run
+
+    experiments = [make_experiment(name) for name in dict.fromkeys(claims or EXPERIMENTS)]
+    if listed:
+        for one in experiments:
+            print(f"{one.name:<22}{one.paper}: {one.statement}")
+        return
+    if page is not None:
+        for place in page_files(page):
+            check_place(place)
+    notes: list[str] = []
+    with progress_bar(quiet=quiet or as_json) as progress:
+        records = run(
+            experiments,
+            output,
+            command=typed_command(),
+            quick=quick,
+            device=device,
+            progress=progress,
+            note=notes.append,
+        )
+    warn(() if quiet else notes)
+    written = write_claims_page(output, page or output / "claims.md")
+    if as_json:
+        print_json({"experiments": records, "files": written})
+    elif not quiet:
+        for record in records:
+            found = f": {record.failure}" if record.failure is not None else ""
+            for claim in record.claims[:1]:
+                found = f": {number_text(claim)}, {claim.samples} pictures; {claim.model}: {claim.measure}"
+            print(f"{record.name}: {verdict_text(record)}{found}")
+        print_rows([("page", str(written[0])), ("", str(written[1]))])
+    if any(record.failure is not None for record in records):
+        raise typer.Exit(1)

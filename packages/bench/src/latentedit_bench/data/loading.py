@@ -1,0 +1,43 @@
+"""A dataset from wherever it lies: which layout it has is seen from the file."""
+
+from pathlib import Path
+
+from latentedit.api.manifests.documents import read_yaml
+from latentedit.api.manifests.items import Dataset
+from latentedit.api.manifests.manifest import load_manifest
+from latentedit.core.errors import ConfigError
+from latentedit_bench.data.counterfactual_portraits import NAME, counterfactual_portraits
+from latentedit_bench.data.flowedit_folder import is_flowedit, load_flowedit
+from latentedit_bench.data.pie_bench_folder import MAPPING, load_pie_bench
+
+_READABLE = (
+    f"{NAME}, a folder with {MAPPING} (PIE-Bench), a .yaml file whose entries have target_prompts (FlowEdit), or a "
+    "manifest ending in .csv, .json, .yaml or .yml"
+)
+
+
+def load_dataset(place: str | Path, *, split: str = "test", captions: str = "full") -> Dataset:
+    """The rendered set by its name; else PIE-Bench's folder, FlowEdit's YAML file, or a manifest.
+
+    Every picture of a folder or file is decoded once.
+
+    Args:
+        place: "counterfactual-portraits", or the folder or file.
+        split: of the rendered set.
+        captions: of the rendered set, "full" or "partial".
+
+    Raises:
+        ConfigError: neither, nothing there, or anything wrong with its content, all of it in one message.
+        FileFormatError: a file that is not what its name says.
+    """
+    if str(place) == NAME:
+        return counterfactual_portraits(split, captions=captions)
+    path = Path(place)
+    if path.is_dir() and (path / MAPPING).is_file():
+        return load_pie_bench(path)
+    if path.is_file() and path.suffix.lower() in (".csv", ".json", ".yaml", ".yml"):
+        if path.suffix.lower() in (".yaml", ".yml") and is_flowedit(read_yaml(path)):
+            return load_flowedit(path)
+        return load_manifest(path)
+    what = "a folder without it" if path.is_dir() else "another file" if path.exists() else "nothing that is there"
+    raise ConfigError(f"expected {_READABLE}; got {place}, {what}. Check the path")

@@ -1,0 +1,137 @@
+"""A batch of items, ready for every method: encoded, with truths, masks and what the model's reader sees of both."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from PIL import Image
+from torch import Tensor
+
+from latentedit.api.manifests.items import Item
+from latentedit.api.naming import ProbabilityReader
+from latentedit.core.errors import ConfigError
+from latentedit.core.types import Condition
+from latentedit.directions.text import embed_aligned
+from latentedit.latents.captions.base import captioner_for
+from latentedit.latents.encode import encode_frames, fit_all
+from latentedit.latents.joint import JointLatent
+from latentedit.latents.pictures import Frame, Picture
+from latentedit.models.base import Backbone
+
+Readings = Mapping[str, Float[Tensor, "b _"]]
+"""Attribute to the probabilities of its values, one row a picture."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """Items of one size, encoded.
+
+    Args:
+        items: what is edited.
+        latent: the pictures under their source captions.
+        target: the target captions, embedded in the order of the source's phrases.
+        source: the pictures in [-1, 1] at their own size.
+        truth: the right answers, likewise; None where an item has none.
+        mask: where a right answer differs from its picture; None where an item has none.
+        before: what the model's reader sees of the pictures; None where there is no reader.
+        answer: what it sees of the right answers; None without truths.
+        answer_pixels: the right answers as the model would be shown them, in [-1, 1]; None without truths.
+    """
+
+    items: tuple[Item, ...]
+    latent: JointLatent
+    target: Condition
+    source: Float[Tensor, "b 3 h w"]
+    truth: Float[Tensor, "b 3 h w"] | None
+    mask: Bool[Tensor, "b 1 h w"] | None
+    before: Readings | None
+    answer: Readings | None
+    answer_pixels: Float[Tensor, "b 3 h2 w2"] | None
+
+    def read(self, change: Float[Tensor, "b 3 h2 w2"]) -> Readings | None:
+        """What the reader sees where the model's pictures change by so much."""
+        reader = captioner_for(self.latent.backbone)
+        if not isinstance(reader, ProbabilityReader):
+            return None
+        return reader.probabilities((frame_pixels(self.latent.frames, change) + change).clamp(-1, 1))
+
+
+@torch.no_grad()
+def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
+    """Open and encode items that the model takes at one size.
+
+    Raises:
+        ConfigError: items of several sizes.
+        ImageError: a picture that cannot be read.
+    """
+    pictures = [item.picture() for item in items]
+    frames = fit_all(model, pictures)
+    captions = tuple(item.source_caption for item in items)
+    latent = encode_frames(model, frames, caption=captions)
+    if len({picture.size for picture in pictures}) > 1:
+        raise ConfigError("expected pictures of one size in a batch; got several. Sort them by size first")
+    truths = [item.truth() for item in items if item.truth is not None]
+    masks = [item.mask() for item in items if item.mask is not None]
+    answers = truths if len(truths) == len(items) else []
+    reader = captioner_for(model)
+    reads = isinstance(reader, ProbabilityReader)
+    seen = torch.stack([frame.pixels for frame in frames])
+    wanted = torch.stack([frame.pixels for frame in _framed(frames, answers, model)]) if answers else None
+    return Prepared(
+        items=tuple(items),
+        latent=latent,
+        target=embed_aligned(model, captions, [item.target_caption for item in items]),
+        source=to_tensor(pictures),
+        truth=to_tensor(answers) if answers else None,
+        mask=torch.from_numpy(np.stack(masks))[:, None] if len(masks) == len(items) else None,
+        before=reader.probabilities(seen) if reads else None,
+        answer=reader.probabilities(wanted) if reads and wanted is not None else None,
+        answer_pixels=wanted,
+    )
+
+
+def same_size(items: Sequence[Item], batch: int) -> list[tuple[Item, ...]]:
+    """Items in batches of at most so many, in their order, as even as can be, each of pictures of one size.
+
+    Those of a batch all have a right answer, or all have none; likewise a mask.
+
+    Cost:
+        Opens every picture once where there is more than one item.
+    """
+    sized = [((item.picture().size, item.truth is None, item.mask is None), item) for item in items]
+    found: list[tuple[Item, ...]] = []
+    for _, run in itertools.groupby(sized, key=lambda pair: pair[0]):
+        alike = [item for _, item in run]
+        found += evenly(alike, batch)
+    return found
+
+
+def evenly(items: Sequence[Item], most: int) -> list[tuple[Item, ...]]:
+    """One item or more, in their order, in as few batches of at most so many as there can be, as even as can be.
+
+    A last batch of a few would be slow, and is rounded otherwise by networks.
+    """
+    count = math.ceil(len(items) / most)
+    ends = [math.ceil(len(items) * batch / count) for batch in range(count + 1)]
+    return [tuple(items[start:end]) for start, end in itertools.pairwise(ends)]
+
+
+def to_tensor(images: Sequence[Image.Image]) -> Float[Tensor, "b 3 h w"]:
+    """Pictures of one size as numbers in [-1, 1]."""
+    arrays = np.stack([np.asarray(image.convert("RGB")) for image in images])
+    return torch.from_numpy(arrays).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
+
+
+def frame_pixels(frames: Sequence[Frame], like: Tensor) -> Float[Tensor, "b 3 h w"]:
+    """What the model sees of the pictures, on the device of another tensor."""
+    return torch.stack([frame.pixels for frame in frames]).to(like.device, like.dtype)
+
+
+def _framed(frames: Sequence[Frame], pictures: Sequence[Image.Image], model: Backbone) -> list[Frame]:
+    """Other pictures as the model would see them in the place of those of the frames."""
+    pairs = zip(frames, pictures, strict=True)
+    return [Picture.from_image(picture).fit(model.capabilities, region=frame.region) for frame, picture in pairs]

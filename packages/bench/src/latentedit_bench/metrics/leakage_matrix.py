@@ -1,0 +1,242 @@
+"""Which attributes change when one is asked for: a matrix, from an attribute reader and rendered answers.
+
+    Lambda_jk = mean change of attribute j over the items that ask for k / mean change of k in their answers
+
+Columns are what was asked for, rows what the reader saw change. An oracle editor does not give the identity but
+``Lambda_gt``, the leakage of the reader itself; `corrected` takes that out: ``Lambda Lambda_gt^-1``.
+
+With changes by total variation (`attribute_change`) symmetric damage counts; with signed rises (`signed_change`) it
+cancels, and an edit the wrong way is below 0.
+
+Derived here (Eastwood and Williams 2018 for DCI, Chen et al. 2018, arXiv 1802.04942, for the gap; both on another
+matrix). Trap: the matrix knows only the attributes of the reader. The identity does not mean that the pictures are
+right; report the error to the counterfactual with it.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from latentedit.core.errors import ConfigError, ShapeError
+
+Probabilities = Mapping[str, Tensor]
+"""Attribute to the probability of each of its values, [b, values]."""
+
+Matrix = Float[Tensor, "K K"]
+
+_WORST_CONDITION = 1e6
+"""Condition number above which the reader's own leakage cannot be taken out: errors would grow a million times."""
+
+
+def attribute_change(before: Probabilities, after: Probabilities) -> Float64[Tensor, "b K"]:
+    """``sum |after - before| / 2`` of each attribute: the total variation distance, in [0, 1].
+
+    0: the reader is as sure as before of every value; 1: it is sure of another value. Attributes in the order of
+    ``before``. Trap: between two readings of unsure readers it is not the share of pictures whose value changed.
+
+    Raises:
+        ShapeError: the two have other attributes, pictures or values.
+    """
+    _check_readings(before, after)
+    return torch.stack([(after[name] - before[name]).double().abs().sum(1) / 2 for name in before], dim=1)
+
+
+def signed_change(before: Probabilities, after: Probabilities, targets: Int[Tensor, "b K"]) -> Float64[Tensor, "b K"]:
+    """How much the probability of one value of each attribute rose, in [-1, 1].
+
+    Args:
+        before: of the source.
+        after: of the edited picture.
+        targets: index of the value, such as that of the answer. Then what was not to change can only fall.
+
+    Raises:
+        ConfigError: an index that the attribute does not have.
+        ShapeError: the two have other attributes, pictures or values; or not one target of each.
+    """
+    _check_readings(before, after)
+    batch = len(next(iter(before.values()))) if before else 0
+    if targets.shape != (batch, len(before)):
+        raise ShapeError(f"expected targets of shape {[batch, len(before)]}; got {list(targets.shape)}")
+    rises: list[Tensor] = []
+    for name, index in zip(before, targets.long().unbind(1), strict=True):
+        if ((index < 0) | (index >= before[name].shape[1])).any():
+            raise ConfigError(f"expected a value of {name} below {before[name].shape[1]}; got {index.tolist()}")
+        rise = (after[name] - before[name]).double()
+        rises.append(rise.gather(1, index[:, None].to(rise.device))[:, 0])
+    return torch.stack(rises, dim=1)
+
+
+def leakage_matrix(
+    changes: Float[Tensor, "n K"], truth_changes: Float[Tensor, "n K"], asked: Int[Tensor, " n"]
+) -> Float64[Tensor, "K K"]:
+    """``Lambda_jk``, see the module: change of attribute j where k was asked for, in units of the answers' change of k.
+
+    Best is the identity after `corrected`. A column is nan where no item asks for that attribute or the answers do
+    not change it. A ratio of means, not a mean of ratios: items that the reader hardly sees do not blow it up.
+
+    Args:
+        changes: of each attribute by the edit.
+        truth_changes: by the rendered answers to the same items.
+        asked: index of the attribute that each item asks for.
+
+    Raises:
+        ConfigError: an index outside 0 to K - 1.
+        ShapeError: the three do not belong together, or K is below 2.
+    """
+    count = changes.shape[-1]
+    if changes.ndim != 2 or changes.shape != truth_changes.shape or asked.shape != changes.shape[:1] or count < 2:
+        raise ShapeError(
+            "expected changes [n, K] of edits and of answers, K at least 2, and n indices; "
+            f"got {list(changes.shape)}, {list(truth_changes.shape)} and {list(asked.shape)}"
+        )
+    if ((asked < 0) | (asked >= count)).any():
+        raise ConfigError(f"expected indices of attributes from 0 to {count - 1}; got {sorted(set(asked.tolist()))}")
+    member = torch.nn.functional.one_hot(asked.long(), count).double()  # n, K
+    whole = (member * truth_changes.double()).sum(0)  # the numbers of items cancel in the ratio of means
+    matrix = changes.double().T @ member / whole
+    return matrix.masked_fill(whole == 0, torch.nan)
+
+
+def corrected(matrix: Matrix, truth_matrix: Matrix) -> Float64[Tensor, "K K"]:
+    """``Lambda Lambda_gt^-1``: the leakage matrix with the reader's own leakage taken out.
+
+    ``Lambda_gt`` is `leakage_matrix` with the answers' changes in both places; an oracle editor then has the identity.
+    Exact where the reader is linear; nothing keeps the result within [0, 1].
+
+    Raises:
+        ConfigError: ``Lambda_gt`` has no stable inverse, or an attribute nobody asked for.
+        ShapeError: not two square matrices of one size.
+    """
+    for given in (matrix, truth_matrix):
+        _check_square(given)
+    if matrix.shape != truth_matrix.shape:
+        raise ShapeError(f"expected two matrices of one size; got {list(matrix.shape)} and {list(truth_matrix.shape)}")
+    truth = truth_matrix.double()
+    if not truth.isfinite().all():
+        raise ConfigError("expected items that ask for every attribute; got a column of nan. Leave that attribute out")
+    condition = torch.linalg.cond(truth).item()
+    if not condition < _WORST_CONDITION:
+        raise ConfigError(
+            f"expected a reader that tells attributes apart; got a matrix of condition {condition:.0e}. "
+            "Use items whose answers change one attribute, or another reader"
+        )
+    return torch.linalg.solve(truth, matrix.double(), left=False)
+
+
+def effectiveness_of(matrix: Matrix) -> Float64[Tensor, " K"]:
+    """``Lambda_kk``: how much of the wanted change of each attribute came; 1 is all of it, any number is possible."""
+    _check_square(matrix)
+    return matrix.double().diagonal()
+
+
+def leak_of(matrix: Matrix) -> Float64[Tensor, " K"]:
+    """``|Lambda_{-k,k}|_2 / |Lambda_kk|``: the other attributes' change by that of the one asked for.
+
+    From 0 up; lower is better. Infinite where only others changed, nan where nothing did.
+    """
+    return torch.linalg.vector_norm(_others(matrix), dim=0) / effectiveness_of(matrix).abs()
+
+
+def decomposability_of(matrix: Matrix) -> Float64[Tensor, " K"]:
+    """``1 / sqrt(1 + leak^2)``, in [0, 1]; higher is better. Blind to sign and strength; nan where nothing changed."""
+    return (1 + leak_of(matrix).square()).rsqrt()
+
+
+def gap_of(matrix: Matrix) -> Float64[Tensor, " K"]:
+    """``1 - max_{j != k} |Lambda_jk| / |Lambda_kk|``: the lead over the attribute that changed most beside it.
+
+    At most 1; higher is better; below 0 another attribute changed more. ``1 - leak <= gap <= 1 - leak / sqrt(K - 1)``.
+    Sees the worst attribute alone. Minus infinity where only others changed, nan where nothing did.
+    """
+    return 1 - _others(matrix).abs().amax(0) / effectiveness_of(matrix).abs()
+
+
+def dci_disentanglement(matrix: Matrix) -> Float64[Tensor, " K"]:
+    """``1 + sum_j P_jk log P_jk / log K``, P the columns of |Lambda| made to sum to 1: does asking for k change one?
+
+    In [0, 1]; higher is better. 1 where one attribute changed, *whichever it is*: look at the diagonal too. nan where
+    nothing changed.
+    """
+    _check_square(matrix)
+    return _concentration(matrix.double().abs())
+
+
+def dci_completeness(matrix: Matrix) -> Float64[Tensor, " K"]:
+    """``1 + sum_k P_jk log P_jk / log K``, P the rows of |Lambda| made to sum to 1: does j change at one request alone?
+
+    In [0, 1]; higher is better; as `dci_disentanglement`, with rows.
+    """
+    _check_square(matrix)
+    return _concentration(matrix.double().abs().T)
+
+
+class LeakageMatrix(Metric):
+    """`leakage_matrix` of all items seen; rows and columns are attributes.
+
+    Args:
+        correct: give `corrected`, without the reader's own leakage.
+        settings: those of ``torchmetrics.Metric``.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    changes: list[Tensor]
+    truth_changes: list[Tensor]
+    asked: list[Tensor]
+
+    def __init__(self, *, correct: bool = False, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.correct = correct
+        for name in ("changes", "truth_changes", "asked"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(
+        self, changes: Float[Tensor, "n K"], truth_changes: Float[Tensor, "n K"], asked: Int[Tensor, " n"]
+    ) -> None:
+        """Add items; see `leakage_matrix`."""
+        leakage_matrix(changes, truth_changes, asked)  # refuses what does not fit, before it is kept
+        self.changes.append(changes.detach().to(self.device, torch.float64))
+        self.truth_changes.append(truth_changes.detach().to(self.device, torch.float64))
+        self.asked.append(asked.to(self.device))
+
+    def compute(self) -> Float64[Tensor, "K K"]:
+        """The matrix.
+
+        Raises:
+            ConfigError: where corrected, see there; or no item was added.
+        """
+        if len(self.changes) == 0:
+            raise ConfigError("expected items to make a matrix of; got none. Call update first")
+        changes, truth, asked = (dim_zero_cat(part) for part in (self.changes, self.truth_changes, self.asked))
+        matrix = leakage_matrix(changes, truth, asked)
+        return corrected(matrix, leakage_matrix(truth, truth, asked)) if self.correct else matrix
+
+
+def _check_readings(before: Probabilities, after: Probabilities) -> None:
+    shapes = [{name: list(part.shape) for name, part in reading.items()} for reading in (before, after)]
+    if not shapes[0] or shapes[0] != shapes[1] or len({shape[0] for shape in shapes[0].values()}) != 1:
+        raise ShapeError(f"expected two readings of the same attributes and pictures; got {shapes[0]} and {shapes[1]}")
+
+
+def _check_square(matrix: Float[Tensor, "..."]) -> None:
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
+        raise ShapeError(f"expected a matrix [K, K], K at least 2; got {list(matrix.shape)}")
+
+
+def _others(matrix: Matrix) -> Float64[Tensor, "K K"]:
+    """The matrix with zeros on the diagonal."""
+    _check_square(matrix)
+    own: Bool[Tensor, "K K"] = torch.eye(len(matrix), dtype=torch.bool, device=matrix.device)
+    return matrix.double().masked_fill(own, 0)
+
+
+def _concentration(sizes: Float64[Tensor, "K K"]) -> Float64[Tensor, " K"]:
+    """One less the entropy of each column made to sum to 1, in units of the largest, log K."""
+    return 1 - torch.special.entr(sizes / sizes.sum(0)).sum(0) / math.log(len(sizes))

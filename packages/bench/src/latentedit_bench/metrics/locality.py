@@ -1,0 +1,72 @@
+"""Whether an edit stays where the right answer differs from the source."""
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from latentedit_bench.metrics.base import PerPicture
+from latentedit_bench.metrics.pictures import check_mask, differ, in_double, psnr_db
+
+Pictures = Float[Tensor, "b 3 h w"]
+Mask = Bool[Tensor, "b 1 h w"]
+
+
+def outside_share(edited: Pictures, source: Pictures, mask: Mask) -> Float64[Tensor, " b"]:
+    """``sum outside of (edited - source)^2 / sum of all of it``: the share of the change that is outside the mask.
+
+    In [0, 1]; lower is better. nan where nothing changed (0/0).
+
+    Traps: a share knows no size, so a trace of a change in the right place scores 0; what changes wrongly inside the
+    mask is not seen; a mask of the whole picture scores 0 whatever was done; what the codec changes everywhere
+    counts as outside, so give the codec's own reconstruction as the source.
+
+    Args:
+        edited: pictures in [-1, 1].
+        source: before the edit.
+        mask: true where the answer differs from the source.
+
+    Raises:
+        ShapeError, ImageError, DeviceError: see `in_double` and `check_mask`.
+    """
+    edited, source = in_double(edited, source)
+    check_mask(mask, edited)
+    change = (edited - source).square()
+    share = (change * ~mask).flatten(1).sum(1) / change.flatten(1).sum(1)
+    return share.masked_fill(~differ(edited, source), torch.nan)
+
+
+def outside_psnr_db(edited: Pictures, source: Pictures, mask: Mask) -> Float64[Tensor, " b"]:
+    """Peak signal-to-noise ratio of edited picture and source outside the mask, in decibels: see `psnr_db`.
+
+    Up to 100, which is untouched; higher is better. nan where the mask leaves nothing outside.
+
+    Traps: no edit scores best, so it rewards small edits: compare at equal effect. It is of the pixels outside alone;
+    where a protocol blanks the inside and divides by all pixels, it is higher by ``10 log10(pixels / pixels outside)``.
+
+    Raises:
+        ShapeError, ImageError, DeviceError: see `in_double` and `check_mask`.
+    """
+    edited, source = in_double(edited, source)
+    check_mask(mask, edited)
+    change = ((edited - source).square() * ~mask).flatten(1).sum(1)
+    return psnr_db(change / (3 * (~mask).flatten(1).sum(1)))
+
+
+class OutsideShare(PerPicture):
+    """Mean of `outside_share` over the pictures that changed."""
+
+    higher_is_better = False
+
+    def update(self, edited: Pictures, source: Pictures, mask: Mask) -> None:
+        """Add pictures."""
+        self._add(outside_share(edited, source, mask))
+
+
+class OutsidePSNR(PerPicture):
+    """Mean of `outside_psnr_db` over pictures: of decibels, not the decibels of the mean difference."""
+
+    higher_is_better = True
+
+    def update(self, edited: Pictures, source: Pictures, mask: Mask) -> None:
+        """Add pictures."""
+        self._add(outside_psnr_db(edited, source, mask))

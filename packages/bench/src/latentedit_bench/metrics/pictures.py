@@ -1,0 +1,74 @@
+"""Pictures as metrics take them: checked, in float64, and what counts as a difference between two."""
+
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from latentedit.core.errors import DeviceError, ImageError, ShapeError
+
+SAME = 1e-6
+"""Root mean square difference up to which two pictures are the same one.
+
+Above what single precision rounds (6e-8 of 1), below the smallest change that 8 bits know: one step, 2/255, of one
+channel of one pixel is 4e-6 of a picture of 1024 x 1024.
+"""
+
+HIGHEST_DB = 100.0
+"""Signal-to-noise ratio above which none is told; see `psnr_db`."""
+
+
+def in_double(*pictures: Float[Tensor, "..."]) -> tuple[Float64[Tensor, "b 3 h w"], ...]:
+    """The pictures in float64.
+
+    Raises:
+        ShapeError: not all are [b, 3, h, w] of one size.
+        ImageError: whole numbers, or a value that is not finite. A mean that left such a picture out would flatter the
+            editor that made it.
+        DeviceError: they are on several devices.
+    """
+    shapes = sorted({tuple(picture.shape) for picture in pictures})
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 3:
+        raise ShapeError(f"expected pictures [b, 3, h, w] of one shape; got {[list(shape) for shape in shapes]}")
+    devices = sorted({str(picture.device) for picture in pictures})
+    if len(devices) != 1:
+        raise DeviceError(f"expected pictures on one device; got {', '.join(devices)}. Move them with .to()")
+    for picture in pictures:
+        if not picture.is_floating_point():
+            raise ImageError(f"expected pictures as floats in [-1, 1]; got {picture.dtype}. Divide by 127.5, less 1")
+        broken = (~picture.isfinite()).flatten(1).any(1)
+        if broken.any():
+            which = broken.nonzero().flatten().tolist()
+            raise ImageError(f"expected finite pictures; got values that are not, in {which}. Count these as failed")
+    return tuple(picture.double() for picture in pictures)
+
+
+def check_mask(mask: Tensor, pictures: Float[Tensor, "b 3 h w"]) -> None:
+    """Refuse a mask or weights that do not belong to the pictures.
+
+    Raises:
+        ShapeError: not [b, 1, h, w] of the pictures' size.
+        DeviceError: on another device.
+    """
+    expected = (len(pictures), 1, *pictures.shape[2:])
+    if tuple(mask.shape) != expected:
+        raise ShapeError(f"expected a mask of shape {list(expected)}; got {list(mask.shape)}")
+    if mask.device != pictures.device:
+        raise DeviceError(f"expected a mask on {pictures.device}; got one on {mask.device}. Move it with .to()")
+
+
+def mean_square(a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float64[Tensor, " b"]:
+    """``mean (a - b)^2`` of each picture, in float64: the distance where no other is given."""
+    return (a.double() - b.double()).flatten(1).square().mean(1)
+
+
+def differ(a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Bool[Tensor, " b"]:
+    """Whether the two are different pictures; see `SAME`."""
+    return mean_square(a, b) > SAME**2
+
+
+def psnr_db(mean_squared: Float[Tensor, " b"]) -> Float64[Tensor, " b"]:
+    """``10 log10(4 / mean square difference)``: decibels at a peak of 2, that of pictures in [-1, 1].
+
+    At most `HIGHEST_DB`, so that means over pictures stay finite: what is nearer than that (root mean square 2e-5) is
+    less than one step of 8 bits in one channel of one pixel of 128 x 128 (3.5e-5). nan stays nan.
+    """
+    return (10 * (4 / mean_squared.double()).log10()).clamp(max=HIGHEST_DB)

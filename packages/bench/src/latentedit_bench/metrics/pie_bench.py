@@ -1,0 +1,243 @@
+"""PIE-Bench's numbers outside and inside the mask, in two modes: with the evaluator's quirks, and without.
+
+"legacy" does as the public evaluator does, so that numbers can stand beside published ones:
+
+1. The first and last row and column count as inside the mask.
+2. The inside is made black in both pictures and all pixels are counted: PSNR and MSE of a large mask are flattered.
+3. A picture that is not square loses all but its last 512 x 512 pixels; see `last_square`.
+4. LPIPS is of SqueezeNet; DINO is fed 0 to 255 where it expects 0 to 1 (`latentedit_bench.metrics.structure`).
+
+"corrected" takes the mask as drawn, divides by the background's pixels, and lays the source into the inside, so that
+neither a black edge nor the edit itself reaches into the background's windows. In both modes a mask that leaves no
+background gives nan; the evaluator drops such rows, `latentedit_bench.metrics.pie_bench_table.summary` counts them.
+
+Source:
+    Ju et al. 2024, "PnP Inversion", and its public evaluator; the corrected forms are ours.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from latentedit.core.errors import ShapeError
+from latentedit.core.settings import check_choice
+from latentedit_bench.metrics.base import PerPicture
+from latentedit_bench.metrics.pictures import check_mask, in_double, psnr_db
+
+Mode = Literal["legacy", "corrected"]
+Pictures = Float[Tensor, "b 3 h w"]
+Mask = Bool[Tensor, "b 1 h w"]
+
+Perceptual = Callable[[Tensor, Tensor], Tensor]
+"""LPIPS: two batches of pictures in [-1, 1], single precision, to ``[b]``."""
+
+TextSimilarity = Callable[[Tensor, Sequence[str]], Tensor]
+"""CLIP: pictures in [-1, 1], single precision, and as many captions, to the cosines of their embeddings ``[b]``.
+
+Of ``transformers.CLIPModel.from_pretrained("openai/clip-vit-large-patch14", local_files_only=True)`` and its processor:
+embed ``(pictures + 1) * 127.5`` rounded to 8 bits, and the captions.
+"""
+
+LEGACY_SIDE = 512
+"""Of PIE-Bench's pictures, in pixels."""
+
+_FEWEST_SIDE = 6
+"""The window of SSIM is 11 pixels wide, and half of it is mirrored at the border."""
+
+
+def inside(mask: Mask, *, mode: Mode) -> Mask:
+    """Where the picture may change: the mask, in legacy mode with the whole border."""
+    check_choice("mode", mode, Mode)
+    if mode == "corrected":
+        return mask
+    bordered = torch.ones_like(mask)
+    bordered[..., 1:-1, 1:-1] = mask[..., 1:-1, 1:-1]
+    return bordered
+
+
+def last_square(pictures: Pictures) -> Float[Tensor, "b 3 side side"]:
+    """The last 512 x 512 pixels of pictures that are not square, as the evaluator cuts rows of several pictures.
+
+    Raises:
+        ShapeError: not square, and a side below 512 pixels.
+    """
+    height, width = pictures.shape[2:]
+    if height == width:
+        return pictures
+    if min(height, width) < LEGACY_SIDE:
+        raise ShapeError(f"expected pictures that are square or at least 512 pixels on each side; got {height}x{width}")
+    return pictures[..., -LEGACY_SIDE:, -LEGACY_SIDE:]
+
+
+def background_mse(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mode) -> Float64[Tensor, " b"]:
+    """Mean square difference outside the mask, of pictures in [0, 1].
+
+    ``sum outside (edited - source)^2 / (3 n)``, n all pixels in legacy mode, those outside in corrected mode.
+    In [0, 1], lower is better; nan where the mask leaves nothing outside.
+
+    Traps: no edit scores best. In legacy mode a large mask scores well whatever is outside it.
+
+    Args:
+        edited: pictures in [-1, 1].
+        source: before the edit.
+        mask: true where the picture may change.
+        mode: see the module.
+
+    Raises:
+        ShapeError, ImageError, DeviceError: see `in_double` and `check_mask`.
+    """
+    edited, source, outside = _checked(edited, source, mask, mode)
+    change = (((edited - source) / 2).square() * outside).flatten(1).sum(1)
+    pixels = outside.flatten(1).sum(1)
+    counted = pixels if mode == "corrected" else torch.full_like(pixels, mask.shape[2] * mask.shape[3])
+    return _undefined(change / (3 * counted), outside)
+
+
+def background_psnr_db(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mode) -> Float64[Tensor, " b"]:
+    """``10 log10(1 / background_mse)``, in decibels; higher is better. See `background_mse` for arguments and traps.
+
+    At most 100, in both modes: where the background is untouched the evaluator gives infinity, and no mean.
+    """
+    return psnr_db(4 * background_mse(edited, source, mask, mode=mode))
+
+
+def background_ssim(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mode) -> Float64[Tensor, " b"]:
+    """Structural similarity outside the mask, Gaussian windows of 11 pixels, of pictures in [0, 1].
+
+    Legacy: the mean over all windows of the two pictures with a black inside. Corrected: the mean over windows whose
+    middle is outside, of the source and the edited picture with the source's inside. In [-1, 1], higher is better.
+    See `background_mse` for arguments and traps.
+
+    Raises:
+        ShapeError: a side below 6 pixels, or see `background_mse`.
+    """
+    edited, source, outside = _checked(edited, source, mask, mode)
+    if min(edited.shape[2:]) < _FEWEST_SIDE:
+        raise ShapeError(f"expected pictures of at least 6x6 pixels; got {list(edited.shape[2:])}. Enlarge them")
+    a, b = (_unit(picture) for picture in _prepared(edited, source, outside, mode))
+    _, windows = cast(
+        "tuple[Tensor, Tensor]",
+        structural_similarity_index_measure(a, b, data_range=1.0, reduction="none", return_full_image=True),
+    )
+    counted = outside.expand_as(windows) if mode == "corrected" else torch.ones_like(windows, dtype=torch.bool)
+    return _undefined((windows * counted).flatten(1).sum(1) / counted.flatten(1).sum(1), outside)
+
+
+def background_lpips(
+    edited: Pictures, source: Pictures, mask: Mask, network: Perceptual, *, mode: Mode
+) -> Float64[Tensor, " b"]:
+    """Learned perceptual distance outside the mask; lower is better. See `background_mse` for arguments and traps.
+
+    Legacy: of the two pictures with a black inside; the network is to be SqueezeNet's. Corrected: of the source and
+    the edited picture with the source's inside, divided by the share of pixels outside, for LPIPS is a mean over
+    places and those inside have none.
+
+    Args:
+        edited: pictures in [-1, 1].
+        source: before the edit.
+        mask: true where the picture may change.
+        network: such as `latentedit_bench.metrics.pie_bench_weights.lpips_network` gives.
+        mode: see the module.
+    """
+    edited, source, outside = _checked(edited, source, mask, mode)
+    a, b = _prepared(edited, source, outside, mode)
+    distance = network(a.float(), b.float()).double()
+    share = outside.flatten(1).double().mean(1) if mode == "corrected" else torch.ones_like(distance)
+    return _undefined(distance / share, outside)
+
+
+def clip_whole(edited: Pictures, captions: Sequence[str], network: TextSimilarity) -> Float64[Tensor, " b"]:
+    """``max(100 cos(picture, caption), 0)`` in CLIP's space; higher is better. 0.3 is a real gap between methods.
+
+    Args:
+        edited: pictures in [-1, 1].
+        captions: what they should show.
+        network: see `TextSimilarity`.
+
+    Raises:
+        ShapeError: not as many captions as pictures.
+    """
+    if len(captions) != len(edited):
+        raise ShapeError(f"expected a caption for each of {len(edited)} pictures; got {len(captions)}")
+    (edited,) = in_double(edited)
+    return (100 * network(edited.float(), captions).double()).clamp(min=0)
+
+
+def clip_edited(
+    edited: Pictures, mask: Mask, captions: Sequence[str], network: TextSimilarity, *, mode: Mode
+) -> Float64[Tensor, " b"]:
+    """`clip_whole` of the pictures with a black outside; nan where the mask is empty."""
+    (edited,) = in_double(edited)
+    check_mask(mask, edited)
+    area = inside(mask, mode=mode)
+    return _undefined(clip_whole(_blackened(edited, area), captions, network), area)
+
+
+class _Background(PerPicture):
+    """Settings of the three classes below."""
+
+    def __init__(self, *, mode: Mode, **settings: Any) -> None:
+        check_choice("mode", mode, Mode)
+        super().__init__(**settings)
+        self.mode: Mode = mode
+
+
+class BackgroundMSE(_Background):
+    """Mean of `background_mse` over the pictures that have a background."""
+
+    higher_is_better = False
+
+    def update(self, edited: Pictures, source: Pictures, mask: Mask) -> None:
+        """Add pictures."""
+        self._add(background_mse(edited, source, mask, mode=self.mode))
+
+
+class BackgroundPSNR(_Background):
+    """Mean of `background_psnr_db` over the pictures that have a background."""
+
+    higher_is_better = True
+
+    def update(self, edited: Pictures, source: Pictures, mask: Mask) -> None:
+        """Add pictures."""
+        self._add(background_psnr_db(edited, source, mask, mode=self.mode))
+
+
+class BackgroundSSIM(_Background):
+    """Mean of `background_ssim` over the pictures that have a background."""
+
+    higher_is_better = True
+
+    def update(self, edited: Pictures, source: Pictures, mask: Mask) -> None:
+        """Add pictures."""
+        self._add(background_ssim(edited, source, mask, mode=self.mode))
+
+
+def _checked(edited: Tensor, source: Tensor, mask: Tensor, mode: Mode) -> tuple[Tensor, Tensor, Tensor]:
+    """Both pictures in float64, and what is outside."""
+    edited, source = in_double(edited, source)
+    check_mask(mask, edited)
+    return edited, source, ~inside(mask, mode=mode)
+
+
+def _prepared(edited: Tensor, source: Tensor, outside: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
+    """The pictures whose inside says nothing: black in both, or the source's in both."""
+    if mode == "corrected":
+        return torch.where(outside, edited, source), source
+    return _blackened(edited, outside), _blackened(source, outside)
+
+
+def _blackened(pictures: Tensor, kept: Tensor) -> Tensor:
+    return torch.where(kept, pictures, -1.0)
+
+
+def _unit(pictures: Tensor) -> Tensor:
+    return (pictures + 1) / 2
+
+
+def _undefined(values: Tensor, area: Tensor) -> Tensor:
+    """Nan where an area has no pixel."""
+    return values.masked_fill(~area.flatten(1).any(1), torch.nan)

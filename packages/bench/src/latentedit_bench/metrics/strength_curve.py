@@ -1,0 +1,92 @@
+"""Whether more strength gives more effect, and twice the strength twice the effect."""
+
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit_bench.metrics.base import PerPicture
+
+
+def linearity(effects: Float[Tensor, "b k"], strengths: Float[Tensor, " k"]) -> Float64[Tensor, " b"]:
+    """``1 - min_a |e - a s|^2 / |e|^2 = <e, s>^2 / (|e|^2 |s|^2)``: R^2 of the best line through the origin.
+
+    In [0, 1]; higher is better. 1: the effect is a multiple of the strength, of either sign. Through the origin since
+    strength 0 is the picture itself; hence the whole effect is explained, not its variance around a mean.
+
+    Traps: its floor is high. A switch that is full on from the least of the strengths .25, .5, .75, 1 has .83, so read
+    it next to other editors on the same strengths only. nan where there is no effect at any strength (0/0).
+
+    Args:
+        effects: at each strength, one row a picture.
+        strengths: in any order, of any sign, the same for all pictures.
+
+    Raises:
+        ConfigError: strengths that are all one number, or an effect that is not finite.
+        ShapeError: not one effect a strength, or fewer than two.
+    """
+    e, s = _checked(effects, strengths)
+    explained = (e * s).sum(1).square() / (e.square().sum(1) * s.square().sum())
+    return explained.clamp(max=1)
+
+
+def monotonicity(effects: Float[Tensor, "b k"], strengths: Float[Tensor, " k"]) -> Float64[Tensor, " b"]:
+    """Spearman's rank correlation of effect and strength.
+
+    In [-1, 1]; higher is better. 1: every step up in strength is a step up in effect, of any size; ties share a rank.
+    nan where the effect is the same at all strengths.
+
+    Traps: ranks know no size, so rounding noise on an effect of 0 looks like an order, and one small step back costs
+    as much as a large one. With few strengths it has few values: ``k (k^2 - 1) / 6`` steps.
+
+    Args:
+        effects: at each strength, one row a picture.
+        strengths: in any order, of any sign, the same for all pictures.
+
+    Raises:
+        ConfigError: strengths that are all one number, or an effect that is not finite.
+        ShapeError: not one effect a strength, or fewer than two.
+    """
+    e, s = (_ranks(part) for part in _checked(effects, strengths))
+    e, s = e - e.mean(1, keepdim=True), s - s.mean(1, keepdim=True)
+    return (e * s).sum(1) / (e.square().sum(1) * s.square().sum(1)).sqrt()
+
+
+class Linearity(PerPicture):
+    """Mean of `linearity` over the pictures that have an effect."""
+
+    higher_is_better = True
+
+    def update(self, effects: Float[Tensor, "b k"], strengths: Float[Tensor, " k"]) -> None:
+        """Add the effects on pictures."""
+        self._add(linearity(effects, strengths))
+
+
+class Monotonicity(PerPicture):
+    """Mean of `monotonicity` over the pictures whose effect varies."""
+
+    higher_is_better = True
+
+    def update(self, effects: Float[Tensor, "b k"], strengths: Float[Tensor, " k"]) -> None:
+        """Add the effects on pictures."""
+        self._add(monotonicity(effects, strengths))
+
+
+def _checked(
+    effects: Float[Tensor, "..."], strengths: Float[Tensor, "..."]
+) -> tuple[Float64[Tensor, "b k"], Float64[Tensor, "1 k"]]:
+    if effects.ndim != 2 or strengths.shape != effects.shape[1:] or len(strengths) < 2:
+        raise ShapeError(
+            f"expected effects [b, k] at k strengths, 2 or more; got {list(effects.shape)} at {list(strengths.shape)}"
+        )
+    if not effects.isfinite().all() or not strengths.isfinite().all():
+        raise ConfigError("expected finite effects and strengths; got others. Leave such pictures out and count them")
+    if (strengths == strengths[0]).all():
+        raise ConfigError(f"expected different strengths; got {strengths[0].item():g} alone. Ask for two or more")
+    return effects.double(), strengths.double().to(effects.device)[None]
+
+
+def _ranks(values: Float64[Tensor, "b k"]) -> Float64[Tensor, "b k"]:
+    """Ranks from 1; equal values share the mean of theirs."""
+    below = (values[:, None, :] < values[:, :, None]).sum(2)
+    equal = (values[:, None, :] == values[:, :, None]).sum(2)
+    return below + (equal + 1).double() / 2

@@ -1,0 +1,184 @@
+"""One method on one batch of items: edit at every strength, put the change back into the pictures, measure."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from latentedit.editors.judge import Judge
+from latentedit.editors.local_change import local_change
+from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
+from latentedit_bench.metrics.counterfactual import counterfactual_error
+from latentedit_bench.metrics.disentanglement import all_scores
+from latentedit_bench.metrics.drift import nuisance_drift
+from latentedit_bench.metrics.leakage_matrix import attribute_change
+from latentedit_bench.metrics.locality import outside_psnr_db, outside_share
+from latentedit_bench.metrics.off_manifold import residual_ratio
+from latentedit_bench.metrics.undo import undo_error, undo_psnr_db
+from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.unranked import pie_bench_columns
+
+Row = dict[str, Any]
+"""One item, method and strength: plain values; None stands for what could not be measured."""
+
+CHANGE = "tv "
+"""Prefix of the columns that hold the total variation of each attribute."""
+
+CODEC = "codec alone"
+"""The name under which the encoded right answers stand in the tables."""
+
+TRUE_CHANGE = "true tv "
+"""Prefix of those of the right answer."""
+
+
+@torch.no_grad()
+def evaluate(
+    method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int, beside: bool = True
+) -> tuple[list[Row], dict[float, list[Image.Image]]]:
+    """Rows of a method, item by item, one a strength, and the edited pictures at each strength.
+
+    An edit that is not finite gives the picture back, which is no edit, and counts as "failed".
+
+    Args:
+        method: what edits.
+        batch: what is edited.
+        strengths: at which; those that the editor refuses are left out.
+        seed: of every random number of the editor.
+        beside: at strength 1 also take the off-manifold residual, edit back, and measure what was lost on the way.
+
+    Cost:
+        ``Method.edits`` at the strengths, once more for the way back, and the judge's for the residual at strength 1.
+    """
+    latent, allowed = batch.latent, method.allowed(batch.latent, strengths)
+    started = time.perf_counter()
+    found = method.edits(latent, batch.target, allowed, seed=seed)
+    seconds = (time.perf_counter() - started) / (len(latent) * max(1, len(allowed)))
+    rows: list[list[Row]] = []
+    pictures: dict[float, list[Image.Image]] = {}
+    for strength, edited in zip(allowed, found, strict=True):
+        z, failed = _finite(edited, latent.z)
+        change = _change(batch, z, local=method.local)
+        pictures[strength] = _restored(batch, change)
+        columns = _measured(batch, to_tensor(pictures[strength]), batch.read(change)) | {"failed": failed.double()}
+        if strength == 1 and beside:
+            columns |= _residual(batch, z, seed) | _undone(method, batch, z, to_tensor(pictures[strength]), seed)
+        spent = float(method.editor.evaluations(latent, strength=strength))
+        rows.append(_rows(batch, method.name, strength, columns, evaluations=spent, seconds=seconds))
+    return [row for of_item in zip(*rows, strict=True) for row in of_item], pictures
+
+
+def _finite(z: Tensor, instead: Tensor) -> tuple[Tensor, Tensor]:
+    """The latents, others in the place of those that are not finite, and which those are."""
+    failed = ~torch.isfinite(z).flatten(1).all(1)
+    return torch.where(failed.reshape(-1, *[1] * (z.ndim - 1)), instead, z), failed
+
+
+@torch.no_grad()
+def codec_rows(batch: Prepared) -> list[Row]:
+    """The right answers themselves, encoded and put back: what is left of the error where nothing but the codec errs.
+
+    Rows of the method `CODEC` at strength 1; none without right answers.
+    """
+    if batch.answer_pixels is None:
+        return []
+    backbone = batch.latent.backbone
+    change = _change(batch, backbone.encode(batch.answer_pixels.to(backbone.device, backbone.dtype)), local=False)
+    columns = _measured(batch, to_tensor(_restored(batch, change)), batch.read(change))
+    return _rows(batch, CODEC, 1.0, columns, evaluations=0.0, seconds=0.0)
+
+
+def _rows(
+    batch: Prepared,
+    method: str,
+    strength: float,
+    columns: dict[str, Float[Tensor, " b"]],
+    *,
+    evaluations: float,
+    seconds: float,
+) -> list[Row]:
+    return [
+        {"method": method, "item": item.id, "group": item.group, "kind": item.kind, "change": item.change}
+        | {"strength": strength}
+        | {name: _plain(values[index]) for name, values in columns.items()}
+        | {"evaluations": evaluations, "seconds": seconds}
+        for index, item in enumerate(batch.items)
+    ]
+
+
+def _change(batch: Prepared, z: Tensor, *, local: bool) -> Float[Tensor, "b 3 h w"]:
+    assert batch.latent.decoded is not None
+    change = batch.latent.backbone.decode(z) - batch.latent.decoded
+    return local_change(change) if local else change
+
+
+def _restored(batch: Prepared, change: Float[Tensor, "b 3 h w"]) -> list[Image.Image]:
+    return [frame.restore(row).convert("RGB") for frame, row in zip(batch.latent.frames, change, strict=True)]
+
+
+def _measured(
+    batch: Prepared, edited: Float[Tensor, "b 3 h w"], read: Readings | None
+) -> dict[str, Float[Tensor, " b"]]:
+    source, columns = batch.source, dict[str, Tensor]()
+    columns["changed_rms"] = (edited - source).double().flatten(1).square().mean(1).sqrt() / 2
+    if batch.truth is not None:
+        columns |= all_scores(edited, source, batch.truth)
+        columns["error"] = counterfactual_error(edited, source, batch.truth)
+    if batch.mask is not None:
+        columns["outside"] = outside_share(edited, source, batch.mask)
+        columns["outside_psnr"] = outside_psnr_db(edited, source, batch.mask)
+    if batch.truth is None:
+        columns |= pie_bench_columns(batch, edited)
+    if read is not None and batch.before is not None:
+        columns |= _readings(batch, read)
+    return columns
+
+
+def _readings(batch: Prepared, read: Readings) -> dict[str, Float[Tensor, " b"]]:
+    """Whether the reader sees what was asked for, how much else changed, and the change of each attribute."""
+    assert batch.before is not None
+    names = list(batch.before)
+    changes = attribute_change(batch.before, read)
+    columns = {f"{CHANGE}{name}": values for name, values in zip(names, changes.T, strict=True)}
+    if batch.answer is None:
+        return columns
+    truth = attribute_change(batch.before, batch.answer)
+    columns |= {f"{TRUE_CHANGE}{name}": values for name, values in zip(names, truth.T, strict=True)}
+    before, after, wanted = (
+        torch.stack([seen[name].argmax(1) for name in names], 1) for seen in (batch.before, read, batch.answer)
+    )
+    asked = before != wanted
+    count = asked.sum(1)
+    done = (asked & (after == wanted)).sum(1) / count.clamp_min(1)
+    columns["done"] = torch.where(count > 0, done, torch.nan)
+    columns["others_changed"] = (~asked & (after != before)).sum(1).double()
+    columns["drift"] = nuisance_drift(changes, asked)
+    return columns
+
+
+def _residual(batch: Prepared, z: Tensor, seed: int) -> dict[str, Float[Tensor, " b"]]:
+    """The better of the losses under the two texts, in that of the source under its own; as `verdict`."""
+    latent, judge = batch.latent, Judge.of(batch.latent.backbone)
+    texts = (latent.condition, batch.target)
+    after = judge.losses(latent.backbone, z, texts, seed=seed).amin(0)
+    return {"residual": residual_ratio(after, judge.losses(latent.backbone, latent.z, texts, seed=seed)[0])}
+
+
+def _undone(
+    method: Method, batch: Prepared, z: Tensor, edited: Float[Tensor, "b 3 h w"], seed: int
+) -> dict[str, Float[Tensor, " b"]]:
+    back, _ = _finite(method.undone(batch.latent, z, batch.target, seed=seed), z)
+    returned = to_tensor(_restored(batch, _change(batch, back, local=method.local)))
+    return {
+        "undo_error": undo_error(returned, edited, batch.source),
+        "undo_psnr": undo_psnr_db(returned, batch.source),
+    }
+
+
+def _plain(value: Tensor) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None

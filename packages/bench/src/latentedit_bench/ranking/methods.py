@@ -1,0 +1,63 @@
+"""What is compared: an editor with settings, whether its change is kept local, and the strengths at which it is run."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.types import Condition
+from latentedit.editors.base import Editor
+from latentedit.editors.eim import EIM
+from latentedit.latents.joint import JointLatent
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One row of the ranking.
+
+    Args:
+        name: in tables and on the command line.
+        editor: with its settings.
+        local: the change is kept to where it is strong (`editors.local_change`), as `latentedit edit` does with eim;
+            the other methods are left as their authors describe them.
+    """
+
+    name: str
+    editor: Editor
+    local: bool = False
+
+    def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:
+        """Those of the strengths that the editor takes."""
+        found: list[float] = []
+        for strength in strengths:
+            try:
+                self.editor.evaluations(latent, strength=strength)
+            except ConfigError:
+                continue
+            found.append(strength)
+        return found
+
+    def edits(
+        self, latent: JointLatent, target: Condition, strengths: Sequence[float], *, seed: int
+    ) -> list[Float[Tensor, "b *latent"]]:
+        """Clean latents at each strength; eim looks for its direction once.
+
+        Cost:
+            ``editor.evaluations(latent, strength=...)`` a strength, less the search that eim shares.
+        """
+        if not isinstance(self.editor, EIM):
+            return [self.editor.edit(latent, target, strength=s, seed=seed) for s in strengths]
+        direction = self.editor.direction(latent, target.expand(len(latent)), seed=seed)
+        words = direction.condition
+        if not bool(direction.length.any() or words.tokens.any() or words.pooled.any()):
+            return [latent.z.clone() for _ in strengths]
+        return [moved.z for moved in self.editor.slider(latent, direction, seed=seed).edit(strengths)]
+
+    def undone(
+        self, latent: JointLatent, z: Float[Tensor, "b *latent"], target: Condition, *, seed: int
+    ) -> Float[Tensor, "b *latent"]:
+        """The same edit back: from the edited latents under the target text to the source text, whole."""
+        edited = dataclasses.replace(latent, z=z, condition=target, start=latent.z, known={})
+        return self.edits(edited, latent.condition, [1.0], seed=seed)[0]

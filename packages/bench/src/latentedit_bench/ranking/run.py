@@ -1,0 +1,75 @@
+"""Running a benchmark in a folder: on one machine by one process or several, or on a cluster."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from latentedit.api.runs.folder import RunFolder
+from latentedit.api.runs.run import Where, run_work
+from latentedit.core.types import Progress
+from latentedit.models.base import Backbone
+from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.ranking.plan import Plan
+from latentedit_bench.ranking.work import KIND, SOURCE, TRUTH, BenchWork, preview_name
+
+SHOWN_ITEMS = 8
+"""Items whose pictures are on the sheet."""
+
+
+def run(
+    plan: Plan,
+    folder: Path,
+    *,
+    command: str,
+    request: Mapping[str, Any] | None = None,
+    pictures: bool = False,
+    load: Callable[[], Backbone] | None = None,
+    where: Where | None = None,
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Table:
+    """Measure what was not measured before.
+
+    Args:
+        plan: what is run.
+        folder: where the run goes, see `api.runs.folder`; made where it is missing. A run that was stopped goes on.
+        command: that is stored with it.
+        request: what makes the same plan again, for ``bench resume``.
+        pictures: also write every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``.
+        load: loads the plan's model in another process; can be pickled.
+        where: in this process unless told.
+        progress: told how many units are finished.
+        note: told what the user should know, such as workers that died on the way.
+
+    Returns:
+        Every row, see `evaluate.evaluate`; also ``rows.parquet`` in the folder.
+
+    Raises:
+        ConfigError: the folder holds another run, or one of another version.
+        OutputError: the folder cannot be written to, or the disk is full.
+        KeyboardInterrupt: saying what is kept.
+    """
+    where = Where() if where is None else where
+    work = BenchWork.of(plan, load=None if where.here else load, pictures=pictures)
+    opened = RunFolder.start(
+        folder, work.told, kind=KIND, units=sorted(work.units), command=command, request=request or {}
+    )
+    for said in run_work(opened, work, where=where, progress=progress):
+        if note is not None:
+            note(said)
+    return opened.write_table()
+
+
+def shown(plan: Plan, folder: Path) -> dict[str, list[Image.Image | None]]:
+    """The small pictures of the first items, for a sheet: the pictures themselves, the right answers, and each method's
+    at strength 1; None where one is missing.
+    """
+    kinds = {"picture": SOURCE, "right answer": TRUTH} | {method.name: method.name for method in plan.methods}
+    first = plan.dataset.items[:SHOWN_ITEMS]
+    return {label: [_opened(folder / preview_name(kind, item.id)) for item in first] for label, kind in kinds.items()}
+
+
+def _opened(place: Path) -> Image.Image | None:
+    return Image.open(place).convert("RGB") if place.exists() else None

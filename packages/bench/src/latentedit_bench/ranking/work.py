@@ -1,0 +1,191 @@
+"""A benchmark as work for runners: one batch of items by one method a unit."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+from PIL import Image
+
+from latentedit.api.manifests.items import Item
+from latentedit.api.measure import peak_bytes
+from latentedit.api.runs.folder import file_name
+from latentedit.api.runs.work import Done, Failure, Measure, Row, check_model, in_halves, unchanged
+from latentedit.models.base import Backbone
+from latentedit_bench.data.prepared import Prepared, prepare, same_size
+from latentedit_bench.ranking.evaluate import CODEC, codec_rows, evaluate
+from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.plan import Plan
+
+KIND = "bench"
+PICTURES = "pictures"
+PREVIEWS = "previews"
+"""Folder of small pictures for sheets and reports: of each method at strength 1, of the sources and the answers."""
+
+SOURCE, TRUTH = "source", "truth"
+"""Sub-folders of the previews beside those of the methods."""
+
+_PREVIEW_PX = 192
+
+Parcel = tuple[tuple[Item, ...], Method | None]
+"""What a unit is made of; no method stands for the right answers, encoded and decoded."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BenchWork:
+    """Units of a plan, done batch by batch; their names sort by method, so that the batch does not order the table.
+
+    Args:
+        told: see `Plan.told`.
+        load: loads the model; can be pickled where other processes are to work.
+        methods: of the plan.
+        strengths: likewise.
+        seed: likewise.
+        beside: likewise.
+        batches: of its items.
+        pictures: also keep every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``.
+    """
+
+    told: Mapping[str, Any]
+    load: Callable[[], Backbone]
+    methods: tuple[Method, ...]
+    strengths: tuple[float, ...]
+    seed: int
+    beside: bool
+    batches: tuple[tuple[Item, ...], ...]
+    pictures: bool = False
+
+    @staticmethod
+    def of(plan: Plan, *, load: Callable[[], Backbone] | None = None, pictures: bool = False) -> "BenchWork":
+        """Cut a plan into units.
+
+        Args:
+            plan: what is run.
+            load: for other processes; without it the plan's own model works in this one.
+            pictures: see the class.
+
+        Cost:
+            Opens every picture once.
+        """
+        return BenchWork(
+            told=plan.told,
+            load=functools.partial(unchanged, plan.model) if load is None else load,
+            methods=plan.methods,
+            strengths=plan.strengths,
+            seed=plan.seed,
+            beside=plan.beside,
+            batches=tuple(same_size(plan.dataset.items, plan.batch)),
+            pictures=pictures,
+        )
+
+    @property
+    def units(self) -> Sequence[str]:
+        """In the order of work: all that is done with a batch, then the next."""
+        names = [CODEC, *(method.name for method in self.methods)]
+        return [
+            f"{place:03d}-{batch:06d}-{file_name(name)}"
+            for batch in range(len(self.batches))
+            for place, name in enumerate(names)
+        ]
+
+    def parcel(self, unit: str, *, carried: bool = False) -> Parcel:
+        """The unit's items, and its method."""
+        place, batch = map(int, unit.split("-", 2)[:2])
+        items = self.batches[batch]
+        return (
+            tuple(item.carried() for item in items) if carried else items,
+            self.methods[place - 1] if place else None,
+        )
+
+    def start(self) -> Measure:
+        """Load the model.
+
+        Raises:
+            ModelError: another one than the plan's.
+        """
+        model = self.load()
+        check_model(self.told, model.fingerprint)
+        return _Bench(self, model)
+
+
+class _Bench:
+    """Measures parcels, and keeps the last batch prepared for the next method."""
+
+    def __init__(self, work: BenchWork, model: Backbone) -> None:
+        self._work, self._model = work, model
+        self._ready: Prepared | None = None
+
+    def __call__(self, parcel: Parcel) -> Done:
+        items, method = parcel
+        before = self._model.evaluations
+        parts = list(self._measured(items, method))
+        return Done(
+            rows=[row for part in parts for row in part.rows],
+            files={name: content for part in parts for name, content in part.files.items()},
+            failures=[failure for part in parts for failure in part.failures],
+            about={
+                "method": CODEC if method is None else method.name,
+                "items": len(items),
+                "evaluations": self._model.evaluations - before,
+                "edit_seconds": sum(part.about["edit_seconds"] for part in parts),
+                "peak_bytes": peak_bytes(self._model.device),
+            },
+        )
+
+    def _measured(self, items: tuple[Item, ...], method: Method | None) -> list[Done]:
+        what = CODEC if method is None else method.name
+
+        def failed(item: Item, error: Exception) -> Done:
+            failure = Failure(item=item.id, what=what, why=" ".join(str(error).split()))
+            return Done(rows=(), failures=(failure,), about={"edit_seconds": 0.0})
+
+        return in_halves(items, lambda some: self._one(self._prepared(tuple(some)), method), failed)
+
+    def _prepared(self, items: tuple[Item, ...]) -> Prepared:
+        if self._ready is None or self._ready.items != items:
+            self._ready = None  # two batches at once would take twice the memory
+            self._ready = prepare(self._model, items)
+        return self._ready
+
+    def _one(self, batch: Prepared, method: Method | None) -> Done:
+        work, names = self._work, [item.id for item in batch.items]
+        if method is None:
+            truths = [item.truth() for item in batch.items if item.truth is not None]
+            files = _previews(SOURCE, names, [item.picture() for item in batch.items])
+            files |= _previews(TRUTH, names, truths) if len(truths) == len(names) else {}
+            return _done(codec_rows(batch), files)
+        rows, images = evaluate(method, batch, work.strengths, seed=work.seed, beside=work.beside)
+        files = _previews(method.name, names, images[1.0]) if 1.0 in images else {}
+        if work.pictures:
+            for strength, some in images.items():
+                folder = f"{PICTURES}/{file_name(method.name)}/{strength:g}"
+                files |= {f"{folder}/{file_name(n)}.png": _encoded(i, "PNG") for n, i in zip(names, some, strict=True)}
+        return _done(rows, files)
+
+
+def _done(rows: Sequence[Row], files: Mapping[str, bytes]) -> Done:
+    """Seconds differ from run to run, so they are told beside the rows."""
+    seconds = sum(row["seconds"] for row in rows)
+    kept = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return Done(rows=kept, files=files, about={"edit_seconds": seconds})
+
+
+def preview_name(kind: str, item: str) -> str:
+    """Place of a small picture in the folder of a run: of a method, `SOURCE` or `TRUTH`."""
+    return f"{PREVIEWS}/{file_name(kind)}/{file_name(item)}.webp"
+
+
+def _previews(kind: str, names: Sequence[str], images: Sequence[Image.Image]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for name, image in zip(names, images, strict=True):
+        small = image.convert("RGB")
+        small.thumbnail((_PREVIEW_PX, _PREVIEW_PX))
+        found[preview_name(kind, name)] = _encoded(small, "WEBP")
+    return found
+
+
+def _encoded(image: Image.Image, kind: str) -> bytes:
+    file = BytesIO()
+    image.save(file, kind)
+    return file.getvalue()

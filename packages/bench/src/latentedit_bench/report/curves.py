@@ -1,0 +1,89 @@
+"""The two plots of a run: leakage against effect, and the matched error of every method with its interval."""
+
+from collections.abc import Callable, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+
+from latentedit_bench.analysis.plotting import COLOURS, GREY, new_figure, panels, save_figure
+from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.ranking import EFFECTS
+from latentedit_bench.ranking.summaries import Summaries
+
+_TITLES = ("leakage against effect", "matched error at the whole effect")
+_INK = "#010203"
+"""Stands for the colour of the text around an SVG."""
+
+
+def write_curves(path: Path, found: Summaries) -> None:
+    """Both plots beside each other, as a PNG.
+
+    Raises:
+        OutputError: the place cannot be written to.
+    """
+    figure = new_figure(2)
+    axes = panels(figure, _TITLES, share_y=False)[0]
+    figure.set_size_inches(12, max(4.5, 0.26 * len(found.order) + 1.2))
+    for axis, draw in zip(axes, (_draw_curves, _draw_errors), strict=True):
+        draw(axis, found)
+    save_figure(figure, path)
+
+
+def curves_svg(found: Summaries) -> tuple[str, str]:
+    """Each plot as an ``<svg>``, in the colour of the text around it and without a background."""
+    return _svg(_draw_curves, found, _TITLES[0], 5.2), _svg(
+        _draw_errors, found, _TITLES[1], 0.24 * len(found.order) + 1
+    )
+
+
+def _svg(draw: Callable[[Axes, Summaries], None], found: Summaries, title: str, height: float) -> str:
+    names = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+    settings: Any = dict.fromkeys(names, _INK) | {"svg.fonttype": "none", "svg.hashsalt": title, "legend.framealpha": 0}
+    text = StringIO()
+    with mpl.rc_context(settings):
+        figure = new_figure(1)
+        axis = panels(figure, [""])[0][0]
+        axis.grid(color=GREY, alpha=0.3)
+        figure.set_size_inches(6.2, max(2.2, height))
+        draw(axis, found)
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(text, format="svg", transparent=True, metadata=nothing)
+    drawn = text.getvalue().replace(_INK, "currentColor")
+    return drawn[drawn.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def _shown(found: Summaries) -> Sequence[str]:
+    """Those that have a colour: ours and the best baselines, or the best of a run without ours."""
+    alone = [name for name in found.order if name != CODEC]
+    return ([found.ours, *found.rivals] if found.ours in found.order else alone)[: len(COLOURS) - 1]
+
+
+def _draw_curves(axis: Axes, found: Summaries) -> None:
+    shown = _shown(found)
+    for name in found.order:
+        part = found.table[found.table["method"] == name].set_index("measure")["mean"]
+        along, beside = (0.0, *EFFECTS), (0.0, *(float(part[f"leakage at {wanted:g}"]) for wanted in EFFECTS))
+        if name in shown:
+            colour = COLOURS[shown.index(name)]
+            axis.plot(along, beside, color=colour, marker="o", markersize=4, label=name, zorder=2)
+        else:
+            axis.plot(along, beside, color="#999999", alpha=0.5, linewidth=0.8, zorder=1)
+    axis.set_ylim(0, 1)
+    axis.set_xlabel("effect (1 is the whole change)")
+    axis.set_ylabel("leakage (in the length of the whole change)")
+    if set(shown) & set(found.order):
+        axis.legend(fontsize=8)
+
+
+def _draw_errors(axis: Axes, found: Summaries) -> None:
+    shown = _shown(found)
+    matched = found.table[found.table["measure"] == "matched"].set_index("method").loc[list(found.order)[::-1]]
+    colours = [COLOURS[shown.index(name)] if name in shown else GREY for name in matched.index]
+    spread = [(matched["mean"] - matched["low"]).clip(lower=0), (matched["high"] - matched["mean"]).clip(lower=0)]
+    bars = {"linewidth": 1, "ecolor": mpl.rcParams["text.color"]}
+    axis.barh(list(matched.index), matched["mean"], xerr=spread, color=colours, error_kw=bars)
+    axis.tick_params(axis="y", labelsize=8)
+    axis.set_xlabel("matched error, 95 % interval (0 right, 1 no edit)")

@@ -1,0 +1,49 @@
+"""A whole HTML document in one file: the house's style and sorting of tables, and no request to anywhere."""
+
+import base64
+
+import jinja2
+from markupsafe import Markup
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("latentedit_bench.report", "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def page(title: str, body: str) -> str:
+    """A self-contained HTML5 document, light or dark as the reader's system is, that fits 360 px and prints.
+
+    Each table is put into a box of its own that scrolls sideways under a head and beside a first column that stay. A
+    click on a column's head sorts by it: by the ``data-value`` of cells that have one, by their text otherwise; cells
+    that say "-" come last. Tables of the class "matrix" keep their order.
+
+    Args:
+        title: as text.
+        body: trusted HTML, from its ``<h1>`` on.
+    """
+    boxed = body.replace("<table", '<div class="table" tabindex="0"><table').replace("</table>", "</table></div>")
+    return render("page", title=title, body=Markup(boxed))
+
+
+def picture_uri(png: bytes, kind: str = "image/png") -> str:
+    """The content of a picture's file as an address, for ``src``.
+
+    Args:
+        png: bytes of the file.
+        kind: its media type.
+    """
+    return f"data:{kind};base64,{base64.b64encode(png).decode('ascii')}"
+
+
+def render(name: str, **values: object) -> str:
+    """One of the package's templates; text is escaped, `Markup` is not.
+
+    Args:
+        name: of ``templates/NAME.html.jinja``.
+        values: everything that it names.
+    """
+    return _TEMPLATES.get_template(f"{name}.html.jinja").render(**values)

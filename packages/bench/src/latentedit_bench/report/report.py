@@ -1,0 +1,95 @@
+"""A run as one HTML page that a reader who knows nothing of the project can read."""
+
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from latentedit.api.runs.folder import RunFolder
+from latentedit.core.errors import ConfigError
+from latentedit.core.files.writing import write_text
+from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.ranking.summaries import ARMS, Summaries, is_ranked
+from latentedit_bench.ranking.unranked import pie_bench_table
+from latentedit_bench.ranking.work import KIND
+from latentedit_bench.report.curves import curves_svg
+from latentedit_bench.report.glossary import GLOSSARY
+from latentedit_bench.report.page import page, render
+from latentedit_bench.report.report_pictures import examples
+from latentedit_bench.report.report_tables import (
+    comparison_grid,
+    cost_grid,
+    curve_grid,
+    kind_grid,
+    matrix_grid,
+    matrix_score_grid,
+    method_grid,
+    pie_bench_grid,
+    ranking_grid,
+    strength_grid,
+)
+from latentedit_bench.tuning.candidates import CONTENDERS, OURS
+
+
+def write_report(folder: Path, path: Path) -> None:
+    """Write a run, as far as it is, as one file that shows everything without asking any other machine.
+
+    Args:
+        folder: of a run of ``latentedit bench run``.
+        path: of the page.
+
+    Raises:
+        ConfigError: no run of a benchmark there, or one of which nothing is finished.
+        FileFormatError: a file of the run that is damaged.
+        OutputError: the place cannot be written to.
+    """
+    run = RunFolder.read(folder)
+    if run.manifest["kind"] != KIND:
+        raise ConfigError(f"expected the folder of a benchmark; got one of `latentedit {run.manifest['kind']}`")
+    rows = run.table()
+    if len(rows) == 0:
+        raise ConfigError(f"expected a run with results; {folder} has none yet. Let it go on: latentedit bench resume")
+    title = f"Benchmark of {run.manifest['plan']['data']['name']} by {run.manifest['plan']['model']}"
+    write_text(path, page(title, _body(run, rows, title)))
+
+
+def _body(run: RunFolder, rows: Table, title: str) -> str:
+    records, ranked = run.records(), is_ranked(rows)
+    plan = run.manifest["plan"]
+    shown = examples(run.path, rows)
+    pie_bench = pie_bench_table(rows)
+    return render(
+        "report",
+        title=title,
+        plan=plan,
+        manifest=run.manifest,
+        done=len(records),
+        failures=run.failures(),
+        methods=method_grid(plan["methods"], marked=OURS),
+        ranked=_ranked(rows) if ranked else None,
+        pie_bench=None if pie_bench is None else pie_bench_grid(pie_bench, marked=OURS),
+        cost=cost_grid(rows, records, marked=OURS),
+        examples=shown,
+        first=OURS if OURS in shown else next(iter(shown), ""),
+        glossary=GLOSSARY,
+    )
+
+
+def _ranked(rows: Table) -> dict[str, Any]:
+    """What there is to say only where there are right answers."""
+    found = Summaries.of(rows, ours=OURS, baselines=[one.name for one in CONTENDERS if one.baseline])
+    return {
+        "ours": found.ours,
+        "arms": ARMS,
+        "gain": found.gain,
+        "ranking": ranking_grid(found),
+        "comparisons": comparison_grid(found) if found.comparisons else None,
+        "plots": [Markup(svg) for svg in curves_svg(found)],
+        "curves": curve_grid(found),
+        "kinds": kind_grid(found.kinds, found.order, marked=OURS),
+        "still": kind_grid(found.still, found.order, marked=OURS) if len(found.still) else None,
+        "strengths": strength_grid(found),
+        "scores": matrix_score_grid(found) if found.matrices else None,
+        "matrices": {name: matrix_grid(matrix) for name, matrix in found.matrices.items()},
+        "open": found.told_first,
+    }

@@ -1,0 +1,209 @@
+"""Captions of portraits: a grammar with synonyms, the full caption, and its reading back."""
+
+import dataclasses
+import itertools
+import random
+import re
+from collections.abc import Iterator
+
+from latentedit.latents.captions.phrases import Phrase, phrase_key, read_phrases
+from latentedit_portraits.attributes import NONE, VALUES, Attributes
+
+MAX_TOKENS = 37
+"""What the text encoders take, start and end tokens included; every full caption fits."""
+
+_PREFIXES = ("a person with", "someone with", "a man with", "a woman with", "a portrait with", "a face with", "")
+
+_PLAIN: dict[str, dict[str, tuple[str, ...]]] = {
+    "skin": {
+        "pale": ("pale skin", "fair skin", "light skin"),
+        "tan": ("tan skin", "tanned skin", "olive skin"),
+        "brown": ("brown skin",),
+        "dark": ("dark skin", "black skin"),
+    },
+    "eyes": {
+        "open": ("open eyes", "normal eyes"),
+        "closed": ("closed eyes", "eyes closed", "shut eyes"),
+        "wide": ("wide eyes", "big eyes", "surprised eyes"),
+        "winking": ("winking eyes", "winking", "a wink"),
+    },
+    "eyebrows": {
+        "flat": ("flat eyebrows", "straight eyebrows", "flat brows"),
+        "raised": ("raised eyebrows", "arched eyebrows", "raised brows"),
+        "angry": ("angry eyebrows", "frowning eyebrows", "angry brows"),
+    },
+    "mouth": {
+        "smile": ("a smile", "smiling", "a happy mouth"),
+        "serious": ("a serious mouth", "a serious look", "serious"),
+        "sad": ("a sad mouth", "a sad look", "frowning"),
+        "grimace": ("a grimace", "gritted teeth", "clenched teeth"),
+        "shouting": ("a shouting mouth", "shouting", "an open mouth"),
+    },
+    "accessory": {
+        NONE: ("no glasses", "no accessory", "without glasses"),
+        "glasses": ("glasses", "square glasses", "black glasses", "wearing glasses"),
+        "round glasses": ("round glasses", "circular glasses", "wearing round glasses"),
+        "eyepatch": ("an eyepatch", "a patch", "an eye patch"),
+    },
+}
+"""Phrases of the attributes that stand alone, the canonical one first."""
+
+_COLORED: dict[str, dict[str, tuple[str, ...]]] = {
+    "hair": {
+        "bald": ("a bald head", "bald", "no hair"),
+        "short": ("short {} hair", "{} short hair", "short hair"),
+        "bob": ("a {} bob", "bobbed {} hair", "{} bobbed hair", "a bob"),
+        "long": ("long {} hair", "{} long hair", "long hair"),
+        "curly": ("curly {} hair", "{} curly hair", "a {} afro", "curly hair"),
+        "mohawk": ("a {} mohawk", "{} mohawk", "a mohawk"),
+    },
+    "facial_hair": {
+        NONE: ("no beard", "clean shaven", "a shaved face"),
+        "beard": ("a {} beard", "{} beard", "a beard"),
+        "moustache": ("a {} moustache", "a {} mustache", "{} moustache", "a moustache"),
+    },
+    "clothes": {
+        "hoodie": ("a {} hoodie", "{} hoodie", "a {} hooded sweatshirt", "a hoodie"),
+        "t-shirt": ("a {} shirt", "a {} tee", "a {} t-shirt", "{} shirt", "a shirt"),
+        "sweater": ("a {} sweater", "a {} jumper", "a {} pullover", "a sweater"),
+        "overalls": ("{} overalls", "{} dungarees", "overalls"),
+    },
+}
+"""Phrases of the parts that have a colour; the last ones, without a place for it, say nothing about it."""
+
+COLOR_OF = {"hair": "hair_color", "facial_hair": "facial_hair_color", "clothes": "clothes_color"}
+"""The parts that have a colour, and the attribute that holds it."""
+
+_BACKGROUND = ("on a {} background", "a {} background", "{} background")
+_COLOR_WORDS = {"blonde": ("blonde", "blond"), "ginger": ("ginger", "red", "orange"), "gray": ("gray", "grey")}
+_JOINT = re.compile(r"\b(?:and|with)\b|(?<=\S)\s+(?:(?:in|wearing)\b|(?=on\b))", re.IGNORECASE)
+_ORDER = ("skin", "hair", "eyes", "eyebrows", "mouth", "accessory", "facial_hair", "clothes", "background")
+
+
+def _color_words(field: str, color: str) -> tuple[str, ...]:
+    """Words for a colour; "red" means ginger for hair and is a colour of its own for clothes."""
+    return _COLOR_WORDS.get(color, (color,)) if field in ("hair", "facial_hair") else (color,)
+
+
+def phrases_for(field: str, value: str, color: str | None) -> list[str]:
+    """All phrases that say one attribute and, where it is not None, the colour of a part; the canonical one first."""
+    if field in _PLAIN:
+        return list(_PLAIN[field][value])
+    if field == "background":
+        return [pattern.format(value) for pattern in _BACKGROUND]
+    patterns = _COLORED[field][value]
+    if not any("{}" in pattern for pattern in patterns):
+        return list(patterns)
+    if color is None:
+        return [pattern for pattern in patterns if "{}" not in pattern]
+    words = _color_words(field, color)
+    return [pattern.format(word) for pattern in patterns if "{}" in pattern for word in words]
+
+
+def _phrases(field: str, attributes: Attributes, *, with_color: bool) -> list[str]:
+    """All phrases that say one attribute (and its colour) of a portrait, the canonical one first."""
+    color = getattr(attributes, COLOR_OF[field]) if with_color and field in COLOR_OF else None
+    return phrases_for(field, getattr(attributes, field), color)
+
+
+def full_caption(attributes: Attributes) -> str:
+    """The canonical caption, which names every attribute in a fixed order."""
+    phrases = [_phrases(field, attributes, with_color=True)[0] for field in _ORDER]
+    return f"{_PREFIXES[0]} {', '.join(phrases)}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionStyle:
+    """How training captions vary.
+
+    Args:
+        empty: share of empty captions, from which the unconditional velocity is learnt.
+        full: share of captions that name everything.
+        drop: in the others, probability that a phrase, or the colour of a phrase, is missing.
+        canonical: probability of the canonical phrase; otherwise a synonym is drawn.
+        ordered: probability of the canonical order.
+    """
+
+    empty: float = 0.1
+    full: float = 0.8
+    drop: float = 0.3
+    canonical: float = 0.6
+    ordered: float = 0.5
+
+
+def draw_caption(attributes: Attributes, generator: random.Random, style: CaptionStyle = CaptionStyle()) -> str:
+    """A random caption of a portrait; one that would not fit the text encoders is said in canonical phrases."""
+    if generator.random() < style.empty:
+        return ""
+    full = generator.random() < style.full
+    fields = [field for field in _ORDER if full or generator.random() >= style.drop]
+    if generator.random() >= style.ordered:
+        generator.shuffle(fields)
+    phrases: list[str] = []
+    for field in fields:
+        options = _phrases(field, attributes, with_color=full or generator.random() >= style.drop)
+        phrases.append(options[0] if generator.random() < style.canonical else generator.choice(options))
+    prefix = _PREFIXES[0] if generator.random() < style.canonical else generator.choice(_PREFIXES)
+    caption = f"{prefix} {', '.join(phrases)}".strip()
+    if len(words_of(caption)) + 2 > MAX_TOKENS:
+        phrases = [_phrases(field, attributes, with_color=True)[0] for field in fields]
+        caption = f"{_PREFIXES[0]} {', '.join(phrases)}"
+    return caption
+
+
+def words_of(caption: str) -> list[str]:
+    """The pieces that the tokenizer sees: words and punctuation marks, in lower case."""
+    return re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", caption.lower())
+
+
+def vocabulary() -> list[str]:
+    """Every word and mark that the grammar can produce, sorted: what the bundled model knows."""
+    words: set[str] = {","}
+    for prefix in _PREFIXES:
+        words.update(words_of(prefix))
+    for phrase, _ in _all_phrases():
+        words.update(words_of(phrase))
+    return sorted(words)
+
+
+def _all_phrases() -> Iterator[tuple[str, dict[str, str]]]:
+    """Every phrase of the grammar with the attributes it states."""
+    for field, options in _PLAIN.items():
+        for value, phrases in options.items():
+            yield from ((phrase, {field: value}) for phrase in phrases)
+    for value, pattern in itertools.product(VALUES["background"], _BACKGROUND):
+        yield pattern.format(value), {"background": value}
+    for field, options in _COLORED.items():
+        color_field = COLOR_OF[field]
+        for value, patterns in options.items():
+            for pattern in patterns:
+                if "{}" not in pattern:
+                    uncolored = {color_field: NONE} if value in ("bald", NONE) else {}
+                    yield pattern, {field: value} | uncolored
+                    continue
+                for color in VALUES[color_field]:
+                    if color != NONE:
+                        for word in _color_words(field, color):
+                            yield pattern.format(word), {field: value, color_field: color}
+
+
+MEANING = dict(_all_phrases())
+"""Every phrase of the grammar with the attributes it states; the part comes before its colour."""
+
+
+def statements(caption: str) -> list[tuple[Phrase, dict[str, str]]]:
+    """The phrases of a caption that the grammar knows, with what they state; the others are passed over."""
+    parts = [part for phrase in read_phrases(caption, lead=False).phrases for part in phrase.split(_JOINT)]
+    return [(part, MEANING[phrase_key(part.text)]) for part in parts if phrase_key(part.text) in MEANING]
+
+
+def parse(caption: str) -> dict[str, str]:
+    """The attributes that a caption of the grammar states; what it does not know, it passes over.
+
+    Returns:
+        attribute names and values, only those that are stated.
+    """
+    found: dict[str, str] = {}
+    for _, meaning in statements(caption):
+        found |= meaning
+    return found

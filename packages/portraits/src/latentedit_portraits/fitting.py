@@ -1,0 +1,236 @@
+"""One training loop for all bundled networks: resumable after a kill, the same batches whatever the interruptions."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from latentedit.core.errors import ConfigError, nearest
+from latentedit.core.rng import stream
+from latentedit.core.types import Progress
+
+Recipe = TypeVar("Recipe")
+
+LossFunction = Callable[[int, torch.Generator], Tensor]
+"""The loss of one step, given its number and the generator from which all of its random numbers come."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FitSettings:
+    """How long and how fast one network is trained.
+
+    Args:
+        steps: optimiser steps in all.
+        batch: pictures a step.
+        learning_rate: the plateau's.
+        warm_up: steps of linear rise.
+        decay_share: the last share of the steps, in which the rate falls linearly to zero.
+        weight_decay: AdamW's.
+        average: decay of the exponential moving average of the weights.
+        clip: largest norm of the gradient.
+        checkpoint_seconds: between two checkpoints.
+        seed: of batches, noise and initial weights.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    warm_up: int = 200
+    decay_share: float = 0.3
+    weight_decay: float = 0.0
+    average: float = 0.999
+    clip: float = 1.0
+    checkpoint_seconds: float = 120.0
+    seed: int = 0
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: linear warm-up, plateau, linear decay."""
+        decay_steps = max(1, round(self.decay_share * self.steps))
+        rise = min(1.0, (step + 1) / max(1, self.warm_up))
+        return self.learning_rate * rise * min(1.0, (self.steps - step) / decay_steps)
+
+
+def recipe_of(recipes: Mapping[str, Recipe], name: str) -> Recipe:
+    """The recipe of a name.
+
+    Raises:
+        ConfigError: an unknown one, with the nearest.
+    """
+    if name not in recipes:
+        raise ConfigError(f"expected a recipe; got {name!r}: {nearest(name, recipes)}")
+    return recipes[name]
+
+
+def fit(
+    name: str,
+    network: nn.Module,
+    loss: LossFunction,
+    settings: FitSettings,
+    folder: Path,
+    *,
+    orthogonalized: Sequence[nn.Parameter] = (),
+    progress: Progress | None = None,
+    log: Callable[[str], None] = print,
+) -> float:
+    """Train a network in place and leave the averaged weights in it.
+
+    Progress is kept in ``folder/{name}.checkpoint.safetensors``; a second call goes on where the first was killed, and
+    returns at once where it had ended.
+
+    Args:
+        name: of the checkpoint.
+        network: its parameters are trained.
+        loss: of one step.
+        settings: steps, rate and the rest.
+        folder: for the checkpoint.
+        orthogonalized: matrices that Muon trains instead of AdamW.
+        progress: called after each step.
+        log: gets a line a checkpoint.
+
+    Returns:
+        Seconds of training, all calls together.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = _trained(network)
+    run = _Run(
+        network=network,
+        optimizers=_optimizers(network, settings, orthogonalized),
+        average=[parameter.detach().clone() for parameter in parameters],
+    )
+    path = _path(folder, name)
+    first, spent = run.restore(path) if path.exists() else (0, 0.0)
+    started = saved_at = time.perf_counter()
+    running = math.nan
+    for step in range(first, settings.steps):
+        value = loss(step, stream(seed=settings.seed, purpose=f"fit/{name}", index=step))
+        run.update(value, settings, step)
+        if step % 10 == 0:
+            running = value.item() if math.isnan(running) else running + 0.1 * (value.item() - running)
+        if progress is not None:
+            progress(name, step + 1, settings.steps)
+        now = time.perf_counter()
+        if now - saved_at > settings.checkpoint_seconds or step + 1 == settings.steps:
+            saved_at = now
+            run.save(path, step + 1, spent + now - started)
+            pace = (step + 1 - first) * settings.batch / (now - started)
+            log(f"{name}: step {step + 1}/{settings.steps}  loss {running:.5f}  {pace:.1f} pictures/s")
+    with torch.no_grad():
+        for parameter, mean in zip(parameters, run.average, strict=True):
+            parameter.copy_(mean)
+    return spent + time.perf_counter() - started
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Run:
+    """What changes while a network is trained: weights, their averages, the optimisers' moments."""
+
+    network: nn.Module
+    optimizers: Sequence[torch.optim.Optimizer]
+    average: Sequence[Tensor]
+
+    def update(self, value: Tensor, settings: FitSettings, step: int) -> None:
+        """One step down the loss, and one of the averages after the weights."""
+        parameters = _trained(self.network)
+        self.network.zero_grad(set_to_none=True)
+        value.backward()
+        nn.utils.clip_grad_norm_(parameters, settings.clip)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = settings.rate(step)
+            optimizer.step()
+        decay = min(settings.average, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for mean, parameter in zip(self.average, parameters, strict=True):
+                mean.lerp_(parameter, 1 - decay)
+
+    def save(self, path: Path, step: int, seconds: float) -> None:
+        """Everything in one file, written beside and renamed."""
+        tensors = {f"network/{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"average/{index}": value for index, value in enumerate(self.average)}
+        for number, optimizer in enumerate(self.optimizers):
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer {number}/{index}/{name}": value for name, value in state.items()}
+        partial = path.with_suffix(".partial")
+        whole = {name: value.detach().contiguous() for name, value in tensors.items()}
+        save_file(whole, partial, metadata={"step": str(step), "seconds": str(seconds)})
+        partial.replace(path)
+
+    @torch.no_grad()
+    def restore(self, path: Path) -> tuple[int, float]:
+        """Put a checkpoint back; weights first, so that averages may be the weights themselves.
+
+        Returns:
+            The number of steps done, and the seconds they took.
+        """
+        with safe_open(path, framework="pt", device=str(self.average[0].device)) as file:
+            names = list(file.keys())
+            weights = {name.removeprefix("network/"): name for name in names if name.startswith("network/")}
+            self.network.load_state_dict({name: file.get_tensor(key) for name, key in weights.items()})
+            for index, mean in enumerate(self.average):
+                mean.copy_(file.get_tensor(f"average/{index}"))
+            for number, optimizer in enumerate(self.optimizers):
+                state: dict[int, dict[str, Tensor]] = {}
+                for name in names:
+                    if name.startswith(f"optimizer {number}/"):
+                        _, index, moment = name.split("/")
+                        state.setdefault(int(index), {})[moment] = file.get_tensor(name)
+                optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+            metadata = file.metadata()
+        return int(metadata["step"]), float(metadata["seconds"])
+
+
+def load_average(name: str, network: nn.Module, folder: Path) -> int:
+    """Put the averaged weights of the latest checkpoint into a network, to look at it before training ends.
+
+    Returns:
+        The number of steps behind the checkpoint.
+    """
+    step, _ = _Run(network=network, optimizers=(), average=_trained(network)).restore(_path(folder, name))
+    return step
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.checkpoint.safetensors"
+
+
+def _trained(network: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+def _optimizers(
+    network: nn.Module, settings: FitSettings, orthogonalized: Sequence[nn.Parameter]
+) -> list[torch.optim.Optimizer]:
+    """AdamW, with weight decay for matrices only, and Muon at the same rate (its steps scaled to AdamW's size)."""
+    special = {id(parameter) for parameter in orthogonalized}
+    usual = [parameter for parameter in _trained(network) if id(parameter) not in special]
+    groups = [
+        {"params": [item for item in usual if item.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [item for item in usual if item.ndim <= 1], "weight_decay": 0.0},
+    ]
+    rate = settings.learning_rate
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)]
+    if orthogonalized:
+        muon = torch.optim.Muon(
+            orthogonalized, lr=rate, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw", ns_steps=4
+        )
+        found.append(muon)
+    return found
+
+
+def save_half(network: nn.Module, path: Path) -> None:
+    """Write the weights in half precision; whole numbers stay as they are. The folder is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = network.state_dict().items()
+    save_file({name: value.half() if value.is_floating_point() else value for name, value in weights}, path)
+
+
+def load_half(network: nn.Module, path: Path) -> None:
+    """Read into a network what `save_half` wrote, in single precision."""
+    network.load_state_dict({name: value.float() for name, value in load_file(path).items()})

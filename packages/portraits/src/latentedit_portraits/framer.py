@@ -1,0 +1,182 @@
+"""The framer of `portraits`: a small CNN that sees where the standard box lies, asked again until it lies still."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from latentedit.core.types import Progress
+from latentedit.latents.crop import Box, Framer, cut
+from latentedit.models.base import Backbone
+from latentedit.models.registry import bundled_folder
+from latentedit_portraits.dataset import to_pixels
+from latentedit_portraits.fitting import FitSettings, fit, load_half, save_half
+from latentedit_portraits.variety import VIEW_SIZE, Views
+
+_FILE = "framer.safetensors"
+_WIDTHS = (24, 48, 72, 96)
+_HIDDEN = 128
+_WORKING_SIDE = 512
+_LOOKS = 4
+_FARTHEST = 2.0
+_STANDARD = (0.04, 0.12)
+"""How far off, in sides of the picture and in log zoom, a portrait still counts as framed as in training."""
+
+
+class FramerNetwork(nn.Module):
+    """Four strided convolutions and one hidden layer: shifts, log zoom and the logit of a portrait; see `Views`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width_in = 3
+        for width in _WIDTHS:
+            layers += [
+                nn.Conv2d(width_in, width, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+            width_in = width
+        self.features = nn.Sequential(*layers)
+        self.hidden = nn.Linear(_WIDTHS[-1] * (VIEW_SIZE // 16) ** 2, _HIDDEN)
+        self.head = nn.Linear(_HIDDEN, 4)
+
+    def forward(self, pixels: Float[Tensor, "b 3 64 64"]) -> Float[Tensor, "b 4"]:
+        """How the portrait sits in each view; pixels in [-1, 1]."""
+        return self.head(functional.relu(self.hidden(self.features(pixels).flatten(1))))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Square:
+    """A square of a picture, in its pixels: the corner and the side."""
+
+    left: float
+    top: float
+    side: float
+
+    @property
+    def box(self) -> Box:
+        return round(self.left), round(self.top), max(1, round(self.side)), max(1, round(self.side))
+
+    def times(self, scale: float) -> "_Square":
+        """The same square of a picture that is so many times as large."""
+        return _Square(left=self.left * scale, top=self.top * scale, side=self.side * scale)
+
+    def around(self, shift_x: float, shift_y: float, log_zoom: float) -> "_Square":
+        """The standard square of a portrait that sits so in this one."""
+        side = self.side * math.exp(log_zoom)
+        left = self.left + (0.5 + shift_x) * self.side - side / 2
+        top = self.top + (0.5 + shift_y) * self.side - side / 2
+        return _Square(left=left, top=top, side=side)
+
+
+class PortraitFramer(Framer):
+    """Finds the square that shows a portrait as the model's training pictures do.
+
+    It looks at the whole picture, then at the square that it found, until a look says that the portrait sits as it
+    should. Where one sees no portrait, or the last one still is not content, the whole picture is taken.
+    """
+
+    def __init__(self, network: FramerNetwork) -> None:
+        self.network = network.eval()
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> "PortraitFramer":
+        """The framer that lies beside a model, in ``folder/framer``."""
+        network = FramerNetwork()
+        load_half(network, folder / "framer" / _FILE)
+        return cls(network)
+
+    def save(self, folder: Path) -> None:
+        """Write the weights to ``folder/framer`` in half precision."""
+        save_half(self.network, folder / "framer" / _FILE)
+
+    def boxes(self, images: Sequence[Image.Image]) -> list[Box | None]:
+        """The standard square of each portrait that fills its picture otherwise; see `Framer`."""
+        return [self._box(image) for image in images]
+
+    def _box(self, image: Image.Image) -> Box | None:
+        scale = max(1.0, max(image.size) / _WORKING_SIDE)
+        small = image.resize(
+            (math.ceil(image.width / scale), math.ceil(image.height / scale)), Image.Resampling.LANCZOS
+        )
+        side = float(max(small.size))
+        square = _Square(left=(small.width - side) / 2, top=(small.height - side) / 2, side=side)
+        for look in range(_LOOKS):
+            shift_x, shift_y, log_zoom, portrait = self._look(small, square)
+            if portrait < 0 or abs(log_zoom) > _FARTHEST:
+                return None
+            square = square.around(shift_x, shift_y, log_zoom)
+            if max(abs(shift_x), abs(shift_y)) < _STANDARD[0] and abs(log_zoom) < _STANDARD[1]:
+                return square.times(scale).box if look else None
+        return None
+
+    @torch.no_grad()
+    def _look(self, image: Image.Image, square: _Square) -> list[float]:
+        """What the network sees in a square: shifts, log zoom, logit."""
+        view = cut(image, square.box).resize((VIEW_SIZE, VIEW_SIZE), Image.Resampling.LANCZOS)
+        device = next(self.network.parameters()).device
+        return self.network(to_pixels(np.asarray(view)[None], device))[0].tolist()
+
+
+def build_framer(seed: int) -> FramerNetwork:
+    """The untrained network."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return FramerNetwork()
+
+
+def framer_for(backbone: Backbone) -> PortraitFramer:
+    """The entry point ``portraits`` of ``latentedit.framers``: the framer that lies beside the bundled model."""
+    del backbone
+    return _bundled_framer()
+
+
+@functools.cache
+def _bundled_framer() -> PortraitFramer:
+    return PortraitFramer.from_folder(bundled_folder("portraits"))
+
+
+def fit_framer(
+    network: FramerNetwork,
+    views: Views,
+    settings: FitSettings,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    log: Callable[[str], None] = print,
+) -> float:
+    """Train the framer on views, their mirror images, and some noise.
+
+    Returns:
+        Seconds of training.
+    """
+    device = next(network.parameters()).device
+    truth = torch.from_numpy(views.framings).to(device)
+    network.train()
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        del step
+        chosen = torch.randint(len(views.pixels), (settings.batch,), generator=generator)
+        pixels = to_pixels(views.pixels[chosen.numpy()], device)
+        wanted = truth[chosen.to(device)]
+        if torch.rand((), generator=generator) < 0.5:
+            pixels, wanted = pixels.flip(3), wanted * wanted.new_tensor([-1, 1, 1, 1])
+        grain = 0.1 * torch.rand((settings.batch, 1, 1, 1), generator=generator)
+        noisy = pixels + (grain * torch.randn(pixels.shape, generator=generator)).to(device)
+        seen, there = network(noisy), wanted[:, 3]
+        error = functional.smooth_l1_loss(seen[:, :3], wanted[:, :3], beta=0.02, reduction="none").sum(1)
+        found = functional.binary_cross_entropy_with_logits(seen[:, 3], there)
+        return (error * there).mean() + 0.1 * found
+
+    seconds = fit("framer", network, loss, settings, folder, progress=progress, log=log)
+    network.eval()
+    return seconds

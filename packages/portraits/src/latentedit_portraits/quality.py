@@ -1,0 +1,118 @@
+"""How good a trained model is: the codec, the reader, and how well the transformer listens."""
+
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.rng import draw
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import sample
+from latentedit.core.types import Progress
+from latentedit.models.base import Backbone
+from latentedit.models.guidance import GuidedField
+from latentedit.models.registry import load
+from latentedit_portraits.attributes import Attributes, draw_split
+from latentedit_portraits.autoencoder import reconstruction_psnr_db
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.dataset import render_split, to_pixels
+from latentedit_portraits.reader import PortraitReader, accuracy
+
+STEPS = 28
+_RENDERS = 1000
+_RECONSTRUCTIONS = 200
+_SAMPLES = 300
+_BATCH = 25
+
+
+@torch.no_grad()
+def sample_pictures(
+    model: Backbone, captions: list[str], *, guidance: float | None = None, steps: int = STEPS, seed: int = 0
+) -> Float[Tensor, "b 3 h w"]:
+    """Pictures from captions, of the size that the model prefers, in [-1, 1].
+
+    Each has noise of its own, drawn from (seed, its position).
+
+    Args:
+        model: the backbone.
+        captions: one a picture.
+        guidance: None is the model's default.
+        steps: of the model's own grid.
+        seed: of the noises.
+    """
+    weight = model.capabilities.guidance if guidance is None else guidance
+    field = GuidedField(backbone=model, condition=model.embed(captions), guidance=weight)
+    side = model.capabilities.sizes[1]
+    shape = model.latent_shape(side, side)
+    noise = torch.stack([draw(shape, seed=seed, purpose="sample", index=i) for i in range(len(captions))])
+    grid = model.grid(steps)
+    start = math.hypot(1 - grid.levels[0], grid.levels[0]) * noise  # of unit variance in the model's own coordinates
+    final = sample(field, start.to(model.device, model.dtype), grid, EulerSolver()).final
+    return model.decode(final).clamp(-1, 1)
+
+
+def adherence(
+    model: Backbone,
+    reader: PortraitReader,
+    wanted: list[Attributes],
+    *,
+    guidance: float | None = None,
+    progress: Progress | None = None,
+) -> dict[str, float]:
+    """Share of sampled pictures in which the reader finds what the full caption said, an attribute at a time."""
+    found: list[Attributes] = []
+    for start in range(0, len(wanted), _BATCH):
+        captions = [full_caption(item) for item in wanted[start : start + _BATCH]]
+        found += reader.attributes(sample_pictures(model, captions, guidance=guidance, seed=start))
+        if progress is not None:
+            progress("adherence", min(start + _BATCH, len(wanted)), len(wanted))
+    return accuracy(found, wanted)
+
+
+def measure_quality(
+    folder: Path, reader: PortraitReader, renders: Path, *, progress: Progress | None = None
+) -> dict[str, Any]:
+    """The figures of the model card, all on portraits of the test split.
+
+    Args:
+        folder: the model.
+        reader: of the portraits.
+        renders: where rendered pictures are kept.
+        progress: called while pictures are sampled.
+
+    Returns:
+        nested names and numbers: PSNR in dB, accuracies as shares.
+    """
+    model = load(folder)
+    autoencoder = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
+    test = render_split(renders, "test", _RENDERS, seed=0, framed=False)
+    pixels = to_pixels(test.pixels, torch.device("cpu"))
+    psnr = reconstruction_psnr_db(autoencoder, test.pixels[:_RECONSTRUCTIONS])
+    with torch.no_grad():
+        reconstructed = torch.cat([model.decode(model.encode(chunk)) for chunk in pixels.to(model.device).split(50)])
+    wanted = draw_split("test", _SAMPLES, seed=1)
+    return {
+        f"VAE PSNR on {_RECONSTRUCTIONS} test renders, dB": _rounded(
+            {"mean": statistics.mean(psnr), "median": statistics.median(psnr), "lowest": min(psnr)}, 2
+        ),
+        f"reader accuracy on {_RENDERS} test renders": _with_mean(accuracy(reader.attributes(pixels), test.attributes)),
+        f"reader accuracy on {_RENDERS} VAE reconstructions": _with_mean(
+            accuracy(reader.attributes(reconstructed), test.attributes)
+        ),
+        f"text adherence, {_SAMPLES} test captions, guidance {model.capabilities.guidance:g}": _with_mean(
+            adherence(model, reader, wanted, progress=progress)
+        ),
+    }
+
+
+def _with_mean(shares: dict[str, float]) -> dict[str, float]:
+    return _rounded({"mean": statistics.mean(shares.values())} | shares, 4)
+
+
+def _rounded(numbers: dict[str, float], digits: int) -> dict[str, float]:
+    return {name: round(number, digits) for name, number in numbers.items()}

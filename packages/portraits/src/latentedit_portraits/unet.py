@@ -1,0 +1,157 @@
+"""The U-Net of `portraits-unet`: noise prediction, trained for the same velocity error as the transformer."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from latentedit.core.flow import add_noise, model_from_canonical
+from latentedit.core.schedule import DiscreteSchedule
+from latentedit.core.types import Progress
+from latentedit.models.attention import differentiable_attention
+from latentedit_portraits.autoencoder import CHANNELS
+from latentedit_portraits.captions import CaptionStyle
+from latentedit_portraits.fitting import FitSettings, fit
+from latentedit_portraits.transformer import CaptionBatches, draw_examples, draw_levels
+
+_SIDE = 16
+_WIDTHS = (96, 192, 288)
+_HEADS = 4
+_HIGHEST_FACTOR = 12.0
+"""Most that an error of the noise counts for as an error of the velocity; reached at s = 0.917."""
+
+
+def noise_scheduler() -> DDIMScheduler:
+    """Square roots of betas linear in time as in Stable Diffusion, but with a noisier end: s in [0.028, 0.985].
+
+    Latents are 16 x 16 with large shapes, so at Stable Diffusion's own end (0.936) one would still see the background.
+    """
+    return DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.02,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        timestep_spacing="trailing",
+    )
+
+
+class TextToNoise(nn.Module):
+    """What is trained together: one text encoder and the U-Net, in Stable Diffusion 1.5's layout with three sizes.
+
+    Args:
+        text: configuration of the text encoder.
+    """
+
+    def __init__(self, text: CLIPTextConfig) -> None:
+        super().__init__()
+        build: Any = UNet2DConditionModel  # its annotations say tuples of four
+        self.text_encoder = CLIPTextModel(text)
+        self.unet = build(
+            sample_size=_SIDE,
+            in_channels=CHANNELS,
+            out_channels=CHANNELS,
+            block_out_channels=_WIDTHS,
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=text.hidden_size,
+            attention_head_dim=_HEADS,
+        )
+
+    def embed(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
+        """Tokens exactly as the stock pipeline takes them: the last hidden layer, normalised."""
+        return self.text_encoder(ids)[0]
+
+
+def build_text_to_noise(beginning: nn.Module, seed: int) -> TextToNoise:
+    """The networks before training: an untrained U-Net, and a text encoder that has read captions before.
+
+    Args:
+        beginning: the ``CLIPTextModelWithProjection`` whose weights the text encoder begins with.
+        seed: of the U-Net's weights.
+    """
+    known: Any = beginning
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = TextToNoise(CLIPTextConfig(**known.config.to_dict()))
+    weights = known.state_dict()
+    network.text_encoder.load_state_dict({name: weights[_counterpart(name, weights)] for name in _names(network)})
+    return network
+
+
+def _names(network: TextToNoise) -> list[str]:
+    return list(network.text_encoder.state_dict())
+
+
+def _counterpart(name: str, weights: dict[str, Tensor]) -> str:
+    """The tensor's name in the encoder with a projection, which may hold the encoder itself one level down."""
+    return name if name in weights else f"text_model.{name}"
+
+
+def velocity_loss(noise_error: Float[Tensor, "b c h w"], s: Float[Tensor, " b"]) -> Float[Tensor, ""]:
+    """The mean square error of the velocity that an error of the noise makes, its factor cut at the noisy end.
+
+    At given latents ``v = (e_hat - z) / (1 - s)``, so an error of the noise is ``1 / (1 - s)`` times as large in v. The
+    factor is cut at 12, since at the noisy end (65) it is larger than a network of half precision can be exact.
+    """
+    factor = (1 / (1 - s)).clamp(max=_HIGHEST_FACTOR)
+    return (noise_error * factor[:, None, None, None]).square().mean()
+
+
+def fit_unet(
+    network: TextToNoise,
+    captions: CaptionBatches,
+    latents: NDArray[np.float16],
+    settings: FitSettings,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    log: Callable[[str], None] = print,
+) -> float:
+    """Train text encoder and U-Net to predict the noise, at the transformer's levels and for its error.
+
+    Args:
+        network: trained in place.
+        captions: of the portraits whose latents follow, in the same order.
+        latents: normalised clean latents ``[n, 8, 16, 16]``.
+        settings: steps, batch, rate.
+        folder: for the checkpoint.
+        progress: called after each step.
+        log: gets a line a checkpoint.
+
+    Returns:
+        Seconds of training.
+    """
+    device = captions.device
+    schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
+    network.unet.to(memory_format=torch.channels_last)
+    blocks = network.unet.named_parameters()
+    matrices = [item for name, item in blocks if item.ndim == 2 and "transformer_blocks" in name]
+    style = CaptionStyle()
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        del step
+        ids, _, clean, noise = draw_examples(captions, latents, settings.batch, generator, style)
+        drawn = draw_levels(settings.batch, generator).clamp(schedule.s_min, schedule.s_max)
+        times = schedule.time(drawn.double()).round()
+        s = schedule.level(times)
+        alpha, sigma = (scale.float().to(device) for scale in schedule.alpha_sigma(s))
+        s = s.float().to(device)
+        x_t = model_from_canonical(add_noise(clean, noise, s), alpha, sigma)
+        with torch.autocast(device.type, torch.bfloat16):
+            tokens = network.embed(ids)
+            layout = x_t.contiguous(memory_format=torch.channels_last)
+            output = network.unet(layout, times.long().to(device), tokens, return_dict=False)[0]
+        return velocity_loss(output.float() - noise, s)
+
+    with differentiable_attention():  # on a CPU the backward pass of the fused kernel is the slower one
+        return fit("unet", network, loss, settings, folder, orthogonalized=matrices, progress=progress, log=log)

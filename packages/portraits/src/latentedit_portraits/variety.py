@@ -1,0 +1,201 @@
+"""Portraits as other programs of the same style draw and frame them: the framer's training pictures."""
+
+import colorsys
+import dataclasses
+import io
+import math
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import python_avatars as avatars
+import resvg_py
+from numpy.typing import NDArray
+from PIL import Image
+
+from latentedit_portraits.dataset import render_arrays
+from latentedit_portraits.render import Framing
+
+VIEW_SIZE = 64
+"""Side of a view in pixels: enough to see where a head is."""
+
+_CENTER, _SIDE = (132.0, 130.0), 200.0
+"""Of the square that a standard portrait shows, in the drawing's own units; see `render`."""
+
+_TOPS = (*avatars.HairType, *avatars.HatType)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Views:
+    """Pictures and how the portraits sit in them.
+
+    Args:
+        pixels: unsigned bytes ``[n, 64, 64, 3]``.
+        framings: shift_x, shift_y and log zoom (see `Framing`), and 1; all 0 without a portrait; ``[n, 4]``.
+    """
+
+    pixels: NDArray[np.uint8]
+    framings: NDArray[np.float32]
+
+
+def draw_any_framing(generator: random.Random) -> Framing:
+    """Any framing: half of them about standard, half from a third of the standard size to almost twice."""
+    if generator.random() < 0.5:
+        shift_x, shift_y = generator.uniform(-0.1, 0.1), generator.uniform(-0.1, 0.1)
+        return Framing(shift_x=shift_x, shift_y=shift_y, zoom=2 ** generator.uniform(-0.3, 0.3))
+    zoom = 2 ** generator.uniform(-1.6, 0.8)
+    reach = 0.15 + 0.25 * max(0.0, 1 - zoom)
+    return Framing(shift_x=generator.uniform(-reach, reach), shift_y=generator.uniform(-reach, reach), zoom=zoom)
+
+
+def render_view(framing: Framing, generator: random.Random, size: int = VIEW_SIZE) -> NDArray[np.uint8]:
+    """A random portrait of any parts and colours, framed as asked, ``[size, size, 3]``.
+
+    Backgrounds are plain, graded or a disc; some pictures end before the view does, and their edges are repeated.
+    """
+    square = seen_square(framing)
+    svg, ground = _drawing(generator), generator.random()
+    if ground < 0.3:
+        svg = on_disc(svg, generator)
+    elif ground < 0.45:
+        svg = graded(svg, square, generator)
+    pixels = rasterize(svg, square, size, any_color(generator))
+    return _edges_repeated(pixels, generator) if generator.random() < 0.35 else pixels
+
+
+def seen_square(framing: Framing) -> tuple[float, float, float]:
+    """Left, top and side of the square that a framing shows, in the drawing's own units."""
+    side = _SIDE / framing.zoom
+    return _CENTER[0] - (framing.shift_x + 0.5) * side, _CENTER[1] - (framing.shift_y + 0.5) * side, side
+
+
+def rasterize(svg: str, square: tuple[float, float, float], size: int, background: str) -> NDArray[np.uint8]:
+    """The square of a drawing, on a colour ``#rrggbb``, as ``[size, size, 3]``."""
+    left, top, side = square
+    root = f'width="{size}" height="{size}" viewBox="{left:.3f} {top:.3f} {side:.3f} {side:.3f}" overflow="visible"'
+    svg = svg.replace('width="264px" height="280px" viewBox="0 0 264 280"', root)
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, background=background)
+    return np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB"))
+
+
+def render_other(generator: random.Random, size: int = VIEW_SIZE) -> NDArray[np.uint8]:
+    """A picture without a portrait: noise, patches of a portrait in disorder, or a detail of one."""
+    kind = generator.randrange(3)
+    numbers = np.random.default_rng(generator.getrandbits(32))
+    if kind == 0:
+        cells = generator.choice((1, 2, 4, 8, 16, size))
+        small = Image.fromarray(numbers.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+        return np.asarray(small.resize((size, size), generator.choice(list(Image.Resampling)[:4])))
+    framing = draw_any_framing(generator)
+    if kind == 1:
+        pixels = render_view(dataclasses.replace(framing, zoom=max(framing.zoom, 0.8)), generator, size)
+        half = size // 2
+        quarters = [pixels[y : y + half, x : x + half] for y in (0, half) for x in (0, half)]
+        turned = [np.rot90(quarters[index], generator.randrange(4)) for index in (3, 2, 1, 0)]
+        return np.vstack([np.hstack(turned[:2]), np.hstack(turned[2:])])
+    return render_view(dataclasses.replace(framing, zoom=2 ** generator.uniform(2.2, 4)), generator, size)
+
+
+def render_views(
+    path: Path, count: int, *, seed: int, workers: int = 2, progress: Callable[[int, int], None] | None = None
+) -> Views:
+    """``count`` views, kept in ``path`` and rendered only where it is missing; one in six shows no portrait.
+
+    Args:
+        path: an ``.npz`` file.
+        count: how many.
+        seed: of everything drawn.
+        workers: processes.
+        progress: called with (done, total).
+    """
+    stored = render_arrays(path, _render_chunk, count, seed=seed, workers=workers, progress=progress)
+    return Views(pixels=stored["pixels"], framings=stored["framings"])
+
+
+def _render_chunk(job: tuple[int, int, int]) -> dict[str, NDArray[Any]]:
+    seed, start, stop = job
+    pixels: list[NDArray[np.uint8]] = []
+    framings: list[tuple[float, float, float, float]] = []
+    for index in range(start, stop):
+        generator = random.Random(f"portraits/views/{seed}/{index}")
+        if generator.random() < 1 / 6:
+            pixels.append(render_other(generator))
+            framings.append((0.0, 0.0, 0.0, 0.0))
+            continue
+        framing = draw_any_framing(generator)
+        pixels.append(render_view(framing, generator))
+        framings.append((framing.shift_x, framing.shift_y, math.log(framing.zoom), 1.0))
+    return {"pixels": np.stack(pixels), "framings": np.asarray(framings, dtype=np.float32)}
+
+
+def _drawing(generator: random.Random) -> str:
+    """The drawing of a random portrait; hair and clothes of any colour, skin of any but the greenest."""
+    hair = any_color(generator)
+    return avatars.Avatar(
+        style=avatars.AvatarStyle.TRANSPARENT,
+        top=generator.choice(_TOPS),  # pyright: ignore[reportArgumentType]  # TopType is their common base
+        hat_color=any_color(generator),  # pyright: ignore[reportArgumentType]  # any colour, like the others
+        hair_color=hair,
+        skin_color=any_skin(generator),
+        eyes=generator.choice(list(avatars.EyeType)),
+        eyebrows=generator.choice(list(avatars.EyebrowType)),
+        nose=avatars.NoseType.DEFAULT,
+        mouth=generator.choice(list(avatars.MouthType)),
+        accessory=generator.choice([avatars.AccessoryType.NONE] * 8 + [*avatars.AccessoryType]),
+        facial_hair=generator.choice([avatars.FacialHairType.NONE] * 6 + [*avatars.FacialHairType]),
+        facial_hair_color=hair if generator.random() < 0.7 else any_color(generator),
+        clothing=generator.choice(list(avatars.ClothingType)),
+        clothing_color=any_color(generator),
+        shirt_graphic=generator.choice(list(avatars.ClothingGraphic)),
+    ).render()
+
+
+def on_disc(svg: str, generator: random.Random) -> str:
+    """The drawing on a disc, which also ends the clothes."""
+    disc = '<circle cx="132" cy="160" r="120"'
+    shape = f'<clipPath id="disc"><rect x="-64" y="-140" width="392" height="300"/>{disc}/></clipPath>'
+    svg = re.sub(
+        r"(<svg[^>]*>)", rf'\g<1>{shape}{disc} fill="{any_color(generator)}"/><g clip-path="url(#disc)">', svg, count=1
+    )
+    return svg.rpartition("</svg>")[0] + "</g></svg>"
+
+
+def graded(svg: str, square: tuple[float, float, float], generator: random.Random) -> str:
+    """The drawing before a linear gradient."""
+    left, top, side = square
+    ends = "".join(f'<stop offset="{at}" stop-color="{any_color(generator)}"/>' for at in (0, 1))
+    gradient = (
+        f'<linearGradient id="ground" x1="{generator.random():.2f}" y1="0" x2="{generator.random():.2f}" y2="1">{ends}'
+        f'</linearGradient><rect x="{left}" y="{top}" width="{side}" height="{side}" fill="url(#ground)"/>'
+    )
+    return re.sub(r"(<svg[^>]*>)", rf"\g<1>{gradient}", svg, count=1)
+
+
+def _edges_repeated(pixels: NDArray[np.uint8], generator: random.Random) -> NDArray[np.uint8]:
+    """The same view of a picture that ends up to a quarter earlier on some sides."""
+    size = len(pixels)
+    ends = [round(size * generator.uniform(0, 0.25)) if generator.random() < 0.4 else 0 for _ in range(4)]
+    rows = np.arange(size).clip(ends[0], size - 1 - ends[1])
+    columns = np.arange(size).clip(ends[2], size - 1 - ends[3])
+    return pixels[rows[:, None], columns]
+
+
+def any_color(generator: random.Random) -> str:
+    """A third white, black or grey, the rest of any hue, as ``#rrggbb``."""
+    pale = generator.random() < 0.3
+    saturation = 0.0 if pale else generator.uniform(0.1, 0.9)
+    value = generator.choice((1.0, 1.0, 0.1, generator.random())) if pale else generator.uniform(0.25, 1.0)
+    return hex_color(generator.random(), saturation, value)
+
+
+def any_skin(generator: random.Random) -> str:
+    """From pale to dark, from pink to yellow."""
+    return hex_color(generator.uniform(0.02, 0.14), generator.uniform(0.2, 0.75), generator.uniform(0.35, 1.0) ** 0.7)
+
+
+def hex_color(hue: float, saturation: float, value: float) -> str:
+    """A colour by hue, saturation and value, each in [0, 1], as ``#rrggbb``."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hsv_to_rgb(hue, saturation, value))

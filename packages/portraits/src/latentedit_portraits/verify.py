@@ -1,0 +1,64 @@
+"""Is this the model that was trained: its fingerprint, and a sampled picture against the one stored with it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from latentedit.core.errors import ModelError
+from latentedit.models.base import Backbone
+from latentedit.models.registry import load
+from latentedit.models.settings_file import read_settings, write_settings
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.captions import full_caption
+from latentedit_portraits.quality import sample_pictures
+
+_REFERENCE = "reference.png"
+_TOLERANCE = 2
+"""Levels of 255 by which the mean pixel may differ: kernels of other machines round differently."""
+
+
+def write_reference(folder: Path) -> None:
+    """Store the fingerprint and a sampled picture with a finished model."""
+    model = load(folder, device="cpu")
+    Image.fromarray(_sampled(model)).save(folder / _REFERENCE)
+    write_settings(folder, {"fingerprint": model.fingerprint})
+
+
+def verify(folder: Path) -> list[str]:
+    """Check a model folder against what was stored when it was made.
+
+    Returns:
+        what was checked, a line each.
+
+    Raises:
+        ModelError: another fingerprint, or another picture.
+    """
+    model = load(folder, device="cpu")
+    stored = read_settings(folder).get("fingerprint")
+    if stored != model.fingerprint:
+        raise ModelError(
+            f"expected the fingerprint {stored} in {folder}; got {model.fingerprint}. Install the package again"
+        )
+    if not (folder / _REFERENCE).exists():
+        raise ModelError(
+            f"expected the sampled picture {folder / _REFERENCE}; it is missing. Install the package again"
+        )
+    reference = np.asarray(Image.open(folder / _REFERENCE).convert("RGB"), dtype=np.int16)
+    difference = float(np.abs(reference - _sampled(model)).mean())
+    if difference > _TOLERANCE:
+        raise ModelError(
+            f"expected a sampled picture within {_TOLERANCE} levels of the stored one; it differs by {difference:.1f}. "
+            "Install the package again"
+        )
+    return [
+        f"fingerprint {model.fingerprint}, as stored",
+        f"a sampled picture differs from the stored one by {difference:.2f} of 255 levels in the mean",
+    ]
+
+
+def _sampled(model: Backbone) -> np.ndarray:
+    attributes = draw_split("test", 1, seed=2)[0]
+    pixels = sample_pictures(model, [full_caption(attributes)])[0]
+    return pixels.add(1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()

@@ -1,1 +1,0 @@
-"""The measurements of both papers: what each looks at, how it is run, and what it concludes."""

@@ -1,0 +1,86 @@
+"""A discovered direction on another picture: carried there, made as long as it takes, walked, named and calibrated."""
+
+import dataclasses
+
+import torch
+
+from latentedit.api.discovery import Discovered, discovered_along
+from latentedit.core.settings import check_count
+from latentedit.core.types import Progress
+from latentedit.directions.at_level import clean_share
+from latentedit.directions.base import Direction
+from latentedit.directions.local_basis import LocalBasis, local_basis
+from latentedit.directions.transport import DAMPING, Carried, feature_of, transport
+from latentedit.latents.joint import JointLatent
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Arrived:
+    """A direction at the picture to which it was carried.
+
+    Args:
+        basis: of that picture, of which it is made.
+        carried: with its share of the change, at unit length.
+        found: the direction as it is kept, and what it does to the picture.
+    """
+
+    basis: LocalBasis
+    carried: Carried
+    found: Discovered
+
+
+@torch.no_grad()
+def carry_to(
+    direction: Direction,
+    latent: JointLatent,
+    *,
+    rank: int = 20,
+    inverse: bool = True,
+    damping: float = DAMPING,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Arrived:
+    """Carry a direction to a picture, at the site and level at which it was found, under the same text.
+
+    That text is the direction's prompt; the picture's own caption where it was found under the caption of its picture.
+
+    Args:
+        direction: that knows its change of a feature.
+        latent: one picture, under the text that is to stay true of it.
+        rank: of the picture's basis; the more, the more of the change it can make.
+        inverse: see `directions.transport.transport`.
+        damping: likewise.
+        seed: of the search for the basis.
+        progress: told after each step of the inversion, the search, "step lengths" and "edits".
+
+    Raises:
+        ConfigError, ShapeError: as `local_basis` and `transport`.
+        ModelError: the network gave values that are not finite.
+
+    Cost:
+        That of `local_basis`, and of one direction in `discovered_along`.
+    """
+    feature_of(direction)
+    direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
+    known, steps = direction.settings, direction.settings.get("steps")
+    check_count("the direction's steps", steps)
+    prompt = known.get("prompt")
+    own = prompt in direction.source_captions or not isinstance(prompt, str)
+    basis = local_basis(
+        latent,
+        site=known["site"],
+        rank=rank,
+        level=direction.level,
+        prompt=None if own else prompt,
+        steps=int(known["steps"]),
+        seed=seed,
+        progress=progress,
+    )
+    carried = transport(direction, basis, inverse=inverse, damping=damping, step=1.0)
+    (found,) = discovered_along(
+        basis,
+        carried.direction.z * clean_share(basis.level),
+        lambda _, step: transport(direction, basis, inverse=inverse, damping=damping, step=step).direction,
+        progress=progress,
+    )
+    return Arrived(basis=basis, carried=carried, found=found)

@@ -1,0 +1,201 @@
+"""A user's own list of edits, as CSV, JSON or YAML; and any items written as such a list."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+from latentedit.api.manifests.documents import read_csv, read_document
+from latentedit.api.manifests.faults import Faults
+from latentedit.api.manifests.items import Dataset, Item, MaskFile, PictureFile
+from latentedit.api.manifests.picture_checks import Checker, described
+from latentedit.core.errors import nearest
+from latentedit.core.files.pictures import save_image
+from latentedit.core.files.writing import make_folder, write_text
+
+NEEDED = ("picture", "source_caption", "target_caption")
+"""Columns that every manifest has."""
+
+OPTIONAL = ("id", "mask", "truth", "kind", "group")
+"""Columns that it may have; an empty cell is the same as none."""
+
+FILE_NAME = "manifest.csv"
+"""What `write_manifest` calls it."""
+
+_VERSION = "unversioned"
+
+
+def load_manifest(path: str | Path) -> Dataset:
+    """A manifest's items, every picture of it decoded once so that nothing is found wrong later.
+
+    A CSV file begins with the names of its columns; a JSON or YAML file is a list of objects, or an object with that
+    list under "items". Paths are relative to the manifest. An entry without an id has its number. Transparent parts of
+    a picture lie on white; a mask allows changes where it is brighter than middle grey.
+
+    Args:
+        path: a file ending in .csv, .json, .yaml or .yml.
+
+    Raises:
+        FileFormatError: a file that cannot be read as what its name says.
+        ConfigError: anything wrong with its content, all of it in one message.
+    """
+    path = Path(path)
+    faults = Faults(str(path))
+    rows, told = _csv_rows(path, faults) if path.suffix.lower() == ".csv" else (_document_rows(path, faults), ())
+    checker = Checker(faults=faults)
+    numbers: dict[str, int] = {}
+    items = [_item(number, row, path.parent, checker, numbers, told) for number, row in rows]
+    if not items and not faults:
+        faults.add("items", "there are none")
+    faults.check()
+    return Dataset(name=path.stem, version=_VERSION, items=tuple(item for item in items if item is not None))
+
+
+def write_manifest(items: Sequence[Item], folder: str | Path) -> Path:
+    """Write items as pictures, truths and masks in PNG and a manifest that `load_manifest` reads back.
+
+    A picture is named by its content, so items that share one share its file. The manifest is written last, so that it
+    never names a file that is not there. What an item says `about` itself is not kept.
+
+    Args:
+        items: whose ids differ.
+        folder: is made if need be.
+
+    Returns:
+        The manifest's path.
+
+    Raises:
+        OutputError: a place that cannot be written to.
+    """
+    folder = Path(folder)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
+    writer.writerow([*NEEDED, *OPTIONAL])
+    for item in items:
+        picture = _written(item.picture(), folder, "pictures")
+        truth = "" if item.truth is None else _written(item.truth(), folder, "truths")
+        mask = (
+            "" if item.mask is None else _written(Image.fromarray(item.mask().astype(np.uint8) * 255), folder, "masks")
+        )
+        group = "" if item.group == item.id else item.group
+        writer.writerow([picture, item.source_caption, item.target_caption, item.id, mask, truth, item.kind, group])
+    make_folder(folder)
+    write_text(folder / FILE_NAME, text.getvalue())
+    return folder / FILE_NAME
+
+
+def _item(
+    number: int,
+    row: Mapping[str, Any],
+    folder: Path,
+    checker: Checker,
+    numbers: dict[str, int],
+    told: Sequence[str],
+) -> Item | None:
+    """None where anything was found wrong. ``told`` are needed columns whose lack was noted before."""
+    before = len(checker.faults)
+    name = row.get("id")
+    name = str(number) if name is None or name == "" else str(name) if type(name) is int else name
+    where = f"row {number} (id {name!r})" if isinstance(name, str) else f"row {number}"
+    if checker.text(where, "id", name) is not None and numbers.setdefault(cast(str, name), number) != number:
+        checker.faults.add(where, f"row {numbers[cast(str, name)]} has this id too")
+    captions = [
+        checker.text(where, column, row.get(column)) for column in NEEDED[1:] if column in row or column not in told
+    ]
+    labels = {
+        column: checker.text(where, column, row[column])
+        for column in ("kind", "group")
+        if row.get(column) not in (None, "")
+    }
+    picture = None
+    if "picture" in row or "picture" not in told:
+        picture = checker.file(PictureFile, where, "picture", row.get("picture"), folder)
+    truth = mask = None
+    if row.get("truth") not in (None, ""):
+        truth = checker.file(PictureFile, where, "truth", row["truth"], folder)
+        if truth is not None and picture is not None:
+            checker.same_size(where, "truth", truth, picture)
+    if row.get("mask") not in (None, ""):
+        mask = checker.file(MaskFile, where, "mask", row["mask"], folder)
+        if mask is not None and picture is not None:
+            checker.same_size(where, "mask", mask, picture)
+        if mask is not None and not mask().any() and not _same(truth, picture):
+            checker.faults.add(where, f"mask {row['mask']} is nowhere white, so nothing may change")
+    if len(checker.faults) > before or told or picture is None:
+        return None
+    return Item(
+        id=cast(str, name),
+        picture=picture,
+        source_caption=cast(str, captions[0]),
+        target_caption=cast(str, captions[1]),
+        truth=truth,
+        mask=mask,
+        **cast("dict[str, Any]", labels),
+    )
+
+
+def _same(truth: PictureFile | None, picture: PictureFile | None) -> bool:
+    """The right answer is the picture itself, so nothing should change."""
+    if truth is None or picture is None:
+        return False
+    return np.array_equal(np.asarray(truth()), np.asarray(picture()))
+
+
+def _csv_rows(path: Path, faults: Faults) -> tuple[list[tuple[int, dict[str, Any]]], tuple[str, ...]]:
+    """Numbered rows by the names of the columns, and the needed columns that are not there."""
+    table = read_csv(path)
+    header = [name.strip() for name in table[0]] if table else []
+    for name in dict.fromkeys(header):
+        if name not in (*NEEDED, *OPTIONAL):
+            faults.add("the columns", f"unknown {name!r}: {nearest(name, [*NEEDED, *OPTIONAL])}")
+        if header.count(name) > 1:
+            faults.add("the columns", f"{name!r} is there {header.count(name)} times")
+    missing = tuple(name for name in NEEDED if name not in header)
+    for name in missing:
+        faults.add("the columns", f"{name!r} is missing")
+    rows: list[tuple[int, dict[str, Any]]] = []
+    for number, cells in enumerate(table[1:], 1):
+        if len(cells) != len(header):
+            faults.add(f"row {number}", f"it has {len(cells)} cells, the first line {len(header)}")
+        else:
+            rows.append((number, dict(zip(header, cells, strict=True))))
+    return rows, missing
+
+
+def _document_rows(path: Path, faults: Faults) -> list[tuple[int, dict[str, Any]]]:
+    """Numbered objects of a JSON or YAML file."""
+    content = read_document(path)
+    if isinstance(content, dict):
+        for key in cast("dict[Any, Any]", content):
+            if key != "items":
+                faults.add("the manifest", f"unknown key {key!r}; it has items only")
+        content = cast("dict[Any, Any]", content).get("items")
+    if not isinstance(content, list):
+        faults.add("the manifest", f"a list of items was expected; it is {described(content)}")
+        return []
+    rows: list[tuple[int, dict[str, Any]]] = []
+    for number, row in enumerate(cast("list[Any]", content), 1):
+        if not isinstance(row, dict):
+            faults.add(f"row {number}", f"it is {described(row)}, not an object")
+            continue
+        rows.append((number, cast("dict[str, Any]", row)))
+        for key in cast("dict[Any, Any]", row):
+            if key not in (*NEEDED, *OPTIONAL):
+                faults.add(f"row {number}", f"unknown key {key!r}: {nearest(str(key), [*NEEDED, *OPTIONAL])}")
+    return rows
+
+
+def _written(image: Image.Image, folder: Path, kind: str) -> str:
+    """Its path in the folder."""
+    pixels = np.asarray(image)
+    digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:16]
+    path = folder / kind / f"{digest}.png"
+    if not path.exists():
+        make_folder(path.parent)
+        save_image(image, path)
+    return f"{kind}/{path.name}"

@@ -1,0 +1,195 @@
+"""How a result was made: enough to make it again, on a file that goes anywhere. No path, no key, no clock.
+
+Everything in a record is the same whenever the same edit is made, so a picture that carries it is the same file again;
+seconds and memory are told beside it (`EditResult.cost`), and in the JSON file that lies beside a written picture.
+"""
+
+import hashlib
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+from pydantic import Field
+
+from latentedit.core.errors import ConfigError, FileFormatError
+from latentedit.core.files.png_chunks import MAX_RECORD_BYTES
+from latentedit.core.files.tensors import read_object
+from latentedit.directions.composition import Mixing
+from latentedit.latents.pictures import Picture
+from latentedit.models.base import Backbone
+
+FORMAT = 1
+"""Of records; files of a higher one come from a newer latentedit."""
+
+MAX_EDITS = 100
+"""Of one record, each going on from the one before."""
+
+_RECORDED = ("latentedit", "torch", "diffusers", "transformers")
+_SHOWN_LETTERS = 80
+
+Output = Literal["picture", "sheet", "sweep"]
+"""What a file shows: the edited picture, source and edited side by side, or pictures by strength."""
+
+
+class _Record(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ModelRecord(_Record):
+    """The model: its name (of a folder, the last part), the fingerprint of its weights, where and how it ran."""
+
+    name: str
+    fingerprint: str
+    dtype: str
+    device: str
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> "ModelRecord":
+        """What is to be said of a model."""
+        return cls(
+            name=Path(backbone.name).name if Path(backbone.name).is_absolute() else backbone.name,
+            fingerprint=backbone.fingerprint,
+            dtype=str(backbone.network_dtype).removeprefix("torch."),
+            device=backbone.device.type,
+        )
+
+
+class PictureRecord(_Record):
+    """The picture: its file's name without folder, the fingerprint of its pixels, and that of its mask."""
+
+    name: str
+    fingerprint: str
+    mask: str | None = None
+
+    @classmethod
+    def of(cls, picture: Picture, allowed: NDArray[np.uint8] | None = None) -> "PictureRecord":
+        """What is to be said of a picture and of where it may change."""
+        name = "" if picture.path is None else picture.path.name
+        return cls(
+            name=name.encode("utf-8", "replace").decode(),  # names of files may be no text
+            fingerprint=picture.fingerprint,
+            mask=mask_fingerprint(allowed),
+        )
+
+
+class DirectionRecord(_Record):
+    """One direction that was applied.
+
+    ``given`` says that it came from elsewhere (a file); otherwise it was found on the picture itself, from the record's
+    caption to ``target_caption``, by ``method`` with ``settings``.
+    """
+
+    fingerprint: str
+    method: str
+    settings: dict[str, Any]
+    strength: float
+    target_caption: str
+    given: bool
+
+
+class RunRecord(_Record):
+    """Enough to make a result again.
+
+    Args:
+        format: of the record.
+        output: what the file shows.
+        method: the editor's name.
+        settings: of the editor, plain values.
+        seed: of every random number drawn.
+        model: whose latents were moved.
+        versions: of latentedit, torch, diffusers, transformers and Python.
+        picture: what was edited.
+        caption: what it showed.
+        target_caption: what was asked for; empty for directions without words.
+        strengths: of the edit, or of a sweep's pictures.
+        directions: what was applied together, each at its strength; empty for editors without directions.
+        mixing: how they were put together.
+        local: the change was kept to where it is strong.
+        evaluations: of the network, for the first strength, starting from nothing.
+        before: the edit that this one went on from, in the latent and not from a file; None for a picture as it came.
+    """
+
+    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
+    output: Output = "picture"
+    method: str
+    settings: dict[str, Any]
+    seed: int
+    model: ModelRecord
+    versions: dict[str, str]
+    picture: PictureRecord
+    caption: str
+    target_caption: str
+    strengths: Annotated[tuple[float, ...], Field(min_length=1)]
+    directions: tuple[DirectionRecord, ...] = ()
+    mixing: Mixing = "sum"
+    local: bool = True
+    evaluations: float
+    before: "RunRecord | None" = None
+
+    def to_json(self) -> str:
+        """One line, the same for equal records.
+
+        Raises:
+            ConfigError: more edits one after the other than can be read again.
+        """
+        count, record = 1, self.before
+        while record is not None:
+            count, record = count + 1, record.before
+        if count > MAX_EDITS:
+            raise ConfigError(
+                f"expected at most {MAX_EDITS} edits that go on from each other in the latent; got {count}. "
+                "Write a picture on the way, and go on from its file"
+            )
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str, name: str) -> "RunRecord":
+        """Read a record, with distrust.
+
+        Args:
+            text: what `to_json` wrote.
+            name: of the file, for errors.
+
+        Raises:
+            FileFormatError: no record, a damaged one, or one of a newer format.
+        """
+        if len(text) > MAX_RECORD_BYTES:
+            raise _unsound(name, f"it has {len(text)} letters, more than {MAX_RECORD_BYTES}")
+        try:
+            written = read_object(text).get("format")
+        except ValueError as error:
+            raise _unsound(name, str(error)) from error
+        if isinstance(written, int) and written > FORMAT:
+            raise FileFormatError(
+                f"expected a record of format {FORMAT} in {name}; got {written}, from a newer latentedit. Update it"
+            )
+        try:
+            return cls.model_validate_json(text)
+        except pydantic.ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = repr(".".join(map(str, first["loc"]))[:_SHOWN_LETTERS])
+            raise _unsound(name, f"{where}: {first['msg'].lower()}") from error
+
+
+def mask_fingerprint(allowed: NDArray[np.uint8] | None) -> str | None:
+    """Sixteen hexadecimal digits of where a picture may change; None where it may everywhere."""
+    return None if allowed is None else hashlib.sha256(allowed.tobytes()).hexdigest()[:16]
+
+
+def _unsound(name: str, found: str) -> FileFormatError:
+    return FileFormatError(f"expected a sound record in {name}; {found}. Edit the picture again")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made a result; "unknown" for a package that is not installed."""
+    found = {"python": platform.python_version()}
+    for package in _RECORDED:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    return found

@@ -1,0 +1,165 @@
+"""Make a result again from its record, and say what is not as it was."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from latentedit.api.manipulate import note_found, run_editor, search_of, seed_of, slide
+from latentedit.api.manner import Manner
+from latentedit.api.record import DirectionRecord, RunRecord, mask_fingerprint
+from latentedit.api.result import EditResult
+from latentedit.core.errors import ConfigError
+from latentedit.core.types import Progress
+from latentedit.directions.base import Direction
+from latentedit.directions.identification import identify
+from latentedit.directions.text import embed_aligned
+from latentedit.editors.base import Editor
+from latentedit.editors.eim import EIM
+from latentedit.editors.registry import editor_class
+from latentedit.latents.encode import PictureLike, encode, open_picture
+from latentedit.latents.joint import JointLatent
+from latentedit.latents.masks import MaskLike, open_mask
+from latentedit.latents.pictures import Picture
+from latentedit.models.base import Backbone
+
+
+def replay(
+    record: RunRecord,
+    model: Backbone,
+    picture: PictureLike,
+    *,
+    directions: Sequence[Direction] = (),
+    mask: MaskLike | None = None,
+    progress: Progress | None = None,
+) -> list[EditResult]:
+    """Do again what a record says, one result a strength.
+
+    Args:
+        record: of the result.
+        model: as the record names it.
+        picture: that was edited; by whatever name, the new record has the old one's.
+        directions: those that came from files.
+        mask: that was used, where one was.
+        progress: told about each step.
+
+    Raises:
+        ConfigError: another picture, mask or model than the record's, a direction that is missing, or settings that no
+            editor has.
+        ImageError: a file that is no picture, or a mask that does not fit it.
+    """
+    name = record.picture.name
+    opened = dataclasses.replace(open_picture(picture), path=Path(name) if name else None)
+    if opened.fingerprint != record.picture.fingerprint:
+        raise ConfigError(
+            f"expected the picture {name!r} with the pixels of {record.picture.fingerprint}; "
+            f"got {opened.fingerprint}. Name the picture that was edited with --picture"
+        )
+    if model.fingerprint != record.model.fingerprint:
+        raise ConfigError(
+            f"expected the model {record.model.name!r} ({record.model.fingerprint}); got {model.name!r} "
+            f"({model.fingerprint}). Name the model with --model"
+        )
+    _check_mask(record, opened, mask)
+    known = {direction.fingerprint: direction for direction in directions}
+    return _again(record, _latent_before(record, model, opened, known, mask), known, progress)
+
+
+def differences(record: RunRecord, now: RunRecord) -> list[str]:
+    """What is not as it was when the record was written: versions, machine, directions; one clause each."""
+    found = [
+        f"{name} was {record.versions.get(name, 'not there')}, is {now.versions.get(name, 'not there')}"
+        for name in sorted({*record.versions, *now.versions})
+        if record.versions.get(name) != now.versions.get(name)
+    ]
+    found += [
+        f"{what} was {was}, is {is_now}"
+        for what, was, is_now in (
+            ("the network's dtype", record.model.dtype, now.model.dtype),
+            ("the device", record.model.device, now.model.device),
+        )
+        if was != is_now
+    ]
+    pairs = zip(record.directions, now.directions, strict=False)
+    return found + [
+        f"direction {index} was {was.fingerprint}, is found as {again.fingerprint}"
+        for index, (was, again) in enumerate(pairs, start=1)
+        if was.fingerprint != again.fingerprint
+    ]
+
+
+def _check_mask(record: RunRecord, picture: Picture, mask: MaskLike | None) -> None:
+    if mask_fingerprint(None if mask is None else open_mask(mask, picture.size)) == record.picture.mask:
+        return
+    if record.picture.mask is None:
+        raise ConfigError("expected no mask, for none was used; got one. Leave --mask out")
+    got = "none" if mask is None else "another"
+    raise ConfigError(f"expected the mask that was used; got {got}. Name it with --mask")
+
+
+def _latent_before(
+    record: RunRecord, model: Backbone, picture: Picture, known: dict[str, Direction], mask: MaskLike | None
+) -> JointLatent:
+    """The pictures as the edit met them: encoded, and moved by the edits before it."""
+    if record.before is None:
+        return encode(model, picture, caption=record.caption, mask=mask)
+    latent = _latent_before(record.before, model, picture, known, mask)
+    return _again(record.before, latent, known, None)[0].latent
+
+
+def _again(
+    record: RunRecord, latent: JointLatent, known: dict[str, Direction], progress: Progress | None
+) -> list[EditResult]:
+    editor = _editor(record)
+    if not record.directions:
+        return run_editor(
+            editor,
+            latent,
+            (record.target_caption,),
+            strength=record.strengths[0],
+            seed=record.seed,
+            local=record.local,
+            progress=progress,
+        )
+    if not isinstance(editor, EIM):
+        raise ConfigError(f"expected the method {EIM.name!r} with directions; got {record.method!r}")
+    manner = Manner(arm=editor.arm, level=editor.level, steps=editor.steps, mixing=record.mixing, local=record.local)
+    found = [_direction(direction, latent, known, manner, progress) for direction in record.directions]
+    shares = [direction.strength for direction in record.directions]
+    return [row[0] for row in slide(latent, found, shares, list(record.strengths), manner, progress=progress)]
+
+
+def _editor(record: RunRecord) -> Editor:
+    try:
+        return editor_class(record.method).from_dict(record.settings)
+    except (TypeError, KeyError, IndexError) as error:
+        raise ConfigError(
+            f"expected the settings of {record.method!r} in the record; got others. Edit the picture again"
+        ) from error
+
+
+def _direction(
+    record: DirectionRecord,
+    latent: JointLatent,
+    known: dict[str, Direction],
+    manner: Manner,
+    progress: Progress | None,
+) -> Direction:
+    """The direction that came from a file or an earlier edit, or else found again."""
+    if record.fingerprint in known:
+        return known[record.fingerprint]
+    if record.given:
+        raise ConfigError(
+            f"expected the direction {record.fingerprint}, which was not found on this picture; got none of that "
+            "fingerprint. Give its file with --direction"
+        )
+    seed, targets = seed_of(record.settings), (record.target_caption,)
+    target = embed_aligned(latent.backbone, latent.captions, targets)
+    if record.method == "hsds":
+        direction = identify(latent, target, search_of(record.settings), seed=seed, progress=progress)
+    else:
+        editor = EIM(arm="text", level=manner.level, steps=manner.steps)
+        direction = editor.direction(latent, target, seed=seed)
+    direction = dataclasses.replace(direction, target_captions=targets)
+    note_found(latent, direction)
+    known[record.fingerprint] = direction
+    return direction

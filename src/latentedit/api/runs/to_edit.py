@@ -1,0 +1,164 @@
+"""The pictures of a folder or a list, and what each is to be called when it is edited."""
+
+import dataclasses
+import hashlib
+import itertools
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from PIL import Image
+
+from latentedit.api.runs.folder import file_name
+from latentedit.core.errors import ConfigError
+from latentedit.core.files.reading import READABLE, content_of
+from latentedit.latents.pictures import Picture
+
+PICTURES = "pictures"
+"""Folder of the edited pictures in that of a run, each with its JSON file beside it."""
+
+_UNFIT = frozenset('\\/:*?"<>|%')
+"""Not in the names of files on every system; and what stands for them."""
+
+_LONGEST_NAME_BYTES = 200
+
+_CUTS_APART = 4
+"""Full batches between two cuts at a name, on average: more would make fuller batches, and longer shifts."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ToEdit:
+    """A picture of many.
+
+    Args:
+        id: what rows and failures call it.
+        path: of its file.
+        name: of the edited picture, without its ending; another one for each picture.
+        caption: what it shows; None to have it read.
+        target: what it should show; None where that is asked of all pictures in the same way.
+        content: of the file, where it need not be read again.
+    """
+
+    id: str
+    path: Path
+    name: str
+    caption: str | None = None
+    target: str | None = None
+    content: bytes | None = None
+
+    def open(self) -> Picture:
+        """Read it.
+
+        Raises:
+            ImageError: no such file, no picture, or damaged.
+        """
+        return Picture.open(self.path, content=self.content)
+
+    def carried(self) -> "ToEdit":
+        """With the content of its file, for a machine that does not see it."""
+        return dataclasses.replace(self, content=content_of(self.path))
+
+    def told(self) -> dict[str, Any]:
+        """What decides its row, as plain values; the file by its content, wherever it lies."""
+        content = content_of(self.path)
+        return {
+            "id": self.id,
+            "picture": shown(self.path),
+            "bytes": None if content is None else len(content),
+            "sha256": None if content is None else hashlib.sha256(content).hexdigest(),
+            "caption": self.caption,
+            "target_caption": self.target,
+            "name": self.name,
+        }
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files of a folder, by their endings, sorted by name; hidden ones and those in its folders left out.
+
+    Raises:
+        ConfigError: there are none, or the folder cannot be read.
+    """
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in (*READABLE, "MPO")}
+    try:
+        found = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in endings and not path.name.startswith(".") and not path.is_dir()
+        )
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConfigError(
+            f"expected to be able to read the folder {folder}; got: {why}. Check its permissions"
+        ) from error
+    if not found:
+        raise ConfigError(
+            f"expected pictures in the folder {folder}, by their endings ({', '.join(sorted(endings))}); there are "
+            "none. Pictures in its folders are not looked for: name one of those"
+        )
+    return found
+
+
+def shown(path: PurePath) -> str:
+    """The file's name, whatever it is, as text that every file format takes."""
+    return path.name.encode("utf-8", "replace").decode()
+
+
+def place_of(name: str) -> str:
+    """Where an edited picture lies in the folder of the run, by `ToEdit.name`."""
+    return f"{PICTURES}/{name}.edited.png"
+
+
+def named_apart(paths: Sequence[PurePath]) -> list[str]:
+    """Names for the edited pictures, each once whatever the case of its letters.
+
+    The file's name without its ending; with it where several files would have the same name then.
+    """
+    stems = Counter(_stem(path).casefold() for path in paths)
+    taken = set[str]()
+    names: list[str] = []
+    for path in paths:
+        whole = _fit(shown(path))
+        first = _stem(path) if stems[_stem(path).casefold()] == 1 else whole
+        names.append(_free((first, whole), taken))
+    return names
+
+
+def ids_apart(ids: Sequence[str]) -> list[str]:
+    """The same for entries of a list, by their ids."""
+    taken = set[str]()
+    return [_free((_fit(one),), taken) for one in ids]
+
+
+def steady_batches(pictures: Sequence[ToEdit], most: int) -> list[tuple[ToEdit, ...]]:
+    """Pictures in batches of at most so many, in their order, cut where one is full and before some names.
+
+    Which names those are depends on nothing but the name: where a picture comes or goes, batches shift up to the next
+    such name, and all others stay what they were (as rsync cuts files).
+    """
+    found: list[list[ToEdit]] = []
+    for one in pictures:
+        cut = zlib.crc32(one.name.encode()) % (_CUTS_APART * most) == 0
+        if cut or not found or len(found[-1]) == most:
+            found.append([])
+        found[-1].append(one)
+    return [tuple(batch) for batch in found]
+
+
+def _free(choices: Sequence[str], taken: set[str]) -> str:
+    """The first choice that is not taken, or else the last one with a number; it is taken then."""
+    numbered: Iterable[str] = (f"{choices[-1]} ({number})" for number in itertools.count(2))
+    name = next(name for name in itertools.chain(choices, numbered) if name.casefold() not in taken)
+    taken.add(name.casefold())
+    return name
+
+
+def _stem(path: PurePath) -> str:
+    return _fit(PurePath(shown(path)).stem)
+
+
+def _fit(name: str) -> str:
+    """The name as it is where files may have it on every system, else one of its own."""
+    plain = name.isprintable() and not _UNFIT & set(name) and not name.startswith((".", " "))
+    return name if plain and 0 < len(name.encode()) <= _LONGEST_NAME_BYTES else file_name(name)

@@ -1,1 +1,0 @@
-"""Editors against known answers: what is edited, by which methods, and how well."""

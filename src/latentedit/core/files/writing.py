@@ -1,0 +1,92 @@
+"""Places to write to: checked before any work is spent on them, and never left with half a file."""
+
+import contextlib
+import secrets
+from collections.abc import Generator
+from pathlib import Path
+from typing import BinaryIO
+
+from latentedit.core.errors import OutputError
+
+
+def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
+    """Find out whether a file could be written, before any work is spent on it.
+
+    Args:
+        path: where the file is to go.
+        source: the picture that is edited, which must not be overwritten.
+
+    Raises:
+        OutputError: a folder that is missing or cannot be written to, a name that is a folder, or the source itself.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise OutputError(f"expected the output {path} to be a file; it is a folder. Name a file in it")
+        if not path.parent.is_dir():
+            raise OutputError(f"expected the output folder {path.parent} to exist; it does not. Create it first")
+        if source is not None and path.resolve() == Path(source).resolve():
+            raise OutputError(
+                f"expected an output other than the picture itself; got {path} for both. Choose another name"
+            )
+        beside = _beside(path)
+        beside.touch(exist_ok=False)
+        beside.unlink()
+    except OutputError:
+        raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def written_beside(path: str | Path) -> Generator[BinaryIO]:
+    """A new file in the same folder, renamed to ``path`` at the end; removed where anything was raised before.
+
+    So no half-written file is ever seen, and what stood there stays until the new one is whole.
+
+    Raises:
+        OutputError: the place cannot be written to, or the disk is full.
+    """
+    path = Path(path)
+    beside = _beside(path)
+    try:
+        with beside.open("xb") as file:
+            yield file
+        beside.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):  # it was renamed, or never made
+            beside.unlink()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text in UTF-8, its line ends as they are; see `written_beside`.
+
+    Raises:
+        OutputError: the place cannot be written to, or the disk is full.
+    """
+    with written_beside(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def make_folder(path: str | Path) -> None:
+    """Make a folder and those above it where they are missing.
+
+    Raises:
+        OutputError: the place cannot be written to, or a file is there.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OutputError(f"expected to be able to make the folder {path}; got: {why}. Choose another place") from error
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{secrets.token_hex(8)}.tmp")
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    why = error.strerror or str(error)
+    return OutputError(f"expected to be able to write {path}; got: {why}. Choose another place, or free space")

@@ -1,0 +1,194 @@
+"""Exact maps between a model's own coordinates and flow coordinates: the only place that knows alpha and sigma.
+
+A diffusion model in its own coordinates sees ``x_t = alpha x + sigma e``. In flow coordinates
+
+    s = sigma / (alpha + sigma) = sigmoid(-log_snr / 2)        log_snr = log(alpha^2 / sigma^2)
+    z = x_t / (alpha + sigma) = (1 - s) x + s e
+    v = E[e - x | z, c]        x_hat = z - s v        e_hat = z + (1 - s) v
+
+Nothing is lost: every map below is exact and, at the levels where it is defined, invertible. Signs, in one table:
+
+    model predicts                     velocity
+    "epsilon"       e                  ((alpha + sigma) epsilon - x_t) / alpha                                alpha > 0
+    "v_prediction"  alpha e - sigma x  ((sigma - alpha) x_t + (alpha + sigma) out) / (alpha^2 + sigma^2)
+    "sample"        x                  (x_t - (alpha + sigma) out) / sigma                                    sigma > 0
+    "flow"          e - x              out            (flow_matching counts time as 1 - s; its velocity is -v)
+
+Limits of the coordinates:
+
+(a) A VP model never reaches s = 0 or s = 1. Linear betas (1e-4 to 0.02, 1000 steps) give s in [0.0099, 0.9937],
+    scaled-linear betas (8.5e-4 to 0.012) only [0.028, 0.936]. So sampling starts at ``s_max`` with standard deviation
+    ``1 / (alpha + sigma)`` (0.938 for scaled-linear), not with N(0, I) at 1.
+(b) A uniform grid of s is not the model's own grid: build the grid from the model's schedule and store its levels.
+    Shifting (SD3, FLUX) is a matter of the grid, not of the coordinates.
+(c) For data of unit variance the norm of z dips to 0.707 at s = 1/2, so thresholds on norms that were tuned on x_t do
+    not carry over; angles and eigenvectors at a fixed level do.
+(d) Discrete models know only the times they were trained at: `latentedit.core.schedule` interpolates time in log-SNR
+    and can snap to the nearest trained level.
+(e) An error of epsilon grows by 1 / (1 - s) in v (158 at the noisy end of linear betas), so everything here is computed
+    in float32 at least and returned in the dtype of the latent that came in.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, nearest
+
+Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
+"""What a network was trained to predict."""
+
+_PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow")
+
+
+def per_element(value: Float[Tensor, " b"], like: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *ones"]:
+    """One number an element, shaped so that it multiplies a batch of latents: ``[b]`` to ``[b, 1, ..., 1]``."""
+    return value.reshape(len(value), *(1 for _ in like.shape[1:]))
+
+
+def level_from_alpha_sigma(alpha: Float[Tensor, "*n"], sigma: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """The level ``s = sigma / (alpha + sigma)`` of a signal scale and a noise scale, neither negative."""
+    return (_wide(sigma) / (_wide(alpha) + _wide(sigma))).to(sigma.dtype)
+
+
+def alpha_sigma_from_level(s: Float[Tensor, " b"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    """The variance-preserving pair of a level: ``(1 - s, s) / sqrt((1 - s)^2 + s^2)``, so alpha^2 + sigma^2 = 1."""
+    wide = _wide(s)
+    norm = torch.hypot(1 - wide, wide)
+    return ((1 - wide) / norm).to(s.dtype), (wide / norm).to(s.dtype)
+
+
+def level_from_log_snr(log_snr: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """The level ``s = sigmoid(-log_snr / 2)`` of a log signal-to-noise ratio ``log(alpha^2 / sigma^2)``."""
+    return torch.sigmoid(-_wide(log_snr) / 2).to(log_snr.dtype)
+
+
+def log_snr_from_level(s: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """The log signal-to-noise ratio ``2 log((1 - s) / s)``; infinite at s = 0 and s = 1."""
+    wide = _wide(s)
+    return (2 * (torch.log1p(-wide) - torch.log(wide))).to(s.dtype)
+
+
+def canonical_from_model(
+    x_t: Float[Tensor, "b *latent"], alpha: Float[Tensor, " b"], sigma: Float[Tensor, " b"]
+) -> Float[Tensor, "b *latent"]:
+    """Canonical latents ``z = x_t / (alpha + sigma)`` of a model's own."""
+    return (_wide(x_t) / _scale(alpha, sigma, x_t)).to(x_t.dtype)
+
+
+def model_from_canonical(
+    z: Float[Tensor, "b *latent"], alpha: Float[Tensor, " b"], sigma: Float[Tensor, " b"]
+) -> Float[Tensor, "b *latent"]:
+    """A model's own latents ``x_t = (alpha + sigma) z`` of canonical ones."""
+    return (_wide(z) * _scale(alpha, sigma, z)).to(z.dtype)
+
+
+def add_noise(
+    x: Float[Tensor, "b *latent"], e: Float[Tensor, "b *latent"], s: Float[Tensor, " b"]
+) -> Float[Tensor, "b *latent"]:
+    """Canonical latents ``z = (1 - s) x + s e`` of clean ones and noise; exactly x at s = 0, exactly e at s = 1."""
+    level = per_element(_wide(s), x)
+    return ((1 - level) * _wide(x) + level * _wide(e)).to(x.dtype)
+
+
+def clean_estimate(
+    z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], v: Float[Tensor, "b *latent"]
+) -> Float[Tensor, "b *latent"]:
+    """The posterior mean of the clean latent, ``x_hat = z - s v``."""
+    return (_wide(z) - per_element(_wide(s), z) * _wide(v)).to(z.dtype)
+
+
+def noise_estimate(
+    z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], v: Float[Tensor, "b *latent"]
+) -> Float[Tensor, "b *latent"]:
+    """The posterior mean of the noise, ``e_hat = z + (1 - s) v``."""
+    return (_wide(z) + (1 - per_element(_wide(s), z)) * _wide(v)).to(z.dtype)
+
+
+def score_from_velocity(
+    z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], v: Float[Tensor, "b *latent"]
+) -> Float[Tensor, "b *latent"]:
+    """The score ``grad log p_s(z) = -e_hat / s``; infinite at s = 0."""
+    level = per_element(_wide(s), z)
+    return (-(_wide(z) + (1 - level) * _wide(v)) / level).to(z.dtype)
+
+
+def velocity_from_prediction(
+    kind: Prediction,
+    output: Float[Tensor, "b *latent"],
+    x_t: Float[Tensor, "b *latent"],
+    alpha: Float[Tensor, " b"],
+    sigma: Float[Tensor, " b"],
+) -> Float[Tensor, "b *latent"]:
+    """The velocity that a network's raw output stands for, by the table of this module.
+
+    Args:
+        kind: what the network predicts.
+        output: its output.
+        x_t: the latents in the model's own coordinates, not z.
+        alpha: signal scale of each element; above 0 for "epsilon".
+        sigma: noise scale of each element; above 0 for "sample".
+
+    Returns:
+        v, in the dtype of ``x_t``.
+
+    Raises:
+        ConfigError: an unknown kind.
+    """
+    if kind not in _PREDICTIONS:
+        raise ConfigError(f"expected a known kind of prediction; got {kind!r}. {nearest(kind, _PREDICTIONS)}")
+    a, b, x, out = per_element(_wide(alpha), x_t), per_element(_wide(sigma), x_t), _wide(x_t), _wide(output)
+    if kind == "epsilon":
+        v = ((a + b) * out - x) / a
+    elif kind == "v_prediction":
+        v = ((b - a) * x + (a + b) * out) / (a * a + b * b)
+    elif kind == "sample":
+        v = (x - (a + b) * out) / b
+    else:
+        v = out
+    return v.to(x_t.dtype)
+
+
+def prediction_from_velocity(
+    kind: Prediction,
+    v: Float[Tensor, "b *latent"],
+    z: Float[Tensor, "b *latent"],
+    alpha: Float[Tensor, " b"],
+    sigma: Float[Tensor, " b"],
+) -> Float[Tensor, "b *latent"]:
+    """What a network of this kind would have to predict for the velocity v at the canonical latents z.
+
+    Args:
+        kind: what the network predicts.
+        v: velocity.
+        z: canonical latents, not x_t.
+        alpha: signal scale of each element.
+        sigma: noise scale of each element.
+
+    Raises:
+        ConfigError: an unknown kind.
+    """
+    if kind not in _PREDICTIONS:
+        raise ConfigError(f"expected a known kind of prediction; got {kind!r}. {nearest(kind, _PREDICTIONS)}")
+    s = level_from_alpha_sigma(_wide(alpha), _wide(sigma))
+    x_hat, e_hat = clean_estimate(_wide(z), s, _wide(v)), noise_estimate(_wide(z), s, _wide(v))
+    if kind == "epsilon":
+        output = e_hat
+    elif kind == "v_prediction":
+        output = per_element(_wide(alpha), z) * e_hat - per_element(_wide(sigma), z) * x_hat
+    elif kind == "sample":
+        output = x_hat
+    else:
+        output = _wide(v)
+    return output.to(z.dtype)
+
+
+def _wide(value: Tensor) -> Tensor:
+    """The tensor in float32, or in its own dtype where that is wider."""
+    return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
+def _scale(alpha: Tensor, sigma: Tensor, like: Tensor) -> Tensor:
+    return per_element(_wide(alpha) + _wide(sigma), like)

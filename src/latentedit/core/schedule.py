@@ -1,0 +1,224 @@
+"""A model's own clock: times and levels of rectified flow and of discrete variance-preserving models."""
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, CoordinateError
+from latentedit.core.flow import alpha_sigma_from_level, level_from_log_snr, log_snr_from_level
+from latentedit.core.levels import LevelGrid
+
+Spacing = Literal["uniform", "trailing", "log_snr"]
+"""How the trained times are thinned out: evenly, evenly in whole times from the noisy end, or evenly in log-SNR."""
+
+
+class Schedule(abc.ABC):
+    """The times of a model and the levels they stand for.
+
+    Laws:
+        1. ``level(time(s)) == s`` for s in [s_min, s_max], up to rounding.
+        2. ``level`` rises strictly with time.
+        3. ``alpha_sigma(s)`` gives scales with ``sigma / (alpha + sigma) == s``.
+    """
+
+    @property
+    @abc.abstractmethod
+    def s_min(self) -> float:
+        """Level of the cleanest trained time."""
+
+    @property
+    @abc.abstractmethod
+    def s_max(self) -> float:
+        """Level of the noisiest trained time; sampling starts there."""
+
+    @abc.abstractmethod
+    def level(self, time: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The level of a time, which need not be a whole number."""
+
+    @abc.abstractmethod
+    def time(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The time of a level, not rounded."""
+
+    @abc.abstractmethod
+    def alpha_sigma(self, s: Float[Tensor, " b"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """Signal and noise scale in the model's own coordinates."""
+
+    @property
+    def start_std(self) -> float:
+        """Standard deviation of z where sampling starts: ``1 / (alpha + sigma)`` at ``s_max``."""
+        alpha, sigma = self.alpha_sigma(torch.tensor([self.s_max], dtype=torch.float64))
+        return float(1 / (alpha + sigma))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RectifiedFlow(Schedule):
+    """Rectified flow: the time is a multiple of the level and the coordinates are canonical already.
+
+    Args:
+        time_scale: time at s = 1, such as 1000 for SD3 and 1 for the FLUX transformer.
+    """
+
+    time_scale: float = 1000.0
+
+    @property
+    def s_min(self) -> float:
+        """Defined down to clean data."""
+        return 0.0
+
+    @property
+    def s_max(self) -> float:
+        """Defined up to pure noise."""
+        return 1.0
+
+    def level(self, time: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """``time / time_scale``."""
+        return time / self.time_scale
+
+    def time(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """``time_scale * s``."""
+        return s * self.time_scale
+
+    def alpha_sigma(self, s: Float[Tensor, " b"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """``(1 - s, s)``."""
+        return 1 - s, s
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DiscreteSchedule(Schedule):
+    """A variance-preserving model trained at the times 0, 1, ..., n - 1; between them log-SNR is interpolated linearly.
+
+    Args:
+        log_snr: ``log(alpha^2 / sigma^2)`` of each trained time, float64 on the CPU, finite and strictly falling.
+
+    Raises:
+        CoordinateError: a table that does not fall strictly, or has fewer than two times. A schedule with zero terminal
+            SNR has no finite table; drop its last time.
+    """
+
+    log_snr: Float[Tensor, " n"]
+
+    def __post_init__(self) -> None:
+        table = self.log_snr
+        good = table.ndim == 1 and len(table) >= 2 and table.dtype == torch.float64 and bool(table.isfinite().all())
+        if not good or not bool((table[1:] < table[:-1]).all()):
+            raise CoordinateError(
+                "expected a float64 table of two or more finite, strictly falling log-SNR values; "
+                f"got shape {list(table.shape)}, {table.dtype}. Drop times with zero SNR"
+            )
+
+    @staticmethod
+    def from_alphas_cumprod(alphas_cumprod: Float[Tensor, " n"]) -> "DiscreteSchedule":
+        """The schedule of a table of alpha^2, as diffusers' schedulers hold it (``scheduler.alphas_cumprod``)."""
+        table = alphas_cumprod.detach().to("cpu", torch.float64)
+        return DiscreteSchedule(log_snr=torch.log(table) - torch.log1p(-table))
+
+    @property
+    def times(self) -> int:
+        """Number of trained times."""
+        return len(self.log_snr)
+
+    @property
+    def levels(self) -> Float[Tensor, " n"]:
+        """The level of every trained time, rising, float64."""
+        return level_from_log_snr(self.log_snr)
+
+    @property
+    def s_min(self) -> float:
+        """Level of time 0: the network has never seen cleaner latents."""
+        return float(self.levels[0])
+
+    @property
+    def s_max(self) -> float:
+        """Level of the last time: the network has never seen noisier latents."""
+        return float(self.levels[-1])
+
+    def level(self, time: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The level of a time in [0, n - 1].
+
+        Raises:
+            CoordinateError: a time outside that range.
+        """
+        wide = time.to(torch.float64)
+        if not bool(((wide >= 0) & (wide <= self.times - 1)).all()):
+            raise CoordinateError(f"expected times in [0, {self.times - 1}]; got {time.min():.6g} to {time.max():.6g}")
+        table = self.log_snr.to(time.device)
+        left = wide.floor().long().clamp(max=self.times - 2)
+        return level_from_log_snr(torch.lerp(table[left], table[left + 1], wide - left)).to(time.dtype)
+
+    def time(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The time of a level in [s_min, s_max], not rounded; levels up to 1e-6 outside are clamped.
+
+        Raises:
+            CoordinateError: a level outside that range.
+        """
+        wide = s.to(torch.float64)
+        if not bool(((wide >= self.s_min - 1e-6) & (wide <= self.s_max + 1e-6)).all()):
+            raise CoordinateError(
+                f"expected levels in [{self.s_min:.4g}, {self.s_max:.4g}]; got {s.min():.6g} to {s.max():.6g}"
+            )
+        table = self.log_snr.to(s.device)
+        value = log_snr_from_level(wide.clamp(self.s_min, self.s_max))
+        left = (torch.searchsorted(-table, -value, right=True) - 1).clamp(0, self.times - 2)
+        part = (value - table[left]) / (table[left + 1] - table[left])
+        return (left + part.clamp(0, 1)).to(s.dtype)
+
+    def alpha_sigma(self, s: Float[Tensor, " b"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """``(1 - s, s) / sqrt((1 - s)^2 + s^2)``."""
+        return alpha_sigma_from_level(s)
+
+    def snap(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The trained level nearest in time, for networks that take whole times only."""
+        return self.level(self.time(s.to(torch.float64)).round()).to(s.dtype)
+
+    def grid(self, steps: int, *, spacing: Spacing = "uniform") -> LevelGrid:
+        """Levels from ``s_max`` down to ``s_min``.
+
+        The network is defined at both ends, so the grid can be walked in either direction. The clean estimate
+        ``x_hat = z - s v`` at the last level is what diffusers' last DDIM step returns.
+
+        Args:
+            steps: number of solver steps, 1 to n - 1.
+            spacing: "uniform" in time; "trailing" the same with whole times; "log_snr" uniform in log-SNR.
+
+        Raises:
+            CoordinateError: more steps than trained times allow, or fewer than one.
+        """
+        if not 1 <= steps <= self.times - 1:
+            raise CoordinateError(f"expected 1 to {self.times - 1} steps; got {steps}")
+        if spacing == "log_snr":
+            ends = torch.linspace(float(self.log_snr[-1]), float(self.log_snr[0]), steps + 1, dtype=torch.float64)
+            inner = level_from_log_snr(ends)[1:-1].tolist()
+        elif spacing in ("uniform", "trailing"):
+            times = torch.linspace(self.times - 1, 0, steps + 1, dtype=torch.float64)
+            inner = self.level(times.round() if spacing == "trailing" else times)[1:-1].tolist()
+        else:
+            raise ConfigError(f"expected spacing 'uniform', 'trailing' or 'log_snr'; got {spacing!r}")
+        return LevelGrid(levels=(self.s_max, *inner, self.s_min))
+
+
+def schedule_from_betas(betas: Sequence[float] | Float[Tensor, " n"]) -> DiscreteSchedule:
+    """The schedule ``alpha_t^2 = prod_{i <= t} (1 - beta_i)``, computed in float64 without cancellation.
+
+    Raises:
+        CoordinateError: a beta outside (0, 1).
+    """
+    table = torch.as_tensor(betas, dtype=torch.float64)
+    if not bool(((table > 0) & (table < 1)).all()):
+        raise CoordinateError(f"expected betas within (0, 1); got {table.min():.4g} to {table.max():.4g}")
+    log_alpha_squared = torch.cumsum(torch.log1p(-table), dim=0)
+    return DiscreteSchedule(log_snr=log_alpha_squared - torch.log(-torch.expm1(log_alpha_squared)))
+
+
+def linear_schedule(times: int = 1000, *, first: float = 1e-4, last: float = 0.02) -> DiscreteSchedule:
+    """Betas linear in time (Ho et al. 2020): s in [0.0099, 0.9937]."""
+    return schedule_from_betas(torch.linspace(first, last, times, dtype=torch.float64))
+
+
+def scaled_linear_schedule(times: int = 1000, *, first: float = 8.5e-4, last: float = 0.012) -> DiscreteSchedule:
+    """Square roots of the betas linear in time (Stable Diffusion 1 and 2, SDXL): s in [0.028, 0.936]."""
+    return schedule_from_betas(torch.linspace(first**0.5, last**0.5, times, dtype=torch.float64) ** 2)

@@ -1,0 +1,141 @@
+"""The contract of an editor: encoded pictures, a target text and one number for how much."""
+
+import abc
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.settings import check_count, check_number, from_plain, to_plain
+from latentedit.core.types import Condition, Progress
+from latentedit.latents.joint import JointLatent
+
+Kind = TypeVar("Kind")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moved:
+    """A batch of pictures at one strength.
+
+    Args:
+        z: clean latents.
+        strength: that was asked for.
+        measured: share of the whole change that was made, one a picture; nan where the editor does not measure it.
+        limit: the strength beyond which each picture is damaged; nan where that was not looked for.
+        notes: what the user should know about how it was found.
+    """
+
+    z: Float[Tensor, "b *latent"]
+    strength: float
+    measured: Float[Tensor, " b"]
+    limit: Float[Tensor, " b"]
+    notes: tuple[str, ...] = ()
+
+
+class Editor(abc.ABC):
+    """A way to move clean latents towards a text. An editor is its own configuration, a frozen dataclass.
+
+    Laws:
+        1. ``edit(latent, target, strength=0)`` is ``latent.z``, bit for bit.
+        2. The same arguments and seed give the same result, whatever the global random state.
+        3. A picture's result does not depend on the pictures beside it (up to the rounding of batched kernels).
+        4. A call costs ``evaluations(latent, strength=...)`` network evaluations a picture.
+        5. Where ``keeps_equal_texts``: a target equal to the source text changes nothing.
+        6. ``from_dict(to_dict(editor)) == editor``.
+
+    Subclasses write `_edit`, `evaluations` and `keeps_equal_texts`; `edit` validates.
+    """
+
+    __slots__ = ()
+
+    name: ClassVar[str]
+    """What the registry, the command line and the records call it."""
+
+    @property
+    @abc.abstractmethod
+    def keeps_equal_texts(self) -> bool:
+        """Equal source and target texts change nothing, with these settings."""
+
+    @abc.abstractmethod
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """Network evaluations a picture of one edit; at strength 0, which does nothing, none."""
+
+    @abc.abstractmethod
+    def _edit(
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+    ) -> Float[Tensor, "b *latent"]:
+        """The edited latents; arguments are already checked and the strength is not 0."""
+
+    def edit(
+        self,
+        latent: JointLatent,
+        target: Condition,
+        *,
+        strength: float = 1.0,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Float[Tensor, "b *latent"]:
+        """The clean latents, edited.
+
+        Args:
+            latent: encoded pictures with their captions.
+            target: text wanted, one or one a picture.
+            strength: 0 is the picture itself, 1 the whole change; negative and larger values where the editor allows.
+            seed: of every random number; all pictures share the noise.
+            progress: told about each step.
+
+        Raises:
+            ConfigError: a strength that is not a finite number, or one that this editor refuses.
+            ShapeError: neither one target nor one a picture.
+
+        Cost:
+            ``evaluations(latent, strength=strength)`` a picture.
+        """
+        check_strength(strength)
+        target = target.expand(len(latent))
+        if strength == 0:
+            return latent.z
+        return self._edit(latent, target, strength=float(strength), seed=seed, progress=progress)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values."""
+        return to_plain(self)
+
+    @classmethod
+    def from_dict(cls: type[Kind], settings: Mapping[str, Any]) -> Kind:
+        """The editor with these settings, the rest at their defaults.
+
+        Raises:
+            ConfigError: a setting that this editor does not have, with the nearest names.
+        """
+        return from_plain(cls, settings)
+
+
+def check_strength(strength: float) -> None:
+    """Refuse a strength that is no finite number.
+
+    Raises:
+        ConfigError: nan, infinite, or not a number at all.
+    """
+    if isinstance(strength, bool) or not math.isfinite(strength):
+        raise ConfigError(f"expected the strength to be a finite number, such as 1.0; got {strength}")
+
+
+def check_walk(level: float, steps: int, guidance: float = 1.0) -> None:
+    """Refuse settings of a walk over levels that make no sense.
+
+    Args:
+        level: the walk's highest, in (0, 1].
+        steps: of the model's whole grid, at least 1.
+        guidance: classifier-free guidance weight, finite and within 100 of 0.
+
+    Raises:
+        ConfigError: one outside its range.
+    """
+    check_number("level", level, 0, 1, above=True)
+    check_count("steps", steps)
+    check_number("guidance", guidance, -100, 100)

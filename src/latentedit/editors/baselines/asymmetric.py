@@ -1,0 +1,104 @@
+"""Asyrp with a shift from text: the feature's change between two texts, in the clean estimate only, step by step."""
+
+import dataclasses
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.settings import check_number
+from latentedit.core.solvers.base import level_batch
+from latentedit.core.types import Condition, Progress
+from latentedit.editors.base import Editor, check_walk
+from latentedit.latents.inversion import InversionTrace, invert
+from latentedit.latents.joint import JointLatent
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AsymmetricEdit(Editor):
+    """``z' = (1 - s') (z - s v') + s' (z + (1 - s) v)``, v under c0, v' of the network whose feature is shifted.
+
+    The shift is ``strength scale (f(z, s, c1) - f(z, s, c0))``, f the feature at a site inside the network, while the
+    text that the rest of the network sees stays c0. At the site "clean", where a network without insides has its
+    default, the clean estimate itself is shifted: ``v' = v + strength scale (v(z, s, c1) - v)``. Each step adds the
+    kick ``-(1 - s') s (v' - v)``, so more steps change more: halve the scale where steps double.
+
+    The walk down is aligned with the inversion, and takes velocity and features where that passed: at the level where
+    a step ends. Both texts are calls of one shape, so equal ones leave exactly zero.
+
+    Args:
+        level: how far up the inversion goes, in (0, 1].
+        steps: of the model's whole grid; an edit walks the part below ``level``.
+        scale: of the shift at strength 1.
+        until: steps that start at this level or below are plain.
+        site: where the feature is, one inside the network or "clean"; None is `Backbone.default_site`.
+
+    Raises:
+        ConfigError: a setting outside its range.
+
+    Source:
+        Kwon et al. 2023, arXiv 2210.10960, eq. 4 and 6, in flow coordinates as in `editors.walks.asyrp`. There the
+        shifts are learnt with CLIP; shifts from the network's own answer to two texts, and the alignment, are ours.
+    """
+
+    name: ClassVar[str] = "asyrp"
+
+    level: float = 0.9
+    steps: int = 28
+    scale: float = 0.3
+    until: float = 0.3
+    site: str | None = None
+
+    def __post_init__(self) -> None:
+        check_walk(self.level, self.steps)
+        check_number("scale", self.scale, 0, 1000, above=True)
+        check_number("until", self.until, 0, 1)
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """Equal texts shift nothing, and the walk retraces the way up."""
+        return True
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``2 k + 3 n`` inside the network, ``2 k + n`` at "clean": k steps below ``level``, of which n are shifted."""
+        if strength == 0:
+            return 0
+        levels = latent.path(self.steps, self.level).levels
+        shifted = sum(level > self.until for level in levels[:-1])
+        return 2 * (len(levels) - 1) + (1 if self._site(latent) == "clean" else 3) * shifted
+
+    def _site(self, latent: JointLatent) -> str:
+        return latent.backbone.default_site if self.site is None else self.site
+
+    def _edit(
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+    ) -> Float[Tensor, "b *latent"]:
+        del seed  # nothing is drawn
+        trace = invert(latent, latent.path(self.steps, self.level), progress=progress)
+        moved, steps = torch.zeros_like(latent.z), len(trace.velocities)
+        for index in reversed(range(steps)):
+            moved = self._step(latent, trace, index, moved, target, strength * self.scale)
+            if progress is not None:
+                progress(self.name, steps - index, steps)
+        return latent.z + moved
+
+    def _step(
+        self, latent: JointLatent, trace: InversionTrace, index: int, moved: Tensor, target: Condition, amount: float
+    ) -> Float[Tensor, "b *latent"]:
+        """The displacement from the trace, one level further down."""
+        backbone, text = latent.backbone, latent.condition
+        s, s_next = trace.levels[index + 1], trace.levels[index]
+        z = trace.states[index] + moved
+        at = level_batch(s_next, z).clamp_min(backbone.capabilities.s_min)
+        v = backbone.velocity(z, at, text)
+        moved = moved + (s_next - s) * (v - trace.velocities[index])
+        if s <= self.until:
+            return moved
+        site = self._site(latent)
+        if site == "clean":
+            change = amount * (backbone.velocity(z, at, target) - v)
+        else:
+            shift = backbone.features(z, at, target, site) - backbone.features(z, at, text, site)
+            change = backbone.velocity_with(z, at, text, site, amount * shift) - v
+        return moved - (1 - s_next) * s * change

@@ -1,0 +1,131 @@
+"""DNAEdit: a noise that is aligned with the picture step by step, then a way down towards a reference that moves."""
+
+import dataclasses
+import itertools
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.rng import draw
+from latentedit.core.settings import check_number
+from latentedit.core.solvers.base import level_batch
+from latentedit.core.types import Condition, Progress
+from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.baselines.text_field import text_field
+from latentedit.latents.joint import JointLatent
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DNAEdit(Editor):
+    """Align a noise with the picture under c0, then come down under ``c1' = c0 + strength (c1 - c0)``.
+
+    Way up, from a random e: ``p = z + (s' - s) (e - z) / (1 - s)``, ``v = v(p, s', c0)``, ``z' = z + (s' - s) v``, and
+    e moves by as much as keeps z' on the line to it. Way down over the same steps, with ``dv = v(z + p - z', s', c1')
+    - v``: the reference ``m <- m + (s - s') dv`` starts at the picture x, and
+    ``z <- z + (s - s') (eta v(c1') + (1 - eta) (z - m) / s')``. Levels in quotients count from the clean end of the
+    grid, which is 0 for rectified flow. Strength by interpolating the text is ours.
+
+    Args:
+        level: how far up, in (0, 1].
+        steps: of the model's whole grid.
+        eta: share of the network's velocity on the way down; the rest leads to the reference.
+        guidance: classifier-free guidance weight of the way down.
+
+    Raises:
+        ConfigError: a setting outside its range.
+
+    Source:
+        Xie et al. 2025, arXiv 2506.01430 (direct noise alignment, mobile velocity guidance), in the order of its code.
+    """
+
+    name: ClassVar[str] = "dnaedit"
+
+    level: float = 0.85
+    steps: int = 28
+    eta: float = 0.8
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_walk(self.level, self.steps, self.guidance)
+        check_number("eta", self.eta, 0, 1, above=True)
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """With the network's velocity alone and no guidance, the way down retraces the way up."""
+        return self.eta == 1 and self.guidance == 1
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``k (1 up + 1 down, or 2 down if guided)``, k steps of the grid below ``level``."""
+        if strength == 0:
+            return 0
+        return latent.path(self.steps, self.level).steps * (2 if self.guidance == 1 else 3)
+
+    def _edit(
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+    ) -> Float[Tensor, "b *latent"]:
+        levels = latent.path(self.steps, self.level).levels[::-1]
+        noise = draw(latent.z.shape[1:], seed=seed, purpose=self.name).to(latent.z.device, latent.z.dtype)
+        way = align_noise(latent, levels, noise, progress=progress)
+        wanted = latent.condition + strength * (target - latent.condition)
+        field = text_field(latent, wanted, guidance=self.guidance)
+        moved, drift = torch.zeros_like(latent.z), torch.zeros_like(latent.z)  # z less the way up, m less x
+        for done, index in enumerate(reversed(range(len(levels) - 1)), start=1):
+            lower, upper = levels[index], levels[index + 1]
+            z, asked, velocity = way.states[index + 1] + moved, way.asked[index] + moved, way.velocities[index]
+            dv = field(asked, level_batch(upper, z)) - velocity
+            drift = drift + (lower - upper) * dv
+            back = (z - latent.z - drift) / (upper - levels[0]) - velocity
+            moved = moved + (lower - upper) * (self.eta * dv + (1 - self.eta) * back)
+            if progress is not None:
+                progress(self.name, done, len(levels) - 1)
+        return latent.z + moved
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AlignedNoise:
+    """The way up of a direct noise alignment.
+
+    Args:
+        states: z at every level; the first is the picture.
+        asked: where the network was asked in each step, at the step's upper level.
+        velocities: its answers.
+        noise: e after each step, on which z has a straight line.
+    """
+
+    states: tuple[Float[Tensor, "b *latent"], ...]
+    asked: tuple[Float[Tensor, "b *latent"], ...]
+    velocities: tuple[Float[Tensor, "b *latent"], ...]
+    noise: tuple[Float[Tensor, "b *latent"], ...]
+
+
+def align_noise(
+    latent: JointLatent, levels: tuple[float, ...], noise: Float[Tensor, "*latent"], *, progress: Progress | None = None
+) -> AlignedNoise:
+    """Correct a noise by the velocity that the picture, interpolated with it, should have had.
+
+    ``p = z + (s' - s) w`` with ``w = (e - z) / (1 - s)``, ``v = v(p, s', c0)``, ``z <- p - (s' - s) (w - v)``,
+    ``e <- e - (1 - s) (w - v)``; so ``(e - z) / (1 - s') = v`` after the step.
+
+    Args:
+        latent: the pictures and their texts.
+        levels: rising, from the clean end.
+        noise: e at first, shared by all pictures.
+        progress: told after each step.
+
+    Cost:
+        One evaluation a step.
+    """
+    field = text_field(latent, latent.condition)
+    states, asked, velocities, noises = [latent.z], list[Tensor](), list[Tensor](), [noise.expand_as(latent.z)]
+    for done, (s, s_next) in enumerate(itertools.pairwise(levels), start=1):
+        z, e = states[-1], noises[-1]
+        straight = (e - z) / (1 - s)
+        asked.append(z + (s_next - s) * straight)
+        velocities.append(field(asked[-1], level_batch(s_next, z)))
+        states.append(z + (s_next - s) * velocities[-1])
+        noises.append(e - (1 - s) * (straight - velocities[-1]))
+        if progress is not None:
+            progress("align", done, len(levels) - 1)
+    return AlignedNoise(states=tuple(states), asked=tuple(asked), velocities=tuple(velocities), noise=tuple(noises[1:]))

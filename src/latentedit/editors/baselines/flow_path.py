@@ -1,0 +1,70 @@
+"""FlowEdit's path from a picture: the integral of a difference of velocities along shared noise."""
+
+import itertools
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.levels import LevelGrid
+from latentedit.core.rng import draw
+from latentedit.core.solvers.base import level_batch
+from latentedit.core.types import Progress
+from latentedit.latents.joint import JointLatent
+
+Difference = Callable[
+    [Float[Tensor, "n *latent"], Float[Tensor, "n *latent"], Float[Tensor, " n"]], Float[Tensor, "n *latent"]
+]
+"""Called as ``difference(a, b, levels)`` with the noised picture, the noised edit and their levels."""
+
+
+def follow_difference(
+    latent: JointLatent,
+    grid: LevelGrid,
+    difference: Difference,
+    *,
+    noises: int,
+    seed: int,
+    name: str,
+    weight: float = 1.0,
+    pull: float = 0.0,
+    progress: Progress | None = None,
+) -> Float[Tensor, "b *latent"]:
+    """``y <- y + (s' - s) dv + pull (s dv - (y - x))``, ``dv = weight mean[difference(a, b, s)]``, from y = x.
+
+    With ``a = (1 - s) x + s e`` and ``b = a + (y - x)``. What ``pull`` multiplies is the clean estimate at a less that
+    at b: ``s dv - (b - a) = (a - s v_a) - (b - s v_b)`` where ``dv = v_b - v_a``.
+
+    ``y - x`` is what is kept, so a difference that is zero wherever a = b leaves exactly x.
+
+    Args:
+        latent: the pictures x.
+        grid: levels that the path walks down.
+        difference: gets all pictures with the first noise, then all with the second, and so on, in one call a step.
+        noises: averaged in each step; pictures share them, and editors with one seed do too.
+        seed: of the noises.
+        name: what ``progress`` is told about.
+        weight: of every step.
+        pull: of the edit's clean estimate back to the picture's, in each step.
+        progress: told after each step.
+
+    Returns:
+        The edited latents y.
+
+    Cost:
+        ``grid.steps`` calls of ``difference`` with ``noises * b`` rows.
+    """
+    batch, shape = len(latent), latent.z.shape[1:]
+    moved = torch.zeros_like(latent.z)
+    for index, (s, s_next) in enumerate(itertools.pairwise(grid.levels)):
+        noise = draw((noises, *shape), seed=seed, purpose="flowedit", index=index)
+        noise = noise.to(latent.z.device, latent.z.dtype)
+        a = ((1 - s) * latent.z[None] + s * noise[:, None]).flatten(0, 1)
+        b = a + moved.repeat(noises, *[1] * len(shape))
+        dv = difference(a, b, level_batch(s, a)).unflatten(0, (noises, batch)).mean(0)
+        back = 0 if pull == 0 else pull * (s * weight * dv - moved)
+        moved = moved + (s_next - s) * weight * dv + back
+        if progress is not None:
+            progress(name, index + 1, grid.steps)
+    return latent.z + moved

@@ -1,0 +1,83 @@
+"""FlowSlider: FlowEdit's difference of velocities in two parts, of which the strength scales only the second."""
+
+import dataclasses
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.settings import check_count
+from latentedit.core.types import Condition, Progress
+from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.baselines.flow_path import follow_difference
+from latentedit.latents.joint import JointLatent
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FlowSlider(Editor):
+    """``y <- y + (s' - s) mean[(v(b, s, c0) - v(a, s, c0)) + strength (v(b, s, c1) - v(b, s, c0))]``, from y = x.
+
+    With ``a = (1 - s) x + s e`` and ``b = a + (y - x)``. The first difference, *fidelity*, holds the source where it
+    is; the second, *steering*, goes towards the target. Strength 1 is FlowEdit without guidance, on the same noises;
+    any real strength is allowed, also negative ones and those above 1.
+
+    The three branches are three calls of one shape, not one of three times the rows: kernels may round equal rows of
+    one batch differently, equal calls they round alike. So equal texts leave exactly zero, as in `FlowEdit`.
+
+    Args:
+        level: where the path starts, any number in (0, 1].
+        steps: of the model's whole grid; an edit walks the part below ``level``.
+        noises: noises averaged in each step.
+
+    Raises:
+        ConfigError: a setting outside its range.
+
+    Source:
+        FlowSlider, arXiv 2604.02088, after its abstract and descriptions by others; the real-valued start and the
+        average over noises are FlowEdit's (Kulikov et al. 2024, arXiv 2412.08629) as we have it.
+    """
+
+    name: ClassVar[str] = "flowslider"
+
+    level: float = 0.9
+    steps: int = 28
+    noises: int = 1
+
+    def __post_init__(self) -> None:
+        check_walk(self.level, self.steps)
+        check_count("noises", self.noises)
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """With equal texts the three branches are the same call."""
+        return True
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``3 * k * noises``, k steps of the grid below ``level``."""
+        if strength == 0:
+            return 0
+        return 3 * latent.path(self.steps, self.level).steps * self.noises
+
+    def _edit(
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+    ) -> Float[Tensor, "b *latent"]:
+        velocity = latent.backbone.velocity
+        source_text, target_text = latent.condition.repeat(self.noises), target.repeat(self.noises)
+
+        def difference(
+            a: Float[Tensor, "n *latent"], b: Float[Tensor, "n *latent"], levels: Float[Tensor, " n"]
+        ) -> Float[Tensor, "n *latent"]:
+            held = velocity(b, levels, source_text)
+            fidelity = held - velocity(a, levels, source_text)
+            steering = velocity(b, levels, target_text) - held
+            return fidelity + strength * steering
+
+        return follow_difference(
+            latent,
+            latent.path(self.steps, self.level),
+            difference,
+            noises=self.noises,
+            seed=seed,
+            name=self.name,
+            progress=progress,
+        )

@@ -1,0 +1,109 @@
+"""Edits by inversion: up under the source text, down under the target, plainly or aligned with the way up."""
+
+import dataclasses
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import sample
+from latentedit.core.types import Condition, Progress
+from latentedit.editors.base import Editor, check_walk
+from latentedit.latents.inversion import invert, replay
+from latentedit.latents.joint import JointLatent
+from latentedit.models.guidance import GuidedField
+
+
+def _walk(latent: JointLatent, steps: int, level: float, guidance: float) -> int:
+    return latent.path(steps, level).steps * (2 if guidance == 1 else 3)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Inversion(Editor):
+    """Invert under c0 up to ``level``, then sample down under ``c0 + strength (c1 - c0)``.
+
+    The way down evaluates at other points than the way up, so even an unchanged text returns only near the picture.
+
+    Args:
+        level: how far up, in (0, 1]; 1 is the whole path.
+        steps: of the model's whole grid.
+        guidance: classifier-free guidance weight of the way down.
+
+    Raises:
+        ConfigError: a setting outside its range.
+
+    Source:
+        DDIM inversion and its dual use (Su et al. 2022, arXiv 2203.08382) in flow coordinates.
+    """
+
+    name: ClassVar[str] = "inversion"
+
+    level: float = 1.0
+    steps: int = 28
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_walk(self.level, self.steps, self.guidance)
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """The way back misses the picture by the solver's error."""
+        return False
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``k (1 up + 1 down, or 2 down if guided)``, k steps of the grid below ``level``."""
+        return 0 if strength == 0 else _walk(latent, self.steps, self.level, self.guidance)
+
+    def _edit(
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+    ) -> Float[Tensor, "b *latent"]:
+        del seed  # nothing is drawn
+        grid = latent.path(self.steps, self.level)
+        top = invert(latent, grid, progress=progress).top
+        text = latent.condition + strength * (target - latent.condition)
+        field = GuidedField(backbone=latent.backbone, condition=text, guidance=self.guidance)
+        return sample(field, top, grid, EulerSolver(), progress=progress).final
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AlignedInversion(Editor):
+    """Invert under c0 up to ``level``, then return aligned under ``c0 + strength (c1 - c0)``.
+
+    Args:
+        level: how far up, in (0, 1]; 1 is the whole path.
+        steps: of the model's whole grid.
+        guidance: classifier-free guidance weight of the way back; 1 keeps the retrace exact.
+
+    Raises:
+        ConfigError: a setting outside its range.
+
+    Source:
+        DirectEdit's alignment; strength by interpolating the text is ours.
+    """
+
+    name: ClassVar[str] = "aligned-inversion"
+
+    level: float = 1.0
+    steps: int = 28
+    guidance: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_walk(self.level, self.steps, self.guidance)
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """Without guidance the way back retraces the way up."""
+        return self.guidance == 1
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``k (1 up + 1 back, or 2 back if guided)``, k steps of the grid below ``level``."""
+        return 0 if strength == 0 else _walk(latent, self.steps, self.level, self.guidance)
+
+    def _edit(
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+    ) -> Float[Tensor, "b *latent"]:
+        del seed  # nothing is drawn
+        trace = invert(latent, latent.path(self.steps, self.level), progress=progress)
+        text = latent.condition + strength * (target - latent.condition)
+        return replay(latent, trace, text, guidance=self.guidance, progress=progress)

@@ -1,0 +1,162 @@
+"""X-space guidance along the local latent basis under the target text, with the texts' own change to choose in it."""
+
+import dataclasses
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.rng import draw
+from latentedit.core.settings import check_count, check_number
+from latentedit.core.solvers.base import level_batch
+from latentedit.core.types import Condition, Progress
+from latentedit.directions.at_level import clean_share
+from latentedit.directions.distillation import check_finite
+from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.baselines.power_iteration import leading_span, of_length, projected
+from latentedit.editors.walks.xspace import noise_guided
+from latentedit.latents.inversion import InversionTrace, invert, replay
+from latentedit.latents.joint import JointLatent
+from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+
+
+def known_level(latent: JointLatent, trace: InversionTrace) -> float:
+    """The level of the top of an inversion, or the lowest that the model knows."""
+    return max(trace.levels[-1], latent.backbone.capabilities.s_min)
+
+
+def clean_change(latent: JointLatent, trace: InversionTrace, target: Condition) -> Float[Tensor, "b *latent"]:
+    """``x_hat(Z, c1) - x_hat(Z, c0) = -s (v(Z, s, c1) - v(Z, s, c0))`` at the top of an inversion.
+
+    Raises:
+        ModelError: the network gave values that are not finite.
+
+    Cost:
+        Two evaluations a picture, as calls of one shape: equal texts give exactly zero.
+    """
+    level, velocity = known_level(latent, trace), latent.backbone.velocity
+    at = level_batch(level, trace.top)
+    found = -level * (velocity(trace.top, at, target) - velocity(trace.top, at, latent.condition))
+    check_finite(found, "change", latent.backbone.name, level)
+    return found
+
+
+def check_rank(rank: int, latent: JointLatent, *, spare: int = 0) -> None:
+    """Refuse more directions than a latent has numbers, of which some are to be spared.
+
+    Raises:
+        ConfigError: too large a rank.
+    """
+    most = latent.z[0].numel() - spare
+    if rank > most:
+        raise ConfigError(f"expected a rank of at most {most} for latents of this size; got {rank}. Use a smaller one")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pullback(Editor):
+    """Invert, move by x-space guidance along the part of d in the span of the local basis, and return aligned.
+
+    The basis are the leading right singular vectors of ``df/dZ`` under the target text, f the feature at the backbone's
+    default site. In the paper a person picks one of them by eye, and the text enters through the basis alone. Here the
+    text picks: d is what it changes in the clean estimate, ``x_hat(Z, c1) - x_hat(Z, c0)``, projected on their span and
+    given the length ``strength scale (1 - s) |d|``, that of d as a displacement of Z. The guidance is under the target
+    text too; up and down are under the source text.
+
+    The guidance probes ahead in the direction of its sign, so a negative strength is the reverse of a positive one to
+    first order in the length of the probe, and not of the strength alone.
+
+    Args:
+        level: how far up, in (0, 1].
+        steps: of the model's whole grid; an edit walks the part below ``level``.
+        rank: vectors of the basis; at most the size of a latent, and of the feature.
+        iterations: of the search for them, a block power iteration, so that the cost is known.
+        scale: of the move at strength 1.
+        repeats: of the guidance, each with its share of the scale.
+        probe: length, in that of d, at which guidance probes the noise estimate.
+
+    Raises:
+        ConfigError: a setting outside its range.
+
+    Source:
+        Park et al. 2023, arXiv 2307.12868, eq. 7; the choice by the text, the length and the aligned way back are ours.
+    """
+
+    name: ClassVar[str] = "pullback"
+
+    level: float = 0.7
+    steps: int = 28
+    rank: int = 5
+    iterations: int = 3
+    scale: float = 1.0
+    repeats: int = 4
+    probe: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_walk(self.level, self.steps)
+        check_count("rank", self.rank)
+        check_count("iterations", self.iterations)
+        check_number("scale", self.scale, 0, 1000, above=True)
+        check_count("repeats", self.repeats)
+        check_number("probe", self.probe, 0, 1e6, above=True)
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """Equal texts change no estimate, and the way back retraces the way up."""
+        return True
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``2 k + 3 + 4 * rank * iterations + 2 * repeats``, k steps of the grid below ``level``."""
+        if strength == 0:
+            return 0
+        steps = latent.path(self.steps, self.level).steps
+        return 2 * steps + 3 + 4 * self.rank * self.iterations + 2 * self.repeats
+
+    def _edit(
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+    ) -> Float[Tensor, "b *latent"]:
+        check_rank(self.rank, latent)
+        trace = invert(latent, latent.path(self.steps, self.level), progress=progress)
+        level, change = known_level(latent, trace), clean_change(latent, trace, target)
+        start = draw((1, self.rank, *latent.z.shape[1:]), seed=seed, purpose=self.name).to(change)
+        spans = [
+            self._span(latent, trace.top[row : row + 1], level, target[row : row + 1], start, progress)
+            for row in range(len(latent))
+        ]
+        length = clean_share(level) * torch.linalg.vector_norm(change.flatten(1), dim=1)
+        v = of_length(projected(torch.cat(spans), change), length)
+        amount = torch.full_like(length, strength * self.scale)
+        moved = noise_guided(
+            latent.backbone,
+            trace.top,
+            level,
+            target,
+            v,
+            amount,
+            repeats=self.repeats,
+            probe=self.probe,
+            progress=progress,
+        )
+        still = (v.flatten(1) == 0).all(1).reshape(-1, *[1] * (v.ndim - 1))  # equal rows of a batch may round otherwise
+        offset = torch.where(still, torch.zeros_like(v), moved - trace.top)
+        return replay(latent, trace, latent.condition, offset=offset, progress=progress)
+
+    def _span(
+        self,
+        latent: JointLatent,
+        top: Float[Tensor, "1 *latent"],
+        level: float,
+        text: Condition,
+        start: Float[Tensor, "1 r *latent"],
+        progress: Progress | None,
+    ) -> Float[Tensor, "1 r *latent"]:
+        backbone = latent.backbone
+        feature = FeatureMap(backbone=backbone, site=backbone.default_site, level=level, condition=text)
+        jacobian = FeatureJacobian(feature, top)
+        return leading_span(
+            lambda rows: jacobian.rmatmat(jacobian.matmat(rows[0]))[None],
+            start,
+            iterations=self.iterations,
+            progress=progress,
+        )

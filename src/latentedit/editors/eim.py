@@ -1,0 +1,101 @@
+"""Encode, identify, manipulate as one editor: find a direction from the text, then move along it."""
+
+import dataclasses
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.types import Condition, Progress
+from latentedit.directions.base import Direction
+from latentedit.directions.hsds import HSDS
+from latentedit.directions.identification import identify
+from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.judge import Judge
+from latentedit.editors.slider import Arm, Slider, check_arm
+from latentedit.latents.joint import JointLatent
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EIM(Editor):
+    """Identify by Hessian score distillation (our derivation, see `directions.hsds`), then manipulate one arm.
+
+    Args:
+        search: how the direction is identified.
+        arm: which part of the joint latent moves; see `Slider`.
+        level: how far up the text and joint arms go, in (0, 1].
+        steps: of the model's whole grid for those arms.
+
+    Raises:
+        ConfigError: a setting outside its range.
+    """
+
+    name: ClassVar[str] = "eim"
+
+    search: HSDS = dataclasses.field(default_factory=HSDS)
+    arm: Arm = "image"
+    level: float = 0.75
+    steps: int = 28
+
+    def __post_init__(self) -> None:
+        check_arm(self.arm)
+        check_walk(self.level, self.steps)
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """Both branches of the search see the same rows, and the way back is aligned."""
+        return True
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """The search's (none for the text arm), and the slider's."""
+        if strength == 0:
+            return 0
+        nothing = _text_direction(latent, latent.condition, self.level, seed=0)
+        return self._search_cost() + self.slider(latent, nothing, seed=0).evaluations(strength)
+
+    def direction(
+        self, latent: JointLatent, target: Condition, *, seed: int, progress: Progress | None = None
+    ) -> Direction:
+        """The direction from the pictures' text to another; for the text arm, the difference of the texts alone."""
+        if self.arm == "text":
+            return _text_direction(latent, target, self.level, seed=seed)
+        return identify(latent, target, self.search, seed=seed, progress=progress)
+
+    def slider(
+        self, latent: JointLatent, direction: Direction, *, seed: int, progress: Progress | None = None
+    ) -> Slider:
+        """The way along a direction."""
+        return Slider(
+            latent=latent,
+            direction=direction,
+            arm=self.arm,
+            level=self.level,
+            steps=self.steps,
+            judge=Judge.of(latent.backbone),
+            seed=seed,
+            progress=progress,
+        )
+
+    def _search_cost(self) -> int:
+        return 0 if self.arm == "text" else self.search.evaluations()
+
+    def _edit(
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+    ) -> Float[Tensor, "b *latent"]:
+        direction = self.direction(latent, target, seed=seed, progress=progress)
+        return self.slider(latent, direction, seed=seed, progress=progress).edit([strength])[0].z
+
+
+def _text_direction(latent: JointLatent, target: Condition, level: float, *, seed: int) -> Direction:
+    return Direction(
+        z=torch.zeros_like(latent.z),
+        condition=target - latent.condition,
+        level=level,
+        method="text difference",
+        settings={"seed": seed},
+        model_name=latent.backbone.name,
+        model_fingerprint=latent.backbone.fingerprint,
+        source_captions=latent.captions,
+        pictures=tuple(frame.picture.fingerprint for frame in latent.frames),
+    )

@@ -1,0 +1,191 @@
+"""Did it work? What the model itself says of an edited picture, without an attribute reader and without a truth.
+
+A clean latent z is noised to one level and denoised under a text c; ``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` is
+small where z is likely under c. From the losses under the source text c0 and the target text c1,
+
+    margin(z)   = loss(z, c0) - loss(z, c1)                              above 0 where the target fits better
+    share       = (margin(z) - margin(x)) / (-2 margin(x))               0 for the picture x, about 1 for a full change
+    residual    = min(loss(z, c0), loss(z, c1)) / loss(x, c0)            about 1 on the manifold, more off it
+
+with one set of noises for every picture and text, in antithetic pairs. Derived here; the margin is that of diffusion
+classifiers (Li et al. 2023, arXiv 2303.16203), and the share takes the margin of the changed picture to mirror that of
+the source.
+
+Where the target text is the source text, as it is for directions without words, there is no margin. Then a picture
+counts as changed where its clean latent moved by 0.05 or more (root mean square; latents have a variance of about 1)
+and is not damaged; the share is 0.
+"""
+
+import dataclasses
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.rng import draw
+from latentedit.core.settings import check_count, check_number, from_plain
+from latentedit.core.solvers.base import level_batch
+from latentedit.core.types import Condition
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+
+Word = Literal["changed", "nothing changed", "damaged"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Did the edit work, and why, and what to do.
+
+    Args:
+        word: "changed", "nothing changed" or "damaged".
+        reason: one clause.
+        remedy: the knob to turn; empty where nothing is wrong.
+        share: of the change that the model sees; see the module. 0 where nothing was asked for in words.
+        residual: off-manifold residual, in that of the source.
+    """
+
+    word: Word
+    reason: str
+    remedy: str
+    share: float
+    residual: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """How verdicts are made; the thresholds are calibrated for each model (``latentedit.json``, "judge").
+
+    Args:
+        level: to which latents are noised, in (0, 1): where the model decides what a picture shows.
+        pairs: antithetic pairs of noises.
+        least_share: share of the strength asked for, from which a picture counts as changed.
+        damage: residual from which it counts as damaged.
+
+    Raises:
+        ConfigError: a setting outside its range.
+    """
+
+    level: float = 0.7
+    pairs: int = 1
+    least_share: float = 0.5
+    damage: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_number("level", self.level, 0, 1, above=True)
+        check_count("pairs", self.pairs)
+        check_number("least_share", self.least_share, 0, 1, above=True)
+        check_number("damage", self.damage, 1, 1000, above=True)
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> "Judge":
+        """The judge that suits a model."""
+        return from_plain(cls, backbone.defaults.get("judge", {}))
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations a latent under two texts."""
+        return 4 * self.pairs
+
+    def losses(
+        self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: tuple[Condition, Condition], *, seed: int
+    ) -> Float[Tensor, "2 b"]:
+        """``mean |x_hat(z_s, c) - z|^2`` under each of two texts.
+
+        Cost:
+            ``evaluations`` a latent.
+        """
+        noise = draw((self.pairs, *z.shape[1:]), seed=seed, purpose="verdict").to(z.device, z.dtype)
+        noise = torch.cat([noise, -noise])
+        noised = ((1 - self.level) * z[None] + self.level * noise[:, None]).flatten(0, 1)
+        found: list[Tensor] = []
+        for text in texts:
+            v = backbone.velocity(noised, level_batch(self.level, noised), text.repeat(len(noise)))
+            error = noised - self.level * v - z.repeat(len(noise), *[1] * (z.ndim - 1))
+            found.append(error.flatten(1).square().mean(1).unflatten(0, (len(noise), len(z))).mean(0))
+        return torch.stack(found)
+
+    def judge(
+        self,
+        latent: JointLatent,
+        target: Condition,
+        z: Float[Tensor, "b *latent"],
+        *,
+        strength: float,
+        seed: int,
+        before: Float[Tensor, "2 b"] | None = None,
+    ) -> list[Verdict]:
+        """One verdict a picture.
+
+        Args:
+            latent: the pictures before.
+            target: text wanted, one a picture.
+            z: the clean latents after.
+            strength: that was asked for.
+            seed: of the noises.
+            before: the losses of the pictures themselves, where they are known.
+
+        Cost:
+            ``evaluations`` a picture for the losses before, and as many for those after where something moved.
+        """
+        texts = (latent.condition, target)
+        before = self.losses(latent.backbone, latent.z, texts, seed=seed) if before is None else before
+        after = before if z is latent.z else self.losses(latent.backbone, z, texts, seed=seed)
+        moved = (z - latent.z).flatten(1).square().mean(1).sqrt()
+        worded = _differ(latent.condition, target.expand(len(z)))
+        rows = zip(before.T.tolist(), after.T.tolist(), moved.tolist(), worded, strict=True)
+        return [
+            self._verdict(b, a, m > 0, strength) if has_words else self._wordless(b, a, m, strength)
+            for b, a, m, has_words in rows
+        ]
+
+    def _wordless(self, before: list[float], after: list[float], moved: float, strength: float) -> Verdict:
+        residual = min(after) / max(before[0], 1e-30)
+        if strength == 0 or moved == 0 or residual > self.damage:
+            word, reason, remedy = self._words(0.0, 0.0, residual, moved > 0, strength)
+        elif moved < _LEAST_MOVE:
+            word, reason = "nothing changed", f"the latent moved by {moved:.2f} of its scale, too little to see"
+            remedy = "more strength"
+        else:
+            word, reason, remedy = "changed", f"the latent moved by {moved:.2f} of its scale", ""
+        return Verdict(word=word, reason=reason, remedy=remedy, share=0.0, residual=residual)
+
+    def _verdict(self, before: list[float], after: list[float], moved: bool, strength: float) -> Verdict:
+        margin = before[0] - before[1]
+        residual = min(after) / max(before[0], 1e-30)
+        share = (after[0] - after[1] - margin) / (-2 * margin) if margin < 0 else 0.0
+        word, reason, remedy = self._words(margin / max(before[0], 1e-30), share, residual, moved, strength)
+        return Verdict(word=word, reason=reason, remedy=remedy, share=share if moved else 0.0, residual=residual)
+
+    def _words(
+        self, margin: float, share: float, residual: float, moved: bool, strength: float
+    ) -> tuple[Word, str, str]:
+        if strength == 0:
+            return "nothing changed", "strength 0 is the picture itself", "ask for more"
+        if residual > self.damage:
+            reason = f"the picture left what the model knows: off-manifold residual {residual:.1f} x the source's"
+            return "damaged", reason, "less strength"
+        if not moved:
+            return "nothing changed", "the two captions mean the same to the model", "name what should change"
+        if margin >= _FAINT:
+            reason = "the target caption fits the source picture as well as its own"
+            return "nothing changed", reason, "check the source caption: it may contradict the picture"
+        if share * strength >= self.least_share * strength**2 or share * strength >= abs(strength):
+            return "changed", f"the model sees {100 * share:.0f} % of the change", ""
+        if margin > -_FAINT:
+            return "nothing changed", "the text has no effect at this level", "other words, or a higher level"
+        reason = f"the model sees {100 * share:.0f} % of the change: the picture outvoted the text"
+        return "nothing changed", reason, "more strength, or a higher level"
+
+
+def _differ(source: Condition, target: Condition) -> list[bool]:
+    """Whether the two texts of each picture are different to the last bit."""
+    tokens = (source.tokens != target.tokens).flatten(1).any(1)
+    return (tokens | (source.pooled != target.pooled).any(1)).tolist()
+
+
+_FAINT = 0.01
+"""Margins of less than this share of the loss, of either sign, say that the model hardly tells the texts apart."""
+
+_LEAST_MOVE = 0.05
+"""Root mean square displacement of the clean latent from which a picture without words counts as changed."""

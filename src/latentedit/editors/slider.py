@@ -1,0 +1,294 @@
+"""One direction on pictures at any strength: what is known once (trace, effects, range) serves every strength."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Literal, cast, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.types import Condition, Progress
+from latentedit.directions.at_level import clean_share
+from latentedit.directions.base import Calibration, Direction
+from latentedit.directions.distillation import check_finite
+from latentedit.editors.base import Moved, check_strength
+from latentedit.editors.judge import Judge
+from latentedit.editors.strength import EffectCurve, measure_effect
+from latentedit.latents.inversion import InversionTrace, invert, replay
+from latentedit.latents.joint import JointLatent
+
+Arm = Literal["image", "text", "joint"]
+
+WITHIN = (0.2, 0.4, 0.6, 0.8, 1.0)
+"""Scales at which the effect is measured for strengths between 0 and 1."""
+
+BEYOND = (1.25, 1.5, 2.0, 3.0)
+"""Scales that are tried, together with those, for strengths above 1; strengths go no further than the last."""
+
+BELOW = (-3.0, -2.0, -1.5, -1.0, -0.5)
+"""Scales that are tried for negative strengths."""
+
+_SAFE = 0.9
+"""Share of the damaging residual at which strengths are clamped, so that what is clamped is not called damaged."""
+
+ROWS = 64
+"""Most latents that move in one batch."""
+
+
+def check_arm(arm: str) -> Arm:
+    """The arm of that name.
+
+    Raises:
+        ConfigError: not one of image, text and joint.
+    """
+    if arm not in get_args(Arm):
+        raise ConfigError(f"expected the arm to be one of {', '.join(get_args(Arm))}; got {arm!r}")
+    return cast("Arm", arm)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Slider:
+    """Pictures, a direction, and the way along it.
+
+    - image: ``z + scale * d``. Its effect is the scale.
+    - text: invert under c0 up to ``level``, return aligned under ``c0 + scale * n``.
+    - joint: the same, started from ``Z_level + max(1 - level, 0.01) * scale * d``. Of a direction that moves no text,
+      this is the whole way.
+
+    Args:
+        latent: encoded pictures.
+        direction: what to move by, one a picture or one for all.
+        arm: which part of the joint latent moves.
+        level: how far up the text and joint arms go, in (0, 1].
+        steps: of the model's whole grid; the arms walk the part below ``level``.
+        judge: says where the pictures are damaged.
+        seed: of the judge's noises.
+        progress: told after each step of a walk.
+
+    Raises:
+        ConfigError: a direction of another model, or an unknown arm.
+        ShapeError: a direction that is neither one for all pictures nor one a picture, or of pictures of another shape.
+
+    Source:
+        The arms are those of Encode-Identify-Manipulate (arXiv 2411.08196); level, aligned return, the factor
+        ``1 - level`` (the share of x in ``z(s)``) and the strength are ours. Directions at a level: see
+        `directions.at_level`.
+    """
+
+    latent: JointLatent
+    direction: Direction
+    arm: Arm
+    level: float
+    steps: int
+    judge: Judge
+    seed: int = 0
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        check_arm(self.arm)
+        self.direction.check_model(self.latent.backbone.name, self.latent.backbone.fingerprint)
+        self.direction.condition.expand(len(self.latent))
+        shape, wanted = list(self.direction.z.shape), list(self.latent.z.shape)
+        if shape[1:] != wanted[1:] or shape[0] not in (1, wanted[0]):
+            raise ShapeError(
+                f"expected a direction for latents of shape {wanted}; got one of {shape}. "
+                "Make it on pictures of these proportions, or crop the picture"
+            )
+
+    def told(self, progress: Progress | None) -> "Slider":
+        """The same slider with all that it has found out, which tells another."""
+        other = dataclasses.replace(self, progress=progress)
+        vars(other).update({name: value for name, value in vars(self).items() if name != "progress"})
+        return other
+
+    def move(self, scales: Float[Tensor, "k b"]) -> Float[Tensor, "k b *latent"]:
+        """Clean latents at raw scales of the direction, all in one batch.
+
+        Cost:
+            None for the image arm; otherwise one evaluation a step below ``level`` for each scale and picture, and as
+            many for each picture, once, for the inversion.
+        """
+        latent, count = self.latent, len(latent_rows := self.latent.z)
+        factors = scales.to(latent_rows.device, latent_rows.dtype)
+        d = factors.reshape(len(factors), -1, *[1] * (latent_rows.ndim - 1)) * self.direction.z
+        if self.trace is None:
+            return latent.z + d
+        parts: list[Tensor] = []
+        group = max(1, ROWS // count)
+        for start in range(0, len(factors), group):
+            some = factors[start : start + group]
+            rows = latent.repeat(len(some))
+            text = rows.condition + self.direction.condition.expand(count).repeat(len(some)) * some.flatten()
+            share = clean_share(self.trace.levels[-1])
+            shift = share * d[start : start + group].flatten(0, 1) if self.arm == "joint" else None
+            trace = self.trace.repeat(len(some))
+            parts.append(replay(rows, trace, text, offset=shift, progress=self.progress))
+            check_finite(parts[-1], "way back", latent.backbone.name, trace.levels[-1])
+        return torch.cat(parts).unflatten(0, (len(factors), count))
+
+    def edit(self, strengths: Sequence[float]) -> list[Moved]:
+        """Pictures at strengths: 0 is the picture, 1 the direction whole, and between them what is asked is measured.
+
+        Strengths above 1 and below 0 are clamped to where the off-manifold residual stays below ``judge.damage``.
+
+        Raises:
+            ConfigError: a strength that is no finite number.
+            ModelError: the network gave values that are not finite.
+
+        Cost:
+            ``evaluations(...)`` for each strength, less what earlier ones have found out.
+        """
+        for strength in strengths:
+            check_strength(strength)
+        limits = [self._limit(strength) for strength in strengths]
+        scales = torch.stack([self._scale(s, limit) for s, limit in zip(strengths, limits, strict=True)])
+        moving = [index for index, strength in enumerate(strengths) if strength != 0]
+        found = dict(zip(moving, self.move(scales[moving]), strict=True)) if moving else {}
+        return [
+            Moved(
+                z=found.get(index, self.latent.z),
+                strength=strength,
+                measured=self._measured(strength, scales[index], found.get(index)),
+                limit=limits[index],
+                notes=self.direction.notes,
+            )
+            for index, strength in enumerate(strengths)
+        ]
+
+    def evaluations(self, strength: float) -> int:
+        """Network evaluations a picture of the first ``edit([strength])``."""
+        if strength == 0:
+            return 0
+        walk = 0 if self.arm == "image" else self.latent.path(self.steps, self.level).steps
+        surveyed = 0 if strength == 1 else len(WITHIN) * walk
+        if strength > 1:
+            surveyed += len(BEYOND) * walk + (len(BEYOND) + 2) * self.judge.evaluations
+        if strength < 0:
+            surveyed += len(BELOW) * walk + (len(BELOW) + 1) * self.judge.evaluations
+        return surveyed + 2 * walk
+
+    def calibration(self) -> Calibration:
+        """Strength against effect from the lowest to the highest scale, and how far all the pictures can be taken.
+
+        Cost:
+            As ``edit`` at a strength above 1 and one below 0, but for the ways to these strengths themselves.
+        """
+        parts: list[tuple[Sequence[float], Tensor]] = [
+            (BELOW, self._below),
+            ((0.0,), self.latent.z[None]),
+            (WITHIN, self._within),
+            (BEYOND, self._beyond),
+        ]
+        z = torch.cat([some for _, some in parts])
+        effects = measure_effect(z - self.latent.z, self._within[-1] - self.latent.z).mean(1)
+        return Calibration(
+            arm=self.arm,
+            level=self.level,
+            steps=self.steps,
+            scales=tuple(scale for some, _ in parts for scale in some),
+            effects=tuple(effects.tolist()),
+            lowest=float(self._limit(-1.0).max()),
+            highest=float(self._limit(2.0).min()),
+        )
+
+    @functools.cached_property
+    def trace(self) -> InversionTrace | None:
+        """The way up, which the text and joint arms retrace."""
+        if self.arm == "image":
+            return None
+        return invert(self.latent, self.latent.path(self.steps, self.level), progress=self.progress)
+
+    @functools.cached_property
+    def _within(self) -> Float[Tensor, "k b *latent"]:
+        return self._survey(WITHIN)
+
+    @functools.cached_property
+    def _beyond(self) -> Float[Tensor, "k b *latent"]:
+        return self._survey(BEYOND)
+
+    @functools.cached_property
+    def _below(self) -> Float[Tensor, "k b *latent"]:
+        return self._survey(BELOW)
+
+    def _survey(self, scales: Sequence[float]) -> Tensor:
+        column = torch.tensor(scales, dtype=torch.float64)[:, None]
+        return self.move(column.expand(-1, len(self.latent)))
+
+    @functools.cached_property
+    def _source_loss(self) -> Float[Tensor, " b"]:
+        latent = self.latent
+        return self.judge.losses(latent.backbone, latent.z, self._texts, seed=self.seed)[0]
+
+    @functools.cached_property
+    def _texts(self) -> tuple[Condition, Condition]:
+        condition = self.latent.condition
+        return condition, condition + self.direction.condition.expand(len(self.latent))
+
+    @functools.cached_property
+    def _upper(self) -> Float[Tensor, " b"]:
+        z = torch.cat([self._within[-1:], self._beyond])
+        return self._last_sound((1.0, *BEYOND), z)
+
+    @functools.cached_property
+    def _lower(self) -> Float[Tensor, " b"]:
+        z = torch.cat([self.latent.z[None], self._below.flip(0)])
+        return self._last_sound((0.0, *BELOW[::-1]), z)
+
+    def _last_sound(self, scales: tuple[float, ...], z: Float[Tensor, "k b *latent"]) -> Float[Tensor, " b"]:
+        """The scale at which the residual passes the safe part of the limit; its logarithm is linear in between."""
+        from_source = scales[0] == 0
+        losses = self._losses(z[1:] if from_source else z)
+        if from_source:
+            losses = torch.cat([self._source_loss[None], losses])
+        residual = (losses / self._source_loss).to("cpu", torch.float64)
+        excess = residual.log() - math.log(_SAFE * self.judge.damage)
+        last = torch.full((z.shape[1],), scales[-1], dtype=torch.float64)
+        for picture in range(z.shape[1]):
+            column = excess[:, picture].tolist()
+            crossing = next((i for i, value in enumerate(column) if value > 0), None)
+            if crossing == 0:
+                last[picture] = scales[0]
+            elif crossing is not None:
+                a, b = column[crossing - 1], column[crossing]
+                last[picture] = scales[crossing - 1] + (scales[crossing] - scales[crossing - 1]) * a / (a - b)
+        return last
+
+    def _losses(self, z: Float[Tensor, "k b *latent"]) -> Float[Tensor, "k b"]:
+        """The better of the losses under the two texts."""
+        backbone = self.latent.backbone
+        return torch.stack([self.judge.losses(backbone, row, self._texts, seed=self.seed).amin(0) for row in z])
+
+    def _curve(self, strength: float) -> EffectCurve:
+        parts: list[tuple[Sequence[float], Tensor]] = [((0.0,), self.latent.z[None]), (WITHIN, self._within)]
+        if strength > 1:
+            parts.append((BEYOND, self._beyond))
+        if strength < 0:
+            parts.insert(0, (BELOW, self._below))
+        scales = tuple(scale for some, _ in parts for scale in some)
+        z = torch.cat([some for _, some in parts])
+        return EffectCurve(scales=scales, effects=measure_effect(z - self.latent.z, self._within[-1] - self.latent.z))
+
+    def _scale(self, strength: float, limit: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        if strength in (0, 1):
+            return torch.full((len(self.latent),), float(strength), dtype=torch.float64)
+        asked = torch.full((len(self.latent),), strength, dtype=torch.float64)
+        if strength > 1:
+            asked = torch.minimum(asked, limit)
+        elif strength < 0:
+            asked = torch.maximum(asked, limit)
+        return asked if self.arm == "image" else self._curve(strength).scale(asked)
+
+    def _limit(self, strength: float) -> Float[Tensor, " b"]:
+        if 0 <= strength <= 1:
+            return torch.full((len(self.latent),), torch.nan, dtype=torch.float64)
+        last = self._upper if strength > 1 else self._lower
+        return last if self.arm == "image" else self._curve(strength).effect(last)
+
+    def _measured(self, strength: float, scale: Tensor, z: Tensor | None) -> Float[Tensor, " b"]:
+        if z is None or strength == 1 or self.arm == "image":
+            return scale
+        return measure_effect((z - self.latent.z)[None], self._within[-1] - self.latent.z)[0].cpu()

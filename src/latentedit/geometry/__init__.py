@@ -1,1 +1,0 @@
-"""Subspaces of latents and how they lie to one another."""

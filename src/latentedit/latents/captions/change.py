@@ -1,0 +1,230 @@
+"""A change of a caption, "OLD => NEW": words replaced, a phrase added, or a phrase removed."""
+
+import dataclasses
+import itertools
+import re
+
+from latentedit.core.errors import ConfigError, nearest
+from latentedit.latents.captions.phrases import Phrase, phrase_key, read_phrases
+
+_ARROW = "=>"
+_JOINTS = "and|in|on|wearing|with"
+"""Words that join the parts of a phrase: "a man", "with", "a hat"."""
+
+_JOINT = re.compile(rf"(?<!\S)(?:{_JOINTS})(?!\S)", re.IGNORECASE)
+_FRAME = re.compile(rf"(?:(?:{_JOINTS}) )*(?:(?:an?|the) )?")
+_ARTICLE = re.compile(r"(?<![\w-])(an?)\s+\Z", re.IGNORECASE)
+_DETERMINER = re.compile(r"(?:an?|the|no|some|two|three|\d+)\b", re.IGNORECASE)
+_DENIAL = re.compile(r"(?:no|without)\s+(.+)", re.IGNORECASE | re.DOTALL)
+_NOT_AFTER_WITH = re.compile(rf"(?:\w+ing|at|against|by|near|over|under|{_JOINTS})\b", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What should be different in a caption.
+
+    Args:
+        old: words of the caption that go; "" where something is added.
+        new: words that come; "" where something is removed.
+
+    Raises:
+        ConfigError: both are empty, or equal up to case and spaces.
+    """
+
+    old: str
+    new: str
+
+    def __post_init__(self) -> None:
+        if not (self.old.strip() or self.new.strip()):
+            raise _malformed(str(self))
+        if phrase_key(self.old) == phrase_key(self.new):
+            raise ConfigError(f"expected OLD and NEW of --change to differ; got {str(self)!r}")
+
+    @classmethod
+    def parse(cls, text: str) -> "Change":
+        """Read "OLD => NEW"; "=> NEW" adds, "OLD =>" removes.
+
+        Raises:
+            ConfigError: not one arrow, or nothing to change.
+        """
+        sides = [" ".join(side.split()) for side in text.split(_ARROW)]
+        if len(sides) != 2:
+            raise _malformed(text)
+        return cls(old=sides[0], new=sides[1])
+
+    def __str__(self) -> str:
+        """The change as `parse` reads it, with single spaces."""
+        return " ".join(f"{self.old} {_ARROW} {self.new}".split())
+
+    def apply(self, caption: str) -> str:
+        """The caption with the change made; all that it does not concern stays character for character.
+
+        Words are replaced wherever they stand, "a" and "an" before them made to agree. What is added becomes the last
+        phrase, or takes the place of the phrase that denies it. What is removed is a whole phrase, or a part of one
+        that "and", "in", "on", "wearing" or "with" joins to the rest.
+
+        Args:
+            caption: any text.
+
+        Raises:
+            ConfigError: OLD is not in the caption or more than once, NEW is there already, or nothing would be left.
+
+        Example:
+            >>> Change.parse("man => old man").apply("A man with no hat, a smile.")
+            'An old man with no hat, a smile.'
+            >>> Change.parse("=> a hat").apply("A man with no hat, a smile.")
+            'A man with a hat, a smile.'
+            >>> Change.parse("a smile =>").apply("A man with no hat, a smile.")
+            'A man with no hat.'
+        """
+        if not self.old.strip():
+            return _added(caption, self.new.strip())
+        if not self.new.strip():
+            return _removed(caption, self.old)
+        return _replaced(caption, self.old, self.new.strip())
+
+
+def _malformed(text: str) -> ConfigError:
+    return ConfigError(
+        f'expected --change to be "OLD {_ARROW} NEW"; got {text!r}. '
+        f'Leave OLD empty to add ("{_ARROW} a hat"), or NEW to remove ("a hat {_ARROW}")'
+    )
+
+
+def _replaced(caption: str, old: str, new: str) -> str:
+    places = [Phrase(text=match[0], start=match.start()) for match in _words(old).finditer(caption)]
+    place = _only(places, old, caption, wanted="words")
+    before = caption[: place.start]
+    article = _ARTICLE.search(before)
+    if article is not None and _DETERMINER.match(new):
+        before = before[: article.start()]
+    elif article is not None and new[0].isalpha():
+        agreeing = article[1][0] + ("n" if new[0].lower() in "aeiou" else "")
+        before = before[: article.start()] + agreeing + before[article.end(1) :]
+    return before + new + caption[place.end :]
+
+
+def _added(caption: str, new: str) -> str:
+    affirmed = _affirmed(caption, new)
+    if affirmed is not None:
+        return affirmed
+    if _parts_like(caption, new):
+        raise ConfigError(f"expected something to add to the caption; got {new!r}, which it says already")
+    opposite = _DENIAL.fullmatch(new)
+    if opposite is not None and (found := _parts_like(caption, opposite[1])):
+        said = found[0].place(caption).text
+        raise ConfigError(
+            f"expected something to add to the caption; got {new!r}, but it says {said!r}. "
+            f'Replace it: "{said} {_ARROW} {new}"'
+        )
+    read = read_phrases(caption, lead=False)
+    if not read.phrases:
+        return new + read.ending
+    return f"{caption[: read.phrases[-1].end]}, {new}{read.ending}"
+
+
+def _removed(caption: str, old: str) -> str:
+    found = _parts_like(caption, old)
+    _only([parts.place(caption) for parts in found], old, caption, wanted="a whole phrase")
+    start, end = found[0].cut(caption)
+    left = caption[:start] + caption[end:]
+    if not re.search(r"\w", left):
+        raise ConfigError(f"expected something to be left of the caption; {str(Change(old=old, new=''))!r} leaves none")
+    return left
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """Neighbouring parts of a phrase, ``parts[first : last + 1]``; the phrase is ``phrases[index]``."""
+
+    phrases: tuple[Phrase, ...]
+    index: int
+    parts: list[Phrase]
+    first: int
+    last: int
+
+    def place(self, caption: str) -> Phrase:
+        start = self.parts[self.first].start
+        return Phrase(text=caption[start : self.parts[self.last].end], start=start)
+
+    def cut(self, caption: str) -> tuple[int, int]:
+        """Start and end of what goes, so that commas and joints between what stays are right."""
+        start, end = self.parts[self.first].start, self.parts[self.last].end
+        following, behind = self.parts[self.last + 1 :], self.phrases[self.index + 1 :]
+        if self.first > 0:
+            if following and self._joint(caption, self.last + 1) == "and":
+                return start, following[0].start
+            leads = self.index == 0 and not following and self._joint(caption, self.first) == "with"
+            if leads and behind and not _NOT_AFTER_WITH.match(behind[0].text):
+                return start, behind[0].start
+            return self.parts[self.first - 1].end, end
+        if following:
+            return start, following[0].start
+        if behind:
+            return self.phrases[self.index].start, behind[0].start
+        return (self.phrases[self.index - 1].end if self.index else 0), end
+
+    def _joint(self, caption: str, position: int) -> str:
+        """The word before a part."""
+        return phrase_key(caption[self.parts[position - 1].end : self.parts[position].start])
+
+
+def _parts_like(caption: str, words: str) -> list[_Parts]:
+    """All neighbouring parts that together are these words, articles aside."""
+    phrases = read_phrases(caption, lead=False).phrases
+    found: list[_Parts] = []
+    for index, phrase in enumerate(phrases):
+        parts = phrase.split(_JOINT)
+        for first, last in itertools.combinations_with_replacement(range(len(parts)), 2):
+            run = _Parts(phrases=phrases, index=index, parts=parts, first=first, last=last)
+            if _bare(run.place(caption).text) == _bare(words):
+                found.append(run)
+    return found
+
+
+def _affirmed(caption: str, new: str) -> str | None:
+    """The caption with what is new in the place of "no" or "without" it, or None where that is not said."""
+    denial = re.compile(
+        rf"(?<![\w-])(no|without)\s+(?:(?:an?|the)\s+)?{_words(_bare(new)).pattern}"
+        rf"(?=\s*(?:[,.!?]|\Z|\b(?:and|but|in|or|wearing|with)\b))",
+        re.IGNORECASE,
+    )
+    match = denial.search(caption)
+    if match is None:
+        return None
+    alone = match.start() in {phrase.start for phrase in read_phrases(caption, lead=False).phrases}
+    joint = "with " if match[1].lower() == "without" and not alone and not _JOINT.match(new) else ""
+    return caption[: match.start()] + joint + new + caption[match.end() :]
+
+
+def _bare(words: str) -> str:
+    """Words as they are compared, without joints and article in front."""
+    key = phrase_key(words)
+    return _FRAME.sub("", key, count=1) or key
+
+
+def _words(text: str) -> re.Pattern[str]:
+    """Whole words in this order, whatever their case and spaces."""
+    words = r"\s+".join(map(re.escape, text.split()))
+    return re.compile(rf"(?<![\w-]){words}(?![\w-])", re.IGNORECASE)
+
+
+def _only(places: list[Phrase], old: str, caption: str, *, wanted: str) -> Phrase:
+    """The one place where the caption has OLD as what is wanted: its words, or a whole phrase.
+
+    Raises:
+        ConfigError: there is none, or more than one.
+    """
+    phrases = read_phrases(caption, lead=False).phrases
+    if not places:
+        parts = {part.text for phrase in phrases for part in phrase.split(_JOINT)}
+        raise ConfigError(
+            f"expected {old!r}, the OLD of --change, to be {wanted} of the caption; {nearest(old, parts)}"
+        )
+    if len(places) > 1:
+        around = [phrase.text for place in places for phrase in phrases if phrase.start <= place.start < phrase.end]
+        raise ConfigError(
+            f"expected {old!r}, the OLD of --change, to be in the caption once; got it {len(places)} times: "
+            f"{', '.join(map(repr, around))}. Say more words"
+        )
+    return places[0]

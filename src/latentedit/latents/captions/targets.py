@@ -1,0 +1,66 @@
+"""From what a picture shows to what it should show: target captions, from whole texts or from changes."""
+
+from collections.abc import Sequence
+
+from latentedit.core.errors import ConfigError
+from latentedit.latents.captions.base import captioner_for
+from latentedit.latents.captions.change import Change
+from latentedit.latents.encode import one_each
+from latentedit.models.base import Backbone
+
+ChangeLike = str | Change
+"""``"OLD => NEW"``, or a change that is read already."""
+
+
+def target_captions(
+    model: Backbone,
+    captions: Sequence[str],
+    *,
+    to: str | Sequence[str] | None,
+    change: ChangeLike | Sequence[ChangeLike] | None,
+) -> tuple[str, ...]:
+    """What each picture should show.
+
+    Args:
+        model: whose captioner makes changes in its own grammar; without one they are made as in any text.
+        captions: what the pictures show.
+        to: full captions of what is wanted, one or one a picture.
+        change: instead of ``to``: one change or several, made one after the other in every caption.
+
+    Raises:
+        ConfigError: both or neither of ``to`` and ``change``, an empty caption, or a change that cannot be made.
+    """
+    if (to is None) == (change is None):
+        raise ConfigError("expected either a target caption or a change; got " + ("none" if to is None else "both"))
+    if change is None:
+        assert to is not None
+        return one_each(to, len(captions), "target caption")
+    found: list[str] = []
+    for caption in captions:
+        target = caption
+        for item in read_changes(change):
+            target = changed_caption(model, target, item)
+        found.append(target)
+    return tuple(found)
+
+
+def read_changes(change: ChangeLike | Sequence[ChangeLike]) -> list[Change]:
+    """One change or several, as a list.
+
+    Raises:
+        ConfigError: none at all, or a text that is no change.
+    """
+    several = [change] if isinstance(change, ChangeLike) else list(change)
+    if not several:
+        raise ConfigError("expected at least one change; got none")
+    return [item if isinstance(item, Change) else Change.parse(item) for item in several]
+
+
+def changed_caption(model: Backbone, caption: str, change: Change) -> str:
+    """The caption with a change made, in the grammar of the model's captioner where it has one.
+
+    Raises:
+        ConfigError: a change that cannot be made.
+    """
+    captioner = captioner_for(model)
+    return change.apply(caption) if captioner is None else captioner.change(caption, change)

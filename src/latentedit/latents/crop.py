@@ -1,0 +1,193 @@
+"""Where in a picture the subject is framed as a model knows it: boxes, what they cut out, and the way back."""
+
+import abc
+import importlib.metadata
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from latentedit.core.errors import RegistryError, nearest
+from latentedit.models.base import Backbone
+
+ENTRY_POINTS = "latentedit.framers"
+
+Box = tuple[int, int, int, int]
+"""Left, top, width and height in a picture's own pixels; it may reach beyond the picture, not lie outside."""
+
+_FADE = 1 / 16
+_RIM = 1 / 8
+_ALIKE = 0.04
+_REACH = 0.25
+_STRIDE = 4
+"""Shares of a box: where a change gives way, from where it is carried on. Colours that are alike; reach in boxes."""
+
+
+class Framer(abc.ABC):
+    """Finds the subject where a picture frames it otherwise than the model's training pictures did.
+
+    Laws:
+        1. ``boxes(images)[i]`` equals ``boxes(images[i : i + 1])[0]``.
+        2. ``boxes`` is deterministic.
+        3. A picture that is framed as in training has no box.
+    """
+
+    @abc.abstractmethod
+    def boxes(self, images: Sequence[Image.Image]) -> list[Box | None]:
+        """The box of each picture in which its subject is framed as the model knows it.
+
+        Args:
+            images: RGB pictures at their own sizes.
+
+        Returns:
+            Boxes; None where the whole picture is to be taken.
+        """
+
+
+def framer_for(backbone: Backbone) -> Framer | None:
+    """The framer that the model's folder names, or None where it names none.
+
+    The folder's ``latentedit.json`` holds ``"framer": NAME``; NAME is looked up in the entry-point group
+    ``latentedit.framers``, whose objects are callables ``(backbone) -> Framer``.
+
+    Raises:
+        RegistryError: the folder names a framer that no installed package provides.
+    """
+    name: str | None = backbone.defaults.get("framer")
+    if name is None:
+        return None
+    found = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    if name not in found:
+        raise RegistryError(
+            f"expected an installed framer {name!r}, named by the model {backbone.name!r}; got none. "
+            f"Install its package; {nearest(name, found)}"
+        )
+    framer = found[name].load()(backbone)
+    if not isinstance(framer, Framer):
+        raise RegistryError(f"expected the entry point {name!r} to make a Framer; got {type(framer).__name__}")
+    return framer
+
+
+def cut(image: Image.Image, box: Box) -> Image.Image:
+    """What a box shows, at its own width and height; beyond the picture, its edges are repeated."""
+    left, top, width, height = box
+    columns = np.arange(left, left + width).clip(0, image.width - 1)
+    rows = np.arange(top, top + height).clip(0, image.height - 1)
+    return Image.fromarray(np.asarray(image)[rows[:, None], columns])
+
+
+def put_back(
+    change: Float[Tensor, "c h w"], image: Image.Image, box: Box
+) -> Iterator[Float[Tensor, "picture_h picture_w"]]:
+    """A change of what a box shows, as a change of the picture, one channel after the other.
+
+    Where the picture goes on beyond the box, the change gives way over the last sixteenth of the box to `carry_on`,
+    so that there is no seam; half a box further out it has faded to zero. A change of zero stays zero.
+
+    Args:
+        change: of what the box shows, at any size.
+        image: the picture, RGB.
+        box: where the change belongs.
+    """
+    width, height = change.shape[2], change.shape[1]
+    left, right = _beyond(box[0], box[2], image.width)
+    top, bottom = _beyond(box[1], box[3], image.height)
+    wide = (box[0] - left, box[1] - top, left + box[2] + right, top + box[3] + bottom)
+    before, after = (round(side * width / box[2]) for side in (left, right))
+    above, below = (round(side * height / box[3]) for side in (top, bottom))
+    around_it = cut(image, wide).resize((before + width + after, above + height + below), Image.Resampling.BOX)
+    guide = torch.from_numpy(np.asarray(around_it).transpose(2, 0, 1) / np.float32(255))
+    carried = carry_on(change, guide, (above, before))
+    inside = _placed(_faded(box, image.size), box, image.size)
+    around = (1 - inside) * _placed(_faded(wide, image.size), wide, image.size)
+    for plane, beyond in zip(change, carried, strict=True):
+        within = _placed(resize(plane, box[2:]), box, image.size)
+        yield inside * within + around * _placed(resize(beyond, wide[2:]), wide, image.size)
+
+
+def carry_on(
+    change: Float[Tensor, "c h w"], guide: Float[Tensor, "3 h2 w2"], corner: tuple[int, int]
+) -> Float[Tensor, "c h2 w2"]:
+    """A change carried on around itself along equal colours: a garment that turned red stays red where it goes on.
+
+    A joint bilateral filter: with p a pixel around, q some of the pixels of the change's rim, g colours, x positions,
+
+        change(p) = sum_q w(p, q) change(q) / (1 + sum_q w(p, q))
+        w(p, q) = exp(-|g(p) - g(q)|^2 / 2 a^2 - |x(p) - x(q)|^2 / 2 b^2)
+
+    so that a colour which the rim does not have gets no change.
+
+    Args:
+        change: what is known.
+        guide: colours in [0, 1] of what is changed and of what lies around.
+        corner: row and column in ``guide`` at which ``change`` begins.
+
+    Returns:
+        What is carried on, at the size of the guide; zero where the change is known, but for its rim.
+
+    Source:
+        Petschnigg et al., "Digital photography with flash and no-flash image pairs", 2004.
+    """
+    height, width = change.shape[1:]
+    y, x = torch.meshgrid(
+        torch.arange(guide.shape[1]) - corner[0], torch.arange(guide.shape[2]) - corner[1], indexing="ij"
+    )
+    places = torch.stack([y / height, x / width]).to(guide) / _REACH
+    features = torch.cat([guide / _ALIKE, places])
+    depth = torch.minimum(_depth(y, height), _depth(x, width))
+    rim = (depth >= 0) & (depth < _RIM) & (y % _STRIDE == 0) & (x % _STRIDE == 0)
+    wanted = depth < _FADE
+    known = change[:, y[rim], x[rim]].T
+    rows: list[Tensor] = []
+    for chunk in features[:, wanted].T.split(4096):
+        weights = torch.cdist(chunk, features[:, rim].T).square().mul(-0.5).exp()
+        rows.append(weights @ known / (1 + weights.sum(1, keepdim=True)))
+    carried = torch.zeros(len(change), *guide.shape[1:])
+    carried[:, wanted] = torch.cat(rows).T
+    return carried
+
+
+def _beyond(start: int, length: int, side: int) -> tuple[int, int]:
+    """How far the picture goes on before and after a box, at most half of the box."""
+    return min(max(start, 0), length // 2), min(max(side - start - length, 0), length // 2)
+
+
+def _depth(position: Tensor, length: int) -> Tensor:
+    """How far a position lies inside of a length, in lengths; negative outside."""
+    return torch.minimum(position, length - 1 - position) / length
+
+
+def resize(plane: Float[Tensor, "h w"], size: tuple[int, int]) -> Float[Tensor, "h2 w2"]:
+    """A plane at another width and height: bicubic, with a wider kernel where it shrinks."""
+    if (plane.shape[1], plane.shape[0]) == size:
+        return plane
+    return functional.interpolate(plane[None, None], size=(size[1], size[0]), mode="bicubic", antialias=True)[0, 0]
+
+
+def _placed(plane: Float[Tensor, "bh bw"], box: Box, size: tuple[int, int]) -> Float[Tensor, "h w"]:
+    """What of a box lies in the picture, and zero around it."""
+    left, top, width, height = box
+    whole = torch.zeros(size[1], size[0], dtype=plane.dtype)
+    rows = slice(max(top, 0), min(top + height, size[1]))
+    columns = slice(max(left, 0), min(left + width, size[0]))
+    whole[rows, columns] = plane[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    return whole
+
+
+def _faded(box: Box, size: tuple[int, int]) -> Float[Tensor, "bh bw"]:
+    """Weights of a box: 1, and falling to 0 over the last sixteenth where the picture goes on."""
+    return _fade(box[1], box[3], size[1])[:, None] * _fade(box[0], box[2], size[0])
+
+
+def _fade(start: int, length: int, side: int) -> Float[Tensor, "length"]:
+    position = torch.arange(length, dtype=torch.float32) + 0.5
+    weight = torch.ones(length)
+    if start > 0:
+        weight = torch.minimum(weight, position / (_FADE * length))
+    if start + length < side:
+        weight = torch.minimum(weight, (length - position) / (_FADE * length))
+    return weight

@@ -1,0 +1,155 @@
+"""Pictures and their captions to a joint latent: the verb *encode*."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
+from latentedit.latents.crop import framer_for
+from latentedit.latents.joint import JointLatent
+from latentedit.latents.masks import MaskLike
+from latentedit.latents.pictures import Frame, Picture
+from latentedit.models.base import Backbone
+
+PictureLike = str | Path | Image.Image | Picture
+"""A file, a Pillow image, or a picture that is already open."""
+
+
+@torch.no_grad()
+def encode(
+    model: Backbone,
+    picture: PictureLike | Sequence[PictureLike],
+    *,
+    caption: str | Sequence[str] | None = None,
+    captioner: str | Captioner | None = None,
+    mask: MaskLike | None = None,
+) -> JointLatent:
+    """Encode pictures with the captions that describe them.
+
+    Args:
+        model: from `load`.
+        picture: one, or a list that the model takes at one size.
+        caption: what the picture shows, one or one a picture; "" to look at it under no text. Read by a captioner where
+            it is not given.
+        captioner: who reads it, by name (see `captioning.make_captioner`); the model's own by default.
+        mask: where the pictures may change, white for yes; a picture of their size. Everywhere by default.
+
+    Raises:
+        ImageError: a file that is no picture fit for editing, or a mask that does not fit it.
+        ConfigError: no caption where one is needed, one of spaces, or pictures that cannot share a batch.
+        RegistryError, ModelError, MissingDependencyError, CaptionError: a captioner that cannot be found, loaded or
+            reached.
+    """
+    pictures = [picture] if isinstance(picture, PictureLike) else list(picture)
+    if not pictures:
+        raise ConfigError("expected at least one picture; got an empty list")
+    frames = fit_all(model, pictures, mask=mask)
+    listed = not isinstance(picture, PictureLike)
+    return encode_frames(model, frames, caption=caption, captioner=captioner, listed=listed)
+
+
+@torch.no_grad()
+def encode_frames(
+    model: Backbone,
+    frames: Sequence[Frame],
+    *,
+    caption: str | Sequence[str] | None = None,
+    captioner: str | Captioner | None = None,
+    listed: bool = True,
+) -> JointLatent:
+    """Encode pictures that are at the model's size already; see `encode`.
+
+    Args:
+        model: from `load`.
+        frames: from `fit_all`, of one shape.
+        caption: as for `encode`.
+        captioner: likewise.
+        listed: results go back as a list.
+
+    Raises:
+        ConfigError: no caption where one is needed, one of spaces, or pictures that cannot share a batch.
+    """
+    if len({frame.pixels.shape for frame in frames}) > 1:
+        raise ConfigError("expected pictures of one shape in a batch; got several. Encode them one by one, or use edit")
+    pixels = torch.stack([frame.pixels for frame in frames]).to(model.device, model.dtype)
+    captions = _captions(model, pixels, caption, captioner)
+    z = model.encode(pixels)
+    return JointLatent(
+        backbone=model,
+        z=z,
+        condition=model.embed(captions),
+        captions=captions,
+        frames=tuple(frames),
+        decoded=model.decode(z),
+        listed=listed,
+    )
+
+
+def fit_all(model: Backbone, pictures: Sequence[PictureLike], *, mask: MaskLike | None = None) -> tuple[Frame, ...]:
+    """Pictures at the model's size: what its framer chooses of each, or all of it where it has none.
+
+    Args:
+        model: from `load`.
+        pictures: any number.
+        mask: where they may change.
+
+    Raises:
+        ConfigError: a model that knows latents only.
+        ImageError: a file that is no picture fit for editing, or a mask that does not fit it.
+    """
+    if not model.capabilities.pixels:
+        raise ConfigError(f"expected a model that encodes pictures; {model.name!r} knows latents only")
+    opened = [open_picture(item) for item in pictures]
+    framer = framer_for(model)
+    regions = [None] * len(opened) if framer is None else framer.boxes([item.on_white() for item in opened])
+    pairs = zip(opened, regions, strict=True)
+    return tuple(item.fit(model.capabilities, region=region, mask=mask) for item, region in pairs)
+
+
+def open_picture(picture: PictureLike) -> Picture:
+    """A picture, opened if it is not yet.
+
+    Raises:
+        ImageError: a file that is no picture fit for editing.
+    """
+    if isinstance(picture, Picture):
+        return picture
+    return Picture.from_image(picture) if isinstance(picture, Image.Image) else Picture.open(picture)
+
+
+def one_each(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:
+    """One text a picture, from one for all or one each.
+
+    Args:
+        texts: one or several.
+        count: of pictures.
+        what: they are, for messages.
+        or_none: "" stands for no text.
+
+    Raises:
+        ConfigError: another number of texts, or an empty one.
+    """
+    given = (texts,) * count if isinstance(texts, str) else tuple(texts)
+    if len(given) != count:
+        raise ConfigError(f"expected one {what}, or one for each of {count} pictures; got {len(given)}")
+    if any(not text.strip() for text in given if text or not or_none):
+        raise ConfigError(f"expected a {what} that describes the whole picture; got an empty one")
+    return given
+
+
+def _captions(
+    model: Backbone, pixels: Tensor, caption: str | Sequence[str] | None, captioner: str | Captioner | None
+) -> tuple[str, ...]:
+    if caption is not None:
+        return one_each(caption, len(pixels), "caption", or_none=True)
+    reader = make_captioner(captioner, model) if isinstance(captioner, str) else captioner or captioner_for(model)
+    if reader is None:
+        raise ConfigError(
+            f"expected a caption, for the model {model.name!r} has no captioner; got none. "
+            "Say what the picture shows: caption='...' in Python, --from '...' on the command line"
+        )
+    return one_each(reader.caption(pixels), len(pixels), "caption from the captioner")

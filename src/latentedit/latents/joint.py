@@ -1,0 +1,91 @@
+"""One batch of encoded pictures: clean latents, the text that describes them, and the frames that they return to."""
+
+import dataclasses
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ShapeError
+from latentedit.core.levels import LevelGrid
+from latentedit.core.types import Condition
+from latentedit.latents.pictures import Frame
+from latentedit.models.base import Backbone
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class JointLatent:
+    """Encoded pictures in the joint space of image and text: what *Encode* gives and every editor starts from.
+
+    Args:
+        backbone: the model whose latents these are.
+        z: clean latents (level 0).
+        condition: the embedded captions, one a picture.
+        captions: what the pictures show, one a picture.
+        frames: how each picture went into the model's size, and the way back; empty for latents without pictures.
+        start: clean latents of the frames' pictures, where z has been moved away from them; None where it has not.
+        made_by: how it was moved there: the record of that edit.
+        decoded: ``backbone.decode`` of the frames' latents, kept because every edit is drawn as a change against it.
+        listed: the pictures came as a list, so results go back as one.
+        known: what was found out about these pictures, kept for the next request.
+
+    Raises:
+        ShapeError: parts that do not belong to one batch.
+    """
+
+    backbone: Backbone
+    z: Float[Tensor, "b *latent"]
+    condition: Condition
+    captions: tuple[str, ...]
+    frames: tuple[Frame, ...] = ()
+    start: Float[Tensor, "b *latent"] | None = None
+    made_by: Any = None
+    decoded: Float[Tensor, "b 3 h w"] | None = None
+    listed: bool = False
+    known: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any], repr=False)
+
+    def __post_init__(self) -> None:
+        batch = len(self.z)
+        frames = len(self.frames) if self.frames else batch
+        decoded = batch if self.decoded is None else len(self.decoded)
+        start = batch if self.start is None else len(self.start)
+        if not batch == len(self.condition) == len(self.captions) == frames == decoded == start:
+            raise ShapeError(
+                f"expected one text, caption, frame, start and decoded picture for each of {batch} latents; got "
+                f"{len(self.condition)} texts, {len(self.captions)} captions, {frames} frames, {start} starts, "
+                f"{decoded} decoded"
+            )
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def repeat(self, times: int) -> "JointLatent":
+        """The whole batch ``times`` times over; element i stays at i, i + b, i + 2 b, ..."""
+        return JointLatent(
+            backbone=self.backbone,
+            z=self.z.repeat(times, *[1] * (self.z.ndim - 1)),
+            condition=self.condition.repeat(times),
+            captions=self.captions * times,
+            frames=self.frames * times,
+            start=None if self.start is None else self.start.repeat(times, *[1] * (self.start.ndim - 1)),
+            listed=True,
+        )
+
+    def under(self, text: str) -> "JointLatent":
+        """The same pictures under another text, "" for none; nothing is known of them under it yet."""
+        condition = self.backbone.embed([text]).expand(len(self))
+        return dataclasses.replace(self, condition=condition, captions=(text,) * len(self), known={})
+
+    def path(self, steps: int, level: float = 1.0) -> LevelGrid:
+        """The model's own levels for these pictures, ``steps`` of them over its whole range, from ``level`` down.
+
+        Args:
+            steps: of the whole grid; the part below ``level`` has fewer.
+            level: where to start, cut to the grid's highest level.
+
+        Raises:
+            CoordinateError: ``level`` is not above the grid's lowest level.
+        """
+        height, width = self.frames[0].pixels.shape[-2:] if self.frames else (0, 0)
+        grid = self.backbone.grid(steps, height_px=height, width_px=width)
+        return grid.below(min(level, grid.levels[0]))

@@ -1,0 +1,65 @@
+"""Where a picture may change, when the user says so: a picture of the same size, white for yes, black for no."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from scipy.ndimage import minimum_filter
+
+from latentedit.core.errors import ImageError
+from latentedit.core.files.pictures import decode, read_image
+
+MaskLike = str | Path | Image.Image
+"""A file or a Pillow image."""
+
+_FEATHER = 1 / 100
+"""Half the width of the soft edge as a share of the shorter side."""
+
+
+def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A mask as levels, 255 where the picture may change and 0 where not; its edge is softened inwards.
+
+    What is black stays black, so no pixel outside the mask ever changes; inside, the change grows to its whole within
+    about a fiftieth of the picture's shorter side from the edge. Parts that are narrower than that let nothing through.
+    Grey lets a part of the change through. The border of the picture is no edge.
+
+    Args:
+        mask: colours count by their brightness; transparent parts are black.
+        size: of the picture, width and height.
+
+    Returns:
+        ``[height, width]``.
+
+    Raises:
+        ImageError: no picture, another size, or a mask that forbids or allows every pixel.
+    """
+    name = "the mask" if isinstance(mask, Image.Image) else f"the mask {mask}"
+    image = decode(mask, name) if isinstance(mask, Image.Image) else read_image(mask)
+    if image.size != size:
+        raise ImageError(
+            f"expected {name} to have the picture's {size[0]}x{size[1]} pixels; it has {image.width}x{image.height}. "
+            "Save it at the picture's size"
+        )
+    levels = _brightness(image)
+    if not levels.any():
+        raise ImageError(f"expected {name} to allow some pixels; it is black everywhere. Paint white what may change")
+    if levels.min() == 255:
+        raise ImageError(f"expected {name} to protect some pixels; it is white everywhere. Leave it out")
+    allowed = _softened(levels, round(_FEATHER * min(size)))
+    if not allowed.any():
+        raise ImageError(f"expected {name} to allow a region; its white parts are only a few pixels wide. Paint more")
+    return allowed
+
+
+def _brightness(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode == "RGBA":
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image)
+    return np.array(image.convert("L"))
+
+
+def _softened(levels: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
+    """Half the ramp's width is taken away at every edge, so that the mean around it reaches no further than before."""
+    inner = Image.fromarray(minimum_filter(levels, 2 * radius + 1, mode="nearest"))
+    return np.minimum(levels, np.asarray(inner.filter(ImageFilter.BoxBlur(radius))))

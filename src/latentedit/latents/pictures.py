@@ -1,0 +1,181 @@
+"""Any picture as a model sees it, and a model's change put back into the picture as it was."""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from latentedit.core.errors import ShapeError
+from latentedit.core.files.pictures import check_output, decode, read_image, save_image
+from latentedit.latents.crop import Box, cut, put_back, resize
+from latentedit.latents.masks import MaskLike, open_mask
+from latentedit.models.base import Capabilities
+
+__all__ = ["Frame", "Picture", "check_output", "save_image"]
+
+_WHITE = (255, 255, 255)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Picture:
+    """A picture as the user knows it.
+
+    Args:
+        image: upright, first frame, 8-bit RGB or RGBA, at its own size.
+        path: the file it came from, if any.
+    """
+
+    image: Image.Image
+    path: Path | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, *, content: bytes | None = None) -> "Picture":
+        """Read a file of any kind a person has: EXIF-rotated, transparent, grey, palette, CMYK, 16-bit, animated.
+
+        Args:
+            path: of the file.
+            content: of the file, where it was read before.
+
+        Raises:
+            ImageError: the file is missing, no picture, damaged, too small or too large.
+        """
+        return cls(image=read_image(path, content=content), path=Path(path))
+
+    @classmethod
+    def from_image(cls, image: Image.Image) -> "Picture":
+        """Take a Pillow image of any mode, turned upright by its EXIF tag; the image itself is not changed.
+
+        Raises:
+            ImageError: too small or too large, or the file behind it is damaged.
+        """
+        return cls(image=decode(image, "the picture"))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.size
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of the pixels, their size and mode; whatever the file, the same for the same."""
+        digest = hashlib.sha256(f"{self.image.mode} {self.size}".encode())
+        digest.update(self.image.tobytes())
+        return digest.hexdigest()[:16]
+
+    def on_white(self) -> Image.Image:
+        """The picture in RGB, transparent parts on white."""
+        if self.image.mode == "RGB":
+            return self.image
+        white = Image.new("RGBA", self.size, (*_WHITE, 255))
+        return Image.alpha_composite(white, self.image).convert("RGB")
+
+    def fit(self, capabilities: Capabilities, *, region: Box | None = None, mask: MaskLike | None = None) -> "Frame":
+        """Scale the picture into a size that the model takes, its proportions kept, its edges repeated outwards.
+
+        A model of one size gets that square; any other gets about its preferred area in the picture's proportions,
+        sides rounded to ``size_multiple`` and kept within the model's range. Transparent parts are shown on white.
+
+        Args:
+            capabilities: of the backbone.
+            region: what of the picture the model is to see, from a `Framer`; all of it by default.
+            mask: where the picture may change; everywhere by default.
+
+        Returns:
+            The frame, with pixels in [-1, 1].
+
+        Raises:
+            ImageError: a mask that is no picture, has another size, or forbids or allows every pixel.
+        """
+        allowed = None if mask is None else open_mask(mask, self.size)
+        scaled = self.on_white() if region is None else cut(self.on_white(), region)
+        canvas = _canvas(scaled.size, capabilities)
+        scale = min(canvas[0] / scaled.width, canvas[1] / scaled.height)
+        width, height = (max(1, min(side, round(own * scale))) for side, own in zip(canvas, scaled.size, strict=True))
+        left, top = (canvas[0] - width) // 2, (canvas[1] - height) // 2
+        if scaled.size != (width, height):
+            scaled = scaled.resize((width, height), Image.Resampling.LANCZOS)
+        margins = ((top, canvas[1] - height - top), (left, canvas[0] - width - left), (0, 0))
+        padded = np.pad(np.asarray(scaled), margins, mode="edge")
+        pixels = torch.from_numpy(padded).permute(2, 0, 1).to(torch.float32) / 127.5 - 1
+        return Frame(picture=self, pixels=pixels, box=(left, top, width, height), region=region, allowed=allowed)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """A picture at a model's size, and the way back.
+
+    Laws:
+        1. ``restore`` of a zero change gives back the picture, bit for bit, whatever its size and mode.
+        2. ``restore`` keeps size and alpha, and changes no pixel that is wholly transparent or not allowed to change.
+
+    Args:
+        picture: the picture as it was.
+        pixels: what the model sees, ``[3, h, w]`` in [-1, 1].
+        box: where the picture lies in ``pixels``: left, top, width and height in pixels; around it are repeated edges.
+        region: what of the picture lies there, in the picture's pixels; None for all of it.
+        allowed: how much of a change each pixel of the picture takes, ``[height, width]`` of 255; None for all of it.
+    """
+
+    picture: Picture
+    pixels: Float[Tensor, "3 h w"]
+    box: Box
+    region: Box | None = None
+    allowed: NDArray[np.uint8] | None = None
+
+    def restore(self, change: Float[Tensor, "3 h w"]) -> Image.Image:
+        """The picture plus a change, at its own size.
+
+        Only the change is resized, so that every pixel the model did not change stays as it was: a change below half a
+        level (1/255 on the scale of [-1, 1]) leaves the picture bit for bit.
+
+        Args:
+            change: edited minus source as the model decodes them, at the size of ``pixels``, on the scale of [-1, 1].
+
+        Raises:
+            ShapeError: another size than that of ``pixels``, or values that are not finite.
+        """
+        if change.shape != self.pixels.shape:
+            raise ShapeError(f"expected a change of shape {list(self.pixels.shape)}; got {list(change.shape)}")
+        if not bool(torch.isfinite(change).all()):
+            raise ShapeError("expected a finite change; got nan or infinity. Use a smaller strength, or float32")
+        left, top, width, height = self.box
+        inner = change[:, top : top + height, left : left + width].detach().to("cpu", torch.float32)
+        original = np.asarray(self.picture.image)
+        restored = original.copy()
+        for channel, plane in enumerate(self._planes(inner)):  # one at a time: a large photograph is a gigabyte
+            levels = 127.5 * plane.numpy()
+            if original.shape[2] == 4:
+                levels = levels * (original[..., 3] > 0)
+            if self.allowed is not None:
+                levels = levels * (self.allowed / np.float32(255))
+            restored[..., channel] = np.rint(original[..., channel] + levels).clip(0, 255)
+        image = Image.fromarray(restored)
+        if "icc_profile" in self.picture.image.info:
+            image.info["icc_profile"] = self.picture.image.info["icc_profile"]
+        return image
+
+    def _planes(self, change: Float[Tensor, "3 h w"]) -> Iterator[Float[Tensor, "h2 w2"]]:
+        """A change at the picture's size, one channel after the other."""
+        if self.region is None:
+            return (resize(plane, self.picture.size) for plane in change)
+        return put_back(change, self.picture.on_white(), self.region)
+
+
+def _canvas(size: tuple[int, int], capabilities: Capabilities) -> tuple[int, int]:
+    """Width and height that the model gets for a picture of this size."""
+    smallest, preferred, largest = capabilities.sizes
+    if smallest == largest:
+        return preferred, preferred
+    multiple = capabilities.size_multiple
+    scale = preferred / math.sqrt(size[0] * size[1])
+    low, high = math.ceil(smallest / multiple), max(1, largest // multiple)
+    width, height = (multiple * min(max(round(side * scale / multiple), low), high) for side in size)
+    return width, height

@@ -1,1 +1,0 @@
-"""What an edit did, as numbers: functions of tensors, and torchmetrics classes over them."""

@@ -1,0 +1,251 @@
+"""The contract of a model: one velocity field in flow coordinates, with a picture codec and a text encoder."""
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError, nearest
+from latentedit.core.flow import clean_estimate
+from latentedit.core.levels import LevelGrid
+from latentedit.core.types import Condition
+from latentedit.models.sites import GENERAL, PICTURE, Site, read, shifted
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a backbone can do, as data.
+
+    Args:
+        s_min: lowest level at which the velocity is defined.
+        s_max: highest level at which it is defined; grids start there or below.
+        start_std: standard deviation of z at ``s_max`` (1 for rectified flow, 1 / (alpha + sigma) for VP).
+        derivatives: any of "jvp" and "vjp", where the network supports forward- and reverse-mode differentiation.
+        pixels: the backbone has a picture codec (`encode`, `decode`).
+        guidance: default classifier-free guidance weight of sampling; 1 is the conditional velocity itself.
+        size_multiple: picture sides must be multiples of this.
+        sizes: smallest, preferred and largest side of a picture in pixels.
+    """
+
+    s_min: float = 0.0
+    s_max: float = 1.0
+    start_std: float = 1.0
+    derivatives: frozenset[str] = frozenset({"jvp", "vjp"})
+    pixels: bool = True
+    guidance: float = 1.0
+    size_multiple: int = 1
+    sizes: tuple[int, int, int] = (1, 1, 1)
+
+
+class Backbone(abc.ABC):
+    """A diffusion model as a velocity field ``v(z, s, c) = E[e - x | z, c]`` on ``z = (1 - s) x + s e``.
+
+    Laws:
+        1. ``velocity`` of a batch equals the velocities of its elements, each alone.
+        2. ``velocity`` is a pure function: the same arguments give the same result, whatever was called before.
+        3. ``evaluations`` grows by the number of elements at each call of ``velocity``.
+        4. ``velocity`` refuses shapes, devices and levels that do not fit, by name.
+        5. ``embed(texts)[i]`` equals ``embed([texts[i]])``.
+        6. ``embed`` and ``velocity`` leave the global random state as it was.
+        7. ``features`` and ``velocity_with`` leave the network as it was, errors included.
+
+    Subclasses write the private hooks; the public methods here validate and count.
+    """
+
+    defaults: Mapping[str, Any] = MappingProxyType({})
+    """What the model's maker recommends (``latentedit.json``): settings of "editors" by name, the "captioner", ..."""
+
+    def __init__(self, *, name: str, fingerprint: str, capabilities: Capabilities) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.capabilities = capabilities
+        self.evaluations = 0
+
+    @property
+    @abc.abstractmethod
+    def device(self) -> torch.device:
+        """Where the network lives."""
+
+    @property
+    @abc.abstractmethod
+    def dtype(self) -> torch.dtype:
+        """The dtype of latents that the backbone returns; coordinates are computed in it (float32 or float64)."""
+
+    @property
+    def network_dtype(self) -> torch.dtype:
+        """The dtype in which the network itself runs."""
+        return self.dtype
+
+    @abc.abstractmethod
+    def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
+        """Shape of one latent for a picture of this size, without the batch."""
+
+    @abc.abstractmethod
+    def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
+        """The model's own levels, falling from where its sampler starts, ``s_max`` or below, to the clean end.
+
+        The last level may lie below ``s_min``: solvers that arrive there do not ask for a velocity there.
+
+        Args:
+            steps: number of solver steps, at least 1.
+            height_px: of the picture, for schedules that depend on it; 0 is the preferred size.
+            width_px: likewise.
+        """
+
+    def velocity(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b *latent"]:
+        """The velocity ``E[e - x | z, c]``.
+
+        Args:
+            z: canonical latents.
+            s: level of each element, in ``[capabilities.s_min, capabilities.s_max]``; always one a latent.
+            condition: one text a latent, or a single one for all.
+
+        Raises:
+            ShapeError: levels or conditions that do not match the batch.
+            DeviceError: tensors on another device than the network.
+            CoordinateError: a level outside the range.
+
+        Cost:
+            One evaluation an element.
+        """
+        condition = self._checked(z, s, condition)
+        self.evaluations += len(z)
+        return self._velocity(z, s, condition)
+
+    @abc.abstractmethod
+    def _velocity(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b *latent"]:
+        """The velocity; arguments are already checked."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of what `features` can give.
+
+        First the network's own, in the order in which it computes them; then "velocity", "clean" (the clean estimate
+        ``x_hat = z - s v``) and, with `Capabilities.pixels`, "picture" (x_hat decoded).
+        """
+        return (*self._sites(), *GENERAL, *([PICTURE] if self.capabilities.pixels else []))
+
+    @property
+    def default_site(self) -> str:
+        """Where local bases are looked for unless told.
+
+        "mid" where there is one, else the image stream of the middle block, else "clean".
+        """
+        own = self._sites()
+        images = [name for name in own if name.endswith(".image")]
+        return "mid" if "mid" in own else images[len(images) // 2] if images else "clean"
+
+    def features(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, site: str
+    ) -> Float[Tensor, "b *feature"]:
+        """What the network makes of latents at a site, in the latents' dtype; differentiable in z.
+
+        Args:
+            z: canonical latents.
+            s: level of each element, as in `velocity`.
+            condition: one text a latent, or a single one for all.
+            site: one of `sites`.
+
+        Raises:
+            ConfigError: an unknown site, with the nearest names; and what `velocity` raises.
+
+        Cost:
+            Counts one evaluation an element. At a site inside the network the forward pass stops once it is reached,
+            so the count is an upper bound there. "picture" decodes as well.
+        """
+        self._check_site(site, self.sites)
+        condition = self._checked(z, s, condition)
+        self.evaluations += len(z)
+        own = self._sites()
+        if site in own:
+            return read(own[site], site, lambda: self._velocity(z, s, condition)).to(z.dtype)
+        v = self._velocity(z, s, condition)
+        if site == "velocity":
+            return v
+        clean = clean_estimate(z, s, v)
+        return self.decode(clean) if site == PICTURE else clean
+
+    def velocity_with(
+        self,
+        z: Float[Tensor, "b *latent"],
+        s: Float[Tensor, " b"],
+        condition: Condition,
+        site: str,
+        shift: Float[Tensor, "b *feature"],
+    ) -> Float[Tensor, "b *latent"]:
+        """The velocity of the same network with ``shift`` added to its feature at a site.
+
+        Args:
+            z: canonical latents.
+            s: level of each element, as in `velocity`.
+            condition: one text a latent, or a single one for all.
+            site: one of `sites` inside the network, so none of "velocity", "clean" and "picture".
+            shift: of the feature's shape, as `features` gives it.
+
+        Raises:
+            ConfigError: a site that is not inside the network, with the nearest names.
+            ShapeError: a shift of another shape than the feature; and what `velocity` raises.
+
+        Cost:
+            One evaluation an element.
+        """
+        own = self._sites()
+        self._check_site(site, tuple(own))
+        with shifted(own[site], site, shift):
+            return self.velocity(z, s, condition)
+
+    def _sites(self) -> Mapping[str, Site]:
+        """The network's own sites by name, in the order in which it computes them; none where it has no insides."""
+        return {}
+
+    def _check_site(self, site: str, known: tuple[str, ...]) -> None:
+        if site not in known:
+            hint = nearest(site, known) if known else "it has none inside its network"
+            raise ConfigError(f"expected a site of {self.name}; got {site!r}: {hint}")
+
+    def _checked(self, z: Tensor, s: Tensor, condition: Condition) -> Condition:
+        """The texts, one a latent, after everything was found to fit."""
+        if s.shape != (len(z),):
+            raise ShapeError(f"expected one level a latent, s of shape [{len(z)}]; got {list(s.shape)}")
+        if z.device.type != self.device.type or s.device != z.device:
+            raise DeviceError(f"expected z and s on {self.device}; got {z.device} and {s.device}")
+        low, high = self.capabilities.s_min, self.capabilities.s_max
+        if not bool(((s >= low - 1e-6) & (s <= high + 1e-6)).all()):
+            raise CoordinateError(
+                f"expected levels s in [{low:.4g}, {high:.4g}] for {self.name}; got {s.min():.4g} to {s.max():.4g}"
+            )
+        return condition.expand(len(z))
+
+    @abc.abstractmethod
+    def embed(self, texts: Sequence[str]) -> Condition:
+        """Texts as conditions; the empty text is the unconditional one."""
+
+    @abc.abstractmethod
+    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b *latent"]:
+        """Pictures in [-1, 1] to clean latents (the mode of the codec's posterior), normalised as the network wants."""
+
+    @abc.abstractmethod
+    def decode(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:
+        """Clean latents to pictures, about [-1, 1], not clipped."""
+
+    def caption_notes(self, texts: Sequence[str]) -> list[str]:
+        """What the user should know about these captions: words dropped for length, words the model has never seen."""
+        del texts
+        return []
+
+    def draw_start(self, shape: Sequence[int], *, generator: torch.Generator) -> Float[Tensor, "b *latent"]:
+        """Starting latents of sampling, ``N(0, start_std^2)``, drawn in float32 on the generator's device.
+
+        One CPU generator gives the same latents on every device.
+        """
+        noise = torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device=generator.device)
+        return (self.capabilities.start_std * noise).to(self.device, self.dtype)

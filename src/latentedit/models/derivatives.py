@@ -1,0 +1,169 @@
+"""The Jacobian of a velocity, and the two operators that directions make of it: the denoiser's and the curvature."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ShapeError, UnsupportedDerivativeError
+from latentedit.core.linalg.algebra import Affine
+from latentedit.core.linalg.autodiff import JacobianOperator, Mode
+from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.types import Condition
+from latentedit.models.attention import differentiable_attention
+from latentedit.models.base import Backbone
+
+ROWS = 64
+"""Most elements of one network call; a call of finite differences has two latents an element."""
+
+_NEEDS = {"forward": "jvp", "double_backward": "vjp"}
+
+
+@final
+class VelocityJacobian(LinearOperator):
+    """``J_v = dv/dz`` of the velocity of a backbone, at given latents, levels and texts. It need not be symmetric.
+
+    The modes are those of `JacobianOperator`. Forward mode and the two reverse passes differentiate the network under
+    the math attention kernel, for fused kernels have neither. ``rmatvec`` is one reverse pass in every mode.
+
+    Args:
+        backbone: the model.
+        z: canonical latents.
+        s: one level an element.
+        condition: one text a latent, or a single one for all.
+        mode: None takes forward mode where `Capabilities.derivatives` has "jvp", and finite differences otherwise or
+            where forward mode turns out to be impossible at the first product; `note` then says so.
+        step: norm of the perturbation of one element in finite differences, see `JacobianOperator`.
+
+    Raises:
+        ShapeError: levels or texts that do not match the batch.
+        ConfigError: an unknown mode, or a step that is not a positive number.
+        UnsupportedDerivativeError: a mode that was asked for and that the model cannot give; from ``matvec`` where
+            only the attempt shows it; from ``rmatvec`` where the model has no "vjp".
+
+    Cost:
+        ``matvec`` and ``rmatvec`` count two evaluations an element each, in every mode: a pass with tangents and a
+        reverse pass cost about as much as two evaluations, two reverse passes somewhat more. An attempt at forward
+        mode that fails is not counted.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        z: Float[Tensor, "b *latent"],
+        s: Float[Tensor, " b"],
+        condition: Condition,
+        *,
+        mode: Mode | None = None,
+        step: float | None = None,
+    ) -> None:
+        super().__init__(shape=z.shape, dtype=z.dtype, device=z.device)
+        if s.shape != (len(z),):
+            raise ShapeError(f"expected one level a latent, s of shape [{len(z)}]; got {list(s.shape)}")
+        self._backbone = backbone
+        self._z, self._s, self._condition = z, s, condition.expand(len(z))
+        self._step = step
+        self._may_fall_back = mode is None
+        self._note = ""
+        able = backbone.capabilities.derivatives
+        self._mode: Mode = mode or ("forward" if "jvp" in able else "finite_difference")
+        if _NEEDS.get(self._mode, "") not in {"", *able}:
+            raise UnsupportedDerivativeError(
+                f"expected a model that has derivatives in mode {mode!r}; {backbone.name} has none. "
+                "Use mode='finite_difference'"
+            )
+        self._blocks = self._make_blocks(self._mode)
+
+    @property
+    def mode(self) -> Mode:
+        """The mode in use."""
+        return self._mode
+
+    @property
+    def note(self) -> str:
+        """What the user should know about the mode in use; empty if nothing."""
+        return self._note
+
+    def _matvec(self, u: Tensor) -> Tensor:
+        if self._mode == "forward" and self._may_fall_back:
+            try:
+                return self._apply(self._blocks, JacobianOperator.matvec, u)
+            except UnsupportedDerivativeError as error:
+                reason = str(error.__cause__).partition("\n")[0]
+            self._mode = "finite_difference"
+            self._blocks = self._make_blocks(self._mode)
+            self._note = (
+                f"forward-mode derivatives of {self._backbone.name} are not available ({reason}); "
+                "used central differences"
+            )
+        return self._apply(self._blocks, JacobianOperator.matvec, u)
+
+    def _rmatvec(self, u: Tensor) -> Tensor:
+        if "vjp" not in self._backbone.capabilities.derivatives:
+            raise UnsupportedDerivativeError(
+                f"expected a model with reverse-mode derivatives; {self._backbone.name} has none, so its Jacobian "
+                "has no transpose. Use matvec"
+            )
+        return self._apply(self._make_blocks("double_backward", nullcontext), JacobianOperator.rmatvec, u)
+
+    def _apply(
+        self, blocks: list[JacobianOperator], product: Callable[[JacobianOperator, Tensor], Tensor], u: Tensor
+    ) -> Tensor:
+        before = self._backbone.evaluations
+        try:
+            parts = [product(block, part) for block, part in zip(blocks, u.split(ROWS), strict=True)]
+        finally:
+            self._backbone.evaluations = before
+        self._backbone.evaluations += 2 * len(u)
+        return torch.cat(parts)
+
+    def _make_blocks(
+        self, mode: Mode, attention: Callable[[], AbstractContextManager[None]] | None = None
+    ) -> list[JacobianOperator]:
+        """One Jacobian for each network call; attention is fused in finite differences unless it is given."""
+        chosen = attention or (nullcontext if mode == "finite_difference" else differentiable_attention)
+        return [
+            JacobianOperator(
+                self._field(slice(start, start + ROWS), chosen),
+                self._z[start : start + ROWS],
+                mode=mode,
+                step=self._step,
+                name=self._backbone.name,
+            )
+            for start in range(0, len(self._z), ROWS)
+        ]
+
+    def _field(self, rows: slice, attention: Callable[[], AbstractContextManager[None]]) -> Callable[[Tensor], Tensor]:
+        s, condition = self._s[rows], self._condition[rows]
+
+        def velocity(z: Tensor) -> Tensor:
+            copies = len(z) // len(s)
+            with attention():
+                return self._backbone.velocity(z, s.repeat(copies), condition.repeat(copies))
+
+        return velocity
+
+
+def denoiser_jacobian(jacobian: LinearOperator, s: float | Float[Tensor, " b"]) -> Affine:
+    """``D = dx_hat/dz = I - s J_v``, the Jacobian of the clean estimate ``x_hat = z - s v``.
+
+    Args:
+        jacobian: J_v.
+        s: the level, one for all or one an element; the one that J_v was taken at.
+    """
+    return Affine(jacobian, -s, 1.0)
+
+
+def curvature(jacobian: LinearOperator, s: float | Float[Tensor, " b"]) -> Affine:
+    """``s^2 H = I - (1 - s) D = s (I + (1 - s) J_v)`` with H the Hessian of ``-log p_s(z)``, times s^2.
+
+    Eigenvalues: 1 along what the data pin down, towards 0 along what they leave free, and below 0 between modes.
+
+    Args:
+        jacobian: J_v.
+        s: the level, one for all or one an element; the one that J_v was taken at.
+    """
+    return Affine(jacobian, s * (1 - s), s)

@@ -1,0 +1,219 @@
+"""A feature of a network as a function of one latent, and its Jacobian: a map from latents to features."""
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, final, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from latentedit.core.errors import ConfigError, ModelError, ShapeError, UnsupportedDerivativeError, nearest
+from latentedit.core.linalg.autodiff import Derivative, Mode
+from latentedit.core.linalg.block_operator import BlockOperator
+from latentedit.core.types import Condition
+from latentedit.models.attention import differentiable_attention
+from latentedit.models.base import Backbone
+from latentedit.models.sites import GENERAL, PICTURE
+
+Pooling = Literal["none", "space"]
+"""What is done with a feature's place: nothing, or the sum over tokens or pixels."""
+
+ROWS = 8
+"""Most rows of one network call; a call of finite differences has two latents a row."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FeatureMap:
+    """``f(z)``: the feature at a site, at one level under one text, perhaps pooled or inside a mask.
+
+    Args:
+        backbone: the model.
+        site: one of `Backbone.sites`.
+        level: s.
+        condition: one text.
+        mask: which pixels of "velocity", "clean" or "picture" count, true inside; see `reduced_mask` for larger ones.
+            The result is then ``[b, channels, pixels inside]``.
+        pooling: "space" sums over the tokens of ``[b, tokens, width]`` or the pixels of ``[b, channels, h, w]``.
+
+    Raises:
+        ConfigError: an unknown site or pooling; a mask for a site inside the network, one without a pixel, or one
+            together with pooling.
+        ShapeError: several texts.
+    """
+
+    backbone: Backbone
+    site: str
+    level: float
+    condition: Condition
+    mask: Bool[Tensor, "h w"] | None = None
+    pooling: Pooling = "none"
+
+    def __post_init__(self) -> None:
+        if self.site not in self.backbone.sites:
+            hint = nearest(self.site, self.backbone.sites)
+            raise ConfigError(f"expected a site of {self.backbone.name}; got {self.site!r}: {hint}")
+        if self.pooling not in get_args(Pooling):
+            hint = nearest(self.pooling, get_args(Pooling))
+            raise ConfigError(f"expected a known pooling; got {self.pooling!r}: {hint}")
+        if len(self.condition) != 1:
+            raise ShapeError(f"expected one text; got {len(self.condition)}")
+        if self.mask is None:
+            return
+        if self.site not in (*GENERAL, PICTURE):
+            raise ConfigError(
+                f"expected the site 'velocity', 'clean' or 'picture' with a mask; got {self.site!r}, whose numbers "
+                "each see the whole picture"
+            )
+        if self.pooling != "none":
+            raise ConfigError("expected a mask or pooling, not both")
+        if not bool(self.mask.any()):
+            raise ConfigError("expected a mask that is true somewhere; it is false everywhere")
+
+    def __call__(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *feature"]:
+        """The feature of each latent.
+
+        Raises:
+            ShapeError: a mask that is not of the site's resolution; pooling of a feature that has no space.
+
+        Cost:
+            One evaluation an element, counted as in `Backbone.features`.
+        """
+        s = torch.full((len(z),), self.level, dtype=z.dtype, device=z.device)
+        feature = self.backbone.features(z, s, self.condition, self.site)
+        if self.pooling == "space":
+            if feature.ndim not in (3, 4):
+                raise ShapeError(f"expected a feature with tokens or pixels to pool; {self.site!r} has none")
+            return feature.sum(1) if feature.ndim == 3 else feature.sum((2, 3))
+        if self.mask is None:
+            return feature
+        if feature.shape[2:] != self.mask.shape:
+            raise ShapeError(f"expected a mask of {list(feature.shape[2:])}; got {list(self.mask.shape)}")
+        inside = self.mask.flatten().nonzero()[:, 0].to(z.device)
+        return feature.flatten(2).index_select(2, inside)
+
+
+def reduced_mask(mask: Bool[Tensor, "h w"], height: int, width: int) -> Bool[Tensor, "lh lw"]:
+    """A mask at a coarser resolution: a cell is inside if any of its pixels is.
+
+    Raises:
+        ShapeError: sides that are no whole multiples of the coarser ones.
+    """
+    rows, columns = mask.shape
+    if rows % height or columns % width:
+        raise ShapeError(f"expected a mask in whole multiples of {height} x {width}; got {rows} x {columns}")
+    cells = functional.max_pool2d(mask[None, None].float(), (rows // height, columns // width))
+    return cells[0, 0] > 0
+
+
+@final
+class FeatureJacobian(BlockOperator):
+    """``J = df/dz`` of a feature map at one latent, applied to many directions at once.
+
+    The modes of ``matmat`` are those of `core.linalg.autodiff.Derivative`; ``rmatmat`` is one reverse pass in every
+    mode. Derivatives pass through the math attention kernel, for fused kernels have none, or no second ones.
+
+    Args:
+        feature: f.
+        z: one latent.
+        mode: None takes forward mode where `Capabilities.derivatives` has "jvp", and two reverse passes otherwise or
+            where forward mode turns out to be impossible at the first product.
+        step: norm of the perturbation in finite differences, see `Derivative`.
+        rows: most directions of one network call, which bounds memory and changes no result.
+
+    Raises:
+        ShapeError: several latents.
+        ConfigError: an unknown mode, a step that is not positive, less than one row.
+        UnsupportedDerivativeError: a model without the derivatives that are needed, "vjp" always.
+        ModelError: features or products that are not finite.
+
+    Cost:
+        One evaluation when it is made. ``matmat`` and ``rmatmat`` count two evaluations a row in every mode, as
+        `VelocityJacobian`, though the network runs only up to the site.
+    """
+
+    def __init__(
+        self,
+        feature: FeatureMap,
+        z: Float[Tensor, "1 *latent"],
+        *,
+        mode: Mode | None = None,
+        step: float | None = None,
+        rows: int = ROWS,
+    ) -> None:
+        if len(z) != 1:
+            raise ShapeError(f"expected one latent; got {len(z)}")
+        if rows < 1:
+            raise ConfigError(f"expected at least one row; got {rows}")
+        backbone = feature.backbone
+        able = backbone.capabilities.derivatives
+        self._may_fall_back = mode is None
+        self._mode: Mode = mode or ("forward" if "jvp" in able else "double_backward")
+        if not {"vjp", *(["jvp"] if self._mode == "forward" else [])} <= able:
+            raise UnsupportedDerivativeError(
+                f"expected a model with forward- and reverse-mode derivatives for mode {self._mode!r}; "
+                f"{backbone.name} has {', '.join(sorted(able)) or 'none'}"
+            )
+        self._feature, self._z, self._step, self._size = feature, z.detach(), step, rows
+        with torch.no_grad():
+            value = feature(self._z)
+        super().__init__(in_shape=z.shape[1:], out_shape=value.shape[1:], dtype=z.dtype, device=z.device)
+        self._check_finite(value, "features")
+        self._derivative(1, nullcontext)
+
+    @property
+    def mode(self) -> Mode:
+        """How ``matmat`` is computed."""
+        return self._mode
+
+    def _matmat(self, v: Tensor) -> Tensor:
+        kernel = nullcontext if self._mode == "finite_difference" else differentiable_attention
+        try:
+            return self._apply(Derivative.forward, v, kernel, self.out_shape)
+        except UnsupportedDerivativeError:
+            if self._mode != "forward" or not self._may_fall_back:
+                raise
+        self._mode = "double_backward"
+        return self._apply(Derivative.forward, v, kernel, self.out_shape)
+
+    def _rmatmat(self, u: Tensor) -> Tensor:
+        return self._apply(Derivative.reverse, u, nullcontext, self.in_shape)
+
+    def _apply(
+        self,
+        product: Callable[[Derivative, Tensor], Tensor],
+        rows: Tensor,
+        attention: Callable[[], AbstractContextManager[None]],
+        shape: tuple[int, ...],
+    ) -> Tensor:
+        backbone = self._feature.backbone
+        before = backbone.evaluations
+        try:
+            parts = [
+                product(self._derivative(len(part), attention), part) for part in rows.split(self._size) if len(part)
+            ]
+        finally:
+            backbone.evaluations = before
+        backbone.evaluations += 2 * len(rows)
+        result = torch.cat([rows.new_zeros(0, *shape), *parts])
+        self._check_finite(result, "derivatives")
+        return result
+
+    def _derivative(self, copies: int, attention: Callable[[], AbstractContextManager[None]]) -> Derivative:
+        """Of as many copies of the latent as there are directions: their Jacobian has one block for each."""
+
+        def function(z: Tensor) -> Tensor:
+            with attention():
+                return self._feature(z)
+
+        point = self._z.repeat(copies, *[1] * (self._z.ndim - 1))
+        return Derivative(function, point, mode=self._mode, step=self._step, name=self._feature.backbone.name)
+
+    def _check_finite(self, values: Tensor, what: str) -> None:
+        if not bool(values.isfinite().all()):
+            raise ModelError(
+                f"expected finite {what} of {self._feature.backbone.name} at {self._feature.site!r} and level "
+                f"{self._feature.level:.3g}; got values that are not. Check its weights, or load it with another dtype"
+            )

@@ -1,0 +1,98 @@
+"""Places inside a network whose outputs are features: read on the way, or moved on the way."""
+
+import dataclasses
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from latentedit.core.errors import ModelError, ShapeError
+
+GENERAL = ("velocity", "clean")
+"""Features that every model has: its velocity, and its clean estimate."""
+
+PICTURE = "picture"
+"""The decoded clean estimate, of models with a picture codec."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Site:
+    """A place in a network whose output is a feature.
+
+    Args:
+        module: the module whose output it is; the network runs it once in a forward pass.
+        item: which element of the module's tuple of outputs; None is the output itself.
+    """
+
+    module: nn.Module
+    item: int | None = None
+
+
+class _Reached(BaseException):  # not an Exception: no network code that catches those may swallow it
+    """The forward pass came to the site; everything after it is not wanted."""
+
+    def __init__(self, feature: Tensor) -> None:
+        super().__init__()
+        self.feature = feature
+
+
+def read(site: Site, name: str, forward: Callable[[], object]) -> Float[Tensor, "b *feature"]:
+    """The feature at a site, of a forward pass that stops there.
+
+    Args:
+        site: where.
+        name: of the site, for messages.
+        forward: runs the network; what it returns is not used.
+
+    Raises:
+        ModelError: a forward pass that never comes to the site.
+
+    Cost:
+        The network up to the site. The hook is removed whatever happens.
+    """
+
+    def stop(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        raise _Reached(_feature(site, output))
+
+    handle = site.module.register_forward_hook(stop)
+    try:
+        forward()
+    except _Reached as reached:
+        return reached.feature
+    finally:
+        handle.remove()
+    raise ModelError(f"expected the network to run its module {name!r}; it does not. Choose another site")
+
+
+@contextmanager
+def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"]) -> Generator[None]:
+    """Inside the context, the network goes on from its feature at the site plus a shift, cast to the feature's dtype.
+
+    Raises:
+        ShapeError: a shift of another shape than the feature.
+    """
+
+    def move(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        feature = _feature(site, output)
+        if shift.shape != feature.shape:
+            raise ShapeError(
+                f"expected a shift of the feature {name!r}, {list(feature.shape)}; got {list(shift.shape)}"
+            )
+        moved = feature + shift.to(feature.dtype)
+        if site.item is None:
+            return moved
+        outputs = list(cast("tuple[Any, ...]", output))
+        outputs[site.item] = moved
+        return tuple(outputs)
+
+    handle = site.module.register_forward_hook(move)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _feature(site: Site, output: Any) -> Tensor:
+    return output if site.item is None else output[site.item]

@@ -1,0 +1,94 @@
+"""One tokenizer with its text encoder, and what of a text it does not read."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtyping import Int
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+
+_PIECE = re.compile(r"[^\W\d_]+|\d")
+_PUNCTUATION = ",.;:!?\"'()"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TextPart:
+    """A tokenizer and the encoder that reads its tokens.
+
+    Args:
+        tokenizer: of transformers.
+        encoder: of transformers, in evaluation mode.
+    """
+
+    tokenizer: Any
+    encoder: Any
+
+    @property
+    def clip_length(self) -> int:
+        """Number of tokens of a CLIP encoder, with the two that mark start and end."""
+        return min(int(self.tokenizer.model_max_length), int(self.encoder.config.max_position_embeddings))
+
+    def token_ids(self, texts: Sequence[str], length: int) -> Int[Tensor, "b n"]:
+        """Texts as ``length`` tokens each, cut or padded, on the encoder's device.
+
+        Raises:
+            ConfigError: no text at all.
+        """
+        if not texts:
+            raise ConfigError("expected at least one text; got none. The empty text '' is the unconditional one")
+        encoded = self.tokenizer(
+            list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt", verbose=False
+        )
+        return encoded.input_ids.to(self.encoder.device)
+
+    def room(self, length: int) -> int:
+        """Of ``length`` tokens, those that are left for the text itself."""
+        return length - int(self.tokenizer.num_special_tokens_to_add())
+
+    def dropped(self, text: str, length: int) -> list[str]:
+        """The words of a text that lose a token or more when it is cut to ``length`` tokens."""
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        spans: list[tuple[int, int]] = encoded["offset_mapping"]
+        room = self.room(length)
+        if len(spans) <= room:
+            return []
+        start = spans[max(room, 0)][0]
+        while start < len(text) and text[start].isspace():
+            start += 1
+        while start > 0 and not text[start - 1].isspace():
+            start -= 1
+        words = (word.strip(_PUNCTUATION) for word in text[start:].split())
+        return [word for word in words if word]
+
+
+def word_pieces(words: Sequence[str]) -> frozenset[str]:
+    """Runs of letters and single digits in lower case, the units that CLIP's tokenizer splits text into."""
+    return frozenset(piece for word in words for piece in _PIECE.findall(word.lower()))
+
+
+def unseen_words(text: str, vocabulary: frozenset[str] | None) -> list[str]:
+    """The words of a text with pieces outside the vocabulary of training; none where that is unknown (None)."""
+    if vocabulary is None:
+        return []
+    words = (word.strip(_PUNCTUATION) for word in text.split())
+    return [word for word in dict.fromkeys(words) if not word_pieces([word]) <= vocabulary]
+
+
+def dropped_note(words: Sequence[str], room: int) -> list[str]:
+    """A sentence about words that were cut off; none where there are none."""
+    return [f"{listed(words)} dropped: the text encoder takes {room} tokens"] if words else []
+
+
+def unseen_note(text: str, vocabulary: frozenset[str] | None) -> list[str]:
+    """A sentence about words outside the vocabulary of training; none where there are none."""
+    words = unseen_words(text, vocabulary)
+    return [f"{listed(words)} never seen by the model in training"] if words else []
+
+
+def listed(words: Sequence[str]) -> str:
+    """``the word 'a' was`` or ``the words 'a', 'b' were``."""
+    quoted = ", ".join(repr(word) for word in words)
+    return f"the word {quoted} was" if len(words) == 1 else f"the words {quoted} were"

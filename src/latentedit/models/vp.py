@@ -1,0 +1,180 @@
+"""Networks of the variance-preserving family in flow coordinates: what they predict, when, and on which levels.
+
+Conventions, all confined to this module:
+
+- Time: the network takes the number of a trained time, 0 (nearly clean) to n - 1 (nearly noise). Levels between two
+  trained ones get a time between theirs, linear in log-SNR (`latentedit.core.schedule`).
+- Sampler: DDIM without noise (Song et al. 2021, eta = 0), which in flow coordinates is Euler's method. So of a folder's
+  scheduler, whichever its class, only the betas, what the network predicts and the spacing of the times matter.
+- Grid: the times at which `DDIMScheduler` asks the network, then level 0. Every grid of every family so ends where
+  pictures live: the last step goes to the clean estimate x_hat. That is DDIM with ``set_alpha_to_one``. Without it the
+  stock sampler stops at the level of time 0 and hands on ``alpha_0 x_hat + sigma_0 e_hat``, with the noise that is left
+  there (sigma_0 is 0.03 in Stable Diffusion); both come from the same last evaluation.
+- The stock DDIM steps from a time t to ``t - n // steps`` and then asks the network at the next time of its list. Those
+  are the same time with "leading" spacing, and with "trailing" where ``steps`` divides n; otherwise (and always with
+  "linspace") it takes latents of one level for those of another. Here a step ends at the level of the next time.
+- Clipping and thresholding of x_hat (``clip_sample``, ``thresholding``) are not done: they are no flow.
+- Zero terminal SNR (``rescale_betas_zero_snr``): the last time is level 1, pure noise. A velocity is defined there for
+  networks that predict v or x; from the noise alone it is not.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import CoordinateError, ModelError
+from latentedit.core.flow import (
+    Prediction,
+    alpha_sigma_from_level,
+    model_from_canonical,
+    velocity_from_prediction,
+)
+from latentedit.core.levels import LevelGrid
+from latentedit.core.schedule import DiscreteSchedule
+from latentedit.models.loading import quiet_libraries
+
+_PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "v_prediction", "sample")
+_WHOLE = 0.01
+"""Times this close to a whole one are taken for it: a level in float32 fixes them to some 0.001 near the noise."""
+
+Network = Callable[[Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tensor, "b *latent"]]
+"""A network in its own coordinates, ``(x_t, time) -> prediction``."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VPSchedule:
+    """The trained times of a network, as its scheduler's configuration has them.
+
+    Args:
+        prediction: what the network predicts.
+        table: levels of the trained times, without the last one where that is pure noise.
+        pure_noise: the last trained time is level 1.
+        scheduler: configuration of the `DDIMScheduler` that spaces the times.
+    """
+
+    prediction: Prediction
+    table: DiscreteSchedule
+    pure_noise: bool
+    scheduler: Mapping[str, Any]
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], **changes: Any) -> "VPSchedule":
+        """Read a ``scheduler_config.json`` of any class of the family.
+
+        Args:
+            config: its content.
+            changes: that the pipeline makes to it.
+
+        Raises:
+            ModelError: betas or a prediction that this family does not have, or a network that predicts the noise
+                although its last time is nothing else.
+        """
+        scheduler = _ddim({**config, **changes})
+        settings = {key: scheduler.config[key] for key in scheduler.config if not key.startswith("_")}
+        prediction, alphas = settings["prediction_type"], scheduler.alphas_cumprod
+        if prediction not in _PREDICTIONS:
+            raise ModelError(f"expected a network that predicts one of {', '.join(_PREDICTIONS)}; got {prediction!r}")
+        pure_noise = bool(alphas[-1] == 0)
+        if pure_noise and prediction == "epsilon":
+            raise ModelError(
+                "expected a schedule that ends before pure noise, for the network predicts the noise (epsilon) and "
+                "has no velocity there; this one has zero terminal SNR. Set rescale_betas_zero_snr to false, or use "
+                "the v_prediction model that belongs to this schedule"
+            )
+        try:
+            table = DiscreteSchedule.from_alphas_cumprod(alphas[:-1] if pure_noise else alphas)
+        except CoordinateError as error:
+            raise ModelError(f"expected betas within (0, 1) in the scheduler's configuration; {error}") from error
+        return cls(prediction=prediction, table=table, pure_noise=pure_noise, scheduler=settings)
+
+    @property
+    def times(self) -> int:
+        """Number of trained times."""
+        return self.table.times + int(self.pure_noise)
+
+    @property
+    def s_min(self) -> float:
+        """Level of time 0: the network has never seen cleaner latents."""
+        return self.table.s_min
+
+    @property
+    def s_max(self) -> float:
+        """Level of the last time: the network has never seen noisier latents."""
+        return 1.0 if self.pure_noise else self.table.s_max
+
+    @property
+    def start_std(self) -> float:
+        """Standard deviation of z at ``s_max``, ``1 / (alpha + sigma)``."""
+        return 1.0 if self.pure_noise else self.table.start_std
+
+    def level(self, time: int) -> float:
+        """The level of a trained time."""
+        if self.pure_noise and time == self.times - 1:
+            return 1.0
+        return float(self.table.levels[time])
+
+    def time(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The time of each level, float64: a whole number at trained levels.
+
+        Between pure noise and the level before it, the nearer of the two: there is no log-SNR to interpolate.
+        """
+        wide = s.to(torch.float64)
+        time = self.table.time(wide.clamp(self.s_min, self.table.s_max))
+        time = torch.where((time - time.round()).abs() < _WHOLE, time.round(), time)
+        if self.pure_noise:
+            time = torch.where(wide > (1 + self.table.s_max) / 2, torch.full_like(time, self.times - 1), time)
+        return time
+
+    def grid(self, steps: int) -> LevelGrid:
+        """The levels at which the stock sampler asks the network in so many steps, then 0.
+
+        Sampling starts at the first: at ``s_max`` with "trailing" spacing, lower with "leading" (time 981 of 1000 in
+        50 steps). Starting latents there are ``N(0, ((1 - s)^2 + s^2) I)``.
+
+        Raises:
+            CoordinateError: no step, or more than there are trained times for.
+        """
+        if steps < 1:
+            raise CoordinateError(f"expected at least one step; got {steps}")
+        scheduler = _ddim(self.scheduler)
+        times: list[int] = []
+        if steps <= self.times:
+            scheduler.set_timesteps(steps, device="cpu")
+            times = [int(time) for time in scheduler.timesteps]
+        if len(times) != steps or max(times) >= self.times:
+            raise CoordinateError(f"expected fewer steps than the {self.times} times of the training; got {steps}")
+        return LevelGrid(levels=(*(self.level(time) for time in times), 0.0))
+
+    def velocity(
+        self, network: Network, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"]
+    ) -> Float[Tensor, "b *latent"]:
+        """The velocity that a network's prediction stands for, in the dtype of z; computed in float32 or better.
+
+        Args:
+            network: called with latents in its own coordinates and float32 times.
+            z: canonical latents.
+            s: level of each, in ``[s_min, s_max]``.
+        """
+        wide = z.to(torch.promote_types(z.dtype, torch.float32))
+        alpha, sigma = (part.to(wide.dtype) for part in alpha_sigma_from_level(s.to(torch.float64)))
+        x_t = model_from_canonical(wide, alpha, sigma)
+        output = network(x_t, self.time(s).to(torch.float32))
+        return velocity_from_prediction(self.prediction, output.to(wide.dtype), x_t, alpha, sigma).to(z.dtype)
+
+
+def _ddim(config: Mapping[str, Any]) -> Any:
+    """A scheduler that no earlier call has changed.
+
+    Raises:
+        ModelError: a configuration that it refuses.
+    """
+    try:
+        with quiet_libraries():
+            return DDIMScheduler.from_config(dict(config))
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ModelError(f"expected betas that a DDIMScheduler knows; {error}") from error

@@ -1,1 +1,0 @@
-"""Work that survives: folders of finished units, several runners at once, and machines that go away."""

@@ -1,0 +1,99 @@
+"""A basis of the colour model that is known in advance, and a reader that says how sure it is."""
+
+import importlib.metadata
+from typing import ClassVar, final
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.directions.local_basis import LocalBasis
+from latentedit.latents.captions import base as captioning
+from latentedit.latents.captions.base import AttributeReader
+from latentedit.latents.encode import encode
+from latentedit.latents.inversion import invert
+from latentedit.models.base import Backbone
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey
+
+LEVEL, STEPS = 0.5, 10
+
+
+@final
+class SureReader(AttributeReader):
+    """Brightness of the upper and of the lower half: the probability of light is the mean red, from 0 to 1."""
+
+    values: ClassVar = {"top": ("dark", "light"), "bottom": ("dark", "light")}
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+
+    def probabilities(self, pixels: Tensor) -> dict[str, Tensor]:
+        halves = zip(self.values, pixels[:, 0].chunk(2, dim=1), strict=True)
+        light = {name: (half.mean((1, 2)) + 1) / 2 for name, half in halves}
+        return {name: torch.stack([1 - p, p], dim=1) for name, p in light.items()}
+
+    def read(self, pixels: Tensor) -> list[dict[str, str]]:
+        best = {name: p.argmax(1).tolist() for name, p in self.probabilities(pixels).items()}
+        return [{name: self.values[name][row[i]] for name, row in best.items()} for i in range(len(pixels))]
+
+    def caption(self, pixels: Tensor) -> list[str]:
+        return ["grey"] * len(pixels)
+
+
+def widen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the colour model expect pictures of variance 1, as latents have it, so that they can go far."""
+    monkeypatch.setattr("tests.editors.colours.VARIANCE", 1.0)
+
+
+def read_surely(monkeypatch: pytest.MonkeyPatch, model: ColourBackbone) -> None:
+    """Have the model's pictures, now of variance 1, read by a `SureReader`, found as an installed one would be."""
+    widen(monkeypatch)
+    point = importlib.metadata.EntryPoint(
+        name="sure", value="tests.api.discoveries:SureReader", group=captioning.ENTRY_POINTS
+    )
+    found = importlib.metadata.EntryPoints([point])
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: found)
+    model.defaults = {"captioner": "sure"}
+
+
+def halves() -> Tensor:
+    """Two orthonormal directions: more red in the upper half, more red in the lower half."""
+    v = torch.zeros(2, 3, 8, 8)
+    v[0, 0, :4], v[1, 0, 4:] = 1, 1
+    return v / v.flatten(1).norm(dim=1)[:, None, None, None]
+
+
+def known_basis(model: ColourBackbone, v: Tensor | None = None) -> LocalBasis:
+    """At a grey picture of 8 x 8, under no text."""
+    v = halves() if v is None else v
+    latent = encode(model, grey(), caption="grey").under("")
+    trace = invert(latent, latent.path(STEPS, LEVEL))
+    return LocalBasis(
+        latent=latent,
+        trace=trace,
+        site="clean",
+        level=trace.levels[-1],
+        prompt="",
+        condition=latent.condition,
+        steps=STEPS,
+        seed=3,
+        u=v,
+        singular_values=torch.tensor([2.0, 1.0]),
+        v=v,
+        residuals=torch.zeros(2),
+        iterations=1,
+        products=4,
+        converged=True,
+        evaluations=len(trace.velocities) + 8,
+    )
+
+
+def gain(basis: LocalBasis) -> float:
+    """By how much the aligned way back of the colour model stretches a displacement: it is linear, so exactly."""
+    model, s = basis.latent.backbone, torch.tensor(basis.trace.levels[:-1])
+    unit, zero = torch.ones(len(s), 3, 8, 8), torch.zeros(len(s), 3, 8, 8)
+    text = basis.latent.condition
+    slopes = (model.velocity(unit, s, text) - model.velocity(zero, s, text))[:, 0, 0, 0].double()
+    steps = torch.tensor(basis.trace.levels).double().diff()
+    return float((1 - steps * slopes).prod())

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from latentedit.api.manifests.documents import read_csv, read_document, read_text
+from latentedit.core.errors import FileFormatError
+
+
+def written(tmp_path: Path, name: str, data: bytes) -> Path:
+    path = tmp_path / name
+    path.write_bytes(data)
+    return path
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", '﻿picture,été\r\n\r\n"a,b","c\nd"\r\n'.encode())
+    assert read_csv(path) == [["picture", "été"], ["a,b", "c\nd"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("a.csv", b'picture\n"a"b\n', "sound CSV.*line 2"),
+        ("a.csv", b'picture\n"a', "sound CSV.*unexpected end"),
+        ("a.csv", b"picture\ncaf\xe9\n", "UTF-8; got the byte 0xe9 in line 2"),
+        ("a.json", b"[1,\n2,\n", "sound JSON.*line 3"),
+        ("a.json", b'{"a": 1, "a": 2}', "sound JSON.*'a' twice"),
+        ("a.json", b"[" * 100_000, "sound JSON"),
+        ("a.json", b"", "sound JSON"),
+        ("a.yaml", b"a: 1\nb: [\n", "sound YAML.*line 3"),
+        ("a.yaml", b"a: 1\n\tb: 2\n", "sound YAML.*line 2"),
+        ("a.yaml", b"a: 2001-99-99\n", "sound YAML.*month"),
+        ("a.yaml", b"!!python/object/apply:os.getcwd []\n", "sound YAML.*python/object"),
+        ("a.yaml", b"a: \x00\n", "sound YAML"),
+        ("a.yaml", b"\xff\xfe\x00", "UTF-8"),
+    ],
+)
+def test_malformed_files_are_told_with_their_line(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+    path = written(tmp_path, name, data)
+    with pytest.raises(FileFormatError, match=said) as caught:
+        _ = read_csv(path) if name.endswith("csv") else read_document(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["missing.csv", ".", "a\0b"])
+def test_what_is_no_file_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileFormatError, match="Check the path"):
+        read_text(tmp_path / name)
+
+
+def test_the_name_says_which_kind(tmp_path: Path) -> None:
+    assert read_document(written(tmp_path, "a.yml", b"a: yes")) == {"a": True}
+    assert read_document(written(tmp_path, "a.JSON", b'{"a": [1]}')) == {"a": [1]}

@@ -1,0 +1,220 @@
+import csv
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from latentedit.api.manifests.items import Item
+from latentedit.api.manifests.manifest import FILE_NAME, load_manifest, write_manifest
+from latentedit.core.errors import ConfigError, FileFormatError, OutputError
+from tests.api.manifests.pictures import write_picture
+
+SOUND = {"picture": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
+
+
+def manifest(folder: Path, rows: Any, kind: str = "json") -> Path:
+    """Rows as one of the three kinds of file."""
+    path = folder / f"edits.{kind}"
+    if kind == "csv":
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+        path.write_text(text.getvalue(), encoding="utf-8")
+    else:
+        path.write_text(json.dumps(rows) if kind == "json" else yaml.safe_dump(rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_picture(tmp_path / "a.png")
+    write_picture(tmp_path / "wide.png", (8, 4), "white")
+    write_picture(tmp_path / "black.png", colour=0, mode="L")
+    write_picture(tmp_path / "white.png", colour=255, mode="L")
+    (tmp_path / "text.png").write_text("no picture")
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "yaml"])
+def test_the_three_kinds_of_file_say_the_same(folder: Path, kind: str) -> None:
+    full = {**SOUND, "id": "x", "mask": "white.png", "truth": "a.png", "kind": "pair", "group": "g"}
+    bare = dict.fromkeys(full, "") | SOUND if kind == "csv" else SOUND
+    dataset = load_manifest(manifest(folder, [full, bare], kind))
+    first, second = dataset.items
+    assert dataset.name == "edits"
+    assert (first.id, first.kind, first.group) == ("x", "pair", "g")
+    assert (first.source_caption, first.target_caption) == ("a cat", "a dog")
+    assert first.picture().getpixel((0, 0)) == (10, 20, 30)
+    assert first.mask is not None
+    assert first.mask().shape == (4, 6)
+    assert first.mask().all()
+    assert first.truth is not None
+    assert first.truth() == first.picture()
+    assert (second.id, second.kind, second.group, second.mask, second.truth) == ("2", "edit", "2", None, None)
+    assert pickle.loads(pickle.dumps(dataset)).fingerprint == dataset.fingerprint
+
+
+def test_items_may_stand_under_a_name(folder: Path) -> None:
+    assert load_manifest(manifest(folder, {"items": [SOUND | {"id": 7}]})).items[0].id == "7"
+
+
+FAULTS = [
+    ({"picture": "missing.png"}, "row {n} (id '{n}'): picture missing.png does not exist"),
+    ({"picture": "text.png"}, "row {n} (id '{n}'): picture text.png cannot be used"),
+    ({"picture": "."}, "is a folder"),
+    ({"picture": 4}, "row {n} (id '{n}'): picture is a number, not text"),
+    ({"id": "twin"}, None),
+    ({"id": "twin"}, "row {n} (id 'twin'): row 5 has this id too"),
+    ({"id": True}, "row {n}: id is yes or no, not text"),
+    ({"source_caption": 12}, "row {n} (id '{n}'): source_caption is a number, not text"),
+    ({"target_caption": ["a dog"]}, "row {n} (id '{n}'): target_caption is a list, not text"),
+    ({"source_caption": " "}, "row {n} (id '{n}'): source_caption is empty"),
+    ({"target_caption": ""}, "row {n} (id '{n}'): target_caption is empty"),
+    ({"target_caption": None}, "row {n} (id '{n}'): target_caption is missing"),
+    ({"kind": 1}, "row {n} (id '{n}'): kind is a number, not text"),
+    ({"mask": "wide.png"}, "row {n} (id '{n}'): mask is 8x4 pixels, its picture 6x4"),
+    ({"truth": "wide.png"}, "row {n} (id '{n}'): truth is 8x4 pixels, its picture 6x4"),
+    ({"mask": "black.png"}, "row {n} (id '{n}'): mask black.png is nowhere white"),
+    ({"mask": "missing.png"}, "row {n} (id '{n}'): mask missing.png does not exist"),
+    ({"truth": ["a.png"]}, "row {n} (id '{n}'): truth is a list, not text"),
+    ({"caption": "a cat"}, "row {n}: unknown key 'caption': did you mean 'target_caption' or 'source_caption'?"),
+]
+
+
+@pytest.mark.parametrize("kind", ["json", "yaml"])
+def test_every_fault_is_told_at_once(folder: Path, kind: str) -> None:
+    rows: list[Any] = [SOUND | change for change, _ in FAULTS]
+    rows += [{}, "a cat"]
+    told = [text.format(n=number) for number, (_, text) in enumerate(FAULTS, 1) if text is not None]
+    end = len(rows)
+    told += [f"row {end - 1} (id '{end - 1}'): {name} is missing" for name in SOUND]
+    told += [f"row {end}: it is text, not an object"]
+    with pytest.raises(ConfigError) as caught:
+        load_manifest(manifest(folder, rows, kind))
+    message = str(caught.value)
+    assert [text for text in told if text not in message] == []
+    assert f"got {len(told)}: " in message  # and nothing else was found
+    assert "\n" not in message
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(chosen=st.lists(st.sampled_from([fault for fault in FAULTS if "id" not in fault[0]]), min_size=1, max_size=8))
+def test_any_faults_together_are_all_told(folder: Path, chosen: list[tuple[dict[str, Any], str]]) -> None:
+    path = manifest(folder, [SOUND, *(SOUND | change for change, _ in chosen)])
+    with pytest.raises(ConfigError) as caught:
+        load_manifest(path)
+    assert f"got {len(chosen)}: " in str(caught.value)
+    for number, (_, text) in enumerate(chosen, 2):
+        assert text.format(n=number) in str(caught.value)
+
+
+def test_faults_of_a_table_are_told_with_those_of_its_rows(folder: Path) -> None:
+    path = folder / "edits.csv"
+    path.write_text("picture,source_captoin,id,id\nmissing.png,a cat,1,1\na.png,a cat\n")
+    with pytest.raises(ConfigError) as caught:
+        load_manifest(path)
+    message = str(caught.value)
+    assert "got 6: " in message
+    assert "unknown 'source_captoin': did you mean 'source_caption'" in message
+    assert "'id' is there 2 times" in message
+    assert "'source_caption' is missing" in message
+    assert "'target_caption' is missing" in message
+    assert "row 1 (id '1'): picture missing.png does not exist" in message
+    assert "row 2: it has 2 cells, the first line 4" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.csv", "", "'picture' is missing"),
+        ("a.csv", "picture,source_caption,target_caption\n", "items: there are none"),
+        ("a.json", "[]", "items: there are none"),
+        ("a.json", "3", "a list of items was expected; it is a number"),
+        ("a.json", '{"item": []}', "unknown key 'item'.*; it is missing"),
+        ("a.yaml", "", "a list of items was expected; it is missing"),
+    ],
+)
+def test_files_without_items_are_told(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load_manifest(tmp_path / name)
+
+
+def test_a_malformed_file_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"picture": }]')
+    with pytest.raises(FileFormatError, match="line 1"):
+        load_manifest(tmp_path / "a.json")
+
+
+def picture_of(pixels: NDArray[np.uint8]) -> Any:
+    return lambda: Image.fromarray(pixels)
+
+
+def answer_of(pixels: NDArray[np.bool_]) -> Any:
+    return lambda: pixels
+
+
+text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(str.strip)
+
+
+@st.composite
+def items(draw: st.DrawFn) -> list[Item]:
+    made: list[Item] = []
+    for name in draw(st.lists(text, min_size=1, max_size=4, unique=True)):
+        rng = np.random.default_rng(draw(st.integers(0, 5)))  # few, so that some pictures are shared
+        mask = rng.random((3, 5)) < 0.5
+        mask[0, 0] = True
+        made.append(
+            Item(
+                id=name,
+                picture=picture_of(rng.integers(0, 256, (3, 5, 3), dtype=np.uint8)),
+                source_caption=draw(text),
+                target_caption=draw(text),
+                kind=draw(text),
+                group=draw(st.just("") | text),
+                truth=draw(st.none() | st.just(picture_of(rng.integers(0, 256, (3, 5, 3), dtype=np.uint8)))),
+                mask=draw(st.none() | st.just(answer_of(mask))),
+            )
+        )
+    return made
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(made=items())
+def test_what_is_written_is_read_back(tmp_path: Path, made: list[Item]) -> None:
+    again = load_manifest(write_manifest(made, tmp_path / "new" / "folder")).items
+    for item, read in zip(made, again, strict=True):
+        for name in ("id", "source_caption", "target_caption", "kind", "group"):
+            assert getattr(read, name) == getattr(item, name)
+        assert np.array_equal(np.asarray(read.picture()), np.asarray(item.picture()))
+        for name in ("truth", "mask"):
+            before, after = getattr(item, name), getattr(read, name)
+            assert (before is None) == (after is None)
+            assert before is None or np.array_equal(np.asarray(before()), np.asarray(after()))
+
+
+def test_items_of_one_picture_share_its_file(tmp_path: Path) -> None:
+    picture = picture_of(np.zeros((3, 5, 3), dtype=np.uint8))
+    made = [Item(id=name, picture=picture, source_caption="a", target_caption="b") for name in "xy"]
+    write_manifest(made, tmp_path)
+    assert len(list((tmp_path / "pictures").iterdir())) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [FILE_NAME, "pictures"]
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    made = [
+        Item(id="x", picture=picture_of(np.zeros((3, 5, 3), dtype=np.uint8)), source_caption="a", target_caption="b")
+    ]
+    with pytest.raises(OutputError, match="make the folder"):
+        write_manifest(made, tmp_path / "file")

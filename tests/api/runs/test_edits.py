@@ -1,0 +1,258 @@
+"""Batches of pictures as units: the same as the verbs make, wherever they are done; what cannot be done is left out."""
+
+import dataclasses
+import functools
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from latentedit.api import verbs
+from latentedit.api.outputs import write_result
+from latentedit.api.replay import replay
+from latentedit.api.runs.asked import Asked
+from latentedit.api.runs.edits import KIND, EditWork, Loaded
+from latentedit.api.runs.folder import RunFolder
+from latentedit.api.runs.runner import run_here
+from latentedit.api.runs.to_edit import ToEdit
+from latentedit.api.runs.work import Done, Work
+from latentedit.core.errors import ConfigError, ModelError, OutputError
+from latentedit.latents.captions.base import Captioner
+from latentedit.latents.encode import encode
+from latentedit.latents.pictures import Picture
+from latentedit.models.base import Backbone
+from latentedit.testing.miniature import miniature_sd3
+
+FROM, TO = "a person with no glasses", "a person with glasses"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a model."""
+    return miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False)
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Backbone:
+    return verbs.load(folder, device="cpu")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[ToEdit]:
+    """Of two sizes; the last one has transparent parts."""
+    random = np.random.default_rng(2)
+    found: list[ToEdit] = []
+    for name, shape in (("a", (40, 56, 3)), ("b", (64, 64, 3)), ("c", (40, 56, 4))):
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(random.integers(0, 256, shape).astype(np.uint8)).save(path)
+        found.append(ToEdit(id=path.name, path=path, name=name, caption=FROM, target=TO))
+    return found
+
+
+def cut(
+    model: Backbone, pictures: list[ToEdit], asked: Asked | None = None, *, batch: int = 2, **more: Any
+) -> EditWork:
+    return EditWork.of(Loaded(model=model, captioner=None), pictures, asked or Asked(), batch=batch, **more)
+
+
+def done(work: EditWork, place: int, *, carried: bool = False) -> Done:
+    return work.start()(work.parcel(work.units[place], carried=carried))
+
+
+def pictured(made: Done) -> dict[str, bytes]:
+    """Without the JSON files, in which seconds are told."""
+    return {name: content for name, content in made.files.items() if name.endswith(".png")}
+
+
+def test_units_are_batches_in_order(model: Backbone, pictures: list[ToEdit]) -> None:
+    work = cut(model, pictures)
+    assert isinstance(work, Work)
+    assert [unit.rpartition("-")[0] for unit in work.units] == ["a", "c"]
+    assert [[one.id for one in work.parcel(unit)] for unit in work.units] == [["a.png", "b.png"], ["c.png"]]
+    assert json.loads(json.dumps(work.told))["pictures"][0]["target_caption"] == TO
+    assert cut(model, pictures).told == work.told
+
+
+def test_units_of_the_same_pictures_are_called_the_same(model: Backbone, pictures: list[ToEdit]) -> None:
+    before = cut(model, pictures).units
+    assert cut(model, list(pictures)).units == before
+    pictures[2].path.write_bytes(pictures[1].path.read_bytes())
+    after = cut(model, pictures).units
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+    assert cut(model, pictures[:2]).units == before[:1]
+
+
+def test_the_plan_tells_what_decides_the_rows(model: Backbone, pictures: list[ToEdit]) -> None:
+    told = cut(model, pictures).told
+    direction = verbs.identify(encode(model, pictures[0].path, caption=FROM), to=TO)
+    others: dict[str, Any] = {
+        "changes": cut(model, pictures, Asked(changes=("=> a smile",))).told,
+        "directions": cut(model, pictures, Asked(directions=(direction,))).told,
+        "strengths": cut(model, pictures, Asked(strengths=(0.5,))).told,
+        "seed": cut(model, pictures, Asked(seed=1)).told,
+        "local": cut(model, pictures, Asked(local=False)).told,
+        "batch": cut(model, pictures, batch=3).told,
+        "captioner": cut(model, pictures, captioner="portraits").told,
+    }
+    pictures[2].path.write_bytes(pictures[1].path.read_bytes())
+    others["pictures"] = cut(model, pictures).told
+    for name, other in others.items():
+        assert [key for key in told if told[key] != other[key]] == [name]
+
+
+def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[ToEdit], tmp_path: Path) -> None:
+    made = done(cut(model, pictures), 0)
+    results = verbs.edit(model, [one.path for one in pictures[:2]], to=TO, caption=FROM)
+    assert isinstance(results, list)
+    place = tmp_path / "other name.png"
+    for one, result, row in zip(pictures, results, made.rows, strict=False):
+        write_result(result, place)
+        assert made.files[f"pictures/{one.name}.edited.png"] == place.read_bytes()
+        beside = json.loads(made.files[f"pictures/{one.name}.edited.json"])
+        assert beside["record"] == json.loads(result.record.to_json())
+        assert row == {
+            "id": one.id,
+            "picture": one.path.name,
+            "caption": FROM,
+            "target_caption": TO,
+            "method": "eim",
+            "strength": 1.0,
+            "measured_strength": result.measured_strength,
+            "verdict": result.verdict.word,
+            "reason": result.verdict.reason,
+            "changed_share": result.effect.changed_share,
+            "change_rms": result.effect.change_rms,
+            "rest_psnr_db": result.effect.rest_psnr_db,
+            "evaluations": result.cost.evaluations,
+            "output": f"pictures/{one.name}.edited.png",
+        }
+    assert (made.about["items"], len(made.failures)) == (2, 0)
+    assert made.about["edit_seconds"] > 0
+    assert made.about["evaluations"] >= sum(row["evaluations"] for row in made.rows)
+
+
+def test_the_record_makes_the_picture_again(model: Backbone, pictures: list[ToEdit]) -> None:
+    made = done(cut(model, pictures), 1)
+    result = verbs.edit(model, pictures[2].path, to=TO, caption=FROM)
+    assert not isinstance(result, list)
+    assert result.image.mode == "RGBA"
+    again = replay(result.record, model, pictures[2].path)[0]
+    place = pictures[2].path.with_name("again.png")
+    write_result(again, place)
+    assert made.files["pictures/c.edited.png"] == place.read_bytes()
+
+
+@pytest.mark.parametrize("asked", [Asked(), Asked(changes=("no glasses => glasses", "=> a smile"))])
+def test_a_worker_elsewhere_makes_the_same(model: Backbone, folder: Path, pictures: list[ToEdit], asked: Asked) -> None:
+    """It was sent the plan, has a model of its own, and does not see the pictures' files."""
+    pictures = [dataclasses.replace(one, target=None) for one in pictures] if asked.changes else pictures
+    load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
+    work: EditWork = pickle.loads(pickle.dumps(cut(model, pictures, asked, load=load)))
+    carried = work.parcel(work.units[0], carried=True)
+    here = done(cut(model, pictures, asked), 0)
+    for one in pictures:
+        one.path.unlink()
+    there = work.start()(pickle.loads(pickle.dumps(carried)))
+    assert (there.rows, pictured(there), there.failures) == (here.rows, pictured(here), [])
+
+
+def test_directions_can_be_sent(model: Backbone, folder: Path, pictures: list[ToEdit]) -> None:
+    direction = verbs.identify(encode(model, pictures[2].path, caption=FROM), to=TO)
+    asked, wordless = Asked(directions=(direction,)), [dataclasses.replace(one, target=None) for one in pictures]
+    load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
+    work: EditWork = pickle.loads(pickle.dumps(cut(model, wordless, asked, load=load)))
+    assert done(work, 0).rows == done(cut(model, wordless, asked), 0).rows
+    assert done(work, 0).rows[0]["target_caption"] == TO
+
+
+def test_what_cannot_be_done_fails_alone(model: Backbone, pictures: list[ToEdit]) -> None:
+    """A damaged file, and a caption that the change does not fit, among others of one batch."""
+    asked = Asked(changes=("no glasses => glasses",))
+    captions = (FROM, "a person with a beard", FROM)
+    pictures = [dataclasses.replace(p, caption=c, target=None) for p, c in zip(pictures, captions, strict=True)]
+    damaged = dataclasses.replace(pictures[0], id="d.png", path=pictures[0].path.with_name("d.png"), name="d")
+    damaged.path.write_bytes(pictures[0].path.read_bytes()[:200])
+    made = done(cut(model, [damaged, *pictures], asked, batch=4), 0)
+    assert [row["id"] for row in made.rows] == ["a.png", "c.png"]
+    assert sorted(pictured(made)) == ["pictures/a.edited.png", "pictures/c.edited.png"]
+    assert [(one.item, one.what) for one in made.failures] == [("d.png", "eim"), ("b.png", "eim")]
+    assert "damaged or cut short" in made.failures[0].why
+    assert "'no glasses', the OLD of --change" in made.failures[1].why
+    alone = done(cut(model, pictures[:1], asked), 0)
+    pd.testing.assert_frame_equal(pd.DataFrame(made.rows[:1]), pd.DataFrame(alone.rows), rtol=1e-3)  # rounding
+
+
+@pytest.mark.parametrize("changes", [("=> a smile",), ("=> a smile", "no glasses => glasses")])
+def test_a_picture_that_the_model_cannot_take_fails_alone(
+    model: Backbone, folder: Path, pictures: list[ToEdit], changes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, met = verbs.load(folder, device="cpu"), list[int]()
+
+    def refusing(pixels: Any) -> Any:
+        met.append(len(pixels))
+        if any(row.shape == refused.shape and torch.equal(row, refused) for row in pixels):
+            raise ModelError("expected finite latents;\n got others")
+        return model.encode(pixels)
+
+    refused = Picture.open(pictures[1].path).fit(model.capabilities).pixels
+    monkeypatch.setattr(real, "encode", refusing)
+    made = done(cut(real, [dataclasses.replace(p, target=None) for p in pictures], Asked(changes=changes), batch=3), 0)
+    assert [row["id"] for row in made.rows] == ["a.png", "c.png"]
+    assert [(one.item, one.why) for one in made.failures] == [("b.png", "expected finite latents; got others")]
+    assert max(met) <= (1 if len(changes) > 1 else 3)
+
+
+def test_a_full_disk_stops_the_run(model: Backbone, pictures: list[ToEdit], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OutputError("expected space on the disk; there is none. Free some")
+
+    monkeypatch.setattr("latentedit.api.runs.edits.write_result", full)
+    with pytest.raises(OutputError, match="space"):
+        done(cut(model, pictures), 0)
+
+
+def test_a_run_has_the_rows_in_order(model: Backbone, pictures: list[ToEdit], tmp_path: Path) -> None:
+    work = cut(model, pictures, Asked(method="sdedit", strengths=(0.0,)), batch=1)
+    run = RunFolder.start(tmp_path / "run", work.told, kind=KIND, units=work.units, command="edit", request={})
+    run_here(run, work)
+    rows = run.write_table()
+    assert list(rows["id"]) == ["a.png", "b.png", "c.png"]
+    assert rows["measured_strength"].isna().all()
+    assert rows["rest_psnr_db"].isna().all(), "infinite where nothing changed"
+    for one, output in zip(pictures, rows["output"], strict=True):
+        assert Picture.open(run.path / output).fingerprint == one.open().fingerprint
+
+
+class Teller(Captioner):
+    """Reads the same from every picture."""
+
+    def caption(self, pixels: Any) -> list[str]:
+        return [FROM] * len(pixels)
+
+
+def test_captions_are_read_where_they_are_not_given(model: Backbone, pictures: list[ToEdit]) -> None:
+    unread = [dataclasses.replace(one, caption=None) for one in pictures]
+    with pytest.raises(ConfigError, match="--from, or name a --captioner"):
+        cut(model, unread)
+    work = EditWork.of(Loaded(model=model, captioner=Teller()), unread, Asked(), batch=2, captioner="teller")
+    assert done(work, 0).rows == done(cut(model, pictures), 0).rows
+
+
+def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures: list[ToEdit], tmp_path: Path) -> None:
+    for some, batch in ((pictures, 0), ([], 2)):
+        with pytest.raises(ConfigError, match="expected 1 picture or more in batches of 1 or more"):
+            cut(model, some, batch=batch)
+    other = verbs.load(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
+    direction = verbs.identify(encode(other, pictures[0].path, caption=FROM), to=TO)
+    with pytest.raises(ConfigError, match="was found in the model"):
+        cut(model, pictures, Asked(directions=(direction,)))
+    load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
+    with pytest.raises(ModelError, match="Put the same files on every machine"):
+        cut(other, pictures, load=load).start()

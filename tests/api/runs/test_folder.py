@@ -1,0 +1,372 @@
+"""A folder gives the same table whatever happened to it, refuses what is not its own, and forgets nothing."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import filelock
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import latentedit
+from latentedit.api.runs.folder import CLAIMS, MANIFEST, ROWS, TABLE, RunFolder, file_name
+from latentedit.api.runs.work import Done, Failure
+from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError, OutputError
+from tests.api.runs.small_work import SmallWork, begin, contents, small_work
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> SmallWork:
+    return small_work(tmp_path / "notes")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, work: SmallWork) -> RunFolder:
+    return begin(tmp_path / "run", work)
+
+
+def fill(folder: RunFolder, work: SmallWork, *, backwards: bool = False) -> None:
+    for unit in reversed(work.units) if backwards else work.units:
+        folder.add(unit, work.measure(work.parcel(unit)))
+
+
+def everything(path: Path) -> dict[Path, bytes]:
+    return {place: place.read_bytes() if place.is_file() else b"" for place in path.rglob("*")}
+
+
+def test_rows_lie_in_the_order_of_the_plan_in_whichever_order_they_came(
+    folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]
+) -> None:
+    fill(folder, work, backwards=True)
+    table = folder.write_table()
+    rows = [row for unit in work.units for row in work.measure(work.parcel(unit)).rows]
+    assert table["unit"].tolist() == [row["unit"] for row in rows]
+    assert table["third"].tolist() == [row["third"] for row in rows]
+    assert contents(folder.path) == undisturbed
+    pd.testing.assert_frame_equal(pd.read_parquet(folder.path / TABLE), table)
+
+
+def test_columns_that_few_rows_or_none_have(folder: RunFolder, work: SmallWork) -> None:
+    fill(folder, work)
+    table = folder.table()
+    assert table["none"].dtype == float
+    assert table["none"].isna().all()
+    at = (table["unit"] == "004-unit") & (table["place"] == 0)
+    assert table["seldom"][at].tolist() == [True]
+    assert table["later"].notna().tolist() == at.tolist()
+    assert list(table.columns) == ["unit", "place", "third", "none", "source", "seldom", "later"]
+
+
+def test_whole_numbers_and_fractions_fit_in_a_column(folder: RunFolder) -> None:
+    folder.add("000-unit", Done(rows=[{"x": 1, "y": float("nan")}, {"x": 2.5, "y": 3}]))
+    folder.add("001-unit", Done(rows=[{"x": 4, "y": None}]))
+    table = folder.table()
+    assert table["x"].tolist() == [1.0, 2.5, 4.0]
+    assert table["y"].isna().tolist() == [True, False, True]
+
+
+def test_a_run_without_rows_has_an_empty_table(folder: RunFolder) -> None:
+    assert len(folder.table()) == 0
+    folder.add("000-unit", Done(rows=()))
+    folder.add("001-unit", Done(rows=()))
+    assert folder.finished() == ["000-unit", "001-unit"]
+    assert len(folder.write_table()) == len(pd.read_parquet(folder.path / TABLE)) == 0
+    assert folder.records()["000-unit"] == {"failures": [], "rows": 0}
+
+
+def test_what_is_told_beside_the_rows(folder: RunFolder, work: SmallWork) -> None:
+    fill(folder, work)
+    records = folder.records()
+    assert list(records) == list(work.units)
+    assert [record["rows"] for record in records.values()] == [number % 3 for number in range(8)]
+    assert not any(record["carried"] for record in records.values())
+    assert folder.failures() == [Failure(item="005-unit", what="odd", why="it is five")]
+
+
+def test_a_half_written_file_does_no_harm(folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
+    """What a process leaves that is killed while it writes: a file beside, and files of a unit without its rows."""
+    whole = (work.notes / "whole").with_suffix(".parquet")
+    folder.add("000-unit", work.measure(work.parcel("000-unit")))
+    (folder.path / ROWS / "000-unit.parquet").rename(whole)
+    (folder.path / ROWS / ".0123456789abcdef.tmp").write_bytes(whole.read_bytes()[:40])
+    (folder.path / "files" / "1").mkdir()
+    (folder.path / "files" / "1" / "001-unit.bin").write_bytes(b"of another time")
+    assert folder.finished() == []
+    assert not folder.has("000-unit")
+    fill(folder, work)
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+
+
+def test_a_damaged_unit_is_named(folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
+    fill(folder, work)
+    place = folder.path / ROWS / "003-unit.parquet"
+    for damaged in (b"", place.read_bytes()[:100], b"PAR1" + bytes(200) + b"PAR1"):
+        place.write_bytes(damaged)
+        for ask in (folder.table, folder.records, folder.failures, folder.write_table):
+            with pytest.raises(FileFormatError, match=r"expected a sound .*003-unit.parquet; .* Delete it: ") as caught:
+                ask()
+            assert "\n" not in str(caught.value)
+    assert not (folder.path / TABLE).exists()
+    place.unlink()
+    folder.add("003-unit", work.measure(work.parcel("003-unit")))
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+
+
+def test_a_unit_is_held_by_one(folder: RunFolder) -> None:
+    with folder.claim("a") as mine, folder.claim("a") as theirs, folder.claim("b") as another:
+        assert (mine, theirs, another) == (True, False, True)
+        assert folder.claimed() == ["a", "b"]
+        from_a_thread: list[bool] = []
+
+        def look() -> None:
+            with folder.claim("a") as held:
+                from_a_thread.append(held)
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        assert from_a_thread == [False]
+    assert folder.claimed() == []
+    with folder.claim("a") as mine:
+        assert mine
+
+
+def test_the_claim_of_a_finished_unit_is_cleared_away(folder: RunFolder) -> None:
+    with folder.claim("a"), folder.claim("b"):
+        folder.add("a", Done(rows=()))
+    assert not (folder.path / CLAIMS / "a.lock").exists()
+
+
+@pytest.mark.parametrize("error", [NotImplementedError("no locks"), OSError(37, "No locks available")])
+def test_without_locks_units_are_done_all_the_same(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    (folder.path / CLAIMS / "a.lock").touch()
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with folder.claim("a") as mine:
+        assert mine
+    assert folder.claimed() == []
+
+
+def test_a_forgotten_unit_is_to_be_done_again(folder: RunFolder, work: SmallWork) -> None:
+    fill(folder, work)
+    folder.forget("005-unit")
+    folder.forget("005-unit")
+    assert folder.finished() == [unit for unit in work.units if unit != "005-unit"]
+    assert folder.failures() == []
+
+
+def test_the_same_run_goes_on_and_keeps_how_it_was_begun(folder: RunFolder, work: SmallWork) -> None:
+    again = RunFolder.start(folder.path, work.told, kind="small", units=work.units, command="another", request={"a": 2})
+    assert again.manifest == folder.manifest == RunFolder.read(folder.path).manifest
+    assert (again.manifest["command"], again.manifest["request"], again.manifest["units"]) == (
+        "make it",
+        {"a": 1},
+        work.units,
+    )
+
+
+def test_what_is_free_may_change_and_finished_units_that_remain_stay(folder: RunFolder, work: SmallWork) -> None:
+    fill(folder, work)
+    told, units = {**work.told, "half": 0.4}, [*work.units[:3], "new"]
+    before = {unit: (folder.path / ROWS / f"{unit}.parquet").stat().st_mtime_ns for unit in work.units[:3]}
+    again = RunFolder.start(
+        folder.path, told, kind="small", units=units, command="later", request={}, free=["half", "other"]
+    )
+    assert again.finished() == work.units[:3]
+    assert {place.stem for place in (folder.path / ROWS).iterdir()} == set(work.units[:3])
+    assert before == {unit: (folder.path / ROWS / f"{unit}.parquet").stat().st_mtime_ns for unit in work.units[:3]}
+    assert (again.manifest["plan"], again.manifest["units"], again.manifest["command"]) == (told, units, "later")
+    assert RunFolder.read(folder.path).manifest == again.manifest
+
+
+def test_a_plan_does_not_change_while_somebody_works_by_it(folder: RunFolder, work: SmallWork) -> None:
+    fill(folder, work)
+    folder.forget("005-unit")
+    told = {**work.told, "half": 0.4}
+    with (
+        folder.claim("005-unit"),
+        pytest.raises(ConfigError, match=r"expected nobody at work in .*; 005-unit is being done. Wait until"),
+    ):
+        RunFolder.start(folder.path, told, kind="small", units=["new"], command="x", request={}, free=["half"])
+    assert folder.manifest == RunFolder.read(folder.path).manifest
+    assert set(folder.finished()) == set(work.units) - {"005-unit"}
+
+
+MANIFEST_CHANGES: list[tuple[str, Callable[[dict[str, Any]], object], type[LatentEditError], str]] = [
+    ("format", lambda told: told.update(format=99), ConfigError, "expected a run of format 2 in .*; got 99, .* Open"),
+    ("no format", lambda told: told.pop("format"), ConfigError, "expected a run of format 2 in .*; got None"),
+    ("version", lambda told: told.update(latentedit="0.0.1"), ConfigError, "begun by 0.0.1, .* in another folder"),
+    ("kind", lambda told: told.update(kind="large"), ConfigError, "one with other work. Name another folder"),
+    ("plan", lambda told: told["plan"].update(half=0.4), ConfigError, "one with other half. Name another folder"),
+    ("more", lambda told: told["plan"].update(more=1), ConfigError, "one with other more. Name another folder"),
+    ("less", lambda told: told["plan"].pop("count"), ConfigError, "one with other count. Name another folder"),
+    ("no plan", lambda told: told.pop("plan"), FileFormatError, "it has no plan. Begin the run in another folder"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"), [one[1:] for one in MANIFEST_CHANGES], ids=[one[0] for one in MANIFEST_CHANGES]
+)
+def test_another_manifest_is_refused_and_nothing_is_changed(
+    tmp_path: Path,
+    work: SmallWork,
+    change: Callable[[dict[str, Any]], object],
+    kind: type[LatentEditError],
+    words: str,
+) -> None:
+    told = dict(begin(tmp_path / "first", work).manifest)
+    change(told)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / MANIFEST).write_text(json.dumps(told))
+    before = everything(tmp_path)
+    with pytest.raises(kind, match=words) as caught:
+        begin(tmp_path / "run", work)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).count("expected ") == 1
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b'{"a": nan}', b'{"a": 1, "a": 2}'])
+def test_a_damaged_manifest_is_refused_and_nothing_is_changed(tmp_path: Path, work: SmallWork, content: bytes) -> None:
+    (tmp_path / MANIFEST).write_bytes(content)
+    before = everything(tmp_path)
+    for ask in (lambda: begin(tmp_path, work), lambda: RunFolder.read(tmp_path)):
+        with pytest.raises(FileFormatError, match=r"expected a sound .*run.json; .* Begin the run in another folder"):
+            ask()
+    assert everything(tmp_path) == before
+
+
+def test_what_is_no_run_cannot_be_read(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ConfigError, match=r"expected the folder of a run, with run.json in it; got .* Check the"):
+            RunFolder.read(place)
+
+
+def test_the_version_is_that_of_the_package(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.check_version()
+    monkeypatch.setattr(latentedit, "__version__", "99.0")
+    with pytest.raises(ConfigError, match=r"a run of latentedit 99.0; it was begun by"):
+        folder.check_version()
+
+
+@pytest.mark.parametrize("what", ["rows", "a file"])
+def test_a_full_disk_keeps_what_was_finished(
+    folder: RunFolder,
+    work: SmallWork,
+    undisturbed: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    folder.add("000-unit", work.measure(work.parcel("000-unit")))
+    before = everything(folder.path)
+    with monkeypatch.context() as full:
+        fill_the_disk(full, what)
+        with pytest.raises(OutputError, match="No space left on device") as caught:
+            folder.add("001-unit", work.measure(work.parcel("001-unit")))
+        assert "\n" not in str(caught.value)
+    after = everything(folder.path)
+    assert folder.finished() == ["000-unit"]
+    assert {place: after[place] for place in before} == before
+    assert not list(folder.path.rglob("*.tmp"))
+    fill(folder, work)
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+
+
+def fill_the_disk(patch: pytest.MonkeyPatch, what: str) -> None:
+    """From now on there is room for some bytes of the next file."""
+    if what == "rows":
+
+        def write(table: object, file: Any, **_: object) -> None:
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(pq, "write_table", write)
+        return
+    opened = Path.open
+
+    def small(path: Path, mode: str = "r", *more: Any, **others: Any) -> Any:
+        file = opened(path, mode, *more, **others)
+        return Full(file) if mode == "xb" else file
+
+    patch.setattr(Path, "open", small)
+
+
+class Full:
+    """A file on a full disk."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __enter__(self) -> "Full":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, content: bytes) -> int:
+        self._file.write(content[:2])
+        raise OSError(28, "No space left on device")
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_at_once(
+    folder: RunFolder, work: SmallWork, read_only_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(OutputError, match="expected to be able to make the folder"):
+        begin(read_only_folder / "run", work)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(OutputError, match=r"expected to be able to write .*rows.parquet; got: Permission denied"):
+        begin(folder.path, work)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OutputError, match=r"expected to be able to remove .*; got: Permission denied") as caught:
+        folder.forget("000-unit")
+    assert "\n" not in str(caught.value)
+
+
+@given(TEXTS, TEXTS)
+def test_another_text_is_another_file(first: str, second: str) -> None:
+    assert (file_name(first) == file_name(second)) == (first == second)
+
+
+@given(
+    st.text(st.sampled_from("%.~ -aA/\\:é2EFf\n"), max_size=40), st.text(st.sampled_from("%.~ -2EFf\n"), max_size=40)
+)
+def test_another_text_like_an_escaped_one_is_another_file(first: str, second: str) -> None:
+    assert (file_name(first) == file_name(second)) == (first == second)
+
+
+@given(TEXTS | st.text(st.characters(exclude_categories=["Cs"]), min_size=80, max_size=300))
+def test_file_names_are_portable(text: str) -> None:
+    name = file_name(text)
+    assert 1 <= len(name) <= 100
+    assert name.isascii()
+    assert name.isprintable()
+    assert not set(name) & set('/\\:*?"<>|')
+    assert name[0] not in ". "
+    assert PurePosixPath(f"{name}.parquet").stem == name
+
+
+def test_long_texts_keep_apart() -> None:
+    long = "a" * 200
+    names = [file_name(text) for text in (long, long + "b", long[:-1], long[:100], "é" * 50)]
+    assert len(set(names)) == len(names)
+    assert all(len(name) == 100 for name in names)
+    assert file_name(names[0]) != names[0], "a short text must not be called what a long one is"
+    assert file_name("plain name-1.5") == "plain name-1.5"

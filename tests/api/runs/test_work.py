@@ -1,0 +1,55 @@
+"""What runners take is a `Work`: it can be sent to another process, and is the same there."""
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from latentedit.api.runs.work import Done, Failure, Work, check_model, in_halves
+from latentedit.core.errors import ConfigError, ModelError
+from tests.api.runs.small_work import small_work
+
+
+def test_a_plan_can_be_sent(tmp_path: Path) -> None:
+    work = small_work(tmp_path / "notes")
+    assert isinstance(work, Work)
+    assert not isinstance(Done(rows=()), Work)
+    again = pickle.loads(pickle.dumps(work))
+    assert (again.told, again.units) == (work.told, work.units)
+    for unit in work.units:
+        first, second = work.start()(work.parcel(unit)), again.start()(again.parcel(unit, carried=True))
+        assert (first.rows, first.files, first.failures) == (second.rows, second.files, second.failures)
+
+
+def test_what_is_done_can_be_sent() -> None:
+    done = Done(rows=[{"a": 1.5}], files={"b/c.png": b"d"}, failures=[Failure(item="e", what="f", why="g")])
+    again = pickle.loads(pickle.dumps(done))
+    assert (again.rows, again.files, again.failures, again.about) == (done.rows, done.files, done.failures, {})
+
+
+def test_what_cannot_be_done_is_found_by_halving() -> None:
+    """Whatever can be done is done together with as many as possible, and order is kept."""
+    parts: list[tuple[int, ...]] = []
+
+    def together(some: Sequence[int]) -> list[int]:
+        if 5 in some:
+            raise ConfigError("no five")
+        parts.append(tuple(some))
+        return list(some)
+
+    found = in_halves(range(8), together, lambda number, error: [-number])
+    assert found == [[0, 1, 2, 3], [4], [-5], [6, 7]]
+    assert parts == [(0, 1, 2, 3), (4,), (6, 7)]
+
+
+def test_other_errors_are_not_taken_for_failures() -> None:
+    with pytest.raises(ZeroDivisionError):
+        in_halves([1, 0], lambda some: [1 / number for number in some], lambda number, error: [0.0])
+
+
+def test_another_model_is_refused() -> None:
+    told = {"model": "portraits", "model_fingerprint": "a"}
+    check_model(told, "a")
+    with pytest.raises(ModelError, match="portraits with the fingerprint a; the one that is here has b"):
+        check_model(told, "b")

@@ -1,0 +1,99 @@
+"""A direction carried to another picture on a linear model: fitted, named and calibrated there."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from latentedit.api.carrying import carry_to
+from latentedit.core.errors import ConfigError
+from latentedit.directions.base import Direction
+from latentedit.directions.local_basis import local_basis
+from latentedit.directions.transport import DAMPING
+from latentedit.editors.walks.step_length import CLOSE, EFFECT
+from latentedit.latents.encode import encode
+from latentedit.latents.joint import JointLatent
+from tests.api.discoveries import halves, known_basis, read_surely
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> ColourBackbone:
+    model = ColourBackbone()
+    read_surely(monkeypatch, model)
+    return model
+
+
+@pytest.fixture
+def direction(model: ColourBackbone) -> Direction:
+    return known_basis(model).direction(0, step=5.0)
+
+
+@pytest.fixture
+def other(model: ColourBackbone) -> JointLatent:
+    return encode(model, grey(seed=7), caption="grey").under("")
+
+
+def test_it_makes_the_same_change_there(
+    direction: Direction, other: JointLatent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is linear, so the true direction is the same at every picture: all of it, where the basis has it."""
+    basis = dataclasses.replace(known_basis(other.backbone), latent=other)  # type: ignore[arg-type]
+    asked: dict[str, object] = {}
+
+    def known(latent: JointLatent, **wanted: object) -> object:
+        asked.update(wanted)
+        trace = local_basis(latent, site="clean", rank=1, level=0.5, steps=10).trace
+        return dataclasses.replace(basis, trace=trace, v=halves(), u=halves())
+
+    monkeypatch.setattr("latentedit.api.carrying.local_basis", known)
+    arrived = carry_to(direction, other, rank=2, seed=4)
+    assert (asked["site"], asked["level"], asked["steps"]) == ("clean", 0.5, 10)
+    assert (asked["rank"], asked["seed"], asked["prompt"]) == (2, 4, None)
+    assert arrived.carried.captured == pytest.approx(1)
+    walked, found = arrived.found.walked, arrived.found.direction
+    assert walked.meaning.name == found.settings["name"] == "top: light (+), dark (-)"
+    assert walked.effect == pytest.approx(EFFECT, rel=CLOSE)
+    assert found.settings["step"] == pytest.approx(walked.length)
+    assert float(found.length) * 0.5 == pytest.approx(walked.length, rel=1e-5)
+    cosine = torch.nn.functional.cosine_similarity(found.z.flatten(), direction.z.flatten(), dim=0)
+    assert float(cosine) == pytest.approx(1, abs=1e-5)
+    assert found.calibration is not None
+    assert found.calibration.scales == (-2.0, -1.0, 0.0, 1.0, 2.0)
+    assert found.preview.startswith(b"\x89PNG")
+    assert (found.method, found.settings["from"]) == ("transport", direction.fingerprint)
+    assert (found.settings["inverse"], found.settings["damping"]) == (True, DAMPING)
+
+
+def test_what_the_search_finds_is_used(direction: Direction, other: JointLatent) -> None:
+    """Here J is a multiple of the identity, so any basis is right, and a random one of 6 has little of the change."""
+    told: list[str] = []
+    arrived = carry_to(direction, other, rank=6, inverse=False, progress=lambda what, *_: told.append(what))
+    assert len(arrived.basis) == 6
+    assert arrived.basis.level == direction.level
+    assert 0 < arrived.carried.captured < 0.5
+    assert arrived.carried.chance == pytest.approx(6 / 192)
+    assert arrived.found.direction.settings["damping"] is None
+    assert {"integrate", "basis", "step lengths", "edits"} <= set(told)
+
+
+def test_a_prompt_of_its_own_goes_with_the_direction(direction: Direction, other: JointLatent) -> None:
+    prompted = dataclasses.replace(direction, settings={**direction.settings, "prompt": "red"})
+    assert carry_to(prompted, other, rank=2).basis.prompt == "red"
+    captioned = dataclasses.replace(prompted, source_captions=("red",))
+    assert carry_to(captioned, other.under("green"), rank=2).basis.prompt == "green"
+
+
+def test_bad_requests_are_refused(direction: Direction, other: JointLatent) -> None:
+    with pytest.raises(ConfigError, match="knows its change"):
+        carry_to(dataclasses.replace(direction, feature=None), other)
+    with pytest.raises(ConfigError, match="found in the model"):
+        carry_to(dataclasses.replace(direction, model_fingerprint="other"), other)
+    for steps in (None, "ten", 0):
+        with pytest.raises(ConfigError, match="steps to be a whole number"):
+            carry_to(dataclasses.replace(direction, settings={**direction.settings, "steps": steps}), other)
+    with pytest.raises(ConfigError, match="did you mean 'clean'"):
+        carry_to(dataclasses.replace(direction, settings={**direction.settings, "site": "claen"}), other)
+    with pytest.raises(ConfigError, match="bare latents"):
+        carry_to(direction, dataclasses.replace(other, frames=()), rank=2)

@@ -1,0 +1,122 @@
+"""The folder of a discovery: whole or not there, replaced only where it is one, and readable by machines."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from latentedit.api import discovery_files
+from latentedit.api.discovery import Discovery, discover
+from latentedit.api.discovery_files import check_folder, file_names, write_discovery
+from latentedit.core.errors import OutputError
+from latentedit.directions.direction_file import load_direction
+from tests.api.discoveries import known_basis, read_surely
+from tests.editors.colours import ColourBackbone
+
+NAMES = ["01-top-light-dark.safetensors", "02-bottom-light-dark.safetensors"]
+
+
+@pytest.fixture
+def discovery(monkeypatch: pytest.MonkeyPatch) -> Discovery:
+    model = ColourBackbone()
+    read_surely(monkeypatch, model)
+    return discover(known_basis(model))
+
+
+def listed(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_with_directions_sheet_and_numbers(discovery: Discovery, tmp_path: Path) -> None:
+    told = write_discovery(discovery, tmp_path / "out")
+    assert listed(tmp_path) == ["out"]
+    assert listed(tmp_path / "out") == [*NAMES, "directions.png", "discovered.json"]
+    assert json.loads((tmp_path / "out" / "discovered.json").read_text()) == told
+    assert [row["file"] for row in told["directions"]] == NAMES == file_names(discovery)
+    assert [row["singular_value"] for row in told["directions"]] == [2.0, 1.0]
+    assert told["directions"][0]["name"] == "top: light (+), dark (-)"
+    assert set(told["random"]) == {"equal length", "equal effect"}
+    assert told["record"]["prompt"] == told["record"]["caption"] == ""
+    assert (told["record"]["rank"], told["record"]["seed"]) == (2, 3)
+    assert told["cost"]["evaluations"] == discovery.cost.evaluations
+    for one, name in zip(discovery.found, NAMES, strict=True):
+        loaded = load_direction(tmp_path / "out" / name)
+        assert torch.equal(loaded.z, one.direction.z)
+        assert loaded.calibration == pytest.approx(one.direction.calibration) or loaded.calibration is not None
+
+
+def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) -> None:
+    write_discovery(discovery, tmp_path / "out")
+    write_discovery(dataclasses.replace(discovery, found=discovery.found[:1]), tmp_path / "out")
+    assert listed(tmp_path / "out") == [NAMES[0], "directions.png", "discovered.json"]
+    assert listed(tmp_path) == ["out"]
+
+
+def test_an_empty_folder_is_filled(discovery: Discovery, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    write_discovery(discovery, tmp_path / "out")
+    assert NAMES[0] in listed(tmp_path / "out")
+
+
+@pytest.mark.parametrize("what", ["a stranger", "a stranger beside a discovery", "json of something else"])
+def test_folders_of_others_are_refused(discovery: Discovery, tmp_path: Path, what: str) -> None:
+    out = tmp_path / "out"
+    if what == "a stranger beside a discovery":
+        write_discovery(discovery, out)
+    else:
+        out.mkdir()
+    (out / ("discovered.json" if what.startswith("json") else "diary.txt")).write_text('{"record": 1}')
+    before = listed(out)
+    with pytest.raises(OutputError, match=r"it holds '(diary\.txt|discovered\.json)'\. Choose another folder"):
+        write_discovery(discovery, out)
+    assert listed(out) == before
+    assert listed(tmp_path) == ["out"]
+
+
+def test_places_that_cannot_be_written_are_refused(tmp_path: Path, read_only_folder: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="to be a folder; it is a file"):
+        check_folder(tmp_path / "file")
+    with pytest.raises(OutputError, match="to exist; it does not"):
+        check_folder(tmp_path / "missing" / "out")
+    with pytest.raises(OutputError, match="expected to be able to write"):
+        check_folder(read_only_folder / "out")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_what_is_broken_off_leaves_nothing(
+    discovery: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    write_discovery(discovery, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(discovery_files, "save_image", fail)
+    with pytest.raises((KeyboardInterrupt, OutputError)):
+        write_discovery(discovery, tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert listed(tmp_path) == ["out"]
+
+
+def test_an_old_folder_stands_again_where_the_new_one_could_not(
+    discovery: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    write_discovery(discovery, out)
+    rename, calls = Path.rename, list[Path]()
+
+    def second_fails(self: Path, target: Path) -> Path:
+        calls.append(self)
+        if len(calls) == 2:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", second_fails)
+    with pytest.raises(OutputError, match="Input/output error"):
+        write_discovery(discovery, out)
+    assert NAMES[0] in listed(out)
+    assert listed(tmp_path) == ["out"]

@@ -1,0 +1,292 @@
+"""What a result says about its making, and the whole line on a miniature of the real architecture."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from latentedit.api.measure import Meter, Request, measured, peak_bytes
+from latentedit.api.record import DirectionRecord, RunRecord
+from latentedit.api.verbs import edit, load
+from latentedit.core.errors import ConfigError, ModelError
+from latentedit.directions.hsds import HSDS
+from latentedit.editors.base import Moved
+from latentedit.editors.eim import EIM
+from latentedit.editors.local_change import local_change
+from latentedit.latents.encode import encode
+from latentedit.latents.joint import JointLatent
+from latentedit.latents.pictures import Picture
+from latentedit.models.base import Backbone
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.miniature import miniature_sd3
+from tests.directions.mixtures import mixture_latent
+from tests.editors.colours import COLOURS, ColourBackbone
+
+SHIFT = torch.tensor(COLOURS["green"]) - torch.tensor(COLOURS["red"])
+"""What has to be added to red to make it green."""
+
+
+@pytest.fixture
+def latent(colours: ColourBackbone) -> JointLatent:
+    """Two red pictures of 8 px, the second a little lighter."""
+    return encode(colours, [Image.new("RGB", (8, 8), (204 + by, 76 + by, 76 + by)) for by in (0, 4)])
+
+
+def asked(latent: JointLatent, **more: object) -> Request:
+    target = latent.backbone.embed(["green"] * len(latent))
+    settings = {"method": "a way", "settings": {"k": 1}, "seed": 3, "target": target, "target_captions": ("green",) * 2}
+    settings |= {"local": True, "evaluations": lambda strength: 7}
+    return Request(**(settings | more))
+
+
+def at(
+    latent: JointLatent, strength: float, *, limits: Sequence[float] = (math.nan, math.nan), **more: object
+) -> Moved:
+    """So far towards green."""
+    z = latent.z + strength * SHIFT[:, None, None] if strength else latent.z
+    known = {"measured": torch.full((2,), strength), "limit": torch.tensor(limits)}
+    return Moved(**({"z": z, "strength": strength} | known | more))
+
+
+def test_memory_is_told() -> None:
+    assert peak_bytes(torch.device("cpu")) > 10e6
+
+
+def test_latents_without_pictures_are_refused() -> None:
+    latent = mixture_latent(example_mixture(dimension=2))
+    with pytest.raises(ConfigError, match="bare ones"):
+        measured(latent, asked(latent), list)
+
+
+def test_results_come_by_strength_and_picture(latent: JointLatent) -> None:
+    strengths = [1.0, 0.0, 0.5]
+    rows = measured(latent, asked(latent), lambda: [at(latent, strength) for strength in strengths])
+    assert [[result.strength for result in row] for row in rows] == [[strength] * 2 for strength in strengths]
+    for strength, row in zip(strengths, rows, strict=True):
+        for result, source in zip(row, latent.frames, strict=True):
+            assert result.source is source.picture.image
+            change = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
+            expected = 127.5 * strength * SHIFT[:, None, None].numpy()
+            assert np.abs(change.transpose(2, 0, 1) - expected).max() <= 0.51  # rounded to whole levels
+            assert result.measured_strength == pytest.approx(strength)
+            assert (result.caption, result.target_caption) == ("red", "green")
+            assert result.effect.read_before == {"colour": "red"}
+            assert result.method == "a way"
+            assert result.record.settings == {"k": 1}
+            assert result.record.seed == 3
+    assert [row[0].effect.read_after for row in rows] == [
+        {"colour": "green"},
+        {"colour": "red"},
+        rows[2][1].effect.read_after,
+    ]
+    assert [row[0].verdict.word for row in rows] == ["changed", "nothing changed", "damaged"]
+
+
+def test_the_verdict_follows_the_models_judge(latent: JointLatent) -> None:
+    """Half way between two colours there are no pictures, unless the model is patient."""
+    latent.backbone.defaults = {"judge": {"damage": 1000.0}}
+    ((first, second),) = measured(latent, asked(latent), lambda: [at(latent, 0.5)])
+    assert first.verdict.word == second.verdict.word == "changed"
+    assert first.verdict.share == pytest.approx(0.5, abs=0.05)
+
+
+def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> None:
+    def run() -> list[Moved]:
+        latent.backbone.velocity(latent.z.repeat(6, 1, 1, 1), torch.full((12,), 0.5), latent.condition.repeat(6))
+        return [at(latent, 1.0), at(latent, 0.0), at(latent, -1.0)]
+
+    before = latent.backbone.evaluations
+    rows = measured(latent, asked(latent), run)
+    costs = {(result.cost.evaluations, result.cost.verdict_evaluations) for row in rows for result in row}
+    assert costs == {(2.0, 4.0)}  # 12 among six; before, and after two of three strengths, four each
+    assert latent.backbone.evaluations - before == 12 + 6 * 4
+
+
+def test_an_unmeasured_strength_is_none(latent: JointLatent) -> None:
+    unknown = torch.full((2,), math.nan)
+    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 1.0, measured=unknown)])
+    assert result.measured_strength is None
+
+
+def test_notes_say_what_is_odd_and_what_was_clamped(latent: JointLatent) -> None:
+    request = asked(latent, target_captions=("mauve", "green"))
+    ((first, second),) = measured(
+        latent, request, lambda: [at(latent, 3.0, limits=(1.25, math.nan), notes=("found oddly",))]
+    )
+    clamped = "strength 3 was clamped to 1.25, the furthest this picture is known to go undamaged"
+    assert first.notes == ("unknown colour in 'mauve'", "found oddly", clamped)
+    assert second.notes == ("found oddly",)
+
+
+@pytest.mark.parametrize(("strength", "limit", "clamped"), [(1.5, 1.5, False), (-1.5, -1.6, False), (-1.5, -1.2, True)])
+def test_only_strengths_beyond_the_limit_were_clamped(
+    latent: JointLatent, strength: float, limit: float, clamped: bool
+) -> None:
+    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, strength, limits=(limit, limit))])
+    assert bool(result.notes) == clamped
+
+
+def test_a_target_without_words_has_no_caption(latent: JointLatent) -> None:
+    ((result, _),) = measured(latent, asked(latent, target_captions=("", "")), lambda: [at(latent, 1.0)])
+    assert result.target_caption == ""
+    assert result.notes == ()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_latents_that_are_not_finite_are_refused_in_one_line(latent: JointLatent, bad: float) -> None:
+    z: Tensor = latent.z.clone()
+    z[1, 0, 0, 0] = bad
+    with pytest.raises(ModelError, match="expected finite latents; colours gave others") as found:
+        measured(latent, asked(latent), lambda: [at(latent, 1.0), at(latent, 1.0, z=z)])
+    assert "\n" not in str(found.value)
+
+
+def test_a_meter_counts_from_when_it_was_made(latent: JointLatent) -> None:
+    backbone = latent.backbone
+
+    def evaluate() -> None:
+        backbone.velocity(latent.z, torch.full((2,), 0.5), latent.condition)
+
+    evaluate()
+    meter = Meter(backbone)
+    assert meter.read()[0] == 0
+    evaluate()
+    assert meter.read()[0] == 2
+    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 1.0)], meter=meter)
+    assert result.cost.evaluations == 1  # two, among two pictures
+    seconds = meter.read()[1]
+    assert 0 < result.cost.seconds <= seconds
+    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 1.0)])
+    assert result.cost.evaluations == 0
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_local_change_is_what_is_strong_of_it(latent: JointLatent, local: bool) -> None:
+    ramp = torch.linspace(0, -0.4, 8)[None, None, None].expand(2, 3, 8, 8).clone()
+    moved = [at(latent, 1.0, z=latent.z + ramp), at(latent, 0.0)]
+    rows = measured(latent, asked(latent, local=local), lambda: moved)
+    expected = 127.5 * (local_change(ramp) if local else ramp).permute(0, 2, 3, 1).numpy()
+    for result, change in zip(rows[0], expected, strict=True):
+        got = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
+        assert np.abs(got - change).max() <= 0.51
+        assert result.record.local is local
+        assert result.cost.evaluations == 0
+    assert all(np.array_equal(np.asarray(result.image), np.asarray(result.source)) for result in rows[1])
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.25, -0.5])
+def test_a_result_can_be_gone_on_from(latent: JointLatent, strength: float) -> None:
+    """Its latent is that of the edited picture, and remembers that of the first one."""
+    ((_, result),) = measured(latent, asked(latent), lambda: [at(latent, strength)])
+    found = result.latent
+    assert len(found) == 1
+    assert torch.equal(found.z, latent.z[1:] + strength * SHIFT[:, None, None])
+    assert found.start is not None
+    assert torch.equal(found.start, latent.z[1:])
+    assert found.decoded is not None
+    assert torch.equal(found.decoded, latent.z[1:])
+    assert found.captions == ("green",)
+    text = torch.lerp(torch.tensor(COLOURS["red"]), torch.tensor(COLOURS["green"]), strength)
+    assert torch.allclose(found.condition.tokens, text[None, None])
+    assert found.frames == latent.frames[1:]
+    assert found.made_by is result.record
+    assert (found.known, found.listed) == ({}, False)
+
+
+def test_nothing_was_made_at_strength_0(latent: JointLatent) -> None:
+    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 0.0)])
+    assert result.latent.captions == ("red",)
+    assert torch.equal(result.latent.condition.tokens, latent.condition.tokens[:1])
+    ((result, _),) = measured(latent, asked(latent, target_captions=("", "")), lambda: [at(latent, 1.0)])
+    assert result.latent.captions == ("red",)  # what it shows now has no words
+
+
+def test_what_goes_on_is_drawn_as_a_change_of_the_first_picture(latent: JointLatent) -> None:
+    ((first, _),) = measured(latent, asked(latent), lambda: [at(latent, 0.5)])
+    moved = first.latent
+    whole = {"measured": torch.ones(1), "limit": torch.full((1,), math.nan)}
+    request = asked(moved, target_captions=("green",))
+    z = moved.z + 0.25 * SHIFT[:, None, None]
+    ((second,),) = measured(moved, request, lambda: [Moved(z=z, strength=1.0, **whole)])
+    change = np.asarray(second.image, dtype=float) - np.asarray(latent.frames[0].picture.image, dtype=float)
+    assert np.abs(change - 127.5 * 0.75 * SHIFT.numpy()).max() <= 0.51
+    assert second.source is latent.frames[0].picture.image
+    assert second.record.before == first.record
+    bare = dataclasses.replace(moved, decoded=None)
+    ((same,),) = measured(bare, request, lambda: [Moved(z=z, strength=1.0, **whole)])
+    assert np.array_equal(np.asarray(same.image), np.asarray(second.image))
+    ((back,),) = measured(moved, request, lambda: [Moved(z=moved.start, strength=1.0, **whole)])
+    assert np.array_equal(np.asarray(back.image), np.asarray(latent.frames[0].picture.image))
+
+
+def test_a_record_holds_what_was_asked_for(latent: JointLatent) -> None:
+    told = DirectionRecord(fingerprint="f", method="m", settings={}, strength=0.5, target_caption="t", given=True)
+    talk = torch.arange(8, dtype=torch.float64).reshape(2, 2, 2)
+    request = asked(latent, directions=[[told], [told, told]], mixing="inverse", cross_talk=talk)
+    ((first, second),) = measured(latent, request, lambda: [at(latent, 0.5)])
+    assert first.record.directions == (told,)
+    assert second.record.directions == (told, told)
+    assert first.record.mixing == "inverse"
+    assert first.record.strengths == (0.5,)
+    assert first.record.evaluations == 7
+    assert second.cross_talk is not None
+    assert torch.equal(second.cross_talk, talk[1])
+    ((_, second),) = measured(latent, asked(latent, cross_talk=talk[:1]), lambda: [at(latent, 0.5)])
+    assert second.cross_talk is not None
+    assert torch.equal(second.cross_talk, talk[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("/home/me/models/portraits", "portraits"), ("portraits", "portraits"), ("org/name@main", "org/name@main")],
+)
+def test_a_record_names_no_place(
+    colours: ColourBackbone, tmp_path: Path, name: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    colours.name = name
+    Image.new("RGB", (8, 8), (204, 76, 76)).save(tmp_path / "me.png")
+    result = edit(colours, str(tmp_path / "me.png"), to="green")
+    assert not isinstance(result, list)
+    assert result.record.model.name == told
+    assert result.record.picture.name == "me.png"
+    text = result.record.to_json()
+    for secret in (str(tmp_path), str(Path.home()), "/home", "sk-secret", os.sep + "me.png"):
+        assert secret not in text
+
+
+def test_a_name_that_is_no_text_is_recorded_all_the_same(colours: ColourBackbone) -> None:
+    picture = Picture(image=Image.new("RGB", (8, 8), (204, 76, 76)), path=Path(os.fsdecode(b"m\xff.png")))
+    result = edit(colours, picture, to="green")
+    assert not isinstance(result, list)
+    assert result.record.picture.name == "m?.png"
+    assert RunRecord.from_json(result.record.to_json(), "it") == result.record
+
+
+@pytest.fixture(scope="module")
+def miniature(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    folder: Path = miniature_sd3(tmp_path_factory.mktemp("sd3"), t5=False)
+    return load(folder, device="cpu")
+
+
+def test_a_real_architecture_goes_the_whole_line(miniature: Backbone) -> None:
+    """The joint arm with the Hessian term, forward mode, guided, on a random SD3; equal texts leave the picture."""
+    pixels = np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8)
+    source = Image.fromarray(pixels)
+    editor = EIM(arm="joint", search=HSDS(gamma=1.0, steps=2, guidance=2.0), steps=3, level=0.6)
+    result = edit(miniature, source, to="a person with glasses", caption="a person", method=editor)
+    assert result.image.size == (70, 50)
+    assert not np.array_equal(np.asarray(result.image), pixels)
+    walk = miniature.grid(3).below(0.6).steps
+    assert result.cost.evaluations == 2 * 6 + 2 * walk
+    still = edit(miniature, source, to="a person", caption="a person", method=editor)
+    assert np.array_equal(np.asarray(still.image), pixels)
+    none = edit(miniature, source, to="a person with glasses", caption="a person", method=editor, strength=0.0)
+    assert np.array_equal(np.asarray(none.image), pixels)

@@ -1,0 +1,344 @@
+"""Results as files: what they carry, that they come whole or not at all, and that nothing else is overwritten."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit.api import outputs
+from latentedit.api.outputs import (
+    beside,
+    check_beside,
+    measured_text,
+    plain,
+    read_record,
+    same_picture,
+    write_result,
+    write_sheet,
+    write_sweep,
+    write_undone,
+)
+from latentedit.api.record import FORMAT, MAX_EDITS
+from latentedit.api.result import EditResult
+from latentedit.api.undo import Undone, stored_latent, undo_stored
+from latentedit.api.verbs import edit, identify, sweep
+from latentedit.core.errors import ConfigError, FileFormatError, ImageError, OutputError
+from latentedit.core.files.pictures import read_image
+from latentedit.core.files.png_chunks import MAX_RECORD_BYTES, read_chunks
+from latentedit.latents.encode import encode
+from latentedit.latents.pictures import Picture
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import noisy, only
+
+
+@pytest.fixture
+def result(colours: ColourBackbone, tmp_path: Path) -> EditResult:
+    noisy().save(tmp_path / "me.png")
+    return only(edit(colours, tmp_path / "me.png", to="green", seed=3))
+
+
+@pytest.fixture
+def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:
+    noisy().save(tmp_path / "me.png")
+    latent = encode(colours, tmp_path / "me.png")
+    return [only(item) for item in sweep(latent, identify(latent, to="green"), strengths=[1.0, 0.0, 0.5])]
+
+
+def undone(colours: ColourBackbone, result: EditResult) -> Undone:
+    return undo_stored(colours, Picture(image=result.image, path=Path("me.edited.png")), stored_latent(result))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def refusal(act: Callable[[], object]) -> str:
+    with pytest.raises((OutputError, FileFormatError)) as caught:
+        act()
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).startswith("expected ")
+    return str(caught.value)
+
+
+def test_a_picture_is_written_with_its_record_and_what_was_measured(result: EditResult, tmp_path: Path) -> None:
+    write_result(result, tmp_path / "out.png")
+    assert names(tmp_path) == ["me.png", "out.json", "out.png"]
+    assert same_picture(read_image(tmp_path / "out.png"), result.image)
+    text, payload = read_chunks(tmp_path / "out.png")
+    assert text == result.record.to_json()
+    assert payload is not None
+    told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert told["record"] == json.loads(text)
+    (measured,) = told["results"]
+    assert measured["measured_strength"] == 1
+    assert measured["verdict"]["word"] == "changed"
+    assert measured["cost"] == plain(result.cost)
+    assert measured["effect"]["rest_psnr_db"] is None  # infinite, for which JSON has no word
+
+
+def test_the_picture_of_the_same_edit_is_the_same_file(colours: ColourBackbone, tmp_path: Path) -> None:
+    noisy().save(tmp_path / "me.png")
+    for name, seed in (("a.png", 3), ("b.png", 3), ("c.png", 4)):
+        write_result(only(edit(colours, tmp_path / "me.png", to="green", seed=seed)), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "c.png").read_bytes()
+
+
+def test_a_sheet_comes_with_the_picture(result: EditResult, tmp_path: Path) -> None:
+    write_result(result, tmp_path / "out.png", sheet=tmp_path / "sheet.png")
+    assert names(tmp_path) == ["me.png", "out.json", "out.png", "sheet.json", "sheet.png"]
+    assert read_record(tmp_path / "out.png") == result.record
+    assert read_record(tmp_path / "sheet.png") == result.record.model_copy(update={"output": "sheet"})
+    assert read_image(tmp_path / "sheet.png").width > 3 * 300
+    write_sheet(result, tmp_path / "alone.png")
+    assert (tmp_path / "alone.png").read_bytes() == (tmp_path / "sheet.png").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["s.png", "s.jpg", "s.gif", "s.webp"])
+def test_a_sweep_is_one_record_with_all_strengths(swept: list[EditResult], tmp_path: Path, name: str) -> None:
+    write_sweep(swept, tmp_path / name)
+    record = read_record(tmp_path / name)
+    assert record == swept[0].record.model_copy(update={"output": "sweep", "strengths": (1.0, 0.0, 0.5)})
+    told = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["results"]
+    assert [row["strength"] for row in told] == [1.0, 0.0, 0.5]
+    assert [row["measured_strength"] for row in told] == [1.0, 0.0, 0.5]
+
+
+def test_an_undone_picture_is_written_with_its_record(
+    colours: ColourBackbone, result: EditResult, tmp_path: Path
+) -> None:
+    found = undone(colours, result)
+    for name in ("a.png", "b.png"):
+        write_undone(found, tmp_path / name)
+        assert read_record(tmp_path / name) == found.record
+        assert same_picture(read_image(tmp_path / name), found.image)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["results"] == []
+    (tmp_path / "c.json").write_text("{}")
+    assert "holds something else" in refusal(lambda: write_undone(found, tmp_path / "c.png"))
+    assert names(tmp_path) == ["a.json", "a.png", "b.json", "b.png", "c.json", "me.png"]
+
+
+@pytest.mark.parametrize("name", ["out.jpg", "out.webp", "out.bmp", "out.tiff"])
+def test_formats_that_carry_no_record_have_it_beside_them(result: EditResult, tmp_path: Path, name: str) -> None:
+    write_result(result, tmp_path / name)
+    assert read_chunks(tmp_path / name) == (None, None)
+    assert read_record(tmp_path / name) == result.record
+    assert read_record(str(tmp_path / name)) == result.record
+
+
+def test_a_picture_carries_its_record_wherever_it_goes(result: EditResult, tmp_path: Path) -> None:
+    write_result(result, tmp_path / "out.png")
+    (tmp_path / "out.png").rename(tmp_path / "moved.png")
+    assert read_record(tmp_path / "moved.png") == result.record
+
+
+def test_the_record_in_the_picture_counts_more_than_that_beside_it(result: EditResult, tmp_path: Path) -> None:
+    write_result(result, tmp_path / "out.png")
+    (tmp_path / "out.json").write_text("{}")
+    assert read_record(tmp_path / "out.png") == result.record
+
+
+def test_no_record_at_all(tmp_path: Path) -> None:
+    noisy().save(tmp_path / "me.png")
+    assert "me.json beside it; there is none" in refusal(lambda: read_record(tmp_path / "me.png"))
+    (tmp_path / "me.png").write_bytes(b"")
+    with pytest.raises(ImageError, match="empty"):
+        read_record(tmp_path / "me.png")
+    with pytest.raises(ImageError, match="no such file"):
+        read_record(tmp_path / "no.png")
+
+
+OTHERS: dict[str, bytes] = {
+    "another object": b'{"name": "a package"}',
+    "a record that is none": b'{"record": [1, 2]}',
+    "a record of another program": b'{"record": {"artist": "me"}}',
+    "a list": b"[1]",
+    "a text": b"dear diary",
+    "nothing": b"",
+    "no UTF-8": b'{"record": "\xff"}',
+    "far too much": b'{"record": "' + b"a" * (4 * MAX_RECORD_BYTES) + b'"}',
+    "far too deep": b'{"record":' * 100_000,
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_json_of_another_program_is_neither_read_nor_overwritten(
+    result: EditResult, swept: list[EditResult], tmp_path: Path, case: str
+) -> None:
+    (tmp_path / "out.json").write_bytes(OTHERS[case])
+    noisy().save(tmp_path / "out.jpg")
+    before = (tmp_path / "out.jpg").read_bytes()
+    assert "out.json; it holds none" in refusal(lambda: read_record(tmp_path / "out.jpg"))
+    place = tmp_path / "out.jpg"
+    for act in (
+        lambda: check_beside(place),
+        lambda: write_result(result, place),
+        lambda: write_result(result, tmp_path / "x.png", sheet=place),
+        lambda: write_sheet(result, place),
+        lambda: write_sweep(swept, place),
+    ):
+        assert "holds something else. Choose another name" in refusal(act)
+    assert (tmp_path / "out.json").read_bytes() == OTHERS[case]
+    assert place.read_bytes() == before
+    assert names(tmp_path) == ["me.png", "out.jpg", "out.json"]
+
+
+def test_a_record_beside_is_read_with_distrust(result: EditResult, tmp_path: Path) -> None:
+    write_result(result, tmp_path / "out.jpg")
+    told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    for damage, words in (({"format": FORMAT + 1}, "newer latentedit"), ({"seed": "x"}, "'seed'")):
+        (tmp_path / "out.json").write_text(json.dumps({"record": told["record"] | damage}))
+        found = refusal(lambda: read_record(tmp_path / "out.jpg"))
+        assert words in found
+        assert "out.json" in found
+
+
+def test_our_own_json_is_overwritten(result: EditResult, tmp_path: Path) -> None:
+    for _ in range(2):
+        check_beside(tmp_path / "out.png")
+        write_result(result, tmp_path / "out.png", sheet=tmp_path / "sheet.png")
+    assert names(tmp_path) == ["me.png", "out.json", "out.png", "sheet.json", "sheet.png"]
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OutputError("expected space; there is none. Free some")
+
+    monkeypatch.setattr(outputs, name, fail)
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("name", ["save_image", "draw_sheet", "write_text", "save_sweep"])
+def test_all_files_or_none(
+    result: EditResult,
+    swept: list[EditResult],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    old: bool,
+) -> None:
+    """What stood there before stays as it was."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    def write() -> None:
+        if name == "save_sweep":
+            write_sweep(swept, folder / "s.png")
+        else:
+            write_result(result, folder / "a.png", sheet=folder / "b.png")
+
+    if old:
+        write()
+        for place in folder.glob("*.png"):
+            noisy(9).save(place)
+    before = {place.name: place.read_bytes() for place in folder.iterdir()}
+    assert bool(before) == old
+    failing(monkeypatch, name)
+    assert "Free some" in refusal(write)
+    assert {place.name: place.read_bytes() for place in folder.iterdir()} == before
+
+
+def test_a_full_disk_leaves_nothing_and_names_the_place(
+    result: EditResult, swept: list[EditResult], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue("full_disk")
+    place = tmp_path / "out.png"
+    for act in (
+        lambda: write_result(result, place),
+        lambda: write_sheet(result, place),
+        lambda: write_sweep(swept, place),
+    ):
+        assert f"to write {place}; got: No space left on device" in refusal(act)
+        assert names(tmp_path) == ["me.png"]
+
+
+def test_an_interrupted_write_leaves_nothing(
+    result: EditResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(outputs, "write_text", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_result(result, tmp_path / "out.png")
+    assert names(tmp_path) == ["me.png"]
+
+
+@pytest.mark.parametrize(
+    ("path", "sheet"), [("a.png", "a.png"), ("a.png", "a.jpg"), ("a.png", "./a.webp"), ("a.png", "x/../a.png")]
+)
+def test_files_that_would_be_one_are_refused(result: EditResult, tmp_path: Path, path: str, sheet: str) -> None:
+    (tmp_path / "x").mkdir()
+    found = refusal(lambda: write_result(result, tmp_path / path, sheet=tmp_path / sheet))
+    assert "different names" in found
+    assert names(tmp_path) == ["me.png", "x"]
+
+
+def test_places_that_cannot_be_written_to(result: EditResult, tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "blocked.json").mkdir()
+    for name, words in (
+        ("folder.png", "is a folder"),
+        ("no/out.png", "does not. Create it first"),
+        ("out.psd", "got 'out.psd'"),
+        ("blocked.png", "is a folder"),
+        (".", "is a folder"),
+    ):
+        assert words in refusal(lambda name=name: write_result(result, tmp_path / name))
+    assert "is a folder" in refusal(lambda: write_result(result, ""))
+    assert names(tmp_path) == ["blocked.json", "folder.png", "me.png"]
+
+
+def test_a_transparent_picture_needs_a_format_for_it(colours: ColourBackbone, tmp_path: Path) -> None:
+    result = only(edit(colours, noisy(mode="RGBA"), to="green"))
+    assert "transparency" in refusal(lambda: write_result(result, tmp_path / "out.jpg"))
+    write_result(result, tmp_path / "out.webp")
+    assert same_picture(read_image(tmp_path / "out.webp"), result.image)
+
+
+def test_edits_without_end_are_refused_before_anything_is_written(
+    colours: ColourBackbone, result: EditResult, tmp_path: Path
+) -> None:
+    record = result.record
+    for _ in range(MAX_EDITS):
+        record = record.model_copy(update={"before": record})
+    with pytest.raises(ConfigError, match="go on from its file"):
+        write_result(dataclasses.replace(result, record=record), tmp_path / "out.png")
+    assert names(tmp_path) == ["me.png"]
+
+
+def test_the_place_beside() -> None:
+    assert beside("a/b.edited.png") == Path("a/b.edited.json")
+    assert beside("b") == Path("b.json")
+
+
+def test_labels_say_what_went_wrong(result: EditResult) -> None:
+    assert measured_text(result) == "measured 1.00"
+    damaged = dataclasses.replace(result.verdict, word="damaged")
+    assert measured_text(dataclasses.replace(result, verdict=damaged, measured_strength=2.345)) == "damaged 2.35"
+    assert measured_text(dataclasses.replace(result, measured_strength=None)) == "measured"
+
+
+def test_plain_values_are_what_json_knows(result: EditResult) -> None:
+    told = plain({"record": result.record, "verdict": result.verdict, "odd": [math.nan, -math.inf, (1, Path("p"))]})
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["odd"] == [None, None, [1, "p"]]
+    assert told["record"] == json.loads(result.record.to_json())
+    settings = result.record.model_copy(update={"settings": {"a": math.inf, "b": (1, 2)}})
+    assert plain(settings)["settings"] == {"a": None, "b": [1, 2]}
+
+
+def test_pictures_are_the_same_where_size_mode_and_pixels_are() -> None:
+    first = Image.new("RGB", (4, 2), (1, 2, 3))
+    assert same_picture(first, first.copy())
+    assert not same_picture(first, Image.new("RGB", (2, 4), (1, 2, 3)))
+    assert not same_picture(first, first.convert("RGBA"))
+    changed = np.array(first)
+    changed[0, 0, 0] += 1
+    assert not same_picture(first, Image.fromarray(changed))

@@ -1,0 +1,345 @@
+"""From its record a result comes again bit for bit; where that cannot be, the reason is said."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from latentedit.api.keep import kept
+from latentedit.api.outputs import read_record, same_picture, write_result, write_sweep
+from latentedit.api.record import RunRecord
+from latentedit.api.replay import differences, replay
+from latentedit.api.result import EditResult
+from latentedit.api.verbs import edit, identify, manipulate, sweep
+from latentedit.core.errors import ConfigError, ImageError, LatentEditError, RegistryError
+from latentedit.directions.base import Direction
+from latentedit.directions.direction_file import load_direction, save_direction
+from latentedit.directions.hsds import HSDS
+from latentedit.editors.eim import EIM
+from latentedit.latents.encode import PictureLike, encode
+from latentedit.latents.masks import MaskLike
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey, noisy, only
+
+ARMS = ["image", "text", "joint"]
+OTHERS = ["sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"]
+
+
+def half_mask(size: tuple[int, int] = (8, 8)) -> Image.Image:
+    mask = np.zeros(size[::-1], dtype=np.uint8)
+    mask[: size[1] // 2] = 255
+    return Image.fromarray(mask)
+
+
+def again(
+    result: EditResult,
+    picture: PictureLike,
+    directions: Sequence[Direction] = (),
+    mask: MaskLike | None = None,
+) -> EditResult:
+    """The result made again from its record as a file would hold it, by a model that has seen nothing yet."""
+    model = ColourBackbone()
+    model.defaults = result.latent.backbone.defaults
+    record = RunRecord.from_json(result.record.to_json(), "a file")
+    (found,) = replay(record, model, picture, directions=directions, mask=mask)
+    assert same_picture(found.image, result.image)
+    assert found.record == result.record
+    assert differences(record, found.record) == []
+    assert found.measured_strength == result.measured_strength
+    assert (found.caption, found.target_caption) == (result.caption, result.target_caption)
+    assert found.verdict == result.verdict
+    assert found.effect == result.effect
+    return found
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.4, 0.0])
+@pytest.mark.parametrize("method", ["eim", *OTHERS])
+def test_every_editor(colours: ColourBackbone, method: str, strength: float) -> None:
+    result = only(edit(colours, noisy(1, (9, 7), "RGBA"), to="green", method=method, strength=strength, seed=5))
+    again(result, noisy(1, (9, 7), "RGBA"))
+
+
+@pytest.mark.parametrize("strength", [-0.7, 1.4])
+@pytest.mark.parametrize("method", ["eim", "inversion", "aligned-inversion", "flowedit", "flowslider"])
+def test_strengths_beyond_the_change(colours: ColourBackbone, method: str, strength: float) -> None:
+    again(only(edit(colours, grey(), to="red", method=method, strength=strength)), grey())
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.0, 0.3, -0.5])
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm(colours: ColourBackbone, arm: Any, strength: float) -> None:
+    latent = encode(colours, grey())
+    direction = identify(latent, to="red", seed=2)
+    result = only(manipulate(latent, direction, strength=strength, arm=arm, level=0.5, steps=6))
+    assert result.record.directions[0].given is False
+    again(result, grey())
+    editor = EIM(arm=arm, level=0.5, steps=6, search=HSDS(steps=3))
+    again(only(edit(colours, grey(), to="red", method=editor, strength=strength, seed=7)), grey())
+
+
+def test_a_strength_after_others_is_the_strength_alone(colours: ColourBackbone) -> None:
+    """What the latent keeps from one strength to the next leaves no trace in the result."""
+    latent = encode(colours, grey())
+    direction = identify(latent, to="red")
+    for strength in (0.3, 1.0, -0.5, 0.8):
+        again(only(manipulate(latent, direction, strength=strength, arm="joint", level=0.5, steps=6)), grey())
+
+
+@pytest.mark.parametrize("mixing", ["sum", "inverse", "projection"])
+@pytest.mark.parametrize("strength", [1.0, [0.8, 0.3], [0.5, -0.5], [0.0, 0.0], [0.0, 1.0]])
+def test_several_directions(colours: ColourBackbone, mixing: Any, strength: Any) -> None:
+    latent = encode(colours, grey(), caption="grey")
+    directions = [identify(latent, to=to, seed=seed) for seed, to in enumerate(["red", "blue"])]
+    result = only(manipulate(latent, directions, strength=strength, mixing=mixing))
+    found = again(result, grey())
+    assert result.cross_talk is not None
+    assert found.cross_talk is not None
+    assert torch.equal(found.cross_talk, result.cross_talk)
+    assert found.record.mixing == mixing
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_sweep(colours: ColourBackbone, tmp_path: Path, arm: Any) -> None:
+    latent = encode(colours, grey(), caption="grey")
+    strengths = [1.0, 0.0, 0.25, -0.5]
+    direction = identify(latent, to="red", seed=4)
+    swept = [only(item) for item in sweep(latent, direction, strengths=strengths, arm=arm, level=0.5, steps=6)]
+    for name in ("a.png", "b.png"):
+        write_sweep(swept, tmp_path / name)
+        swept = replay(read_record(tmp_path / "a.png"), colours, grey())
+        assert [result.strength for result in swept] == strengths
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (37, 21)])
+@pytest.mark.parametrize("local", [True, False])
+def test_a_mask(colours: ColourBackbone, size: tuple[int, int], local: bool) -> None:
+    source, mask = grey(2, size), half_mask(size)
+    result = only(edit(colours, source, to="red", mask=mask, local=local))
+    again(result, source, mask=mask)
+
+
+def test_a_chain_of_edits(colours: ColourBackbone) -> None:
+    """Through the latent: half way there, on to another colour, back by the first direction, by another editor."""
+    source = grey(3)
+    latent = encode(colours, source, caption="grey")
+    first = identify(latent, to="red", seed=1)
+    results = [only(manipulate(latent, first, strength=0.5))]
+    second = identify(results[-1].latent, to="blue", seed=2)
+    results.append(only(manipulate(results[-1].latent, second, strength=0.4, arm="joint", level=0.5, steps=4)))
+    results.append(only(manipulate(results[-1].latent, first, strength=-0.5)))
+    for depth, result in enumerate(results):
+        record, count = result.record.before, 0
+        while record is not None:
+            record, count = record.before, count + 1
+        assert count == depth
+        again(result, source)
+    assert [result.record.directions[0].given for result in results] == [False, False, True]
+
+
+def test_a_direction_of_another_moved_latent_is_given(colours: ColourBackbone) -> None:
+    """Both latents show "red", of one picture; only one of them is that on which the direction was found."""
+    latent = encode(colours, grey(), caption="grey")
+    direction = identify(latent, to="red")
+    half, whole = (only(manipulate(latent, direction, strength=strength)).latent for strength in (0.5, 1.0))
+    on = identify(half, to="blue")
+    assert again(only(manipulate(half, on)), grey()).record.directions[0].given is False
+    result = only(manipulate(whole, on))
+    assert result.record.directions[0].given
+    again(result, grey(), [on])
+
+
+def test_there_and_back_is_the_picture(colours: ColourBackbone) -> None:
+    latent = encode(colours, grey(), caption="grey")
+    direction = identify(latent, to="red")
+    back = only(manipulate(only(manipulate(latent, direction)).latent, direction, strength=-1.0))
+    assert same_picture(back.image, grey())
+    assert same_picture(again(back, grey()).image, grey())
+
+
+def test_a_list_is_replayed_one_by_one(colours: ColourBackbone) -> None:
+    pictures = [grey(1), grey(2), grey(3)]
+    latent = encode(colours, pictures, caption="grey")
+    direction = identify(latent, to=["red", "blue", "green"])
+    results = manipulate(latent, direction, strength=0.6)
+    assert isinstance(results, list)
+    for result, picture in zip(results, pictures, strict=True):
+        again(result, picture)
+
+
+def test_directions_from_elsewhere_are_found_by_their_fingerprint(colours: ColourBackbone, tmp_path: Path) -> None:
+    elsewhere = encode(colours, [grey(7), grey(8)], caption="grey")
+    stored = []
+    for name in ("red", "blue"):
+        save_direction(kept(elsewhere, identify(elsewhere, to=name)), tmp_path / f"{name}.safetensors")
+        stored.append(load_direction(tmp_path / f"{name}.safetensors", model=colours))
+    latent = encode(colours, grey(), caption="grey")
+    result = only(manipulate(latent, stored, strength=[0.6, 0.3], mixing="inverse"))
+    assert [told.given for told in result.record.directions] == [True, True]
+    again(result, grey(), [stored[1], identify(latent, to="green"), stored[0]])
+    with pytest.raises(ConfigError, match=rf"the direction {stored[1].fingerprint}.*Give its file with --direction"):
+        replay(result.record, colours, grey(), directions=[stored[0]])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda direction: -direction,
+        lambda direction: dataclasses.replace(direction, method="by hand"),
+        lambda direction: dataclasses.replace(direction, target_captions=()),
+        lambda direction: dataclasses.replace(direction, settings={**direction.settings, "projection": "kkt"}),
+    ],
+)
+def test_directions_that_cannot_be_found_again_are_given(
+    colours: ColourBackbone, other: Callable[[Direction], Direction]
+) -> None:
+    latent = encode(colours, grey(), caption="grey")
+    direction = other(identify(latent, to="red"))
+    result = only(manipulate(latent, direction, strength=0.5))
+    assert result.record.directions[0].given
+    again(result, grey(), [direction])
+
+
+def test_the_name_of_the_picture_does_not_matter(colours: ColourBackbone, tmp_path: Path) -> None:
+    grey().save(tmp_path / "me.png")
+    grey().save(tmp_path / "other.png")
+    result = only(edit(colours, tmp_path / "me.png", to="red"))
+    write_result(result, tmp_path / "a.png")
+    write_result(again(result, tmp_path / "other.png"), tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def refusal(
+    record: RunRecord, model: ColourBackbone, picture: PictureLike = None, error: Any = ConfigError, **more: Any
+) -> str:
+    before = model.evaluations
+    with pytest.raises(error) as caught:
+        replay(record, model, grey() if picture is None else picture, **more)
+    assert isinstance(caught.value, LatentEditError)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).startswith("expected ")
+    assert model.evaluations == before
+    return str(caught.value)
+
+
+@pytest.fixture
+def record(colours: ColourBackbone) -> RunRecord:
+    return only(edit(colours, grey(), to="red", caption="grey")).record
+
+
+def test_another_picture_is_refused(colours: ColourBackbone, record: RunRecord, tmp_path: Path) -> None:
+    found = refusal(record, colours, grey(1))
+    assert record.picture.fingerprint in found
+    assert "Name the picture that was edited with --picture" in found
+    for other in (grey().convert("RGBA"), grey().transpose(Image.Transpose.ROTATE_90)):
+        assert "--picture" in refusal(record, colours, other)
+    refusal(record, colours, tmp_path / "no.png", error=ImageError)
+
+
+def test_another_model_is_refused_by_both_fingerprints(colours: ColourBackbone, record: RunRecord) -> None:
+    colours.fingerprint = "another-2"
+    found = refusal(record, colours)
+    assert "colours-1" in found
+    assert "another-2" in found
+
+
+def test_another_mask_is_refused(colours: ColourBackbone, record: RunRecord) -> None:
+    assert "expected no mask" in refusal(record, colours, mask=half_mask())
+    masked = only(edit(colours, grey(), to="red", caption="grey", mask=half_mask())).record
+    assert "the mask that was used; got none" in refusal(masked, colours)
+    other = half_mask().transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    assert "the mask that was used; got another" in refusal(masked, colours, mask=other)
+    refusal(masked, colours, mask=half_mask((9, 9)), error=ImageError)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"settings": {"arm": "left"}},
+        {"settings": {"arm": ["image"]}},
+        {"settings": {"level": "high"}},
+        {"settings": {"level": float("nan")}},
+        {"settings": {"steps": 0}},
+        {"settings": {"stepz": 3}},
+        {"settings": {"search": 3}},
+        {"settings": {"search": {"levels": 5}}},
+        {"settings": {"search": {"levels": {"a": 1, "b": 2}}}},
+        {"method": "sdedit", "settings": {}},
+        {"caption": " "},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    colours: ColourBackbone, record: RunRecord, damage: dict[str, Any]
+) -> None:
+    refusal(record.model_copy(update=damage), colours)
+
+
+def test_an_unknown_method_gets_the_nearest(colours: ColourBackbone, record: RunRecord) -> None:
+    found = refusal(record.model_copy(update={"method": "eimm"}), colours, error=RegistryError)
+    assert "did you mean 'eim'" in found
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"settings": {"seed": "x"}},
+        {"settings": {"seed": None}},
+        {"settings": {"seed": True}},
+        {"settings": {"levels": 5}},
+        {"settings": {"levels": [{}, {}]}},
+        {"settings": {"steps": "many"}},
+        {"settings": {"gamma": 7}},
+        {"settings": {"residual": ["dds"]}},
+        {"given": True},
+    ],
+)
+def test_directions_that_make_no_sense_are_refused(
+    colours: ColourBackbone, record: RunRecord, damage: dict[str, Any]
+) -> None:
+    direction = record.directions[0].model_copy(update=damage)
+    refusal(record.model_copy(update={"directions": (direction,)}), colours)
+
+
+def test_nothing_differs_where_nothing_does(record: RunRecord) -> None:
+    assert differences(record, record) == []
+
+
+def test_what_differs_is_named(record: RunRecord) -> None:
+    direction = record.directions[0]
+    now = record.model_copy(
+        update={
+            "versions": {**{k: v for k, v in record.versions.items() if k != "python"}, "torch": "9.9", "new": "1"},
+            "model": record.model.model_copy(update={"dtype": "bfloat16", "device": "cuda"}),
+            "directions": (direction.model_copy(update={"fingerprint": "0" * 16}),),
+        }
+    )
+    assert differences(record, now) == [
+        "new was not there, is 1",
+        f"python was {record.versions['python']}, is not there",
+        f"torch was {record.versions['torch']}, is 9.9",
+        "the network's dtype was float32, is bfloat16",
+        "the device was cpu, is cuda",
+        f"direction 1 was {direction.fingerprint}, is found as {'0' * 16}",
+    ]
+
+
+def test_a_direction_that_is_found_otherwise_today_is_named(
+    colours: ColourBackbone, record: RunRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that has changed under the same fingerprint, as kernels of another version do by a little."""
+    velocity = colours._velocity
+    monkeypatch.setattr(colours, "_velocity", lambda z, s, condition: 1.001 * velocity(z, s, condition))
+    (found,) = replay(record, colours, grey())
+    (told,) = differences(record, found.record)
+    assert told.startswith(f"direction 1 was {record.directions[0].fingerprint}, is found as ")
+
+
+def test_progress_is_told(colours: ColourBackbone, record: RunRecord) -> None:
+    told: list[tuple[str, int, int]] = []
+    replay(record, colours, grey(), progress=lambda *step: told.append(step))
+    assert told[-1] == ("identify", 24, 24)

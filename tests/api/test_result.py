@@ -1,0 +1,37 @@
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit.api.result import measure_effect
+from latentedit.core.errors import ShapeError
+
+
+def test_effect_of_a_known_change() -> None:
+    """A quarter of the pixels moves by 51 of 255 in one channel, the rest by 2 in all."""
+    before = np.full((4, 4, 3), 100, dtype=np.uint8)
+    after = before + 2
+    after[:2, :2] = before[:2, :2]
+    after[:2, :2, 0] += 51
+    effect = measure_effect(Image.fromarray(before), Image.fromarray(after))
+    assert effect.changed_share == 0.25
+    assert effect.change_rms == pytest.approx(0.2 / math.sqrt(3))
+    assert effect.rest_psnr_db == pytest.approx(20 * math.log10(255 / 2))
+
+
+def test_no_change_at_all() -> None:
+    image = Image.new("RGBA", (3, 2), (1, 2, 3, 4))
+    effect = measure_effect(image, image.copy())
+    assert (effect.changed_share, effect.change_rms, effect.rest_psnr_db) == (0.0, 0.0, math.inf)
+
+
+def test_eight_levels_are_no_change_and_nine_are() -> None:
+    before = Image.new("RGB", (2, 2), (100, 100, 100))
+    assert measure_effect(before, Image.new("RGB", (2, 2), (108, 92, 100))).changed_share == 0
+    assert measure_effect(before, Image.new("RGB", (2, 2), (100, 91, 100))).changed_share == 1
+
+
+def test_pictures_of_two_sizes_are_refused() -> None:
+    with pytest.raises(ShapeError, match="one size"):
+        measure_effect(Image.new("RGB", (2, 2)), Image.new("RGB", (2, 3)))

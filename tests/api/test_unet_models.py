@@ -1,0 +1,88 @@
+"""Every editor on a variance-preserving U-Net, whose levels reach neither the picture nor pure noise."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from latentedit.core.rng import draw
+from latentedit.directions.direction_file import load_direction, save_direction
+from latentedit.directions.hsds import HSDS
+from latentedit.directions.identification import identify
+from latentedit.editors.base import Editor
+from latentedit.editors.baselines.inversion import AlignedInversion
+from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.editors.eim import EIM
+from latentedit.editors.registry import editor_names
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.registry import load
+from latentedit.testing.miniature_unet import miniature_ddpm, miniature_sd
+from latentedit.testing.tolerances import relative_error
+from tests.editors.few_steps import few_steps
+
+EDITORS: list[Editor] = [*map(few_steps, editor_names()), EIM(arm="joint", search=HSDS(steps=1), steps=4)]
+NAMES = [*editor_names(), "eim-joint"]
+TEXTS = ("a person with red hair", "a face on a black wall")
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    return load(miniature_sd(tmp_path_factory.mktemp("unet") / "v", prediction="v_prediction"), device="cpu")
+
+
+@pytest.fixture
+def latent(backbone: Backbone) -> JointLatent:
+    return clean(backbone, 64)
+
+
+def clean(backbone: Backbone, side: int) -> JointLatent:
+    z = draw((2, *backbone.latent_shape(side, side)), seed=0, purpose="clean")
+    return JointLatent(backbone=backbone, z=z, condition=backbone.embed(TEXTS), captions=TEXTS)
+
+
+@pytest.mark.parametrize("editor", EDITORS, ids=NAMES)
+def test_editors_reach_the_clean_end_and_cost_what_they_say(latent: JointLatent, editor: Editor) -> None:
+    target = latent.backbone.embed(["a person with glasses"])
+    assert torch.equal(editor.edit(latent, target, strength=0.0), latent.z)
+    before = latent.backbone.evaluations
+    with torch.no_grad():
+        edited = editor.edit(latent, target)
+    assert latent.backbone.evaluations - before == 2 * editor.evaluations(latent)
+    assert relative_error(edited, latent.z) > 1e-3
+    if editor.keeps_equal_texts:
+        with torch.no_grad():
+            assert relative_error(editor.edit(latent, latent.condition), latent.z) < 1e-5
+
+
+def test_a_weak_sdedit_starts_below_the_levels_of_the_training(latent: JointLatent) -> None:
+    with torch.no_grad():
+        edited = SDEdit(steps=20).edit(latent, latent.condition, strength=0.02)
+    assert latent.backbone.capabilities.s_min > 0.02 * 0.7
+    assert 0 < relative_error(edited, latent.z) < 0.1
+
+
+def test_a_search_is_cut_to_the_highest_level(latent: JointLatent) -> None:
+    target = latent.backbone.embed(["a person with glasses"])
+    highest = latent.backbone.capabilities.s_max
+    wished = identify(latent, target, HSDS(levels=(1.0, 1.0), steps=1), seed=0)
+    cut = identify(latent, target, HSDS(levels=(highest, highest), steps=1), seed=0)
+    assert torch.equal(wished.z, cut.z)
+    assert wished.level == cut.level == highest
+
+
+def test_a_direction_without_a_pooled_text_is_kept_in_a_file(latent: JointLatent, tmp_path: Path) -> None:
+    found = identify(latent, latent.backbone.embed(["a person with glasses"]), HSDS(steps=1), seed=0)
+    save_direction(found, tmp_path / "glasses.safetensors")
+    again = load_direction(tmp_path / "glasses.safetensors")
+    assert again.condition.pooled.shape == (2, 0)
+    assert torch.equal(again.condition.tokens, found.condition.tokens)
+    assert torch.equal(again.z, found.z)
+
+
+def test_a_model_without_text_has_nothing_to_change_by_text(tmp_path: Path) -> None:
+    backbone = load(miniature_ddpm(tmp_path / "pixels"), device="cpu")
+    latent = clean(backbone, 16)
+    target = backbone.embed(["anything"])
+    assert relative_error(AlignedInversion(steps=4).edit(latent, target), latent.z) < 1e-5
+    assert relative_error(SDEdit(steps=4).edit(latent, target), latent.z) > 1e-3

@@ -1,0 +1,582 @@
+"""The front door, on a model of coloured pictures whose edits have a closed form."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import latentedit as le
+from latentedit.api.outputs import same_picture
+from latentedit.api.verbs import edit, identify, manipulate, sweep
+from latentedit.core.errors import ConfigError, ImageError, LatentEditError, ModelError, RegistryError
+from latentedit.directions.base import Direction
+from latentedit.directions.hsds import HSDS
+from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.editors.eim import EIM
+from latentedit.editors.registry import editor_names
+from latentedit.latents.captions.change import Change
+from latentedit.latents.captions.targets import ChangeLike
+from latentedit.latents.encode import encode
+from latentedit.latents.pictures import Picture
+from tests.editors.colours import ColourBackbone, ColourReader
+from tests.editors.edits import grey, levels, noisy, only
+
+METHODS = ["eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"]
+
+
+def test_the_front_door_is_the_verbs() -> None:
+    assert le.edit is edit
+    assert le.encode is encode
+    assert le.identify is identify
+    assert le.manipulate is manipulate
+    assert le.sweep is sweep
+
+
+def test_an_edit_moves_the_picture_by_the_difference_of_the_texts(colours: ColourBackbone) -> None:
+    """Annealed to the end, the change is the shift of the means: -1 in red and +1 in green on the scale of [-1, 1]."""
+    result = edit(colours, noisy(), to="green", method=EIM(search=HSDS(steps=64)))
+    assert not isinstance(result, list)
+    change = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
+    assert np.abs(change.mean(axis=(0, 1)) - 127.5 * np.array([-1, 1, 0])).max() < 2  # some pixels clip
+    assert result.caption == "red"
+    assert result.target_caption == "green"
+    assert result.effect.read_before == {"colour": "red"}
+    assert result.effect.read_after == {"colour": "green"}
+    assert result.effect.changed_share == 1
+    assert result.method == "eim"
+    assert result.measured_strength == 1
+    assert result.verdict.word == "changed"
+    assert result.notes == ()
+
+
+def test_cost_and_record_say_what_was_done(colours: ColourBackbone) -> None:
+    results = edit(colours, [noisy(0), noisy(1)], to="blue", seed=5, strength=0.5)
+    assert isinstance(results, list)
+    for result in results:
+        assert result.cost.evaluations == 48  # the model's stored 24 steps
+        assert result.cost.verdict_evaluations == 8
+        assert result.measured_strength == 0.5
+        assert result.cost.seconds > 0
+        assert result.cost.peak_bytes > 1e6
+        assert result.record.seed == 5
+        assert result.record.directions[0].settings["steps"] == 24
+        assert (result.record.model.name, result.record.model.fingerprint) == ("colours", "colours-1")
+        assert {"latentedit", "torch", "diffusers", "transformers", "python"} <= set(result.record.versions)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("size", "mode"), [((8, 8), "RGB"), ((37, 21), "RGBA")])
+def test_strength_zero_is_the_file_bit_for_bit(
+    colours: ColourBackbone, method: str, size: tuple[int, int], mode: str
+) -> None:
+    source = noisy(size=size, mode=mode)
+    result = edit(colours, source, to="green", method=method, strength=0.0)
+    assert same_picture(result.image, source)
+    assert result.cost.evaluations == 0
+    changed = edit(colours, source, to="green", method=method)
+    assert changed.image.size == source.size
+    assert not same_picture(changed.image, source)
+    assert same_picture(edit(colours, source, to="green", method=method).image, changed.image)
+
+
+def test_every_editor_is_registered() -> None:
+    assert set(editor_names()) >= set(METHODS)
+
+
+def test_a_list_comes_back_in_order_whatever_the_shapes() -> None:
+    model = ColourBackbone(sizes=(4, 8, 12))
+    pictures = [noisy(0), noisy(1, (40, 12)), noisy(2)]
+    together = edit(model, pictures, to=["green", "blue", "grey"], caption="red", seed=1)
+    for source, target, result in zip(pictures, ("green", "blue", "grey"), together, strict=True):
+        assert same_picture(result.source, source)
+        assert result.target_caption == target
+        assert same_picture(result.image, edit(model, source, to=target, caption="red", seed=1).image)
+
+
+def test_the_steps_apart_are_the_edit(colours: ColourBackbone, tmp_path: Path) -> None:
+    path = tmp_path / "red.png"
+    noisy().save(path)
+    latent = encode(colours, path)
+    assert latent.captions == ("red",)
+    direction = identify(latent, to="green", seed=3)
+    assert direction.target_captions == ("green",)
+    result = manipulate(latent, direction, strength=0.7)
+    assert not isinstance(result, list)
+    whole = edit(colours, str(path), to="green", strength=0.7, seed=3)
+    assert same_picture(result.image, whole.image)
+    assert result.target_caption == "green"
+    assert result.cost.evaluations == 0
+    joint = manipulate(latent, direction, arm="joint", level=0.5, steps=8)
+    assert joint.cost.evaluations == 8
+    assert joint.record.settings["arm"] == "joint"
+
+
+@pytest.mark.parametrize("arm", ["image", "text", "joint"])
+def test_a_sweep_is_its_strengths_one_by_one(colours: ColourBackbone, arm: str) -> None:
+    strengths = [1.0, 0.0, 0.4, -0.2]
+    direction = identify(encode(colours, noisy()), to="green", seed=3)
+    swept = sweep(encode(colours, noisy()), direction, strengths=strengths, arm=arm, level=0.5, steps=8)
+    assert [result.strength for result in swept] == strengths
+    for strength, result in zip(strengths, swept, strict=True):
+        alone = manipulate(encode(colours, noisy()), direction, strength=strength, arm=arm, level=0.5, steps=8)
+        assert not isinstance(alone, list)
+        assert np.abs(np.asarray(result.image, dtype=int) - np.asarray(alone.image, dtype=int)).max() <= 1  # rounding
+        assert result.measured_strength == pytest.approx(alone.measured_strength, abs=1e-5)
+        assert result.verdict.word == alone.verdict.word
+        assert result.record == alone.record
+    assert same_picture(swept[1].image, noisy())
+
+
+def test_a_sweep_of_a_list_is_a_list_of_sweeps(colours: ColourBackbone) -> None:
+    latent = encode(colours, [noisy(1), noisy(2)])
+    direction = identify(latent, to=["green", "blue"])
+    rows = sweep(latent, direction, strengths=[0.2, 1.0, 0.7])
+    assert [[result.strength for result in row] for row in rows] == [[0.2, 1.0, 0.7]] * 2
+    for row, source, target in zip(rows, (noisy(1), noisy(2)), ("green", "blue"), strict=True):
+        assert all(same_picture(result.source, source) and result.target_caption == target for result in row)
+
+
+def test_a_sweep_needs_strengths(colours: ColourBackbone) -> None:
+    latent = encode(colours, noisy())
+    with pytest.raises(ConfigError, match="at least one strength"):
+        sweep(latent, identify(latent, to="green"), strengths=[])
+
+
+def test_what_one_strength_found_out_serves_the_next(colours: ColourBackbone) -> None:
+    """Four steps below 0.5 of eight: up once, five ways of effects, and one way a strength."""
+    latent = encode(colours, noisy())
+    direction = identify(latent, to="green")
+
+    def cost(strength: float, moved_by: Direction = direction, **more: object) -> float:
+        result = manipulate(latent, moved_by, strength=strength, **({"arm": "joint", "level": 0.5, "steps": 8} | more))
+        assert not isinstance(result, list)
+        return result.cost.evaluations
+
+    assert cost(0.5) == 7 * 4
+    assert cost(0.3) == 4
+    assert cost(1.0) == 4
+    assert cost(0.0) == 0
+    assert cost(1.0, steps=4) == 2 * 2  # another walk
+    assert cost(0.6) == 4  # and the first one is still known
+    assert cost(1.0, identify(latent, to="blue")) == 2 * 4  # another direction
+    assert cost(1.0) == 2 * 4  # takes its place
+
+
+def test_another_latent_of_the_same_pictures_is_another(colours: ColourBackbone) -> None:
+    """A replaced latent carries along what was known of the old one, and must not be edited with it."""
+    latent = encode(colours, noisy())
+    direction = identify(latent, to="green")
+    manipulate(latent, direction, arm="joint", level=0.5, steps=8)
+    darker = dataclasses.replace(latent, z=latent.z - 0.1)
+    found = manipulate(darker, direction, arm="joint", level=0.5, steps=8)
+    fresh = manipulate(dataclasses.replace(darker, known={}), direction, arm="joint", level=0.5, steps=8)
+    assert not isinstance(found, list)
+    assert not isinstance(fresh, list)
+    assert found.cost.evaluations == fresh.cost.evaluations == 8
+    assert same_picture(found.image, fresh.image)
+
+
+def test_each_call_reports_its_own_progress(colours: ColourBackbone) -> None:
+    latent, first, second = encode(colours, noisy()), list[str](), list[str]()
+    direction = identify(latent, to="green")
+    way = {"arm": "joint", "level": 0.5, "steps": 8}
+    manipulate(latent, direction, progress=lambda what, done, total: first.append(what), **way)
+    heard = len(first)
+    manipulate(latent, direction, strength=0.0, progress=lambda what, done, total: second.append(what), **way)
+    assert second == []
+    manipulate(latent, direction, progress=lambda what, done, total: second.append(what), **way)
+    assert second == ["return"] * 4
+    manipulate(latent, direction, **way)
+    assert (len(first), len(second)) == (heard, 4)
+
+
+def test_strengths_beyond_what_is_sound_are_clamped_with_a_note(colours: ColourBackbone) -> None:
+    latent = encode(colours, noisy())
+    result = manipulate(latent, identify(latent, to="green"), strength=50.0)
+    assert not isinstance(result, list)
+    assert result.strength == 50
+    assert result.measured_strength is not None
+    assert 1 <= result.measured_strength <= 3
+    assert len(result.notes) == 1
+    assert f"strength 50 was clamped to {result.measured_strength:.2f}," in result.notes[0]
+    assert result.verdict.word != "damaged"
+
+
+def test_only_calibrated_editors_measure_their_strength(colours: ColourBackbone) -> None:
+    for method in METHODS:
+        result = edit(colours, noisy(), to="green", method=method, strength=0.6)
+        assert not isinstance(result, list)
+        assert (result.measured_strength is None) == (method != "eim")
+
+
+def test_a_list_of_one_stays_a_list(colours: ColourBackbone) -> None:
+    latent = encode(colours, [noisy()])
+    results = manipulate(latent, identify(latent, to="green", method=HSDS(steps=2)))
+    assert isinstance(results, list)
+    assert len(results) == 1
+    assert isinstance(edit(colours, [Picture.from_image(noisy())], to="green"), list)
+
+
+def test_one_direction_on_many_pictures(colours: ColourBackbone) -> None:
+    direction = identify(encode(colours, noisy()), to="green")
+    results = manipulate(encode(colours, [noisy(1), noisy(2)]), direction)
+    assert [result.target_caption for result in results] == ["green", "green"]
+    assert all(result.effect.read_after == {"colour": "green"} for result in results)
+
+
+def test_captions_given_beat_captions_read(colours: ColourBackbone) -> None:
+    assert encode(colours, noisy(), caption="blue").captions == ("blue",)
+    result = edit(colours, noisy(), to="mauve", caption="blue")
+    assert result.notes == ("unknown colour in 'mauve'",)
+
+
+def test_stored_settings_and_given_ones(colours: ColourBackbone) -> None:
+    stored = edit(colours, noisy(), to="green", method="sdedit")
+    assert stored.record.settings["level"] == 0.5
+    given = edit(colours, noisy(), to="green", method=SDEdit(level=0.9, steps=3))
+    assert given.record.settings["level"] == 0.9
+
+
+def test_no_gradients_are_kept(colours: ColourBackbone) -> None:
+    latent = encode(colours, noisy())
+    latent = dataclasses.replace(latent, z=latent.z.clone().requires_grad_())
+    assert not identify(latent, to="green", method=HSDS(gamma=1.0, steps=2)).z.requires_grad
+    assert torch.is_grad_enabled()
+
+
+def test_a_model_without_a_reader_needs_captions() -> None:
+    model = ColourBackbone()
+    with pytest.raises(ConfigError, match="--from"):
+        edit(model, noisy(), to="green")
+    result = edit(model, noisy(), to="green", caption="red")
+    assert result.effect.read_before is None
+    assert result.effect.read_after is None
+
+
+def test_missing_forward_derivatives_are_noted_in_every_result(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first product shows that the network has none; differences stand in, and the user is told."""
+
+    def refuse(*arguments: object) -> None:
+        raise NotImplementedError("no tangent rule")
+
+    monkeypatch.setattr(torch.func, "jvp", refuse)
+    latent, search = encode(colours, noisy()), HSDS(gamma=0.5, steps=2)
+    direction = identify(latent, to="green", method=search)
+    results = [
+        manipulate(latent, direction),
+        manipulate(latent, direction, arm="joint", level=0.5, steps=4, strength=0.5),
+        *sweep(latent, direction, strengths=[0.0, 0.5]),
+        edit(colours, noisy(), to="green", method=EIM(search=search)),
+    ]
+    for result in results:
+        assert len(result.notes) == 1
+        assert "forward-mode derivatives of colours are not available (no tangent rule)" in result.notes[0]
+    plain = edit(colours, noisy(), to="green", method=EIM(search=HSDS(steps=2)))
+    assert not isinstance(plain, list)
+    assert plain.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("method", "arm"), [("eim", "image"), ("eim", "text"), ("eim", "joint")] + [(m, "") for m in METHODS[1:]]
+)
+def test_a_damaged_network_is_named_in_one_line(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, method: str, arm: str
+) -> None:
+    monkeypatch.setattr(colours, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
+    editor = EIM(arm=arm, steps=4) if arm else method
+    for strength in (1.0, 0.5):
+        with pytest.raises(ModelError, match="Check its weights") as found:
+            edit(colours, noisy(), to="green", caption="red", method=editor, strength=strength)
+        assert "\n" not in str(found.value)
+    with pytest.raises(ModelError, match="Check its weights"):
+        identify(encode(colours, noisy()), to="green")
+
+
+def test_a_target_that_says_nothing_new_has_no_direction(colours: ColourBackbone) -> None:
+    latent = encode(colours, noisy())
+    with pytest.raises(
+        ConfigError, match=r"says something else.*from 'red' to 'red'.*Name what should change"
+    ) as found:
+        identify(latent, to="red")
+    assert "\n" not in str(found.value)
+    both = encode(colours, [noisy(1), noisy(2)])
+    assert identify(both, to=["red", "green"]).length.count_nonzero() == 1  # one of two may stay
+    result = edit(colours, noisy(), to="red")
+    assert not isinstance(result, list)
+    assert same_picture(result.image, noisy())
+    assert result.verdict.word == "nothing changed"
+    assert "the two captions mean the same" in result.verdict.reason
+
+
+@pytest.mark.parametrize("strength", [float("nan"), float("inf"), -float("inf")])
+def test_strengths_that_are_no_numbers_are_refused_everywhere(colours: ColourBackbone, strength: float) -> None:
+    latent = encode(colours, noisy())
+    direction = identify(latent, to="green")
+    before = colours.evaluations
+    for method in METHODS:
+        with pytest.raises(ConfigError, match="finite"):
+            edit(colours, noisy(), to="green", strength=strength, method=method)
+    with pytest.raises(ConfigError, match="finite"):
+        manipulate(latent, direction, strength=strength)
+    with pytest.raises(ConfigError, match="finite") as found:
+        sweep(latent, direction, strengths=[0.5, strength], arm="joint")
+    assert isinstance(found.value, LatentEditError)
+    assert colours.evaluations == before
+
+
+def test_bad_input_is_refused_in_words(colours: ColourBackbone, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="empty one"):
+        edit(colours, noisy(), to="  ")
+    with pytest.raises(ConfigError, match="empty one"):
+        edit(colours, noisy(), to="green", caption="")
+    with pytest.raises(ConfigError, match="finite"):
+        edit(colours, noisy(), to="green", strength=float("nan"))
+    with pytest.raises(ConfigError, match="each of 1 pictures; got 2"):
+        edit(colours, noisy(), to=["green", "blue"])
+    with pytest.raises(ConfigError, match="empty list"):
+        encode(colours, [])
+    with pytest.raises(RegistryError, match="did you mean 'flowedit'"):
+        edit(colours, noisy(), to="green", method="flowedits")
+    with pytest.raises(ImageError):
+        edit(colours, tmp_path / "none.png", to="green")
+
+
+SCENE = "grey room, a hat"
+
+
+@pytest.mark.parametrize(
+    ("change", "target"),
+    [
+        ("grey => red", "red room, a hat"),
+        (["grey => red", "a hat =>"], "red room"),
+        (["grey room => red room", "=> a scarf", "hat => cap"], "red room, a cap, a scarf"),
+        (Change(old="grey", new="red"), "red room, a hat"),
+    ],
+)
+def test_a_change_is_the_caption_that_it_makes(
+    colours: ColourBackbone, change: ChangeLike | list[ChangeLike], target: str
+) -> None:
+    latent = encode(colours, grey(), caption=SCENE)
+    found, expected = identify(latent, change=change, seed=2), identify(latent, to=target, seed=2)
+    assert found.target_captions == (target,)
+    assert found.fingerprint == expected.fingerprint
+    result = only(edit(colours, grey(), change=change, caption=SCENE, seed=2))
+    assert result.target_caption == target
+    assert same_picture(result.image, only(edit(colours, grey(), to=target, caption=SCENE, seed=2)).image)
+
+
+def test_a_change_is_made_in_every_caption(colours: ColourBackbone) -> None:
+    pictures, captions = [grey(1), grey(2)], ["grey room, a hat", "a dog, grey"]
+    results = edit(colours, pictures, change="grey => red", caption=captions)
+    assert [result.target_caption for result in results] == ["red room, a hat", "a dog, red"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({}, "got none"),
+        ({"to": "red", "change": "grey => red"}, "got both"),
+        ({"change": []}, "at least one change"),
+        ({"change": "red"}, "OLD => NEW"),
+        ({"change": "=>"}, "OLD => NEW"),
+        ({"change": "grey => grey"}, "to differ"),
+        ({"change": "blue => red"}, "to be words of the caption"),
+        ({"change": ["grey => red", "grey => blue"]}, "to be words of the caption"),
+    ],
+)
+def test_changes_that_cannot_be_made_are_refused(colours: ColourBackbone, wanted: dict[str, Any], words: str) -> None:
+    latent, before = encode(colours, grey(), caption=SCENE), colours.evaluations
+    for act in (lambda: identify(latent, **wanted), lambda: edit(colours, grey(), caption=SCENE, **wanted)):
+        with pytest.raises(ConfigError, match=re.escape(words)) as found:
+            act()
+        assert "\n" not in str(found.value)
+    assert colours.evaluations == before
+
+
+@pytest.mark.parametrize("method", ["eim", "flowedit"])
+@pytest.mark.parametrize(("size", "mode"), [((8, 8), "RGB"), ((37, 21), "RGBA")])
+def test_a_mask_keeps_everything_else_as_it_was(
+    colours: ColourBackbone, method: str, size: tuple[int, int], mode: str
+) -> None:
+    allowed = np.zeros(size[::-1], dtype=np.uint8)
+    allowed[:, : size[0] // 2] = 255
+    source = grey(1, size, mode)
+    result = only(edit(colours, source, to="red", caption="grey", method=method, mask=Image.fromarray(allowed)))
+    moved = np.abs(levels(result.image) - levels(source))
+    assert moved[:, size[0] // 2 :].max() == 0
+    assert moved[:, : size[0] // 2, 0].mean() > 30
+    assert result.record.picture.mask is not None
+    whole = only(edit(colours, source, to="red", caption="grey", method=method))
+    assert whole.record.picture.mask is None
+    assert np.abs(levels(whole.image) - levels(source))[:, size[0] // 2 :].max() > 30
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (Image.new("L", (9, 8), 255), "8x8 pixels; it has 9x8"),
+        (Image.new("L", (8, 8), 255), "white everywhere"),
+        (Image.new("L", (8, 8), 0), "black everywhere"),
+        ("no.png", "no such file"),
+    ],
+)
+def test_a_mask_that_makes_no_sense_is_refused(colours: ColourBackbone, mask: Any, words: str) -> None:
+    before = colours.evaluations
+    with pytest.raises(ImageError, match=words) as found:
+        edit(colours, grey(), to="red", mask=mask)
+    assert "\n" not in str(found.value)
+    assert colours.evaluations == before
+
+
+def test_only_eim_is_local_unless_it_is_said(colours: ColourBackbone) -> None:
+    for method in METHODS:
+        for local in (None, True, False):
+            result = only(edit(colours, noisy(), to="green", method=method, local=local))
+            assert result.record.local is (method == "eim" if local is None else local)
+    ramp = shift(colours, torch.linspace(0, 0.4, 8)[None, None, None].expand(1, 3, 8, 8).clone())
+    latent = encode(colours, grey(), caption="grey")
+    kept, free = (only(manipulate(latent, ramp, local=local)) for local in (True, False))
+    change = np.abs(levels(free.image) - levels(grey()))
+    assert change[:, 1].min() >= 6
+    assert np.abs(levels(kept.image) - levels(grey()))[:, 1].max() <= 4  # faint beside the strongest
+    assert np.abs(levels(kept.image) - levels(free.image))[:, 7].max() <= 1
+    assert torch.equal(kept.latent.z, free.latent.z)
+
+
+def shift(model: ColourBackbone, amount: torch.Tensor) -> Direction:
+    """A direction without words."""
+    nothing = model.embed(["grey"])
+    return Direction(
+        z=amount,
+        condition=nothing - nothing,
+        level=1.0,
+        method="by hand",
+        settings={},
+        model_name=model.name,
+        model_fingerprint=model.fingerprint,
+    )
+
+
+def test_a_captioner_reads_where_no_caption_is_given(colours: ColourBackbone) -> None:
+    class Blind(ColourReader):  # pyright: ignore[reportGeneralTypeIssues]
+        def caption(self, pixels: torch.Tensor) -> list[str]:
+            return ["grey"] * len(pixels)
+
+    for captioner, caption in ((Blind(colours), "grey"), ("colours", "red"), (None, "red")):
+        assert only(edit(colours, noisy(), to="green", captioner=captioner)).caption == caption
+    assert only(edit(colours, noisy(), to="green", captioner=Blind(colours), caption="blue")).caption == "blue"
+    with pytest.raises(RegistryError, match="colours"):
+        edit(colours, noisy(), to="green", captioner="colour")
+
+
+def test_a_captioner_without_words_is_refused(colours: ColourBackbone) -> None:
+    class Mute(ColourReader):  # pyright: ignore[reportGeneralTypeIssues]
+        def caption(self, pixels: torch.Tensor) -> list[str]:
+            return [""] * len(pixels)
+
+    with pytest.raises(ConfigError, match="caption from the captioner"):
+        edit(colours, noisy(), to="green", captioner=Mute(colours))
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5, [1.0, 1.0], [0.7, 0.2], [0.6, -0.3]])
+@pytest.mark.parametrize("mixing", ["sum", "inverse"])
+def test_several_directions_move_together(colours: ColourBackbone, strength: Any, mixing: Any) -> None:
+    """By their sum, or by their duals, of which each has none of the other: C^-1 of two, written out."""
+    latent = encode(colours, grey(), caption="grey")
+    red, blue = (identify(latent, to=to) for to in ("red", "blue"))
+    result = only(manipulate(latent, [red, blue], strength=strength, mixing=mixing))
+    a, b = strength if isinstance(strength, list) else (strength, strength)
+    x, y = (direction.z.flatten().double() for direction in (red, blue))
+    if b < 0:
+        y, b = -y, -b
+    if mixing == "inverse":
+        talk = torch.stack(
+            [torch.stack([x @ x / (x @ x), x @ y / (y @ y)]), torch.stack([y @ x / (x @ x), x.new_tensor(1.0)])]
+        )
+        x, y = torch.linalg.inv(talk) @ torch.stack([x, y])
+    expected = latent.z.flatten() + a * x + b * y
+    assert torch.allclose(result.latent.z.flatten().double(), expected, atol=1e-6)
+    assert result.target_caption == "red"  # of two subjects, a caption can name one
+    assert result.cross_talk is not None
+    assert result.cross_talk.shape == (2, 2)
+    assert torch.equal(result.cross_talk.diagonal(), torch.ones(2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("strengths", [[1.0], [1.0, 0.5, 0.2], []])
+def test_as_many_strengths_as_directions(colours: ColourBackbone, strengths: list[float]) -> None:
+    latent = encode(colours, grey(), caption="grey")
+    directions = [identify(latent, to=to) for to in ("red", "blue")]
+    with pytest.raises(ConfigError, match=f"one for each of 2; got {len(strengths)}"):
+        manipulate(latent, directions, strength=strengths)
+    with pytest.raises(ConfigError, match="finite number"):
+        manipulate(latent, directions, strength=[1.0, float("nan")])
+    assert only(manipulate(latent, directions[:1], strength=[0.5])).strength == 0.5
+    with pytest.raises(ConfigError, match="at least one direction; got none"):
+        manipulate(latent, [])
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.3])
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize(("size", "mode"), [((8, 8), "RGB"), ((37, 21), "RGBA"), ((5, 30), "RGB"), ((64, 64), "RGBA")])
+def test_there_and_back_again_is_the_picture(
+    colours: ColourBackbone, size: tuple[int, int], mode: str, local: bool, strength: float
+) -> None:
+    """Bit for bit, also where the edited picture was clipped: the way goes through the latent, not the file."""
+    source = noisy(4, size, mode)
+    latent = encode(colours, source, caption="red")
+    direction = identify(latent, to="green")
+    there = only(manipulate(latent, direction, strength=strength, local=local))
+    assert not same_picture(there.image, source)
+    back = only(manipulate(there.latent, direction, strength=-strength, local=local))
+    assert same_picture(back.image, source)
+    assert (back.caption, back.target_caption) == ("green", "red")
+    assert back.latent.captions == ("red",)
+    assert not any("clamped" in note for note in back.notes)
+    assert back.record.before == there.record
+    assert back.record.directions[0].strength == -1
+
+
+def test_a_direction_without_words_is_taken_back_too(colours: ColourBackbone) -> None:
+    """The records on the way to the latent say that it was applied; so nothing is clamped, as the opposite would be."""
+    latent = encode(colours, grey(), caption="grey")
+    direction = dataclasses.replace(identify(latent, to="red"), source_captions=(), target_captions=())
+    there = only(manipulate(latent, direction, strength=0.75))
+    opposite = only(manipulate(latent, direction, strength=-0.75))
+    assert any("clamped" in note for note in opposite.notes)
+    half = only(manipulate(there.latent, direction, strength=-0.5))
+    assert half.notes == ()
+    assert torch.allclose(half.latent.z, latent.z + 0.25 * direction.z, atol=1e-6)
+    back = only(manipulate(half.latent, direction, strength=-0.25))
+    assert same_picture(back.image, grey())
+    further = only(manipulate(back.latent, direction, strength=-0.75))
+    assert any("clamped" in note for note in further.notes)
+    assert torch.allclose(further.latent.z, opposite.latent.z, atol=1e-6)
+
+
+def test_several_directions_are_taken_back_together(colours: ColourBackbone) -> None:
+    latent = encode(colours, grey(), caption="grey")
+    directions = [identify(latent, to=to) for to in ("red", "blue")]
+    there = only(manipulate(latent, directions, strength=[0.6, 0.3]))
+    back = only(manipulate(there.latent, directions, strength=[-0.6, -0.3]))
+    assert same_picture(back.image, grey())
+
+
+def test_edits_add_up_in_the_latent(colours: ColourBackbone) -> None:
+    """One after the other is both at once, for what is written is always the change of the first picture."""
+    latent = encode(colours, grey(), caption="grey")
+    red, blue = (identify(latent, to=to) for to in ("red", "blue"))
+    both = only(manipulate(latent, [red, blue], strength=[0.5, 0.3], local=False))
+    first = only(manipulate(latent, red, strength=0.5, local=False))
+    second = only(manipulate(first.latent, blue, strength=0.3, local=False))
+    assert torch.allclose(both.latent.z, second.latent.z, atol=1e-6)
+    assert np.abs(levels(both.image) - levels(second.image)).max() <= 1
+    assert np.array_equal(levels(second.source), levels(grey()))
+    assert len(first.latent) == 1
+    assert not first.latent.listed

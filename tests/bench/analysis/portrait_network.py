@@ -1,0 +1,119 @@
+"""A small network that reads the attributes which a caption states, and a reader that finds them in pictures."""
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, final
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from latentedit.core.levels import LevelGrid, uniform_grid
+from latentedit.core.rng import stream
+from latentedit.core.types import Condition
+from latentedit.latents.captions import base as captioning
+from latentedit.latents.captions.base import AttributeReader
+from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.sites import Site
+from latentedit_bench.analysis.study import Study
+from latentedit_portraits.attributes import VALUES, draw_split
+from latentedit_portraits.captions import full_caption, parse
+from tests.editors.edits import grey
+
+PLACES = {(name, value): index for index, (name, value) in enumerate((n, v) for n in VALUES for v in VALUES[n])}
+KNOWN = draw_split("test", 20, 0)
+"""What the reader finds in the pictures of a study, by their mean brightness."""
+
+
+class Layers(nn.Module):
+    """``v = C tanh(A z + s B c) + z / 2`` in float64: the text counts for more, the more noise there is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = stream(3, "tests")
+        sizes = ((24, 192), (24, len(PLACES)), (24, 192))
+        latent, text, out = (torch.randn(size, generator=generator).double() for size in sizes)
+        self.latent, self.text = nn.Parameter(latent / 192**0.5), nn.Parameter(text / 2)
+        self.out = nn.Parameter(out / 192**0.5)
+        self.mid = nn.Tanh()
+        self.requires_grad_(requires_grad=False)
+
+    def forward(self, z: Tensor, s: Tensor, text: Tensor) -> Tensor:
+        return self.mid(z @ self.latent.T + s[:, None] * (text @ self.text.T)) @ self.out + z / 2
+
+
+@final
+class PortraitNetwork(Backbone):
+    """Latents are pictures of 8 x 8 pixels; a text has a one for each attribute that it states, zeros for the others.
+
+    Args:
+        pooled: a text has a pooled part too, in which the skin alone is told.
+    """
+
+    def __init__(self, *, pooled: bool = False) -> None:
+        capabilities = Capabilities(sizes=(8, 8, 8), size_multiple=8)
+        super().__init__(name="portrait-network", fingerprint="portrait-network-1", capabilities=capabilities)
+        self.layers, self.pooled = Layers(), pooled
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float64
+
+    def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
+        return (3, height_px, width_px)
+
+    def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
+        return uniform_grid(steps)
+
+    def embed(self, texts: Sequence[str]) -> Condition:
+        tokens = torch.zeros(len(texts), 1, len(PLACES), dtype=torch.float64)
+        for row, text in enumerate(texts):
+            for stated in parse(text).items():
+                tokens[row, 0, PLACES[stated]] = 1
+        return Condition(tokens=tokens, pooled=tokens[:, 0, : len(VALUES["skin"]) * self.pooled])
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        return pixels.double()
+
+    def decode(self, z: Tensor) -> Tensor:
+        return z
+
+    def _sites(self) -> Mapping[str, Site]:
+        return {"mid": Site(module=self.layers.mid)}
+
+    def _velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        return self.layers(z.flatten(1), s, condition.tokens[:, 0]).reshape(z.shape)
+
+
+@final
+class KnownReader(AttributeReader):
+    """Finds one of the `KNOWN` portraits in every picture."""
+
+    values: ClassVar = VALUES
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+
+    def read(self, pixels: Tensor) -> list[dict[str, str]]:
+        found = [KNOWN[int(picture.mean() * 1e6) % len(KNOWN)] for picture in pixels]
+        return [{name: getattr(one, name) for name in VALUES} for one in found]
+
+    def caption(self, pixels: Tensor) -> list[str]:
+        return [full_caption(KNOWN[int(picture.mean() * 1e6) % len(KNOWN)]) for picture in pixels]
+
+
+def portrait_study(
+    monkeypatch: pytest.MonkeyPatch, *, pooled: bool = False, levels: Sequence[float] = (0.9, 0.2), count: int = 2
+) -> Study:
+    """Grey pictures in that network, whose reader is found as an installed one would be."""
+    place = "tests.bench.analysis.portrait_network:KnownReader"
+    point = importlib.metadata.EntryPoint(name="known", value=place, group=captioning.ENTRY_POINTS)
+    found = importlib.metadata.EntryPoints([point])
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: found)
+    backbone = PortraitNetwork(pooled=pooled)
+    backbone.defaults = {"captioner": "known"}
+    return Study.of(backbone, [grey(seed) for seed in range(count)], levels=levels, rank=3, steps=4)

@@ -1,0 +1,104 @@
+"""``latentedit analyze`` on a tiny model: its files, what is printed, going on after a stop; wrong input refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from latentedit_bench.analysis.registry import ANALYSES
+from latentedit_bench.analysis.spectrum import Spectrum
+from latentedit_bench.analysis.study import Study
+from tests.cli.conftest import Command
+
+
+@pytest.fixture
+def arguments(picture: Path, miniature: Path, tmp_path: Path) -> list[object]:
+    second = tmp_path / "second.png"
+    with Image.open(picture) as image:
+        image.convert("RGB").rotate(180).save(second)
+    where = ("--model", miniature, "--device", "cpu", "-o", tmp_path / "out")
+    return ["samples", picture, second, "--rank", 2, "--site", "clean", "--levels", "0.6,0.3", *where]
+
+
+def test_the_table_the_plot_and_the_verdict(command: Command, arguments: list[object], tmp_path: Path) -> None:
+    outcome = command(*arguments)
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[0].startswith("samples: mean distance")
+    assert lines[1].split()[0] == "undecided"
+    assert "2 pictures" in lines[1]
+    assert [line[2:14].strip() for line in lines[-3:]] == ["table", "plot", "claims"]
+    out = tmp_path / "out"
+    files = sorted(path.name for path in out.iterdir())
+    assert files == ["claims.md", "samples-rows.csv", "samples.csv", "samples.json", "samples.png", "unfinished"]
+    assert "tangent spaces of different samples diverge" in (out / "claims.md").read_text()
+
+
+def test_json_holds_the_claims(command: Command, arguments: list[object]) -> None:
+    told = json.loads(command(*arguments, "--json").out)
+    assert told["analysis"] == "samples"
+    assert {claim["verdict"] for claim in told["claims"]} == {"undecided at this size"}
+    assert len(told["files"]) == 4
+
+
+def test_an_interrupted_analysis_goes_on(
+    command: Command, arguments: list[object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    basis, asked = Study.basis, list[tuple[int, float]]()
+
+    def counted(study: Study, picture: int, level: float, **rest: object) -> object:
+        asked.append((picture, level))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return basis(study, picture, level, **rest)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(Study, "basis", counted)
+    stopped = command(*arguments)
+    assert stopped.code == 130
+    assert "interrupted" in stopped.err
+    assert "Traceback" not in stopped.err
+    assert command(*arguments, "--quiet").code == 0
+    assert asked[3:] == [(0, 0.3), (1, 0.3)], "the first level was measured before"
+    assert (tmp_path / "out" / "samples.png").is_file()
+
+
+def test_the_list_names_every_analysis(command: Command) -> None:
+    outcome = command("analyze", "list")
+    assert [line.split()[0] for line in outcome.out.splitlines()] == list(ANALYSES)
+    assert Spectrum.title in outcome.out
+
+
+@pytest.fixture
+def command(command: Command) -> Command:
+    """The command line, which here begins with an analysis' name."""
+    return lambda *arguments: command(*(arguments if arguments[0] == "analyze" else ("analyze", *arguments)))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({0: "sample"}, "did you mean 'samples'"),
+        ({"--levels": "0.6;0.3"}, "expected --levels as numbers with commas"),
+        ({"--levels": "1.5"}, "expected levels in (0, 1]"),
+        ({"--rank": "0"}, "expected --rank to be 1 or more"),
+        ({"--site": "nowhere"}, "expected a site of"),
+        ({2: None}, "expected at least 2 pictures for samples"),
+        ({1: None, 2: None}, "which is not a bundled one. Name some pictures"),
+    ],
+)
+def test_wrong_input_is_refused(
+    refused: Callable[..., str], arguments: list[object], change: dict[str | int, str | None], expected: str
+) -> None:
+    changed = list(arguments)
+    for where, value in change.items():
+        changed[where if isinstance(where, int) else changed.index(where) + 1] = value
+    assert expected in refused("analyze", *(one for one in changed if one is not None))
+
+
+def test_pictures_of_two_sizes_are_refused(
+    refused: Callable[..., str], arguments: list[object], tmp_path: Path
+) -> None:
+    Image.new("RGB", (50, 100), (10, 20, 30)).save(tmp_path / "second.png")
+    assert "one size" in refused("analyze", *arguments)

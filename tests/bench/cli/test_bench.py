@@ -1,0 +1,255 @@
+"""``latentedit bench`` on a tiny model: methods, data, tuning, a run; and what is refused in one line."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latentedit.api.manifests.items import Item
+from latentedit.api.manifests.manifest import write_manifest
+from latentedit.cli.console import typed_command
+from latentedit_bench.data.counterfactual_portraits import counterfactual_portraits
+from latentedit_bench.tuning.candidates import CONTENDERS
+from tests.api.manifests.pictures import write_picture
+from tests.bench.rendered_network import Kept
+from tests.cli.conftest import Command
+from tests.editors.edits import noisy
+
+METHOD = "flowslider"
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Two pictures of noise and what they should become, in the miniature's size and words."""
+    items = [
+        Item(
+            id=f"item-{seed}",
+            picture=Kept(noisy(seed, (64, 64)), "picture"),
+            source_caption="a person with no glasses",
+            target_caption="a person with glasses",
+            truth=Kept(noisy(seed, (64, 64), mean=(90, 150, 90)), "truth"),
+        )
+        for seed in range(2)
+    ]
+    return write_manifest(items, tmp_path / "data")
+
+
+def methods_from(tmp_path: Path, fingerprint: str, *names: str) -> Path:
+    """Settings as `bench tune` writes them, without trying any."""
+    path = tmp_path / "settings.json"
+    best = {"steps": 2, "level": 0.8}
+    methods = {
+        name: {"editor": METHOD, "local": False, "best": best | {"noises": 1 + index}}
+        for index, name in enumerate(names)
+    }
+    path.write_text(json.dumps({"model": "miniature", "fingerprint": fingerprint, "methods": methods}))
+    return path
+
+
+def test_the_list_names_every_method(command: Command) -> None:
+    outcome = command("bench", "methods")
+    assert outcome.code == 0
+    lines = outcome.out.splitlines()
+    assert [line[:24].strip() for line in lines] == [one.name for one in CONTENDERS]
+    assert all("12 settings" in line for line in lines)
+    told = json.loads(command("bench", "methods", "--json").out)["methods"]
+    assert [one["name"] for one in told] == [one.name for one in CONTENDERS]
+    assert told[0] == {"name": "eim", "editor": "eim", "candidates": 12, "evaluations": 28}
+
+
+def test_the_rendered_set_is_described_without_a_model(command: Command, unloaded: None) -> None:
+    del unloaded
+    outcome = command("bench", "data", "--split", "calibration", "--items", 8)
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[0] == "counterfactual-portraits/calibration/full, version 1: 8 items, 8 with a right answer"
+    assert lines[1].split(maxsplit=1) == ["kinds", "4 single, 1 pair, 2 graded, 1 triple"]
+    told = json.loads(command("bench", "data", "--split", "calibration", "--items", 8, "--json").out)
+    assert told["kinds"] == {"single": 4, "pair": 1, "graded": 2, "triple": 1}
+    assert told["fingerprint"] == counterfactual_portraits("calibration").head(8).fingerprint == lines[2].split()[-1]
+    assert told["manifest"] is None
+
+
+def test_a_set_that_is_written_is_read_again(command: Command, tmp_path: Path) -> None:
+    """The first ten, one of which asks for nothing: its mask is empty."""
+    written = json.loads(command("bench", "data", "--items", 10, "-o", tmp_path / "set", "--json").out)
+    assert written["manifest"] == str(tmp_path / "set" / "manifest.csv")
+    again = command("bench", "data", written["manifest"], "--json")
+    assert again.code == 0, again.err
+    read = json.loads(again.out)
+    assert read["kinds"] == written["kinds"]
+    assert "nothing" in read["kinds"]
+    assert read["items"] == 10
+
+
+def test_a_manifest_is_described_and_copied(command: Command, manifest: Path, tmp_path: Path) -> None:
+    outcome = command("bench", "data", manifest, "-o", tmp_path / "copy")
+    assert outcome.code == 0, outcome.err
+    assert "manifest, version unversioned: 2 items, 2 with a right answer" in outcome.out
+    assert str(tmp_path / "copy" / "manifest.csv") in outcome.out
+    first, second = (
+        json.loads(command("bench", "data", place, "--json").out)
+        for place in (manifest, tmp_path / "copy" / "manifest.csv")
+    )
+    assert first["fingerprint"] == second["fingerprint"]
+
+
+def test_tuning_and_a_run_with_what_it_found(command: Command, manifest: Path, miniature: Path, tmp_path: Path) -> None:
+    settings, folder = tmp_path / "tuning.json", tmp_path / "run"
+    where = ("--model", miniature, "--device", "cpu")
+    tuned = command("bench", "tune", manifest, "--method", "sdedit", "--items", 1, "-o", settings, *where)
+    assert tuned.code == 0, tuned.err
+    assert tuned.out.startswith("sdedit")
+    assert "the best of 12" in tuned.out
+    known = json.loads(settings.read_text())
+    assert len(known["methods"]["sdedit"]["tried"]) == 12
+    assert known["methods"]["sdedit"]["data"]["items"] == 1
+    ran = command(
+        "bench", "run", manifest, "--settings", settings, "--strengths", "0.5,1", "-o", folder, "--pictures", *where
+    )
+    assert ran.code == 0, ran.err
+    assert ran.out.splitlines()[0] == (f"6 rows; ranking in {folder / 'ranking.md'}, curves in {folder / 'curves.png'}")
+    assert len(list((folder / "pictures" / "sdedit").rglob("*.png"))) == 4
+    with (folder / "items.csv").open() as file:
+        found = [(row["method"], row["item"]) for row in csv.DictReader(file)]
+    assert found[-2:] == [("sdedit", "item-0"), ("sdedit", "item-1")], "after those of the codec alone"
+    assert (folder / "pictures.png").is_file()
+    assert (
+        json.loads((folder / "run.json").read_text())["plan"]["methods"][0]["settings"]
+        == known["methods"]["sdedit"]["best"]
+    )
+
+
+def test_a_run_compares_ours_with_the_baselines_and_goes_on(
+    command: Command, manifest: Path, miniature: Path, tmp_path: Path, fingerprint: str
+) -> None:
+    settings = methods_from(tmp_path, fingerprint, "eim", METHOD)
+    arguments = ("bench", "run", manifest, "--settings", settings, "--model", miniature, "--device", "cpu")
+    first = json.loads(command(*arguments, "--strengths", "1,2", "-o", tmp_path / "run", "--json").out)
+    assert first["rows"] == 10
+    assert [(one["ours"], one["other"], one["verdict"]) for one in first["comparisons"]] == [
+        ("eim", METHOD, "undecided at this size")
+    ]
+    before = (tmp_path / "run" / "rows.parquet").read_bytes()
+    assert json.loads(command(*arguments, "--strengths", "1,2", "-o", tmp_path / "run", "--json").out) == first
+    assert (tmp_path / "run" / "rows.parquet").read_bytes() == before
+    assert command(*arguments, "--strengths", "1,2", "-o", tmp_path / "run", "--quiet").out == ""
+    other = command(*arguments, "--strengths", "1,2", "-o", tmp_path / "run", "--seed", 1)
+    assert (other.code, other.out) == (2, "")
+    assert "with other seed. Name another folder" in other.err
+    alone = command(*arguments, "--strengths", "1,2", "--method", METHOD, "--items", 1, "-o", tmp_path / "one")
+    assert alone.code == 0, alone.err
+    assert len(alone.out.splitlines()) == 1
+    assert alone.out.startswith("3 rows;")
+
+
+@pytest.fixture(scope="module")
+def fingerprint(miniature: Path) -> str:
+    from latentedit.models.registry import load
+
+    return load(miniature, device="cpu").fingerprint
+
+
+def test_every_fault_of_a_manifest_is_in_the_line(refused: Callable[..., str], tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", (64, 64))
+    write_picture(tmp_path / "small.png", (10, 10), "white")
+    rows: list[dict[str, Any]] = [
+        {"id": "x", "picture": "a.png", "source_caption": "a cat", "target_caption": "a dog"},
+        {"id": "x", "picture": "missing.png", "source_caption": "a cat", "target_caption": 7},
+        {"id": "y", "picture": "a.png", "source_caption": "a cat", "target_caption": "a dog", "mask": "small.png"},
+        {"id": "z", "image": "a.png", "source_caption": "a cat", "target_caption": "a dog"},
+    ]
+    (tmp_path / "edits.json").write_text(json.dumps(rows))
+    for name, more in (("data", ()), ("run", ("-o", tmp_path / "out")), ("tune", ("-o", tmp_path / "t.json"))):
+        line = refused("bench", name, tmp_path / "edits.json", *more)
+        for fault in (
+            "has this id too",
+            "missing.png",
+            "target_caption is a number",
+            "mask is 10x10 pixels, its picture 64x64",
+            "'image'",
+            "picture",
+        ):
+            assert fault in line, (name, fault)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("data", "--items", "0"), "expected --items to be 1 or more; got 0"),
+        (("data", "--split", "train"), "calibration, test"),
+        (("data", "--captions", "short"), "full or partial"),
+        (("data", "nowhere.csv"), "nothing that is there"),
+        (("tune", "--method", "flowedits"), "flowedit"),
+        (("tune", "--items", "0"), "expected --items to be 1 or more; got 0"),
+        (("tune", "--items", "1", "--dtype", "float8"), "float32, bfloat16, float16; got 'float8'"),
+        (("run", "--items", "0"), "expected --items to be 1 or more; got 0"),
+        (("run", "--items", "1", "--batch", "0"), "expected --batch to be 1 or more; got 0"),
+        (("run", "--items", "1", "--split", "train"), "calibration, test"),
+        (("run", "--items", "1", "--dtype", "float8"), "float32, bfloat16, float16; got 'float8'"),
+        (("run", "--items", "1", "--strengths", "1;2"), "expected --strengths"),
+    ],
+)
+def test_wrong_input_is_refused_before_a_model_is_loaded(
+    refused: Callable[..., str], unloaded: None, tmp_path: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    del unloaded
+    more = () if arguments[0] == "data" else ("-o", tmp_path / "out")
+    assert expected in refused("bench", *arguments, *more)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ((), "expected settings of at least one method in the folder of miniature"),
+        (("--method", "eim"), "expected settings of eim in the folder of miniature; there are none. Find them with"),
+        (("--settings", "SETTINGS", "--method", "ddim"), "expected settings of ddim in"),
+        (("--settings", "OTHER"), "those of another model. Tune again"),
+        (("--settings", "nowhere.json"), "expected the file nowhere.json"),
+        (("--settings", "SETTINGS", "--strengths", "0.5,2"), "expected strengths with 1"),
+        (("--settings", "SETTINGS", "--strengths", "0,1"), "without 0"),
+    ],
+)
+def test_a_run_without_its_settings_is_refused(
+    refused: Callable[..., str],
+    manifest: Path,
+    miniature: Path,
+    tmp_path: Path,
+    fingerprint: str,
+    more: tuple[str, ...],
+    expected: str,
+) -> None:
+    settings = methods_from(tmp_path, fingerprint, METHOD)
+    other = tmp_path / "other.json"
+    other.write_text(settings.read_text().replace(fingerprint, "somebody else's"))
+    told = [{"SETTINGS": settings, "OTHER": other}.get(one, one) for one in more]
+    line = refused("bench", "run", manifest, *told, "--model", miniature, "--device", "cpu", "-o", tmp_path / "out")
+    assert expected in line
+
+
+def test_data_without_right_answers_is_not_ranked(
+    command: Command, tmp_path: Path, miniature: Path, fingerprint: str
+) -> None:
+    write_picture(tmp_path / "a.png", (64, 64))
+    row = {"picture": "a.png", "source_caption": "a person with no glasses", "target_caption": "a person with glasses"}
+    (tmp_path / "edits.json").write_text(json.dumps([row]))
+    settings = methods_from(tmp_path, fingerprint, METHOD)
+    where = ("--settings", settings, "--model", miniature, "--device", "cpu", "-o", tmp_path / "out")
+    outcome = command("bench", "run", tmp_path / "edits.json", "--strengths", "1,2", *where)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == f"2 rows, without right answers to rank by, in {tmp_path / 'out' / 'rows.csv'}\n"
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"claims", "pictures.png", "previews", "rows", "rows.csv", "rows.parquet", "run.json"}
+    tuned = command("bench", "tune", tmp_path / "edits.json", "--method", "sdedit", *where[2:-1], tmp_path / "t.json")
+    assert (tuned.code, tuned.out) == (2, "")
+    assert "expected items with a right answer to choose settings by" in tuned.err
+
+
+def test_what_was_typed_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["/somewhere/bin/latentedit", "bench", "run", "my data.csv", "--method", "eim, not local"]
+    )
+    assert typed_command() == "latentedit bench run 'my data.csv' --method 'eim, not local'"

@@ -1,0 +1,29 @@
+"""Options that several commands of the benchmark share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from latentedit.core.errors import ConfigError
+from latentedit_bench.cli.bench_options import DATA, lasting, open_dataset, open_model
+
+
+def test_the_first_items_of_a_data_set() -> None:
+    assert len(open_dataset(DATA, split="test", captions="full", items=3).items) == 3
+    with pytest.raises(ConfigError, match="expected --items to be 1 or more; got 0"):
+        open_dataset(DATA, split="test", captions="full", items=0)
+
+
+def test_precisions_by_name(miniature: Path) -> None:
+    assert open_model(str(miniature), device="cpu", dtype="bfloat16").network_dtype == torch.bfloat16
+    assert open_model(str(miniature), device="cpu", dtype=None).network_dtype == torch.float32
+    with pytest.raises(ConfigError, match="float32, bfloat16, float16; got 'int8'"):
+        open_model(str(miniature), device="cpu", dtype="int8")
+
+
+def test_places_last_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    assert lasting("mine.csv") == str((tmp_path / "mine.csv").resolve())
+    assert lasting(DATA) == DATA

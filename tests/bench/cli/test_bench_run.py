@@ -1,0 +1,191 @@
+"""Runs from the command line: stopped, looked at, resumed, in several processes; and what goes wrong in one line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from latentedit.api.manifests.items import PictureFile
+from latentedit.api.runs import folder as folder_module
+from latentedit.api.runs import run as run_module
+from latentedit.api.runs.folder import RunFolder
+from tests.bench.cli.test_bench import METHOD, manifest, methods_from
+from tests.cli.conftest import Command
+
+__all__ = ["manifest"]
+
+Begin = Callable[..., tuple[str, ...]]
+
+
+@pytest.fixture(scope="module")
+def fingerprint(miniature: Path) -> str:
+    from latentedit.models.registry import load
+
+    return load(miniature, device="cpu").fingerprint
+
+
+@pytest.fixture
+def begin(manifest: Path, miniature: Path, tmp_path: Path, fingerprint: str) -> Begin:
+    """The words of a run of two pictures in two batches by one method: four units."""
+    settings = methods_from(tmp_path, fingerprint, METHOD)
+
+    def words(folder: str, *more: str) -> tuple[str, ...]:
+        where = ("--model", str(miniature), "--device", "cpu", "-o", str(tmp_path / folder))
+        plan = ("--settings", str(settings), "--strengths", "0.5,1", "--batch", "1", "--workers", "1")
+        return ("bench", "run", str(manifest), *plan, *where, *more)
+
+    return words
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Ctrl-C when so many units are stored."""
+    real, stored = RunFolder.add, list[str]()
+
+    def add(self: RunFolder, unit: str, done: Any) -> None:
+        if len(stored) == count:
+            raise KeyboardInterrupt
+        real(self, unit, done)
+        stored.append(unit)
+
+    monkeypatch.setattr(RunFolder, "add", add)
+
+
+def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
+    command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command(*begin("whole")).code == 0
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 3)
+        outcome = command(*begin("stopped"))
+    folder = tmp_path / "stopped"
+    assert (outcome.code, outcome.out) == (130, "")
+    assert outcome.err == (
+        f"latentedit: interrupted; 3 of 4 parts are kept in {folder}, and the same command goes on from there\n"
+    )
+    status = command("bench", "status", folder)
+    assert status.code == 0
+    assert "stopped: 3 of 4 parts done" in status.out
+    assert f"latentedit bench resume {folder}" in status.out
+    told = json.loads(command("bench", "status", folder, "--json").out)
+    assert (told["state"], told["done"], told["units"], told["rows"], told["failures"]) == ("stopped", 3, 4, 4, [])
+    finished = {place: place.stat().st_mtime_ns for place in (folder / "rows").iterdir()}
+    resumed = command("bench", "resume", folder)
+    assert resumed.code == 0, resumed.err
+    assert resumed.out.startswith("6 rows; ranking in")
+    assert {place: place.stat().st_mtime_ns for place in finished} == finished, "nothing finished is done again"
+    assert (folder / "rows.parquet").read_bytes() == (tmp_path / "whole" / "rows.parquet").read_bytes()
+    assert (folder / "summary.csv").read_bytes() == (tmp_path / "whole" / "summary.csv").read_bytes()
+    assert "finished: 4 of 4 parts done" in command("bench", "status", folder).out
+
+
+def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, tmp_path: Path) -> None:
+    """Each worker loads the model in a process of its own."""
+    assert command(*begin("one")).code == 0
+    two = command(*begin("two", "--workers", "2"))
+    assert two.code == 0, two.err
+    assert (tmp_path / "one" / "rows.parquet").read_bytes() == (tmp_path / "two" / "rows.parquet").read_bytes()
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_told(
+    command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is sound when the run begins, and its file is cut short before its turn comes."""
+    damaged = next(iter(sorted((tmp_path / "data" / "pictures").iterdir())))
+    whole = damaged.read_bytes()
+    real = run_module.run_here
+
+    def cut_short(*arguments: Any, **named: Any) -> None:
+        damaged.write_bytes(whole[: len(whole) // 2])
+        real(*arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "run_here", cut_short)
+        outcome = command(*begin("run"))
+    assert outcome.code == 1
+    assert "2 could not be done" in outcome.err
+    assert "damaged or cut short" in outcome.err
+    assert outcome.out.startswith("3 rows;")
+    status = command("bench", "status", tmp_path / "run")
+    assert "finished: 4 of 4 parts done" in status.out
+    assert "damaged or cut short" in status.out
+    damaged.write_bytes(whole)
+    assert command("bench", "resume", tmp_path / "run").code == 1, "what failed is finished unless told otherwise"
+    again = command("bench", "resume", tmp_path / "run", "--retry")
+    assert again.code == 0, again.err
+    assert len(pd.read_parquet(tmp_path / "run" / "rows.parquet")) == 6
+    assert PictureFile(damaged)().size == (64, 64)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(
+    command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = folder_module.pq.write_table, list[int]()
+
+    def write(table: Any, file: Any, **more: Any) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+        real(table, file, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folder_module.pq, "write_table", write)
+        outcome = command(*begin("run"))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("latentedit: expected to be able to write ")
+    assert "No space left on device" in outcome.err
+    assert outcome.err.count("\n") == 1
+    names = [place.name for place in (tmp_path / "run").rglob("*") if place.name.endswith(".tmp")]
+    assert names == []
+    assert len(RunFolder.read(tmp_path / "run").finished()) == 2
+    assert command("bench", "resume", tmp_path / "run").code == 0
+
+
+def test_a_folder_that_cannot_be_written_to(command: Command, begin: Begin, read_only_folder: Path) -> None:
+    words = [*begin("run")]
+    words[words.index("-o") + 1] = str(read_only_folder / "run")
+    outcome = command(*words)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert "expected to be able to make the folder" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"format": 9}, "expected a run of format 2"),
+        ({"latentedit": "0.0.1"}, "begun by 0.0.1"),
+        ({"kind": "edit", "command": "latentedit edit photos"}, "Go on with it by: latentedit edit photos"),
+    ],
+)
+def test_a_run_of_another_kind_or_version_is_refused(
+    command: Command, begin: Begin, tmp_path: Path, change: dict[str, Any], expected: str
+) -> None:
+    folder = tmp_path / "run"
+    assert command(*begin("run")).code == 0
+    manifest = folder / "run.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    outcome = command("bench", "resume", folder)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert expected in outcome.err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["resume", "status", "report"])
+def test_a_folder_without_a_run_is_refused(refused: Callable[..., str], tmp_path: Path, name: str) -> None:
+    assert "expected the folder of a run, with run.json in it" in refused("bench", name, tmp_path / "nothing")
+
+
+def test_a_ray_address_that_does_not_answer(command: Command, begin: Begin) -> None:
+    outcome = command(*begin("run", "--ray", "127.0.0.1:9"))
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert "expected a Ray cluster at '127.0.0.1:9'; nothing there answers" in outcome.err
+
+
+def test_no_worker_is_none(refused: Callable[..., str], unloaded: None, tmp_path: Path) -> None:
+    del unloaded
+    line = refused("bench", "run", "--items", "1", "--workers", "0", "-o", tmp_path / "out")
+    assert "expected 1 worker or more; got 0" in line

@@ -1,0 +1,123 @@
+"""``latentedit reproduce`` with experiments that count: what is printed, the page, exit codes; wrong input refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from latentedit_bench.claims.base import Outcome, Place
+from latentedit_bench.claims.registry import EXPERIMENTS, make_experiment
+from tests.bench.claims.tallying import Tally
+from tests.cli.conftest import Command
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two experiments in place of all."""
+    names = {name: f"tests.bench.claims.tallying:{name.title()}" for name in ("tally", "broken")}
+    monkeypatch.setattr("latentedit_bench.claims.registry.EXPERIMENTS", names)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.mark.usefixtures("counting")
+def test_the_verdict_the_number_and_the_page(command: Command, out: Path) -> None:
+    outcome = command("reproduce", "tally", "tally", "-o", out)
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[0].startswith("tally: holds: 4.5 [")
+    assert lines[0].endswith("], 8 pictures; fingers: size of |n|, in <items>")
+    assert lines[1].split() == ["page", str(out / "claims.md")]
+    assert lines[2].split() == [str(out / "claims.html")]
+    assert "### tally" in (out / "claims.md").read_text()
+
+
+@pytest.mark.usefixtures("counting")
+def test_all_are_run_and_a_failure_is_told_with_exit_code_1(command: Command, out: Path) -> None:
+    outcome = command("reproduce", "-o", out)
+    assert outcome.code == 1
+    assert [line.split(":")[0] for line in outcome.out.splitlines()[:2]] == ["tally", "broken"]
+    assert "broken: failed: expected items; got none. Bring some" in outcome.out
+    assert "failed" in (out / "claims.md").read_text()
+
+
+@pytest.mark.usefixtures("counting")
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_the_user_should_know_is_told(
+    command: Command, out: Path, monkeypatch: pytest.MonkeyPatch, quiet: bool
+) -> None:
+    real = Tally.run
+
+    def losing(tally: Tally, at: Place) -> Outcome:
+        assert at.note is not None
+        at.note("1 of 2 workers died; the others did their part")
+        return real(tally, at)
+
+    monkeypatch.setattr(Tally, "run", losing)
+    outcome = command("reproduce", "tally", "-o", out, *(["--quiet"] if quiet else []))
+    assert outcome.code == 0
+    assert ("warning: 1 of 2 workers died" in outcome.err) is not quiet
+
+
+@pytest.mark.usefixtures("counting")
+def test_json_holds_the_records(command: Command, out: Path) -> None:
+    told = json.loads(command("reproduce", "tally", "--quick", "--json", "-o", out).out)
+    record = told["experiments"][0]
+    assert record["name"] == "tally"
+    assert record["about"]["quick"]
+    assert record["claims"][0]["verdict"] == "holds"
+    assert told["files"] == [str(out / "claims.md"), str(out / "claims.html")]
+
+
+@pytest.mark.usefixtures("counting")
+def test_ctrl_c_keeps_what_was_finished(command: Command, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tests.bench.claims.tallying.Broken.run", stop)
+        stopped = command("reproduce", "-o", out)
+    assert stopped.code == 130
+    assert "Traceback" not in stopped.err
+    first = (out / "tally.json").read_bytes()
+    assert command("reproduce", "-o", out, "--quiet").code == 1
+    assert (out / "tally.json").read_bytes() == first
+
+
+@pytest.mark.usefixtures("counting")
+def test_the_page_goes_where_it_is_wanted(command: Command, out: Path, tmp_path: Path) -> None:
+    assert command("reproduce", "tally", "-o", out, "--page", tmp_path / "mine.md", "--quiet").out == ""
+    assert "](out/tally.png)" in (tmp_path / "mine.md").read_text()
+    assert (tmp_path / "mine.html").is_file()
+    assert not (out / "claims.md").exists()
+
+
+def test_the_list_names_every_experiment(command: Command) -> None:
+    outcome = command("reproduce", "--list")
+    assert [line.split()[0] for line in outcome.out.splitlines()] == list(EXPERIMENTS)
+    one = make_experiment("geometry-samples")
+    assert f"{one.paper}: {one.statement}" in outcome.out
+
+
+@pytest.mark.usefixtures("counting")
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["tale"], "did you mean 'tally'"),
+        (["tally", "--page", "claims.html"], "expected the page's name to end in .md"),
+        (["tally", "--page", "nowhere/claims.md"], "expected the output folder nowhere to exist"),
+        (["tally", "--device", "nowhere"], "expected a device of this machine"),
+    ],
+)
+def test_wrong_input_is_refused(refused: Callable[..., str], out: Path, more: list[str], expected: str) -> None:
+    assert expected in refused("reproduce", *more, "-o", out)
+
+
+@pytest.mark.usefixtures("counting")
+def test_another_plan_in_the_folder_is_refused(command: Command, refused: Callable[..., str], out: Path) -> None:
+    assert command("reproduce", "tally", "-o", out).code == 0
+    assert "it holds one with other quick, items" in refused("reproduce", "tally", "--quick", "-o", out)

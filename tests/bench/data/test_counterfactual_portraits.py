@@ -1,0 +1,231 @@
+"""The rendered set is the same everywhere, balanced, of its own split, and its answers are what the captions say."""
+
+import functools
+import itertools
+import pickle
+from collections import Counter
+from typing import cast
+
+import numpy as np
+import pytest
+
+from latentedit.api.manifests.items import Dataset, Item
+from latentedit.core.errors import ConfigError
+from latentedit_bench.data.counterfactual_portraits import (
+    NAME,
+    ORDERED,
+    SIZES,
+    VERSION,
+    Captions,
+    ChangedArea,
+    Rendered,
+    counterfactual_portraits,
+)
+from latentedit_portraits.attributes import NONE, VALUES, Attributes, split_of
+from latentedit_portraits.captions import COLOR_OF, parse
+from latentedit_portraits.render import render_array
+
+SPLITS = tuple(SIZES)
+STILL = ("nothing", "contradiction")
+FINGERPRINTS = {
+    "1": {
+        ("calibration", "full"): "55d9737b3b80513e535a9bf94888860e20d5135d3ede27b194d6f17d4493a60d",
+        ("calibration", "partial"): "1bd0debb8c115b876e7e399ad98d1469e357d8f9f074db63637f6fa402f2db4b",
+        ("test", "full"): "31cb1026d6b6f25240b34bd695d3228fdae9d5d6496c9194e7345dbe523b033e",
+        ("test", "partial"): "da79cef166211d7bcd94666f676551c5445885ea1be079f62abb7d8b3a002441",
+    }
+}
+
+
+@functools.cache
+def whole(split: str, captions: str = "full") -> Dataset:
+    return counterfactual_portraits(split, captions=captions)
+
+
+def shown(item: Item) -> Attributes:
+    return cast(Rendered, item.picture).attributes
+
+
+def wanted(item: Item) -> Attributes:
+    return cast(Rendered, item.truth).attributes
+
+
+def described(attributes: Attributes) -> dict[str, str]:
+    return {name: getattr(attributes, name) for name in VALUES}
+
+
+def changed(item: Item) -> set[str]:
+    return set(shown(item).differences(wanted(item)))
+
+
+@pytest.mark.parametrize("captions", ["full", "partial"])
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_content_of_a_version_never_changes(split: str, captions: Captions) -> None:
+    """Results name the version: other portraits, captions or changes under the same one would not be comparable."""
+    advice = "the content has changed: raise VERSION of counterfactual_portraits, and add its fingerprints here"
+    assert whole(split, captions).fingerprint == FINGERPRINTS[VERSION][split, captions], advice
+
+
+def test_it_says_what_it_is() -> None:
+    data = whole("calibration", "partial")
+    assert (data.name, data.version) == (f"{NAME}/calibration/partial", VERSION)
+
+
+def test_the_same_call_gives_the_same_items() -> None:
+    assert counterfactual_portraits("calibration") == whole("calibration")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_sizes_and_the_balance_of_every_twenty(split: str) -> None:
+    items = whole(split).items
+    assert len(items) == SIZES[split]
+    expected = {"single": 10, "graded": 4, "pair": 2, "triple": 2, "nothing": 1, "contradiction": 1}
+    for start in range(0, len(items), 20):
+        assert Counter(item.kind for item in items[start : start + 20]) == expected
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_portraits_are_of_the_split_and_differ(split: str) -> None:
+    items = whole(split).items
+    assert {split_of(shown(item)) for item in items} == {split}
+    groups = {item.group: shown(item) for item in items}
+    assert len(set(groups.values())) == len(groups), "one portrait in several groups: the bootstrap takes them as many"
+    assert all(groups[item.group] == shown(item) for item in items)
+    assert len(groups) == SIZES[split] - sum(item.kind == "graded" for item in items) // 2
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_what_changes_is_what_was_asked_and_nothing_else(split: str) -> None:
+    """A colour follows its part where there is nothing to colour before or after, and nowhere else."""
+    counts = {"single": 1, "graded": 1, "pair": 2, "triple": 3}
+    for item in whole(split).items:
+        if item.kind in STILL:
+            continue
+        named = set(item.about["change"].split("+"))
+        assert len(named) == counts[item.kind]
+        assert ",".join(shown(item).differences(wanted(item))) == item.about["asked"]
+        followed = changed(item) - named
+        assert named <= changed(item), item.id
+        for name in followed:
+            part = next(part for part, color in COLOR_OF.items() if color == name)
+            assert part in named
+            assert NONE in (getattr(shown(item), name), getattr(wanted(item), name))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_attribute_is_asked_for_alone(split: str) -> None:
+    """About equally often; colours of what is not there are passed on to their parts."""
+    counts = Counter(item.about["change"] for item in whole(split).items if item.kind == "single")
+    assert set(counts) == set(VALUES)
+    assert min(counts.values()) >= sum(counts.values()) / len(VALUES) / 2
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_graded_changes_go_along_the_order_one_step_and_all_the_way(split: str) -> None:
+    groups = itertools.groupby((item for item in whole(split).items if item.kind == "graded"), lambda item: item.group)
+    seen: set[str] = set()
+    for _, pair in groups:
+        near, far = pair
+        name = near.about["change"]
+        seen.add(name)
+        assert shown(near) == shown(far)
+        start, middle, end = (
+            ORDERED[name].index(getattr(one, name)) for one in (shown(near), wanted(near), wanted(far))
+        )
+        assert (middle, end) == (start + 1, len(ORDERED[name]) - 1)
+        assert end > middle
+        assert near.id.endswith("-1")
+        assert far.id.endswith(f"-{end - start}")
+    assert seen == set(ORDERED)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_full_captions_name_everything(split: str) -> None:
+    for item in whole(split).items:
+        said = parse(item.source_caption), parse(item.target_caption)
+        if item.kind == "contradiction":
+            assert said[1] == described(shown(item))
+            wrong = {name for name in VALUES if said[0][name] != said[1][name]}
+            assert item.about["change"] in wrong
+            assert wrong <= {item.about["change"], COLOR_OF.get(item.about["change"])}
+        else:
+            assert said == (described(shown(item)), described(wanted(item)))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_partial_captions_name_what_changes_and_are_equal_otherwise(split: str) -> None:
+    shares: list[float] = []
+    for item, full in zip(whole(split, "partial").items, whole(split).items, strict=True):
+        assert (item.id, item.picture, item.truth) == (full.id, full.picture, full.truth)
+        if item.kind == "nothing":
+            assert (item.source_caption, item.target_caption) == (full.source_caption, full.target_caption)
+            continue
+        old, new = (
+            text.removeprefix("a person with ").split(", ") for text in (item.source_caption, item.target_caption)
+        )
+        everything = full.source_caption.removeprefix("a person with ").split(", ")
+        before, after = parse(full.source_caption), parse(full.target_caption)
+        differ = {name for name in VALUES if before[name] != after[name]}
+        said = parse(item.source_caption), parse(item.target_caption)
+        assert len(old) == len(new)
+        assert set(old) <= set(everything)
+        for name in differ:
+            assert (said[0][name], said[1][name]) == (before[name], after[name])
+        same = [a for a, b in zip(old, new, strict=True) if a == b]
+        assert {name for name in said[0] if said[0][name] != said[1][name]} == differ
+        shares.append(len(same) / (len(everything) - (len(old) - len(same))))
+    # each of some 7 * 200 phrases that are shared stays with probability 1/2, so the mean is within .05 by 3 deviations
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_still_items_have_the_picture_for_an_answer(split: str) -> None:
+    quiet = [item for item in whole(split).items if item.kind in STILL]
+    assert len(quiet) == SIZES[split] // 10
+    for item in quiet:
+        assert wanted(item) == shown(item)
+        assert item.about["asked"] == ""
+        same = parse(item.source_caption) == parse(item.target_caption)
+        assert same == (item.kind == "nothing")
+    reworded = [item for item in quiet if item.kind == "nothing"]
+    assert all(item.source_caption != item.target_caption for item in reworded), "there is nothing to do but words"
+
+
+def test_the_mask_is_where_truth_and_picture_differ() -> None:
+    first = {item.kind: item for item in whole("test").items[19::-1]}
+    assert len(first) == 6
+    for kind, item in first.items():
+        assert item.truth is not None
+        assert item.mask is not None
+        before, after, mask = np.asarray(item.picture()), np.asarray(item.truth()), item.mask()
+        assert before.shape == after.shape == (128, 128, 3)
+        assert mask.shape == (128, 128)
+        assert np.array_equal(mask, (before != after).any(2))
+        assert mask.any() == (kind not in STILL)
+
+
+def test_pictures_are_the_renderers() -> None:
+    item = whole("calibration").items[3]
+    assert np.array_equal(np.asarray(item.picture()), render_array(shown(item)))
+
+
+def test_items_can_be_pickled() -> None:
+    items = whole("calibration").items[:20]
+    back = pickle.loads(pickle.dumps(items))
+    assert back == items
+    assert [item.fingerprint() for item in back] == [item.fingerprint() for item in items]
+
+
+def test_what_is_drawn_is_in_the_fingerprint() -> None:
+    one, other = (shown(item) for item in whole("calibration").items[:2])
+    assert Rendered(one).fingerprint() != Rendered(other).fingerprint()
+    assert ChangedArea(one, other).fingerprint() != ChangedArea(other, one).fingerprint()
+    assert len(Rendered(one).fingerprint().split("|")) == len(VALUES)
+
+
+@pytest.mark.parametrize(
+    ("split", "captions", "named"), [("train", "full", "calibration, test"), ("test", "short", "full or partial")]
+)
+def test_other_splits_and_captions_are_refused(split: str, captions: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        counterfactual_portraits(split, captions=captions)

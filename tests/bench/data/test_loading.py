@@ -1,0 +1,47 @@
+import json
+from pathlib import Path
+
+import pytest
+from tests.api.manifests.pictures import write_picture
+
+from latentedit.core.errors import ConfigError
+from latentedit_bench.data.loading import load_dataset
+
+ROW = {"picture": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_picture(tmp_path / "a.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("ending", ["json", "yaml", "yml", "YML"])
+def test_a_list_of_items_is_a_manifest(folder: Path, ending: str) -> None:
+    path = folder / f"edits.{ending}"
+    path.write_text(json.dumps([ROW]))  # JSON is YAML
+    assert load_dataset(path).items[0].target_caption == "a dog"
+
+
+def test_a_table_is_a_manifest(folder: Path) -> None:
+    path = folder / "edits.csv"
+    path.write_text("picture,source_caption,target_caption\na.png,a cat,a dog\n")
+    assert load_dataset(str(path)).items[0].source_caption == "a cat"
+
+
+def test_yaml_with_target_prompts_is_flowedits(folder: Path) -> None:
+    path = folder / "edits.yaml"
+    path.write_text("- {init_img: a.png, source_prompt: a cat, target_prompts: [a dog, a fox]}")
+    assert [item.target_caption for item in load_dataset(path).items] == ["a dog", "a fox"]
+
+
+def test_a_folder_with_a_mapping_is_pie_bench(folder: Path) -> None:
+    (folder / "mapping_file.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"mapping_file\.json.*the mapping: it has no entries"):
+        load_dataset(folder)
+
+
+@pytest.mark.parametrize(("name", "what"), [(".", "a folder"), ("a.png", "another file"), ("b.csv", "nothing")])
+def test_anything_else_is_refused_with_what_can_be_read(folder: Path, name: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=rf"PIE-Bench.*FlowEdit.*\.csv, \.json.*{what}"):
+        load_dataset(folder / name)

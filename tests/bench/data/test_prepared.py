@@ -1,0 +1,111 @@
+"""Batches of one size in the items' order, and everything about them on one scale."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from tests.bench.rendered_network import RenderedNetwork, prepared, some_items
+
+from latentedit.api.manifests.items import Item
+from latentedit.core.errors import ConfigError
+from latentedit_bench.data.prepared import evenly, prepare, same_size, to_tensor
+from latentedit_portraits.reader import reader_for
+
+
+def sized(name: str, width: int, height: int = 20) -> Item:
+    return Item(
+        id=name, picture=lambda: Image.new("RGB", (width, height), "red"), source_caption="a", target_caption="b"
+    )
+
+
+def test_batches_are_of_one_size_and_keep_the_order() -> None:
+    items = [sized(str(number), width) for number, width in enumerate((20, 20, 20, 30, 20, 20))]
+    found = [[item.id for item in batch] for batch in same_size(items, 2)]
+    assert found == [["0", "1"], ["2"], ["3"], ["4", "5"]]
+
+
+@given(count=st.integers(1, 400), most=st.integers(1, 50))
+def test_batches_are_as_even_as_can_be(count: int, most: int) -> None:
+    batches = evenly([sized(str(number), 1) for number in range(count)], most)
+    sizes = [len(batch) for batch in batches]
+    assert [int(one.id) for batch in batches for one in batch] == list(range(count))
+    assert len(sizes) == -(-count // most), "no more of them than there must be"
+    assert max(sizes) <= most
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_pictures_are_numbers_from_minus_one_to_one() -> None:
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3) * 11
+    pixels[-1, -1] = 255
+    found = to_tensor([Image.fromarray(pixels), Image.fromarray(pixels[::-1].copy())])
+    assert found.shape == (2, 3, 2, 4)
+    assert torch.equal(found[0], found[1].flip(1))
+    assert np.allclose(found[0].permute(1, 2, 0).numpy(), pixels / 127.5 - 1, atol=1e-6)
+    assert found.max() == 1
+
+
+def test_everything_about_a_batch_is_there() -> None:
+    batch = prepared()
+    items = some_items()
+    assert batch.items == items
+    assert batch.latent.captions == tuple(item.source_caption for item in items)
+    assert batch.truth is not None
+    assert batch.mask is not None
+    for index, item in enumerate(items):
+        assert item.truth is not None
+        assert item.mask is not None
+        assert torch.equal(batch.source[index], to_tensor([item.picture()])[0])
+        assert torch.equal(batch.truth[index], to_tensor([item.truth()])[0])
+        assert np.array_equal(batch.mask[index, 0].numpy(), item.mask())
+    assert batch.answer_pixels is not None
+    assert torch.equal(batch.answer_pixels, batch.truth)
+    assert torch.equal(batch.latent.z, batch.source), "the codec is the identity, and so is the way to its size"
+    expected = batch.latent.backbone.embed([item.target_caption for item in items]).tokens
+    assert torch.equal(batch.target.tokens, expected)
+
+
+def test_the_reader_sees_picture_and_answer() -> None:
+    batch = prepared()
+    assert batch.truth is not None
+    assert batch.before is not None
+    assert batch.answer is not None
+    reader = reader_for(batch.latent.backbone)
+    edited = batch.read(batch.truth - batch.source)
+    nothing = batch.read(torch.zeros_like(batch.source))
+    assert edited is not None
+    assert nothing is not None
+    after = reader.probabilities(batch.truth)
+    # the same numbers in another layout of memory, and source + (truth - source), differ from the truth by 1e-7, which
+    # the reader's layers enlarge
+    for name, probabilities in reader.probabilities(batch.source).items():
+        assert torch.allclose(batch.before[name], probabilities, atol=1e-3)
+        assert torch.allclose(nothing[name], probabilities, atol=1e-3)
+        assert torch.allclose(batch.answer[name], after[name], atol=1e-3)
+        assert torch.allclose(edited[name], after[name], atol=1e-3)
+    assert not torch.allclose(batch.before["skin"], after["skin"], atol=1e-3)
+
+
+def test_without_truths_and_a_reader_there_are_none() -> None:
+    bare = [dataclasses.replace(item, truth=None, mask=None) for item in some_items()[:2]]
+    batch = prepare(RenderedNetwork(reads=False), bare)
+    assert (batch.truth, batch.mask, batch.before, batch.answer, batch.answer_pixels) == (None,) * 5
+    assert batch.read(torch.zeros_like(batch.source)) is None
+
+
+def test_items_with_and_without_truths_go_into_batches_of_their_own() -> None:
+    """So that an item without a right answer does not take those of the others."""
+    items = some_items()[:4]
+    mixed = [items[0], items[1], *(dataclasses.replace(item, truth=None, mask=None) for item in items[2:])]
+    assert [[item.id for item in batch] for batch in same_size(mixed, 20)] == [
+        [items[0].id, items[1].id],
+        [items[2].id, items[3].id],
+    ]
+
+
+def test_pictures_of_several_sizes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="one size in a batch"):
+        prepare(RenderedNetwork(reads=False), [sized("a", 20), sized("b", 30)])

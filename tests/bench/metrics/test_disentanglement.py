@@ -1,0 +1,205 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchmetrics.functional import cosine_similarity
+
+from latentedit_bench.metrics.disentanglement import (
+    Decomposability,
+    Disentanglement,
+    Effect,
+    Effectiveness,
+    Leakage,
+    all_scores,
+    decomposability,
+    disentanglement,
+    effect,
+    effectiveness,
+    joint_gain,
+    leakage,
+)
+from latentedit_bench.metrics.pictures import mean_square
+from tests.bench.metrics.constructed import noise, world
+
+MEASURES = [effect, leakage, decomposability, effectiveness, disentanglement]
+
+
+def all_of(edited: Tensor, source: Tensor, truth: Tensor) -> list[list[float]]:
+    return [measure(edited, source, truth).tolist() for measure in MEASURES]
+
+
+def test_one_pass_gives_what_the_measures_give_one_by_one() -> None:
+    """An edit, none, the opposite one, and where nothing was asked for."""
+    w = world()
+    edited = torch.cat([w.edited(0.7, 0.3), w.source, w.edited(-0.5, 0.1), w.truth])
+    source, truth = w.source.repeat(4, 1, 1, 1), torch.cat([w.truth, w.truth, w.truth, w.source])
+    found = all_scores(edited, source, truth)
+    assert list(found) == ["effect", "leakage", "effectiveness", "decomposability", "disentanglement"]
+    for measure in MEASURES:
+        expected = measure(edited, source, truth)
+        assert torch.equal(found[measure.__name__].nan_to_num(-9), expected.nan_to_num(-9))
+
+
+def test_an_oracle_scores_one() -> None:
+    w = world()
+    found = all_of(w.truth, w.source, w.truth)
+    # float64: each is a quotient of two sums of 90 products that are equal up to rounding
+    for row, expected in zip(found, [1, 0, 1, 1, 1], strict=True):
+        assert row == pytest.approx([expected] * 2, abs=1e-14)
+
+
+def test_no_edit_scores_nothing_and_has_no_decomposability() -> None:
+    w = world()
+    along, beside, dec, eff, sde = all_of(w.source, w.source, w.truth)
+    assert along == beside == eff == sde == [0, 0]
+    assert all(math.isnan(value) for value in dec)
+
+
+@given(st.floats(0.01, 20))
+@settings(max_examples=30, deadline=None)
+def test_a_second_attribute_costs_the_decomposability_that_is_predicted(q: float) -> None:
+    w = world()
+    edited = w.edited(1.0, q)
+    # the orthogonal change was made orthogonal to 1e-16 of its length
+    assert effect(edited, w.source, w.truth).tolist() == pytest.approx([1, 1], abs=1e-14 * (1 + q))
+    assert leakage(edited, w.source, w.truth).tolist() == pytest.approx([q, q], rel=1e-12)
+    dec = 1 / math.sqrt(1 + q * q)
+    assert decomposability(edited, w.source, w.truth).tolist() == pytest.approx([dec, dec], rel=1e-12)
+    eff = max(0.0, 1 - q * q)
+    assert effectiveness(edited, w.source, w.truth).tolist() == pytest.approx([eff, eff], abs=1e-12)
+    sde = 2 * eff * dec / (eff + dec)
+    assert disentanglement(edited, w.source, w.truth).tolist() == pytest.approx([sde, sde], abs=1e-12)
+
+
+@given(st.floats(-3, 3), st.floats(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_effect_and_leakage_say_the_rest(a: float, b: float) -> None:
+    """The identities of the module, for any effect and leakage."""
+    w = world(seed=1)
+    edited = w.edited(a, b)
+    assert effect(edited, w.source, w.truth).tolist() == pytest.approx([a, a], abs=1e-13)
+    assert leakage(edited, w.source, w.truth).tolist() == pytest.approx([b, b], abs=1e-13)
+    eff = min(1.0, max(0.0, a * (2 - a) - b * b))
+    assert effectiveness(edited, w.source, w.truth).tolist() == pytest.approx([eff, eff], abs=1e-12)
+    if math.hypot(a, b) > 1e-3:  # below, the cosine has the rounding of source + d, 1e-16 / 1e-3, and more
+        dec = abs(a) / math.hypot(a, b)
+        assert decomposability(edited, w.source, w.truth).tolist() == pytest.approx([dec, dec], abs=1e-10)
+
+
+def test_decomposability_is_the_cosine_of_torchmetrics() -> None:
+    edited, source, truth = (noise(5, 3, 7, 4, seed=seed) for seed in range(3))
+    theirs = cosine_similarity((edited - source).flatten(1), (truth - source).flatten(1), reduction="none")
+    # theirs is computed in single precision
+    found = decomposability(edited, source, truth)
+    torch.testing.assert_close(found, theirs.abs().double(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_opposite_edit_has_no_effectiveness_although_it_decomposes() -> None:
+    w = world()
+    along, _, dec, eff, sde = all_of(w.edited(-0.5, 0), w.source, w.truth)
+    assert along == pytest.approx([-0.5, -0.5])
+    assert dec == pytest.approx([1, 1])
+    assert eff == sde == [0, 0]
+
+
+def test_where_nothing_was_asked_for_all_are_undefined() -> None:
+    w = world()
+    for row in all_of(w.truth, w.source, w.source):
+        assert all(math.isnan(value) for value in row)
+
+
+def test_a_change_that_is_rounding_is_none() -> None:
+    w = world()
+    edited = w.source + 1e-8 * w.wanted
+    assert decomposability(edited, w.source, w.truth).isnan().all()
+    assert decomposability(w.source + 1e-3 * w.wanted, w.source, w.truth).tolist() == pytest.approx([1, 1], rel=1e-9)
+    assert disentanglement(edited, w.source, w.truth).tolist() == [0, 0]
+
+
+def test_the_codec_is_no_edit() -> None:
+    """A codec that adds the same error to every picture: with its floor the scores are those without a codec."""
+    w = world()
+    error = noise(2, 3, 6, 5, seed=99, scale=0.1)
+    edited = w.edited(0.7, 0.3)
+    for measure in MEASURES:
+        clean = measure(edited, w.source, w.truth)
+        torch.testing.assert_close(
+            measure(edited + error, w.source, w.truth, floor=w.source + error), clean, rtol=0, atol=1e-12
+        )
+        assert (measure(edited + error, w.source, w.truth) - clean).abs().min() > 1e-3
+    assert effectiveness(w.source + error, w.source, w.truth, floor=w.source + error).tolist() == pytest.approx([0, 0])
+
+
+def absolute(a: Tensor, b: Tensor) -> Tensor:
+    """Another distance, of the pictures as they come."""
+    assert a.dtype == b.dtype == torch.float32
+    return (a - b).abs().flatten(1).mean(1)
+
+
+def test_another_distance_gives_its_own_share() -> None:
+    w = world()
+    source, truth, half = w.source.float(), w.truth.float(), w.edited(0.5, 0).float()
+    # half of the way: half by absolute differences, three quarters by squares; in single precision
+    assert effectiveness(half, source, truth, distance=absolute).tolist() == pytest.approx([0.5, 0.5], rel=1e-5)
+    assert effectiveness(half, source, truth).tolist() == pytest.approx([0.75, 0.75], rel=1e-5)
+    shifted = effectiveness(half + 0.1, source, truth, floor=source + 0.1, distance=absolute)
+    assert shifted.tolist() == pytest.approx([0.5, 0.5], rel=1e-5)
+    sde = disentanglement(half, source, truth, distance=absolute)
+    assert sde.tolist() == pytest.approx([2 / 3, 2 / 3], rel=1e-5)
+
+
+def test_a_distance_that_sees_no_difference_leaves_effectiveness_undefined() -> None:
+    w = world()
+    blind = effectiveness(w.truth, w.source, w.truth, distance=lambda a, b: torch.zeros(len(a)))
+    assert blind.isnan().all()
+
+
+def test_joint_gain_is_over_the_better_arm_of_each_picture() -> None:
+    joint, text, image = (
+        torch.tensor([0.9, 0.4, 0.5]),
+        torch.tensor([0.2, 0.6, math.nan]),
+        torch.tensor([0.5, 0.1, 0.1]),
+    )
+    found = joint_gain(joint, text, image)
+    assert found[:2].tolist() == pytest.approx([0.4, -0.2], rel=1e-6)
+    assert found[2].isnan()
+
+
+def test_classes_are_means_of_the_functions() -> None:
+    w, other = world(), world(seed=3, batch=1)
+    for metric, measure in (
+        (Effect(), effect),
+        (Leakage(), leakage),
+        (Decomposability(), decomposability),
+        (Effectiveness(), effectiveness),
+        (Disentanglement(), disentanglement),
+    ):
+        metric.update(w.edited(0.8, 0.2), w.source, w.truth)
+        metric.update(other.edited(0.3, 0.1), other.source, other.truth, other.source + 0.01)
+        expected = torch.cat(
+            [
+                measure(w.edited(0.8, 0.2), w.source, w.truth),
+                measure(other.edited(0.3, 0.1), other.source, other.truth, floor=other.source + 0.01),
+            ]
+        )
+        assert torch.equal(metric.values, expected)
+        torch.testing.assert_close(metric.compute(), expected.mean(), rtol=1e-15, atol=0)
+
+
+def test_a_class_takes_a_distance_and_a_network_moves_with_it() -> None:
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64), requires_grad=False)
+
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return self.scale * mean_square(a, b).sqrt()
+
+    w = world()
+    for metric, expected in ((Effectiveness(distance=Network()), 0.5), (Disentanglement(distance=Network()), 2 / 3)):
+        metric.update(w.edited(0.5, 0), w.source, w.truth)
+        assert metric.compute().item() == pytest.approx(expected, rel=1e-12)
+        assert len(list(metric.parameters())) == 1

@@ -1,0 +1,49 @@
+import inspect
+import math
+
+import pytest
+import torch
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit_bench.metrics.drift import NuisanceDrift, nuisance_drift
+from latentedit_bench.metrics.leakage_matrix import attribute_change
+
+CHANGES = torch.tensor([[1.0, 0.5, 0.25], [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
+ASKED = torch.tensor([[True, False, False], [True, False, False], [False, True, False]])
+
+
+def test_it_is_the_mean_of_what_was_not_asked_for() -> None:
+    assert nuisance_drift(CHANGES, ASKED).tolist() == [0.375, 0, 1]
+    assert nuisance_drift(CHANGES, ~ASKED).tolist() == [1, 1, 1]
+
+
+def test_it_is_undefined_where_all_was_asked_for() -> None:
+    found = nuisance_drift(CHANGES, torch.tensor([[True] * 3, [False] * 3, [True] * 3]))
+    assert found[1].item() == pytest.approx(1 / 3)
+    assert [math.isnan(value) for value in found.tolist()] == [True, False, True]
+
+
+def test_of_readings() -> None:
+    before = {"hair": torch.tensor([[0.9, 0.1]]), "hat": torch.tensor([[1.0, 0.0, 0.0]])}
+    after = {"hair": torch.tensor([[0.1, 0.9]]), "hat": torch.tensor([[0.7, 0.2, 0.1]])}
+    found = nuisance_drift(attribute_change(before, after), torch.tensor([[True, False]]))
+    assert found.item() == pytest.approx(0.3, rel=1e-6)  # in single precision
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
+def test_what_is_no_total_variation_is_refused(value: float) -> None:
+    with pytest.raises(ConfigError, match=r"expected changes in \[0, 1\]"):
+        nuisance_drift(torch.tensor([[0.0, value]]), torch.tensor([[True, False]]))
+
+
+def test_other_shapes_are_refused() -> None:
+    with pytest.raises(ShapeError, match="of one shape"):
+        # without the shapes that tests check
+        inspect.unwrap(nuisance_drift)(torch.zeros(3, 2), torch.zeros(2, 2, dtype=torch.bool))
+
+
+def test_the_class_is_the_mean() -> None:
+    metric = NuisanceDrift()
+    metric.update(CHANGES[:1], ASKED[:1])
+    metric.update(CHANGES[1:], ASKED[1:])
+    assert metric.compute().item() == pytest.approx(1.375 / 3, rel=1e-15)

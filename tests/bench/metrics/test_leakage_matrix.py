@@ -1,0 +1,262 @@
+import inspect
+import math
+import pickle
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import entropy
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit_bench.metrics.leakage_matrix import (
+    LeakageMatrix,
+    _check_readings,
+    _check_square,
+    attribute_change,
+    corrected,
+    dci_completeness,
+    dci_disentanglement,
+    decomposability_of,
+    effectiveness_of,
+    gap_of,
+    leak_of,
+    leakage_matrix,
+    signed_change,
+)
+from tests.bench.metrics.constructed import noise
+
+entries = st.integers(-20, 20).map(lambda value: value / 10)
+matrices = st.integers(2, 5).flatmap(
+    lambda k: st.lists(st.lists(entries, min_size=k, max_size=k), min_size=k, max_size=k).map(
+        lambda rows: torch.tensor(rows, dtype=torch.float64)
+    )
+)
+
+
+def reading(seed: int) -> dict[str, Tensor]:
+    return {
+        name: noise(5, values, seed=seed + index).softmax(1)
+        for index, (name, values) in enumerate([("hair", 4), ("mouth", 2), ("hat", 3)])
+    }
+
+
+def items(seed: int = 0, count: int = 60, attributes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+    """Changes of a linear reader that mixes attributes, at answers that change one, and which that is."""
+    asked = torch.arange(count) % attributes
+    size = 1 + noise(count, seed=seed).abs()
+    pure = torch.nn.functional.one_hot(asked, attributes).double() * size[:, None]
+    return pure, asked, torch.eye(attributes, dtype=torch.float64) + 0.1 * noise(attributes, attributes, seed=7).abs()
+
+
+def test_total_variation_is_the_largest_difference_of_probability_of_any_event() -> None:
+    before, after = reading(0), reading(50)
+    found = attribute_change(before, after)
+    for column, name in enumerate(before):
+        for row in range(5):
+            rises = (after[name] - before[name])[row]
+            assert found[row, column].item() == pytest.approx(rises[rises > 0].sum().item(), rel=1e-12)
+            # Pinsker-like bounds with another distance: JS <= TV <= sqrt(2 JS), JS in nats and divided by log 2 below
+            js = jensenshannon(before[name][row], after[name][row], base=2) ** 2
+            assert js <= found[row, column].item() <= math.sqrt(2 * math.log(2) * js) + 1e-12
+
+
+def test_changes_at_the_ends() -> None:
+    sure, other = {"hat": torch.tensor([[1.0, 0.0]])}, {"hat": torch.tensor([[0.0, 1.0]])}
+    assert attribute_change(sure, sure).item() == 0
+    assert attribute_change(sure, other).item() == 1
+    assert signed_change(sure, other, torch.tensor([[1]])).item() == 1
+    assert signed_change(sure, other, torch.tensor([[0]])).item() == -1
+
+
+def test_signed_changes_are_rises_of_the_target() -> None:
+    before, after = reading(0), reading(50)
+    targets = torch.tensor([[0, 1, 2], [3, 0, 0], [1, 1, 1], [2, 0, 2], [0, 0, 0]])
+    found = signed_change(before, after, targets)
+    for row in range(5):
+        expected = [(after[n][row, t] - before[n][row, t]).item() for n, t in zip(before, targets[row], strict=True)]
+        assert found[row].tolist() == pytest.approx(expected, rel=1e-12)
+    # no rise exceeds the total variation
+    assert (found.abs() <= attribute_change(before, after) + 1e-12).all()
+
+
+def test_readings_that_do_not_belong_together_are_refused() -> None:
+    before = reading(0)
+    for after in (
+        {"hair": before["hair"]},
+        {**before, "hat": before["hat"][:4]},
+        {**before, "hat": before["mouth"]},
+        dict(zip(["hair", "mouth", "scarf"], before.values(), strict=True)),
+    ):
+        with pytest.raises(ShapeError, match="expected two readings of the same attributes"):
+            attribute_change(before, after)
+    with pytest.raises(ShapeError, match="expected two readings"):
+        _check_readings({}, {})
+    with pytest.raises(ConfigError, match="expected a value of mouth below 2"):
+        signed_change(before, before, torch.full((5, 3), 2))
+    with pytest.raises(ShapeError, match=r"expected targets of shape \[5, 3\]"):
+        signed_change(before, before, torch.zeros(5, 2, dtype=torch.long))
+
+
+def test_the_order_of_attributes_is_that_of_the_first_reading() -> None:
+    before, after = reading(0), reading(50)
+    turned = dict(reversed(after.items()))
+    assert torch.equal(attribute_change(before, turned), attribute_change(before, after))
+
+
+def test_the_matrix_is_a_ratio_of_means() -> None:
+    changes, truth = noise(40, 3).abs(), noise(40, 3, seed=1).abs()
+    asked = torch.arange(40) % 3
+    found = leakage_matrix(changes, truth, asked)
+    for k in range(3):
+        for j in range(3):
+            expected = changes[asked == k, j].mean() / truth[asked == k, k].mean()
+            assert found[j, k].item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_an_attribute_nobody_asked_for_has_no_column() -> None:
+    changes = torch.ones(4, 3)
+    found = leakage_matrix(changes, changes, torch.tensor([0, 0, 2, 2]))
+    assert found.isnan().tolist() == [[False, True, False]] * 3
+    with pytest.raises(ConfigError, match="every attribute"):
+        corrected(found, found)
+    # nor has one that its answers do not change, whatever the edit did
+    still = changes.clone()
+    still[:2] = 0
+    assert leakage_matrix(changes, still, torch.tensor([0, 0, 1, 2])).isnan().tolist() == [[True, False, False]] * 3
+
+
+def test_the_readers_own_leakage_is_taken_out() -> None:
+    """A linear reader sees ``A`` times what is there; an editor does ``E`` times what was asked for: E remains."""
+    pure, asked, mixing = items()
+    editor = torch.tensor([[0.9, 0.1, 0.0], [0.0, 0.5, 0.3], [-0.2, 0.0, 1.1]], dtype=torch.float64)
+    truth, edited = pure @ mixing.T, pure @ editor.T @ mixing.T
+    measured, reader = leakage_matrix(edited, truth, asked), leakage_matrix(truth, truth, asked)
+    # each column of both is in units of the reader's own diagonal: mixing divided by its diagonal
+    torch.testing.assert_close(reader, mixing / mixing.diagonal(), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(measured, mixing @ editor / mixing.diagonal(), rtol=1e-12, atol=1e-14)
+    assert (corrected(reader, reader) - torch.eye(3)).abs().max() < 1e-14
+    # what is left is the editor as the reader's axes show it
+    expected = mixing @ editor @ torch.linalg.inv(mixing)
+    torch.testing.assert_close(corrected(measured, reader), expected, rtol=1e-11, atol=1e-13)
+
+
+def test_a_reader_that_cannot_tell_attributes_apart_is_refused() -> None:
+    same = torch.ones(2, 2, dtype=torch.float64)
+    with pytest.raises(ConfigError, match="tells attributes apart"):
+        corrected(torch.eye(2, dtype=torch.float64), same)
+    with pytest.raises(ConfigError, match="tells attributes apart"):
+        corrected(torch.eye(2, dtype=torch.float64), same + 1e-8 * torch.eye(2))
+
+
+def test_the_identity_is_perfect_and_an_even_matrix_the_worst() -> None:
+    perfect, even = torch.eye(4, dtype=torch.float64), torch.full((4, 4), 0.3, dtype=torch.float64)
+    for measure in (effectiveness_of, decomposability_of, gap_of, dci_disentanglement, dci_completeness):
+        assert measure(perfect).tolist() == [1] * 4
+    assert leak_of(perfect).tolist() == [0] * 4
+    for measure in (gap_of, dci_disentanglement, dci_completeness):
+        assert measure(even).tolist() == pytest.approx([0] * 4, abs=1e-15)
+    assert leak_of(even).tolist() == pytest.approx([math.sqrt(3)] * 4, rel=1e-14)
+    assert decomposability_of(even).tolist() == pytest.approx([0.5] * 4, rel=1e-14)
+
+
+def test_columns_are_what_was_asked_for() -> None:
+    matrix = torch.tensor([[1.0, 0.0], [0.5, 1.0]])  # asking for 0 changes 1 too
+    assert leak_of(matrix).tolist() == [0.5, 0]
+    assert gap_of(matrix).tolist() == [0.5, 1]
+    assert dci_disentanglement(matrix)[0] < 1 == dci_disentanglement(matrix)[1]
+    assert dci_completeness(matrix)[1] < 1 == dci_completeness(matrix)[0]
+
+
+def test_where_the_attribute_itself_did_not_change() -> None:
+    matrix = torch.tensor([[0.0, 0.0], [0.5, 0.0]])
+    assert leak_of(matrix)[0].isinf()
+    assert decomposability_of(matrix)[0] == 0
+    assert gap_of(matrix)[0] == -math.inf
+    assert dci_disentanglement(matrix)[0] == 1  # one attribute, though the wrong one
+    for measure in (leak_of, decomposability_of, gap_of, dci_disentanglement):
+        assert measure(matrix)[1].isnan()
+
+
+@given(matrices)
+@settings(max_examples=40, deadline=None)
+def test_the_gap_lies_between_two_bounds_by_the_leak(matrix: Tensor) -> None:
+    """The largest of K - 1 numbers is at most their length, and at least their length by sqrt(K - 1)."""
+    assume(bool((matrix.diagonal() != 0).all()))
+    leak, gap = leak_of(matrix), gap_of(matrix)
+    assert (1 - leak <= gap + 1e-12 * (1 + leak)).all()
+    assert (gap <= 1 - leak / math.sqrt(len(matrix) - 1) + 1e-12 * (1 + leak)).all()
+
+
+@given(matrices)
+@settings(max_examples=40, deadline=None)
+def test_the_measures_are_one_exactly_where_nothing_else_changed(matrix: Tensor) -> None:
+    assume(bool((matrix.diagonal() != 0).all()))
+    alone = ~(matrix - torch.diag(matrix.diagonal())).any(0)
+    for measure in (decomposability_of, gap_of, dci_disentanglement):
+        assert torch.equal(measure(matrix) > 1 - 1e-9, alone)  # the least off-diagonal is 1 in 20
+
+
+@given(matrices)
+@settings(max_examples=40, deadline=None)
+def test_dci_is_scipys_entropy(matrix: Tensor) -> None:
+    assume(bool(matrix.any(0).all() and matrix.any(1).all()))
+    sizes = matrix.abs().numpy()
+    for measure, axis in ((dci_disentanglement, 0), (dci_completeness, 1)):
+        theirs = 1 - entropy(sizes, base=len(matrix), axis=axis)
+        assert measure(matrix).tolist() == pytest.approx(theirs.tolist(), abs=1e-12)
+        assert ((measure(matrix) >= -1e-12) & (measure(matrix) <= 1 + 1e-12)).all()
+
+
+@given(matrices, st.sampled_from([0.25, 2.0, 8.0]))
+@settings(max_examples=40, deadline=None)
+def test_strength_changes_the_diagonal_alone(matrix: Tensor, factor: float) -> None:
+    """Powers of two, so that nothing rounds differently."""
+    assume(bool((matrix.diagonal() != 0).all()))
+    assert torch.equal(effectiveness_of(factor * matrix), factor * effectiveness_of(matrix))
+    for measure in (leak_of, decomposability_of, gap_of, dci_disentanglement, dci_completeness):
+        torch.testing.assert_close(measure(factor * matrix), measure(matrix), rtol=1e-12, atol=1e-14)
+
+
+def test_the_class_collects_items() -> None:
+    pure, asked, mixing = items()
+    truth, edited = pure @ mixing.T, pure @ (0.5 * mixing.T)
+    metric, clean = LeakageMatrix(), LeakageMatrix(correct=True)
+    for part in (slice(0, 7), slice(7, 60)):
+        metric.update(edited[part], truth[part], asked[part])
+        clean.update(edited[part].float(), truth[part].float(), asked[part].int())
+    torch.testing.assert_close(metric.compute(), leakage_matrix(edited, truth, asked), rtol=1e-12, atol=0)
+    assert (clean.compute() - 0.5 * torch.eye(3)).abs().max() < 1e-5  # given in single precision
+    again = pickle.loads(pickle.dumps(metric))
+    other = LeakageMatrix()
+    other.update(edited, truth, asked)
+    again.merge_state(other)  # the same items twice: the same means
+    torch.testing.assert_close(again.compute(), metric.compute(), rtol=1e-12, atol=0)
+    assert LeakageMatrix()(edited, truth, asked).shape == (3, 3)
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
+def test_a_class_without_items_says_so() -> None:
+    with pytest.raises(ConfigError, match="expected items"):
+        LeakageMatrix().compute()
+
+
+def test_items_and_matrices_that_do_not_fit_are_refused() -> None:
+    metric = LeakageMatrix()
+    with pytest.raises(ConfigError, match=r"from 0 to 2; got \[1, 3\]"):
+        metric.update(torch.ones(2, 3), torch.ones(2, 3), torch.tensor([1, 3]))
+    with pytest.raises(ShapeError, match="K at least 2"):
+        metric.update(torch.ones(2, 1), torch.ones(2, 1), torch.tensor([0, 0]))
+    assert metric.changes == []
+    for shapes in [((4, 3), (4, 2), (4,)), ((4, 3), (4, 3), (3,)), ((3,), (3,), (3,))]:
+        changes, truth, asked = (torch.zeros(shape) for shape in shapes)
+        with pytest.raises(ShapeError, match=r"expected changes \[n, K\]"):
+            inspect.unwrap(leakage_matrix)(changes, truth, asked.long())  # without the shapes that tests check
+    with pytest.raises(ShapeError, match="two matrices of one size"):
+        inspect.unwrap(corrected)(torch.eye(2), torch.eye(3))
+    with pytest.raises(ShapeError, match=r"expected a matrix \[K, K\]"):
+        _check_square(torch.ones(2, 3))
+    with pytest.raises(ShapeError, match=r"expected a matrix \[K, K\]"):
+        gap_of(torch.ones(1, 1))

@@ -1,0 +1,84 @@
+import inspect
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio
+
+from latentedit.core.errors import ShapeError
+from latentedit_bench.metrics.locality import OutsidePSNR, OutsideShare, outside_psnr_db, outside_share
+from tests.bench.metrics.constructed import noise
+
+
+def left_half(batch: int = 2) -> Tensor:
+    mask = torch.zeros(batch, 1, 4, 6, dtype=torch.bool)
+    mask[..., :3] = True
+    return mask
+
+
+def test_the_share_is_of_squares() -> None:
+    source = torch.zeros(2, 3, 4, 6)
+    edited = source.clone()
+    edited[0, :, :, :3], edited[0, :, :, 3:] = 0.3, 0.1  # 9 parts inside, 1 outside
+    edited[1, 0, 0, 5] = -0.5
+    assert outside_share(edited, source, left_half()).tolist() == pytest.approx([0.1, 1], rel=1e-6)
+    # a share knows no size; single precision
+    assert outside_share(0.01 * edited, source, left_half()).tolist() == pytest.approx([0.1, 1], rel=1e-6)
+
+
+def test_inside_and_outside_are_the_whole() -> None:
+    edited, source, mask = noise(2, 3, 4, 6), noise(2, 3, 4, 6, seed=1), left_half()
+    both = outside_share(edited, source, mask) + outside_share(edited, source, ~mask)
+    assert both.tolist() == pytest.approx([1, 1], rel=1e-14)
+
+
+def test_no_change_has_no_share() -> None:
+    source = noise(2, 3, 4, 6)
+    assert outside_share(source, source, left_half()).isnan().all()
+    assert outside_psnr_db(source, source, left_half()).tolist() == [100, 100]
+
+
+def test_masks_of_all_and_of_nothing() -> None:
+    edited, source, mask = noise(2, 3, 4, 6), noise(2, 3, 4, 6, seed=1), left_half()
+    assert outside_share(edited, source, mask | True).tolist() == [0, 0]
+    assert outside_share(edited, source, mask & False).tolist() == [1, 1]
+    assert outside_psnr_db(edited, source, mask | True).isnan().all()
+
+
+def test_decibels_are_those_of_torchmetrics_on_the_part_outside() -> None:
+    edited, source = (noise(2, 3, 4, 6, seed=seed, scale=0.2) for seed in (0, 1))
+    found = outside_psnr_db(edited, source, left_half())
+    for row in range(2):
+        part = edited[row, :, :, 3:].clamp(-1, 1), source[row, :, :, 3:].clamp(-1, 1)
+        theirs = peak_signal_noise_ratio(*part, data_range=(-1.0, 1.0))
+        assert found[row].item() == pytest.approx(theirs.item(), rel=1e-6)  # theirs has a logarithm in single precision
+    # and what is inside is not seen
+    inside = torch.where(left_half(), 5.0, edited)
+    assert torch.equal(outside_psnr_db(inside, source, left_half()), found)
+
+
+def test_decibels_where_the_inside_is_blanked_are_higher_as_the_docstring_says() -> None:
+    edited, source = (noise(1, 3, 4, 6, seed=seed, scale=0.1) for seed in (0, 1))
+    mask = torch.zeros(1, 1, 4, 6, dtype=torch.bool)
+    mask[..., :4] = True
+    blanked = peak_signal_noise_ratio(edited * ~mask, source * ~mask, data_range=2.0).item()
+    assert blanked - outside_psnr_db(edited, source, mask).item() == pytest.approx(10 * math.log10(3), abs=1e-5)
+
+
+def test_a_mask_of_another_size_is_refused() -> None:
+    pictures, narrow = torch.zeros(2, 3, 4, 6), left_half()[..., :5]
+    for measure in (outside_share, outside_psnr_db):
+        with pytest.raises(ShapeError, match=r"expected a mask of shape \[2, 1, 4, 6\]; got \[2, 1, 4, 5\]"):
+            inspect.unwrap(measure)(pictures, pictures, narrow)  # without the shapes that tests check
+
+
+def test_classes_are_means_of_the_functions() -> None:
+    edited, source, mask = noise(2, 3, 4, 6), noise(2, 3, 4, 6, seed=1), left_half()
+    edited[1] = source[1]
+    share, decibels = OutsideShare(), OutsidePSNR()
+    share.update(edited, source, mask)
+    decibels.update(edited, source, mask)
+    assert share.compute().item() == outside_share(edited, source, mask)[0].item()
+    assert share.undefined == 1
+    assert decibels.compute().item() == outside_psnr_db(edited, source, mask).mean().item()

@@ -1,0 +1,182 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import Float
+from scipy.integrate import quad
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit_bench.metrics.matched import CurveArea, MatchedError, _paths, curve_area, leakage_at, matched_error
+
+Path = tuple[Float[np.ndarray, "1 k"], Float[np.ndarray, "1 k"]]
+
+
+def path(*points: tuple[float, float]) -> Path:
+    """One picture's effects and leakages."""
+    table = np.array(points, dtype=np.float64)
+    return table[None, :, 0], table[None, :, 1]
+
+
+numbers = st.integers(-40, 60).map(lambda value: value / 20)
+points = st.lists(st.tuples(numbers, numbers.map(abs)), min_size=1, max_size=7)
+rising = st.lists(st.tuples(st.integers(1, 20), st.integers(0, 20)), min_size=1, max_size=7).map(
+    lambda steps: [(float(e), float(b)) for e, b in np.cumsum(np.array(steps) / 10, axis=0)]
+)
+wanted_effects = st.integers(1, 40).map(lambda value: value / 20)
+
+
+def test_the_leakage_is_that_of_the_straight_line_between_two_strengths() -> None:
+    effects, leakages = path((0.4, 0.1), (0.8, 0.5), (1.2, 0.6))
+    for wanted, expected in [(0.2, 0.05), (0.4, 0.1), (0.6, 0.3), (0.8, 0.5), (1.0, 0.55), (1.2, 0.6)]:
+        found, reached = leakage_at(effects, leakages, wanted)
+        assert (found.item(), reached.item()) == (pytest.approx(expected, rel=1e-12), True)
+
+
+def test_the_first_crossing_counts() -> None:
+    effects, leakages = path((1.0, 0.2), (0.5, 3.0), (2.0, 5.0))
+    assert leakage_at(effects, leakages, 0.75)[0].item() == pytest.approx(0.15, rel=1e-12)
+    assert leakage_at(effects, leakages, 1.5)[0].item() == pytest.approx(5 - 2 / 3, rel=1e-12)
+
+
+def test_a_path_that_does_not_get_there_is_scaled_from_its_best_point_and_flagged() -> None:
+    effects, leakages = path((0.3, 0.1), (0.5, 0.2), (0.1, 4.0))
+    found, reached = leakage_at(effects, leakages, 1.0)
+    assert found.item() == pytest.approx(0.4, rel=1e-12)
+    assert not reached.item()
+
+
+@pytest.mark.parametrize("effect", [0.05, 0.01, 0.0, -2.0])
+def test_a_path_without_effect_leaks_infinitely(effect: float) -> None:
+    found, reached = leakage_at(*path((effect, 0.0), (-1.0, 0.3)), 1.0)
+    assert math.isinf(found.item())
+    assert not reached.item()
+    assert matched_error(*path((effect, 0.0))).item() == 1
+    assert math.isfinite(leakage_at(*path((0.051, 0.1)), 1.0)[0].item())
+
+
+def test_an_effect_that_was_reached_is_told_however_small() -> None:
+    found, reached = leakage_at(*path((0.04, 0.2)), 0.02)
+    assert (found.item(), reached.item()) == (pytest.approx(0.1), True)
+
+
+@given(rising, wanted_effects)
+@settings(max_examples=40, deadline=None)
+def test_on_rising_paths_it_is_numpys_interpolation(steps: list[tuple[float, float]], wanted: float) -> None:
+    effects, leakages = path(*steps)
+    found, reached = leakage_at(effects, leakages, wanted)
+    assert reached.item() == (effects.max() >= wanted)
+    if reached.item():
+        expected = np.interp(wanted, [0, *effects[0]], [0, *leakages[0]])
+    else:
+        expected = leakages[0, -1] * wanted / effects[0, -1]
+    # the interpolation divides differences of a tenth and more: 1e-15 and a factor of 10
+    assert found.item() == pytest.approx(expected, rel=1e-12, abs=1e-13)
+
+
+@given(points, wanted_effects, st.sampled_from([0.5, 2.0, 4.0]))
+@settings(max_examples=40, deadline=None)
+def test_leakage_scales_with_the_leakages(steps: list[tuple[float, float]], wanted: float, factor: float) -> None:
+    """Powers of two, so that both sides round alike."""
+    effects, leakages = path(*steps)
+    found, reached = leakage_at(effects, leakages, wanted)
+    scaled, still = leakage_at(effects, factor * leakages, wanted)
+    assert scaled.item() == factor * found.item()
+    assert reached.item() == still.item()
+
+
+@given(points, wanted_effects)
+@settings(max_examples=40, deadline=None)
+def test_strengths_after_the_crossing_change_nothing(steps: list[tuple[float, float]], wanted: float) -> None:
+    found, reached = leakage_at(*path(*steps), wanted)
+    longer, still = leakage_at(*path(*steps, (wanted + 1, 9.0)), wanted)
+    assert still.item()
+    assert not reached.item() or longer.item() == found.item()
+
+
+@given(points, wanted_effects)
+@settings(max_examples=40, deadline=None)
+def test_the_matched_error_is_bounded_and_its_formula(steps: list[tuple[float, float]], wanted: float) -> None:
+    found = matched_error(*path(*steps), wanted).item()
+    leak = leakage_at(*path(*steps), wanted)[0].item()
+    assert 0 <= found <= 1
+    assert found == (1.0 if math.isinf(leak) else pytest.approx(min(1, (1 - wanted) ** 2 + leak**2), rel=1e-12))
+
+
+@given(st.floats(0.01, 10), st.floats(0.06, 3))
+@settings(max_examples=40, deadline=None)
+def test_a_straight_path_has_the_area_of_its_closed_form(slope: float, length: float) -> None:
+    """Where the path ends before an effect of 1 it is carried on: the area is that of the whole line."""
+    expected = slope / 2 if slope <= 1 else 1 - 1 / (2 * slope)
+    steps = [(share * length, share * length * slope) for share in (0.3, 0.7, 1.0)]
+    assert curve_area(*path(*steps)).item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_areas_at_the_ends() -> None:
+    assert curve_area(*path((0.5, 0.0), (1.5, 0.0))).item() == 0
+    assert curve_area(*path((0.0, 0.0))).item() == 1
+    assert curve_area(*path((-1.0, 0.0), (0.04, 0.0))).item() == pytest.approx(0.96, rel=1e-12)  # its start is clean
+    assert curve_area(*path((1e-9, 5.0), (1.0, 5.0))).item() == pytest.approx(1, abs=1e-8)
+
+
+@given(points)
+@settings(max_examples=30, deadline=None)
+def test_the_area_is_the_integral_of_the_capped_leakage(steps: list[tuple[float, float]]) -> None:
+    """Against quadrature between the effects on the path, where the integrand has its jumps."""
+    effects, leakages = path(*steps)
+    ends = sorted({0.0, 1.0, *(effect for effect in effects[0] if 0 < effect < 1)})
+    expected = sum(
+        quad(lambda w: min(1.0, leakage_at(effects, leakages, float(w))[0].item()), low, high, epsabs=1e-5, limit=20)[0]
+        for low, high in itertools.pairwise(ends)
+    )
+    # a kink where the cap begins costs quadrature some 1e-5 a piece
+    assert curve_area(effects, leakages).item() == pytest.approx(expected, abs=5e-4)
+
+
+@given(points, points)
+@settings(max_examples=30, deadline=None)
+def test_pictures_do_not_see_each_other(first: list[tuple[float, float]], second: list[tuple[float, float]]) -> None:
+    count = min(len(first), len(second))
+    pair = [path(*steps[:count]) for steps in (first, second)]
+    effects, leakages = (np.concatenate(parts) for parts in zip(*pair, strict=True))
+    for measure in (curve_area, matched_error):
+        expected = [measure(*single).item() for single in pair]
+        assert measure(effects, leakages).tolist() == pytest.approx(expected, rel=1e-14)
+
+
+def test_a_path_that_is_not_known_is_nan_and_not_reached() -> None:
+    effects, leakages = np.array([[math.nan, 1.0], [0.5, 1.0]]), np.array([[0.1, 0.2], [0.1, 0.2]])
+    found, reached = leakage_at(effects, leakages, 1.0)
+    assert math.isnan(found[0])
+    assert reached.tolist() == [False, True]
+    for measure in (curve_area, matched_error):
+        assert np.isnan(measure(effects, leakages)).tolist() == [True, False]
+
+
+def test_what_is_no_path_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"expected leakages of 0 or more; got -0\.1"):
+        leakage_at(*path((1.0, -0.1)), 1.0)
+    for wanted in (0.0, -1.0, math.nan):
+        with pytest.raises(ConfigError, match="expected wanted"):
+            matched_error(*path((1.0, 0.1)), wanted)
+        with pytest.raises(ConfigError, match="expected wanted"):
+            MatchedError(wanted=wanted)
+    for effects, leakages in [((2, 3), (2, 2)), ((3,), (3,)), ((2, 0), (2, 0))]:
+        with pytest.raises(ShapeError, match=r"expected effects and leakages"):
+            _paths(np.zeros(effects), np.zeros(leakages))
+
+
+def test_classes_are_means_of_the_functions() -> None:
+    effects, leakages = np.array([[0.5, 1.0], [0.2, 0.4]]), np.array([[0.2, 0.6], [0.0, 0.1]])
+    for metric, expected in (
+        (MatchedError(), matched_error(effects, leakages)),
+        (MatchedError(wanted=0.5), matched_error(effects, leakages, 0.5)),
+        (CurveArea(), curve_area(effects, leakages)),
+    ):
+        for row in range(2):
+            metric.update(torch.from_numpy(effects[row : row + 1]), torch.from_numpy(leakages[row : row + 1]))
+        assert metric.values.tolist() == expected.tolist()
+        assert metric.compute().item() == pytest.approx(expected.mean(), rel=1e-15)

@@ -1,0 +1,239 @@
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+from torchmetrics.functional import mean_squared_error
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit_bench.metrics.pie_bench import (
+    BackgroundMSE,
+    BackgroundPSNR,
+    BackgroundSSIM,
+    Mode,
+    background_lpips,
+    background_mse,
+    background_psnr_db,
+    background_ssim,
+    clip_edited,
+    clip_whole,
+    inside,
+    last_square,
+)
+
+MODES: tuple[Mode, ...] = ("legacy", "corrected")
+HEIGHT, WIDTH = 14, 17
+
+
+def pictures(seed: int, count: int = 3) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(count, 3, HEIGHT, WIDTH, generator=generator, dtype=torch.float64) * 2 - 1
+
+
+def masks(seed: int, count: int = 3) -> Tensor:
+    """Rectangles of different sizes, away from the border."""
+    mask = torch.zeros(count, 1, HEIGHT, WIDTH, dtype=torch.bool)
+    for index in range(count):
+        mask[index, 0, 3 : 6 + index + seed % 3, 4 : 8 + index] = True
+    return mask
+
+
+def evaluator_pictures(source: Tensor, mask: Tensor) -> Tensor:
+    """What the evaluator compares: pictures in [0, 1] times the background, the border in the mask."""
+    mask = mask.double().numpy()
+    mask[:, :, [0, -1], :] = 1
+    mask[:, :, :, [0, -1]] = 1
+    return (source + 1) / 2 * torch.from_numpy(1 - mask)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (background_mse, lambda a, b: mean_squared_error(a.contiguous(), b.contiguous())),
+        (background_psnr_db, lambda a, b: peak_signal_noise_ratio(a, b, data_range=1.0)),
+        (background_ssim, lambda a, b: structural_similarity_index_measure(a, b, data_range=1.0)),
+    ],
+)
+def test_legacy_is_torchmetrics_of_the_blackened_pictures(ours: Any, theirs: Callable[..., Tensor]) -> None:
+    """Picture by picture, as the evaluator does; both in float64, so they differ by rounding alone."""
+    edited, source, mask = pictures(0), pictures(1), masks(0)
+    a, b = evaluator_pictures(edited, mask), evaluator_pictures(source, mask)
+    expected = torch.stack([theirs(a[[i]], b[[i]]) for i in range(3)])
+    assert torch.allclose(ours(edited, source, mask, mode="legacy"), expected.double(), rtol=1e-6)
+    assert not torch.allclose(ours(edited, source, mask, mode="corrected"), expected.double(), rtol=1e-3)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 100))
+def test_corrected_error_is_of_the_background_alone(seed: int) -> None:
+    edited, source = pictures(seed), pictures(seed + 1)
+    mask = torch.from_numpy(np.random.default_rng(seed).random((3, 1, HEIGHT, WIDTH)) < 0.6)
+    found = background_mse(edited, source, mask, mode="corrected")
+    for index in range(3):
+        outside = ~mask[index, 0].numpy()
+        change = ((edited - source)[index].numpy() / 2)[:, outside]
+        assert math.isclose(found[index], (change**2).mean(), rel_tol=1e-12)
+    decibels = background_psnr_db(edited, source, mask, mode="corrected")
+    assert torch.allclose(decibels, -10 * found.log10(), rtol=1e-12)
+
+
+def test_corrected_similarity_is_of_windows_about_the_background() -> None:
+    """Against scipy's Gaussian filter, channel by channel; the window is cut at 3.5 deviations in both."""
+    edited, source, mask = pictures(4), pictures(5), masks(1)
+    found = background_ssim(edited, source, mask, mode="corrected")
+    for index in range(3):
+        a, b = ((picture[index].numpy() + 1) / 2 for picture in (edited, source))
+        there = mask[index, 0].numpy()
+        a = np.where(there, b, a)
+        windows = [similarity(x, y) for x, y in zip(a, b, strict=True)]
+        assert math.isclose(found[index], np.mean([values[~there].mean() for values in windows]), rel_tol=1e-9)
+
+
+def similarity(a: Any, b: Any) -> Any:
+    def mean(values: Any) -> Any:
+        return gaussian_filter(values, 1.5, truncate=3.5, mode="mirror")
+
+    ma, mb = mean(a), mean(b)
+    va, vb, cov = mean(a * a) - ma**2, mean(b * b) - mb**2, mean(a * b) - ma * mb
+    return (2 * ma * mb + 1e-4) * (2 * cov + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("ours", [background_mse, background_psnr_db, background_ssim])
+def test_what_is_done_inside_changes_nothing(ours: Any, mode: Mode) -> None:
+    edited, source, mask = pictures(0), pictures(1), masks(0)
+    other = torch.where(mask, pictures(2), edited)
+    assert torch.equal(ours(edited, source, mask, mode=mode), ours(other, source, mask, mode=mode))
+    outside = torch.where(mask, edited, pictures(2))
+    assert not torch.allclose(ours(edited, source, mask, mode=mode), ours(outside, source, mask, mode=mode))
+
+
+def test_only_legacy_flatters_large_masks() -> None:
+    """The same error of 0.1 in [0, 1] everywhere outside: corrected tells it, legacy what is left of it."""
+    source = torch.zeros(1, 3, 10, 10)
+    mask = torch.zeros(1, 1, 10, 10, dtype=torch.bool)
+    mask[..., 1:9, 1:6] = True
+    edited = source + 0.2
+    corrected = background_mse(edited, source, mask, mode="corrected")
+    legacy = background_mse(edited, source, mask, mode="legacy")
+    assert math.isclose(corrected, 0.01, rel_tol=1e-6)
+    assert math.isclose(legacy, 0.01 * 24 / 100, rel_tol=1e-6)  # 8 x 3 pixels are neither inside nor border
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_untouched_background_has_no_error(mode: Mode) -> None:
+    source, mask = pictures(1), masks(0)
+    edited = torch.where(mask, pictures(2), source)
+    assert background_mse(edited, source, mask, mode=mode).tolist() == [0] * 3
+    assert background_psnr_db(edited, source, mask, mode=mode).tolist() == [100] * 3
+    assert torch.allclose(background_ssim(edited, source, mask, mode=mode), torch.ones(3).double(), rtol=1e-12)
+
+
+def test_a_mask_of_everything_is_no_number() -> None:
+    """All but the border is enough in legacy mode."""
+    edited, source, mask = pictures(0), pictures(1), masks(0)
+    mask[1, :, 1:-1, 1:-1] = True
+    for ours in (background_mse, background_psnr_db, background_ssim):
+        assert ours(edited, source, mask, mode="legacy").isnan().tolist() == [False, True, False]
+        assert ours(edited, source, mask, mode="corrected").isnan().tolist() == [False] * 3
+        assert ours(edited, source, torch.ones_like(mask), mode="corrected").isnan().all()
+
+
+def test_the_border_is_inside_in_legacy_mode_only() -> None:
+    mask = masks(0)
+    assert inside(mask, mode="corrected") is mask
+    bordered = inside(mask, mode="legacy")
+    assert torch.equal(bordered[..., 1:-1, 1:-1], mask[..., 1:-1, 1:-1])
+    assert bordered.sum() == mask.sum() + 3 * 2 * (HEIGHT + WIDTH - 2)
+    assert not mask[..., 0, :].any()  # the argument is left as it was
+    with pytest.raises((ConfigError, TypeCheckError), match="mode"):
+        inside(mask, mode="old")  # type: ignore[arg-type]
+
+
+def test_rows_of_pictures_lose_all_but_the_last_square() -> None:
+    row = torch.arange(2 * 520 * 1100, dtype=torch.float32).reshape(2, 1, 520, 1100).expand(2, 3, 520, 1100)
+    assert torch.equal(last_square(row), row[:, :, 8:, 588:])
+    square = pictures(0)[..., :HEIGHT]
+    assert last_square(square) is square
+    with pytest.raises(ShapeError, match="14x17"):
+        last_square(pictures(0))
+
+
+def test_pictures_too_small_for_a_window_are_refused() -> None:
+    small, mask = torch.zeros(1, 3, 5, 8), torch.zeros(1, 1, 5, 8, dtype=torch.bool)
+    with pytest.raises(ShapeError, match="6x6"):
+        background_ssim(small, small, mask, mode="legacy")
+
+
+def mean_difference(a: Tensor, b: Tensor) -> Tensor:
+    """Like LPIPS a mean over places; zero where the two agree."""
+    assert a.dtype == b.dtype == torch.float32
+    return (a - b).abs().flatten(1).mean(1)
+
+
+def test_perceptual_distance_sees_the_blackened_or_the_laid_in() -> None:
+    edited, source, mask = pictures(0), pictures(1), masks(0)
+    outside = (~mask).expand(3, 3, HEIGHT, WIDTH)
+    expected = torch.stack([(edited - source)[i][outside[i]].abs().mean() for i in range(3)])
+    found = background_lpips(edited, source, mask, mean_difference, mode="corrected")
+    assert torch.allclose(found, expected, rtol=1e-5)  # the network is asked in single precision
+    a, b = (evaluator_pictures(picture, mask) * 2 - 1 for picture in (edited, source))
+    legacy = background_lpips(edited, source, mask, mean_difference, mode="legacy")
+    assert torch.allclose(legacy, mean_difference(a.float(), b.float()).double(), rtol=1e-5)
+    everything = background_lpips(edited, source, torch.ones_like(mask), mean_difference, mode="corrected")
+    assert everything.isnan().all()
+
+
+def redness(pictures: Tensor, captions: Sequence[str]) -> Tensor:
+    """In [-1, 1] like a cosine: mean red for "red", else its opposite."""
+    sign = torch.tensor([1.0 if caption == "red" else -1.0 for caption in captions])
+    return pictures[:, 0].flatten(1).mean(1) * sign
+
+
+def test_text_similarity_is_a_hundred_cosines_not_below_zero() -> None:
+    red = torch.full((2, 3, HEIGHT, WIDTH), 0.25)
+    assert clip_whole(red, ["red", "blue"], redness).tolist() == [25, 0]
+    with pytest.raises(ShapeError, match="caption"):
+        clip_whole(red, ["red"], redness)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_edited_part_is_what_a_black_outside_leaves(mode: Mode) -> None:
+    seen: list[Tensor] = []
+
+    def watching(pictures: Tensor, captions: Sequence[str]) -> Tensor:
+        seen.append(pictures)
+        return torch.ones(len(pictures))
+
+    edited, mask = pictures(0), masks(0)
+    mask[2] = False
+    found = clip_edited(edited, mask, ["a"] * 3, watching, mode=mode)
+    area = inside(mask, mode=mode)
+    assert torch.equal(seen[0], (((edited + 1) / 2 * area) * 2 - 1).float())
+    assert found.isnan().tolist() == [False, False, mode == "corrected"]  # the border is an area in legacy mode
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("metric", "function"),
+    [(BackgroundMSE, background_mse), (BackgroundPSNR, background_psnr_db), (BackgroundSSIM, background_ssim)],
+)
+def test_the_classes_give_the_mean_and_count_what_has_no_number(metric: Any, function: Any, mode: Mode) -> None:
+    counting = metric(mode=mode)
+    edited, source, mask = pictures(0, 4), pictures(1, 4), masks(0, 4)
+    mask[3] = True
+    counting.update(edited[:1], source[:1], mask[:1])
+    counting.update(edited[1:], source[1:], mask[1:])
+    expected = function(edited[:3], source[:3], mask[:3], mode=mode).mean()
+    assert torch.isclose(counting.compute(), expected, rtol=1e-12)
+    assert counting.undefined == 1
+    with pytest.raises((ConfigError, TypeCheckError), match="mode"):
+        metric(mode="old")

@@ -1,0 +1,99 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import bootstrap, spearmanr
+
+from latentedit_bench.metrics.statistics import (
+    Estimate,
+    by_level,
+    correlation,
+    decide,
+    estimate,
+    permutation_level,
+    rise,
+)
+
+
+def test_the_interval_of_a_mean_is_scipys() -> None:
+    values = np.random.default_rng(0).normal(size=40)
+    found = estimate(values.tolist(), [(index,) for index in range(40)])
+    theirs = bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(1)).confidence_interval
+    # both ends are percentiles of 2,000 and 9,999 draws of a mean with standard error .16: about .008 each
+    assert found.mean == pytest.approx(values.mean(), rel=1e-12)
+    assert found.low == pytest.approx(theirs.low, abs=0.04)
+    assert found.high == pytest.approx(theirs.high, abs=0.04)
+    assert found.pictures == 40
+
+
+def test_pairs_that_share_pictures_are_not_taken_for_independent() -> None:
+    generator = np.random.default_rng(0)
+    own = generator.normal(size=12)
+    pairs = [(i, j) for i in range(12) for j in range(i)]
+    values = [own[i] + own[j] for i, j in pairs]
+    by_pictures = estimate(values, pairs)
+    as_if_independent = estimate(values, [(index,) for index in range(len(pairs))])
+    # the variance of the mean is 4 var / 12 and not 2 var / 66: intervals 3.3 times as wide, here at least twice
+    assert by_pictures.high - by_pictures.low > 2 * (as_if_independent.high - as_if_independent.low)
+
+
+def test_values_that_are_not_known_are_left_out() -> None:
+    found = estimate([1.0, math.nan, 3.0], [(0,), (1,), (2,)])
+    assert (found.mean, found.pictures) == (2.0, 2)
+    nothing = estimate([math.nan], [(0,)])
+    assert math.isnan(nothing.mean)
+    assert decide(nothing) == "undecided at this size"
+
+
+def test_a_correlation_is_scipys() -> None:
+    generator = np.random.default_rng(0)
+    a = generator.normal(size=30)
+    b = a + generator.normal(size=30)
+    found = correlation(a.tolist(), b.tolist(), [(index,) for index in range(30)])
+    assert found.mean == pytest.approx(spearmanr(a, b).statistic, rel=1e-12)
+    assert found.low < found.mean < found.high
+
+
+def test_chance_gives_correlations_around_zero() -> None:
+    low, high = permutation_level([float(i) for i in range(100)], [float(i) for i in range(100)])
+    # the standard error of a rank correlation of n values without relation is 1 / sqrt(n - 1), here .1005
+    assert low == pytest.approx(-1.96 * 0.1005, abs=0.03)
+    assert high == pytest.approx(1.96 * 0.1005, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "pictures", "verdict"),
+    [
+        (0.1, 0.3, 8, "holds"),
+        (-0.3, -0.1, 8, "does not hold"),
+        (-0.1, 0.1, 8, "undecided at this size"),
+        (0.1, 0.3, 5, "undecided at this size"),
+    ],
+)
+def test_a_claim_is_judged_by_its_interval(low: float, high: float, pictures: int, verdict: str) -> None:
+    assert decide(Estimate(mean=(low + high) / 2, low=low, high=high, pictures=pictures)) == verdict
+
+
+def _table() -> pd.DataFrame:
+    rows = [
+        {"level": level, "picture": picture, "value": 10 * picture + (1 - level)}
+        for level in (0.9, 0.5, 0.1)
+        for picture in range(8)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_means_by_level_fall_from_noise_to_picture() -> None:
+    found = by_level(_table(), "value", members=["picture"])
+    assert found["level"].tolist() == [0.9, 0.5, 0.1]
+    assert found["mean"].tolist() == pytest.approx([35.1, 35.5, 35.9])
+    assert (found["low"] < found["mean"]).all()
+
+
+def test_a_rise_is_paired_within_pictures() -> None:
+    found = rise(_table(), "value", members=["picture"], start=0.9, end=0.1)
+    # pictures differ by 10 and the levels by .8: only what is paired has an interval this narrow
+    assert found.mean == pytest.approx(0.8)
+    assert found.high - found.low < 1e-9
+    assert decide(found) == "holds"

@@ -1,0 +1,95 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import rankdata, spearmanr
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit_bench.metrics.strength_curve import Linearity, Monotonicity, _checked, _ranks, linearity, monotonicity
+from tests.bench.metrics.constructed import noise
+
+STRENGTHS = torch.tensor([0.25, 0.5, 0.75, 1.0], dtype=torch.float64)
+
+tables = st.lists(st.integers(-5, 5), min_size=4, max_size=4)
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.01, -3.0])
+def test_a_multiple_of_the_strength_is_linear(slope: float) -> None:
+    assert linearity(slope * STRENGTHS[None], STRENGTHS).item() == pytest.approx(1, rel=1e-14)
+    assert monotonicity(slope * STRENGTHS[None], STRENGTHS).item() == pytest.approx(math.copysign(1, slope), rel=1e-14)
+
+
+def test_the_switch_of_the_docstring() -> None:
+    switch = torch.ones(1, 4)
+    assert linearity(switch, STRENGTHS).item() == pytest.approx(5 / 6, rel=1e-12)
+    assert monotonicity(switch, STRENGTHS).isnan().all()
+
+
+def test_linearity_is_what_least_squares_explain() -> None:
+    strengths = torch.tensor([-1.0, -0.5, 0.3, 1.0, 2.0], dtype=torch.float64)
+    effects = noise(6, 5)
+    for row, found in zip(effects.numpy(), linearity(effects, strengths).tolist(), strict=True):
+        _, left, _, _ = np.linalg.lstsq(strengths.numpy()[:, None], row, rcond=None)
+        assert found == pytest.approx(1 - left.item() / (row @ row), rel=1e-10)
+
+
+@given(tables)
+@settings(max_examples=40, deadline=None)
+def test_monotonicity_is_scipys(row: list[int]) -> None:
+    """Few whole numbers, so that there are many ties."""
+    found = monotonicity(torch.tensor([row], dtype=torch.float64), STRENGTHS).item()
+    if len(set(row)) == 1:
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(spearmanr(row, STRENGTHS.numpy()).statistic, abs=1e-12)
+
+
+@given(tables)
+@settings(max_examples=40, deadline=None)
+def test_ranks_are_scipys(row: list[int]) -> None:
+    assert _ranks(torch.tensor([row], dtype=torch.float64))[0].tolist() == rankdata(row).tolist()
+
+
+@given(tables)
+@settings(max_examples=40, deadline=None)
+def test_any_rising_scale_keeps_the_monotonicity(row: list[int]) -> None:
+    effects = torch.tensor([row], dtype=torch.float64)
+    before, after = monotonicity(effects, STRENGTHS), monotonicity(effects.exp(), STRENGTHS.square())
+    torch.testing.assert_close(after, before, rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+@given(tables, st.permutations(range(4)))
+@settings(max_examples=40, deadline=None)
+def test_the_order_of_the_strengths_does_not_matter(row: list[int], order: list[int]) -> None:
+    effects = torch.tensor([row], dtype=torch.float64)
+    for measure in (linearity, monotonicity):
+        found = measure(effects[:, order], STRENGTHS[order])
+        torch.testing.assert_close(found, measure(effects, STRENGTHS), rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+def test_no_effect_is_undefined() -> None:
+    for measure in (linearity, monotonicity):
+        assert measure(torch.zeros(2, 4), STRENGTHS).isnan().all()
+
+
+def test_what_is_no_curve_is_refused() -> None:
+    for measure in (linearity, monotonicity):
+        with pytest.raises(ConfigError, match=r"expected different strengths; got 0\.5 alone"):
+            measure(torch.ones(1, 3), torch.full((3,), 0.5))
+        with pytest.raises(ConfigError, match="expected finite effects"):
+            measure(torch.tensor([[1.0, math.nan]]), torch.tensor([1.0, 2.0]))
+    for effects, strengths in [((2, 3), (2,)), ((2, 1), (1,)), ((3,), (3,))]:
+        with pytest.raises(ShapeError, match=r"expected effects \[b, k\]"):
+            _checked(torch.zeros(effects), torch.zeros(strengths))
+
+
+def test_classes_are_means_of_the_functions() -> None:
+    effects = noise(5, 4)
+    for metric, measure in ((Linearity(), linearity), (Monotonicity(), monotonicity)):
+        metric.update(effects[:2], STRENGTHS)
+        metric.update(effects[2:], STRENGTHS)
+        assert torch.equal(metric.values, measure(effects, STRENGTHS))
+        assert metric.compute().item() == pytest.approx(measure(effects, STRENGTHS).mean().item(), rel=1e-14)

@@ -1,0 +1,325 @@
+"""Oracles: the right answer, nothing at all, one attribute too many, and their scores worked out by hand."""
+
+import dataclasses
+import math
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from latentedit.api.manifests.items import Item
+from latentedit.editors.judge import Judge
+from latentedit.editors.local_change import local_change
+from latentedit_bench.data.counterfactual_portraits import counterfactual_portraits
+from latentedit_bench.data.prepared import Prepared, prepare
+from latentedit_bench.metrics.off_manifold import residual_ratio
+from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE, Row, codec_rows, evaluate
+from latentedit_bench.ranking.methods import Method
+from latentedit_portraits.attributes import VALUES
+from latentedit_portraits.captions import parse
+from latentedit_portraits.render import render
+from tests.bench.rendered_network import Idle, Knowing, RenderedNetwork, prepared, some_items, told
+
+ROUNDING = 1e-6
+"""Pictures are in float32: squares of differences round at 1e-7 of their sum."""
+
+
+@pytest.fixture(scope="module")
+def batch() -> Prepared:
+    return prepared()
+
+
+@pytest.fixture(scope="module")
+def oracle(batch: Prepared) -> list[Row]:
+    return scored(batch, told(batch)())
+
+
+def scored(batch: Prepared, editor: Any, *strengths: float, local: bool = False, beside: bool = True) -> list[Row]:
+    method = Method(name="x", editor=editor, local=local)
+    return evaluate(method, batch, strengths or (1.0,), seed=0, beside=beside)[0]
+
+
+def test_the_truth_scores_one(oracle: list[Row]) -> None:
+    asking = [row for row in oracle if row["kind"] not in ("nothing", "contradiction")]
+    assert len(asking) == 11
+    for row in asking:
+        for name in ("effect", "effectiveness", "decomposability", "disentanglement"):
+            assert row[name] == pytest.approx(1, abs=ROUNDING), name
+        for name in ("error", "leakage", "outside", "undo_error"):
+            assert row[name] == pytest.approx(0, abs=ROUNDING), name
+        assert row["done"] == 1
+        assert row["others_changed"] == 0
+        assert row["undo_psnr"] == 100
+        assert row["outside_psnr"] == 100
+        for name in VALUES:
+            # source + (truth - source) rounds at 1e-7, which the reader's layers enlarge
+            assert row[f"{CHANGE}{name}"] == pytest.approx(row[f"{TRUE_CHANGE}{name}"], abs=1e-3)
+
+
+def test_drift_of_the_truth_is_the_readers_own(oracle: list[Row], batch: Prepared) -> None:
+    """Mean change of what was not asked for, from the columns themselves."""
+    assert batch.before is not None
+    assert batch.answer is not None
+    for index, row in enumerate(oracle):
+        asked = [int(batch.before[n][index].argmax()) != int(batch.answer[n][index].argmax()) for n in VALUES]
+        others = [row[f"{CHANGE}{name}"] for name, one in zip(VALUES, asked, strict=True) if not one]
+        assert row["drift"] == pytest.approx(np.mean(others), abs=1e-9)
+
+
+def test_where_nothing_was_asked_nothing_is_scored_but_the_way(oracle: list[Row]) -> None:
+    still = [row for row in oracle if row["kind"] == "nothing"]
+    assert len(still) == 1
+    for name in ("effect", "error", "effectiveness", "decomposability", "disentanglement", "done", "outside"):
+        assert still[0][name] is None, name
+    assert still[0]["changed_rms"] == 0
+    assert still[0]["others_changed"] == 0
+
+
+def test_rows_name_their_items(oracle: list[Row]) -> None:
+    for row, item in zip(oracle, some_items(), strict=True):
+        told = {name: row[name] for name in ("method", "item", "group", "kind", "change", "strength")}
+        assert told == {
+            "method": "x",
+            "item": item.id,
+            "group": item.group,
+            "kind": item.kind,
+            "change": item.change,
+            "strength": 1.0,
+        }
+
+
+def test_an_editor_that_does_nothing(batch: Prepared) -> None:
+    for row in scored(batch, Idle()):
+        asks = row["kind"] != "nothing"
+        assert row["changed_rms"] == 0
+        assert row["others_changed"] == 0
+        assert row["effectiveness"] == (0 if asks else None)
+        assert row["disentanglement"] == (0 if asks else None)
+        assert row["effect"] == (0 if asks else None)
+        assert row["error"] == (pytest.approx(1, abs=ROUNDING) if asks else None)
+        assert row["done"] == (0 if asks else None)
+        assert row["decomposability"] is None, "nothing changed, so there is no share of it"
+        assert row["undo_error"] is None
+        assert row["undo_psnr"] == 100
+        assert 0 < row["residual"] <= 1, "the better of two losses, one of which is the source's own"
+        assert row["evaluations"] == 0
+
+
+def levels(image: Image.Image) -> NDArray[np.float64]:
+    return np.asarray(image.convert("RGB")).astype(np.float64)
+
+
+def test_a_second_attribute_costs_decomposability_by_what_the_pictures_say(batch: Prepared) -> None:
+    """``1 / sqrt(1 + (leak / effect)^2)`` of the three renders, in numpy: source, truth, and truth with one more."""
+    answers = {item.id: leaking(item) for item in batch.items if item.kind in ("single", "graded")}
+
+    def answer(item: Item) -> Image.Image:
+        return answers.get(item.id) or item.picture()
+
+    rows = {row["item"]: row for row in scored(batch, told(batch, answer)())}
+    lost: list[float] = []
+    for item in batch.items:
+        if item.id not in answers:
+            continue
+        assert item.truth is not None
+        source, truth, edited = (levels(one) for one in (item.picture(), item.truth(), answers[item.id]))
+        wanted, made = truth - source, edited - source
+        effect = (made * wanted).sum() / (wanted * wanted).sum()
+        leak = np.sqrt(((made - effect * wanted) ** 2).sum() / (wanted * wanted).sum())
+        row = rows[item.id]
+        assert row["effect"] == pytest.approx(effect, abs=1e-5)
+        assert row["leakage"] == pytest.approx(leak, abs=1e-5)
+        assert row["decomposability"] == pytest.approx(1 / np.sqrt(1 + (leak / effect) ** 2), abs=1e-5)
+        assert row["error"] == pytest.approx((1 - effect) ** 2 + leak**2, rel=1e-4)
+        assert row["done"] == 1, "what was asked for is there"
+        assert row["others_changed"] == 1, "and one thing more"
+        outside = (made**2)[(wanted == 0).all(2)].sum() / (made**2).sum()
+        assert row["outside"] == pytest.approx(outside, abs=1e-5)
+        lost.append(1 - row["decomposability"])
+    assert len(lost) >= 6
+    assert max(lost) > 0.2, "a background is a large thing to change"
+    assert min(lost) > 1e-3
+
+
+def leaking(item: Item) -> Image.Image:
+    """The right answer on another background; in other clothes where the background was asked for."""
+    wanted = next(one for one in counterfactual_portraits("calibration").items if one.id == item.id)
+    attributes = cast(Any, wanted.truth).attributes
+    name = "clothes_color" if "background" in item.about["change"] else "background"
+    values = [value for value in VALUES[name] if value != getattr(attributes, name)]
+    return render(attributes.replace(**{name: values[0]}))
+
+
+def test_half_the_way_is_half_the_effect_and_no_leak(batch: Prepared) -> None:
+    """Up to the rounding of pictures to eight bits: at most half a level beside changes of tens of levels."""
+    half, whole, most = (
+        [
+            row
+            for row in scored(batch, told(batch)(), 0.5, 1.0, 1.5)
+            if row["strength"] == s and row["effect"] is not None
+        ]
+        for s in (0.5, 1.0, 1.5)
+    )
+    for one, two in zip(half, whole, strict=True):
+        assert one["effect"] == pytest.approx(0.5, abs=0.01)
+        assert one["error"] == pytest.approx(0.25, abs=0.01)
+        assert one["leakage"] < 0.02
+        assert one["changed_rms"] == pytest.approx(two["changed_rms"] / 2, rel=0.02)
+        assert "residual" not in one
+        assert "undo_error" not in one
+        assert "undo_error" in two
+    assert all(row["effect"] > 1 for row in most)
+
+
+def test_the_change_is_in_units_of_black_and_white(oracle: list[Row], batch: Prepared) -> None:
+    for row, item in zip(oracle, batch.items, strict=True):
+        assert item.truth is not None
+        change = (levels(item.truth()) - levels(item.picture())) / 255
+        assert row["changed_rms"] == pytest.approx(math.sqrt((change**2).mean()), abs=1e-6)
+
+
+def test_strengths_that_are_refused_are_left_out(batch: Prepared) -> None:
+    editor = told(batch)(highest=1.0)
+    rows, pictures = evaluate(Method(name="x", editor=editor), batch, (0.5, 1.0, 1.5), seed=0, beside=False)
+    assert {row["strength"] for row in rows} == {0.5, 1.0}
+    assert len(rows) == 2 * len(batch.items)
+    assert list(pictures) == [0.5, 1.0]
+    assert all(len(some) == len(batch.items) for some in pictures.values())
+
+
+@pytest.mark.parametrize("strengths", [(1.0,), (0.5, 1.0)])
+def test_cost_is_the_editors_own(batch: Prepared, strengths: tuple[float, ...]) -> None:
+    """The judge, and the way back, are not part of it."""
+    editor = told(batch)(steps=3)
+    before = batch.latent.backbone.evaluations
+    rows = scored(batch, editor, *strengths)
+    assert {row["evaluations"] for row in rows} == {float(editor.evaluations(batch.latent))} == {3.0}
+    assert all(row["seconds"] >= 0 for row in rows)
+    beside = 3 + 2 * Judge().evaluations
+    assert batch.latent.backbone.evaluations - before == (3 * len(strengths) + beside) * len(batch.items)
+
+
+def test_without_what_is_beside_nothing_more_is_spent(batch: Prepared) -> None:
+    before = batch.latent.backbone.evaluations
+    rows = scored(batch, told(batch)(steps=2), beside=False)
+    assert batch.latent.backbone.evaluations - before == 2 * len(batch.items)
+    assert "residual" not in rows[0]
+    assert "undo_psnr" not in rows[0]
+
+
+def test_the_residual_is_the_better_loss_in_the_sources_own(oracle: list[Row], batch: Prepared) -> None:
+    assert batch.truth is not None
+    judge, model = Judge(), batch.latent.backbone
+    texts = (batch.latent.condition, batch.target)
+    before, after = (judge.losses(model, z, texts, seed=0) for z in (batch.latent.z, batch.truth))
+    expected = residual_ratio(after.amin(0), before[0])
+    assert [row["residual"] for row in oracle] == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OneWay(Knowing):
+    """Knows no way back: it stays where it is."""
+
+    name = "one-way"
+
+    def _edit(self, latent: Any, target: Any, **rest: Any) -> torch.Tensor:
+        return latent.z if latent.start is not None else super()._edit(latent, target, **rest)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Breaking(Knowing):
+    """Gives nan for the first picture; on the way back, for the second."""
+
+    name = "breaking"
+
+    def _edit(self, latent: Any, target: Any, **rest: Any) -> torch.Tensor:
+        z = super()._edit(latent, target, **rest).clone()
+        z[0 if latent.start is None else 1, 0, 3, 5] = torch.nan
+        return z
+
+
+def test_an_edit_that_is_not_finite_is_no_edit(batch: Prepared) -> None:
+    """And where the way back is not, the edited picture stays."""
+    known = told(batch).answers
+    z, texts = batch.latent.z, batch.latent.condition.tokens
+    known |= {z[0].numpy().tobytes() + texts[0].numpy().tobytes(): z[0]}  # the way back from no edit
+    rows = scored(batch, type("Breaks", (Breaking,), {"answers": known})())
+    assert [row["failed"] for row in rows] == [1.0] + [0.0] * 11
+    assert (rows[0]["effect"], rows[0]["changed_rms"], rows[0]["undo_psnr"]) == (0, 0, 100)
+    assert rows[0]["error"] == pytest.approx(1, abs=ROUNDING)
+    assert rows[1]["effect"] == pytest.approx(1, abs=ROUNDING)
+    assert rows[1]["undo_error"] == pytest.approx(1, abs=ROUNDING)
+    assert rows[2]["undo_error"] == pytest.approx(0, abs=ROUNDING)
+
+
+def test_undo_is_measured_from_the_edited_picture(batch: Prepared) -> None:
+    """An editor that does not go back leaves the whole edit: an error of 1."""
+    stays = type("Stays", (OneWay,), {"answers": told(batch).answers})
+    for row, item in zip(scored(batch, stays()), batch.items, strict=True):
+        assert item.truth is not None
+        if row["kind"] == "nothing":
+            assert row["undo_error"] is None
+            continue
+        assert row["undo_error"] == pytest.approx(1, abs=ROUNDING)
+        change = (levels(item.truth()) - levels(item.picture())) / 127.5
+        assert row["undo_psnr"] == pytest.approx(10 * math.log10(4 / (change**2).mean()), abs=1e-3)
+
+
+def test_a_local_change_is_the_same_change_less_what_is_faint(batch: Prepared) -> None:
+    """The pictures are the source plus `local_change` of the truth's change, rounded to eight bits."""
+    assert batch.truth is not None
+    editor = told(batch)()
+    whole = evaluate(Method(name="x", editor=editor), batch, [1.0], seed=0, beside=False)[1][1.0]
+    local = evaluate(Method(name="x", editor=editor, local=True), batch, [1.0], seed=0, beside=False)[1][1.0]
+    change = local_change(batch.truth - batch.source)
+    for index, item in enumerate(batch.items):
+        assert item.truth is not None
+        assert np.array_equal(np.asarray(whole[index]), np.asarray(item.truth()))
+        expected = levels(item.picture()) + 127.5 * change[index].permute(1, 2, 0).double().numpy()
+        assert np.abs(levels(local[index]) - expected.clip(0, 255)).max() < 0.51
+    assert any(not np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(whole, local, strict=True))
+
+
+def test_the_codec_alone_errs_by_what_it_loses() -> None:
+    """A codec that gives back nine tenths of every number gives nine tenths of every change, so an error of .01."""
+    model = RenderedNetwork(reads=False)
+    model.decode = lambda z: 0.9 * z
+    batch = prepare(model, some_items()[:3])
+    rows = codec_rows(batch)
+    assert [(row["method"], row["item"], row["strength"]) for row in rows] == [
+        (CODEC, item.id, 1.0) for item in batch.items
+    ]
+    for row in rows:  # pictures have eight bits
+        assert row["effect"] == pytest.approx(0.9, abs=0.005)
+        assert row["error"] == pytest.approx(0.01, abs=0.002)
+        assert row["evaluations"] == 0
+    assert model.evaluations == 0
+    bare = [dataclasses.replace(item, truth=None, mask=None) for item in some_items()[:1]]
+    assert codec_rows(prepare(model, bare)) == []
+
+
+def test_without_truths_what_needs_none_is_measured() -> None:
+    items = [dataclasses.replace(item, truth=None, mask=None) for item in some_items()[:2]]
+    batch = prepare(RenderedNetwork(), items)
+    rows = scored(batch, Idle())
+    assert set(rows[0]) == {
+        *("method", "item", "group", "kind", "change", "strength", "changed_rms", "evaluations", "seconds"),
+        *("residual", "undo_error", "undo_psnr", "failed"),
+        *(f"{CHANGE}{name}" for name in VALUES),
+    }
+
+
+def test_without_a_reader_nothing_is_read() -> None:
+    rows = scored(prepared(2, reads=False), Idle(), beside=False)
+    assert rows[0]["error"] == pytest.approx(1)
+    assert not [name for name in rows[0] if name.startswith((CHANGE, TRUE_CHANGE)) or name in ("done", "drift")]
+
+
+def test_some_items_ask_for_what_their_captions_say() -> None:
+    """The fixtures here are of the set itself."""
+    first = some_items()[0]
+    before, after = parse(first.source_caption), parse(first.target_caption)
+    assert [name for name in VALUES if before[name] != after[name]] == [first.about["change"]]

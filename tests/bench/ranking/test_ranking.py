@@ -1,0 +1,259 @@
+"""Constructed rows, whose matched errors are known: the order, the paired difference, and what is told beside."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from latentedit.core.errors import ConfigError
+from latentedit_bench.metrics.leakage_matrix import leakage_matrix
+from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
+from latentedit_bench.ranking.ranking import by_kind, by_strength, compare, gain, leakage_of, per_item, still, summary
+from tests.bench.rendered_network import constructed
+
+STRENGTHS = (0.5, 1.0, 2.0)
+
+
+def straight(slope: float, gain: float = 1.0) -> list[tuple[float, float, float]]:
+    """A path whose effect is ``gain`` times the strength, and whose leakage is ``slope`` times the effect."""
+    return [(strength, gain * strength, slope * gain * strength) for strength in STRENGTHS]
+
+
+def of_slopes(**slopes: list[float]) -> Any:
+    """One method a name, one item a slope; its matched error is the slope squared, at most 1."""
+    paths = {name: {f"i{index}": straight(slope) for index, slope in enumerate(some)} for name, some in slopes.items()}
+    return pd.DataFrame(constructed(paths))
+
+
+def number(table: Any, method: str, measure: str, column: str = "mean") -> float:
+    return float(table[(table["method"] == method) & (table["measure"] == measure)][column].iloc[0])
+
+
+def test_curves_in_numbers() -> None:
+    """Straight ways: at effect w a leakage of slope * w, an area of slope / 2, and a line through the origin."""
+    items = per_item(of_slopes(a=[0.2, 0.6]))
+    assert list(items["matched"]) == pytest.approx([0.04, 0.36])
+    assert list(items["area"]) == pytest.approx([0.1, 0.3])
+    assert list(items["leakage at 0.25"]) == pytest.approx([0.05, 0.15])
+    assert list(items["leakage at 0.75"]) == pytest.approx([0.15, 0.45])
+    assert list(items["linearity"]) == pytest.approx([1, 1])
+    assert list(items["monotonicity"]) == pytest.approx([1, 1])
+    assert list(items["reached"]) == [True, True]
+    assert list(items["error"]) == pytest.approx([0.04, 0.36])
+
+
+def test_equal_effects_are_compared_not_equal_strengths() -> None:
+    """A timid method of the same slope has less error at strength 1, and the same matched error."""
+    paths = {"bold": {"i0": straight(0.8)}, "timid": {"i0": straight(0.8, gain=0.5)}}
+    items = per_item(pd.DataFrame(constructed(paths))).set_index("method")
+    assert items.loc["timid", "error"] == pytest.approx(0.25 + 0.16)
+    assert items.loc["bold", "error"] == pytest.approx(0.64)
+    assert items.loc["timid", "matched"] == pytest.approx(items.loc["bold", "matched"]) == pytest.approx(0.64)
+
+
+def test_rows_may_come_in_any_order() -> None:
+    rows = of_slopes(a=[0.2, 0.6, 0.9], b=[0.1, 0.3, 0.5])
+    shuffled = rows.sample(frac=1, random_state=3)
+    first, second = (
+        per_item(table).sort_values(["method", "item"]).reset_index(drop=True) for table in (rows, shuffled)
+    )
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_items_that_ask_for_nothing_are_not_ranked() -> None:
+    quiet = constructed({"a": {"q0": [(1.0, math.nan, math.nan)]}}, changed_rms=0.1)
+    rows = pd.concat([of_slopes(a=[0.2]), pd.DataFrame(quiet)], ignore_index=True)
+    assert list(per_item(rows)["item"]) == ["i0"]
+
+
+def test_the_best_at_matched_effect_is_first() -> None:
+    table = summary(per_item(of_slopes(worst=[0.9, 0.8], best=[0.1, 0.2], middle=[0.5, 0.5])))
+    assert list(dict.fromkeys(table["method"])) == ["best", "middle", "worst"]
+    assert number(table, "best", "matched") == pytest.approx(0.025)
+    assert number(table, "worst", "area") == pytest.approx(0.425)
+    assert number(table, "middle", "evaluations") == 28
+    assert number(table, "best", "matched", "pictures") == 2
+    assert number(table, "best", "matched", "low") <= 0.025 <= number(table, "best", "matched", "high")
+
+
+def test_groups_are_pictures() -> None:
+    """Two items of one portrait are one picture for the interval."""
+    paths = {"a": {"p-1": straight(0.2), "p-2": straight(0.4), "q": straight(0.3)}}
+    table = summary(per_item(pd.DataFrame(constructed(paths))))
+    assert number(table, "a", "matched", "pictures") == 2
+
+
+def test_a_method_that_moves_nothing_errs_as_no_edit() -> None:
+    paths = {"idle": {f"i{n}": [(s, 0.0, 0.0) for s in STRENGTHS] for n in range(3)}}
+    items = per_item(pd.DataFrame(constructed(paths)))
+    assert list(items["matched"]) == [1, 1, 1]
+    assert list(items["area"]) == [1, 1, 1]
+    assert items["linearity"].isna().all()
+
+
+def test_a_method_with_one_strength_has_no_line() -> None:
+    """Some editors refuse all others; that they are linear in one number says nothing."""
+    paths = {
+        "once": {"i0": [(1.0, 1.0, 0.5)], "i1": [(1.0, 0.5, 0.1)]},
+        "a": {"i0": straight(0.3), "i1": straight(0.3)},
+    }
+    items = per_item(pd.DataFrame(constructed(paths)))
+    once = items[items["method"] == "once"]
+    assert list(once["matched"]) == pytest.approx([0.25, 0.04])
+    assert once["linearity"].isna().all()
+    assert once["monotonicity"].isna().all()
+    assert items[items["method"] == "a"]["linearity"].notna().all()
+
+
+def test_paired_comparison() -> None:
+    """Differences of .16 - .04, .25 - .09, ...: the sign, the mean, the ratio of means, and who is better."""
+    ours, other = (
+        np.array([0.2, 0.3, 0.1, 0.4, 0.2, 0.3, 0.25, 0.35]),
+        0.2 + np.array([0.2, 0.3, 0.1, 0.4, 0.2, 0.3, 0.25, 0.35]),
+    )
+    items = per_item(of_slopes(ours=ours.tolist(), other=other.tolist()))
+    found = compare(items, "ours", "other")
+    assert (found.ours, found.other) == ("ours", "other")
+    assert found.difference.mean == pytest.approx((other**2 - ours**2).mean())
+    assert 0 < found.difference.low < found.difference.mean < found.difference.high
+    assert found.difference.pictures == 8
+    assert found.ratio == pytest.approx((ours**2).mean() / (other**2).mean())
+    assert found.verdict == "holds"
+    back = compare(items, "other", "ours")
+    assert back.difference.mean == pytest.approx(-found.difference.mean)
+    assert back.ratio == pytest.approx(1 / found.ratio)
+    assert back.verdict == "does not hold"
+
+
+def test_pairs_are_of_the_same_item() -> None:
+    """Methods that err on the same items differ by as much on each, whatever the spread: the interval is a point."""
+    slopes = np.sqrt(np.array([0.1, 0.9, 0.4, 0.2, 0.7, 0.6]))
+    worse = np.sqrt(slopes**2 + 0.05)
+    found = compare(per_item(of_slopes(ours=slopes.tolist(), other=worse.tolist())), "ours", "other")
+    assert found.difference.low == pytest.approx(0.05)
+    assert found.difference.high == pytest.approx(0.05)
+
+
+def test_items_that_one_method_lacks_are_left_out() -> None:
+    paths = {"ours": {"i0": straight(0.1), "i1": straight(0.9)}, "other": {"i0": straight(0.2)}}
+    found = compare(per_item(pd.DataFrame(constructed(paths))), "ours", "other")
+    assert found.difference.pictures == 1
+    assert found.ratio == pytest.approx(0.01 / 0.04)
+
+
+def test_few_pictures_decide_nothing() -> None:
+    found = compare(per_item(of_slopes(ours=[0.1] * 5, other=[0.9] * 5)), "ours", "other")
+    assert found.verdict == "undecided at this size"
+
+
+def test_each_kind_has_its_own_mean() -> None:
+    rows = of_slopes(a=[0.2, 0.6, 0.9])
+    rows.loc[rows["item"] == "i2", "kind"] = "pair"
+    table = by_kind(per_item(rows)).set_index("kind")
+    assert table.loc["single", "mean"] == pytest.approx(0.2)
+    assert table.loc["pair", "mean"] == pytest.approx(0.81)
+    assert table.loc["pair", "pictures"] == 1
+
+
+def test_how_far_still_pictures_move() -> None:
+    quiet = constructed(
+        {"a": {"q0": [(1.0, math.nan, math.nan), (2.0, math.nan, math.nan)], "q1": [(1.0, math.nan, math.nan)]}}
+    )
+    for row, moved in zip(quiet, (0.1, 9.0, 0.3), strict=True):
+        row |= {"kind": "nothing", "changed_rms": moved}
+    rows = pd.concat([of_slopes(a=[0.2]), pd.DataFrame(quiet)], ignore_index=True)
+    table = still(rows)
+    assert len(table) == 1
+    assert table.loc[0, "kind"] == "nothing"
+    assert table.loc[0, "mean"] == pytest.approx(0.2), "at strength 1 alone"
+    assert len(still(of_slopes(a=[0.2]))) == 0
+
+
+@pytest.mark.parametrize("rows", [pd.DataFrame({"method": ["a"]}), of_slopes(a=[0.1]).assign(effect=None)])
+def test_rows_without_answers_are_refused(rows: Any) -> None:
+    with pytest.raises(ConfigError, match="expected items with right answers"):
+        per_item(rows)
+
+
+NAMES = ("hair", "eyes", "skin")
+READ = np.array([[0.9, 0.1, 0.05], [0.8, 0.2, 0.0], [0.1, 0.7, 0.2], [0.05, 0.1, 0.95]])
+"""What a reader sees change in the right answers of four items, not all of which it keeps apart."""
+
+
+def readings(made: Any) -> Any:
+    rows = of_slopes(a=[0.1] * len(READ))
+    one = rows["strength"] == 1
+    for index, name in enumerate(NAMES):
+        rows.loc[one, f"{CHANGE}{name}"] = made[:, index]
+        rows.loc[one, f"{TRUE_CHANGE}{name}"] = READ[:, index]
+    return rows
+
+
+def test_an_oracle_leaks_nothing() -> None:
+    found = leakage_of(readings(READ), "a")
+    assert found is not None
+    assert list(found.index) == list(found.columns) == list(NAMES)
+    assert np.allclose(found.to_numpy(), np.eye(3), atol=1e-12)
+
+
+def test_leakage_of_an_editor_by_hand() -> None:
+    """Eyes move as far as they should, and half as far whenever hair is asked for: beside what the reader mixes up."""
+    mixing = np.array([[1.0, 0, 0], [0.5, 1, 0], [0, 0, 0.8]])
+    asked = READ.argmax(1)
+    truth = leakage_matrix(torch.from_numpy(READ), torch.from_numpy(READ), torch.from_numpy(asked)).numpy()
+    made = READ @ mixing.T
+    found = leakage_of(readings(made), "a")
+    assert found is not None
+    means = np.stack([made[asked == k].mean(0) / READ[asked == k, k].mean() for k in range(3)], axis=1)
+    assert np.allclose(found.to_numpy() @ truth, means)
+    assert np.allclose(found.to_numpy(), mixing)
+
+
+def test_where_there_is_no_matrix_there_is_none() -> None:
+    assert leakage_of(of_slopes(a=[0.1]), "a") is None
+    never = readings(READ)
+    found = leakage_of(never[never["item"] != "i3"], "a")
+    assert found is not None
+    assert list(found.columns) == ["hair", "eyes"], "skin was never asked for"
+    assert leakage_of(never, "b") is None
+
+
+def test_a_reader_that_cannot_tell_attributes_apart_gives_no_matrix() -> None:
+    """Two attributes that always change together, as hair and its colour on bald heads."""
+    rows = readings(READ)
+    together = {"i0": (0.9, 0.9, 0.0), "i1": (0.8, 0.80000001, 0.0), "i2": (0.9, 0.9, 0.0)}
+    for item, values in together.items():
+        for name, value in zip(NAMES, values, strict=True):
+            rows.loc[(rows["item"] == item) & (rows["strength"] == 1), f"{TRUE_CHANGE}{name}"] = value
+    assert leakage_of(rows, "a") is None
+
+
+def test_disentanglement_over_strengths() -> None:
+    """Each strength by itself, items that ask for nothing left out."""
+    rows = of_slopes(a=[0.2, 0.6])
+    rows["disentanglement"] = rows["strength"] / 4
+    rows["effectiveness"], rows["decomposability"] = 0.5, 1.0
+    found = by_strength(rows)
+    told = found[found["measure"] == "disentanglement"]
+    assert list(told["strength"]) == [0.5, 1.0, 2.0]
+    assert list(told["mean"]) == pytest.approx([0.125, 0.25, 0.5])
+    assert set(told["pictures"]) == {2}
+
+
+def test_joint_gain_is_over_the_better_arm_of_each_item() -> None:
+    """.9 - .5 and .8 - .7, not the difference of the means of the arms."""
+    scores = {"joint": [0.9, 0.8], "text": [0.5, 0.1], "image": [0.2, 0.7]}
+    items = pd.DataFrame(
+        [
+            {"method": method, "item": f"i{index}", "group": f"i{index}", "disentanglement": value}
+            for method, values in scores.items()
+            for index, value in enumerate(values)
+        ]
+    )
+    found = gain(items, "joint", "text", "image")
+    assert found is not None
+    assert found.mean == pytest.approx(0.25)
+    assert gain(items, "joint", "text", "absent") is None

@@ -1,0 +1,121 @@
+"""A run gives every row, does nothing twice, and never mixes with another plan's."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from latentedit.api.manifests.items import Dataset
+from latentedit.api.runs.folder import TABLE, RunFolder
+from latentedit.core.errors import ConfigError, OutputError
+from latentedit.editors.baselines.flowslider import FlowSlider
+from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.models.base import Backbone
+from latentedit_bench.ranking import run as run_module
+from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.plan import Plan
+from latentedit_bench.ranking.run import run, shown
+from tests.bench.rendered_network import RenderedNetwork, some_items
+
+SLIDER = Method(name="slide", editor=FlowSlider(steps=3), local=True)
+NOISY = Method(name="noisy", editor=SDEdit(level=0.5, steps=4, guidance=1.0))
+DATA = Dataset(name="some", version="1", items=some_items()[:6])
+
+
+@pytest.fixture
+def model() -> Backbone:
+    return RenderedNetwork(reads=False)
+
+
+@pytest.fixture
+def plan(model: Backbone) -> Plan:
+    """Six items in three batches, by two methods."""
+    return Plan(model=model, dataset=DATA, methods=(SLIDER, NOISY), strengths=(0.5, 1.0), batch=2)
+
+
+def test_every_item_method_and_strength_has_a_row(plan: Plan, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    table = run(plan, tmp_path / "new" / "run", command="it", progress=lambda *step: told.append(step))
+    keys = [(row["item"], row["method"], row["strength"]) for row in table.to_dict("records")]
+    names = [item.id for item in DATA.items]
+    asked = {(name, method, strength) for name in names for method in ("slide", "noisy") for strength in (0.5, 1.0)}
+    assert len(keys) == len(set(keys))
+    assert set(keys) == asked | {(name, CODEC, 1.0) for name in names}
+    assert told[:9] == [("bench", done, 9) for done in range(1, 10)]
+    assert not (tmp_path / "new" / "run" / "pictures").exists()
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "new" / "run" / TABLE), table)
+
+
+def test_the_second_run_measures_nothing(plan: Plan, tmp_path: Path, rows_asked: Callable[[Any], list[int]]) -> None:
+    first = run(plan, tmp_path, command="it")
+    before = (tmp_path / TABLE).read_bytes()
+    rows = rows_asked(plan.model)
+    second = run(plan, tmp_path, command="it again")
+    assert sum(rows) == 0
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    assert (tmp_path / TABLE).read_bytes() == before
+    assert RunFolder.read(tmp_path).manifest["command"] == "it"
+
+
+def test_a_run_that_was_stopped_goes_on(plan: Plan, tmp_path: Path) -> None:
+    run(plan, tmp_path / "whole", command="it")
+
+    def stop(_: str, done: int, total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="4 of 9 parts are kept"):
+        run(plan, tmp_path / "stopped", command="it", progress=stop)
+    assert not (tmp_path / "stopped" / TABLE).exists()
+    run(plan, tmp_path / "stopped", command="it")
+    assert (tmp_path / "stopped" / TABLE).read_bytes() == (tmp_path / "whole" / TABLE).read_bytes()
+
+
+def test_rows_do_not_depend_on_the_batches(plan: Plan, tmp_path: Path) -> None:
+    """Noise is drawn for one latent. A latent that rounds otherwise may tip one of 49152 numbers by one of 255 levels:
+    some 1e-5 of a change of tens of levels in hundreds of pixels."""
+    small = run(plan, tmp_path / "small", command="it")
+    large = run(dataclasses.replace(plan, batch=6), tmp_path / "large", command="it")
+    pd.testing.assert_frame_equal(small, large, check_exact=False, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"strengths": (1.0, 2.0)}, "strengths"),
+        ({"methods": (SLIDER,)}, "methods"),
+        ({"methods": (dataclasses.replace(SLIDER, local=False), NOISY)}, "methods"),
+        ({"methods": (dataclasses.replace(SLIDER, editor=FlowSlider(steps=4)), NOISY)}, "methods"),
+        ({"dataset": DATA.head(4)}, "data"),
+        ({"batch": 3}, "batch"),
+    ],
+)
+def test_another_plan_in_the_same_folder_is_refused(
+    plan: Plan, tmp_path: Path, change: dict[str, Any], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "run_work", lambda *_, **__: ())
+    run(plan, tmp_path, command="it")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=f"with other {named}. Name another folder"):
+        run(dataclasses.replace(plan, **change), tmp_path, command="other")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_pictures_of_the_first_items_are_shown(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "SHOWN_ITEMS", 1)
+    small = dataclasses.replace(plan, dataset=DATA.head(2), methods=(SLIDER,))
+    run(small, tmp_path, command="it")
+    found = shown(small, tmp_path)
+    assert list(found) == ["picture", "right answer", "slide"]
+    assert all([image is not None and image.size for image in images] == [(128, 128)] for images in found.values())
+    assert shown(small, tmp_path / "nowhere")["slide"] == [None]
+
+
+def test_a_folder_that_cannot_be_made(plan: Plan, read_only_folder: Path) -> None:
+    with pytest.raises(OutputError, match="expected to be able to make the folder"):
+        run(plan, read_only_folder / "run", command="it")

@@ -1,0 +1,152 @@
+"""A benchmark cut into units: each gives the same alone as among others, and what fails is left out and told."""
+
+import dataclasses
+import pickle
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from latentedit.api.manifests.items import Dataset, Item, PictureFile
+from latentedit.api.runs.work import Done
+from latentedit.core.errors import ModelError
+from latentedit.editors.baselines.flowslider import FlowSlider
+from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.models.base import Backbone
+from latentedit_bench.data.counterfactual_portraits import counterfactual_portraits
+from latentedit_bench.ranking import work as work_module
+from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.plan import Plan
+from latentedit_bench.ranking.work import SOURCE, TRUTH, BenchWork, preview_name
+from tests.bench.rendered_network import RenderedNetwork, some_items
+
+SLIDER = Method(name="slide", editor=FlowSlider(steps=3), local=True)
+NOISY = Method(name="noisy", editor=SDEdit(level=0.5, steps=4, guidance=1.0))
+ITEMS = some_items()[:3]
+
+
+@pytest.fixture
+def model() -> Backbone:
+    return RenderedNetwork(reads=False)
+
+
+def cut(model: Backbone, items: tuple[Item, ...] = ITEMS, **more: Any) -> BenchWork:
+    dataset = Dataset(name="some", version="1", items=items)
+    plan = Plan(model=model, dataset=dataset, methods=(SLIDER, NOISY), strengths=(0.5, 1.0), batch=2)
+    return BenchWork.of(plan, **more)
+
+
+def test_work_goes_by_batch_and_the_table_by_method(model: Backbone) -> None:
+    units = cut(model).units
+    assert units == [
+        "000-000000-codec alone",
+        "001-000000-slide",
+        "002-000000-noisy",
+        "000-000001-codec alone",
+        "001-000001-slide",
+        "002-000001-noisy",
+    ]
+    parcels = [cut(model).parcel(unit) for unit in units]
+    assert [(tuple(item.id for item in items), method and method.name) for items, method in parcels] == [
+        (tuple(item.id for item in items), name)
+        for items in (ITEMS[:2], ITEMS[2:])
+        for name in (None, "slide", "noisy")
+    ]
+    names = [cut(model).parcel(unit)[1] for unit in sorted(units)]
+    assert [method and method.name for method in names] == [None, None, "slide", "slide", "noisy", "noisy"]
+
+
+def test_a_unit_gives_the_same_alone_as_among_others(model: Backbone) -> None:
+    """Latents remember what was found out about them: a method must not see what another left there."""
+    work = cut(model)
+    measure = work.start()
+    together = {unit: measure(work.parcel(unit)) for unit in work.units}
+    for unit in ("002-000000-noisy", "001-000001-slide"):
+        assert together[unit].rows == work.start()(work.parcel(unit)).rows
+    done = together["001-000000-slide"]
+    assert {(row["item"], row["strength"]) for row in done.rows} == {(i.id, s) for i in ITEMS[:2] for s in (0.5, 1.0)}
+    assert all("seconds" not in row for row in done.rows)
+    assert done.about["edit_seconds"] > 0
+    assert done.about["evaluations"] > 0
+    assert (done.about["method"], done.about["items"]) == ("slide", 2)
+
+
+def test_small_pictures_are_kept_of_everything(model: Backbone) -> None:
+    work = cut(model)
+    measure = work.start()
+    codec, slide = (measure(work.parcel(unit)) for unit in work.units[:2])
+    names = [item.id for item in ITEMS[:2]]
+    assert list(codec.files) == [preview_name(kind, name) for kind in (SOURCE, TRUTH) for name in names]
+    assert list(slide.files) == [preview_name("slide", name) for name in names]
+    with Image.open(BytesIO(codec.files[preview_name(SOURCE, names[0])])) as image:
+        shown = np.asarray(image.convert("RGB")).astype(float)
+    difference = shown - np.asarray(ITEMS[0].picture()).astype(float)
+    assert np.sqrt((difference**2).mean()) < 12, "a lossy copy, but of this picture"
+
+
+def test_wanted_pictures_are_whole(model: Backbone) -> None:
+    work = cut(model, pictures=True)
+    done = work.start()(work.parcel("001-000000-slide"))
+    place = f"pictures/slide/1/{ITEMS[0].id}.png"
+    assert place in done.files
+    assert f"pictures/slide/0.5/{ITEMS[1].id}.png" in done.files
+    row = next(row for row in done.rows if (row["item"], row["strength"]) == (ITEMS[0].id, 1))
+    with Image.open(BytesIO(done.files[place])) as image:
+        change = (np.asarray(image).astype(float) - np.asarray(ITEMS[0].picture()).astype(float)) / 255
+    assert row["changed_rms"] == pytest.approx(np.sqrt((change**2).mean()), rel=1e-5)
+
+
+def test_a_picture_that_went_away_fails_alone(model: Backbone, tmp_path: Path) -> None:
+    """It is there when the plan is cut, and not when it is its turn."""
+    path = tmp_path / "picture.png"
+    ITEMS[1].picture().save(path)
+    items = (ITEMS[0], dataclasses.replace(ITEMS[1], picture=PictureFile(path)))
+    work = cut(model, items)
+    path.unlink()
+    for unit in work.units:
+        done = work.start()(work.parcel(unit))
+        assert {row["item"] for row in done.rows} == {ITEMS[0].id}
+        assert [(one.item, one.what) for one in done.failures] == [(ITEMS[1].id, unit.split("-")[2])]
+        assert "there is no such file" in done.failures[0].why
+        assert "\n" not in done.failures[0].why
+
+
+def test_an_edit_that_the_model_refuses_fails_alone(model: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = work_module.evaluate
+
+    def refusing(method: Method, batch: Any, *rest: Any, **more: Any) -> Any:
+        if any(item.id == ITEMS[0].id for item in batch.items):
+            raise ModelError("expected finite numbers;\n got others")
+        return real(method, batch, *rest, **more)
+
+    work = cut(model)
+    whole = work.start()(work.parcel("001-000000-slide"))
+    monkeypatch.setattr(work_module, "evaluate", refusing)
+    done = work.start()(work.parcel("001-000000-slide"))
+    assert [one.why for one in done.failures] == ["expected finite numbers; got others"]
+    assert [row["item"] for row in done.rows] == [ITEMS[1].id] * 2
+    kept = [row for row in whole.rows if row["item"] == ITEMS[1].id]
+    pd.testing.assert_frame_equal(pd.DataFrame(done.rows), pd.DataFrame(kept), rtol=1e-3, atol=1e-4)  # rounding
+
+
+def test_carried_parcels_need_no_disk(model: Backbone, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    ITEMS[0].picture().save(path)
+    rendered = counterfactual_portraits("test").items[1]
+    work = cut(model, (dataclasses.replace(rendered, picture=PictureFile(path)),))
+    unit = "001-000000-slide"
+    before = work.start()(work.parcel(unit))
+    packed = pickle.dumps(work.parcel(unit, carried=True))
+    path.unlink()
+    done: Done = work.start()(pickle.loads(packed))
+    assert (done.rows, done.failures) == (before.rows, [])
+
+
+def test_another_model_is_refused(model: Backbone) -> None:
+    work = dataclasses.replace(cut(model), told={**cut(model).told, "model_fingerprint": "other"})
+    with pytest.raises(ModelError, match="the one that is here has rendered-network-1"):
+        work.start()

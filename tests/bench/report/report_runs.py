@@ -1,0 +1,76 @@
+"""Made-up runs in their folders, for tests of the report."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from latentedit.api.runs.folder import RunFolder, file_name
+from latentedit.api.runs.work import Done, Failure
+from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE
+from latentedit_bench.ranking.work import KIND, SOURCE, TRUTH, preview_name
+from tests.bench.rendered_network import constructed
+
+SLOPES = {CODEC: 0.05, "eim": 0.2, "eim joint": 0.25, "eim text": 0.4, "sdedit": 0.9, "flow<edit>": 0.5}
+ITEMS = tuple(f"i{index}" for index in range(8))
+ATTRIBUTES = ("hair", "eyes")
+PLAN = {
+    "model": "x",
+    "model_fingerprint": "0123",
+    "network_dtype": "float32",
+    "data": {"name": "some", "version": "3", "items": len(ITEMS), "fingerprint": "f" * 64},
+    "methods": [
+        {"name": name, "editor": "one", "local": True, "settings": {"steps": 3, "search": {"gamma": 0.5}}}
+        for name in SLOPES
+        if name != CODEC
+    ],
+    "strengths": [0.5, 1.0],
+    "seed": 4,
+}
+
+
+def rows_of(method: str) -> list[dict[str, Any]]:
+    """Straight ways of a slope that grows from item to item, and what a reader saw."""
+    strengths = (1.0,) if method == CODEC else (0.5, 1.0)
+    slopes = {name: SLOPES[method] + 0.01 * index for index, name in enumerate(ITEMS)}
+    paths = {name: [(s, s, slope * s) for s in strengths] for name, slope in slopes.items()}
+    rows = constructed({method: paths}, failed=0.0, disentanglement=1 - SLOPES[method] / 2)
+    for row in rows:
+        asked = ATTRIBUTES[int(row["item"][1:]) % 2]
+        row |= {f"{TRUE_CHANGE}{name}": float(name == asked) for name in ATTRIBUTES}
+        row |= {f"{CHANGE}{name}": 0.8 if name == asked else 0.1 for name in ATTRIBUTES}
+    return rows
+
+
+def picture(shade: int) -> bytes:
+    """A small WebP of one grey."""
+    file = BytesIO()
+    Image.new("RGB", (24, 24), (shade, shade, shade)).save(file, "WEBP")
+    return file.getvalue()
+
+
+def made_run(path: Path, *, units: int = len(SLOPES), ranked: bool = True, drop: tuple[str, ...] = ()) -> Path:
+    """A run whose units are finished but for those beyond ``units``; the picture of i3 by "eim" is missing.
+
+    Args:
+        path: of the folder.
+        units: that the run should have.
+        ranked: with right answers.
+        drop: methods that did not run.
+    """
+    names = [f"{place:03d}-000000-{file_name(method)}" for place, method in enumerate(SLOPES)]
+    names += [str(more) for more in range(len(names), units)]
+    run = RunFolder.start(path, PLAN, kind=KIND, units=names, command="latentedit bench run <x>", request={})
+    for place, method in enumerate(SLOPES):
+        rows = [] if method in drop else rows_of(method)
+        if not ranked:
+            kept = ("method", "item", "group", "kind", "change", "strength", "changed_rms", "evaluations", "failed")
+            rows = [{name: row[name] for name in kept} | {"legacy background_mse": 7.5} for row in rows]
+        files = {preview_name(method, name): picture(20 * place) for name in ITEMS if (method, name) != ("eim", "i3")}
+        if method == CODEC:
+            files = {preview_name(kind, name): picture(200) for kind in (SOURCE, TRUTH) for name in ITEMS}
+        failures = [Failure(item="i9", what=method, why="it is <gone>")] if method == "sdedit" else []
+        about = {"method": method, "items": 8, "evaluations": 9, "edit_seconds": 4.0, "seconds": 6.0, "peak_bytes": 0}
+        run.add(names[place], Done(rows=rows, files=files, failures=failures, about=about))
+    return path

@@ -1,0 +1,44 @@
+"""The best, the median and the worst edit of each method, with its pictures."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from latentedit.api.runs.folder import RunFolder
+from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.report.report_pictures import examples
+from tests.bench.report.report_runs import SLOPES, made_run, picture
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_run(tmp_path_factory.mktemp("run"))
+
+
+def test_best_median_and_worst_by_error(folder: Path) -> None:
+    found = examples(folder, RunFolder.read(folder).table())
+    assert set(found) == set(SLOPES) - {CODEC}
+    assert [(one.place, one.item) for one in found["eim"]] == [("best", "i0"), ("median", "i3"), ("worst", "i7")]
+    worst = found["sdedit"][2]
+    assert worst.numbers["error"] == f"{0.97**2:.3f}"
+    assert worst.numbers["SDE"] == "0.550"
+    assert (worst.kind, worst.change, worst.asked) == ("single", "short hair => long hair", "eyes")
+    told = worst.pictures["edited"]
+    assert told == f"data:image/webp;base64,{base64.b64encode(picture(80)).decode()}", "that of this method"
+    assert worst.pictures["picture"] is not None
+    assert found["eim"][1].pictures["edited"] is None, "it is missing"
+
+
+def test_few_items(folder: Path) -> None:
+    rows = RunFolder.read(folder).table()
+    two = examples(folder, rows[rows["item"].isin(["i2", "i5"])])["eim"]
+    assert [(one.place, one.item) for one in two] == [("best", "i2"), ("worst", "i5")]
+    assert [one.place for one in examples(folder, rows[rows["item"] == "i2"])["eim"]] == ["best"]
+
+
+def test_without_right_answers_the_first_are_shown(folder: Path) -> None:
+    rows = RunFolder.read(folder).table()[["method", "item", "group", "kind", "change", "strength", "changed_rms"]]
+    found = examples(folder, rows)["eim"]
+    assert [(one.place, one.item, one.asked) for one in found] == [("", "i0", ""), ("", "i1", ""), ("", "i2", "")]
+    assert list(found[0].numbers) == ["changed by (rms, white is 1)"]

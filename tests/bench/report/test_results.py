@@ -1,0 +1,178 @@
+"""The files of a finished run hold its numbers, whatever was in it."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from latentedit.api.runs.folder import RunFolder
+from latentedit.core.errors import ConfigError
+from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
+from latentedit_bench.ranking.ranking import Comparison
+from latentedit_bench.report.results import write_results
+from tests.bench.rendered_network import constructed
+
+FILES = ["curves.png", "items.csv", "kinds.csv", "ranking.md", "run.json", "still.csv", "strengths.csv", "summary.csv"]
+PLAN = {
+    "model": "x",
+    "model_fingerprint": "0123",
+    "network_dtype": "float32",
+    "data": {"name": "some", "version": "3", "items": 7, "fingerprint": "f" * 64},
+    "strengths": [0.5, 1.0],
+    "seed": 4,
+}
+NAMES = ("hair", "eyes", "skin")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of a run that has begun; results are written from the rows that a test gives."""
+    path = tmp_path / "run"
+    RunFolder.start(path, PLAN, kind="bench", units=["1"], command="latentedit bench run --model x", request={})
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_warnings() -> Any:
+    """A plot without a legend, or a mean of nothing, is a defect here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("error", RuntimeWarning)
+        yield
+
+
+def rows_of(*, read: bool = False, **slopes: Sequence[float]) -> Any:
+    """Straight ways, with two pictures whose right answer is themselves, and readings where they are wanted."""
+    strengths = (0.5, 1.0)
+    paths = {
+        name: {f"i{index}": [(s, s, slope * s) for s in strengths] for index, slope in enumerate(some)}
+        for name, some in slopes.items()
+    }
+    found = constructed(paths)
+    for name in slopes:
+        still = constructed({name: {f"q{n}": [(1.0, np.nan, np.nan)] for n in range(2)}}, kind="nothing")
+        found += [row | {"changed_rms": 0.123, "error": None} for row in still]
+    if read:
+        for index, row in enumerate(found):
+            asked = index // len(strengths) % len(NAMES)
+            row |= {f"{TRUE_CHANGE}{name}": float(place == asked) for place, name in enumerate(NAMES)}
+            row |= {f"{CHANGE}{name}": 0.6 * (place == asked) + 0.1 for place, name in enumerate(NAMES)}
+    return pd.DataFrame(found)
+
+
+def compared(folder: Path, rows: Any, ours: str = "ours") -> list[Comparison]:
+    baselines = [name for name in dict.fromkeys(rows["method"]) if name != ours]
+    return write_results(folder, rows, ours=ours, baselines=baselines[::-1])
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+def test_every_file_is_there_and_holds_the_numbers(folder: Path) -> None:
+    ours, good, bad = [0.1, 0.2] * 4, [0.4, 0.5] * 4, [0.8, 0.9] * 4
+    comparisons = compared(folder, rows_of(bad=bad, ours=ours, good=good))
+    assert files_of(folder) == FILES
+    assert [one.other for one in comparisons] == ["good", "bad"], "the best baseline first"
+    table = pd.read_csv(folder / "summary.csv")
+    assert list(dict.fromkeys(table["method"])) == ["ours", "good", "bad"]
+    matched = table[table["measure"] == "matched"].set_index("method")["mean"]
+    assert matched.to_dict() == pytest.approx({"ours": 0.025, "good": 0.205, "bad": 0.725}, rel=1e-4)
+    assert len(pd.read_csv(folder / "items.csv")) == 24
+    assert set(pd.read_csv(folder / "kinds.csv")["kind"]) == {"single"}
+    assert list(pd.read_csv(folder / "still.csv")["mean"]) == pytest.approx([0.123] * 3)
+    with Image.open(folder / "curves.png") as image:
+        assert min(image.size) > 300
+    assert RunFolder.read(folder).manifest["plan"] == PLAN
+
+
+def test_the_page_says_what_ran_and_what_came_of_it(folder: Path) -> None:
+    """Matched errors .01 and .04 against .16 and .25: means .025 and .205, ratio .12."""
+    comparisons = compared(folder, rows_of(ours=[0.1, 0.2] * 4, other=[0.4, 0.5] * 4))
+    page = (folder / "ranking.md").read_text()
+    assert page.startswith("`latentedit bench run --model x`\n\n7 items of some (version 3, ffffffffffffffff); model x")
+    assert "strengths 0.5, 1; seed 4." in page
+    lines = page.splitlines()
+    first = next(line for line in lines if line.startswith("| 1 |"))
+    assert first.startswith("| 1 | ours | 0.025 [")
+    assert first.rstrip(" |").endswith("28")
+    told = comparisons[0].difference
+    compared_line = f"| other | 0.1800 [{told.low:.4f}, {told.high:.4f}] | 0.12 | holds | 0.1800 ["
+    assert sum(line.startswith(compared_line) for line in lines) == 1, "straight paths: scaled is matched"
+    assert "## ours against each baseline, paired" in lines
+    assert "| method | nothing |" in lines
+    assert "| other | 0.123 [0.123, 0.123] |" in lines
+    for start, line in enumerate(lines):
+        if line.startswith("| ---"):
+            assert lines[start - 1].count("|") == line.count("|") == lines[start + 1].count("|")
+
+
+def test_leakage_matrices_without_the_readers_own(folder: Path) -> None:
+    """The reader keeps the answers apart, so the matrix is the editor's: .7 on the diagonal, .1 elsewhere."""
+    compared(folder, rows_of(read=True, ours=[0.1] * 6, other=[0.5] * 6, third=[0.7] * 6))
+    assert {"leakage-ours.csv", "leakage-other.csv"} < {path.name for path in folder.iterdir()}
+    assert not (folder / "leakage-third.csv").exists(), "of ours and of the best baseline"
+    table = pd.read_csv(folder / "leakage-ours.csv").set_index("attribute")
+    assert list(table.index) == list(table.columns) == list(NAMES)
+    assert np.allclose(table.to_numpy(), 0.6 * np.eye(3) + 0.1, atol=1e-5)
+    page = (folder / "ranking.md").read_text()
+    leak = 0.1 * 2**0.5 / 0.7
+    assert f"| ours | 0.700 | {1 / (1 + leak**2) ** 0.5:.3f} | {1 - 1 / 7:.3f} |" in page
+
+
+def test_a_single_method_is_ranked_alone(folder: Path) -> None:
+    assert compared(folder, rows_of(ours=[0.3] * 3)) == []
+    page = (folder / "ranking.md").read_text()
+    assert "| 1 | ours | 0.090 [0.090, 0.090]" in page
+    assert "against each baseline" not in page
+
+
+def test_without_ours_or_any_baseline_nothing_is_compared(folder: Path) -> None:
+    assert compared(folder, rows_of(other=[0.3] * 3, third=[0.2] * 3)) == []
+    assert "against each baseline" not in (folder / "ranking.md").read_text()
+    rows = rows_of(variant=[0.3] * 3)
+    assert write_results(folder, rows, ours="ours", baselines=["other"]) == [], "a variant of ours is no baseline"
+    assert "| 1 | variant |" in (folder / "ranking.md").read_text()
+
+
+@pytest.mark.parametrize("slope", [0.1, 0.3, 0.7, 1.1])
+def test_values_that_are_all_the_same_can_be_drawn(folder: Path, slope: float) -> None:
+    """Their mean and the ends of its interval may differ by their rounding, to either side."""
+    compared(folder, rows_of(ours=[slope] * 7, other=[slope + 0.013] * 11))
+    assert (folder / "curves.png").exists()
+
+
+def test_an_editor_that_does_nothing_can_be_ranked(folder: Path) -> None:
+    """It has no curve, no decomposability, and no undo."""
+    rows = rows_of(ours=[0.1] * 3)
+    idle = pd.DataFrame(constructed({"idle": {f"i{n}": [(s, 0.0, 0.0) for s in (0.5, 1.0)] for n in range(3)}}))
+    rows["decomposability"], idle["decomposability"] = 0.9, None
+    compared(folder, pd.concat([rows, idle], ignore_index=True))
+    lines = (folder / "ranking.md").read_text().splitlines()
+    second = next(line for line in lines if line.startswith("| 2 | idle |"))
+    assert "1.000 [1.000, 1.000]" in second
+    assert " - |" in second
+
+
+def test_an_editor_that_takes_one_strength_can_be_ranked(folder: Path) -> None:
+    rows = rows_of(ours=[0.1] * 3, once=[0.2] * 3)
+    compared(folder, rows[(rows["method"] == "ours") | (rows["strength"] == 1)])
+    assert "| 2 | once | 0.040" in (folder / "ranking.md").read_text()
+
+
+def test_a_bar_in_a_name_does_not_break_the_table(folder: Path) -> None:
+    rows = rows_of(ours=[0.1] * 2, other=[0.5] * 2).replace({"method": {"other": "a|b"}})
+    compared(folder, rows)
+    assert r"| 2 | a\|b |" in (folder / "ranking.md").read_text()
+
+
+def test_rows_without_right_answers_are_refused(folder: Path) -> None:
+    rows = pd.DataFrame(constructed({"ours": {"i0": [(1.0, 1.0, 0.0)]}})).drop(columns=["effect", "leakage", "error"])
+    with pytest.raises(ConfigError, match="expected items with right answers for a ranking"):
+        compared(folder, rows)
+    assert files_of(folder) == ["run.json"]

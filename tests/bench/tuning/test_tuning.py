@@ -1,0 +1,242 @@
+"""The best setting is found, with the effort that is said, and comes back from its file as it went."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latentedit.api.manifests.items import Dataset
+from latentedit.core.errors import ConfigError, ModelError, RegistryError
+from latentedit.models.registry import bundled_folder
+from latentedit.models.settings_file import read_settings
+from latentedit_bench.data.prepared import Prepared, prepare
+from latentedit_bench.tuning import tuning
+from latentedit_bench.tuning.candidates import contender
+from latentedit_bench.tuning.contender import Contender
+from latentedit_bench.tuning.tuning import (
+    Tried,
+    prepare_all,
+    score,
+    store_best,
+    stored_methods,
+    tune_method,
+    tuned_methods,
+    write_tuning,
+)
+from tests.bench.rendered_network import Knowing, RenderedNetwork, prepared, some_items, told
+
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.5)
+TOY = Contender(name="toy", editor="toy", candidates=tuple({"share": share} for share in SHARES), budget=4)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> type[Knowing]:
+    """An editor that is registered here alone; it goes a share of the way to the answer."""
+    known = told(prepared())
+    for module in ("contender", "tuning"):
+        monkeypatch.setattr(f"latentedit.benchmark.{module}.editor_class", lambda name: known)
+    return known
+
+
+@pytest.fixture
+def batches() -> list[Prepared]:
+    model, items = prepared(reads=False).latent.backbone, some_items()
+    return [prepare(model, items[:4]), prepare(model, items[4:8]), prepare(model, items[8:])]
+
+
+def test_data_is_encoded_in_batches() -> None:
+    data = Dataset(name="some", version="1", items=some_items())
+    found = prepare_all(RenderedNetwork(reads=False), data, batch=5)
+    assert [len(batch.items) for batch in found] == [4, 4, 4]
+    assert tuple(item for batch in found for item in batch.items) == data.items
+
+
+@pytest.mark.usefixtures("toy")
+def test_the_best_setting_is_found(batches: list[Prepared]) -> None:
+    """The error of a share k of the way is ``(1 - k)^2``, up to the rounding to eight bits; what lies beyond the answer
+    is clipped at black and white."""
+    tried = tune_method(TOY, batches)
+    assert len(tried) == len(SHARES)
+    assert tried[0].settings["share"] == 1.0
+    for one in tried:
+        share = one.settings["share"]
+        if share <= 1:
+            assert one.score == pytest.approx((1 - share) ** 2, abs=0.01)
+        else:
+            assert 0.05 < one.score < min(1.0, (1 - share) ** 2)
+        assert one.evaluations == one.settings["steps"] == 4, "as many steps as the budget pays for"
+    assert [one.score for one in tried[4:]] == sorted(one.score for one in tried[4:])
+
+
+@pytest.mark.usefixtures("toy")
+def test_the_best_third_of_the_first_batch_is_tried_on_all(batches: list[Prepared]) -> None:
+    told_of: list[tuple[str, int, int]] = []
+    model = batches[0].latent.backbone
+    before = model.evaluations
+    tried = tune_method(TOY, batches, progress=lambda *step: told_of.append(step))
+    assert [one.items for one in tried] == [12] * 4 + [4] * 8
+    assert {one.settings["share"] for one in tried[:4]} == {0.7, 0.8, 0.9, 1.0}
+    assert told_of == [("toy", done, 16) for done in range(1, 17)]
+    assert model.evaluations - before == 4 * (12 * 4 + 4 * 12), "twelve on four items, four on all twelve"
+    assert [one.moved == one.moved for one in tried] == [True] * 4 + [False] * 8, "only all items hold a still one"
+
+
+@pytest.mark.usefixtures("toy")
+def test_the_order_of_the_first_batch_is_not_the_last_word(
+    batches: list[Prepared], toy: type[Knowing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting that is perfect on the first batch and useless on the others falls behind."""
+    first = {item.id for item in batches[0].items}
+    evaluate = tuning.evaluate
+
+    def misled(method: Any, batch: Prepared, strengths: Any, **rest: Any) -> Any:
+        rows, pictures = evaluate(method, batch, strengths, **rest)
+        if method.editor.share == 0.9:
+            for row in rows:
+                row["error"] = None if row["error"] is None else 0.0 if row["item"] in first else 1.0
+        return rows, pictures
+
+    monkeypatch.setattr(tuning, "evaluate", misled)
+    one_batch, all_batches = tune_method(TOY, batches[:1]), tune_method(TOY, batches)
+    assert one_batch[0].settings["share"] in (0.9, 1.0)
+    assert one_batch[0].score == pytest.approx(0, abs=1e-9)
+    assert all_batches[0].settings["share"] == 1.0
+    assert all_batches[3].settings["share"] == 0.9
+
+
+@pytest.mark.usefixtures("toy")
+def test_one_batch_is_tried_once(batches: list[Prepared]) -> None:
+    model = batches[0].latent.backbone
+    before, told_of = model.evaluations, list[int]()
+    tried = tune_method(TOY, batches[:1], progress=lambda _, done, total: told_of.append(total - done))
+    assert model.evaluations - before == 4 * 12 * 4
+    assert [one.items for one in tried] == [4] * 12
+    assert told_of == list(range(11, -1, -1))
+
+
+def test_worse_than_nothing_counts_as_nothing() -> None:
+    assert score([{"error": 0.2}, {"error": 7.0}, {"error": None}]) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("rows", [[], [{"error": None}], [{"changed_rms": 0.1}]])
+def test_items_without_answers_choose_nothing(rows: list[dict[str, Any]]) -> None:
+    with pytest.raises(ConfigError, match="expected items with a right answer"):
+        score(rows)
+
+
+MODEL = RenderedNetwork()
+DATA = Dataset(name="some", version="7", items=some_items()[:2])
+
+
+def tried_of(name: str) -> list[Tried]:
+    settings = contender(name).candidates[:2]
+    plain = json.loads(json.dumps(settings))
+    return [
+        Tried(settings={**one, "steps": 5}, items=2, score=0.1 + index, moved=0.0, evaluations=10.0)
+        for index, one in enumerate(plain)
+    ]
+
+
+def written(path: Path, *names: str) -> Path:
+    for name in names:
+        write_tuning(path, MODEL, DATA, contender(name), tried_of(name), command=f"tune {name}")
+    return path
+
+
+def test_settings_come_back_as_methods(tmp_path: Path) -> None:
+    path = written(tmp_path / "tuning.json", "flowslider", "eim", "sdedit")
+    found = tuned_methods(path, MODEL)
+    assert [one.name for one in found] == ["flowslider", "eim", "sdedit"]
+    assert [one.local for one in found] == [False, True, False]
+    for one in found:
+        best = tried_of(one.name)[0].settings
+        assert one.editor == type(one.editor).from_dict(best)
+        assert one.editor.name == contender(one.name).editor
+    chosen = tuned_methods(path, MODEL, ["sdedit", "eim"])
+    assert [one.name for one in chosen] == ["sdedit", "eim"]
+
+
+def test_the_file_says_how_it_came_about_and_keeps_the_others(tmp_path: Path) -> None:
+    path = written(tmp_path / "tuning.json", "flowslider", "sdedit", "flowslider")
+    known = json.loads(path.read_text())
+    assert (known["model"], known["fingerprint"]) == (MODEL.name, MODEL.fingerprint)
+    assert list(known["methods"]) == ["flowslider", "sdedit"]
+    one = known["methods"]["flowslider"]
+    assert (one["budget"], one["command"], one["data"]) == (
+        28,
+        "tune flowslider",
+        {"name": "some", "version": "7", "items": 2},
+    )
+    assert [entry["score"] for entry in one["tried"]] == [0.1, 1.1]
+
+
+def test_another_models_file_is_left_alone(tmp_path: Path) -> None:
+    path = written(tmp_path / "tuning.json", "flowslider")
+    before = path.read_bytes()
+    other = RenderedNetwork()
+    other.fingerprint = "other"
+    with pytest.raises(ConfigError, match="another"):
+        write_tuning(path, other, DATA, contender("sdedit"), tried_of("sdedit"), command="")
+    with pytest.raises(ConfigError, match="another model"):
+        tuned_methods(path, other)
+    assert path.read_bytes() == before
+
+
+def test_a_file_of_something_else_is_no_settings(tmp_path: Path) -> None:
+    path = tmp_path / "tuning.json"
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match="another"):
+        write_tuning(path, MODEL, DATA, contender("sdedit"), tried_of("sdedit"), command="")
+    with pytest.raises(ConfigError, match="another model"):
+        tuned_methods(path, MODEL)
+    with pytest.raises(ModelError, match="there is none"):
+        tuned_methods(tmp_path / "missing.json", MODEL)
+
+
+def test_methods_without_settings_are_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "tuning.json", "flowslider")
+    with pytest.raises(ConfigError, match=r"expected settings of sdedit, eim in .* bench tune"):
+        tuned_methods(path, MODEL, ["sdedit", "flowslider", "eim"])
+    with pytest.raises(ConfigError, match="at least one method in the folder of rendered-network"):
+        stored_methods(MODEL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundled model's settings, where they can be changed."""
+    folder = tmp_path / "portraits"
+    folder.mkdir()
+    shutil.copy(bundled_folder("portraits") / "latentedit.json", folder)
+    known = read_settings(folder)
+    known.pop("benchmark", None)
+    (folder / "latentedit.json").write_text(json.dumps(known))
+    monkeypatch.setattr(tuning, "bundled_folder", lambda name: folder)
+    return folder
+
+
+def test_the_best_becomes_the_models_own(folder: Path, tmp_path: Path) -> None:
+    before = read_settings(folder)
+    store_best("portraits", written(tmp_path / "tuning.json", "flowslider", "eim"))
+    store_best("portraits", written(tmp_path / "second.json", "sdedit"))
+    after = read_settings(folder)
+    assert after["editors"]["eim"] == before["editors"]["eim"], "chosen with more than this benchmark in mind"
+    for name in ("flowslider", "sdedit"):
+        assert after["editors"][name] == tried_of(name)[0].settings
+    assert list(after["benchmark"]) == ["flowslider", "eim", "sdedit"]
+    untouched = set(before) - {"editors", "benchmark"}
+    assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
+    model = RenderedNetwork()
+    model.defaults = after
+    assert [(one.name, one.local) for one in stored_methods(model)] == [
+        ("flowslider", False),
+        ("eim", True),
+        ("sdedit", False),
+    ]
+    assert stored_methods(model, ["eim"])[0].editor == tuned_methods(tmp_path / "tuning.json", MODEL, ["eim"])[0].editor
+
+
+def test_only_a_bundled_model_has_a_place_for_them(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="bundled model"):
+        store_best("nobody", written(tmp_path / "tuning.json", "flowslider"))

@@ -1,0 +1,314 @@
+"""Files of every kind come in as they should; what is no sound picture is refused in one line, undecoded."""
+
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit.core.errors import ImageError, OutputError
+from latentedit.core.files.pictures import check_output, decode, read_image, save_image, to_eight_bit
+from latentedit.core.files.reading import MAX_PIXELS
+
+
+def gradient(width: int = 12, height: int = 8) -> Image.Image:
+    """Four quarters of different colours on a ramp, so that turning, cutting and channel order all show."""
+    y, x = np.mgrid[0:height, 0:width]
+    red, green, blue = 20 * x, 30 * y, np.where((x < width / 2) ^ (y < height / 2), 200, 40)
+    return Image.fromarray(np.stack([red, green, blue], axis=-1).clip(0, 255).astype(np.uint8))
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds almost nothing."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "tiff", "bmp", "ppm"])
+def test_lossless_formats_come_in_bit_for_bit(tmp_path: Path, ending: str) -> None:
+    options = {"lossless": True} if ending == "webp" else {}
+    gradient().save(tmp_path / f"me.{ending}", **options)
+    assert np.array_equal(read_image(tmp_path / f"me.{ending}"), gradient())
+
+
+def test_jpeg_comes_in_nearly(tmp_path: Path) -> None:
+    smooth = Image.linear_gradient("L").convert("RGB")
+    smooth.save(tmp_path / "me.jpg", quality=95)
+    read = np.asarray(read_image(tmp_path / "me.jpg"), dtype=int)
+    assert abs(read - np.asarray(smooth)).max() <= 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone(tmp_path: Path, orientation: int) -> None:
+    undo = {  # what turns a picture stored with this tag upright, by the EXIF standard
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+        8: lambda a: np.rot90(a, 1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    gradient().save(tmp_path / "phone.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "phone.png"), undo[orientation](np.asarray(gradient())))
+
+
+def test_damaged_exif_does_not_keep_a_picture_out(tmp_path: Path) -> None:
+    gradient().save(tmp_path / "me.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff", quality=95)
+    assert read_image(tmp_path / "me.jpg").size == (12, 8)
+
+
+def test_alpha_is_kept(tmp_path: Path) -> None:
+    picture = gradient().convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    picture.save(tmp_path / "me.png")
+    read = read_image(tmp_path / "me.png")
+    assert read.mode == "RGBA"
+    assert np.array_equal(read, picture)
+
+
+def test_grey_with_alpha(tmp_path: Path) -> None:
+    values = np.dstack([np.arange(96).reshape(8, 12), np.arange(96)[::-1].reshape(8, 12)]).astype(np.uint8)
+    Image.fromarray(values, "LA").save(tmp_path / "me.png")
+    read = np.asarray(read_image(tmp_path / "me.png"))
+    assert np.array_equal(read, values[..., [0, 0, 0, 1]])
+
+
+def test_grey(tmp_path: Path) -> None:
+    gradient().convert("L").save(tmp_path / "me.png")
+    read = read_image(tmp_path / "me.png")
+    assert read.mode == "RGB"
+    assert np.array_equal(read, np.asarray(gradient().convert("L"))[..., None].repeat(3, axis=2))
+
+
+def test_one_bit(tmp_path: Path) -> None:
+    gradient().convert("1").save(tmp_path / "fax.png")
+    assert set(np.unique(read_image(tmp_path / "fax.png"))) == {0, 255}
+
+
+def test_palette_with_transparency(tmp_path: Path) -> None:
+    palette = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8), "P")
+    palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    palette.save(tmp_path / "icon.png", transparency=1)
+    read = np.asarray(read_image(tmp_path / "icon.png"))
+    assert read[..., 3].tolist() == [[255, 0], [255, 0]]
+    assert read[0, 0].tolist() == [255, 0, 0, 255]
+    assert read[1, 0].tolist() == [0, 0, 255, 255]
+
+
+def test_palette_without_transparency_has_no_alpha(tmp_path: Path) -> None:
+    gradient().quantize(16).save(tmp_path / "icon.gif")
+    assert read_image(tmp_path / "icon.gif").mode == "RGB"
+
+
+def test_colour_key_of_rgb_becomes_alpha(tmp_path: Path) -> None:
+    gradient().save(tmp_path / "me.png", transparency=tuple(int(v) for v in np.asarray(gradient())[0, 0]))
+    read = np.asarray(read_image(tmp_path / "me.png"))
+    assert read.shape[2] == 4
+    assert read[0, 0, 3] == 0
+    assert read[3, 3, 3] == 255
+
+
+@pytest.mark.parametrize("ending", ["jpg", "tiff"])
+def test_cmyk(tmp_path: Path, ending: str) -> None:
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / f"print.{ending}")
+    read = np.asarray(read_image(tmp_path / f"print.{ending}"), dtype=int)
+    assert abs(read - [255, 0, 0]).max() <= 3
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff"])
+def test_sixteen_bits_keep_their_range(tmp_path: Path, ending: str) -> None:
+    values = np.linspace(0, 65535, 96).round().astype(np.uint16).reshape(8, 12)
+    Image.fromarray(values).save(tmp_path / f"scan.{ending}")
+    read = np.asarray(read_image(tmp_path / f"scan.{ending}"))
+    assert np.array_equal(read[..., 0], np.rint(values / 257))
+
+
+def test_integers_and_floats() -> None:
+    ramp = np.linspace(0, 1, 16).reshape(4, 4)
+    unit = np.asarray(to_eight_bit(Image.fromarray(ramp.astype(np.float32))))
+    wide = np.asarray(to_eight_bit(Image.fromarray((ramp * 2**30).astype(np.int32))))
+    assert unit[..., 0].tolist() == np.rint(255 * ramp).astype(int).tolist()
+    assert wide[..., 1].tolist() == np.rint(255 * ramp).astype(int).tolist()
+
+
+def test_values_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(ImageError, match="finite"):
+        decode(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "x")
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "png"])
+def test_animation_gives_its_first_frame(tmp_path: Path, ending: str) -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "lime", "blue")]
+    options = {"lossless": True} if ending == "webp" else {}
+    frames[0].save(tmp_path / f"wave.{ending}", save_all=True, append_images=frames[1:], **options)
+    assert read_image(tmp_path / f"wave.{ending}").convert("RGB").getpixel((4, 4)) == (255, 0, 0)
+
+
+def test_a_camera_file_with_several_pictures_gives_its_first(tmp_path: Path) -> None:
+    first, second = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (16, 16), "blue")
+    first.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[second])
+    assert read_image(tmp_path / "phone.jpg").getpixel((4, 4))[0] > 250
+
+
+def test_an_open_animation_gives_its_first_frame_too(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "lime")]
+    frames[0].save(tmp_path / "wave.gif", save_all=True, append_images=frames[1:])
+    with Image.open(tmp_path / "wave.gif") as image:
+        image.seek(1)
+        assert decode(image, "wave").convert("RGB").getpixel((4, 4)) == (255, 0, 0)
+
+
+def test_colour_profile_is_kept_for_rgb_only(tmp_path: Path) -> None:
+    gradient().save(tmp_path / "rgb.png", icc_profile=b"profile")
+    gradient().convert("L").save(tmp_path / "grey.png", icc_profile=b"profile")
+    assert read_image(tmp_path / "rgb.png").info["icc_profile"] == b"profile"
+    assert "icc_profile" not in read_image(tmp_path / "grey.png").info
+
+
+def _missing(path: Path) -> None:
+    del path
+
+
+def _truncated(kind: str, **options: object):
+    def write(path: Path) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(path, format=kind, **options)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    return write
+
+
+BAD = {
+    "missing file": (_missing, "no such file"),
+    "folder": (Path.mkdir, "folder"),
+    "empty file": (Path.touch, "empty"),
+    "text renamed to .png": (lambda path: path.write_text("dear diary"), "content is none of these"),
+    "program renamed to .png": (lambda path: path.write_bytes(b"\x7fELF" + bytes(200)), "content is none of these"),
+    "PostScript renamed to .png": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n"), "content is none"),
+    "truncated JPEG": (_truncated("JPEG"), "cut short"),
+    "truncated PNG": (_truncated("PNG"), "cut short"),
+    "truncated BMP": (_truncated("BMP"), "cut short"),
+    "truncated WebP": (_truncated("WEBP", lossless=True), "cut short|none of these"),
+    "truncated TIFF": (_truncated("TIFF"), "cut short|none of these"),
+    "1x1": (lambda path: Image.new("RGB", (1, 1)).save(path, format="PNG"), "1x1"),
+    "1 pixel high": (lambda path: Image.new("RGB", (50, 1)).save(path, format="PNG"), "50x1"),
+    "30000x30000 header": (lambda path: path.write_bytes(png_header(30000, 30000)), "900 megapixels"),
+    "12000x10000 header": (lambda path: path.write_bytes(png_header(12000, 10000)), "120 megapixels"),
+    "10000x9500 header": (lambda path: path.write_bytes(png_header(10000, 9500)), "cut short"),
+}
+"""What is wrong with a file, how to make it, and what the error says. The last is below the limit, and cut short."""
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_file_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
+    write, words = BAD[case]
+    write(tmp_path / "bad.png")
+    with pytest.raises(ImageError, match=words) as caught:
+        read_image(tmp_path / "bad.png")
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "bad.png" in text
+    assert text.startswith("expected ")
+
+
+def test_bombs_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decoded(*_: object, **__: object) -> None:
+        raise AssertionError("decoded")
+
+    (tmp_path / "bomb.png").write_bytes(png_header(11000, 10000))
+    monkeypatch.setattr(Image.Image, "load", decoded)
+    with pytest.raises(ImageError, match="not decoded"):
+        read_image(tmp_path / "bomb.png")
+    assert MAX_PIXELS < 110_000_000
+
+
+def test_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gradient().save(tmp_path / "me.png")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(ImageError, match="permission"):
+        read_image(tmp_path / "me.png")
+
+
+def test_something_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match="regular file"):
+        read_image(tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("ending", ["png", "webp", "tiff"])
+def test_saving_keeps_every_pixel(tmp_path: Path, mode: str, ending: str) -> None:
+    picture = gradient().convert(mode)
+    if mode == "RGBA":
+        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    save_image(picture, tmp_path / f"out.{ending}")
+    assert np.array_equal(read_image(tmp_path / f"out.{ending}").convert(mode), picture)
+    assert [path.name for path in tmp_path.iterdir()] == [f"out.{ending}"]
+
+
+def test_saving_keeps_the_colour_profile(tmp_path: Path) -> None:
+    picture = gradient()
+    picture.info["icc_profile"] = b"profile"
+    save_image(picture, tmp_path / "out.png")
+    assert read_image(tmp_path / "out.png").info["icc_profile"] == b"profile"
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_failed_save_leaves_nothing_and_keeps_the_old_file(tmp_path: Path) -> None:
+    (tmp_path / "out.png").write_bytes(b"old")
+    with pytest.raises(OutputError, match="No space left"):
+        save_image(gradient(), tmp_path / "out.png")
+    assert (tmp_path / "out.png").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out", "out.gif"])
+def test_unknown_endings_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match=r"\.png"):
+        check_output(tmp_path / name)
+    with pytest.raises(OutputError, match=r"\.png"):
+        save_image(gradient(), tmp_path / name)
+
+
+def test_transparency_needs_a_format_that_has_it(tmp_path: Path) -> None:
+    check_output(tmp_path / "out.jpg")
+    with pytest.raises(OutputError, match="transparency"):
+        check_output(tmp_path / "out.jpg", transparent=True)
+
+
+def test_output_places_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    gradient().save(tmp_path / "me.png")
+    with pytest.raises(OutputError, match="is a folder"):
+        check_output(tmp_path / "folder.png")
+    with pytest.raises(OutputError, match="does not"):
+        check_output(tmp_path / "nowhere" / "out.png")
+    with pytest.raises(OutputError, match="other than the picture"):
+        check_output(tmp_path / "me.png", source=tmp_path / "." / "me.png")
+
+
+def test_read_only_folder_is_found_out(read_only_folder: Path) -> None:
+    with pytest.raises(OutputError, match="write"):
+        check_output(read_only_folder / "out.png")
+    with pytest.raises(OutputError, match="write"):
+        save_image(gradient(), read_only_folder / "out.png")
+
+
+def test_checking_an_output_leaves_nothing(tmp_path: Path) -> None:
+    check_output(tmp_path / "out.png")
+    assert list(tmp_path.iterdir()) == []

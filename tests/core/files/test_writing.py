@@ -1,0 +1,100 @@
+"""Places are found out before the work, and what is written is there whole or not at all."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentedit.core.errors import OutputError
+from latentedit.core.files.writing import check_place, write_text, written_beside
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_good_place_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(b"old")
+    check_place(tmp_path / "new", source=tmp_path / "old")
+    check_place(str(tmp_path / "old"), source=tmp_path / "another")
+    check_place(tmp_path / ("n" * 255))
+    assert names_in(tmp_path) == ["old"]
+    assert (tmp_path / "old").read_bytes() == b"old"
+
+
+def test_places_that_cannot_be(tmp_path: Path, read_only_folder: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "me").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "me")
+    for place, source, words in (
+        (tmp_path / "folder", None, "it is a folder. Name a file in it"),
+        (tmp_path / "nowhere" / "out", None, "nowhere to exist; it does not. Create it first"),
+        (tmp_path / "me" / "out", None, "me to exist; it does not. Create it first"),
+        (tmp_path / "me", tmp_path / "folder" / ".." / "me", "other than the picture itself"),
+        (tmp_path / "link", tmp_path / "me", "other than the picture itself"),
+        (read_only_folder / "out", None, "expected to be able to write .*out; got: .*another place, or free space"),
+        (tmp_path / ("n" * 300), None, "got: File name too long"),
+    ):
+        with pytest.raises(OutputError, match=words) as caught:
+            check_place(place, source=source)
+        assert "\n" not in str(caught.value)
+        assert str(caught.value).count("expected ") == 1
+    assert names_in(tmp_path / "folder") == []
+
+
+def test_nothing_is_seen_at_the_place_before_the_end(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    place.write_bytes(b"old")
+    with written_beside(place) as file:
+        file.write(b"new")
+        file.flush()
+        assert place.read_bytes() == b"old"
+        assert len(names_in(tmp_path)) == 2
+    assert place.read_bytes() == b"new"
+    assert names_in(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("odd"), KeyboardInterrupt()])
+def test_an_interrupted_write_leaves_nothing_and_keeps_the_old_file(tmp_path: Path, error: BaseException) -> None:
+    place = tmp_path / "out"
+    place.write_bytes(b"old")
+    shown = OutputError if isinstance(error, OSError) else type(error)
+
+    def write_half() -> None:
+        with written_beside(place) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(shown, match="No space left" if shown is OutputError else None):
+        write_half()
+    assert place.read_bytes() == b"old"
+    assert names_in(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize(
+    "write", [lambda place: write_text(place, "x"), lambda place: written_beside(place).__enter__()]
+)
+def test_what_cannot_be_written_is_one_line(
+    tmp_path: Path, read_only_folder: Path, write: Callable[[Path], object]
+) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "nowhere", tmp_path / "file", read_only_folder):
+        with pytest.raises(OutputError, match=r"^expected to be able to write .*out; got: ") as caught:
+            write(folder / "out")
+        assert "\n" not in str(caught.value)
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+def test_text_is_written_as_it_is(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    place = tmp_path_factory.getbasetemp() / "text.txt"
+    write_text(place, text)
+    assert place.read_bytes() == text.encode("utf-8")
+
+
+def test_the_longest_name_is_written_and_a_longer_one_refused(tmp_path: Path) -> None:
+    write_text(tmp_path / ("n" * 255), "x")
+    with pytest.raises(OutputError, match="got: File name too long"):
+        write_text(tmp_path / ("n" * 256), "x")
+    assert names_in(tmp_path) == ["n" * 255]

@@ -1,0 +1,131 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
+from latentedit.core.geometry.geodesic import shortest_curve
+from tests.core.geometry.charts import sphere, sphere_point
+
+
+def between(a: Tensor, b: Tensor, count: int) -> Tensor:
+    weights = torch.linspace(0, 1, count, dtype=a.dtype).reshape(-1, *[1] * a.ndim)
+    return torch.lerp(a, b, weights)
+
+
+def chords(features: Tensor) -> Tensor:
+    return features.diff(dim=0).flatten(1).norm(dim=1)
+
+
+def paraboloid(z: Tensor) -> Tensor:
+    return torch.cat([z, 2 * z.square().sum(-1, keepdim=True)], -1)
+
+
+@pytest.fixture
+def arc() -> tuple[Tensor, float]:
+    """A straight line in the chart between two points of the sphere, and the angle between them."""
+    a, b = (torch.tensor(values, dtype=torch.float64) for values in ([0.9, 0.1, 0.4], [-0.3, 0.9, 0.3]))
+    angle = math.acos(float(a @ b / a.norm() / b.norm()))
+    return between(sphere_point(a), sphere_point(b), 9), angle
+
+
+def test_on_a_sphere_it_is_the_great_circle(arc: tuple[Tensor, float]) -> None:
+    """8 chords of an arc of angle a are each 2 sin(a / 16) long. The gradient left over, 1e-3 of the energy, moves the
+    energy by less than 1e-4 of itself, the length by half of that, and single points a little more."""
+    line, angle = arc
+    found = shortest_curve(sphere, line)
+    on_sphere = sphere(found.points)
+    chord = 2 * math.sin(angle / 16)
+    assert found.converged
+    assert chords(on_sphere).sum().item() == pytest.approx(8 * chord, rel=5e-5)
+    assert chords(on_sphere).tolist() == pytest.approx([chord] * 8, rel=5e-3)
+    normal = torch.linalg.cross(on_sphere[0], on_sphere[-1])
+    assert float((on_sphere @ (normal / normal.norm())).abs().max()) < 2e-3
+    assert found.energy[1] == pytest.approx(float(chords(on_sphere).square().sum()))
+    assert found.energy[1] == pytest.approx((8 * chord) ** 2 / 8, rel=1e-4)
+    assert found.energy[0] == pytest.approx(float(chords(sphere(line)).square().sum()))
+    assert found.energy[1] < 0.97 * found.energy[0]
+
+
+def test_on_a_paraboloid_it_is_shorter_than_straight_through_the_bottom() -> None:
+    """Going round costs less than going down and up again; from the side, for the bottom itself is a saddle."""
+    line = between(torch.tensor([-1.0, 0.05]).double(), torch.tensor([1.0, 0.05]).double(), 11)
+    found = shortest_curve(paraboloid, line, steps=200)
+    lengths = chords(paraboloid(found.points))
+    assert float(lengths.sum()) < 0.9 * float(chords(paraboloid(line)).sum())
+    assert float(lengths.std() / lengths.mean()) < 0.01
+    assert found.converged
+
+
+@given(seed=st.integers(0, 1000), wiggle=st.floats(0, 2))
+@settings(max_examples=15)
+def test_a_linear_map_has_straight_lines(seed: int, wiggle: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.linalg.qr(torch.randn(6, 3, generator=generator, dtype=torch.float64))[0]
+    ends = torch.randn(2, 3, generator=generator, dtype=torch.float64)
+    line = between(ends[0], ends[1], 6)
+    start = line.clone()
+    start[1:-1] += wiggle * torch.randn(4, 3, generator=generator, dtype=torch.float64)
+    found = shortest_curve(lambda z: z @ matrix.T, start, steps=100)
+    assert torch.equal(found.points[[0, -1]], start[[0, -1]])
+    assert found.energy[1] <= found.energy[0]
+    straight = float((ends[1] - ends[0]).norm())
+    assert found.energy[1] <= straight**2 / 5 + 1e-3 * found.energy[0]
+    if wiggle == 0:
+        assert torch.allclose(found.points, line, atol=1e-9)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_it_is_never_longer_than_an_even_start(steps: int) -> None:
+    """However soon it is broken off; here the start goes evenly along a circle of latitude, the long way round."""
+    turn = torch.linspace(0, 4.0, 12, dtype=torch.float64)
+    start = 1.6 * torch.stack([turn.cos(), turn.sin()], 1)
+    found = shortest_curve(sphere, start, steps=steps)
+    assert found.energy[1] <= found.energy[0]
+    assert float(chords(sphere(found.points)).sum()) <= float(chords(sphere(start)).sum()) * (1 + 1e-12)
+    assert found.steps >= steps or found.converged
+
+
+def test_latents_of_any_shape_and_single_precision() -> None:
+    torch_line = between(torch.zeros(2, 3), torch.ones(2, 3), 5)
+    told: list[tuple[str, int, int]] = []
+    found = shortest_curve(
+        lambda z: z.flatten(1).square(), torch_line + 0.0, steps=40, progress=lambda *what: told.append(what)
+    )
+    assert found.points.dtype == torch.float32
+    assert found.points.shape == (5, 2, 3)
+    assert not found.points.requires_grad
+    # z^2 runs evenly, so z is the root of it; half a per cent for the gradient that is left
+    assert found.points[:, 0, 0].tolist() == pytest.approx([0, 0.5, 0.5**0.5, 0.75**0.5, 1], abs=5e-3)
+    assert {what for what, _, _ in told} == {"shortest curve"}
+    assert all(done <= total == 40 for _, done, total in told)
+    assert len(told) == found.steps
+
+
+def test_it_works_where_gradients_are_off() -> None:
+    line = between(torch.tensor([-1.0, 0.3]), torch.tensor([1.0, 0.2]), 5)
+    with torch.no_grad():
+        found = shortest_curve(paraboloid, line)
+    assert found.energy[1] < found.energy[0]
+
+
+def test_nothing_to_do() -> None:
+    two = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
+    found = shortest_curve(paraboloid, two)
+    assert torch.equal(found.points, two)
+    assert found.converged
+    flat = shortest_curve(lambda z: torch.zeros(len(z), 1), torch.ones(4, 2).cumsum(0))
+    assert flat.energy == (0.0, 0.0)
+    assert flat.converged
+
+
+def test_bad_requests_are_refused() -> None:
+    with pytest.raises(ShapeError, match="two points"):
+        shortest_curve(paraboloid, torch.zeros(1, 2))
+    with pytest.raises(ConfigError, match="one step"):
+        shortest_curve(paraboloid, torch.zeros(3, 2), steps=0)
+    with pytest.raises(ConvergenceError, match="finite energy"):
+        shortest_curve(lambda z: z / 0, torch.ones(3, 2))

@@ -1,0 +1,75 @@
+"""Operators with known matrices, to compare with."""
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from latentedit.core.linalg.block_operator import BlockOperator
+from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.rng import stream
+
+
+@final
+class Dense(LinearOperator):
+    """One matrix an element, ``[b, n, n]``, on latents of n numbers."""
+
+    def __init__(self, matrices: Tensor, latent: tuple[int, ...] | None = None) -> None:
+        shape = (len(matrices), *(latent or matrices.shape[1:2]))
+        super().__init__(shape=shape, dtype=matrices.dtype, device=matrices.device)
+        self.matrices = matrices
+        self.products = 0
+
+    def _matvec(self, u: Tensor) -> Tensor:
+        self.products += 1
+        return torch.einsum("bij,bj->bi", self.matrices, u.flatten(1)).reshape(u.shape)
+
+    def _rmatvec(self, u: Tensor) -> Tensor:
+        return torch.einsum("bji,bj->bi", self.matrices, u.flatten(1)).reshape(u.shape)
+
+
+def random_matrices(batch: int, size: int, seed: int = 0) -> Tensor:
+    """Not symmetric."""
+    return torch.randn(batch, size, size, generator=stream(seed, "matrices"), dtype=torch.float64)
+
+
+def symmetric(spectrum: Tensor, seed: int = 0) -> Tensor:
+    """Matrices with given eigenvalues ``[b, n]`` and random eigenvectors."""
+    basis = torch.linalg.qr(random_matrices(*spectrum.shape, seed=seed))[0]
+    return (basis * spectrum[:, None]) @ basis.mT
+
+
+def vectors(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=stream(seed, "vectors"), dtype=torch.float64)
+
+
+@final
+class DenseBlock(BlockOperator):
+    """One matrix ``[out, in]``, on rows of any shape."""
+
+    def __init__(
+        self, matrix: Tensor, in_shape: tuple[int, ...] | None = None, out_shape: tuple[int, ...] | None = None
+    ) -> None:
+        super().__init__(
+            in_shape=in_shape or matrix.shape[1:],
+            out_shape=out_shape or matrix.shape[:1],
+            dtype=matrix.dtype,
+            device=matrix.device,
+        )
+        self.matrix = matrix
+        self.rows: list[int] = []
+
+    def _matmat(self, v: Tensor) -> Tensor:
+        self.rows.append(len(v))
+        return (v.flatten(1) @ self.matrix.T).reshape(len(v), *self.out_shape)
+
+    def _rmatmat(self, u: Tensor) -> Tensor:
+        self.rows.append(len(u))
+        return (u.flatten(1) @ self.matrix).reshape(len(u), *self.in_shape)
+
+
+def with_spectrum(values: Tensor, outputs: int, inputs: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """A matrix with given singular values, and its left and right vectors as rows."""
+    left = torch.linalg.qr(vectors(outputs, len(values), seed=seed))[0]
+    right = torch.linalg.qr(vectors(inputs, len(values), seed=seed + 1))[0]
+    return left @ torch.diag(values) @ right.T, left.T, right.T

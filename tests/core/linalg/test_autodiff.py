@@ -1,0 +1,205 @@
+"""The three ways to a Jacobian-vector product against a map whose Jacobian is known, and what they cannot do."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from latentedit.core.errors import ConfigError, ShapeError, UnsupportedDerivativeError
+from latentedit.core.linalg.autodiff import Derivative, JacobianOperator, Mode
+from latentedit.core.linalg.operator import LinearOperator
+from latentedit.testing.contracts.operator import OperatorContract
+from latentedit.testing.tolerances import relative_error, tolerance
+from tests.core.linalg.dense import random_matrices, vectors
+
+AUTOGRAD: list[Mode] = ["forward", "double_backward"]
+MODES: list[Mode] = [*AUTOGRAD, "finite_difference"]
+QUANTITY = {"forward": "derivative", "double_backward": "derivative", "finite_difference": "difference"}
+
+MATRICES = random_matrices(3, 6)
+POINT = vectors(3, 2, 3, seed=1) / 2
+
+
+class Map:
+    """``tanh(A x)`` with a matrix a row, on as many copies of the batch as it is given."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.calls.append(len(x))
+        matrices = MATRICES.to(x.dtype).repeat(len(x) // len(MATRICES), 1, 1)
+        return torch.tanh(torch.einsum("bij,bj->bi", matrices, x.flatten(1))).reshape(x.shape)
+
+
+def jacobian(point: Tensor = POINT) -> Tensor:
+    inner = torch.einsum("bij,bj->bi", MATRICES, point.flatten(1))
+    return (1 - torch.tanh(inner) ** 2)[:, :, None] * MATRICES
+
+
+def apply(matrices: Tensor, u: Tensor) -> Tensor:
+    return torch.einsum("bij,bj->bi", matrices, u.flatten(1)).reshape(u.shape)
+
+
+def build(mode: Mode, dtype: torch.dtype = torch.float64) -> JacobianOperator:
+    return JacobianOperator(Map(), POINT.to(dtype), mode=mode)
+
+
+class TestForward(OperatorContract):
+    @pytest.fixture(params=[torch.float64, torch.float32])
+    def operator(self, request: pytest.FixtureRequest) -> LinearOperator:
+        return build("forward", request.param)
+
+
+class TestDoubleBackward(OperatorContract):
+    @pytest.fixture(params=[torch.float64, torch.float32])
+    def operator(self, request: pytest.FixtureRequest) -> LinearOperator:
+        return build("double_backward", request.param)
+
+
+class TestFiniteDifference(OperatorContract):
+    transpose = False
+    quantity = "difference"
+
+    @pytest.fixture(params=[torch.float64, torch.float32])
+    def operator(self, request: pytest.FixtureRequest) -> LinearOperator:
+        return build("finite_difference", request.param)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("mode", MODES)
+def test_products_are_those_of_the_known_jacobian(mode: Mode, dtype: torch.dtype) -> None:
+    u = vectors(3, 2, 3)
+    expected = apply(jacobian(), u)
+    product = build(mode, dtype).matvec(u.to(dtype))
+    assert relative_error(product, expected) <= tolerance(QUANTITY[mode], dtype)
+    assert relative_error(apply(jacobian().mT, u), expected) > 0.1, "the map is symmetric, so a mix-up would not show"
+
+
+@pytest.mark.parametrize("mode", AUTOGRAD)
+def test_transposed_products_are_those_of_the_known_jacobian(mode: Mode) -> None:
+    w = vectors(3, 2, 3)
+    assert relative_error(build(mode).rmatvec(w), apply(jacobian().mT, w)) <= tolerance("derivative", torch.float64)
+
+
+def test_differences_give_no_transpose() -> None:
+    with pytest.raises(UnsupportedDerivativeError, match="forward"):
+        build("finite_difference").rmatvec(vectors(3, 2, 3))
+
+
+@pytest.mark.parametrize(("mode", "calls"), [("forward", [3]), ("double_backward", [3]), ("finite_difference", [6])])
+def test_the_function_is_called_once_a_product(mode: Mode, calls: list[int]) -> None:
+    function = Map()
+    JacobianOperator(function, POINT, mode=mode).matvec(vectors(3, 2, 3))
+    assert function.calls == calls
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_element_is_scaled_by_its_own_length(mode: Mode) -> None:
+    u = vectors(3, 2, 3)
+    scales = torch.tensor([1e-6, 0.0, 1e6], dtype=torch.float64)[:, None, None]
+    product, scaled = build(mode).matvec(u), build(mode).matvec(scales * u)
+    assert relative_error(scaled[2], 1e6 * product[2]) <= 1e-12
+    assert relative_error(scaled[0], 1e-6 * product[0]) <= 1e-9, "a short element suffers from a long one"
+    assert bool((scaled[1] == 0).all())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_callers_gradient_mode_does_not_matter_and_nothing_is_recorded(mode: Mode) -> None:
+    point, u = POINT.clone().requires_grad_(), vectors(3, 2, 3).requires_grad_()
+    operator = JacobianOperator(Map(), point, mode=mode)
+    with torch.no_grad():
+        quiet = operator.matvec(u)
+        transposed = None if mode == "finite_difference" else operator.rmatvec(u)
+    recorded = operator.matvec(u)
+    assert torch.equal(quiet, recorded)
+    assert not recorded.requires_grad
+    assert transposed is None or not transposed.requires_grad
+    assert point.grad is None
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_points_and_vectors_may_share_memory(mode: Mode) -> None:
+    point = POINT[:1].expand(3, 2, 3)
+    u = vectors(1, 2, 3).expand(3, 2, 3)
+    product = JacobianOperator(Map(), point, mode=mode).matvec(u)
+    assert relative_error(product, apply(jacobian(point), u)) <= tolerance(QUANTITY[mode], torch.float64)
+
+
+def test_the_error_of_differences_falls_with_the_square_of_the_step() -> None:
+    u = vectors(3, 2, 3)
+    expected = apply(jacobian(), u)
+    errors = [
+        relative_error(JacobianOperator(Map(), POINT, mode="finite_difference", step=step).matvec(u), expected)
+        for step in (0.02, 0.01)
+    ]
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_not_a_number_stays_in_its_element(mode: Mode) -> None:
+    point = POINT.clone()
+    point[0] = torch.nan
+    product = JacobianOperator(Map(), point, mode=mode).matvec(vectors(3, 2, 3))
+    assert bool(product[0].isnan().all())
+    assert torch.equal(product[1:], build(mode).matvec(vectors(3, 2, 3))[1:])
+
+
+def attend(x: Tensor) -> Tensor:
+    """Attention by the fused kernel, which has reverse mode only."""
+    return functional.scaled_dot_product_attention(x, 2 * x, x.sin())
+
+
+@pytest.mark.parametrize("mode", AUTOGRAD)
+def test_an_operation_without_the_derivative_is_named(mode: Mode) -> None:
+    x = vectors(2, 1, 4, 8).float()
+    operator = JacobianOperator(attend, x, mode=mode, name="some model")
+    with pytest.raises(UnsupportedDerivativeError, match=r"some model.*flash_attention.*finite_difference"):
+        operator.matvec(x)
+    differences = JacobianOperator(attend, x, mode="finite_difference").matvec(x)
+    # <x, J x> = <J^T x, x>
+    assert float((x * differences).sum()) == pytest.approx(float((x * operator.rmatvec(x)).sum()), rel=5e-3)
+
+
+def test_a_function_that_records_nothing_is_refused_in_reverse() -> None:
+    operator = JacobianOperator(lambda x: x.detach().sin(), POINT, mode="double_backward")
+    for product in (operator.matvec, operator.rmatvec):
+        with pytest.raises(UnsupportedDerivativeError, match="without recording"):
+            product(POINT)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_errors_of_the_function_itself_pass(mode: Mode) -> None:
+    def broken(x: Tensor) -> Tensor:
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match=r"^out of memory$"):
+        JacobianOperator(broken, POINT, mode=mode).matvec(POINT)
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    for step in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="positive step"):
+            JacobianOperator(Map(), POINT, mode="finite_difference", step=step)
+    # Run-time checks of annotations, where they are on, are first to notice.
+    with pytest.raises((ConfigError, TypeError)):
+        JacobianOperator(Map(), POINT, mode="backward")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ShapeError):
+        build("forward").matvec(POINT[:2])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_results_may_have_another_shape_than_the_point(mode: Mode) -> None:
+    """``sin(A x)`` from 6 numbers to 4 by 1, in both directions."""
+    matrices = MATRICES[:, :4]
+    rows = Derivative(
+        lambda x: torch.sin(torch.einsum("bij,bj->bi", matrices.repeat(len(x) // 3, 1, 1), x.flatten(1)))[:, :, None],
+        POINT,
+        mode=mode,
+    )
+    truth = torch.cos(torch.einsum("bij,bj->bi", matrices, POINT.flatten(1)))[:, :, None] * matrices
+    u, w = vectors(3, 2, 3, seed=2), vectors(3, 4, 1, seed=3)
+    expected = torch.einsum("bij,bj->bi", truth, u.flatten(1))[:, :, None]
+    assert relative_error(rows.forward(u), expected) <= tolerance(QUANTITY[mode], torch.float64)
+    back = torch.einsum("bij,bi->bj", truth, w.flatten(1)).reshape(u.shape)
+    assert relative_error(rows.reverse(w), back) <= tolerance("derivative", torch.float64)

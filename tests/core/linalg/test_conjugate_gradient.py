@@ -1,0 +1,180 @@
+"""Truncated conjugate gradients against SciPy's iterates, direct solutions, and matrices of known spectrum."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse.linalg import cg
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.linalg.conjugate_gradient import Solution, conjugate_gradient
+from latentedit.testing.tolerances import relative_error
+from tests.core.linalg.dense import Dense, random_matrices, symmetric, vectors
+
+
+def scipy_iterate(matrix: Tensor, rhs: Tensor, steps: int) -> Tensor:
+    value, _ = cg(matrix.numpy(), rhs.numpy(), rtol=0.0, atol=0.0, maxiter=steps)
+    return torch.from_numpy(np.asarray(value))
+
+
+def spectra(batch: int, size: int, condition: float, seed: int) -> Tensor:
+    """Eigenvalues from 1 to the condition number, both taken."""
+    inside = torch.rand(batch, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    inside[:, 0], inside[:, -1] = 0, 1
+    return condition**inside
+
+
+@given(batch=st.integers(1, 3), size=st.integers(2, 8), condition=st.floats(1.0, 100.0), seed=st.integers(0, 2**31 - 1))
+@settings(max_examples=40, deadline=None)
+def test_definite_systems_are_solved(batch: int, size: int, condition: float, seed: int) -> None:
+    matrices, rhs = symmetric(spectra(batch, size, condition, seed), seed), vectors(batch, size, seed=seed)
+    solution = conjugate_gradient(Dense(matrices), rhs, iterations=4 * size, tolerance=1e-10)
+    expected = torch.linalg.solve(matrices, rhs)
+    # |error| <= condition * residual, and the residual is at most 1e-10 (twice that for the drift of the recurrence)
+    assert relative_error(solution.value, expected) <= 2 * condition * 1e-10
+    assert bool((solution.residual <= 1e-10).all())
+    assert not bool(solution.negative_curvature.any())
+    assert bool((solution.lowest_curvature >= 1 - 1e-9).all()), "a Rayleigh quotient lies within the spectrum"
+
+
+@given(size=st.integers(3, 8), steps=st.integers(1, 3), seed=st.integers(0, 2**31 - 1))
+@settings(max_examples=30, deadline=None)
+def test_every_iterate_is_scipys(size: int, steps: int, seed: int) -> None:
+    matrices, rhs = symmetric(spectra(2, size, 30.0, seed), seed), vectors(2, size, seed=seed)
+    solution = conjugate_gradient(Dense(matrices), rhs, iterations=steps, tolerance=1e-14)
+    for index in range(2):
+        expected = scipy_iterate(matrices[index], rhs[index], steps)
+        # both solve exactly in as many steps as eigenvalues, so the rounding of the last steps counts: well below 1e-8
+        assert relative_error(solution.value[index], expected) <= 1e-8
+        true = (rhs[index] - matrices[index] @ solution.value[index]).norm() / rhs[index].norm()
+        assert float(solution.residual[index]) == pytest.approx(float(true), rel=1e-6, abs=1e-12)
+    assert solution.iterations.tolist() == [steps, steps]
+
+
+def test_an_iterate_short_of_the_solution_is_not_the_solution() -> None:
+    """The control of the tests above: another number of steps is seen."""
+    matrices, rhs = symmetric(spectra(1, 6, 30.0, 0)), vectors(1, 6)
+    two = conjugate_gradient(Dense(matrices), rhs, iterations=2).value
+    assert relative_error(two[0], scipy_iterate(matrices[0], rhs[0], 3)) > 1e-3
+
+
+def test_elements_stop_on_their_own() -> None:
+    """With k different eigenvalues an element needs k steps, whatever the others need."""
+    spectrum = torch.tensor([[2.0, 2, 2, 2], [1, 3, 3, 3], [1, 2, 3, 4]], dtype=torch.float64)
+    operator = Dense(symmetric(spectrum))
+    solution = conjugate_gradient(operator, vectors(3, 4), iterations=10)
+    assert solution.iterations.tolist() == [1, 2, 4]
+    assert operator.products == 10, "the cost does not depend on the data"
+    assert bool((solution.residual <= 1e-6).all())
+
+
+@given(lowest=st.floats(-5.0, -0.05), seed=st.integers(0, 2**31 - 1))
+@settings(max_examples=30, deadline=None)
+def test_indefinite_elements_stop_at_the_last_good_iterate(lowest: float, seed: int) -> None:
+    spectrum = torch.tensor([[lowest, 1.0, 2.0, 3.0], [0.5, 1.0, 2.0, 3.0]], dtype=torch.float64)
+    matrices, rhs = symmetric(spectrum, seed), vectors(2, 4, seed=seed)
+    solution = conjugate_gradient(Dense(matrices), rhs, iterations=4)
+    # four directions span the space, and a matrix with a negative eigenvalue is not positive on all of them
+    assert solution.negative_curvature.tolist() == [True, False]
+    assert lowest - 1e-9 <= float(solution.lowest_curvature[0]) <= 0
+    taken = int(solution.iterations[0])
+    kept = scipy_iterate(matrices[0], rhs[0], taken) if taken else rhs[0]
+    assert relative_error(solution.value[0], kept) <= 1e-8
+    assert relative_error(solution.value[1], torch.linalg.solve(matrices[1], rhs[1])) <= 1e-8
+
+
+@pytest.mark.parametrize("curvature", [-2.0, 0.0])
+def test_negative_curvature_at_the_first_step_gives_the_right_hand_side(curvature: float) -> None:
+    matrices = torch.diag_embed(torch.tensor([[curvature, 1.0, 5.0]], dtype=torch.float64))
+    rhs = torch.tensor([[3.0, 0.0, 0.0]], dtype=torch.float64)
+    solution = conjugate_gradient(Dense(matrices), rhs, iterations=5)
+    assert relative_error(solution.value, rhs) <= 1e-15
+    assert solution.iterations.tolist() == [0]
+    assert solution.negative_curvature.tolist() == [True]
+    assert float(solution.lowest_curvature) == pytest.approx(curvature, abs=1e-12), "the eigenvalue itself"
+    assert float(solution.residual) == pytest.approx(abs(1 - curvature), rel=1e-12), "of x = b"
+
+
+def solve_mixed(rows: slice = slice(None)) -> Solution:
+    """A definite element, an indefinite one, one of zeros, one that is not a number, and another definite one."""
+    spectrum = torch.tensor([[1.0, 2, 3], [-1, 2, 3], [1, 2, 3], [1, 2, 3], [4, 5, 60]], dtype=torch.float64)
+    rhs = vectors(5, 3)
+    rhs[2] = 0
+    rhs[3, 1] = torch.nan
+    return conjugate_gradient(Dense(symmetric(spectrum)[rows]), rhs[rows], iterations=6)
+
+
+def test_elements_do_not_see_each_other() -> None:
+    together = solve_mixed()
+    for index in range(5):
+        alone = solve_mixed(slice(index, index + 1))
+        for name in ("value", "residual", "iterations", "negative_curvature", "lowest_curvature"):
+            left, right = getattr(together, name)[index].double(), getattr(alone, name)[0].double()
+            assert torch.allclose(left, right, rtol=1e-9, atol=1e-12, equal_nan=True), name
+
+
+def test_zero_gives_zero_and_what_is_not_a_number_stays_so() -> None:
+    solution = solve_mixed()
+    assert bool((solution.value[2] == 0).all())
+    assert (float(solution.residual[2]), int(solution.iterations[2])) == (0, 0)
+    assert float(solution.lowest_curvature[2]) == float("inf")
+    assert bool(solution.value[3].isnan().all())
+    assert bool(solution.residual[3].isnan())
+    assert bool(solution.value[[0, 1, 4]].isfinite().all())
+
+
+def test_products_that_are_not_numbers_do_not_pass_for_a_solution() -> None:
+    matrices = symmetric(torch.ones(2, 3, dtype=torch.float64))
+    matrices[0, 0, 0] = torch.nan
+    solution = conjugate_gradient(Dense(matrices), vectors(2, 3), iterations=3)
+    assert bool(solution.value[0].isnan().all())
+    assert bool(solution.residual[0].isnan())
+    assert relative_error(solution.value[1], vectors(2, 3)[1]) <= 1e-12
+
+
+@pytest.mark.parametrize("scale", [1e-17, 1e17])
+def test_the_length_of_the_right_hand_side_does_not_matter(scale: float) -> None:
+    """In float32 the squares of such residuals, times a tolerance, would be 0 or infinite."""
+    operator, rhs = Dense(symmetric(spectra(2, 4, 10.0, 0)).float()), vectors(2, 4).float()
+    plain, scaled = (conjugate_gradient(operator, factor * rhs, iterations=3) for factor in (1.0, scale))
+    assert relative_error(scaled.value / scale, plain.value) <= 1e-5  # some roundings, amplified by the condition, 10
+    assert scaled.iterations.tolist() == plain.iterations.tolist() == [3, 3]
+
+
+def test_more_steps_than_needed_do_no_harm() -> None:
+    """Directions made of rounding are not tried, so none of them looks like negative curvature."""
+    matrices, rhs = symmetric(spectra(3, 5, 50.0, 1)).float(), vectors(3, 5).float()
+    solution = conjugate_gradient(Dense(matrices), rhs, iterations=60, tolerance=0.0)
+    assert not bool(solution.negative_curvature.any())
+    assert int(solution.iterations.max()) <= 10, "five directions span the space; the rest is rounding"
+    expected = torch.linalg.solve(matrices.double(), rhs.double())
+    assert relative_error(solution.value, expected) <= 50 * 1e-6  # condition times some roundings of float32
+
+
+def test_half_precision_is_computed_in_float32() -> None:
+    operator = Dense(torch.diag_embed(torch.tensor([[1.0, 2.0, 4.0], [2.0, 2.0, 8.0]], dtype=torch.bfloat16)))
+    rhs = torch.tensor([[1.0, 2.0, 3.0], [1.0, 0.5, -1.0]], dtype=torch.bfloat16)
+    solution = conjugate_gradient(operator, rhs, iterations=3)
+    assert (solution.value.dtype, solution.residual.dtype) == (torch.bfloat16, torch.float32)
+    expected = rhs.double() / operator.matrices.double().diagonal(dim1=1, dim2=2)
+    assert relative_error(solution.value, expected) <= 2 * torch.finfo(torch.bfloat16).eps
+
+
+def test_latents_keep_their_shape() -> None:
+    matrices, rhs = symmetric(spectra(2, 6, 5.0, 3)), vectors(2, 1, 2, 3)
+    solution = conjugate_gradient(Dense(matrices, (1, 2, 3)), rhs, iterations=8, tolerance=1e-12)
+    assert solution.value.shape == rhs.shape
+    assert relative_error(solution.value.flatten(1), torch.linalg.solve(matrices, rhs.flatten(1))) <= 1e-10
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    operator, rhs = Dense(random_matrices(2, 3)), vectors(2, 3)
+    with pytest.raises(ConfigError, match="iteration"):
+        conjugate_gradient(operator, rhs, iterations=0)
+    for tolerance in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="tolerance"):
+            conjugate_gradient(operator, rhs, iterations=1, tolerance=tolerance)
+    with pytest.raises(ShapeError):
+        conjugate_gradient(operator, rhs[:1], iterations=1)

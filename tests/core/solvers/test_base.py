@@ -1,0 +1,125 @@
+"""Laws of every solver, and row 16: the order of convergence on a mixture."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import scipy.integrate
+import torch
+from torch import Tensor
+
+from latentedit.core.errors import CoordinateError
+from latentedit.core.levels import uniform_grid
+from latentedit.core.rng import draw
+from latentedit.core.solvers.base import Solver, level_batch
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.heun import HeunSolver
+from latentedit.core.solvers.integrate import sample
+from latentedit.core.solvers.midpoint import MidpointSolver
+from latentedit.models.guidance import GuidedField
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.tolerances import relative_error
+
+SOLVERS: list[Solver] = [EulerSolver(), HeunSolver(), MidpointSolver()]
+every_solver = pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
+
+
+def latents(count: int = 4, dimension: int = 5) -> Tensor:
+    return draw((count, dimension), seed=0, purpose="solvers").double()
+
+
+class Counted:
+    """A field that counts its calls and remembers the levels it was asked at."""
+
+    def __init__(self, field: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.field = field
+        self.asked: list[float] = []
+
+    def __call__(self, z: Tensor, s: Tensor) -> Tensor:
+        assert s.shape == (len(z),)
+        self.asked.append(float(s[0]))
+        return self.field(z, s)
+
+
+@every_solver
+@pytest.mark.parametrize(("s", "s_next"), [(1.0, 0.6), (0.2, 0.9), (0.1, 0.0)])
+def test_law_1_counts_its_evaluations_between_the_two_levels(solver: Solver, s: float, s_next: float) -> None:
+    field = Counted(lambda z, level: z)
+    solver.step(field, latents(), s, s_next)
+    assert len(field.asked) == solver.evaluations_per_step
+    assert all(min(s, s_next) <= level <= max(s, s_next) for level in field.asked)
+    assert field.asked[0] == s
+
+
+@every_solver
+def test_law_3_constant_fields_are_exact(solver: Solver) -> None:
+    z, v = latents(), latents().flip(0)
+    assert relative_error(solver.step(lambda _z, _s: v, z, 0.9, 0.2), z - 0.7 * v) <= 1e-14
+
+
+@every_solver
+def test_law_4_elements_are_independent(solver: Solver) -> None:
+    backbone = example_mixture()
+    field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]))
+    together = solver.step(field, latents(), 0.9, 0.5)
+    alone = torch.cat([solver.step(field, z[None], 0.9, 0.5) for z in latents()])
+    assert relative_error(together, alone) <= 1e-13
+
+
+@every_solver
+def test_arguments_stay_as_they_were(solver: Solver) -> None:
+    z = latents()
+    solver.step(lambda z, s: z, z, 0.5, 0.1)
+    assert torch.equal(z, latents())
+
+
+@every_solver
+@pytest.mark.parametrize("levels", [(0.5, 0.5), (1.1, 0.2), (0.2, -0.1), (math.nan, 0.2), (0.3, math.inf)])
+def test_levels_that_make_no_step_are_refused(solver: Solver, levels: tuple[float, float]) -> None:
+    with pytest.raises(CoordinateError):
+        solver.step(lambda z, s: z, latents(), *levels)
+
+
+def test_levels_are_computed_in_float32_at_least() -> None:
+    half = level_batch(0.3, torch.zeros(2, 3, dtype=torch.bfloat16))
+    assert half.dtype == torch.float32
+    assert float(half[0]) == pytest.approx(0.3, abs=1e-7)
+
+
+def slope(backbone: GaussianMixtureBackbone, reference: Tensor, solver: Solver, steps: list[int]) -> float:
+    """Minus the slope of log error against log steps; the reference is the closed form or a fine walk."""
+    field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]))
+    ends = [sample(field, latents(), uniform_grid(count), solver).final for count in steps]
+    errors = torch.tensor([relative_error(end, reference) for end in ends]).log()
+    counts = torch.tensor(steps, dtype=torch.float32).log()
+    counts, errors = counts - counts.mean(), errors - errors.mean()
+    return -float((counts * errors).sum() / (counts**2).sum())
+
+
+@pytest.fixture(scope="module")
+def end_of_flow() -> Tensor:
+    """Where the flow of the mixture ends, by scipy's eighth-order method."""
+    backbone = example_mixture(narrowest=0.3)
+    condition = backbone.embed(["a"])
+
+    def field(s: float, state: np.ndarray) -> np.ndarray:
+        z = torch.from_numpy(state).reshape(latents().shape)
+        return backbone.at(z, level_batch(s, z), condition).velocity.flatten().numpy()
+
+    start = latents().flatten().numpy()
+    solution = scipy.integrate.solve_ivp(field, (1.0, 0.0), start, method="DOP853", rtol=1e-10, atol=1e-12)
+    return torch.from_numpy(solution.y[:, -1]).reshape(latents().shape)
+
+
+@every_solver
+def test_row_16_order_of_convergence_on_a_mixture(solver: Solver, end_of_flow: Tensor) -> None:
+    assert slope(example_mixture(narrowest=0.3), end_of_flow, solver, [32, 64, 128]) == pytest.approx(
+        solver.order, abs=0.15
+    )
+
+
+def test_row_16_needs_a_mixture_because_midpoint_is_third_order_on_one_gaussian() -> None:
+    one = example_mixture(components=1, narrowest=0.3)
+    expected = one.flow_map(latents(), 1.0, 0.0, 0)
+    assert slope(one, expected, MidpointSolver(), [32, 64, 128]) == pytest.approx(3, abs=0.3)

@@ -1,0 +1,111 @@
+"""The stochastic step against DDIM in a model's own coordinates, and the variances that it leaves."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.rng import draw
+from latentedit.core.solvers.stochastic import NoiseTail, fresh_share, stochastic_step
+
+pairs = st.tuples(st.floats(0.01, 0.99), st.floats(0.0, 0.99)).filter(lambda pair: pair[1] < pair[0] - 1e-3)
+
+
+def column(value: float) -> Tensor:
+    return torch.tensor([[value]], dtype=torch.float64)
+
+
+def vp(s: float) -> tuple[float, float]:
+    """Alpha and sigma of the variance-preserving model at a level."""
+    norm = math.hypot(1 - s, s)
+    return (1 - s) / norm, s / norm
+
+
+@given(pair=pairs, eta=st.floats(0, 1), z=st.floats(-3, 3), v=st.floats(-3, 3), noise=st.floats(-3, 3))
+def test_it_is_ddim_in_the_models_own_coordinates(
+    pair: tuple[float, float], eta: float, z: float, v: float, noise: float
+) -> None:
+    """With eta squared, where the public code of Park et al. forgot the square; equal for eta 0 and 1 only."""
+    (a, b), (a_next, b_next) = vp(pair[0]), vp(pair[1])
+    x, e = z - pair[0] * v, z + (1 - pair[0]) * v
+    variance = (1 - a**2 / a_next**2) * b_next**2 / b**2
+    x_t = a_next * x + math.sqrt(max(0.0, b_next**2 - eta**2 * variance)) * e + eta * math.sqrt(variance) * noise
+    found = stochastic_step(column(z), column(v), *pair, eta=eta, noise=column(noise))
+    assert float(found) == pytest.approx(x_t / (a_next + b_next), abs=1e-7)  # a difference of nearly equal squares
+
+
+@given(pair=pairs, noise=st.floats(-1e3, 1e3))
+def test_without_eta_it_is_the_euler_step_bit_for_bit(pair: tuple[float, float], noise: float) -> None:
+    z, v = draw((3, 5), seed=0, purpose="tests"), draw((3, 5), seed=1, purpose="tests")
+    found = stochastic_step(z, v, *pair, eta=0.0, noise=torch.full((1, 5), noise))
+    assert torch.equal(found, z + (pair[1] - pair[0]) * v)
+
+
+@given(pair=pairs, eta=st.floats(0, 1))
+def test_a_point_keeps_its_marginal_whatever_eta(pair: tuple[float, float], eta: float) -> None:
+    """The estimates of a single point x are exact: noise of variance s^2 becomes noise of variance s'^2."""
+    s, s_next = pair
+    x, one = 0.7, column(1.0)
+
+    def step(e: float, noise: float) -> float:
+        z = (1 - s) * x + s * e
+        return float(stochastic_step(z * one, (e - x) * one, s, s_next, eta=eta, noise=noise * one))
+
+    middle = step(0, 0)
+    kept, fresh = step(1, 0) - middle, step(0, 1) - middle
+    assert middle == pytest.approx((1 - s_next) * x, abs=1e-12)
+    assert kept**2 + fresh**2 == pytest.approx(s_next**2, rel=1e-9, abs=1e-12)
+
+
+def final_variance(variance: float, steps: int, eta: float) -> float:
+    """Of a chain on N(0, variance) from level 0.9 to 0.1 with the exact linear velocity; every step is linear."""
+    levels = torch.linspace(0.9, 0.1, steps + 1, dtype=torch.float64).tolist()
+    spread = 0.1**2 * variance + 0.9**2
+    for s, s_next in itertools.pairwise(levels):
+        slope = (s - (1 - s) * variance) / ((1 - s) ** 2 * variance + s**2)
+        state, noise = column(1.0), column(1.0)
+        rows = torch.cat([state, 0 * state]), torch.cat([slope * state, 0 * state]), torch.cat([0 * noise, noise])
+        kept, fresh = stochastic_step(rows[0], rows[1], s, s_next, eta=eta, noise=rows[2]).flatten().tolist()
+        spread = kept**2 * spread + fresh**2
+    return spread
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("variance", [0.2, 1.0, 2.0])
+def test_a_gaussian_keeps_its_marginal_to_first_order_in_the_step(eta: float, variance: float) -> None:
+    """Towards ``(1 - s)^2 variance + s^2`` at s = 0.1; the error halves when the steps do."""
+    exact = 0.9**2 * variance + 0.1**2
+    errors = [abs(final_variance(variance, steps, eta) - exact) for steps in (50, 100, 200)]
+    assert errors[-1] < 0.05 * exact
+    for coarse, fine in itertools.pairwise(errors):
+        assert coarse / fine == pytest.approx(2, abs=0.3)
+
+
+def test_at_the_ends() -> None:
+    assert fresh_share(1.0, 0.4) == 0.4
+    assert fresh_share(0.5, 0.0) == 0
+
+
+def test_a_tail_is_noisy_below_its_level_and_for_all_alike() -> None:
+    tail = NoiseTail(below=0.3, seed=4)
+    z, v = torch.zeros(3, 5), torch.zeros(3, 5)
+    assert torch.equal(tail.step(z, v, 0.31, 0.2, index=0), z)
+    found = tail.step(z, v, 0.3, 0.2, index=0)
+    assert torch.equal(found, found[:1].expand(3, -1))
+    assert torch.equal(found[:2], tail.step(z[:2], v[:2], 0.3, 0.2, index=0))
+    assert not torch.equal(found, tail.step(z, v, 0.3, 0.2, index=1))
+    assert not torch.equal(found, NoiseTail(below=0.3, seed=5).step(z, v, 0.3, 0.2, index=0))
+    z = draw((3, 5), seed=0, purpose="tests")
+    for still in (NoiseTail(), NoiseTail(below=1.0, eta=0.0)):
+        assert torch.equal(still.step(z, z, 0.3, 0.2, index=0), z + (0.2 - 0.3) * z)
+
+
+@pytest.mark.parametrize("settings", [{"below": -0.1}, {"below": 1.1}, {"eta": 2.0}, {"eta": math.nan}])
+def test_settings_outside_their_range_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"in \[0, 1\]; got"):
+        NoiseTail(**settings)

@@ -1,0 +1,37 @@
+import pytest
+
+from latentedit.core import errors
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (errors.ConfigError, ValueError),
+        (errors.ShapeError, ValueError),
+        (errors.CoordinateError, ValueError),
+        (errors.DeviceError, ValueError),
+        (errors.ImageError, ValueError),
+        (errors.ModelError, ValueError),
+        (errors.FileFormatError, ValueError),
+        (errors.OutputError, OSError),
+        (errors.MissingDependencyError, ImportError),
+        (errors.UnsupportedDerivativeError, NotImplementedError),
+        (errors.ConvergenceError, RuntimeError),
+        (errors.CaptionError, RuntimeError),
+        (errors.RegistryError, LookupError),
+    ],
+)
+def test_every_error_is_ours_and_what_a_caller_would_expect(kind: type[Exception], builtin: type[Exception]) -> None:
+    assert issubclass(kind, errors.LatentEditError)
+    assert issubclass(kind, builtin)
+
+
+def test_nearest_names_come_first() -> None:
+    assert errors.nearest("portrait", ["portraits", "sd3"]) == "did you mean 'portraits'? known: portraits, sd3"
+    assert errors.nearest("zzz", ["portraits"]) == "known: portraits"
+
+
+def test_a_missing_package_names_the_command_that_installs_it() -> None:
+    assert errors.require("json", "any").__name__ == "json"
+    with pytest.raises(errors.MissingDependencyError, match=r"pip install 'latentedit\[web\]'"):
+        errors.require("no_such_package", "web")

@@ -1,0 +1,162 @@
+"""Rows 1 to 3 of the table of maths tests: maps between coordinates are exact."""
+
+import math
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latentedit.core import flow as coordinates
+from latentedit.core.errors import ConfigError
+from latentedit.core.flow import Prediction
+from latentedit.core.rng import draw
+from latentedit.testing.tolerances import relative_error, tolerance
+
+DTYPES = [torch.float64, torch.float32]
+KINDS: list[Prediction] = ["epsilon", "v_prediction", "sample", "flow"]
+LEVELS = st.floats(0.001, 0.999)
+
+
+def noise(purpose: str, dtype: torch.dtype = torch.float64) -> Tensor:
+    return draw((6, 3, 4), seed=1, purpose=purpose).to(dtype)
+
+
+def angles(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    angle = torch.linspace(0.05, math.pi / 2 - 0.05, 6, dtype=torch.float64)
+    return angle.cos().to(dtype), angle.sin().to(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_row_1_latents_survive_the_round_trip(dtype: torch.dtype) -> None:
+    alpha, sigma = angles(dtype)
+    x_t = noise("x_t", dtype)
+    z = coordinates.canonical_from_model(x_t, alpha, sigma)
+    back = coordinates.model_from_canonical(z, alpha, sigma)
+    assert back.dtype == dtype
+    assert relative_error(back, x_t) <= tolerance("coordinates", dtype)
+    assert relative_error(z, x_t) > 1e-2
+
+
+@given(level=LEVELS)
+def test_row_1_level_scales_and_log_snr_agree(level: float) -> None:
+    s = torch.tensor([level], dtype=torch.float64)
+    alpha, sigma = coordinates.alpha_sigma_from_level(s)
+    close = tolerance("coordinates", torch.float64)
+    assert float(alpha**2 + sigma**2) == pytest.approx(1, rel=close)
+    assert relative_error(coordinates.level_from_alpha_sigma(alpha, sigma), s) <= close
+    log_snr = torch.log(alpha**2 / sigma**2)
+    assert float(coordinates.log_snr_from_level(s)) == pytest.approx(float(log_snr), abs=1e-11)
+    assert relative_error(coordinates.level_from_log_snr(log_snr), s) <= close
+    assert float(s) == pytest.approx(1 / (1 + math.exp(float(log_snr) / 2)), rel=1e-12)
+
+
+def test_latents_of_the_forward_process_are_the_same_in_both_coordinates() -> None:
+    alpha, sigma = angles()
+    x, e = noise("x"), noise("e")
+    x_t = alpha[:, None, None] * x + sigma[:, None, None] * e
+    s = coordinates.level_from_alpha_sigma(alpha, sigma)
+    assert relative_error(coordinates.canonical_from_model(x_t, alpha, sigma), coordinates.add_noise(x, e, s)) <= 1e-13
+
+
+def test_no_noise_and_pure_noise_are_exact() -> None:
+    x, e = noise("x"), noise("e")
+    assert torch.equal(coordinates.add_noise(x, e, torch.zeros(6, dtype=torch.float64)), x)
+    assert torch.equal(coordinates.add_noise(x, e, torch.ones(6, dtype=torch.float64)), e)
+
+
+def test_estimates_invert_the_forward_process() -> None:
+    x, e = noise("x"), noise("e")
+    s = torch.linspace(0.02, 0.98, 6, dtype=torch.float64)
+    z, v = coordinates.add_noise(x, e, s), e - x
+    assert relative_error(coordinates.clean_estimate(z, s, v), x) <= 1e-13
+    assert relative_error(coordinates.noise_estimate(z, s, v), e) <= 1e-13
+    assert relative_error(coordinates.score_from_velocity(z, s, v), -e / s[:, None, None]) <= 1e-13
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_row_3_prediction_becomes_velocity_and_back(kind: Prediction, dtype: torch.dtype) -> None:
+    alpha, sigma = angles(dtype)
+    a, b = alpha[:, None, None], sigma[:, None, None]
+    x, e = noise("x", dtype), noise("e", dtype)
+    x_t = a * x + b * e
+    outputs = {"epsilon": e, "v_prediction": a * e - b * x, "sample": x, "flow": e - x}
+    v = coordinates.velocity_from_prediction(kind, outputs[kind], x_t, alpha, sigma)
+    # Near the ends 1 / alpha or 1 / sigma multiplies the rounding of x_t; the angles stay 0.05 away from them.
+    close = 20 * tolerance("prediction", dtype)
+    assert relative_error(v, e - x) <= close
+    z = coordinates.canonical_from_model(x_t, alpha, sigma)
+    assert relative_error(coordinates.prediction_from_velocity(kind, v, z, alpha, sigma), outputs[kind]) <= close
+    others = [name for name in KINDS if name != kind]
+    wrong = [coordinates.velocity_from_prediction(name, outputs[kind], x_t, alpha, sigma) for name in others]
+    assert all(relative_error(other, e - x) > 0.1 for other in wrong)
+
+
+def test_v_prediction_needs_no_variance_preserving_scales() -> None:
+    alpha, sigma = (2 * part for part in angles())
+    x, e = noise("x"), noise("e")
+    a, b = alpha[:, None, None], sigma[:, None, None]
+    v = coordinates.velocity_from_prediction("v_prediction", a * e - b * x, a * x + b * e, alpha, sigma)
+    assert relative_error(v, e - x) <= 1e-12
+
+
+def test_half_precision_is_computed_in_float32_and_returned_as_it_came() -> None:
+    alpha, sigma = angles(torch.float32)
+    x_t, output = noise("x_t", torch.bfloat16), noise("output", torch.bfloat16)
+    v = coordinates.velocity_from_prediction("epsilon", output, x_t, alpha, sigma)
+    wide = coordinates.velocity_from_prediction("epsilon", output.float(), x_t.float(), alpha, sigma)
+    assert v.dtype == torch.bfloat16
+    assert torch.equal(v, wide.to(torch.bfloat16))
+
+
+def test_unknown_prediction_is_refused_with_the_nearest_name() -> None:
+    alpha, sigma = angles()
+    kind: Prediction = "epsilom"  # pyright: ignore[reportAssignmentType]
+    for convert in (coordinates.velocity_from_prediction, coordinates.prediction_from_velocity):
+        with pytest.raises((ConfigError, TypeError), match="epsilo"):
+            convert(kind, noise("a"), noise("b"), alpha, sigma)
+
+
+def ddim_step(scheduler: DDIMScheduler, kind: Prediction, dtype: torch.dtype, time: int) -> tuple[Tensor, Tensor]:
+    """The stock scheduler's step and our Euler step, both in the model's coordinates."""
+    table = scheduler.alphas_cumprod
+    now, then = table[time], table[time - scheduler.config.num_train_timesteps // scheduler.num_inference_steps]
+    alpha, sigma, alpha_next, sigma_next = (
+        value.sqrt().to(dtype).expand(6) for value in (now, 1 - now, then, 1 - then)
+    )
+    x_t, output = noise("x_t", dtype), noise("output", dtype)
+    stock = scheduler.step(output, time, x_t, eta=0.0).prev_sample
+    z = coordinates.canonical_from_model(x_t, alpha, sigma)
+    v = coordinates.velocity_from_prediction(kind, output, x_t, alpha, sigma)
+    s = coordinates.level_from_alpha_sigma(alpha, sigma)
+    s_next = coordinates.level_from_alpha_sigma(alpha_next, sigma_next)
+    ours = coordinates.model_from_canonical(z + (s_next - s)[:, None, None] * v, alpha_next, sigma_next)
+    return ours, stock
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_row_2_euler_step_is_the_stock_ddim_step(kind: Prediction, dtype: torch.dtype) -> None:
+    scheduler = DDIMScheduler(clip_sample=False, prediction_type=kind, set_alpha_to_one=False)
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(dtype)
+    scheduler.set_timesteps(10)
+    for time in scheduler.timesteps.tolist()[:-1]:
+        ours, stock = ddim_step(scheduler, kind, dtype, time)
+        assert relative_error(ours, stock) <= tolerance("ddim", dtype)
+
+
+def test_row_2_fails_for_a_scheduler_that_clips() -> None:
+    scheduler = DDIMScheduler(clip_sample=True)
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.double()
+    scheduler.set_timesteps(10)
+    ours, stock = ddim_step(scheduler, "epsilon", torch.float64, int(scheduler.timesteps[0]))
+    assert relative_error(ours, stock) > 1e-3
+
+
+def test_per_element_broadcasts_over_any_shape() -> None:
+    value = torch.arange(3.0)
+    for shape in [(3,), (3, 2), (3, 2, 4, 5)]:
+        assert coordinates.per_element(value, torch.zeros(shape)).shape == (3, *(1 for _ in shape[1:]))

@@ -1,0 +1,125 @@
+"""A model's times and levels: published ranges, the stock tables, interpolation that is its own inverse."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentedit.core.errors import ConfigError, CoordinateError
+from latentedit.core.flow import level_from_alpha_sigma
+from latentedit.core.schedule import (
+    DiscreteSchedule,
+    RectifiedFlow,
+    Schedule,
+    Spacing,
+    linear_schedule,
+    scaled_linear_schedule,
+    schedule_from_betas,
+)
+from latentedit.testing.tolerances import relative_error
+
+SCHEDULES: list[Schedule] = [
+    linear_schedule(),
+    scaled_linear_schedule(),
+    RectifiedFlow(),
+    RectifiedFlow(time_scale=1.0),
+]
+IDS = ["linear", "scaled-linear", "flow", "flow-1"]
+
+
+def test_ranges_are_those_of_the_coordinates_docstring() -> None:
+    linear, scaled = linear_schedule(), scaled_linear_schedule()
+    assert (linear.s_min, linear.s_max) == (pytest.approx(0.0099, abs=5e-5), pytest.approx(0.9937, abs=5e-5))
+    assert (scaled.s_min, scaled.s_max) == (pytest.approx(0.028, abs=5e-4), pytest.approx(0.936, abs=5e-4))
+    assert scaled.start_std == pytest.approx(0.938, abs=5e-4)
+    assert 1 / (1 - linear.s_max) == pytest.approx(158, abs=1)
+    assert RectifiedFlow().start_std == 1
+
+
+@pytest.mark.parametrize(("betas", "ours"), [("linear", linear_schedule), ("scaled_linear", scaled_linear_schedule)])
+def test_tables_are_those_of_the_stock_scheduler(betas: str, ours: type) -> None:
+    ends = {"linear": (1e-4, 0.02), "scaled_linear": (8.5e-4, 0.012)}[betas]
+    stock = DDIMScheduler(beta_schedule=betas, beta_start=ends[0], beta_end=ends[1])
+    read = DiscreteSchedule.from_alphas_cumprod(stock.alphas_cumprod)
+    # The stock table is a float32 product of a thousand factors; near time 0 it cancels in 1 - alpha^2.
+    assert relative_error(read.levels, ours().levels) <= 1e-4
+    alpha, sigma = stock.alphas_cumprod.double().sqrt(), (1 - stock.alphas_cumprod.double()).sqrt()
+    assert relative_error(read.levels, level_from_alpha_sigma(alpha, sigma)) <= 1e-12
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=IDS)
+@given(part=st.floats(0, 1))
+def test_laws_time_and_level_are_inverse_and_scales_fit(schedule: Schedule, part: float) -> None:
+    s = torch.tensor([schedule.s_min + part * (schedule.s_max - schedule.s_min)], dtype=torch.float64)
+    s = s.clamp(schedule.s_min, schedule.s_max)
+    time = schedule.time(s)
+    assert float(schedule.level(time)) == pytest.approx(float(s), rel=1e-10, abs=1e-15)
+    alpha, sigma = schedule.alpha_sigma(s)
+    assert float(level_from_alpha_sigma(alpha, sigma)) == pytest.approx(float(s), rel=1e-12)
+    assert time.dtype == s.dtype
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES[:2], ids=IDS[:2])
+def test_whole_times_are_the_trained_levels(schedule: DiscreteSchedule) -> None:
+    times = torch.arange(schedule.times, dtype=torch.float64)
+    assert relative_error(schedule.level(times), schedule.levels) <= 1e-14
+    assert relative_error(schedule.time(schedule.levels), times) <= 1e-9
+    assert bool((schedule.levels.diff() > 0).all())
+
+
+def test_between_times_log_snr_is_interpolated() -> None:
+    schedule = linear_schedule()
+    middle = schedule.level(torch.tensor([499.5], dtype=torch.float64))
+    expected = torch.sigmoid(-(schedule.log_snr[499] + schedule.log_snr[500]) / 4)
+    assert float(middle) == pytest.approx(float(expected), rel=1e-13)
+    linear = (schedule.levels[499] + schedule.levels[500]) / 2
+    assert abs(float(middle - linear)) > 1e-9
+
+
+def test_float32_levels_at_the_ends_are_accepted() -> None:
+    schedule = scaled_linear_schedule()
+    ends = torch.tensor([schedule.s_min, schedule.s_max], dtype=torch.float32)
+    assert schedule.time(ends).tolist() == pytest.approx([0, 999], abs=1e-2)
+
+
+def test_snap_goes_to_the_nearest_time() -> None:
+    schedule = linear_schedule()
+    s = schedule.level(torch.tensor([10.4, 10.6], dtype=torch.float64))
+    assert torch.allclose(schedule.snap(s), schedule.levels[10:12], rtol=1e-12)
+
+
+@pytest.mark.parametrize("spacing", ["uniform", "trailing", "log_snr"])
+@pytest.mark.parametrize("steps", [1, 2, 50, 999])
+def test_grids_reach_from_end_to_end(spacing: Spacing, steps: int) -> None:
+    schedule = scaled_linear_schedule()
+    grid = schedule.grid(steps, spacing=spacing)
+    assert grid.steps == steps
+    assert (grid.levels[0], grid.levels[-1]) == (schedule.s_max, schedule.s_min)
+
+
+def test_trailing_grid_has_trained_levels_only() -> None:
+    schedule = linear_schedule()
+    levels = schedule.grid(40, spacing="trailing").tensor()
+    assert torch.allclose(schedule.snap(levels), levels, rtol=1e-12)
+    uniform = schedule.grid(40).tensor()
+    assert not torch.allclose(schedule.snap(uniform), uniform, rtol=1e-6)
+
+
+def test_what_cannot_be_is_refused() -> None:
+    schedule = linear_schedule()
+    outside: list[tuple[str, float]] = [("level", -0.1), ("level", 999.5), ("time", 0.001), ("time", 0.999)]
+    for method, value in outside:
+        with pytest.raises(CoordinateError):
+            getattr(schedule, method)(torch.tensor([value], dtype=torch.float64))
+    for steps in (0, 1000):
+        with pytest.raises(CoordinateError):
+            schedule.grid(steps)
+    with pytest.raises((ConfigError, TypeError)):
+        schedule.grid(3, spacing="leading")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(CoordinateError):
+        schedule_from_betas([0.1, 1.0])
+    with pytest.raises(CoordinateError):
+        DiscreteSchedule.from_alphas_cumprod(torch.tensor([0.9, 0.5, 0.0]))
+    with pytest.raises(CoordinateError):
+        DiscreteSchedule.from_alphas_cumprod(torch.tensor([0.5, 0.9]))

@@ -1,0 +1,76 @@
+import torch
+from torch import Tensor
+
+from latentedit.core.rng import draw
+from latentedit.editors.baselines.difference_mask import binarised, difference_map, difference_mask
+from latentedit.latents.joint import JointLatent
+from latentedit.models.guidance import GuidedField
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.tolerances import relative_error
+from tests.directions.mixtures import levels_of, mixture_latent
+from tests.editors.baselines.variance_preserving import vp_mixture
+
+
+def by_hand(latent: JointLatent, s: float, maps: int, guidance: float) -> Tensor:
+    """``|e_hat_w(c1) - e_hat_w(c0)|``, noise by noise, in closed form where the guidance is 1."""
+    backbone, target, found = latent.backbone, latent.backbone.embed(["c"]), torch.zeros_like(latent.z)
+    for noise in draw((maps, *latent.z.shape[1:]), seed=7, purpose="difference mask").to(latent.z):
+        z, at = (1 - s) * latent.z + s * noise, levels_of(latent.z, s)
+        there, here = (
+            z + (1 - s) * GuidedField(backbone=backbone, condition=text, guidance=guidance)(z, at)
+            for text in (target, latent.condition)
+        )
+        found = found + (there - here).abs() / maps
+    return found
+
+
+def test_guidance_and_the_noise_estimates_weight_scale_the_map_and_leave_the_mask() -> None:
+    latent = mixture_latent(example_mixture(dimension=6))
+    target = latent.backbone.embed(["c"]).expand(3)
+    found = difference_map(latent, target, level=0.4, maps=5, seed=7)
+    for guidance in (1.0, 4.0):
+        expected = by_hand(latent, 0.4, 5, guidance)
+        assert relative_error(guidance * 0.6 * found, expected) < 1e-12
+        assert torch.equal(binarised(found, 2.6), binarised(expected, 2.6))
+
+
+def test_channels_are_averaged_where_there_are_places() -> None:
+    backbone = example_mixture(dimension=12, latent=(3, 2, 2))
+    latent = mixture_latent(backbone)
+    target = backbone.embed(["c"]).expand(3)
+    found = difference_map(latent, target, level=0.5, maps=2, seed=7)
+    assert found.shape == (3, 1, 2, 2)
+    assert relative_error(0.5 * found[:, 0], by_hand(latent, 0.5, 2, 1.0).mean(1)) < 1e-12
+
+
+def test_it_is_the_published_cut() -> None:
+    """Clamped at ratio times the mean, divided by that, above one half; the mean is a picture's own."""
+    found = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)) ** 4
+    found[1] *= 100
+    for picture in found:
+        most = 3 * float(picture.mean())
+        assert torch.equal(binarised(picture[None], 3.0)[0], picture.clamp(0, most) / most > 0.5)
+    inside = binarised(found, 3.0)
+    assert 0 < int(inside[0].sum()) < 64
+    assert torch.equal(inside, torch.cat([binarised(found[:1], 3.0), binarised(found[1:], 3.0)]))
+    assert int(binarised(found, 3.0).sum()) < int(binarised(found, 1.0).sum())
+
+
+def test_equal_texts_have_an_empty_mask_and_cost_the_same() -> None:
+    latent = mixture_latent(example_mixture(dimension=6))
+    before = latent.backbone.evaluations
+    mask = difference_mask(latent, latent.condition, level=0.5, maps=4, ratio=0.01, seed=0)
+    assert not bool(mask.any())
+    assert latent.backbone.evaluations - before == 3 * 2 * 4
+
+
+def test_the_level_is_cut_to_what_the_model_knows() -> None:
+    latent = mixture_latent(vp_mixture(latent=None))
+    target, known = latent.backbone.embed(["c"]).expand(3), latent.backbone.capabilities
+
+    def at(level: float) -> Tensor:
+        return difference_map(latent, target, level=level, maps=2, seed=0)
+
+    assert torch.equal(at(1.0), at(known.s_max))
+    assert torch.equal(at(0.0), at(known.s_min))
+    assert not torch.equal(at(0.0), at(1.0))

@@ -1,0 +1,130 @@
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.rng import draw
+from latentedit.editors.base import Editor
+from latentedit.editors.baselines.dnaedit import DNAEdit, align_noise
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.testing.contracts.editor import EditorContract
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.tolerances import relative_error
+from tests.directions.mixtures import levels_of, mixture_latent
+from tests.editors.baselines.signs import even_share, limit_of_strength_zero
+from tests.editors.baselines.vp_models import vp_model
+
+LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)
+
+
+class TestContract(EditorContract):
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return DNAEdit(steps=8, guidance=2.0)
+
+
+class TestTheNetworkAlone(EditorContract):
+    strength = -0.7
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return DNAEdit(steps=6, level=1.0, eta=1.0)
+
+
+class TestSinglePrecisionOfAVariancePreservingModel(EditorContract):
+    @pytest.fixture
+    def backbone(self) -> Backbone:
+        return vp_model(dtype=torch.float32)
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return DNAEdit(steps=6, level=1.0)
+
+
+@pytest.fixture
+def latent() -> JointLatent:
+    return mixture_latent(example_mixture(dimension=6))
+
+
+@pytest.mark.parametrize("eta", [0.3, 0.8, 1.0])
+@pytest.mark.parametrize("strength", [1.0, -0.6])
+def test_is_the_published_method(latent: JointLatent, eta: float, strength: float) -> None:
+    """Noise corrected, latent corrected, the correction undone where the way down asks; all in plain latents."""
+    z, e, v = latent.z, draw((6,), seed=2, purpose="dnaedit").to(latent.z), latent.backbone.velocity
+    text = (1 - strength) * latent.condition + strength * latent.backbone.embed(["c"]).expand(3)
+    corrections: list[Tensor] = []
+    velocities: list[Tensor] = []
+    for s, s_next in itertools.pairwise(LEVELS):
+        noised = (s_next - s) / (1 - s) * (e - z) + z
+        velocities.append(v(noised, levels_of(z, s_next), latent.condition))
+        excess = (noised - z) / (s_next - s) - velocities[-1]
+        corrections.append(excess * (s_next - s))
+        e = e - excess * (1 - s)
+        z = noised - corrections[-1]
+    reference = latent.z
+    for s, s_next in itertools.pairwise(LEVELS[::-1]):
+        wanted = v(z + corrections.pop(), levels_of(z, s), text)
+        reference = reference + (s_next - s) * (wanted - velocities.pop())
+        z = z + (s_next - s) * (eta * wanted + (1 - eta) * (z - reference) / s)
+    found = DNAEdit(level=0.8, steps=5, eta=eta).edit(latent, latent.backbone.embed(["c"]), strength=strength, seed=2)
+    assert relative_error(found, z) < 1e-11
+
+
+def test_the_noise_is_aligned_with_the_network_after_each_step(latent: JointLatent) -> None:
+    """The straight line from z to e has the velocity that the network gave, and a first line that leads to e."""
+    noise = draw((6,), seed=0, purpose="tests").to(latent.z)
+    way = align_noise(latent, LEVELS, noise)
+    for index, s in enumerate(LEVELS[1:]):
+        assert relative_error((way.noise[index] - way.states[index + 1]) / (1 - s), way.velocities[index]) < 1e-12
+    assert relative_error(way.asked[0], 0.8 * latent.z + 0.2 * noise) < 1e-12
+    straight = latent.backbone.velocity(way.asked[0], levels_of(latent.z, 0.2), latent.condition)
+    assert torch.equal(way.velocities[0], straight)
+
+
+def test_with_the_networks_velocity_alone_equal_texts_give_exactly_nothing(latent: JointLatent) -> None:
+    assert torch.equal(DNAEdit(steps=10, eta=1.0).edit(latent, latent.condition), latent.z)
+    drawn_back = DNAEdit(steps=10, eta=0.8)
+    assert not drawn_back.keeps_equal_texts
+    assert relative_error(drawn_back.edit(latent, latent.condition), latent.z) > 1e-4
+
+
+def test_on_gaussians_it_becomes_the_flow_up_and_down_whatever_the_noise() -> None:
+    """Asking at p instead of z' is an error of order h in the velocity: half the step, half the error."""
+    backbone = example_mixture(dimension=6)
+    only, target = mixture_latent(backbone, condition=backbone.only(0)), backbone.only(1)
+    top = backbone.flow_map(only.z, 0.0, 0.6, 0)
+    truth = backbone.flow_map(top, 0.6, 0.0, 1)
+
+    def error(steps: int, seed: int) -> float:
+        editor = DNAEdit(level=0.6, steps=steps, eta=1.0)
+        return relative_error(editor.edit(only, target, seed=seed) - only.z, truth - only.z)
+
+    for seed in (0, 1):
+        coarse, fine = error(100, seed), error(200, seed)
+        assert 1.7 < coarse / fine < 2.3
+        assert fine < 4e-2
+
+
+def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent) -> None:
+    """Around its own limit at strength 0: not quite the picture, unless the network's velocity is alone."""
+    target = latent.backbone.embed(["c"]).expand(3)
+    for editor in (DNAEdit(steps=6, level=0.6), DNAEdit(steps=6, level=0.6, eta=1.0)):
+        origin = limit_of_strength_zero(editor, latent, target)
+        assert torch.equal(origin, latent.z) == editor.keeps_equal_texts
+        coarse = even_share(editor, latent, target, 1e-3, origin=origin)
+        assert coarse < 0.1
+        assert even_share(editor, latent, target, 1e-5, origin=origin) < 2e-2 * coarse + 1e-10
+
+
+def test_t12_costs(latent: JointLatent) -> None:
+    assert DNAEdit(level=1.0, steps=10).evaluations(latent) == 20
+    assert DNAEdit(level=0.55, steps=10, guidance=5.5).evaluations(latent) == 18
+
+
+@pytest.mark.parametrize("wrong", [{"level": 0.0}, {"steps": 0}, {"eta": 0.0}, {"eta": 1.1}, {"guidance": 1e3}])
+def test_settings_outside_their_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):
+        DNAEdit.from_dict(wrong)

@@ -1,0 +1,126 @@
+import itertools
+
+import pytest
+import torch
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.rng import draw
+from latentedit.editors.base import Editor
+from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors.baselines.flowslider import FlowSlider
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.testing.contracts.editor import EditorContract
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.tolerances import relative_error
+from tests.directions.mixtures import levels_of, mixture_latent
+
+
+class TestContract(EditorContract):
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return FlowSlider(steps=7, noises=2)
+
+
+class TestNegativeStrength(EditorContract):
+    strength = -1.5
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return FlowSlider(level=1.0, steps=5)
+
+
+class TestSinglePrecision(EditorContract):
+    @pytest.fixture
+    def backbone(self) -> Backbone:
+        return example_mixture(dimension=6, latent=(2, 3), dtype=torch.float32)
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return FlowSlider(steps=7)
+
+
+@pytest.fixture
+def latent() -> JointLatent:
+    return mixture_latent(example_mixture(dimension=6))
+
+
+@pytest.mark.parametrize("noises", [1, 3])
+def test_strength_one_is_flowedit_without_guidance(latent: JointLatent, noises: int) -> None:
+    """The two differ by the rounding of ``(p - q) + (r - p)`` against ``r - q``: some 1e-16 a step in float64."""
+    target = latent.backbone.embed(["c"])
+    flowedit = FlowEdit(level=0.8, steps=12, noises=noises, source_guidance=1.0, target_guidance=1.0)
+    slider = FlowSlider(level=0.8, steps=12, noises=noises)
+    expected = flowedit.edit(latent, target, seed=4)
+    assert relative_error(slider.edit(latent, target, seed=4), expected) < 1e-13
+    # elsewhere the strengths mean different things
+    scaled = flowedit.edit(latent, target, strength=1.5, seed=4)
+    assert relative_error(slider.edit(latent, target, strength=1.5, seed=4), scaled) > 1e-3
+
+
+@pytest.mark.parametrize("strength", [1.0, -2.0, 5.0])
+def test_equal_texts_give_exactly_nothing(latent: JointLatent, strength: float) -> None:
+    editor = FlowSlider(steps=10, noises=2)
+    assert torch.equal(editor.edit(latent, latent.condition, strength=strength), latent.z)
+
+
+def test_without_steering_the_source_stays_exactly(latent: JointLatent) -> None:
+    """The hook itself, which `edit` does not call at strength 0: the fidelity part moves nothing by itself."""
+    stayed = FlowSlider(steps=10)._edit(latent, latent.backbone.embed(["c"]), strength=0.0, seed=0, progress=None)
+    assert torch.equal(stayed, latent.z)
+
+
+@pytest.mark.parametrize("strength", [-0.7, 0.4, 2.5])
+def test_is_the_published_split(latent: JointLatent, strength: float) -> None:
+    """Fidelity and steering written out, one noise, with y itself as what is kept."""
+    source, target, z = latent.condition, latent.backbone.embed(["c"]), latent.z
+    y = z.clone()
+    for index, (s, s_next) in enumerate(itertools.pairwise([0.77, 0.6, 0.4, 0.2, 0.0])):
+        a = (1 - s) * z + s * draw((6,), seed=2, purpose="flowedit", index=index).to(z)
+        b = y + a - z
+        at = levels_of(z, s)
+        fidelity = latent.backbone.velocity(b, at, source) - latent.backbone.velocity(a, at, source)
+        steering = latent.backbone.velocity(b, at, target) - latent.backbone.velocity(b, at, source)
+        y = y + (s_next - s) * (fidelity + strength * steering)
+    found = FlowSlider(level=0.77, steps=5).edit(latent, target, strength=strength, seed=2)
+    assert relative_error(found, y) < 1e-12
+
+
+def test_where_the_field_is_linear_the_strength_is_proportional_to_the_displacement() -> None:
+    """Two Gaussians of one covariance: ``v(z, c) = J (z - (1-s) mu_c) - mu_c``.
+
+    Fidelity is ``J (y - x)`` and steering depends on the level alone, so y - x solves a linear recursion whose only
+    source is ``strength * steering``.
+    """
+    backbone = example_mixture(dimension=6, shared_covariance=True)
+    only = mixture_latent(backbone, condition=backbone.only(0))
+    editor, target = FlowSlider(level=1.0, steps=20), backbone.only(1)
+    one = editor.edit(only, target) - only.z
+    for strength in (-2.0, 0.3, 4.0):
+        assert relative_error(editor.edit(only, target, strength=strength) - only.z, strength * one) < 1e-10
+    # Euler is of first order: 100 steps of FlowEdit, the same path, are within 5e-2 of the counterfactual
+    assert relative_error(only.z + one, backbone.counterfactual(only.z, 0, 1)) < 0.25
+
+
+def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent) -> None:
+    """The even part of the edit is of second order: 100 times smaller strength, 100 times smaller share."""
+    editor, target = FlowSlider(steps=6), latent.backbone.embed(["c"])
+
+    def even_share(strength: float) -> float:
+        forth = editor.edit(latent, target, strength=strength) - latent.z
+        back = editor.edit(latent, target, strength=-strength) - latent.z
+        return float(torch.linalg.vector_norm(forth + back) / torch.linalg.vector_norm(forth - back))
+
+    assert even_share(1e-2) < 0.1
+    assert even_share(1e-4) < 2e-2 * even_share(1e-2) + 1e-10
+
+
+def test_t12_costs(latent: JointLatent) -> None:
+    assert FlowSlider(level=1.0, steps=10).evaluations(latent) == 30
+    assert FlowSlider(level=0.5, steps=10, noises=3).evaluations(latent) == 45
+
+
+@pytest.mark.parametrize("wrong", [{"level": 0.0}, {"level": 1.2}, {"steps": 0}, {"noises": 0}])
+def test_settings_outside_their_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):
+        FlowSlider.from_dict(wrong)

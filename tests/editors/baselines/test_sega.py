@@ -1,0 +1,158 @@
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from latentedit.core.errors import ConfigError
+from latentedit.editors.base import Editor
+from latentedit.editors.baselines.concept_guidance import Reference
+from latentedit.editors.baselines.inversion import AlignedInversion
+from latentedit.editors.baselines.sega import SEGA
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.testing.contracts.editor import EditorContract
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.tolerances import relative_error
+from tests.directions.mixtures import levels_of, mixture_latent
+from tests.editors.baselines.test_edit_friendly_ddpm import vp_mixture
+
+
+class TestContract(EditorContract):
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return SEGA(steps=7)
+
+
+class TestReversedFromTheSource(EditorContract):
+    strength = -1.5
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return SEGA(level=0.9, steps=7, reference="source", threshold=0.5)
+
+
+class TestSinglePrecision(EditorContract):
+    @pytest.fixture
+    def backbone(self) -> Backbone:
+        return example_mixture(dimension=6, latent=(2, 3), dtype=torch.float32)
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return SEGA(steps=7, reference="source", cool_down=0.6)
+
+
+class TestVariancePreserving(EditorContract):
+    @pytest.fixture
+    def backbone(self) -> Backbone:
+        return vp_mixture(2, 3)
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return SEGA(steps=7)
+
+
+@pytest.fixture
+def latent() -> JointLatent:
+    return mixture_latent(example_mixture(dimension=6, latent=(2, 3)))
+
+
+@pytest.mark.parametrize(("reference", "strength"), [("null", 1.0), ("null", -0.7), ("source", 1.6)])
+def test_is_the_published_guidance_on_the_aligned_way_back(
+    latent: JointLatent, reference: Reference, strength: float
+) -> None:
+    """In noise estimates, ``e_hat = z + (1 - s) v``, with momentum, thresholds and times; masks by NumPy.
+
+    The way back is written as Euler from a point that stands off the inverted one: at strength 0 it would retrace it.
+    """
+    backbone, source, target = latent.backbone, latent.condition, latent.backbone.embed(["c"])
+    away = backbone.embed([""]) if reference == "null" else source
+    levels = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    path = [latent.z]
+    for s, above in itertools.pairwise(levels):
+        path.append(path[-1] + (above - s) * backbone.velocity(path[-1], levels_of(latent.z, s), source))
+    z, nu = path[-1], torch.zeros_like(latent.z)
+    for step in range(5):
+        s, above = levels[4 - step], levels[5 - step]
+        y = z + path[4 - step] - path[5 - step]
+        at = levels_of(y, s)
+        noise = {
+            name: y + (1 - s) * backbone.velocity(y, at, text)
+            for name, text in (("base", source), ("concept", target), ("away", away))
+        }
+        psi = strength * 4.0 * (noise["concept"] - noise["away"])
+        sizes = psi.abs().numpy()
+        keep = sizes >= np.quantile(sizes, 0.6, axis=2, keepdims=True) - 1e-12
+        guidance = (psi * torch.from_numpy(keep) if step < 4 else 0 * psi) + 0.3 * nu
+        nu = 0.7 * nu + 0.3 * guidance
+        estimate = noise["base"] + (guidance if step >= 1 else 0)
+        z = z + (s - above) * (estimate - y) / (1 - s)
+    editor = SEGA(
+        steps=5, scale=4.0, threshold=0.6, warm_up=0.2, cool_down=0.8, momentum=0.3, decay=0.7, reference=reference
+    )
+    assert relative_error(editor.edit(latent, target, strength=strength), z) < 1e-11
+    assert relative_error(z, latent.z) > 1e-2
+
+
+@pytest.mark.parametrize("strength", [0.4, 1.0, -1.0])
+def test_without_mask_and_momentum_it_is_the_aligned_inversion_with_a_target(
+    latent: JointLatent, strength: float
+) -> None:
+    """``v0 + w (v1 - v0)`` from the source; at w = 1 the target's own velocity."""
+    plain = SEGA(steps=8, scale=1.0, threshold=0.0, warm_up=0.0, momentum=0.0, reference="source")
+    target = latent.backbone.embed(["c"])
+    found = plain.edit(latent, target, strength=strength)
+    aligned = AlignedInversion(steps=8).edit(latent, target)
+    assert (relative_error(found, aligned) < 1e-12) == (strength == 1)
+    # the sign of the strength and that of the scale are the same thing
+    reverse = dataclasses.replace(plain, scale=-strength)
+    assert torch.equal(reverse.edit(latent, target, strength=-1.0), found)
+
+
+@pytest.mark.parametrize("strength", [1.0, -3.0])
+def test_where_the_concept_changes_nothing_the_picture_stays_exactly(latent: JointLatent, strength: float) -> None:
+    assert torch.equal(SEGA(steps=9, reference="source").edit(latent, latent.condition, strength=strength), latent.z)
+    null = SEGA(steps=9)
+    assert torch.equal(null.edit(latent, latent.backbone.embed([""]), strength=strength), latent.z)
+    assert not torch.equal(null.edit(latent, latent.condition, strength=strength), latent.z)
+
+
+def test_guidance_that_never_begins_changes_nothing(latent: JointLatent) -> None:
+    assert torch.equal(SEGA(steps=9, warm_up=1.0).edit(latent, latent.backbone.embed(["c"])), latent.z)
+
+
+def test_shares_become_the_published_steps() -> None:
+    guidance = SEGA().guidance(50)
+    assert (guidance.warm_up, guidance.cool_down, guidance.threshold) == (10, None, 0.9)
+    assert SEGA(cool_down=0.5).guidance(9).cool_down == 4
+
+
+def test_t12_costs(latent: JointLatent) -> None:
+    assert SEGA(steps=10).evaluations(latent) == 40
+    assert SEGA(steps=10, level=0.55, reference="source").evaluations(latent) == 18
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"level": 0.0},
+        {"steps": 0},
+        {"scale": 101.0},
+        {"threshold": 1.5},
+        {"warm_up": -0.1},
+        {"cool_down": 1.5},
+        {"cool_down": 0.1},
+        {"momentum": -1.0},
+        {"decay": 1.5},
+    ],
+)
+def test_settings_outside_their_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):
+        SEGA.from_dict(wrong)
+
+
+def test_unknown_references_are_refused_by_name() -> None:
+    with pytest.raises((ConfigError, TypeCheckError), match="reference"):
+        SEGA.from_dict({"reference": "nul"})

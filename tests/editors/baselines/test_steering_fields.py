@@ -1,0 +1,122 @@
+import itertools
+
+import pytest
+import torch
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.rng import draw
+from latentedit.editors.base import Editor
+from latentedit.editors.baselines.flowslider import FlowSlider
+from latentedit.editors.baselines.steering_fields import SteeringFields
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.testing.contracts.editor import EditorContract
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.tolerances import relative_error
+from tests.directions.mixtures import levels_of, mixture_latent
+from tests.editors.baselines.signs import even_share, limit_of_strength_zero
+from tests.editors.baselines.vp_models import vp_model
+
+
+class TestContract(EditorContract):
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return SteeringFields(steps=7)
+
+
+class TestNegativeStrength(EditorContract):
+    strength = -0.9
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return SteeringFields(level=1.0, steps=5, attract=1.0, repel=0.5)
+
+
+class TestNothingRepels(EditorContract):
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return SteeringFields(steps=5, repel=0.0)
+
+
+class TestSinglePrecisionOfAVariancePreservingModel(EditorContract):
+    @pytest.fixture
+    def backbone(self) -> Backbone:
+        return vp_model(dtype=torch.float32)
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return SteeringFields(steps=7)
+
+
+@pytest.fixture
+def latent() -> JointLatent:
+    return mixture_latent(example_mixture(dimension=6))
+
+
+@pytest.mark.parametrize("repel", [0.0, 0.6, 1.5])
+@pytest.mark.parametrize("strength", [-0.4, 1.0])
+def test_is_the_published_field_along_flowedits_path(latent: JointLatent, repel: float, strength: float) -> None:
+    source, target, z, v = latent.condition, latent.backbone.embed(["c"]), latent.z, latent.backbone.velocity
+    empty, y, m, away = latent.backbone.embed([""]), latent.z.clone(), strength * 1.5, strength * repel
+    for index, (s, s_next) in enumerate(itertools.pairwise([0.77, 0.6, 0.4, 0.2, 0.0])):
+        a = (1 - s) * z + s * draw((6,), seed=2, purpose="flowedit", index=index).to(z)
+        b, at = y + a - z, levels_of(z, s)
+        steered = (v(b, at, empty) + m * v(b, at, target) - away * v(b, at, source)) / (1 + m - away)
+        y = y + (s_next - s) * (steered - v(a, at, empty))
+    editor = SteeringFields(level=0.77, steps=5, attract=1.5, repel=repel)
+    assert relative_error(editor.edit(latent, target, strength=strength, seed=2), y) < 1e-12
+
+
+def test_towards_strength_zero_it_is_the_picture_exactly(latent: JointLatent) -> None:
+    for editor in (SteeringFields(steps=6), SteeringFields(steps=6, repel=0.3)):
+        assert torch.equal(limit_of_strength_zero(editor, latent, latent.backbone.embed(["c"])), latent.z)
+
+
+@pytest.mark.parametrize("strength", [1.0, -2.0])
+def test_equal_texts_give_exactly_nothing_at_equal_weights_only(latent: JointLatent, strength: float) -> None:
+    assert torch.equal(SteeringFields(steps=6).edit(latent, latent.condition, strength=strength), latent.z)
+    uneven = SteeringFields(steps=6, attract=1.0, repel=0.9)
+    assert not uneven.keeps_equal_texts
+    assert relative_error(uneven.edit(latent, latent.condition, strength=strength), latent.z) > 1e-3
+
+
+def test_without_a_caption_a_base_that_is_the_source_makes_it_flowslider(latent: JointLatent) -> None:
+    """Where the source is the empty text, both weights act as one: FlowSlider at ``m / (1 + m - l)``."""
+    untold, target = latent.under(""), latent.backbone.embed(["c"])
+    found = SteeringFields(level=0.9, steps=8, attract=2.0, repel=0.5).edit(untold, target, strength=0.7, seed=1)
+    slider = FlowSlider(level=0.9, steps=8).edit(untold, target, strength=1.4 / (1 + 1.4 - 0.35), seed=1)
+    assert relative_error(found, slider) < 1e-13
+
+
+@pytest.mark.parametrize(
+    ("editor", "strength", "bound"),
+    [(SteeringFields(attract=3.0, repel=1.0), -0.5, "above -0.5"), (SteeringFields(attract=1.0), 1.5, "below 1")],
+)
+def test_strengths_that_leave_no_weight_for_the_base_are_refused(
+    latent: JointLatent, editor: SteeringFields, strength: float, bound: str
+) -> None:
+    with pytest.raises(ConfigError, match=bound):
+        editor.edit(latent, latent.backbone.embed(["c"]), strength=strength)
+    with pytest.raises(ConfigError, match=bound):
+        editor.evaluations(latent, strength=strength)
+    assert editor.evaluations(latent, strength=-strength) > 0
+
+
+@pytest.mark.parametrize("repel", [0.0, 2.0])
+def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent, repel: float) -> None:
+    """The even part of the edit is of second order: 100 times smaller strength, 100 times smaller share."""
+    editor, target = SteeringFields(steps=6, repel=repel), latent.backbone.embed(["c"])
+    coarse = even_share(editor, latent, target, 1e-2)
+    assert coarse < 0.1
+    assert even_share(editor, latent, target, 1e-4) < 2e-2 * coarse + 1e-10
+
+
+def test_t12_costs(latent: JointLatent) -> None:
+    assert SteeringFields(level=1.0, steps=10).evaluations(latent) == 40
+    assert SteeringFields(level=0.5, steps=10, repel=0.0).evaluations(latent) == 15
+
+
+@pytest.mark.parametrize("wrong", [{"level": 0.0}, {"steps": 0}, {"attract": 0.0}, {"repel": -1.0}])
+def test_settings_outside_their_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):
+        SteeringFields.from_dict(wrong)

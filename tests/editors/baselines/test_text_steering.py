@@ -1,0 +1,117 @@
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.rng import draw, stream
+from latentedit.editors.base import Editor
+from latentedit.editors.baselines.text_steering import TextSteering
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.testing.contracts.editor import EditorContract
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.tolerances import relative_error
+from tests.directions.mixtures import LinearTextBackbone, levels_of, mixture_latent
+from tests.editors.baselines.variance_preserving import vp_mixture
+
+
+class TestContract(EditorContract):
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return TextSteering(steps=7, guidance=1.5)
+
+
+class TestNegativeStrength(EditorContract):
+    strength = -1.5
+
+    @pytest.fixture
+    def backbone(self) -> Backbone:
+        return example_mixture(dimension=6, latent=(2, 3), dtype=torch.float32)
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return TextSteering(level=1.0, steps=5)
+
+
+class TestVariancePreserving(EditorContract):
+    @pytest.fixture
+    def backbone(self) -> Backbone:
+        return vp_mixture()
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return TextSteering(level=1.0, steps=6)
+
+
+@pytest.fixture
+def latent() -> JointLatent:
+    return mixture_latent(example_mixture(dimension=6))
+
+
+@pytest.mark.parametrize("strength", [-0.7, 1.6])
+def test_is_the_difference_of_two_samples_from_one_start(latent: JointLatent, strength: float) -> None:
+    target = latent.backbone.embed(["c"])
+    start = 0.25 * latent.z + 0.75 * draw((6,), seed=2, purpose="text-steering").to(latent.z)
+
+    def sampled(tokens: Tensor) -> Tensor:
+        text, z = type(target)(tokens=tokens, pooled=target.pooled), start
+        for s, s_next in itertools.pairwise([0.75, 0.6, 0.4, 0.2, 0.0]):
+            z = z + (s_next - s) * latent.backbone.velocity(z, levels_of(z, s), text)
+        return z
+
+    source = latent.condition.tokens[:1]
+    expected = latent.z + sampled(source + strength * (target.tokens - source)) - sampled(source)
+    found = TextSteering(level=0.75, steps=5).edit(latent, target, strength=strength, seed=2)
+    assert relative_error(found, expected) < 1e-12
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_equal_texts_give_exactly_nothing(latent: JointLatent, guidance: float) -> None:
+    editor = TextSteering(steps=10, guidance=guidance)
+    assert torch.equal(editor.edit(latent, latent.condition, strength=-2.0), latent.z)
+
+
+def test_where_the_estimate_is_affine_in_the_text_so_is_the_edit() -> None:
+    """One Gaussian whose mean is linear in the text: ``y - x = strength (I - (1 - s) S^1/2 C_s^-1/2) (mu_1 - mu_0)``.
+
+    The matrix is that of the flow from s to the clean end; 400 Euler steps are within a per cent of it.
+    """
+    mixture = example_mixture(dimension=6, narrowest=0.3).mixture
+    backbone = LinearTextBackbone(mixture)
+    z = torch.randn(2, 6, generator=stream(1, "tests"), dtype=torch.float64)
+    latent = JointLatent(backbone=backbone, z=z, condition=backbone.embed(["a", "b"]), captions=("a", "b"))
+    target = backbone.embed(["c"])
+    values, vectors = torch.linalg.eigh(mixture.covariances[0])
+    share = 1 - 0.4 * (values / (0.4**2 * values + 0.6**2)).sqrt()
+    means = backbone.mean(target) - backbone.mean(latent.condition)
+    editor = TextSteering(level=0.6, steps=400)
+    one = editor.edit(latent, target) - z
+    assert relative_error(one, (means @ vectors * share) @ vectors.T) < 1e-2
+    # proportional whatever the solver: only rounding is left, of some 400 steps
+    assert relative_error(editor.edit(latent, target, strength=-2.5) - z, -2.5 * one) < 1e-10
+
+
+def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent) -> None:
+    """The even part of the edit is of second order: 100 times smaller strength, 100 times smaller share."""
+    editor, target = TextSteering(steps=6), latent.backbone.embed(["c"])
+
+    def even_share(strength: float) -> float:
+        forth = editor.edit(latent, target, strength=strength) - latent.z
+        back = editor.edit(latent, target, strength=-strength) - latent.z
+        return float(torch.linalg.vector_norm(forth + back) / torch.linalg.vector_norm(forth - back))
+
+    assert even_share(1e-2) < 0.1
+    assert even_share(1e-4) < 2e-2 * even_share(1e-2) + 1e-10
+
+
+def test_t12_costs(latent: JointLatent) -> None:
+    assert TextSteering(level=1.0, steps=10).evaluations(latent) == 20
+    assert TextSteering(level=0.5, steps=10, guidance=2.0).evaluations(latent) == 20
+
+
+@pytest.mark.parametrize("wrong", [{"level": 0.0}, {"level": 1.2}, {"steps": 0}, {"guidance": 1000.0}])
+def test_settings_outside_their_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):
+        TextSteering.from_dict(wrong)

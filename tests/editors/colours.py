@@ -1,0 +1,74 @@
+"""A model of pictures whose pixels are independent Gaussians around the colour that the text names."""
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from latentedit.core.levels import LevelGrid, uniform_grid
+from latentedit.core.types import Condition
+from latentedit.latents.captions.base import AttributeReader
+from latentedit.models.base import Backbone, Capabilities
+
+COLOURS = {"red": (0.6, -0.4, -0.4), "green": (-0.4, 0.6, -0.4), "blue": (-0.4, -0.4, 0.6), "grey": (0.0, 0.0, 0.0)}
+VARIANCE = 0.05
+
+
+@final
+class ColourBackbone(Backbone):
+    """Latents are the pictures themselves; sides from 4 to 12 in fours."""
+
+    def __init__(self, *, sizes: tuple[int, int, int] = (8, 8, 8)) -> None:
+        super().__init__(
+            name="colours", fingerprint="colours-1", capabilities=Capabilities(sizes=sizes, size_multiple=4)
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float32
+
+    def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
+        return (3, height_px, width_px)
+
+    def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
+        return uniform_grid(steps)
+
+    def embed(self, texts: Sequence[str]) -> Condition:
+        colours = [COLOURS.get(text.split()[0] if text.split() else "grey", COLOURS["grey"]) for text in texts]
+        return Condition(tokens=torch.tensor(colours)[:, None], pooled=torch.zeros(len(texts), 0))
+
+    def caption_notes(self, texts: Sequence[str]) -> list[str]:
+        return [f"unknown colour in {text!r}" for text in texts if text.split()[0] not in COLOURS]
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        return pixels
+
+    def decode(self, z: Tensor) -> Tensor:
+        return z
+
+    def _velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        level = s[:, None, None, None]
+        mean = condition.tokens[:, 0, :, None, None]
+        slope = (level - (1 - level) * VARIANCE) / ((1 - level) ** 2 * VARIANCE + level**2)
+        return slope * (z - (1 - level) * mean) - mean
+
+
+@final
+class ColourReader(AttributeReader):
+    """Names the colour that is nearest to the mean pixel."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+
+    def caption(self, pixels: Tensor) -> list[str]:
+        return [reading["colour"] for reading in self.read(pixels)]
+
+    def read(self, pixels: Tensor) -> list[dict[str, str]]:
+        names, values = list(COLOURS), torch.tensor(list(COLOURS.values()))
+        nearest = torch.cdist(pixels.mean(dim=(2, 3)), values).argmin(dim=1)
+        return [{"colour": names[int(index)]} for index in nearest]

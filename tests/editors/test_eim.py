@@ -1,0 +1,168 @@
+import dataclasses
+
+import pytest
+import torch
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.types import Condition
+from latentedit.directions.hsds import HSDS
+from latentedit.directions.identification import identify
+from latentedit.editors.base import Editor
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.editors.slider import Slider
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.testing.contracts.editor import EditorContract
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.tolerances import relative_error
+from tests.directions.mixtures import mixture_latent
+
+LOCAL = HSDS(levels=(0.95, 0.0), shift=2.5, steps=3, step_size=None, noises=2, antithetic=True, keep=0.01, release=0.3)
+"""Everything that the search can do without a derivative."""
+
+
+class TestImageArm(EditorContract):
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return EIM(arm="image", search=HSDS(steps=4))
+
+
+class TestImageArmBackwards(TestImageArm):
+    strength = -1.3
+
+
+class TestImageArmBeyond(TestImageArm):
+    strength = 1.6
+
+
+class TestLocalImageArm(EditorContract):
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return EIM(arm="image", search=LOCAL)
+
+
+class TestTextArm(EditorContract):
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return EIM(arm="text", steps=7, level=0.8)
+
+
+class TestTextArmBackwards(TestTextArm):
+    strength = -0.3
+
+
+class TestJointArm(EditorContract):
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return EIM(arm="joint", search=HSDS(steps=1, noises=2, gamma=0.5, guidance=2.0), steps=6)
+
+
+class TestJointArmBackwards(TestJointArm):
+    strength = -0.7
+
+
+class TestJointArmBeyond(TestJointArm):
+    strength = 1.4
+
+
+class TestLocalJointArm(EditorContract):
+    strength = 1.0
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return EIM(arm="joint", search=dataclasses.replace(LOCAL, gamma=-0.5), steps=6)
+
+
+class TestSinglePrecision(EditorContract):
+    strength = 1.2
+
+    @pytest.fixture
+    def backbone(self) -> Backbone:
+        return example_mixture(dimension=6, latent=(2, 3), dtype=torch.float32)
+
+    @pytest.fixture
+    def editor(self) -> Editor:
+        return EIM(arm="image", search=LOCAL)
+
+
+@pytest.fixture
+def latent() -> JointLatent:
+    return mixture_latent(example_mixture(dimension=6))
+
+
+@pytest.fixture
+def target(latent: JointLatent) -> Condition:
+    return latent.backbone.embed(["c"])
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6, -0.4])
+def test_eim_is_identify_then_slide(latent: JointLatent, target: Condition, strength: float) -> None:
+    search = HSDS(gamma=-0.5, steps=3)
+    editor = EIM(arm="joint", search=search, level=0.6, steps=8)
+    direction = identify(latent, target, search, seed=7)
+    slider = Slider(latent=latent, direction=direction, arm="joint", level=0.6, steps=8, judge=Judge(), seed=7)
+    expected = slider.edit([strength])[0].z
+    assert torch.equal(editor.edit(latent, target, strength=strength, seed=7), expected)
+    assert torch.equal(editor.direction(latent, target, seed=7).z, direction.z)
+
+
+def test_the_text_arm_searches_nothing(latent: JointLatent, target: Condition) -> None:
+    direction = EIM(arm="text", level=0.6).direction(latent, target.expand(3), seed=0)
+    assert latent.backbone.evaluations == 0
+    assert not direction.z.any()
+    assert torch.equal((latent.condition + direction.condition).tokens, target.expand(3).tokens)
+    assert direction.level == 0.6
+    direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
+
+
+def test_the_slider_has_the_editors_settings_and_the_models_judge(latent: JointLatent, target: Condition) -> None:
+    latent.backbone.defaults = {"judge": {"damage": 3.5}}
+    editor = EIM(arm="joint", search=HSDS(steps=1), level=0.6, steps=8)
+    slider = editor.slider(latent, editor.direction(latent, target, seed=4), seed=4)
+    assert (slider.arm, slider.level, slider.steps, slider.seed) == ("joint", 0.6, 8, 4)
+    assert slider.judge == Judge(damage=3.5)
+
+
+def test_the_annealed_image_arm_reaches_the_counterfactual() -> None:
+    backbone = example_mixture(dimension=6, shared_covariance=True)
+    latent = mixture_latent(backbone, condition=backbone.only(0))
+    edited = EIM(search=HSDS(steps=64)).edit(latent, backbone.only(1))
+    assert relative_error(edited, backbone.counterfactual(latent.z, 0, 1)) < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("editor", "strength", "expected"),
+    [
+        (EIM(), 1.0, 32),
+        (EIM(), 0.5, 32),
+        (EIM(), 2.0, 32 + 6 * 4),
+        (EIM(), -1.0, 32 + 6 * 4),
+        (EIM(search=LOCAL), 1.0, 12),
+        (EIM(arm="text", level=0.75, steps=28), 1.0, 2 * 21),
+        (EIM(arm="text", level=0.75, steps=28), 0.5, 7 * 21),
+        (EIM(arm="joint", search=HSDS(steps=1, noises=4), level=0.75, steps=28), 1.0, 8 + 2 * 21),
+        (EIM(arm="joint", search=HSDS(steps=1, noises=4), level=0.75, steps=28), -0.5, 8 + 12 * 21 + 6 * 4),
+        (EIM(arm="joint", search=HSDS(gamma=1.0), level=0.71, steps=10), 1.0, 64 + 2 * 8),
+        (EIM(arm="joint", search=HSDS(gamma=1.0), level=0.71, steps=10), 1.5, 64 + 11 * 8 + 6 * 4),
+    ],
+)
+def test_t12_costs(latent: JointLatent, editor: EIM, strength: float, expected: int) -> None:
+    """On the uniform grid: 21 steps below .75 of 28, and 8 below .71 of 10.
+
+    The way up and the way back; five ways more for what lies between 0 and 1, four beyond and five below, these two
+    with six judgements of four evaluations. The image arm knows its effects, and none of its ways costs anything.
+    """
+    assert editor.evaluations(latent, strength=strength) == expected
+    assert latent.backbone.evaluations == 0
+
+
+def test_refuses_settings_that_make_no_sense() -> None:
+    with pytest.raises((ConfigError, TypeError), match="image"):
+        EIM(arm="left")
+    with pytest.raises(ConfigError, match="level"):
+        EIM(level=0.0)
+    with pytest.raises(ConfigError, match="steps"):
+        EIM(steps=0)
+    with pytest.raises(ConfigError, match="gamma"):
+        EIM.from_dict({"search": {"gamma": 2.0}})

@@ -1,0 +1,345 @@
+"""Verdicts on mixtures whose losses have a closed form, and every word that a judge can say."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.rng import draw, stream
+from latentedit.core.types import Condition
+from latentedit.editors.judge import Judge, Verdict
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.tolerances import relative_error, tolerance
+from tests.directions.mixtures import clean_at, mixture_latent
+
+DISTANCE, VARIANCE = 3.0, 0.3
+
+
+@pytest.fixture
+def apart() -> GaussianMixtureBackbone:
+    """Two round components eleven standard deviations apart, and a word that says almost nothing."""
+    means = torch.zeros(2, 4, dtype=torch.float64)
+    means[0, 0], means[1, 0] = -DISTANCE, DISTANCE
+    covariance = VARIANCE * torch.eye(4, dtype=torch.float64)
+    return GaussianMixtureBackbone(
+        means=means,
+        covariances=torch.stack([covariance, covariance]),
+        words={
+            "a": torch.tensor([12.0, 0.0]).double(),
+            "b": torch.tensor([0.0, 12.0]).double(),
+            "faint": torch.tensor([0.0, 1e-4]).double(),
+        },
+    )
+
+
+def pictures(backbone: GaussianMixtureBackbone, text: str, component: int = 0, count: int = 3) -> JointLatent:
+    """From the inner half of one component, under a caption."""
+    mean = backbone.mixture.means[component]
+    z = (mean + backbone.draw_clean(backbone.only(component).repeat(count), generator=stream(1, "tests"))) / 2
+    return JointLatent(backbone=backbone, z=z, condition=backbone.embed([text]).expand(count), captions=(text,) * count)
+
+
+def said(
+    latent: JointLatent, text: str, z: Tensor, *, strength: float = 1.0, judge: Judge | None = None
+) -> list[Verdict]:
+    target = latent.backbone.embed([text]).expand(len(latent))
+    return (judge or Judge()).judge(latent, target, z, strength=strength, seed=0)
+
+
+def words(verdicts: list[Verdict]) -> set[str]:
+    return {verdict.word for verdict in verdicts}
+
+
+@pytest.mark.parametrize("level", [0.3, 0.7, 1.0])
+@pytest.mark.parametrize("pairs", [1, 3])
+def test_the_losses_written_out(level: float, pairs: int) -> None:
+    """Posterior means in closed form, noise by noise, each with its opposite."""
+    backbone = example_mixture(dimension=6, latent=(2, 3))
+    latent, target = mixture_latent(backbone), backbone.embed(["a", "b", "c"])
+    found = Judge(level=level, pairs=pairs).losses(backbone, latent.z, (latent.condition, target), seed=5)
+    noise = draw((pairs, 2, 3), seed=5, purpose="verdict").to(torch.float64)
+    assert found.shape == (2, 3)
+    for row, text in zip(found, (latent.condition, target), strict=True):
+        errors = [
+            (clean_at(backbone, (1 - level) * latent.z + level * sign * e, level, text) - latent.z)
+            .square()
+            .mean((1, 2))
+            for e in noise
+            for sign in (1, -1)
+        ]
+        assert relative_error(row, torch.stack(errors).mean(0)) < tolerance("velocity", torch.float64)
+        assert relative_error(row, errors[0]) > 1e-3 or level == 1  # one noise alone; at s = 1 all noises are one
+
+
+def test_the_share_of_one_component_in_closed_form(apart: GaussianMixtureBackbone) -> None:
+    """Under single components of one variance ``x_hat - z = -h (z - mu) + g e`` with ``h = s^2 / c``, so that
+
+    ``margin(z) = h^2 (|z - mu0|^2 - |z - mu1|^2) / d`` after pairing, and its change along ``mu1 - mu0`` is linear: the
+    share of ``x + a (mu1 - mu0)`` is ``a |mu1 - mu0|^2 / (|x - mu1|^2 - |x - mu0|^2)``.
+    """
+    latent = dataclasses.replace(pictures(apart, "a"), condition=apart.only(0).expand(3))
+    gap = apart.mixture.means[1] - apart.mixture.means[0]
+    away = [(latent.z - mean).square().sum(1) for mean in apart.mixture.means]
+    for part in (-0.7, 0.3, 1.0):
+        z = latent.z + part * gap
+        verdicts = Judge(damage=1000.0).judge(latent, apart.only(1).expand(3), z, strength=part, seed=0)
+        expected = part * gap.square().sum() / (away[1] - away[0])
+        assert [verdict.share for verdict in verdicts] == pytest.approx(expected.tolist(), rel=1e-10)
+    assert expected.tolist() == pytest.approx([1.0] * 3, abs=0.3)  # exactly 1 for a picture at the mean
+
+
+def test_a_counterfactual_is_a_change(apart: GaussianMixtureBackbone) -> None:
+    latent = pictures(apart, "a")
+    verdicts = said(latent, "b", apart.counterfactual(latent.z, 0, 1))
+    for verdict in verdicts:
+        assert verdict.word == "changed"
+        assert verdict.share == pytest.approx(1, abs=0.3)
+        assert verdict.residual == pytest.approx(1, abs=1e-3)  # as good a picture of b as it was one of a
+        assert verdict.remedy == ""
+        assert f"{100 * verdict.share:.0f} % of the change" in verdict.reason
+
+
+def test_less_than_half_of_what_was_asked_for_is_no_change(apart: GaussianMixtureBackbone) -> None:
+    """A thirtieth of the way, still on the manifold: a change if a twentieth was asked for, and none if all was."""
+    latent = pictures(apart, "a")
+    z = latent.z + (apart.counterfactual(latent.z, 0, 1) - latent.z) / 30
+    assert words(said(latent, "b", z, strength=0.05)) == {"changed"}
+    verdicts = said(latent, "b", z)
+    assert words(verdicts) == {"nothing changed"}
+    assert all("the picture outvoted the text" in verdict.reason for verdict in verdicts)
+    assert all(verdict.remedy == "more strength, or a higher level" for verdict in verdicts)
+    assert all(0 < verdict.share < 0.1 for verdict in verdicts)
+
+
+@pytest.mark.parametrize("strength", [-2.0, -0.3, 0.5, 1.0, 3.0])
+def test_far_from_both_is_damaged_whatever_was_asked_for(apart: GaussianMixtureBackbone, strength: float) -> None:
+    latent = pictures(apart, "a")
+    off = torch.tensor([0.0, 6.0, 0.0, 0.0]).double()
+    verdicts = said(latent, "b", latent.z + off, strength=strength)
+    for verdict in verdicts:
+        assert verdict.word == "damaged"
+        assert verdict.residual > 2
+        assert f"off-manifold residual {verdict.residual:.1f} x the source's" in verdict.reason
+        assert verdict.remedy == "less strength"
+    patient = said(latent, "b", latent.z + off, strength=strength, judge=Judge(damage=1000.0))
+    assert "damaged" not in words(patient)
+
+
+def test_equal_texts_say_the_same(apart: GaussianMixtureBackbone) -> None:
+    latent = pictures(apart, "a")
+    for verdict in said(latent, "a unheard", latent.z.clone()):
+        assert verdict.word == "nothing changed"
+        assert "the two captions mean the same" in verdict.reason
+        assert verdict.remedy == "name what should change"
+        assert verdict.share == 0
+
+
+def test_a_caption_that_contradicts_the_picture_is_named(apart: GaussianMixtureBackbone) -> None:
+    """The picture already shows what is asked for; wherever it goes from there, the share means nothing."""
+    latent = pictures(apart, "a", component=1)
+    for verdict in said(latent, "b", latent.z + 0.01):
+        assert verdict.word == "nothing changed"
+        assert "fits the source picture as well" in verdict.reason
+        assert "check the source caption" in verdict.remedy
+        assert verdict.share == 0
+
+
+def test_words_without_effect_are_named(apart: GaussianMixtureBackbone) -> None:
+    latent = pictures(apart, "a")
+    z = latent.z + torch.tensor([0.0, 1e-3, 0.0, 0.0]).double()  # across the line between the components
+    for verdict in said(latent, "a faint", z):
+        assert verdict.word == "nothing changed"
+        assert "no effect" in verdict.reason
+        assert verdict.remedy == "other words, or a higher level"
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_strength_zero_is_the_picture(apart: GaussianMixtureBackbone, moved: bool) -> None:
+    latent = pictures(apart, "a")
+    for verdict in said(latent, "b", latent.z + 10 if moved else latent.z, strength=0.0):
+        assert verdict.word == "nothing changed"
+        assert "strength 0" in verdict.reason
+
+
+def test_a_negative_strength_wants_a_negative_share(apart: GaussianMixtureBackbone) -> None:
+    """A step away from the target, of a tenth of the way; a judge with patience, for there are no pictures there."""
+    latent, patient = dataclasses.replace(pictures(apart, "a"), condition=apart.only(0).expand(3)), Judge(damage=1000.0)
+    target, step = apart.only(1).expand(3), (apart.counterfactual(pictures(apart, "a").z, 0, 1) - latent.z) / 10
+    away = patient.judge(latent, target, latent.z - step, strength=-0.1, seed=0)
+    assert words(away) == {"changed"}
+    assert all(verdict.share < -0.05 for verdict in away)
+    towards = patient.judge(latent, target, latent.z + step, strength=-0.1, seed=0)
+    assert words(towards) == {"nothing changed"}
+    assert all(verdict.share > 0.05 for verdict in towards)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Told(Judge):
+    """Losses as given: those of the picture itself, and those of anything else."""
+
+    before: tuple[float, float]
+    after: tuple[float, float]
+
+    def losses(self, backbone: Backbone, z: Tensor, texts: tuple[Condition, Condition], *, seed: int) -> Tensor:
+        found = self.before if not z.any() else self.after
+        return torch.tensor(found, dtype=torch.float64)[:, None].expand(2, len(z))
+
+
+def verdict_of(before: tuple[float, float], after: tuple[float, float], strength: float) -> Verdict:
+    backbone = example_mixture(dimension=2)
+    latent = JointLatent(
+        backbone=backbone, z=torch.zeros(1, 2).double(), condition=backbone.embed(["a"]), captions=("a",)
+    )
+    judge = Told(before=before, after=after)
+    return judge.judge(latent, backbone.embed(["b"]), torch.ones(1, 2).double(), strength=strength, seed=0)[0]
+
+
+@given(
+    own=st.floats(0.1, 10),
+    other=st.floats(1.1, 5),
+    after=st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)),
+    strength=st.floats(-3, 3).filter(lambda value: abs(value) > 1e-3),
+)
+def test_the_rules_as_they_are_written(own: float, other: float, after: tuple[float, float], strength: float) -> None:
+    """Damage first; then half of the strength in its own direction, or a whole change, counts as one."""
+    found = verdict_of((own, own * other), after, strength)
+    margin = own - own * other
+    share = ((after[0] - after[1]) - margin) / (-2 * margin)
+    residual = min(after) / own
+    assert found.share == pytest.approx(share, rel=1e-12, abs=1e-12)
+    assert found.residual == pytest.approx(residual, rel=1e-12)
+    reached = share * math.copysign(1, strength)
+    if residual > 2:
+        assert found.word == "damaged"
+    elif min(abs(reached - 0.5 * abs(strength)), abs(reached - 1)) > 1e-9:
+        assert found.word == ("changed" if reached > 0.5 * abs(strength) or reached > 1 else "nothing changed")
+
+
+@pytest.mark.parametrize(
+    ("after", "strength", "word"),
+    [
+        ((1.5, 0.5), 1.0, "changed"),  # share 1
+        ((1.0, 1.0), 1.0, "changed"),  # share 0.5, just enough
+        ((1.0, 1.2), 1.0, "nothing changed"),  # share 0.4
+        ((1.0, 1.2), 0.8, "changed"),
+        ((2.9, 0.9), 3.0, "changed"),  # share 1.5 of 3
+        ((1.7, 0.7), 3.0, "changed"),  # share 1: a whole change is one, however much was asked for
+        ((0.7, 2.7), -1.0, "changed"),  # share -0.5
+        ((1.5, 0.5), -1.0, "nothing changed"),  # the wrong way
+        ((2.1, 2.1), 1.0, "damaged"),
+        ((0.5, 9.0), 1.0, "nothing changed"),
+    ],
+)
+def test_verdicts_by_hand(after: tuple[float, float], strength: float, word: str) -> None:
+    """The source's losses are 1 and 2: a margin of -1."""
+    assert verdict_of((1.0, 2.0), after, strength).word == word
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        ((1.0, 0.98), "fits the source"),
+        ((1.0, 0.995), "no effect"),
+        ((1.0, 1.0), "no effect"),
+        ((1.0, 1.009), "no effect"),
+    ],
+)
+def test_margins_near_nothing(before: tuple[float, float], reason: str) -> None:
+    assert reason in verdict_of(before, before, 1.0).reason
+
+
+def test_a_perfect_source_divides_by_no_zero() -> None:
+    found = verdict_of((0.0, 1.0), (0.0, 0.0), 1.0)
+    assert found.word == "changed"
+    assert found.residual == 0
+    assert verdict_of((0.0, 1.0), (1.0, 1.0), 1.0).word == "damaged"
+
+
+@pytest.mark.parametrize("off", [0.04, 0.06])
+@pytest.mark.parametrize("strength", [1.0, -0.3])
+def test_without_words_what_has_moved_enough_is_changed(
+    apart: GaussianMixtureBackbone, off: float, strength: float
+) -> None:
+    """By the root mean square of the move, in the scale of latents; each picture by its own."""
+    latent, far = pictures(apart, "a"), Judge(damage=1000.0)
+    step = torch.tensor([2 * off, 0.0, 0.0, 0.0]).double()  # a root mean square of ``off``
+    for verdict in far.judge(latent, latent.condition, latent.z + step, strength=strength, seed=0):
+        assert verdict.word == ("changed" if off > 0.05 else "nothing changed")
+        assert f"moved by {off:.2f} of its scale" in verdict.reason
+        assert (verdict.remedy == "") == (off > 0.05)
+        assert verdict.share == 0
+        assert verdict.residual > 0
+
+
+def test_without_words_damage_and_stillness_are_named_as_ever(apart: GaussianMixtureBackbone) -> None:
+    latent = pictures(apart, "a")
+    gone = torch.tensor([0.0, 6.0, 0.0, 0.0]).double()
+    moved = torch.stack([latent.z[0] + gone, latent.z[1], latent.z[2] + 0.5])
+    found = Judge(damage=6.0).judge(latent, latent.condition, moved, strength=1.0, seed=0)
+    assert [verdict.word for verdict in found] == ["damaged", "nothing changed", "changed"]
+    assert found[0].remedy == "less strength"
+    still = Judge().judge(latent, latent.condition, latent.z + gone, strength=0.0, seed=0)
+    assert all("strength 0" in verdict.reason for verdict in still)
+
+
+def test_a_list_can_have_words_for_some(apart: GaussianMixtureBackbone) -> None:
+    latent = pictures(apart, "a")
+    target = apart.embed(["a", "b", "a"])
+    found = Judge().judge(latent, target, latent.z + 0.1, strength=1.0, seed=0)
+    assert ["of its scale" in verdict.reason for verdict in found] == [True, False, True]
+
+
+@pytest.mark.parametrize("pairs", [1, 2])
+def test_costs_what_it_says(apart: GaussianMixtureBackbone, pairs: int) -> None:
+    latent, judge, target = pictures(apart, "a"), Judge(pairs=pairs), apart.embed(["b"]).expand(3)
+    assert judge.evaluations == 4 * pairs
+    losses = judge.losses(apart, latent.z, (latent.condition, target), seed=0)
+    assert apart.evaluations == 3 * judge.evaluations
+    apart.evaluations = 0
+    moved = judge.judge(latent, target, latent.z + 0.1, strength=1.0, seed=0)
+    assert apart.evaluations == 3 * 2 * judge.evaluations
+    apart.evaluations = 0
+    assert judge.judge(latent, target, latent.z + 0.1, strength=1.0, seed=0, before=losses) == moved
+    assert apart.evaluations == 3 * judge.evaluations
+    apart.evaluations = 0
+    judge.judge(latent, target, latent.z, strength=0.0, seed=0, before=losses)
+    assert apart.evaluations == 0
+
+
+def test_pictures_are_judged_one_by_one(apart: GaussianMixtureBackbone) -> None:
+    latent = pictures(apart, "a")
+    z = torch.stack([latent.z[0], apart.counterfactual(latent.z, 0, 1)[1], latent.z[2] + 10])
+    together = said(latent, "b", z)
+    assert [verdict.word for verdict in together] == ["nothing changed", "changed", "damaged"]
+    for index, verdict in enumerate(together):
+        rows = slice(index, index + 1)
+        alone = dataclasses.replace(latent, z=latent.z[rows], condition=latent.condition[rows], captions=("a",))
+        (found,) = said(alone, "b", z[rows])
+        assert found.word == verdict.word
+        assert found.share == pytest.approx(verdict.share, rel=1e-9)
+
+
+def test_the_models_thresholds_come_first() -> None:
+    backbone = example_mixture(dimension=2)
+    assert Judge.of(backbone) == Judge()
+    backbone.defaults = {"judge": {"level": 0.5, "pairs": 2}}
+    assert Judge.of(backbone) == Judge(level=0.5, pairs=2)
+    backbone.defaults = {"judge": {"levels": 0.5}}
+    with pytest.raises(ConfigError, match="did you mean 'level'"):
+        Judge.of(backbone)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("level", 0.0), ("level", 1.1), ("pairs", 0), ("least_share", 0.0), ("damage", 1.0), ("damage", math.nan)],
+)
+def test_settings_outside_their_range_are_refused(field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"expected {field}"):
+        Judge(**{field: value})

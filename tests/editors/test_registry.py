@@ -1,0 +1,39 @@
+import importlib.metadata
+
+import pytest
+
+from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.directions.hsds import HSDS
+from latentedit.editors.eim import EIM
+from latentedit.editors.registry import ENTRY_POINTS, editor_class, editor_names, make_editor
+from latentedit.testing.gaussian_mixture import example_mixture
+
+
+def test_names_are_the_editors_own() -> None:
+    assert {"eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"} <= set(editor_names())
+    assert all(editor_class(name).name == name for name in editor_names())
+
+
+def test_unknown_names_are_refused_with_the_nearest() -> None:
+    with pytest.raises(RegistryError, match="did you mean 'sdedit'"):
+        editor_class("sd-edit")
+
+
+def test_the_models_settings_come_first() -> None:
+    backbone = example_mixture(dimension=2)
+    assert make_editor("eim", backbone) == EIM()
+    backbone.defaults = {"editors": {"eim": {"arm": "joint", "search": {"levels": [0.9, 0.5]}}}}
+    assert make_editor("eim", backbone) == EIM(arm="joint", search=HSDS(levels=(0.9, 0.5)))
+    backbone.defaults = {"editors": {"eim": {"search": {"level": [0.9, 0.5]}}}}
+    with pytest.raises(ConfigError, match="settings of HSDS; got 'level': did you mean 'levels'"):
+        make_editor("eim", backbone)
+    backbone.defaults = {"editors": {"eim": {"arms": "joint"}}}
+    with pytest.raises(ConfigError, match="did you mean 'arm'"):
+        make_editor("eim", backbone)
+
+
+def test_an_entry_point_that_is_no_editor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = importlib.metadata.EntryPoint(name="odd", value="math:sqrt", group=ENTRY_POINTS)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
+    with pytest.raises(RegistryError, match="subclass of Editor"):
+        editor_class("odd")

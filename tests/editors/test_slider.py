@@ -1,0 +1,472 @@
+"""Arms rebuilt by hand, strengths that are what they say, limits in closed form, and costs to the last evaluation."""
+
+import dataclasses
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ModelError, ShapeError
+from latentedit.core.types import Condition
+from latentedit.directions.base import Direction
+from latentedit.directions.hsds import HSDS
+from latentedit.directions.identification import identify
+from latentedit.editors import slider as slider_module
+from latentedit.editors.base import Moved
+from latentedit.editors.judge import Judge
+from latentedit.editors.slider import BELOW, BEYOND, WITHIN, Slider, check_arm
+from latentedit.editors.strength import measure_effect
+from latentedit.latents.inversion import invert, replay
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.tolerances import relative_error, tolerance
+from tests.directions.mixtures import LinearTextBackbone, levels_of, mixture_latent
+
+ARMS = ["image", "text", "joint"]
+BATCH = tolerance("batch", torch.float64)
+
+
+@pytest.fixture
+def latent() -> JointLatent:
+    return mixture_latent(example_mixture(dimension=6))
+
+
+@pytest.fixture
+def direction(latent: JointLatent) -> Direction:
+    return identify(latent, latent.backbone.embed(["c"]), HSDS(steps=4), seed=0)
+
+
+@pytest.fixture
+def affine() -> JointLatent:
+    """A network that is affine in latent and text, so every arm is affine in its scale and a scale is its effect."""
+    return mixture_latent(LinearTextBackbone(example_mixture(dimension=6, shared_covariance=True).mixture))
+
+
+def slider_of(latent: JointLatent, direction: Direction, arm: str, judge: Judge | None = None, **more: int) -> Slider:
+    """Seven steps below 0.7."""
+    return Slider(
+        latent=latent, direction=direction, arm=check_arm(arm), level=0.7, steps=10, judge=judge or Judge(), **more
+    )
+
+
+def straight(latent: JointLatent, arm: str, judge: Judge | None = None) -> Slider:
+    target = latent.backbone.embed(["c"])
+    return slider_of(latent, identify(latent, target, HSDS(steps=4), seed=0), arm, judge)
+
+
+def column(latent: JointLatent, *scales: float) -> Tensor:
+    return torch.tensor(scales, dtype=torch.float64)[:, None].expand(-1, len(latent))
+
+
+def test_the_image_arm_adds_the_direction_and_evaluates_nothing(latent: JointLatent, direction: Direction) -> None:
+    before = latent.backbone.evaluations
+    slider = slider_of(latent, direction, "image")
+    moved = slider.move(column(latent, -1.7, 0.4))
+    assert torch.equal(moved, torch.stack([latent.z - 1.7 * direction.z, latent.z + 0.4 * direction.z]))
+    assert slider.trace is None
+    assert latent.backbone.evaluations == before
+
+
+@pytest.mark.parametrize("arm", ["text", "joint"])
+def test_the_other_arms_return_aligned(latent: JointLatent, direction: Direction, arm: str) -> None:
+    edited = slider_of(latent, direction, arm).move(column(latent, 0.6))[0]
+    trace = invert(latent, latent.path(10, 0.7))
+    text = latent.condition + 0.6 * direction.condition
+    offset = None if arm == "text" else 0.3 * 0.6 * direction.z
+    assert relative_error(edited, replay(latent, trace, text, offset=offset)) < BATCH
+    other = None if arm == "joint" else 0.3 * 0.6 * direction.z
+    assert relative_error(edited, replay(latent, trace, text, offset=other)) > 1e-3
+
+
+@pytest.mark.parametrize("arm", ["text", "joint"])
+def test_the_other_arms_written_out(latent: JointLatent, direction: Direction, arm: str) -> None:
+    """Euler up with every velocity kept, and the displacement's own recursion down, from ``(1 - level) a d``."""
+    levels, states, velocities = [0.1 * index for index in range(8)], [latent.z], list[Tensor]()
+    backbone = latent.backbone
+    for low, high in itertools.pairwise(levels):
+        velocities.append(backbone.velocity(states[-1], levels_of(latent.z, low), latent.condition))
+        states.append(states[-1] + (high - low) * velocities[-1])
+    text = latent.condition + -0.8 * direction.condition
+    u = 0.3 * -0.8 * direction.z if arm == "joint" else torch.zeros_like(latent.z)
+    for index in reversed(range(7)):
+        low, high = levels[index : index + 2]
+        u = u - (high - low) * (
+            backbone.velocity(states[index] + u, levels_of(latent.z, low), text) - velocities[index]
+        )
+    found = slider_of(latent, direction, arm).move(column(latent, -0.8))[0]
+    assert relative_error(found, latent.z + u) < 1e-12
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_pictures_can_have_scales_of_their_own(latent: JointLatent, direction: Direction, arm: str) -> None:
+    scales = torch.tensor([[0.2, -0.5, 1.0], [0.9, 0.0, 2.0]], dtype=torch.float64)
+    found = slider_of(latent, direction, arm).move(scales)
+    for row, picture in itertools.product(range(2), range(3)):
+        alone = slider_of(latent, direction, arm).move(column(latent, float(scales[row, picture])))
+        assert relative_error(found[row, picture], alone[0, picture]) < BATCH
+
+
+def test_many_latents_move_in_chunks(
+    latent: JointLatent, direction: Direction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scales = column(latent, 0.2, 0.5, 0.8, 1.1, 1.4)
+    whole = slider_of(latent, direction, "joint").move(scales)
+    sizes, velocity = list[int](), latent.backbone.velocity
+
+    def counted(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        sizes.append(len(z))
+        return velocity(z, s, condition)
+
+    monkeypatch.setattr(latent.backbone, "velocity", counted)
+    monkeypatch.setattr(slider_module, "ROWS", 7)  # two scales of three pictures
+    cut = slider_of(latent, direction, "joint").move(scales)
+    assert sizes == [3] * 7 + [6] * 7 + [6] * 7 + [3] * 7
+    assert relative_error(cut, whole) < BATCH
+    monkeypatch.setattr(slider_module, "ROWS", 1)  # fewer than one scale needs
+    assert relative_error(slider_of(latent, direction, "joint").move(scales), whole) < BATCH
+
+
+def test_one_direction_serves_many_pictures(latent: JointLatent, direction: Direction) -> None:
+    one = dataclasses.replace(direction, z=direction.z[:1], condition=direction.condition[:1])
+    for arm in ARMS:
+        edited = slider_of(latent, one, arm).move(column(latent, 0.7))[0]
+        assert edited.shape == latent.z.shape
+        first = slider_of(latent, direction, arm).move(column(latent, 0.7))[0]
+        assert relative_error(edited[:1], first[:1]) < BATCH
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_zero_is_the_picture_and_one_the_direction_whole(latent: JointLatent, direction: Direction, arm: str) -> None:
+    slider = slider_of(latent, direction, arm)
+    still, whole = slider.edit([0.0, 1.0])
+    assert still.z is latent.z
+    assert still.measured.tolist() == [0, 0, 0]
+    assert torch.equal(whole.z, slider_of(latent, direction, arm).move(column(latent, 1.0))[0])
+    assert whole.measured.tolist() == [1, 1, 1]
+    assert [still.strength, whole.strength] == [0, 1]
+    assert bool(still.limit.isnan().all())
+    assert bool(whole.limit.isnan().all())
+    before = latent.backbone.evaluations
+    assert slider_of(latent, direction, arm).edit([0.0])[0].z is latent.z
+    assert latent.backbone.evaluations == before
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_sweep_is_its_strengths_one_by_one(latent: JointLatent, direction: Direction, arm: str) -> None:
+    """Also in any order, and from a slider that has been asked before."""
+    strengths = [0.5, -0.4, 0.0, 1.3, 1.0, 0.5]
+    together = slider_of(latent, direction, arm).edit(strengths)
+    asked = slider_of(latent, direction, arm)
+    asked.edit([2.0, -2.0])
+    assert [moved.strength for moved in together] == strengths
+    for moved in together:
+        for other in (slider_of(latent, direction, arm).edit([moved.strength])[0], asked.edit([moved.strength])[0]):
+            assert relative_error(moved.z, other.z) < 10 * BATCH  # the way back of seven steps, read off a curve
+            assert relative_error(moved.measured, other.measured) < 10 * BATCH
+            assert torch.equal(moved.limit.isnan(), other.limit.isnan())
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_where_the_way_is_straight_a_strength_is_a_scale(affine: JointLatent, arm: str) -> None:
+    """And what is measured is what was asked for, at any strength that damages nothing."""
+    slider = straight(affine, arm, Judge(damage=1000.0))
+    strengths = [-2.3, -0.6, 0.1, 0.35, 0.9, 1.8, 3.0]
+    expected = slider.move(column(affine, *strengths))
+    for moved, z in zip(slider.edit(strengths), expected, strict=True):
+        assert moved.measured.tolist() == pytest.approx([moved.strength] * 3, abs=1e-9)
+        assert relative_error(moved.z, z) < 1e-9
+
+
+@pytest.mark.parametrize(("arm", "close"), [("joint", 0.08), ("text", 0.13)])
+def test_what_is_measured_is_what_was_asked_for(
+    latent: JointLatent, direction: Direction, arm: str, close: float
+) -> None:
+    """On a mixture, whose response to a text is a sigmoid in the logits, the worst case for six measurements.
+
+    Below the first measured scale, 0.2, most of it is guessed: there the joint arm is within 0.08 and the text arm
+    within 0.13. From 0.25 on, both are within half of that. A scale is no strength: it is off by 0.1 and more.
+    """
+    slider = slider_of(latent, direction, arm)
+    strengths = [0.05, 0.1, 0.25, 0.4, 0.6, 0.75, 0.9]
+    for moved in slider.edit(strengths):
+        bound = close if moved.strength < 0.25 else close / 2
+        assert float((moved.measured - moved.strength).abs().max()) < bound
+        effect = measure_effect((moved.z - latent.z)[None], slider.move(column(latent, 1.0))[0] - latent.z)[0]
+        assert relative_error(moved.measured, effect) < BATCH
+    raw = slider.move(column(latent, *strengths)) - latent.z
+    effects = measure_effect(raw, slider.move(column(latent, 1.0))[0] - latent.z)
+    assert float((effects - torch.tensor(strengths)[:, None]).abs().max()) > 0.1
+
+
+def test_measured_effects_rise_with_the_strength(latent: JointLatent, direction: Direction) -> None:
+    for arm in ARMS:
+        moved = slider_of(latent, direction, arm).edit([-1.0, -0.3, 0.0, 0.2, 0.6, 1.0, 1.4, 2.5])
+        measured = torch.stack([each.measured for each in moved])
+        assert float(measured.diff(dim=0).min()) > -1e-9
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Slopes(Judge):
+    """A loss of ``e^(rate |a|)`` at effect a under the source text, and everywhere the same multiple under the target.
+
+    Each picture has a rate for either sign.
+    """
+
+    x: Tensor
+    along: Tensor
+    up: Tensor
+    down: Tensor
+    target: float
+
+    def losses(self, backbone: Backbone, z: Tensor, texts: tuple[Condition, Condition], *, seed: int) -> Tensor:
+        effect = measure_effect((z - self.x)[None], self.along)[0]
+        loss = (torch.where(effect > 0, self.up, self.down) * effect.abs()).exp()
+        return torch.stack([loss, self.target * loss])
+
+
+def slopes(
+    latent: JointLatent, arm: str, up: list[float], down: list[float], *, damage: float = 2.0, target: float = 3.0
+) -> Slider:
+    """Limits where the residual, ``e^(rate a)`` times the target's multiple if below 1, is 0.9 of the damage."""
+    free = straight(latent, arm)
+    whole = free.move(column(latent, 1.0))[0] - latent.z
+    rates = [
+        torch.tensor([math.log(0.9 * damage / min(1.0, target)) / limit for limit in limits], dtype=torch.float64)
+        for limits in (up, down)
+    ]
+    judge = Slopes(x=latent.z, along=whole, up=rates[0], down=rates[1], damage=damage, target=target)
+    return dataclasses.replace(free, judge=judge)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("damage", [1.5, 2.0, 6.0])
+def test_strengths_are_clamped_where_the_residual_crosses(affine: JointLatent, arm: str, damage: float) -> None:
+    """Its logarithm is straight here, so the crossings are found exactly."""
+    slider = slopes(affine, arm, up=[1.1, 1.7, 2.6], down=[0.3, 0.9, 2.2], damage=damage)
+    for strength, limits in ((9.0, [1.1, 1.7, 2.6]), (-9.0, [-0.3, -0.9, -2.2])):
+        moved = slider.edit([strength])[0]
+        assert moved.limit.tolist() == pytest.approx(limits, abs=1e-9)
+        assert moved.measured.tolist() == pytest.approx(limits, abs=1e-9)
+        expected = slider.move(torch.tensor([limits], dtype=torch.float64))[0]
+        assert relative_error(moved.z, expected) < 1e-9
+        assert moved.strength == strength
+
+
+@pytest.mark.parametrize("target", [0.5, 3.0])
+def test_the_residual_is_the_better_loss_in_units_of_the_sources_own(affine: JointLatent, target: float) -> None:
+    """Not in units of the better loss of the source, which is half of that where the target fits twice as well."""
+    slider = slopes(affine, "image", up=[1.1, 1.7, 2.6], down=[1.0, 1.0, 1.0], target=target)
+    assert slider.edit([9.0])[0].limit.tolist() == pytest.approx([1.1, 1.7, 2.6], abs=1e-9)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_only_pictures_beyond_their_limit_are_clamped(affine: JointLatent, arm: str) -> None:
+    slider = slopes(affine, arm, up=[1.1, 1.7, 2.6], down=[0.3, 0.9, 2.2])
+    up, down = slider.edit([1.5, -0.6])
+    assert up.measured.tolist() == pytest.approx([1.1, 1.5, 1.5], abs=1e-6)
+    assert down.measured.tolist() == pytest.approx([-0.3, -0.6, -0.6], abs=1e-6)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_the_range_ends_with_the_scales_that_are_tried(affine: JointLatent, arm: str) -> None:
+    slider = slopes(affine, arm, up=[50.0, 3.5, 2.9], down=[50.0, 3.5, 2.9])
+    up, down = slider.edit([8.0, -8.0])
+    assert up.limit.tolist() == pytest.approx([3.0, 3.0, 2.9], abs=1e-6)
+    assert down.limit.tolist() == pytest.approx([-3.0, -3.0, -2.9], abs=1e-6)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_what_is_damaged_at_one_goes_no_further(affine: JointLatent, arm: str) -> None:
+    """Strength 1 itself, and what lies below it, is never clamped."""
+    slider = slopes(affine, arm, up=[0.5, 0.99, 1.01], down=[1.0, 1.0, 1.0])
+    moved, whole, below = slider.edit([1.8, 1.0, 0.8])
+    assert moved.limit.tolist() == pytest.approx([1.0, 1.0, 1.01], abs=1e-6)
+    assert moved.measured.tolist() == pytest.approx([1.0, 1.0, 1.01], abs=1e-6)
+    assert whole.measured.tolist() == [1, 1, 1]
+    assert below.measured.tolist() == pytest.approx([0.8] * 3, abs=1e-9)
+
+
+def test_a_clamped_picture_is_no_damaged_one(latent: JointLatent, direction: Direction) -> None:
+    """The judge that set the limit, on the pictures at it: straight lines between the tried scales miss by little."""
+    judge = Judge()
+    for arm in ARMS:
+        slider = slider_of(latent, direction, arm, judge)
+        for strength in (3.0, -3.0):
+            moved = slider.edit([strength])[0]
+            target = latent.condition + direction.condition
+            verdicts = judge.judge(latent, target, moved.z, strength=strength, seed=0)
+            assert max(verdict.residual for verdict in verdicts) < judge.damage
+            clamped = moved.limit.abs() < abs(strength)
+            assert bool(clamped.any())
+            # the limit is an effect, not a scale: what is measured there, but for the fit between the tried scales
+            assert float((moved.measured - moved.limit)[clamped].abs().max()) < 0.05
+
+
+WALK = 7
+"""Steps below 0.7 of ten."""
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 1.7, -0.6])
+def test_costs_what_it_says(latent: JointLatent, direction: Direction, arm: str, strength: float) -> None:
+    judge = Judge(pairs=2)
+    slider = slider_of(latent, direction, arm, judge)
+    before = latent.backbone.evaluations
+    slider.edit([strength])
+    spent = (latent.backbone.evaluations - before) / len(latent)
+    assert spent == slider.evaluations(strength)
+    walks = {0.0: 0, 0.3: 5 + 2, 1.0: 2, 1.7: 9 + 2, -0.6: 10 + 2}[strength]
+    judged = {1.7: 6, -0.6: 6}.get(strength, 0)
+    assert spent == judged * 8 + (0 if arm == "image" else walks * WALK)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "walks", "judged"),
+    [
+        (0.5, 0.3, 1, 0),
+        (0.5, 1.0, 1, 0),
+        (1.0, 0.5, 6, 0),
+        (0.5, 1.5, 5, 6),
+        (1.5, 2.0, 1, 0),
+        (1.5, -0.5, 6, 5),
+        (-0.5, 1.5, 5, 5),
+        (-0.5, -0.9, 1, 0),
+        (0.5, 0.0, 0, 0),
+    ],
+)
+def test_a_second_strength_costs_what_is_not_yet_known(
+    latent: JointLatent, direction: Direction, first: float, second: float, walks: int, judged: int
+) -> None:
+    slider = slider_of(latent, direction, "joint")
+    slider.edit([first])
+    before = latent.backbone.evaluations
+    slider.edit([second])
+    assert latent.backbone.evaluations - before == len(latent) * (walks * WALK + judged * 4)
+    assert walks * WALK + judged * 4 < slider.evaluations(second) or second == 0
+
+
+def test_the_way_up_is_walked_once(latent: JointLatent, direction: Direction, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = list[int]()
+
+    def counted(*arguments: object, **more: object) -> object:
+        calls.append(1)
+        return invert(*arguments, **more)
+
+    monkeypatch.setattr(slider_module, "invert", counted)
+    slider = slider_of(latent, direction, "joint")
+    slider.edit([0.4, 1.5])
+    slider.told(None).edit([-0.7])
+    slider.edit([1.0])
+    assert len(calls) == 1
+
+
+def test_a_slider_told_anew_knows_what_the_old_one_knew(latent: JointLatent, direction: Direction) -> None:
+    first, second = list[str](), list[str]()
+    slider = slider_of(latent, direction, "joint").told(lambda what, done, total: first.append(what))
+    before = slider.edit([0.5])[0]
+    heard = len(first)
+    assert set(first) == {"integrate", "return"}
+    again = slider.told(lambda what, done, total: second.append(what))
+    assert torch.equal(again.edit([0.5])[0].z, before.z)
+    assert second == ["return"] * WALK
+    assert len(first) == heard
+
+
+def test_a_slider_hands_on_what_the_search_noted(latent: JointLatent, direction: Direction) -> None:
+    noted = dataclasses.replace(direction, notes=("a note",))
+    found: list[Moved] = slider_of(latent, noted, "image").edit([0.5, 0.0])
+    assert [moved.notes for moved in found] == [("a note",), ("a note",)]
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_calibration_measures_what_each_scale_makes(latent: JointLatent, direction: Direction, arm: str) -> None:
+    """The mean over the pictures of the share of the whole change, from the clean latents at those scales."""
+    known = slider_of(latent, direction, arm).calibration()
+    assert (known.arm, known.level, known.steps) == (arm, 0.7, 10)
+    assert known.scales == (*BELOW, 0.0, *WITHIN, *BEYOND)
+    moved = slider_of(latent, direction, arm).move(column(latent, *known.scales)) - latent.z
+    whole = moved[known.scales.index(1.0)].flatten(1)
+    expected = ((moved.flatten(2) * whole).sum(2) / whole.square().sum(1)).mean(1)
+    assert known.effects == pytest.approx(expected.tolist(), rel=1e-9, abs=1e-12)
+    assert known.effects[known.scales.index(0.0)] == 0
+    assert known.effects[known.scales.index(1.0)] == pytest.approx(1)
+    if arm == "image":
+        assert known.effects == pytest.approx(known.scales, rel=1e-9, abs=1e-12)
+    else:
+        assert known.effects != pytest.approx(known.scales, abs=1e-2)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_calibrated_effects_rise_where_the_way_is_straight(affine: JointLatent, arm: str) -> None:
+    known = straight(affine, arm).calibration()
+    assert known.effects == pytest.approx(known.scales, rel=1e-9, abs=1e-9)
+    assert all(a < b for a, b in itertools.pairwise(known.effects))
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_calibration_goes_as_far_as_the_weakest_picture(affine: JointLatent, arm: str) -> None:
+    known = slopes(affine, arm, up=[1.1, 1.7, 2.6], down=[0.3, 0.9, 2.2]).calibration()
+    assert known.lowest == pytest.approx(-0.3, abs=1e-9)
+    assert known.highest == pytest.approx(1.1, abs=1e-9)
+    damaged = slopes(affine, arm, up=[0.5, 1.7, 2.6], down=[0.3, 0.9, 2.2]).calibration()
+    assert damaged.highest == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_calibration_costs_what_it_says(latent: JointLatent, direction: Direction, arm: str) -> None:
+    """As a strength above 1 and one below 0, each from nothing, less what they share; and nothing the second time."""
+    before = latent.backbone.evaluations
+    slider = slider_of(latent, direction, arm)
+    slider.calibration()
+    spent = latent.backbone.evaluations - before
+    other = slider_of(latent, direction, arm)
+    before = latent.backbone.evaluations
+    other.edit([2.0, -1.0])
+    walk = 0 if arm == "image" else 7
+    assert spent == latent.backbone.evaluations - before - 2 * walk * len(latent)  # the two strengths themselves
+    before = latent.backbone.evaluations
+    slider.calibration()
+    assert latent.backbone.evaluations == before
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("strength", [math.nan, math.inf, -math.inf])
+def test_strengths_that_are_no_numbers_are_refused_first(
+    latent: JointLatent, direction: Direction, arm: str, strength: float
+) -> None:
+    before = latent.backbone.evaluations
+    with pytest.raises(ConfigError, match="finite number"):
+        slider_of(latent, direction, arm).edit([0.5, strength])
+    assert latent.backbone.evaluations == before
+
+
+def test_refuses_other_models_arms_and_batches(latent: JointLatent, direction: Direction) -> None:
+    foreign = dataclasses.replace(direction, model_fingerprint="another")
+    with pytest.raises(ConfigError, match="Identify it again"):
+        slider_of(latent, foreign, "image")
+    with pytest.raises(ConfigError, match="image, text, joint; got 'left'"):
+        check_arm("left")
+    with pytest.raises((ConfigError, TypeError)):
+        Slider(latent=latent, direction=direction, arm="left", level=0.5, steps=4, judge=Judge())
+    two = dataclasses.replace(direction, z=direction.z[:2], condition=direction.condition[:2])
+    for arm in ARMS:
+        with pytest.raises(ShapeError, match="one text or one a picture"):
+            slider_of(latent, two, arm)
+        with pytest.raises(ShapeError, match=r"latents of shape \[3, 6\]; got one of \[2, 6\]"):
+            slider_of(latent, dataclasses.replace(direction, z=direction.z[:2]), arm)
+        with pytest.raises(ShapeError, match=r"latents of shape \[3, 6\]; got one of \[3, 5\].*crop the picture"):
+            slider_of(latent, dataclasses.replace(direction, z=direction.z[:, :5]), arm)
+
+
+@pytest.mark.parametrize("arm", ["text", "joint"])
+@pytest.mark.parametrize("strength", [0.5, 1.0, 1.5, -1.0])
+def test_a_damaged_network_is_named_in_one_line(
+    latent: JointLatent, direction: Direction, monkeypatch: pytest.MonkeyPatch, arm: str, strength: float
+) -> None:
+    monkeypatch.setattr(latent.backbone, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
+    with pytest.raises(ModelError, match="gave a way back with values that are not finite") as found:
+        slider_of(latent, direction, arm).edit([strength])
+    assert "\n" not in str(found.value)

@@ -1,0 +1,215 @@
+"""The effect curve against fits made another way, and its laws on any measurements."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.interpolate import PchipInterpolator
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.rng import draw
+from latentedit.editors.strength import EffectCurve, measure_effect
+
+SHARE = st.floats(0, 1)
+EFFECTS = st.lists(st.floats(-3, 3), min_size=2, max_size=9)
+"""Noise, flat stretches, decreasing data, gaps of one rounding: whatever comes."""
+
+COARSE = st.lists(st.integers(-30, 30).map(lambda count: count / 10), min_size=2, max_size=9)
+"""The same in tenths, so that different levels of the fit, means of up to nine, differ by 0.001 and more."""
+
+
+def curve(effects: list[float], scales: list[float] | None = None) -> EffectCurve:
+    """Effects of one picture, by default at -1, -0.7, -0.4, ..."""
+    at = scales or [-1 + 0.3 * index for index in range(len(effects))]
+    return EffectCurve(scales=tuple(at), effects=torch.tensor(effects, dtype=torch.float64)[:, None])
+
+
+def monotone(effects: list[float]) -> np.ndarray:
+    """The nearest rising numbers by the min-max formula, ``max_{j <= i} min_{k >= i} mean(y_j ... y_k)``."""
+    y, n = np.asarray(effects), len(effects)
+    lowest = [[min(y[j : k + 1].mean() for k in range(i, n)) for j in range(i + 1)] for i in range(n)]
+    return np.array([max(row) for row in lowest])
+
+
+def blocks(effects: list[float], scales: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The levels of the fit and the middle of the scales that each holds."""
+    fit, middles, levels = monotone(effects), list[float](), list[float]()
+    start = 0
+    for index in range(1, len(fit) + 1):
+        if index == len(fit) or fit[index] - fit[index - 1] > 1e-9:
+            levels.append(float(fit[start:index].mean()))
+            middles.append(float(np.mean(scales[start:index])))
+            start = index
+    return np.array(levels), np.array(middles)
+
+
+def one(values: Tensor) -> float:
+    assert values.shape == (1,)
+    assert values.dtype == torch.float64
+    return float(values[0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(EFFECTS, SHARE, SHARE)
+def test_law_1_neither_way_ever_falls(effects: list[float], first: float, second: float) -> None:
+    found, (low, high) = curve(effects), sorted((first, second))
+    strengths = [-4 + 8 * share for share in (low, high)]
+    assert one(found.scale(strengths[0])) <= one(found.scale(strengths[1]))
+    scales = [-2 + 5 * share for share in (low, high)]
+    assert one(found.effect(scales[0])) <= one(found.effect(scales[1]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(EFFECTS, SHARE)
+def test_law_2_there_and_back(effects: list[float], share: float) -> None:
+    """Where an end of the cubic is flat, its square root is what is read back: 1e-8 of the range is the best there."""
+    found = curve(effects)
+    low, high = one(found.effect(-10.0)), one(found.effect(10.0))
+    strength = low + share * (high - low)
+    if high - low > 1e-9:
+        assert one(found.effect(one(found.scale(strength)))) == pytest.approx(strength, abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0.01, 2.0), min_size=1, max_size=8), st.floats(-2, 2))
+def test_law_3_effects_that_rise_are_kept(gaps: list[float], first: float) -> None:
+    effects = [first + float(total) for total in np.cumsum([0.0, *gaps])]
+    found = curve(effects)
+    for scale, effect in zip(found.scales, effects, strict=True):
+        assert one(found.effect(scale)) == pytest.approx(effect, abs=1e-6)
+        assert one(found.scale(effect)) == pytest.approx(scale, abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(COARSE)
+def test_the_fit_is_the_nearest_rising_one(effects: list[float]) -> None:
+    found = curve(effects)
+    levels, middles = blocks(effects, found.scales)
+    assert found.scales[0] <= middles[0] <= middles[-1] <= found.scales[-1]
+    if len(levels) > 1:
+        for level, middle in zip(levels, middles, strict=True):
+            assert one(found.scale(float(level))) == pytest.approx(middle, abs=1e-6)
+            assert one(found.effect(float(middle))) == pytest.approx(level, abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(COARSE.filter(lambda effects: len(set(monotone(effects).round(9))) > 1), SHARE)
+def test_between_the_measurements_runs_scipys_monotone_cubic(effects: list[float], share: float) -> None:
+    """Read forwards on a dense grid of effects, so that the effect of a scale lies between two of its nodes."""
+    found = curve(effects)
+    levels, middles = blocks(effects, found.scales)
+    grid = np.linspace(levels[0], levels[-1], 2001)
+    table = PchipInterpolator(levels, middles)(grid)
+    level = levels[0] + share * (levels[-1] - levels[0])
+    assert one(found.scale(float(level))) == pytest.approx(float(PchipInterpolator(levels, middles)(level)), abs=1e-6)
+    scale = middles[0] + share * (middles[-1] - middles[0])
+    above = int(np.clip(np.searchsorted(table, scale), 1, 2000))
+    assert grid[above - 1] - 1e-6 <= one(found.effect(float(scale))) <= grid[above] + 1e-6
+
+
+@pytest.mark.parametrize("slope", [0.01, 1.0, 40.0])
+def test_a_straight_line_is_read_exactly(slope: float) -> None:
+    found = curve([slope * scale for scale in (-1.0, 0.0, 0.5, 2.0)], [-1.0, 0.0, 0.5, 2.0])
+    for scale in (-0.9, 0.1, 0.77, 1.5):
+        assert one(found.effect(scale)) == pytest.approx(slope * scale, rel=1e-12)
+        assert one(found.scale(slope * scale)) == pytest.approx(scale, rel=1e-12)
+
+
+@pytest.mark.parametrize("bend", [-2.0, 2.0])
+def test_six_measurements_describe_a_curved_response(bend: float) -> None:
+    """An effect ``(e^(k a) - 1) / (e^k - 1)`` that saturates or sets in late, by a factor e^2 between its ends."""
+    scales = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+
+    def response(scale: float) -> float:
+        return math.expm1(bend * scale) / math.expm1(bend)
+
+    found = curve([response(scale) for scale in scales], scales)
+    for strength in (0.05, 0.15, 0.3, 0.5, 0.9):
+        assert response(one(found.scale(strength))) == pytest.approx(strength, abs=0.01)
+        assert abs(response(strength) - strength) > 0.02  # the control: the strength itself as the scale
+
+
+def test_what_lies_beyond_the_measured_scales_is_their_end() -> None:
+    found = curve([-0.5, 0.0, 1.0], [-1.0, 0.0, 1.0])
+    assert one(found.effect(-7.0)) == pytest.approx(-0.5, abs=1e-12)
+    assert one(found.effect(7.0)) == pytest.approx(1.0, abs=1e-12)
+    assert one(found.scale(-9.0)) == -1.0
+    assert one(found.scale(9.0)) == 1.0
+
+
+def test_a_flat_stretch_stands_in_its_middle() -> None:
+    found = curve([0.0, 0.5, 0.5, 0.5, 1.0], [0.0, 1.0, 2.0, 3.0, 4.0])
+    assert one(found.scale(0.5)) == pytest.approx(2.0, abs=1e-12)
+    assert one(found.effect(2.0)) == pytest.approx(0.5, abs=1e-12)
+    start = curve([0.0, 0.0, 1.0], [0.0, 1.0, 2.0])
+    assert one(start.scale(0.0)) == 0.5
+    assert one(start.effect(0.0)) == pytest.approx(0.0, abs=1e-15)
+
+
+@pytest.mark.parametrize("effects", [[0.7, 0.7, 0.7], [0.8, 0.7, 0.6], [0.7, 0.7 + 1e-16, 0.7]])
+def test_where_nothing_rises_a_strength_is_a_scale(effects: list[float]) -> None:
+    """Falling effects are nearest to a constant one, their mean."""
+    found = curve(effects)
+    assert one(found.scale(0.4)) == 0.4
+    assert one(found.effect(-0.4)) == pytest.approx(0.7, abs=1e-15)
+
+
+@pytest.mark.parametrize("gap", [5e-324, 1e-300, 1e-16, 1e-13])
+def test_a_step_of_rounding_breaks_nothing(gap: float) -> None:
+    found = curve([0.0, gap, 1.0])
+    for strength in (0.0, gap, 0.5, 1.0):
+        scale = one(found.scale(strength))
+        assert found.scales[0] <= scale <= found.scales[-1]
+        assert one(found.effect(scale)) == pytest.approx(strength, abs=1e-6)
+
+
+def test_a_steep_step_is_found() -> None:
+    """Just above the lowest scale the roots of the cubic, lie outside of it when rounded; there is one all the same."""
+    effects = [1e-6, 1.6583091520627118, 0.0, -0.8989781854559433, 1.3822819980325542, 1.3822819980325542]
+    effects += [1.635155029925547, 1.635155029925547, -0.96875, 0.0]
+    found = curve(effects, [-1 + 0.25 * index for index in range(10)])
+    assert one(found.effect(-0.9999999999999997)) == pytest.approx(1e-6, abs=1e-9)
+
+
+def test_every_picture_has_its_own_curve() -> None:
+    effects = torch.tensor([[0.0, 0.0], [0.5, 2.0], [1.0, 4.0]], dtype=torch.float32)
+    found = EffectCurve(scales=(0.0, 1.0, 2.0), effects=effects)
+    assert found.scale(1.0).tolist() == pytest.approx([2.0, 0.5])
+    assert found.scale(torch.tensor([0.5, 4.0])).tolist() == pytest.approx([1.0, 2.0])
+    assert found.effect(torch.tensor([2.0, 0.5])).tolist() == pytest.approx([1.0, 1.0])
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.0, 0.0), (1.0, 0.0), (0.0, float("nan"))])
+def test_scales_that_do_not_rise_are_refused(scales: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match="two or more rising scales"):
+        EffectCurve(scales=scales, effects=torch.zeros(len(scales), 1))
+
+
+def test_a_row_of_effects_a_scale_is_required() -> None:
+    with pytest.raises(ShapeError, match="one row of effects a scale, 2; got 3"):
+        EffectCurve(scales=(0.0, 1.0), effects=torch.zeros(3, 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 50), st.floats(-5, 5), st.floats(-5, 5))
+def test_effects_are_projections_in_units_of_the_whole(seed: int, along: float, across: float) -> None:
+    """``a u + b w`` with w orthogonal to u has effect a, whatever b is."""
+    whole, other = draw((2, 3, 2, 4), seed=seed, purpose="effect").to(torch.float64)
+    flat = whole.flatten(1)
+    share = (other.flatten(1) * flat).sum(1) / flat.square().sum(1)
+    orthogonal = other - share[:, None, None] * whole
+    found = measure_effect((along * whole + across * orthogonal)[None], whole)
+    assert found.shape == (1, 3)
+    assert torch.allclose(found, torch.full((1, 3), along, dtype=torch.float64), atol=1e-12)
+
+
+def test_the_whole_has_effect_one_and_no_change_none() -> None:
+    whole = draw((2, 5), seed=0, purpose="effect")
+    whole[1] = 0  # a picture in which nothing moves
+    found = measure_effect(torch.stack([whole, torch.zeros_like(whole), -2 * whole]), whole)
+    assert found.dtype == torch.float64
+    assert torch.equal(found, torch.tensor([[1, 0], [0, 0], [-2, 0]], dtype=torch.float64))

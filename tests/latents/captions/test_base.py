@@ -1,0 +1,177 @@
+import importlib.metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ModelError, RegistryError
+from latentedit.latents.captions.base import (
+    ENTRY_POINTS,
+    INSTRUCTION,
+    Captioner,
+    captioner_for,
+    clean_caption,
+    make_captioner,
+    one_line,
+    to_images,
+)
+from latentedit.latents.captions.endpoint import VisionEndpoint
+from latentedit.latents.captions.image_text import ImageToText
+from latentedit.models.base import Backbone
+from latentedit.testing.gaussian_mixture import example_mixture
+
+
+class Fixed(Captioner):
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+
+    def caption(self, pixels: Tensor) -> list[str]:
+        return ["a"] * len(pixels)
+
+
+@pytest.fixture
+def backbone(monkeypatch: pytest.MonkeyPatch) -> Backbone:
+    points = [
+        importlib.metadata.EntryPoint(name=name, value=value, group=ENTRY_POINTS)
+        for name, value in (("fixed", f"{__name__}:Fixed"), ("odd", "builtins:id"))
+    ]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints(points))
+    return example_mixture(dimension=2)
+
+
+def test_the_models_folder_names_its_captioner(backbone: Backbone) -> None:
+    assert captioner_for(backbone) is None
+    backbone.defaults = {"captioner": "fixed"}
+    found = captioner_for(backbone)
+    assert isinstance(found, Captioner)
+    assert found.caption(torch.zeros(2, 3, 4, 4)) == ["a", "a"]
+
+
+@pytest.mark.parametrize(("name", "words"), [("fixes", "did you mean 'fixed'"), ("odd", "to make a Captioner")])
+def test_names_without_a_captioner_are_refused(backbone: Backbone, name: str, words: str) -> None:
+    backbone.defaults = {"captioner": name}
+    with pytest.raises(RegistryError, match=words):
+        captioner_for(backbone)
+
+
+def test_an_entry_point_is_made_by_its_name(backbone: Backbone) -> None:
+    made = make_captioner("fixed", backbone)
+    assert isinstance(made, Fixed)
+    assert made.backbone is backbone
+    with pytest.raises(RegistryError, match="to make a Captioner"):
+        make_captioner("odd", backbone)
+
+
+def test_the_bundled_reader_is_an_entry_point() -> None:
+    from latentedit_portraits.reader import PortraitReader
+
+    assert isinstance(make_captioner("portraits", example_mixture(dimension=2)), PortraitReader)
+
+
+@pytest.mark.parametrize(("name", "model"), [("openai:m", "m"), ("openai:org/m:8b", "org/m:8b")])
+def test_an_endpoint_is_made_by_its_models_name(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch, name: str, model: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
+    made = make_captioner(name, backbone)
+    assert isinstance(made, VisionEndpoint)
+    assert (made.model, made.name) == (model, name)
+    with pytest.raises(ConfigError, match="openai:MODEL"):
+        make_captioner("openai:", backbone)
+
+
+def test_a_folder_and_a_hub_id_are_image_to_text_models(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, torch.device]] = []
+    here = Fixed(backbone)
+
+    def from_name(name: str, *, device: torch.device) -> Captioner:
+        asked.append((name, device))
+        return here
+
+    monkeypatch.setattr(ImageToText, "from_name", from_name)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "blip").mkdir()
+    names = ["blip", "./blip", str(tmp_path / "blip"), "org/name", "org/name@main", "./nowhere"]
+    assert all(make_captioner(name, backbone) is here for name in names)
+    assert asked == [(name, backbone.device) for name in names]
+
+
+def test_an_empty_folder_is_no_model(backbone: Backbone, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="expected"):
+        make_captioner(str(tmp_path), backbone)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("fixde", "did you mean 'fixed'"), ("", "known: "), ("openai", "known: ")])
+def test_other_names_are_refused_with_what_there_is(backbone: Backbone, name: str, hint: str) -> None:
+    with pytest.raises(RegistryError, match=hint) as caught:
+        make_captioner(name, backbone)
+    for form in ("known: fixed, odd", "openai:MODEL", "folder or hub id (org/name)"):
+        assert form in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a man with a beard", "a man with a beard"),
+        (" \tA man\r\nwith  a beard,\u2028a wall. \n", "A man with a beard, a wall"),
+        ('"a man."', "a man"),
+        ('"a man".', "a man"),
+        ("'a man'", "a man"),
+        ("\u201ca man\u201d", "a man"),
+        ("\u2018a man.\u2019", "a man"),
+        ("\u00ab a man \u00bb", "a man"),
+        ("`a man`", "a man"),
+        ("\"'a man'\"", "a man"),
+        ("'a man's hat'", "a man's hat"),
+        ("'Tom' and 'Jerry'", "'Tom' and 'Jerry'"),
+        ('"Tom" and "Jerry".', '"Tom" and "Jerry"'),
+        ('a sign "Stop"', 'a sign "Stop"'),
+        ("a man...", "a man"),
+        ("a man with 1.5 beards", "a man with 1.5 beards"),
+        ("a man\x1b[31m, red\x00", "a man [31m, red"),
+        ('"', '"'),
+        ('"".', ""),
+        (" . ", ""),
+        ("", ""),
+    ],
+)
+def test_captions_are_cleaned(text: str, cleaned: str) -> None:
+    assert clean_caption(text) == cleaned
+
+
+@given(st.text(st.sampled_from(list("a'\"`. \n\u201c\u201d\u00ab\u00bb")), max_size=12) | st.text(max_size=20))
+def test_cleaning_twice_is_cleaning_once(text: str) -> None:
+    cleaned = clean_caption(text)
+    assert clean_caption(cleaned) == cleaned
+    assert cleaned == cleaned.strip()
+    assert not cleaned.endswith(".")
+    assert cleaned in one_line(text)
+
+
+@given(st.text())
+def test_one_line_is_one_line(text: str) -> None:
+    line = one_line(text)
+    assert line.isprintable()
+    assert "  " not in line
+    assert line.split() == "".join(letter if letter.isprintable() else " " for letter in text).split()
+
+
+def test_pixels_become_images_in_eight_bits() -> None:
+    levels = torch.arange(2 * 3 * 5 * 7, dtype=torch.uint8).reshape(2, 3, 5, 7)
+    images = to_images(levels / 127.5 - 1)
+    assert [image.size for image in images] == [(7, 5)] * 2
+    assert all(image.mode == "RGB" for image in images)
+    assert torch.equal(torch.from_numpy(np.stack([np.array(image) for image in images])).permute(0, 3, 1, 2), levels)
+    assert to_images(torch.full((1, 3, 1, 1), 1.3))[0].getpixel((0, 0)) == (255, 255, 255)
+    assert to_images(torch.full((1, 3, 1, 1), -1.3, dtype=torch.bfloat16))[0].getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_the_instruction_asks_for_phrases_between_commas() -> None:
+    assert one_line(INSTRUCTION) == INSTRUCTION
+    assert "'a ... with ..., ..., ...'" in INSTRUCTION

@@ -1,0 +1,304 @@
+import contextlib
+import dataclasses
+import json
+import socket
+import traceback
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latentedit.core.errors import CaptionError, ConfigError
+from latentedit.latents.captions.base import INSTRUCTION, Captioner
+from latentedit.latents.captions.endpoint import VisionEndpoint
+from latentedit.testing.contracts.captioner import CaptionerContract
+from tests.latents.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, says
+
+KEY = "sk-test/a+very=secret-key_0123456789"
+PIXELS = torch.linspace(-1, 1, 3 * 5 * 7).reshape(1, 3, 5, 7)
+CUT = Answer(body=b'{"choices"', cut=True)
+SILENT = dataclasses.replace(says("too late"), silent=True)
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
+    with fake_endpoint() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield server
+
+
+def failing(status: int, message: object = "no", **headers: str) -> Answer:
+    """An error in OpenAI's form."""
+    body = json.dumps({"error": {"message": message, "type": "t", "code": None}}).encode()
+    named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    return Answer(status=status, body=body, headers=named)
+
+
+def captioner(pauses: list[float] | None = None, *, timeout_seconds: float = 20.0) -> VisionEndpoint:
+    """One that notes its pauses instead of waiting."""
+    return VisionEndpoint("m", timeout_seconds=timeout_seconds, sleep=(pauses if pauses is not None else []).append)
+
+
+def failure(timeout_seconds: float = 20.0) -> CaptionError:
+    """What a caption fails with: one line, without the key, as is everything that a traceback would print."""
+    with pytest.raises(CaptionError) as caught:
+        captioner(timeout_seconds=timeout_seconds).caption(PIXELS)
+    assert len(str(caught.value).splitlines()) == 1
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+    return caught.value
+
+
+class TestVisionEndpoint(CaptionerContract):
+    @pytest.fixture
+    def captioner(self, endpoint: FakeEndpoint) -> Captioner:
+        return captioner()
+
+
+def test_a_request_holds_the_picture_and_the_instruction(endpoint: FakeEndpoint) -> None:
+    endpoint.answers = [says(' "A man\nwith a beard, a red wall." ')]
+    assert captioner().caption(PIXELS) == ["A man with a beard, a red wall"]
+    (request,) = endpoint.requests
+    assert request.path == "/v1/chat/completions"
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert request.headers["Content-Type"] == "application/json"
+    assert {name: request.body[name] for name in ("model", "temperature", "seed")} == {
+        "model": "m",
+        "temperature": 0,
+        "seed": 0,
+    }
+    (message,) = request.body["messages"]
+    assert message["role"] == "user"
+    assert [part["text"] for part in message["content"] if part["type"] == "text"] == [INSTRUCTION]
+    shown = torch.from_numpy(np.array(request.picture)).permute(2, 0, 1) / 127.5 - 1
+    assert request.picture.size == (7, 5)
+    assert float((shown - PIXELS[0]).abs().max()) <= 0.5 / 127.5 + 1e-6
+
+
+def test_every_picture_is_a_request_of_its_own(endpoint: FakeEndpoint) -> None:
+    endpoint.answers = [says("a one"), says("a two")]
+    assert captioner().caption(torch.cat([PIXELS, -PIXELS])) == ["a one", "a two"]
+    first, second = (np.asarray(request.picture).astype(int) for request in endpoint.requests)
+    assert abs(first + second - 255).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "pauses"),
+    [
+        ([failing(429), failing(500)], [1.0, 2.0]),
+        ([failing(503)], [1.0]),
+        ([CUT, failing(529)], [1.0, 2.0]),
+        ([failing(429, Retry_After="7"), failing(503)], [7.0, 2.0]),
+        ([failing(429, Retry_After="86400")], [30.0]),
+        ([failing(429, Retry_After="Fri, 31 Dec 1999 23:59:59 GMT")], [1.0]),
+        ([failing(429, Retry_After="-5")], [1.0]),
+    ],
+)
+def test_a_busy_server_is_asked_again(endpoint: FakeEndpoint, answers: list[Answer], pauses: list[float]) -> None:
+    count, waited = len(answers), list[float]()
+    endpoint.answers = [*answers, says("a man")]
+    assert captioner(waited).caption(PIXELS) == ["a man"]
+    assert waited == pauses
+    assert len(endpoint.requests) == count + 1
+    assert all(request == endpoint.requests[0] for request in endpoint.requests)
+
+
+@pytest.mark.parametrize(
+    ("answer", "tries", "words"),
+    [
+        (failing(500, "broken"), 3, "HTTP 500: broken. Try again later"),
+        (failing(429, "quota"), 3, "HTTP 429: quota. Try again later"),
+        (failing(400, "not a\n vision\x1b[31m model"), 1, "HTTP 400: not a vision [31m model. Check that m takes"),
+        (failing(401, "bad key"), 1, "HTTP 401: bad key. Check the key in OPENAI_API_KEY"),
+        (failing(404, "no m"), 1, "HTTP 404: no m. Check the model's name and OPENAI_BASE_URL"),
+        (Answer(status=418, body=b'{"detail": "a teapot"}'), 1, "HTTP 418: a teapot."),
+        (Answer(status=422, body=b'{"detail": [{"loc": "seed"}]}'), 1, 'HTTP 422: {"detail": [{"loc": "seed"}]}.'),
+        (Answer(status=403, body=b"<html>\n<p>no</p>"), 1, "HTTP 403: <html> <p>no</p>. Check the key"),
+        (Answer(status=500), 3, "HTTP 500. Try"),
+        (Answer(status=502, body=b"x", cut=True), 3, "HTTP 502. Try"),
+        (failing(400, "long " * 1000), 1, "long [...]. Check"),
+        (CUT, 3, "got none in 3 tries"),
+    ],
+)
+def test_errors_say_what_the_server_said(endpoint: FakeEndpoint, answer: Answer, tries: int, words: str) -> None:
+    endpoint.answers = [answer] * 5
+    said = str(failure())
+    assert words in said
+    assert endpoint.url in said
+    assert len(said) < 500
+    assert len(endpoint.requests) == tries
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer(body=b"<html>welcome</html>"), "expected JSON from .*; got '<html>welcome</html>'. Check OPENAI_BASE"),
+        (Answer(body=b"\xff\xfe"), "expected JSON"),
+        (Answer(body=b"[" * 100_000), "expected JSON"),
+        (Answer(), "expected JSON"),
+        (Answer(body=b'{"choices": []}'), r"a choice that is a text from .*; got '\{\"choices\": \[\]\}'"),
+        (Answer(body=b'{"error": {"message": "no such model"}}'), "a choice .*; got 'no such model'"),
+        (Answer(body=b"[1]"), "a choice"),
+        (says(["a man"]), "a choice"),
+        (says(""), "expected a caption from openai:m; got an empty text"),
+        (says(' "."\n'), "got an empty text"),
+        (says(None), "got an empty text"),
+    ],
+)
+def test_answers_without_a_caption_are_refused(endpoint: FakeEndpoint, answer: Answer, words: str) -> None:
+    endpoint.answers = [answer]
+    with pytest.raises(CaptionError, match=words):
+        raise failure()
+    assert len(endpoint.requests) == 1
+
+
+def test_a_silent_server_is_given_up(endpoint: FakeEndpoint) -> None:
+    endpoint.answers = [SILENT] * 3
+    assert "within 0.3 s; got none in 3 tries. Try again later" in str(failure(timeout_seconds=0.3))
+    assert len(endpoint.requests) == 3
+    endpoint.answers = [SILENT]
+    assert captioner(timeout_seconds=0.5).caption(PIXELS)[0].startswith("a picture with the hash")
+
+
+def test_a_server_that_is_not_there_is_named(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # taken, so that no other can, but not listened at
+        monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{free.getsockname()[1]}/v1")
+        pauses: list[float] = []
+        with pytest.raises(CaptionError, match=r"got none in 3 tries: .*refused.* Check OPENAI_BASE_URL and the net"):
+            captioner(pauses).caption(PIXELS)
+    assert pauses == [1.0, 2.0]
+
+
+def test_a_host_that_no_name_service_takes_is_named(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://{70 * 'a'}/v1")
+    assert "got none in 3 tries" in str(failure())
+
+
+def test_a_redirection_is_not_followed(endpoint: FakeEndpoint) -> None:
+    for status in (301, 302, 303, 307, 308):
+        endpoint.requests.clear()
+        endpoint.answers = [Answer(status=status, headers=(("Location", f"{endpoint.url}/elsewhere"),))]
+        assert f"HTTP {status}" in str(failure())
+        assert [request.path for request in endpoint.requests] == ["/v1/chat/completions"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+@pytest.mark.parametrize(
+    "echo",
+    [
+        lambda key: json.dumps({"error": {"message": f"Incorrect API key: {key}."}}),
+        lambda key: json.dumps({"headers": {"Authorization": f"Bearer {key}"}}),
+        lambda key: f"<p>{key}</p>{key}",
+        lambda key: "x" * 190 + key,
+        lambda key: "?key=sk-test%2Fa%2Bvery%3Dsecret-key_0123456789",
+    ],
+)
+def test_an_echoed_key_is_struck_out(endpoint: FakeEndpoint, status: int, echo: Callable[[str], str]) -> None:
+    endpoint.answers = [Answer(status=status, body=echo(KEY).encode())] * 3
+    said = str(failure())
+    assert "***" in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize("body", [f"echo {KEY}", json.dumps({"headers": KEY}), json.dumps({"error": KEY})])
+def test_an_echoed_key_is_struck_out_of_good_answers_too(endpoint: FakeEndpoint, body: str) -> None:
+    endpoint.answers = [Answer(body=body.encode())]
+    assert "***" in str(failure())
+    endpoint.answers = [says(f"a man with {KEY}")]
+    assert "got the key back" in str(failure())
+
+
+def test_a_placeholder_of_a_key_may_stand_in_a_caption(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    endpoint.answers = [says("a man with none")]
+    assert captioner().caption(PIXELS) == ["a man with none"]
+
+
+def test_the_key_is_kept_nowhere(endpoint: FakeEndpoint) -> None:
+    made = captioner()
+    made.caption(PIXELS)
+    assert KEY not in f"{made!r} {made} {vars(made)} {vars(made._opener)}"
+
+
+def test_a_local_server_needs_no_key(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert captioner().caption(PIXELS)
+    assert "Authorization" not in endpoint.requests[0].headers
+    endpoint.answers = [failing(401, "who are you?")]
+    assert "expected a key for" in str(failure())
+
+
+@pytest.mark.parametrize("address", [None, "", "https://api.openai.com/v1/"])
+def test_the_default_address_needs_a_key(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    if address is None:
+        monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    else:
+        monkeypatch.setenv("OPENAI_BASE_URL", address)
+    with pytest.raises(CaptionError, match="expected a key in the environment variable OPENAI_API_KEY"):
+        VisionEndpoint("m")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert VisionEndpoint("m").url == "https://api.openai.com/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "hidden:8000/v1",
+        "file:///etc/hidden",
+        "http://",
+        "http://:8000/hidden",
+        "http://user:hidden@localhost/v1",
+        "http://localhost/v1?key=hidden",
+        "http://localhost/v1#hidden",
+        "http://localhost/hidden v1",
+        "http://localhost:hidden/v1",
+        "http://[hidden/v1",
+        "http://hidd\u00e9n/v1",
+    ],
+)
+def test_addresses_that_are_none_are_refused_unshown(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    with pytest.raises(ConfigError, match="OPENAI_BASE_URL") as caught:
+        VisionEndpoint("m")
+    assert "hid" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("key", ["two words-secret", "line\nbreak-secret", "\u00fcmlaut-secret", "bell\x07-secret"])
+def test_a_key_that_cannot_be_sent_is_refused_unshown(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY") as caught:
+        captioner().caption(PIXELS)
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+    assert endpoint.requests == []
+
+
+def test_settings_that_make_no_sense_are_refused(endpoint: FakeEndpoint) -> None:
+    with pytest.raises(ConfigError, match="openai:MODEL"):
+        VisionEndpoint(" ")
+    for seconds in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="above 0 seconds"):
+            VisionEndpoint("m", timeout_seconds=seconds)
+
+
+NAMES = st.sampled_from(["choices", "message", "content", "error", "detail"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner), max_leaves=8
+)
+
+
+@given(content=JSON)
+@settings(max_examples=60)
+def test_any_json_is_a_caption_or_an_error(content: object) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_BASE_URL", "http://localhost/v1")
+        patch.delenv("OPENAI_API_KEY", raising=False)
+        with contextlib.suppress(CaptionError):
+            assert VisionEndpoint("m")._read(json.dumps(content).encode())

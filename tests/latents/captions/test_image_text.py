@@ -1,0 +1,283 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, BertConfig
+
+from latentedit.core.errors import MissingDependencyError, ModelError
+from latentedit.core.rng import draw
+from latentedit.latents.captions.base import INSTRUCTION, Captioner, clean_caption
+from latentedit.latents.captions.image_text import ImageToText
+from latentedit.models.loading import quiet_libraries
+from latentedit.testing.contracts.captioner import CaptionerContract
+from tests.latents.miniature_captioners import save_blip, save_florence, save_llava, save_qwen
+
+PIXELS = draw((2, 3, 40, 24), seed=0, purpose="contract").clamp(-1, 1)
+LONGEST = 77
+PROMPTS = {
+    "florence": "Describe with a paragraph what is shown in the image.",
+    "llava": f"<|im_start|>user\n<image>{INSTRUCTION}<|im_end|>\n<|im_start|>assistant\n",
+}
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("captioners")
+    savers = {"blip": save_blip, "florence": save_florence, "llava": save_llava}
+    return {name: save(place / name) for name, save in savers.items()}
+
+
+@pytest.fixture
+def copy(folders: dict[str, Path], tmp_path: Path) -> Path:
+    """The chatting miniature, to be damaged."""
+    return shutil.copytree(folders["llava"], tmp_path / "copy")
+
+
+def change_json(file: Path, **changes: object) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+class TestBlip(CaptionerContract):
+    @pytest.fixture(scope="class")
+    def captioner(self, folders: dict[str, Path]) -> Captioner:
+        return ImageToText.from_name(str(folders["blip"]))
+
+
+class TestFlorence(CaptionerContract):
+    @pytest.fixture(scope="class")
+    def captioner(self, folders: dict[str, Path]) -> Captioner:
+        return ImageToText.from_name(str(folders["florence"]))
+
+
+class TestLlava(CaptionerContract):
+    @pytest.fixture(scope="class")
+    def captioner(self, folders: dict[str, Path]) -> Captioner:
+        return ImageToText.from_name(str(folders["llava"]))
+
+
+class TestQwen(CaptionerContract):
+    @pytest.fixture(scope="class")
+    def captioner(self, tmp_path_factory: pytest.TempPathFactory) -> Captioner:
+        pytest.importorskip("torchvision")
+        return ImageToText.from_name(str(save_qwen(tmp_path_factory.mktemp("captioners") / "qwen")))
+
+
+@torch.no_grad()
+def greedy(logits: Callable[[Tensor], Tensor], start: Tensor, settings: Any) -> list[int]:
+    """The likeliest token again and again, by whole forward passes: what a caption is, without `generate`."""
+    tokens = start
+    for count in range(1, LONGEST + 1):
+        scores = logits(tokens)[0, -1]
+        scores[settings.suppress_tokens] = -torch.inf
+        chosen = int(scores.argmax())
+        if count == LONGEST and settings.forced_eos_token_id is not None:
+            chosen = settings.forced_eos_token_id
+        tokens = torch.cat([tokens, torch.tensor([[chosen]])], dim=1)
+        if chosen == settings.eos_token_id:
+            break
+    return tokens[0, start.shape[1] :].tolist()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("name", ["blip", "florence", "llava"])
+def test_a_caption_is_the_greedy_one_of_the_models_prompt(folders: dict[str, Path], name: str, index: int) -> None:
+    levels = PIXELS[index].add(1).mul(127.5).round().byte().permute(1, 2, 0).numpy()
+    image = Image.fromarray(levels)
+    with quiet_libraries():
+        network: Any = AutoModelForImageTextToText.from_pretrained(folders[name]).eval()
+        processor: Any = AutoProcessor.from_pretrained(folders[name])
+        settings = network.generation_config
+        assert (settings.do_sample, settings.num_beams) == (True, 3), "nothing to overrule, so nothing is tested"
+        if name == "blip":
+            inputs = processor.image_processor(image, return_tensors="pt")
+            settings.suppress_tokens = []
+            start = torch.tensor([[settings.bos_token_id]])
+            tokens = greedy(lambda tokens: network(**inputs, input_ids=tokens).logits, start, settings)
+        elif name == "florence":
+            text = f"<image><image><s>{PROMPTS[name]}</s>"
+            inputs = processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")
+            inputs |= processor.image_processor(image, return_tensors="pt")
+            start = torch.tensor([[settings.decoder_start_token_id]])
+            tokens = greedy(lambda tokens: network(**inputs, decoder_input_ids=tokens).logits, start, settings)
+        else:
+            inputs = processor.image_processor(image, return_tensors="pt")
+            text = PROMPTS[name].replace("<image>", 5 * "<image>")
+            start = processor.tokenizer(text, return_tensors="pt").input_ids
+            tokens = greedy(lambda tokens: network(**inputs, input_ids=tokens).logits, start, settings)
+    expected = clean_caption(processor.tokenizer.decode(tokens, skip_special_tokens=True))
+    assert ImageToText.from_name(str(folders[name])).caption(PIXELS)[index] == expected
+
+
+def test_a_model_stays_in_the_dtype_it_is_stored_in(copy: Path) -> None:
+    weights = {name: value.to(torch.bfloat16) for name, value in load_file(copy / "model.safetensors").items()}
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    change_json(copy / "config.json", dtype="bfloat16")
+    captioner = ImageToText.from_name(str(copy))
+    assert {parameter.dtype for parameter in captioner._network.parameters()} == {torch.bfloat16}
+    assert not any(parameter.requires_grad for parameter in captioner._network.parameters())
+    assert all(captioner.caption(PIXELS))
+
+
+def test_a_model_that_says_nothing_is_named(copy: Path) -> None:
+    settings = json.loads((copy / "generation_config.json").read_text())
+    everything = sorted({*range(max(settings["suppress_tokens"]) + 50)} - {settings["eos_token_id"]})
+    size = json.loads((copy / "config.json").read_text())["text_config"]["vocab_size"]
+    change_json(copy / "generation_config.json", suppress_tokens=[token for token in everything if token < size])
+    with pytest.raises(ModelError, match=f"^expected a caption from {copy}; got nothing. Use another"):
+        ImageToText.from_name(str(copy)).caption(PIXELS)
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/no/where/at/all", "a/b/c", "../x y"])
+def test_a_folder_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises(ModelError, match="expected the folder or the hub id") as caught:
+        ImageToText.from_name(name)
+    assert name in str(caught.value)
+
+
+def test_a_file_is_no_model(copy: Path) -> None:
+    with pytest.raises(ModelError, match="is neither"):
+        ImageToText.from_name(str(copy / "config.json"))
+
+
+def test_pickles_are_refused(copy: Path) -> None:
+    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="safetensors weights only"):
+        ImageToText.from_name(str(copy))
+
+
+def without_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def truncated(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-100])
+
+
+def without_a_tensor(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights.pop(sorted(weights)[0])
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def of_another_shape(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights |= {name: value[:-1].clone() for name, value in weights.items() if name.endswith("embed_tokens.weight")}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def of_another_kind(folder: Path) -> None:
+    BertConfig().save_pretrained(folder)
+
+
+def without_settings(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+
+
+def without_a_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+
+def without_a_processor(folder: Path) -> None:
+    (folder / "processor_config.json").unlink()
+
+
+FAULTS = [
+    (without_weights, "expected COPY to load as an image-to-text model"),
+    (truncated, "expected COPY to load as an image-to-text model"),
+    (without_a_tensor, r"expected tensor \S+ in the weights of COPY; it is missing, with 0 more"),
+    (of_another_shape, "expected COPY to load as an image-to-text model"),
+    (of_another_kind, "expected COPY to load as an image-to-text model.*BertConfig"),
+    (without_settings, "expected COPY to load as an image-to-text model"),
+    (without_a_tokenizer, "expected COPY to load as the processor"),
+    (without_a_processor, "expected (COPY to load as the|a) processor"),
+]
+
+
+@pytest.mark.parametrize(("damage", "words"), FAULTS, ids=[damage.__name__ for damage, _ in FAULTS])
+def test_a_damaged_folder_is_refused_in_one_line(copy: Path, damage: Callable[[Path], None], words: str) -> None:
+    damage(copy)
+    with pytest.raises(ModelError, match=words.replace("COPY", str(copy))) as caught:
+        ImageToText.from_name(str(copy))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_code_that_comes_with_a_model_is_not_run(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("builtins.input", asked.append)
+    marker = copy / "marker"
+    (copy / "code.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    remote = {"AutoConfig": "code.Settings", "AutoModelForImageTextToText": "code.Model", "AutoProcessor": "code.P"}
+    change_json(copy / "config.json", auto_map=remote, model_type="of their own")
+    change_json(copy / "processor_config.json", auto_map=remote)
+    with pytest.raises(ModelError, match="expected"):
+        ImageToText.from_name(str(copy))
+    assert not marker.exists()
+    assert asked == [], "the user was asked whether to run it"
+
+
+def test_a_package_that_a_processor_needs_is_named(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ImportError(
+            "\nVideoProcessor requires the Torchvision library but it was not found. Check out the\npage."
+        )
+
+    monkeypatch.setattr(AutoProcessor, "from_pretrained", fail)
+    with pytest.raises(
+        MissingDependencyError, match=r"one is missing: .* Torchvision .* not found\. Install it with pip$"
+    ):
+        ImageToText.from_name(str(folders["llava"]))
+
+
+def test_a_model_with_a_tokenizer_alone_is_refused(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AutoProcessor, "from_pretrained", AutoTokenizer.from_pretrained)
+    with pytest.raises(ModelError, match=r"expected a processor of pictures in .*blip; got a BertTokenizer alone"):
+        ImageToText.from_name(str(folders["blip"]))
+
+
+@pytest.mark.parametrize(("name", "revision"), [("org/tiny", None), ("org/tiny@v1.0", "v1.0")])
+def test_a_hub_id_downloads_no_pickles_and_no_code(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, revision: str | None
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def snapshot(repository: str, **options: object) -> str:
+        asked.update(options, repository=repository)
+        return str(folders["blip"])
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    captioner = ImageToText.from_name(name)
+    assert captioner.name == name
+    assert (asked["repository"], asked["revision"]) == ("org/tiny", revision)
+    needed = [file.name for file in folders["llava"].iterdir()] + ["spiece.model", "merges.txt"]
+    unwanted = ["pytorch_model.bin", "modeling.py", "onnx/model.safetensors", "model.fp16.safetensors", "x.pkl"]
+    wanted = huggingface_hub.utils.filter_repo_objects(
+        needed + unwanted, allow_patterns=asked["allow_patterns"], ignore_patterns=asked["ignore_patterns"]
+    )
+    assert sorted(wanted) == sorted(needed)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        huggingface_hub.errors.LocalEntryNotFoundError("offline\nlong text"),
+        huggingface_hub.errors.HFValidationError("bad"),
+        ConnectionError("no route"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(ModelError, match=f"got a {type(error).__name__}. Check the id and the network") as caught:
+        ImageToText.from_name("org/name")
+    assert len(str(caught.value).splitlines()) == 1

@@ -1,0 +1,83 @@
+"""Target captions from whole texts and from changes, in plain text and in the grammar of a model's captioner."""
+
+import pytest
+
+from latentedit.core.errors import ConfigError
+from latentedit.latents.captions.change import Change
+from latentedit.latents.captions.targets import changed_caption, read_changes, target_captions
+from latentedit.models.base import Backbone
+from latentedit.models.registry import load
+from tests.editors.colours import ColourBackbone
+
+MAN, WOMAN = "a man with a hat, a smile", "A woman with a hat, glasses."
+HAT, CAP = Change(old="a hat", new="a cap"), Change(old="a cap", new="two caps")
+
+
+@pytest.fixture
+def plain() -> Backbone:
+    """A model without a captioner."""
+    return ColourBackbone()
+
+
+@pytest.fixture(scope="module")
+def portraits() -> Backbone:
+    """The bundled model, whose captioner knows opposites."""
+    return load("portraits", device="cpu")
+
+
+def test_whole_texts_are_one_for_all_or_one_each(plain: Backbone) -> None:
+    assert target_captions(plain, [MAN, WOMAN], to="a dog ", change=None) == ("a dog ", "a dog ")
+    assert target_captions(plain, [MAN, WOMAN], to=("a", "b"), change=None) == ("a", "b")
+    with pytest.raises(ConfigError, match="expected one target caption, or one for each of 2 pictures; got 1"):
+        target_captions(plain, [MAN, WOMAN], to=["a"], change=None)
+    with pytest.raises(ConfigError, match="a target caption that describes the whole picture; got an empty one"):
+        target_captions(plain, [MAN], to="", change=None)
+
+
+def test_a_change_is_made_in_every_caption(plain: Backbone) -> None:
+    for change in ("a hat => a cap", HAT, ["a hat => a cap"], (HAT,)):
+        made = target_captions(plain, [MAN, WOMAN], to=None, change=change)
+        assert made == ("a man with a cap, a smile", "A woman with a cap, glasses.")
+
+
+def test_changes_are_made_one_after_the_other(plain: Backbone) -> None:
+    """The second finds what the first one left, and not the other way round."""
+    made = target_captions(plain, [MAN], to=None, change=[HAT, "a cap => two caps", "=> a dog"])
+    assert made == ("a man with two caps, a smile, a dog",)
+    with pytest.raises(ConfigError, match="expected 'a cap'"):
+        target_captions(plain, [MAN], to=None, change=[CAP, HAT])
+
+
+def test_one_of_both_is_needed(plain: Backbone) -> None:
+    with pytest.raises(ConfigError, match="either a target caption or a change; got none"):
+        target_captions(plain, [MAN], to=None, change=None)
+    for to in ("", "a dog"):
+        with pytest.raises(ConfigError, match="either a target caption or a change; got both"):
+            target_captions(plain, [MAN], to=to, change=HAT)
+
+
+def test_a_change_that_one_caption_does_not_allow_is_refused(plain: Backbone) -> None:
+    with pytest.raises(ConfigError, match="expected 'a smile', the OLD of --change, to be"):
+        target_captions(plain, [MAN, WOMAN], to=None, change="a smile => a frown")
+    with pytest.raises(ConfigError, match='"OLD => NEW"; got'):
+        target_captions(plain, [MAN], to=None, change="a hat")
+
+
+def test_changes_are_read_once_and_kept_where_they_are_read_already() -> None:
+    assert read_changes("a  hat =>a cap") == [HAT]
+    assert read_changes([HAT, "a cap => two caps"]) == [HAT, CAP]
+    assert read_changes(HAT)[0] is HAT
+    with pytest.raises(ConfigError, match="at least one change; got none"):
+        read_changes([])
+
+
+def test_the_captioners_grammar_comes_first(plain: Backbone, portraits: Backbone) -> None:
+    """Glasses that go are denied where the captioner knows how; elsewhere they are left out."""
+    caption = "a person with glasses, a smile"
+    gone = Change(old="glasses", new="")
+    assert changed_caption(plain, caption, gone) == "a person with a smile"
+    assert changed_caption(portraits, caption, gone) == "a person with no glasses, a smile"
+    made = target_captions(portraits, [caption], to=None, change=[gone, "=> a sad mouth", "no glasses => an eyepatch"])
+    assert made == ("a person with an eyepatch, a sad mouth",)
+    with pytest.raises(ConfigError, match="the caption says 'a smile'"):
+        changed_caption(portraits, caption, Change(old="", new="a smile"))

@@ -1,0 +1,188 @@
+"""Pictures and captions to a joint latent, on a model whose latents are the pictures."""
+
+import importlib.metadata
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ImageError, RegistryError
+from latentedit.latents.captions import base as captioning
+from latentedit.latents.captions.base import Captioner
+from latentedit.latents.encode import encode, one_each, open_picture
+from latentedit.latents.pictures import Picture
+from latentedit.models.base import Backbone
+from latentedit.testing.gaussian_mixture import example_mixture
+from tests.editors.colours import ColourBackbone
+
+RED, BLUE = (204, 76, 76), (76, 76, 204)
+
+
+@pytest.fixture
+def model() -> Backbone:
+    return ColourBackbone(sizes=(4, 8, 12))
+
+
+@pytest.fixture
+def reading(model: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
+    """The same model with its captioner."""
+    point = importlib.metadata.EntryPoint(
+        name="colours", value="tests.editors.colours:ColourReader", group=captioning.ENTRY_POINTS
+    )
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
+    model.defaults = {"captioner": "colours"}
+    return model
+
+
+def plain(colour: tuple[int, int, int], size: tuple[int, int] = (8, 8)) -> Image.Image:
+    return Image.new("RGB", size, colour)
+
+
+def test_a_latent_is_the_picture_with_its_text(model: Backbone) -> None:
+    latent = encode(model, plain(RED), caption="red")
+    expected = torch.tensor(RED)[:, None, None].expand(3, 8, 8) / 127.5 - 1
+    assert torch.allclose(latent.z, expected[None], atol=1e-6)
+    assert torch.equal(latent.condition.tokens, model.embed(["red"]).tokens)
+    assert latent.captions == ("red",)
+    assert latent.backbone is model
+    assert latent.decoded is not None
+    assert torch.equal(latent.decoded, model.decode(latent.z))
+    assert not latent.listed
+    assert latent.known == {}
+    assert model.evaluations == 0
+    assert np.array_equal(np.asarray(latent.frames[0].picture.image), np.asarray(plain(RED)))
+
+
+def test_a_file_a_path_an_image_and_an_open_picture_are_one(model: Backbone, tmp_path: Path) -> None:
+    path = tmp_path / "red.png"
+    plain(RED).save(path)
+    pictures = [str(path), path, plain(RED), Picture.open(path)]
+    latent = encode(model, pictures, caption="red")
+    assert all(torch.equal(row, latent.z[0]) for row in latent.z)
+    assert latent.listed
+    assert open_picture(latent.frames[0].picture) is latent.frames[0].picture
+
+
+def test_a_list_of_one_stays_a_list(model: Backbone) -> None:
+    assert encode(model, [plain(RED)], caption="red").listed
+    assert len(encode(model, (plain(RED),), caption=["red"])) == 1
+
+
+def test_captions_are_one_for_all_or_one_each(model: Backbone) -> None:
+    both = [plain(RED), plain(BLUE)]
+    assert encode(model, both, caption="red").captions == ("red", "red")
+    each = encode(model, both, caption=["red", "blue"])
+    assert each.captions == ("red", "blue")
+    assert torch.equal(each.condition.tokens, model.embed(["red", "blue"]).tokens)
+    with pytest.raises(ConfigError, match="one caption, or one for each of 2 pictures; got 3"):
+        encode(model, both, caption=["red"] * 3)
+
+
+def test_captions_are_read_where_none_is_given(reading: Backbone) -> None:
+    assert encode(reading, [plain(BLUE), plain(RED)]).captions == ("blue", "red")
+    assert encode(reading, plain(BLUE), caption="red").captions == ("red",)
+
+
+@final
+class Parrot(Captioner):
+    """Says what it was told to, however many pictures there are; keeps what it was shown."""
+
+    def __init__(self, captions: list[str]) -> None:
+        self.captions = captions
+        self.shown: list[Tensor] = []
+
+    def caption(self, pixels: Tensor) -> list[str]:
+        self.shown.append(pixels)
+        return self.captions
+
+
+def test_a_captioner_reads_what_the_model_sees(model: Backbone, reading: Backbone) -> None:
+    """One that is given comes before the model's own, and a caption before both."""
+    parrot = Parrot(["green", "grey"])
+    pictures = [plain(RED, (30, 20)), plain(BLUE, (30, 20))]
+    latent = encode(reading, pictures, captioner=parrot)
+    assert latent.captions == ("green", "grey")
+    assert torch.equal(latent.condition.tokens, model.embed(["green", "grey"]).tokens)
+    (shown,) = parrot.shown
+    assert torch.equal(shown, torch.stack([frame.pixels for frame in latent.frames]))
+    assert encode(reading, pictures, captioner=parrot, caption="red").captions == ("red", "red")
+    assert len(parrot.shown) == 1
+
+
+def test_the_empty_caption_is_no_text(reading: Backbone) -> None:
+    latent = encode(reading, [plain(RED), plain(BLUE)], caption=["", "red"])
+    assert latent.captions == ("", "red")
+    assert torch.equal(latent.condition.tokens, reading.embed(["", "red"]).tokens)
+
+
+def test_a_captioner_is_found_by_its_name(reading: Backbone) -> None:
+    reading.defaults = {}
+    assert encode(reading, plain(BLUE), captioner="colours").captions == ("blue",)
+    with pytest.raises(RegistryError, match="got 'colour': did you mean 'colours'"):
+        encode(reading, plain(BLUE), captioner="colour")
+
+
+@pytest.mark.parametrize(
+    ("captions", "words"),
+    [
+        (["red"], "expected one caption from the captioner, or one for each of 2 pictures; got 1"),
+        (["red", " "], "expected a caption from the captioner that describes the whole picture; got an empty one"),
+    ],
+)
+def test_what_a_captioner_says_is_checked(model: Backbone, captions: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        encode(model, [plain(RED), plain(BLUE)], captioner=Parrot(captions))
+
+
+def test_a_mask_goes_with_every_picture(model: Backbone, tmp_path: Path) -> None:
+    levels = np.zeros((8, 8), dtype=np.uint8)
+    levels[2:5, 1:7] = 255
+    Image.fromarray(levels).save(tmp_path / "mask.png")
+    pictures = [plain(RED), plain(BLUE)]
+    free = encode(model, pictures, caption="red")
+    assert all(frame.allowed is None for frame in free.frames)
+    for mask in (tmp_path / "mask.png", str(tmp_path / "mask.png"), Image.fromarray(levels)):
+        latent = encode(model, pictures, caption="red", mask=mask)
+        assert torch.equal(latent.z, free.z)
+        assert all(np.array_equal(frame.allowed, levels) for frame in latent.frames)
+    with pytest.raises(ImageError, match="the picture's 33x33 pixels; it has 8x8"):
+        encode(model, [plain(RED), plain(BLUE, (33, 33))], caption="red", mask=Image.fromarray(levels))
+
+
+def test_pictures_of_a_batch_have_one_shape(model: Backbone) -> None:
+    """After they are fitted: a large square picture and a small one share a batch, a wide one does not."""
+    assert encode(model, [plain(RED), plain(BLUE, (33, 33))], caption="red").z.shape == (2, 3, 8, 8)
+    with pytest.raises(ConfigError, match=r"one shape in a batch; got several.*use edit"):
+        encode(model, [plain(RED), plain(BLUE, (40, 12))], caption="red")
+
+
+def test_bad_input_is_refused_in_words(model: Backbone, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--from"):
+        encode(model, plain(RED))
+    with pytest.raises(ConfigError, match="empty list"):
+        encode(model, [], caption="red")
+    with pytest.raises(ConfigError, match="got an empty one"):
+        encode(model, plain(RED), caption=" ")
+    with pytest.raises(ImageError):
+        encode(model, tmp_path / "none.png", caption="red")
+    with pytest.raises(ConfigError, match="'gaussian-mixture' knows latents only"):
+        encode(example_mixture(dimension=2), plain(RED), caption="a")
+
+
+def test_texts_come_as_they_are() -> None:
+    assert one_each("a, b", 2, "caption") == ("a, b", "a, b")
+    assert one_each(["a", " b "], 2, "caption") == ("a", " b ")
+    for texts in ("", "\n", ["a", ""]):
+        with pytest.raises(ConfigError, match="expected a target caption that describes the whole picture"):
+            one_each(texts, 2, "target caption")
+    with pytest.raises(ConfigError, match="expected one label, or one for each of 1 pictures; got 2"):
+        one_each(["a", "b"], 1, "label")
+
+
+def test_no_gradients_are_kept(model: Backbone) -> None:
+    assert not encode(model, plain(RED), caption="red").z.requires_grad
+    assert torch.is_grad_enabled()

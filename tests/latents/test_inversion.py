@@ -1,0 +1,116 @@
+"""Inversion with cached velocities, and the aligned way back."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.core.errors import CoordinateError, ShapeError
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import sample
+from latentedit.latents.inversion import InversionTrace, invert, replay
+from latentedit.latents.joint import JointLatent
+from latentedit.models.guidance import GuidedField
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.tolerances import relative_error, tolerance
+from tests.directions.mixtures import levels_of, mixture_latent
+
+
+@pytest.fixture(params=[torch.float64, torch.float32], ids=["float64", "float32"])
+def latent(request: pytest.FixtureRequest) -> JointLatent:
+    return mixture_latent(example_mixture(dimension=6, latent=(2, 3), dtype=request.param))
+
+
+def test_the_trace_is_an_euler_walk_with_its_velocities(latent: JointLatent) -> None:
+    grid = latent.path(6, 0.7)
+    trace = invert(latent, grid)
+    assert trace.levels == grid.levels[::-1]
+    assert trace.states[0] is latent.z
+    assert trace.top is trace.states[-1]
+    for index, v in enumerate(trace.velocities):
+        low, high = trace.levels[index : index + 2]
+        truth = latent.backbone.velocity(trace.states[index], levels_of(latent.z, low), latent.condition)
+        assert torch.equal(v, truth)
+        assert torch.equal(trace.states[index + 1], trace.states[index] + (high - low) * v)
+    assert trace.top.dtype == latent.z.dtype
+
+
+@pytest.mark.parametrize("level", [1.0, 0.83, 0.4])
+def test_t9_an_untouched_trace_returns_to_the_picture_bit_for_bit(latent: JointLatent, level: float) -> None:
+    grid = latent.path(10, level)
+    trace = invert(latent, grid)
+    assert torch.equal(replay(latent, trace, latent.condition), latent.z)
+    naive = sample(
+        GuidedField(backbone=latent.backbone, condition=latent.condition), trace.top, grid, EulerSolver()
+    ).final
+    assert relative_error(naive, latent.z) > 1e-3  # the control: the plain way back misses
+
+
+def test_the_aligned_return_is_directedits_step(latent: JointLatent) -> None:
+    """The published form: ``z <- z + (s' - s) v(z + (Z_lower - Z_upper), s_lower, c)``."""
+    target, offset = latent.backbone.embed(["c"]), 0.1 * torch.ones_like(latent.z)
+    trace = invert(latent, latent.path(8, 0.8))
+    z = trace.top + offset
+    for index in reversed(range(len(trace.velocities))):
+        low, high = trace.levels[index : index + 2]
+        aligned = z + (trace.states[index] - trace.states[index + 1])
+        z = z + (low - high) * latent.backbone.velocity(aligned, levels_of(z, low), target)
+    found = replay(latent, trace, target, offset=offset)
+    assert relative_error(found, z) < 10 * tolerance("velocity", latent.z.dtype)  # eight steps
+    assert relative_error(replay(latent, trace, target), z) > 1e-3
+
+
+def test_the_way_back_can_be_guided(latent: JointLatent) -> None:
+    target, trace = latent.backbone.embed(["c"]), invert(latent, latent.path(4))
+    before = latent.backbone.evaluations
+    guided = replay(latent, trace, target, guidance=2.0)
+    assert latent.backbone.evaluations - before == 2 * 4 * len(latent)
+    assert relative_error(guided, replay(latent, trace, target)) > 1e-3
+
+
+def test_costs_one_evaluation_a_step_each_way(latent: JointLatent) -> None:
+    trace = invert(latent, latent.path(5))
+    assert latent.backbone.evaluations == 5 * len(latent)
+    replay(latent, trace, latent.condition)
+    assert latent.backbone.evaluations == 10 * len(latent)
+
+
+def test_levels_below_the_models_range_are_evaluated_at_its_end(latent: JointLatent) -> None:
+    """A model that does not know level 0 is asked at its lowest level, on both ways."""
+    backbone = latent.backbone
+    backbone.capabilities = dataclasses.replace(backbone.capabilities, s_min=0.05)
+    seen: list[float] = []
+    velocity = backbone.velocity
+
+    def watched(z: Tensor, s: Tensor, condition: object) -> Tensor:
+        seen.append(float(s[0]))
+        return velocity(z, s, condition)
+
+    object.__setattr__(backbone, "velocity", watched)
+    trace = invert(latent, latent.path(4))
+    assert torch.equal(replay(latent, trace, latent.condition), latent.z)
+    assert seen == pytest.approx([0.05, 0.25, 0.5, 0.75, 0.75, 0.5, 0.25, 0.05])
+
+
+def test_refuses_what_does_not_belong_together(latent: JointLatent) -> None:
+    trace = invert(latent, latent.path(3))
+    with pytest.raises(CoordinateError, match="other latents"):
+        replay(dataclasses.replace(latent, z=latent.z + 1), trace, latent.condition)
+    with pytest.raises(ShapeError, match="one velocity fewer"):
+        InversionTrace(levels=trace.levels, states=trace.states, velocities=trace.velocities[1:])
+
+
+def test_a_repeated_trace_retraces_every_copy(latent: JointLatent) -> None:
+    trace = invert(latent, latent.path(5, 0.7))
+    twice, copies = trace.repeat(2), latent.repeat(2)
+    assert twice.levels == trace.levels
+    for several, one in ((twice.states, trace.states), (twice.velocities, trace.velocities)):
+        assert all(torch.equal(many, torch.cat([single, single])) for many, single in zip(several, one, strict=True))
+    assert torch.equal(replay(copies, twice, copies.condition), copies.z)
+    target = latent.backbone.embed(["c"])
+    moved = replay(copies, twice, target, offset=torch.cat([torch.zeros_like(latent.z), 0.1 * latent.z]))
+    bound = 5 * tolerance("batch", latent.z.dtype)  # five steps
+    assert relative_error(moved[:3], replay(latent, trace, target)) < bound
+    assert relative_error(moved[3:], replay(latent, trace, target, offset=0.1 * latent.z)) < bound
+    assert relative_error(moved[:3], moved[3:]) > 1e-3

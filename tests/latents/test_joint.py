@@ -1,0 +1,71 @@
+import dataclasses
+
+import pytest
+import torch
+from PIL import Image
+
+from latentedit.core.errors import CoordinateError, ShapeError
+from latentedit.latents.encode import encode
+from latentedit.latents.joint import JointLatent
+from latentedit.testing.gaussian_mixture import example_mixture
+from tests.directions.mixtures import mixture_latent
+from tests.editors.colours import ColourBackbone
+
+
+@pytest.fixture
+def latent() -> JointLatent:
+    return mixture_latent(example_mixture(dimension=4))
+
+
+def test_parts_belong_to_one_batch(latent: JointLatent) -> None:
+    assert len(latent) == 3
+    with pytest.raises(ShapeError, match="2 captions"):
+        dataclasses.replace(latent, captions=("a", "b"))
+    with pytest.raises(ShapeError, match="1 texts"):
+        dataclasses.replace(latent, condition=latent.condition[:1])
+
+
+def test_the_path_is_the_models_own_grid_from_a_level_down(latent: JointLatent) -> None:
+    assert latent.path(4).levels == (1.0, 0.75, 0.5, 0.25, 0.0)
+    assert latent.path(4, 0.6).levels == (0.6, 0.5, 0.25, 0.0)
+    assert latent.path(4, 0.5).levels == (0.5, 0.25, 0.0)
+    with pytest.raises(CoordinateError, match="above 0"):
+        latent.path(4, 0.0)
+
+
+def test_a_batch_many_times_over_keeps_its_order(latent: JointLatent) -> None:
+    named = dataclasses.replace(latent, captions=("a", "b", "c"), condition=latent.backbone.embed(["a", "b", "c"]))
+    twice = named.repeat(2)
+    assert len(twice) == 6
+    for index in range(6):
+        assert torch.equal(twice.z[index], named.z[index % 3])
+        assert torch.equal(twice.condition.tokens[index], named.condition.tokens[index % 3])
+        assert twice.captions[index] == named.captions[index % 3]
+    assert twice.backbone is named.backbone
+    assert twice.path(4).levels == named.path(4).levels
+
+
+def test_frames_repeat_with_their_pictures() -> None:
+    model = ColourBackbone(sizes=(4, 8, 12))
+    latent = encode(model, [Image.new("RGB", (12, 4), (200, 70, 70)), Image.new("RGB", (12, 4))], caption="red")
+    thrice = latent.repeat(3)
+    assert thrice.frames == latent.frames * 3
+    assert thrice.decoded is None
+    assert thrice.z.shape == (6, 3, 4, 12)
+
+
+def test_what_is_known_belongs_to_one_latent_and_not_to_its_repeats(latent: JointLatent) -> None:
+    latent.known["a"] = 1
+    assert latent.repeat(2).known == {}
+    assert mixture_latent(example_mixture(dimension=4)).known == {}
+    assert "known" not in repr(latent)
+
+
+def test_under_another_text_the_pictures_are_the_same(latent: JointLatent) -> None:
+    latent.known["a"] = 1
+    other = latent.under("b")
+    assert other.z is latent.z
+    assert other.captions == ("b",) * 3
+    assert torch.equal(other.condition.tokens, latent.backbone.embed(["b", "b", "b"]).tokens)
+    assert other.known == {}
+    assert latent.known == {"a": 1}

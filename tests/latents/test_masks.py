@@ -1,0 +1,197 @@
+"""What may change, from masks of every kind: nothing outside, the whole inside, and a ramp between that is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from latentedit.core.errors import ImageError
+from latentedit.latents.masks import open_mask
+
+Levels = NDArray[np.uint8]
+
+
+def square(size: int = 40, value: int = 255) -> Levels:
+    """A white square in the middle of black, half as wide."""
+    levels = np.zeros((size, size), dtype=np.uint8)
+    levels[size // 4 : 3 * size // 4, size // 4 : 3 * size // 4] = value
+    return levels
+
+
+def opened(levels: Levels) -> Levels:
+    return open_mask(Image.fromarray(levels), (levels.shape[1], levels.shape[0]))
+
+
+def blotches(width: int, height: int, seed: int) -> Levels:
+    """Rectangles of any level, one over the other, on black."""
+    generator = np.random.default_rng(seed)
+    levels = np.zeros((height, width), dtype=np.uint8)
+    for _ in range(generator.integers(1, 6)):
+        left, right = np.sort(generator.integers(0, width + 1, 2))
+        top, bottom = np.sort(generator.integers(0, height + 1, 2))
+        levels[top:bottom, left:right] = generator.choice([0, 3, 128, 254, 255])
+    return levels
+
+
+def softened(levels: Levels, radius: int) -> NDArray[np.float64]:
+    """By its definition: the mean around each pixel of the least around it, and never more than the pixel itself."""
+
+    def around(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.lib.stride_tricks.sliding_window_view(np.pad(values, radius, mode="edge"), (2 * radius + 1,) * 2)
+
+    least = around(levels.astype(np.float64)).min((2, 3))
+    return np.minimum(levels, around(least).mean((2, 3)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 260), st.integers(2, 260), st.integers(0, 2**32))
+def test_a_mask_is_softened_inwards(width: int, height: int, seed: int) -> None:
+    levels = blotches(width, height, seed)
+    expected = softened(levels, round(min(width, height) / 100))
+    assume(levels.any() and levels.min() < 255 and expected.any())
+    allowed = opened(levels)
+    assert allowed.dtype == np.uint8
+    assert not allowed[levels == 0].any()
+    assert (allowed <= levels).all()
+    assert abs(allowed - expected).max() <= 1  # the mean is rounded once along each axis
+
+
+@pytest.mark.parametrize("size", [(1000, 600), (600, 1000), (1200, 1200)])
+def test_the_ramp_is_a_fiftieth_of_the_shorter_side_and_the_border_is_no_edge(size: tuple[int, int]) -> None:
+    radius = min(size) // 100
+    levels = np.zeros((size[1], size[0]), dtype=np.uint8)
+    levels[:, 300:] = 255
+    allowed = opened(levels)
+    depth = np.arange(1, size[0] - 299)
+    assert not allowed[:, :300].any()
+    assert abs(allowed[:, 300:] - 255 * np.minimum(1, depth / (2 * radius + 1))).max() <= 1
+    assert (allowed[:, 300 + 2 * radius :] == 255).all()
+    assert allowed[0, 299 + 2 * radius] < 255
+
+
+def test_small_masks_keep_their_levels() -> None:
+    assert np.array_equal(opened(square(40)), square(40))
+
+
+@pytest.mark.parametrize("value", [1, 100, 254])
+def test_grey_lets_a_part_through(value: int) -> None:
+    assert (opened(np.full((70, 300), value, dtype=np.uint8)) == value).all()
+    assert opened(square(300, value))[150, 150] == value
+
+
+def test_colours_count_by_their_brightness() -> None:
+    """Rec. 601: 0.299 red + 0.587 green + 0.114 blue."""
+    pixels = np.zeros((4, 4, 3), dtype=np.uint8)
+    pixels[:2, :2, 0] = pixels[:2, 2:, 1] = pixels[2:, :2, 2] = 255
+    expected = np.kron([[0.299, 0.587], [0.114, 0]], np.ones((2, 2))) * 255
+    assert abs(opened(pixels) - expected).max() <= 0.5
+
+
+def kinds() -> dict[str, Image.Image]:
+    """One and the same mask, white in the middle, said in every way that Pillow knows."""
+    levels = square()
+    alpha = Image.fromarray(levels)
+    white = Image.new("L", alpha.size, 255)
+    palette = Image.fromarray(levels // 255, "P")
+    palette.putpalette([0, 0, 0, 255, 255, 255])
+    see_through = Image.fromarray(levels // 255, "P")
+    see_through.putpalette([255, 255, 255, 255, 255, 255])
+    see_through.info["transparency"] = 0
+    return {
+        "L": alpha,
+        "1": alpha.convert("1"),
+        "RGB": alpha.convert("RGB"),
+        "RGBA": Image.merge("RGBA", (white, white, white, alpha)),
+        "LA": Image.merge("LA", (white, alpha)),
+        "P": palette,
+        "P, transparent": see_through,
+        "I;16": Image.fromarray(levels.astype(np.uint16) * 257),
+        "I": Image.fromarray(levels.astype(np.int32) * 257),
+        "F": Image.fromarray(levels.astype(np.float32) / 255),
+    }
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_masks_of_every_kind_are_one(kind: str, tmp_path: Path) -> None:
+    image = kinds()[kind]
+    before = image.copy()
+    assert np.array_equal(open_mask(image, (40, 40)), square())
+    assert image.mode == before.mode
+    assert image.tobytes() == before.tobytes()
+    ending = "tiff" if kind in ("I", "F") else "png"
+    image.save(tmp_path / f"mask.{ending}")
+    for path in (tmp_path / f"mask.{ending}", str(tmp_path / f"mask.{ending}")):
+        assert np.array_equal(open_mask(path, (40, 40)), square())
+
+
+def test_what_shines_through_by_half_is_half_as_bright() -> None:
+    pixels = np.zeros((4, 4, 4), dtype=np.uint8)
+    pixels[..., :3], pixels[:2, :, 3], pixels[2:, :2, 3] = 200, 128, 255
+    expected = np.array([[100] * 4] * 2 + [[200, 200, 0, 0]] * 2)
+    assert abs(opened(pixels) - expected).max() <= 1
+    assert not opened(pixels)[2:, 2:].any()
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_mask_lies_as_its_picture_lies(as_file: bool, tmp_path: Path) -> None:
+    """A camera's tag 6: stored on its left side, to be turned a quarter clockwise."""
+    stored = np.zeros((20, 30), dtype=np.uint8)
+    stored[:5, :10] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(tmp_path / "mask.png", exif=exif)
+    mask = tmp_path / "mask.png" if as_file else Image.open(tmp_path / "mask.png")
+    assert np.array_equal(open_mask(mask, (20, 30)), np.rot90(stored, -1))
+    with pytest.raises(ImageError, match=r"picture's 30x20 pixels; it has 20x30"):
+        open_mask(mask, (30, 20))
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    Image.fromarray(square()).save(path)
+    with pytest.raises(ImageError, match=r"mask\.png to have the picture's 41x40 pixels; it has 40x40\. Save it at"):
+        open_mask(path, (41, 40))
+    with pytest.raises(ImageError, match="expected the mask to have the picture's 40x80 pixels"):
+        open_mask(Image.fromarray(square()), (40, 80))
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        (np.zeros((300, 300), dtype=np.uint8), "black everywhere. Paint white what may change"),
+        (np.full((300, 300), 255, dtype=np.uint8), "white everywhere. Leave it out"),
+        (np.full((300, 300, 4), (255, 255, 255, 0), dtype=np.uint8), "black everywhere"),
+    ],
+)
+def test_a_mask_that_says_nothing_is_refused(levels: Levels, words: str) -> None:
+    with pytest.raises(ImageError, match=words) as caught:
+        opened(levels)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("width", "enough"), [(1, False), (6, False), (7, True)])
+def test_parts_have_to_be_wider_than_their_ramp(width: int, enough: bool) -> None:
+    """In 300 pixels the ramp takes 3 on either side, so that the seventh is the first that stands."""
+    levels = np.zeros((300, 400), dtype=np.uint8)
+    levels[:, 100 : 100 + width] = 255
+    if enough:
+        assert opened(levels).any()
+        return
+    with pytest.raises(ImageError, match=r"only a few pixels wide\. Paint more"):
+        opened(levels)
+
+
+def test_what_is_no_picture_is_no_mask(tmp_path: Path) -> None:
+    (tmp_path / "mask.png").write_bytes(b"white")
+    with pytest.raises(ImageError, match=r"expected .*mask\.png to be a picture"):
+        open_mask(tmp_path / "mask.png", (40, 40))
+    with pytest.raises(ImageError, match="no such file"):
+        open_mask(tmp_path / "none.png", (40, 40))
+    Image.fromarray(square(400)).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-60])
+    with pytest.raises(ImageError, match="expected the mask to be a complete picture"):
+        open_mask(Image.open(tmp_path / "cut.png"), (400, 400))

@@ -1,0 +1,258 @@
+"""A picture goes into a model's size and its change comes back; without a change it is the picture, bit for bit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from latentedit.core.errors import ImageError, ShapeError
+from latentedit.latents.pictures import Picture
+from latentedit.models.base import Capabilities
+
+FIXED = Capabilities(size_multiple=16, sizes=(128, 128, 128))
+RANGE = Capabilities(size_multiple=16, sizes=(64, 256, 512))
+
+side = st.integers(2, 300)
+
+
+def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    values = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, len(mode)))
+    return Image.fromarray(values.astype(np.uint8))
+
+
+@settings(max_examples=40, deadline=None)
+@given(width=side, height=side, mode=st.sampled_from(["RGB", "RGBA"]), capabilities=st.sampled_from([FIXED, RANGE]))
+def test_no_change_gives_back_the_picture(width: int, height: int, mode: str, capabilities: Capabilities) -> None:
+    picture = Picture.from_image(noise(width, height, mode))
+    frame = picture.fit(capabilities)
+    restored = frame.restore(torch.zeros_like(frame.pixels))
+    assert restored.mode == mode
+    assert np.array_equal(restored, picture.image)
+
+
+@settings(max_examples=40, deadline=None)
+@given(width=side, height=side)
+def test_frame_has_the_one_size_and_the_picture_keeps_its_proportions(width: int, height: int) -> None:
+    frame = Picture.from_image(noise(width, height)).fit(FIXED)
+    left, top, inner_width, inner_height = frame.box
+    assert frame.pixels.shape == (3, 128, 128)
+    assert max(inner_width, inner_height) == 128
+    assert abs(inner_width - max(1, 128 * width / max(width, height))) <= 0.5
+    assert left + inner_width <= 128
+    assert top + inner_height <= 128
+    assert abs(2 * left + inner_width - 128) <= 1
+    assert abs(2 * top + inner_height - 128) <= 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(width=st.integers(2, 1200), height=st.integers(2, 1200))
+def test_canvas_is_a_multiple_in_range_near_the_preferred_area(width: int, height: int) -> None:
+    frame = Picture.from_image(Image.new("RGB", (width, height))).fit(RANGE)
+    h, w = frame.pixels.shape[1:]
+    assert h % 16 == 0 == w % 16
+    assert 64 <= min(h, w) <= max(h, w) <= 512
+    if 1 / 3 < width / height < 3:  # no side is cut by the range
+        assert 0.9 < h * w / 256**2 < 1.1
+        assert abs(np.log((w / h) / (width / height))) < 0.12
+
+
+def test_a_picture_of_the_models_size_is_taken_as_it_is() -> None:
+    picture = Picture.from_image(noise(128, 128))
+    expected = np.asarray(picture.image).transpose(2, 0, 1) / 127.5 - 1
+    assert np.abs(picture.fit(FIXED).pixels.numpy() - expected).max() < 1e-6
+
+
+def test_padding_repeats_the_edge() -> None:
+    frame = Picture.from_image(noise(128, 64)).fit(FIXED)
+    assert frame.box == (0, 32, 128, 64)
+    assert (frame.pixels[:, :32] == frame.pixels[:, 32:33]).all()
+    assert (frame.pixels[:, 96:] == frame.pixels[:, 95:96]).all()
+
+
+def test_transparent_parts_are_shown_on_white() -> None:
+    picture = Picture.from_image(Image.new("RGBA", (128, 128), (0, 0, 0, 0)))
+    assert (picture.fit(FIXED).pixels == 1).all()
+
+
+@pytest.mark.parametrize("size", [(128, 128), (40, 40), (500, 500), (300, 200), (90, 250)])
+def test_a_uniform_change_shifts_every_pixel_alike(size: tuple[int, int]) -> None:
+    picture = Picture.from_image(Image.new("RGB", size, (100, 100, 100)))
+    frame = picture.fit(FIXED)
+    restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 20 / 127.5)))
+    assert set(np.unique(restored)) == {120}
+
+
+def test_a_change_lands_where_it_was_made() -> None:
+    frame = Picture.from_image(Image.new("RGB", (512, 256), (50, 50, 50))).fit(FIXED)
+    change = torch.zeros(3, 128, 128)
+    change[0, 48:64, 96:112] = 1.0  # 16 px at a quarter of the picture's size, below the 32 px of padding
+    moved = np.asarray(frame.restore(change))[..., 0].astype(int) - 50
+    rows, columns = np.nonzero(moved > 64)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (64, 127, 384, 447)
+    assert abs(moved[80:112, 400:432] - 127.5).max() <= 1
+    assert not moved[160:].any()
+
+
+def test_a_change_below_half_a_level_changes_nothing() -> None:
+    picture = Picture.from_image(noise(200, 100))
+    frame = picture.fit(FIXED)
+    signs = torch.where(torch.arange(128) % 2 == 0, 1.0, -1.0).expand(3, 128, 128)
+    assert np.array_equal(frame.restore(signs / 510), picture.image)
+    assert not np.array_equal(frame.restore(torch.ones(3, 128, 128) / 250), picture.image)
+
+
+def test_alpha_and_what_is_wholly_transparent_stay() -> None:
+    pixels = np.asarray(noise(60, 60, "RGBA")).copy()
+    pixels[:30, :, 3] = 0
+    pixels[30:, :, 3] = 128
+    frame = Picture.from_image(Image.fromarray(pixels)).fit(FIXED)
+    restored = np.asarray(frame.restore(torch.full_like(frame.pixels, -0.5)))
+    assert np.array_equal(restored[..., 3], pixels[..., 3])
+    assert np.array_equal(restored[:30], pixels[:30])
+    assert not np.array_equal(restored[30:], pixels[30:])
+
+
+def test_restoring_clips() -> None:
+    frame = Picture.from_image(Image.new("RGB", (128, 128), (250, 5, 128))).fit(FIXED)
+    change = torch.tensor([1.0, -1.0, 0.0])[:, None, None].expand(3, 128, 128)
+    assert np.asarray(frame.restore(change))[64, 64].tolist() == [255, 0, 128]
+
+
+def test_changes_that_do_not_fit_are_refused() -> None:
+    frame = Picture.from_image(noise(20, 20)).fit(FIXED)
+    with pytest.raises(ShapeError, match=r"\[3, 128, 128\]"):
+        frame.restore(torch.zeros(3, 64, 64))
+    with pytest.raises(ShapeError, match="finite"):
+        frame.restore(torch.full((3, 128, 128), torch.nan))
+
+
+def test_opening_a_file_keeps_its_path(tmp_path: Path) -> None:
+    noise(9, 7).save(tmp_path / "me.png")
+    picture = Picture.open(tmp_path / "me.png")
+    assert picture.path == tmp_path / "me.png"
+    assert picture.size == (9, 7)
+    with pytest.raises(ImageError):
+        Picture.open(tmp_path / "you.png")
+
+
+def test_the_smallest_picture_works_and_a_smaller_one_is_refused() -> None:
+    frame = Picture.from_image(noise(2, 2)).fit(FIXED)
+    assert frame.restore(torch.zeros_like(frame.pixels)).size == (2, 2)
+    with pytest.raises(ImageError, match="1x1"):
+        Picture.from_image(noise(1, 1))
+
+
+def test_extreme_proportions() -> None:
+    picture = Picture.from_image(noise(2, 3000))
+    for capabilities in (FIXED, RANGE):
+        frame = picture.fit(capabilities)
+        assert np.array_equal(frame.restore(torch.zeros_like(frame.pixels)), picture.image)
+
+
+def test_the_given_image_is_not_changed() -> None:
+    image = noise(30, 20)
+    before = image.copy()
+    frame = Picture.from_image(image).fit(FIXED)
+    frame.restore(torch.ones_like(frame.pixels))
+    assert np.array_equal(image, before)
+
+
+def half_white(width: int, height: int) -> np.ndarray:
+    """A mask, white from the middle column on."""
+    levels = np.zeros((height, width), dtype=np.uint8)
+    levels[:, width // 2 :] = 255
+    return levels
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    width=st.integers(2, 220),
+    height=st.integers(2, 220),
+    mode=st.sampled_from(["RGB", "RGBA"]),
+    capabilities=st.sampled_from([FIXED, RANGE]),
+    seed=st.integers(0, 2**32),
+)
+def test_a_mask_keeps_what_is_black_bit_for_bit_and_gives_all_of_the_change_inside(
+    width: int, height: int, mode: str, capabilities: Capabilities, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    levels = np.zeros((height, width), dtype=np.uint8)
+    levels[generator.integers(height) :, : generator.integers(1, width + 1)] = 255
+    assume(levels.min() == 0 and min(levels.any(1).sum(), levels.any(0).sum()) > 4)
+    picture = Picture.from_image(noise(width, height, mode))
+    frame = picture.fit(capabilities, mask=Image.fromarray(levels))
+    assert frame.allowed is not None
+    change = torch.from_numpy(generator.uniform(-1, 1, frame.pixels.shape)).to(torch.float32)
+    restored = np.asarray(frame.restore(change))
+    free = np.asarray(picture.fit(capabilities).restore(change))
+    assert np.array_equal(restored[levels == 0], np.asarray(picture.image)[levels == 0])
+    assert np.array_equal(restored[frame.allowed == 255], free[frame.allowed == 255])
+    assert not np.array_equal(restored, picture.image)
+    assert np.array_equal(frame.restore(torch.zeros_like(change)), picture.image)
+
+
+def test_a_mask_does_not_change_what_the_model_sees() -> None:
+    picture = Picture.from_image(noise(90, 60))
+    plain, masked = picture.fit(FIXED), picture.fit(FIXED, mask=Image.fromarray(half_white(90, 60)))
+    assert plain.allowed is None
+    assert torch.equal(plain.pixels, masked.pixels)
+    assert plain.box == masked.box
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_grey_mask_gives_that_share_of_the_change(mode: str) -> None:
+    """25 levels at a grey of 51 / 255 are 5."""
+    picture = Picture.from_image(Image.new(mode, (60, 60), (100, 100, 100, 255)[: len(mode)]))
+    frame = picture.fit(FIXED, mask=Image.new("L", (60, 60), 51))
+    restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 25 / 127.5)))
+    assert set(np.unique(restored[..., :3])) == {105}
+
+
+def test_a_mask_and_transparency_both_protect() -> None:
+    pixels = np.full((60, 60, 4), 100, dtype=np.uint8)
+    pixels[:30, :, 3] = 0
+    frame = Picture.from_image(Image.fromarray(pixels)).fit(FIXED, mask=Image.fromarray(half_white(60, 60)))
+    restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 0.5)))
+    changed = (restored != pixels).any(2)
+    assert changed[30:, 31:].all()
+    assert not changed[:30].any()
+    assert not changed[:, :30].any()
+
+
+def test_a_mask_has_the_size_of_the_upright_picture(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise(30, 20).save(tmp_path / "phone.png", exif=exif)
+    Image.fromarray(half_white(20, 30)).save(tmp_path / "mask.png")
+    picture = Picture.open(tmp_path / "phone.png")
+    frame = picture.fit(FIXED, mask=tmp_path / "mask.png")
+    assert np.array_equal(frame.allowed, half_white(20, 30))
+    with pytest.raises(ImageError, match="expected the mask to have the picture's 20x30 pixels; it has 30x20"):
+        picture.fit(FIXED, mask=Image.fromarray(half_white(30, 20)))
+
+
+def test_the_fingerprint_is_that_of_the_pixels(tmp_path: Path) -> None:
+    image = noise(12, 8)
+    known = Picture.from_image(image).fingerprint
+    assert len(known) == 16
+    assert int(known, 16) >= 0
+    for name in ("a.png", "b.webp", "c.bmp"):
+        image.save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
+        assert Picture.open(tmp_path / name).fingerprint == known
+    image.info["icc_profile"] = b"profile"
+    assert Picture.from_image(image).fingerprint == known
+
+
+def test_the_fingerprint_tells_pictures_apart() -> None:
+    image = noise(12, 8)
+    nudged = image.copy()
+    red, green, blue = np.asarray(image)[7, 11]
+    nudged.putpixel((11, 7), (int(red) ^ 1, int(green), int(blue)))
+    same_bytes = Image.frombytes("RGB", (8, 12), image.tobytes())
+    as_four = Image.frombytes("RGBA", (9, 8), image.tobytes())
+    pictures = [image, nudged, same_bytes, as_four, image.convert("RGBA")]
+    assert len({Picture.from_image(item).fingerprint for item in pictures}) == 5

@@ -1,0 +1,72 @@
+"""Miniature models that the tests of this folder share; built once, never written to."""
+
+from pathlib import Path
+
+import pytest
+
+from latentedit.models.ddpm import DDPMBackbone
+from latentedit.models.registry import load
+from latentedit.models.sd import StableDiffusionBackbone
+from latentedit.models.sd3 import StableDiffusion3Backbone
+from latentedit.testing.miniature import miniature_sd3
+from latentedit.testing.miniature_unet import miniature_ddpm, miniature_sd
+
+
+@pytest.fixture(scope="session")
+def folder_with_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniature_sd3(tmp_path_factory.mktemp("sd3") / "three-encoders", t5=True)
+
+
+@pytest.fixture(scope="session")
+def folder_without_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniature_sd3(tmp_path_factory.mktemp("sd3") / "two-encoders", t5=False, channels=8, seed=1)
+
+
+@pytest.fixture(scope="session")
+def with_t5(folder_with_t5: Path) -> StableDiffusion3Backbone:
+    backbone = load(folder_with_t5, device="cpu")
+    assert isinstance(backbone, StableDiffusion3Backbone)
+    return backbone
+
+
+@pytest.fixture(scope="session")
+def without_t5(folder_without_t5: Path) -> StableDiffusion3Backbone:
+    backbone = load(folder_without_t5, device="cpu")
+    assert isinstance(backbone, StableDiffusion3Backbone)
+    return backbone
+
+
+@pytest.fixture(scope="session")
+def folder_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniature_sd(tmp_path_factory.mktemp("sd") / "noise")
+
+
+@pytest.fixture(scope="session")
+def folder_sd_v(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniature_sd(tmp_path_factory.mktemp("sd") / "v", prediction="v_prediction", seed=1)
+
+
+@pytest.fixture(scope="session")
+def folder_ddpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniature_ddpm(tmp_path_factory.mktemp("ddpm") / "pixels")
+
+
+@pytest.fixture(scope="session")
+def sd(folder_sd: Path) -> StableDiffusionBackbone:
+    backbone = load(folder_sd, device="cpu")
+    assert isinstance(backbone, StableDiffusionBackbone)
+    return backbone
+
+
+@pytest.fixture(scope="session")
+def sd_v(folder_sd_v: Path) -> StableDiffusionBackbone:
+    backbone = load(folder_sd_v, device="cpu")
+    assert isinstance(backbone, StableDiffusionBackbone)
+    return backbone
+
+
+@pytest.fixture(scope="session")
+def ddpm(folder_ddpm: Path) -> DDPMBackbone:
+    backbone = load(folder_ddpm, device="cpu")
+    assert isinstance(backbone, DDPMBackbone)
+    return backbone

@@ -1,0 +1,112 @@
+"""The adapter of pixel models against the stock network and scheduler, on miniatures with random weights."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, UNet2DModel
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ModelError, ShapeError
+from latentedit.core.rng import draw
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import sample
+from latentedit.models.base import Backbone
+from latentedit.models.ddpm import DDPMBackbone
+from latentedit.models.guidance import GuidedField
+from latentedit.models.registry import load
+from latentedit.testing.contracts.backbone import BackboneContract
+from latentedit.testing.miniature_unet import miniature_ddpm
+from latentedit.testing.tolerances import relative_error
+from tests.models.folders import folder_with
+
+PARITY = 1e-4
+SCHEDULER = "scheduler/scheduler_config.json"
+
+
+class TestContract(BackboneContract):
+    reads_text = False
+
+    @pytest.fixture
+    def backbone(self, ddpm: DDPMBackbone) -> Backbone:
+        return ddpm
+
+
+def stock(folder: Path, x_t: Tensor, steps: int, **settings: Any) -> Tensor:
+    """DDIM as the stock pipeline runs it, without the picture's clipping at the end."""
+    unet: Any = UNet2DModel.from_pretrained(folder / "unet")
+    scheduler: Any = DDIMScheduler.from_pretrained(folder / "scheduler", **settings)
+    scheduler.set_timesteps(steps)
+    with torch.no_grad():
+        for time in scheduler.timesteps:
+            output = unet(x_t, time).sample[:, :3]
+            x_t = scheduler.step(output, time, x_t).prev_sample
+    return x_t
+
+
+def ours(backbone: Backbone, x_t: Tensor, steps: int) -> Tensor:
+    grid = backbone.grid(steps)
+    first = grid.levels[0]
+    field = GuidedField(backbone=backbone, condition=backbone.embed([""]))
+    return sample(field, x_t * ((1 - first) ** 2 + first**2) ** 0.5, grid, EulerSolver()).final
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
+def test_sampling_equals_the_stock_sampler_without_clipping(folder_ddpm, tmp_path, prediction: str) -> None:
+    folder = folder_with(folder_ddpm, tmp_path / "model", SCHEDULER, prediction_type=prediction)
+    x_t = draw((2, 3, 16, 16), seed=3, purpose="start")
+    got = ours(load(folder, device="cpu"), x_t, 20)
+    assert relative_error(got, stock(folder, x_t, 20, clip_sample=False)) <= PARITY
+    assert relative_error(got, stock(folder, x_t, 20, clip_sample=True)) > 100 * PARITY
+
+
+def test_learned_variances_are_left_out(tmp_path) -> None:
+    folder = miniature_ddpm(tmp_path / "model", learned_variance=True)
+    backbone, x_t = load(folder, device="cpu"), draw((1, 3, 16, 32), seed=3, purpose="start")
+    assert relative_error(ours(backbone, x_t, 5), stock(folder, x_t, 5, clip_sample=False)) <= PARITY
+
+
+def test_pixels_are_the_latents(ddpm: DDPMBackbone) -> None:
+    pixels = draw((1, 3, 16, 24), seed=0, purpose="pixels")
+    assert torch.equal(ddpm.decode(ddpm.encode(pixels)), pixels)
+    assert ddpm.latent_shape(16, 24) == (3, 16, 24)
+    assert (ddpm.capabilities.size_multiple, ddpm.capabilities.sizes) == (2, (4, 16, 24))
+    with pytest.raises(ShapeError, match="multiples of 2 px"):
+        ddpm.encode(pixels[..., :-1])
+
+
+def test_texts_are_not_read_and_the_user_is_told(ddpm: DDPMBackbone) -> None:
+    condition = ddpm.embed(["a face", ""])
+    assert (condition.tokens.shape, condition.pooled.shape) == ((2, 1, 1), (2, 0))
+    assert ddpm.caption_notes(["a face"]) == ["the caption was not read: this model takes no text"]
+    assert ddpm.caption_notes(["", " "]) == []
+    with pytest.raises(ConfigError, match="at least one text"):
+        ddpm.embed([])
+
+
+def test_parts_at_the_root_load_as_parts_in_folders(folder_ddpm, ddpm, tmp_path) -> None:
+    """As ``google/ddpm-*`` lie on the hub."""
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    shutil.copy(folder_ddpm / "model_index.json", flat)
+    for file in ("unet/config.json", "unet/diffusion_pytorch_model.safetensors", SCHEDULER):
+        shutil.copy(folder_ddpm / file, flat)
+    backbone = load(flat, device="cpu")
+    assert backbone.fingerprint == ddpm.fingerprint
+    assert backbone.grid(7) == ddpm.grid(7)
+
+
+def test_a_model_of_grey_pictures_is_refused(ddpm: DDPMBackbone) -> None:
+    build: Any = UNet2DModel
+    grey = build(
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(4,),
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+    )
+    with pytest.raises(ModelError, match="1 in and 1 out"):
+        DDPMBackbone(grey, ddpm.schedule.scheduler, name="grey")

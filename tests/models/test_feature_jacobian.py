@@ -1,0 +1,207 @@
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+from scipy.sparse.linalg import LinearOperator, svds
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ModelError, ShapeError, UnsupportedDerivativeError
+from latentedit.core.geometry.angles import principal_angles
+from latentedit.core.linalg.block_lanczos import truncated_svd
+from latentedit.core.rng import draw, stream
+from latentedit.models.base import Backbone
+from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap, reduced_mask
+from latentedit.models.registry import load
+from latentedit.models.sd3 import StableDiffusion3Backbone
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.tolerances import relative_error, tolerance
+
+LEVEL = 0.6
+SITE = "block.0.image"
+
+
+def latent_of(backbone: Backbone) -> Tensor:
+    shape = backbone.latent_shape(backbone.capabilities.sizes[0], backbone.capabilities.sizes[0])
+    return draw((1, *shape), seed=0, purpose="tests").to(backbone.dtype)
+
+
+def map_of(backbone: Backbone, site: str = SITE, **settings: Any) -> FeatureMap:
+    return FeatureMap(
+        backbone=backbone, site=site, level=LEVEL, condition=backbone.embed(["face with beard"]), **settings
+    )
+
+
+def jacobian_of(backbone: Backbone, site: str = SITE, *, mode: Any = None, rows: int = 8, **settings: Any) -> Any:
+    return FeatureJacobian(map_of(backbone, site, **settings), latent_of(backbone), mode=mode, rows=rows)
+
+
+def directions(backbone: Backbone, count: int) -> Tensor:
+    return draw((count, *latent_of(backbone).shape[1:]), seed=1, purpose="tests").to(backbone.dtype)
+
+
+@pytest.mark.parametrize("site", ["block.0.text", SITE, "velocity", "clean", "picture"])
+def test_all_derivative_back_ends_agree(without_t5: StableDiffusion3Backbone, site: str) -> None:
+    """Forward mode, two reverse passes and differences; and the transpose."""
+    v = directions(without_t5, 3)
+    forward = jacobian_of(without_t5, site)
+    assert forward.mode == "forward"
+    product = forward.matmat(v)
+    assert float(product.norm()) > 0
+    double = jacobian_of(without_t5, site, mode="double_backward").matmat(v)
+    differences = jacobian_of(without_t5, site, mode="finite_difference").matmat(v)
+    assert relative_error(double, product) <= tolerance("derivative", torch.float32)
+    # The text stream hardly depends on z, so its rounding weighs more in a difference.
+    assert relative_error(differences, product) <= 4 * tolerance("difference", torch.float32)
+    u = draw(product.shape, seed=2, purpose="tests")
+    left, right = (u * product).flatten(1).sum(1), (forward.rmatmat(u) * v).flatten(1).sum(1)
+    scale = float(u[0].norm() * product[0].norm())
+    assert torch.allclose(left, right, atol=tolerance("derivative", torch.float32) * scale)
+
+
+def test_rows_of_a_call_change_nothing_and_cost_is_counted(without_t5: StableDiffusion3Backbone) -> None:
+    v, before = directions(without_t5, 5), without_t5.evaluations
+    whole = jacobian_of(without_t5)
+    assert without_t5.evaluations == before + 1
+    product = whole.matmat(v)
+    assert without_t5.evaluations == before + 11
+    parts = jacobian_of(without_t5, rows=2)
+    assert relative_error(parts.matmat(v), product) <= tolerance("batch", torch.float32)
+    assert relative_error(parts.rmatmat(product), whole.rmatmat(product)) <= tolerance("batch", torch.float32)
+    assert whole.products == parts.products == 10
+    assert whole.matmat(v[:0]).shape == (0, *product.shape[1:])
+
+
+def test_the_search_agrees_with_scipy_on_a_transformer_block(without_t5: StableDiffusion3Backbone) -> None:
+    """ARPACK on the same products: another algorithm and another implementation."""
+    jacobian = jacobian_of(without_t5)
+    inputs, outputs = math.prod(jacobian.in_shape), math.prod(jacobian.out_shape)
+
+    def product(v: Any) -> Any:
+        return jacobian.matmat(torch.tensor(v.T, dtype=torch.float32).reshape(-1, *jacobian.in_shape)).flatten(1).T
+
+    def transposed(u: Any) -> Any:
+        return jacobian.rmatmat(torch.tensor(u.T, dtype=torch.float32).reshape(-1, *jacobian.out_shape)).flatten(1).T
+
+    operator = LinearOperator(
+        (outputs, inputs),
+        matvec=lambda v: product(v.reshape(-1, 1)).numpy()[:, 0],
+        rmatvec=lambda u: transposed(u.reshape(-1, 1)).numpy()[:, 0],
+        dtype="float32",
+    )
+    _, s, vh = svds(operator, k=3, random_state=0)
+    found = truncated_svd(jacobian, 3, generator=stream(0, "tests"), tolerance_degrees=0.02)
+    assert found.converged
+    assert found.singular_values.tolist() == pytest.approx(sorted(s.tolist(), reverse=True), rel=1e-4)
+    angle = principal_angles(found.v.flatten(1), torch.tensor(vh.copy()))
+    assert math.degrees(float(angle.max())) <= 0.05
+
+
+def test_the_denoiser_of_a_mixture_in_closed_form() -> None:
+    """``J = dx_hat/dz = (1 - s) P / s^2`` with the posterior covariance P: symmetric, and its top is that of P."""
+    backbone = example_mixture(dimension=6, components=3)
+    z, s = latent_of(backbone), torch.tensor([LEVEL], dtype=torch.float64)
+    feature = FeatureMap(backbone=backbone, site="clean", level=LEVEL, condition=backbone.embed(["a"]))
+    jacobian = FeatureJacobian(feature, z)
+    dense = jacobian.matmat(torch.eye(6, dtype=torch.float64)).T
+    truth = (1 - LEVEL) / LEVEL**2 * backbone.at(z, s, backbone.embed(["a"])).covariance[0]
+    assert torch.allclose(dense, truth, atol=1e-10)
+    found = truncated_svd(jacobian, 2, generator=stream(0, "tests"), tolerance_degrees=1e-4)
+    values, columns = torch.linalg.eigh(truth)
+    assert torch.allclose(found.singular_values, values.flip(0)[:2], atol=1e-10)
+    assert float(principal_angles(found.v, columns.T.flip(0)[:2]).max()) < 1e-5
+    assert torch.allclose(found.u, found.v, atol=1e-5)
+
+
+def test_pooling_sums_over_space(without_t5: StableDiffusion3Backbone) -> None:
+    v = directions(without_t5, 2)
+    for site, dims in ((SITE, (1,)), ("block.0.text", (1,)), ("clean", (2, 3))):
+        whole, pooled = jacobian_of(without_t5, site), jacobian_of(without_t5, site, pooling="space")
+        assert torch.allclose(pooled.matmat(v), whole.matmat(v).sum(dims), atol=1e-4)
+    mixture = example_mixture()
+    flat = FeatureMap(backbone=mixture, site="clean", level=LEVEL, condition=mixture.embed(["a"]), pooling="space")
+    with pytest.raises(ShapeError, match="pool"):
+        flat(torch.zeros(1, 5, dtype=torch.float64))
+
+
+def test_a_mask_and_its_complement_share_out_the_feature(without_t5: StableDiffusion3Backbone) -> None:
+    v = directions(without_t5, 2)
+    for site in ("clean", "velocity", "picture"):
+        whole = jacobian_of(without_t5, site).matmat(v)
+        mask = torch.zeros(whole.shape[2:], dtype=torch.bool)
+        mask[1:3, :2] = True
+        inside = jacobian_of(without_t5, site, mask=mask).matmat(v)
+        outside = jacobian_of(without_t5, site, mask=~mask).matmat(v)
+        assert torch.allclose(inside, whole[:, :, mask], atol=1e-5 * float(whole.abs().max()))
+        assert torch.allclose(outside, whole[:, :, ~mask], atol=1e-5 * float(whole.abs().max()))
+
+
+def test_masks_are_reduced_by_any_pixel_inside() -> None:
+    mask = torch.zeros(4, 6, dtype=torch.bool)
+    mask[0, 5] = mask[2, 0] = True
+    assert reduced_mask(mask, 2, 3).tolist() == [[False, False, True], [True, False, False]]
+    assert torch.equal(reduced_mask(mask, 4, 6), mask)
+    with pytest.raises(ShapeError, match="whole multiples"):
+        reduced_mask(mask, 3, 3)
+
+
+def test_half_precision_networks_give_float32(folder_without_t5: Any, without_t5: StableDiffusion3Backbone) -> None:
+    """The network in bfloat16 (8 bits), products and features in float32."""
+    half = load(folder_without_t5, device="cpu", dtype=torch.bfloat16)
+    v = directions(without_t5, 2)
+    jacobian, exact = jacobian_of(half), jacobian_of(without_t5)
+    product = jacobian.matmat(v)
+    assert product.dtype == torch.float32
+    assert relative_error(product, exact.matmat(v)) <= 0.05
+    assert relative_error(jacobian.rmatmat(product), exact.rmatmat(product)) <= 0.05
+    assert truncated_svd(jacobian, 1, generator=stream(0, "tests")).v.dtype == torch.float32
+
+
+def test_weights_that_are_not_numbers_are_told(folder_without_t5: Any) -> None:
+    broken = load(folder_without_t5, device="cpu")
+    assert isinstance(broken, StableDiffusion3Backbone)
+    with torch.no_grad():
+        next(iter(broken._transformer.transformer_blocks.parameters())).fill_(torch.nan)
+    with pytest.raises(ModelError, match=r"finite features.*Check its weights"):
+        jacobian_of(broken)
+
+
+def test_forward_mode_that_fails_gives_way_to_two_reverse_passes(
+    without_t5: StableDiffusion3Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise NotImplementedError("no forward mode here")
+
+    v = directions(without_t5, 2)
+    expected = jacobian_of(without_t5).matmat(v)
+    monkeypatch.setattr(torch.func, "jvp", refuse)
+    jacobian = jacobian_of(without_t5)
+    assert relative_error(jacobian.matmat(v), expected) <= tolerance("derivative", torch.float32)
+    assert jacobian.mode == "double_backward"
+    with pytest.raises(UnsupportedDerivativeError, match="no forward mode here"):
+        jacobian_of(without_t5, mode="forward").matmat(v)
+
+
+def test_bad_requests_are_refused(without_t5: StableDiffusion3Backbone) -> None:
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    with pytest.raises(ConfigError, match=r"'block\.0\.imag'.*did you mean 'block\.0\.image'"):
+        map_of(without_t5, "block.0.imag")
+    with pytest.raises((ConfigError, TypeError)):
+        map_of(without_t5, pooling="everything")
+    with pytest.raises(ConfigError, match="whole picture"):
+        map_of(without_t5, mask=~mask)
+    with pytest.raises(ConfigError, match="true somewhere"):
+        map_of(without_t5, "clean", mask=mask)
+    with pytest.raises(ConfigError, match="not both"):
+        map_of(without_t5, "clean", mask=~mask, pooling="space")
+    with pytest.raises(ShapeError, match="one text"):
+        dataclasses.replace(map_of(without_t5), condition=without_t5.embed(["a", "b"]))
+    with pytest.raises(ShapeError, match="expected a mask"):
+        jacobian_of(without_t5, "clean", mask=~mask[:2])
+    with pytest.raises((ShapeError, TypeError)):
+        FeatureJacobian(map_of(without_t5), latent_of(without_t5).repeat(2, 1, 1, 1))
+    with pytest.raises(ConfigError, match="one row"):
+        jacobian_of(without_t5, rows=0)
+    with pytest.raises((ConfigError, TypeError)):
+        jacobian_of(without_t5, mode="sideways")

@@ -1,0 +1,84 @@
+"""Row 4: guidance commutes with the change of coordinates, costs one call, and is affine in its weight."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.flow import model_from_canonical, prediction_from_velocity, velocity_from_prediction
+from latentedit.core.rng import draw
+from latentedit.core.schedule import linear_schedule
+from latentedit.core.types import Condition
+from latentedit.models.guidance import GuidedField
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.tolerances import relative_error, tolerance
+
+CLOSE = tolerance("guidance", torch.float64)
+
+
+@pytest.fixture
+def backbone() -> GaussianMixtureBackbone:
+    return example_mixture()
+
+
+def question() -> tuple[Tensor, Tensor]:
+    return draw((3, 5), seed=0, purpose="guidance").double(), torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("weight", [-1.0, 0.0, 1.0, 3.5])
+def test_row_4_guiding_epsilon_is_guiding_the_velocity(backbone: GaussianMixtureBackbone, weight: float) -> None:
+    z, s = question()
+    alpha, sigma = linear_schedule().alpha_sigma(s)
+    x_t = model_from_canonical(z, alpha, sigma)
+    conditional = backbone.at(z, s, backbone.embed(["a"])).velocity
+    null = backbone.at(z, s, backbone.embed([""])).velocity
+    e_conditional, e_null = (prediction_from_velocity("epsilon", v, z, alpha, sigma) for v in (conditional, null))
+    guided = velocity_from_prediction("epsilon", e_null + weight * (e_conditional - e_null), x_t, alpha, sigma)
+    field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=weight)
+    assert relative_error(field(z, s), guided) <= CLOSE
+    assert relative_error(field(z, s), null + weight * conditional) > 1e-2 or weight == 0
+
+
+def test_negative_text_takes_the_place_of_the_empty_one(backbone: GaussianMixtureBackbone) -> None:
+    z, s = question()
+    positive, negative = backbone.embed(["a"]), backbone.embed(["b"])
+    field = GuidedField(backbone=backbone, condition=positive, guidance=2.0, unconditional=negative)
+    a, b = (backbone.at(z, s, condition).velocity for condition in (positive, negative))
+    assert relative_error(field(z, s), b + 2 * (a - b)) <= CLOSE
+
+
+def test_one_call_of_twice_the_rows_and_only_where_it_is_needed(
+    backbone: GaussianMixtureBackbone, rows_asked: Callable[..., list[int]]
+) -> None:
+    rows = rows_asked(backbone)
+    for weight in (1.0, 4.0, 0.0):
+        field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=weight)
+        before = backbone.evaluations
+        field(*question())
+        assert backbone.evaluations - before == 3 * field.evaluations_per_call
+    assert rows == [3, 6, 6]
+
+
+def test_one_text_a_latent(backbone: GaussianMixtureBackbone) -> None:
+    z, s = question()
+    texts = ["a", "b", "c"]
+    together = GuidedField(backbone=backbone, condition=backbone.embed(texts), guidance=3.0)(z, s)
+    for row, text in enumerate(texts):
+        one = slice(row, row + 1)
+        alone = GuidedField(backbone=backbone, condition=backbone.embed([text]), guidance=3.0)(z[one], s[one])
+        assert relative_error(together[one], alone) <= CLOSE
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_refused(backbone: GaussianMixtureBackbone, weight: float) -> None:
+    with pytest.raises(ConfigError):
+        GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=weight)
+
+
+def test_texts_of_another_length_are_refused(backbone: GaussianMixtureBackbone) -> None:
+    short = Condition(tokens=torch.zeros(1, 2, 3, dtype=torch.float64), pooled=torch.zeros(1, 0, dtype=torch.float64))
+    with pytest.raises(ShapeError):
+        GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=2.0, unconditional=short)

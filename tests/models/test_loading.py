@@ -1,0 +1,225 @@
+"""Model folders that are incomplete, damaged or unsafe, each refused in one line that names the fault."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from latentedit.core.errors import ModelError
+from latentedit.models.loading import download, open_folder, quiet_libraries
+from latentedit.models.registry import load
+
+TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def folder(folder_without_t5: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(folder_without_t5, tmp_path / "model")
+
+
+def change_json(file: Path, **changes: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def change_tensor(file: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
+    tensors = load_file(file)
+    changed = change(tensors.pop(name))
+    save_file({**tensors, **({} if changed is None else {name: changed})}, file, metadata={"format": "pt"})
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+def to_pickle(file: Path) -> None:
+    file.rename(file.with_suffix(".bin"))
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no index": (lambda f: (f / "model_index.json").unlink(), "no model_index.json"),
+    "index that is no JSON": (lambda f: (f / "model_index.json").write_text("{"), "expected JSON"),
+    "another pipeline": (
+        lambda f: change_json(f / "model_index.json", _class_name="FluxPipeline"),
+        "StableDiffusion3Pipeline.*holds a FluxPipeline",
+    ),
+    "a variance-exploding pipeline": (
+        lambda f: change_json(f / "model_index.json", _class_name="ScoreSdeVePipeline"),
+        "expected a variance-preserving model; the ScoreSdeVePipeline .*no bound",
+    ),
+    "another transformer": (
+        lambda f: change_json(f / "model_index.json", transformer=["diffusers", "FluxTransformer2DModel"]),
+        "SD3Transformer2DModel; got FluxTransformer2DModel",
+    ),
+    "null part": (lambda f: change_json(f / "model_index.json", text_encoder_2=[None, None]), "text_encoder_2.*None"),
+    "half a T5": (
+        lambda f: change_json(f / "model_index.json", text_encoder_3=["transformers", "T5EncoderModel"]),
+        "text_encoder_3",
+    ),
+    "missing part": (lambda f: shutil.rmtree(f / "vae"), "the part .*vae"),
+    "missing weights": (lambda f: (f / TRANSFORMER).unlink(), "no such file"),
+    "missing configuration": (lambda f: (f / "vae/config.json").unlink(), r"vae.config\.json"),
+    "missing scheduler": (lambda f: (f / "scheduler/scheduler_config.json").unlink(), r"scheduler_config\.json"),
+    "missing tokenizer": (lambda f: (f / "tokenizer/tokenizer.json").unlink(), r"tokenizer\.json"),
+    "broken tokenizer": (lambda f: (f / "tokenizer/tokenizer.json").write_text("{}"), "tokenizer"),
+    "truncated weights": (lambda f: cut(f / TRANSFORMER), f"{TRANSFORMER}.*truncated"),
+    "wrong shape": (
+        lambda f: change_tensor(f / TRANSFORMER, "proj_out.weight", lambda w: w[:-1].clone()),
+        rf"tensor proj_out\.weight of shape \[32, 16\] in .*{TRANSFORMER}; got \[31, 16\]",
+    ),
+    "wrong shape of a text encoder": (
+        lambda f: change_tensor(
+            f / "text_encoder/model.safetensors", "text_projection.weight", lambda w: w[1:].clone()
+        ),
+        r"text_projection\.weight of shape \[8, 8\] in .*text_encoder.model\.safetensors; got \[7, 8\]",
+    ),
+    "missing tensor": (
+        lambda f: change_tensor(f / TRANSFORMER, "proj_out.weight", lambda w: None),
+        r"tensor proj_out\.weight in .*missing",
+    ),
+    "another configuration": (
+        lambda f: change_json(f / "transformer/config.json", num_layers=3),
+        "do not belong together",
+    ),
+    "parts of two models": (lambda f: change_json(f / "vae/config.json", latent_channels=4), "vae"),
+    "rising levels": (
+        lambda f: change_json(f / "scheduler/scheduler_config.json", invert_sigmas=True),
+        "invert_sigmas",
+    ),
+    "impossible scheduler": (
+        lambda f: change_json(f / "scheduler/scheduler_config.json", time_shift_type="cubic"),
+        "time_shift_type",
+    ),
+    "pickle instead of safetensors": (lambda f: to_pickle(f / TRANSFORMER), r"\.bin.*not loaded"),
+    "pickle beside safetensors": (lambda f: (f / "vae/extra.pt").write_bytes(b""), r"extra\.pt.*not loaded"),
+    "damaged settings": (lambda f: (f / "latentedit.json").write_text("{'a': 1}"), r"latentedit\.json"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_folder_is_refused_in_one_line(folder: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil, message = FAULTS[fault]
+    spoil(folder)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle was opened"))
+    with pytest.raises(ModelError, match=message) as caught:
+        load(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_good_folder_is_described(folder_with_t5: Path, folder_without_t5: Path) -> None:
+    three, two = open_folder(folder_with_t5), open_folder(folder_without_t5)
+    assert "text_encoder_3" in three.weights
+    assert "text_encoder_3" not in two.weights
+    assert three.parts - two.parts == {"text_encoder_3", "tokenizer_3"}
+    assert open_folder(folder_with_t5, t5=False).left_out == {"text_encoder_3", "tokenizer_3"}
+    with pytest.raises(ModelError, match="none at"):
+        open_folder(folder_with_t5 / "nowhere")
+
+
+def test_fp16_files_load_as_float32(folder: Path, without_t5: Any) -> None:
+    for file in folder.glob("*/*.safetensors"):
+        save_file({k: v.half() for k, v in load_file(file).items()}, file, metadata={"format": "pt"})
+    backbone: Any = load(folder, device="cpu")
+    assert {parameter.dtype for parameter in backbone._transformer.parameters()} == {torch.float32}
+    assert backbone.fingerprint != without_t5.fingerprint
+
+
+def test_sharded_weights_load(folder: Path, without_t5: Any) -> None:
+    whole = load_file(folder / TRANSFORMER)
+    (folder / TRANSFORMER).unlink()
+    place, names = folder / "transformer", sorted(whole)
+    weight_map: dict[str, str] = {}
+    for number, part in enumerate((names[:20], names[20:]), start=1):
+        shard = f"diffusion_pytorch_model-{number:05}-of-00002.safetensors"
+        save_file({name: whole[name] for name in part}, place / shard, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys(part, shard)
+    index = {"metadata": {"total_size": sum(t.nbytes for t in whole.values())}, "weight_map": weight_map}
+    (place / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    backbone: Any = load(folder, device="cpu")
+    assert all(torch.equal(backbone._transformer.state_dict()[name], whole[name]) for name in names)
+    (place / "diffusion_pytorch_model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(ModelError, match="shard"):
+        load(folder, device="cpu")
+
+
+def test_a_hub_id_downloads_no_pickles(folder_with_t5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def snapshot(name: str, **settings: Any) -> str:
+        asked.update(settings, name=name)
+        return str(folder_with_t5)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    backbone = load("org/sd3@v1", device="cpu", t5=False)
+    assert backbone.name == "org/sd3@v1"
+    assert (asked["name"], asked["revision"]) == ("org/sd3", "v1")
+    files = [
+        "model_index.json",
+        "transformer/a.safetensors",
+        "transformer/a.fp16.safetensors",
+        "vae/a.bin",
+        "vae/config.json",
+        "text_encoder_3/model.safetensors",
+        "sd3_medium.safetensors",
+        "safety_checker/model.safetensors",
+        "unet/diffusion_pytorch_model.non_ema.safetensors",
+        "diffusion_pytorch_model.safetensors",
+        "scheduler_config.json",
+    ]
+    wanted = huggingface_hub.utils.filter_repo_objects(
+        files, allow_patterns=asked["allow_patterns"], ignore_patterns=asked["ignore_patterns"]
+    )
+    parts = ["model_index.json", "transformer/a.safetensors", "vae/config.json"]
+    at_the_root = ["diffusion_pytorch_model.safetensors", "scheduler_config.json"]
+    assert list(wanted) == [*parts, *at_the_root]
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (huggingface_hub.errors.LocalEntryNotFoundError("offline\nlong text"), "Check the network"),
+        (huggingface_hub.errors.HFValidationError("bad"), "Check the id"),
+        (ConnectionError("no route"), "Check the network"),
+    ],
+)
+def test_a_failed_download_says_what_to_do(error: Exception, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> str:
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(ModelError, match=advice) as caught:
+        download("org/sd3")
+    assert "\n" not in str(caught.value)
+
+
+def test_local_folders_never_ask_the_network(folder_with_t5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    def refuse(*_: Any, **__: Any) -> None:
+        pytest.fail("a local folder opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    load(folder_with_t5, device="cpu")
+
+
+def test_loading_prints_nothing(folder_with_t5: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    load(folder_with_t5, device="cpu")
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_quiet_libraries_restores_what_it_changed() -> None:
+    logger = logging.getLogger("transformers")
+    before, state = logger.level, torch.random.get_rng_state()
+    with quiet_libraries():
+        assert logger.level == logging.ERROR
+        torch.randn(3)
+    assert logger.level == before
+    assert torch.equal(torch.random.get_rng_state(), state)

@@ -1,0 +1,280 @@
+"""The SD3 adapter against the stock pipeline, part by part and as a whole, on miniatures with random weights."""
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
+from jaxtyping import TypeCheckError
+
+from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ModelError, ShapeError
+from latentedit.core.rng import draw
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import sample
+from latentedit.models.base import Backbone
+from latentedit.models.derivatives import VelocityJacobian
+from latentedit.models.guidance import GuidedField
+from latentedit.models.loading import open_folder
+from latentedit.models.registry import load
+from latentedit.models.sd3 import StableDiffusion3Backbone
+from latentedit.testing.contracts.backbone import BackboneContract
+from latentedit.testing.miniature import miniature_sd3
+from tests.models.folders import folder_with
+
+CAPTION = "a person with red hair and glasses"
+PARITY = 1e-4  # the issue's bar; what is left is float32 rounding over the steps, about 1e-6
+
+
+class TestWithT5(BackboneContract):
+    texts = (CAPTION, "a face on a black wall")
+
+    @pytest.fixture
+    def backbone(self, with_t5: StableDiffusion3Backbone) -> Backbone:
+        return with_t5
+
+
+class TestWithoutT5(BackboneContract):
+    texts = (CAPTION, "a face on a black wall")
+
+    @pytest.fixture
+    def backbone(self, without_t5: StableDiffusion3Backbone) -> Backbone:
+        return without_t5
+
+
+@pytest.fixture(scope="module")
+def pipelines(folder_with_t5: Path, folder_without_t5: Path) -> dict[bool, Any]:
+    without = StableDiffusion3Pipeline.from_pretrained(folder_without_t5, text_encoder_3=None, tokenizer_3=None)
+    pipelines = {True: StableDiffusion3Pipeline.from_pretrained(folder_with_t5), False: without}
+    for pipeline in pipelines.values():
+        pipeline.set_progress_bar_config(disable=True)
+    return pipelines
+
+
+def start(backbone: Backbone, height_px: int = 64, width_px: int = 64) -> torch.Tensor:
+    return draw((1, *backbone.latent_shape(height_px, width_px)), seed=3, purpose="start")
+
+
+def ours(backbone: Backbone, guidance: float, steps: int, height_px: int = 64, width_px: int = 64) -> torch.Tensor:
+    field = GuidedField(backbone=backbone, condition=backbone.embed([CAPTION]), guidance=guidance)
+    grid = backbone.grid(steps, height_px=height_px, width_px=width_px)
+    return sample(field, start(backbone, height_px, width_px), grid, EulerSolver()).final
+
+
+def stock(pipeline: Any, backbone: Backbone, guidance: float, steps: int, **settings: Any) -> torch.Tensor:
+    latents = start(backbone, settings.get("height", 64), settings.get("width", 64))
+    return pipeline(
+        prompt=CAPTION,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        latents=latents,
+        output_type="latent",
+        **settings,
+    ).images
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_sampling_equals_the_stock_pipeline_with_three_encoders(pipelines, with_t5, guidance) -> None:
+    expected = stock(pipelines[True], with_t5, guidance, 28)
+    assert (ours(with_t5, guidance, 28) - expected).abs().max() <= PARITY
+    other = stock(pipelines[True], with_t5, guidance + 1, 28)
+    assert (other - expected).abs().max() > 100 * PARITY, "the comparison could not fail"
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_sampling_equals_the_stock_pipeline_with_one_zero_token(pipelines, without_t5, guidance) -> None:
+    expected = stock(pipelines[False], without_t5, guidance, 28, max_sequence_length=1)
+    assert (ours(without_t5, guidance, 28) - expected).abs().max() <= PARITY
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_sampling_equals_the_stock_pipeline_at_its_default_length(pipelines, folder_without_t5, guidance) -> None:
+    folder = open_folder(folder_without_t5)
+    backbone = StableDiffusion3Backbone.from_folder(folder, name="stock length", device="cpu", max_sequence_length=256)
+    expected = stock(pipelines[False], backbone, guidance, 28)
+    assert (ours(backbone, guidance, 28) - expected).abs().max() <= PARITY
+    short = stock(pipelines[False], backbone, guidance, 28, max_sequence_length=1)
+    assert (short - expected).abs().max() > 10 * PARITY, "zero tokens do not matter, so the comparison could not fail"
+
+
+def test_sampling_of_a_wide_picture_equals_the_stock_pipeline(pipelines, with_t5) -> None:
+    expected = stock(pipelines[True], with_t5, 4.0, 6, height=48, width=96)
+    got = ours(with_t5, 4.0, 6, height_px=48, width_px=96)
+    assert got.shape == (1, 16, 6, 12)
+    assert (got - expected).abs().max() <= PARITY
+
+
+def test_dynamic_shifting_equals_the_stock_pipeline(folder_without_t5, tmp_path) -> None:
+    scheduler = "scheduler/scheduler_config.json"
+    settings = {"use_dynamic_shifting": True, "base_image_seq_len": 4, "max_image_seq_len": 64}
+    place = folder_with(folder_without_t5, tmp_path / "dynamic", scheduler, **settings)
+    backbone = load(place, device="cpu")
+    pipeline: Any = StableDiffusion3Pipeline.from_pretrained(place, text_encoder_3=None, tokenizer_3=None)
+    pipeline.set_progress_bar_config(disable=True)
+    for height, width in ((64, 64), (48, 96)):
+        expected = stock(pipeline, backbone, 4.0, 5, height=height, width=width, max_sequence_length=1)
+        levels = backbone.grid(5, height_px=height, width_px=width).levels
+        assert levels == tuple(pipeline.scheduler.sigmas.tolist())
+        assert (ours(backbone, 4.0, 5, height, width) - expected).abs().max() <= PARITY
+    assert backbone.grid(5).levels == backbone.grid(5, height_px=64, width_px=64).levels
+    assert backbone.grid(5).levels != backbone.grid(5, height_px=48, width_px=96).levels
+
+
+@pytest.mark.parametrize("steps", [1, 2, 28, 1000])
+def test_grid_is_the_schedulers_and_calls_leave_no_trace(with_t5, folder_with_t5, steps) -> None:
+    scheduler: Any = FlowMatchEulerDiscreteScheduler.from_pretrained(folder_with_t5 / "scheduler")
+    scheduler.set_timesteps(steps)
+    assert with_t5.grid(steps).levels == tuple(scheduler.sigmas.tolist())
+    assert with_t5.grid(steps).levels == with_t5.grid(steps).levels
+    if steps == 28:  # shift 3 applied to 1/1000 twice, by hand: the trap that a formula of one shift falls into
+        once = 3e-3 / (1 + 2e-3)
+        assert with_t5.grid(steps).levels[-2] == pytest.approx(3 * once / (1 + 2 * once), rel=1e-5)
+
+
+def test_prompt_embeddings_equal_the_pipelines(pipelines, with_t5, without_t5) -> None:
+    texts = [CAPTION, "", "zebra, a very long and unknown text that no tokenizer of twenty tokens takes as a whole"]
+    for t5, backbone in ((True, with_t5), (False, without_t5)):
+        length = 256 if t5 else 1
+        with torch.no_grad():  # the kernels that PyTorch chooses with and without gradients round differently
+            tokens, _, pooled, _ = pipelines[t5].encode_prompt(
+                texts, None, None, do_classifier_free_guidance=False, max_sequence_length=length
+            )
+            condition = backbone.embed(texts)
+        assert condition.tokens.shape == (3, 20 + length, 32)
+        assert torch.equal(condition.tokens, tokens)
+        assert torch.equal(condition.pooled, pooled)
+
+
+def test_codec_is_the_vaes_own_with_shift_and_scale(with_t5, folder_with_t5) -> None:
+    vae: Any = AutoencoderKL.from_pretrained(folder_with_t5 / "vae")
+    pixels = draw((2, 3, 48, 64), seed=0, purpose="pixels").clamp(-1, 1)
+    with torch.no_grad():
+        mode = vae.encode(pixels).latent_dist.mode()
+        z = with_t5.encode(pixels)
+        assert torch.allclose(z, (mode - 0.0609) * 1.5305, atol=1e-5)
+        assert torch.allclose(with_t5.decode(z), vae.decode(mode).sample, atol=1e-5)
+    assert z.shape[1:] == with_t5.latent_shape(48, 64)
+
+
+def test_time_argument_is_a_thousand_times_the_level(with_t5, monkeypatch) -> None:
+    seen: list[torch.Tensor] = []
+    transformer = with_t5._transformer
+    forward = transformer.forward
+
+    def record(*args: Any, **arguments: Any) -> Any:
+        seen.append(arguments["timestep"])
+        return forward(*args, **arguments)
+
+    monkeypatch.setattr(transformer, "forward", record)
+    with_t5.velocity(start(with_t5), torch.tensor([0.25]), with_t5.embed([""]))
+    assert seen[0].tolist() == [250.0]
+
+
+def test_bfloat16_network_keeps_float32_coordinates(folder_with_t5, with_t5) -> None:
+    half = load(folder_with_t5, device="cpu", dtype=torch.bfloat16)
+    condition = half.embed([CAPTION])
+    assert (half.dtype, condition.tokens.dtype, condition.pooled.dtype) == (torch.float32,) * 3
+    z, s = start(half), torch.tensor([0.6])
+    v = half.velocity(z, s, condition)
+    exact = with_t5.velocity(z, s, with_t5.embed([CAPTION]))
+    assert v.dtype == torch.float32
+    assert (v - exact).norm() / exact.norm() < 0.05  # eight bits of mantissa through some twenty layers
+    assert not torch.equal(v, exact)
+    assert half.encode(torch.zeros(1, 3, 64, 64)).dtype == torch.float32
+
+
+def test_float64_jvp_and_gradient_agree_with_differences(folder_without_t5) -> None:
+    backbone = load(folder_without_t5, device="cpu", dtype=torch.float64)
+    z = start(backbone).double()
+    tangent, cotangent = draw(z.shape, seed=0, purpose="u").double(), draw(z.shape, seed=1, purpose="u").double()
+    s, condition = torch.tensor([0.5], dtype=torch.float64), backbone.embed([CAPTION])
+    forward = VelocityJacobian(backbone, z, s, condition, mode="forward").matvec(tangent)
+    h = 3e-3
+    ahead = backbone.velocity(z + h * tangent, s, condition)
+    behind = backbone.velocity(z - h * tangent, s, condition)
+    difference = (ahead - behind) / (2 * h)
+    # the network's norms compute in float32 whatever its dtype: rounding 1e-7 / h and truncation h^2, both some 1e-5
+    assert (forward - difference).norm() / forward.norm() < 3e-4
+    z.requires_grad_(True)
+    (backward,) = torch.autograd.grad(backbone.velocity(z, s, condition), z, cotangent)
+    assert torch.allclose((cotangent * forward).sum(), (backward * tangent).sum(), rtol=1e-5)
+
+
+def test_nothing_is_recorded_for_parameters(with_t5) -> None:
+    assert not with_t5.velocity(start(with_t5), torch.tensor([0.5]), with_t5.embed([CAPTION])).requires_grad
+
+
+def test_settings_of_the_folder_are_read(folder_without_t5, tmp_path) -> None:
+    settings = {"guidance": 2.5, "sizes": [32, 64, 96], "zero_tokens": 3, "vocabulary": ["a", "red", "t-shirt"]}
+    backbone = load(folder_with(folder_without_t5, tmp_path / "set", "latentedit.json", **settings), device="cpu")
+    assert backbone.capabilities.guidance == 2.5
+    assert backbone.capabilities.sizes == (32, 64, 96)
+    assert backbone.embed([""]).tokens.shape[1] == 20 + 3
+    assert backbone.caption_notes(["A red t-shirt, green"]) == [
+        "the word 'green' was never seen by the model in training"
+    ]
+    assert isinstance(backbone, StableDiffusion3Backbone)
+    assert backbone.defaults == settings
+    wrong = folder_with(folder_without_t5, tmp_path / "wrong", "latentedit.json", sizes=[64, 32, 9999])
+    with pytest.raises(ModelError, match="three rising sides"):
+        load(wrong, device="cpu")
+
+
+def test_capabilities_without_settings(with_t5, tmp_path, folder_with_t5) -> None:
+    assert with_t5.capabilities.size_multiple == 16
+    assert with_t5.capabilities.sizes == (16, 64, 192)
+    assert with_t5.capabilities.guidance == 4.5
+    assert with_t5.defaults == {}
+    turbo = shutil.copytree(folder_with_t5, tmp_path / "sd3.5-turbo")
+    assert load(turbo, device="cpu").capabilities.guidance == 1.0
+
+
+def test_left_out_t5_is_replaced_by_the_stock_number_of_zero_tokens(folder_with_t5, with_t5) -> None:
+    backbone = load(folder_with_t5, device="cpu", t5=False)
+    tokens = backbone.embed([CAPTION]).tokens
+    assert tokens.shape[1] == 20 + 256
+    assert bool((tokens[:, 20:] == 0).all())
+    assert torch.equal(tokens[:, :20], with_t5.embed([CAPTION]).tokens[:, :20])
+
+
+def test_refusals_name_what_does_not_fit(with_t5, folder_with_t5) -> None:
+    z, s, condition = start(with_t5), torch.tensor([0.5]), with_t5.embed([CAPTION])
+    with pytest.raises(ShapeError, match="multiples of 2"):
+        with_t5.velocity(z[..., :7], s, condition)
+    with pytest.raises(ShapeError, match="at most 24 x 24"):
+        with_t5.velocity(torch.zeros(1, 16, 26, 8), s, condition)
+    with pytest.raises(ShapeError, match="widths 32"):
+        with_t5.velocity(z, s, type(condition)(tokens=condition.tokens[..., :-1], pooled=condition.pooled))
+    with pytest.raises(ShapeError, match="multiples of 16 px"):
+        with_t5.encode(torch.zeros(1, 3, 60, 64))
+    with pytest.raises((ShapeError, TypeCheckError), match=r"b, 3, h, w|b 3 h w"):
+        with_t5.encode(torch.zeros(1, 4, 64, 64))
+    with pytest.raises(CoordinateError):
+        with_t5.grid(0)
+    with pytest.raises(DeviceError):
+        with_t5.encode(torch.zeros(1, 3, 64, 64, device="meta"))
+    with pytest.raises(DeviceError, match="device='cpu'"):
+        load(folder_with_t5, device="cuda:99")
+    with pytest.raises(ConfigError, match="int8"):
+        load(folder_with_t5, device="cpu", dtype=torch.int8)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_agrees_with_the_cpu(folder_with_t5, with_t5) -> None:
+    backbone = load(folder_with_t5, device="cuda")
+    z, s = start(backbone), torch.tensor([0.5])
+    v = backbone.velocity(z.cuda(), s.cuda(), backbone.embed([CAPTION]))
+    assert math.isclose(
+        float((v.cpu() - with_t5.velocity(z, s, with_t5.embed([CAPTION]))).abs().max()), 0, abs_tol=1e-3
+    )
+    with pytest.raises(DeviceError):
+        backbone.velocity(z, s, backbone.embed([CAPTION]))
+
+
+def test_loading_leaves_the_global_random_state(folder_with_t5, tmp_path) -> None:
+    before = torch.random.get_rng_state()
+    load(folder_with_t5, device="cpu")
+    miniature_sd3(tmp_path / "another", t5=False)
+    assert torch.equal(before, torch.random.get_rng_state())

@@ -1,0 +1,124 @@
+"""Times, levels and sampler of the variance-preserving family, against diffusers' own DDIM and closed forms."""
+
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from latentedit.core.errors import CoordinateError, ModelError
+from latentedit.core.flow import Prediction, prediction_from_velocity
+from latentedit.core.rng import draw
+from latentedit.models.vp import VPSchedule
+from latentedit.testing.tolerances import relative_error
+
+STABLE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
+ZERO_SNR = {**STABLE, "rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("steps", [1, 7, 28, 50, 999])
+def test_grid_stands_at_the_stock_samplers_times(spacing: str, steps: int) -> None:
+    settings: dict[str, Any] = {**STABLE, "timestep_spacing": spacing}
+    scheduler: Any = DDIMScheduler(**settings)
+    scheduler.set_timesteps(steps)
+    schedule = VPSchedule.from_config(settings)
+    grid = schedule.grid(steps)
+    assert grid.steps == steps
+    assert grid.levels[-1] == 0
+    asked = schedule.time(torch.tensor(grid.levels[:-1]))  # in float32, as samplers ask
+    assert asked.tolist() == scheduler.timesteps.tolist()
+    alphas = scheduler.alphas_cumprod[scheduler.timesteps].double()
+    sigma = (1 - alphas).sqrt()
+    assert relative_error(torch.tensor(grid.levels[:-1]), sigma / (alphas.sqrt() + sigma)) < 1e-7
+
+
+def ddim(network: Any, x_t: Tensor, scheduler: Any) -> Tensor:
+    """DDIM for noise prediction from each time of the list to the next, the last to the clean end (eq. 12, eta 0)."""
+    after = [float(scheduler.alphas_cumprod[time]) for time in scheduler.timesteps[1:]] + [1.0]
+    for time, next_alpha in zip(scheduler.timesteps, after, strict=True):
+        alpha, e = float(scheduler.alphas_cumprod[time]), network(x_t, time.double())
+        x = (x_t - (1 - alpha) ** 0.5 * e) / alpha**0.5
+        x_t = next_alpha**0.5 * x + (1 - next_alpha) ** 0.5 * e
+    return x_t
+
+
+@pytest.mark.parametrize(
+    ("spacing", "steps", "same"), [("trailing", 20, True), ("trailing", 28, False), ("linspace", 20, False)]
+)
+def test_steps_end_at_the_next_time_also_where_the_stock_ones_do_not(spacing: str, steps: int, same: bool) -> None:
+    settings: dict[str, Any] = {**STABLE, "timestep_spacing": spacing, "clip_sample": False}
+    scheduler: Any = DDIMScheduler(**settings)
+    scheduler.set_timesteps(steps)
+    schedule = VPSchedule.from_config(settings)
+
+    def network(x_t: Tensor, time: Tensor) -> Tensor:
+        return torch.sin(x_t + time / 500)
+
+    grid = schedule.grid(steps)
+    noise = draw((2, 5), seed=0, purpose="start").double()
+    first = grid.levels[0]
+    z = noise * ((1 - first) ** 2 + first**2) ** 0.5
+    for s, s_next in zip(grid.levels, grid.levels[1:], strict=False):
+        level = torch.full((2,), s, dtype=torch.float64)
+        z = z + (s_next - s) * schedule.velocity(lambda x, time: network(x, time[:, None].double()), z, level)
+    expected = ddim(network, noise, scheduler)
+    assert relative_error(z, expected) < 1e-6
+    stock = noise
+    for time in scheduler.timesteps:
+        stock = scheduler.step(network(stock, time.double()), time, stock).prev_sample
+    assert (relative_error(stock, expected) < 1e-6) == same
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_velocity_is_what_the_prediction_stands_for(prediction: Prediction) -> None:
+    schedule = VPSchedule.from_config({**STABLE, "prediction_type": prediction})
+    z, v = (draw((3, 2, 4), seed=seed, purpose="vp").double() for seed in (0, 1))
+    s = torch.tensor([schedule.s_min, 0.4, schedule.s_max], dtype=torch.float64)
+    alpha, sigma = schedule.table.alpha_sigma(s)
+    answer = prediction_from_velocity(prediction, v, z, alpha, sigma)
+    asked: list[Tensor] = []
+
+    def network(x_t: Tensor, time: Tensor) -> Tensor:
+        asked.append(x_t)
+        assert time.dtype == torch.float32
+        return answer
+
+    assert relative_error(schedule.velocity(network, z, s), v) < 1e-12
+    assert relative_error(asked[0], z * (alpha + sigma)[:, None, None]) < 1e-12
+
+
+def test_zero_terminal_snr_starts_in_pure_noise() -> None:
+    schedule = VPSchedule.from_config(ZERO_SNR)
+    assert (schedule.s_max, schedule.start_std, schedule.times) == (1, 1, 1000)
+    assert schedule.grid(10).levels[0] == 1
+    below = schedule.level(998)
+    assert 0.999 < below < 1
+    s = torch.tensor([1.0, below, (2 + below) / 3, (1 + 2 * below) / 3], dtype=torch.float64)
+    assert schedule.time(s).tolist() == [999, 998, 999, 998]
+    z = draw((1, 6), seed=0, purpose="vp")
+    out = draw((1, 6), seed=1, purpose="vp")
+    v = schedule.velocity(lambda x_t, time: out, z, torch.ones(1))
+    assert relative_error(v, z + out) < 1e-6  # at alpha 0 the network answers -x, and v = e - x
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({**ZERO_SNR, "prediction_type": "epsilon"}, "zero terminal SNR"),
+        ({"prediction_type": "flow_prediction"}, "flow_prediction"),
+        ({"beta_schedule": "sigmoid"}, "sigmoid"),
+        ({"trained_betas": [0.1, 0.0, 0.2]}, "betas"),
+    ],
+    ids=["zero SNR", "flow", "unknown betas", "a time without noise"],
+)
+def test_configurations_of_another_kind_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        VPSchedule.from_config(settings)
+
+
+@pytest.mark.parametrize(("settings", "steps"), [(STABLE, 0), (STABLE, 1000), ({}, 1001)])
+def test_steps_that_the_training_has_no_times_for_are_refused(settings: dict[str, Any], steps: int) -> None:
+    with pytest.raises(CoordinateError, match=f"got {steps}"):
+        VPSchedule.from_config(settings).grid(steps)

@@ -1,0 +1,103 @@
+"""Weight files: completeness from the header, pickles refused, contents hashed."""
+
+import json
+import os
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from latentedit.core.errors import ModelError
+from latentedit.models.weights import fingerprint, read_json, refuse_pickles, tensor_shapes, weight_files
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    save_file({"a": torch.zeros(2, 3), "b": torch.ones(4, dtype=torch.float16)}, path, metadata={"format": "pt"})
+    return path
+
+
+def test_shapes_come_from_the_header(file: Path) -> None:
+    assert tensor_shapes(file) == {"a": (2, 3), "b": (4,)}
+
+
+@pytest.mark.parametrize("kept", [0, 7, 8, 40, -1])
+def test_a_truncated_file_is_named(file: Path, kept: int) -> None:
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(ModelError, match=r"model\.safetensors.*truncated"):
+        tensor_shapes(file)
+
+
+def test_a_file_that_is_too_long_or_something_else_is_named(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(ModelError, match="too long"):
+        tensor_shapes(file)
+    for content in (b"<html>not a model</html>", struct.pack("<Q", 4) + b"[{]}", struct.pack("<Q", 8) + b'{"a": 1}'):
+        file.write_bytes(content)
+        with pytest.raises(ModelError, match="safetensors"):
+            tensor_shapes(file)
+
+
+@pytest.mark.parametrize("name", ["model.bin", "sub/model.pt", "sub/model.CKPT", "a.pkl", "a.pth", "a.pickle"])
+def test_pickles_are_refused(tmp_path: Path, name: str) -> None:
+    refuse_pickles(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ModelError, match="pickle"):
+        refuse_pickles(tmp_path)
+
+
+def test_shards_are_found_through_their_index(file: Path) -> None:
+    folder = file.parent
+    assert weight_files(folder, "model") == (file,)
+    with pytest.raises(ModelError, match=r"other\.safetensors"):
+        weight_files(folder, "other")
+    index = folder / "other.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "model.safetensors", "b": "model.safetensors"}}))
+    assert weight_files(folder, "other") == (file,)
+    for content, fault in (
+        ({"weight_map": {"a": "gone.safetensors"}}, r"gone\.safetensors"),
+        ({"weight_map": {"a": "../model.safetensors"}}, "Do not use it"),
+        ({"weight_map": {}}, "weight_map"),
+        ([], "JSON object"),
+    ):
+        index.write_text(json.dumps(content))
+        with pytest.raises(ModelError, match=fault):
+            weight_files(folder, "other")
+
+
+def test_fingerprint_follows_contents_and_parts(file: Path) -> None:
+    first = fingerprint({"vae": [file]})
+    assert len(first) == 16
+    assert first == fingerprint({"vae": [file]})
+    assert first != fingerprint({"transformer": [file]})
+    copy = file.with_name("copy.safetensors")
+    copy.write_bytes(file.read_bytes())
+    assert first == fingerprint({"vae": [copy]})
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(1, 1))
+    assert first != fingerprint({"vae": [file]})
+
+
+def test_a_file_of_the_hub_cache_is_known_by_its_name(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    digest = "0" * 64
+    target = file.rename(tmp_path / "blobs" / digest)
+    file.symlink_to(target)
+    plain = tmp_path / "plain.safetensors"
+    plain.write_bytes(target.read_bytes())
+    assert fingerprint({"vae": [file]}) != fingerprint({"vae": [plain]})
+
+
+def test_json_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for content in ("{", "[1]", "\x00"):
+        (tmp_path / "a.json").write_text(content)
+        with pytest.raises(ModelError, match=r"a\.json"):
+            read_json(tmp_path / "a.json")
+    with pytest.raises(ModelError, match=r"b\.json"):
+        read_json(tmp_path / "b.json")
