@@ -14,7 +14,7 @@ class Faults:
 
     Example:
         >>> faults = Faults("cats.csv")
-        >>> faults.add("row 2", "the target caption is empty")
+        >>> faults.add("row 2", "the caption is empty")
         >>> faults.check()
         Traceback (most recent call last):
         latentedit.core.errors.ConfigError: expected cats.csv to have no faults; got 1: row 2: the caption is empty

@@ -30,14 +30,15 @@ _CHANGE = "change "
 class Edits(Analysis):
     """Rows of a direction at a picture and level: what it changes when it changes the latent by a fixed amount.
 
-    Each direction goes as far to both sides as it takes for one change of the clean latent (`editors.walks.step_length`),
-    so that levels compare. A row says the change of each attribute (total variation, mean of both signs),
-    ``coarseness = sum_a change_a area_a / sum_a change_a`` with the share of a portrait's pixels that attribute a
-    covers (`attribute_areas`), the frequency centroid of the change of the pixels in units of Nyquist, and the share of
-    pixels that it changes by more than 10 levels of 255. Coarseness is None where nobody reads, or reads no change. The
-    control are random directions of equal effect. The claim about attributes compares the highest level with the lowest
-    at which they are seen to change in `statistics.FEWEST` pictures. Cost of a unit: the basis, which is shared, and
-    about 32 ways back of 28 s evaluations each from level s: 850 at the highest, 130 at the lowest.
+    Each direction goes as far to both sides as it takes for one change of the clean latent
+    (`editors.walks.step_length`), so that levels compare. A row says the change of each attribute (total variation,
+    mean of both signs), ``coarseness = sum_a change_a area_a / sum_a change_a`` with the share of a portrait's pixels
+    that attribute a covers (`attribute_areas`), the frequency centroid of the change of the pixels in units of
+    Nyquist, and the share of pixels that it changes by more than 10 levels of 255. Coarseness is None where nobody
+    reads, or reads no change. The control are random directions of equal effect. The claim about attributes compares
+    the highest level with the lowest at which they are seen to change in `statistics.FEWEST` pictures. Cost of a
+    unit: the basis, which is shared, and about 32 ways back of 28 s evaluations each from level s: 850 at the
+    highest, 130 at the lowest.
 
     Args:
         directions: of each basis, the first ones.
