@@ -1,0 +1,102 @@
+"""What installed packages offer by name, through entry points: models, backbones, editors, captioners, commands, ...
+
+Every kind has one group, ``latentedit.KIND``; what comes with latentedit registers the same way as a stranger's package.
+"""
+
+import dataclasses
+import importlib.metadata
+from typing import Any
+
+from latentedit.core.errors import RegistryError, nearest
+
+_DISTRIBUTIONS = {
+    "latentedit.commands": {"analyze": "bench", "bench": "bench", "reproduce": "bench"},
+    "latentedit.models": {
+        "portraits": "portraits",
+        "portraits-unet": "models",
+        "pixels-discs": "models",
+        "pixels-portraits": "models",
+    },
+    "latentedit.captioners": {"portraits": "portraits"},
+    "latentedit.framers": {"portraits": "portraits"},
+    "latentedit.domains": {"portraits": "portraits"},
+}
+"""Names that a distribution of ours offers, ``latentedit-...``: where one is missing, the message says what to install."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """The entry points of one group.
+
+    Args:
+        group: of the entry points, such as "latentedit.editors".
+        kind: what one of them is, for messages, such as "editor".
+    """
+
+    group: str
+    kind: str
+
+    def points(self) -> dict[str, importlib.metadata.EntryPoint]:
+        """Entry points by name, sorted; nothing is imported."""
+        return {point.name: point for point in sorted(importlib.metadata.entry_points(group=self.group))}
+
+    def names(self) -> list[str]:
+        """Every registered name, sorted."""
+        return list(self.points())
+
+    def load(self, name: str) -> Any:
+        """Import what is registered under a name.
+
+        Raises:
+            RegistryError: an unknown name, with the nearest ones or with the package to install; or an entry point
+                that cannot be imported.
+        """
+        points = self.points()
+        if name not in points:
+            raise self.unknown(name)
+        try:
+            return points[name].load()
+        except (ImportError, AttributeError) as error:
+            raise RegistryError(
+                f"the {self.kind} {name!r} cannot be imported from {points[name].value}: {error}. Install its package again"
+            ) from error
+
+    def unknown(self, name: str) -> RegistryError:
+        """The error for a name that is not registered."""
+        package = _DISTRIBUTIONS.get(self.group, {}).get(name)
+        if package is not None:
+            return RegistryError(f"the {self.kind} {name!r} is not installed. Run: pip install latentedit-{package}")
+        known = self.names()
+        hint = nearest(name, known) if known else "none is installed"
+        return RegistryError(f"no {self.kind} is called {name!r}: {hint}")
+
+
+BACKBONES = Registry(group="latentedit.backbones", kind="backbone")
+"""Pipeline class of ``model_index.json`` to a subclass of `Backbone` with ``from_folder``."""
+
+MODELS = Registry(group="latentedit.models", kind="bundled model")
+"""Name to the path of a diffusers folder."""
+
+EDITORS = Registry(group="latentedit.editors", kind="editor")
+"""Name to a subclass of `Editor`."""
+
+CAPTIONERS = Registry(group="latentedit.captioners", kind="captioner")
+"""Name to a callable ``(backbone) -> Captioner``."""
+
+FRAMERS = Registry(group="latentedit.framers", kind="framer")
+"""Name to a callable ``(backbone) -> Framer``."""
+
+COMMANDS = Registry(group="latentedit.commands", kind="command")
+"""Name to a function or a ``typer.Typer``."""
+
+RECIPES = Registry(group="latentedit.recipes", kind="training recipe")
+"""A model's name to ``recipe(place, size, progress, device=, log=)``."""
+
+CHECKS = Registry(group="latentedit.checks", kind="check")
+"""Name to a function that checks a model folder and returns what it found, a line each."""
+
+DOMAINS = Registry(group="latentedit.domains", kind="domain")
+"""Name to a world with known answers, see `latentedit_bench`."""
+
+EXPERIMENTS = Registry(group="latentedit.experiments", kind="experiment")
+"""Name to an experiment, see `latentedit_bench`."""

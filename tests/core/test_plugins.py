@@ -1,0 +1,38 @@
+import importlib.metadata
+
+import pytest
+
+from latentedit.core.errors import RegistryError
+from latentedit.core.plugins import COMMANDS, EDITORS, Registry
+
+
+def install(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> Registry:
+    found = [importlib.metadata.EntryPoint(name=name, value=value, group="toys") for name, value in points]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints(found))
+    return Registry(group="toys", kind="toy")
+
+
+def test_names_are_sorted_and_load_what_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    toys = install(monkeypatch, ("root", "math:sqrt"), ("pi", "math:pi"))
+    assert toys.names() == ["pi", "root"]
+    assert toys.load("root")(9) == 3
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(RegistryError, match=r"no editor is called 'flowedti': did you mean 'flowedit'"):
+        EDITORS.load("flowedti")
+
+
+def test_what_another_distribution_of_ours_offers_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    with pytest.raises(RegistryError, match="pip install latentedit-bench"):
+        COMMANDS.load("bench")
+    with pytest.raises(RegistryError, match="none is installed"):
+        EDITORS.load("eim")
+
+
+@pytest.mark.parametrize("value", ["math:nothing", "no_such_package:x"])
+def test_a_broken_entry_point_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    toys = install(monkeypatch, ("broken", value))
+    with pytest.raises(RegistryError, match=f"the toy 'broken' cannot be imported from {value}"):
+        toys.load("broken")
