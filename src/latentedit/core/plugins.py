@@ -1,6 +1,6 @@
 """What installed packages offer by name, through entry points: models, backbones, editors, captioners, commands, ...
 
-Every kind has one group, ``latentedit.KIND``; what comes with latentedit registers the same way as a stranger's package.
+Every kind has one group, ``latentedit.KIND``; what comes with latentedit registers as a stranger's package does.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ _DISTRIBUTIONS = {
     "latentedit.framers": {"portraits": "portraits"},
     "latentedit.domains": {"portraits": "portraits"},
 }
-"""Names that a distribution of ours offers, ``latentedit-...``: where one is missing, the message says what to install."""
+"""Names by the distribution of ours that offers them (``latentedit-...``), to say what to install where one is missing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +57,9 @@ class Registry:
         try:
             return points[name].load()
         except (ImportError, AttributeError) as error:
+            where = points[name].value
             raise RegistryError(
-                f"the {self.kind} {name!r} cannot be imported from {points[name].value}: {error}. Install its package again"
+                f"the {self.kind} {name!r} cannot be imported from {where}: {error}. Install its package again"
             ) from error
 
     def unknown(self, name: str) -> RegistryError:
