@@ -21,7 +21,7 @@ _DISTRIBUTIONS = {
     "latentedit.framers": {"portraits": "portraits"},
     "latentedit.domains": {"portraits": "portraits"},
 }
-"""Names by the distribution of ours that offers them (``latentedit-...``), to say what to install where one is missing."""
+"""Names that a distribution of ours, ``latentedit-...``, offers; where one is missing, the message says what to install."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
