@@ -21,7 +21,7 @@ _DISTRIBUTIONS = {
     "latentedit.framers": {"portraits": "portraits"},
     "latentedit.domains": {"portraits": "portraits"},
 }
-"""Names that a distribution of ours, ``latentedit-...``, offers; where one is missing, the message says what to install."""
+"""Names that our distributions ``latentedit-...`` offer; where one is missing, the message says what to install."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
