@@ -162,7 +162,7 @@ def sampled(
     """Noise up to a level, then 14 steps of the grid (those below it) under the target text, without guidance."""
     found: dict[float, dict[str, Array]] = {}
     for level in DECISIONS:
-        z = SDEdit(level=level, steps=14, guidance=1.0).edit(batch.latent, batch.target, seed=seed)
+        z = SDEdit(level=level, steps=14, guidance=1.0).edit(batch.latent, batch.target, [1.0], seed=seed)[0].z
         found[level] = measured(model, reader, batch, z)
         watch(f"noise and sampling from level {level:g}")
     return found

@@ -157,7 +157,7 @@ CANDIDATES: dict[str, tuple[str, Callable[[int], list[Settings]], tuple[int, ...
 @torch.no_grad()
 def edited(model: Backbone, batch: Batch, editor: str, settings: Settings) -> tuple[torch.Tensor, torch.Tensor]:
     """Edited latents, and the pictures as a user sees them: the source plus what the edit changed."""
-    z = editor_class(editor).from_dict(settings).edit(batch.latent, batch.target)
+    z = editor_class(editor).from_dict(settings).edit(batch.latent, batch.target, [1.0])[0].z
     assert batch.latent.decoded is not None
     return z, (batch.source_pixels + model.decode(z) - batch.latent.decoded).clamp(-1, 1)
 

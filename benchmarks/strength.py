@@ -67,7 +67,7 @@ def slide(stored: EIM, batch: Batch, direction: Direction, arm: Arm, *, calibrat
 def flowslider(batch: Batch) -> Swept:
     """FlowSlider at each strength."""
     before, editor = batch.latent.backbone.evaluations, FlowSlider(level=0.98, steps=10)
-    z = torch.stack([editor.edit(batch.latent, batch.target, strength=strength) for strength in STRENGTHS])
+    z = torch.stack([editor.edit(batch.latent, batch.target, [strength])[0].z for strength in STRENGTHS])
     spent = (batch.latent.backbone.evaluations - before) / len(batch.pairs)
     return Swept(moved=z - batch.latent.z, evaluations=spent)
 

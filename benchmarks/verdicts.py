@@ -57,7 +57,9 @@ def edits(model: Backbone, batch: Batch) -> dict[str, tuple[Tensor, float]]:
         "aligned inversion from .4": AlignedInversion(level=0.4, steps=20),
         "sdedit": make_editor("sdedit", model),
     }
-    return found | {name: (editor.edit(batch.latent, batch.target), 1.0) for name, editor in editors.items()}
+    return found | {
+        name: (editor.edit(batch.latent, batch.target, [1.0])[0].z, 1.0) for name, editor in editors.items()
+    }
 
 
 def truth_words(model: Backbone, reader: PortraitReader, batch: Batch, z: Tensor) -> list[str]:

@@ -1,5 +1,6 @@
 """What several tests need."""
 
+import importlib.metadata
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any, BinaryIO
 
 import pytest
 from PIL import Image
+
+from tests.editors.colours import ColourBackbone
 
 
 @pytest.fixture
@@ -49,3 +52,19 @@ def rows_asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]]:
         return rows
 
     return watch
+
+
+@pytest.fixture
+def colours(monkeypatch: pytest.MonkeyPatch) -> ColourBackbone:
+    """The colour model, whose reader is found through an entry point as an installed one would be."""
+    group = "latentedit.captioners"
+    point = importlib.metadata.EntryPoint(name="colours", value="tests.editors.colours:ColourReader", group=group)
+    real = importlib.metadata.entry_points
+
+    def entry_points(**wanted: str) -> importlib.metadata.EntryPoints:
+        return importlib.metadata.EntryPoints([point]) if wanted == {"group": group} else real(**wanted)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+    model = ColourBackbone()
+    model.defaults = {"captioner": "colours", "editors": {"eim": {"search": {"steps": 24}}, "sdedit": {"level": 0.5}}}
+    return model

@@ -207,7 +207,7 @@ def test_other_editors_know_one_text(colours: ColourBackbone, latent: JointLaten
     editor = FlowEdit(steps=4)
     target = "red room, a hat, a wall"
     (result,) = run_editor(editor, latent, (target,), strength=0.5, seed=3, local=True, progress=None)
-    expected = editor.edit(latent, colours.embed([target]), strength=0.5, seed=3)
+    expected = editor.edit(latent, colours.embed([target]), [0.5], seed=3)[0].z
     assert torch.equal(result.latent.z, expected)
     assert result.measured_strength is None
     assert (result.method, result.target_caption) == ("flowedit", target)

@@ -17,7 +17,7 @@ from latentedit.api.record import DirectionRecord, RunRecord
 from latentedit.api.verbs import edit, load
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.directions.hsds import HSDS
-from latentedit.editors.base import Moved
+from latentedit.editors.base import StrengthResult
 from latentedit.editors.eim import EIM
 from latentedit.editors.local_change import local_change
 from latentedit.latents.encode import encode
@@ -48,11 +48,11 @@ def asked(latent: JointLatent, **more: object) -> Request:
 
 def at(
     latent: JointLatent, strength: float, *, limits: Sequence[float] = (math.nan, math.nan), **more: object
-) -> Moved:
+) -> StrengthResult:
     """So far towards green."""
     z = latent.z + strength * SHIFT[:, None, None] if strength else latent.z
     known = {"measured": torch.full((2,), strength), "limit": torch.tensor(limits)}
-    return Moved(**({"z": z, "strength": strength} | known | more))
+    return StrengthResult(**({"z": z, "strength": strength} | known | more))
 
 
 def test_memory_is_told() -> None:
@@ -98,7 +98,7 @@ def test_the_verdict_follows_the_models_judge(latent: JointLatent) -> None:
 
 
 def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> None:
-    def run() -> list[Moved]:
+    def run() -> list[StrengthResult]:
         latent.backbone.velocity(latent.z.repeat(6, 1, 1, 1), torch.full((12,), 0.5), latent.condition.repeat(6))
         return [at(latent, 1.0), at(latent, 0.0), at(latent, -1.0)]
 
@@ -214,15 +214,15 @@ def test_what_goes_on_is_drawn_as_a_change_of_the_first_picture(latent: JointLat
     whole = {"measured": torch.ones(1), "limit": torch.full((1,), math.nan)}
     request = asked(moved, target_captions=("green",))
     z = moved.z + 0.25 * SHIFT[:, None, None]
-    ((second,),) = measured(moved, request, lambda: [Moved(z=z, strength=1.0, **whole)])
+    ((second,),) = measured(moved, request, lambda: [StrengthResult(z=z, strength=1.0, **whole)])
     change = np.asarray(second.image, dtype=float) - np.asarray(latent.frames[0].picture.image, dtype=float)
     assert np.abs(change - 127.5 * 0.75 * SHIFT.numpy()).max() <= 0.51
     assert second.source is latent.frames[0].picture.image
     assert second.record.before == first.record
     bare = dataclasses.replace(moved, decoded=None)
-    ((same,),) = measured(bare, request, lambda: [Moved(z=z, strength=1.0, **whole)])
+    ((same,),) = measured(bare, request, lambda: [StrengthResult(z=z, strength=1.0, **whole)])
     assert np.array_equal(np.asarray(same.image), np.asarray(second.image))
-    ((back,),) = measured(moved, request, lambda: [Moved(z=moved.start, strength=1.0, **whole)])
+    ((back,),) = measured(moved, request, lambda: [StrengthResult(z=moved.start, strength=1.0, **whole)])
     assert np.array_equal(np.asarray(back.image), np.asarray(latent.frames[0].picture.image))
 
 

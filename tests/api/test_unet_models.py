@@ -44,20 +44,20 @@ def clean(backbone: Backbone, side: int) -> JointLatent:
 @pytest.mark.parametrize("editor", EDITORS, ids=NAMES)
 def test_editors_reach_the_clean_end_and_cost_what_they_say(latent: JointLatent, editor: Editor) -> None:
     target = latent.backbone.embed(["a person with glasses"])
-    assert torch.equal(editor.edit(latent, target, strength=0.0), latent.z)
+    assert torch.equal(editor.edit(latent, target, [0.0])[0].z, latent.z)
     before = latent.backbone.evaluations
     with torch.no_grad():
-        edited = editor.edit(latent, target)
+        edited = editor.edit(latent, target, [1.0])[0].z
     assert latent.backbone.evaluations - before == 2 * editor.evaluations(latent)
     assert relative_error(edited, latent.z) > 1e-3
     if editor.keeps_equal_texts:
         with torch.no_grad():
-            assert relative_error(editor.edit(latent, latent.condition), latent.z) < 1e-5
+            assert relative_error(editor.edit(latent, latent.condition, [1.0])[0].z, latent.z) < 1e-5
 
 
 def test_a_weak_sdedit_starts_below_the_levels_of_the_training(latent: JointLatent) -> None:
     with torch.no_grad():
-        edited = SDEdit(steps=20).edit(latent, latent.condition, strength=0.02)
+        edited = SDEdit(steps=20).edit(latent, latent.condition, [0.02])[0].z
     assert latent.backbone.capabilities.s_min > 0.02 * 0.7
     assert 0 < relative_error(edited, latent.z) < 0.1
 
@@ -84,5 +84,5 @@ def test_a_model_without_text_has_nothing_to_change_by_text(tmp_path: Path) -> N
     backbone = load(miniature_ddpm(tmp_path / "pixels"), device="cpu")
     latent = clean(backbone, 16)
     target = backbone.embed(["anything"])
-    assert relative_error(AlignedInversion(steps=4).edit(latent, target), latent.z) < 1e-5
-    assert relative_error(SDEdit(steps=4).edit(latent, target), latent.z) > 1e-3
+    assert relative_error(AlignedInversion(steps=4).edit(latent, target, [1.0])[0].z, latent.z) < 1e-5
+    assert relative_error(SDEdit(steps=4).edit(latent, target, [1.0])[0].z, latent.z) > 1e-3

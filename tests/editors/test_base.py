@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit.editors.base import Moved, check_strength
+from latentedit.editors.base import StrengthResult, check_strength
 from latentedit.editors.baselines.flowedit import FlowEdit
 
 
@@ -29,4 +29,4 @@ def test_settings_go_to_plain_values_and_back() -> None:
 
 def test_pictures_that_moved_need_no_notes() -> None:
     unknown = torch.full((2,), torch.nan)
-    assert Moved(z=torch.zeros(2, 3), strength=0.5, measured=unknown, limit=unknown).notes == ()
+    assert StrengthResult(z=torch.zeros(2, 3), strength=0.5, measured=unknown, limit=unknown).notes == ()

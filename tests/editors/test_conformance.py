@@ -71,7 +71,7 @@ def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent, editor:
 
     def moved(strength: float) -> Tensor:
         if not isinstance(editor, EIM):
-            return editor.edit(latent, target, strength=strength) - latent.z
+            return editor.edit(latent, target, [strength])[0].z - latent.z
         direction = editor.direction(latent, target.expand(len(latent)), seed=0)
         scales = torch.full((1, len(latent)), strength, dtype=torch.float64)
         return editor.slider(latent, direction, seed=0).move(scales)[0] - latent.z
@@ -112,10 +112,10 @@ def test_annealing_with_the_flows_own_steps_is_flowedit(
     editor = FlowEdit(level=level, steps=10, source_guidance=guidance, target_guidance=guidance, noises=noises)
     steps = latent.path(10, level).steps
     search = HSDS(levels=(level, 0.0), shift=shift, steps=steps, step_size=None, noises=noises, guidance=guidance)
-    expected = editor.edit(latent, target, seed=6)
+    expected = editor.edit(latent, target, [1.0], seed=6)[0].z
     direction = identify(latent, target, search, seed=6)
     assert relative_error(direction.z, expected - latent.z) < 1e-12
-    assert relative_error(EIM(search=search).edit(latent, target, seed=6), expected) < 1e-12
+    assert relative_error(EIM(search=search).edit(latent, target, [1.0], seed=6)[0].z, expected) < 1e-12
     assert search.evaluations() == editor.evaluations(latent)
     other = HSDS(levels=(level, 0.0), shift=shift * 1.1, steps=steps, step_size=None, noises=noises, guidance=guidance)
     assert relative_error(identify(latent, target, other, seed=6).z, expected - latent.z) > 1e-4

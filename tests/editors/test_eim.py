@@ -103,7 +103,7 @@ def test_eim_is_identify_then_slide(latent: JointLatent, target: Condition, stre
     direction = identify(latent, target, search, seed=7)
     slider = Slider(latent=latent, direction=direction, arm="joint", level=0.6, steps=8, judge=Judge(), seed=7)
     expected = slider.edit([strength])[0].z
-    assert torch.equal(editor.edit(latent, target, strength=strength, seed=7), expected)
+    assert torch.equal(editor.edit(latent, target, [strength], seed=7)[0].z, expected)
     assert torch.equal(editor.direction(latent, target, seed=7).z, direction.z)
 
 
@@ -127,7 +127,7 @@ def test_the_slider_has_the_editors_settings_and_the_models_judge(latent: JointL
 def test_the_annealed_image_arm_reaches_the_counterfactual() -> None:
     backbone = example_mixture(dimension=6, shared_covariance=True)
     latent = mixture_latent(backbone, condition=backbone.only(0))
-    edited = EIM(search=HSDS(steps=64)).edit(latent, backbone.only(1))
+    edited = EIM(search=HSDS(steps=64)).edit(latent, backbone.only(1), [1.0])[0].z
     assert relative_error(edited, backbone.counterfactual(latent.z, 0, 1)) < 1e-2
 
 

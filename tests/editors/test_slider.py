@@ -14,7 +14,7 @@ from latentedit.directions.base import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.editors import slider as slider_module
-from latentedit.editors.base import Moved
+from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge
 from latentedit.editors.slider import BELOW, BEYOND, WITHIN, Slider, check_arm
 from latentedit.editors.strength import measure_effect
@@ -377,7 +377,7 @@ def test_a_slider_told_anew_knows_what_the_old_one_knew(latent: JointLatent, dir
 
 def test_a_slider_hands_on_what_the_search_noted(latent: JointLatent, direction: Direction) -> None:
     noted = dataclasses.replace(direction, notes=("a note",))
-    found: list[Moved] = slider_of(latent, noted, "image").edit([0.5, 0.0])
+    found: list[StrengthResult] = slider_of(latent, noted, "image").edit([0.5, 0.0])
     assert [moved.notes for moved in found] == [("a note",), ("a note",)]
 
 

@@ -19,7 +19,7 @@ from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.text import embed_aligned
 from latentedit.directions.transfer import changed_by, transferred
-from latentedit.editors.base import Editor, Moved
+from latentedit.editors.base import Editor, StrengthResult
 from latentedit.editors.eim import EIM
 from latentedit.editors.slider import Slider
 from latentedit.latents.joint import JointLatent
@@ -92,9 +92,9 @@ def run_editor(
     target = embed_aligned(latent.backbone, latent.captions, targets)
     unknown = torch.full((len(latent),), torch.nan)
 
-    def run() -> list[Moved]:
-        z = editor.edit(latent, target, strength=strength, seed=seed, progress=progress)
-        return [Moved(z=z, strength=strength, measured=unknown, limit=unknown)]
+    def run() -> list[StrengthResult]:
+        z = editor.edit(latent, target, [strength], seed=seed, progress=progress)[0].z
+        return [StrengthResult(z=z, strength=strength, measured=unknown, limit=unknown)]
 
     request = Request(
         method=editor.name,

@@ -17,7 +17,7 @@ from latentedit.api.result import EditResult, measure_effect
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.types import Condition, Cost
 from latentedit.directions.composition import Mixing
-from latentedit.editors.base import Moved
+from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
 from latentedit.editors.local_change import local_change
 from latentedit.latents.captions.base import AttributeReader, captioner_for
@@ -71,7 +71,7 @@ class Meter:
 
 
 def measured(
-    latent: JointLatent, request: Request, run: Callable[[], Sequence[Moved]], *, meter: Meter | None = None
+    latent: JointLatent, request: Request, run: Callable[[], Sequence[StrengthResult]], *, meter: Meter | None = None
 ) -> list[list[EditResult]]:
     """Run an edit, put its change back into the pictures, judge and measure.
 
@@ -120,7 +120,7 @@ def measured(
     ]
 
 
-def _changes(latent: JointLatent, found: Sequence[Moved], *, local: bool) -> list[Float[Tensor, "b 3 h w"]]:
+def _changes(latent: JointLatent, found: Sequence[StrengthResult], *, local: bool) -> list[Float[Tensor, "b 3 h w"]]:
     """What each strength changes in the frames' pixels; exactly nothing where the latents are the frames' own."""
     backbone = latent.backbone
     start = latent.z if latent.start is None else latent.start
@@ -133,7 +133,7 @@ def _result(
     latent: JointLatent,
     request: Request,
     index: int,
-    moved: Moved,
+    moved: StrengthResult,
     cost: Cost,
     *,
     image: Image.Image,
@@ -163,7 +163,9 @@ def _result(
     )
 
 
-def _moved_latent(latent: JointLatent, request: Request, index: int, moved: Moved, record: RunRecord) -> JointLatent:
+def _moved_latent(
+    latent: JointLatent, request: Request, index: int, moved: StrengthResult, record: RunRecord
+) -> JointLatent:
     """The edited picture as a joint latent of its own, from which one can go on, and back."""
     one = slice(index, index + 1)
     text, target = request.target[one] - latent.condition[one], request.target_captions[index]
@@ -179,7 +181,7 @@ def _moved_latent(latent: JointLatent, request: Request, index: int, moved: Move
     )
 
 
-def _record(latent: JointLatent, request: Request, index: int, moved: Moved) -> RunRecord:
+def _record(latent: JointLatent, request: Request, index: int, moved: StrengthResult) -> RunRecord:
     frame = latent.frames[index]
     return RunRecord(
         method=request.method,

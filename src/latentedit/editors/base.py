@@ -3,29 +3,32 @@
 import abc
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import check_count, check_number, from_plain, to_plain
 from latentedit.core.types import Condition, Progress
+from latentedit.directions.base import Direction
 from latentedit.latents.joint import JointLatent
 
 Kind = TypeVar("Kind")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Moved:
+class StrengthResult:
     """A batch of pictures at one strength.
 
     Args:
         z: clean latents.
-        strength: that was asked for.
+        strength: that was requested.
         measured: share of the whole change that was made, one a picture; nan where the editor does not measure it.
         limit: the strength beyond which each picture is damaged; nan where that was not looked for.
+        direction: along which the pictures were moved; None for editors that know none.
         notes: what the user should know about how it was found.
     """
 
@@ -33,27 +36,42 @@ class Moved:
     strength: float
     measured: Float[Tensor, " b"]
     limit: Float[Tensor, " b"]
+    direction: Direction | None = None
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def unmeasured(cls, z: Float[Tensor, "b *latent"], strength: float) -> "StrengthResult":
+        """Latents of which nothing more is known."""
+        unknown = torch.full((len(z),), torch.nan)
+        return cls(z=z, strength=strength, measured=unknown, limit=unknown)
 
 
 class Editor(abc.ABC):
     """A way to move clean latents towards a text. An editor is its own configuration, a frozen dataclass.
 
     Laws:
-        1. ``edit(latent, target, strength=0)`` is ``latent.z``, bit for bit.
+        1. At strength 0 ``edit`` gives ``latent.z``, bit for bit.
         2. The same arguments and seed give the same result, whatever the global random state.
         3. A picture's result does not depend on the pictures beside it (up to the rounding of batched kernels).
-        4. A call costs ``evaluations(latent, strength=...)`` network evaluations a picture.
+        4. ``edit(latent, target, [strength])`` costs ``evaluations(latent, strength=strength)`` network evaluations a
+           picture; several strengths cost at most the sum of theirs.
         5. Where ``keeps_equal_texts``: a target equal to the source text changes nothing.
         6. ``from_dict(to_dict(editor)) == editor``.
 
-    Subclasses write `_edit`, `evaluations` and `keeps_equal_texts`; `edit` validates.
+    Subclasses write `evaluations`, `keeps_equal_texts` and either `_edit`, for one strength, or `_edit_all`; `edit`
+    validates.
     """
 
     __slots__ = ()
 
     name: ClassVar[str]
     """What the registry, the command line and the records call it."""
+
+    composes: ClassVar[bool] = False
+    """Moves along directions, so that several changes go together, each at a strength of its own, or those of files."""
+
+    localizes: ClassVar[bool] = False
+    """Its change is kept to where it is strong (`editors.local_change`) unless the user says otherwise."""
 
     @property
     @abc.abstractmethod
@@ -64,42 +82,66 @@ class Editor(abc.ABC):
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """Network evaluations a picture of one edit; at strength 0, which does nothing, none."""
 
-    @abc.abstractmethod
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         """The edited latents; arguments are already checked and the strength is not 0."""
+        raise NotImplementedError(f"the editor {self.name!r} has neither _edit nor _edit_all")
+
+    def _edit_all(
+        self,
+        latent: JointLatent,
+        target: Condition,
+        strengths: Sequence[float],
+        *,
+        seed: int,
+        progress: Progress | None,
+    ) -> list[StrengthResult]:
+        """One result a strength; as `_edit`, which it calls for each."""
+        return [
+            StrengthResult.unmeasured(
+                self._edit(latent, target, strength=strength, seed=seed, progress=progress), strength
+            )
+            for strength in strengths
+        ]
 
     def edit(
         self,
         latent: JointLatent,
         target: Condition,
+        strengths: Sequence[float],
         *,
-        strength: float = 1.0,
         seed: int = 0,
         progress: Progress | None = None,
-    ) -> Float[Tensor, "b *latent"]:
-        """The clean latents, edited.
+    ) -> list[StrengthResult]:
+        """The clean latents, edited to each strength.
 
         Args:
             latent: encoded pictures with their captions.
             target: text wanted, one or one a picture.
-            strength: 0 is the picture itself, 1 the whole change; negative and larger values where the editor allows.
+            strengths: 0 is the picture itself, 1 the whole change; negative and larger values where the editor allows.
             seed: of every random number; all pictures share the noise.
             progress: told about each step.
+
+        Returns:
+            One result a strength, in their order.
 
         Raises:
             ConfigError: a strength that is not a finite number, or one that this editor refuses.
             ShapeError: neither one target nor one a picture.
 
         Cost:
-            ``evaluations(latent, strength=strength)`` a picture.
+            ``evaluations(latent, strength=strength)`` a picture and strength, less what the strengths share.
         """
-        check_strength(strength)
+        for strength in strengths:
+            check_strength(strength)
         target = target.expand(len(latent))
-        if strength == 0:
-            return latent.z
-        return self._edit(latent, target, strength=float(strength), seed=seed, progress=progress)
+        moving = [float(strength) for strength in strengths if strength != 0]
+        moved = iter(self._edit_all(latent, target, moving, seed=seed, progress=progress) if moving else ())
+        return [
+            next(moved) if strength != 0 else StrengthResult.unmeasured(latent.z, float(strength))
+            for strength in strengths
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values."""

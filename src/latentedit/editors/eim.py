@@ -1,17 +1,16 @@
 """Encode, identify, manipulate as one editor: find a direction from the text, then move along it."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from latentedit.core.types import Condition, Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor, StrengthResult, check_walk
 from latentedit.editors.judge import Judge
 from latentedit.editors.slider import Arm, Slider, check_arm
 from latentedit.latents.joint import JointLatent
@@ -32,6 +31,8 @@ class EIM(Editor):
     """
 
     name: ClassVar[str] = "eim"
+    composes: ClassVar[bool] = True
+    localizes: ClassVar[bool] = True
 
     search: HSDS = dataclasses.field(default_factory=HSDS)
     arm: Arm = "image"
@@ -80,11 +81,21 @@ class EIM(Editor):
     def _search_cost(self) -> int:
         return 0 if self.arm == "text" else self.search.evaluations()
 
-    def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
-    ) -> Float[Tensor, "b *latent"]:
+    def _edit_all(
+        self,
+        latent: JointLatent,
+        target: Condition,
+        strengths: Sequence[float],
+        *,
+        seed: int,
+        progress: Progress | None,
+    ) -> list[StrengthResult]:
         direction = self.direction(latent, target, seed=seed, progress=progress)
-        return self.slider(latent, direction, seed=seed, progress=progress).edit([strength])[0].z
+        text = direction.condition
+        if not bool(direction.length.any() or text.tokens.any() or text.pooled.any()):
+            unmoved = [StrengthResult.unmeasured(latent.z, strength) for strength in strengths]
+            return [dataclasses.replace(result, direction=direction, notes=direction.notes) for result in unmoved]
+        return self.slider(latent, direction, seed=seed, progress=progress).edit(strengths)
 
 
 def _text_direction(latent: JointLatent, target: Condition, level: float, *, seed: int) -> Direction:

@@ -15,7 +15,7 @@ from latentedit.core.types import Condition, Progress
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.distillation import check_finite
-from latentedit.editors.base import Moved, check_strength
+from latentedit.editors.base import StrengthResult, check_strength
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.latents.inversion import InversionTrace, invert, replay
@@ -130,7 +130,7 @@ class Slider:
             check_finite(parts[-1], "way back", latent.backbone.name, trace.levels[-1])
         return torch.cat(parts).unflatten(0, (len(factors), count))
 
-    def edit(self, strengths: Sequence[float]) -> list[Moved]:
+    def edit(self, strengths: Sequence[float]) -> list[StrengthResult]:
         """Pictures at strengths: 0 is the picture, 1 the direction whole, and between them what is asked is measured.
 
         Strengths above 1 and below 0 are clamped to where the off-manifold residual stays below ``judge.damage``.
@@ -149,11 +149,12 @@ class Slider:
         moving = [index for index, strength in enumerate(strengths) if strength != 0]
         found = dict(zip(moving, self.move(scales[moving]), strict=True)) if moving else {}
         return [
-            Moved(
+            StrengthResult(
                 z=found.get(index, self.latent.z),
                 strength=strength,
                 measured=self._measured(strength, scales[index], found.get(index)),
                 limit=limits[index],
+                direction=self.direction,
                 notes=self.direction.notes,
             )
             for index, strength in enumerate(strengths)

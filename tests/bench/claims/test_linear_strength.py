@@ -40,7 +40,7 @@ def test_the_text_arm_scaled_is_the_aligned_inversion() -> None:
     scaled = Scaled(of=EIM(arm="text", level=0.8, steps=5))
     other = AlignedInversion(level=0.8, steps=5)
     for strength in (0.3, 1.0):
-        ours, theirs = (one.edit(batch.latent, batch.target, strength=strength) for one in (scaled, other))
+        ours, theirs = (one.edit(batch.latent, batch.target, [strength])[0].z for one in (scaled, other))
         torch.testing.assert_close(ours, theirs)
 
 
@@ -49,10 +49,10 @@ def test_at_strength_one_it_is_the_editor(arm: str) -> None:
     batch = prepared(2, reads=False)
     editor = EIM.from_dict({"arm": arm, "steps": 4, "search": HSDS(steps=2)})
     scaled = Scaled(of=editor)
-    ours, theirs = (one.edit(batch.latent, batch.target, seed=3) for one in (scaled, editor))
+    ours, theirs = (one.edit(batch.latent, batch.target, [1.0], seed=3)[0].z for one in (scaled, editor))
     torch.testing.assert_close(ours, theirs)
     before = batch.latent.backbone.evaluations
-    half = scaled.edit(batch.latent, batch.target, strength=0.5, seed=3)
+    half = scaled.edit(batch.latent, batch.target, [0.5], seed=3)[0].z
     assert batch.latent.backbone.evaluations - before == 2 * scaled.evaluations(batch.latent, strength=0.5)
     assert Scaled.from_dict(scaled.to_dict()) == scaled
     if arm == "image":

@@ -50,7 +50,7 @@ def test_the_control_has_the_length_of_the_direction() -> None:
     """And no picture's direction is another's."""
     batch = prepared(3, reads=False)
     found = EDITOR.like.direction(batch.latent, batch.target, seed=4).z.flatten(1)
-    moved = (EDITOR.edit(batch.latent, batch.target, strength=0.5, seed=4) - batch.latent.z).flatten(1)
+    moved = (EDITOR.edit(batch.latent, batch.target, [0.5], seed=4)[0].z - batch.latent.z).flatten(1)
     assert moved.norm(dim=1).tolist() == pytest.approx((0.5 * found.norm(dim=1)).tolist(), rel=1e-4)
     assert torch.nn.functional.cosine_similarity(moved[0], moved[1], dim=0).abs() < 0.03
     assert torch.nn.functional.cosine_similarity(moved, found).abs().max() < 0.03
@@ -60,11 +60,11 @@ def test_the_control_is_an_editor() -> None:
     batch = prepared(2, reads=False)
     assert RandomDirection.from_dict(EDITOR.to_dict()) == EDITOR
     before = batch.latent.backbone.evaluations
-    first = EDITOR.edit(batch.latent, batch.target, seed=1)
+    first = EDITOR.edit(batch.latent, batch.target, [1.0], seed=1)[0].z
     assert batch.latent.backbone.evaluations - before == 2 * EDITOR.evaluations(batch.latent)
-    assert torch.equal(first, EDITOR.edit(batch.latent, batch.target, seed=1))
-    assert not torch.equal(first, EDITOR.edit(batch.latent, batch.target, seed=2))
-    assert torch.equal(EDITOR.edit(batch.latent, batch.latent.condition), batch.latent.z)
+    assert torch.equal(first, EDITOR.edit(batch.latent, batch.target, [1.0], seed=1)[0].z)
+    assert not torch.equal(first, EDITOR.edit(batch.latent, batch.target, [1.0], seed=2)[0].z)
+    assert torch.equal(EDITOR.edit(batch.latent, batch.latent.condition, [1.0])[0].z, batch.latent.z)
 
 
 def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

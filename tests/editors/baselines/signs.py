@@ -13,8 +13,8 @@ def even_share(
 ) -> float:
     """``|f(t) + f(-t)| / |f(t) - f(-t)|`` of the change f against ``origin``, which is the picture by default."""
     start = latent.z if origin is None else origin
-    forth = editor.edit(latent, target, strength=strength) - start
-    back = editor.edit(latent, target, strength=-strength) - start
+    forth = editor.edit(latent, target, [strength])[0].z - start
+    back = editor.edit(latent, target, [-strength])[0].z - start
     return float(torch.linalg.vector_norm(forth + back) / torch.linalg.vector_norm(forth - back))
 
 

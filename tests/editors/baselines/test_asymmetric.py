@@ -74,7 +74,7 @@ def test_the_clean_estimates_of_two_texts_make_the_data_part(until: float, stren
         there = source.velocity + share * (wanted.velocity - source.velocity)
         z = (1 - s_next) * (z - s * there) + s_next * (z + (1 - s) * source.velocity)
     editor = AsymmetricEdit(level=0.75, steps=5, scale=0.5, until=until)
-    assert relative_error(editor.edit(latent, target, strength=strength), z) < 1e-11
+    assert relative_error(editor.edit(latent, target, [strength])[0].z, z) < 1e-11
 
 
 @pytest.mark.parametrize("until", [0.0, 0.5])
@@ -87,7 +87,7 @@ def test_inside_a_network_it_is_asyrp_with_the_shift_of_each_step(until: float) 
     shift = backbone.features(latent.z, at, target, "mid") - backbone.features(latent.z, at, latent.condition, "mid")
     expected = Asyrp(site="mid").edit(latent, trace, shift, torch.full((1, 1), 0.6 * 0.5, dtype=torch.float64))[0, 0]
     editor = AsymmetricEdit(level=1.0, steps=1, scale=0.5, until=until)
-    assert relative_error(editor.edit(latent, target, strength=0.6), expected) < 1e-12
+    assert relative_error(editor.edit(latent, target, [0.6])[0].z, expected) < 1e-12
     assert relative_error(expected, latent.z) > 1e-2
 
 
@@ -102,7 +102,7 @@ def test_the_features_are_taken_where_the_walk_is() -> None:
         v = backbone.velocity(z, at, latent.condition)
         shifted = backbone.velocity_with(z, at, latent.condition, "mid", 1.4 * (there - here))
         moved = moved + (s_next - s) * (v - trace.velocities[index]) - (1 - s_next) * s * (shifted - v)
-    found = AsymmetricEdit(level=1.0, steps=2, scale=0.7, until=0.0).edit(latent, target, strength=2.0)
+    found = AsymmetricEdit(level=1.0, steps=2, scale=0.7, until=0.0).edit(latent, target, [2.0])[0].z
     assert relative_error(found, latent.z + moved) < 1e-12
 
 
@@ -126,7 +126,7 @@ def test_where_the_estimate_is_affine_in_the_text_so_is_the_edit() -> None:
         kick = -(1 - s_next) * times(slope(s_next), means) - means
         moved = moved + (s_next - s) * times(slope(s_next), moved) - 0.8 * 0.3 * (1 - s_next) * s * kick
     editor = AsymmetricEdit(level=1.0, steps=4, scale=0.3, until=0.0)
-    assert relative_error(editor.edit(latent, target, strength=0.8) - latent.z, moved) < 1e-10
+    assert relative_error(editor.edit(latent, target, [0.8])[0].z - latent.z, moved) < 1e-10
 
 
 def equal_texts() -> list[JointLatent]:
@@ -136,7 +136,7 @@ def equal_texts() -> list[JointLatent]:
 @pytest.mark.parametrize("latent", equal_texts(), ids=["clean", "inside"])
 def test_equal_texts_give_exactly_nothing(latent: JointLatent) -> None:
     editor = AsymmetricEdit(steps=10, scale=2.0)
-    assert torch.equal(editor.edit(latent, latent.condition, strength=-2.0), latent.z)
+    assert torch.equal(editor.edit(latent, latent.condition, [-2.0])[0].z, latent.z)
 
 
 @pytest.mark.parametrize("latent", equal_texts(), ids=["clean", "inside"])
@@ -145,8 +145,8 @@ def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent) -> None
     editor, target = AsymmetricEdit(steps=6), latent.backbone.embed(["c"])
 
     def even_share(strength: float) -> float:
-        forth = editor.edit(latent, target, strength=strength) - latent.z
-        back = editor.edit(latent, target, strength=-strength) - latent.z
+        forth = editor.edit(latent, target, [strength])[0].z - latent.z
+        back = editor.edit(latent, target, [-strength])[0].z - latent.z
         return float(torch.linalg.vector_norm(forth + back) / torch.linalg.vector_norm(forth - back))
 
     assert even_share(1e-2) < 0.1
@@ -165,7 +165,7 @@ def test_t12_costs(latent: JointLatent) -> None:
 def test_a_site_that_cannot_be_shifted_is_refused(latent: JointLatent) -> None:
     target: Condition = latent.backbone.embed(["c"])
     with pytest.raises(ConfigError, match="expected a site"):
-        AsymmetricEdit(site="velocity").edit(latent, target)
+        AsymmetricEdit(site="velocity").edit(latent, target, [1.0])
 
 
 @pytest.mark.parametrize("wrong", [{"level": 0.0}, {"steps": 0}, {"scale": 0.0}, {"until": 1.5}])

@@ -75,14 +75,14 @@ def test_t3_it_is_the_published_difference_of_noise_estimates(
         estimate = noise_estimate(mixture, (1 - s) * other + s * noise, s, "c", guidance)
         other = other - 0.7 * 0.3 * (estimate - source - (1 - s) * (other - latent.z))
     editor = DDS(levels=(0.9, 0.1), steps=6, step_size=0.3, guidance=guidance)
-    found = editor.edit(latent, mixture.embed(["c"]), strength=0.7, seed=3)
+    found = editor.edit(latent, mixture.embed(["c"]), [0.7], seed=3)[0].z
     # the score divides by s, the velocity does not: a few hundred roundings of float64
     assert relative_error(found, y) < 1e-11
     assert relative_error(found, other) > 1e-2
 
 
 def test_equal_texts_give_exactly_nothing(latent: JointLatent) -> None:
-    assert torch.equal(DDS(steps=9, guidance=4.0).edit(latent, latent.condition, strength=3.0), latent.z)
+    assert torch.equal(DDS(steps=9, guidance=4.0).edit(latent, latent.condition, [3.0])[0].z, latent.z)
 
 
 def test_between_gaussians_of_one_covariance_it_goes_to_the_counterfactual() -> None:
@@ -98,9 +98,9 @@ def test_between_gaussians_of_one_covariance_it_goes_to_the_counterfactual() -> 
     for s in random_levels(backbone, (0.95, 0.05), 30, seed=2, purpose="dds levels"):
         covariance = (1 - s) ** 2 * backbone.mixture.covariances[0] + s**2 * eye
         left = left - 0.4 * 0.5 * s * (1 - s) * torch.linalg.solve(covariance, left.T).T
-    found = DDS(steps=30, step_size=0.5, guidance=1.0).edit(latent, target, strength=0.4, seed=2)
+    found = DDS(steps=30, step_size=0.5, guidance=1.0).edit(latent, target, [0.4], seed=2)[0].z
     assert relative_error(found - goal, left) < 1e-9
-    settled = DDS(steps=200, step_size=0.5, guidance=1.0).edit(latent, target, seed=2)
+    settled = DDS(steps=200, step_size=0.5, guidance=1.0).edit(latent, target, [1.0], seed=2)[0].z
     assert relative_error(settled, goal) < 1e-6
 
 
@@ -122,7 +122,7 @@ def test_t12_costs(latent: JointLatent) -> None:
 
 def test_negative_strengths_are_refused(latent: JointLatent) -> None:
     with pytest.raises(ConfigError, match="0 or above for dds"):
-        DDS().edit(latent, latent.backbone.embed(["c"]), strength=-0.1)
+        DDS().edit(latent, latent.backbone.embed(["c"]), [-0.1])
 
 
 @pytest.mark.parametrize(

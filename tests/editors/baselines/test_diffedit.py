@@ -63,7 +63,7 @@ def mask_of(latent: JointLatent, target: Condition, ratio: float) -> Tensor:
 
 def test_outside_the_mask_the_picture_stays_bit_for_bit(latent: JointLatent, target: Condition) -> None:
     mask = mask_of(latent, target, 2.0)
-    found = DiffEdit(steps=8, maps=4, ratio=2.0).edit(latent, target, seed=2)
+    found = DiffEdit(steps=8, maps=4, ratio=2.0).edit(latent, target, [1.0], seed=2)[0].z
     assert 0 < int(mask.sum()) < mask.numel()
     assert torch.equal(found[~mask], latent.z[~mask])
     assert float((found - latent.z)[mask].abs().min()) > 1e-4
@@ -87,7 +87,7 @@ def test_is_the_published_walk(latent: JointLatent, target: Condition, under: st
         z = z + (levels[index] - levels[index + 1]) * v
         z = mask * z + ~mask * states[index]
     editor = DiffEdit.from_dict({"level": 0.7, "steps": 5, "guidance": 1.7, "under": under, "maps": 4, "ratio": 2.0})
-    assert relative_error(editor.edit(latent, target, strength=strength, seed=2), z) < 1e-12
+    assert relative_error(editor.edit(latent, target, [strength], seed=2)[0].z, z) < 1e-12
 
 
 def test_with_everything_inside_it_is_editing_by_inversion() -> None:
@@ -95,7 +95,7 @@ def test_with_everything_inside_it_is_editing_by_inversion() -> None:
     backbone = example_mixture(dimension=6, narrowest=0.3)
     latent = mixture_latent(backbone, condition=backbone.only(0))
     editor = DiffEdit(level=0.7, steps=100, guidance=1.0, under="source", maps=1, ratio=1e-9)
-    found = editor.edit(latent, backbone.only(1))
+    found = editor.edit(latent, backbone.only(1), [1.0])[0].z
     expected = backbone.flow_map(backbone.flow_map(latent.z, 0.0, 0.7, 0), 0.7, 0.0, 1)
     assert relative_error(found, expected) < 5e-2  # Euler is of first order: some 2e-2 for 70 steps each way
     assert relative_error(found, latent.z) > 0.2
@@ -103,7 +103,7 @@ def test_with_everything_inside_it_is_editing_by_inversion() -> None:
 
 def test_equal_texts_give_exactly_nothing(latent: JointLatent) -> None:
     editor = DiffEdit(steps=6, maps=2, guidance=3.0)
-    assert torch.equal(editor.edit(latent, latent.condition, strength=2.0), latent.z)
+    assert torch.equal(editor.edit(latent, latent.condition, [2.0])[0].z, latent.z)
     up = invert(latent, latent.path(6, 0.8))
     assert relative_error(up.top, latent.z) > 1e-2  # it did go somewhere
 

@@ -146,7 +146,7 @@ def test_the_way_down_is_the_pipelines_but_for_the_level_of_the_blend(
     editor = DiffEdit(level=grid_levels[0], steps=STEPS, guidance=3.0, maps=MAPS)
     target = latent.backbone.embed([TARGET])
     with torch.no_grad():
-        found = editor.edit(latent, target, seed=SEED)
+        found = editor.edit(latent, target, [1.0], seed=SEED)[0].z
         mask = difference_mask(latent, target, level=0.5, maps=MAPS, ratio=3.0, seed=SEED)
         trace = invert(latent.under(""), latent.path(STEPS, grid_levels[0]))
     falling = [own_scale(z, s) for z, s in zip(trace.states, trace.levels, strict=True)][::-1]

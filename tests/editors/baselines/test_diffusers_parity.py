@@ -109,7 +109,7 @@ def compare_sdedit(backbone: Backbone, pipeline: Any, guidance: float, **setting
 
     editor = SDEdit(level=latent.path(4).levels[2], steps=4, guidance=guidance)
     with torch.no_grad():
-        found = editor.edit(latent, backbone.embed([CONCEPT]), seed=6)
+        found = editor.edit(latent, backbone.embed([CONCEPT]), [1.0], seed=6)[0].z
     assert relative_error(found, stock(0.5)) <= PARITY
     assert relative_error(found, stock(0.75)) > 100 * PARITY, "the comparison could not fail"
 
@@ -266,7 +266,7 @@ def test_ledits_equals_the_stock_pipeline(invert: Invert, threshold: float, scal
 
     editor = LEDITS(level=level, steps=6, scale=scale, threshold=threshold)
     with torch.no_grad():
-        found = editor.edit(latent, latent.backbone.embed([CONCEPT]), seed=9) - latent.z
+        found = editor.edit(latent, latent.backbone.embed([CONCEPT]), [1.0], seed=9)[0].z - latent.z
     plain = stock(None)
     assert relative_error(found, stock(threshold) - plain) <= PARITY
     assert relative_error(found, stock(0.95) - plain) > 100 * PARITY, "the comparison could not fail"

@@ -69,7 +69,7 @@ def test_is_the_published_method(latent: JointLatent, eta: float, strength: floa
         wanted = v(z + corrections.pop(), levels_of(z, s), text)
         reference = reference + (s_next - s) * (wanted - velocities.pop())
         z = z + (s_next - s) * (eta * wanted + (1 - eta) * (z - reference) / s)
-    found = DNAEdit(level=0.8, steps=5, eta=eta).edit(latent, latent.backbone.embed(["c"]), strength=strength, seed=2)
+    found = DNAEdit(level=0.8, steps=5, eta=eta).edit(latent, latent.backbone.embed(["c"]), [strength], seed=2)[0].z
     assert relative_error(found, z) < 1e-11
 
 
@@ -85,10 +85,10 @@ def test_the_noise_is_aligned_with_the_network_after_each_step(latent: JointLate
 
 
 def test_with_the_networks_velocity_alone_equal_texts_give_exactly_nothing(latent: JointLatent) -> None:
-    assert torch.equal(DNAEdit(steps=10, eta=1.0).edit(latent, latent.condition), latent.z)
+    assert torch.equal(DNAEdit(steps=10, eta=1.0).edit(latent, latent.condition, [1.0])[0].z, latent.z)
     drawn_back = DNAEdit(steps=10, eta=0.8)
     assert not drawn_back.keeps_equal_texts
-    assert relative_error(drawn_back.edit(latent, latent.condition), latent.z) > 1e-4
+    assert relative_error(drawn_back.edit(latent, latent.condition, [1.0])[0].z, latent.z) > 1e-4
 
 
 def test_on_gaussians_it_becomes_the_flow_up_and_down_whatever_the_noise() -> None:
@@ -100,7 +100,7 @@ def test_on_gaussians_it_becomes_the_flow_up_and_down_whatever_the_noise() -> No
 
     def error(steps: int, seed: int) -> float:
         editor = DNAEdit(level=0.6, steps=steps, eta=1.0)
-        return relative_error(editor.edit(only, target, seed=seed) - only.z, truth - only.z)
+        return relative_error(editor.edit(only, target, [1.0], seed=seed)[0].z - only.z, truth - only.z)
 
     for seed in (0, 1):
         coarse, fine = error(100, seed), error(200, seed)

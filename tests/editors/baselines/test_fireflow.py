@@ -68,7 +68,7 @@ def test_is_the_published_walk(latent: JointLatent, strength: float) -> None:
 
     text = (1 - strength) * latent.condition + strength * target
     expected = walk(walk(latent.z, latent.condition, levels), text, levels[::-1])
-    found = FireFlow(level=0.8, steps=5).edit(latent, target, strength=strength)
+    found = FireFlow(level=0.8, steps=5).edit(latent, target, [strength])[0].z
     assert relative_error(found, expected) < 1e-12
 
 
@@ -101,7 +101,7 @@ def test_on_gaussians_it_is_nearer_to_the_flow_up_and_down_than_euler() -> None:
     truth = backbone.flow_map(backbone.flow_map(only.z, 0.0, 0.6, 0), 0.6, 0.0, 1)
 
     def error(editor: Editor) -> float:
-        return relative_error(editor.edit(only, target) - only.z, truth - only.z)
+        return relative_error(editor.edit(only, target, [1.0])[0].z - only.z, truth - only.z)
 
     coarse, fine = FireFlow(level=0.6, steps=100), FireFlow(level=0.6, steps=200)
     assert error(fine) < error(coarse) / 3.5 < 1e-2

@@ -64,25 +64,27 @@ def test_t8_is_the_published_formula_with_the_difference_of_clean_estimates(
         assert relative_error(a - s * q, latent.backbone.at(a, at, source).clean) < 1e-12
         y = y + (s_next - s) * (p - q) + pull * ((a - s * q) - (b - s * p))
     editor = FlowAlign(level=0.77, steps=5, guidance=guidance, pull=pull)
-    assert relative_error(editor.edit(latent, target, strength=strength, seed=2), y) < 1e-12
+    assert relative_error(editor.edit(latent, target, [strength], seed=2)[0].z, y) < 1e-12
     unpulled = FlowAlign(level=0.77, steps=5, guidance=guidance, pull=0.0)
-    assert relative_error(unpulled.edit(latent, target, strength=strength, seed=2), y) > 1e-3
+    assert relative_error(unpulled.edit(latent, target, [strength], seed=2)[0].z, y) > 1e-3
 
 
 def test_without_a_pull_it_is_flowslider_and_at_weight_one_flowedit(latent: JointLatent) -> None:
     target = latent.backbone.embed(["c"])
-    slider = FlowSlider(level=0.8, steps=12).edit(latent, target, strength=3 * 0.6, seed=4)
-    found = FlowAlign(level=0.8, steps=12, guidance=3.0, pull=0.0).edit(latent, target, strength=0.6, seed=4)
+    slider = FlowSlider(level=0.8, steps=12).edit(latent, target, [3 * 0.6], seed=4)[0].z
+    found = FlowAlign(level=0.8, steps=12, guidance=3.0, pull=0.0).edit(latent, target, [0.6], seed=4)[0].z
     assert relative_error(found, slider) < 1e-13
-    plain = FlowEdit(level=0.8, steps=12, source_guidance=1.0, target_guidance=1.0).edit(latent, target, seed=4)
-    found = FlowAlign(level=0.8, steps=12, guidance=1.0, pull=0.0).edit(latent, target, seed=4)
+    plain = (
+        FlowEdit(level=0.8, steps=12, source_guidance=1.0, target_guidance=1.0).edit(latent, target, [1.0], seed=4)[0].z
+    )
+    found = FlowAlign(level=0.8, steps=12, guidance=1.0, pull=0.0).edit(latent, target, [1.0], seed=4)[0].z
     assert relative_error(found, plain) < 1e-13
 
 
 @pytest.mark.parametrize("strength", [1.0, -2.0])
 def test_equal_texts_give_exactly_nothing(latent: JointLatent, strength: float) -> None:
     editor = FlowAlign(steps=10, pull=0.1)
-    assert torch.equal(editor.edit(latent, latent.condition, strength=strength), latent.z)
+    assert torch.equal(editor.edit(latent, latent.condition, [strength])[0].z, latent.z)
 
 
 def test_where_the_field_is_linear_the_strength_is_proportional_to_the_displacement() -> None:
@@ -90,9 +92,9 @@ def test_where_the_field_is_linear_the_strength_is_proportional_to_the_displacem
     backbone = example_mixture(dimension=6, shared_covariance=True)
     only = mixture_latent(backbone, condition=backbone.only(0))
     editor, target = FlowAlign(steps=20, guidance=2.0, pull=0.05), backbone.only(1)
-    one = editor.edit(only, target) - only.z
+    one = editor.edit(only, target, [1.0])[0].z - only.z
     for strength in (-2.0, 0.3, 4.0):
-        assert relative_error(editor.edit(only, target, strength=strength) - only.z, strength * one) < 1e-10
+        assert relative_error(editor.edit(only, target, [strength])[0].z - only.z, strength * one) < 1e-10
 
 
 def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent) -> None:

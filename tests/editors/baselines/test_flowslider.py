@@ -51,17 +51,17 @@ def test_strength_one_is_flowedit_without_guidance(latent: JointLatent, noises: 
     target = latent.backbone.embed(["c"])
     flowedit = FlowEdit(level=0.8, steps=12, noises=noises, source_guidance=1.0, target_guidance=1.0)
     slider = FlowSlider(level=0.8, steps=12, noises=noises)
-    expected = flowedit.edit(latent, target, seed=4)
-    assert relative_error(slider.edit(latent, target, seed=4), expected) < 1e-13
+    expected = flowedit.edit(latent, target, [1.0], seed=4)[0].z
+    assert relative_error(slider.edit(latent, target, [1.0], seed=4)[0].z, expected) < 1e-13
     # elsewhere the strengths mean different things
-    scaled = flowedit.edit(latent, target, strength=1.5, seed=4)
-    assert relative_error(slider.edit(latent, target, strength=1.5, seed=4), scaled) > 1e-3
+    scaled = flowedit.edit(latent, target, [1.5], seed=4)[0].z
+    assert relative_error(slider.edit(latent, target, [1.5], seed=4)[0].z, scaled) > 1e-3
 
 
 @pytest.mark.parametrize("strength", [1.0, -2.0, 5.0])
 def test_equal_texts_give_exactly_nothing(latent: JointLatent, strength: float) -> None:
     editor = FlowSlider(steps=10, noises=2)
-    assert torch.equal(editor.edit(latent, latent.condition, strength=strength), latent.z)
+    assert torch.equal(editor.edit(latent, latent.condition, [strength])[0].z, latent.z)
 
 
 def test_without_steering_the_source_stays_exactly(latent: JointLatent) -> None:
@@ -82,7 +82,7 @@ def test_is_the_published_split(latent: JointLatent, strength: float) -> None:
         fidelity = latent.backbone.velocity(b, at, source) - latent.backbone.velocity(a, at, source)
         steering = latent.backbone.velocity(b, at, target) - latent.backbone.velocity(b, at, source)
         y = y + (s_next - s) * (fidelity + strength * steering)
-    found = FlowSlider(level=0.77, steps=5).edit(latent, target, strength=strength, seed=2)
+    found = FlowSlider(level=0.77, steps=5).edit(latent, target, [strength], seed=2)[0].z
     assert relative_error(found, y) < 1e-12
 
 
@@ -95,9 +95,9 @@ def test_where_the_field_is_linear_the_strength_is_proportional_to_the_displacem
     backbone = example_mixture(dimension=6, shared_covariance=True)
     only = mixture_latent(backbone, condition=backbone.only(0))
     editor, target = FlowSlider(level=1.0, steps=20), backbone.only(1)
-    one = editor.edit(only, target) - only.z
+    one = editor.edit(only, target, [1.0])[0].z - only.z
     for strength in (-2.0, 0.3, 4.0):
-        assert relative_error(editor.edit(only, target, strength=strength) - only.z, strength * one) < 1e-10
+        assert relative_error(editor.edit(only, target, [strength])[0].z - only.z, strength * one) < 1e-10
     # Euler is of first order: 100 steps of FlowEdit, the same path, are within 5e-2 of the counterfactual
     assert relative_error(only.z + one, backbone.counterfactual(only.z, 0, 1)) < 0.25
 
@@ -107,8 +107,8 @@ def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent) -> None
     editor, target = FlowSlider(steps=6), latent.backbone.embed(["c"])
 
     def even_share(strength: float) -> float:
-        forth = editor.edit(latent, target, strength=strength) - latent.z
-        back = editor.edit(latent, target, strength=-strength) - latent.z
+        forth = editor.edit(latent, target, [strength])[0].z - latent.z
+        back = editor.edit(latent, target, [-strength])[0].z - latent.z
         return float(torch.linalg.vector_norm(forth + back) / torch.linalg.vector_norm(forth - back))
 
     assert even_share(1e-2) < 0.1

@@ -84,7 +84,7 @@ def test_is_the_published_guidance_on_edit_friendly_maps(
         keep = sums >= np.quantile(sums, 0.6, axis=2, keepdims=True) - 1e-12
         y = mean(y, plain + psi * torch.from_numpy(keep)) + states[index + 1] - mean(x, noise(x, base))
     editor = LEDITS(level=0.7, steps=5, scale=4.0, threshold=0.6, reference=reference)
-    assert relative_error(editor.edit(latent, target, strength=strength, seed=4), y) < 1e-11
+    assert relative_error(editor.edit(latent, target, [strength], seed=4)[0].z, y) < 1e-11
     assert relative_error(y, latent.z) > 1e-2
 
 
@@ -92,24 +92,26 @@ def test_is_the_published_guidance_on_edit_friendly_maps(
 def test_without_a_mask_it_is_edit_friendly_ddpm(latent: JointLatent, strength: float) -> None:
     """From the source ``v0 + scale (v1 - v0)``; the two differ by the rounding of their sums."""
     target = latent.backbone.embed(["c"])
-    found = LEDITS(level=0.9, steps=8, scale=2.5, threshold=0.0, reference="source").edit(
-        latent, target, strength=strength, seed=3
+    found = (
+        LEDITS(level=0.9, steps=8, scale=2.5, threshold=0.0, reference="source")
+        .edit(latent, target, [strength], seed=3)[0]
+        .z
     )
     plain = EditFriendlyDDPM(level=0.9, steps=8, target_guidance=1.0)
-    assert relative_error(found, plain.edit(latent, target, strength=2.5 * strength, seed=3)) < 1e-12
+    assert relative_error(found, plain.edit(latent, target, [2.5 * strength], seed=3)[0].z) < 1e-12
 
 
 @pytest.mark.parametrize("strength", [1.0, -3.0])
 def test_where_the_concept_changes_nothing_the_picture_stays_exactly(latent: JointLatent, strength: float) -> None:
-    assert torch.equal(LEDITS(steps=9, reference="source").edit(latent, latent.condition, strength=strength), latent.z)
+    assert torch.equal(LEDITS(steps=9, reference="source").edit(latent, latent.condition, [strength])[0].z, latent.z)
     null = LEDITS(steps=9)
-    assert torch.equal(null.edit(latent, latent.backbone.embed([""]), strength=strength), latent.z)
-    assert not torch.equal(null.edit(latent, latent.condition, strength=strength), latent.z)
+    assert torch.equal(null.edit(latent, latent.backbone.embed([""]), [strength])[0].z, latent.z)
+    assert not torch.equal(null.edit(latent, latent.condition, [strength])[0].z, latent.z)
 
 
 def test_one_step_changes_only_the_strongest_places(latent: JointLatent) -> None:
     """With three places and threshold 0.9, one place moves, in both channels."""
-    moved = LEDITS(level=0.5, steps=1).edit(latent, latent.backbone.embed(["c"])) - latent.z
+    moved = LEDITS(level=0.5, steps=1).edit(latent, latent.backbone.embed(["c"]), [1.0])[0].z - latent.z
     assert (moved != 0).sum(2).tolist() == [[1, 1]] * 3
     assert ((moved != 0).any(1) == (moved != 0).all(1)).all()
 

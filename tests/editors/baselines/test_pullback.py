@@ -92,7 +92,7 @@ def test_the_texts_change_is_projected_on_the_basis_and_guided_along(inside: boo
         z = z + 1.5 * abs(strength) / (3 * 0.8) * (noise(z + 0.8 * sign * v) - noise(z))
     expected = replay(latent, trace, latent.condition, offset=z - top)
     editor = Pullback(level=0.65, steps=6, rank=2, iterations=2, scale=1.5, repeats=3, probe=0.8)
-    found = editor.edit(latent, target, strength=strength, seed=5)
+    found = editor.edit(latent, target, [strength], seed=5)[0].z
     # the plain powers lose the square of their condition: some 1e-12 of float64
     assert relative_error(found, expected) < 1e-9
     assert relative_error(found, latent.z) > 1e-2
@@ -101,8 +101,10 @@ def test_the_texts_change_is_projected_on_the_basis_and_guided_along(inside: boo
 def test_a_basis_of_all_directions_keeps_the_change_as_it_is(latent: JointLatent) -> None:
     """With as many vectors as numbers the projection does nothing, whatever the search."""
     target = latent.backbone.embed(["c"])
-    one, two = (Pullback(steps=6, rank=6, iterations=steps).edit(latent, target, seed=steps) for steps in (1, 2))
-    fewer = Pullback(steps=6, rank=3, iterations=1).edit(latent, target, seed=1)
+    one, two = (
+        Pullback(steps=6, rank=6, iterations=steps).edit(latent, target, [1.0], seed=steps)[0].z for steps in (1, 2)
+    )
+    fewer = Pullback(steps=6, rank=3, iterations=1).edit(latent, target, [1.0], seed=1)[0].z
     assert relative_error(one, two) < 1e-9
     assert relative_error(fewer, one) > 1e-3
 
@@ -113,7 +115,7 @@ def equal_texts() -> list[JointLatent]:
 
 @pytest.mark.parametrize("latent", equal_texts(), ids=["clean", "inside"])
 def test_equal_texts_give_exactly_nothing(latent: JointLatent) -> None:
-    assert torch.equal(Pullback(steps=6, rank=2).edit(latent, latent.condition, strength=-2.0), latent.z)
+    assert torch.equal(Pullback(steps=6, rank=2).edit(latent, latent.condition, [-2.0])[0].z, latent.z)
 
 
 def test_t10_the_sign_flips_the_edit_to_first_order_in_the_probe(latent: JointLatent) -> None:
@@ -122,8 +124,8 @@ def test_t10_the_sign_flips_the_edit_to_first_order_in_the_probe(latent: JointLa
 
     def even_share(size: float) -> float:
         editor = Pullback(steps=6, rank=3, iterations=1, probe=size)
-        forth = editor.edit(latent, target, strength=size) - latent.z
-        back = editor.edit(latent, target, strength=-size) - latent.z
+        forth = editor.edit(latent, target, [size])[0].z - latent.z
+        back = editor.edit(latent, target, [-size])[0].z - latent.z
         return float(torch.linalg.vector_norm(forth + back) / torch.linalg.vector_norm(forth - back))
 
     assert even_share(1e-2) < 0.1
@@ -139,7 +141,7 @@ def test_t12_costs(latent: JointLatent) -> None:
 def test_a_rank_beyond_the_latent_is_refused(latent: JointLatent) -> None:
     before = latent.backbone.evaluations
     with pytest.raises(ConfigError, match="at most 6"):
-        Pullback(rank=7).edit(latent, latent.backbone.embed(["c"]))
+        Pullback(rank=7).edit(latent, latent.backbone.embed(["c"]), [1.0])
     assert latent.backbone.evaluations == before
 
 

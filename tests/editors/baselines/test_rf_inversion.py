@@ -78,15 +78,15 @@ def test_is_the_published_method(shifted: JointLatent, legacy: bool, strength: f
         eta = 1 - strength * (1 - (0.7 if index in (1, 2) else 0.0))
         y = y + (s_next - s) * ((1 - eta) * v(y, levels_of(z, s), target) + eta * (y - z) / s)
     editor = RFInversion(steps=4, gamma=0.4, eta=0.7, start=0.25, stop=0.75, legacy=legacy)
-    assert relative_error(editor.edit(shifted, target, strength=strength, seed=2), y) < 1e-12
+    assert relative_error(editor.edit(shifted, target, [strength], seed=2)[0].z, y) < 1e-12
 
 
 def test_legacy_labels_matter_on_shifted_grids_only(shifted: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a uniform grid the label i/N is the level: equal up to its rounding."""
     target, published, ours = shifted.backbone.embed(["c"]), RFInversion(steps=8, legacy=True), RFInversion(steps=8)
-    assert relative_error(published.edit(shifted, target), ours.edit(shifted, target)) > 1e-2
+    assert relative_error(published.edit(shifted, target, [1.0])[0].z, ours.edit(shifted, target, [1.0])[0].z) > 1e-2
     monkeypatch.undo()
-    assert relative_error(published.edit(shifted, target), ours.edit(shifted, target)) < 1e-12
+    assert relative_error(published.edit(shifted, target, [1.0])[0].z, ours.edit(shifted, target, [1.0])[0].z) < 1e-12
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
@@ -97,17 +97,17 @@ def test_t7_the_straight_way_returns_the_picture_exactly(gamma: float, model: st
     target = latent.backbone.embed(["c"])
     editor = RFInversion(steps=6, gamma=gamma, eta=1.0, stop=1.0)
     for strength in (1.0, -3.0):
-        assert torch.equal(editor.edit(latent, target, strength=strength), latent.z)
+        assert torch.equal(editor.edit(latent, target, [strength])[0].z, latent.z)
     assert editor.keeps_equal_texts
     most = RFInversion(steps=6, gamma=gamma, eta=1.0, stop=0.8)
     assert not most.keeps_equal_texts
-    assert relative_error(most.edit(latent, target), latent.z) > 1e-2
+    assert relative_error(most.edit(latent, target, [1.0])[0].z, latent.z) > 1e-2
 
 
 def test_without_control_it_is_the_inversion_under_the_empty_text(latent: JointLatent) -> None:
     target = latent.backbone.embed(["c"])
-    plain = Inversion(steps=8, level=0.8, guidance=1.7).edit(latent.under(""), target)
-    found = RFInversion(steps=8, level=0.8, gamma=0.0, eta=0.0, guidance=1.7).edit(latent, target)
+    plain = Inversion(steps=8, level=0.8, guidance=1.7).edit(latent.under(""), target, [1.0])[0].z
+    found = RFInversion(steps=8, level=0.8, gamma=0.0, eta=0.0, guidance=1.7).edit(latent, target, [1.0])[0].z
     assert relative_error(found, plain) < 1e-13
 
 
@@ -119,7 +119,7 @@ def test_a_whole_control_of_the_way_up_adds_the_noise_that_sdedit_adds(latent: J
     walk = sample(
         lambda z, s: latent.backbone.velocity(z, s, target), start, latent.path(8, level), EulerSolver()
     ).final
-    found = RFInversion(steps=8, level=level, gamma=1.0, eta=0.0).edit(latent, target, seed=5)
+    found = RFInversion(steps=8, level=level, gamma=1.0, eta=0.0).edit(latent, target, [1.0], seed=5)[0].z
     assert relative_error(found, walk) < 1e-12
 
 

@@ -65,9 +65,9 @@ def test_t4_is_the_published_step_with_a_finite_difference_of_the_velocity(
 
     text = (1 - strength) * latent.condition + strength * target
     expected = walk(walk(latent.z, latent.condition, levels), text, levels[::-1])
-    found = RFSolver(level=0.8, steps=5).edit(latent, target, strength=strength)
+    found = RFSolver(level=0.8, steps=5).edit(latent, target, [strength])[0].z
     assert relative_error(found, expected) < 1e-12
-    assert relative_error(Inversion(level=0.8, steps=5).edit(latent, target, strength=strength), expected) > 1e-2
+    assert relative_error(Inversion(level=0.8, steps=5).edit(latent, target, [strength])[0].z, expected) > 1e-2
 
 
 def test_on_gaussians_it_converges_to_the_flow_up_and_down_faster_than_euler() -> None:
@@ -77,7 +77,7 @@ def test_on_gaussians_it_converges_to_the_flow_up_and_down_faster_than_euler() -
     truth = backbone.flow_map(backbone.flow_map(only.z, 0.0, 0.6, 0), 0.6, 0.0, 1)
 
     def error(editor: Editor) -> float:
-        return relative_error(editor.edit(only, target) - only.z, truth - only.z)
+        return relative_error(editor.edit(only, target, [1.0])[0].z - only.z, truth - only.z)
 
     coarse, fine = RFSolver(level=0.6, steps=100), RFSolver(level=0.6, steps=200)
     assert error(fine) < error(coarse) / 3.9 < 1e-3

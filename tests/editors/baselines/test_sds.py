@@ -46,7 +46,7 @@ def test_t9_it_is_the_residual_of_rectified_flow_times_one_minus_s(latent: Joint
     z = (1 - s) * latent.z + s * e
     empty = backbone.velocity(z, at, backbone.embed([""]))
     guided = empty + 3.0 * (backbone.velocity(z, at, target) - empty)
-    found = latent.z - SDS(steps=1, step_size=0.2, guidance=3.0).edit(latent, target, strength=0.5, seed=4)
+    found = latent.z - SDS(steps=1, step_size=0.2, guidance=3.0).edit(latent, target, [0.5], seed=4)[0].z
     assert relative_error(found, 0.1 * (1 - s) * (guided - (e - latent.z))) < 1e-12
     assert relative_error(found, 0.1 * (z + (1 - s) * guided - e)) < 1e-12
     assert relative_error(found, 0.1 * (guided - (e - latent.z))) > 1e-2
@@ -63,9 +63,9 @@ def test_under_one_gaussian_every_step_has_a_closed_form() -> None:
         shift = (1 - s) * (y - mean) + s * noise
         y = y - 0.15 * (s * torch.linalg.solve(total, shift.T).T - noise)
     editor = SDS(levels=(0.8, 0.2), steps=25, step_size=0.15, guidance=1.0)
-    assert relative_error(editor.edit(latent, target, seed=1), y) < 1e-10
+    assert relative_error(editor.edit(latent, target, [1.0], seed=1)[0].z, y) < 1e-10
     # what it drifts to is the target's mean, picture or not: the spread of the pictures is lost
-    far = SDS(steps=400, step_size=0.15, guidance=1.0).edit(latent, target, seed=1)
+    far = SDS(steps=400, step_size=0.15, guidance=1.0).edit(latent, target, [1.0], seed=1)[0].z
     assert float(far.std(0).norm()) < 0.05 * float(latent.z.std(0).norm())
 
 
@@ -76,7 +76,7 @@ def test_t12_costs(latent: JointLatent) -> None:
 
 def test_negative_strengths_are_refused(latent: JointLatent) -> None:
     with pytest.raises(ConfigError, match="0 or above for sds"):
-        SDS().edit(latent, latent.backbone.embed(["c"]), strength=-1.0)
+        SDS().edit(latent, latent.backbone.embed(["c"]), [-1.0])
 
 
 @pytest.mark.parametrize("wrong", [{"levels": (1.2, 0.5)}, {"steps": 0}, {"step_size": -1.0}, {"guidance": 1000.0}])

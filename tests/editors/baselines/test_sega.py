@@ -92,7 +92,7 @@ def test_is_the_published_guidance_on_the_aligned_way_back(
     editor = SEGA(
         steps=5, scale=4.0, threshold=0.6, warm_up=0.2, cool_down=0.8, momentum=0.3, decay=0.7, reference=reference
     )
-    assert relative_error(editor.edit(latent, target, strength=strength), z) < 1e-11
+    assert relative_error(editor.edit(latent, target, [strength])[0].z, z) < 1e-11
     assert relative_error(z, latent.z) > 1e-2
 
 
@@ -103,24 +103,24 @@ def test_without_mask_and_momentum_it_is_the_aligned_inversion_with_a_target(
     """``v0 + w (v1 - v0)`` from the source; at w = 1 the target's own velocity."""
     plain = SEGA(steps=8, scale=1.0, threshold=0.0, warm_up=0.0, momentum=0.0, reference="source")
     target = latent.backbone.embed(["c"])
-    found = plain.edit(latent, target, strength=strength)
-    aligned = AlignedInversion(steps=8).edit(latent, target)
+    found = plain.edit(latent, target, [strength])[0].z
+    aligned = AlignedInversion(steps=8).edit(latent, target, [1.0])[0].z
     assert (relative_error(found, aligned) < 1e-12) == (strength == 1)
     # the sign of the strength and that of the scale are the same thing
     reverse = dataclasses.replace(plain, scale=-strength)
-    assert torch.equal(reverse.edit(latent, target, strength=-1.0), found)
+    assert torch.equal(reverse.edit(latent, target, [-1.0])[0].z, found)
 
 
 @pytest.mark.parametrize("strength", [1.0, -3.0])
 def test_where_the_concept_changes_nothing_the_picture_stays_exactly(latent: JointLatent, strength: float) -> None:
-    assert torch.equal(SEGA(steps=9, reference="source").edit(latent, latent.condition, strength=strength), latent.z)
+    assert torch.equal(SEGA(steps=9, reference="source").edit(latent, latent.condition, [strength])[0].z, latent.z)
     null = SEGA(steps=9)
-    assert torch.equal(null.edit(latent, latent.backbone.embed([""]), strength=strength), latent.z)
-    assert not torch.equal(null.edit(latent, latent.condition, strength=strength), latent.z)
+    assert torch.equal(null.edit(latent, latent.backbone.embed([""]), [strength])[0].z, latent.z)
+    assert not torch.equal(null.edit(latent, latent.condition, [strength])[0].z, latent.z)
 
 
 def test_guidance_that_never_begins_changes_nothing(latent: JointLatent) -> None:
-    assert torch.equal(SEGA(steps=9, warm_up=1.0).edit(latent, latent.backbone.embed(["c"])), latent.z)
+    assert torch.equal(SEGA(steps=9, warm_up=1.0).edit(latent, latent.backbone.embed(["c"]), [1.0])[0].z, latent.z)
 
 
 def test_shares_become_the_published_steps() -> None:

@@ -64,7 +64,7 @@ def test_is_the_published_field_along_flowedits_path(latent: JointLatent, repel:
         steered = (v(b, at, empty) + m * v(b, at, target) - away * v(b, at, source)) / (1 + m - away)
         y = y + (s_next - s) * (steered - v(a, at, empty))
     editor = SteeringFields(level=0.77, steps=5, attract=1.5, repel=repel)
-    assert relative_error(editor.edit(latent, target, strength=strength, seed=2), y) < 1e-12
+    assert relative_error(editor.edit(latent, target, [strength], seed=2)[0].z, y) < 1e-12
 
 
 def test_towards_strength_zero_it_is_the_picture_exactly(latent: JointLatent) -> None:
@@ -74,17 +74,17 @@ def test_towards_strength_zero_it_is_the_picture_exactly(latent: JointLatent) ->
 
 @pytest.mark.parametrize("strength", [1.0, -2.0])
 def test_equal_texts_give_exactly_nothing_at_equal_weights_only(latent: JointLatent, strength: float) -> None:
-    assert torch.equal(SteeringFields(steps=6).edit(latent, latent.condition, strength=strength), latent.z)
+    assert torch.equal(SteeringFields(steps=6).edit(latent, latent.condition, [strength])[0].z, latent.z)
     uneven = SteeringFields(steps=6, attract=1.0, repel=0.9)
     assert not uneven.keeps_equal_texts
-    assert relative_error(uneven.edit(latent, latent.condition, strength=strength), latent.z) > 1e-3
+    assert relative_error(uneven.edit(latent, latent.condition, [strength])[0].z, latent.z) > 1e-3
 
 
 def test_without_a_caption_a_base_that_is_the_source_makes_it_flowslider(latent: JointLatent) -> None:
     """Where the source is the empty text, both weights act as one: FlowSlider at ``m / (1 + m - l)``."""
     untold, target = latent.under(""), latent.backbone.embed(["c"])
-    found = SteeringFields(level=0.9, steps=8, attract=2.0, repel=0.5).edit(untold, target, strength=0.7, seed=1)
-    slider = FlowSlider(level=0.9, steps=8).edit(untold, target, strength=1.4 / (1 + 1.4 - 0.35), seed=1)
+    found = SteeringFields(level=0.9, steps=8, attract=2.0, repel=0.5).edit(untold, target, [0.7], seed=1)[0].z
+    slider = FlowSlider(level=0.9, steps=8).edit(untold, target, [1.4 / (1 + 1.4 - 0.35)], seed=1)[0].z
     assert relative_error(found, slider) < 1e-13
 
 
@@ -96,7 +96,7 @@ def test_strengths_that_leave_no_weight_for_the_base_are_refused(
     latent: JointLatent, editor: SteeringFields, strength: float, bound: str
 ) -> None:
     with pytest.raises(ConfigError, match=bound):
-        editor.edit(latent, latent.backbone.embed(["c"]), strength=strength)
+        editor.edit(latent, latent.backbone.embed(["c"]), [strength])
     with pytest.raises(ConfigError, match=bound):
         editor.evaluations(latent, strength=strength)
     assert editor.evaluations(latent, strength=-strength) > 0

@@ -63,14 +63,14 @@ def test_is_the_difference_of_two_samples_from_one_start(latent: JointLatent, st
 
     source = latent.condition.tokens[:1]
     expected = latent.z + sampled(source + strength * (target.tokens - source)) - sampled(source)
-    found = TextSteering(level=0.75, steps=5).edit(latent, target, strength=strength, seed=2)
+    found = TextSteering(level=0.75, steps=5).edit(latent, target, [strength], seed=2)[0].z
     assert relative_error(found, expected) < 1e-12
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_equal_texts_give_exactly_nothing(latent: JointLatent, guidance: float) -> None:
     editor = TextSteering(steps=10, guidance=guidance)
-    assert torch.equal(editor.edit(latent, latent.condition, strength=-2.0), latent.z)
+    assert torch.equal(editor.edit(latent, latent.condition, [-2.0])[0].z, latent.z)
 
 
 def test_where_the_estimate_is_affine_in_the_text_so_is_the_edit() -> None:
@@ -87,10 +87,10 @@ def test_where_the_estimate_is_affine_in_the_text_so_is_the_edit() -> None:
     share = 1 - 0.4 * (values / (0.4**2 * values + 0.6**2)).sqrt()
     means = backbone.mean(target) - backbone.mean(latent.condition)
     editor = TextSteering(level=0.6, steps=400)
-    one = editor.edit(latent, target) - z
+    one = editor.edit(latent, target, [1.0])[0].z - z
     assert relative_error(one, (means @ vectors * share) @ vectors.T) < 1e-2
     # proportional whatever the solver: only rounding is left, of some 400 steps
-    assert relative_error(editor.edit(latent, target, strength=-2.5) - z, -2.5 * one) < 1e-10
+    assert relative_error(editor.edit(latent, target, [-2.5])[0].z - z, -2.5 * one) < 1e-10
 
 
 def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent) -> None:
@@ -98,8 +98,8 @@ def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent) -> None
     editor, target = TextSteering(steps=6), latent.backbone.embed(["c"])
 
     def even_share(strength: float) -> float:
-        forth = editor.edit(latent, target, strength=strength) - latent.z
-        back = editor.edit(latent, target, strength=-strength) - latent.z
+        forth = editor.edit(latent, target, [strength])[0].z - latent.z
+        back = editor.edit(latent, target, [-strength])[0].z - latent.z
         return float(torch.linalg.vector_norm(forth + back) / torch.linalg.vector_norm(forth - back))
 
     assert even_share(1e-2) < 0.1

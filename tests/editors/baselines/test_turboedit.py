@@ -84,7 +84,7 @@ def test_is_the_published_rule(latent: JointLatent, strength: float) -> None:
             c = min(1.0, 0.16 * math.sqrt(6) / norm) if index == 3 else 1.0
             y = c * x_next + (mean(y, source) - c * mean(x, source)) + w * (mean(y, target) - mean(y, source))
         clipped.append(c < 1)
-        found = TurboEdit(level=0.77, steps=4, clip=0.16).edit(latent, target, strength=strength, seed=2)
+        found = TurboEdit(level=0.77, steps=4, clip=0.16).edit(latent, target, [strength], seed=2)[0].z
         assert relative_error(found[row : row + 1], y) < 1e-11
     assert set(clipped) == {False, True}, "the clip should reach some pictures only"
 
@@ -95,22 +95,22 @@ def test_without_shift_and_clip_it_is_edit_friendly_ddpm(latent: JointLatent, st
     target = latent.backbone.embed(["c"])
     plain = EditFriendlyDDPM(level=0.9, steps=8, target_guidance=1.0)
     turbo = TurboEdit(level=0.9, steps=8, weight=1.0, shift=0, clip=None)
-    expected = plain.edit(latent, target, strength=strength, seed=3)
-    assert relative_error(turbo.edit(latent, target, strength=strength, seed=3), expected) < 1e-13
+    expected = plain.edit(latent, target, [strength], seed=3)[0].z
+    assert relative_error(turbo.edit(latent, target, [strength], seed=3)[0].z, expected) < 1e-13
     shifted = TurboEdit(level=0.9, steps=8, weight=1.0, clip=None)
-    assert relative_error(shifted.edit(latent, target, strength=strength, seed=3), expected) > 1e-3
+    assert relative_error(shifted.edit(latent, target, [strength], seed=3)[0].z, expected) > 1e-3
 
 
 @pytest.mark.parametrize("shift", [0, 1])
 @pytest.mark.parametrize("strength", [1.0, -2.0])
 def test_equal_texts_give_exactly_nothing_without_the_clip(latent: JointLatent, strength: float, shift: int) -> None:
     editor = TurboEdit(shift=shift, clip=None)
-    assert torch.equal(editor.edit(latent, latent.condition, strength=strength), latent.z)
+    assert torch.equal(editor.edit(latent, latent.condition, [strength])[0].z, latent.z)
 
 
 def test_without_weight_the_picture_stays_exactly(latent: JointLatent) -> None:
     editor = TurboEdit(weight=0.0, clip=None)
-    assert torch.equal(editor.edit(latent, latent.backbone.embed(["c"])), latent.z)
+    assert torch.equal(editor.edit(latent, latent.backbone.embed(["c"]), [1.0])[0].z, latent.z)
 
 
 def test_the_clip_keeps_small_residuals_and_shortens_large_ones_one_by_one() -> None:
@@ -124,9 +124,9 @@ def test_where_the_field_is_linear_the_weight_is_proportional_to_the_displacemen
     """One covariance: held minus source is linear in the displacement and steering is constant, whatever the states."""
     backbone = example_mixture(dimension=6, shared_covariance=True)
     latent, target = mixture_latent(backbone, condition=backbone.only(0)), backbone.only(1)
-    one = TurboEdit(weight=1.0, clip=None).edit(latent, target) - latent.z
+    one = TurboEdit(weight=1.0, clip=None).edit(latent, target, [1.0])[0].z - latent.z
     for shift, weight in ((1, -2.0), (0, 0.3), (2, 1.5)):
-        found = TurboEdit(weight=weight, clip=None, shift=shift).edit(latent, target, seed=5) - latent.z
+        found = TurboEdit(weight=weight, clip=None, shift=shift).edit(latent, target, [1.0], seed=5)[0].z - latent.z
         assert relative_error(found, weight * one) < 1e-10
 
 

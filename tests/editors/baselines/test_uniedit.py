@@ -69,7 +69,7 @@ def test_is_the_published_method(latent: JointLatent) -> None:
             mask = ((size - size.min()) / (size.max() - size.min()))[:, None]
             z = z + weight * (s_next - s) * (1 + mask) * (wanted - held)
             z = z + (s_next - s) * (mask * wanted + (1 - mask) * held)
-        found = UniEdit(level=0.8, steps=5, weight=weight).edit(latent, target)[index : index + 1]
+        found = UniEdit(level=0.8, steps=5, weight=weight).edit(latent, target, [1.0])[0].z[index : index + 1]
         assert relative_error(found, z) < 1e-11
 
 
@@ -105,8 +105,8 @@ def test_eulers_way_back_undoes_uni_inv_to_third_order_a_step(latent: JointLaten
 
 
 def test_equal_texts_return_nearer_to_the_picture_than_eulers_inversion(latent: JointLatent) -> None:
-    found = UniEdit(level=0.8, steps=20).edit(latent, latent.condition)
-    euler = Inversion(level=0.8, steps=20).edit(latent, latent.condition)
+    found = UniEdit(level=0.8, steps=20).edit(latent, latent.condition, [1.0])[0].z
+    euler = Inversion(level=0.8, steps=20).edit(latent, latent.condition, [1.0])[0].z
     assert relative_error(found, latent.z) < relative_error(euler, latent.z) / 3
 
 

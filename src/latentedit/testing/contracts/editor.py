@@ -59,13 +59,13 @@ class EditorContract:
     def test_law_1_strength_zero_is_the_identity(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
         """Nothing is computed and nothing changes."""
         before = latent.backbone.evaluations
-        assert torch.equal(editor.edit(latent, target, strength=0.0), latent.z)
+        assert torch.equal(editor.edit(latent, target, [0.0])[0].z, latent.z)
         assert latent.backbone.evaluations == before
         assert editor.evaluations(latent, strength=0.0) == 0
 
     def test_law_1_a_strength_changes_something(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
         """The control of law 1: at another strength something happens, in the shape and dtype of the latents."""
-        edited = editor.edit(latent, target, strength=self.strength)
+        edited = editor.edit(latent, target, [self.strength])[0].z
         assert edited.shape == latent.z.shape
         assert edited.dtype == latent.z.dtype
         assert bool(torch.isfinite(edited).all())
@@ -73,32 +73,32 @@ class EditorContract:
 
     def test_law_2_same_seed_same_result(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
         """The global random state neither matters nor moves."""
-        first = editor.edit(latent, target, strength=self.strength, seed=3)
+        first = editor.edit(latent, target, [self.strength], seed=3)[0].z
         with torch.random.fork_rng(devices=[]):
             torch.rand(7)
             state = torch.random.get_rng_state()
-            again = editor.edit(latent, target, strength=self.strength, seed=3)
+            again = editor.edit(latent, target, [self.strength], seed=3)[0].z
             assert torch.equal(torch.random.get_rng_state(), state)
         assert torch.equal(first, again)
 
     def test_law_3_neighbours_do_not_matter(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
         """Each picture alone gives what it gives in the batch."""
-        together = editor.edit(latent, target, strength=self.strength, seed=1)
+        together = editor.edit(latent, target, [self.strength], seed=1)[0].z
         bound = tolerance("batch", latent.z.dtype)
         for index in range(len(latent)):
-            alone = editor.edit(_only(latent, index), target, strength=self.strength, seed=1)
+            alone = editor.edit(_only(latent, index), target, [self.strength], seed=1)[0].z
             assert relative_error(alone, together[index : index + 1]) < bound
 
     def test_law_4_costs_what_it_says(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
         """The backbone's counter agrees with the formula."""
         before = latent.backbone.evaluations
-        editor.edit(latent, target, strength=self.strength)
+        editor.edit(latent, target, [self.strength])
         spent = latent.backbone.evaluations - before
         assert spent == len(latent) * editor.evaluations(latent, strength=self.strength) > 0
 
     def test_law_5_equal_texts(self, editor: Editor, latent: JointLatent) -> None:
         """A target equal to the source changes nothing where the editor says so."""
-        edited = editor.edit(latent, latent.condition, strength=self.strength)
+        edited = editor.edit(latent, latent.condition, [self.strength])[0].z
         if editor.keeps_equal_texts:
             assert relative_error(edited, latent.z) < tolerance("batch", latent.z.dtype)
 
@@ -115,7 +115,7 @@ class EditorContract:
         """By name, before any evaluation."""
         before = latent.backbone.evaluations
         with pytest.raises(ConfigError, match="finite"):
-            editor.edit(latent, target, strength=strength)
+            editor.edit(latent, target, [strength])
         assert latent.backbone.evaluations == before
 
     def test_reports_progress(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
@@ -126,7 +126,7 @@ class EditorContract:
             assert 0 < done <= total
             seen[what] = (done, total)
 
-        editor.edit(latent, target, strength=self.strength, progress=progress)
+        editor.edit(latent, target, [self.strength], progress=progress)
         assert seen
         assert all(done == total for done, total in seen.values())
 

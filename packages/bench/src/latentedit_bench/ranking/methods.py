@@ -9,7 +9,6 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.core.types import Condition
 from latentedit.editors.base import Editor
-from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent
 
 
@@ -47,13 +46,7 @@ class Method:
         Cost:
             ``editor.evaluations(latent, strength=...)`` a strength, less the search that eim shares.
         """
-        if not isinstance(self.editor, EIM):
-            return [self.editor.edit(latent, target, strength=s, seed=seed) for s in strengths]
-        direction = self.editor.direction(latent, target.expand(len(latent)), seed=seed)
-        words = direction.condition
-        if not bool(direction.length.any() or words.tokens.any() or words.pooled.any()):
-            return [latent.z.clone() for _ in strengths]
-        return [moved.z for moved in self.editor.slider(latent, direction, seed=seed).edit(strengths)]
+        return [moved.z for moved in self.editor.edit(latent, target, strengths, seed=seed)]
 
     def undone(
         self, latent: JointLatent, z: Float[Tensor, "b *latent"], target: Condition, *, seed: int

@@ -10,7 +10,6 @@ from typing import Any
 
 from latentedit.core.errors import ConfigError
 from latentedit.editors.base import Editor
-from latentedit.editors.eim import EIM
 from latentedit.editors.registry import editor_class
 from latentedit.latents.joint import JointLatent
 
@@ -44,7 +43,7 @@ class Contender:
     @property
     def baseline(self) -> bool:
         """Not of Encode, Identify, Manipulate, and as its authors describe it."""
-        return self.editor != EIM.name and not self.local
+        return not (self.local or editor_class(self.editor).localizes)
 
 
 def affordable(contender: Contender, settings: Settings, latent: JointLatent) -> Editor:

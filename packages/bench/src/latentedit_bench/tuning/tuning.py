@@ -19,7 +19,6 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.files.writing import write_text
 from latentedit.core.types import Progress
 from latentedit.editors.base import Editor
-from latentedit.editors.eim import EIM
 from latentedit.editors.registry import editor_class
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder
@@ -147,7 +146,7 @@ def store_best(name: str, path: Path) -> None:
     tuned = read_json(path)["methods"]
     folder = bundled_folder(name)
     editors = dict(read_settings(folder).get("editors", {}))
-    editors |= {one["editor"]: one["best"] for one in tuned.values() if one["editor"] != EIM.name}
+    editors |= {one["editor"]: one["best"] for one in tuned.values() if not editor_class(one["editor"]).composes}
     best = {key: {"editor": one["editor"], "local": one["local"], "best": one["best"]} for key, one in tuned.items()}
     known = dict(read_settings(folder).get("benchmark", {}))
     write_settings(folder, {"editors": editors, "benchmark": known | best})
