@@ -1,13 +1,17 @@
 """The program as a whole: it starts without torch, and maps errors to exit codes."""
 
+import importlib.metadata
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import latentedit
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.core.plugins import EDITORS, MODELS, Registry
 from tests.cli.conftest import Command
 
 HEAVY = ("torch", "diffusers", "transformers", "numpy", "PIL", "pytest")
@@ -17,14 +21,91 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["edit", "--help"], ["models", "--help"], ["--version"], ["edit"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["edit", "--help"], ["models", "--help"], ["--version"], ["edit"], ["edit", "--to", "x"]]
+)
 def test_help_and_wrong_usage_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom latentedit.cli.main import run\n"
         f"run({arguments!r})\n"
-        f"print('HEAVY', sorted({HEAVY!r} & sys.modules.keys()))"
-    ).replace(repr(HEAVY), repr(set(HEAVY)))
+        f"print('HEAVY', sorted(name for name in sys.modules if name in {HEAVY} or 'bench' in name))"
+    )
     assert python(code).stdout.splitlines()[-1] == "HEAVY []"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("edit me.png --method flow", {"flowalign", "flowedit", "flowslider"}),
+        ("edit me.png --mixing ", {"sum", "inverse", "projection"}),
+        ("sweep me.png --model portraits-", {"portraits-unet"}),
+        ("caption me.png --captioner p", {"portraits"}),
+        ("rep", {"replay", "reproduce"}),
+        ("models sh", {"show"}),
+    ],
+)
+def test_the_shell_completes_names(typed: str, offered: set[str]) -> None:
+    wanted = {"_LATENTEDIT_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    told = os.environ | wanted | {"_TYPER_COMPLETE_ARGS": f"latentedit {typed}"}
+    program = [sys.executable, "-m", "latentedit.cli.main"]
+    printed = subprocess.run(program, capture_output=True, text=True, check=True, env=told).stdout
+    assert {line.split("\t")[0] for line in printed.splitlines() if line and not line[0].isspace()} == offered
+
+
+def test_the_help_of_an_option_lists_the_known_names(command: Command) -> None:
+    text = command("edit", "--help").out
+    assert all(name in text for name in (*EDITORS.names(), *MODELS.names()))
+
+
+def stranger(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str, *, value: str = "strange.hello:hello") -> None:
+    """A command of the name "hello", as another package would bring it; without the commands of the bench."""
+    (folder / "strange").mkdir()
+    (folder / "strange" / "__init__.py").touch()
+    (folder / "strange" / "hello.py").write_text(source)
+    monkeypatch.syspath_prepend(folder)
+    for module in ("strange", "strange.hello"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    there = Registry.points
+
+    def points(registry: Registry) -> dict[str, importlib.metadata.EntryPoint]:
+        hello = importlib.metadata.EntryPoint(name="hello", value=value, group=registry.group)
+        return {name: point for name, point in there(registry).items() if name != "bench"} | {"hello": hello}
+
+    monkeypatch.setattr(Registry, "points", points)
+
+
+def test_a_command_of_another_package(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stranger(monkeypatch, tmp_path, 'def hello(name: str) -> None:\n    """Greet."""\n    print("hello", name)\n')
+    assert "Greet." in command("--help").out
+    assert "strange.hello" not in sys.modules
+    assert command("hello", "you", "--debug").out == "hello you\n"
+
+
+def test_a_broken_command_is_named_and_breaks_no_other(
+    refused: Callable[..., str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger(monkeypatch, tmp_path, "raise OSError('no such library')\n")
+    assert "hello" in command("--help").out
+    assert command("--version").code == 0
+    assert "the command 'hello' cannot be imported from strange.hello:hello (OSError: no such" in refused("hello")
+    with pytest.raises(RegistryError):
+        command("--debug", "hello")
+
+
+def test_a_command_whose_package_is_gone(
+    refused: Callable[..., str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger(monkeypatch, tmp_path, "", value="gone.away:hello")
+    assert "no module is called 'gone'" in command("--help").out
+    assert "No module named 'gone'" in refused("hello")
+
+
+def test_a_command_of_ours_that_is_not_installed_says_what_to_install(
+    refused: Callable[..., str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger(monkeypatch, tmp_path, "")
+    assert refused("bench", "run") == "latentedit: bench is not installed. Run: pip install latentedit-bench\n"
+    assert "bench run" not in command("--help").out
 
 
 def test_wrong_input_of_the_program_itself(tmp_path: Path) -> None:

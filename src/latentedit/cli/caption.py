@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from latentedit.cli.console import Debug, Device, Json, Model, Quiet, Reader, print_json, print_rows
+from latentedit.cli.console import Device, Json, Model, Quiet, Reader, print_json, print_rows
 from latentedit.core.errors import ConfigError
 
 
@@ -16,10 +16,8 @@ def caption(
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Say what a picture shows: the caption that an edit starts from, to be copied and changed."""
-    del debug
     from latentedit.api.verbs import load
     from latentedit.latents.captions.base import AttributeReader, captioner_for, make_captioner
     from latentedit.latents.encode import fit_all

@@ -10,7 +10,29 @@ from typing import Annotated, Any
 
 import typer
 
-Model = Annotated[str, typer.Option("--model", help="A bundled model, a diffusers folder, or a hub id.")]
+from latentedit.core.plugins import CAPTIONERS, EDITORS, MODELS
+
+
+def _known(names: Sequence[str]) -> str:
+    """Names for a help text."""
+    return ", ".join(names) or "none installed"
+
+
+MIXINGS = ("sum", "inverse", "projection")
+"""How several changes become one, for help and completion."""
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help=f"A bundled model ({_known(MODELS.names())}), a diffusers folder, or a hub id.",
+        autocompletion=MODELS.complete,
+    ),
+]
+Method = Annotated[
+    str,
+    typer.Option("--method", help=f"The editor: {_known(EDITORS.names())}.", autocompletion=EDITORS.complete),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of every random number; the same seed gives the same file.")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; chosen by itself if not given.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -24,7 +46,11 @@ Reader = Annotated[
     str | None,
     typer.Option(
         "--captioner",
-        help="Who reads the picture: a name, openai:MODEL, or a folder or hub id; the model's own if not given.",
+        help=(
+            f"Who reads the picture: a name ({_known(CAPTIONERS.names())}), openai:MODEL, or a folder or hub id; the "
+            "model's own if not given."
+        ),
+        autocompletion=CAPTIONERS.complete,
     ),
 ]
 Mask = Annotated[
@@ -35,7 +61,12 @@ Local = Annotated[
     typer.Option("--local/--no-local", help="Keep the change to where it is strong. Default: yes with eim, else no."),
 ]
 Mixing = Annotated[
-    str, typer.Option("--mixing", help="Several changes: sum, inverse (of their cross-talk), or projection.")
+    str,
+    typer.Option(
+        "--mixing",
+        help="Several changes: sum, inverse (of their cross-talk), or projection.",
+        autocompletion=lambda incomplete: [name for name in MIXINGS if name.startswith(incomplete)],
+    ),
 ]
 Strengths = Annotated[
     list[float] | None,
@@ -55,7 +86,6 @@ Ray = Annotated[
     typer.Option("--ray", help="Address of a Ray cluster that is to do the work: HOST:PORT, or auto for one here."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 _LABEL_WIDTH = 12
 

@@ -7,7 +7,6 @@ import typer
 
 from latentedit.cli.console import (
     Changes,
-    Debug,
     Device,
     From,
     Json,
@@ -57,10 +56,8 @@ def make(
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Find a direction, calibrate its strength, and keep it in a file."""
-    del debug
     wanted = check_wanted(to, change, source)
     from latentedit.api import verbs
     from latentedit.api.keep import kept
@@ -79,9 +76,8 @@ def make(
 
 
 @app.command()
-def show(file: File, as_json: Json = False, debug: Debug = False) -> None:
+def show(file: File, as_json: Json = False) -> None:
     """What a direction does, how far it goes, how it was found and for which model."""
-    del debug
     from latentedit.directions.direction_file import load_direction
 
     _tell(load_direction(file), file, as_json=as_json, quiet=False)
@@ -102,10 +98,8 @@ def preview(
     device: Device = None,
     output: Output = None,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """A picture of what a direction does: the small one in the file, or a sweep of its range on a picture."""
-    del debug
     output = output if output is not None else default_output(file, "preview.png")
     from latentedit.api import verbs
     from latentedit.api.outputs import check_beside, write_sweep
@@ -154,7 +148,6 @@ def apply(
     output: Output = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Put directions on a picture, or on a folder of them: `latentedit edit PICTURE --direction FILE`, files first."""
     edit(
@@ -171,14 +164,12 @@ def apply(
         output=output,
         as_json=as_json,
         quiet=quiet,
-        debug=debug,
     )
 
 
 @app.command()
-def compare(files: Files, as_json: Json = False, debug: Debug = False) -> None:
+def compare(files: Files, as_json: Json = False) -> None:
     """How alike directions are, and how much of each comes along with each other."""
-    del debug
     import torch
 
     from latentedit.directions.composition import cross_talk, named

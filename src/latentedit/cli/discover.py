@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.cli.console import Debug, Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
+from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
 from latentedit.cli.request import check_texts
 from latentedit.core.errors import ConfigError
 
@@ -41,10 +41,8 @@ def discover(
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Find the directions in which a picture can change most, name them, and keep each in a file."""
-    del debug
     check_texts({"--from": source, "--prompt": prompt})
     if rank < 1:
         raise ConfigError(f"expected --rank to be 1 or more; got {rank}. Try 10")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from latentedit._version import __version__
-from latentedit.cli.console import Debug, Json, print_json
+from latentedit.cli.console import Json, print_json
 from latentedit.cli.models import bundled, verification
 from latentedit.core.errors import LatentEditError
 
@@ -20,10 +20,8 @@ _PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", 
 def doctor(
     thorough: Annotated[bool, typer.Option("--sample/--no-sample", help="Also sample from each bundled model.")] = True,
     as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Say what works on this machine: versions, devices, memory, bundled models. Exit 1 where something does not."""
-    del debug
     rows = [*_software(), *_hardware(), *_models(thorough)]
     if as_json:
         print_json({"ok": all(ok for _, _, ok in rows), "checks": [_check_as_json(*row) for row in rows]})

@@ -7,13 +7,13 @@ import typer
 
 from latentedit.cli.console import (
     Changes,
-    Debug,
     Device,
     Directions,
     From,
     Json,
     Local,
     Mask,
+    Method,
     Mixing,
     Model,
     Output,
@@ -45,7 +45,7 @@ def edit(
     captioner: Reader = None,
     mask: Mask = None,
     strength: Strengths = None,
-    method: Annotated[str, typer.Option("--method", help="The editor.")] = "eim",
+    method: Method = "eim",
     mixing: Mixing = "sum",
     local: Local = None,
     model: Model = "portraits",
@@ -63,10 +63,8 @@ def edit(
     ray: Ray = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Edit a picture, or many: from what it shows to what you ask for, and nothing else."""
-    del debug
     typed = Typed(
         to=to,
         changes=change,

@@ -1,63 +1,126 @@
-"""The command line: one command a file, found here.
+"""The command line: every command is an entry point of the group ``latentedit.commands``, ours as a stranger's.
 
-The commands import what is heavy (torch, diffusers) inside their bodies, so that ``latentedit --help`` and wrong
-arguments are answered at once. That is the only reason for which a function of this package imports.
+A command is imported when it is used; the list of commands is made from their sources without importing them. Commands
+import what is heavy (torch, diffusers) inside their bodies, so that ``--help``, tab completion and wrong arguments are
+answered at once. That is the only reason for which a function of this package imports.
 """
 
+import ast
 import importlib.metadata
+import importlib.util
 import io
 import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from latentedit._version import __version__
-from latentedit.cli import caption, direction, discover, doctor, edit, models, path, replay, sweep, transport, undo
 from latentedit.core.errors import LatentEditError
 from latentedit.core.memory import keep_freed_memory
+from latentedit.core.plugins import COMMANDS
+
+
+def _version(wanted: bool) -> bool:
+    if wanted:
+        print(f"latentedit {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+def _remember_debug(context: typer.Context, debug: bool) -> None:
+    if debug and isinstance(context.obj, dict):
+        context.obj["debug"] = True
+
+
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", callback=_remember_debug, expose_value=False, help="Show the traceback of an error."),
+]
 
 app = typer.Typer(
     name="latentedit",
     help="Edit a picture by moving it in the latent space of a diffusion model: no training, no mask.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("edit")(edit.edit)
-app.command("sweep")(sweep.sweep)
-app.command("undo")(undo.undo)
-app.command("replay")(replay.replay)
-app.command("discover")(discover.discover)
-app.command("transport")(transport.transport)
-app.command("path")(path.path)
-app.add_typer(direction.app, name="direction")
-app.command("caption")(caption.caption)
-app.command("doctor")(doctor.doctor)
-app.add_typer(models.app, name="models")
-for _point in importlib.metadata.entry_points(group="latentedit.commands"):
-    _command = _point.load()
-    if isinstance(_command, typer.Typer):
-        app.add_typer(_command, name=_point.name)
-    else:
-        app.command(_point.name)(_command)
-
-
-def _version(asked: bool) -> bool:
-    if asked:
-        print(f"latentedit {__version__}")
-        raise typer.Exit
-    return asked
 
 
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, expose_value=False, help="Print the version.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
-) -> None:
-    del version, debug  # --debug is looked for in all arguments by `run`
+    debug: Debug = False,
+) -> None: ...
+
+
+class _Later(typer.core.TyperCommand):
+    """Stands for a command in the list of commands, and imports it when it is used."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        try:
+            command = _load(str(self.name))
+        except LatentEditError:
+            if extra.get("resilient_parsing"):  # tab completion: nothing to offer
+                return super().make_context(info_name, args, parent, **extra)
+            raise
+        return command.make_context(info_name, args, parent, **extra)
+
+
+def _load(name: str) -> Any:
+    """The command of a name, with ``--debug`` in it or in all below it."""
+    found, group = COMMANDS.load(name), typer.Typer()
+    group.command("--debug")(_only_debug)
+    if isinstance(found, typer.Typer):
+        group.add_typer(found, name=name)
+    else:
+        group.command(name)(found)
+    made: Any = typer.main.get_command(group)
+    option, commands = made.commands["--debug"].params[0], [made.commands[name]]
+    for command in commands:
+        if hasattr(command, "commands"):
+            commands.extend(command.commands.values())
+        else:
+            command.params.append(option)
+    return commands[0]
+
+
+def _only_debug(debug: Debug = False) -> None: ...
+
+
+def _program() -> Any:
+    """All commands by name; a name that one of our own packages would bring is there too, and says what to install."""
+    program: Any = typer.main.get_command(app)
+    for name, point in COMMANDS.points().items():
+        package = point.dist.name if point.dist is not None else "latentedit"
+        panel = "Commands" if package == "latentedit" else f"Commands of {package}"
+        program.add_command(_Later(name=name, help=_summary(point), rich_help_panel=panel))
+    for name in COMMANDS.missing():
+        program.add_command(_Later(name=name, hidden=True))
+    return program
+
+
+def _summary(point: importlib.metadata.EntryPoint) -> str:
+    """What a command's source says of it: its docstring, or the ``help`` of its ``typer.Typer``; nothing is imported."""
+    package, *below = point.module.split(".")
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return f"Cannot be used: no module is called {package!r}."
+    places = [Path(folder, *below) for folder in spec.submodule_search_locations or ()]
+    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
+    for file in files or ([Path(spec.origin)] if spec.origin and not below else []):
+        for node in ast.parse(file.read_bytes()).body:
+            match node:
+                case ast.FunctionDef(name=point.attr):
+                    return ast.get_docstring(node) or ""
+                case ast.Assign(targets=[ast.Name(id=point.attr)], value=ast.Call(keywords=options)):
+                    return "".join(str(ast.literal_eval(one.value)) for one in options if one.arg == "help")
+                case _:
+                    pass
+    return ""
 
 
 def run(arguments: list[str]) -> int:
@@ -69,11 +132,11 @@ def run(arguments: list[str]) -> int:
     Returns:
         The exit code: 0 done, 1 done with failures listed, 2 wrong input, 130 interrupted.
     """
-    debug = "--debug" in arguments
+    shared: dict[str, bool] = {}
     try:
-        app(arguments, prog_name="latentedit")
+        _program()(arguments, prog_name="latentedit", obj=shared)
     except LatentEditError as error:
-        if debug:
+        if "debug" in shared:
             raise
         text = "".join(letter if letter.isprintable() else " " for letter in str(error))  # it may quote a file
         print(f"latentedit: {' '.join(text.split())}", file=sys.stderr)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit.cli.console import Debug, Device, Json, Quiet, print_json, print_rows, progress_bar
+from latentedit.cli.console import Device, Json, Quiet, print_json, print_rows, progress_bar
 from latentedit.core.errors import RegistryError, nearest
 
 app = typer.Typer(
@@ -24,9 +24,8 @@ Name = Annotated[str, typer.Argument(help="The model's name.", show_default=Fals
 
 
 @app.command("list")
-def list_models(as_json: Json = False, debug: Debug = False) -> None:
+def list_models(as_json: Json = False) -> None:
     """The bundled models: name, size and what each is."""
-    del debug
     rows = [
         {"name": name, "size_bytes": _size_bytes(folder), "what": str(_settings(folder).get("description", ""))}
         for name, folder in bundled().items()
@@ -41,9 +40,8 @@ def list_models(as_json: Json = False, debug: Debug = False) -> None:
 
 
 @app.command()
-def show(name: Name, as_json: Json = False, debug: Debug = False) -> None:
+def show(name: Name, as_json: Json = False) -> None:
     """A model's facts: what it is, how good it was measured to be, its files."""
-    del debug
     folder = folder_of(name)
     settings = _settings(folder)
     files = [(str(file.relative_to(folder)), file.stat().st_size) for file in _files(folder)]
@@ -62,16 +60,14 @@ def show(name: Name, as_json: Json = False, debug: Debug = False) -> None:
 
 
 @app.command()
-def path(name: Name, debug: Debug = False) -> None:
+def path(name: Name) -> None:
     """Print the folder, for other programs: a stock diffusers folder."""
-    del debug
     print(folder_of(name))
 
 
 @app.command()
-def verify(name: Name, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+def verify(name: Name, as_json: Json = False, quiet: Quiet = False) -> None:
     """Check a model's files and fingerprint, and a sampled picture against the one stored with it."""
-    del debug
     folder = folder_of(name)
     lines = verification(folder)
     if as_json:
@@ -92,10 +88,8 @@ def train(
     recipe: Annotated[str, typer.Option("--recipe", help="cpu (hours) or gpu (minutes).")] = "cpu",
     device: Device = None,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Train a bundled model from nothing; stop it and run it again to go on."""
-    del debug
     recipes = {point.name: point for point in importlib.metadata.entry_points(group=RECIPES)}
     if name not in recipes:
         raise RegistryError(f"expected a model with a recipe; got {name!r}: {nearest(name, recipes)}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.cli.console import Debug, Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
+from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
 from latentedit.cli.request import check_texts
 from latentedit.core.errors import ConfigError
 
@@ -37,10 +37,8 @@ def path(
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Walk from one picture to another in the latent space, and measure how long each way is."""
-    del debug
     check_texts({"--from": source, "--to": target})
     if not 0 < level <= 1:
         raise ConfigError(f"expected --level in (0, 1]; got {level:g}. Try 0.85")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.cli.console import Debug, Device, Json, Output, Quiet, print_json, print_rows, progress_bar
+from latentedit.cli.console import Device, Json, Output, Quiet, print_json, print_rows, progress_bar
 from latentedit.cli.request import default_output, recorded_model
 from latentedit.core.errors import ConfigError
 
@@ -32,10 +32,8 @@ def replay(
     output: Output = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Make a result again, and say whether it is the same file, or what differs."""
-    del debug
     output = output if output is not None else default_output(result, f"again{result.suffix}")
     from latentedit.api.outputs import read_record, write_undone
     from latentedit.api.replay import differences

@@ -7,7 +7,6 @@ import typer
 
 from latentedit.cli.console import (
     Changes,
-    Debug,
     Device,
     Directions,
     From,
@@ -56,10 +55,8 @@ def sweep(
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Sweep a change through strengths: 0 is the picture, 1 the whole change, -1 its opposite."""
-    del debug
     wanted, values = check_wanted(to, change, source, direction or ()), parse_strengths(strengths)
     output = output if output is not None else default_output(picture, "sweep.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.

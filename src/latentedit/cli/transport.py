@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.cli.console import Debug, Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
+from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
 from latentedit.cli.discover import named, try_command
 from latentedit.cli.request import check_texts
 from latentedit.core.errors import ConfigError, OutputError
@@ -39,10 +39,8 @@ def transport(
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Carry a discovered direction to another picture: the same change inside the network, made there."""
-    del debug
     _check(source, rank, plain=plain, damping=damping)
     from latentedit.api import verbs
     from latentedit.api.carrying import carry_to

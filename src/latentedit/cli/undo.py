@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from latentedit.cli.console import Debug, Device, Json, Output, Quiet, print_json, print_rows
+from latentedit.cli.console import Device, Json, Output, Quiet, print_json, print_rows
 from latentedit.cli.request import default_output, recorded_model
 from latentedit.core.errors import ConfigError
 
@@ -27,10 +27,8 @@ def undo(
     output: Output = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Take an edit back: from the latent that the PNG carries, or from its pixels and the direction's file."""
-    del debug
     output = output if output is not None else default_output(picture, "undone.png")
     from latentedit.api.outputs import check_beside, write_undone
     from latentedit.api.record import RunRecord

@@ -49,24 +49,33 @@ class Registry:
 
         Raises:
             RegistryError: an unknown name, with the nearest ones or with the package to install; or an entry point
-                that cannot be imported.
+                whose module cannot be imported, whatever the reason.
         """
         points = self.points()
         if name not in points:
             raise self.unknown(name)
         try:
             return points[name].load()
-        except (ImportError, AttributeError) as error:
-            where = points[name].value
+        except Exception as error:  # noqa: BLE001  whatever a stranger's module raises, this names whose it is
+            point, reason = points[name], f"{type(error).__name__}: {error}"
+            package = f"install {point.dist.name} again" if point.dist is not None else "install its package again"
             raise RegistryError(
-                f"the {self.kind} {name!r} cannot be imported from {where}: {error}. Install its package again"
+                f"the {self.kind} {name!r} cannot be imported from {point.value} ({reason}). Mend it, or {package}"
             ) from error
+
+    def missing(self) -> list[str]:
+        """Names that one of our own packages offers, which is not installed."""
+        return sorted(_DISTRIBUTIONS.get(self.group, {}).keys() - self.points().keys())
+
+    def complete(self, incomplete: str) -> list[str]:
+        """Names that begin so, for the shell's completion."""
+        return [name for name in self.names() if name.startswith(incomplete)]
 
     def unknown(self, name: str) -> RegistryError:
         """The error for a name that is not registered."""
         package = _DISTRIBUTIONS.get(self.group, {}).get(name)
         if package is not None:
-            return RegistryError(f"the {self.kind} {name!r} is not installed. Run: pip install latentedit-{package}")
+            return RegistryError(f"{name} is not installed. Run: pip install latentedit-{package}")
         known = self.names()
         hint = nearest(name, known) if known else "none is installed"
         return RegistryError(f"no {self.kind} is called {name!r}: {hint}")

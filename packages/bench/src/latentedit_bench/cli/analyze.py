@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.cli.console import Debug, Device, Json, Quiet, Seed, print_json, print_rows, progress_bar, typed_command
+from latentedit.cli.console import Device, Json, Quiet, Seed, print_json, print_rows, progress_bar, typed_command
 from latentedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,10 +40,8 @@ def analyze(
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Measure one aspect of the latent space: a table, a plot, and what they say. Stop it, and it goes on next time."""
-    del debug
     from latentedit.api.verbs import load
     from latentedit.latents.pictures import Picture
     from latentedit_bench.analysis.claims import write_claims

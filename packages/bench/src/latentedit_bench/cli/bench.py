@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from latentedit.cli.console import (
-    Debug,
     Device,
     Json,
     Model,
@@ -34,9 +33,8 @@ app = typer.Typer(help="Editors against known answers: choose settings, run, ran
 
 
 @app.command()
-def methods(as_json: Json = False, debug: Debug = False) -> None:
+def methods(as_json: Json = False) -> None:
     """What can be compared: names, editors, and how many settings are tried of each."""
-    del debug
     from latentedit_bench.tuning.candidates import CONTENDERS
 
     told = [
@@ -60,10 +58,8 @@ def data(
     captions: Captions = "full",
     items: Items = None,
     as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Check a data set, all of it, and say what is in it; or write it out as files."""
-    del debug
     from collections import Counter
 
     from latentedit.api.manifests.manifest import write_manifest
@@ -101,10 +97,8 @@ def tune(
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Find each method's best settings on the calibration split: as many tries and evaluations for each."""
-    del debug
     from latentedit.models.registry import bundled_folder
     from latentedit_bench.tuning.candidates import CONTENDERS, contender
     from latentedit_bench.tuning.tuning import prepare_all, store_best, tune_method, write_tuning

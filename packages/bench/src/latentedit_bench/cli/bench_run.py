@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentedit.cli.console import (
-    Debug,
     Device,
     Json,
     Model,
@@ -72,10 +71,8 @@ def run(
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Edit every item by every method at every strength, measure against the right answers, and rank."""
-    del debug
     from latentedit.api.runs.run import Where
     from latentedit_bench.ranking.plan import Plan
     from latentedit_bench.tuning.tuning import stored_methods, tuned_methods
@@ -99,10 +96,8 @@ def resume(
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Go on with a run that was stopped, whatever stopped it."""
-    del debug
     from latentedit.api.runs.folder import RunFolder
     from latentedit.api.runs.run import Where
     from latentedit_bench.ranking.plan import Plan
@@ -136,9 +131,8 @@ def resume(
     _run(plan, folder, request, where, as_json=as_json, quiet=quiet)
 
 
-def status(folder: Folder, as_json: Json = False, debug: Debug = False) -> None:
+def status(folder: Folder, as_json: Json = False) -> None:
     """How far a run is, who works at it, what failed, and how long it may still take."""
-    del debug
     from latentedit.api.runs.folder import RunFolder
 
     opened = RunFolder.read(folder)
@@ -154,10 +148,8 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """A run as one HTML page: ranking, curves, leakage, cost, and each method's best, median and worst pictures."""
-    del debug
     from latentedit.core.files.writing import check_place
     from latentedit_bench.report.report import write_report
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from latentedit.cli.console import Debug, Device, Json, Quiet, print_json, print_rows, progress_bar, typed_command, warn
+from latentedit.cli.console import Device, Json, Quiet, print_json, print_rows, progress_bar, typed_command, warn
 
 
 def reproduce(
@@ -24,10 +24,8 @@ def reproduce(
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Measure what the papers claim, each by a plan that is written first, and say what holds."""
-    del debug
     from latentedit.core.files.writing import check_place
     from latentedit_bench.analysis.claims import number_text
     from latentedit_bench.claims.page import page_files, verdict_text, write_claims_page
