@@ -104,7 +104,7 @@ def _program() -> Any:
 
 
 def _summary(point: importlib.metadata.EntryPoint) -> str:
-    """What a command's source says of it: its docstring, or the ``help`` of its ``typer.Typer``; nothing is imported."""
+    """What a command's source says of it: its docstring, or the ``help`` of its ``typer.Typer``, unimported."""
     package, *below = point.module.split(".")
     spec = importlib.util.find_spec(package)
     if spec is None:

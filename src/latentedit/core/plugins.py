@@ -56,7 +56,7 @@ class Registry:
             raise self.unknown(name)
         try:
             return points[name].load()
-        except Exception as error:  # noqa: BLE001  whatever a stranger's module raises, this names whose it is
+        except Exception as error:
             point, reason = points[name], f"{type(error).__name__}: {error}"
             package = f"install {point.dist.name} again" if point.dist is not None else "install its package again"
             raise RegistryError(
