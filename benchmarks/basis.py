@@ -11,15 +11,13 @@ between the last singular value and the next. Products with J and with its trans
 """
 
 import argparse
-import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from edit_errors import RESULTS, plain, table
+from results import RESULTS, save, table
 from torch import Tensor
 
 from latentedit.api.verbs import load
@@ -138,17 +136,6 @@ HEAD = [
 ]
 
 
-def write(found: list[dict[str, Any]]) -> None:
-    """Both files, as far as the runs are."""
-    command = " ".join(["python", "benchmarks/basis.py", *sys.argv[1:]])
-    lines = [f"`{command}`", "", *table(HEAD, [row(one) for one in found])]
-    folder = RESULTS / "geometry"
-    folder.mkdir(parents=True, exist_ok=True)
-    content = {"command": command, "threads": torch.get_num_threads(), "runs": found}
-    (folder / "basis.json").write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
-    (folder / "basis.md").write_text("\n".join(lines), encoding="utf-8")
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -163,7 +150,8 @@ def main() -> None:
             for picture in range(arguments.pictures):
                 found.append(compare(name, rank, picture=picture, level=arguments.level))
                 print(" | ".join(row(found[-1])), flush=True)
-                write(found)
+                content = {"threads": torch.get_num_threads(), "runs": found}
+                save(RESULTS / "geometry" / "basis", content, table(HEAD, [row(one) for one in found]))
 
 
 if __name__ == "__main__":

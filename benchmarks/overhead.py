@@ -1,13 +1,9 @@
 """What an edit costs beyond the network: wall time against evaluations x one forward + encode + decode, in one run.
 
     python benchmarks/overhead.py
-
-Also the start of the program: ``latentedit --help`` against ``python -c "import torch"``, and ``import latentedit``.
 """
 
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -63,12 +59,6 @@ def main() -> None:
         )
         least = evaluations * forward + encode + decode
         print(f"{name:<20}{evaluations:>4} evaluations  {whole:.3f} s, {whole / least:.3f} x the parts")
-    program = [sys.executable, "-m", "latentedit.cli.main", "--help"]
-    start = median_seconds(lambda: subprocess.run(program, check=True, capture_output=True))
-    torch_start = median_seconds(lambda: subprocess.run([sys.executable, "-c", "import torch"], check=True))
-    package = median_seconds(lambda: subprocess.run([sys.executable, "-c", "import latentedit"], check=True))
-    print(f"latentedit --help {start:.2f} s, {start / torch_start:.2f} x import torch ({torch_start:.2f} s)")
-    print(f"import latentedit {package:.2f} s, {package / torch_start:.2f} x import torch")
 
 
 if __name__ == "__main__":

@@ -3,14 +3,14 @@
     python benchmarks/slider.py
 
 The first is identify and manipulate at 0.7; the second is manipulate at 0.4 with the same latent and direction, which
-keep the inversion, the measured effects and the text. Medians over portraits, in one run; results/slider.json.
+keep the inversion, the measured effects and the text. Medians over portraits, in one run; results/slider.{json,md}.
 """
 
-import json
 import statistics
 import time
-from pathlib import Path
 from typing import Any
+
+from results import RESULTS, save, table
 
 import latentedit
 from latentedit.api.result import EditResult
@@ -19,8 +19,6 @@ from latentedit.models.base import Backbone
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.render import render
-
-RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
 def timed(model: Backbone, arm: Arm, number: int) -> tuple[float, float, float, float]:
@@ -55,8 +53,9 @@ def main() -> None:
             f"{arm}: second strength {second / first:.2f} x the time of the first "
             f"({spent_second:.0f} against {spent_first:.0f} evaluations)"
         )
-    content = {"command": "python benchmarks/slider.py", "model": model.fingerprint, "arms": found}
-    (RESULTS / "slider.json").write_text(json.dumps(content, indent=1) + "\n")
+    rows = [[arm, *(f"{value:.2f}" for value in numbers.values())] for arm, numbers in found.items()]
+    head = ["arm", "seconds, second / first", "evaluations of the first", "of the second"]
+    save(RESULTS / "slider", {"model": model.fingerprint, "arms": found}, table(head, rows))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ Run it on a machine that does nothing else.
 import argparse
 import dataclasses
 import functools
-import json
 import statistics
 import subprocess
 import sys
@@ -25,13 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from edit_errors import plain, table
+from results import rounded, save, table
 
 from latentedit.api.manifests.items import Dataset
 from latentedit.api.runs.folder import RunFolder
 from latentedit.api.runs.run import Where
 from latentedit.api.verbs import load
-from latentedit.core.files.writing import write_text
 from latentedit.core.memory import keep_freed_memory
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.models.base import Backbone
@@ -107,7 +105,7 @@ def shares(dtype: str, items: int, workers: int, repeats: int) -> list[dict[str,
             "whole": evaluations / (best * seconds),
             "units": evaluations / (best * busy),
         }
-        print(" ".join(f"{name} {value}" for name, value in plain(row).items()), file=sys.stderr, flush=True)
+        print(" ".join(f"{name} {value}" for name, value in rounded(row).items()), file=sys.stderr, flush=True)
         found.append(row)
     return found
 
@@ -169,22 +167,21 @@ def main() -> None:
     if asked.alone:
         print_peak(asked.alone)
         return
-    content: dict[str, Any] = {"command": " ".join(["python", "benchmarks/throughput.py", *sys.argv[1:]])}
+    content: dict[str, Any]
     if asked.pictures:
         peaks = {count: peak_mib(count) for count in asked.pictures}
         growth = max(peaks.values()) / min(peaks.values()) - 1
-        content |= {"peak_mib": peaks, "growth": growth, "bar": BAR_GROWTH, "holds": growth < BAR_GROWTH}
+        content = {"peak_mib": peaks, "growth": growth, "bar": BAR_GROWTH, "holds": growth < BAR_GROWTH}
         lines = table(["pictures", "peak MiB"], [[str(count), f"{peak:.0f}"] for count, peak in peaks.items()])
         lines.append(f"Difference {100 * growth:.1f} % (bar: below {100 * BAR_GROWTH:.0f} %).")
     else:
         keep_freed_memory()
         rows = [row for dtype in asked.dtype for row in shares(dtype, asked.items, asked.workers, asked.repeats)]
-        content |= {"workers": asked.workers, "items": asked.items, "methods": METHODS, "bar": BAR_SHARE, "runs": rows}
+        content = {"workers": asked.workers, "items": asked.items, "methods": METHODS, "bar": BAR_SHARE, "runs": rows}
         lines = share_lines(rows)
     print("\n".join(lines))
     if asked.output is not None:
-        write_text(asked.output.with_suffix(".md"), "\n".join([f"`{content['command']}`", "", *lines]) + "\n")
-        write_text(asked.output.with_suffix(".json"), json.dumps(plain(content), indent=1) + "\n")
+        save(asked.output, content, lines)
 
 
 if __name__ == "__main__":

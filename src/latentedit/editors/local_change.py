@@ -7,8 +7,7 @@ velocities). Here the same soft share is taken of the decoded change, pixel by p
     share = (1 + floor) p / (p + floor max p)        p = local energy of the change
 
 so that a change is whole where it is strongest, and pixels that it hardly touches stay as they are in the file. A soft
-share leaves no seam. It does not depend on the strength. Derived here; the floor was chosen on the calibration split
-(``benchmarks/locality.py tune``).
+share leaves no seam. It does not depend on the strength. Derived here; the floor was chosen on the calibration split.
 """
 
 from jaxtyping import Float
