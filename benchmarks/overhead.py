@@ -1,6 +1,6 @@
 """What an edit costs beyond the network: wall time against evaluations x one forward + encode + decode, in one run.
 
-    python benchmarks/overhead.py
+python benchmarks/overhead.py
 """
 
 import statistics
