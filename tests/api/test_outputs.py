@@ -28,8 +28,7 @@ from latentedit.api.result import EditResult
 from latentedit.api.undo import Undone, stored_latent, undo_stored
 from latentedit.api.verbs import edit, identify, sweep
 from latentedit.core.errors import ConfigError, FileFormatError, ImageError, OutputError
-from latentedit.core.files.pictures import read_image
-from latentedit.core.files.png_chunks import MAX_RECORD_BYTES, read_chunks
+from latentedit.core.files.pictures import MAX_RECORD_BYTES, read_chunks, read_image
 from latentedit.latents.encode import encode
 from latentedit.latents.pictures import Picture
 from tests.editors.colours import ColourBackbone

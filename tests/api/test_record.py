@@ -22,7 +22,7 @@ from latentedit.api.record import (
     versions,
 )
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.files.png_chunks import MAX_RECORD_BYTES
+from latentedit.core.files.pictures import MAX_RECORD_BYTES
 from latentedit.latents.pictures import Picture
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

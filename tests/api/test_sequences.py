@@ -13,7 +13,7 @@ import latentedit as le
 from latentedit.api.outputs import read_record, same_picture, write_result
 from latentedit.api.replay import replay
 from latentedit.api.undo import undo_stored
-from latentedit.core.files.png_chunks import read_chunks
+from latentedit.core.files.pictures import read_chunks
 from latentedit.directions.base import Direction
 from latentedit.latents.pictures import Picture
 from tests.editors.colours import ColourBackbone

@@ -120,7 +120,7 @@ def test_a_direction_is_shown_by_its_name(command: Command, discovered: Path) ->
         (["--level", "nan"], "--level in (0, 1]"),
         (["--from", " "], "--from to say what the picture shows"),
         (["--prompt", ""], "--prompt to say what the picture shows"),
-        (["-o", "missing/out"], "to exist; it does not"),
+        (["-o", "missing/out"], "does not exist"),
         (["-o", "me.png"], "to be a folder; it is a file"),
         (["-o", "."], "it holds 'me.png'"),
     ],

@@ -63,10 +63,10 @@ def test_a_strip_and_a_row_a_method(
         (["--level", "nan"], "--level in (0, 1]"),
         (["--from", " "], "--from to say what the picture shows"),
         (["--to", ""], "--to to say what the picture shows"),
-        (["-o", "missing/strip.png"], "to exist; it does not"),
+        (["-o", "missing/strip.png"], "does not exist"),
         (["-o", "strip.txt"], "strip.txt"),
-        (["-o", "me.png"], "other than the picture itself"),
-        (["-o", "other.png"], "other than the picture itself"),
+        (["-o", "me.png"], "is the picture itself"),
+        (["-o", "other.png"], "is the picture itself"),
     ],
 )
 def test_wrong_input_is_one_line_before_anything_is_loaded(

@@ -12,7 +12,7 @@ from PIL import Image
 from latentedit.api.outputs import read_record
 from latentedit.api.record import FORMAT
 from latentedit.cli.main import run
-from latentedit.core.files.png_chunks import pack, read_chunks
+from latentedit.core.files.pictures import pack_chunks, read_chunks
 from latentedit.testing.miniature import miniature_sd3
 from tests.cli.conftest import Command
 from tests.cli.test_direction import HOSTILE, rewritten
@@ -39,7 +39,7 @@ def rewrite(path: Path, **changes: Any) -> None:
     told = json.dumps(json.loads(text) | changes, separators=(",", ":"))
     with Image.open(path) as image:
         image.load()
-        image.save(path, format="PNG", pnginfo=pack(told, payload))
+        image.save(path, format="PNG", pnginfo=pack_chunks(told, payload))
 
 
 def told(path: Path) -> dict[str, Any]:
@@ -121,10 +121,10 @@ def test_a_file_that_was_changed_is_not_the_same(
     text, payload = read_chunks(edited)
     pixels = np.array(Image.open(edited))
     pixels[0, 0] ^= 128
-    Image.fromarray(pixels).save(edited, pnginfo=pack(text, payload))
+    Image.fromarray(pixels).save(edited, pnginfo=pack_chunks(text, payload))
     outcome = command("replay", edited, "--model", miniature)
     assert "no: 0.04 % of the pixels differ by more than 8 of 255 levels, the rest agrees to" in outcome.out
-    Image.fromarray(pixels[:30]).save(edited, pnginfo=pack(text, payload))
+    Image.fromarray(pixels[:30]).save(edited, pnginfo=pack_chunks(text, payload))
     outcome = command("replay", edited, "--model", miniature)
     assert "no: 56x30 pixels against 56x40" in outcome.out
 

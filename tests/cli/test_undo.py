@@ -15,7 +15,7 @@ from latentedit.api.record import FORMAT
 from latentedit.api.undo import undo_direction
 from latentedit.api.verbs import load
 from latentedit.cli.main import run
-from latentedit.core.files.png_chunks import pack, read_chunks
+from latentedit.core.files.pictures import pack_chunks, read_chunks
 from latentedit.directions.direction_file import load_direction
 from latentedit.latents.pictures import Picture
 from latentedit.testing.miniature import miniature_sd3
@@ -158,7 +158,7 @@ def test_another_model_is_refused_by_both_fingerprints(
 def test_pixels_that_were_changed_since(refused: Callable[..., str], edited: Path, miniature: Path) -> None:
     text, payload = read_chunks(edited)
     Image.fromarray(np.asarray(Image.open(edited))[:, ::-1]).save(edited)
-    with_chunks(edited, pack(text, payload))
+    with_chunks(edited, pack_chunks(text, payload))
     assert "changed since" in refused("undo", edited, "--model", miniature)
 
 
@@ -168,12 +168,12 @@ def test_damaged_records_and_latents(refused: Callable[..., str], edited: Path, 
     assert payload is not None
     newer = text.replace('"format":1', f'"format":{FORMAT + 1}')
     for info, words in (
-        (pack("{}", payload), "'method'"),
-        (pack("dear diary", payload), "no JSON"),
-        (pack(newer, payload), "newer latentedit"),
-        (pack(text, payload[:-10]), "bytes behind its header"),
-        (pack(text, b""), "cut short"),
-        (pack(None, b"x" * 100), "safetensors"),
+        (pack_chunks("{}", payload), "'method'"),
+        (pack_chunks("dear diary", payload), "no JSON"),
+        (pack_chunks(newer, payload), "newer latentedit"),
+        (pack_chunks(text, payload[:-10]), "bytes behind its header"),
+        (pack_chunks(text, b""), "cut short"),
+        (pack_chunks(None, b"x" * 100), "safetensors"),
     ):
         with_chunks(edited, info)
         assert words in refused("undo", edited, "--model", miniature)

@@ -12,16 +12,15 @@ from latentedit.api.discovery import SCALES, Discovered, Discovery, Walked
 from latentedit.api.outputs import plain
 from latentedit.api.record import ModelRecord, PictureRecord, versions
 from latentedit.api.sheets.discovery_sheet import draw_discovery
-from latentedit.core.errors import OutputError
+from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.pictures import save_image
-from latentedit.core.files.tensors import read_object
+from latentedit.core.files.reading import read_json
 from latentedit.core.files.writing import check_place, write_text
 from latentedit.directions.direction_file import save_direction
 from latentedit.editors.walks.step_length import EFFECT
 
 SHEET, TOLD = "directions.png", "discovered.json"
 
-_MAX_TOLD_BYTES = 16_000_000
 _NAME_LETTERS = 40
 _UNWRITABLE = "expected to be able to write {}, with enough space"
 
@@ -92,8 +91,8 @@ def _listed(folder: Path) -> set[str]:
     """Files of an earlier discovery, by its own account; none where there is no such account."""
     place = folder / TOLD
     try:
-        told = read_object(place.read_bytes()) if place.stat().st_size <= _MAX_TOLD_BYTES else {}
-    except (OSError, ValueError):
+        told = read_json(place)
+    except FileFormatError:
         return set()
     match told:
         case {"record": {"versions": {"latentedit": str()}}, "directions": [*rows]}:

@@ -18,9 +18,8 @@ from latentedit.api.sheets.sheet import draw_sheet
 from latentedit.api.sheets.strip import save_sweep
 from latentedit.api.undo import Undone, stored_latent
 from latentedit.core.errors import FileFormatError, OutputError
-from latentedit.core.files.pictures import save_image
-from latentedit.core.files.png_chunks import MAX_RECORD_BYTES, read_chunks
-from latentedit.core.files.tensors import read_object
+from latentedit.core.files.pictures import MAX_RECORD_BYTES, read_chunks, save_image
+from latentedit.core.files.reading import read_json
 from latentedit.core.files.writing import check_place, write_text
 from latentedit.directions.text import changed_phrases
 
@@ -230,8 +229,8 @@ def _write_hidden(write: Callable[[Path], None], other: Path, place: Path) -> No
 def _read_beside(place: Path) -> dict[str, Any] | None:
     """The content of a JSON file of ours; None where it is another's, or damaged."""
     try:
-        told = read_object(place.read_bytes()) if place.stat().st_size <= _MAX_BESIDE_BYTES else {}
-    except (OSError, ValueError):
+        told = read_json(place, limit=_MAX_BESIDE_BYTES)
+    except FileFormatError:
         return None
     match told:
         case {"record": {"versions": {"latentedit": str()}}}:

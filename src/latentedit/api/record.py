@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.files.png_chunks import MAX_RECORD_BYTES
-from latentedit.core.files.tensors import read_object
+from latentedit.core.files.pictures import MAX_RECORD_BYTES
+from latentedit.core.files.reading import read_object
 from latentedit.directions.composition import Mixing
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone

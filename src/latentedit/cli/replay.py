@@ -40,7 +40,7 @@ def replay(
     from latentedit.api.replay import replay as replay_record
     from latentedit.api.undo import METHOD, undo_again
     from latentedit.api.verbs import load
-    from latentedit.core.files.png_chunks import read_chunks
+    from latentedit.core.files.pictures import read_chunks
     from latentedit.directions.direction_file import load_direction
     from latentedit.latents.pictures import Picture
 

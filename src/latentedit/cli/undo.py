@@ -34,7 +34,7 @@ def undo(
     from latentedit.api.record import RunRecord
     from latentedit.api.undo import undo_direction, undo_stored
     from latentedit.api.verbs import load
-    from latentedit.core.files.png_chunks import read_chunks
+    from latentedit.core.files.pictures import read_chunks
     from latentedit.directions.direction_file import load_direction
     from latentedit.latents.pictures import Picture, check_output
 

@@ -325,14 +325,14 @@ class Full:
 def test_a_folder_that_cannot_be_written_to_is_refused_at_once(
     folder: RunFolder, work: SmallWork, read_only_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(OutputError, match="expected to be able to make the folder"):
+    with pytest.raises(OutputError, match="cannot be made"):
         begin(read_only_folder / "run", work)
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "touch", refuse)
-    with pytest.raises(OutputError, match=r"expected to be able to write .*rows.parquet; got: Permission denied"):
+    with pytest.raises(OutputError, match=r"rows.parquet cannot be written: Permission denied"):
         begin(folder.path, work)
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(OutputError, match=r"expected to be able to remove .*; got: Permission denied") as caught:

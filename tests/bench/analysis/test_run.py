@@ -75,7 +75,7 @@ def test_one_model_twice_is_refused(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(read_only_folder: Path) -> None:
     analysis = Counting()
-    with pytest.raises(OutputError, match="expected to be able to make the folder"):
+    with pytest.raises(OutputError, match="cannot be made"):
         run(analysis, [small_study(2)], read_only_folder / "out", command="count")
     assert analysis.calls == []
 

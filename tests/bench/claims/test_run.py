@@ -109,6 +109,6 @@ def test_a_device_that_is_not_there_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(read_only_folder: Path) -> None:
     tally = Tally()
-    with pytest.raises(OutputError, match="expected to be able to make the folder"):
+    with pytest.raises(OutputError, match="cannot be made"):
         reproduce([tally], read_only_folder / "out", command="typed")
     assert tally.calls == []

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin, TiffTags
 
 from latentedit.core.errors import ImageError, OutputError
-from latentedit.core.files.pictures import check_output, decode, read_image, save_image, to_eight_bit
-from latentedit.core.files.reading import MAX_PIXELS
+from latentedit.core.files.pictures import MAX_PIXELS, check_output, decode, read_image, save_image, to_eight_bit
 
 
 def gradient(width: int = 12, height: int = 8) -> Image.Image:
@@ -143,7 +142,7 @@ def test_integers_and_floats() -> None:
 
 
 def test_values_that_are_no_numbers_are_refused() -> None:
-    with pytest.raises(ImageError, match="finite"):
+    with pytest.raises(ImageError, match="nan or infinity"):
         decode(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "x")
 
 
@@ -176,6 +175,17 @@ def test_colour_profile_is_kept_for_rgb_only(tmp_path: Path) -> None:
     assert "icc_profile" not in read_image(tmp_path / "grey.png").info
 
 
+def test_a_colour_profile_that_is_a_text_is_dropped(tmp_path: Path) -> None:
+    """A TIFF may have any type in that tag; what is read must be fit to be saved."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[34675] = TiffTags.ASCII
+    tags[34675] = "profile"
+    gradient().save(tmp_path / "me.tif", tiffinfo=tags)
+    with Image.open(tmp_path / "me.tif") as image:
+        assert image.info["icc_profile"] == "profile"
+    save_image(read_image(tmp_path / "me.tif"), tmp_path / "out.png")
+
+
 def _missing(path: Path) -> None:
     del path
 
@@ -193,14 +203,14 @@ BAD = {
     "missing file": (_missing, "no such file"),
     "folder": (Path.mkdir, "folder"),
     "empty file": (Path.touch, "empty"),
-    "text renamed to .png": (lambda path: path.write_text("dear diary"), "content is none of these"),
-    "program renamed to .png": (lambda path: path.write_bytes(b"\x7fELF" + bytes(200)), "content is none of these"),
-    "PostScript renamed to .png": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n"), "content is none"),
+    "text renamed to .png": (lambda path: path.write_text("dear diary"), "is no picture"),
+    "program renamed to .png": (lambda path: path.write_bytes(b"\x7fELF" + bytes(200)), "is no picture"),
+    "PostScript renamed to .png": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n"), "is no picture"),
     "truncated JPEG": (_truncated("JPEG"), "cut short"),
     "truncated PNG": (_truncated("PNG"), "cut short"),
     "truncated BMP": (_truncated("BMP"), "cut short"),
-    "truncated WebP": (_truncated("WEBP", lossless=True), "cut short|none of these"),
-    "truncated TIFF": (_truncated("TIFF"), "cut short|none of these"),
+    "truncated WebP": (_truncated("WEBP", lossless=True), "cut short|is no picture"),
+    "truncated TIFF": (_truncated("TIFF"), "cut short|is no picture"),
     "1x1": (lambda path: Image.new("RGB", (1, 1)).save(path, format="PNG"), "1x1"),
     "1 pixel high": (lambda path: Image.new("RGB", (50, 1)).save(path, format="PNG"), "50x1"),
     "30000x30000 header": (lambda path: path.write_bytes(png_header(30000, 30000)), "900 megapixels"),
@@ -219,7 +229,6 @@ def test_bad_file_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
     text = str(caught.value)
     assert "\n" not in text
     assert "bad.png" in text
-    assert text.startswith("expected ")
 
 
 def test_bombs_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,14 +248,14 @@ def test_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Image, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(ImageError, match="permission"):
         read_image(tmp_path / "me.png")
 
 
 def test_something_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(ImageError, match="regular file"):
+    with pytest.raises(ImageError, match="no regular file but a pipe"):
         read_image(tmp_path / "pipe.png")
 
 
@@ -296,16 +305,16 @@ def test_output_places_that_cannot_be(tmp_path: Path) -> None:
     gradient().save(tmp_path / "me.png")
     with pytest.raises(OutputError, match="is a folder"):
         check_output(tmp_path / "folder.png")
-    with pytest.raises(OutputError, match="does not"):
+    with pytest.raises(OutputError, match="does not exist"):
         check_output(tmp_path / "nowhere" / "out.png")
-    with pytest.raises(OutputError, match="other than the picture"):
+    with pytest.raises(OutputError, match="is the picture itself"):
         check_output(tmp_path / "me.png", source=tmp_path / "." / "me.png")
 
 
 def test_read_only_folder_is_found_out(read_only_folder: Path) -> None:
-    with pytest.raises(OutputError, match="write"):
+    with pytest.raises(OutputError, match="cannot be written"):
         check_output(read_only_folder / "out.png")
-    with pytest.raises(OutputError, match="write"):
+    with pytest.raises(OutputError, match="cannot be written"):
         save_image(gradient(), read_only_folder / "out.png")
 
 

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latentedit.core.errors import ImageError, OutputError
-from latentedit.core.files import png_chunks
-from latentedit.core.files.pictures import read_image, save_image
-from latentedit.core.files.png_chunks import MAX_RECORD_BYTES, pack, read_chunks
+from latentedit.core.files import pictures
+from latentedit.core.files.pictures import MAX_RECORD_BYTES, pack_chunks, read_chunks, read_image, save_image
 from tests.core.files.test_pictures import BAD, gradient, png_header
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -74,7 +73,7 @@ def test_without_a_record_the_file_is_pillows_own(tmp_path: Path) -> None:
     save_image(gradient(), tmp_path / "ours.png")
     gradient().save(tmp_path / "plain.png")
     assert (tmp_path / "ours.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
-    assert pack(None, None).chunks == []
+    assert pack_chunks(None, None).chunks == []
     assert read_chunks(tmp_path / "ours.png") == (None, None)
 
 
@@ -113,16 +112,19 @@ def test_texts_of_others_are_no_record(tmp_path: Path) -> None:
 def test_the_longest_that_is_written_is_read_and_what_is_longer_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(png_chunks, "MAX_PAYLOAD_BYTES", 1000)
+    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 1000)
     longest, payload = "é" * (MAX_RECORD_BYTES // 2), bytes(1000)
     save_image(gradient(), tmp_path / "out.png", record=longest, payload=payload)
     assert read_chunks(tmp_path / "out.png") == (longest, payload)
-    for refused, words in (({"record": longest + "x"}, "record of at most"), ({"payload": bytes(1001)}, "payload of")):
+    for refused, words in (
+        ({"record": longest + "x"}, "record has 1000001 bytes"),
+        ({"payload": bytes(1001)}, "payload has 1001 bytes"),
+    ):
         with pytest.raises(OutputError, match=words):
             save_image(gradient(), tmp_path / "other.png", **refused)
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
-    monkeypatch.setattr(png_chunks, "MAX_PAYLOAD_BYTES", 999)
-    with pytest.raises(ImageError, match=r"at most 999 bytes in the leDt chunk of .*out\.png; got 1000"):
+    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 999)
+    with pytest.raises(ImageError, match=r"out\.png has 1000 bytes in its leDt chunk, where 999"):
         read_chunks(tmp_path / "out.png")
 
 
@@ -147,7 +149,7 @@ def test_hostile_files_are_refused_in_one_line_and_little_memory(tmp_path: Path,
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert str(caught.value).startswith("expected ")
+    assert "bad.png" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert peak_bytes < 100_000_000
 

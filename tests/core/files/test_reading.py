@@ -1,62 +1,164 @@
-"""A file is opened without its pixels, or refused in one line."""
+"""What is no regular file, too large, too deep or no strict JSON is refused in one line, and nothing waits for it."""
 
+import json
+import os
+import signal
+import socket
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from hypothesis import given
+from hypothesis import strategies as st
 
-from latentedit.core.errors import ImageError
-from latentedit.core.files.reading import MAX_PIXELS, READABLE, check_size, damaged, opened
-from tests.core.files.test_pictures import BAD, gradient, png_header
-
-
-def test_pixels_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "me.png").write_bytes(png_header(3000, 2000))
-    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
-    with opened(tmp_path / "me.png") as image:
-        assert (image.size, image.format) == ((3000, 2000), "PNG")
-
-
-@pytest.mark.parametrize("kind", READABLE)
-def test_every_format_is_opened_whatever_the_name_says(tmp_path: Path, kind: str) -> None:
-    gradient().save(tmp_path / "me.txt", format=kind)
-    with opened(tmp_path / "me.txt") as image:
-        assert (image.size, image.format) == ((12, 8), kind)
-
-
-@pytest.mark.parametrize(
-    "case", ["missing file", "folder", "empty file", "text renamed to .png", "PostScript renamed to .png"]
+from latentedit.core.errors import FileFormatError, ImageError, OutputError
+from latentedit.core.files.reading import (
+    open_file,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_object,
+    read_text,
+    user_path,
 )
-def test_what_is_no_picture_is_refused(tmp_path: Path, case: str) -> None:
-    write, words = BAD[case]
-    write(tmp_path / "bad.png")
-    with pytest.raises(ImageError, match=words), opened(tmp_path / "bad.png"):
-        pytest.fail("opened")
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text('a[{é\\"'),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text('a]}"'), inner),
+)
 
 
-def test_what_the_block_raises_is_taken_for_damage(tmp_path: Path) -> None:
-    gradient().save(tmp_path / "me.png")
-    with (
-        pytest.raises(ImageError, match=r"me\.png to be a complete picture; .*\(broken\)"),
-        opened(tmp_path / "me.png"),
+@pytest.fixture(autouse=True)
+def soon() -> Iterator[None]:
+    """Fail instead of waiting for ever, as a pipe that is opened as any file would."""
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+
+
+def test_what_is_read_is_there_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "me").write_bytes(b"\xef\xbb\xbf\xc3\xa9\r\n")
+    assert read_bytes(tmp_path / "me", limit=7) == b"\xef\xbb\xbf\xc3\xa9\r\n"
+    assert read_text(str(tmp_path / "me"), limit=7) == "é\r\n"
+    (tmp_path / "link").symlink_to(tmp_path / "me")
+    with open_file(tmp_path / "link", limit=None) as file:
+        assert file.read(3) == b"\xef\xbb\xbf"
+
+
+def test_what_is_no_regular_file_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(12_000_000_000)  # takes no room on the disk
+    monkeypatch.chdir(tmp_path)  # the name of a socket may be a hundred letters long
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+    for name, words in (
+        ("missing", "there is no such file: missing. Check the path"),
+        ("huge/me", "there is no such file: huge/me"),
+        ("folder", "folder is a folder, not a file. Name a file in it"),
+        ("pipe", "pipe is no regular file but a pipe or a device, and was not read"),
+        ("zeros", "zeros is no regular file but a pipe or a device"),
+        ("socket", "socket is no regular file but a socket"),
+        ("loop", "loop is a link that leads back to itself. Check the path"),
+        ("huge", "huge has 12000000000 bytes, which is above the limit of 1000. It was not read"),
+        ("n" * 5000, r"n{200}\.\.\. cannot be read: File name too long. Check the path"),
+        ("nu\0ll", "nu\0ll cannot be read: embedded null byte"),
     ):
-        raise ValueError("broken")
-    with pytest.raises(ImageError, match=r"^as it is$"), opened(tmp_path / "me.png"):
-        raise ImageError("as it is")
-    with pytest.raises(KeyboardInterrupt), opened(tmp_path / "me.png"):
-        raise KeyboardInterrupt
+        tracemalloc.start()
+        with pytest.raises(ImageError, match=rf"^{words}"):
+            read_bytes(name, limit=1000, error=ImageError)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak_bytes < 1_000_000, name
 
 
-def test_sizes_at_the_limits() -> None:
-    for size in ((2, 2), (2, MAX_PIXELS // 2), (10_000, MAX_PIXELS // 10_000)):
-        check_size(size, "me")
-    for size, words in (
-        ((1, 2), "me to be at least 2x2 pixels; it is 1x2"),
-        ((2, MAX_PIXELS // 2 + 1), "me to have at"),
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "me").touch()
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(FileFormatError, match=r"me cannot be read: permission was denied. Change its permissions"):
+        read_bytes(tmp_path / "me", limit=1)
+
+
+def test_a_file_that_is_exchanged_for_a_pipe_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was opened is looked at, not the name."""
+    (tmp_path / "me").touch()
+    before = os.open
+
+    def exchanged(name: str, flags: int) -> int:
+        Path(name).unlink()
+        os.mkfifo(name)
+        return before(name, flags)
+
+    monkeypatch.setattr(os, "open", exchanged)
+    with pytest.raises(FileFormatError, match="no regular file"):
+        read_bytes(tmp_path / "me", limit=1)
+
+
+def test_a_text_of_another_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "me").write_bytes(b"one\ntwo \xe9")
+    with pytest.raises(FileFormatError, match=r"me is not in UTF-8: the byte 0xe9 stands in line 2. Save it as UTF-8"):
+        read_text(tmp_path / "me", limit=100)
+
+
+def test_paths_as_they_are_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_path("~/me") == tmp_path / "me"
+    assert user_path(tmp_path / "nowhere" / "me") == tmp_path / "nowhere" / "me"
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name, words in (
+        ("~nosuchuser/x", "~nosuchuser/x cannot be read: Could not determine home directory"),
+        ("A" * 5000, r"A{200}\.\.\. cannot be read: File name too long"),
+        (tmp_path / "loop", "is a link that leads back to itself"),
+        (tmp_path / "loop" / "me", "is a link that leads back to itself"),
     ):
-        with pytest.raises(ImageError, match=words):
-            check_size(size, "me")
+        with pytest.raises(OutputError, match=words):
+            user_path(name, error=OutputError)
 
 
-def test_damage_is_named() -> None:
-    assert str(damaged("me", OSError("cut"))).startswith("expected me to be a complete picture; it is damaged")
+@given(value=VALUES)
+def test_json_is_read_as_it_was_written(value: object) -> None:
+    assert parse_json(json.dumps(value), depth=10_000) == value
+
+
+def test_depth_is_counted_outside_texts() -> None:
+    for text, depth in (
+        ("[" * 9 + "]" * 9, 9),
+        ('{"a": {"b": []}}', 3),
+        ('["[[[", "\\\\", "{\\"{"]', 1),
+        ("[[],[],[]]", 2),
+        ("7", 0),
+    ):
+        parse_json(text, depth=depth)
+        if depth:
+            with pytest.raises(ValueError, match=f"nested too deeply, more than {depth - 1} times"):
+                parse_json(text, depth=depth - 1)
+    for text in ("[" * 200_000, '{"a":' * 200_000, "[" + "[]," * 100_000, '"' + "\\" * 100_000, '"[' * 100_000):
+        with pytest.raises(ValueError, match=r"^it is"):
+            parse_json(text)
+
+
+def test_json_files(tmp_path: Path) -> None:
+    (tmp_path / "me.json").write_text('{"a": [Infinity]}')
+    assert read_json(tmp_path / "me.json", allow_nan=True) == {"a": [float("inf")]}
+    with pytest.raises(ImageError, match=r"me.json is not sound JSON: it says Infinity, which is no JSON. Correct"):
+        read_json(tmp_path / "me.json", error=ImageError)
+    with pytest.raises(FileFormatError, match="17 bytes, which is above the limit of 16"):
+        read_json(tmp_path / "me.json", limit=16)
+
+
+def test_strict_objects() -> None:
+    assert read_object('{"a": [1, 1e3, true, null, "é"], "b": {"a": -1}}') == {
+        "a": [1, 1000.0, True, None, "é"],
+        "b": {"a": -1},
+    }
+    assert read_object(b"{}") == {}
+    for text in ("", "1", "[]", '{"a": Infinity}', '{"a": {"b": 1, "b": 1}}', '{"a": "\\udc00"}', "\ud800", b"\xff"):
+        with pytest.raises(ValueError, match=r"^it "):
+            read_object(text)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from latentedit.core.errors import FileFormatError
 from latentedit.core.files import tensors as tensor_file
-from latentedit.core.files.tensors import MAX_BYTES, MAX_HEADER_BYTES, pack, read_object, read_tensor_file, unpack
+from latentedit.core.files.tensors import MAX_BYTES, MAX_HEADER_BYTES, pack, read_tensor_file, unpack
 
 ITEM_BYTES = {torch.float32: 4, torch.float16: 2, torch.bfloat16: 2, torch.uint8: 1}
 NAMES = ("z", "tokens", "pooled", "preview")
@@ -295,28 +295,15 @@ def test_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     os.mkfifo(tmp_path / "pipe")
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(MAX_BYTES + 1)  # takes no room on the disk
-    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("opened"))
     for name, words in (
-        ("missing", "to be a file; there is no such file. Check the path"),
-        ("folder", "to be a file; it is a folder. Name a file in it"),
-        ("empty", "to be a safetensors file; it is empty. Copy or fetch it again"),
-        ("pipe", "to be a regular file; it is none. Save it to a file first"),
-        ("huge", f"to have at most {MAX_BYTES} bytes; it has {MAX_BYTES + 1}. Do not use it"),
-        ("n" * 300, "to be a readable file; got: .*File name too long.*Check the path"),
-        ("nu\0ll", "to be a readable file; got: .*null"),
+        ("missing", "there is no such file: .*missing. Check the path"),
+        ("folder", "folder is a folder, not a file. Name a file in it"),
+        ("empty", "cut short, or something else. Copy or fetch it again"),
+        ("pipe", "pipe is no regular file but a pipe or a device"),
+        ("huge", f"huge has {MAX_BYTES + 1} bytes, which is above the limit of {MAX_BYTES}. It was not read"),
     ):
         with pytest.raises(FileFormatError, match=words):
             read_tensor_file(tmp_path / name, allowed=NAMES)
-
-
-def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    (tmp_path / "me").write_bytes(sound())
-    monkeypatch.setattr(Path, "open", refused)
-    with pytest.raises(FileFormatError, match=r"me to be readable; got: Permission denied. Check its permissions"):
-        read_tensor_file(tmp_path / "me", allowed=NAMES)
 
 
 def test_the_largest_file_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,14 +312,3 @@ def test_the_largest_file_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     unpack(data, "me", allowed=NAMES)
     monkeypatch.setattr(tensor_file, "MAX_BYTES", len(data) - 1)
     assert f"at most {len(data) - 1} bytes; it has {len(data)}" in refusal(data)
-
-
-def test_strict_objects() -> None:
-    assert read_object('{"a": [1, 1e3, true, null, "é"], "b": {"a": -1}}') == {
-        "a": [1, 1000.0, True, None, "é"],
-        "b": {"a": -1},
-    }
-    assert read_object(b"{}") == {}
-    for text in ("", "1", "[]", '{"a": Infinity}', '{"a": {"b": 1, "b": 1}}', '{"a": "\\udc00"}', "\ud800", b"\xff"):
-        with pytest.raises(ValueError, match=r"^it "):
-            read_object(text)

@@ -28,19 +28,21 @@ def test_places_that_cannot_be(tmp_path: Path, read_only_folder: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "me").touch()
     (tmp_path / "link").symlink_to(tmp_path / "me")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for place, source, words in (
-        (tmp_path / "folder", None, "it is a folder. Name a file in it"),
-        (tmp_path / "nowhere" / "out", None, "nowhere to exist; it does not. Create it first"),
-        (tmp_path / "me" / "out", None, "me to exist; it does not. Create it first"),
-        (tmp_path / "me", tmp_path / "folder" / ".." / "me", "other than the picture itself"),
-        (tmp_path / "link", tmp_path / "me", "other than the picture itself"),
-        (read_only_folder / "out", None, "expected to be able to write .*out; got: .*another place, or free space"),
-        (tmp_path / ("n" * 300), None, "got: File name too long"),
+        (tmp_path / "folder", None, "is a folder. Name a file in it"),
+        (tmp_path / "nowhere" / "out", None, "nowhere does not exist. Create it first"),
+        (tmp_path / "me" / "out", None, "me does not exist. Create it first"),
+        (tmp_path / "me", tmp_path / "folder" / ".." / "me", "is the picture itself"),
+        (tmp_path / "link", tmp_path / "me", "is the picture itself"),
+        (read_only_folder / "out", None, "out cannot be written: .*another place, or free space"),
+        (tmp_path / ("n" * 300), None, "cannot be read: File name too long"),
+        (tmp_path / "loop", None, "loop is a link that leads back to itself"),
+        (tmp_path / "loop" / "out", None, "out is a link that leads back to itself"),
     ):
         with pytest.raises(OutputError, match=words) as caught:
             check_place(place, source=source)
         assert "\n" not in str(caught.value)
-        assert str(caught.value).count("expected ") == 1
     assert names_in(tmp_path / "folder") == []
 
 
@@ -81,7 +83,7 @@ def test_what_cannot_be_written_is_one_line(
 ) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "nowhere", tmp_path / "file", read_only_folder):
-        with pytest.raises(OutputError, match=r"^expected to be able to write .*out; got: ") as caught:
+        with pytest.raises(OutputError, match=r"out cannot be written: ") as caught:
             write(folder / "out")
         assert "\n" not in str(caught.value)
 
@@ -95,6 +97,6 @@ def test_text_is_written_as_it_is(tmp_path_factory: pytest.TempPathFactory, text
 
 def test_the_longest_name_is_written_and_a_longer_one_refused(tmp_path: Path) -> None:
     write_text(tmp_path / ("n" * 255), "x")
-    with pytest.raises(OutputError, match="got: File name too long"):
+    with pytest.raises(OutputError, match="cannot be written: File name too long"):
         write_text(tmp_path / ("n" * 256), "x")
     assert names_in(tmp_path) == ["n" * 255]

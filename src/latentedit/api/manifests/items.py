@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, ImageError
-from latentedit.core.files.pictures import read_image
-from latentedit.core.files.reading import content_of
+from latentedit.core.files.pictures import content_of, read_image
 from latentedit.core.settings import check_count
 from latentedit.directions.text import changed_phrases
 

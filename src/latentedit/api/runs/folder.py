@@ -28,7 +28,7 @@ from latentedit.api.runs.table import Table
 from latentedit.api.runs.unit_file import read_about, read_rows, write_unit
 from latentedit.api.runs.work import Done, Failure
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
-from latentedit.core.files.tensors import read_object
+from latentedit.core.files.reading import read_object
 from latentedit.core.files.writing import check_place, make_folder, write_text, written_beside
 
 FORMAT = 2

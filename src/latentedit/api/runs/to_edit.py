@@ -13,7 +13,7 @@ from PIL import Image
 
 from latentedit.api.runs.folder import file_name
 from latentedit.core.errors import ConfigError
-from latentedit.core.files.reading import READABLE, content_of
+from latentedit.core.files.pictures import READABLE, content_of
 from latentedit.latents.pictures import Picture
 
 PICTURES = "pictures"

@@ -1,14 +1,36 @@
-"""Picture files in and out: what cannot be a sound picture is refused undecoded, and nothing is half written."""
+"""Picture files in and out: what cannot be a sound picture is refused undecoded, and nothing is half written.
 
+A PNG carries two things beside its pixels: a record as text, and a payload of bytes that goes with it.
+"""
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from latentedit.core.errors import ImageError, OutputError
-from latentedit.core.files.png_chunks import pack
-from latentedit.core.files.reading import check_size, damaged, opened
+from latentedit.core.errors import ImageError, LatentEditError, OutputError
+from latentedit.core.files.reading import open_file, read_bytes
 from latentedit.core.files.writing import check_place, written_beside
+
+READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
+"""Formats that are opened; JPEG stands for MPO too. Decoders that start other programs (EPS) are left out."""
+
+MAX_PIXELS = 100_000_000
+MIN_SIDE_PX = 2
+
+MAX_PICTURE_BYTES = 1_000_000_000
+"""Size of a picture file: 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB."""
+
+MAX_RECORD_BYTES = 1_000_000
+"""Of a record in UTF-8. Pillow expands no compressed text beyond 1 MiB, so that a small file cannot fill the memory."""
+
+MAX_PAYLOAD_BYTES = 64_000_000
 
 WRITABLE = {
     ".png": "PNG",
@@ -22,6 +44,76 @@ WRITABLE = {
 """File name endings and the format each stands for; all but JPEG keep every pixel as it is."""
 
 _WITHOUT_ALPHA = ("JPEG", "BMP")
+_KEYWORD = "latentedit"  # of the iTXt chunk with the record
+_PAYLOAD = b"leDt"
+"""Name of the payload's chunk; the case of its letters says: ancillary, private, to be kept by programs that do not
+know it."""
+
+
+@contextlib.contextmanager
+def opened(path: str | Path, *, content: bytes | None = None) -> Generator[ImageFile.ImageFile]:
+    """A picture file as Pillow opens it: its header is read, its pixels are not.
+
+    Args:
+        path: of the file.
+        content: of the file, where it was read before; then the path is a name only.
+
+    Raises:
+        ImageError: no such file, no regular file, empty, no picture, or damaged; any other error that the block raises
+            is taken for a sign of damage too.
+    """
+    with contextlib.ExitStack() as stack:
+        if content is None:
+            file = stack.enter_context(open_file(path, limit=MAX_PICTURE_BYTES, error=ImageError))
+        else:
+            file = io.BytesIO(content)
+        if not file.seek(0, io.SEEK_END):
+            raise ImageError(f"{path} is empty. Save or fetch the picture again")
+        file.seek(0)
+        try:
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")  # Pillow warns of sizes and of odd tags; sizes are checked here
+            yield stack.enter_context(Image.open(file, formats=READABLE))
+        except Image.DecompressionBombError as error:
+            claimed = re.search(r"\((\d+) pixels\)", str(error))
+            raise _too_large(str(path), int(claimed[1]) if claimed else None) from error
+        except UnidentifiedImageError as error:
+            raise ImageError(
+                f"{path} is no picture ({', '.join(READABLE)}) by its content, whatever its name says. "
+                "Save it again as PNG or JPEG"
+            ) from error
+        except ImageError:
+            raise
+        except Exception as error:
+            raise damaged(str(path), error) from error
+
+
+def content_of(path: str | Path) -> bytes | None:
+    """A picture file's content; None where it cannot be read: whoever opens the picture is told so."""
+    try:
+        return read_bytes(path, limit=MAX_PICTURE_BYTES)
+    except LatentEditError:
+        return None
+
+
+def check_size(size: tuple[int, int], name: str) -> None:
+    """Refuse pictures below 2x2 and above 100 megapixels.
+
+    Raises:
+        ImageError: too small, or too large.
+    """
+    width, height = size
+    if min(width, height) < MIN_SIDE_PX:
+        raise ImageError(
+            f"{name} is too small: {width}x{height} pixels. Choose one of at least {MIN_SIDE_PX}x{MIN_SIDE_PX}"
+        )
+    if width * height > MAX_PIXELS:
+        raise _too_large(name, width * height)
+
+
+def damaged(name: str, error: Exception) -> ImageError:
+    """The error that names a damaged picture and what was found."""
+    return ImageError(f"{name} is damaged or cut short ({error}). Save or fetch the picture again")
 
 
 def read_image(path: str | Path, *, content: bytes | None = None) -> Image.Image:
@@ -38,7 +130,6 @@ def read_image(path: str | Path, *, content: bytes | None = None) -> Image.Image
         ImageError: no such file, a folder, empty, no picture, damaged, too small, or too large; the size is looked at
             before anything is decoded.
     """
-    path = Path(path)
     with opened(path, content=content) as image:
         return decode(image, str(path))
 
@@ -58,11 +149,14 @@ def decode(image: Image.Image, name: str) -> Image.Image:
         if image.tell() > 0:
             image.seek(0)
         image.load()
-        return to_eight_bit(_upright(image))
+        plain = to_eight_bit(_upright(image))
+        if not isinstance(plain.info.get("icc_profile"), bytes):  # a TIFF may have a text there
+            plain.info.pop("icc_profile", None)
+        return plain
     except ImageError:
         raise
     except MemoryError as error:
-        raise ImageError(f"expected {name} to fit into memory; it does not. Scale it down first") from error
+        raise ImageError(f"{name} does not fit into memory. Scale it down first") from error
     except Exception as error:  # decoders raise whatever they meet in a damaged file
         raise damaged(name, error) from error
 
@@ -88,6 +182,30 @@ def to_eight_bit(image: Image.Image) -> Image.Image:
         converted.info.pop("icc_profile", None)  # a grey or CMYK profile says nothing about RGB
     converted.info.pop("transparency", None)
     return converted
+
+
+def read_chunks(path: str | Path) -> tuple[str | None, bytes | None]:
+    """The record and the payload that `save_image` put into a PNG, each None where there is none.
+
+    Both stand before the pixels, which are not decoded. What the file says may come from anyone.
+
+    Args:
+        path: a picture file; formats other than PNG carry neither.
+
+    Raises:
+        ImageError: no file, no picture, damaged, text that expands beyond all measure, or a payload above 64 MB.
+    """
+    with opened(path) as image:
+        if not isinstance(image, PngImageFile):
+            return None, None
+        record = image.info.get(_KEYWORD)
+        payload = next((chunk[1] for chunk in image.private_chunks if chunk[0] == _PAYLOAD), None)
+        if payload is not None and len(payload) > MAX_PAYLOAD_BYTES:
+            raise ImageError(
+                f"{path} has {len(payload)} bytes in its {_PAYLOAD.decode()} chunk, where {MAX_PAYLOAD_BYTES} is the "
+                "most. Do not use it"
+            )
+        return None if record is None else str(record), payload
 
 
 def check_output(path: str | Path, *, source: str | Path | None = None, transparent: bool = False) -> None:
@@ -129,7 +247,7 @@ def save_image(
     kind = _format_of(path, transparent=image.mode == "RGBA")
     options: dict[str, object] = {"icc_profile": image.info["icc_profile"]} if "icc_profile" in image.info else {}
     if kind == "PNG":
-        options |= {"pnginfo": pack(record, payload)}
+        options |= {"pnginfo": pack_chunks(record, payload)}
     elif kind == "JPEG":
         options |= {"quality": 95, "subsampling": 0}
     elif kind == "WEBP":
@@ -138,6 +256,24 @@ def save_image(
         options |= {"compression": "tiff_lzw"}
     with written_beside(path) as file:
         image.save(file, format=kind, **options)
+
+
+def pack_chunks(record: str | None, payload: bytes | None) -> PngInfo:
+    """For Pillow's ``pnginfo``: the record as a compressed iTXt "latentedit", the payload as it is in ``leDt``."""
+    info = PngInfo()
+    if record is not None:
+        text = record.encode("utf-8")
+        _check_length("record", len(text), MAX_RECORD_BYTES)
+        info.add_itxt(_KEYWORD, text, zip=True)
+    if payload is not None:
+        _check_length("payload", len(payload), MAX_PAYLOAD_BYTES)
+        info.add(_PAYLOAD, payload)
+    return info
+
+
+def _check_length(what: str, length: int, most: int) -> None:
+    if length > most:
+        raise OutputError(f"the {what} has {length} bytes; a PNG carries at most {most}. Save the picture without it")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -150,7 +286,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _scale_to_eight_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():
-        raise ImageError("expected finite pixel values; got nan or infinity. Save the picture as 8-bit PNG")
+        raise ImageError("the picture has pixels that are nan or infinity. Save it as 8-bit PNG")
     usual = 65535.0 if image.mode.startswith("I") else 1.0 if values.max() <= 1 else 255.0
     top = max(usual, float(values.max()))
     return Image.fromarray(np.rint(values.clip(0) * (255 / top)).astype(np.uint8))
@@ -159,7 +295,14 @@ def _scale_to_eight_bit(image: Image.Image) -> Image.Image:
 def _format_of(path: Path, *, transparent: bool) -> str:
     kind = WRITABLE.get(path.suffix.lower())
     if kind is None:
-        raise OutputError(f"expected the output to end in {', '.join(WRITABLE)}; got {path.name!r}. Use .png")
+        raise OutputError(f"{path.name!r} has no ending of a picture ({', '.join(WRITABLE)}). Use .png")
     if transparent and kind in _WITHOUT_ALPHA:
-        raise OutputError(f"expected a format with transparency for {path}; {kind} has none. Use .png")
+        raise OutputError(f"the picture has transparency, and {kind} cannot keep it in {path}. Use .png")
     return kind
+
+
+def _too_large(name: str, pixels: int | None) -> ImageError:
+    claim = "far more" if pixels is None else f"{pixels / 1e6:.0f} megapixels"
+    return ImageError(
+        f"{name} claims {claim} and was not decoded; the limit is {MAX_PIXELS // 1_000_000}. Scale it down first"
+    )

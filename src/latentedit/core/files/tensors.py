@@ -7,7 +7,6 @@ We take less than the format allows: known names, four types, finite numbers, an
 import dataclasses
 import json
 import math
-import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import FileFormatError
+from latentedit.core.files.reading import read_bytes, read_object
 
 MAX_BYTES = 256_000_000
 """Of a whole file."""
@@ -25,7 +25,6 @@ MAX_BYTES = 256_000_000
 MAX_HEADER_BYTES = 1_000_000
 
 _MAX_AXES = 8
-_MAX_DIGITS = 100
 _ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U8": 1}
 _METADATA = "__metadata__"
 _PREFIX_BYTES = 8
@@ -84,50 +83,9 @@ def read_tensor_file(path: str | Path, *, allowed: Collection[str]) -> tuple[dic
     """The tensors and the metadata of a safetensors file; see `unpack`.
 
     Raises:
-        FileFormatError: no such file, a folder, empty, larger than `MAX_BYTES` (it is not read then), unreadable, or
-            what `unpack` refuses.
+        FileFormatError: a file that cannot be read or is larger than `MAX_BYTES`, or what `unpack` refuses.
     """
-    path = Path(path)
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        _refuse(path, "to be a file", "there is no such file", "Check the path")
-    except (OSError, ValueError) as error:
-        _refuse(path, "to be a readable file", f"got: {error}", "Check the path")
-    if stat.S_ISDIR(status.st_mode):
-        _refuse(path, "to be a file", "it is a folder", "Name a file in it")
-    if not stat.S_ISREG(status.st_mode):
-        _refuse(path, "to be a regular file", "it is none", "Save it to a file first")
-    if status.st_size == 0:
-        _refuse(path, "to be a safetensors file", "it is empty", _DAMAGED)
-    _check_size(status.st_size, path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(status.st_size)
-    except OSError as error:
-        _refuse(path, "to be readable", f"got: {error.strerror or error}", "Check its permissions")
-    return unpack(data, str(path), allowed=allowed)
-
-
-def read_object(text: str | bytes) -> dict[str, Any]:
-    """Strict JSON: one object in UTF-8, no name twice in it, and nothing that is no JSON, such as nan.
-
-    Raises:
-        ValueError: anything else; the message is one clause.
-    """
-    try:
-        text = text if isinstance(text, str) else text.decode("utf-8")
-        value: object = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant, parse_int=_read_int)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # halves of characters pass as JSON, and can't be printed
-    except UnicodeError:
-        raise ValueError("it is no UTF-8") from None
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"it is no JSON from letter {error.pos} on") from None
-    if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
-    return cast("dict[str, Any]", value)
+    return unpack(read_bytes(path, limit=MAX_BYTES), str(path), allowed=allowed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,23 +162,6 @@ def _check_size(size_bytes: int, name: str | Path) -> None:
 def _is_count(value: object) -> bool:
     """A whole number that a file of at most `MAX_BYTES` can have as a side or an offset."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_BYTES
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("it has a name twice")
-    return made
-
-
-def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"it says {word}, which is no JSON")
-
-
-def _read_int(digits: str) -> int:
-    if len(digits) > _MAX_DIGITS:
-        raise ValueError(f"it has a number of {len(digits)} digits")
-    return int(digits)
 
 
 def _quoted(value: object) -> str:

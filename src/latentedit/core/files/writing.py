@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from latentedit.core.errors import OutputError
+from latentedit.core.files.reading import user_path
 
 
 def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
@@ -19,16 +20,14 @@ def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
     Raises:
         OutputError: a folder that is missing or cannot be written to, a name that is a folder, or the source itself.
     """
-    path = Path(path)
+    path = user_path(path, error=OutputError)
     try:
         if path.is_dir():
-            raise OutputError(f"expected the output {path} to be a file; it is a folder. Name a file in it")
+            raise OutputError(f"the output {path} is a folder. Name a file in it")
         if not path.parent.is_dir():
-            raise OutputError(f"expected the output folder {path.parent} to exist; it does not. Create it first")
-        if source is not None and path.resolve() == Path(source).resolve():
-            raise OutputError(
-                f"expected an output other than the picture itself; got {path} for both. Choose another name"
-            )
+            raise OutputError(f"the output folder {path.parent} does not exist. Create it first")
+        if source is not None and path.resolve() == user_path(source, error=OutputError).resolve():
+            raise OutputError(f"the output {path} is the picture itself. Choose another name")
         beside = _beside(path)
         beside.touch(exist_ok=False)
         beside.unlink()
@@ -80,7 +79,7 @@ def make_folder(path: str | Path) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         why = error.strerror or str(error)
-        raise OutputError(f"expected to be able to make the folder {path}; got: {why}. Choose another place") from error
+        raise OutputError(f"the folder {path} cannot be made: {why}. Choose another place") from error
 
 
 def _beside(path: Path) -> Path:
@@ -89,4 +88,4 @@ def _beside(path: Path) -> Path:
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
     why = error.strerror or str(error)
-    return OutputError(f"expected to be able to write {path}; got: {why}. Choose another place, or free space")
+    return OutputError(f"{path} cannot be written: {why}. Choose another place, or free space")

@@ -6,14 +6,14 @@ import pkgutil
 import re
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import RegistryError, nearest
+from latentedit.core.errors import ModelError, RegistryError, nearest
+from latentedit.core.files.reading import user_path
 from latentedit.latents.captions.change import Change
 from latentedit.models.base import Backbone
 
@@ -95,7 +95,7 @@ def make_captioner(name: str, backbone: Backbone) -> Captioner:
         captioner = pkgutil.resolve_name("latentedit.latents.captions.endpoint:VisionEndpoint")(
             name.removeprefix(_ENDPOINT)
         )
-    elif "/" in name or (name and Path(name).is_dir()):
+    elif "/" in name or (name and user_path(name, error=ModelError).is_dir()):
         captioner = pkgutil.resolve_name("latentedit.latents.captions.image_text:ImageToText").from_name(
             name, device=backbone.device
         )

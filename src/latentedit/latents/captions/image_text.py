@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from latentedit.core.errors import MissingDependencyError, ModelError
+from latentedit.core.files.reading import user_path
 from latentedit.latents.captions.base import INSTRUCTION, Captioner, clean_caption, to_images
 from latentedit.models.loading import quiet_libraries
 from latentedit.models.weights import refuse_pickles
@@ -100,7 +101,7 @@ class ImageToText(Captioner):
 
 def _folder(name: str) -> Path:
     """The folder of that name, or that of a hub id in the cache, downloaded unless it is there."""
-    path = Path(name).expanduser()
+    path = user_path(name, error=ModelError)
     if path.is_dir():
         refuse_pickles(path)
         return path

@@ -9,7 +9,7 @@ from typing import Any
 from latentedit._version import __version__
 from latentedit.api.outputs import plain
 from latentedit.core.errors import FileFormatError
-from latentedit.core.files.tensors import read_object
+from latentedit.core.files.reading import MAX_DOCUMENT_BYTES, read_bytes, read_object
 from latentedit.core.files.writing import write_text
 from latentedit_bench.analysis.base import Claim
 from latentedit_bench.analysis.claims import read_claims
@@ -111,8 +111,8 @@ def read_records(folder: Path) -> dict[str, Record]:
 
 def _read(place: Path) -> dict[str, Any]:
     try:
-        return read_object(place.read_bytes())
-    except (OSError, ValueError) as error:
+        return read_object(read_bytes(place, limit=MAX_DOCUMENT_BYTES))
+    except ValueError as error:
         raise _damaged(place, str(error)) from None
 
 

@@ -6,6 +6,7 @@ from latentedit.api.manifests.documents import read_yaml
 from latentedit.api.manifests.items import Dataset
 from latentedit.api.manifests.manifest import load_manifest
 from latentedit.core.errors import ConfigError
+from latentedit.core.files.reading import user_path
 from latentedit_bench.data.counterfactual_portraits import NAME, counterfactual_portraits
 from latentedit_bench.data.flowedit_folder import is_flowedit, load_flowedit
 from latentedit_bench.data.pie_bench_folder import MAPPING, load_pie_bench
@@ -32,7 +33,7 @@ def load_dataset(place: str | Path, *, split: str = "test", captions: str = "ful
     """
     if str(place) == NAME:
         return counterfactual_portraits(split, captions=captions)
-    path = Path(place)
+    path = user_path(place, error=ConfigError)
     if path.is_dir() and (path / MAPPING).is_file():
         return load_pie_bench(path)
     if path.is_file() and path.suffix.lower() in (".csv", ".json", ".yaml", ".yml"):

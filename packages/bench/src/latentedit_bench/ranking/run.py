@@ -8,6 +8,7 @@ from PIL import Image
 
 from latentedit.api.runs.folder import RunFolder
 from latentedit.api.runs.run import Where, run_work
+from latentedit.core.files.pictures import read_image
 from latentedit.core.types import Progress
 from latentedit.models.base import Backbone
 from latentedit_bench.metrics.statistics import Table
@@ -72,4 +73,4 @@ def shown(plan: Plan, folder: Path) -> dict[str, list[Image.Image | None]]:
 
 
 def _opened(place: Path) -> Image.Image | None:
-    return Image.open(place).convert("RGB") if place.exists() else None
+    return read_image(place).convert("RGB") if place.exists() else None

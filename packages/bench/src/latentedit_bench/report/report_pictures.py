@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from latentedit.core.files.pictures import content_of
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CODEC, TRUE_CHANGE
 from latentedit_bench.ranking.work import SOURCE, TRUTH, preview_name
@@ -84,4 +85,5 @@ def _example(folder: Path, method: str, place: str, row: Mapping[str, Any]) -> E
 
 
 def _uri(path: Path) -> str | None:
-    return picture_uri(path.read_bytes(), "image/webp") if path.is_file() else None
+    content = content_of(path)
+    return None if content is None else picture_uri(content, "image/webp")
