@@ -187,7 +187,7 @@ def test_parts_have_to_be_wider_than_their_ramp(width: int, enough: bool) -> Non
 
 def test_what_is_no_picture_is_no_mask(tmp_path: Path) -> None:
     (tmp_path / "mask.png").write_bytes(b"white")
-    with pytest.raises(ImageError, match=r"expected .*mask\.png to be a picture"):
+    with pytest.raises(ImageError, match=r"mask\.png is no picture"):
         open_mask(tmp_path / "mask.png", (40, 40))
     with pytest.raises(ImageError, match="no such file"):
         open_mask(tmp_path / "none.png", (40, 40))

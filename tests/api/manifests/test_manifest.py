@@ -216,5 +216,5 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     made = [
         Item(id="x", picture=picture_of(np.zeros((3, 5, 3), dtype=np.uint8)), source_caption="a", target_caption="b")
     ]
-    with pytest.raises(OutputError, match="make the folder"):
+    with pytest.raises(OutputError, match="cannot be made"):
         write_manifest(made, tmp_path / "file")

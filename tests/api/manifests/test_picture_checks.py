@@ -57,7 +57,7 @@ def test_a_picture_cut_short_is_told(checker: Checker, tmp_path: Path) -> None:
     path = write_picture(tmp_path / "a.jpg", (64, 64))
     path.write_bytes(path.read_bytes()[:-80])
     assert checker.file(PictureFile, "row 1", "picture", "a.jpg", tmp_path) is None
-    assert "picture a.jpg cannot be used: expected" in said(checker)
+    assert "picture a.jpg cannot be used: " in said(checker)
 
 
 @pytest.mark.parametrize("name", ["missing.png", "a\0b", "x" * 5000])
