@@ -25,12 +25,13 @@ def timed(model: Backbone, arm: Arm, number: int) -> tuple[float, float, float, 
     """Seconds and evaluations of the first and the second strength, the verdicts' evaluations included."""
     portrait = [item for item in draw_split("test", 200, seed=3) if item.accessory == "none"][number]
     latent = latentedit.encode(model, render(portrait), caption=full_caption(portrait))
-    marks = [(time.perf_counter(), model.evaluations)]
-    direction = latentedit.identify(latent, to=full_caption(portrait.replace(accessory="glasses")))
-    for strength in (0.7, 0.4):
-        result = latentedit.manipulate(latent, direction, strength=strength, arm=arm)
-        assert isinstance(result, EditResult)
-        marks.append((time.perf_counter(), model.evaluations))
+    with model.count() as cost:
+        marks = [(time.perf_counter(), cost.evaluations)]
+        direction = latentedit.identify(latent, to=full_caption(portrait.replace(accessory="glasses")))
+        for strength in (0.7, 0.4):
+            result = latentedit.manipulate(latent, direction, strength=strength, arm=arm)
+            assert isinstance(result, EditResult)
+            marks.append((time.perf_counter(), cost.evaluations))
     (t0, e0), (t1, e1), (t2, e2) = marks
     return t1 - t0, t2 - t1, e1 - e0, e2 - e1
 

@@ -11,7 +11,7 @@ from latentedit._version import __version__
 if TYPE_CHECKING:
     from latentedit.api.result import EditResult
     from latentedit.api.verbs import edit, identify, load, manipulate, sweep
-    from latentedit.core.types import Condition
+    from latentedit.core.condition import Condition
     from latentedit.directions.base import Direction
     from latentedit.directions.direction_file import load_direction, save_direction
     from latentedit.directions.hsds import HSDS
@@ -42,7 +42,7 @@ __all__ = [
 
 _HOME = {
     "Backbone": "latentedit.models.base",
-    "Condition": "latentedit.core.types",
+    "Condition": "latentedit.core.condition",
     "Direction": "latentedit.directions.base",
     "EditResult": "latentedit.api.result",
     "HSDS": "latentedit.directions.hsds",

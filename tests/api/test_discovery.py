@@ -84,9 +84,9 @@ def test_random_directions_of_equal_length_and_of_equal_effect(basis: LocalBasis
 
 
 def test_the_cost_is_what_was_counted(basis: LocalBasis) -> None:
-    before = basis.latent.backbone.evaluations
-    found = discover(basis)
-    assert found.cost.evaluations == basis.latent.backbone.evaluations - before
+    with basis.latent.backbone.count() as cost:
+        found = discover(basis)
+    assert found.cost.evaluations == cost.evaluations
 
 
 def test_models_without_such_a_reader_have_places(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,12 @@ import torch
 
 from latentedit.api.manipulate import run_editor, search_of, seed_of, slide
 from latentedit.api.manner import Manner
-from latentedit.api.measure import Meter
+from latentedit.api.measure import Meter, metered
 from latentedit.api.outputs import same_picture
 from latentedit.api.result import EditResult
 from latentedit.api.verbs import identify
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.types import Condition
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.hsds import HSDS
@@ -198,9 +198,9 @@ def test_the_image_arm_costs_nothing_within_the_change(latent: JointLatent, red:
 
 
 def test_a_meter_that_runs_already_counts_what_came_before(colours: ColourBackbone, latent: JointLatent) -> None:
-    meter = Meter(colours)
-    direction = identify(latent, change="grey => red")
-    assert moved(latent, [direction], meter=meter).cost.evaluations == 48
+    with metered(colours) as meter:
+        direction = identify(latent, change="grey => red")
+        assert moved(latent, [direction], meter=meter).cost.evaluations == 48
 
 
 def test_other_editors_know_one_text(colours: ColourBackbone, latent: JointLatent) -> None:

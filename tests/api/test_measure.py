@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.measure import Meter, Request, measured, peak_bytes
+from latentedit.api.measure import Request, measured, metered, peak_bytes
 from latentedit.api.record import DirectionRecord, RunRecord
 from latentedit.api.verbs import edit, load
 from latentedit.core.errors import ConfigError, ModelError
@@ -102,11 +102,11 @@ def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> N
         latent.backbone.velocity(latent.z.repeat(6, 1, 1, 1), torch.full((12,), 0.5), latent.condition.repeat(6))
         return [at(latent, 1.0), at(latent, 0.0), at(latent, -1.0)]
 
-    before = latent.backbone.evaluations
-    rows = measured(latent, asked(latent), run)
-    costs = {(result.cost.evaluations, result.cost.verdict_evaluations) for row in rows for result in row}
-    assert costs == {(2.0, 4.0)}  # 12 among six; before, and after two of three strengths, four each
-    assert latent.backbone.evaluations - before == 12 + 6 * 4
+    with latent.backbone.count() as cost:
+        rows = measured(latent, asked(latent), run)
+        costs = {(result.cost.evaluations, result.cost.verdict_evaluations) for row in rows for result in row}
+        assert costs == {(2.0, 4.0)}  # 12 among six; before, and after two of three strengths, four each
+    assert cost.evaluations == 12 + 6 * 4
 
 
 def test_an_unmeasured_strength_is_none(latent: JointLatent) -> None:
@@ -155,11 +155,11 @@ def test_a_meter_counts_from_when_it_was_made(latent: JointLatent) -> None:
         backbone.velocity(latent.z, torch.full((2,), 0.5), latent.condition)
 
     evaluate()
-    meter = Meter(backbone)
-    assert meter.read()[0] == 0
-    evaluate()
-    assert meter.read()[0] == 2
-    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 1.0)], meter=meter)
+    with metered(backbone) as meter:
+        assert meter.read()[0] == 0
+        evaluate()
+        assert meter.read()[0] == 2
+        ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 1.0)], meter=meter)
     assert result.cost.evaluations == 1  # two, among two pictures
     seconds = meter.read()[1]
     assert 0 < result.cost.seconds <= seconds

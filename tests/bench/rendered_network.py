@@ -11,10 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.api.manifests.items import Item
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.levels import LevelGrid, uniform_grid
+from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
-from latentedit.core.types import Condition, Progress
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, Capabilities
@@ -42,6 +43,7 @@ class RenderedNetwork(Backbone):
         capabilities = Capabilities(sizes=(128, 128, 128), size_multiple=8)
         super().__init__(name="rendered-network", fingerprint="rendered-network-1", capabilities=capabilities)
         self.defaults = {"captioner": "portraits"} if reads else {}
+        self.asked = 0
 
     @property
     def device(self) -> torch.device:
@@ -71,6 +73,7 @@ class RenderedNetwork(Backbone):
         return z
 
     def _velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        self.asked += len(z)
         said = condition.tokens[:, 0] @ COLOURS
         return z / 2 - (s[:, None] * said)[:, :, None, None]
 

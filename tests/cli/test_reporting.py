@@ -22,7 +22,7 @@ from latentedit.cli.reporting import (
     table_rows,
     verdict_text,
 )
-from latentedit.core.types import Cost
+from latentedit.core.cost import Cost
 from latentedit.latents.encode import encode
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, only

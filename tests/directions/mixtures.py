@@ -5,9 +5,9 @@ from typing import final
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid, uniform_grid
 from latentedit.core.rng import draw, stream
-from latentedit.core.types import Condition
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Capabilities
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, WordMixtureBackbone, WordWeights, letters

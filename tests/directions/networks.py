@@ -6,9 +6,9 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid, uniform_grid
 from latentedit.core.rng import stream
-from latentedit.core.types import Condition
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.sites import Site

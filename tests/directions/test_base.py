@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import stream
-from latentedit.core.types import Condition
 from latentedit.directions.base import Calibration, Curvature, Direction
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 

@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.types import Condition
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import Mixing, check_mixing, compose, cross_talk, named
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from latentedit.core.types import Condition
+from latentedit.core.condition import Condition
 from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.description import describe
 from latentedit.latents.captions.change import Change

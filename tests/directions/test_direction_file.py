@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import latentedit
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.core.files.tensors import pack
-from latentedit.core.types import Condition
 from latentedit.directions.base import Calibration, Curvature, Direction
 from latentedit.directions.direction_file import (
     MAX_FEATURE_NUMBERS,

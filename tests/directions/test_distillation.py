@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
 from latentedit.core.rng import draw
-from latentedit.core.types import Condition
 from latentedit.directions import distillation
 from latentedit.directions.distillation import Distillation, Residual, check_finite, needs_source, text_step
 from latentedit.latents.joint import JointLatent
@@ -216,11 +216,12 @@ def test_costs_a_branch_each(
         guidance=guidance,
         unconditional=mixture.embed([""]),
     )
-    whole.at(None if first else moved, LEVEL, noise)
+    with mixture.count() as cost:
+        whole.at(None if first else moved, LEVEL, noise)
     source = {"dds": 1, "sds": int(preserved > 0), "mixed": int(preserved > 0 or not first)}[kind]
     assert needs_source(kind, first=first, preserved=preserved) == bool(source)
     branches = {"dds": 1, "sds": 1, "mixed": 2}[kind] + source + preserved
-    assert mixture.evaluations == 3 * 2 * branches * (1 if guidance == 1 else 2)
+    assert cost.evaluations == 3 * 2 * branches * (1 if guidance == 1 else 2)
 
 
 @pytest.mark.parametrize("kind", RESIDUALS)

@@ -39,10 +39,10 @@ def test_components_are_those_of_a_full_decomposition(
 ) -> None:
     """With fewer samples than numbers, and with more."""
     monkeypatch.setattr(feature_pca_module, "ROWS", 16)
-    before = backbone.evaluations
-    found = feature_pca(backbone, samples=count, components=3, level=0.55, prompt="abc", steps=10, seed=4)
-    levels = (1.0, 0.9, 0.8, 0.7, 0.6, 0.55)
-    assert backbone.evaluations - before == found.evaluations == count * len(levels)
+    with backbone.count() as cost:
+        found = feature_pca(backbone, samples=count, components=3, level=0.55, prompt="abc", steps=10, seed=4)
+        levels = (1.0, 0.9, 0.8, 0.7, 0.6, 0.55)
+    assert cost.evaluations == found.evaluations == count * len(levels)
     features = samples_by_hand(backbone, count, levels, "abc")
     _, singular, right = torch.linalg.svd(features - features.mean(0), full_matrices=False)
     assert relative_error(found.mean, features.mean(0)) < 1e-12
@@ -78,9 +78,9 @@ def test_a_direction_is_the_component_pulled_back(backbone: NetworkBackbone) -> 
 
     jacobian = torch.autograd.functional.jacobian(feature, trace.top).reshape(9, 6)
     v = jacobian.T @ found.components[1]
-    before = backbone.evaluations
-    direction = found.direction(latent, trace, 1, step=0.3)
-    assert backbone.evaluations - before == 3
+    with backbone.count() as counted:
+        direction = found.direction(latent, trace, 1, step=0.3)
+    assert counted.evaluations == 3
     assert relative_error(direction.z.flatten() * clean_share(0.5), 0.3 * v / v.norm()) < 1e-12
     assert (direction.method, direction.level, direction.settings["steps"]) == ("feature pca", 0.5, 10)
     assert lives_at_level(direction)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.linalg.operator import LinearOperator
 from latentedit.core.rng import draw
-from latentedit.core.types import Condition
 from latentedit.models.derivatives import VelocityJacobian, curvature, denoiser_jacobian
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.mixture import MixturePosterior

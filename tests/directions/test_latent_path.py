@@ -129,10 +129,11 @@ def test_a_way_back_from_near_an_end_comes_out_near_it(latent: JointLatent, betw
 
 
 def test_what_is_counted_and_told(latent: JointLatent, between: PathsBetween) -> None:
-    told, before = list[tuple[str, int, int]](), latent.backbone.evaluations
-    wanted: dict[str, Any] = {"frames": FRAMES, "level": LEVEL, "steps": STEPS, "rank": RANK}
-    one = paths_between(latent, methods=["slerp"], **wanted, progress=lambda *what: told.append(what))
-    assert one.evaluations == latent.backbone.evaluations - before
+    told = list[tuple[str, int, int]]()
+    with latent.backbone.count() as cost:
+        wanted: dict[str, Any] = {"frames": FRAMES, "level": LEVEL, "steps": STEPS, "rank": RANK}
+        one = paths_between(latent, methods=["slerp"], **wanted, progress=lambda *what: told.append(what))
+    assert one.evaluations == cost.evaluations
     assert {what for what, _, _ in told} == {"integrate", "tangent spaces", "return"}
     assert [done for what, done, _ in told if what == "tangent spaces"] == [1, 2, 3, 4, 5]
     assert torch.equal(one.paths[0].points, by_method(between)["slerp"].points)

@@ -67,10 +67,11 @@ def test_the_basis_is_that_of_the_whole_jacobian(latent: JointLatent, basis: Loc
 
 def test_cost_is_counted(latent: JointLatent) -> None:
     """A way up of as many steps as there are levels, a look at the feature, and two evaluations a product."""
-    before, told = latent.backbone.evaluations, list[str]()
-    found = local_basis(latent, rank=1, level=0.6, steps=4, progress=lambda what, *_: told.append(what))
-    steps = latent.path(4, 0.6).steps
-    assert found.evaluations == latent.backbone.evaluations - before == steps + 1 + 2 * found.products
+    told = list[str]()
+    with latent.backbone.count() as cost:
+        found = local_basis(latent, rank=1, level=0.6, steps=4, progress=lambda what, *_: told.append(what))
+        steps = latent.path(4, 0.6).steps
+    assert found.evaluations == cost.evaluations == steps + 1 + 2 * found.products
     assert found.site == latent.backbone.default_site == "block.1.image"
     assert told.count("integrate") == steps
     assert told.count("basis") == found.iterations

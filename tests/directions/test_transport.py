@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.core.rng import stream
-from latentedit.core.types import Condition
 from latentedit.directions.base import Direction
 from latentedit.directions.direction_file import load_direction, save_direction
 from latentedit.directions.local_basis import LocalBasis, local_basis

@@ -6,8 +6,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid, uniform_grid
-from latentedit.core.types import Condition
 from latentedit.latents.captions.base import AttributeReader
 from latentedit.models.base import Backbone, Capabilities
 

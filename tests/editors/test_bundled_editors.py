@@ -4,8 +4,8 @@ import functools
 
 import pytest
 
+from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
-from latentedit.core.types import Condition
 from latentedit.editors.base import Editor
 from latentedit.editors.registry import editor_names
 from latentedit.latents.joint import JointLatent

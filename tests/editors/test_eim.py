@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 import torch
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.types import Condition
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
 from latentedit.editors.base import Editor
@@ -108,8 +108,9 @@ def test_eim_is_identify_then_slide(latent: JointLatent, target: Condition, stre
 
 
 def test_the_text_arm_searches_nothing(latent: JointLatent, target: Condition) -> None:
-    direction = EIM(arm="text", level=0.6).direction(latent, target.expand(3), seed=0)
-    assert latent.backbone.evaluations == 0
+    with latent.backbone.count() as cost:
+        direction = EIM(arm="text", level=0.6).direction(latent, target.expand(3), seed=0)
+    assert cost.evaluations == 0
     assert not direction.z.any()
     assert torch.equal((latent.condition + direction.condition).tokens, target.expand(3).tokens)
     assert direction.level == 0.6
@@ -153,8 +154,9 @@ def test_t12_costs(latent: JointLatent, editor: EIM, strength: float, expected: 
     The way up and the way back; five ways more for what lies between 0 and 1, four beyond and five below, these two
     with six judgements of four evaluations. The image arm knows its effects, and none of its ways costs anything.
     """
-    assert editor.evaluations(latent, strength=strength) == expected
-    assert latent.backbone.evaluations == 0
+    with latent.backbone.count() as cost:
+        assert editor.evaluations(latent, strength=strength) == expected
+    assert cost.evaluations == 0
 
 
 def test_refuses_settings_that_make_no_sense() -> None:

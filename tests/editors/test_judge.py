@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw, stream
-from latentedit.core.types import Condition
 from latentedit.editors.judge import Judge, Verdict
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -300,17 +300,18 @@ def test_a_list_can_have_words_for_some(apart: GaussianMixtureBackbone) -> None:
 def test_costs_what_it_says(apart: GaussianMixtureBackbone, pairs: int) -> None:
     latent, judge, target = pictures(apart, "a"), Judge(pairs=pairs), apart.embed(["b"]).expand(3)
     assert judge.evaluations == 4 * pairs
-    losses = judge.losses(apart, latent.z, (latent.condition, target), seed=0)
-    assert apart.evaluations == 3 * judge.evaluations
-    apart.evaluations = 0
-    moved = judge.judge(latent, target, latent.z + 0.1, strength=1.0, seed=0)
-    assert apart.evaluations == 3 * 2 * judge.evaluations
-    apart.evaluations = 0
-    assert judge.judge(latent, target, latent.z + 0.1, strength=1.0, seed=0, before=losses) == moved
-    assert apart.evaluations == 3 * judge.evaluations
-    apart.evaluations = 0
-    judge.judge(latent, target, latent.z, strength=0.0, seed=0, before=losses)
-    assert apart.evaluations == 0
+    with apart.count() as cost:
+        losses = judge.losses(apart, latent.z, (latent.condition, target), seed=0)
+    assert cost.evaluations == 3 * judge.evaluations
+    with apart.count() as cost:
+        moved = judge.judge(latent, target, latent.z + 0.1, strength=1.0, seed=0)
+    assert cost.evaluations == 3 * 2 * judge.evaluations
+    with apart.count() as cost:
+        assert judge.judge(latent, target, latent.z + 0.1, strength=1.0, seed=0, before=losses) == moved
+    assert cost.evaluations == 3 * judge.evaluations
+    with apart.count() as cost:
+        judge.judge(latent, target, latent.z, strength=0.0, seed=0, before=losses)
+    assert cost.evaluations == 0
 
 
 def test_pictures_are_judged_one_by_one(apart: GaussianMixtureBackbone) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
-from latentedit.core.types import Condition
 from latentedit.directions.base import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
@@ -62,12 +62,12 @@ def column(latent: JointLatent, *scales: float) -> Tensor:
 
 
 def test_the_image_arm_adds_the_direction_and_evaluates_nothing(latent: JointLatent, direction: Direction) -> None:
-    before = latent.backbone.evaluations
-    slider = slider_of(latent, direction, "image")
-    moved = slider.move(column(latent, -1.7, 0.4))
-    assert torch.equal(moved, torch.stack([latent.z - 1.7 * direction.z, latent.z + 0.4 * direction.z]))
-    assert slider.trace is None
-    assert latent.backbone.evaluations == before
+    with latent.backbone.count() as cost:
+        slider = slider_of(latent, direction, "image")
+        moved = slider.move(column(latent, -1.7, 0.4))
+        assert torch.equal(moved, torch.stack([latent.z - 1.7 * direction.z, latent.z + 0.4 * direction.z]))
+        assert slider.trace is None
+    assert cost.evaluations == 0
 
 
 @pytest.mark.parametrize("arm", ["text", "joint"])
@@ -149,9 +149,9 @@ def test_zero_is_the_picture_and_one_the_direction_whole(latent: JointLatent, di
     assert [still.strength, whole.strength] == [0, 1]
     assert bool(still.limit.isnan().all())
     assert bool(whole.limit.isnan().all())
-    before = latent.backbone.evaluations
-    assert slider_of(latent, direction, arm).edit([0.0])[0].z is latent.z
-    assert latent.backbone.evaluations == before
+    with latent.backbone.count() as counted:
+        assert slider_of(latent, direction, arm).edit([0.0])[0].z is latent.z
+    assert counted.evaluations == 0
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -314,9 +314,9 @@ WALK = 7
 def test_costs_what_it_says(latent: JointLatent, direction: Direction, arm: str, strength: float) -> None:
     judge = Judge(pairs=2)
     slider = slider_of(latent, direction, arm, judge)
-    before = latent.backbone.evaluations
-    slider.edit([strength])
-    spent = (latent.backbone.evaluations - before) / len(latent)
+    with latent.backbone.count() as counted:
+        slider.edit([strength])
+    spent = counted.evaluations / len(latent)
     assert spent == slider.evaluations(strength)
     walks = {0.0: 0, 0.3: 5 + 2, 1.0: 2, 1.7: 9 + 2, -0.6: 10 + 2}[strength]
     judged = {1.7: 6, -0.6: 6}.get(strength, 0)
@@ -342,9 +342,9 @@ def test_a_second_strength_costs_what_is_not_yet_known(
 ) -> None:
     slider = slider_of(latent, direction, "joint")
     slider.edit([first])
-    before = latent.backbone.evaluations
-    slider.edit([second])
-    assert latent.backbone.evaluations - before == len(latent) * (walks * WALK + judged * 4)
+    with latent.backbone.count() as counted:
+        slider.edit([second])
+    assert counted.evaluations == len(latent) * (walks * WALK + judged * 4)
     assert walks * WALK + judged * 4 < slider.evaluations(second) or second == 0
 
 
@@ -418,18 +418,18 @@ def test_a_calibration_goes_as_far_as_the_weakest_picture(affine: JointLatent, a
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_calibration_costs_what_it_says(latent: JointLatent, direction: Direction, arm: str) -> None:
     """As a strength above 1 and one below 0, each from nothing, less what they share; and nothing the second time."""
-    before = latent.backbone.evaluations
-    slider = slider_of(latent, direction, arm)
-    slider.calibration()
-    spent = latent.backbone.evaluations - before
+    with latent.backbone.count() as counted:
+        slider = slider_of(latent, direction, arm)
+        slider.calibration()
+    spent = counted.evaluations
     other = slider_of(latent, direction, arm)
-    before = latent.backbone.evaluations
-    other.edit([2.0, -1.0])
-    walk = 0 if arm == "image" else 7
-    assert spent == latent.backbone.evaluations - before - 2 * walk * len(latent)  # the two strengths themselves
-    before = latent.backbone.evaluations
-    slider.calibration()
-    assert latent.backbone.evaluations == before
+    with latent.backbone.count() as counted:
+        other.edit([2.0, -1.0])
+        walk = 0 if arm == "image" else 7
+    assert spent == counted.evaluations - 2 * walk * len(latent)  # the two strengths themselves
+    with latent.backbone.count() as counted:
+        slider.calibration()
+    assert counted.evaluations == 0
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -437,10 +437,9 @@ def test_a_calibration_costs_what_it_says(latent: JointLatent, direction: Direct
 def test_strengths_that_are_no_numbers_are_refused_first(
     latent: JointLatent, direction: Direction, arm: str, strength: float
 ) -> None:
-    before = latent.backbone.evaluations
-    with pytest.raises(ConfigError, match="finite number"):
+    with latent.backbone.count() as counted, pytest.raises(ConfigError, match="finite number"):
         slider_of(latent, direction, arm).edit([0.5, strength])
-    assert latent.backbone.evaluations == before
+    assert counted.evaluations == 0
 
 
 def test_refuses_other_models_arms_and_batches(latent: JointLatent, direction: Direction) -> None:

@@ -43,7 +43,8 @@ def plain(colour: tuple[int, int, int], size: tuple[int, int] = (8, 8)) -> Image
 
 
 def test_a_latent_is_the_picture_with_its_text(model: Backbone) -> None:
-    latent = encode(model, plain(RED), caption="red")
+    with model.count() as cost:
+        latent = encode(model, plain(RED), caption="red")
     expected = torch.tensor(RED)[:, None, None].expand(3, 8, 8) / 127.5 - 1
     assert torch.allclose(latent.z, expected[None], atol=1e-6)
     assert torch.equal(latent.condition.tokens, model.embed(["red"]).tokens)
@@ -53,7 +54,7 @@ def test_a_latent_is_the_picture_with_its_text(model: Backbone) -> None:
     assert torch.equal(latent.decoded, model.decode(latent.z))
     assert not latent.listed
     assert latent.known == {}
-    assert model.evaluations == 0
+    assert cost.evaluations == 0
     assert np.array_equal(np.asarray(latent.frames[0].picture.image), np.asarray(plain(RED)))
 
 

@@ -14,9 +14,9 @@ def backbone() -> GaussianMixtureBackbone:
 
 def test_a_level_outside_the_range_is_named(backbone: GaussianMixtureBackbone) -> None:
     z = torch.zeros(1, *backbone.latent_shape(1, 1), dtype=backbone.dtype)
-    with pytest.raises(CoordinateError, match=r"expected levels s in \[0, 1\]"):
+    with backbone.count() as cost, pytest.raises(CoordinateError, match=r"expected levels s in \[0, 1\]"):
         backbone.velocity(z, torch.tensor([1.5], dtype=backbone.dtype), backbone.embed([""]))
-    assert backbone.evaluations == 0  # a refused call costs nothing
+    assert cost.evaluations == 0  # a refused call costs nothing
 
 
 def test_levels_must_match_the_batch(backbone: GaussianMixtureBackbone) -> None:

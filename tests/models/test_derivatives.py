@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, CoordinateError, ShapeError, UnsupportedDerivativeError
 from latentedit.core.linalg.algebra import Mean
 from latentedit.core.linalg.autodiff import Mode
 from latentedit.core.linalg.conjugate_gradient import conjugate_gradient
 from latentedit.core.linalg.operator import LinearOperator
 from latentedit.core.rng import draw
-from latentedit.core.types import Condition
 from latentedit.models import derivatives
 from latentedit.models.derivatives import VelocityJacobian, curvature, denoiser_jacobian
 from latentedit.models.sd3 import StableDiffusion3Backbone
@@ -114,12 +114,13 @@ def test_modes_agree_on_the_miniature(with_t5: StableDiffusion3Backbone) -> None
 def test_two_evaluations_an_element_are_counted(mode: Mode | None) -> None:
     backbone = example_mixture()
     z, s, u = question()
-    operator = VelocityJacobian(backbone, z, s, backbone.embed(["a"]), mode=mode)
-    assert backbone.evaluations == 0
-    operator.matvec(u)
-    assert backbone.evaluations == 6
-    operator.rmatvec(u)
-    assert backbone.evaluations == 12
+    with backbone.count() as cost:
+        operator = VelocityJacobian(backbone, z, s, backbone.embed(["a"]), mode=mode)
+        assert cost.evaluations == 0
+        operator.matvec(u)
+        assert cost.evaluations == 6
+        operator.rmatvec(u)
+    assert cost.evaluations == 12
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -144,9 +145,10 @@ def test_many_rows_are_asked_in_several_calls(
     monkeypatch.setattr(derivatives, "ROWS", 2)
     parts = VelocityJacobian(backbone, z, s, condition, mode=mode)
     sizes = rows_asked(backbone)
-    got = parts.matvec(u), parts.rmatvec(u)
+    with backbone.count() as cost:
+        got = parts.matvec(u), parts.rmatvec(u)
     assert sizes == ([4, 4, 2, 2, 2, 1] if mode == "finite_difference" else [2, 2, 1, 2, 2, 1])
-    assert backbone.evaluations == 20
+    assert cost.evaluations == 20
     monkeypatch.setattr(derivatives, "ROWS", 64)
     for part, expected in zip(got, (whole.matvec(u), whole.rmatvec(u)), strict=True):
         assert relative_error(part, expected) <= tolerance("derivative", torch.float64)
@@ -209,13 +211,14 @@ def test_it_falls_back_to_differences_where_forward_mode_turns_out_impossible(mo
     z, s, u = attention_question()
     operator = VelocityJacobian(backbone, z, s, backbone.embed(["a"]))
     assert (operator.mode, operator.note) == ("forward", "")
-    product = operator.matvec(u)
+    with backbone.count() as cost:
+        product = operator.matvec(u)
     assert operator.mode == "finite_difference"
     assert operator.note.startswith("forward-mode derivatives of gaussian-mixture are not available (")
     assert "flash_attention" in operator.note
     assert operator.note.endswith("; used central differences")
     assert "\n" not in operator.note
-    assert backbone.evaluations == 4, "the attempt is not counted"
+    assert cost.evaluations == 4, "the attempt is not counted"
     asked = VelocityJacobian(backbone, z, s, backbone.embed(["a"]), mode="finite_difference")
     assert torch.equal(product, asked.matvec(u))
     assert torch.equal(product, operator.matvec(u))

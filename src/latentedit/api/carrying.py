@@ -5,8 +5,8 @@ import dataclasses
 import torch
 
 from latentedit.api.discovery import Discovered, discovered_along
+from latentedit.core.progress import Progress
 from latentedit.core.settings import check_count
-from latentedit.core.types import Progress
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.base import Direction
 from latentedit.directions.local_basis import LocalBasis, local_basis

@@ -8,10 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.api.keep import preview_of
-from latentedit.api.measure import Meter, peak_bytes
+from latentedit.api.measure import metered, peak_bytes
 from latentedit.api.naming import Meaning, ProbabilityReader, meaning_of
+from latentedit.core.cost import Cost
 from latentedit.core.errors import ConfigError
-from latentedit.core.types import Cost, Progress
+from latentedit.core.progress import Progress
 from latentedit.directions.at_level import clean_share, random_direction
 from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.local_basis import LocalBasis
@@ -103,13 +104,16 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
         evaluations of the pictures that the basis made.
     """
     latent = basis.latent
-    meter, walk = Meter(latent.backbone), Walk(latent=latent, trace=basis.trace, progress=progress)
-    found = discovered_along(basis, basis.v, lambda index, step: basis.direction(index, step=step), progress=progress)
-    controls, what = _controls(basis), "random directions"
-    same = torch.tensor([one.walked.length for one in found[: len(controls)]], dtype=torch.float64)
-    equal_length = walk_all(walk, controls, same, what=what)
-    equal_effect = walk_all(walk, controls, step_lengths(walk, controls).length, what=what)
-    evaluations, seconds = meter.read()
+    walk = Walk(latent=latent, trace=basis.trace, progress=progress)
+    with metered(latent.backbone) as meter:
+        found = discovered_along(
+            basis, basis.v, lambda index, step: basis.direction(index, step=step), progress=progress
+        )
+        controls, what = _controls(basis), "random directions"
+        same = torch.tensor([one.walked.length for one in found[: len(controls)]], dtype=torch.float64)
+        equal_length = walk_all(walk, controls, same, what=what)
+        equal_effect = walk_all(walk, controls, step_lengths(walk, controls).length, what=what)
+        evaluations, seconds = meter.read()
     peak = peak_bytes(latent.backbone.device)
     return Discovery(
         basis=basis,

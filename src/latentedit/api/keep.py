@@ -10,7 +10,7 @@ from PIL import Image
 from latentedit.api.manipulate import slide
 from latentedit.api.manner import Manner
 from latentedit.api.sheets.drawing import on_white
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.editors.slider import Arm
 from latentedit.latents.joint import JointLatent

@@ -11,8 +11,8 @@ from latentedit.api.measure import Meter, Request, measured
 from latentedit.api.record import DirectionRecord
 from latentedit.api.result import EditResult
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.settings import from_plain, to_plain
-from latentedit.core.types import Progress
 from latentedit.directions.at_level import lives_at_level
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import compose, cross_talk

@@ -1,10 +1,11 @@
 """Run an edit and say what it did and what it took."""
 
+import contextlib
 import dataclasses
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from latentedit.api.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.api.result import EditResult, measure_effect
+from latentedit.core.condition import Condition
+from latentedit.core.cost import Cost, Count
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.core.types import Condition, Cost
 from latentedit.directions.composition import Mixing
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
@@ -57,17 +59,24 @@ class Request:
     cross_talk: Float[Tensor, "b k k"] | None = None
 
 
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Meter:
-    """Counts evaluations and seconds from the moment it is made."""
+    """Evaluations and seconds since it was started, see `metered`."""
 
-    def __init__(self, backbone: Backbone) -> None:
-        self._backbone = backbone
-        self._evaluations, self._started = backbone.evaluations, time.perf_counter()
-        reset_peak(backbone.device)
+    count: Count
+    started: float
 
     def read(self) -> tuple[int, float]:
         """Evaluations and seconds so far."""
-        return self._backbone.evaluations - self._evaluations, time.perf_counter() - self._started
+        return self.count.evaluations, time.perf_counter() - self.started
+
+
+@contextlib.contextmanager
+def metered(backbone: Backbone) -> Iterator[Meter]:
+    """Count evaluations and seconds, and take the peak of memory from here on."""
+    reset_peak(backbone.device)
+    with backbone.count() as count:
+        yield Meter(count, time.perf_counter())
 
 
 def measured(
@@ -91,24 +100,26 @@ def measured(
     if not latent.frames:
         raise ConfigError("expected latents encoded from pictures; got bare ones. Use an Editor's edit instead")
     backbone, judge = latent.backbone, Judge.of(latent.backbone)
-    meter = Meter(backbone) if meter is None else meter
-    found = run()
-    if not all(bool(torch.isfinite(moved.z).all()) for moved in found):
-        raise ModelError(f"expected finite latents; {backbone.name} gave others. Check its weights, or its dtype")
-    changes = _changes(latent, found, local=request.local)
-    images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
-    shares = len(latent) * len(found)
-    spent, seconds = meter.read()
-    peak, before = peak_bytes(backbone.device), backbone.evaluations
-    known = judge.losses(backbone, latent.z, (latent.condition, request.target), seed=request.seed)
-    verdicts = [
-        judge.judge(latent, request.target, m.z, strength=m.strength, seed=request.seed, before=known) for m in found
-    ]
+    with contextlib.ExitStack() as stack:
+        meter = stack.enter_context(metered(backbone)) if meter is None else meter
+        found = run()
+        if not all(bool(torch.isfinite(moved.z).all()) for moved in found):
+            raise ModelError(f"expected finite latents; {backbone.name} gave others. Check its weights, or its dtype")
+        changes = _changes(latent, found, local=request.local)
+        images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
+        spent, seconds = meter.read()
+    shares, peak = len(latent) * len(found), peak_bytes(backbone.device)
+    with backbone.count() as judging:
+        known = judge.losses(backbone, latent.z, (latent.condition, request.target), seed=request.seed)
+        verdicts = [
+            judge.judge(latent, request.target, m.z, strength=m.strength, seed=request.seed, before=known)
+            for m in found
+        ]
     cost = Cost(
         evaluations=spent / shares,
         seconds=seconds / shares,
         peak_bytes=peak,
-        verdict_evaluations=(backbone.evaluations - before) / shares,
+        verdict_evaluations=judging.evaluations / shares,
     )
     readings = _read(latent, changes)
     return [

@@ -9,7 +9,7 @@ from latentedit.api.manner import Manner
 from latentedit.api.record import DirectionRecord, RunRecord, mask_fingerprint
 from latentedit.api.result import EditResult
 from latentedit.core.errors import ConfigError
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_aligned

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.api.record import RunRecord
+from latentedit.core.cost import Cost
 from latentedit.core.errors import ShapeError
-from latentedit.core.types import Cost
 from latentedit.editors.judge import Verdict
 from latentedit.latents.joint import JointLatent
 

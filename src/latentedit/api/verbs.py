@@ -8,10 +8,10 @@ import torch
 
 from latentedit.api.manipulate import note_found, run_editor, slide
 from latentedit.api.manner import Manner, stored_eim
-from latentedit.api.measure import Meter
+from latentedit.api.measure import metered
 from latentedit.api.result import EditResult
 from latentedit.core.errors import ConfigError
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import Mixing
 from latentedit.directions.hsds import HSDS
@@ -241,11 +241,12 @@ def _edited(
 ) -> list[EditResult]:
     if not isinstance(editor, EIM) or strength == 0:
         return run_editor(editor, latent, targets, strength=strength, seed=seed, local=local, progress=progress)
-    meter, target = Meter(latent.backbone), embed_aligned(latent.backbone, latent.captions, targets)
-    direction = editor.direction(latent, target, seed=seed, progress=progress)
-    direction = dataclasses.replace(direction, target_captions=targets)
-    manner = Manner(arm=editor.arm, level=editor.level, steps=editor.steps, local=local)
-    return slide(latent, [direction], [1.0], [strength], manner, progress=progress, meter=meter)[0]
+    with metered(latent.backbone) as meter:
+        target = embed_aligned(latent.backbone, latent.captions, targets)
+        direction = editor.direction(latent, target, seed=seed, progress=progress)
+        direction = dataclasses.replace(direction, target_captions=targets)
+        manner = Manner(arm=editor.arm, level=editor.level, steps=editor.steps, local=local)
+        return slide(latent, [direction], [1.0], [strength], manner, progress=progress, meter=meter)[0]
 
 
 def _shared(

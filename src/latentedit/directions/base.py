@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.types import Condition
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

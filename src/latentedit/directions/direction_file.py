@@ -12,11 +12,11 @@ from pydantic import Field, JsonValue
 from torch import Tensor
 
 from latentedit._version import __version__
+from latentedit.core.condition import Condition
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.reading import read_object
 from latentedit.core.files.tensors import pack, read_tensor_file
 from latentedit.core.files.writing import check_place, written_beside
-from latentedit.core.types import Condition
 from latentedit.directions.base import Calibration, Direction
 from latentedit.models.base import Backbone
 

@@ -24,9 +24,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
 from latentedit.core.solvers.base import level_batch
-from latentedit.core.types import Condition
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import ROWS, VelocityJacobian
 from latentedit.models.guidance import GuidedField

@@ -15,14 +15,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.levels import LevelGrid
+from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.core.settings import check_count, check_number
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import integrate
-from latentedit.core.types import Condition, Progress
 from latentedit.directions.at_level import direction_at
 from latentedit.directions.base import Direction
 from latentedit.directions.distillation import check_finite
@@ -159,13 +160,14 @@ def feature_pca(
         Härkönen et al. 2020 (GANSpace) on diffusion features, as in Haas et al. 2024 (arXiv 2303.11073).
     """
     _check(components, samples, level)
-    before, text = backbone.evaluations, backbone.embed([prompt])
+    text = backbone.embed([prompt])
     height, width = (backbone.capabilities.sizes[1],) * 2 if size_px is None else size_px
     grid = backbone.grid(steps, height_px=height, width_px=width)
     level = min(level, grid.levels[0])
     z = backbone.draw_start((samples, *backbone.latent_shape(height, width)), generator=stream(seed, _SAMPLES))
     site = backbone.default_site if site is None else site
-    features = torch.cat([_read(backbone, part, grid, level, text, site, progress) for part in z.split(ROWS)])
+    with backbone.count() as cost:
+        features = torch.cat([_read(backbone, part, grid, level, text, site, progress) for part in z.split(ROWS)])
     flat = features.flatten(1).to("cpu", torch.float64)
     variances, vectors = _principal(flat, components)
     return FeaturePCA(
@@ -179,7 +181,7 @@ def feature_pca(
         components=vectors.reshape(components, *features.shape[1:]).to(features),
         variances=variances[:components],
         total_variance=float(variances.sum()),
-        evaluations=backbone.evaluations - before,
+        evaluations=cost.evaluations,
     )
 
 

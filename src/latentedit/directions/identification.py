@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.algebra import Affine, Mean
 from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.progress import Progress
 from latentedit.core.settings import to_plain
-from latentedit.core.types import Condition, Progress
 from latentedit.directions.base import Curvature, Direction
 from latentedit.directions.distillation import Distillation, Pull, check_finite
 from latentedit.directions.filters import Filtered, apply_filter, solve, summarise

@@ -15,15 +15,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.geometry.curves import semantic_lengths, speeds
 from latentedit.core.geometry.geodesic import shortest_curve
 from latentedit.core.geometry.grassmann import RandomLevel, random_level
 from latentedit.core.geometry.interpolation import lerp, slerp
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
+from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.core.settings import check_choice, check_count, check_number
-from latentedit.core.types import Condition, Progress
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pair import SAME_TWICE
@@ -135,12 +136,15 @@ def paths_between(
         one before; and for the geodesic up to 100 times the features of all points, forwards and backwards.
     """
     _check(latent, methods, frames, level, rank)
-    backbone, before, grid = latent.backbone, latent.backbone.evaluations, latent.path(steps, level)
+    backbone, grid = latent.backbone, latent.path(steps, level)
     where = backbone.default_site if site is None else site
     feature = FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=backbone.embed([""]))
-    trace = invert(latent, grid, progress=progress)
-    spaces = _Spaces(feature=feature, rank=rank, seed=seed, total=len(methods) * (frames - 2) + 2, progress=progress)
-    paths = tuple(_path(method, latent, trace, spaces, frames, progress) for method in methods)
+    with backbone.count() as cost:
+        trace = invert(latent, grid, progress=progress)
+        spaces = _Spaces(
+            feature=feature, rank=rank, seed=seed, total=len(methods) * (frames - 2) + 2, progress=progress
+        )
+        paths = tuple(_path(method, latent, trace, spaces, frames, progress) for method in methods)
     return PathsBetween(
         latent=latent,
         trace=trace,
@@ -151,7 +155,7 @@ def paths_between(
         seed=seed,
         random=random_level(spaces.numbers, rank, seed=seed),
         paths=paths,
-        evaluations=backbone.evaluations - before,
+        evaluations=cost.evaluations,
     )
 
 

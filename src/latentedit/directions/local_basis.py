@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.block_lanczos import truncated_svd
+from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.core.settings import check_count, check_number
-from latentedit.core.types import Condition, Progress
 from latentedit.directions.at_level import direction_at
 from latentedit.directions.base import Direction
 from latentedit.latents.inversion import InversionTrace, invert
@@ -182,14 +183,15 @@ def local_basis(
         Park et al. 2023 (arXiv 2307.12868), with our own search.
     """
     _check(latent, level, rank)
-    backbone, before, grid = latent.backbone, latent.backbone.evaluations, latent.path(steps, level)
+    backbone, grid = latent.backbone, latent.path(steps, level)
     where = backbone.default_site if site is None else site
     condition = latent.condition if prompt is None else backbone.embed([prompt])
     feature = _feature(latent, where, grid.levels[0], condition, mask, pooling)
-    trace = invert(latent, grid, progress=progress)
-    jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
-    start = None if warm is None else warm.v
-    found = truncated_svd(jacobian, rank, generator=generator, start=start, progress=progress)
+    with backbone.count() as cost:
+        trace = invert(latent, grid, progress=progress)
+        jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
+        start = None if warm is None else warm.v
+        found = truncated_svd(jacobian, rank, generator=generator, start=start, progress=progress)
     return LocalBasis(
         latent=latent,
         trace=trace,
@@ -199,7 +201,7 @@ def local_basis(
         condition=condition,
         steps=steps,
         seed=seed,
-        evaluations=backbone.evaluations - before,
+        evaluations=cost.evaluations,
         **{field.name: getattr(found, field.name) for field in dataclasses.fields(found)},
     )
 

@@ -8,8 +8,8 @@ help: what the network gets at strength 1 has to be a text. So the captions are 
 from collections import Counter
 from collections.abc import Sequence
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
-from latentedit.core.types import Condition
 from latentedit.latents.captions.phrases import Phrases, phrase_key, read_phrases
 from latentedit.models.base import Backbone
 

@@ -8,8 +8,8 @@ new picture, and embedded there. Derived here.
 import dataclasses
 import itertools
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.types import Condition
 from latentedit.directions.base import Direction
 from latentedit.directions.text import changed_phrases, text_direction
 from latentedit.latents.captions.change import Change

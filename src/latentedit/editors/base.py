@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.settings import check_count, check_number, from_plain, to_plain
-from latentedit.core.types import Condition, Progress
 from latentedit.directions.base import Direction
 from latentedit.latents.joint import JointLatent
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import torch
 
-from latentedit.core.types import Condition, Progress
+from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify

@@ -23,10 +23,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
 from latentedit.core.settings import check_count, check_number, from_plain
 from latentedit.core.solvers.base import level_batch
-from latentedit.core.types import Condition
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 

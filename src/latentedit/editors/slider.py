@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.types import Condition, Progress
+from latentedit.core.progress import Progress
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.distillation import check_finite

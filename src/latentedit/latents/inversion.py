@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ShapeError
 from latentedit.core.levels import LevelGrid
+from latentedit.core.progress import Progress
 from latentedit.core.solvers import integrate
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.types import Condition, Progress
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 

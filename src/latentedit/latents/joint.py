@@ -6,9 +6,9 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
 from latentedit.core.levels import LevelGrid
-from latentedit.core.types import Condition
 from latentedit.latents.pictures import Frame
 from latentedit.models.base import Backbone
 

@@ -1,6 +1,7 @@
 """The contract of a model: one velocity field in flow coordinates, with a picture codec and a text encoder."""
 
 import abc
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -10,10 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
+from latentedit.core.cost import Count, counting, spend
 from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError, nearest
 from latentedit.core.flow import clean_estimate
 from latentedit.core.levels import LevelGrid
-from latentedit.core.types import Condition
 from latentedit.models.sites import GENERAL, PICTURE, Site, read, shifted
 
 
@@ -48,7 +50,7 @@ class Backbone(abc.ABC):
     Laws:
         1. ``velocity`` of a batch equals the velocities of its elements, each alone.
         2. ``velocity`` is a pure function: the same arguments give the same result, whatever was called before.
-        3. ``evaluations`` grows by the number of elements at each call of ``velocity``.
+        3. A call of ``velocity`` adds the number of its elements to every open ``count()``.
         4. ``velocity`` refuses shapes, devices and levels that do not fit, by name.
         5. ``embed(texts)[i]`` equals ``embed([texts[i]])``.
         6. ``embed`` and ``velocity`` leave the global random state as it was.
@@ -64,7 +66,6 @@ class Backbone(abc.ABC):
         self.name = name
         self.fingerprint = fingerprint
         self.capabilities = capabilities
-        self.evaluations = 0
 
     @property
     @abc.abstractmethod
@@ -80,6 +81,14 @@ class Backbone(abc.ABC):
     def network_dtype(self) -> torch.dtype:
         """The dtype in which the network itself runs."""
         return self.dtype
+
+    def count(self) -> contextlib.AbstractContextManager[Count]:
+        """Count network evaluations: ``with model.count() as cost: ...``, then ``cost.evaluations``.
+
+        Guidance counts two, a derivative product two in every mode. Contexts nest. A context counts what its own
+        thread asks, so threads that share a model do not disturb each other.
+        """
+        return counting(self)
 
     @abc.abstractmethod
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
@@ -116,7 +125,7 @@ class Backbone(abc.ABC):
             One evaluation an element.
         """
         condition = self._checked(z, s, condition)
-        self.evaluations += len(z)
+        spend(self, len(z))
         return self._velocity(z, s, condition)
 
     @abc.abstractmethod
@@ -164,7 +173,7 @@ class Backbone(abc.ABC):
         """
         self._check_site(site, self.sites)
         condition = self._checked(z, s, condition)
-        self.evaluations += len(z)
+        spend(self, len(z))
         own = self._sites()
         if site in own:
             return read(own[site], site, lambda: self._velocity(z, s, condition)).to(z.dtype)

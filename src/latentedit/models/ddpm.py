@@ -18,8 +18,8 @@ from diffusers import UNet2DModel
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.core.types import Condition
 from latentedit.models.loading import ModelFolder, load_network
 from latentedit.models.placement import existing_device, known_dtype
 from latentedit.models.unet import UNetBackbone, check_plain

@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
+from latentedit.core.cost import spending
 from latentedit.core.errors import ShapeError, UnsupportedDerivativeError
 from latentedit.core.linalg.algebra import Affine
 from latentedit.core.linalg.autodiff import JacobianOperator, Mode
 from latentedit.core.linalg.operator import LinearOperator
-from latentedit.core.types import Condition
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
 
@@ -112,13 +113,8 @@ class VelocityJacobian(LinearOperator):
     def _apply(
         self, blocks: list[JacobianOperator], product: Callable[[JacobianOperator, Tensor], Tensor], u: Tensor
     ) -> Tensor:
-        before = self._backbone.evaluations
-        try:
-            parts = [product(block, part) for block, part in zip(blocks, u.split(ROWS), strict=True)]
-        finally:
-            self._backbone.evaluations = before
-        self._backbone.evaluations += 2 * len(u)
-        return torch.cat(parts)
+        with spending(self._backbone, 2 * len(u)):
+            return torch.cat([product(block, part) for block, part in zip(blocks, u.split(ROWS), strict=True)])
 
     def _make_blocks(
         self, mode: Mode, attention: Callable[[], AbstractContextManager[None]] | None = None

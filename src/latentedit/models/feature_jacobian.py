@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from latentedit.core.condition import Condition
+from latentedit.core.cost import spending
 from latentedit.core.errors import ConfigError, ModelError, ShapeError, UnsupportedDerivativeError, nearest
 from latentedit.core.linalg.autodiff import Derivative, Mode
 from latentedit.core.linalg.block_operator import BlockOperator
-from latentedit.core.types import Condition
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
 from latentedit.models.sites import GENERAL, PICTURE
@@ -188,15 +189,10 @@ class FeatureJacobian(BlockOperator):
         attention: Callable[[], AbstractContextManager[None]],
         shape: tuple[int, ...],
     ) -> Tensor:
-        backbone = self._feature.backbone
-        before = backbone.evaluations
-        try:
+        with spending(self._feature.backbone, 2 * len(rows)):
             parts = [
                 product(self._derivative(len(part), attention), part) for part in rows.split(self._size) if len(part)
             ]
-        finally:
-            backbone.evaluations = before
-        backbone.evaluations += 2 * len(rows)
         result = torch.cat([rows.new_zeros(0, *shape), *parts])
         self._check_finite(result, "derivatives")
         return result

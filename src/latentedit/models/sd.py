@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
-from latentedit.core.types import Condition
 from latentedit.models.loading import ModelFolder
 from latentedit.models.placement import existing_device, known_dtype, placed
 from latentedit.models.sd_parts import SDParts, load_sd_parts

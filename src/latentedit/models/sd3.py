@@ -21,9 +21,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError, ShapeError
 from latentedit.core.levels import LevelGrid
-from latentedit.core.types import Condition
 from latentedit.models.base import Capabilities
 from latentedit.models.loading import ModelFolder
 from latentedit.models.network import NetworkBackbone

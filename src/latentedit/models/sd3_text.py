@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.core.types import Condition
 from latentedit.models.text_part import TextPart, dropped_note, listed, unseen_note
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import torch
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
-from latentedit.core.types import Condition
 from latentedit.models.text_part import TextPart, dropped_note, unseen_note
 
 

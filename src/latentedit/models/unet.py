@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.levels import LevelGrid
-from latentedit.core.types import Condition
 from latentedit.models.base import Capabilities
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.placement import placed

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError, nearest
 from latentedit.core.levels import LevelGrid, uniform_grid
-from latentedit.core.types import Condition
 from latentedit.models.base import Backbone, Capabilities
 from latentedit.testing.mixture import GaussianMixture, MixturePosterior
 

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
 from latentedit.core.flow import Prediction, model_from_canonical, velocity_from_prediction
 from latentedit.core.levels import LevelGrid
 from latentedit.core.schedule import DiscreteSchedule
-from latentedit.core.types import Condition
 from latentedit.models.base import Capabilities
 from latentedit.testing.gaussian_mixture import WordMixtureBackbone, WordWeights
 from latentedit.testing.mixture import GaussianMixture

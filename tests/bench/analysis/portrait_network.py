@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid, uniform_grid
 from latentedit.core.rng import stream
-from latentedit.core.types import Condition
 from latentedit.latents.captions import base as captioning
 from latentedit.latents.captions.base import AttributeReader
 from latentedit.models.base import Backbone, Capabilities

@@ -1,11 +1,14 @@
 """The experiments' models and items replaced by those that are drawn and known."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from latentedit.api.manifests.items import Dataset
+from latentedit.core.cost import Count
 from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings
 from latentedit_bench.claims import benchmark_runs
@@ -24,9 +27,12 @@ class Loaded:
         self.models.append(model)
         return model
 
-    @property
-    def evaluations(self) -> int:
-        return sum(model.evaluations for model in self.models)
+    @contextlib.contextmanager
+    def count(self) -> Iterator[Count]:
+        """Of all models, those too that are opened meanwhile."""
+        before, cost = sum(model.asked for model in self.models), Count()
+        yield cost
+        cost.evaluations = sum(model.asked for model in self.models) - before
 
 
 def use_rendered(monkeypatch: pytest.MonkeyPatch) -> Loaded:

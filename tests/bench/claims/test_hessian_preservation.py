@@ -80,9 +80,9 @@ def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     figure = new_figure(1)
     small.draw(found.table, figure)
     assert len(figure.axes[0].lines) == 7
-    before = loaded.evaluations
-    small.run(Place(folder=tmp_path, command="it"))
-    assert loaded.evaluations - before == 0
+    with loaded.count() as counted:
+        small.run(Place(folder=tmp_path, command="it"))
+    assert counted.evaluations == 0
 
 
 def test_quick_asks_the_same_of_fewer() -> None:

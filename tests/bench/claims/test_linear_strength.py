@@ -51,9 +51,9 @@ def test_at_strength_one_it_is_the_editor(arm: str) -> None:
     scaled = Scaled(of=editor)
     ours, theirs = (one.edit(batch.latent, batch.target, [1.0], seed=3)[0].z for one in (scaled, editor))
     torch.testing.assert_close(ours, theirs)
-    before = batch.latent.backbone.evaluations
-    half = scaled.edit(batch.latent, batch.target, [0.5], seed=3)[0].z
-    assert batch.latent.backbone.evaluations - before == 2 * scaled.evaluations(batch.latent, strength=0.5)
+    with batch.latent.backbone.count() as cost:
+        half = scaled.edit(batch.latent, batch.target, [0.5], seed=3)[0].z
+    assert cost.evaluations == 2 * scaled.evaluations(batch.latent, strength=0.5)
     assert Scaled.from_dict(scaled.to_dict()) == scaled
     if arm == "image":
         torch.testing.assert_close(half - batch.latent.z, (ours - batch.latent.z) / 2)
@@ -90,9 +90,9 @@ def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     figure = new_figure(1)
     small.draw(found.table, figure)
     assert len(figure.axes[0].lines) == 5
-    before = loaded.evaluations
-    small.run(Place(folder=tmp_path, command="it"))
-    assert loaded.evaluations == before
+    with loaded.count() as counted:
+        small.run(Place(folder=tmp_path, command="it"))
+    assert counted.evaluations == 0
 
 
 def test_quick_asks_the_same_of_fewer() -> None:

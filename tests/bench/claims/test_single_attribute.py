@@ -59,9 +59,9 @@ def test_the_control_has_the_length_of_the_direction() -> None:
 def test_the_control_is_an_editor() -> None:
     batch = prepared(2, reads=False)
     assert RandomDirection.from_dict(EDITOR.to_dict()) == EDITOR
-    before = batch.latent.backbone.evaluations
-    first = EDITOR.edit(batch.latent, batch.target, [1.0], seed=1)[0].z
-    assert batch.latent.backbone.evaluations - before == 2 * EDITOR.evaluations(batch.latent)
+    with batch.latent.backbone.count() as cost:
+        first = EDITOR.edit(batch.latent, batch.target, [1.0], seed=1)[0].z
+    assert cost.evaluations == 2 * EDITOR.evaluations(batch.latent)
     assert torch.equal(first, EDITOR.edit(batch.latent, batch.target, [1.0], seed=1)[0].z)
     assert not torch.equal(first, EDITOR.edit(batch.latent, batch.target, [1.0], seed=2)[0].z)
     assert torch.equal(EDITOR.edit(batch.latent, batch.latent.condition, [1.0])[0].z, batch.latent.z)
@@ -74,9 +74,9 @@ def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert len(found.claims) == 4
     assert all(claim.samples == 3 for claim in found.claims)
     small.draw(found.table, new_figure(1))
-    before = loaded.evaluations
-    small.run(Place(folder=tmp_path, command="it"))
-    assert loaded.evaluations == before
+    with loaded.count() as counted:
+        small.run(Place(folder=tmp_path, command="it"))
+    assert counted.evaluations == 0
 
 
 def test_quick_asks_the_same_of_fewer() -> None:

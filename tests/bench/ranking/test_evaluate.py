@@ -194,18 +194,18 @@ def test_strengths_that_are_refused_are_left_out(batch: Prepared) -> None:
 def test_cost_is_the_editors_own(batch: Prepared, strengths: tuple[float, ...]) -> None:
     """The judge, and the way back, are not part of it."""
     editor = told(batch)(steps=3)
-    before = batch.latent.backbone.evaluations
-    rows = scored(batch, editor, *strengths)
-    assert {row["evaluations"] for row in rows} == {float(editor.evaluations(batch.latent))} == {3.0}
-    assert all(row["seconds"] >= 0 for row in rows)
-    beside = 3 + 2 * Judge().evaluations
-    assert batch.latent.backbone.evaluations - before == (3 * len(strengths) + beside) * len(batch.items)
+    with batch.latent.backbone.count() as cost:
+        rows = scored(batch, editor, *strengths)
+        assert {row["evaluations"] for row in rows} == {float(editor.evaluations(batch.latent))} == {3.0}
+        assert all(row["seconds"] >= 0 for row in rows)
+        beside = 3 + 2 * Judge().evaluations
+    assert cost.evaluations == (3 * len(strengths) + beside) * len(batch.items)
 
 
 def test_without_what_is_beside_nothing_more_is_spent(batch: Prepared) -> None:
-    before = batch.latent.backbone.evaluations
-    rows = scored(batch, told(batch)(steps=2), beside=False)
-    assert batch.latent.backbone.evaluations - before == 2 * len(batch.items)
+    with batch.latent.backbone.count() as counted:
+        rows = scored(batch, told(batch)(steps=2), beside=False)
+    assert counted.evaluations == 2 * len(batch.items)
     assert "residual" not in rows[0]
     assert "undo_psnr" not in rows[0]
 
@@ -288,7 +288,8 @@ def test_the_codec_alone_errs_by_what_it_loses() -> None:
     model = RenderedNetwork(reads=False)
     model.decode = lambda z: 0.9 * z
     batch = prepare(model, some_items()[:3])
-    rows = codec_rows(batch)
+    with model.count() as cost:
+        rows = codec_rows(batch)
     assert [(row["method"], row["item"], row["strength"]) for row in rows] == [
         (CODEC, item.id, 1.0) for item in batch.items
     ]
@@ -296,7 +297,7 @@ def test_the_codec_alone_errs_by_what_it_loses() -> None:
         assert row["effect"] == pytest.approx(0.9, abs=0.005)
         assert row["error"] == pytest.approx(0.01, abs=0.002)
         assert row["evaluations"] == 0
-    assert model.evaluations == 0
+    assert cost.evaluations == 0
     bare = [dataclasses.replace(item, truth=None, mask=None) for item in some_items()[:1]]
     assert codec_rows(prepare(model, bare)) == []
 

@@ -55,9 +55,9 @@ def test_eim_looks_for_its_direction_once(latent: JointLatent) -> None:
     backbone, target = latent.backbone, latent.backbone.embed(["c"])
 
     def spent(editor: Editor, strengths: Sequence[float]) -> float:
-        before = backbone.evaluations
-        Method(name="x", editor=editor).edits(latent, target, strengths, seed=0)
-        return (backbone.evaluations - before) / len(latent)
+        with backbone.count() as counted:
+            Method(name="x", editor=editor).edits(latent, target, strengths, seed=0)
+        return counted.evaluations / len(latent)
 
     eim, sdedit = EIM(search=SEARCH), SDEdit(level=0.5, steps=4, guidance=1.0)
     assert spent(eim, [0.25, 0.5, 1.0]) == SEARCH.evaluations()
@@ -69,11 +69,11 @@ def test_equal_texts_return_the_latents(latent: JointLatent, arm: Any) -> None:
     """At strengths too at which the way would be surveyed."""
     backbone = latent.backbone
     editor = EIM(search=SEARCH, arm=arm, steps=4)
-    before = backbone.evaluations
-    found = Method(name="x", editor=editor).edits(latent, latent.condition, STRENGTHS, seed=0)
-    assert all(torch.equal(z, latent.z) for z in found)
-    searched = 0 if arm == "text" else SEARCH.evaluations()
-    assert backbone.evaluations - before == searched * len(latent)
+    with backbone.count() as cost:
+        found = Method(name="x", editor=editor).edits(latent, latent.condition, STRENGTHS, seed=0)
+        assert all(torch.equal(z, latent.z) for z in found)
+        searched = 0 if arm == "text" else SEARCH.evaluations()
+    assert cost.evaluations == searched * len(latent)
 
 
 def test_undone_starts_from_the_edited_latents_alone(

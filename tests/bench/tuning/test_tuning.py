@@ -74,12 +74,12 @@ def test_the_best_setting_is_found(batches: list[Prepared]) -> None:
 def test_the_best_third_of_the_first_batch_is_tried_on_all(batches: list[Prepared]) -> None:
     told_of: list[tuple[str, int, int]] = []
     model = batches[0].latent.backbone
-    before = model.evaluations
-    tried = tune_method(TOY, batches, progress=lambda *step: told_of.append(step))
-    assert [one.items for one in tried] == [12] * 4 + [4] * 8
-    assert {one.settings["share"] for one in tried[:4]} == {0.7, 0.8, 0.9, 1.0}
-    assert told_of == [("toy", done, 16) for done in range(1, 17)]
-    assert model.evaluations - before == 4 * (12 * 4 + 4 * 12), "twelve on four items, four on all twelve"
+    with model.count() as cost:
+        tried = tune_method(TOY, batches, progress=lambda *step: told_of.append(step))
+        assert [one.items for one in tried] == [12] * 4 + [4] * 8
+        assert {one.settings["share"] for one in tried[:4]} == {0.7, 0.8, 0.9, 1.0}
+        assert told_of == [("toy", done, 16) for done in range(1, 17)]
+    assert cost.evaluations == 4 * (12 * 4 + 4 * 12), "twelve on four items, four on all twelve"
     assert [one.moved == one.moved for one in tried] == [True] * 4 + [False] * 8, "only all items hold a still one"
 
 
@@ -109,9 +109,10 @@ def test_the_order_of_the_first_batch_is_not_the_last_word(
 @pytest.mark.usefixtures("toy")
 def test_one_batch_is_tried_once(batches: list[Prepared]) -> None:
     model = batches[0].latent.backbone
-    before, told_of = model.evaluations, list[int]()
-    tried = tune_method(TOY, batches[:1], progress=lambda _, done, total: told_of.append(total - done))
-    assert model.evaluations - before == 4 * 12 * 4
+    told_of = list[int]()
+    with model.count() as counted:
+        tried = tune_method(TOY, batches[:1], progress=lambda _, done, total: told_of.append(total - done))
+    assert counted.evaluations == 4 * 12 * 4
     assert [one.items for one in tried] == [4] * 12
     assert told_of == list(range(11, -1, -1))
 

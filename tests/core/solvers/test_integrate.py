@@ -46,15 +46,16 @@ def test_sampling_and_inversion_walk_the_same_levels(solver: Solver) -> None:
     backbone = example_mixture()
     field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]))
     grid = shifted_grid(6, 3.0)
-    down = sample(field, latents(), grid, solver)
-    up = invert(field, down.final, grid, solver)
+    with backbone.count() as cost:
+        down = sample(field, latents(), grid, solver)
+        up = invert(field, down.final, grid, solver)
     assert down.levels == grid.levels
     assert up.levels == grid.levels[::-1]
     assert (up.levels[0], up.levels[-1]) == (down.levels[-1], down.levels[0])
     assert up.states[0] is down.final
     assert torch.equal(down.states[0], latents())
     assert len(down.states) == len(down.levels)
-    assert backbone.evaluations == 2 * len(latents()) * grid.steps * solver.evaluations_per_step
+    assert cost.evaluations == 2 * len(latents()) * grid.steps * solver.evaluations_per_step
 
 
 def test_states_are_those_of_single_steps() -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from latentedit.core.types import Condition
+from latentedit.core.condition import Condition
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.types import Condition
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.diffedit import DiffEdit
 from latentedit.editors.baselines.difference_mask import difference_mask

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.levels import uniform_grid
 from latentedit.core.solvers.integrate import sample
 from latentedit.core.solvers.midpoint import MidpointSolver
-from latentedit.core.types import Condition
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.fireflow import FireFlow, reuse_midpoints
 from latentedit.editors.baselines.inversion import Inversion

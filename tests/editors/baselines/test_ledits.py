@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
-from latentedit.core.types import Condition
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.concept_guidance import Reference
 from latentedit.editors.baselines.edit_friendly_ddpm import EditFriendlyDDPM

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.types import Condition
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.inversion import Inversion
 from latentedit.editors.baselines.rf_solver import RFSolver

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
-from latentedit.core.types import Condition
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.edit_friendly_ddpm import EditFriendlyDDPM
 from latentedit.editors.baselines.turboedit import TurboEdit, clip_factor

@@ -111,9 +111,10 @@ def test_aligned_it_leaves_from_the_way_up(latent: JointLatent, trace: Inversion
 def test_costs_what_it_says(
     latent: JointLatent, trace: InversionTrace, shifts: Tensor, until: float, back: Any
 ) -> None:
-    walk, before = Asyrp(until=until, back=back), latent.backbone.evaluations
-    walk.edit(latent, trace, shifts, SCALES)
-    assert latent.backbone.evaluations - before == len(latent) * walk.evaluations(trace, 4)
+    walk = Asyrp(until=until, back=back)
+    with latent.backbone.count() as cost:
+        walk.edit(latent, trace, shifts, SCALES)
+    assert cost.evaluations == len(latent) * walk.evaluations(trace, 4)
     above = sum(level > until for level in trace.levels[1:])
     assert walk.evaluations(trace, 4) == 4 * (10 + above)
     assert (until < 1) == (above > 0)

@@ -70,9 +70,9 @@ def test_every_way_is_as_it_would_be_alone(
     latent: JointLatent, trace: InversionTrace, v: Tensor, walk: LatentWalk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever moves beside it, in batches of whatever size; and each costs what is said."""
-    before = latent.backbone.evaluations
-    found = walk.edit(latent, trace, v, SCALES)
-    assert latent.backbone.evaluations - before == len(latent) * walk.evaluations(trace, SCALES.numel())
+    with latent.backbone.count() as cost:
+        found = walk.edit(latent, trace, v, SCALES)
+    assert cost.evaluations == len(latent) * walk.evaluations(trace, SCALES.numel())
     monkeypatch.setattr(latent_walk, "ROWS", 12)  # two ways of three pictures and two calls each
     assert relative_error(walk.edit(latent, trace, v, SCALES), found) < BATCH
     alone = walk.edit(latent, trace, v[1:], SCALES[1:2, 1:])

@@ -114,11 +114,10 @@ def test_what_is_close_is_not_tried_again(walk: Walk) -> None:
     """Two ways back a direction and round, of those that are not met yet."""
     watched = Response(factor=4.0)
     step_lengths(dataclasses.replace(walk, move=watched), halves())
-    before = walk.latent.backbone.evaluations
     assert all(lengths.shape == (2, 2) for lengths in watched.asked)
-    lengths = torch.ones(2, dtype=torch.float64)
-    effects_at(walk, halves(), lengths, what="test")
-    assert walk.latent.backbone.evaluations - before == 4 * len(walk.trace.velocities)
+    with walk.latent.backbone.count() as cost:
+        effects_at(walk, halves(), torch.ones(2, dtype=torch.float64), what="test")
+    assert cost.evaluations == 4 * len(walk.trace.velocities)
 
 
 def test_progress_has_the_name_of_the_stage(walk: Walk) -> None:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
+from latentedit.core.cost import spend
 from latentedit.core.rng import draw
-from latentedit.core.types import Condition
 from latentedit.models.base import Backbone
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
@@ -46,7 +47,7 @@ def drawing(backbone: GaussianMixtureBackbone, hook: Hook) -> Hook:
 
 def counting_twice(backbone: GaussianMixtureBackbone, hook: Hook) -> Hook:
     def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        backbone.evaluations += len(z)
+        spend(backbone, len(z))
         return hook(z, s, condition)
 
     return velocity

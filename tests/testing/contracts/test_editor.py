@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.types import Condition, Progress
+from latentedit.core.condition import Condition
+from latentedit.core.cost import spend
+from latentedit.core.progress import Progress
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.contracts.editor import EditorContract
@@ -34,7 +36,7 @@ class Broken(Editor):
         s = torch.full((len(latent),), 0.5, dtype=latent.z.dtype)
         v = latent.backbone.velocity(latent.z, s, target) - latent.backbone.velocity(latent.z, s, latent.condition)
         if self.fault == "none":
-            latent.backbone.evaluations -= len(latent)
+            spend(latent.backbone, -len(latent))
         if self.fault == "global noise":
             v = v + torch.rand_like(v)  # noqa: TID251  # the fault
         if self.fault == "neighbours":

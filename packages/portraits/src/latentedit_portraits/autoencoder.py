@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit_portraits.dataset import to_pixels
 from latentedit_portraits.fitting import FitSettings, fit
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit_portraits.attributes import Attributes, Split, draw_split
 from latentedit_portraits.render import draw_framing, render_array
 

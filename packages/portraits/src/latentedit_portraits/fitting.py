@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from latentedit.core.errors import ConfigError, nearest
+from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
-from latentedit.core.types import Progress
 
 Recipe = TypeVar("Recipe")
 

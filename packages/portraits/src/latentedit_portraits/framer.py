@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit.latents.crop import Box, Framer, cut
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder

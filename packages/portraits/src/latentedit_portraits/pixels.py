@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentedit.core.flow import per_element
+from latentedit.core.progress import Progress
 from latentedit.core.schedule import DiscreteSchedule
-from latentedit.core.types import Progress
 from latentedit_portraits.dataset import to_pixels
 from latentedit_portraits.fitting import FitSettings, fit
 

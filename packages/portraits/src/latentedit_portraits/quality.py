@@ -10,10 +10,10 @@ from diffusers import AutoencoderKL
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
-from latentedit.core.types import Progress
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.registry import load

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit.latents.captions.base import AttributeReader
 from latentedit.latents.captions.change import Change
 from latentedit.models.base import Backbone

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, StableDiff
 from numpy.typing import NDArray
 from torch import nn
 
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit.models.loading import quiet_libraries
 from latentedit.models.placement import existing_device
 from latentedit.models.settings_file import change_json, write_settings

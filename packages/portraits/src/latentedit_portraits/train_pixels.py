@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from latentedit.core.files.writing import write_text
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit.models.loading import quiet_libraries
 from latentedit.models.placement import existing_device
 from latentedit.models.settings_file import write_settings

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import CLIPTextModelWithProjection
 
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
 from latentedit.models.loading import load_network, open_folder, quiet_libraries
 from latentedit.models.placement import existing_device

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit.models.attention import differentiable_attention
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.autoencoder import CHANNELS

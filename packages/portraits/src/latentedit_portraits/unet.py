@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from latentedit.core.flow import add_noise, model_from_canonical
+from latentedit.core.progress import Progress
 from latentedit.core.schedule import DiscreteSchedule
-from latentedit.core.types import Progress
 from latentedit.models.attention import differentiable_attention
 from latentedit_portraits.autoencoder import CHANNELS
 from latentedit_portraits.captions import CaptionStyle

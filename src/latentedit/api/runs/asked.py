@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 
 from latentedit.api import verbs
-from latentedit.api.measure import Meter
+from latentedit.api.measure import metered
 from latentedit.api.result import EditResult
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.types import Condition, Progress
+from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import Mixing
 from latentedit.editors.eim import EIM
@@ -121,17 +122,17 @@ class Asked:
         latent = encode(model, picture, caption=caption, captioner=captioner, mask=mask)
         if not given:
             target_captions(model, latent.captions, to=None, change=self.changes)  # refuses what contradicts itself
-        meter = Meter(model)
-        directions = given or [
-            verbs.identify(latent, change=change, seed=self.seed, progress=progress) for change in self.changes
-        ]
-        local = self.local is not False
-        strength = self.strengths[0] if len(self.strengths) == 1 else self.strengths
-        result = verbs.manipulate(
-            latent, directions, strength=strength, mixing=self.mixing, local=local, progress=progress
-        )
+        with metered(model) as meter:
+            directions = given or [
+                verbs.identify(latent, change=change, seed=self.seed, progress=progress) for change in self.changes
+            ]
+            local = self.local is not False
+            strength = self.strengths[0] if len(self.strengths) == 1 else self.strengths
+            result = verbs.manipulate(
+                latent, directions, strength=strength, mixing=self.mixing, local=local, progress=progress
+            )
+            evaluations, seconds = meter.read()
         assert not isinstance(result, list), "one picture gives one result"
-        evaluations, seconds = meter.read()
         spent = evaluations - result.cost.verdict_evaluations
         return dataclasses.replace(result, cost=dataclasses.replace(result.cost, evaluations=spent, seconds=seconds))
 

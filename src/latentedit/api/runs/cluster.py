@@ -19,7 +19,7 @@ from latentedit.api.runs.runner import PAUSE_S, one_thread, report, timed, told_
 from latentedit.api.runs.work import Done, Measure, Work
 from latentedit.core.errors import ConfigError, LatentEditError, OutputError, require
 from latentedit.core.memory import keep_freed_memory
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 
 TRIES = 4
 """Workers that one unit may take down with it before the run stops."""

@@ -145,22 +145,23 @@ class _Edits:
 
     def __call__(self, parcel: tuple[ToEdit, ...]) -> Done:
         model = self._loaded.model
-        before, files = model.evaluations, dict[str, bytes]()
+        files = dict[str, bytes]()
         rows, failures, seconds = list[Row](), list[Failure](), 0.0
-        for one, outcome in self._outcomes(parcel):
-            if isinstance(outcome, Failure):
-                failures.append(outcome)
-                continue
-            rows.append(_row(one, outcome))
-            files |= _written(outcome, one.name)
-            seconds += outcome.cost.seconds
+        with model.count() as cost:
+            for one, outcome in self._outcomes(parcel):
+                if isinstance(outcome, Failure):
+                    failures.append(outcome)
+                    continue
+                rows.append(_row(one, outcome))
+                files |= _written(outcome, one.name)
+                seconds += outcome.cost.seconds
         return Done(
             rows=rows,
             files=files,
             failures=failures,
             about={
                 "items": len(parcel),
-                "evaluations": model.evaluations - before,
+                "evaluations": cost.evaluations,
                 "edit_seconds": seconds,
                 "peak_bytes": peak_bytes(model.device),
             },

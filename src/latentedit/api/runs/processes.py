@@ -14,7 +14,7 @@ from latentedit.api.runs.runner import PAUSE_S, report, run_here, told_when_stop
 from latentedit.api.runs.work import Work
 from latentedit.core.errors import LatentEditError, OutputError
 from latentedit.core.memory import keep_freed_memory
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 
 
 def run_processes(folder: RunFolder, work: Work, count: int, *, progress: Progress | None = None) -> int:

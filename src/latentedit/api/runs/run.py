@@ -12,7 +12,7 @@ from latentedit.api.runs.processes import run_processes
 from latentedit.api.runs.runner import run_here
 from latentedit.api.runs.work import Work
 from latentedit.core.errors import ConfigError
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch
 
 from latentedit.api.runs.folder import RunFolder
 from latentedit.api.runs.work import Done, Measure, Work
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 
 PAUSE_S = 0.5
 """Between looks at what the other runners do."""

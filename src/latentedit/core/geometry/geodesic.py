@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 
 _SETTLED = 1e-3
 """Norm of the gradient at which the curve is settled: of the energy in that of the start, by the inner points in the

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.geometry.transport import Transported, transported
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

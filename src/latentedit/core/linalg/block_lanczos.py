@@ -23,7 +23,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
 from latentedit.core.linalg.block_operator import BlockOperator
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 
 _BEYOND = 10
 """Triplets that a restart keeps beyond those that are wanted."""

@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
 from latentedit.core.settings import check_count, check_number
 from latentedit.core.solvers.base import level_batch
-from latentedit.core.types import Condition, Progress
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone

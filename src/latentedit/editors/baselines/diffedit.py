@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.settings import check_choice, check_count, check_number
 from latentedit.core.solvers.base import level_batch
-from latentedit.core.types import Condition, Progress
 from latentedit.editors.base import Editor, check_walk
 from latentedit.editors.baselines.difference_mask import difference_mask
 from latentedit.latents.inversion import invert

@@ -3,9 +3,9 @@
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
 from latentedit.core.solvers.base import level_batch
-from latentedit.core.types import Condition
 from latentedit.latents.joint import JointLatent
 
 

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
 from latentedit.core.settings import check_number
 from latentedit.core.solvers.base import level_batch
-from latentedit.core.types import Condition, Progress
 from latentedit.editors.base import Editor, check_walk
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent

@@ -6,8 +6,9 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.settings import check_choice, check_number
-from latentedit.core.types import Condition, Progress
 from latentedit.editors.base import Editor, check_walk
 from latentedit.editors.baselines.concept_guidance import Reference, strongest_places
 from latentedit.editors.baselines.noise_maps import follow_maps, noise_maps

@@ -27,10 +27,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.levels import LevelGrid
+from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.stochastic import stochastic_step
-from latentedit.core.types import Progress
 from latentedit.latents.joint import JointLatent
 
 Difference = Callable[

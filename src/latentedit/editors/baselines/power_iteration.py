@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 
 Normal = Callable[[Float[Tensor, "b r *latent"]], Float[Tensor, "b r *latent"]]
 """``J^T J`` of each row, J a map of each picture."""

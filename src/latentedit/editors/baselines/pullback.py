@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
 from latentedit.core.settings import check_count, check_number
 from latentedit.core.solvers.base import level_batch
-from latentedit.core.types import Condition, Progress
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.distillation import check_finite
 from latentedit.editors.base import Editor, check_walk

@@ -6,11 +6,12 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
-from latentedit.core.types import Condition, Progress
 from latentedit.editors.base import Editor, check_walk
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField

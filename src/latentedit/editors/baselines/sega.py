@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.settings import check_choice, check_number
 from latentedit.core.solvers.base import level_batch
-from latentedit.core.types import Condition, Progress
 from latentedit.editors.base import Editor, check_walk
 from latentedit.editors.baselines.concept_guidance import Reference, SemanticGuidance
 from latentedit.latents.inversion import InversionTrace, invert

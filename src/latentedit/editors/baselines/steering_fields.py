@@ -6,9 +6,10 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.settings import check_number
-from latentedit.core.types import Condition, Progress
 from latentedit.editors.base import Editor, check_walk
 from latentedit.editors.baselines.flow_path import follow_difference
 from latentedit.latents.joint import JointLatent

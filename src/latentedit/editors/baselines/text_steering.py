@@ -7,9 +7,10 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
 from latentedit.core.solvers.base import level_batch
-from latentedit.core.types import Condition, Progress
 from latentedit.editors.base import Editor, check_walk
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField

@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.flow import per_element
+from latentedit.core.progress import Progress
 from latentedit.core.settings import check_count, check_number
 from latentedit.core.solvers.base import level_batch
-from latentedit.core.types import Condition, Progress
 from latentedit.editors.base import Editor, check_walk
 from latentedit.editors.baselines.noise_maps import noise_maps
 from latentedit.latents.joint import JointLatent

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.progress import Progress
 from latentedit.core.settings import check_number
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.stochastic import NO_TAIL, NoiseTail
-from latentedit.core.types import Progress
 from latentedit.directions.distillation import check_finite
 from latentedit.editors.slider import ROWS
 from latentedit.editors.walks.latent_walk import Back, check_back, check_ways

@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.progress import Progress
 from latentedit.core.settings import check_choice, check_count, check_number
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.stochastic import NO_TAIL, NoiseTail
-from latentedit.core.types import Condition, Progress
 from latentedit.directions.distillation import check_finite
 from latentedit.editors.slider import ROWS
 from latentedit.editors.walks.xspace import clean_and_noise, noise_guided, with_contrast_of

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit.editors.walks.latent_walk import LatentWalk
 from latentedit.latents.inversion import InversionTrace
 from latentedit.latents.joint import JointLatent

@@ -4,9 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.flow import clean_estimate, noise_estimate, per_element
+from latentedit.core.progress import Progress
 from latentedit.core.solvers.base import level_batch
-from latentedit.core.types import Condition, Progress
 from latentedit.models.base import Backbone
 
 

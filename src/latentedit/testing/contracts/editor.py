@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import stream
-from latentedit.core.types import Condition
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -58,9 +58,9 @@ class EditorContract:
 
     def test_law_1_strength_zero_is_the_identity(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
         """Nothing is computed and nothing changes."""
-        before = latent.backbone.evaluations
-        assert torch.equal(editor.edit(latent, target, [0.0])[0].z, latent.z)
-        assert latent.backbone.evaluations == before
+        with latent.backbone.count() as cost:
+            assert torch.equal(editor.edit(latent, target, [0.0])[0].z, latent.z)
+        assert cost.evaluations == 0
         assert editor.evaluations(latent, strength=0.0) == 0
 
     def test_law_1_a_strength_changes_something(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
@@ -91,9 +91,9 @@ class EditorContract:
 
     def test_law_4_costs_what_it_says(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
         """The backbone's counter agrees with the formula."""
-        before = latent.backbone.evaluations
-        editor.edit(latent, target, [self.strength])
-        spent = latent.backbone.evaluations - before
+        with latent.backbone.count() as counted:
+            editor.edit(latent, target, [self.strength])
+        spent = counted.evaluations
         assert spent == len(latent) * editor.evaluations(latent, strength=self.strength) > 0
 
     def test_law_5_equal_texts(self, editor: Editor, latent: JointLatent) -> None:
@@ -113,10 +113,9 @@ class EditorContract:
         self, editor: Editor, latent: JointLatent, target: Condition, strength: float
     ) -> None:
         """By name, before any evaluation."""
-        before = latent.backbone.evaluations
-        with pytest.raises(ConfigError, match="finite"):
+        with latent.backbone.count() as counted, pytest.raises(ConfigError, match="finite"):
             editor.edit(latent, target, [strength])
-        assert latent.backbone.evaluations == before
+        assert counted.evaluations == 0
 
     def test_reports_progress(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
         """Steps done never exceed the total, and every phase comes to its end."""

@@ -14,7 +14,7 @@ from latentedit._version import __version__
 from latentedit.api.outputs import plain
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.writing import make_folder, write_text
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit_bench.analysis.base import Analysis, Conclusion, Row
 from latentedit_bench.analysis.journal import Journal
 from latentedit_bench.analysis.plotting import new_figure, save_figure

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from matplotlib.figure import Figure
 
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit_bench.analysis.base import Claim
 from latentedit_bench.metrics.statistics import Table
 

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.settings import to_plain
-from latentedit.core.types import Condition, Progress
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent

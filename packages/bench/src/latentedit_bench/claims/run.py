@@ -9,7 +9,7 @@ from typing import Any
 from latentedit.api.measure import peak_bytes, reset_peak
 from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.core.files.writing import make_folder, write_text
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit.models.placement import existing_device
 from latentedit_bench.analysis.plotting import new_figure, save_figure
 from latentedit_bench.claims.base import Experiment, Place

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from latentedit.api.manifests.items import Item
 from latentedit.api.naming import ProbabilityReader
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.types import Condition
 from latentedit.directions.text import embed_aligned
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.encode import encode_frames, fit_all

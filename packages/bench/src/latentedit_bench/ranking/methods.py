@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.types import Condition
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 

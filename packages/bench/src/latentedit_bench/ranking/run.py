@@ -9,7 +9,7 @@ from PIL import Image
 from latentedit.api.runs.folder import RunFolder
 from latentedit.api.runs.run import Where, run_work
 from latentedit.core.files.pictures import read_image
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.plan import Plan

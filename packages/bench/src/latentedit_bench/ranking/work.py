@@ -118,8 +118,8 @@ class _Bench:
 
     def __call__(self, parcel: Parcel) -> Done:
         items, method = parcel
-        before = self._model.evaluations
-        parts = list(self._measured(items, method))
+        with self._model.count() as cost:
+            parts = list(self._measured(items, method))
         return Done(
             rows=[row for part in parts for row in part.rows],
             files={name: content for part in parts for name, content in part.files.items()},
@@ -127,7 +127,7 @@ class _Bench:
             about={
                 "method": CODEC if method is None else method.name,
                 "items": len(items),
-                "evaluations": self._model.evaluations - before,
+                "evaluations": cost.evaluations,
                 "edit_seconds": sum(part.about["edit_seconds"] for part in parts),
                 "peak_bytes": peak_bytes(self._model.device),
             },

@@ -17,7 +17,7 @@ from latentedit.api.manifests.items import Dataset
 from latentedit.api.outputs import plain
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.writing import write_text
-from latentedit.core.types import Progress
+from latentedit.core.progress import Progress
 from latentedit.editors.base import Editor
 from latentedit.editors.registry import editor_class
 from latentedit.models.base import Backbone

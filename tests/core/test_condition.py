@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
-from latentedit.core.types import Condition, Cost
 
 numbers = st.floats(-3, 3)
 
@@ -63,7 +63,3 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         _ = condition(0) + condition(0, batch=1)
     with pytest.raises((ShapeError, TypeError)):  # jaxtyping, which is on in tests, sees it first
         Condition(tokens=torch.zeros(2, 3, 4), pooled=torch.zeros(1, 5))
-
-
-def test_what_is_not_judged_costs_no_judgement() -> None:
-    assert Cost(evaluations=2.0, seconds=0.1, peak_bytes=1).verdict_evaluations == 0

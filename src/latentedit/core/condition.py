@@ -1,4 +1,4 @@
-"""Embedded text as an element of a vector space, and what a result cost."""
+"""Embedded text as an element of a vector space."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -8,9 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ShapeError
-
-Progress = Callable[[str, int, int], None]
-"""Called as ``progress(what, done, total)``; the command line gives it a bar."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,20 +94,3 @@ class Condition:
                 f"pooled {list(self.pooled.shape)} and {list(other.pooled.shape)}"
             )
         return Condition(tokens=combine(self.tokens, other.tokens), pooled=combine(self.pooled, other.pooled))
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What a result took.
-
-    Args:
-        evaluations: network evaluations a picture; guidance counts two, a forward-mode or finite-difference JVP two.
-        seconds: wall time a picture, without reading and encoding it.
-        peak_bytes: highest resident memory of the process (CPU) or allocation (CUDA).
-        verdict_evaluations: spent on judging the result, not part of the edit.
-    """
-
-    evaluations: float
-    seconds: float
-    peak_bytes: int
-    verdict_evaluations: float = 0.0

@@ -1,0 +1,71 @@
+"""What work cost: network evaluations, counted in a context, time and memory."""
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Count:
+    """Network evaluations of one model while a context was open; guidance counts two, a derivative product two."""
+
+    evaluations: int = 0
+
+
+_OPEN: ContextVar[tuple[tuple[object, Count], ...]] = ContextVar("open counts", default=())
+"""Models that are counted here, each with its count; a thread begins with none."""
+
+_LOCK = threading.Lock()
+"""Threads that run in a copy of one context share its counts."""
+
+
+@contextlib.contextmanager
+def counting(model: object) -> Iterator[Count]:
+    """Count what this thread asks of a model; contexts nest, and each counts everything inside it.
+
+    Another thread counts into it only where it runs in a copy of this context (``contextvars.copy_context``).
+    """
+    count = Count()
+    token = _OPEN.set((*_OPEN.get(), (model, count)))
+    try:
+        yield count
+    finally:
+        _OPEN.reset(token)
+
+
+def spend(model: object, evaluations: int) -> None:
+    """Add evaluations to every open count of a model."""
+    with _LOCK:
+        for counted, count in _OPEN.get():
+            if counted is model:
+                count.evaluations += evaluations
+
+
+@contextlib.contextmanager
+def spending(model: object, evaluations: int) -> Iterator[None]:
+    """What succeeds inside counts as so many evaluations of a model, whatever it calls; what fails as none."""
+    token = _OPEN.set(tuple(pair for pair in _OPEN.get() if pair[0] is not model))
+    try:
+        yield
+    finally:
+        _OPEN.reset(token)
+    spend(model, evaluations)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a result took.
+
+    Args:
+        evaluations: network evaluations a picture; guidance counts two, a forward-mode or finite-difference JVP two.
+        seconds: wall time a picture, without reading and encoding it.
+        peak_bytes: highest resident memory of the process (CPU) or allocation (CUDA).
+        verdict_evaluations: spent on judging the result, not part of the edit.
+    """
+
+    evaluations: float
+    seconds: float
+    peak_bytes: int
+    verdict_evaluations: float = 0.0
