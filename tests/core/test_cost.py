@@ -7,6 +7,11 @@ import pytest
 from latentedit.core.cost import Cost, counting, spend, spending
 
 
+def failing(model: object) -> None:
+    spend(model, 1)
+    raise KeyError
+
+
 def test_contexts_nest_and_both_count() -> None:
     model, other = object(), object()
     spend(model, 1)
@@ -44,16 +49,14 @@ def test_a_sum_stands_for_what_was_called() -> None:
             spend(model, 50)
             spend(other, 1)
         with pytest.raises(KeyError), spending(model, 1000):
-            spend(model, 1)
-            raise KeyError
+            failing(model)
     assert (count.evaluations, inside.evaluations, elsewhere.evaluations) == (2, 50, 1)
 
 
 def test_a_count_ends_with_its_context_though_it_fails() -> None:
     model = object()
     with pytest.raises(KeyError), counting(model) as count:
-        spend(model, 1)
-        raise KeyError
+        failing(model)
     spend(model, 1)
     assert count.evaluations == 1
 
