@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from tests.editors.colours import ColourBackbone
+
+settings.register_profile("default", max_examples=25, deadline=None)
+settings.register_profile("thorough", max_examples=200, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -92,7 +92,6 @@ def refusal(text: str) -> str:
     return str(caught.value)
 
 
-@settings(max_examples=40, deadline=None)
 @given(record=records(st.none() | records(st.none())))
 def test_what_is_written_is_read_again(record: RunRecord) -> None:
     text = record.to_json()

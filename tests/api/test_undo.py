@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
@@ -78,7 +78,6 @@ def shift(model: Backbone, amount: Tensor, caption: str = "grey") -> Direction:
     )
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     size=st.sampled_from(SIZES),
@@ -200,7 +199,6 @@ def test_a_damaged_payload_is_refused(colours: ColourBackbone, result: EditResul
         refusal(FileFormatError, colours, result, damaged)
 
 
-@settings(max_examples=60, deadline=None)
 @given(place=st.integers(0, 10_000), value=st.integers(1, 255))
 def test_any_byte_may_be_wrong(place: int, value: int) -> None:
     model = ColourBackbone()
@@ -249,7 +247,6 @@ def test_latents_beyond_all_pictures_are_refused_or_clipped(colours: ColourBackb
     assert "finite" in refusal(ShapeError, colours, result, changed(payload, far))
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     strength=st.floats(-1.5, 1.5),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -73,7 +73,6 @@ def composed(rows: NDArray[np.float64], strengths: list[float], mixing: Mixing) 
     return q @ (np.diag(r) * strengths)
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.data(), st.integers(1, 4), st.integers(1, 3), st.sampled_from(MIXINGS), SEEDS)
 def test_against_numpy(data: st.DataObject, count: int, batch: int, mixing: Mixing, seed: int) -> None:
     rows = random_rows(count, batch, 8, seed)
@@ -84,7 +83,6 @@ def test_against_numpy(data: st.DataObject, count: int, batch: int, mixing: Mixi
         assert np.allclose(whole.z[index], expected, rtol=1e-9, atol=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.data(), st.integers(1, 4), SEEDS)
 def test_the_inverse_keeps_of_each_what_was_asked_for(data: st.DataObject, count: int, seed: int) -> None:
     """``<Delta, d_j> = s_j |d_j|^2``, so that with one strength alone the others have no part."""
@@ -94,7 +92,6 @@ def test_the_inverse_keeps_of_each_what_was_asked_for(data: st.DataObject, count
     assert np.allclose(rows @ z, np.asarray(strengths) * np.square(rows).sum(1), rtol=1e-9, atol=1e-9)
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.integers(2, 4), st.sampled_from(["inverse", "projection"]), st.sampled_from([0.0, 1e-9, 0.1, 0.3]), SEEDS)
 def test_no_mixing_blows_up(count: int, mixing: Mixing, apart: float, seed: int) -> None:
     """Its length is at most ``|s_j |d_j|| / sqrt(0.02)``, or it is refused: also where one is made of the others."""
@@ -131,7 +128,6 @@ def test_cross_talk_by_hand() -> None:
     assert talk.tolist() == [[[1.0, 1.0], [0.5, 1]]]
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 4), st.integers(1, 3), SEEDS)
 def test_cross_talk_against_numpy(count: int, batch: int, seed: int) -> None:
     rows = random_rows(count, batch, 6, seed)
@@ -156,7 +152,6 @@ def test_what_has_nothing_in_common_is_mixed_in_one_way(strengths: list[float]) 
         assert np.allclose(way.condition.tokens[0, 0, :3], strengths, rtol=1e-12, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 4), st.integers(1, 3), st.sampled_from(MIXINGS), SEEDS)
 def test_texts_are_mixed_by_the_same_numbers(count: int, batch: int, mixing: Mixing, seed: int) -> None:
     """Each direction's text is its own unit vector, so the composed text shows the numbers."""

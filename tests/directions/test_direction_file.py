@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import safetensors
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -404,7 +404,6 @@ def test_a_safetensors_file_that_is_no_direction(tmp_path: Path) -> None:
     assert "to be a direction; it says nothing under 'latentedit.direction'" in refusal(tmp_path / "other")
 
 
-@settings(max_examples=300)
 @given(data=st.data())
 def test_flipped_bits_are_refused_or_give_something_sound(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

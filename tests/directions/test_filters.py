@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -202,7 +202,6 @@ def test_nothing_asked_gives_nothing(kind: Filter, spectrum: Tensor) -> None:
     assert bool(torch.isfinite(torch.stack([summary.rayleigh, summary.lowest])[:, ::2]).all())
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     iterations=st.integers(1, 5),

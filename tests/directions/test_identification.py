@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -533,7 +533,6 @@ CONFIGS = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(config=CONFIGS, texts=st.integers(1, 2), ahead=st.booleans())
 def test_every_configuration_costs_what_it_says_and_survives(config: HSDS, texts: int, ahead: bool) -> None:
     """Indefinite Hessians and undamped solvers included; and settings survive being written."""

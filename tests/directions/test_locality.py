@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 from torch import Tensor
@@ -88,7 +88,6 @@ def test_the_edge_of_a_picture_stands_in_for_what_lies_beyond() -> None:
     assert torch.allclose(flat, torch.full((1, 1, 3, 3), 1 / 1.5))
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.sampled_from([1, 3, 5, 9]), st.integers(1, 12), st.integers(1, 12), st.integers(0, 50), FLOORS)
 def test_the_average_is_over_as_many_places_as_asked_for(
     width: int, rows: int, columns: int, seed: int, floor: float

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ShapeError
@@ -25,7 +25,6 @@ def phrases_of(caption: str) -> Counter[str]:
     return Counter(" ".join(phrase.split()) for phrase in caption.split(",") if phrase.strip())
 
 
-@settings(deadline=None, max_examples=50)
 @given(LISTS, LISTS)
 def test_phrases_are_kept_and_the_source_is_left_alone(source: list[str], target: list[str]) -> None:
     old, new = ", ".join(source), ", ".join(target)
@@ -34,7 +33,6 @@ def test_phrases_are_kept_and_the_source_is_left_alone(source: list[str], target
     assert phrases_of(aligned) == phrases_of(new)
 
 
-@settings(deadline=None, max_examples=50)
 @given(DISTINCT, DISTINCT)
 def test_shared_phrases_keep_the_sources_order_and_added_ones_come_last(source: list[str], target: list[str]) -> None:
     aligned = align_captions(", ".join(source), ", ".join(target))[1]
@@ -45,7 +43,6 @@ def test_shared_phrases_keep_the_sources_order_and_added_ones_come_last(source: 
         assert places == [place for place, phrase in enumerate(found[: len(source)]) if phrase in source]
 
 
-@settings(deadline=None, max_examples=50)
 @given(TEXTS, TEXTS)
 def test_any_text_keeps_its_words(source: str, target: str) -> None:
     def letters(text: str) -> Counter[str]:
@@ -56,20 +53,17 @@ def test_any_text_keeps_its_words(source: str, target: str) -> None:
     assert letters(aligned) == letters(target)
 
 
-@settings(deadline=None, max_examples=50)
 @given(TEXTS)
 def test_equal_captions_come_back_equal(caption: str) -> None:
     assert align_captions(caption, caption) == (caption, caption)
     assert changed_phrases(caption, caption) == ((), ())
 
 
-@settings(deadline=None, max_examples=50)
 @given(TEXTS, TEXTS.filter(lambda text: "," not in text))
 def test_captions_without_commas_come_back_as_they_are(source: str, target: str) -> None:
     assert align_captions(source, target) == (source, target)
 
 
-@settings(deadline=None, max_examples=50)
 @given(DISTINCT, DISTINCT)
 def test_an_aligned_caption_is_aligned(source: list[str], target: list[str]) -> None:
     aligned = align_captions(", ".join(source), ", ".join(target))[1]

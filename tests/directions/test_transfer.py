@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.condition import Condition
@@ -236,7 +236,6 @@ def test_changes_in_plain_text(model: Backbone, caption: str, source: str, targe
 PHRASES = st.sampled_from(["a hat", "a cap", "fur", "glasses", "a smile", "a frown"])
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.lists(PHRASES, min_size=1, max_size=5, unique=True),
     st.lists(PHRASES, min_size=1, max_size=5, unique=True),

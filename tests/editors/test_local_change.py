@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 from torch import Tensor
@@ -41,14 +41,12 @@ def test_a_uniform_change_stays_whole(size: tuple[int, int], values: tuple[float
     assert torch.allclose(local_change(change), change, rtol=1e-6, atol=0)
 
 
-@settings(deadline=None, max_examples=30)
 @given(SHAPES, SEEDS, st.sampled_from([-1e-6, -1.0, 0.25, 3.0, 1e6]))
 def test_it_does_not_depend_on_the_strength(shape: tuple[int, ...], seed: int, factor: float) -> None:
     change = random_change(shape, seed)
     assert torch.allclose(local_change(factor * change), factor * local_change(change), rtol=1e-12, atol=0)
 
 
-@settings(deadline=None, max_examples=30)
 @given(SHAPES, SEEDS, st.sampled_from([0.001, FLOOR, 0.5]))
 def test_it_is_the_change_times_its_share_by_an_independent_average(
     shape: tuple[int, ...], seed: int, floor: float
@@ -61,7 +59,6 @@ def test_it_is_the_change_times_its_share_by_an_independent_average(
     assert np.allclose(local_change(torch.from_numpy(change), floor=floor), expected, rtol=1e-9, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
 @given(SHAPES, SEEDS)
 def test_no_pixel_grows_and_none_turns(shape: tuple[int, ...], seed: int) -> None:
     change = random_change(shape, seed)
@@ -104,7 +101,6 @@ def test_a_smooth_change_stays_smooth(size: tuple[int, int], reach: float, floor
     assert steepest(change * (change.square() > floor)) > 2 * before
 
 
-@settings(deadline=None, max_examples=30)
 @given(SHAPES, SEEDS)
 def test_pictures_are_looked_at_one_by_one(shape: tuple[int, ...], seed: int) -> None:
     change = random_change(shape, seed) * torch.logspace(0, 4, shape[0])[:, None, None, None]

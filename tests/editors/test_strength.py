@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
@@ -53,7 +53,6 @@ def one(values: Tensor) -> float:
     return float(values[0])
 
 
-@settings(max_examples=60, deadline=None)
 @given(EFFECTS, SHARE, SHARE)
 def test_law_1_neither_way_ever_falls(effects: list[float], first: float, second: float) -> None:
     found, (low, high) = curve(effects), sorted((first, second))
@@ -63,7 +62,6 @@ def test_law_1_neither_way_ever_falls(effects: list[float], first: float, second
     assert one(found.effect(scales[0])) <= one(found.effect(scales[1]))
 
 
-@settings(max_examples=200, deadline=None)
 @given(EFFECTS, SHARE)
 def test_law_2_there_and_back(effects: list[float], share: float) -> None:
     """Where an end of the cubic is flat, its square root is what is read back: 1e-8 of the range is the best there."""
@@ -74,7 +72,6 @@ def test_law_2_there_and_back(effects: list[float], share: float) -> None:
         assert one(found.effect(one(found.scale(strength)))) == pytest.approx(strength, abs=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0.01, 2.0), min_size=1, max_size=8), st.floats(-2, 2))
 def test_law_3_effects_that_rise_are_kept(gaps: list[float], first: float) -> None:
     effects = [first + float(total) for total in np.cumsum([0.0, *gaps])]
@@ -84,7 +81,6 @@ def test_law_3_effects_that_rise_are_kept(gaps: list[float], first: float) -> No
         assert one(found.scale(effect)) == pytest.approx(scale, abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
 @given(COARSE)
 def test_the_fit_is_the_nearest_rising_one(effects: list[float]) -> None:
     found = curve(effects)
@@ -96,7 +92,6 @@ def test_the_fit_is_the_nearest_rising_one(effects: list[float]) -> None:
             assert one(found.effect(float(middle))) == pytest.approx(level, abs=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
 @given(COARSE.filter(lambda effects: len(set(monotone(effects).round(9))) > 1), SHARE)
 def test_between_the_measurements_runs_scipys_monotone_cubic(effects: list[float], share: float) -> None:
     """Read forwards on a dense grid of effects, so that the effect of a scale lies between two of its nodes."""
@@ -194,7 +189,6 @@ def test_a_row_of_effects_a_scale_is_required() -> None:
         EffectCurve(scales=(0.0, 1.0), effects=torch.zeros(3, 1))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 50), st.floats(-5, 5), st.floats(-5, 5))
 def test_effects_are_projections_in_units_of_the_whole(seed: int, along: float, across: float) -> None:
     """``a u + b w`` with w orthogonal to u has effect a, whatever b is."""

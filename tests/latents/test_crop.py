@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
@@ -47,7 +47,6 @@ def restored(change: Tensor, image: Image.Image, box: Box) -> Tensor:
     return torch.stack(list(put_back(change, image, box)))
 
 
-@settings(max_examples=50, deadline=None)
 @given(box=boxes)
 def test_a_cut_shows_the_box_with_edges_repeated(box: Box) -> None:
     image = noise(*SIZE)
@@ -56,13 +55,11 @@ def test_a_cut_shows_the_box_with_edges_repeated(box: Box) -> None:
     assert np.array_equal(cut(image, box), padded[top + 100 : top + 100 + height, left + 100 : left + 100 + width])
 
 
-@settings(max_examples=30, deadline=None)
 @given(box=boxes)
 def test_no_change_is_put_back_as_exactly_none(box: Box) -> None:
     assert not restored(torch.zeros(3, 16, 16), noise(*SIZE), box).any()
 
 
-@settings(max_examples=30, deadline=None)
 @given(box=boxes)
 def test_a_change_reaches_half_a_box_beyond_it_at_most(box: Box) -> None:
     change = restored(torch.ones(3, 16, 16), Image.new("RGB", SIZE, (90, 90, 90)), box)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -47,7 +47,6 @@ def softened(levels: Levels, radius: int) -> NDArray[np.float64]:
     return np.minimum(levels, around(least).mean((2, 3)))
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.integers(2, 260), st.integers(2, 260), st.integers(0, 2**32))
 def test_a_mask_is_softened_inwards(width: int, height: int, seed: int) -> None:
     levels = blotches(width, height, seed)

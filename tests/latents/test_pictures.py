@@ -24,7 +24,6 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
     return Image.fromarray(values.astype(np.uint8))
 
 
-@settings(max_examples=40, deadline=None)
 @given(width=side, height=side, mode=st.sampled_from(["RGB", "RGBA"]), capabilities=st.sampled_from([FIXED, RANGE]))
 def test_no_change_gives_back_the_picture(width: int, height: int, mode: str, capabilities: Capabilities) -> None:
     picture = Picture.from_image(noise(width, height, mode))
@@ -34,7 +33,6 @@ def test_no_change_gives_back_the_picture(width: int, height: int, mode: str, ca
     assert np.array_equal(restored, picture.image)
 
 
-@settings(max_examples=40, deadline=None)
 @given(width=side, height=side)
 def test_frame_has_the_one_size_and_the_picture_keeps_its_proportions(width: int, height: int) -> None:
     frame = Picture.from_image(noise(width, height)).fit(FIXED)
@@ -48,7 +46,6 @@ def test_frame_has_the_one_size_and_the_picture_keeps_its_proportions(width: int
     assert abs(2 * top + inner_height - 128) <= 1
 
 
-@settings(max_examples=40, deadline=None)
 @given(width=st.integers(2, 1200), height=st.integers(2, 1200))
 def test_canvas_is_a_multiple_in_range_near_the_preferred_area(width: int, height: int) -> None:
     frame = Picture.from_image(Image.new("RGB", (width, height))).fit(RANGE)
@@ -168,7 +165,7 @@ def half_white(width: int, height: int) -> np.ndarray:
     return levels
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     width=st.integers(2, 220),
     height=st.integers(2, 220),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import python_avatars as avatars
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit_portraits import render as standard
@@ -52,7 +52,6 @@ def standard_portrait(attributes: Attributes) -> OddPortrait:
     )
 
 
-@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**9))
 def test_a_standard_portrait_has_its_own_values_and_picture(seed: int) -> None:
     """Against the renderer of the training pictures: the same labels, and the same pixels on the same square."""

@@ -2,7 +2,7 @@ import random
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
@@ -40,7 +40,6 @@ def counterfactual(source: Attributes, other: Attributes, field: str) -> Attribu
     return source.replace(**{name: getattr(other, name) for name in names})
 
 
-@settings(deadline=None, max_examples=50)
 @given(ATTRIBUTES, ATTRIBUTES, FIELDS)
 def test_a_phrase_for_a_phrase_leads_from_one_full_caption_to_the_other(
     a: Attributes, c: Attributes, field: str
@@ -56,7 +55,6 @@ def test_a_phrase_for_a_phrase_leads_from_one_full_caption_to_the_other(
         assert rewrite(source, Change(old=old, new="")) == target
 
 
-@settings(deadline=None, max_examples=50)
 @given(ATTRIBUTES, FIELDS, st.data())
 def test_a_part_without_a_colour_keeps_it_or_follows_the_rule(
     attributes: Attributes, field: str, data: st.DataObject
@@ -68,7 +66,6 @@ def test_a_part_without_a_colour_keeps_it_or_follows_the_rule(
     assert rewrite(full_caption(attributes), Change(old="", new=words)) == full_caption(wanted)
 
 
-@settings(deadline=None, max_examples=50)
 @given(ATTRIBUTES, st.sampled_from(sorted(COLOR_OF)), st.data())
 def test_a_colour_for_a_colour_keeps_the_part(attributes: Attributes, field: str, data: st.DataObject) -> None:
     old = getattr(attributes, COLOR_OF[field])
@@ -80,7 +77,6 @@ def test_a_colour_for_a_colour_keeps_the_part(attributes: Attributes, field: str
     assert rewrite(full_caption(attributes), change) == wanted
 
 
-@settings(deadline=None, max_examples=50)
 @given(ATTRIBUTES, ATTRIBUTES, FIELDS, st.integers(0, 2**32))
 def test_in_any_words_and_order_one_phrase_changes(a: Attributes, c: Attributes, field: str, seed: int) -> None:
     generator = random.Random(seed)

@@ -107,7 +107,7 @@ def test_every_fault_is_told_at_once(folder: Path, kind: str) -> None:
     assert "\n" not in message
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chosen=st.lists(st.sampled_from([fault for fault in FAULTS if "id" not in fault[0]]), min_size=1, max_size=8))
 def test_any_faults_together_are_all_told(folder: Path, chosen: list[tuple[dict[str, Any], str]]) -> None:
     path = manifest(folder, [SOUND, *(SOUND | change for change, _ in chosen)])
@@ -189,7 +189,7 @@ def items(draw: st.DrawFn) -> list[Item]:
     return made
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(made=items())
 def test_what_is_written_is_read_back(tmp_path: Path, made: list[Item]) -> None:
     again = load_manifest(write_manifest(made, tmp_path / "new" / "folder")).items

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
@@ -20,7 +20,6 @@ LEVELS = (0.9, 0.5, 0.1)
 REPLACED = (0, 1, 3, 6, 12)
 
 
-@settings(max_examples=25, deadline=None)
 @given(which=st.integers(0, 199), seed=st.integers(0, 5))
 def test_prompts_differ_from_the_picture_in_exactly_so_many_attributes(which: int, seed: int) -> None:
     own = draw_split("test", 200, 3)[which]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.api.manifests.pictures import write_picture
 
@@ -54,7 +54,6 @@ def test_the_edit_types_are_ten() -> None:
     assert len(set(KINDS)) == 10
 
 
-@settings(max_examples=30, deadline=None)
 @given(runs=st.lists(st.tuples(st.integers(0, SIDE * SIDE + 9), st.integers(0, SIDE * SIDE + 9)), max_size=6))
 def test_runs_are_read_row_by_row_and_cut_at_the_end(runs: list[tuple[int, int]]) -> None:
     """Against the rule for a single pixel: some run covers it."""

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics.functional import cosine_similarity
@@ -59,7 +59,6 @@ def test_no_edit_scores_nothing_and_has_no_decomposability() -> None:
 
 
 @given(st.floats(0.01, 20))
-@settings(max_examples=30, deadline=None)
 def test_a_second_attribute_costs_the_decomposability_that_is_predicted(q: float) -> None:
     w = world()
     edited = w.edited(1.0, q)
@@ -75,7 +74,6 @@ def test_a_second_attribute_costs_the_decomposability_that_is_predicted(q: float
 
 
 @given(st.floats(-3, 3), st.floats(0, 3))
-@settings(max_examples=60, deadline=None)
 def test_effect_and_leakage_say_the_rest(a: float, b: float) -> None:
     """The identities of the module, for any effect and leakage."""
     w = world(seed=1)

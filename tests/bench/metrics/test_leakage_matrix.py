@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
@@ -181,7 +181,6 @@ def test_where_the_attribute_itself_did_not_change() -> None:
 
 
 @given(matrices)
-@settings(max_examples=40, deadline=None)
 def test_the_gap_lies_between_two_bounds_by_the_leak(matrix: Tensor) -> None:
     """The largest of K - 1 numbers is at most their length, and at least their length by sqrt(K - 1)."""
     assume(bool((matrix.diagonal() != 0).all()))
@@ -191,7 +190,6 @@ def test_the_gap_lies_between_two_bounds_by_the_leak(matrix: Tensor) -> None:
 
 
 @given(matrices)
-@settings(max_examples=40, deadline=None)
 def test_the_measures_are_one_exactly_where_nothing_else_changed(matrix: Tensor) -> None:
     assume(bool((matrix.diagonal() != 0).all()))
     alone = ~(matrix - torch.diag(matrix.diagonal())).any(0)
@@ -200,7 +198,6 @@ def test_the_measures_are_one_exactly_where_nothing_else_changed(matrix: Tensor)
 
 
 @given(matrices)
-@settings(max_examples=40, deadline=None)
 def test_dci_is_scipys_entropy(matrix: Tensor) -> None:
     assume(bool(matrix.any(0).all() and matrix.any(1).all()))
     sizes = matrix.abs().numpy()
@@ -211,7 +208,6 @@ def test_dci_is_scipys_entropy(matrix: Tensor) -> None:
 
 
 @given(matrices, st.sampled_from([0.25, 2.0, 8.0]))
-@settings(max_examples=40, deadline=None)
 def test_strength_changes_the_diagonal_alone(matrix: Tensor, factor: float) -> None:
     """Powers of two, so that nothing rounds differently."""
     assume(bool((matrix.diagonal() != 0).all()))

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import Float
 from scipy.integrate import quad
@@ -64,7 +64,6 @@ def test_an_effect_that_was_reached_is_told_however_small() -> None:
 
 
 @given(rising, wanted_effects)
-@settings(max_examples=40, deadline=None)
 def test_on_rising_paths_it_is_numpys_interpolation(steps: list[tuple[float, float]], wanted: float) -> None:
     effects, leakages = path(*steps)
     found, reached = leakage_at(effects, leakages, wanted)
@@ -78,7 +77,6 @@ def test_on_rising_paths_it_is_numpys_interpolation(steps: list[tuple[float, flo
 
 
 @given(points, wanted_effects, st.sampled_from([0.5, 2.0, 4.0]))
-@settings(max_examples=40, deadline=None)
 def test_leakage_scales_with_the_leakages(steps: list[tuple[float, float]], wanted: float, factor: float) -> None:
     """Powers of two, so that both sides round alike."""
     effects, leakages = path(*steps)
@@ -89,7 +87,6 @@ def test_leakage_scales_with_the_leakages(steps: list[tuple[float, float]], want
 
 
 @given(points, wanted_effects)
-@settings(max_examples=40, deadline=None)
 def test_strengths_after_the_crossing_change_nothing(steps: list[tuple[float, float]], wanted: float) -> None:
     found, reached = leakage_at(*path(*steps), wanted)
     longer, still = leakage_at(*path(*steps, (wanted + 1, 9.0)), wanted)
@@ -98,7 +95,6 @@ def test_strengths_after_the_crossing_change_nothing(steps: list[tuple[float, fl
 
 
 @given(points, wanted_effects)
-@settings(max_examples=40, deadline=None)
 def test_the_matched_error_is_bounded_and_its_formula(steps: list[tuple[float, float]], wanted: float) -> None:
     found = matched_error(*path(*steps), wanted).item()
     leak = leakage_at(*path(*steps), wanted)[0].item()
@@ -107,7 +103,6 @@ def test_the_matched_error_is_bounded_and_its_formula(steps: list[tuple[float, f
 
 
 @given(st.floats(0.01, 10), st.floats(0.06, 3))
-@settings(max_examples=40, deadline=None)
 def test_a_straight_path_has_the_area_of_its_closed_form(slope: float, length: float) -> None:
     """Where the path ends before an effect of 1 it is carried on: the area is that of the whole line."""
     expected = slope / 2 if slope <= 1 else 1 - 1 / (2 * slope)
@@ -123,7 +118,6 @@ def test_areas_at_the_ends() -> None:
 
 
 @given(points)
-@settings(max_examples=30, deadline=None)
 def test_the_area_is_the_integral_of_the_capped_leakage(steps: list[tuple[float, float]]) -> None:
     """Against quadrature between the effects on the path, where the integrand has its jumps."""
     effects, leakages = path(*steps)
@@ -137,7 +131,6 @@ def test_the_area_is_the_integral_of_the_capped_leakage(steps: list[tuple[float,
 
 
 @given(points, points)
-@settings(max_examples=30, deadline=None)
 def test_pictures_do_not_see_each_other(first: list[tuple[float, float]], second: list[tuple[float, float]]) -> None:
     count = min(len(first), len(second))
     pair = [path(*steps[:count]) for steps in (first, second)]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from scipy.ndimage import gaussian_filter
@@ -71,7 +71,6 @@ def test_legacy_is_torchmetrics_of_the_blackened_pictures(ours: Any, theirs: Cal
     assert not torch.allclose(ours(edited, source, mask, mode="corrected"), expected.double(), rtol=1e-3)
 
 
-@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 100))
 def test_corrected_error_is_of_the_background_alone(seed: int) -> None:
     edited, source = pictures(seed), pictures(seed + 1)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr
 
@@ -37,7 +37,6 @@ def test_linearity_is_what_least_squares_explain() -> None:
 
 
 @given(tables)
-@settings(max_examples=40, deadline=None)
 def test_monotonicity_is_scipys(row: list[int]) -> None:
     """Few whole numbers, so that there are many ties."""
     found = monotonicity(torch.tensor([row], dtype=torch.float64), STRENGTHS).item()
@@ -48,13 +47,11 @@ def test_monotonicity_is_scipys(row: list[int]) -> None:
 
 
 @given(tables)
-@settings(max_examples=40, deadline=None)
 def test_ranks_are_scipys(row: list[int]) -> None:
     assert _ranks(torch.tensor([row], dtype=torch.float64))[0].tolist() == rankdata(row).tolist()
 
 
 @given(tables)
-@settings(max_examples=40, deadline=None)
 def test_any_rising_scale_keeps_the_monotonicity(row: list[int]) -> None:
     effects = torch.tensor([row], dtype=torch.float64)
     before, after = monotonicity(effects, STRENGTHS), monotonicity(effects.exp(), STRENGTHS.square())
@@ -62,7 +59,6 @@ def test_any_rising_scale_keeps_the_monotonicity(row: list[int]) -> None:
 
 
 @given(tables, st.permutations(range(4)))
-@settings(max_examples=40, deadline=None)
 def test_the_order_of_the_strengths_does_not_matter(row: list[int], order: list[int]) -> None:
     effects = torch.tensor([row], dtype=torch.float64)
     for measure in (linearity, monotonicity):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -47,7 +47,6 @@ def chunks_of(data: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-@settings(max_examples=50)
 @given(record=st.none() | TEXTS, payload=st.none() | st.binary())
 def test_what_is_saved_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, record: str | None, payload: bytes | None
@@ -163,7 +162,6 @@ def test_text_that_is_none_is_no_record(tmp_path: Path, body: bytes) -> None:
     assert read_chunks(tmp_path / "odd.png") == (None, None)
 
 
-@settings(max_examples=200)
 @given(junk=st.binary(max_size=60), place=st.integers(8, 150))
 def test_a_file_with_junk_in_it_is_refused_or_says_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, junk: bytes, place: int

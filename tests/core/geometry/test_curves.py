@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -29,7 +29,6 @@ def test_lengths_of_a_staircase() -> None:
 
 
 @given(values=st.lists(st.floats(-10, 10), min_size=2, max_size=8))
-@settings(max_examples=25)
 def test_energy_is_least_at_constant_speed(values: list[float]) -> None:
     points = torch.tensor(values, dtype=torch.float64)[:, None]
     segments = len(values) - 1

@@ -2,13 +2,11 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.geometry.frequency import RadialPower, centroid, low_share, radial_power, white_centroid
-
-FEW = settings(max_examples=25, deadline=None)
 
 
 def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -21,7 +19,6 @@ def wave(height: int, width: int, ky: int, kx: int, phase: float = 0.4) -> torch
     return torch.cos(2 * math.pi * (rows + columns) + phase)[None, None]
 
 
-@FEW
 @given(st.integers(2, 9), st.integers(2, 9), st.integers(1, 3), st.integers(0, 100))
 def test_power_adds_up_to_the_squared_length(height: int, width: int, channels: int, seed: int) -> None:
     v = gaussian(2, channels, height, width, seed=seed)
@@ -32,7 +29,6 @@ def test_power_adds_up_to_the_squared_length(height: int, width: int, channels: 
     assert torch.allclose(power.frequency, power.cycles / (min(height, width) / 2))
 
 
-@FEW
 @given(st.sampled_from([(16, 16), (15, 15), (16, 24), (11, 8)]), st.integers(-8, 8), st.integers(-8, 8))
 def test_a_plane_wave_lands_in_its_bin(sides: tuple[int, int], ky: int, kx: int) -> None:
     """A wave of more cycles than half the side is one of fewer, so ky and kx are taken within Nyquist."""

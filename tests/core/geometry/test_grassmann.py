@@ -5,7 +5,7 @@ import pymanopt
 import pytest
 import scipy.stats
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError, ShapeError
@@ -21,7 +21,6 @@ from latentedit.core.geometry.grassmann import (
     random_level,
 )
 
-FEW = settings(max_examples=25, deadline=None)
 angle = st.floats(0, math.pi / 2 - 1e-3)
 seeds = st.integers(0, 1000)
 
@@ -47,7 +46,6 @@ def dense_projector(basis: torch.Tensor) -> np.ndarray:
     return basis.numpy().T @ np.linalg.pinv(basis.numpy().T)
 
 
-@FEW
 @given(st.lists(angle, min_size=1, max_size=3), seeds)
 def test_distances_of_spaces_at_known_angles(angles: list[float], seed: int) -> None:
     """Bases are mixed, and a common shape is given: neither matters. Angles are exact to about 1e-15."""
@@ -61,7 +59,6 @@ def test_distances_of_spaces_at_known_angles(angles: list[float], seed: int) -> 
     assert projection_distance(*spaces) == pytest.approx(math.sin(max(angles)), abs=1e-12)
 
 
-@FEW
 @given(seeds)
 def test_distances_are_norms_of_the_difference_of_projectors(seed: int) -> None:
     a, b = gaussian(3, 7, seed=seed), gaussian(3, 7, seed=seed + 1)
@@ -78,7 +75,6 @@ def test_a_distance_of_a_billionth_is_exact(distance) -> None:
     assert distance(*pair(angles, 40)) == pytest.approx(want, rel=1e-5)
 
 
-@FEW
 @given(seeds)
 def test_the_distance_is_a_metric_and_sees_only_the_subspaces(seed: int) -> None:
     a, b, c = (gaussian(2, 6, seed=3 * seed + index) for index in range(3))
@@ -112,7 +108,6 @@ def test_distance_logarithm_and_exponential_are_those_of_pymanopt() -> None:
         assert geodesic_distance(exponential(a, 0.7 * tangent), reached) < 1e-12
 
 
-@FEW
 @given(st.lists(angle, min_size=1, max_size=3), seeds, st.floats(-0.5, 1.0))
 def test_a_geodesic_is_the_shortest_way_at_constant_speed(angles: list[float], seed: int, t: float) -> None:
     """Up to an angle of pi / 2 from the start, within which no shorter way around exists: 0.5 backwards is enough."""

@@ -3,14 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import geometric_slerp
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.geometry.interpolation import lerp, slerp
-
-FEW = settings(max_examples=25, deadline=None)
 
 
 def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -44,7 +42,6 @@ def test_lerp_is_the_straight_line() -> None:
     assert torch.allclose(lerp(a, b, -1.0), 2 * a - b, atol=1e-15)
 
 
-@FEW
 @given(st.floats(1e-3, math.pi - 1e-2), st.lists(st.floats(0, 1), min_size=1, max_size=5))
 def test_slerp_of_unit_vectors_is_that_of_scipy(angle: float, weights: list[float]) -> None:
     """Its sines lose up to 1 / sin(angle), 1,000 here, of the rounding."""
@@ -53,7 +50,6 @@ def test_slerp_of_unit_vectors_is_that_of_scipy(angle: float, weights: list[floa
     assert np.allclose(found.numpy(), geometric_slerp(a.numpy(), b.numpy(), np.array(weights)), atol=1e-12)
 
 
-@FEW
 @given(st.floats(0, math.pi - 1e-3), st.floats(-1, 2), st.floats(1e-3, 1e3))
 def test_equal_lengths_are_kept_and_angles_are_even(angle: float, weight: float, length: float) -> None:
     """Rounding grows like 1 / (pi - angle), 1,000 here. Angles are told by chords, which are exact near 0."""
@@ -64,7 +60,6 @@ def test_equal_lengths_are_kept_and_angles_are_even(angle: float, weight: float,
     assert chord == pytest.approx(abs(2 * math.sin(weight * angle / 2)), abs=1e-11)
 
 
-@FEW
 @given(st.floats(-12, 0).map(lambda exponent: 10**exponent))
 def test_small_angles_pass_into_the_straight_line_without_a_jump(angle: float) -> None:
     """In the middle slerp has length 1 and lerp cos(angle / 2), in one direction."""

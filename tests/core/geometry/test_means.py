@@ -15,7 +15,7 @@ from latentedit.core.geometry.grassmann import geodesic, geodesic_distance
 from latentedit.core.geometry.matching import match
 from latentedit.core.geometry.means import aligned_basis, chordal_mean, chordal_rotation, karcher_mean, karcher_rotation
 
-FEW = settings(max_examples=10, deadline=None)
+FEW = settings(max_examples=10)
 seeds = st.integers(0, 1000)
 
 

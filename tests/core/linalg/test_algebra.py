@@ -39,7 +39,7 @@ class TestProduct(OperatorContract):
 
 
 @given(st.floats(-10, 10), st.floats(-10, 10))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_affine_is_scale_times_a_plus_shift(scale: float, shift: float) -> None:
     matrices, u = random_matrices(2, 6), vectors(2, 2, 3)
     operator = Affine(Dense(matrices, (2, 3)), scale, shift)

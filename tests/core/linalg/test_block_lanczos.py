@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -39,7 +39,6 @@ def check_laws(found: TruncatedSVD, matrix: Tensor, close: float = 1e-10) -> Non
 @given(
     st.integers(1, 12), st.integers(1, 12), st.integers(1, 12), st.integers(1, 4), st.integers(0, 3), st.integers(0, 99)
 )
-@settings(max_examples=40, deadline=None)
 def test_small_matrices_agree_with_lapack(
     outputs: int, inputs: int, rank: int, block: int, deficiency: int, seed: int
 ) -> None:

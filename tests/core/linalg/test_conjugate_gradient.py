@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.linalg import cg
 from torch import Tensor
@@ -27,7 +27,6 @@ def spectra(batch: int, size: int, condition: float, seed: int) -> Tensor:
 
 
 @given(batch=st.integers(1, 3), size=st.integers(2, 8), condition=st.floats(1.0, 100.0), seed=st.integers(0, 2**31 - 1))
-@settings(max_examples=40, deadline=None)
 def test_definite_systems_are_solved(batch: int, size: int, condition: float, seed: int) -> None:
     matrices, rhs = symmetric(spectra(batch, size, condition, seed), seed), vectors(batch, size, seed=seed)
     solution = conjugate_gradient(Dense(matrices), rhs, iterations=4 * size, tolerance=1e-10)
@@ -40,7 +39,6 @@ def test_definite_systems_are_solved(batch: int, size: int, condition: float, se
 
 
 @given(size=st.integers(3, 8), steps=st.integers(1, 3), seed=st.integers(0, 2**31 - 1))
-@settings(max_examples=30, deadline=None)
 def test_every_iterate_is_scipys(size: int, steps: int, seed: int) -> None:
     matrices, rhs = symmetric(spectra(2, size, 30.0, seed), seed), vectors(2, size, seed=seed)
     solution = conjugate_gradient(Dense(matrices), rhs, iterations=steps, tolerance=1e-14)
@@ -71,7 +69,6 @@ def test_elements_stop_on_their_own() -> None:
 
 
 @given(lowest=st.floats(-5.0, -0.05), seed=st.integers(0, 2**31 - 1))
-@settings(max_examples=30, deadline=None)
 def test_indefinite_elements_stop_at_the_last_good_iterate(lowest: float, seed: int) -> None:
     spectrum = torch.tensor([[lowest, 1.0, 2.0, 3.0], [0.5, 1.0, 2.0, 3.0]], dtype=torch.float64)
     matrices, rhs = symmetric(spectrum, seed), vectors(2, 4, seed=seed)
