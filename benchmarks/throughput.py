@@ -33,7 +33,7 @@ from latentedit.api.verbs import load
 from latentedit.core.memory import keep_freed_memory
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.models.base import Backbone
-from latentedit_bench.data.counterfactual_portraits import counterfactual_portraits
+from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import prepare
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.ranking.plan import Plan
@@ -89,7 +89,7 @@ def bench(plan: Plan, dtype: torch.dtype, workers: int) -> tuple[int, float, flo
 
 def shares(dtype: str, items: int, workers: int, repeats: int) -> list[dict[str, Any]]:
     """One row a run: the speeds, and the shares."""
-    model, data = load("portraits", device="cpu", dtype=DTYPES[dtype]), counterfactual_portraits("test").head(items)
+    model, data = load("portraits", device="cpu", dtype=DTYPES[dtype]), counterfactual("portraits", "test").head(items)
     plan = Plan(model=model, dataset=data, methods=tuple(stored_methods(model, METHODS)), strengths=STRENGTHS)
     found: list[dict[str, Any]] = []
     for _ in range(repeats):
@@ -113,7 +113,7 @@ def shares(dtype: str, items: int, workers: int, repeats: int) -> list[dict[str,
 def print_peak(pictures: int) -> None:
     """A cheap run of so many pictures in this process, and its peak resident memory in MiB."""
     keep_freed_memory()
-    some = counterfactual_portraits("test").items
+    some = counterfactual("portraits", "test").items
     items = tuple(
         dataclasses.replace(some[index % len(some)], id=str(index), group=str(index)) for index in range(pictures)
     )

@@ -19,7 +19,7 @@ from latentedit.core.rng import stream
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, Capabilities
-from latentedit_bench.data.counterfactual_portraits import counterfactual_portraits
+from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor
 from latentedit_portraits.attributes import VALUES
 from latentedit_portraits.captions import parse
@@ -176,7 +176,7 @@ class Kept:
 def some_items() -> tuple[Item, ...]:
     """The first twelve items of the calibration split, rendered; the tenth asks for nothing."""
     found: list[Item] = []
-    for item in counterfactual_portraits("calibration").head(12).items:
+    for item in counterfactual("portraits", "calibration").head(12).items:
         assert item.truth is not None
         assert item.mask is not None
         mask = item.mask()

@@ -1,8 +1,7 @@
-"""A small network that reads the attributes which a caption states, and a reader that finds them in pictures."""
+"""A small network that reads the attributes which a caption states, and pictures in which they are known."""
 
-import importlib.metadata
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, final
+from typing import final
 
 import pytest
 import torch
@@ -11,18 +10,17 @@ from torch import Tensor, nn
 from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid, uniform_grid
 from latentedit.core.rng import stream
-from latentedit.latents.captions import base as captioning
-from latentedit.latents.captions.base import AttributeReader
 from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.sites import Site
 from latentedit_bench.analysis.study import Study
-from latentedit_portraits.attributes import VALUES, draw_split
-from latentedit_portraits.captions import full_caption, parse
+from latentedit_portraits.attributes import VALUES, Attributes, draw_split
+from latentedit_portraits.captions import parse
+from latentedit_portraits.domain import PortraitDomain
 from tests.editors.edits import grey
 
 PLACES = {(name, value): index for index, (name, value) in enumerate((n, v) for n in VALUES for v in VALUES[n])}
 KNOWN = draw_split("test", 20, 0)
-"""What the reader finds in the pictures of a study, by their mean brightness."""
+"""What is read in the pictures of a study, by their mean brightness."""
 
 
 class Layers(nn.Module):
@@ -89,31 +87,15 @@ class PortraitNetwork(Backbone):
         return self.layers(z.flatten(1), s, condition.tokens[:, 0]).reshape(z.shape)
 
 
-@final
-class KnownReader(AttributeReader):
-    """Finds one of the `KNOWN` portraits in every picture."""
-
-    values: ClassVar = VALUES
-
-    def __init__(self, backbone: Backbone) -> None:
-        self.backbone = backbone
-
-    def read(self, pixels: Tensor) -> list[dict[str, str]]:
-        found = [KNOWN[int(picture.mean() * 1e6) % len(KNOWN)] for picture in pixels]
-        return [{name: getattr(one, name) for name in VALUES} for one in found]
-
-    def caption(self, pixels: Tensor) -> list[str]:
-        return [full_caption(KNOWN[int(picture.mean() * 1e6) % len(KNOWN)]) for picture in pixels]
-
-
 def portrait_study(
     monkeypatch: pytest.MonkeyPatch, *, pooled: bool = False, levels: Sequence[float] = (0.9, 0.2), count: int = 2
 ) -> Study:
-    """Grey pictures in that network, whose reader is found as an installed one would be."""
-    place = "tests.bench.analysis.portrait_network:KnownReader"
-    point = importlib.metadata.EntryPoint(name="known", value=place, group=captioning.ENTRY_POINTS)
-    found = importlib.metadata.EntryPoints([point])
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: found)
+    """Grey pictures in that network, in each of which the domain reads one of the `KNOWN` portraits."""
+
+    def read(_: PortraitDomain, pixels: Tensor) -> list[Attributes]:
+        return [KNOWN[int(picture.mean() * 1e6) % len(KNOWN)] for picture in pixels]
+
+    monkeypatch.setattr(PortraitDomain, "read", read)
     backbone = PortraitNetwork(pooled=pooled)
-    backbone.defaults = {"captioner": "known"}
+    backbone.defaults = {"captioner": "portraits"}
     return Study.of(backbone, [grey(seed) for seed in range(count)], levels=levels, rank=3, steps=4)

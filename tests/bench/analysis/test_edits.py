@@ -7,10 +7,10 @@ import torch
 
 from latentedit.core.geometry.frequency import white_centroid
 from latentedit.editors.walks.step_length import CLOSE, EFFECT
-from latentedit_bench.analysis.attribute_areas import CHANGED
 from latentedit_bench.analysis.edits import Edits, coarseness, edit_row
 from latentedit_bench.analysis.signed_edits import SignedEdit
 from latentedit_bench.analysis.study import Study
+from latentedit_bench.domains.areas import CHANGED
 from tests.api.discoveries import read_surely, widen
 from tests.bench.analysis.gaussians import drawn, legend
 from tests.editors.colours import ColourBackbone
@@ -22,7 +22,7 @@ AREAS = {"background": 0.5, "hair": 0.3, "mouth": 0.02}
 
 @pytest.fixture(autouse=True)
 def areas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentedit_bench.analysis.edits.attribute_areas", lambda: AREAS)
+    monkeypatch.setattr("latentedit_bench.analysis.edits.attribute_areas", lambda _: AREAS)
 
 
 @pytest.fixture(autouse=True)

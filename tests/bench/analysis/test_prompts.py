@@ -12,7 +12,9 @@ from latentedit.models.registry import load
 from latentedit.testing.miniature_unet import miniature_ddpm
 from latentedit_bench.analysis.prompts import Prompts, graded, shuffled_level
 from latentedit_bench.analysis.study import Study
+from latentedit_bench.domains.base import differences
 from latentedit_portraits.attributes import VALUES, draw_split
+from latentedit_portraits.domain import PORTRAITS
 from tests.bench.analysis.gaussians import drawn, legend
 from tests.bench.analysis.portrait_network import portrait_study
 
@@ -23,14 +25,14 @@ REPLACED = (0, 1, 3, 6, 12)
 @given(which=st.integers(0, 199), seed=st.integers(0, 5))
 def test_prompts_differ_from_the_picture_in_exactly_so_many_attributes(which: int, seed: int) -> None:
     own = draw_split("test", 200, 3)[which]
-    found = graded(own, seed=seed)
-    assert [len(one.differences(own)) for one in found] == list(REPLACED)
-    assert found == graded(own, seed=seed)
+    found = graded(PORTRAITS, own, seed=seed)
+    assert [len(differences(PORTRAITS, one, own)) for one in found] == list(REPLACED)
+    assert found == graded(PORTRAITS, own, seed=seed)
 
 
 def test_another_seed_draws_other_prompts() -> None:
     own = draw_split("test", 1, 3)[0]
-    assert graded(own, seed=0)[1:] != graded(own, seed=1)[1:]
+    assert graded(PORTRAITS, own, seed=0)[1:] != graded(PORTRAITS, own, seed=1)[1:]
 
 
 def test_rows_tell_what_prompts_share_and_how_far_their_spaces_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,14 +86,14 @@ def test_levels_are_every_second_and_the_last_unless_told(monkeypatch: pytest.Mo
 def test_a_model_without_text_is_refused(tmp_path: Path) -> None:
     backbone = load(miniature_ddpm(tmp_path / "ddpm"), device="cpu")
     study = Study(backbone=backbone, latents=(), levels=LEVELS)
-    with pytest.raises(ConfigError, match="a model that reads text"):
+    with pytest.raises(ConfigError, match="model that reads text"):
         Prompts().items(study)
 
 
 def test_a_model_without_a_reader_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     study = portrait_study(monkeypatch, count=1)
     study.backbone.defaults = {}
-    with pytest.raises(ConfigError, match="with a reader of portraits"):
+    with pytest.raises(ConfigError, match="captions of portraits"):
         Prompts().items(study)
 
 

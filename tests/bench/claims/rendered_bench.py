@@ -39,11 +39,11 @@ def use_rendered(monkeypatch: pytest.MonkeyPatch) -> Loaded:
     """From here on every bundled model is a rendered network, and every split its dozen items."""
     loaded = Loaded()
 
-    def items(split: str) -> Dataset:
+    def items(_: str, split: str) -> Dataset:
         return Dataset(name=f"some/{split}", version="1", items=some_items())
 
     monkeypatch.setattr(benchmark_runs, "load", loaded)
-    monkeypatch.setattr(benchmark_runs, "counterfactual_portraits", items)
+    monkeypatch.setattr(benchmark_runs, "counterfactual", items)
     monkeypatch.setattr(benchmark_runs, "suitable_workers", lambda *_: 1)  # another process would load the real ones
     return loaded
 

@@ -12,7 +12,6 @@ from latentedit_bench.analysis.plotting import new_figure
 from latentedit_bench.claims import text_directions
 from latentedit_bench.claims.base import Place
 from latentedit_bench.claims.text_directions import (
-    CHANGES,
     Differences,
     TextDirections,
     caption_pairs,
@@ -24,6 +23,7 @@ from latentedit_bench.claims.text_directions import (
 )
 from latentedit_portraits.attributes import VALUES, draw_split
 from latentedit_portraits.captions import parse
+from latentedit_portraits.domain import PORTRAITS as DOMAIN
 from tests.bench.rendered_network import RenderedNetwork
 
 PORTRAITS = draw_split("test", 8, 0)
@@ -32,15 +32,15 @@ PORTRAITS = draw_split("test", 8, 0)
 def test_captions_change_what_they_should() -> None:
     """Ours one attribute, from its first value to its second; random ones about as many words, or one more."""
     for number, portrait in enumerate(PORTRAITS[:3]):
-        ours, null = caption_pairs(portrait, random.Random(number))
+        ours, null = caption_pairs(DOMAIN, portrait, random.Random(number))
         for name, (source, target), (same, other) in zip(VALUES, ours, null, strict=True):
             before, after = parse(source), parse(target)
             assert {key for key in before if before[key] != after.get(key)} == {name}
-            assert (before[name], after[name]) == CHANGES[name]
+            assert (before[name], after[name]) == DOMAIN.plain_changes[name]
             assert same == source
             assert other != source
-            assert 1 <= changed_words(source, target) <= 2
-            assert abs(changed_words(source, target) - changed_words(same, other)) <= 1
+            assert 1 <= changed_words(DOMAIN, source, target) <= 2
+            assert abs(changed_words(DOMAIN, source, target) - changed_words(DOMAIN, same, other)) <= 1
 
 
 def test_cosines_in_closed_form() -> None:
@@ -58,8 +58,8 @@ def test_the_spread_of_lengths() -> None:
 
 def test_a_text_of_ones_is_orthogonal_and_of_one_length() -> None:
     """A caption is a one for each value that it states, so a change has length sqrt(2) and an axis of its own."""
-    pairs = [caption_pairs(portrait, random.Random(index)) for index, portrait in enumerate(PORTRAITS)]
-    found = differences(RenderedNetwork(reads=False), pairs)
+    pairs = [caption_pairs(DOMAIN, portrait, random.Random(index)) for index, portrait in enumerate(PORTRAITS)]
+    found = differences(RenderedNetwork(reads=False), DOMAIN, pairs)
     assert list(found) == ["tokens"]  # this text has no pooled part
     assert mean_cosines(found["tokens"].ours) == pytest.approx([0.0] * len(PORTRAITS))
     assert found["tokens"].ours.norm(dim=2).flatten().tolist() == pytest.approx([2**0.5] * 12 * len(PORTRAITS))

@@ -11,7 +11,7 @@ import pytest
 from latentedit.api.manifests.items import Item
 from latentedit.api.manifests.manifest import write_manifest
 from latentedit.cli.console import typed_command
-from latentedit_bench.data.counterfactual_portraits import counterfactual_portraits
+from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.tuning.candidates import CONTENDERS
 from tests.api.manifests.pictures import write_picture
 from tests.bench.rendered_network import Kept
@@ -69,7 +69,7 @@ def test_the_rendered_set_is_described_without_a_model(command: Command, unloade
     assert lines[1].split(maxsplit=1) == ["kinds", "4 single, 1 pair, 2 graded, 1 triple"]
     told = json.loads(command("bench", "data", "--split", "calibration", "--items", 8, "--json").out)
     assert told["kinds"] == {"single": 4, "pair": 1, "graded": 2, "triple": 1}
-    assert told["fingerprint"] == counterfactual_portraits("calibration").head(8).fingerprint == lines[2].split()[-1]
+    assert told["fingerprint"] == counterfactual("portraits", "calibration").head(8).fingerprint == lines[2].split()[-1]
     assert told["manifest"] is None
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from latentedit.api.manifests.items import Item
 from latentedit.editors.judge import Judge
 from latentedit.editors.local_change import local_change
-from latentedit_bench.data.counterfactual_portraits import counterfactual_portraits
+from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.metrics.off_manifold import residual_ratio
 from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE, Row, codec_rows, evaluate
@@ -146,7 +146,7 @@ def test_a_second_attribute_costs_decomposability_by_what_the_pictures_say(batch
 
 def leaking(item: Item) -> Image.Image:
     """The right answer on another background; in other clothes where the background was asked for."""
-    wanted = next(one for one in counterfactual_portraits("calibration").items if one.id == item.id)
+    wanted = next(one for one in counterfactual("portraits", "calibration").items if one.id == item.id)
     attributes = cast(Any, wanted.truth).attributes
     name = "clothes_color" if "background" in item.about["change"] else "background"
     values = [value for value in VALUES[name] if value != getattr(attributes, name)]

@@ -17,7 +17,7 @@ from latentedit.core.errors import ModelError
 from latentedit.editors.baselines.flowslider import FlowSlider
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.models.base import Backbone
-from latentedit_bench.data.counterfactual_portraits import counterfactual_portraits
+from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.ranking import work as work_module
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.ranking.plan import Plan
@@ -136,7 +136,7 @@ def test_an_edit_that_the_model_refuses_fails_alone(model: Backbone, monkeypatch
 def test_carried_parcels_need_no_disk(model: Backbone, tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     ITEMS[0].picture().save(path)
-    rendered = counterfactual_portraits("test").items[1]
+    rendered = counterfactual("portraits", "test").items[1]
     work = cut(model, (dataclasses.replace(rendered, picture=PictureFile(path)),))
     unit = "001-000000-slide"
     before = work.start()(work.parcel(unit))

@@ -12,15 +12,18 @@ from matplotlib.figure import Figure
 
 from latentedit.api.naming import FLOOR
 from latentedit.core.geometry.frequency import radial_power, white_centroid
-from latentedit_bench.analysis.attribute_areas import CHANGED, attribute_areas
 from latentedit_bench.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit_bench.analysis.plotting import COLOURS, GREY, LEVEL_LABEL, draw_levels, panels
 from latentedit_bench.analysis.signed_edits import SignedEdit, random_units, signed_edits
 from latentedit_bench.analysis.study import Study
+from latentedit_bench.domains.areas import CHANGED, attribute_areas
+from latentedit_bench.domains.base import domain
 from latentedit_bench.metrics.statistics import FEWEST, Estimate, Table, by_level, estimate, rise
-from latentedit_portraits.attributes import VALUES
 
 KINDS = {"basis": "local basis", "random": "random directions of equal effect"}
+
+DOMAIN = "portraits"
+"""Whose attributes are read."""
 
 _CHANGE = "change "
 """Begins the columns that hold the change of an attribute."""
@@ -33,7 +36,7 @@ class Edits(Analysis):
     Each direction goes as far to both sides as it takes for one change of the clean latent
     (`editors.walks.step_length`), so that levels compare. A row says the change of each attribute (total variation,
     mean of both signs), ``coarseness = sum_a change_a area_a / sum_a change_a`` with the share of a portrait's pixels
-    that attribute a covers (`attribute_areas`), the frequency centroid of the change of the pixels in units of
+    that attribute a covers (`domains.areas`), the frequency centroid of the change of the pixels in units of
     Nyquist, and the share of pixels that it changes by more than 10 levels of 255. Coarseness is None where nobody
     reads, or reads no change. The control are random directions of equal effect. The claim about attributes compares
     the highest level with the lowest at which they are seen to change in `statistics.FEWEST` pictures. Cost of a
@@ -152,8 +155,13 @@ def coarseness(changes: Mapping[str, float]) -> float | None:
     total = sum(changes.values())
     if not total >= FLOOR:
         return None
-    areas = attribute_areas() if set(changes) <= set(VALUES) else {}
+    areas = _areas(set(changes))
     return sum(value * areas[name] for name, value in changes.items()) / total if areas else None
+
+
+def _areas(names: set[str]) -> Mapping[str, float]:
+    """What attributes cover, where they are those of the domain; else nothing."""
+    return attribute_areas(DOMAIN) if names <= set(domain(DOMAIN).values) else {}
 
 
 def _difference(part: Table, column: str, kind: str, *, start: float, end: float) -> Estimate:
@@ -199,7 +207,7 @@ def _draw_attributes(axis: Axes, part: Table) -> None:
         axis.text(0.5, 0.5, "no attributes are read", ha="center", transform=axis.transAxes, fontsize=8)
         return
     names = [name.removeprefix(_CHANGE) for name in columns]
-    areas = attribute_areas() if set(names) <= set(VALUES) else {}
+    areas = _areas(set(names))
     order = sorted(range(len(names)), key=lambda index: -areas.get(names[index], 0.0))
     means = part.groupby("level")[[columns[index] for index in order]].mean().iloc[::-1]
     picture = axis.imshow(means.to_numpy(dtype=float).T, aspect="auto", cmap="viridis", vmin=0)

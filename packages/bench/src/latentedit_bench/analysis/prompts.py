@@ -13,17 +13,18 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
 from latentedit.core.errors import ConfigError
-from latentedit.latents.captions.base import AttributeReader, captioner_for
 from latentedit.models.base import Backbone
 from latentedit_bench.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit_bench.analysis.plotting import COLOURS, GREY, draw_levels, draw_null, panels
 from latentedit_bench.analysis.samples import SPACES, compared
 from latentedit_bench.analysis.study import Study
+from latentedit_bench.domains.base import Domain, Scene, differences, domain, full_caption
 from latentedit_bench.metrics.statistics import Table, by_level, estimate, rise
-from latentedit_portraits.attributes import VALUES, Attributes
-from latentedit_portraits.captions import full_caption
 
-_REPLACED = (0, 1, 3, 6, len(VALUES))
+DOMAIN = "portraits"
+"""Whose captions the prompts are."""
+
+_REPLACED = (0, 1, 3, 6, 12)
 """Attributes of the picture that each of its prompts says wrongly."""
 
 _SHUFFLES = 1000
@@ -55,9 +56,9 @@ class Prompts(Analysis):
         """A picture at a level.
 
         Raises:
-            ConfigError: a model that reads no text, or without a reader of portraits; levels outside (0, 1].
+            ConfigError: a model that reads no text, or one of another domain; levels outside (0, 1].
         """
-        _reader(study.backbone)
+        _check(study.backbone)
         if not all(0 < level <= 1 for level in self.levels):
             raise ConfigError(f"expected levels in (0, 1]; got {', '.join(f'{level:g}' for level in self.levels)}")
         top = study.backbone.grid(study.steps).levels[0]
@@ -68,15 +69,15 @@ class Prompts(Analysis):
         """All pairs of the picture's prompts there."""
         picture, level = int(item[0]), float(item[1])
         pixels = study.latents[picture].frames[0].pixels[None]
-        own = Attributes(**_reader(study.backbone).read(pixels)[0])
-        said = graded(own, seed=study.seed)
-        texts = [full_caption(attributes) for attributes in said]
+        world = domain(DOMAIN)
+        said = graded(world, world.read(pixels)[0], seed=study.seed)
+        texts = [full_caption(world, scene) for scene in said]
         similarity = _similarity(study.backbone, texts)
         bases = [study.basis(picture, level, prompt=text) for text in texts]
         rows: list[Row] = []
         for space in SPACES:
             for first, second, found in compared(bases, space, seed=study.seed):
-                common = len(VALUES) - len(said[first].differences(said[second]))
+                common = len(world.values) - len(differences(world, said[first], said[second]))
                 about = {"picture": picture, "level": level, "space": space}
                 which = {"replaced": _REPLACED[first], "other_replaced": _REPLACED[second]}
                 related = {"similarity": float(similarity[first, second]), "common": common}
@@ -119,23 +120,25 @@ class Prompts(Analysis):
             _draw_strengths(axes[2][column], part)
 
 
-def graded(own: Attributes, *, seed: int) -> list[Attributes]:
-    """A portrait's own attributes, and others that differ from it in exactly 1, 3, 6 and 12.
+def graded(world: Domain, own: Scene, *, seed: int) -> list[Scene]:
+    """A scene, and others that differ from it in exactly 1, 3, 6 and 12 attributes.
 
-    Colours follow their parts (see `Attributes.replace`), so draws that change more or less than asked are not taken.
+    Some attributes follow others, as colours their parts, so draws that change more or less than asked are not taken.
 
     Args:
-        own: of the portrait.
-        seed: of the draws, which depend on nothing else but the attributes.
+        world: of the scene.
+        own: the scene.
+        seed: of the draws, which depend on nothing else but the scene.
     """
-    generator = random.Random(f"prompts/{seed}/{full_caption(own)}")
+    generator = random.Random(f"prompts/{seed}/{full_caption(world, own)}")
+    values, shown = world.values, world.attributes(own)
     found = [own]
     for count in _REPLACED[1:]:
-        while len(found[-1].differences(own)) != count:
-            chosen = generator.sample(list(VALUES), count)
-            others = {name: [value for value in VALUES[name] if value != getattr(own, name)] for name in chosen}
-            drawn = own.replace(**{name: generator.choice(values) for name, values in others.items()})
-            if len(drawn.differences(own)) == count:
+        while len(differences(world, found[-1], own)) != count:
+            chosen = generator.sample(list(values), count)
+            others = {name: [value for value in values[name] if value != shown[name]] for name in chosen}
+            drawn = world.change(own, {name: generator.choice(some) for name, some in others.items()})
+            if len(differences(world, drawn, own)) == count:
                 found.append(drawn)
     return found
 
@@ -163,17 +166,13 @@ def shuffled_level(part: Table, *, seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _reader(backbone: Backbone) -> AttributeReader:
-    """Who says what the pictures of a model show; for models that read text."""
+def _check(backbone: Backbone) -> None:
+    """Refuse models that read no text, and those whose pictures another domain captions."""
     texts = backbone.embed(["", "a person with glasses"])
     if torch.equal(texts.tokens[0], texts.tokens[1]) and torch.equal(texts.pooled[0], texts.pooled[1]):
-        raise ConfigError(f"expected a model that reads text; got {backbone.name}, to which all texts are the same")
-    reader = captioner_for(backbone)
-    if not isinstance(reader, AttributeReader):
-        raise ConfigError(
-            f"expected a model with a reader of portraits, whose captions become the prompts; got {backbone.name}"
-        )
-    return reader
+        raise ConfigError(f"all texts are the same to {backbone.name}. Name a model that reads text")
+    if backbone.defaults.get("captioner") != DOMAIN:
+        raise ConfigError(f"the prompts are captions of {DOMAIN}, which {backbone.name} does not draw. Name one that does")
 
 
 def _similarity(backbone: Backbone, texts: Sequence[str]) -> torch.Tensor:

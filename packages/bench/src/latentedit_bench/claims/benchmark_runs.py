@@ -20,7 +20,7 @@ from latentedit.models.registry import load
 from latentedit_bench.analysis.base import Claim
 from latentedit_bench.analysis.plotting import COLOURS, GREY
 from latentedit_bench.claims.base import Place
-from latentedit_bench.data.counterfactual_portraits import counterfactual_portraits
+from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import prepare
 from latentedit_bench.metrics.statistics import Estimate, Table, estimate
 from latentedit_bench.ranking.evaluate import CODEC
@@ -49,7 +49,7 @@ def asking(split: str, count: int, kinds: tuple[str, ...] = ()) -> Dataset:
         count: of items, fewer where there are not as many.
         kinds: such as "single"; all where none are named.
     """
-    data = counterfactual_portraits(split)
+    data = counterfactual("portraits", split)
     items = [item for item in data.items if item.about["asked"] and (not kinds or item.kind in kinds)]
     return dataclasses.replace(data, name=f"{data.name}/{'+'.join(kinds) or 'asking'}", items=tuple(items[:count]))
 

@@ -13,7 +13,6 @@ from latentedit_bench.analysis.datasets import DataSets
 from latentedit_bench.analysis.edits import Edits
 from latentedit_bench.analysis.frequency import Frequency
 from latentedit_bench.analysis.homogeneity import Homogeneity
-from latentedit_bench.analysis.pictures import sample_pictures
 from latentedit_bench.analysis.prompts import Prompts
 from latentedit_bench.analysis.run import run
 from latentedit_bench.analysis.samples import Samples
@@ -22,6 +21,7 @@ from latentedit_bench.analysis.study import Study
 from latentedit_bench.analysis.trajectory import Trajectory
 from latentedit_bench.analysis.transport import Transport
 from latentedit_bench.claims.base import Experiment, Outcome, Place
+from latentedit_bench.domains.base import sample_pictures
 from latentedit_bench.metrics.statistics import Table
 
 RIEMANNIAN = "Riemannian geometry of the latent space (arXiv 2307.12868)"

@@ -28,24 +28,16 @@ from latentedit_bench.analysis.base import Claim
 from latentedit_bench.analysis.plotting import COLOURS, GREY, panels
 from latentedit_bench.claims.base import Experiment, Outcome, Place
 from latentedit_bench.claims.benchmark_runs import PAPER, draw_by_name, draw_numbers, told
+from latentedit_bench.domains.base import Domain, Scene, domain, full_caption, with_value
 from latentedit_bench.metrics.statistics import Estimate, Table, drawn_weights, estimate, interval
-from latentedit_portraits.attributes import NONE, VALUES, Attributes, draw_split
-from latentedit_portraits.captions import COLOR_OF, full_caption, words_of
 
 MODELS = ("portraits", "portraits-unet")
 
-CHANGES: Mapping[str, tuple[str, str]] = {
-    **{name: (values[-2], values[-1]) for name, values in VALUES.items()},
-    "mouth": ("smile", "grimace"),
-    "clothes": ("hoodie", "sweater"),
-}
-"""One change of each attribute, between phrases of equally many words: all others keep their places."""
+DOMAIN = "portraits"
+"""Whose `plain_changes` are made, so that all other words keep their places."""
 
 _TRIES = 24
 """Random captions of a portrait, of which those that change as many words are taken."""
-
-_COLOURED = {"hair_color": {"hair": "short"}, "facial_hair_color": {"facial_hair": "beard"}}
-"""What a portrait needs for a colour to be there."""
 
 COSINE = "mean |cosine|"
 VARIATION = "coefficient of variation of lengths"
@@ -59,7 +51,7 @@ class Differences:
     """Text differences of one model and part, a portrait a row.
 
     Args:
-        ours: of each attribute's change, in the order of `CHANGES`.
+        ours: of each attribute's change, in the order of `plain_changes`.
         null: of random changes of as many words, one for each.
     """
 
@@ -93,7 +85,7 @@ class TextDirections(Experiment):
         return {
             **to_plain(self),
             "models": list(MODELS),
-            "changes": {name: list(values) for name, values in CHANGES.items()},
+            "changes": {name: list(values) for name, values in domain(DOMAIN).plain_changes.items()},
             "null": f"of {_TRIES} random captions of the portrait, one that changes as many words for each change",
             "captions": "full, which name all attributes in one order; padding left out",
         }
@@ -104,12 +96,13 @@ class TextDirections(Experiment):
 
     def run(self, at: Place) -> Outcome:
         """Encode the captions anew; that takes seconds, so nothing is kept."""
-        portraits = draw_split("test", self.portraits, self.seed)
-        pairs = [caption_pairs(one, random.Random(f"{self.name}/{self.seed}/{i}")) for i, one in enumerate(portraits)]
+        world = domain(DOMAIN)
+        portraits = world.draw("test", self.portraits, self.seed)
+        pairs = [caption_pairs(world, one, random.Random(f"{self.name}/{self.seed}/{i}")) for i, one in enumerate(portraits)]
         found: dict[tuple[str, str], Differences] = {}
         for index, name in enumerate(MODELS):
             with torch.no_grad():
-                parts = differences(load(name, device=at.device), pairs)
+                parts = differences(load(name, device=at.device), world, pairs)
             found |= {(name, part): rows for part, rows in parts.items()}
             if at.progress is not None:
                 at.progress(self.name, index + 1, len(MODELS))
@@ -128,44 +121,48 @@ class TextDirections(Experiment):
         draw_numbers(numbers, table, unit="cosine, or coefficient of variation")
 
 
-def caption_pairs(portrait: Attributes, generator: random.Random) -> tuple[list[Pair], list[Pair]]:
+def caption_pairs(world: Domain, portrait: Scene, generator: random.Random) -> tuple[list[Pair], list[Pair]]:
     """Captions of the changes of one portrait, and of random changes of as many words.
 
-    Each change starts from the portrait with the attribute at the first value of `CHANGES`. A random change starts from
+    Each change starts from the portrait with the attribute at the first value of `plain_changes`. A random change starts from
     the same caption; it takes one to three attributes to random values.
 
     Args:
+        world: of the portrait.
         portrait: whose other attributes stay.
         generator: of the random changes.
     """
     ours, null = list[Pair](), list[Pair]()
-    for name, (old, new) in CHANGES.items():
-        source = _with(portrait, name, old)
-        said = full_caption(source)
-        ours.append((said, full_caption(source.replace(**{name: new}))))
-        tried = [(said, full_caption(_random_change(source, generator))) for _ in range(_TRIES)]
-        wanted = changed_words(*ours[-1])
-        null.append(min(tried, key=lambda pair: abs(changed_words(*pair) - wanted)))
+    for name, (old, new) in domain(DOMAIN).plain_changes.items():
+        source = with_value(world, portrait, name, old)
+        said = full_caption(world, source)
+        ours.append((said, full_caption(world, world.change(source, {name: new}))))
+        tried = [(said, full_caption(world, _random_change(world, source, generator))) for _ in range(_TRIES)]
+        wanted = changed_words(world, *ours[-1])
+        null.append(min(tried, key=lambda pair: abs(changed_words(world, *pair) - wanted)))
     return ours, null
 
 
-def changed_words(source: str, target: str) -> int:
+def changed_words(world: Domain, source: str, target: str) -> int:
     """Places at which the words of two captions differ."""
-    return sum(old != new for old, new in zip_longest(words_of(source), words_of(target)))
+    return sum(old != new for old, new in zip_longest(world.words(source), world.words(target)))
 
 
-def differences(model: Backbone, pairs: Sequence[tuple[list[Pair], list[Pair]]]) -> dict[str, Differences]:
+def differences(
+    model: Backbone, world: Domain, pairs: Sequence[tuple[list[Pair], list[Pair]]]
+) -> dict[str, Differences]:
     """Token part without padding and, where the model has one, pooled part; target less source.
 
     Args:
         model: whose text encoders are used.
+        world: of the captions.
         pairs: of each portrait, from `caption_pairs`.
     """
     parts: dict[str, list[Tensor]] = {}
     for which in (0, 1):
         every = [pair for portrait in pairs for pair in portrait[which]]
         change = model.embed([target for _, target in every]) - model.embed([source for source, _ in every])
-        ends = torch.tensor([2 + max(len(words_of(caption)) for caption in pair) for pair in every])
+        ends = torch.tensor([2 + max(len(world.words(caption)) for caption in pair) for pair in every])
         read = torch.arange(change.tokens.shape[1]) < ends[:, None]
         tokens = change.tokens.double().cpu() * read[..., None]
         for part, rows in (("tokens", tokens.flatten(1)), ("pooled", change.pooled.double().cpu())):
@@ -253,7 +250,7 @@ def _compared(given: Differences, seed: int) -> tuple[dict[str, Estimate], dict[
 
 def _means_note(model: str, part: str, given: Differences, seed: int) -> str:
     """The two conditions of `orthogonality_test`, on the attributes' mean directions over portraits."""
-    rows = {name: given.ours[:, index] for index, name in enumerate(CHANGES)}
+    rows = {name: given.ours[:, index] for index, name in enumerate(domain(DOMAIN).plain_changes)}
     test = orthogonality_test(rows, given.null.flatten(0, 1), generator=stream(seed, "text directions"))
     return (
         f"{model}, {part}, mean directions over portraits without what all changes share: largest |cosine| "
@@ -274,21 +271,11 @@ def _bootstrapped(statistic: Callable[[Float[np.ndarray, " n"]], float], *, coun
     return Estimate(mean=statistic(np.ones(count)), low=low, high=high, pictures=count)
 
 
-def _with(portrait: Attributes, name: str, value: str) -> Attributes:
-    """The portrait with an attribute at a value; a part that has none of a colour gets one first."""
-    if getattr(portrait, name) == NONE and name in _COLOURED:
-        portrait = portrait.replace(**_COLOURED[name])
-    return portrait.replace(**{name: value})
-
-
-def _random_change(source: Attributes, generator: random.Random) -> Attributes:
+def _random_change(world: Domain, source: Scene, generator: random.Random) -> Scene:
     """One to three attributes at other values; a part and its own colour never both."""
-    able = [name for name in VALUES if getattr(source, name) != NONE or name not in COLOR_OF.values()]
-    parts = {color: part for part, color in COLOR_OF.items()}
+    able, parts = world.alternatives(source), {belongs: part for part, belongs in world.tied.items()}
     change: dict[str, str] = {}
-    for name in generator.sample(able, generator.randint(1, 3)):
-        if parts.get(name) in change or COLOR_OF.get(name) in change:
-            continue
-        values = [value for value in VALUES[name] if value != getattr(source, name)]
-        change[name] = generator.choice([value for value in values if value != NONE or name not in parts])
-    return source.replace(**change)
+    for name in generator.sample(list(able), generator.randint(1, 3)):
+        if parts.get(name) not in change and world.tied.get(name) not in change:
+            change[name] = generator.choice(able[name])
+    return world.change(source, change)

@@ -45,10 +45,10 @@ def analyze(
     from latentedit.api.verbs import load
     from latentedit.latents.pictures import Picture
     from latentedit_bench.analysis.claims import write_claims
-    from latentedit_bench.analysis.pictures import sample_pictures
     from latentedit_bench.analysis.registry import ANALYSES, make_analysis
     from latentedit_bench.analysis.run import WORK, run
     from latentedit_bench.analysis.study import LEVELS, Study
+    from latentedit_bench.domains.base import sample_pictures
 
     if name == "list":
         print_rows([(one, make_analysis(one).title) for one in ANALYSES], indent=0)

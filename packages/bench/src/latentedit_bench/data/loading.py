@@ -7,12 +7,12 @@ from latentedit.api.manifests.items import Dataset
 from latentedit.api.manifests.manifest import load_manifest
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.reading import user_path
-from latentedit_bench.data.counterfactual_portraits import NAME, counterfactual_portraits
+from latentedit_bench.data.counterfactual import PREFIX, counterfactual
 from latentedit_bench.data.flowedit_folder import is_flowedit, load_flowedit
 from latentedit_bench.data.pie_bench_folder import MAPPING, load_pie_bench
 
 _READABLE = (
-    f"{NAME}, a folder with {MAPPING} (PIE-Bench), a .yaml file whose entries have target_prompts (FlowEdit), or a "
+    f"{PREFIX}portraits, a folder with {MAPPING} (PIE-Bench), a .yaml file whose entries have target_prompts (FlowEdit), or a "
     "manifest ending in .csv, .json, .yaml or .yml"
 )
 
@@ -23,16 +23,17 @@ def load_dataset(place: str | Path, *, split: str = "test", captions: str = "ful
     Every picture of a folder or file is decoded once.
 
     Args:
-        place: "counterfactual-portraits", or the folder or file.
+        place: "counterfactual-portraits", or that of another domain; or the folder or file.
         split: of the rendered set.
         captions: of the rendered set, "full" or "partial".
 
     Raises:
+        RegistryError: no domain of that name is installed.
         ConfigError: neither, nothing there, or anything wrong with its content, all of it in one message.
         FileFormatError: a file that is not what its name says.
     """
-    if str(place) == NAME:
-        return counterfactual_portraits(split, captions=captions)
+    if str(place).startswith(PREFIX) and not Path(place).exists():
+        return counterfactual(str(place).removeprefix(PREFIX), split, captions=captions)
     path = user_path(place, error=ConfigError)
     if path.is_dir() and (path / MAPPING).is_file():
         return load_pie_bench(path)

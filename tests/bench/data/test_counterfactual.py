@@ -11,18 +11,17 @@ import pytest
 
 from latentedit.api.manifests.items import Dataset, Item
 from latentedit.core.errors import ConfigError
-from latentedit_bench.data.counterfactual_portraits import (
-    NAME,
-    ORDERED,
+from latentedit_bench.data.counterfactual import (
     SIZES,
     VERSION,
     Captions,
     ChangedArea,
     Rendered,
-    counterfactual_portraits,
+    counterfactual,
 )
 from latentedit_portraits.attributes import NONE, VALUES, Attributes, split_of
 from latentedit_portraits.captions import COLOR_OF, parse
+from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.render import render_array
 
 SPLITS = tuple(SIZES)
@@ -39,15 +38,15 @@ FINGERPRINTS = {
 
 @functools.cache
 def whole(split: str, captions: str = "full") -> Dataset:
-    return counterfactual_portraits(split, captions=captions)
+    return counterfactual("portraits", split, captions=captions)
 
 
 def shown(item: Item) -> Attributes:
-    return cast(Rendered, item.picture).attributes
+    return cast(Attributes, cast(Rendered, item.picture).scene)
 
 
 def wanted(item: Item) -> Attributes:
-    return cast(Rendered, item.truth).attributes
+    return cast(Attributes, cast(Rendered, item.truth).scene)
 
 
 def described(attributes: Attributes) -> dict[str, str]:
@@ -62,17 +61,17 @@ def changed(item: Item) -> set[str]:
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_content_of_a_version_never_changes(split: str, captions: Captions) -> None:
     """Results name the version: other portraits, captions or changes under the same one would not be comparable."""
-    advice = "the content has changed: raise VERSION of counterfactual_portraits, and add its fingerprints here"
+    advice = "the content has changed: raise VERSION of counterfactual, and add its fingerprints here"
     assert whole(split, captions).fingerprint == FINGERPRINTS[VERSION][split, captions], advice
 
 
 def test_it_says_what_it_is() -> None:
     data = whole("calibration", "partial")
-    assert (data.name, data.version) == (f"{NAME}/calibration/partial", VERSION)
+    assert (data.name, data.version) == ("counterfactual-portraits/calibration/partial", VERSION)
 
 
 def test_the_same_call_gives_the_same_items() -> None:
-    assert counterfactual_portraits("calibration") == whole("calibration")
+    assert counterfactual("portraits", "calibration") == whole("calibration")
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -130,13 +129,13 @@ def test_graded_changes_go_along_the_order_one_step_and_all_the_way(split: str) 
         seen.add(name)
         assert shown(near) == shown(far)
         start, middle, end = (
-            ORDERED[name].index(getattr(one, name)) for one in (shown(near), wanted(near), wanted(far))
+            PORTRAITS.ordered[name].index(getattr(one, name)) for one in (shown(near), wanted(near), wanted(far))
         )
-        assert (middle, end) == (start + 1, len(ORDERED[name]) - 1)
+        assert (middle, end) == (start + 1, len(PORTRAITS.ordered[name]) - 1)
         assert end > middle
         assert near.id.endswith("-1")
         assert far.id.endswith(f"-{end - start}")
-    assert seen == set(ORDERED)
+    assert seen == set(PORTRAITS.ordered)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -218,9 +217,9 @@ def test_items_can_be_pickled() -> None:
 
 def test_what_is_drawn_is_in_the_fingerprint() -> None:
     one, other = (shown(item) for item in whole("calibration").items[:2])
-    assert Rendered(one).fingerprint() != Rendered(other).fingerprint()
-    assert ChangedArea(one, other).fingerprint() != ChangedArea(other, one).fingerprint()
-    assert len(Rendered(one).fingerprint().split("|")) == len(VALUES)
+    assert Rendered(one, "portraits").fingerprint() != Rendered(other, "portraits").fingerprint()
+    assert ChangedArea(one, other, "portraits").fingerprint() != ChangedArea(other, one, "portraits").fingerprint()
+    assert len(Rendered(one, "portraits").fingerprint().split("|")) == len(VALUES)
 
 
 @pytest.mark.parametrize(
@@ -228,4 +227,4 @@ def test_what_is_drawn_is_in_the_fingerprint() -> None:
 )
 def test_other_splits_and_captions_are_refused(split: str, captions: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
-        counterfactual_portraits(split, captions=captions)
+        counterfactual("portraits", split, captions=captions)

@@ -1,0 +1,220 @@
+"""Scenes of a domain whose every edit has a known right answer: the renderer makes it. A fixed, versioned set.
+
+Nothing is stored. Each item is a scene of one split, a change, and the rendered scene with that change and nothing else:
+
+- single: one attribute. Pairs and triples: two or three.
+- graded: an attribute whose values have an order, one step along it, and on the same scene as far as it goes.
+- nothing: the target says in other words what the picture shows; the right answer is the picture.
+- contradiction: the source caption is wrong about one attribute, and the target says what the picture shows anyway;
+  the right answer is the picture.
+
+The kinds take turns, so the first items of the set are a balanced smaller set.
+"""
+
+import dataclasses
+import functools
+import itertools
+import random
+from collections.abc import Iterator, Mapping
+from typing import Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from latentedit.api.manifests.items import Dataset, Item
+from latentedit.core.errors import ConfigError
+from latentedit_bench.domains.base import Domain, Scene, Split, differences, domain, full_caption
+
+PREFIX = "counterfactual-"
+"""Before a domain's name: what the set is called."""
+
+VERSION = "1"
+
+SIZES: dict[str, int] = {"calibration": 240, "test": 480}
+"""Items of each split; there is no training split, for nothing is trained on edits."""
+
+Captions = Literal["full", "partial"]
+"""Whether captions name every attribute, or what changes and about half of the others."""
+
+_CYCLE = ("single", "single", "pair", "single", "single", "graded", "triple", "single") * 2
+_TURN = (*_CYCLE[:8], "nothing", *_CYCLE[8:], "contradiction")
+"""Kinds in their turn; "graded" stands for two items of one scene."""
+
+_SEED = 2411
+_KEPT = 128
+"""Scenes that are kept once drawn: pictures and answers of two batches, each of which is asked for several times."""
+
+_PARTIAL_SHARE = 0.5
+"""Probability with which a phrase that both captions share is left out of partial ones."""
+
+
+def counterfactual(name: str, split: str, *, captions: str = "full") -> Dataset:
+    """The set of one domain and split: the same items in the same order on every machine.
+
+    Args:
+        name: of the domain, such as "portraits".
+        split: "calibration", to choose settings, or "test", to report.
+        captions: see `Captions`; partial ones leave the model to guess, as users do.
+
+    Raises:
+        ConfigError: another split or another kind of captions.
+        RegistryError: no domain of that name is installed.
+    """
+    if split not in SIZES:
+        raise ConfigError(f"no split is called {split!r}. Give one of {', '.join(SIZES)}")
+    if captions not in ("full", "partial"):
+        raise ConfigError(f"captions cannot be {captions!r}. Say full or partial")
+    maker = _Maker(world=domain(name), split=cast("Split", split), captions=captions)
+    items = tuple(itertools.islice(maker.items(), SIZES[split]))
+    return Dataset(name=f"{PREFIX}{name}/{split}/{captions}", version=VERSION, items=items)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rendered:
+    """A scene, drawn when it is asked for.
+
+    Args:
+        scene: what is drawn.
+        world: name of its domain.
+    """
+
+    scene: Scene
+    world: str
+
+    def __call__(self) -> Image.Image:
+        """The picture, at the renderer's own size."""
+        return Image.fromarray(_drawn(self.world, self.scene))
+
+    def fingerprint(self) -> str:
+        """What is drawn."""
+        return "|".join(domain(self.world).attributes(self.scene).values())
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChangedArea:
+    """Where two scenes of one domain differ at all."""
+
+    source: Scene
+    truth: Scene
+    world: str
+
+    def __call__(self) -> NDArray[np.bool_]:
+        """``[h, w]``, True where a channel differs by one level or more."""
+        return (_drawn(self.world, self.source) != _drawn(self.world, self.truth)).any(axis=2)
+
+    def fingerprint(self) -> str:
+        """Both scenes."""
+        return "/".join(Rendered(one, self.world).fingerprint() for one in (self.source, self.truth))
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _drawn(world: str, scene: Scene) -> NDArray[np.uint8]:
+    """``[h, w, 3]``, not to be written to."""
+    drawn = domain(world).render(scene)
+    drawn.setflags(write=False)
+    return drawn
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Maker:
+    """Makes the items of one domain, split and kind of captions; without end."""
+
+    world: Domain
+    split: Split
+    captions: Captions
+
+    def items(self) -> Iterator[Item]:
+        world, seed = self.world, f"{PREFIX}{self.world.name}/{VERSION}/{self.split}"
+        scenes = iter(world.draw(self.split, 2 * SIZES[self.split], _SEED))
+        singles, ordered = itertools.cycle(world.values), itertools.cycle(world.ordered)
+        turn = [kind for kind in _TURN if world.ordered or kind != "graded"]
+        for number, kind in enumerate(itertools.cycle(turn)):
+            generator = random.Random(f"{seed}/{number}")
+            if kind == "graded":
+                yield from self._graded(number, next(ordered), scenes)
+                continue
+            source = next(scenes)
+            if kind in ("nothing", "contradiction"):
+                yield self._still(kind, number, source, generator)
+                continue
+            names = self._fields(source, next(singles), {"single": 1, "pair": 2, "triple": 3}[kind], generator)
+            able = world.alternatives(source)
+            yield self._changed(kind, number, source, {name: generator.choice(able[name]) for name in names})
+
+    def _graded(self, number: int, name: str, scenes: Iterator[Scene]) -> Iterator[Item]:
+        """One step along an order and all the way, from the next scene that has two steps or more before it."""
+        places = self.world.ordered[name]
+        source = next(one for one in scenes if self.world.attributes(one)[name] in places[:-2])
+        place = places.index(self.world.attributes(source)[name])
+        for steps in (1, len(places) - 1 - place):
+            yield self._changed("graded", number, source, {name: places[place + steps]}, suffix=f"-{steps}")
+
+    def _fields(self, source: Scene, first: str, count: int, generator: random.Random) -> list[str]:
+        """Attributes to change, none of which decides about another: a part and its own colour never both."""
+        able, tied = list(self.world.alternatives(source)), self.world.tied
+        if first not in able:  # the colour of hair that is not there: change that there is none
+            first = next(part for part, belongs in tied.items() if belongs == first)
+        chosen = [first]
+        while len(chosen) < count:
+            beside = {tied.get(name) for name in chosen} | {part for part, own in tied.items() if own in chosen}
+            if not set(able) - beside - {*chosen}:
+                break
+            name = generator.choice(able)
+            if name not in beside and name not in chosen:
+                chosen.append(name)
+        return chosen
+
+    def _changed(
+        self, kind: str, number: int, source: Scene, change: Mapping[str, str], *, suffix: str = ""
+    ) -> Item:
+        truth = self.world.change(source, change)
+        asked = differences(self.world, source, truth)
+        about = {"change": "+".join(change), "asked": ",".join(asked)}
+        return self._item(kind, number, (source, truth), (source, truth), about, suffix)
+
+    def _still(self, kind: str, number: int, source: Scene, generator: random.Random) -> Item:
+        """An item whose right answer is the picture itself."""
+        world = self.world
+        if kind == "nothing":
+            texts = (full_caption(world, source), world.paraphrase(source, generator))
+            return self._item(kind, number, (source, source), texts, {"change": "words", "asked": ""})
+        name = self._fields(source, generator.choice(list(world.values)), 1, generator)[0]
+        said = world.change(source, {name: generator.choice(world.alternatives(source)[name])})
+        return self._item(kind, number, (source, source), (said, source), {"change": name, "asked": ""})
+
+    def _item(
+        self,
+        kind: str,
+        number: int,
+        shown: tuple[Scene, Scene],
+        said: tuple[Scene | str, Scene | str],
+        about: Mapping[str, str],
+        suffix: str = "",
+    ) -> Item:
+        """An item by its picture and answer, and by what its captions say: of scenes, or word for word."""
+        name = f"{self.split}-{number:03d}"
+        texts = [one if isinstance(one, str) else full_caption(self.world, one) for one in said]
+        if self.captions == "partial" and kind != "nothing":
+            texts = self._partial(*said, name)
+        source, truth = shown
+        return Item(
+            id=f"{name}{suffix}",
+            group=name,
+            kind=kind,
+            picture=Rendered(source, self.world.name),
+            source_caption=texts[0],
+            target_caption=texts[1],
+            truth=Rendered(truth, self.world.name),
+            mask=ChangedArea(source, truth, self.world.name),
+            about=about,
+        )
+
+    def _partial(self, source: Scene, target: Scene, name: str) -> list[str]:
+        """Both captions without about half of the phrases that they share."""
+        generator = random.Random(f"{PREFIX}{self.world.name}/partial/{name}")
+        old, new = self.world.phrases(source), self.world.phrases(target)
+        kept = [
+            i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b or generator.random() >= _PARTIAL_SHARE
+        ]
+        return [self.world.caption([phrases[i] for i in kept]) for phrases in (old, new)]

@@ -1,0 +1,146 @@
+"""Worlds with known answers: scenes that can be drawn, described, changed, rendered and read, found by name."""
+
+import functools
+import random
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.core.plugins import DOMAINS
+
+Split = Literal["train", "calibration", "test"]
+
+Scene = Hashable
+"""One scene, described completely, as its domain writes it; it can be pickled, and equal scenes look the same."""
+
+
+@runtime_checkable
+class Domain(Protocol):
+    """A world in which the right answer to every edit can be made. Its entry point is an instance, or makes one.
+
+    Laws:
+        1. ``draw`` gives the same scenes for the same arguments on every machine; scenes of two splits never meet.
+        2. ``attributes(change(scene, {name: value}))[name]`` is ``value`` for every value of ``alternatives(scene)``.
+        3. ``render`` gives the same bytes for equal scenes.
+    """
+
+    name: str
+    """As the registry and the names of data sets know it."""
+
+    values: Mapping[str, Sequence[str]]
+    """Every attribute with all its values."""
+
+    ordered: Mapping[str, Sequence[str]]
+    """Attributes whose values have an order, and it; may be empty."""
+
+    tied: Mapping[str, str]
+    """A part to the attribute that belongs to it, such as hair to its colour: never both are changed; may be empty."""
+
+    plain_changes: Mapping[str, tuple[str, str]]
+    """Of each attribute two values that captions say in equally many words."""
+
+    def draw(self, split: Split, count: int, seed: int) -> Sequence[Scene]:
+        """So many different scenes of one split."""
+        ...
+
+    def attributes(self, scene: Scene) -> Mapping[str, str]:
+        """Every attribute to its value in the scene, in the order of ``values``."""
+        ...
+
+    def alternatives(self, scene: Scene) -> Mapping[str, Sequence[str]]:
+        """Every attribute that can be changed in the scene to its other values; one that is not there is left out."""
+        ...
+
+    def change(self, scene: Scene, change: Mapping[str, str]) -> Scene:
+        """The counterfactual: the same scene with some attributes at other values."""
+        ...
+
+    def render(self, scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
+        """Its picture."""
+        ...
+
+    def phrases(self, scene: Scene) -> Sequence[str]:
+        """What the full caption says, phrase by phrase, in an order that is the same for all scenes."""
+        ...
+
+    def caption(self, phrases: Sequence[str]) -> str:
+        """Phrases, all of a scene or some, as a caption."""
+        ...
+
+    def paraphrase(self, scene: Scene, generator: random.Random) -> str:
+        """The full caption in other words."""
+        ...
+
+    def words(self, caption: str) -> Sequence[str]:
+        """The pieces of a caption, each a token of the domain's models."""
+        ...
+
+    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> Sequence[Scene]:
+        """What pictures show, as a classifier of attributes reads it.
+
+        Args:
+            pixels: in [-1, 1].
+        """
+        ...
+
+    def pictures(self, model: str, count: int) -> Sequence[Image.Image] | None:
+        """Pictures that a model of this domain has not been trained on, at its size; None for other models."""
+        ...
+
+
+@functools.cache
+def domain(name: str) -> Domain:
+    """The installed domain of that name.
+
+    Raises:
+        RegistryError: there is none, with what to install; or what is registered is no domain.
+    """
+    found: Any = DOMAINS.load(name)
+    made = found() if isinstance(found, type) else found
+    if not isinstance(made, Domain):
+        parts = {*Domain.__annotations__, *(one for one in vars(Domain) if not one.startswith("_"))}
+        missing = sorted(part for part in parts if not hasattr(made, part))
+        raise RegistryError(f"what is registered as the domain {name!r} is none: it lacks {', '.join(missing)}")
+    return made
+
+
+def full_caption(world: Domain, scene: Scene) -> str:
+    """The caption that names every attribute."""
+    return world.caption(world.phrases(scene))
+
+
+def differences(world: Domain, scene: Scene, other: Scene) -> list[str]:
+    """Names of the attributes in which two scenes differ."""
+    first, second = world.attributes(scene), world.attributes(other)
+    return [name for name in world.values if first[name] != second[name]]
+
+
+def with_value(world: Domain, scene: Scene, name: str, value: str) -> Scene:
+    """The scene with an attribute at a value; where the part that it belongs to is missing, with that part too."""
+    part = next((one for one, belongs in world.tied.items() if belongs == name), None)
+    if part is not None and name not in (able := world.alternatives(scene)):
+        scene = world.change(scene, {part: able[part][0]})
+    return world.change(scene, {name: value})
+
+
+def sample_pictures(model: str, count: int, *, among: Sequence[str] | None = None) -> list[Image.Image]:
+    """Pictures that a bundled model has not been trained on, from the domain that knows it.
+
+    Args:
+        model: its name.
+        count: how many.
+        among: names of domains; None is every installed one.
+
+    Raises:
+        ConfigError: no installed domain has pictures for the model.
+    """
+    for name in DOMAINS.names() if among is None else among:
+        found = domain(name).pictures(model, count)
+        if found is not None:
+            return list(found)
+    raise ConfigError(f"no installed domain has pictures for the model {model!r}. Name some pictures")

@@ -1,0 +1,106 @@
+"""The portraits as a domain: a world whose scenes are drawn, captioned, changed, rendered and read by this package.
+
+It implements the protocol of `latentedit_bench`, which finds it by name and is not needed to use it.
+"""
+
+import functools
+import random
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from latentedit_portraits.attributes import NONE, VALUES, Attributes, Split, draw_split
+from latentedit_portraits.captions import COLOR_OF, CaptionStyle, draw_caption, full_caption, words_of
+from latentedit_portraits.pixels import draw_discs, shrink
+from latentedit_portraits.reader import PortraitReader
+from latentedit_portraits.render import render_array
+from latentedit_portraits.weights import PORTRAITS as WEIGHTS
+
+_LEAD = "a person with "
+"""Begins every full caption; phrases with commas between them follow."""
+
+_PARAPHRASE = CaptionStyle(empty=0.0, full=1.0, drop=0.0, canonical=0.3, ordered=1.0)
+"""Everything in the canonical order, mostly in other words."""
+
+_SAMPLES_SEED = 11
+"""Of the portraits and discs that are shown where nobody gave pictures."""
+
+
+class PortraitDomain:
+    """Scenes are `Attributes`; pictures are 128 x 128 pixels."""
+
+    name = "portraits"
+    values = VALUES
+    ordered: Mapping[str, Sequence[str]] = {"skin": VALUES["skin"], "eyes": ("closed", "open", "wide")}
+    tied = COLOR_OF
+    plain_changes: Mapping[str, tuple[str, str]] = {
+        **{name: (values[-2], values[-1]) for name, values in VALUES.items()},
+        "mouth": ("smile", "grimace"),
+        "clothes": ("hoodie", "sweater"),
+    }
+
+    def draw(self, split: Split, count: int, seed: int) -> list[Attributes]:
+        """So many different portraits of one split."""
+        return draw_split(split, count, seed)
+
+    def attributes(self, scene: Attributes) -> dict[str, str]:
+        """Every attribute to its value."""
+        return {name: getattr(scene, name) for name in VALUES}
+
+    def alternatives(self, scene: Attributes) -> dict[str, list[str]]:
+        """Every attribute that can be changed to its other values; the colour of what is not there cannot."""
+        colours = set(COLOR_OF.values())
+        return {
+            name: [value for value in values if value != own and not (value == NONE and name in colours)]
+            for name, values in VALUES.items()
+            if (own := getattr(scene, name)) != NONE or name not in colours
+        }
+
+    def change(self, scene: Attributes, change: Mapping[str, str]) -> Attributes:
+        """The same portrait with some attributes at other values; a colour follows its part."""
+        return scene.replace(**change)
+
+    def render(self, scene: Attributes) -> UInt8[np.ndarray, "128 128 3"]:
+        """Its picture."""
+        return render_array(scene)
+
+    def phrases(self, scene: Attributes) -> list[str]:
+        """What the canonical caption says, phrase by phrase."""
+        return full_caption(scene).removeprefix(_LEAD).split(", ")
+
+    def caption(self, phrases: Sequence[str]) -> str:
+        """Phrases as a caption."""
+        return _LEAD + ", ".join(phrases)
+
+    def paraphrase(self, scene: Attributes, generator: random.Random) -> str:
+        """The full caption in other words."""
+        return draw_caption(scene, generator, _PARAPHRASE)
+
+    def words(self, caption: str) -> list[str]:
+        """The words and marks that the tokenizer sees."""
+        return words_of(caption)
+
+    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
+        """What pictures show, by the reader that lies beside the model; pixels in [-1, 1]."""
+        return _reader().attributes(pixels)
+
+    def pictures(self, model: str, count: int) -> list[Image.Image] | None:
+        """Portraits of the test split, or discs; None for models that are not trained on either."""
+        if model == "pixels-discs":
+            return [Image.fromarray(picture) for picture in draw_discs(count, seed=_SAMPLES_SEED)]
+        if model not in ("portraits", "portraits-unet", "pixels-portraits"):
+            return None
+        drawn = [render_array(scene) for scene in draw_split("test", count, _SAMPLES_SEED)]
+        return [Image.fromarray(shrink(one[None])[0] if model == "pixels-portraits" else one) for one in drawn]
+
+
+@functools.cache
+def _reader() -> PortraitReader:
+    return PortraitReader.from_folder(WEIGHTS)
+
+
+PORTRAITS = PortraitDomain()
+"""The entry point ``portraits`` of ``latentedit.domains``."""

@@ -1,0 +1,85 @@
+"""The laws of a domain, by the portraits; what is found by name, and pictures for the bundled models."""
+
+import random
+
+import numpy as np
+import pytest
+
+from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.core.plugins import DOMAINS
+from latentedit.models.registry import bundled_names
+from latentedit_bench.domains import base
+from latentedit_bench.domains.areas import measured_areas
+from latentedit_bench.domains.base import Domain, differences, domain, full_caption, sample_pictures, with_value
+from latentedit_portraits.attributes import NONE, VALUES
+from latentedit_portraits.captions import parse
+from latentedit_portraits.domain import PORTRAITS
+
+
+def test_the_portraits_are_found_by_name() -> None:
+    assert domain("portraits") is PORTRAITS
+    assert isinstance(PORTRAITS, Domain)
+    with pytest.raises(RegistryError, match="no domain is called 'portrait': "):
+        domain("portrait")
+
+
+def test_what_is_no_domain_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(DOMAINS), "load", lambda _, name: object())
+    with pytest.raises(RegistryError, match=r"'a stranger' is none: it lacks alternatives, .*words"):
+        base.domain.__wrapped__("a stranger")
+
+
+def test_every_alternative_can_be_had_and_changes_nothing_else() -> None:
+    """But the colour that a part takes along."""
+    for scene in PORTRAITS.draw("calibration", 6, 5):
+        able = PORTRAITS.alternatives(scene)
+        shown = PORTRAITS.attributes(scene)
+        assert set(VALUES) - set(able) == {name for name in ("hair_color", "facial_hair_color") if shown[name] == NONE}
+        for name, values in able.items():
+            assert {*values, shown[name]} | {NONE} == {*VALUES[name], NONE}
+            for value in values:
+                changed = PORTRAITS.change(scene, {name: value})
+                assert PORTRAITS.attributes(changed)[name] == value
+                assert {name} <= {*differences(PORTRAITS, scene, changed)} <= {name, PORTRAITS.tied.get(name)}
+
+
+def test_captions_say_what_scenes_are() -> None:
+    scene = PORTRAITS.draw("test", 1, 0)[0]
+    assert parse(full_caption(PORTRAITS, scene)) == PORTRAITS.attributes(scene)
+    assert parse(PORTRAITS.paraphrase(scene, random.Random(1))) == PORTRAITS.attributes(scene)
+    for name, (old, new) in PORTRAITS.plain_changes.items():
+        counts = {
+            len(PORTRAITS.words(full_caption(PORTRAITS, with_value(PORTRAITS, scene, name, one)))) for one in (old, new)
+        }
+        assert len(counts) == 1, name
+
+
+def test_a_value_brings_the_part_that_it_needs() -> None:
+    bald = next(one for one in PORTRAITS.draw("test", 50, 0) if one.hair == "bald")
+    found = with_value(PORTRAITS, bald, "hair_color", "pink")
+    assert (found.hair, found.hair_color) == ("short", "pink")
+    assert with_value(PORTRAITS, bald, "mouth", "sad") == bald.replace(mouth="sad")
+
+
+def test_areas_are_those_of_the_parts() -> None:
+    """Of one portrait: the background is most of the picture's edge, hair is large, what moves in a face is small."""
+    areas = measured_areas(PORTRAITS, scenes=1)
+    assert set(areas) == set(VALUES)
+    assert all(0 < area < 1 for area in areas.values())
+    assert min(areas[name] for name in ("background", "hair", "skin")) > 0.1
+    assert max(areas[name] for name in ("eyes", "eyebrows", "mouth")) < 0.06
+
+
+@pytest.mark.parametrize("name", bundled_names())
+def test_every_bundled_model_has_pictures_of_its_size(name: str) -> None:
+    pictures = sample_pictures(name, 3)
+    side = 64 if name.startswith("pixels") else 128
+    assert [picture.size for picture in pictures] == [(side, side)] * 3
+    assert len({picture.tobytes() for picture in pictures}) == 3
+    longer = sample_pictures(name, 4)
+    assert np.array_equal(longer[2], pictures[2]), "a longer draw begins with the shorter one"
+
+
+def test_other_models_need_pictures_of_their_own() -> None:
+    with pytest.raises(ConfigError, match="Name some pictures"):
+        sample_pictures("elsewhere", 2)
