@@ -172,7 +172,9 @@ def _check(backbone: Backbone) -> None:
     if torch.equal(texts.tokens[0], texts.tokens[1]) and torch.equal(texts.pooled[0], texts.pooled[1]):
         raise ConfigError(f"all texts are the same to {backbone.name}. Name a model that reads text")
     if backbone.defaults.get("captioner") != DOMAIN:
-        raise ConfigError(f"the prompts are captions of {DOMAIN}, which {backbone.name} does not draw. Name one that does")
+        raise ConfigError(
+            f"the prompts are captions of {DOMAIN}, which {backbone.name} does not draw. Name one that does"
+        )
 
 
 def _similarity(backbone: Backbone, texts: Sequence[str]) -> torch.Tensor:

@@ -98,7 +98,9 @@ class TextDirections(Experiment):
         """Encode the captions anew; that takes seconds, so nothing is kept."""
         world = domain(DOMAIN)
         portraits = world.draw("test", self.portraits, self.seed)
-        pairs = [caption_pairs(world, one, random.Random(f"{self.name}/{self.seed}/{i}")) for i, one in enumerate(portraits)]
+        pairs = [
+            caption_pairs(world, one, random.Random(f"{self.name}/{self.seed}/{i}")) for i, one in enumerate(portraits)
+        ]
         found: dict[tuple[str, str], Differences] = {}
         for index, name in enumerate(MODELS):
             with torch.no_grad():
@@ -124,7 +126,7 @@ class TextDirections(Experiment):
 def caption_pairs(world: Domain, portrait: Scene, generator: random.Random) -> tuple[list[Pair], list[Pair]]:
     """Captions of the changes of one portrait, and of random changes of as many words.
 
-    Each change starts from the portrait with the attribute at the first value of `plain_changes`. A random change starts from
+    Each change starts from the portrait with the attribute at the first value of `plain_changes`. A random one starts from
     the same caption; it takes one to three attributes to random values.
 
     Args:

@@ -1,6 +1,6 @@
 """Scenes of a domain whose every edit has a known right answer: the renderer makes it. A fixed, versioned set.
 
-Nothing is stored. Each item is a scene of one split, a change, and the rendered scene with that change and nothing else:
+Nothing is stored. Each item is a scene of one split, a change, and the rendered scene with that change alone:
 
 - single: one attribute. Pairs and triples: two or three.
 - graded: an attribute whose values have an order, one step along it, and on the same scene as far as it goes.
@@ -165,9 +165,7 @@ class _Maker:
                 chosen.append(name)
         return chosen
 
-    def _changed(
-        self, kind: str, number: int, source: Scene, change: Mapping[str, str], *, suffix: str = ""
-    ) -> Item:
+    def _changed(self, kind: str, number: int, source: Scene, change: Mapping[str, str], *, suffix: str = "") -> Item:
         truth = self.world.change(source, change)
         asked = differences(self.world, source, truth)
         about = {"change": "+".join(change), "asked": ",".join(asked)}

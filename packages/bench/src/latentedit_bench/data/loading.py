@@ -12,8 +12,8 @@ from latentedit_bench.data.flowedit_folder import is_flowedit, load_flowedit
 from latentedit_bench.data.pie_bench_folder import MAPPING, load_pie_bench
 
 _READABLE = (
-    f"{PREFIX}portraits, a folder with {MAPPING} (PIE-Bench), a .yaml file whose entries have target_prompts (FlowEdit), or a "
-    "manifest ending in .csv, .json, .yaml or .yml"
+    f"{PREFIX}portraits, a folder with {MAPPING} (PIE-Bench), a .yaml file whose entries have target_prompts "
+    "(FlowEdit), or a manifest ending in .csv, .json, .yaml or .yml"
 )
 
 
