@@ -126,7 +126,7 @@ class TextDirections(Experiment):
 def caption_pairs(world: Domain, portrait: Scene, generator: random.Random) -> tuple[list[Pair], list[Pair]]:
     """Captions of the changes of one portrait, and of random changes of as many words.
 
-    Each change starts from the portrait with the attribute at the first value of `plain_changes`. A random one starts from
+    A change starts from the portrait with the attribute at the first value of `plain_changes`, a random one from
     the same caption; it takes one to three attributes to random values.
 
     Args:
