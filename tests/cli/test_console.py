@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
-from latentedit.cli.console import print_json, print_rows, progress_bar, warn
+from latentedit.cli.console import complain, escaped, print_json, print_rows, progress_bar, say, warn
 
 
 class Terminal(io.StringIO):
@@ -59,3 +59,29 @@ def test_rows_are_aligned_and_warnings_are_one_line_each(capsys: pytest.CaptureF
     printed = capsys.readouterr()
     assert printed.out == "  a           x\n  caption     y\n"
     assert printed.err == "warning: one two\nwarning: three\n"
+
+
+HOSTILE = "\x1b]0;pwned\x07 \x9b31m\x7f \u202e\u2066 ne\nw\r \u2028\udcff"
+SHOWN = r"\x1b]0;pwned\x07 \x9b31m\x7f \u202e\u2066 ne\nw\r \u2028\udcff"
+
+
+def test_nothing_that_is_printed_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert escaped(HOSTILE) == SHOWN
+    plain = "a caf\u00e9, \u65e5\u672c, \U0001f469\u200d\U0001f52c, \\ and \u0639\u0631"
+    assert escaped(plain) == plain
+    say(f"me.png -> {HOSTILE}")
+    print_rows([("target", HOSTILE), (HOSTILE, "x")])
+    warn([HOSTILE])
+    complain(HOSTILE)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [f"me.png -> {SHOWN}", f"  target      {SHOWN}", f"  {SHOWN}x"]
+    one_line = SHOWN.replace(r"\n", " ").replace(r"\r \u2028", " ")  # a library's message may have paragraphs
+    assert printed.err.splitlines() == [f"warning: {one_line}", one_line]
+
+
+def test_json_is_the_same_and_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"caption": HOSTILE, "other": "\u00e9"})
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {"caption": HOSTILE, "other": "\u00e9"}
+    assert escaped(printed[:-1]) == printed[:-1]
+    assert "\u00e9" in printed

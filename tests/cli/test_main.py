@@ -113,7 +113,7 @@ def test_wrong_input_of_the_program_itself(tmp_path: Path) -> None:
     ended = subprocess.run(program, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stdout == ""
-    assert ended.stderr.startswith("latentedit: expected ")
+    assert ended.stderr.startswith("latentedit: there is no such file: ")
     assert ended.stderr.count("\n") == 1
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from latentedit.cli.console import Device, Json, Model, Quiet, Reader, print_json, print_rows
+from latentedit.cli.console import Device, Json, Model, Quiet, Reader, print_json, print_rows, say
 from latentedit.core.errors import ConfigError
 
 
@@ -36,6 +36,6 @@ def caption(
     if as_json:
         print_json({"picture": picture, "caption": text, "attributes": attributes})
         return
-    print(text)
+    say(text)
     if attributes is not None and not quiet:
         print_rows([(name.replace("_", " "), value) for name, value in attributes.items()])

@@ -23,6 +23,7 @@ from latentedit.cli.console import (
     print_json,
     print_rows,
     progress_bar,
+    say,
 )
 from latentedit.cli.edit import edit
 from latentedit.cli.reporting import cross_talk_rows, table_rows
@@ -130,7 +131,7 @@ def preview(
             )
         write_sweep([result for result in found if not isinstance(result, list)], output)
     if not quiet:
-        print(f"{file} -> {output}")
+        say(f"{file} -> {output}")
 
 
 @app.command()
@@ -207,5 +208,5 @@ def _tell(direction: "Direction", file: Path, *, as_json: bool, quiet: bool) -> 
         told = {label: text for label, text in rows if label != "note"}
         print_json({"file": file, **told, "notes": direction.notes, "calibration": direction.calibration})
     elif not quiet:
-        print(file)
+        say(file)
         print_rows(rows)

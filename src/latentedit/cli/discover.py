@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
+from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.request import check_texts
 from latentedit.core.errors import ConfigError
 
@@ -67,7 +67,7 @@ def discover(
     if as_json:
         print_json({"picture": picture, "output": output, **told})
     elif not quiet:
-        print(f"{picture} -> {output}")
+        say(f"{picture} -> {output}")
         print_rows(discovery_rows(discovery, [row["file"] for row in told["directions"]]))
         again = try_command(picture, output / told["directions"][0]["file"], model=model, source=source)
         print_rows([("sheet", str(output / "directions.png")), ("try", again)])

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from latentedit._version import __version__
-from latentedit.cli.console import Json, print_json
+from latentedit.cli.console import Json, print_json, say
 from latentedit.cli.models import bundled, verification
 from latentedit.core.errors import LatentEditError
 
@@ -99,6 +99,7 @@ def _check_as_json(label: str, found: str, ok: bool) -> dict[str, Any]:
 def _print_table(rows: list[Row]) -> None:
     width = max(len(label) for label, _, _ in rows) + 2
     for label, found, ok in rows:
-        print(f"{'ok ' if ok else 'BAD'}  {label:<{width}}{found}")
+        say(f"{'ok ' if ok else 'BAD'}  {label:<{width}}{found}")
     failed = [label for label, _, ok in rows if not ok]
-    print(f"\n{'all well' if not failed else 'to be mended: ' + ', '.join(failed)}")
+    say()
+    say(f"{'all well' if not failed else 'to be mended: ' + ', '.join(failed)}")

@@ -27,6 +27,7 @@ from latentedit.cli.console import (
     print_json,
     print_rows,
     progress_bar,
+    say,
     warn,
 )
 from latentedit.cli.edit_folder import BATCH, Typed, edit_many, is_many, refuse
@@ -123,6 +124,6 @@ def _edit_one(
         about = {"picture": picture, "output": output, "sheet": sheet, "seed": typed.seed, "caption_origin": origin}
         print_json(result_json(result, **about, directions=files))
     elif not quiet:
-        print(f"{picture} -> {output}")
+        say(f"{picture} -> {output}")
         again = replay_command(output, picture=picture, model=model, mask=mask, directions=files)
         print_rows(result_rows(result, origin=origin, sheet=sheet, again=again))

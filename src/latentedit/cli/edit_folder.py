@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentedit.cli.console import print_json, progress_bar, typed_command, warn
+from latentedit.cli.console import print_json, progress_bar, say, typed_command, warn
 from latentedit.cli.request import Wanted, check_strengths, check_wanted
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
@@ -250,4 +250,4 @@ def _tell(place: Path, run: "RunFolder", work: "EditWork", rows: "Table", *, as_
     elif not quiet:
         counts = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
         edited = f"{len(rows)} edited ({counts})" if counts else "none edited"
-        print(f"{place} -> {run.path / PICTURES}: {edited}, {len(failures)} failed; rows in {run.path / TABLE}")
+        say(f"{place} -> {run.path / PICTURES}: {edited}, {len(failures)} failed; rows in {run.path / TABLE}")

@@ -18,6 +18,7 @@ import typer
 import typer.core
 
 from latentedit._version import __version__
+from latentedit.cli.console import complain, say
 from latentedit.core.errors import LatentEditError
 from latentedit.core.memory import keep_freed_memory
 from latentedit.core.plugins import COMMANDS
@@ -25,7 +26,7 @@ from latentedit.core.plugins import COMMANDS
 
 def _version(wanted: bool) -> bool:
     if wanted:
-        print(f"latentedit {__version__}")
+        say(f"latentedit {__version__}")
         raise typer.Exit
     return wanted
 
@@ -138,15 +139,14 @@ def run(arguments: list[str]) -> int:
     except LatentEditError as error:
         if "debug" in shared:
             raise
-        text = "".join(letter if letter.isprintable() else " " for letter in str(error))  # it may quote a file
-        print(f"latentedit: {' '.join(text.split())}", file=sys.stderr)
+        complain(f"latentedit: {error}")
         return 2
     except KeyboardInterrupt as stopped:
-        print(f"latentedit: {_interruption(stopped)}", file=sys.stderr)
+        complain(f"latentedit: {_interruption(stopped)}")
         return 130
     except SystemExit as leaving:
         if leaving.code == 130:
-            print(f"latentedit: {_interruption(leaving)}", file=sys.stderr)
+            complain(f"latentedit: {_interruption(leaving)}")
         return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
     return 0
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit.cli.console import Device, Json, Quiet, print_json, print_rows, progress_bar
+from latentedit.cli.console import Device, Json, Quiet, print_json, print_rows, progress_bar, say
 from latentedit.core.errors import RegistryError, nearest
 
 app = typer.Typer(
@@ -34,9 +34,9 @@ def list_models(as_json: Json = False) -> None:
         print_json({"models": rows})
         return
     for row in rows:
-        print(f"{row['name']:<16}{int(row['size_bytes']) / 1e6:>6.1f} MB  {row['what']}")
+        say(f"{row['name']:<16}{int(row['size_bytes']) / 1e6:>6.1f} MB  {row['what']}")
     if not rows:
-        print("no bundled models; make one with: latentedit models train portraits --out FOLDER")
+        say("no bundled models; make one with: latentedit models train portraits --out FOLDER")
 
 
 @app.command()
@@ -49,20 +49,22 @@ def show(name: Name, as_json: Json = False) -> None:
         sizes = [{"file": file, "size_bytes": size} for file, size in files]
         print_json({"name": name, "folder": folder, "size_bytes": _size_bytes(folder), "files": sizes, **settings})
         return
-    print(f"{name}: {settings.get('description', 'no description')}")
+    say(f"{name}: {settings.get('description', 'no description')}")
     quality = settings.get("quality", {})
-    print("\nmeasured" if quality else "\nnothing measured is stored with this model")
+    say()
+    say("measured" if quality else "nothing measured is stored with this model")
     for label, value in _leaves(quality):
-        print(f"  {label:<68}{_number(value)}")
-    print(f"\nfiles, {_size_bytes(folder) / 1e6:.1f} MB in {folder}")
+        say(f"  {label:<68}{_number(value)}")
+    say()
+    say(f"files, {_size_bytes(folder) / 1e6:.1f} MB in {folder}")
     for file, size in files:
-        print(f"  {file:<56}{size / 1e6:>9.3f} MB")
+        say(f"  {file:<56}{size / 1e6:>9.3f} MB")
 
 
 @app.command()
 def path(name: Name) -> None:
     """Print the folder, for other programs: a stock diffusers folder."""
-    print(folder_of(name))
+    say(folder_of(name))
 
 
 @app.command()
@@ -73,9 +75,9 @@ def verify(name: Name, as_json: Json = False, quiet: Quiet = False) -> None:
     if as_json:
         print_json({"name": name, "folder": folder, "verified": True, "report": lines})
     elif not quiet:
-        print(f"{name}: verified")
+        say(f"{name}: verified")
         for line in lines:
-            print(f"  {line}")
+            say(f"  {line}")
 
 
 @app.command()

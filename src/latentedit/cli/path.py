@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
+from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.request import check_texts
 from latentedit.core.errors import ConfigError
 
@@ -72,7 +72,7 @@ def path(
     if as_json:
         print_json({"first": first, "second": second, "output": output, **paths_json(between)})
     elif not quiet:
-        print(f"{first}, {second} -> {output}")
+        say(f"{first}, {second} -> {output}")
         print_rows(path_rows(between))
 
 

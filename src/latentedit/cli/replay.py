@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.cli.console import Device, Json, Output, Quiet, print_json, print_rows, progress_bar
+from latentedit.cli.console import Device, Json, Output, Quiet, print_json, print_rows, progress_bar, say
 from latentedit.cli.request import default_output, recorded_model
 from latentedit.core.errors import ConfigError
 
@@ -67,7 +67,7 @@ def replay(
     if as_json:
         print_json({"result": result, "output": output, "same": same, "differences": found})
     elif not quiet:
-        print(f"{result} -> {output}")
+        say(f"{result} -> {output}")
         print_rows([("the same", "yes, byte for byte" if same else _how_far(result, output))])
         print_rows([("differs", text) for text in found])
 

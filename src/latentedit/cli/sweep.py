@@ -21,6 +21,7 @@ from latentedit.cli.console import (
     print_json,
     print_rows,
     progress_bar,
+    say,
     warn,
 )
 from latentedit.cli.request import check_wanted, default_output
@@ -86,7 +87,7 @@ def sweep(
         about = {"picture": picture, "output": output, "seed": seed, "directions": wanted.directions}
         print_json({**about, **sweep_json(results)})
     elif not quiet:
-        print(f"{picture} -> {output}")
+        say(f"{picture} -> {output}")
         target = results[0].target_caption or "not known in words"
         print_rows([("caption", results[0].caption), ("target", target), *sweep_rows(results)])
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, warn
+from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.discover import named, try_command
 from latentedit.cli.request import check_texts
 from latentedit.core.errors import ConfigError, OutputError
@@ -71,7 +71,7 @@ def transport(
     if as_json:
         print_json({"direction": file, "picture": picture, "output": output, **carried_json(direction, arrived)})
     elif not quiet:
-        print(f"{file} -> {output}")
+        say(f"{file} -> {output}")
         again = try_command(picture, output, model=model, source=source)
         print_rows([*carried_rows(direction, arrived), ("try", again)])
 

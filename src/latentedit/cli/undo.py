@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from latentedit.cli.console import Device, Json, Output, Quiet, print_json, print_rows
+from latentedit.cli.console import Device, Json, Output, Quiet, print_json, print_rows, say
 from latentedit.cli.request import default_output, recorded_model
 from latentedit.core.errors import ConfigError
 
@@ -64,5 +64,5 @@ def undo(
         print_json({"picture": picture, "output": output, "how": undone.how, "bit_for_bit": same})
     elif not quiet:
         words = {None: "not known: no record of it", True: "yes, bit for bit", False: "not bit for bit"}
-        print(f"{picture} -> {output}")
+        say(f"{picture} -> {output}")
         print_rows([("how", f"from the {undone.how}"), ("the same", words[same])])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.cli.console import Device, Json, Quiet, Seed, print_json, print_rows, progress_bar, typed_command
+from latentedit.cli.console import Device, Json, Quiet, Seed, print_json, print_rows, progress_bar, say, typed_command
 from latentedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def analyze(
         found = finished.conclusion.claims
         print_json({"analysis": name, "verdict": finished.conclusion.line, "claims": found, "files": finished.files})
     elif not quiet:
-        print(f"{name}: {finished.conclusion.line}")
+        say(f"{name}: {finished.conclusion.line}")
         print_rows(claim_rows(finished.conclusion.claims))
         print_rows([("table", str(finished.files[0])), ("plot", str(finished.files[2])), ("claims", str(claims))])
 

@@ -14,6 +14,7 @@ from latentedit.cli.console import (
     print_json,
     print_rows,
     progress_bar,
+    say,
     typed_command,
 )
 from latentedit_bench.cli import bench_run
@@ -45,7 +46,7 @@ def methods(as_json: Json = False) -> None:
         print_json({"methods": told})
         return
     for one in told:
-        print(f"{one['name']:<24}{one['editor']:<20}{one['candidates']:>3} settings, {one['evaluations']} evaluations")
+        say(f"{one['name']:<24}{one['editor']:<20}{one['candidates']:>3} settings, {one['evaluations']} evaluations")
 
 
 @app.command()
@@ -72,7 +73,7 @@ def data(
         print_json({**told, "fingerprint": found.fingerprint, "manifest": written})
         return
     truths = sum(item.truth is not None for item in found.items)
-    print(f"{found.name}, version {found.version}: {len(found.items)} items, {truths} with a right answer")
+    say(f"{found.name}, version {found.version}: {len(found.items)} items, {truths} with a right answer")
     print_rows([("kinds", ", ".join(f"{count} {kind}" for kind, count in kinds.items()))])
     print_rows([("fingerprint", found.fingerprint)])
     if written is not None:
@@ -116,7 +117,7 @@ def tune(
             write_tuning(output, backbone, found, one, tried, command=typed_command())
             best[one.name] = {"error": tried[0].score, "settings": tried[0].settings}
             if not (quiet or as_json):
-                print(f"{one.name:<24}error {tried[0].score:.4f}, the best of {len(tried)}", flush=True)
+                say(f"{one.name:<24}error {tried[0].score:.4f}, the best of {len(tried)}")
     if store:
         store_best(model, output)
     if as_json:

@@ -17,6 +17,7 @@ from latentedit.cli.console import (
     print_json,
     print_rows,
     progress_bar,
+    say,
     typed_command,
     warn,
 )
@@ -139,7 +140,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
     if as_json:
         print_json(status_json(opened))
         return
-    print(folder)
+    say(folder)
     print_rows(status_rows(opened))
 
 
@@ -158,7 +159,7 @@ def report(
     if as_json:
         print_json({"report": output})
     elif not quiet:
-        print(f"{folder} -> {output}")
+        say(f"{folder} -> {output}")
 
 
 def _run(
@@ -216,9 +217,9 @@ def _run(
 
 def _tell(folder: Path, rows: int, comparisons: "Sequence[Comparison]", *, ranked: bool) -> None:
     if not ranked:
-        print(f"{rows} rows, without right answers to rank by, in {folder / 'rows.csv'}")
+        say(f"{rows} rows, without right answers to rank by, in {folder / 'rows.csv'}")
         return
-    print(f"{rows} rows; ranking in {folder / 'ranking.md'}, curves in {folder / 'curves.png'}")
+    say(f"{rows} rows; ranking in {folder / 'ranking.md'}, curves in {folder / 'curves.png'}")
     for one in comparisons[:3]:
         said = f"matched error {one.ratio:.2f} x that of {one.other}; difference {one.text}"
         print_rows([(one.ours, f"{said}: better {one.verdict}")])
