@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor
 
 from latentedit.latents.captions.base import AttributeReader
-from tests.cli.conftest import Command
+from tests.commands import Command
 from tests.latents.fake_endpoint import fake_endpoint, says
 
 

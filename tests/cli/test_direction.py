@@ -16,7 +16,7 @@ from latentedit.api.outputs import read_record
 from latentedit.core.files.tensors import read_tensor_file
 from latentedit.directions.direction_file import FORMAT, load_direction
 from latentedit.testing.miniature import miniature_sd3
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 PARTS = ("z", "tokens", "pooled", "preview")

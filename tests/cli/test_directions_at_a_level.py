@@ -8,7 +8,7 @@ from latentedit.api.verbs import load
 from latentedit.directions.at_level import random_direction
 from latentedit.directions.direction_file import save_direction
 from latentedit.latents.encode import encode
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 CAPTION = "a person with no glasses"
 

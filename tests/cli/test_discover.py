@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from latentedit.api import verbs
 from latentedit.api.outputs import read_record
 from latentedit.directions.direction_file import load_direction
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 
 @pytest.fixture

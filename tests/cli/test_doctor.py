@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from latentedit.core.errors import ModelError
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 
 @pytest.mark.usefixtures("verifier")

@@ -14,7 +14,7 @@ from PIL import Image
 from latentedit.api.outputs import read_record
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.latents.captions.endpoint import VisionEndpoint
-from tests.cli.conftest import Command
+from tests.commands import Command
 from tests.core.files.test_pictures import BAD
 from tests.latents.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, says
 

@@ -18,7 +18,7 @@ from latentedit.api.runs.runner import run_here
 from latentedit.cli.edit_folder import default_folder, is_many
 from latentedit.core.errors import ConfigError
 from latentedit.latents.pictures import Picture
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 

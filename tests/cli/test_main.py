@@ -12,7 +12,7 @@ import pytest
 import latentedit
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EDITORS, MODELS, Registry
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 HEAVY = ("torch", "diffusers", "transformers", "numpy", "PIL", "pytest")
 

@@ -11,7 +11,7 @@ import pytest
 
 import latentedit_portraits
 from tests.carried import carry
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 
 def test_list(command: Command, bundled: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from latentedit.api.record import FORMAT
 from latentedit.cli.main import run
 from latentedit.core.files.pictures import pack_chunks, read_chunks
 from latentedit.testing.miniature import miniature_sd3
-from tests.cli.conftest import Command
 from tests.cli.test_direction import HOSTILE, rewritten
+from tests.commands import Command
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from latentedit.api.outputs import read_record
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from latentedit.api.outputs import read_record
 from latentedit.directions.direction_file import load_direction, save_direction
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def test_an_error_of_a_worker_is_what_it_was(cluster: Any, tmp_path: Path) -> No
 def test_another_version_is_refused(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = small_work(tmp_path / "notes")
     folder = begin(tmp_path / "run", work)
-    monkeypatch.setattr(cluster_module.latentedit, "__version__", "99.0")
+    monkeypatch.setattr(cluster_module, "__version__", "99.0")
     with pytest.raises(ConfigError, match=r"expected latentedit 99.0 on every machine; .* has \d.*\. Install the same"):
         run_on_ray(folder, work, address=cluster.address, workers=1)
 

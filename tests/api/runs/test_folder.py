@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import latentedit
 from latentedit.api.runs.folder import CLAIMS, MANIFEST, ROWS, TABLE, RunFolder, file_name
 from latentedit.api.runs.work import Done, Failure
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError, OutputError
@@ -257,7 +256,7 @@ def test_what_is_no_run_cannot_be_read(tmp_path: Path) -> None:
 
 def test_the_version_is_that_of_the_package(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.check_version()
-    monkeypatch.setattr(latentedit, "__version__", "99.0")
+    monkeypatch.setattr("latentedit.api.runs.folder.__version__", "99.0")
     with pytest.raises(ConfigError, match=r"a run of latentedit 99.0; it was begun by"):
         folder.check_version()
 

@@ -10,7 +10,7 @@ from PIL import Image
 from latentedit_bench.analysis.registry import ANALYSES
 from latentedit_bench.analysis.spectrum import Spectrum
 from latentedit_bench.analysis.study import Study
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.tuning.candidates import CONTENDERS
 from tests.api.manifests.pictures import write_picture
 from tests.bench.rendered_network import Kept
-from tests.cli.conftest import Command
+from tests.commands import Command
 from tests.editors.edits import noisy
 
 METHOD = "flowslider"

@@ -13,7 +13,7 @@ from latentedit.api.runs import folder as folder_module
 from latentedit.api.runs import run as run_module
 from latentedit.api.runs.folder import RunFolder
 from tests.bench.cli.test_bench import METHOD, manifest, methods_from
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 __all__ = ["manifest"]
 

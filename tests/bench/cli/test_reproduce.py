@@ -9,7 +9,7 @@ import pytest
 from latentedit_bench.claims.base import Outcome, Place
 from latentedit_bench.claims.registry import EXPERIMENTS, make_experiment
 from tests.bench.claims.tallying import Tally
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> type[Knowing]:
     """An editor that is registered here alone; it goes a share of the way to the answer."""
     known = told(prepared())
     for module in ("contender", "tuning"):
-        monkeypatch.setattr(f"latentedit.benchmark.{module}.editor_class", lambda name: known)
+        monkeypatch.setattr(f"latentedit_bench.tuning.{module}.editor_class", lambda name: known)
     return known
 
 

@@ -1,0 +1,3 @@
+from tests.editors.conftest import colours
+
+__all__ = ["colours"]

@@ -1,0 +1,130 @@
+"""A tiny model in place of the bundled one, and a command line that runs in this process."""
+
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit.cli.main import run
+from latentedit.testing.miniature import miniature_sd3
+from tests.carried import carry
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a command line gave."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    def execute(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Outcome(code=code, out=printed.out, err=printed.err)
+
+    return execute
+
+
+@pytest.fixture
+def refused(command: Command, tmp_path: Path) -> Callable[..., str]:
+    """Run a command line that must fail: exit code 2, one line on stderr, nothing on stdout, no file made."""
+
+    def execute(*arguments: object) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        outcome = command(*arguments)
+        assert outcome.code == 2, outcome
+        assert outcome.out == ""
+        assert outcome.err.count("\n") == 1, outcome.err
+        assert outcome.err.startswith("latentedit: ")
+        assert "Traceback" not in outcome.err
+        assert sorted(tmp_path.rglob("*")) == before
+        return outcome.err
+
+    return execute
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stock SD3 folder with random weights, of a few hundred kilobytes."""
+    return miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False)
+
+
+@pytest.fixture
+def bundled(miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The miniature as if it were the bundled model "portraits", with facts stored beside it."""
+    home = tmp_path / "installed"
+    shutil.copytree(miniature, home / "portraits")
+    facts = {"description": "a test model", "quality": {"vae": {"psnr_db": 31.25}, "pictures": 200}}
+    (home / "portraits" / "latentedit.json").write_text(json.dumps(facts))
+    carry(monkeypatch, home)
+    return home / "portraits"
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A small portrait of nobody."""
+    path = tmp_path / "me.png"
+    values = np.random.default_rng(5).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+    Image.fromarray(values).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def kept_files() -> dict[tuple[object, ...], bytes]:
+    """What a command line wrote, for all tests that need the same file."""
+    return {}
+
+
+@pytest.fixture
+def made(
+    picture: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[object, ...], bytes]
+) -> Callable[..., Path]:
+    """A direction's file by name, found on the picture from no glasses to glasses, unless another text is wanted."""
+
+    def make(name: str, *more: object, to: str = "a person with glasses") -> Path:
+        place, asked = tmp_path / f"{name}.safetensors", (picture.read_bytes(), *more, to)
+        if asked not in kept_files:
+            wanted = ("--from", "a person with no glasses", "--to", to, "--model", miniature, "--quiet", "-o", place)
+            assert run([str(item) for item in ("direction", "make", picture, *wanted, *more)]) == 0
+            kept_files[asked] = place.read_bytes()
+        place.write_bytes(kept_files[asked])
+        return place
+
+    return make
+
+
+@pytest.fixture
+def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever loads a model fails the test."""
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr("latentedit.api.verbs.load", load)
+
+
+@pytest.fixture
+def verifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sampling check, which a model with random weights cannot pass, always passes."""
+    module: Any = ModuleType("latentedit_portraits.verify")
+    module.verify = lambda folder: [f"sampled picture of {Path(folder).name} as stored"]
+    monkeypatch.setitem(sys.modules, "latentedit_portraits.verify", module)
+
+
+__all__ = ["bundled", "command", "kept_files", "made", "miniature", "picture", "refused", "unloaded", "verifier"]
