@@ -317,7 +317,7 @@ def test_directions_have_one_shape_and_a_strength_each() -> None:
 
 def test_mixings_are_known_by_name() -> None:
     assert [check_mixing(mixing) for mixing in MIXINGS] == list(MIXINGS)
-    with pytest.raises(ConfigError, match="expected a known mixing; got 'project': did you mean 'projection'"):
+    with pytest.raises(ConfigError, match="there is no mixing 'project': did you mean 'projection'"):
         check_mixing("project")
 
 

@@ -92,10 +92,10 @@ def test_a_direction_is_the_component_pulled_back(backbone: NetworkBackbone) -> 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"components": 0}, "components to be a whole number"),
+        ({"components": 0}, "components must be at least 1"),
         ({"samples": 5, "components": 5}, "at most 4 components of 5 samples of 9 numbers; got 5"),
         ({"samples": 64, "components": 10}, "at most 9 components"),
-        ({"level": 0.0}, r"level in \(0, 1\]"),
+        ({"level": 0.0}, "level must be above 0"),
         ({"site": "mud"}, "did you mean 'mid'"),
     ],
 )

@@ -99,52 +99,42 @@ def test_costs_by_hand(config: HSDS, preserved: int, expected: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "values"),
     [
-        ("gamma", 1.5),
-        ("gamma", float("nan")),
-        ("levels", (0.3, 0.9)),
-        ("levels", (0.9, 0.0)),
-        ("steps", 0),
-        ("noises", 0),
-        ("step_size", 0.0),
-        ("guidance", float("inf")),
-        ("shift", 0.0),
-        ("shift", float("nan")),
-        ("keep", 1.1),
-        ("keep", -0.1),
-        ("release", float("nan")),
+        ("gamma", (1.5, float("nan"))),
+        ("levels", ((0.3, 0.9), (0.9, 0.0))),
+        ("steps", (0,)),
+        ("noises", (0,)),
+        ("step_size", (0.0,)),
+        ("guidance", (float("inf"),)),
+        ("shift", (0.0, float("nan"))),
+        ("keep", (1.1, -0.1)),
+        ("release", (float("nan"),)),
+        ("damping", (-0.1, 1001.0)),
+        ("iterations", (0,)),
+        ("residual", ("newtown",)),
+        ("filter", ("newtown",)),
+        ("projection", ("newtown",)),
     ],
 )
-def test_refuses_settings_that_make_no_sense(field: str, value: object) -> None:
-    with pytest.raises(ConfigError, match="expected"):
-        HSDS(**{field: value})
-
-
-@pytest.mark.parametrize(("field", "value"), [("damping", -0.1), ("damping", 1001.0), ("iterations", 0)])
-def test_refuses_numbers_that_solvers_cannot_use(field: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=f"expected {field}"):
-        HSDS(**{field: value})
+def test_refuses_settings_that_make_no_sense(field: str, values: tuple[object, ...]) -> None:
+    for value in values:
+        with pytest.raises(ConfigError, match=field):
+            HSDS(**{field: value})
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"noises": 3, "antithetic": True}, "an even number of antithetic noises; got 3"),
-        ({"residual": "sds", "release": 0.1}, "the residual 'dds' with release; got 'sds'"),
-        ({"levels": (0.5, 0.5), "step_size": None}, "falling levels for the flow's own steps"),
-        ({"filter": "newton", "gamma": 0.5}, "gamma 0 with the filter 'newton'; got 0.5"),
+        ({"noises": 3, "antithetic": True}, "antithetic noises come in pairs; got 3"),
+        ({"residual": "sds", "release": 0.1}, "the residual 'dds' only; got 'sds'"),
+        ({"levels": (0.5, 0.5), "step_size": None}, "own steps need falling levels"),
+        ({"filter": "newton", "gamma": 0.5}, "'newton' does not use gamma; got 0.5"),
     ],
 )
 def test_refuses_settings_that_do_not_go_together(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(ConfigError, match=f"expected {words}"):
+    with pytest.raises(ConfigError, match=words):
         HSDS(**settings)
-
-
-@pytest.mark.parametrize("field", ["residual", "filter", "projection"])
-def test_refuses_names_that_it_does_not_know(field: str) -> None:
-    with pytest.raises((ConfigError, TypeError), match=field):
-        HSDS(**{field: "newtown"})
 
 
 def test_equal_levels_and_the_clean_end_are_for_those_who_can_use_them() -> None:

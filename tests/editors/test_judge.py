@@ -342,5 +342,5 @@ def test_the_models_thresholds_come_first() -> None:
     [("level", 0.0), ("level", 1.1), ("pairs", 0), ("least_share", 0.0), ("damage", 1.0), ("damage", math.nan)],
 )
 def test_settings_outside_their_range_are_refused(field: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=f"expected {field}"):
+    with pytest.raises(ConfigError, match=f"^{field} must be"):
         Judge(**{field: value})

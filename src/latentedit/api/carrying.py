@@ -6,7 +6,7 @@ import torch
 
 from latentedit.api.discovery import Discovered, discovered_along
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_count
+from latentedit.core.settings import Count, check
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.base import Direction
 from latentedit.directions.local_basis import LocalBasis, local_basis
@@ -63,7 +63,7 @@ def carry_to(
     feature_of(direction)
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
     known, steps = direction.settings, direction.settings.get("steps")
-    check_count("the direction's steps", steps)
+    check(Count, steps=steps)
     prompt = known.get("prompt")
     own = prompt in direction.source_captions or not isinstance(prompt, str)
     basis = local_basis(

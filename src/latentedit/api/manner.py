@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import check_count
+from latentedit.core.settings import Count, check
 from latentedit.directions.at_level import lives_at_level
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import Mixing
@@ -93,7 +93,7 @@ def _at_their_level(directions: Sequence[Direction]) -> EIM:
         )
     steps = [direction.settings["steps"] for direction in directions]
     for count in steps:
-        check_count("the steps of a direction", count)
+        check(Count, steps=count)
     return EIM(arm="joint", level=levels[0], steps=max(steps))
 
 

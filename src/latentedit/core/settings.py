@@ -1,24 +1,114 @@
-"""Configurations as plain values and back, with unknown names refused."""
+"""Settings: frozen dataclasses of plain values that pydantic checks, and their form in JSON."""
 
 import dataclasses
-import math
-from collections.abc import Mapping
-from typing import Any, TypeVar, cast, get_args
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform
+
+import pydantic
+import pydantic.dataclasses
+from pydantic import AfterValidator, Field
 
 from latentedit.core.errors import ConfigError, nearest
 
 Config = TypeVar("Config")
 
+Level = Annotated[float, Field(gt=0, le=1)]
+"""A noise level s that is not clean, in (0, 1]."""
+
+Count = Annotated[int, Field(ge=1)]
+"""A number of steps, noises or pictures, from 1 up."""
+
+Guidance = Annotated[float, Field(ge=-100, le=100)]
+"""A classifier-free guidance weight, or a factor like it with a sign."""
+
+Natural = Annotated[int, Field(ge=0)]
+"""A number of things that may be missing, from 0 up."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A part of the whole, in [0, 1]."""
+
+Positive = Annotated[float, Field(gt=0, le=100)]
+"""A factor without a sign; never 0."""
+
+Weight = Annotated[float, Field(ge=0, le=100)]
+"""A factor without a sign; 0 turns its term off."""
+
+Scale = Annotated[float, Field(gt=0, le=1000)]
+"""A factor of a length or a ratio; never 0."""
+
+Probe = Annotated[float, Field(gt=0, le=1e6)]
+"""The length at which a finite difference is taken, in units of the direction."""
+
+
+def _falling(levels: tuple[float, float]) -> tuple[float, float]:
+    if levels[1] > levels[0]:
+        raise ConfigError(f"levels must fall, from the first to the last; got {list(levels)}. Exchange them")
+    return levels
+
+
+Levels = Annotated[tuple[Level, Share], AfterValidator(_falling)]
+"""The highest and the lowest noise level of a search, falling or equal."""
+
+# Strict: "3" is no integer and True is no number; nan and infinity are refused wherever a float stands.
+_CONFIG = pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+
+_PROBLEMS = {
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "tuple_type": "must be a list of values",
+}
+"""What pydantic finds, in our words, by its error type."""
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field, Field))
+def settings(cls: type[Config]) -> type[Config]:
+    """Make a frozen, keyword-only dataclass with slots whose values are checked against its annotations.
+
+    What one field cannot say, such as an order of two, is checked in ``__post_init__``, which may raise `ConfigError`.
+
+    Raises:
+        ConfigError: from the class's ``__init__``: a value outside its range or type, or an unknown name.
+    """
+    made = pydantic.dataclasses.dataclass(frozen=True, slots=True, kw_only=True, config=_CONFIG)(cls)
+    validate: Any = made.__init__
+
+    @functools.wraps(validate)
+    def checked(self: Any, *args: Any, **values: Any) -> None:
+        try:
+            validate(self, *args, **values)
+        except pydantic.ValidationError as error:
+            known = [field.name for field in dataclasses.fields(cast(Any, made))]
+            raise _explained(error, known) from None
+
+    cast(Any, made).__init__ = checked
+    return cast("type[Config]", made)
+
+
+def check(kind: Any, **values: object) -> None:
+    """Refuse arguments that are no value of an annotated type: ``check(Level, level=level)``.
+
+    Raises:
+        ConfigError: names the argument, what it must be and what came.
+    """
+    adapter = pydantic.TypeAdapter(kind, config=pydantic.ConfigDict(strict=True, allow_inf_nan=False))
+    for name, value in values.items():
+        try:
+            adapter.validate_python(value)
+        except pydantic.ValidationError as error:
+            raise _explained(error, (), name) from None
+
 
 def to_plain(config: Any) -> dict[str, Any]:
     """The fields of a configuration dataclass as values that JSON knows: tuples are lists, configurations mappings."""
     return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return to_plain(value)
-    return list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
 
 
 def from_plain(cls: type[Config], values: Mapping[str, Any]) -> Config:
@@ -27,55 +117,46 @@ def from_plain(cls: type[Config], values: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: a field that the configuration does not have, with the nearest names, or a value it refuses.
     """
-    fields = {field.name: field for field in dataclasses.fields(cast(Any, cls))}
+    kinds = {field.name: field.type for field in dataclasses.fields(cast(Any, cls))}
     for key in values:
-        if key not in fields:
-            raise ConfigError(f"expected settings of {cls.__name__}; got {key!r}: {nearest(key, list(fields))}")
-    return cls(**{key: _built(fields[key].type, item) for key, item in values.items()})
+        if key not in kinds:
+            raise ConfigError(f"{cls.__name__} has no setting {key!r}: {nearest(key, list(kinds))}")
+    return cls(**{key: _built(kinds[key], value) for key, value in values.items()})
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_plain(value)
+    return list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
 
 
 def _built(kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind) and not dataclasses.is_dataclass(value):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"expected the settings of {cast('type[Any]', kind).__name__} by name; got {value!r}")
+            name = cast("type[Any]", kind).__name__
+            raise ConfigError(f"the settings of {name} must be given by name; got {value!r}")
         return from_plain(cast("type[Any]", kind), cast("Mapping[str, Any]", value))
     return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
-def check_number(name: str, value: object, low: int | float, high: int | float, *, above: bool = False) -> None:
-    """Refuse a setting outside its range.
-
-    Args:
-        name: what the error calls it.
-        value: the setting.
-        low: smallest value allowed.
-        high: largest value allowed.
-        above: ``low`` itself is refused.
-
-    Raises:
-        ConfigError: no number (nan included), or outside ``[low, high]``.
-    """
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    if low <= number <= high and not (above and number == low):
-        return
-    raise ConfigError(f"expected {name} in {'(' if above else '['}{low:g}, {high:g}]; got {value!r}")
+def _explained(error: pydantic.ValidationError, known: Iterable[str], name: str = "") -> ConfigError:
+    """All that pydantic found, in one line that leads with the problem."""
+    return ConfigError("; ".join(_sentence(cast(Any, found), known, name) for found in error.errors()))
 
 
-def check_count(name: str, value: object) -> None:
-    """Refuse a number of steps or noises that is no whole number from 1 up.
-
-    Raises:
-        ConfigError: no whole number, or below 1.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"expected {name} to be a whole number, at least 1; got {value!r}")
-
-
-def check_choice(name: str, value: object, kinds: Any) -> None:
-    """Refuse a name that is none of a Literal's.
-
-    Raises:
-        ConfigError: with the nearest of those that there are.
-    """
-    if value not in get_args(kinds):
-        raise ConfigError(f"expected a known {name}; got {value!r}: {nearest(str(value), get_args(kinds))}")
+def _sentence(found: Mapping[str, Any], known: Iterable[str], name: str) -> str:
+    kind, context, value = found["type"], found.get("ctx", {}), found["input"]
+    where = [str(part) for part in found["loc"]]
+    subject = name or (where[0] if where else "the settings")
+    if kind == "unexpected_keyword_argument":
+        return f"there is no setting {subject!r}: {nearest(subject, known)}"
+    if kind == "value_error":
+        return str(context["error"])
+    index = "".join(f"[{part}]" for part in (where if name else where[1:]) if part.isdigit())
+    if kind == "missing":
+        return f"{subject}{index} is missing"
+    if kind == "literal_error":
+        choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"there is no {subject} {value!r}: {nearest(str(value), choices)}"
+    problem = _PROBLEMS[kind].format(**context) if kind in _PROBLEMS else f"does not fit: {found['msg']}"
+    return f"{subject}{index} {problem}; got {value!r}"

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.settings import check_choice
+from latentedit.core.settings import check
 from latentedit.directions.at_level import lives_at_level
 from latentedit.directions.base import Direction
 from latentedit.directions.text import changed_phrases
@@ -44,7 +44,7 @@ def check_mixing(mixing: str) -> Mixing:
     Raises:
         ConfigError: not one of sum, inverse and projection, with the nearest.
     """
-    check_choice("mixing", mixing, Mixing)
+    check(Mixing, mixing=mixing)
     return cast("Mixing", mixing)
 
 

@@ -20,7 +20,7 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
-from latentedit.core.settings import check_count, check_number
+from latentedit.core.settings import Count, Level, check
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import integrate
@@ -186,9 +186,9 @@ def feature_pca(
 
 
 def _check(components: int, samples: int, level: float) -> None:
-    check_count("components", components)
-    check_count("samples", samples)
-    check_number("level", level, 0, 1, above=True)
+    check(Count, components=components)
+    check(Count, samples=samples)
+    check(Level, level=level)
 
 
 def _read(

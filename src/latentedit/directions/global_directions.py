@@ -19,7 +19,7 @@ from latentedit.core.geometry.grassmann import geodesic_distance
 from latentedit.core.geometry.matching import match, matched_mean
 from latentedit.core.geometry.means import aligned_basis, chordal_mean, karcher_mean
 from latentedit.core.geometry.transport import transported
-from latentedit.core.settings import check_choice
+from latentedit.core.settings import check
 from latentedit.directions.at_level import direction_at
 from latentedit.directions.base import Direction
 from latentedit.directions.local_basis import LocalBasis
@@ -193,7 +193,7 @@ def mean_directions(sets: Sequence[Tensor], *, mean: Mean = "frechet") -> MeanDi
         ConfigError: fewer than two sets, an unknown mean, dependent vectors, or sets so far apart that they have none.
         ShapeError: sets of different shapes.
     """
-    check_choice("mean", mean, Mean)
+    check(Mean, mean=mean)
     if len(sets) < 2:
         raise ConfigError(f"expected several pictures; got {len(sets)}. Take the local basis of another one")
     if len({one.shape for one in sets}) > 1:

@@ -15,19 +15,19 @@ Levenberg-Marquardt and Neumann sums go further. What would change attributes to
 (`preserve`).
 """
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.levels import shift_level
 from latentedit.core.rng import draw
-from latentedit.core.settings import check_choice, check_count, check_number
+from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, settings
 from latentedit.directions.distillation import (
     TARGET_BRANCHES,
     Residual,
@@ -39,7 +39,7 @@ Projection = Literal["none", "null-space", "kkt"]
 """How attributes are preserved; see `preserve`."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class HSDS:
     """Settings of the whole family; our derivation, see the module.
 
@@ -73,49 +73,31 @@ class HSDS:
 
     residual: Residual = "dds"
     filter: Filter = "gamma"
-    gamma: float = 0.0
-    damping: float = 0.3
-    iterations: int = 3
+    gamma: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    damping: Annotated[float, Field(ge=0, le=1000)] = 0.3
+    iterations: Count = 3
     projection: Projection = "none"
-    levels: tuple[float, float] = (0.95, 0.3)
-    shift: float = 1.0
-    steps: int = 16
-    step_size: float | None = 0.4
-    noises: int = 1
+    levels: Levels = (0.95, 0.3)
+    shift: Positive = 1.0
+    steps: Count = 16
+    step_size: Annotated[float, Field(gt=0, le=10)] | None = 0.4
+    noises: Count = 1
     antithetic: bool = False
-    keep: float = 0.0
-    release: float = 0.0
-    guidance: float = 1.0
+    keep: Share = 0.0
+    release: Share = 0.0
+    guidance: Guidance = 1.0
 
     def __post_init__(self) -> None:
-        check_choice("residual", self.residual, Residual)
-        check_choice("filter", self.filter, Filter)
-        check_choice("projection", self.projection, Projection)
-        check_number("gamma", self.gamma, -1, 1)
         if self.filter != "gamma" and self.gamma != 0:
-            raise ConfigError(
-                f"expected gamma 0 with the filter {self.filter!r}; got {self.gamma}: it would not use it"
-            )
-        check_number("damping", self.damping, 0, 1000)
-        check_count("iterations", self.iterations)
-        if len(self.levels) != 2:
-            raise ConfigError(f"expected two levels, the first and the last; got {self.levels}")
-        check_number("the first level", self.levels[0], 0, 1, above=True)
-        check_number("the last level", self.levels[1], 0, self.levels[0], above=self.step_size is not None)
-        check_number("shift", self.shift, 0, 100, above=True)
-        check_count("steps", self.steps)
-        if self.step_size is not None:
-            check_number("step_size", self.step_size, 0, 10, above=True)
-        elif self.steps > 1 and self.levels[0] == self.levels[1]:
-            raise ConfigError("expected falling levels for the flow's own steps; got equal ones. Give a step_size")
-        check_count("noises", self.noises)
+            raise ConfigError(f"the filter {self.filter!r} does not use gamma; got {self.gamma}. Leave gamma at 0")
+        if self.step_size is not None and self.levels[1] == 0:
+            raise ConfigError("the last of the levels must be above 0 with a step_size, which looks there; got 0")
+        if self.step_size is None and self.steps > 1 and self.levels[0] == self.levels[1]:
+            raise ConfigError(f"the flow's own steps need falling levels; got {list(self.levels)}. Give a step_size")
         if self.antithetic and self.noises % 2:
-            raise ConfigError(f"expected an even number of antithetic noises; got {self.noises}")
-        check_number("keep", self.keep, 0, 1)
-        check_number("release", self.release, 0, 1)
+            raise ConfigError(f"antithetic noises come in pairs; got {self.noises}. Take an even number of noises")
         if self.release and self.residual != "dds":
-            raise ConfigError(f"expected the residual 'dds' with release; got {self.residual!r}")
-        check_number("guidance", self.guidance, -100, 100)
+            raise ConfigError(f"release works with the residual 'dds' only; got {self.residual!r}")
 
     def path(self) -> list[tuple[float, float]]:
         """The levels at which it looks, and how far it goes at each."""

@@ -9,10 +9,11 @@ ends of every curve are the pictures' own latents.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.condition import Condition
@@ -24,7 +25,7 @@ from latentedit.core.geometry.interpolation import lerp, slerp
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
-from latentedit.core.settings import check_choice, check_count, check_number
+from latentedit.core.settings import Count, Level, check
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pair import SAME_TWICE
@@ -168,15 +169,14 @@ def check_methods(methods: Sequence[str], frames: int) -> None:
     if not methods:
         raise ConfigError(f"expected a method; got none. Known: {', '.join(METHODS)}")
     for method in methods:
-        check_choice("method", method, Method)
-    check_count("frames", frames)
-    check_number("frames", frames, 3, MOST_FRAMES)
+        check(Method, method=method)
+    check(Annotated[int, Field(ge=3, le=MOST_FRAMES)], frames=frames)
 
 
 def _check(latent: JointLatent, methods: Sequence[str], frames: int, level: float, rank: int) -> None:
     check_methods(methods, frames)
-    check_number("level", level, 0, 1, above=True)
-    check_count("rank", rank)
+    check(Level, level=level)
+    check(Count, rank=rank)
     if len(latent) != 2:
         raise ConfigError(f"expected two pictures; got {len(latent)}")
     if torch.equal(latent.z[0], latent.z[1]):

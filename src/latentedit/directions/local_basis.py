@@ -11,7 +11,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
-from latentedit.core.settings import check_count, check_number
+from latentedit.core.settings import Count, Level, check
 from latentedit.directions.at_level import direction_at
 from latentedit.directions.base import Direction
 from latentedit.latents.inversion import InversionTrace, invert
@@ -209,8 +209,8 @@ def local_basis(
 def _check(latent: JointLatent, level: float, rank: int) -> None:
     if len(latent) != 1:
         raise ConfigError(f"expected one picture; got {len(latent)}. Make a basis of each")
-    check_number("level", level, 0, 1, above=True)
-    check_count("rank", rank)
+    check(Level, level=level)
+    check(Count, rank=rank)
 
 
 def _feature(

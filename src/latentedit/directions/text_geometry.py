@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.settings import check_count
+from latentedit.core.settings import Count, check
 
 SIGNIFICANCE = 0.05
 """Permutation shares up to this are taken for an effect."""
@@ -128,7 +128,7 @@ def unit_vector_test(
     Source:
         Derived here; the statement tested is that of arXiv 2411.08196, as others describe it.
     """
-    check_count("permutations", permutations)
+    check(Count, permutations=permutations)
     gram, (prompts, _) = _inner_products({"differences": differences}, random_differences)
     rows, null = slice(prompts), slice(prompts, None)
     norms = gram.diagonal().sqrt()
@@ -181,7 +181,7 @@ def orthogonality_test(
     Source:
         Derived here; the statement tested is that of arXiv 2411.08196, as others describe it.
     """
-    check_count("permutations", permutations)
+    check(Count, permutations=permutations)
     if len(differences) < 2:
         raise ConfigError(f"expected at least 2 attributes to compare; got {len(differences)}")
     gram, (*counts, pairs) = _inner_products(differences, random_differences)

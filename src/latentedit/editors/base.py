@@ -13,7 +13,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_count, check_number, from_plain, to_plain
+from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.base import Direction
 from latentedit.latents.joint import JointLatent
 
@@ -166,19 +166,3 @@ def check_strength(strength: float) -> None:
     """
     if isinstance(strength, bool) or not math.isfinite(strength):
         raise ConfigError(f"expected the strength to be a finite number, such as 1.0; got {strength}")
-
-
-def check_walk(level: float, steps: int, guidance: float = 1.0) -> None:
-    """Refuse settings of a walk over levels that make no sense.
-
-    Args:
-        level: the walk's highest, in (0, 1].
-        steps: of the model's whole grid, at least 1.
-        guidance: classifier-free guidance weight, finite and within 100 of 0.
-
-    Raises:
-        ConfigError: one outside its range.
-    """
-    check_number("level", level, 0, 1, above=True)
-    check_count("steps", steps)
-    check_number("guidance", guidance, -100, 100)

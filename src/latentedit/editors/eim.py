@@ -8,16 +8,17 @@ import torch
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.settings import Count, Level, settings
 from latentedit.directions.base import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
-from latentedit.editors.base import Editor, StrengthResult, check_walk
+from latentedit.editors.base import Editor, StrengthResult
 from latentedit.editors.judge import Judge
 from latentedit.editors.slider import Arm, Slider, check_arm
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class EIM(Editor):
     """Identify by Hessian score distillation (our derivation, see `directions.hsds`), then manipulate one arm.
 
@@ -37,12 +38,11 @@ class EIM(Editor):
 
     search: HSDS = dataclasses.field(default_factory=HSDS)
     arm: Arm = "image"
-    level: float = 0.75
-    steps: int = 28
+    level: Level = 0.75
+    steps: Count = 28
 
     def __post_init__(self) -> None:
         check_arm(self.arm)
-        check_walk(self.level, self.steps)
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -17,15 +17,16 @@ and is not damaged; the share is 0.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
-from latentedit.core.settings import check_count, check_number, from_plain
+from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -52,7 +53,7 @@ class Verdict:
     residual: float
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class Judge:
     """How verdicts are made; the thresholds are calibrated for each model (``latentedit.json``, "judge").
 
@@ -66,16 +67,10 @@ class Judge:
         ConfigError: a setting outside its range.
     """
 
-    level: float = 0.7
-    pairs: int = 1
-    least_share: float = 0.5
-    damage: float = 2.0
-
-    def __post_init__(self) -> None:
-        check_number("level", self.level, 0, 1, above=True)
-        check_count("pairs", self.pairs)
-        check_number("least_share", self.least_share, 0, 1, above=True)
-        check_number("damage", self.damage, 1, 1000, above=True)
+    level: Level = 0.7
+    pairs: Count = 1
+    least_share: Level = 0.5
+    damage: Annotated[float, Field(gt=1, le=1000)] = 2.0
 
     @classmethod
     def of(cls, backbone: Backbone) -> "Judge":

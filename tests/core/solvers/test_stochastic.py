@@ -107,5 +107,5 @@ def test_a_tail_is_noisy_below_its_level_and_for_all_alike() -> None:
 
 @pytest.mark.parametrize("settings", [{"below": -0.1}, {"below": 1.1}, {"eta": 2.0}, {"eta": math.nan}])
 def test_settings_outside_their_range_are_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=r"in \[0, 1\]; got"):
+    with pytest.raises(ConfigError, match="must be"):
         NoiseTail(**settings)

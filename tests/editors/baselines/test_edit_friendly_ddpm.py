@@ -4,7 +4,6 @@ import math
 import pytest
 import torch
 
-from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
 from latentedit.core.schedule import scaled_linear_schedule
 from latentedit.editors.base import Editor
@@ -175,11 +174,3 @@ def test_t12_costs(latent: JointLatent) -> None:
     assert EditFriendlyDDPM(level=1.0, steps=10).evaluations(latent, strength=0.5) == 40
     assert EditFriendlyDDPM(level=0.5, steps=10, source_guidance=3.5).evaluations(latent) == 20
     assert EditFriendlyDDPM(level=0.5, steps=10, target_guidance=1.0).evaluations(latent, strength=-1.0) == 15
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"level": 0.0}, {"steps": 0}, {"source_guidance": math.nan}, {"target_guidance": 101.0}]
-)
-def test_settings_outside_their_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=f"expected {next(iter(wrong))}"):
-        EditFriendlyDDPM.from_dict(wrong)

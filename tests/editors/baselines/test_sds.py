@@ -77,9 +77,3 @@ def test_t12_costs(latent: JointLatent) -> None:
 def test_negative_strengths_are_refused(latent: JointLatent) -> None:
     with pytest.raises(ConfigError, match="0 or above for sds"):
         SDS().edit(latent, latent.backbone.embed(["c"]), [-1.0])
-
-
-@pytest.mark.parametrize("wrong", [{"levels": (1.2, 0.5)}, {"steps": 0}, {"step_size": -1.0}, {"guidance": 1000.0}])
-def test_settings_outside_their_range_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=f"(?s)expected.*{next(iter(wrong))}"):
-        SDS.from_dict(wrong)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError, ImageError
 from latentedit.core.files.pictures import content_of, read_image
-from latentedit.core.settings import check_count
+from latentedit.core.settings import Count, check
 from latentedit.directions.text import changed_phrases
 
 
@@ -123,7 +123,7 @@ class Dataset:
         Raises:
             ConfigError: no whole number from 1 up.
         """
-        check_count("count", count)
+        check(Count, count=count)
         return dataclasses.replace(self, items=self.items[:count])
 
 

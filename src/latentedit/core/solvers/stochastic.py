@@ -1,14 +1,13 @@
 """The stochastic step of DDIM in flow coordinates: part of the noise estimate is replaced by fresh noise."""
 
-import dataclasses
 import math
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
+from latentedit.core.settings import Share, settings
 
 
 def fresh_share(s: float, s_next: float) -> float:
@@ -57,7 +56,7 @@ def stochastic_step(
     return plain + (kept - s_next) * (z + (1 - s) * v) + fresh * noise
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class NoiseTail:
     """Fresh noise in the last steps of a way down ("quality boosting"): the same for all latents.
 
@@ -73,14 +72,9 @@ class NoiseTail:
         Kwon et al. 2023, Asyrp (arXiv 2210.10960), section 3.4.
     """
 
-    below: float = 0.0
-    eta: float = 1.0
+    below: Share = 0.0
+    eta: Share = 1.0
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, value in (("level below which noise is fresh", self.below), ("eta", self.eta)):
-            if not 0 <= value <= 1:
-                raise ConfigError(f"expected the {name} in [0, 1]; got {value}")
 
     def step(
         self, z: Float[Tensor, "b *latent"], v: Float[Tensor, "b *latent"], s: float, s_next: float, *, index: int

@@ -1,6 +1,5 @@
 """Asyrp with a shift from text: the feature's change between two texts, in the clean estimate only, step by step."""
 
-import dataclasses
 from typing import ClassVar
 
 import torch
@@ -9,14 +8,14 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_number
+from latentedit.core.settings import Count, Level, Scale, Share, settings
 from latentedit.core.solvers.base import level_batch
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class AsymmetricEdit(Editor):
     """``z' = (1 - s') (z - s v') + s' (z + (1 - s) v)``, v under c0, v' of the network whose feature is shifted.
 
@@ -45,16 +44,11 @@ class AsymmetricEdit(Editor):
 
     name: ClassVar[str] = "asyrp"
 
-    level: float = 0.9
-    steps: int = 28
-    scale: float = 0.3
-    until: float = 0.3
+    level: Level = 0.9
+    steps: Count = 28
+    scale: Scale = 0.3
+    until: Share = 0.3
     site: str | None = None
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps)
-        check_number("scale", self.scale, 0, 1000, above=True)
-        check_number("until", self.until, 0, 1)
 
     @property
     def keeps_equal_texts(self) -> bool:

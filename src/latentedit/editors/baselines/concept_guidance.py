@@ -4,7 +4,6 @@
 do not change with its scale or sign. Latents without further axes, ``[b, d]``, count as one channel of d places.
 """
 
-import dataclasses
 from typing import Literal
 
 import torch
@@ -12,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import check_count, check_number
+from latentedit.core.settings import Natural, Share, Weight, settings
 
 Reference = Literal["null", "source"]
 """The text from which a concept is measured: the empty one, or the picture's own."""
@@ -55,7 +54,7 @@ def _at_least_quantile(size: Float[Tensor, "b c n"], threshold: float) -> Tensor
     return (size >= torch.quantile(size, threshold, dim=2, keepdim=True)).to(size.dtype)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class SemanticGuidance:
     """One concept's guidance, step by step: ``G = mask(psi) + momentum nu``, ``nu <- decay nu + (1 - decay) G``.
 
@@ -76,20 +75,15 @@ class SemanticGuidance:
         Brack et al. 2023, arXiv 2301.12247; the order of the operations is that of the public code.
     """
 
-    threshold: float = 0.9
-    warm_up: int = 0
+    threshold: Share = 0.9
+    warm_up: Natural = 0
     cool_down: int | None = None
-    momentum: float = 0.1
-    decay: float = 0.4
+    momentum: Weight = 0.1
+    decay: Share = 0.4
 
     def __post_init__(self) -> None:
-        check_number("threshold", self.threshold, 0, 1)
-        if self.warm_up != 0:
-            check_count("warm_up", self.warm_up)
         if self.cool_down is not None and self.cool_down < self.warm_up:
-            raise ConfigError(f"expected cool_down at warm_up ({self.warm_up}) or later; got {self.cool_down}")
-        check_number("momentum", self.momentum, 0, 100)
-        check_number("decay", self.decay, 0, 1)
+            raise ConfigError(f"cool_down must not come before warm_up ({self.warm_up}); got {self.cool_down}")
 
     def step(
         self, index: int, psi: Float[Tensor, "b *latent"], carried: Float[Tensor, "b *latent"]

@@ -1,6 +1,5 @@
 """Delta denoising score, iterated: the difference of two noise estimates moves the picture, at random levels."""
 
-import dataclasses
 from typing import ClassVar
 
 import torch
@@ -11,27 +10,12 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
-from latentedit.core.settings import check_count, check_number
+from latentedit.core.settings import Count, Guidance, Levels, Positive, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
-
-
-def check_descent(levels: tuple[float, float], steps: int, step_size: float, guidance: float) -> None:
-    """Refuse settings of a descent along a distilled score.
-
-    Raises:
-        ConfigError: one outside its range, or levels that are not the highest and the lowest.
-    """
-    if len(levels) != 2:
-        raise ConfigError(f"expected two levels, the highest and the lowest; got {levels}")
-    check_number("the highest of levels", levels[0], 0, 1, above=True)
-    check_number("the lowest of levels", levels[1], 0, levels[0])
-    check_count("steps", steps)
-    check_number("step_size", step_size, 0, 100, above=True)
-    check_number("guidance", guidance, -100, 100)
 
 
 def check_ascent(name: str, strength: float) -> None:
@@ -65,7 +49,7 @@ def random_levels(
     return [low + (high - low) * float(share) for share in shares]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class DDS(Editor):
     """``y <- y - strength step_size (e_hat_w(y_s, c1) - e_hat_w(x_s, c0))`` from y = x, at a random level each step.
 
@@ -93,13 +77,10 @@ class DDS(Editor):
 
     name: ClassVar[str] = "dds"
 
-    levels: tuple[float, float] = (0.95, 0.05)
-    steps: int = 28
-    step_size: float = 0.25
-    guidance: float = 2.0
-
-    def __post_init__(self) -> None:
-        check_descent(self.levels, self.steps, self.step_size, self.guidance)
+    levels: Levels = (0.95, 0.05)
+    steps: Count = 28
+    step_size: Positive = 0.25
+    guidance: Guidance = 2.0
 
     @property
     def keeps_equal_texts(self) -> bool:

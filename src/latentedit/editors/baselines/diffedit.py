@@ -1,6 +1,5 @@
 """DiffEdit: a mask from the texts, inversion, and a way down that changes only what is inside the mask."""
 
-import dataclasses
 from typing import ClassVar, Literal
 
 import torch
@@ -9,9 +8,9 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_choice, check_count, check_number
+from latentedit.core.settings import Count, Guidance, Level, Scale, Share, settings
 from latentedit.core.solvers.base import level_batch
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.difference_mask import difference_mask
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
@@ -21,7 +20,7 @@ Under = Literal["empty", "source"]
 """The text of the inversion: none, as published, or the pictures' own."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class DiffEdit(Editor):
     """``z <- m (z + (s' - s) v_w(z, s, c)) + (1 - m) Z(s')``, down from the top of the inversion Z.
 
@@ -48,20 +47,13 @@ class DiffEdit(Editor):
 
     name: ClassVar[str] = "diffedit"
 
-    level: float = 0.8
-    steps: int = 28
-    guidance: float = 2.0
+    level: Level = 0.8
+    steps: Count = 28
+    guidance: Guidance = 2.0
     under: Under = "empty"
-    mask_level: float = 0.5
-    maps: int = 10
-    ratio: float = 3.0
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps, self.guidance)
-        check_choice("text of the inversion, under", self.under, Under)
-        check_number("mask_level", self.mask_level, 0, 1)
-        check_count("maps", self.maps)
-        check_number("ratio", self.ratio, 0, 1000, above=True)
+    mask_level: Share = 0.5
+    maps: Count = 10
+    ratio: Scale = 3.0
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -11,14 +11,14 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
-from latentedit.core.settings import check_number
+from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.base import level_batch
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class DNAEdit(Editor):
     """Align a noise with the picture under c0, then come down under ``c1' = c0 + strength (c1 - c0)``.
 
@@ -43,14 +43,10 @@ class DNAEdit(Editor):
 
     name: ClassVar[str] = "dnaedit"
 
-    level: float = 0.85
-    steps: int = 28
-    eta: float = 0.8
-    guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps, self.guidance)
-        check_number("eta", self.eta, 0, 1, above=True)
+    level: Level = 0.85
+    steps: Count = 28
+    eta: Level = 0.8
+    guidance: Guidance = 1.0
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -1,6 +1,5 @@
 """Edit-friendly DDPM: the noise that ancestral steps miss under the source text, put back under the target text."""
 
-import dataclasses
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -8,14 +7,14 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_number
-from latentedit.editors.base import Editor, check_walk
+from latentedit.core.settings import Count, Guidance, Level, settings
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.noise_maps import follow_maps, noise_maps
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class EditFriendlyDDPM(Editor):
     """``y_{k+1} = mu(y_k, c0) + strength (mu(y_k, c1) - mu(y_k, c0)) + r_k``, ``r_k = x_{k+1} - mu(x_k, c0)``.
 
@@ -39,15 +38,10 @@ class EditFriendlyDDPM(Editor):
 
     name: ClassVar[str] = "edit-friendly-ddpm"
 
-    level: float = 0.8
-    steps: int = 28
-    source_guidance: float = 1.0
-    target_guidance: float = 2.0
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps)
-        check_number("source_guidance", self.source_guidance, -100, 100)
-        check_number("target_guidance", self.target_guidance, -100, 100)
+    level: Level = 0.8
+    steps: Count = 28
+    source_guidance: Guidance = 1.0
+    target_guidance: Guidance = 2.0
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -1,6 +1,5 @@
 """FireFlow: the midpoint rule at the price of Euler's, with the last midpoint's velocity as the next step's first."""
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import ClassVar
@@ -10,13 +9,14 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.base import Field, level_batch
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class FireFlow(Editor):
     """Up under c0 and down under ``c0 + strength (c1 - c0)``, both ``z <- z + h u'``, ``u' = v(z + h/2 u, s + h/2)``.
 
@@ -37,12 +37,9 @@ class FireFlow(Editor):
 
     name: ClassVar[str] = "fireflow"
 
-    level: float = 1.0
-    steps: int = 28
-    guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps, self.guidance)
+    level: Level = 1.0
+    steps: Count = 28
+    guidance: Guidance = 1.0
 
     @property
     def keeps_equal_texts(self) -> bool:

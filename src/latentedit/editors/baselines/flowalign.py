@@ -1,6 +1,5 @@
 """FlowAlign: FlowEdit's path with the source as the negative text and a pull between the clean estimates."""
 
-import dataclasses
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -8,13 +7,13 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_number
-from latentedit.editors.base import Editor, check_walk
+from latentedit.core.settings import Count, Guidance, Level, Share, settings
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_path import follow_difference
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class FlowAlign(Editor):
     """``y <- y + (s' - s) (p - q) + pull ((a - s q) - (b - s p))``, from y = x, with two velocities p and q.
 
@@ -40,14 +39,10 @@ class FlowAlign(Editor):
 
     name: ClassVar[str] = "flowalign"
 
-    level: float = 1.0
-    steps: int = 28
-    guidance: float = 7.0
-    pull: float = 0.01
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps, self.guidance)
-        check_number("pull", self.pull, 0, 1)
+    level: Level = 1.0
+    steps: Count = 28
+    guidance: Guidance = 7.0
+    pull: Share = 0.01
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -1,6 +1,5 @@
 """FlowEdit: integrate the difference of two velocities along one noise, with a real-valued start and strength."""
 
-import dataclasses
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -8,14 +7,14 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_count, check_number
-from latentedit.editors.base import Editor, check_walk
+from latentedit.core.settings import Count, Guidance, Level, settings
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_path import follow_difference
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class FlowEdit(Editor):
     """``y <- y + (s' - s) strength mean[v(a + (y - x), s, c1) - v(a, s, c0)]``, ``a = (1 - s) x + s e``, from y = x.
 
@@ -38,17 +37,11 @@ class FlowEdit(Editor):
 
     name: ClassVar[str] = "flowedit"
 
-    level: float = 0.9
-    steps: int = 28
-    source_guidance: float = 1.0
-    target_guidance: float = 2.0
-    noises: int = 1
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps)
-        check_number("source_guidance", self.source_guidance, -100, 100)
-        check_number("target_guidance", self.target_guidance, -100, 100)
-        check_count("noises", self.noises)
+    level: Level = 0.9
+    steps: Count = 28
+    source_guidance: Guidance = 1.0
+    target_guidance: Guidance = 2.0
+    noises: Count = 1
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -1,6 +1,5 @@
 """FlowSlider: FlowEdit's difference of velocities in two parts, of which the strength scales only the second."""
 
-import dataclasses
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -8,13 +7,13 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_count
-from latentedit.editors.base import Editor, check_walk
+from latentedit.core.settings import Count, Level, settings
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_path import follow_difference
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class FlowSlider(Editor):
     """``y <- y + (s' - s) mean[(v(b, s, c0) - v(a, s, c0)) + strength (v(b, s, c1) - v(b, s, c0))]``, from y = x.
 
@@ -40,13 +39,9 @@ class FlowSlider(Editor):
 
     name: ClassVar[str] = "flowslider"
 
-    level: float = 0.9
-    steps: int = 28
-    noises: int = 1
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps)
-        check_count("noises", self.noises)
+    level: Level = 0.9
+    steps: Count = 28
+    noises: Count = 1
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -1,6 +1,5 @@
 """Edits by inversion: up under the source text, down under the target, plainly or aligned with the way up."""
 
-import dataclasses
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -8,9 +7,10 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
@@ -20,7 +20,7 @@ def _walk(latent: JointLatent, steps: int, level: float, guidance: float) -> int
     return latent.path(steps, level).steps * (2 if guidance == 1 else 3)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class Inversion(Editor):
     """Invert under c0 up to ``level``, then sample down under ``c0 + strength (c1 - c0)``.
 
@@ -40,12 +40,9 @@ class Inversion(Editor):
 
     name: ClassVar[str] = "inversion"
 
-    level: float = 1.0
-    steps: int = 28
-    guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps, self.guidance)
+    level: Level = 1.0
+    steps: Count = 28
+    guidance: Guidance = 1.0
 
     @property
     def keeps_equal_texts(self) -> bool:
@@ -67,7 +64,7 @@ class Inversion(Editor):
         return sample(field, top, grid, EulerSolver(), progress=progress).final
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class AlignedInversion(Editor):
     """Invert under c0 up to ``level``, then return aligned under ``c0 + strength (c1 - c0)``.
 
@@ -85,12 +82,9 @@ class AlignedInversion(Editor):
 
     name: ClassVar[str] = "aligned-inversion"
 
-    level: float = 1.0
-    steps: int = 28
-    guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps, self.guidance)
+    level: Level = 1.0
+    steps: Count = 28
+    guidance: Guidance = 1.0
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -1,6 +1,5 @@
 """LEDITS++: edit-friendly inversion, and the concept's guidance where its noise mask is."""
 
-import dataclasses
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -8,14 +7,14 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_choice, check_number
-from latentedit.editors.base import Editor, check_walk
+from latentedit.core.settings import Count, Guidance, Level, Share, settings
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.concept_guidance import Reference, strongest_places
 from latentedit.editors.baselines.noise_maps import follow_maps, noise_maps
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class LEDITS(Editor):
     """``v(y, reference) + M2 psi`` on edit-friendly maps, ``psi = strength * scale * (v(y, c1) - v(y, reference))``.
 
@@ -43,17 +42,11 @@ class LEDITS(Editor):
 
     name: ClassVar[str] = "ledits"
 
-    level: float = 0.9
-    steps: int = 28
-    scale: float = 5.0
-    threshold: float = 0.9
+    level: Level = 0.9
+    steps: Count = 28
+    scale: Guidance = 5.0
+    threshold: Share = 0.9
     reference: Reference = "null"
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps)
-        check_number("scale", self.scale, -100, 100)
-        check_number("threshold", self.threshold, 0, 1)
-        check_choice("reference", self.reference, Reference)
 
     @property
     def keeps_equal_texts(self) -> bool:

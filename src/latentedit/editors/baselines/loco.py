@@ -1,6 +1,5 @@
 """LOCO Edit supervised by text: one step at one level, inside a mask and away from what moves the rest."""
 
-import dataclasses
 from typing import ClassVar
 
 import torch
@@ -10,11 +9,11 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
-from latentedit.core.settings import check_count, check_number
+from latentedit.core.settings import Count, Level, Natural, Scale, Share, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.distillation import check_finite
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.difference_mask import difference_mask
 from latentedit.editors.baselines.power_iteration import leading_span, of_length, projected
 from latentedit.editors.baselines.pullback import check_rank, clean_change, known_level
@@ -23,7 +22,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import VelocityJacobian, denoiser_jacobian
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class LOCO(Editor):
     """Invert, add ``strength scale v`` at the top, and return aligned under the source text.
 
@@ -54,24 +53,14 @@ class LOCO(Editor):
 
     name: ClassVar[str] = "loco"
 
-    level: float = 0.7
-    steps: int = 28
-    scale: float = 3.0
-    rank: int = 5
-    iterations: int = 3
-    mask_level: float = 0.5
-    maps: int = 4
-    ratio: float = 3.0
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps)
-        check_number("scale", self.scale, 0, 1000, above=True)
-        if self.rank != 0:
-            check_count("rank", self.rank)
-        check_count("iterations", self.iterations)
-        check_number("mask_level", self.mask_level, 0, 1)
-        check_count("maps", self.maps)
-        check_number("ratio", self.ratio, 0, 1000, above=True)
+    level: Level = 0.7
+    steps: Count = 28
+    scale: Scale = 3.0
+    rank: Natural = 5
+    iterations: Count = 3
+    mask_level: Share = 0.5
+    maps: Count = 4
+    ratio: Scale = 3.0
 
     @property
     def keeps_equal_texts(self) -> bool:

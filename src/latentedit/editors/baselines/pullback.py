@@ -1,6 +1,5 @@
 """X-space guidance along the local latent basis under the target text, with the texts' own change to choose in it."""
 
-import dataclasses
 from typing import ClassVar
 
 import torch
@@ -11,11 +10,11 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
-from latentedit.core.settings import check_count, check_number
+from latentedit.core.settings import Count, Level, Probe, Scale, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.distillation import check_finite
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.power_iteration import leading_span, of_length, projected
 from latentedit.editors.walks.xspace import noise_guided
 from latentedit.latents.inversion import InversionTrace, invert, replay
@@ -55,7 +54,7 @@ def check_rank(rank: int, latent: JointLatent, *, spare: int = 0) -> None:
         raise ConfigError(f"expected a rank of at most {most} for latents of this size; got {rank}. Use a smaller one")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class Pullback(Editor):
     """Invert, move by x-space guidance along the part of d in the span of the local basis, and return aligned.
 
@@ -86,21 +85,13 @@ class Pullback(Editor):
 
     name: ClassVar[str] = "pullback"
 
-    level: float = 0.7
-    steps: int = 28
-    rank: int = 5
-    iterations: int = 3
-    scale: float = 1.0
-    repeats: int = 4
-    probe: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps)
-        check_count("rank", self.rank)
-        check_count("iterations", self.iterations)
-        check_number("scale", self.scale, 0, 1000, above=True)
-        check_count("repeats", self.repeats)
-        check_number("probe", self.probe, 0, 1e6, above=True)
+    level: Level = 0.7
+    steps: Count = 28
+    rank: Count = 5
+    iterations: Count = 3
+    scale: Scale = 1.0
+    repeats: Count = 4
+    probe: Probe = 1.0
 
     @property
     def keeps_equal_texts(self) -> bool:

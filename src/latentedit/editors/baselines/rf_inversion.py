@@ -1,6 +1,5 @@
 """RF-Inversion: a controlled way up to a given noise, and a controlled way down that the picture attracts."""
 
-import dataclasses
 import itertools
 from typing import ClassVar
 
@@ -11,14 +10,14 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
-from latentedit.core.settings import check_number
+from latentedit.core.settings import Count, Guidance, Level, Share, settings
 from latentedit.core.solvers.base import level_batch
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class RFInversion(Editor):
     """Up: ``dY/ds = (1 - gamma) v(Y, s, "") + gamma (e - Y) / (1 - s)``, down: ``dX/ds = (1 - k) r + k v(X, s, c1)``.
 
@@ -48,22 +47,18 @@ class RFInversion(Editor):
 
     name: ClassVar[str] = "rf-inversion"
 
-    level: float = 1.0
-    steps: int = 28
-    gamma: float = 0.5
-    eta: float = 0.9
-    start: float = 0.0
-    stop: float = 0.25
-    guidance: float = 1.0
+    level: Level = 1.0
+    steps: Count = 28
+    gamma: Share = 0.5
+    eta: Share = 0.9
+    start: Share = 0.0
+    stop: Share = 0.25
+    guidance: Guidance = 1.0
     legacy: bool = False
 
     def __post_init__(self) -> None:
-        check_walk(self.level, self.steps)
-        for name in ("gamma", "eta", "start", "stop"):
-            check_number(name, getattr(self, name), 0, 1)
         if self.stop < self.start:
-            raise ConfigError(f"expected stop not below start; got {self.start:g} to {self.stop:g}. Exchange them")
-        check_number("guidance", self.guidance, -100, 100)
+            raise ConfigError(f"stop must not come before start ({self.start:g}); got {self.stop:g}. Exchange them")
 
     @property
     def keeps_equal_texts(self) -> bool:

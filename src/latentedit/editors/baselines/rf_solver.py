@@ -1,6 +1,5 @@
 """RF-Solver: inversion and sampling with a second-order step, which is the explicit midpoint rule."""
 
-import dataclasses
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -8,14 +7,15 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.integrate import invert, sample
 from latentedit.core.solvers.midpoint import MidpointSolver
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class RFSolver(Editor):
     """Up under c0 and down under ``c0 + strength (c1 - c0)``, both ``z <- z + h v + h^2/2 dv/ds``.
 
@@ -37,12 +37,9 @@ class RFSolver(Editor):
 
     name: ClassVar[str] = "rf-solver"
 
-    level: float = 1.0
-    steps: int = 28
-    guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps, self.guidance)
+    level: Level = 1.0
+    steps: Count = 28
+    guidance: Guidance = 1.0
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -1,6 +1,5 @@
 """SDEdit: add noise up to a level, then sample down from there under the target text."""
 
-import dataclasses
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -10,14 +9,15 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
+from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class SDEdit(Editor):
     """``z = (1 - s) x + s e`` at ``s = strength * level``, then sampling under the target text.
 
@@ -35,12 +35,9 @@ class SDEdit(Editor):
 
     name: ClassVar[str] = "sdedit"
 
-    level: float = 0.7
-    steps: int = 28
-    guidance: float = 3.0
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps, self.guidance)
+    level: Level = 0.7
+    steps: Count = 28
+    guidance: Guidance = 3.0
 
     @property
     def keeps_equal_texts(self) -> bool:

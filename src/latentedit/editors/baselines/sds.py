@@ -1,6 +1,5 @@
 """Score distillation from a picture: the target's noise estimate against the noise that was added."""
 
-import dataclasses
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -9,14 +8,15 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
+from latentedit.core.settings import Count, Guidance, Levels, Positive, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.dds import check_ascent, check_descent, random_levels
+from latentedit.editors.baselines.dds import check_ascent, random_levels
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class SDS(Editor):
     """``y <- y - strength step_size (e_hat_w(y_s, c1) - e)`` from y = x, ``y_s = (1 - s) y + s e``, fresh e and level.
 
@@ -40,13 +40,10 @@ class SDS(Editor):
 
     name: ClassVar[str] = "sds"
 
-    levels: tuple[float, float] = (0.95, 0.05)
-    steps: int = 28
-    step_size: float = 0.1
-    guidance: float = 2.0
-
-    def __post_init__(self) -> None:
-        check_descent(self.levels, self.steps, self.step_size, self.guidance)
+    levels: Levels = (0.95, 0.05)
+    steps: Count = 28
+    step_size: Positive = 0.1
+    guidance: Guidance = 2.0
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -1,6 +1,5 @@
 """SEGA: semantic guidance towards a text, on the way back from an inversion."""
 
-import dataclasses
 from typing import ClassVar
 
 import torch
@@ -10,15 +9,15 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_choice, check_number
+from latentedit.core.settings import Count, Guidance, Level, Share, settings
 from latentedit.core.solvers.base import level_batch
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.concept_guidance import Reference, SemanticGuidance
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class SEGA(Editor):
     """``e_hat(y, c0) + G`` on the way back, G from ``psi = strength * scale * (e_hat(y, c1) - e_hat(y, reference))``.
 
@@ -50,24 +49,19 @@ class SEGA(Editor):
 
     name: ClassVar[str] = "sega"
 
-    level: float = 1.0
-    steps: int = 28
-    scale: float = 5.0
+    level: Level = 1.0
+    steps: Count = 28
+    scale: Guidance = 5.0
     threshold: float = 0.9
-    warm_up: float = 0.2
-    cool_down: float = 1.0
+    warm_up: Share = 0.2
+    cool_down: Share = 1.0
     momentum: float = 0.1
     decay: float = 0.4
     reference: Reference = "null"
 
     def __post_init__(self) -> None:
-        check_walk(self.level, self.steps)
-        check_number("scale", self.scale, -100, 100)
-        check_number("warm_up", self.warm_up, 0, 1)
-        check_number("cool_down", self.cool_down, 0, 1)
         if self.cool_down < self.warm_up:
-            raise ConfigError(f"expected cool_down at warm_up ({self.warm_up:g}) or later; got {self.cool_down:g}")
-        check_choice("reference", self.reference, Reference)
+            raise ConfigError(f"cool_down must not come before warm_up ({self.warm_up:g}); got {self.cool_down:g}")
         self.guidance(1)
 
     @property

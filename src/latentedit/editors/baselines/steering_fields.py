@@ -1,6 +1,5 @@
 """Steering Fields: a velocity that one text attracts and another repels, walked along FlowEdit's path."""
 
-import dataclasses
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -9,13 +8,13 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_number
-from latentedit.editors.base import Editor, check_walk
+from latentedit.core.settings import Count, Level, Positive, Weight, settings
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_path import follow_difference
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class SteeringFields(Editor):
     """``y <- y + (s' - s) (u(b, s) - v(a, s, n))`` with ``u = (v(n) + m v(c1) - l v(c0)) / (1 + m - l)``, from y = x.
 
@@ -42,15 +41,10 @@ class SteeringFields(Editor):
 
     name: ClassVar[str] = "steering-fields"
 
-    level: float = 0.9
-    steps: int = 28
-    attract: float = 2.0
-    repel: float = 2.0
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps)
-        check_number("attract", self.attract, 0, 100, above=True)
-        check_number("repel", self.repel, 0, 100)
+    level: Level = 0.9
+    steps: Count = 28
+    attract: Positive = 2.0
+    repel: Weight = 2.0
 
     @property
     def keeps_equal_texts(self) -> bool:

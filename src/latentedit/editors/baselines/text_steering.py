@@ -1,6 +1,5 @@
 """Steering by the embedded text alone: what a shifted text changes in a sample, added to the picture."""
 
-import dataclasses
 import itertools
 from typing import ClassVar
 
@@ -10,13 +9,14 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
+from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.base import level_batch
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class TextSteering(Editor):
     """``y = x + R(c0 + strength (c1 - c0)) - R(c0)``, R(c) the sample under c from ``(1 - s) x + s e``, s = level.
 
@@ -38,12 +38,9 @@ class TextSteering(Editor):
 
     name: ClassVar[str] = "text-steering"
 
-    level: float = 0.8
-    steps: int = 28
-    guidance: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps, self.guidance)
+    level: Level = 0.8
+    steps: Count = 28
+    guidance: Guidance = 1.0
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -1,23 +1,23 @@
 """TurboEdit: edit-friendly inversion for few steps, with shifted noise, a clipped last residual and pseudo-guidance."""
 
-import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_count, check_number
+from latentedit.core.settings import Count, Guidance, Level, Natural, settings
 from latentedit.core.solvers.base import level_batch
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.noise_maps import noise_maps
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class TurboEdit(Editor):
     """``y' = c x' + (mu(y, c0) - c mu(x, c0)) + w (mu(y, c1) - mu(y, c0))``, ``w = strength * weight``.
 
@@ -46,19 +46,11 @@ class TurboEdit(Editor):
 
     name: ClassVar[str] = "turboedit"
 
-    level: float = 0.9
-    steps: int = 10
-    weight: float = 1.5
-    shift: int = 1
-    clip: float | None = 0.121
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps)
-        check_number("weight", self.weight, -100, 100)
-        if self.shift != 0:
-            check_count("shift", self.shift)
-        if self.clip is not None:
-            check_number("clip", self.clip, 0, 1e6)
+    level: Level = 0.9
+    steps: Count = 10
+    weight: Guidance = 1.5
+    shift: Natural = 1
+    clip: Annotated[float, Field(ge=0, le=1e6)] | None = 0.121
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -1,6 +1,5 @@
 """Uni-Edit: inversion with a re-used velocity, then steps that the difference of two texts corrects and masks."""
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import ClassVar
@@ -11,14 +10,14 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_number
+from latentedit.core.settings import Count, Level, Weight, settings
 from latentedit.core.solvers.base import Field, level_batch
-from latentedit.editors.base import Editor, check_walk
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class UniEdit(Editor):
     """Up under c0 by Uni-Inv, then down by ``z <- z + h (v0 + strength (m d + weight (1 + m) d))``.
 
@@ -40,13 +39,9 @@ class UniEdit(Editor):
 
     name: ClassVar[str] = "uni-edit"
 
-    level: float = 0.6
-    steps: int = 15
-    weight: float = 5.0
-
-    def __post_init__(self) -> None:
-        check_walk(self.level, self.steps)
-        check_number("weight", self.weight, 0, 100)
+    level: Level = 0.6
+    steps: Count = 15
+    weight: Weight = 5.0
 
     @property
     def keeps_equal_texts(self) -> bool:

@@ -1,6 +1,5 @@
 """Asymmetric sampling: a shifted feature moves the clean estimate, and leaves the noise estimate as it was."""
 
-import dataclasses
 import itertools
 
 import torch
@@ -8,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_number
+from latentedit.core.settings import Share, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.stochastic import NO_TAIL, NoiseTail
 from latentedit.directions.distillation import check_finite
@@ -18,7 +17,7 @@ from latentedit.latents.inversion import InversionTrace
 from latentedit.latents.joint import JointLatent
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class Asyrp:
     """Come down from the top of an inversion with a feature of the network shifted in the clean estimate only.
 
@@ -44,12 +43,11 @@ class Asyrp:
     """
 
     site: str | None = None
-    until: float = 0.0
+    until: Share = 0.0
     back: Back = "aligned"
     tail: NoiseTail = NO_TAIL
 
     def __post_init__(self) -> None:
-        check_number("until", self.until, 0, 1)
         check_back(self.back, self.tail)
 
     def evaluations(self, trace: InversionTrace, ways: int) -> int:

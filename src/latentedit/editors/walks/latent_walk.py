@@ -1,6 +1,5 @@
 """Moving pictures along directions at one level, many at once: up, a move at the level, and a way back."""
 
-import dataclasses
 import itertools
 from typing import Literal
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_choice, check_count, check_number
+from latentedit.core.settings import Count, Probe, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.stochastic import NO_TAIL, NoiseTail
 from latentedit.directions.distillation import check_finite
@@ -24,15 +23,14 @@ Move = Literal["addition", "guidance"]
 Back = Literal["aligned", "sampling"]
 
 
-def check_back(back: object, tail: NoiseTail) -> None:
-    """Refuse an unknown way back, and fresh noise on the one that retraces a path.
+def check_back(back: Back, tail: NoiseTail) -> None:
+    """Refuse fresh noise on the way back that retraces a path.
 
     Raises:
-        ConfigError: either.
+        ConfigError: there is such noise.
     """
-    check_choice("way back", back, Back)
     if back == "aligned" and tail.below > 0:
-        raise ConfigError("expected the way back 'sampling' for fresh noise; got 'aligned', which retraces the way up")
+        raise ConfigError("fresh noise does not fit the way back 'aligned', which retraces the way up. Use 'sampling'")
 
 
 def check_ways(latent: JointLatent, trace: InversionTrace, moves: Tensor, scales: Float[Tensor, "k n"]) -> None:
@@ -47,7 +45,7 @@ def check_ways(latent: JointLatent, trace: InversionTrace, moves: Tensor, scales
         raise ShapeError(f"expected a trace of latents {list(latent.z.shape)}; got {list(trace.top.shape)}")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@settings
 class LatentWalk:
     """Move latents at the top of an inversion along directions, and return.
 
@@ -74,16 +72,13 @@ class LatentWalk:
     """
 
     move: Move = "addition"
-    repeats: int = 16
-    probe: float = 1.0
+    repeats: Count = 16
+    probe: Probe = 1.0
     keep_contrast: bool = False
     back: Back = "aligned"
     tail: NoiseTail = NO_TAIL
 
     def __post_init__(self) -> None:
-        check_choice("move", self.move, Move)
-        check_count("repeats", self.repeats)
-        check_number("probe", self.probe, 0, 1e6, above=True)
         check_back(self.back, self.tail)
 
     def evaluations(self, trace: InversionTrace, ways: int) -> int:

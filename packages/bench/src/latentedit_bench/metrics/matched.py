@@ -6,18 +6,21 @@ finite gives nan.
 """
 
 import itertools
-import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.settings import check_number
+from latentedit.core.settings import check
 from latentedit_bench.metrics.base import PerPicture
+
+_Effect = Annotated[float, Field(gt=0)]
+"""A size of change; 1 is the whole one."""
 
 LEAST_EFFECT = 0.05
 """Best effect of a path up to which it is none: nothing is scaled up from there."""
@@ -47,7 +50,7 @@ def leakage_at(effects: Paths, leakages: Paths, wanted: float) -> tuple[Numbers,
         ConfigError: a leakage below 0, or a wanted effect of 0 or less.
         ShapeError: not two tables of one shape with a strength or more.
     """
-    check_number("wanted", wanted, 0, math.inf, above=True)
+    check(_Effect, wanted=wanted)
     along, beside, known = _paths(effects, leakages)
     rows, over = np.arange(len(along)), along >= wanted
     reached = over.any(1) & known
@@ -113,7 +116,7 @@ class MatchedError(PerPicture):
 
     def __init__(self, *, wanted: float = 1.0, **settings: Any) -> None:
         super().__init__(**settings)
-        check_number("wanted", wanted, 0, math.inf, above=True)
+        check(_Effect, wanted=wanted)
         self.wanted = wanted
 
     def update(self, effects: Float[Tensor, "b k"], leakages: Float[Tensor, "b k"]) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from latentedit.core.errors import ShapeError
-from latentedit.core.settings import check_choice
+from latentedit.core.settings import check
 from latentedit_bench.metrics.base import PerPicture
 from latentedit_bench.metrics.pictures import check_mask, in_double, psnr_db
 
@@ -51,7 +51,7 @@ _FEWEST_SIDE = 6
 
 def inside(mask: Mask, *, mode: Mode) -> Mask:
     """Where the picture may change: the mask, in legacy mode with the whole border."""
-    check_choice("mode", mode, Mode)
+    check(Mode, mode=mode)
     if mode == "corrected":
         return mask
     bordered = torch.ones_like(mask)
@@ -181,7 +181,7 @@ class _Background(PerPicture):
     """Settings of the three classes below."""
 
     def __init__(self, *, mode: Mode, **settings: Any) -> None:
-        check_choice("mode", mode, Mode)
+        check(Mode, mode=mode)
         super().__init__(**settings)
         self.mode: Mode = mode
 

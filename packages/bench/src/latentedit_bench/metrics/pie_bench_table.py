@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ModelError, RegistryError, nearest
-from latentedit.core.settings import check_choice
+from latentedit.core.settings import check
 from latentedit_bench.metrics import pie_bench
 from latentedit_bench.metrics.pie_bench import Mode, Perceptual, TextSimilarity
 from latentedit_bench.metrics.pie_bench_weights import NEEDED
@@ -69,7 +69,7 @@ class Batch:
 
 def names(mode: Mode) -> tuple[str, ...]:
     """PIE-Bench's seven numbers; in corrected mode LPIPS over AlexNet beside them."""
-    check_choice("mode", mode, Mode)
+    check(Mode, mode=mode)
     return tuple(NEEDED)[: 7 if mode == "legacy" else 8]
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from latentedit.core.errors import ShapeError
-from latentedit.core.settings import check_choice
+from latentedit.core.settings import check
 from latentedit_bench.metrics.pictures import in_double
 from latentedit_bench.metrics.pie_bench import Mode
 
@@ -73,7 +73,7 @@ def network_input(pictures: Float[Tensor, "b 3 h w"], *, mode: Mode) -> Float[Te
     Returns:
         Single precision.
     """
-    check_choice("mode", mode, Mode)
+    check(Mode, mode=mode)
     (double,) = in_double(pictures)
     short, long = sorted(double.shape[2:])
     scale = min(_SHORT_SIDE / short, _LONGEST_SIDE / long)
