@@ -95,7 +95,7 @@ def test_levels_that_differ_are_moved_at_one_after_the_other(latent: JointLatent
 @pytest.mark.parametrize("steps", [0, "many", 2.5, None])
 def test_steps_are_read_with_distrust(latent: JointLatent, steps: Any) -> None:
     odd = dataclasses.replace(at_level(latent), settings={"steps": steps})
-    with pytest.raises(ConfigError, match="steps of a direction to be a whole number"):
+    with pytest.raises(ConfigError, match="steps must be"):
         Manner.of(latent, [odd])
 
 

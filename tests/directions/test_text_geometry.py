@@ -233,7 +233,7 @@ def test_what_cannot_be_tested_is_refused() -> None:
         unit_vectors(rows, rows[:1].repeat(5, 1))
     with pytest.raises(ConfigError, match="at least 2 attributes"):
         orthogonality({"hair": rows}, null)
-    with pytest.raises(ConfigError, match="permutations to be a whole number"):
+    with pytest.raises(ConfigError, match="permutations must be"):
         unit_vectors(rows, null, permutations=0)
     with pytest.raises(ConfigError, match="lies along the shared direction"):
         orthogonality({"a": rows, "b": rows[:1].repeat(2, 1)}, rows[:1].repeat(4, 1))
