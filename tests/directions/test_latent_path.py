@@ -160,7 +160,7 @@ def test_bad_requests_are_refused(latent: JointLatent) -> None:
     for level in (0.0, 1.5):
         with pytest.raises(ConfigError, match="^level must be"):
             paths_between(latent, level=level)
-    for rank, words in ((0, "rank to be"), (7, "from 1 to 6")):
+    for rank, words in ((0, "rank must be"), (7, "from 1 to 6")):
         with pytest.raises(ConfigError, match=words):
             paths_between(latent, rank=rank, steps=2)
     with pytest.raises(ConfigError, match="did you mean 'mid'"):
