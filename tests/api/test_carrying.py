@@ -91,7 +91,7 @@ def test_bad_requests_are_refused(direction: Direction, other: JointLatent) -> N
     with pytest.raises(ConfigError, match="found in the model"):
         carry_to(dataclasses.replace(direction, model_fingerprint="other"), other)
     for steps in (None, "ten", 0):
-        with pytest.raises(ConfigError, match="steps must be a whole number"):
+        with pytest.raises(ConfigError, match="steps must be"):
             carry_to(dataclasses.replace(direction, settings={**direction.settings, "steps": steps}), other)
     with pytest.raises(ConfigError, match="did you mean 'clean'"):
         carry_to(dataclasses.replace(direction, settings={**direction.settings, "site": "claen"}), other)
