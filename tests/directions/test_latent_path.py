@@ -158,7 +158,7 @@ def test_bad_requests_are_refused(latent: JointLatent) -> None:
     with pytest.raises(ConfigError, match="the same one twice"):
         paths_between(same)
     for level in (0.0, 1.5):
-        with pytest.raises(ConfigError, match="^level must be"):
+        with pytest.raises(ConfigError, match=r"^level must be"):
             paths_between(latent, level=level)
     for rank, words in ((0, "rank must be"), (7, "from 1 to 6")):
         with pytest.raises(ConfigError, match=words):
