@@ -1,3 +1,6 @@
+import dataclasses
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -63,3 +66,55 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         _ = condition(0) + condition(0, batch=1)
     with pytest.raises((ShapeError, TypeError)):  # jaxtyping, which is on in tests, sees it first
         Condition(tokens=torch.zeros(2, 3, 4), pooled=torch.zeros(1, 5))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "other"),
+    [
+        ("mask", torch.tensor([[True, True, False]] * 2), torch.tensor([[True, False, False]] * 2)),
+        ("reference", (torch.ones(2, 4, 1, 1),), (torch.zeros(2, 4, 1, 1),)),
+        ("reference", (torch.ones(2, 4, 1, 1),), (torch.ones(2, 4, 1, 1), torch.ones(2, 4, 1, 1))),
+        ("guidance", 3.5, 1.0),
+    ],
+)
+def test_law_4_what_is_no_vector_travels_unchanged(field: str, value: Any, other: Any) -> None:
+    plain, told = condition(0), dataclasses.replace(condition(1), **{field: value})
+    for made in (told + plain, plain - told, 2.0 * told, told.lerp(plain, 0.3), told + told, told.to(torch.float32)):
+        found = getattr(made, field)
+        assert found is value or all(map(torch.equal, found, value))
+    assert all(getattr(plain + plain, name) is None for name in ("mask", "reference", "guidance"))
+    with pytest.raises(ShapeError, match=r"different .* cannot be added"):
+        _ = told - dataclasses.replace(plain, **{field: other})
+
+
+def test_mask_and_reference_have_a_row_for_each_text() -> None:
+    rows = torch.arange(2.0).reshape(2, 1, 1, 1)
+    told = dataclasses.replace(
+        condition(0), mask=torch.tensor([[True, True, False], [True, False, False]]), reference=(rows,), guidance=2.0
+    )
+    for made, index in ((told[1:], [1]), (told.repeat(2), [0, 1, 0, 1]), (told[:1].expand(3), [0, 0, 0])):
+        assert made.mask is not None
+        assert made.reference is not None
+        assert torch.equal(made.mask, told.mask[index])  # type: ignore[index]
+        assert torch.equal(made.reference[0], rows[index])
+        assert made.guidance == 2.0
+    both = Condition.cat([told, dataclasses.replace(condition(1), reference=(rows,), guidance=2.0)])
+    assert both.mask is not None
+    assert both.mask.sum(1).tolist() == [2, 1, 3, 3], "no mask is all tokens"
+    assert both.reference is not None
+    assert torch.equal(both.reference[0], torch.cat([rows, rows]))
+    assert told.to(torch.float32).mask is told.mask
+
+
+@pytest.mark.parametrize(
+    "change", [{"mask": torch.ones(2, 2, dtype=torch.bool)}, {"reference": (torch.zeros(1, 4, 1, 1),)}]
+)
+def test_parts_of_another_batch_are_refused(change: Any) -> None:
+    with pytest.raises((ShapeError, TypeError)):
+        dataclasses.replace(condition(0), **change)
+
+
+@pytest.mark.parametrize("change", [{"guidance": 1.0}, {"reference": (torch.zeros(2, 4, 1, 1),)}])
+def test_rows_that_one_call_cannot_take_are_not_joined(change: Any) -> None:
+    with pytest.raises(ShapeError):
+        Condition.cat([condition(0), dataclasses.replace(condition(1), **change)])

@@ -5,7 +5,7 @@ import dataclasses
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -72,7 +72,7 @@ class Meter:
 
 
 @contextlib.contextmanager
-def metered(backbone: Backbone) -> Iterator[Meter]:
+def metered(backbone: Backbone) -> Generator[Meter]:
     """Count evaluations and seconds, and take the peak of memory from here on."""
     reset_peak(backbone.device)
     with backbone.count() as count:

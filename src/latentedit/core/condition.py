@@ -1,10 +1,11 @@
-"""Embedded text as an element of a vector space."""
+"""Embedded text as an element of a vector space, with what else a network is told beside its latents."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latentedit.core.errors import ShapeError
@@ -14,18 +15,32 @@ from latentedit.core.errors import ShapeError
 class Condition:
     """Embedded text: tokens and pooled part travel together through sums, multiples and interpolation.
 
+    Mask, reference and guidance are no vectors. They travel unchanged: a result has those of its operands.
+
     Laws (up to rounding):
         1. ``a + b == b + a``, ``(a + b) + c == a + (b + c)``.
         2. ``k * (a + b) == k * a + k * b``.
         3. ``a.lerp(b, 0) == a`` and ``a.lerp(b, 1) == b``, both bit for bit.
+        4. The mask of ``a + b`` is the mask of both, or of the one that has any; two different masks are refused, for
+           a token that only one of two texts has is no point of their line. So with reference and guidance.
 
     Args:
         tokens: one vector a token, ``[b, tokens, width]``.
         pooled: one vector a text, ``[b, pooled width]``; width 0 where a model has none.
+        mask: true at the tokens that the network attends to, ``[b, tokens]``; None is all of them.
+        reference: clean latents of pictures that the network sees beside its own, ``[b, *latent]`` each; None where
+            there are none.
+        guidance: the weight that a guidance-distilled network takes as an input; None for all other networks.
+
+    Raises:
+        ShapeError: parts that are not of one batch.
     """
 
     tokens: Float[Tensor, "b n d"]
     pooled: Float[Tensor, "b p"]
+    mask: Bool[Tensor, "b n"] | None = None
+    reference: tuple[Tensor, ...] | None = None
+    guidance: float | None = None
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 3 or self.pooled.ndim != 2 or len(self.tokens) != len(self.pooled):
@@ -33,6 +48,13 @@ class Condition:
                 "expected tokens [b, n, d] and pooled [b, p] of one batch; "
                 f"got {list(self.tokens.shape)} and {list(self.pooled.shape)}"
             )
+        if self.mask is not None and self.mask.shape != self.tokens.shape[:2]:
+            raise ShapeError(
+                f"the mask {list(self.mask.shape)} does not fit tokens of shape {list(self.tokens.shape)}. "
+                "Give one truth value a token"
+            )
+        if any(len(latent) != len(self) for latent in self.reference or ()):
+            raise ShapeError(f"a reference picture is not there for each of {len(self)} texts. Give one a text")
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -45,9 +67,9 @@ class Condition:
 
     def __mul__(self, factor: float | Float[Tensor, " b"]) -> "Condition":
         """Multiply by a number, or each element of the batch by its own."""
-        if isinstance(factor, Tensor):
-            return Condition(tokens=self.tokens * factor[:, None, None], pooled=self.pooled * factor[:, None])
-        return Condition(tokens=self.tokens * factor, pooled=self.pooled * factor)
+        own = factor[:, None] if isinstance(factor, Tensor) else factor
+        wide = factor[:, None, None] if isinstance(factor, Tensor) else factor
+        return dataclasses.replace(self, tokens=self.tokens * wide, pooled=self.pooled * own)
 
     __rmul__ = __mul__
 
@@ -56,11 +78,11 @@ class Condition:
         return self._with(other, lambda a, b: torch.lerp(a, b, weight))
 
     def __getitem__(self, index: slice | Tensor) -> "Condition":
-        return Condition(tokens=self.tokens[index], pooled=self.pooled[index])
+        return self._map(lambda part: part[index])
 
     def repeat(self, times: int) -> "Condition":
         """The whole batch ``times`` times over, ``[times * b, ...]``; element i stays at i, i + b, i + 2 b, ..."""
-        return Condition(tokens=self.tokens.repeat(times, 1, 1), pooled=self.pooled.repeat(times, 1))
+        return self._map(lambda part: part.repeat(times, *[1] * (part.ndim - 1)))
 
     def expand(self, batch: int) -> "Condition":
         """One text for a batch of pictures; a condition that already has that batch comes back as it is.
@@ -75,15 +97,48 @@ class Condition:
         return self.repeat(batch)
 
     def to(self, target: torch.device | torch.dtype) -> "Condition":
-        """The same condition on another device or in another dtype."""
-        return Condition(tokens=self.tokens.to(target), pooled=self.pooled.to(target))
+        """The same condition on another device or in another dtype; a mask keeps its dtype."""
+        return self._map(
+            lambda part: part if part.dtype == torch.bool and isinstance(target, torch.dtype) else part.to(target)
+        )
 
     @staticmethod
     def cat(conditions: Sequence["Condition"]) -> "Condition":
-        """Several batches as one."""
+        """Several batches as one. Rows without a mask attend to all of their tokens.
+
+        Raises:
+            ShapeError: only some have references, or another number of them; or their guidance differs.
+        """
+        first = conditions[0]
+        references = [condition.reference or () for condition in conditions]
+        if len({len(reference) for reference in references}) != 1:
+            raise ShapeError(
+                "some texts have reference pictures and others none, or not as many. Give each the same number"
+            )
+        if len({condition.guidance for condition in conditions}) != 1:
+            raise ShapeError("texts of different embedded guidance cannot go through the network together")
+        masks = [
+            condition.mask
+            if condition.mask is not None
+            else torch.ones_like(condition.tokens[..., 0], dtype=torch.bool)
+            for condition in conditions
+        ]
         return Condition(
             tokens=torch.cat([condition.tokens for condition in conditions]),
             pooled=torch.cat([condition.pooled for condition in conditions]),
+            mask=None if all(condition.mask is None for condition in conditions) else torch.cat(masks),
+            reference=None if first.reference is None else tuple(map(torch.cat, zip(*references, strict=True))),
+            guidance=first.guidance,
+        )
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Condition":
+        """The same change of every part that has one row a text."""
+        return dataclasses.replace(
+            self,
+            tokens=change(self.tokens),
+            pooled=change(self.pooled),
+            mask=None if self.mask is None else change(self.mask),
+            reference=None if self.reference is None else tuple(map(change, self.reference)),
         )
 
     def _with(self, other: "Condition", combine: Callable[[Tensor, Tensor], Tensor]) -> "Condition":
@@ -93,4 +148,29 @@ class Condition:
                 f"got tokens {list(self.tokens.shape)} and {list(other.tokens.shape)}, "
                 f"pooled {list(self.pooled.shape)} and {list(other.pooled.shape)}"
             )
-        return Condition(tokens=combine(self.tokens, other.tokens), pooled=combine(self.pooled, other.pooled))
+        return Condition(
+            tokens=combine(self.tokens, other.tokens),
+            pooled=combine(self.pooled, other.pooled),
+            mask=_common("attention masks", self.mask, other.mask),
+            reference=_common("reference pictures", self.reference, other.reference),
+            guidance=_common("weights of embedded guidance", self.guidance, other.guidance),
+        )
+
+
+def _common(what: str, a: Any, b: Any) -> Any:
+    """The value of both, or of the one that has any.
+
+    Raises:
+        ShapeError: two different values.
+    """
+    if a is None or b is None:
+        return b if a is None else a
+    if not _same(a, b):
+        raise ShapeError(f"two conditions have different {what} and cannot be added. Embed both texts alike")
+    return a
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return a is b or (torch.equal(a, b) if isinstance(a, Tensor) else a == b)

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextvars import ContextVar
 
 
@@ -22,7 +22,7 @@ _LOCK = threading.Lock()
 
 
 @contextlib.contextmanager
-def counting(model: object) -> Iterator[Count]:
+def counting(model: object) -> Generator[Count]:
     """Count what this thread asks of a model; contexts nest, and each counts everything inside it.
 
     Another thread counts into it only where it runs in a copy of this context (``contextvars.copy_context``).
@@ -44,7 +44,7 @@ def spend(model: object, evaluations: int) -> None:
 
 
 @contextlib.contextmanager
-def spending(model: object, evaluations: int) -> Iterator[None]:
+def spending(model: object, evaluations: int) -> Generator[None]:
     """What succeeds inside counts as so many evaluations of a model, whatever it calls; what fails as none."""
     token = _OPEN.set(tuple(pair for pair in _OPEN.get() if pair[0] is not model))
     try:

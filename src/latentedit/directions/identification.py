@@ -103,7 +103,7 @@ def _search(
         preserve=tuple(text.expand(len(latent)) for text in preserve),
         residual=config.residual,
         guidance=config.guidance,
-        unconditional=None if config.guidance == 1 else latent.backbone.embed([""]),
+        unconditional=None if config.guidance == 1 else latent.backbone.null(target),
     )
     moved = torch.zeros_like(latent.z)
     found: list[Filtered] = []

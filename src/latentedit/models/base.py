@@ -54,7 +54,8 @@ class Backbone(abc.ABC):
         4. ``velocity`` refuses shapes, devices and levels that do not fit, by name.
         5. ``embed(texts)[i]`` equals ``embed([texts[i]])``.
         6. ``embed`` and ``velocity`` leave the global random state as it was.
-        7. ``features`` and ``velocity_with`` leave the network as it was, errors included.
+        7. ``null(c)`` has the length, references and embedded guidance of c; of ``embed(texts)`` it is the empty text.
+        8. ``features`` and ``velocity_with`` leave the network as it was, errors included.
 
     Subclasses write the private hooks; the public methods here validate and count.
     """
@@ -237,6 +238,29 @@ class Backbone(abc.ABC):
     @abc.abstractmethod
     def embed(self, texts: Sequence[str]) -> Condition:
         """Texts as conditions; the empty text is the unconditional one."""
+
+    def null(self, like: Condition) -> Condition:
+        """The unconditional text of the length and kind of another: where guidance starts from.
+
+        It has as many tokens, and the same reference pictures and embedded guidance; one element for all, or one for
+        each where pictures differ.
+
+        Raises:
+            ShapeError: a model that embeds the empty text to another number of tokens.
+        """
+        null = self._null(like) if like.reference is None else self._null(like).expand(len(like))
+        if null.tokens.shape[1:] != like.tokens.shape[1:] or null.pooled.shape[1:] != like.pooled.shape[1:]:
+            raise ShapeError(
+                f"the unconditional text of {self.name} has tokens {list(null.tokens.shape)} and pooled "
+                f"{list(null.pooled.shape)}, this condition {list(like.tokens.shape)} and {list(like.pooled.shape)}. "
+                "Embed the text with this model"
+            )
+        return dataclasses.replace(null, reference=like.reference, guidance=like.guidance)
+
+    def _null(self, like: Condition) -> Condition:
+        """The unconditional text, one for all: the empty text, unless a model has another."""
+        del like
+        return self.embed([""])
 
     @abc.abstractmethod
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b *latent"]:

@@ -23,7 +23,7 @@ class GuidedField:
         backbone: the model.
         condition: c, one text or one an element.
         guidance: w, finite.
-        unconditional: n, the empty text or a negative one; None embeds the empty text where it is needed.
+        unconditional: n, the empty text or a negative one; None is `Backbone.null` where it is needed.
 
     Raises:
         ConfigError: a guidance weight that is not finite.
@@ -46,7 +46,7 @@ class GuidedField:
             raise ConfigError(f"expected a finite guidance weight; got {self.guidance}")
         if self.guidance == 1:
             return
-        null = self.backbone.embed([""]) if self.unconditional is None else self.unconditional
+        null = self.backbone.null(self.condition) if self.unconditional is None else self.unconditional
         if null.tokens.shape[1:] != self.condition.tokens.shape[1:]:
             raise ShapeError(
                 "expected the unconditional text to have as many tokens as the condition; "

@@ -97,7 +97,7 @@ class DDS(Editor):
     ) -> Float[Tensor, "b *latent"]:
         check_ascent(self.name, strength)
         x, backbone = latent.z, latent.backbone
-        empty = None if self.guidance == 1 else backbone.embed([""])
+        empty = None if self.guidance == 1 else backbone.null(target)
         source_field, target_field = (
             GuidedField(backbone=backbone, condition=text, guidance=self.guidance, unconditional=empty)
             for text in (latent.condition, target)

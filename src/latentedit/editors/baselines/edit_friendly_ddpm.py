@@ -62,7 +62,7 @@ class EditFriendlyDDPM(Editor):
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         backbone = latent.backbone
-        empty = None if self.source_guidance == self.target_guidance == 1 else backbone.embed([""])
+        empty = None if self.source_guidance == self.target_guidance == 1 else backbone.null(target)
         source_field = GuidedField(
             backbone=backbone, condition=latent.condition, guidance=self.source_guidance, unconditional=empty
         )

@@ -58,7 +58,7 @@ class FlowEdit(Editor):
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
-        empty = None if self.source_guidance == self.target_guidance == 1 else latent.backbone.embed([""])
+        empty = None if self.source_guidance == self.target_guidance == 1 else latent.backbone.null(target)
         source_text, target_text = latent.condition.repeat(self.noises), target.repeat(self.noises)
         source_field = GuidedField(
             backbone=latent.backbone, condition=source_text, guidance=self.source_guidance, unconditional=empty

@@ -61,7 +61,7 @@ class LEDITS(Editor):
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         velocity = latent.backbone.velocity
-        text = latent.condition if self.reference == "source" else latent.backbone.embed([""])
+        text = latent.condition if self.reference == "source" else latent.backbone.null(latent.condition)
 
         def difference(
             a: Float[Tensor, "b *latent"], b: Float[Tensor, "b *latent"], levels: Float[Tensor, " b"]

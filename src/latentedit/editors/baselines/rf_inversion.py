@@ -102,7 +102,7 @@ class RFInversion(Editor):
         if self.legacy:
             labels = tuple(rising[0] + (rising[-1] - rising[0]) * index / steps for index in range(steps))
             lengths = lengths[::-1]
-        field, z = text_field(latent, latent.backbone.embed([""]).expand(len(latent))), latent.z
+        field, z = text_field(latent, latent.backbone.null(latent.condition).expand(len(latent))), latent.z
         for done, (s, length) in enumerate(zip(labels, lengths, strict=True), start=1):
             velocity = field(z, level_batch(s, z))
             z = z + length * ((1 - self.gamma) * velocity + self.gamma * (noise - z) / (1 - s))

@@ -90,7 +90,7 @@ class SEGA(Editor):
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
         trace = invert(latent, latent.path(self.steps, self.level), progress=progress)
-        empty = latent.backbone.embed([""]) if self.reference == "null" else None
+        empty = latent.backbone.null(latent.condition) if self.reference == "null" else None
         return guided_return(
             latent,
             trace,

@@ -72,7 +72,7 @@ class SteeringFields(Editor):
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         velocity, source = latent.backbone.velocity, latent.condition
-        empty = latent.backbone.embed([""]).expand(len(latent))
+        empty = latent.backbone.null(latent.condition).expand(len(latent))
         share = strength / self._scale(strength)
 
         def difference(

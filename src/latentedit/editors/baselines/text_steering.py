@@ -58,7 +58,7 @@ class TextSteering(Editor):
     ) -> Float[Tensor, "b *latent"]:
         backbone, grid = latent.backbone, latent.path(self.steps, self.level)
         start, lowest = grid.levels[0], backbone.capabilities.s_min
-        empty = None if self.guidance == 1 else backbone.embed([""])
+        empty = None if self.guidance == 1 else backbone.null(target)
         noise = draw(latent.z.shape[1:], seed=seed, purpose=self.name).to(latent.z.device, latent.z.dtype)
         text = latent.condition + strength * (target - latent.condition)
         plain, steered = (

@@ -1,5 +1,6 @@
 """The laws of `Backbone` as a pytest class: subclass it, give it a backbone, and inherit its tests."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -152,6 +153,17 @@ class BackboneContract:
         backbone.draw_start(latent.shape, generator=stream(0, "contract"))
         assert torch.equal(before, torch.random.get_rng_state())
 
+    def test_law_7_null_is_the_empty_text_of_the_same_kind(self, backbone: Backbone, condition: Condition) -> None:
+        """Of a condition's length, with its references and embedded guidance."""
+        null, empty = backbone.null(condition), backbone.embed([""])
+        assert null.tokens.shape[1:] == condition.tokens.shape[1:]
+        assert torch.equal(null.tokens, empty.tokens)
+        assert torch.equal(null.pooled, empty.pooled)
+        picture = (condition.tokens.new_ones(len(condition), 1, 2, 2),)
+        told = backbone.null(dataclasses.replace(condition, reference=picture, guidance=3.5))
+        assert told.reference is picture
+        assert told.guidance == 3.5
+
     def test_grid_stays_where_the_velocity_is_defined(self, backbone: Backbone) -> None:
         """The model's own grid starts at s_max or below, and only its last level, where none asks, is below s_min."""
         for steps in (1, 2, 7):
@@ -208,7 +220,7 @@ class BackboneContract:
 
         conditional, null = (
             backbone.velocity(latent, levels, condition),
-            backbone.velocity(latent, levels, backbone.embed([""])),
+            backbone.velocity(latent, levels, backbone.null(condition)),
         )
         assert torch.equal(field(1.0), conditional)
         close = tolerance("batch", latent.dtype)
