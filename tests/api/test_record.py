@@ -120,7 +120,7 @@ def test_equal_records_are_equal_texts() -> None:
         ("[]", "no JSON object"),
         ("null", "no JSON object"),
         ("{}", "'method'"),
-        ('{"format": 1, "format": 1}', "a name twice"),
+        ('{"format": 1, "format": 1}', "the name 'format' twice"),
         ("[" * 100_000, "nested too deeply"),
         ('{"seed": "\\ud800"}', "no UTF-8"),
         ('{"seed": 1' + "0" * 5000 + "}", "a number of 5001 digits"),

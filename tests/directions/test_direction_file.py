@@ -342,9 +342,12 @@ def tensors(**changes: Tensor) -> Callable[[], dict[str, Any]]:
 
 
 HOSTILE: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
-    "no JSON": (lambda: {"told": "{'a': 1}"}, "JSON under 'latentedit.direction'; it is no JSON from letter 1 on"),
+    "no JSON": (
+        lambda: {"told": "{'a': 1}"},
+        "JSON under 'latentedit.direction'; it is no JSON from line 1, column 2 on",
+    ),
     "no object": (lambda: {"told": "[]"}, "it is no JSON object"),
-    "a name twice": (lambda: {"told": '{"format": 1, "format": 1}'}, "it has a name twice"),
+    "a name twice": (lambda: {"told": '{"format": 1, "format": 1}'}, "it has the name 'format' twice"),
     "nan": (lambda: {"told": json.dumps(SAID | {"level": math.nan})}, "it says NaN"),
     "infinity by its size": (lambda: {"told": json.dumps(SAID).replace("0.75", "1e999")}, "'level': .*finite"),
     "infinite setting": (lambda: {"told": json.dumps(SAID).replace("0.95", "1e999")}, "'settings.levels.*finite"),

@@ -146,7 +146,7 @@ def test_metadata_that_could_not_be_read_is_not_packed() -> None:
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (lambda: b"", "cut short, or something else"),
     "seven bytes": (lambda: bytes(7), "cut short, or something else"),
-    "header of no bytes": (lambda: bytes(8), "header; it is no JSON from letter 0"),
+    "header of no bytes": (lambda: bytes(8), "header; it is no JSON from line 1, column 1"),
     "header longer than the file": (lambda: struct.pack("<Q", 3) + b"{}", "cut short, or something else"),
     "header of 2^64 bytes": (lambda: b"\xff" * 8 + b"{}", "cut short, or something else"),
     "header of more than 1 MB": (
@@ -155,9 +155,9 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a picture": (lambda: b"\x89PNG\r\n\x1a\n" + bytes(100), "cut short, or something else"),
     "header that is no UTF-8": (lambda: built(b'{"\xff": 1}'), "it is no UTF-8"),
-    "header that is no JSON": (lambda: built(b"{'z': 1}"), "it is no JSON from letter 1 on"),
-    "header with more behind it": (lambda: built(b"{} {}"), "it is no JSON from letter 3 on"),
-    "header with a mark before it": (lambda: built(b"\xef\xbb\xbf{}", b""), "it is no JSON from letter 0"),
+    "header that is no JSON": (lambda: built(b"{'z': 1}"), "it is no JSON from line 1, column 2 on"),
+    "header with more behind it": (lambda: built(b"{} {}"), "it is no JSON from line 1, column 4 on"),
+    "header with a mark before it": (lambda: built(b"\xef\xbb\xbf{}", b""), "it is no JSON from line 1, column 1"),
     "offset that is minus zero": (  # Python's JSON has it as 0, the library minds
         lambda: built(json.dumps(TWO).replace("[0, 8]", "[-0, 8]").encode()),
         "it cannot be read",
@@ -166,10 +166,10 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "deep nesting": (lambda: built(b"[" * 500_000), "it is nested too deeply"),
     "nan in the header": (lambda: built(b'{"z": NaN}'), "it says NaN, which is no JSON"),
     "number of 5000 digits": (lambda: two(shape=[10**4000]), "a number of 4001 digits"),
-    "a name twice": (lambda: built(b'{"z": 1, "z": 2}'), "it has a name twice"),
+    "a name twice": (lambda: built(b'{"z": 1, "z": 2}'), "it has the name 'z' twice"),
     "a key twice": (
         lambda: built(json.dumps(TWO).replace('"shape": [2]', '"shape": [2], "shape": [2]').encode()),
-        "it has a name twice",
+        "it has the name 'shape' twice",
     ),
     "half a character": (lambda: built(b'{"\\ud800": 1}'), "it is no UTF-8"),
     "unknown tensor": (lambda: built({"evil\n\x1b[2J": TWO["z"]}), r"it holds 'evil\\n\\x1b"),

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, NoReturn, cast
 
 from latentedit.core.errors import FileFormatError, LatentEditError
 
-MAX_DEPTH = 64
-"""Objects and lists inside each other in a document; nothing that we or diffusers write comes near it."""
+MAX_DEPTH = 128
+"""Objects and lists inside each other in a document; a record of a hundred edits, one inside the other, has 103."""
 
 MAX_DOCUMENT_BYTES = 16_000_000
 """Size of a JSON document, where its kind has no limit of its own."""
@@ -139,7 +139,7 @@ def parse_json(text: str | bytes, *, depth: int = MAX_DEPTH, allow_nan: bool = F
     except UnicodeError:
         raise ValueError("it is no UTF-8") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is no JSON from letter {error.pos} on") from None
+        raise ValueError(f"it is no JSON from line {error.lineno}, column {error.colno} on") from None
     return value
 
 
@@ -189,7 +189,9 @@ def _check_depth(text: str, most: int) -> None:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise ValueError("it has a name twice")
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise ValueError(f"it has the name {twice[:40]!r} twice in one object")
     return made
 
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit.api.manifests.documents import read_json
 from latentedit.api.manifests.faults import Faults
 from latentedit.api.manifests.items import Dataset, Item, PictureFile
 from latentedit.api.manifests.picture_checks import Checker, described
+from latentedit.core.files.reading import read_json
 
 MAPPING = "mapping_file.json"
 """The file that makes a folder PIE-Bench's."""
