@@ -60,7 +60,7 @@ def test_malformed_files_are_told_with_their_line(tmp_path: Path, name: str, dat
 
 @pytest.mark.parametrize("name", ["missing.csv", ".", "a\0b"])
 def test_what_is_no_file_is_told(tmp_path: Path, name: str) -> None:
-    with pytest.raises(FileFormatError, match="Check the path|Name a file in it"):
+    with pytest.raises(FileFormatError, match=r"Check the path|Name a file in it"):
         read_text(tmp_path / name)
 
 
