@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
-from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5Tokenizer
+from transformers import CLIPTextModelWithProjection, CLIPTokenizerFast, T5EncoderModel, T5Tokenizer
 
 from latentedit.core.errors import ModelError
 from latentedit.models.loading import ModelFolder, load_network, load_tokenizer, quiet_libraries
@@ -68,7 +68,7 @@ def load_sd3_parts(folder: ModelFolder, dtype: torch.dtype) -> SD3Parts:
         transformer=load_network(SD3Transformer2DModel, folder, "transformer", dtype),
         vae=load_network(AutoencoderKL, folder, "vae", torch.float32),
         scheduler=read_json(folder.path / "scheduler" / "scheduler_config.json"),
-        clips=tuple(text_part(CLIPTokenizer, CLIPTextModelWithProjection, suffix) for suffix in ("", "_2")),
+        clips=tuple(text_part(CLIPTokenizerFast, CLIPTextModelWithProjection, suffix) for suffix in ("", "_2")),
         t5=text_part(T5Tokenizer, T5EncoderModel, "_3") if "text_encoder_3" in folder.parts else None,
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizerFast
 
 from latentedit.core.errors import ModelError
 from latentedit.models.loading import ModelFolder, load_network, load_tokenizer
@@ -68,7 +68,7 @@ def load_sd_parts(folder: ModelFolder, dtype: torch.dtype) -> SDParts:
         vae=load_network(AutoencoderKL, folder, "vae", torch.float32),
         scheduler=read_json(folder.place("scheduler") / "scheduler_config.json"),
         text=TextPart(
-            tokenizer=load_tokenizer(CLIPTokenizer, folder, "tokenizer"),
+            tokenizer=load_tokenizer(CLIPTokenizerFast, folder, "tokenizer"),
             encoder=load_network(CLIPTextModel, folder, "text_encoder", dtype),
         ),
     )
