@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from latentedit.api.sheets.animation import check_one_size, save_animation
+from latentedit.api.sheets.animation import save_animation
 from latentedit.core.errors import ConfigError, OutputError, ShapeError
 from tests.editors.pictures import frames_of, plain, series
 
@@ -133,15 +133,6 @@ def test_gif_shows_transparent_parts_on_white(tmp_path: Path) -> None:
     assert abs(second.astype(int) - (0, 0, 255, 255)).max() <= 4
 
 
-def test_pictures_that_do_not_change_stand_still(tmp_path: Path) -> None:
-    for ending in (".gif", ".webp"):
-        save_animation([noisy(1)] * 4, tmp_path / f"out{ending}")
-        assert all(
-            np.array_equal(frame, frames_of(tmp_path / f"out{ending}")[0])
-            for frame in frames_of(tmp_path / f"out{ending}")
-        )
-
-
 @pytest.mark.parametrize("ending", [".gif", ".webp"])
 def test_the_same_pictures_give_the_same_bytes(tmp_path: Path, ending: str) -> None:
     images = [noisy(seed) for seed in range(3)]
@@ -165,7 +156,7 @@ def test_animations_that_cannot_be_are_refused(tmp_path: Path, read_only_folder:
         save_animation([], tmp_path / "out.gif")
     with pytest.raises(ShapeError, match="one size"):
         save_animation([*images, plain(1, (3, 3))], tmp_path / "out.gif")
-    with pytest.raises(OutputError, match=r"\.gif, \.webp; got 'out.png'"):
+    with pytest.raises(OutputError, match=r"'out.png'; it ends in \.gif or \.webp"):
         save_animation(images, tmp_path / "out.png")
     for place in (tmp_path / "nowhere", read_only_folder):
         with pytest.raises(OutputError, match="cannot be written"):
@@ -180,8 +171,3 @@ def test_a_failed_save_leaves_nothing_and_keeps_the_old_file(tmp_path: Path) -> 
         save_animation(series(2)[0], tmp_path / "out.gif")
     assert (tmp_path / "out.gif").read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_pictures_of_one_size_pass() -> None:
-    check_one_size([plain(0), plain(1)])
-    check_one_size([plain(0)])

@@ -1,40 +1,127 @@
-"""Text stays within its width, pictures within their box, and a label under its panel."""
+"""Pictures stand in their places, labels below theirs, and text stays within its width."""
+
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFont
 
 from latentedit.api.sheets.drawing import (
     GREY,
     INK,
-    MARGIN_PX,
-    PAPER,
-    Line,
-    draw_head,
-    draw_rows,
+    PANEL_PX,
+    check_one_size,
+    draw_grid,
     fitted,
-    label_height,
     on_white,
-    put_panel,
     shortened,
-    text_width,
     wrapped,
 )
+from latentedit.core.errors import ShapeError
+from tests.api.sheets.boxes import box_of
+from tests.editors.pictures import plain, series
 
 WORDS = st.lists(st.text(alphabet="abcMW.,-→é", min_size=1, max_size=12), min_size=1, max_size=30).map(" ".join)
+WIDE = 100_000
 
 
-def inked(image: Image.Image) -> np.ndarray:
-    """Rows and columns that are not paper."""
-    return np.argwhere((np.asarray(image) != PAPER).any(axis=2))
+def text_width(text: str, size_px: int) -> float:
+    return ImageFont.load_default(size_px).getlength(text)
+
+
+def pixels(sheet: Image.Image) -> np.ndarray:
+    return np.asarray(sheet).astype(int)
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 4), (5, 2), (7, 3)])
+@pytest.mark.parametrize("beside", [False, True])
+def test_pictures_stand_in_reading_order(count: int, columns: int, beside: bool) -> None:
+    images, labels = series(count)
+    texts = ["eim\n" + "words " * 99] * -(-count // columns) if beside else []
+    sheet = pixels(draw_grid(images, labels, columns=columns, title="t", beside=texts, panel_px=130))
+    boxes = [box_of(sheet, image) for image in images]
+    assert {box[2:] for box in boxes} == {(130, 130)}
+    lefts, tops = (sorted({box[axis] for box in boxes}) for axis in (0, 1))
+    assert [(tops.index(box[1]), lefts.index(box[0])) for box in boxes] == [divmod(i, columns) for i in range(count)]
+    left = slice(0, lefts[0] - 1)
+    for top, following in itertools.pairwise([*tops, len(sheet)]):
+        assert (sheet[top : following - 32, left] != 255).any() == beside
+
+
+def test_a_missing_picture_leaves_its_place_empty() -> None:
+    images, _ = series(4)
+    whole, gap = (pixels(draw_grid(row, columns=2)) for row in (images, [images[0], None, *images[2:]]))
+    left, top, width, height = box_of(whole, images[1])
+    assert (gap[top - 1 : top + height + 1, left - 1 : left + width + 1] == 255).all()
+    assert box_of(gap, images[3]) == box_of(whole, images[3])
+    assert draw_grid([None], columns=1).size
+
+
+@pytest.mark.parametrize("size", [(2, 2), (1000, 20), (20, 1000), (900, 600), (300, 500)])
+def test_pictures_of_any_size_fit(size: tuple[int, int]) -> None:
+    images, labels = series(3, size)
+    boxes = [box_of(pixels(draw_grid(images, labels, columns=3, panel_px=200)), image) for image in images]
+    width, height = boxes[0][2:]
+    assert width == 200 or height == PANEL_PX
+    assert abs(height - width * size[1] / size[0]) <= 0.5 + 0.5 * size[1] / size[0]  # both are whole pixels
+    assert all(other[0] - one[0] >= 120 for one, other in itertools.pairwise(boxes)), "room for labels"
+
+
+@pytest.mark.parametrize("label", ["2", "2\nread 2", "as asked for " * 20])
+def test_a_label_stands_below_its_picture_only(label: str) -> None:
+    images, labels = series(5)
+    blank, full = (
+        pixels(draw_grid(images, [*labels[:2], text, *labels[3:]], columns=5, panel_px=130)) for text in ("\n", label)
+    )
+    rows, columns = np.nonzero((blank != full).any(axis=2))
+    left, top, width, height = box_of(full, images[2])
+    assert rows.min() > top + height
+    assert left <= columns.min() < columns.max() < left + width
+    assert abs((columns.min() + columns.max()) / 2 - (left + width / 2)) <= 3
+
+
+def test_the_first_line_of_a_text_is_ink_and_the_others_grey() -> None:
+    for label in ("0.50", "\n0.50", "0.50\n0.50"):
+        lines = [bool(line) for line in label.split("\n")] + [False]
+        for sheet in (draw_grid([plain(0)], [label], columns=1), draw_grid([plain(0)], columns=1, beside=[label])):
+            colors = {color for _, color in sheet.getcolors(WIDE)}
+            assert (INK in colors, GREY in colors) == (lines[0], lines[1])
+
+
+def test_title_and_lines_stand_above_and_do_not_widen_the_sheet() -> None:
+    images, labels = series(2)
+    bare, full = (
+        draw_grid(images, labels, columns=2, title=title, lines=lines)
+        for title, lines in (("t", ()), ("title\n" * 100, ("line", "words " * 300)))
+    )
+    assert full.width == bare.width
+    assert full.height > bare.height + 3 * 24
+    assert np.array_equal(np.asarray(full)[-300:], np.asarray(bare)[-300:])
+
+
+def test_a_sheet_is_the_same_every_time() -> None:
+    images, labels = series(6)
+    first, second, other = (draw_grid(images, labels, columns=3, title=title).tobytes() for title in "aab")
+    assert first == second != other
+
+
+def test_what_does_not_fit_together_is_refused() -> None:
+    with pytest.raises(ShapeError, match="Each of the 3 pictures needs a label; there are 2"):
+        draw_grid(series(3)[0], ["", ""], columns=3)
+    with pytest.raises(ShapeError, match="none"):
+        check_one_size([])
+    with pytest.raises(ShapeError, match=r"one size; there are \[\(3, 3\), \(40, 40\)\]"):
+        check_one_size([plain(0), plain(1, (3, 3))])
+    check_one_size([plain(0), plain(1)])
 
 
 def test_transparency_is_blended_with_white() -> None:
     values = [on_white(Image.new("RGBA", (1, 1), (200, 100, 0, alpha))).getpixel((0, 0)) for alpha in (0, 51, 255)]
     # 51/255 = 1/5 of the colour and 4/5 of white.
     assert values == [(255, 255, 255), (244, 224, 204), (200, 100, 0)]
+    assert (pixels(draw_grid([Image.new("RGBA", (50, 50))], columns=1))[40:400, 40:400] == 255).all()
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P"])
@@ -47,7 +134,8 @@ def test_every_mode_becomes_rgb(mode: str) -> None:
 @given(st.tuples(*[st.integers(1, 300)] * 4))
 def test_a_fitted_picture_fills_its_box_and_keeps_its_proportions(sides: tuple[int, int, int, int]) -> None:
     width, height, box = sides[0], sides[1], sides[2:]
-    size = fitted(Image.new("RGB", (width, height)), box).size
+    picture = Image.new("RGB", (width, height))
+    size = fitted(picture, box).size
     assert size[0] <= box[0]
     assert size[1] <= box[1]
     assert size[0] == box[0] or size[1] == box[1]
@@ -55,17 +143,13 @@ def test_a_fitted_picture_fills_its_box_and_keeps_its_proportions(sides: tuple[i
     # Sides are whole, and at least one pixel.
     assert abs(size[0] - max(1, scale * width)) <= 0.5 + 1e-9
     assert abs(size[1] - max(1, scale * height)) <= 0.5 + 1e-9
-
-
-def test_a_picture_that_fits_is_not_resampled() -> None:
-    picture = Image.new("RGB", (30, 20))
-    assert fitted(picture, (30, 90)) is picture
+    assert fitted(picture, (width, height + 60)) is picture
 
 
 @given(text=WORDS, width=st.integers(20, 400), size=st.integers(8, 30))
 @example(text="M", width=20, size=25)  # wider than what it is to fit, and nothing to cut
 def test_a_shortened_text_is_as_long_as_fits(text: str, width: int, size: int) -> None:
-    whole, cut = shortened(text, 100_000, size), shortened(text, width, size)
+    whole, cut = shortened(text, WIDE * 10, size), shortened(text, width, size)
     if cut == whole:
         assert text_width(whole, size) <= width or len(whole) == 1
         return
@@ -86,60 +170,10 @@ def test_very_long_texts_are_shortened_at_once() -> None:
 @given(text=WORDS, width=st.integers(20, 400))
 def test_a_wrapped_text_keeps_its_words(text: str, width: int) -> None:
     pieces = wrapped(text, width, 16)
-    assert " ".join(pieces) == shortened(text, 100_000, 16)
+    assert " ".join(pieces) == shortened(text, WIDE, 16)
     assert all(text_width(piece, 16) <= width or " " not in piece for piece in pieces)
 
 
 def test_signs_that_the_font_lacks_are_spelt() -> None:
     assert shortened("a → b\n− 1 ×  2", 1000, 16) == "a -> b - 1 x 2"
     assert wrapped("1 ≤ 2", 1000, 16) == ["1 <= 2"]
-    assert text_width("a → b", 16) == text_width("a -> b", 16)
-
-
-def test_the_head_is_as_wide_as_asked_and_grows_with_its_lines() -> None:
-    heads = [draw_head("title", ("line",) * count, 300) for count in range(3)]
-    assert {head.width for head in heads} == {300}
-    # A line of 16 px takes 24.
-    assert [head.height - heads[0].height for head in heads] == [0, 24, 48]
-    colors = {color for _, color in heads[1].getcolors(100_000)}
-    assert {INK, GREY} <= colors
-
-
-def test_the_head_keeps_paper_below_its_text() -> None:
-    rows = inked(draw_head("gypq", ("gypq", "gypq"), 300))[:, 0]
-    assert rows.max() < draw_head("gypq", ("gypq", "gypq"), 300).height - 14
-
-
-def test_a_panel_lies_where_it_is_put_with_its_label_centred_below() -> None:
-    sheet, panel = Image.new("RGB", (200, 160), PAPER), Image.new("RGB", (60, 40), (1, 2, 3))
-    label = [Line(text="HIIH", size_px=17), Line(text="HH", size_px=11, color=GREY)]
-    put_panel(sheet, panel, (70, 20), label)
-    values = np.asarray(sheet)
-    assert (values[20:60, 70:130] == (1, 2, 3)).all()
-    assert (values == (1, 2, 3)).all(axis=2).sum() == 60 * 40
-    hairline = values[19, 69]
-    assert (hairline != PAPER).any()
-    assert (values[19:61, [69, 130]] == hairline).all()
-    assert (values[[19, 60], 69:131] == hairline).all()
-    rows, columns = (inked(sheet.crop((0, 61, 200, 160)))).T
-    # Centring is by whole pixels, and letters keep about a pixel of their own to either side.
-    assert abs((columns.min() + columns.max()) / 2 - 99.5) <= 2
-    assert rows.max() + 61 < 60 + label_height(label)
-
-
-def test_the_label_height_adds_up() -> None:
-    lines = [Line(text="a", size_px=17), Line(text="b", size_px=11)]
-    assert label_height(lines) - label_height(lines[:1]) == lines[1].leading_px == 16
-
-
-def test_rows_lie_below_the_head_with_a_gap_between_them() -> None:
-    head, first, second = (Image.new("RGB", size, colour) for size, colour in _PARTS)
-    sheet = draw_rows(head, [first, second], gap_px=7)
-    assert sheet.size == (40 + 2 * MARGIN_PX, 10 + 20 + 7 + 30 + 2 * MARGIN_PX)
-    x, top = MARGIN_PX, MARGIN_PX
-    places = [(x, top), (x, top + 10), (x, top + 29), (x, top + 30), (x, top + 37), (x, top + 66)]
-    colours = [_PARTS[0][1], _PARTS[1][1], _PARTS[1][1], PAPER, _PARTS[2][1], _PARTS[2][1]]
-    assert [sheet.getpixel(place) for place in places] == colours
-
-
-_PARTS = (((30, 10), (10, 20, 30)), ((40, 20), (200, 0, 0)), ((40, 30), (0, 0, 200)))

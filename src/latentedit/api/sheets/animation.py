@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from latentedit.api.sheets.drawing import PAPER, on_white
-from latentedit.core.errors import ConfigError, OutputError, ShapeError
+from latentedit.api.sheets.drawing import PAPER, check_one_size, on_white
+from latentedit.core.errors import ConfigError, OutputError
 from latentedit.core.files.writing import written_beside
 
 ANIMATED = {".gif": "GIF", ".webp": "WEBP"}
-"""File name endings that stand for an animation, and the format each stands for."""
+"""File name endings that stand for an animation, and Pillow's names of their formats."""
 
-_PALETTE_PIXELS = 250_000
-"""About as many pixels of an animation does its palette come from."""
+_PALETTE_PIXELS = 250_000  # about so many pixels of all frames does the palette of a GIF come from
 
 
 def save_animation(images: Sequence[Image.Image], path: str | Path, *, seconds: float = 0.25) -> None:
@@ -37,11 +36,13 @@ def save_animation(images: Sequence[Image.Image], path: str | Path, *, seconds: 
     path = Path(path)
     kind = ANIMATED.get(path.suffix.lower())
     if kind is None:
-        raise OutputError(f"expected the animation to end in {', '.join(ANIMATED)}; got {path.name!r}. Use .gif")
+        raise OutputError(f"An animation cannot be written as {path.name!r}; it ends in {' or '.join(ANIMATED)}.")
     if not 0.02 <= seconds <= 60:
-        raise ConfigError(f"expected a frame to stand for 0.02 to 60 seconds; got {seconds}. Try 0.25")
+        raise ConfigError(f"A frame stands for 0.02 to 60 seconds; got {seconds}. Try 0.25")
     check_one_size(images)
-    frames = _on_palette([on_white(image) for image in images]) if kind == "GIF" else _of_one_mode(images)
+    frames = _on_palette([on_white(image) for image in images]) if kind == "GIF" else list(images)
+    mode = "P" if kind == "GIF" else "RGBA" if any(image.mode == "RGBA" for image in images) else "RGB"
+    frames = [frame.convert(mode) for frame in frames]
     for frame in frames:
         frame.info.clear()  # what the writers would read from it belongs to the files that the pictures came from
     first, *others = [*frames, *frames[-2:0:-1]]
@@ -52,17 +53,6 @@ def save_animation(images: Sequence[Image.Image], path: str | Path, *, seconds: 
         options |= {"lossless": True, "quality": 100}
     with written_beside(path) as file:
         first.save(file, format=kind, save_all=True, **options)
-
-
-def check_one_size(images: Sequence[Image.Image]) -> None:
-    """Refuse what cannot stand side by side, or one after the other.
-
-    Raises:
-        ShapeError: no pictures, or pictures of different sizes.
-    """
-    sizes = {image.size for image in images}
-    if len(sizes) != 1:
-        raise ShapeError(f"expected one or more pictures of one size; got {sorted(sizes) or 'none'}")
 
 
 def _on_palette(frames: Sequence[Image.Image]) -> list[Image.Image]:
@@ -78,9 +68,3 @@ def _on_palette(frames: Sequence[Image.Image]) -> list[Image.Image]:
     for image, frame in zip(indexed, frames, strict=True):
         image.paste(0, mask=Image.fromarray((np.asarray(frame) == 255).all(axis=2)))  # Pillow takes a near colour
     return indexed
-
-
-def _of_one_mode(images: Sequence[Image.Image]) -> list[Image.Image]:
-    """RGB, or RGBA where one of the pictures is."""
-    mode = "RGBA" if any(image.mode == "RGBA" for image in images) else "RGB"
-    return [image.convert(mode) for image in images]

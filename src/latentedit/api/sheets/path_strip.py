@@ -1,4 +1,4 @@
-"""Paths between two pictures as one sheet: a row a method, with its lengths, and in numbers."""
+"""Paths between two pictures as one sheet, a row a method with its lengths, and as numbers."""
 
 from typing import Any
 
@@ -7,33 +7,12 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.sheets.drawing import (
-    GREY,
-    LABEL_PX,
-    PAPER,
-    Line,
-    draw_head,
-    draw_rows,
-    fitted,
-    label_height,
-    put_panel,
-)
+from latentedit.api.sheets.drawing import GAP_PX, ROW_PX, draw_grid
 from latentedit.directions.latent_path import LatentPath, PathsBetween
 from latentedit.latents.captions.base import to_images
 
-_PANEL_PX = 160
-_LEAST_PANEL_PX = 64
-_ROW_PX = 1192
-_GAP_PX = 12
-_TEXT_PX = 250
-"""Of a row: the longest side of its pictures, never below the second; the width that they share if that leaves it; the
-space between them; and the width of the text to their left."""
-
-_LEAST_TURN_PX = 80
-"""Width of a picture below which no turn is written under it."""
-
-_DECODED_ROWS = 16
-"""Latents decoded at once."""
+_PANEL_PX = (64, 160)  # smallest and largest width of a picture
+_DECODED_ROWS = 16  # latents decoded at once
 
 
 def path_pictures(between: PathsBetween, path: LatentPath) -> Float[Tensor, "l 3 h w"]:
@@ -53,18 +32,32 @@ def draw_paths(between: PathsBetween, *, title: str) -> Image.Image:
 
     Args:
         between: of two pictures.
-        title: one line; cut with an ellipsis where it is too long.
+        title: one line.
 
     Returns:
-        An RGB picture, the same for the same arguments on every machine that has the same Pillow.
+        See `draw_grid`.
     """
-    rows = [_row(between, path) for path in between.paths]
+    images = [image for path in between.paths for image in to_images(path_pictures(between, path))]
+    turns = [turn for path in between.paths for turn in ("", *(f"{turn:.2f}" for turn in path.turns.tolist()))]
+    columns = len(images) // len(between.paths)
+    least, largest = _PANEL_PX
     turned = f"by how many radians the tangent space of rank {between.rank} turned since the one before"
-    lines = (
-        f"drawn at level {between.level:.2f}; lengths at {between.site}, under no text",
-        f"under each picture: {turned} (random spaces: {between.random.mean:.2f})",
+    return draw_grid(
+        images,
+        turns,
+        columns=columns,
+        title=title,
+        lines=(
+            f"drawn at level {between.level:.2f}; lengths at {between.site}, under no text",
+            f"under each picture: {turned} (random spaces: {between.random.mean:.2f})",
+        ),
+        beside=[
+            f"{path.method}\nfeature length {path.length:.4g}\nsemantic length {path.semantic_length:.2f} rad\n"
+            f"(random: {len(path.turns) * between.random.mean:.1f})"
+            for path in between.paths
+        ],
+        panel_px=min(largest, max(least, (ROW_PX + GAP_PX) // columns - GAP_PX)),
     )
-    return draw_rows(draw_head(title, lines, rows[0].width), rows, gap_px=_GAP_PX)
 
 
 def paths_json(between: PathsBetween) -> dict[str, Any]:
@@ -98,32 +91,3 @@ def _path_json(path: LatentPath) -> dict[str, Any]:
         "norms": torch.linalg.vector_norm(path.points.flatten(1).double(), dim=1).tolist(),
         "notes": path.notes,
     }
-
-
-def _row(between: PathsBetween, path: LatentPath) -> Image.Image:
-    count = len(path.points)
-    side = min(_PANEL_PX, max(_LEAST_PANEL_PX, (_ROW_PX + _GAP_PX) // count - _GAP_PX))
-    panels = [fitted(image, (side, side)) for image in to_images(path_pictures(between, path))]
-    width, height = panels[0].size
-    turns = ["", *(f"{turn:.2f}" for turn in path.turns.tolist())]
-    labels = [[Line(text=turn if width >= _LEAST_TURN_PX else "", size_px=LABEL_PX, color=GREY)] for turn in turns]
-    text = _text(between, path)
-    size = (
-        _TEXT_PX + count * (width + _GAP_PX) - _GAP_PX + 1,  # with the hairline of the last
-        max(text.height, height + 2 + label_height(labels[0])),
-    )
-    row = Image.new("RGB", size, PAPER)
-    row.paste(text, (0, 0))
-    for column, (panel, label) in enumerate(zip(panels, labels, strict=True)):
-        put_panel(row, panel, (_TEXT_PX + column * (width + _GAP_PX), 1), label)
-    return row
-
-
-def _text(between: PathsBetween, path: LatentPath) -> Image.Image:
-    """The method and the lengths."""
-    lines = (
-        f"feature length {path.length:.4g}",
-        f"semantic length {path.semantic_length:.2f} rad",
-        f"(random: {len(path.turns) * between.random.mean:.1f})",
-    )
-    return draw_head(path.method, lines, _TEXT_PX - _GAP_PX)

@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from latentedit.api.manifests.items import Item
-from latentedit.api.sheets.drawing import INK, LABEL_PX, PAPER, draw_head, draw_rows, fitted, shortened
-from latentedit.latents.pictures import save_image
+from latentedit.api.sheets.drawing import draw_grid
+from latentedit.core.files.pictures import save_image
 
-_PANEL = 72
-_GAP = 6
-_NAME = 190
+_PANEL_PX = 72  # width of a picture
 
 
 def draw_edits(
@@ -29,17 +27,12 @@ def draw_edits(
         OutputError: the place cannot be written to.
     """
     lines = [f"{number}. {item.kind}: {item.about.get('change', '')}" for number, item in enumerate(items, 1)]
-    width = _NAME + len(items) * (_PANEL + _GAP)
-    head = draw_head(title, ["   ".join(lines)], width)
-    sheet = draw_rows(head, [_row(name, images, width) for name, images in pictures.items()], gap_px=_GAP)
+    sheet = draw_grid(
+        [image for row in pictures.values() for image in row],
+        columns=len(items),
+        title=title,
+        lines=["   ".join(lines)],
+        beside=list(pictures),
+        panel_px=_PANEL_PX,
+    )
     save_image(sheet.quantize(256, dither=Image.Dither.NONE).convert("RGB"), path)  # a third of the file
-
-
-def _row(name: str, images: Sequence[Image.Image | None], width: int) -> Image.Image:
-    row = Image.new("RGB", (width, _PANEL), PAPER)
-    text, font = shortened(name, _NAME - _GAP, LABEL_PX), ImageFont.load_default(LABEL_PX)
-    ImageDraw.Draw(row).text((0, _PANEL // 2), text, fill=INK, font=font, anchor="lm")
-    for place, image in enumerate(images):
-        if image is not None:
-            row.paste(fitted(image, (_PANEL, _PANEL)), (_NAME + place * (_PANEL + _GAP), 0))
-    return row
