@@ -145,8 +145,8 @@ def _text_block(text: str, width: int) -> Image.Image:
     texts += [(part, _TEXT_PX, GREY) for line in lines for part in wrapped(line, width, _TEXT_PX)]
     block = Image.new("RGB", (width, sum(_leading(size) for _, size, _ in texts) + GAP_PX), PAPER)
     y = 0
-    for text, size, color in texts:
-        ImageDraw.Draw(block).text((0, y), text, fill=color, font=_font(size))
+    for piece, size, color in texts:
+        ImageDraw.Draw(block).text((0, y), piece, fill=color, font=_font(size))
         y += _leading(size)
     return block
 
