@@ -1,3 +1,0 @@
-from tests.editors.conftest import colours
-
-__all__ = ["colours"]
