@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.plugins import CAPTIONERS
 from latentedit.directions.local_basis import LocalBasis
-from latentedit.latents.captions import base as captioning
 from latentedit.latents.captions.base import AttributeReader
 from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert
@@ -49,9 +49,7 @@ def widen(monkeypatch: pytest.MonkeyPatch) -> None:
 def read_surely(monkeypatch: pytest.MonkeyPatch, model: ColourBackbone) -> None:
     """Have the model's pictures, now of variance 1, read by a `SureReader`, found as an installed one would be."""
     widen(monkeypatch)
-    point = importlib.metadata.EntryPoint(
-        name="sure", value="tests.api.discoveries:SureReader", group=captioning.ENTRY_POINTS
-    )
+    point = importlib.metadata.EntryPoint(name="sure", value="tests.api.discoveries:SureReader", group=CAPTIONERS.group)
     found = importlib.metadata.EntryPoints([point])
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: found)
     model.defaults = {"captioner": "sure"}

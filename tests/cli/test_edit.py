@@ -258,7 +258,8 @@ def _levels(path: Path) -> np.ndarray:
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
     """A captioner behind an address on this machine, which is asked impatiently."""
-    hasty = functools.partial(VisionEndpoint, timeout_seconds=0.3, sleep=lambda _: None)
+    hasty = functools.partial(VisionEndpoint, timeout_seconds=0.3)
+    monkeypatch.setattr("openai._base_client.time.sleep", lambda _: None)
     monkeypatch.setattr("latentedit.latents.captions.endpoint.VisionEndpoint", hasty)
     with fake_endpoint() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
@@ -291,7 +292,7 @@ def test_a_captioner_behind_an_endpoint(
         (says("  ."), "caption"),
         (says(None), "caption"),
         (Answer(status=401, body=b"{}"), "401"),
-        (Answer(body=b"nothing"), "expected"),
+        (Answer(body=b"nothing"), "without JSON"),
     ],
 )
 def test_a_captioner_that_fails(

@@ -1,6 +1,7 @@
 """A server on this machine that answers as an endpoint does, well or badly, and keeps what it was asked."""
 
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -16,13 +17,20 @@ from PIL import Image
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the server says; ``silent`` lets it wait for two seconds first, ``cut`` close the line half-way."""
+    """What the server says.
+
+    Args:
+        silent: it waits for two seconds first.
+        cut: it closes the line half-way.
+        raw: these bytes again and again instead, a pause after each, for as long as somebody listens.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     silent: bool = False
     cut: bool = False
+    raw: tuple[bytes, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,8 +84,17 @@ def fake_endpoint() -> Iterator[FakeEndpoint]:
             self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
         def _answer(self, body: dict[str, Any]) -> None:
-            answer = endpoint.answer(Request(path=self.path, headers=dict(self.headers), body=body))
+            answer = endpoint.answer(
+                Request(path=self.path, headers={name.title(): text for name, text in self.headers.items()}, body=body)
+            )
             if answer.silent and endpoint.closing.wait(2):
+                return
+            if answer.raw is not None:
+                with contextlib.suppress(OSError):
+                    self.wfile.write(answer.body)
+                    while not endpoint.closing.wait(answer.raw[1]):
+                        self.wfile.write(answer.raw[0])
+                self.close_connection = True
                 return
             self.send_response(answer.status)
             for name, value in answer.headers:

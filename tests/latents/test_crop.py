@@ -14,7 +14,8 @@ from torch import Tensor
 
 from latentedit.api.verbs import edit
 from latentedit.core.errors import RegistryError
-from latentedit.latents.crop import ENTRY_POINTS, Box, Framer, carry_on, cut, framer_for, put_back, resize
+from latentedit.core.plugins import FRAMERS
+from latentedit.latents.crop import Box, Framer, carry_on, cut, framer_for, put_back, resize
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, load
@@ -124,7 +125,7 @@ def test_what_is_carried_on_is_the_joint_bilateral_mean() -> None:
 @pytest.fixture
 def backbone(monkeypatch: pytest.MonkeyPatch) -> Backbone:
     points = [
-        importlib.metadata.EntryPoint(name=name, value=value, group=ENTRY_POINTS)
+        importlib.metadata.EntryPoint(name=name, value=value, group=FRAMERS.group)
         for name, value in (("whole", f"{__name__}:Whole"), ("odd", "builtins:id"))
     ]
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints(points))
@@ -139,7 +140,9 @@ def test_the_models_folder_names_its_framer(backbone: Backbone) -> None:
     assert found.backbone is backbone
 
 
-@pytest.mark.parametrize(("name", "words"), [("whale", "did you mean 'whole'"), ("odd", "to make a Framer")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("whale", "did you mean 'whole'"), ("odd", "makes a int, which is no Framer")]
+)
 def test_names_without_a_framer_are_refused(backbone: Backbone, name: str, words: str) -> None:
     backbone.defaults = {"framer": name}
     with pytest.raises(RegistryError, match=words):

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ImageError, RegistryError
-from latentedit.latents.captions import base as captioning
+from latentedit.core.plugins import CAPTIONERS
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.encode import encode, one_each, open_picture
 from latentedit.latents.pictures import Picture
@@ -31,7 +31,7 @@ def model() -> Backbone:
 def reading(model: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
     """The same model with its captioner."""
     point = importlib.metadata.EntryPoint(
-        name="colours", value="tests.editors.colours:ColourReader", group=captioning.ENTRY_POINTS
+        name="colours", value="tests.editors.colours:ColourReader", group=CAPTIONERS.group
     )
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
     model.defaults = {"captioner": "colours"}
@@ -123,7 +123,7 @@ def test_the_empty_caption_is_no_text(reading: Backbone) -> None:
 def test_a_captioner_is_found_by_its_name(reading: Backbone) -> None:
     reading.defaults = {}
     assert encode(reading, plain(BLUE), captioner="colours").captions == ("blue",)
-    with pytest.raises(RegistryError, match="got 'colour': did you mean 'colours'"):
+    with pytest.raises(RegistryError, match="'colour': did you mean 'colours'"):
         encode(reading, plain(BLUE), captioner="colour")
 
 

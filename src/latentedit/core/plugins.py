@@ -5,7 +5,7 @@ Every kind has one group, ``latentedit.KIND``; what comes with latentedit regist
 
 import dataclasses
 import importlib.metadata
-from typing import Any
+from typing import Any, TypeVar
 
 from latentedit.core.errors import RegistryError, nearest
 
@@ -22,6 +22,9 @@ _DISTRIBUTIONS = {
     "latentedit.domains": {"portraits": "portraits"},
 }
 """Names that our distributions ``latentedit-...`` offer; where one is missing, the message says what to install."""
+
+
+_Made = TypeVar("_Made")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,19 @@ class Registry:
             raise RegistryError(
                 f"the {self.kind} {name!r} cannot be imported from {point.value} ({reason}). Mend it, or {package}"
             ) from error
+
+    def make(self, name: str, kind: type[_Made], *arguments: Any) -> _Made:
+        """What the callable of a name makes of some arguments.
+
+        Raises:
+            RegistryError: as `load`; or something else is made than it should be.
+        """
+        made = self.load(name)(*arguments)
+        if not isinstance(made, kind):
+            raise RegistryError(
+                f"the {self.kind} {name!r} makes a {type(made).__name__}, which is no {kind.__name__}. Mend it"
+            )
+        return made
 
     def missing(self) -> list[str]:
         """Names that one of our own packages offers, which is not installed."""

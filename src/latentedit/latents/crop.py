@@ -1,7 +1,6 @@
 """Where in a picture the subject is framed as a model knows it: boxes, what they cut out, and the way back."""
 
 import abc
-import importlib.metadata
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,20 +10,17 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.errors import RegistryError, nearest
+from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone
-
-ENTRY_POINTS = "latentedit.framers"
 
 Box = tuple[int, int, int, int]
 """Left, top, width and height in a picture's own pixels; it may reach beyond the picture, not lie outside."""
 
-_FADE = 1 / 16
-_RIM = 1 / 8
-_ALIKE = 0.04
-_REACH = 0.25
-_STRIDE = 4
-"""Shares of a box: where a change gives way, from where it is carried on. Colours that are alike; reach in boxes."""
+_FADE = 1 / 16  # width of the cross-fade at a box's border, as a share of the box's side: narrow, yet no seam
+_RIM = 1 / 8  # width of the border strip whose change is carried on beyond the box, as a share of the box's side
+_ALIKE = 0.04  # standard deviation of colours that count as equal, of a range of 1: about 10 of 255 levels
+_REACH = 0.25  # standard deviation of the distance over which a change is carried on, as a share of the box's side
+_STRIDE = 4  # every so many pixels of the strip are used, for speed
 
 
 class Framer(abc.ABC):
@@ -51,25 +47,13 @@ class Framer(abc.ABC):
 def framer_for(backbone: Backbone) -> Framer | None:
     """The framer that the model's folder names, or None where it names none.
 
-    The folder's ``latentedit.json`` holds ``"framer": NAME``; NAME is looked up in the entry-point group
-    ``latentedit.framers``, whose objects are callables ``(backbone) -> Framer``.
+    The folder's ``latentedit.json`` holds ``"framer": NAME``, a name of `FRAMERS`.
 
     Raises:
         RegistryError: the folder names a framer that no installed package provides.
     """
     name: str | None = backbone.defaults.get("framer")
-    if name is None:
-        return None
-    found = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
-    if name not in found:
-        raise RegistryError(
-            f"expected an installed framer {name!r}, named by the model {backbone.name!r}; got none. "
-            f"Install its package; {nearest(name, found)}"
-        )
-    framer = found[name].load()(backbone)
-    if not isinstance(framer, Framer):
-        raise RegistryError(f"expected the entry point {name!r} to make a Framer; got {type(framer).__name__}")
-    return framer
+    return None if name is None else FRAMERS.make(name, Framer, backbone)
 
 
 def cut(image: Image.Image, box: Box) -> Image.Image:

@@ -1,23 +1,19 @@
 """Who says what a picture shows when the user does not: captioners, found by name."""
 
 import abc
-import importlib.metadata
 import pkgutil
 import re
-from collections.abc import Mapping
-from importlib.metadata import EntryPoint
 
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import ModelError, RegistryError, nearest
+from latentedit.core.errors import ModelError, RegistryError, require
 from latentedit.core.files.reading import user_path
+from latentedit.core.plugins import CAPTIONERS
 from latentedit.latents.captions.change import Change
 from latentedit.models.base import Backbone
-
-ENTRY_POINTS = "latentedit.captioners"
 
 INSTRUCTION = (
     "Describe this picture in one sentence of the form 'a ... with ..., ..., ...'. Begin with the main subject, then "
@@ -27,7 +23,7 @@ INSTRUCTION = (
 """What models that follow instructions are asked: edits replace the phrases between commas."""
 
 _ENDPOINT = "openai:"
-_FORMS = f"Give one of these, {_ENDPOINT}MODEL for an endpoint, or a folder or hub id (org/name) of a model"
+_FORMS = f"Give one of those, {_ENDPOINT}MODEL for an endpoint, or a folder or hub id (org/name) of a model"
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 """Opening quotation marks and what closes them."""
 
@@ -88,41 +84,28 @@ def make_captioner(name: str, backbone: Backbone) -> Captioner:
         MissingDependencyError: a model that needs a package which is not installed.
         ConfigError, CaptionError: an endpoint whose address or key is not set as it should be.
     """
-    points = _entry_points()
-    if name in points:
-        return _made(points[name], backbone)
+    if name in CAPTIONERS.points():
+        return CAPTIONERS.make(name, Captioner, backbone)
     if name.startswith(_ENDPOINT):
-        captioner = pkgutil.resolve_name("latentedit.latents.captions.endpoint:VisionEndpoint")(
-            name.removeprefix(_ENDPOINT)
-        )
-    elif "/" in name or (name and user_path(name, error=ModelError).is_dir()):
-        captioner = pkgutil.resolve_name("latentedit.latents.captions.image_text:ImageToText").from_name(
-            name, device=backbone.device
-        )
-    else:
-        raise RegistryError(f"expected the name of a captioner; got {name!r}: {nearest(name, points)}. {_FORMS}")
-    return captioner
+        require("openai", "openai")
+        made = pkgutil.resolve_name("latentedit.latents.captions.endpoint:VisionEndpoint")
+        return made(name.removeprefix(_ENDPOINT))
+    if "/" in name or (name and user_path(name, error=ModelError).is_dir()):
+        made = pkgutil.resolve_name("latentedit.latents.captions.image_text:ImageToText")
+        return made.from_name(name, device=backbone.device)
+    raise RegistryError(f"{CAPTIONERS.unknown(name)}. {_FORMS}")
 
 
 def captioner_for(backbone: Backbone) -> Captioner | None:
     """The captioner that the model's folder names, or None where it names none.
 
-    The folder's ``latentedit.json`` holds ``"captioner": NAME``; NAME is looked up in the entry-point group
-    ``latentedit.captioners``, whose objects are callables ``(backbone) -> Captioner``.
+    The folder's ``latentedit.json`` holds ``"captioner": NAME``, a name of `CAPTIONERS`.
 
     Raises:
         RegistryError: the folder names a captioner that no installed package provides.
     """
     name: str | None = backbone.defaults.get("captioner")
-    if name is None:
-        return None
-    points = _entry_points()
-    if name not in points:
-        raise RegistryError(
-            f"expected an installed captioner {name!r}, named by the model {backbone.name!r}; got none. "
-            f"Give the caption yourself, or install its package; {nearest(name, points)}"
-        )
-    return _made(points[name], backbone)
+    return None if name is None else CAPTIONERS.make(name, Captioner, backbone)
 
 
 def clean_caption(text: str) -> str:
@@ -154,18 +137,6 @@ def to_images(pixels: Float[Tensor, "b 3 h w"]) -> list[Image.Image]:
     """
     levels = pixels.detach().to("cpu", torch.float32).clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
     return [Image.fromarray(frame.numpy()) for frame in levels.permute(0, 2, 3, 1)]
-
-
-def _entry_points() -> Mapping[str, EntryPoint]:
-    return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
-
-
-def _made(point: EntryPoint, backbone: Backbone) -> Captioner:
-    captioner = point.load()(backbone)
-    if not isinstance(captioner, Captioner):
-        name, found = point.name, type(captioner).__name__
-        raise RegistryError(f"expected the entry point {name!r} to make a Captioner; got {found}")
-    return captioner
 
 
 def _quotes(mark: str, text: str) -> bool:
