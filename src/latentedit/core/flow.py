@@ -32,7 +32,7 @@ Limits of the coordinates:
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, nearest
@@ -43,7 +43,7 @@ Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 _PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow")
 
 
-def per_element(value: Float[Tensor, " b"], like: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *ones"]:
+def per_element(value: Shaped[Tensor, " b"], like: Shaped[Tensor, "b *latent"]) -> Shaped[Tensor, "b *ones"]:
     """One number an element, shaped so that it multiplies a batch of latents: ``[b]`` to ``[b, 1, ..., 1]``."""
     return value.reshape(len(value), *(1 for _ in like.shape[1:]))
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from latentedit.core.geometry.frequency import white_centroid
 from latentedit.editors.walks.step_length import CLOSE, EFFECT
 from latentedit_bench.analysis.edits import Edits, coarseness, edit_row
+from latentedit_bench.analysis.radial_power import white_centroid
 from latentedit_bench.analysis.signed_edits import SignedEdit
 from latentedit_bench.analysis.study import Study
 from latentedit_bench.domains.areas import CHANGED

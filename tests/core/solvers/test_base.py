@@ -14,14 +14,13 @@ from latentedit.core.levels import uniform_grid
 from latentedit.core.rng import draw
 from latentedit.core.solvers.base import Solver, level_batch
 from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.heun import HeunSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.core.solvers.midpoint import MidpointSolver
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
 
-SOLVERS: list[Solver] = [EulerSolver(), HeunSolver(), MidpointSolver()]
+SOLVERS: list[Solver] = [EulerSolver(), MidpointSolver()]
 every_solver = pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
 
 

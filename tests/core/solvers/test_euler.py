@@ -6,7 +6,7 @@ from torch import Tensor
 
 from latentedit.core.rng import draw
 from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.heun import HeunSolver
+from latentedit.core.solvers.midpoint import MidpointSolver
 from latentedit.testing.tolerances import relative_error
 
 
@@ -29,8 +29,8 @@ def test_step_is_the_formula_and_not_the_other_direction() -> None:
     assert not torch.allclose(stepped, z * (1 + 0.3 * 0.8))
 
 
-def test_a_field_linear_in_the_level_is_beyond_euler_and_within_heun() -> None:
+def test_a_field_linear_in_the_level_is_beyond_euler_and_within_midpoint() -> None:
     z = torch.zeros(1, 1, dtype=torch.float64)
     euler = EulerSolver().step(lambda z, s: s[:, None], z, 0.0, 1.0)
     assert float(euler) == 0
-    assert float(HeunSolver().step(lambda z, s: s[:, None], z, 0.0, 1.0)) == pytest.approx(0.5, rel=1e-14)
+    assert float(MidpointSolver().step(lambda z, s: s[:, None], z, 0.0, 1.0)) == pytest.approx(0.5, rel=1e-14)

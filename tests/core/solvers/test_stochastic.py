@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
-from latentedit.core.solvers.stochastic import NoiseTail, fresh_share, stochastic_step
+from latentedit.core.solvers.stochastic import fresh_share, stochastic_step
 
 pairs = st.tuples(st.floats(0.01, 0.99), st.floats(0.0, 0.99)).filter(lambda pair: pair[1] < pair[0] - 1e-3)
 
@@ -89,23 +88,3 @@ def test_a_gaussian_keeps_its_marginal_to_first_order_in_the_step(eta: float, va
 def test_at_the_ends() -> None:
     assert fresh_share(1.0, 0.4) == 0.4
     assert fresh_share(0.5, 0.0) == 0
-
-
-def test_a_tail_is_noisy_below_its_level_and_for_all_alike() -> None:
-    tail = NoiseTail(below=0.3, seed=4)
-    z, v = torch.zeros(3, 5), torch.zeros(3, 5)
-    assert torch.equal(tail.step(z, v, 0.31, 0.2, index=0), z)
-    found = tail.step(z, v, 0.3, 0.2, index=0)
-    assert torch.equal(found, found[:1].expand(3, -1))
-    assert torch.equal(found[:2], tail.step(z[:2], v[:2], 0.3, 0.2, index=0))
-    assert not torch.equal(found, tail.step(z, v, 0.3, 0.2, index=1))
-    assert not torch.equal(found, NoiseTail(below=0.3, seed=5).step(z, v, 0.3, 0.2, index=0))
-    z = draw((3, 5), seed=0, purpose="tests")
-    for still in (NoiseTail(), NoiseTail(below=1.0, eta=0.0)):
-        assert torch.equal(still.step(z, z, 0.3, 0.2, index=0), z + (0.2 - 0.3) * z)
-
-
-@pytest.mark.parametrize("settings", [{"below": -0.1}, {"below": 1.1}, {"eta": 2.0}, {"eta": math.nan}])
-def test_settings_outside_their_range_are_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="must be"):
-        NoiseTail(**settings)

@@ -8,7 +8,6 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.asymmetric import AsymmetricEdit
-from latentedit.editors.walks.asyrp import Asyrp
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -75,20 +74,6 @@ def test_the_clean_estimates_of_two_texts_make_the_data_part(until: float, stren
         z = (1 - s_next) * (z - s * there) + s_next * (z + (1 - s) * source.velocity)
     editor = AsymmetricEdit(level=0.75, steps=5, scale=0.5, until=until)
     assert relative_error(editor.edit(latent, target, [strength])[0].z, z) < 1e-11
-
-
-@pytest.mark.parametrize("until", [0.0, 0.5])
-def test_inside_a_network_it_is_asyrp_with_the_shift_of_each_step(until: float) -> None:
-    """One step at a time, against the walk with given shifts; that one has shifts of its own for one step only."""
-    latent = network_latent(NetworkBackbone(), 1)
-    backbone, target = latent.backbone, latent.backbone.embed(["zebra"])
-    trace = invert(latent, latent.path(1))
-    at = levels_of(latent.z, 0.0)
-    shift = backbone.features(latent.z, at, target, "mid") - backbone.features(latent.z, at, latent.condition, "mid")
-    expected = Asyrp(site="mid").edit(latent, trace, shift, torch.full((1, 1), 0.6 * 0.5, dtype=torch.float64))[0, 0]
-    editor = AsymmetricEdit(level=1.0, steps=1, scale=0.5, until=until)
-    assert relative_error(editor.edit(latent, target, [0.6])[0].z, expected) < 1e-12
-    assert relative_error(expected, latent.z) > 1e-2
 
 
 def test_the_features_are_taken_where_the_walk_is() -> None:

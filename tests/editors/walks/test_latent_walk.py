@@ -9,9 +9,6 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.core.rng import stream
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
-from latentedit.core.solvers.stochastic import NoiseTail
 from latentedit.directions.at_level import direction_at
 from latentedit.editors.judge import Judge
 from latentedit.editors.slider import Slider
@@ -20,20 +17,17 @@ from latentedit.editors.walks.latent_walk import LatentWalk
 from latentedit.editors.walks.xspace import clean_and_noise, noise_guided, with_contrast_of
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
-from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import mixture_latent
 
 BATCH = tolerance("batch", torch.float64)
 SCALES = torch.tensor([[0.6, 0.0], [-0.4, 0.9], [0.0, -1.1]], dtype=torch.float64)
-TAIL = NoiseTail(below=0.3, seed=2)
 WALKS = [
     LatentWalk(),
     LatentWalk(move="guidance", repeats=3, probe=0.5),
     LatentWalk(keep_contrast=True),
-    LatentWalk(move="guidance", repeats=2, keep_contrast=True, back="sampling"),
-    LatentWalk(back="sampling", tail=TAIL),
+    LatentWalk(move="guidance", repeats=2, keep_contrast=True),
 ]
 
 
@@ -81,10 +75,10 @@ def test_every_way_is_as_it_would_be_alone(
 
 def test_costs_written_out(trace: InversionTrace) -> None:
     counts = [walk.evaluations(trace, 6) for walk in WALKS]
-    assert counts == [6 * 7, 6 * (7 + 6), 6 * 7 + 7, 6 * (7 + 4) + 7, 6 * 7]
+    assert counts == [6 * 7, 6 * (7 + 6), 6 * 7 + 7, 6 * (7 + 4) + 7]
 
 
-@pytest.mark.parametrize("walk", WALKS[:3])
+@pytest.mark.parametrize("walk", WALKS)
 def test_a_scale_of_nothing_is_the_picture_bit_for_bit(
     latent: JointLatent, trace: InversionTrace, v: Tensor, walk: LatentWalk
 ) -> None:
@@ -110,60 +104,16 @@ def test_guidance_and_contrast_written_out(latent: JointLatent, trace: Inversion
         assert relative_error(plain, expected) > 1e-3
 
 
-def test_sampling_comes_down_freely(latent: JointLatent, trace: InversionTrace, v: Tensor) -> None:
-    found = LatentWalk(back="sampling").edit(latent, trace, v, SCALES)
-    field = GuidedField(backbone=latent.backbone, condition=latent.condition)
-    expected = sample(field, trace.top + 0.9 * v[1], latent.path(10, 0.7), EulerSolver()).final
-    assert relative_error(found[1, 1], expected) < BATCH
-
-
-def test_a_round_trip_misses_the_picture_by_the_solvers_error() -> None:
-    """Of first order: half the error for twice the steps, on a single Gaussian, whose velocity is linear."""
-    latent, errors = mixture_latent(example_mixture(dimension=6, components=1, narrowest=0.3)), list[float]()
-    for steps in (50, 100):
-        trace = invert(latent, latent.path(steps, 0.8))
-        still = LatentWalk(back="sampling").edit(
-            latent, trace, torch.ones(1, 6).double(), torch.zeros(1, 1, dtype=torch.float64)
-        )
-        errors.append(relative_error(still[0, 0], latent.z))
-    assert errors[1] < 0.06
-    assert errors[0] / errors[1] == pytest.approx(2, abs=0.2)
-
-
-def test_the_tails_noise_is_one_for_all(latent: JointLatent, trace: InversionTrace, v: Tensor) -> None:
-    """So it cancels between signs as the picture does, on a Gaussian, whose way back is affine."""
-    latent = mixture_latent(example_mixture(dimension=6, components=1))
-    trace = invert(latent, latent.path(10, 0.7))
-    scales = torch.tensor([[0.5, 0.5], [-0.5, -0.5], [0.0, 0.0]], dtype=torch.float64)
-    noisy = LatentWalk(back="sampling", tail=TAIL).edit(latent, trace, v, scales)
-    plain = LatentWalk(back="sampling").edit(latent, trace, v, scales)
-    assert relative_error((noisy[0] + noisy[1]) / 2, noisy[2]) < BATCH
-    assert relative_error(noisy[2], plain[2]) > 1e-2
-    other = LatentWalk(back="sampling", tail=NoiseTail(below=0.3, seed=3)).edit(latent, trace, v, scales)
-    assert relative_error(noisy[2], other[2]) > 1e-2
-    still = LatentWalk(back="sampling", tail=NoiseTail(below=0.3, eta=0.0)).edit(latent, trace, v, scales)
-    assert torch.equal(still, plain)
-
-
 def test_progress_is_told(latent: JointLatent, trace: InversionTrace, v: Tensor) -> None:
-    for walk, name in ((LatentWalk(move="guidance"), "guide"), (LatentWalk(back="sampling"), "return")):
+    for walk, name in ((LatentWalk(move="guidance"), "guide"), (LatentWalk(), "return")):
         heard = list[tuple[str, int, int]]()
         walk.edit(latent, trace, v[:1], SCALES[:1, :1], progress=lambda *told, heard=heard: heard.append(told))
         assert [done for what, done, _ in heard if what == name] == list(range(1, 17 if name == "guide" else 8))
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"move": "jump"},
-        {"repeats": 0},
-        {"probe": 0.0},
-        {"back": "away"},
-        {"tail": TAIL},
-    ],
-)
+@pytest.mark.parametrize("settings", [{"move": "jump"}, {"repeats": 0}, {"probe": 0.0}])
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises((ConfigError, TypeError)):
+    with pytest.raises(ConfigError, match=next(iter(settings))):
         LatentWalk(**settings)
 
 
@@ -176,10 +126,9 @@ def test_what_does_not_fit_is_refused(latent: JointLatent, trace: InversionTrace
         LatentWalk().edit(mixture_latent(example_mixture(dimension=6), 2), trace, v, SCALES)
 
 
-@pytest.mark.parametrize("back", ["aligned", "sampling"])
 def test_a_damaged_network_is_named(
-    latent: JointLatent, trace: InversionTrace, v: Tensor, back: Any, monkeypatch: pytest.MonkeyPatch
+    latent: JointLatent, trace: InversionTrace, v: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latent.backbone, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
     with pytest.raises(ModelError, match="not finite"):
-        LatentWalk(back=back).edit(latent, trace, v, SCALES)
+        LatentWalk().edit(latent, trace, v, SCALES)

@@ -2,12 +2,8 @@
 
 import math
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
-
-from latentedit.core.rng import draw
-from latentedit.core.settings import Share, settings
 
 
 def fresh_share(s: float, s_next: float) -> float:
@@ -54,40 +50,3 @@ def stochastic_step(
     kept = math.sqrt(max(0.0, s_next**2 - fresh**2)) if fresh else s_next
     plain = z + (s_next - s) * v
     return plain + (kept - s_next) * (z + (1 - s) * v) + fresh * noise
-
-
-@settings
-class NoiseTail:
-    """Fresh noise in the last steps of a way down ("quality boosting"): the same for all latents.
-
-    Args:
-        below: steps that start at this level or lower are stochastic; 0 is none.
-        eta: how stochastic, from 0 to 1.
-        seed: of the noise.
-
-    Raises:
-        ConfigError: a level or an eta outside [0, 1].
-
-    Source:
-        Kwon et al. 2023, Asyrp (arXiv 2210.10960), section 3.4.
-    """
-
-    below: Share = 0.0
-    eta: Share = 1.0
-    seed: int = 0
-
-    def step(
-        self, z: Float[Tensor, "b *latent"], v: Float[Tensor, "b *latent"], s: float, s_next: float, *, index: int
-    ) -> Float[Tensor, "b *latent"]:
-        """From s down to ``s_next``, with the velocity at s; ``index`` counts the steps, each with its own noise."""
-        eta = self.eta if s <= self.below else 0.0
-        noise = (
-            draw(z.shape[1:], seed=self.seed, purpose="noise tail", index=index).to(z.device, z.dtype)
-            if eta
-            else torch.zeros_like(z[0])
-        )
-        return stochastic_step(z, v, s, s_next, eta=eta, noise=noise[None])
-
-
-NO_TAIL = NoiseTail()
-"""No fresh noise anywhere."""

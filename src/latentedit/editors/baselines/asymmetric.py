@@ -38,7 +38,7 @@ class AsymmetricEdit(Editor):
         ConfigError: a setting outside its range.
 
     Source:
-        Kwon et al. 2023, arXiv 2210.10960, eq. 4 and 6, in flow coordinates as in `editors.walks.asyrp`. There the
+        Kwon et al. 2023, arXiv 2210.10960, eq. 4 and 6, in flow coordinates. There the
         shifts are learnt with CLIP; shifts from the network's own answer to two texts, and the alignment, are ours.
     """
 

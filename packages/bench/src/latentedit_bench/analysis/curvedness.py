@@ -14,7 +14,6 @@ from torch import Tensor
 from latentedit.core.geometry.curves import curve_energy, curve_length, semantic_lengths
 from latentedit.core.geometry.geodesic import shortest_curve
 from latentedit.core.geometry.interpolation import lerp, slerp
-from latentedit.core.geometry.shooting import TangentBasis, shoot
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, stream
 from latentedit.directions.local_basis import LocalBasis
@@ -22,6 +21,7 @@ from latentedit.directions.transport import DAMPING
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit_bench.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit_bench.analysis.plotting import COLOURS, panels
+from latentedit_bench.analysis.shooting import TangentBasis, shoot
 from latentedit_bench.analysis.study import Study
 from latentedit_bench.metrics.statistics import Estimate, Table, estimate
 

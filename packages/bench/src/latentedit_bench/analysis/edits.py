@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latentedit.api.naming import FLOOR
-from latentedit.core.geometry.frequency import radial_power, white_centroid
 from latentedit_bench.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit_bench.analysis.plotting import COLOURS, GREY, LEVEL_LABEL, draw_levels, panels
+from latentedit_bench.analysis.radial_power import radial_power, white_centroid
 from latentedit_bench.analysis.signed_edits import SignedEdit, random_units, signed_edits
 from latentedit_bench.analysis.study import Study
 from latentedit_bench.domains.areas import CHANGED, attribute_areas

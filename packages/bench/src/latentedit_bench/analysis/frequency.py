@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.geometry.frequency import RadialPower, centroid, low_share, radial_power, white_centroid
 from latentedit_bench.analysis.base import Analysis, Claim, Conclusion, Item, Row
 from latentedit_bench.analysis.plotting import COLOURS, GREY, draw_levels, panels
+from latentedit_bench.analysis.radial_power import RadialPower, centroid, low_share, radial_power, white_centroid
 from latentedit_bench.analysis.study import Study
 from latentedit_bench.metrics.statistics import Table, by_level, rise
 

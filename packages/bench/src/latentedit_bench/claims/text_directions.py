@@ -21,13 +21,13 @@ from torch import Tensor
 
 from latentedit.core.rng import stream
 from latentedit.core.settings import to_plain
-from latentedit.directions.text_geometry import effective_dimension, orthogonality_test
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit_bench.analysis.base import Claim
 from latentedit_bench.analysis.plotting import COLOURS, GREY, panels
 from latentedit_bench.claims.base import Experiment, Outcome, Place
 from latentedit_bench.claims.benchmark_runs import PAPER, draw_by_name, draw_numbers, told
+from latentedit_bench.claims.text_geometry import effective_dimension, orthogonality_test
 from latentedit_bench.domains.base import Domain, Scene, domain, full_caption, with_value
 from latentedit_bench.metrics.statistics import Estimate, Table, drawn_weights, estimate, interval
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.geometry.frequency import RadialPower, centroid, low_share, radial_power, white_centroid
+from latentedit_bench.analysis.radial_power import RadialPower, centroid, low_share, radial_power, white_centroid
 
 
 def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:

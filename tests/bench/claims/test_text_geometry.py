@@ -7,14 +7,12 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import draw, stream
-from latentedit.directions.text_geometry import (
+from latentedit.testing.tolerances import relative_error
+from latentedit_bench.claims.text_geometry import (
     OrthogonalityResult,
-    UnitVectorResult,
     effective_dimension,
     orthogonality_test,
-    unit_vector_test,
 )
-from latentedit.testing.tolerances import relative_error
 
 DIMENSIONS = 4096
 PAIRS = 300
@@ -35,10 +33,6 @@ def planted(attributes: int, *, noise: float, index: int = 1) -> dict[str, Tenso
     for number in range(attributes):
         rows[number, :, 2000 + number] += 1
     return {f"attribute {number}": rows[number] for number in range(attributes)}
-
-
-def unit_vectors(differences: Tensor, null: Tensor, **options: int) -> UnitVectorResult:
-    return unit_vector_test(differences, null, generator=stream(0, "tests"), **options)
 
 
 def orthogonality(differences: dict[str, Tensor], null: Tensor, **options: int) -> OrthogonalityResult:
@@ -68,35 +62,18 @@ def test_the_effective_dimension_is_an_average_over_four_different_rows() -> Non
 
 
 @pytest.mark.parametrize(
-    ("power", "variation", "null_variation", "spread", "null_spread", "largest", "null_largest"),
-    [
-        (0.0, 0.0113, 0.0110, 0.0156, 0.0156, 0.061, 0.067),
-        (0.7, 0.031, 0.033, 0.047, 0.046, 0.207, 0.199),
-        (1.2, 0.20, 0.18, 0.21, 0.25, 0.78, None),
-    ],
+    ("power", "spread", "null_spread", "largest", "null_largest"),
+    [(0.0, 0.0156, 0.0156, 0.061, 0.067), (0.7, 0.047, 0.046, 0.207, 0.199), (1.2, 0.21, 0.25, 0.78, None)],
 )
 def test_random_differences_do_what_the_null_says_and_fail(
-    power: float,
-    variation: float,
-    null_variation: float,
-    spread: float,
-    null_spread: float,
-    largest: float,
-    null_largest: float | None,
+    power: float, spread: float, null_spread: float, largest: float, null_largest: float | None
 ) -> None:
     """The table of an earlier simulation of random directions, 140 of them; one row of it a case.
 
-    The deviation of 140 norms has a standard error of 1 / sqrt(280) = 6 %, both there and here: 25 % are three of their
-    difference. Spread and largest of some 10^4 cosines are closer than that, except where 16 dimensions matter. What
-    comes from the effective dimension has half its relative error, at most 7 %.
+    Spread and largest of some 10^4 cosines are closer than 25 %, except where 16 dimensions matter. What comes from the
+    effective dimension has half its relative error, at most 7 %.
     """
     rows, null = gaussian(2 * ATTRIBUTES, power=power, index=1), gaussian(PAIRS, power=power)
-    lengths = unit_vectors(rows[:ATTRIBUTES], null)
-    assert lengths.variation == pytest.approx(variation, rel=0.25)
-    assert lengths.random_variation == pytest.approx(variation, rel=0.25)
-    assert lengths.null_variation == pytest.approx(null_variation, rel=0.15)
-    assert abs(lengths.consistency) < 0.02
-    assert not lengths.passed
     angles = orthogonality({str(i): rows[2 * i : 2 * i + 2] for i in range(ATTRIBUTES)}, null, permutations=9)
     assert angles.spread == pytest.approx(spread, rel=0.25)
     assert angles.null_spread == pytest.approx(null_spread, rel=0.15)
@@ -108,47 +85,12 @@ def test_random_differences_do_what_the_null_says_and_fail(
 
 def test_permutation_shares_are_uniform_for_random_differences() -> None:
     """Their mean over 40 independent cases is 1/2 within four standard errors of a uniform number, 0.29 / sqrt(40)."""
-    shares: list[tuple[float, float, float]] = []
+    shares = list[float]()
     for index in range(40):
         rows, null = gaussian(8, index=2 + 2 * index)[:, :256], gaussian(30, index=3 + 2 * index)[:, :256]
-        one = unit_vectors(rows, null, permutations=99)
-        two = orthogonality({"a": rows[:4], "b": rows[4:]}, null, permutations=99)
-        shares.append((one.variation_share, one.consistency_share, two.grouping_share))
-    for mean in torch.tensor(shares).mean(dim=0).tolist():
-        assert mean == pytest.approx(0.5, abs=4 * 0.29 / math.sqrt(40))
-
-
-def test_one_direction_of_one_length_passes() -> None:
-    """Axis plus noise of half its length: cosines ``1 / (1 + 1/4)``, give or take the noise's own, 0.2 * 0.05."""
-    found = unit_vectors(planted(1, noise=0.5)["attribute 0"], gaussian(PAIRS))
-    assert found.consistency == pytest.approx(0.8, abs=0.02)
-    assert found.consistency_share == pytest.approx(1 / 1000)
-    assert found.variation_share > 0.05
-    assert found.passed
-
-
-def test_unequal_lengths_fail() -> None:
-    """The directions are those of the case that passes; the lengths vary by a factor of 3."""
-    lengths = torch.linspace(1, 3, PROMPTS)[:, None]
-    found = unit_vectors(planted(1, noise=0.5)["attribute 0"] * lengths, gaussian(PAIRS))
-    assert found.consistency == pytest.approx(0.8, abs=0.02)
-    assert found.variation == pytest.approx(float(lengths.std() / lengths.mean()), rel=0.05)
-    assert found.variation_share == pytest.approx(1 / 1000)
-    assert not found.passed
-
-
-def test_several_directions_of_one_length_fail() -> None:
-    rows = torch.cat(list(planted(4, noise=0.1).values()))
-    found = unit_vectors(rows, gaussian(PAIRS))
-    # a quarter of the pairs share a direction
-    assert found.consistency == pytest.approx(0.24, abs=0.02)
-    assert found.variation_share > 0.05 >= found.consistency_share
-    assert not found.passed
-
-
-def test_lengths_do_not_matter_but_relative_to_their_own_group() -> None:
-    rows, null = gaussian(PROMPTS, index=1), gaussian(PAIRS)
-    assert unit_vectors(1000.0 * rows, null).variation_share == unit_vectors(rows, null).variation_share
+        found = orthogonality({"a": rows[:4], "b": rows[4:]}, null, permutations=99)
+        shares.append(found.grouping_share)
+    assert sum(shares) / 40 == pytest.approx(0.5, abs=4 * 0.29 / math.sqrt(40))
 
 
 def test_separate_directions_pass() -> None:
@@ -210,43 +152,45 @@ def test_what_every_change_shares_is_taken_out() -> None:
 
 def test_the_generator_alone_decides_the_permutations() -> None:
     rows, null = gaussian(PROMPTS, index=1), gaussian(30)
-    assert unit_vectors(rows, null) == unit_vectors(rows, null)
-    shares = {
-        unit_vector_test(rows, null, generator=stream(seed, "tests"), permutations=99).consistency_share
-        for seed in range(4)
-    }
-    assert len(shares) > 1
+    shares = [
+        orthogonality_test(
+            {"a": rows[:6], "b": rows[6:]}, null, generator=stream(seed, "tests"), permutations=99
+        ).grouping_share
+        for seed in (0, 0, 1, 2, 3)
+    ]
+    assert shares[0] == shares[1]
+    assert len(set(shares)) > 1
 
 
 def test_what_cannot_be_tested_is_refused() -> None:
     rows, null = gaussian(4, index=1)[:, :8], gaussian(8)[:, :8]
     zero, endless = rows.clone(), rows.clone()
     zero[1], endless[2, 3] = 0.0, math.nan
-    for wrong in (zero, endless):
-        with pytest.raises(ConfigError, match="finite and not zero; differences has one"):
-            unit_vectors(wrong, null)
-    with pytest.raises(ConfigError, match="at least 2 rows of differences; got 1"):
-        unit_vectors(rows[:1], null)
-    with pytest.raises(ConfigError, match="at least 4 rows of random_differences; got 3"):
-        unit_vectors(rows, null[:3])
-    with pytest.raises(ConfigError, match="that vary"):
-        unit_vectors(rows, rows[:1].repeat(5, 1))
+    for wrong, nulls, words in (
+        (zero, null, "finite and not zero; hair has one"),
+        (endless, null, "finite and not zero; hair has one"),
+        (rows[:1], null, "at least 2 rows of hair; got 1"),
+        (rows, null[:3], "at least 4 rows of random_differences; got 3"),
+        (rows, rows[:1].repeat(5, 1), "that vary"),
+        (rows[:1].repeat(2, 1), rows[:1].repeat(4, 1), "lies along the shared direction"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            orthogonality({"hair": wrong, "hat": rows.flip(0)}, nulls)
     with pytest.raises(ConfigError, match="at least 2 attributes"):
         orthogonality({"hair": rows}, null)
     with pytest.raises(ConfigError, match="permutations must be"):
-        unit_vectors(rows, null, permutations=0)
-    with pytest.raises(ConfigError, match="lies along the shared direction"):
-        orthogonality({"a": rows, "b": rows[:1].repeat(2, 1)}, rows[:1].repeat(4, 1))
+        orthogonality({"hair": rows, "hat": rows}, null, permutations=0)
     with pytest.raises((ShapeError, TypeError)):
-        unit_vectors(rows[:, :5], null)
+        orthogonality({"hair": rows[:, :5], "hat": rows}, null)
 
 
 def test_text_shaped_and_half_precision_differences_are_taken() -> None:
     """Tokens and width are flattened; inner products are summed in float64 from what is stored."""
-    rows, null = gaussian(PROMPTS, index=1), gaussian(20)
-    flat = unit_vectors(rows, null)
-    shaped = unit_vectors(rows.view(PROMPTS, 64, 64), null.view(20, 64, 64))
-    assert shaped == flat
-    half = unit_vectors(rows.bfloat16(), null.bfloat16())
-    # bfloat16 has 8 bits; norms average over thousands of numbers
-    assert half.variation == pytest.approx(flat.variation, rel=2e-2)
+    rows, null = gaussian(2 * PROMPTS, index=1), gaussian(20)
+    pair = {"a": rows[:PROMPTS], "b": rows[PROMPTS:]}
+    flat = orthogonality(pair, null)
+    shaped = orthogonality({key: one.view(PROMPTS, 64, 64) for key, one in pair.items()}, null.view(20, 64, 64))
+    assert torch.equal(shaped.cosines, flat.cosines)
+    half = orthogonality({key: one.bfloat16() for key, one in pair.items()}, null.bfloat16())
+    # bfloat16 has 8 bits; cosines average over thousands of numbers
+    assert half.largest == pytest.approx(flat.largest, abs=2e-2)

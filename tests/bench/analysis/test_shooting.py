@@ -5,10 +5,23 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.geometry.shooting import Shot, TangentBasis, shoot
-from tests.core.geometry.charts import sphere, sphere_basis, stretched
+from latentedit_bench.analysis.shooting import Shot, TangentBasis, shoot
+from tests.core.geometry.charts import sphere
 
 START = torch.tensor([0.2, -0.3], dtype=torch.float64)
+
+
+def sphere_basis(z: Tensor, _before: TangentBasis | None = None) -> TangentBasis:
+    """From the whole Jacobian of the chart stretched along one axis, so that its singular values differ."""
+    jacobian = torch.autograd.functional.jacobian(lambda one: sphere(stretched(one)), z)
+    assert isinstance(jacobian, Tensor)
+    u, s, vh = torch.linalg.svd(jacobian, full_matrices=False)
+    return TangentBasis(u=u.T, singular_values=s, v=vh)
+
+
+def stretched(z: Tensor) -> Tensor:
+    """The first number counts three times."""
+    return z * torch.tensor([3.0, 1.0], dtype=z.dtype)
 
 
 def off_the_circle(shot: Shot, u: Tensor) -> float:

@@ -1,7 +1,7 @@
-"""Two tests of text differences: does an attribute act as one unit vector, and are attributes orthogonal?
+"""Are the text differences of several attributes orthogonal?
 
-In thousands of dimensions both come for nothing: random differences have almost equal norms and almost right angles.
-So each test stands beside its null: theory, random pairs of the caller's, permutations. Everything is computed from
+In thousands of dimensions that comes for nothing: random differences have almost right angles. So the test stands
+beside its null: theory, random pairs of the caller's, permutations. Everything is computed from
 inner products of the differences, never from their covariance.
 
 The differences must be comparable: align the captions (`latentedit.directions.text`), leave out padding, and test parts
@@ -19,49 +19,11 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.settings import Count, check
 
-SIGNIFICANCE = 0.05
-"""Permutation shares up to this are taken for an effect."""
-
-CONSISTENT = 0.5
-"""Mean cosine from which on an attribute's differences count as one direction: half of each lies along the mean."""
-
 MARGIN = 3.0
 """How many times smaller than every consistency the largest cosine between attributes has to be."""
 
 _COLUMNS = 8192
 _TINY = 1e-9
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class UnitVectorResult:
-    """Do the differences of one attribute have one length and one direction?
-
-    Args:
-        variation: standard deviation over mean of the norms.
-        null_variation: ``1 / sqrt(2 effective_dimension)``, that of random differences if they are Gaussian.
-        random_variation: that of the random differences given.
-        consistency: mean cosine between the differences of two prompts.
-        random_consistency: that of the random differences given.
-        effective_dimension: ``(tr C)^2 / tr C^2`` of the random differences.
-        variation_share: share of permutations whose norms vary as much: small where the norms vary more than random.
-        consistency_share: share of permutations that are as consistent: small where the direction is no accident.
-    """
-
-    variation: float
-    null_variation: float
-    random_variation: float
-    consistency: float
-    random_consistency: float
-    effective_dimension: float
-    variation_share: float
-    consistency_share: float
-
-    @property
-    def passed(self) -> bool:
-        """Norms vary no more than random ones (``variation_share > SIGNIFICANCE``), and the direction is one:
-        ``consistency_share <= SIGNIFICANCE`` and ``consistency >= CONSISTENT``.
-        """
-        return self.variation_share > SIGNIFICANCE >= self.consistency_share and self.consistency >= CONSISTENT
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -100,57 +62,6 @@ class OrthogonalityResult:
         """
         inside = self.largest <= max(self.null_largest, 2 * self.null_spread)
         return inside and MARGIN * self.largest <= float(self.consistency.min())
-
-
-def unit_vector_test(
-    differences: Float[Tensor, "prompts *shape"],
-    random_differences: Float[Tensor, "pairs *shape"],
-    *,
-    generator: torch.Generator,
-    permutations: int = 999,
-) -> UnitVectorResult:
-    """Length and direction of one attribute's text differences over prompts, against random differences.
-
-    With ``n_p`` the difference in prompt p and ``u_p = n_p / |n_p|``: ``std |n_p| / mean |n_p|`` and
-    ``mean over p != q of u_p . u_q``. A permutation draws as many rows as there are prompts from both groups together,
-    norms in units of their own group's mean.
-
-    Args:
-        differences: target minus source of one attribute, a prompt a row.
-        random_differences: of prompt pairs that differ by chance in as many tokens; they are the null.
-        generator: of the permutations.
-        permutations: how many.
-
-    Raises:
-        ConfigError: fewer than 2 prompts or 4 random pairs; a difference that is zero or not finite; no permutations.
-        ShapeError: rows of different shapes.
-
-    Source:
-        Derived here; the statement tested is that of arXiv 2411.08196, as others describe it.
-    """
-    check(Count, permutations=permutations)
-    gram, (prompts, _) = _inner_products({"differences": differences}, random_differences)
-    rows, null = slice(prompts), slice(prompts, None)
-    norms = gram.diagonal().sqrt()
-    relative = torch.cat([norms[rows] / norms[rows].mean(), norms[null] / norms[null].mean()])
-    cosines = gram / (norms[:, None] * norms)
-    keys = torch.rand(permutations, len(gram), generator=generator, device=generator.device)
-    order = keys.argsort(dim=1)[:, :prompts].to(gram.device)
-    drawn = gram.new_zeros(permutations, len(gram)).scatter_(1, order, 1.0)
-    consistencies = _mean_cosine((drawn @ cosines * drawn).sum(dim=1), prompts)
-    variations = _variation(relative[order])
-    variation, consistency = _variation(relative[rows]), _mean_cosine(cosines[rows, rows].sum(), prompts)
-    dimension = _effective_dimension(gram[null, null])
-    return UnitVectorResult(
-        variation=float(variation),
-        null_variation=1 / math.sqrt(2 * dimension),
-        random_variation=float(_variation(relative[null])),
-        consistency=float(consistency),
-        random_consistency=float(_mean_cosine(cosines[null, null].sum(), len(gram) - prompts)),
-        effective_dimension=dimension,
-        variation_share=_share(variations >= variation - _TINY),
-        consistency_share=_share(consistencies >= consistency - _TINY),
-    )
 
 
 def orthogonality_test(
@@ -288,10 +199,6 @@ def _sizes(cosines: Float[Tensor, "k k"]) -> Float[Tensor, " pairs"]:
 def _mean_cosine(total: Tensor, count: int | Tensor) -> Tensor:
     """Mean over different rows, from the sum over all; equal rows have 1."""
     return (total - count) / (count * (count - 1))
-
-
-def _variation(norms: Float[Tensor, "*many n"]) -> Float[Tensor, "*many"]:
-    return norms.std(dim=-1) / norms.mean(dim=-1)
 
 
 def _share(as_extreme: Tensor) -> float:
