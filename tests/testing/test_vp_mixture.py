@@ -7,6 +7,7 @@ from latentedit.core.errors import CoordinateError
 from latentedit.core.flow import Prediction, clean_estimate
 from latentedit.core.rng import draw, stream
 from latentedit.core.schedule import DiscreteSchedule, linear_schedule, scaled_linear_schedule
+from latentedit.core.solvers.integrate import sample
 from latentedit.core.solvers.midpoint import MidpointSolver
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.contracts.backbone import BackboneContract
@@ -59,9 +60,7 @@ def test_t1_twins_sample_the_same_latents() -> None:
     start = vp.draw_start((2, 5), generator=stream(0, "twins"))
     grid = vp.grid(5)
     ends = [
-        integrate(
-            GuidedField(backbone=backbone, condition=flow.embed(["a"])), start, grid.levels, MidpointSolver()
-        ).final
+        sample(GuidedField(backbone=backbone, condition=flow.embed(["a"])), start, grid, MidpointSolver()).final
         for backbone in (flow, vp)
     ]
     assert relative_error(ends[1], ends[0]) <= 1e-10

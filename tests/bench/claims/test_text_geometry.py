@@ -171,11 +171,12 @@ def test_what_cannot_be_tested_is_refused() -> None:
         (endless, null, "finite and not zero; hair has one"),
         (rows[:1], null, "at least 2 rows of hair; got 1"),
         (rows, null[:3], "at least 4 rows of random_differences; got 3"),
-        (rows, rows[:1].repeat(5, 1), "that vary"),
         (rows[:1].repeat(2, 1), rows[:1].repeat(4, 1), "lies along the shared direction"),
     ):
         with pytest.raises(ConfigError, match=words):
             orthogonality({"hair": wrong, "hat": rows.flip(0)}, nulls)
+    with pytest.raises(ConfigError, match="that vary"):
+        effective_dimension(rows[:1].repeat(5, 1))
     with pytest.raises(ConfigError, match="at least 2 attributes"):
         orthogonality({"hair": rows}, null)
     with pytest.raises(ConfigError, match="permutations must be"):
