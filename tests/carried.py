@@ -2,8 +2,11 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from latentedit.core.plugins import MODELS, Registry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +19,10 @@ class _Carried:
 
 def carry(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     """The model folders in a folder, in place of those that packages carry; looked up at each use."""
-    monkeypatch.setattr(
-        "latentedit.models.registry._bundled",
-        lambda: {path.parent.name: _Carried(path.parent) for path in home.glob("*/model_index.json")},
-    )
+    installed = Registry.points
+
+    def points(registry: Registry) -> dict[str, Any]:
+        folders = [path.parent for path in sorted(home.glob("*/model_index.json"))]
+        return {path.name: _Carried(path) for path in folders} if registry is MODELS else installed(registry)
+
+    monkeypatch.setattr(Registry, "points", points)

@@ -28,7 +28,7 @@ from transformers import (
     Qwen2VLProcessor,
 )
 
-from latentedit.models.loading import quiet_libraries
+from latentedit.models.libraries import quiet_libraries
 from latentedit.testing.miniature import WORDS
 
 CHAT = (

@@ -108,5 +108,5 @@ def test_a_model_of_grey_pictures_is_refused(ddpm: DDPMBackbone) -> None:
         down_block_types=("DownBlock2D",),
         up_block_types=("UpBlock2D",),
     )
-    with pytest.raises(ModelError, match="1 in and 1 out"):
-        DDPMBackbone(grey, ddpm.schedule.scheduler, name="grey")
+    with pytest.raises(ModelError, match="1 channels in and 1 out"):
+        DDPMBackbone({"unet": grey, "scheduler": ddpm.schedule.scheduler}, name="grey")

@@ -1,15 +1,15 @@
 """Names, folders and hub ids."""
 
-import pkgutil
 import shutil
 from pathlib import Path
 
+import diffusers
 import pytest
+import transformers
 
 from latentedit.core.errors import ModelError, RegistryError
+from latentedit.core.plugins import BACKBONES
 from latentedit.models import registry
-from latentedit.models.base import Backbone
-from latentedit.models.pipelines import SUPPORTED
 from tests.carried import carry
 
 
@@ -21,9 +21,17 @@ def bundle(folder_without_t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return tmp_path / "models"
 
 
-def test_every_supported_pipeline_has_an_adapter() -> None:
-    assert set(registry.ADAPTERS) == set(SUPPORTED)
-    assert all(issubclass(pkgutil.resolve_name(place), Backbone) for place in registry.ADAPTERS.values())
+def test_every_pipeline_with_an_adapter_says_what_it_is_made_of() -> None:
+    """Of classes that diffusers and transformers have; U-Nets run on the betas of any scheduler that DDIM replaces."""
+    replaced = {str(getattr(kind, "name", kind)) for kind in diffusers.DDIMScheduler._compatibles}
+    for pipeline in ("StableDiffusion3Pipeline", "StableDiffusionPipeline", "DDPMPipeline"):
+        adapter = BACKBONES.load(pipeline)
+        assert hasattr(diffusers, pipeline)
+        for part, classes in adapter.parts.items():
+            assert [name for name in classes if hasattr(diffusers, name) or hasattr(transformers, name)], part
+        assert set(adapter.parts) >= adapter.optional_parts
+        if "unet" in adapter.parts:
+            assert set(adapter.parts["scheduler"]) <= replaced
 
 
 def test_bundled_names_are_folders_with_an_index(bundle: Path) -> None:
@@ -61,5 +69,6 @@ def test_a_single_file_is_refused(bundle: Path) -> None:
 def test_no_bundled_models_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     carry(monkeypatch, tmp_path / "none")
     assert registry.bundled_names() == []
-    with pytest.raises(RegistryError):
-        registry.bundled_folder("portraits")
+    for ask in (registry.bundled_folder, registry.load):
+        with pytest.raises(RegistryError, match="pip install latentedit-portraits"):
+            ask("portraits")

@@ -38,12 +38,12 @@ def test_an_interrupted_write_leaves_the_file_as_it_is(tmp_path: Path, monkeypat
 
 
 def test_files_that_are_missing_or_damaged_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"latentedit\.json; there is none"):
+    with pytest.raises(ModelError, match=r"no such file: .*latentedit\.json"):
         read_settings(tmp_path)
     (tmp_path / "latentedit.json").write_text("{'a': 1}")
-    with pytest.raises(ModelError, match=r"expected JSON in .*latentedit\.json"):
+    with pytest.raises(ModelError, match=r"latentedit\.json is not sound JSON"):
         read_settings(tmp_path)
-    with pytest.raises(ModelError, match=r"expected JSON in .*latentedit\.json"):
+    with pytest.raises(ModelError, match=r"latentedit\.json is not sound JSON"):
         write_settings(tmp_path, {"a": 1})
     assert (tmp_path / "latentedit.json").read_text() == "{'a': 1}"
 

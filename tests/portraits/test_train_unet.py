@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 
 from latentedit.core.errors import ConfigError
-from latentedit.models.loading import load_network, open_folder
+from latentedit.models.loading import open_folder
 from latentedit.models.registry import bundled_folder, load
 from latentedit_portraits import train_unet as recipe
 from latentedit_portraits.dataset import render_split, to_pixels
@@ -25,7 +25,7 @@ def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
 def test_the_folded_codec_gives_the_same_latents_and_pictures_without_a_shift(tmp_path: Path) -> None:
     renders = render_split(tmp_path, "train", 2, seed=0, framed=True, workers=1)
     pixels = to_pixels(renders.pixels, torch.device("cpu"))
-    plain: Any = load_network(AutoencoderKL, open_folder(bundled_folder("portraits")), "vae", torch.float32)
+    plain: Any = open_folder(bundled_folder("portraits")).load("vae")
     folded: Any = with_folded_shift(plain)
     assert folded.config.shift_factor is None
     assert folded.config.scaling_factor == plain.config.scaling_factor

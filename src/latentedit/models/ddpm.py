@@ -11,20 +11,16 @@ Conventions of the family, confined to this module and `vp` (times, levels, samp
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from diffusers import UNet2DModel
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.models.loading import ModelFolder, load_network
-from latentedit.models.placement import existing_device, known_dtype
 from latentedit.models.unet import UNetBackbone, check_plain
-from latentedit.models.vp import VPSchedule
-from latentedit.models.weights import fingerprint, read_json
+from latentedit.models.vp import TRAINED_BETAS, VPSchedule
 
 _COLOURS = 3
 
@@ -33,8 +29,8 @@ class DDPMBackbone(UNetBackbone):
     """A ``UNet2DModel`` on pixels.
 
     Args:
-        unet: moved to the device and frozen.
-        scheduler: content of ``scheduler_config.json``, of any class that runs on trained betas.
+        components: "unet", moved to the device and frozen, and "scheduler", which may be its configuration, of any
+            class that runs on trained betas.
         name: for messages and records.
         fingerprint: of the weights.
         settings: content of the folder's ``latentedit.json``. Read here: "sizes" (smallest, preferred and largest side
@@ -48,10 +44,11 @@ class DDPMBackbone(UNetBackbone):
         ModelError: a U-Net that does not map colours to colours, or wants more than pixels and a time.
     """
 
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {"scheduler": TRAINED_BETAS, "unet": ("UNet2DModel",)}
+
     def __init__(
         self,
-        unet: Any,
-        scheduler: Mapping[str, Any],
+        components: Mapping[str, Any],
         *,
         name: str,
         fingerprint: str = "",
@@ -59,47 +56,22 @@ class DDPMBackbone(UNetBackbone):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        unet = components["unet"]
         check_plain(unet)
-        config = unet.config
-        if config.in_channels != _COLOURS or config.out_channels not in (_COLOURS, 2 * _COLOURS):
+        taken, given = unet.config.in_channels, unet.config.out_channels
+        if taken != _COLOURS or given not in (_COLOURS, 2 * _COLOURS):
             raise ModelError(
-                f"expected a U-Net on pictures in colour, 3 channels in and 3 out (6 with variances); got "
-                f"{config.in_channels} in and {config.out_channels} out"
+                f"the U-Net has {taken} channels in and {given} out, and not 3 colours in and 3 out (6 with variances)"
             )
-        super().__init__(
-            unet=unet,
-            schedule=VPSchedule.from_config(scheduler),
+        self._build(
+            unet,
+            VPSchedule.from_config(components["scheduler"]),
             scale=1,
             guidance=1.0,
             name=name,
             fingerprint=fingerprint,
-            settings=settings or {},
+            settings=settings,
             device=device,
-            dtype=dtype,
-        )
-
-    @classmethod
-    def from_folder(
-        cls,
-        folder: ModelFolder,
-        *,
-        name: str,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> "DDPMBackbone":
-        """Load the parts of a checked folder.
-
-        Raises:
-            ModelError: weights that do not match their configuration, and what the class itself raises.
-        """
-        chosen = existing_device(device)
-        return cls(
-            load_network(UNet2DModel, folder, "unet", known_dtype(dtype)),
-            read_json(folder.place("scheduler") / "scheduler_config.json"),
-            name=name,
-            fingerprint=fingerprint(folder.weights),
-            settings=folder.settings,
-            device=chosen,
             dtype=dtype,
         )
 

@@ -1,47 +1,31 @@
 """From a name to a model: bundled, a folder, or an id of the Hugging Face hub."""
 
-import importlib.metadata
-import pkgutil
 import re
 from pathlib import Path
 
 import torch
 
-from latentedit.core.errors import ModelError, RegistryError, nearest
+from latentedit.core.errors import ModelError, RegistryError
+from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
-from latentedit.models.loading import download, open_folder
-
-_PIXELS = "latentedit.models.ddpm:DDPMBackbone"
-ADAPTERS = {
-    "StableDiffusion3Pipeline": "latentedit.models.sd3:StableDiffusion3Backbone",
-    "StableDiffusionPipeline": "latentedit.models.sd:StableDiffusionBackbone",
-    "DDPMPipeline": _PIXELS,
-    "DDIMPipeline": _PIXELS,
-    "PNDMPipeline": _PIXELS,
-}
-"""Pipeline class of ``model_index.json`` to the adapter's ``from_folder``; imported when it is needed."""
-
-ENTRY_POINTS = "latentedit.models"
-"""Group of the entry points of models that packages carry: name to the path of a diffusers folder."""
+from latentedit.models.hub import download
+from latentedit.models.loading import open_folder
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 
 
 def bundled_names() -> list[str]:
     """Names of the models that installed packages carry."""
-    return sorted(_bundled())
+    return MODELS.names()
 
 
 def bundled_folder(name: str) -> Path:
     """The folder of a model that an installed package carries, as diffusers opens it.
 
     Raises:
-        RegistryError: no such model.
+        RegistryError: no such model, with the package to install where we know one.
     """
-    bundled = _bundled()
-    if name not in bundled:
-        raise RegistryError(f"expected the name of a bundled model; got {name!r}: {nearest(name, sorted(bundled))}")
-    return Path(bundled[name].load())
+    return Path(MODELS.load(name))
 
 
 def load(
@@ -67,8 +51,7 @@ def load(
     """
     name, path = _locate(model, t5=t5)
     folder = open_folder(path, t5=t5)
-    adapter = pkgutil.resolve_name(ADAPTERS[folder.pipeline])
-    backbone: Backbone = adapter.from_folder(folder, name=name, device=device, dtype=dtype)
+    backbone: Backbone = folder.adapter.from_folder(folder, name=name, device=device, dtype=dtype)
     return backbone
 
 
@@ -80,14 +63,9 @@ def _locate(model: str | Path, *, t5: bool) -> tuple[str, Path]:
     if path.is_dir():
         return path.resolve().name, path
     if path.exists():
-        raise ModelError(f"expected a model folder; {path} is a file. Give the folder that holds model_index.json")
+        raise ModelError(f"{path} is a file, and no model folder. Give the folder that holds model_index.json")
     if isinstance(model, str) and _HUB_ID.fullmatch(model):
         return model, download(model, t5=t5)
-    if isinstance(model, str) and "/" not in model and path.name == model:
-        known = nearest(model, bundled_names())
-        raise RegistryError(f"expected a bundled model, a folder or a hub id (org/name); got {model!r}: {known}")
-    raise ModelError(f"expected a model folder; there is none at {path}. Check the path")
-
-
-def _bundled() -> dict[str, importlib.metadata.EntryPoint]:
-    return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    if isinstance(model, str) and path.name == model:
+        raise RegistryError(f"{MODELS.unknown(model)}. A folder or a hub id (org/name) is taken too")
+    raise ModelError(f"there is no model folder at {path}. Check the path")

@@ -12,32 +12,30 @@ Parameters are frozen and nothing is computed under ``no_grad``: latents can be 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ShapeError
-from latentedit.models.loading import ModelFolder
-from latentedit.models.placement import existing_device, known_dtype, placed
-from latentedit.models.sd_parts import SDParts, load_sd_parts
+from latentedit.core.errors import ModelError, ShapeError
+from latentedit.models.network import CLIP_TOKENIZERS, CodecBackbone, placed, vae_scale
 from latentedit.models.sd_text import SDText
-from latentedit.models.text_part import word_pieces
-from latentedit.models.unet import UNetBackbone
-from latentedit.models.vp import VPSchedule
-from latentedit.models.weights import fingerprint
+from latentedit.models.text_part import TextPart, word_pieces
+from latentedit.models.unet import UNetBackbone, check_plain
+from latentedit.models.vp import TRAINED_BETAS, VPSchedule
 
 PUBLISHED_GUIDANCE = 7.5
 """The default weight of the stock pipeline, which the model cards use."""
 
 
-class StableDiffusionBackbone(UNetBackbone):
+class StableDiffusionBackbone(CodecBackbone, UNetBackbone):
     """SD 1.x, SD 2.x and their miniatures: a U-Net that predicts noise, v or x, with one CLIP for the text.
 
     Args:
-        parts: the networks; they are moved to the device and frozen.
+        components: of a ``StableDiffusionPipeline`` by name, see `parts`; the scheduler may be its configuration, of
+            any class that runs on trained betas. Networks are moved to the device and frozen.
         name: for messages and records.
         fingerprint: of the weights.
         settings: content of the folder's ``latentedit.json``. Read here: "guidance" (default weight), "sizes"
@@ -51,9 +49,17 @@ class StableDiffusionBackbone(UNetBackbone):
         ModelError: parts that do not fit together.
     """
 
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "scheduler": TRAINED_BETAS,
+        "tokenizer": CLIP_TOKENIZERS,
+        "text_encoder": ("CLIPTextModel",),
+        "unet": ("UNet2DConditionModel",),
+        "vae": ("AutoencoderKL",),
+    }
+
     def __init__(
         self,
-        parts: SDParts,
+        components: Mapping[str, Any],
         *,
         name: str,
         fingerprint: str = "",
@@ -61,46 +67,26 @@ class StableDiffusionBackbone(UNetBackbone):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        known: Mapping[str, Any] = dict(settings or {})
-        vocabulary = known.get("vocabulary")
+        unet, vae = components["unet"], components["vae"]
+        vocabulary = (settings or {}).get("vocabulary")
         self._text = SDText(
-            part=parts.text,
-            width=parts.width,
+            part=TextPart(tokenizer=components["tokenizer"], encoder=components["text_encoder"]),
+            width=_text_width(unet, vae),
             vocabulary=None if vocabulary is None else word_pieces(vocabulary),
         )
-        super().__init__(
-            unet=parts.unet,
-            schedule=VPSchedule.from_config(parts.scheduler, steps_offset=1),
-            scale=2 ** (len(parts.vae.config.block_out_channels) - 1),
+        self._build(
+            unet,
+            VPSchedule.from_config(components["scheduler"], steps_offset=1),
+            scale=vae_scale(vae),
             guidance=PUBLISHED_GUIDANCE,
             name=name,
             fingerprint=fingerprint,
-            settings=known,
+            settings=settings,
             device=device,
             dtype=dtype,
         )
-        self._vae = placed(parts.vae, self.device, self.dtype)
-        self._vae.enable_slicing()  # one at a time: memory and rounding do not depend on the batch
-        placed(parts.text.encoder, self.device, self.network_dtype)
-
-    @classmethod
-    def from_folder(
-        cls,
-        folder: ModelFolder,
-        *,
-        name: str,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> "StableDiffusionBackbone":
-        """Load the parts of a checked folder.
-
-        Raises:
-            ModelError: weights that do not match their configuration, and what the class itself raises.
-        """
-        chosen = existing_device(device)
-        parts = load_sd_parts(folder, known_dtype(dtype))
-        marks = fingerprint(folder.weights)
-        return cls(parts, name=name, fingerprint=marks, settings=folder.settings, device=chosen, dtype=dtype)
+        self._place_codec(vae, shift=0.0)
+        placed(components["text_encoder"], self.device, self.network_dtype)
 
     def embed(self, texts: Sequence[str]) -> Condition:
         """Texts as the stock pipeline embeds them; see `sd_text`."""
@@ -110,31 +96,35 @@ class StableDiffusionBackbone(UNetBackbone):
         """Words dropped for length, and words that training never showed, as sentences."""
         return self._text.notes(texts)
 
-    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
-        """``mode * scaling_factor`` of the VAE's posterior.
-
-        Raises:
-            ShapeError: not [b, 3, h, w], or sides that do not fit the network.
-            DeviceError: on another device.
-        """
-        self._check_pixels(pixels)
-        mode: Tensor = self._vae.encode(pixels.to(self.dtype)).latent_dist.mode()
-        return mode * self._vae.config.scaling_factor
-
-    def decode(self, z: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b 3 h w"]:
-        """The VAE's picture of ``z / scaling_factor``."""
-        self._check_latents(z)
-        self._check_device(z)
-        return self._vae.decode(z.to(self.dtype) / self._vae.config.scaling_factor, return_dict=False)[0]
-
     def _predict(
         self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b c h w"]:
         widths = (condition.tokens.shape[-1], condition.pooled.shape[-1])
         if widths != (self._text.width, 0):
             raise ShapeError(
-                f"expected a condition of widths {self._text.width} (tokens) and 0 (pooled); "
+                f"{self.name} takes conditions of widths {self._text.width} (tokens) and 0 (pooled); "
                 f"got {widths[0]} and {widths[1]}"
             )
         dtype = self.network_dtype
         return self._unet(x_t.to(dtype), time, condition.tokens.to(dtype), return_dict=False)[0]
+
+
+def _text_width(unet: Any, vae: Any) -> int:
+    """The width of a text token, after U-Net and VAE were found to fit together.
+
+    Raises:
+        ModelError: they do not, or the U-Net wants more than latents, a time and text.
+    """
+    check_plain(unet)
+    channels, width = vae.config.latent_channels, unet.config.cross_attention_dim
+    taken, given = unet.config.in_channels, unet.config.out_channels
+    if taken != channels == given:
+        raise ModelError(
+            f"the U-Net takes {taken} channels, and not the VAE's {channels}, as models for inpainting and upscaling "
+            "do. Use the text-to-image model"
+        )
+    if not taken == given == channels:
+        raise ModelError(f"the U-Net has {taken} channels in and {given} out, the VAE's latents have {channels}")
+    if not isinstance(width, int) and len(set(width)) != 1:
+        raise ModelError(f"the U-Net takes text of one width in every block; this one has {list(width)}")
+    return int(width if isinstance(width, int) else width[0])

@@ -15,7 +15,7 @@ Parameters are frozen and nothing is computed under ``no_grad``: latents can be 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float
@@ -25,24 +25,26 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError, ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.models.base import Capabilities
+from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.loading import ModelFolder
-from latentedit.models.network import NetworkBackbone
-from latentedit.models.placement import existing_device, known_dtype, placed
-from latentedit.models.sd3_parts import SD3Parts, fresh_scheduler, load_sd3_parts
+from latentedit.models.network import CLIP_TOKENIZERS, CodecBackbone, placed, vae_scale
 from latentedit.models.sd3_text import SD3Text
 from latentedit.models.sites import Site
-from latentedit.models.text_part import word_pieces
-from latentedit.models.weights import fingerprint
+from latentedit.models.text_part import TextPart, word_pieces
 
 T5_TOKENS = 256
+"""Text tokens that T5 reads, as many as in the stock pipeline."""
+
 ZERO_TOKENS = 1
+"""Zero tokens in place of a T5 that a model never had; real SD3 was trained with 256 there."""
 
 
-class StableDiffusion3Backbone(NetworkBackbone):
+class StableDiffusion3Backbone(CodecBackbone):
     """SD3, SD3.5 and their miniatures: ``v(z, s, c) = transformer(z, 1000 s, tokens, pooled)``.
 
     Args:
-        parts: the networks; they are moved to the device and frozen.
+        components: of a ``StableDiffusion3Pipeline`` by name, see `parts`; the scheduler may be its configuration.
+            Networks are moved to the device and frozen.
         name: for messages and records.
         fingerprint: of the weights.
         settings: content of the folder's ``latentedit.json``. Read here: "guidance" (default weight), "sizes"
@@ -58,9 +60,22 @@ class StableDiffusion3Backbone(NetworkBackbone):
         ModelError: parts that do not fit together.
     """
 
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
+        "tokenizer": CLIP_TOKENIZERS,
+        "tokenizer_2": CLIP_TOKENIZERS,
+        "tokenizer_3": ("T5Tokenizer", "T5TokenizerFast"),
+        "text_encoder": ("CLIPTextModelWithProjection",),
+        "text_encoder_2": ("CLIPTextModelWithProjection",),
+        "text_encoder_3": ("T5EncoderModel",),
+        "transformer": ("SD3Transformer2DModel",),
+        "vae": ("AutoencoderKL",),
+    }
+    optional_parts: ClassVar[frozenset[str]] = frozenset({"tokenizer_3", "text_encoder_3"})
+
     def __init__(
         self,
-        parts: SD3Parts,
+        components: Mapping[str, Any],
         *,
         name: str,
         fingerprint: str = "",
@@ -69,66 +84,45 @@ class StableDiffusion3Backbone(NetworkBackbone):
         dtype: torch.dtype | None = None,
         max_sequence_length: int | None = None,
     ) -> None:
-        self._settle(settings, device, dtype)
-        self._transformer = placed(parts.transformer, self._device, self._network_dtype)
-        self._vae = placed(parts.vae, self._device, self.dtype)
-        self._vae.enable_slicing()  # one at a time: memory and rounding do not depend on the batch
-        self._scheduler = parts.scheduler
-        self._patch = int(parts.transformer.config.patch_size)
-        self._scale = 2 ** (len(parts.vae.config.block_out_channels) - 1)
-        for part in (*parts.clips, *([parts.t5] if parts.t5 else [])):
+        transformer, vae = components["transformer"], components["vae"]
+        texts = {
+            suffix: TextPart(tokenizer=components[f"tokenizer{suffix}"], encoder=components[f"text_encoder{suffix}"])
+            for suffix in ("", "_2", "_3")
+            if components.get(f"text_encoder{suffix}") is not None
+        }
+        self._scheduler = _whole_scheduler(components["scheduler"])
+        t5 = texts.pop("_3", None)
+        _check_fit(transformer.config, vae.config, list(texts.values()))
+        self._settle(
+            settings,
+            device,
+            dtype,
+            channels=int(transformer.config.in_channels),
+            scale=vae_scale(vae),
+            stride=int(transformer.config.patch_size),
+        )
+        self._transformer = placed(transformer, self._device, self._network_dtype)
+        self._place_codec(vae, shift=float(vae.config.shift_factor or 0.0))
+        for part in (*texts.values(), *([t5] if t5 else [])):
             placed(part.encoder, self._device, self._network_dtype)
         if max_sequence_length is None:
-            max_sequence_length = int(self.defaults.get("zero_tokens", ZERO_TOKENS)) if parts.t5 is None else T5_TOKENS
+            max_sequence_length = int(self.defaults.get("zero_tokens", ZERO_TOKENS)) if t5 is None else T5_TOKENS
         vocabulary = self.defaults.get("vocabulary")
         self._text = SD3Text(
-            clips=parts.clips,
-            t5=parts.t5,
-            width=int(parts.transformer.config.joint_attention_dim),
+            clips=tuple(texts.values()),
+            t5=t5,
+            width=int(transformer.config.joint_attention_dim),
             length=max_sequence_length,
             vocabulary=None if vocabulary is None else word_pieces(vocabulary),
         )
         super().__init__(name=name, fingerprint=fingerprint, capabilities=self._make_capabilities(name))
 
     @classmethod
-    def from_folder(
-        cls,
-        folder: ModelFolder,
-        *,
-        name: str,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        max_sequence_length: int | None = None,
-    ) -> "StableDiffusion3Backbone":
-        """Load the parts of a checked folder. Real SD3 without its T5 gets the stock pipeline's 256 zero tokens.
-
-        Raises:
-            ModelError: weights that do not match their configuration, and what the class itself raises.
-        """
-        chosen = existing_device(device)
-        parts = load_sd3_parts(folder, known_dtype(dtype))
-        if max_sequence_length is None and "text_encoder_3" in folder.left_out and "zero_tokens" not in folder.settings:
-            max_sequence_length = T5_TOKENS
-        return cls(
-            parts,
-            name=name,
-            fingerprint=fingerprint(folder.weights),
-            settings=folder.settings,
-            device=chosen,
-            dtype=dtype,
-            max_sequence_length=max_sequence_length,
-        )
-
-    def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
-        """``(channels, height / 8, width / 8)`` for the usual VAE.
-
-        Raises:
-            ShapeError: sides that are not positive multiples of the VAE's scale times the patch.
-        """
-        multiple = self._scale * self._patch
-        if min(height_px, width_px) < multiple or height_px % multiple or width_px % multiple:
-            raise ShapeError(f"expected picture sides in multiples of {multiple} px; got {height_px} x {width_px}")
-        return (self._channels, height_px // self._scale, width_px // self._scale)
+    def _build_from(cls, folder: ModelFolder, components: Mapping[str, Any], **settings: Any) -> Self:
+        """Real SD3 whose T5 is left out gets the stock pipeline's 256 zero tokens."""
+        if "text_encoder_3" in folder.left_out and "zero_tokens" not in folder.settings:
+            settings = {"max_sequence_length": T5_TOKENS, **settings}
+        return super()._build_from(folder, components, **settings)
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         """The levels of the stock scheduler, dynamic shifting by picture size included where it asks for that.
@@ -137,13 +131,13 @@ class StableDiffusion3Backbone(NetworkBackbone):
         """
         if steps < 1:
             raise CoordinateError(f"expected at least one step; got {steps}")
-        scheduler: Any = fresh_scheduler(self._scheduler)
+        scheduler: Any = _fresh_scheduler(self._scheduler)
         config = scheduler.config
         mu = None
         if config.use_dynamic_shifting:
             preferred = self.capabilities.sizes[1]
             _, height, width = self.latent_shape(height_px or preferred, width_px or preferred)
-            tokens = (height // self._patch) * (width // self._patch)
+            tokens = (height // self._stride) * (width // self._stride)
             slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
             mu = tokens * slope + config.base_shift - slope * config.base_image_seq_len
         scheduler.set_timesteps(steps, device="cpu", mu=mu)
@@ -156,24 +150,6 @@ class StableDiffusion3Backbone(NetworkBackbone):
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Words dropped for length, and words that training never showed, as sentences."""
         return self._text.notes(texts)
-
-    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
-        """``(mode - shift_factor) * scaling_factor`` of the VAE's posterior.
-
-        Raises:
-            ShapeError: not [b, 3, h, w], or sides that do not fit the network.
-            DeviceError: on another device.
-        """
-        self._check_pixels(pixels)
-        mode: Tensor = self._vae.encode(pixels.to(self.dtype)).latent_dist.mode()
-        return (mode - self._vae_shift) * self._vae.config.scaling_factor
-
-    def decode(self, z: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b 3 h w"]:
-        """The VAE's picture of ``z / scaling_factor + shift_factor``."""
-        self._check_latents(z)
-        self._check_device(z)
-        latents = z.to(self.dtype) / self._vae.config.scaling_factor + self._vae_shift
-        return self._vae.decode(latents, return_dict=False)[0]
 
     def _velocity(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
@@ -190,7 +166,7 @@ class StableDiffusion3Backbone(NetworkBackbone):
         dtype = self._network_dtype
         v: Tensor = self._transformer(
             hidden_states=z.to(dtype),
-            timestep=s.to(torch.promote_types(s.dtype, torch.float32)) * self._train_steps,
+            timestep=s.to(torch.promote_types(s.dtype, torch.float32)) * int(self._scheduler["num_train_timesteps"]),
             encoder_hidden_states=condition.tokens.to(dtype),
             pooled_projections=condition.pooled.to(dtype),
             return_dict=False,
@@ -206,41 +182,23 @@ class StableDiffusion3Backbone(NetworkBackbone):
             sites[f"block.{index}.image"] = Site(module=block, item=1)
         return sites
 
-    @property
-    def _channels(self) -> int:
-        return int(self._transformer.config.in_channels)
-
-    @property
-    def _train_steps(self) -> int:
-        return int(self._scheduler["num_train_timesteps"])
-
-    @property
-    def _vae_shift(self) -> float:
-        return float(self._vae.config.shift_factor or 0.0)
-
     def _make_capabilities(self, name: str) -> Capabilities:
         config = self._transformer.config
-        multiple = self._scale * self._patch
         preferred = int(config.sample_size) * self._scale
-        largest = int(config.pos_embed_max_size) * multiple if config.pos_embed_max_size else preferred
-        smallest = max(multiple, preferred // 4 // multiple * multiple)
-        sizes = [int(side) for side in self.defaults.get("sizes", (smallest, preferred, largest))]
-        if len(sizes) != 3 or sizes != sorted(sizes) or sizes[0] < multiple or sizes[2] > largest:
-            raise ModelError(f"expected three rising sides from {multiple} to {largest} px as 'sizes'; got {sizes}")
+        largest = int(config.pos_embed_max_size) * self._multiple if config.pos_embed_max_size else preferred
+        sizes = self._sizes(preferred, largest)
+        if sizes[2] > largest:
+            raise ModelError(f"'sizes' go up to {sizes[2]} px, the network to {largest} px")
         guidance = float(self.defaults.get("guidance", _published_guidance(config, name)))
-        return Capabilities(guidance=guidance, size_multiple=multiple, sizes=(sizes[0], sizes[1], sizes[2]))
+        return Capabilities(guidance=guidance, size_multiple=self._multiple, sizes=sizes)
 
     def _check_latents(self, z: Tensor) -> None:
+        super()._check_latents(z)
         limit = self._transformer.config.pos_embed_max_size
-        largest = int(limit) * self._patch if limit else max(z.shape[-2:])
-        if z.ndim != 4 or z.shape[1] != self._channels or any(side % self._patch for side in z.shape[-2:]):
-            raise ShapeError(
-                f"expected latents [b, {self._channels}, h, w] with h and w in multiples of {self._patch}; "
-                f"got {list(z.shape)}"
-            )
+        largest = int(limit) * self._stride if limit else max(z.shape[-2:])
         if max(z.shape[-2:]) > largest:
             raise ShapeError(
-                f"expected latents of at most {largest} x {largest} ({largest * self._scale} px); got {list(z.shape)}"
+                f"latents are at most {largest} x {largest} ({largest * self._scale} px); got {list(z.shape)}"
             )
 
 
@@ -251,3 +209,42 @@ def _published_guidance(config: Any, name: str) -> float:
     if config.dual_attention_layers:
         return 4.5
     return 3.5 if config.qk_norm else 7.0
+
+
+def _check_fit(transformer: Any, vae: Any, clips: Sequence[TextPart]) -> None:
+    """Refuse parts whose configurations do not belong together.
+
+    Raises:
+        ModelError: another width of the pooled texts, or another number of latent channels.
+    """
+    pooled = sum(int(part.encoder.config.projection_dim) for part in clips)
+    if pooled != transformer.pooled_projection_dim:
+        raise ModelError(
+            f"the transformer takes {transformer.pooled_projection_dim} pooled features; CLIP gives {pooled}"
+        )
+    if not transformer.in_channels == transformer.out_channels == vae.latent_channels:
+        raise ModelError(
+            f"the transformer has {transformer.in_channels} channels in and {transformer.out_channels} out, the VAE's "
+            f"latents have {vae.latent_channels}"
+        )
+
+
+def _whole_scheduler(scheduler: Any) -> dict[str, Any]:
+    """The configuration of a scheduler, or one, with defaults filled in.
+
+    Raises:
+        ModelError: a configuration that the scheduler refuses, or levels that rise.
+    """
+    config = _fresh_scheduler(getattr(scheduler, "config", scheduler)).config
+    if config["invert_sigmas"]:
+        raise ModelError("the scheduler's levels rise (invert_sigmas), and SD3's fall")
+    return {key: config[key] for key in config if not key.startswith("_")}
+
+
+def _fresh_scheduler(config: Mapping[str, Any]) -> Any:
+    """A scheduler that no earlier call has changed."""
+    try:
+        with quiet_libraries():
+            return library_class("diffusers", "FlowMatchEulerDiscreteScheduler").from_config(dict(config))
+    except Exception as error:  # configurations fail in as many ways as they have settings
+        raise ModelError(f"a FlowMatchEulerDiscreteScheduler does not take its configuration: {error}") from error

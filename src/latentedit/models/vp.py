@@ -23,7 +23,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler
 from jaxtyping import Float
 from torch import Tensor
 
@@ -36,9 +35,26 @@ from latentedit.core.flow import (
 )
 from latentedit.core.levels import LevelGrid
 from latentedit.core.schedule import DiscreteSchedule
-from latentedit.models.loading import quiet_libraries
+from latentedit.models.libraries import library_class, quiet_libraries
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "v_prediction", "sample")
+TRAINED_BETAS = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+"""Schedulers that run on the same trained betas as `DDIMScheduler`, which stands for all of them here."""
+
 _WHOLE = 0.01
 """Times this close to a whole one are taken for it: a level in float32 fixes them to some 0.001 near the noise."""
 
@@ -63,18 +79,18 @@ class VPSchedule:
     scheduler: Mapping[str, Any]
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], **changes: Any) -> "VPSchedule":
+    def from_config(cls, config: Any, **changes: Any) -> "VPSchedule":
         """Read a ``scheduler_config.json`` of any class of the family.
 
         Args:
-            config: its content.
+            config: its content, or a scheduler.
             changes: that the pipeline makes to it.
 
         Raises:
             ModelError: betas or a prediction that this family does not have, or a network that predicts the noise
                 although its last time is nothing else.
         """
-        scheduler = _ddim({**config, **changes})
+        scheduler = _ddim({**getattr(config, "config", config), **changes})
         settings = {key: scheduler.config[key] for key in scheduler.config if not key.startswith("_")}
         prediction, alphas = settings["prediction_type"], scheduler.alphas_cumprod
         if prediction not in _PREDICTIONS:
@@ -175,6 +191,6 @@ def _ddim(config: Mapping[str, Any]) -> Any:
     """
     try:
         with quiet_libraries():
-            return DDIMScheduler.from_config(dict(config))
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise ModelError(f"expected betas that a DDIMScheduler knows; {error}") from error
+            return library_class("diffusers", "DDIMScheduler").from_config(dict(config))
+    except Exception as error:  # configurations fail in as many ways as they have settings
+        raise ModelError(f"a DDIMScheduler does not know these betas: {error}") from error

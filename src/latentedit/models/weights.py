@@ -2,17 +2,17 @@
 
 import functools
 import hashlib
-import json
 import re
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from safetensors import SafetensorError, safe_open
+
 from latentedit.core.errors import ModelError
+from latentedit.core.files import reading
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
-_HEADER_LIMIT_BYTES = 100_000_000
 _CONTENT_HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -25,7 +25,7 @@ def refuse_pickles(folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in PICKLE_SUFFIXES and not path.is_dir():
             raise ModelError(
-                f"expected safetensors weights only; got the pickle {path}, which could run code and was not loaded. "
+                f"the pickle {path} could run code and was not loaded; only safetensors weights are. "
                 "Convert it with save_pretrained(..., safe_serialization=True), then delete it"
             )
 
@@ -37,58 +37,37 @@ def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
         ModelError: no such file, an unreadable index, or a shard that is missing.
     """
     single = folder / f"{stem}.safetensors"
-    if single.is_file():
+    if single.exists():
         return (single,)
     index = folder / f"{stem}.safetensors.index.json"
-    if not index.is_file():
-        raise ModelError(f"expected the weights {single}; there is no such file. Download or copy the folder again")
+    if not index.exists():
+        raise ModelError(f"there are no weights {single}. Download or copy the folder again")
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, Mapping) or not weight_map:
-        raise ModelError(f"expected a weight_map in {index}; there is none. Download or copy the folder again")
+        raise ModelError(f"there is no weight_map in {index}. Download or copy the folder again")
     names = sorted({str(name) for name in cast("Mapping[str, object]", weight_map).values()})
     for name in names:
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise ModelError(f"expected {index} to name safetensors files beside it; got {name!r}. Do not use it")
-        if not (folder / name).is_file():
-            raise ModelError(f"expected the shard {folder / name}; there is no such file. Download it again")
+            raise ModelError(f"{index} names {name!r}, which is no safetensors file beside it. Do not use it")
+        if not (folder / name).exists():
+            raise ModelError(f"the shard {folder / name} is missing. Download it again")
     return tuple(folder / name for name in names)
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a safetensors file, from its header; the file is checked to be complete.
-
-    The layout is 8 bytes with the header's length n, n bytes of JSON, then the data that the header's offsets cover.
+    """Names and shapes of a safetensors file, from its header, which safetensors checks against the file's length.
 
     Raises:
-        ModelError: no readable header, or a file shorter or longer than its header says.
+        ModelError: no regular file, or one that is truncated, damaged or something else.
     """
-    size_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        prefix = file.read(8)
-        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-        if not 2 <= length <= min(size_bytes - 8, _HEADER_LIMIT_BYTES):
-            raise ModelError(
-                f"expected a safetensors file; {path} ({size_bytes} bytes) is truncated or something else. "
-                "Download or copy it again"
-            )
-        header = file.read(length)
     try:
-        tensors: dict[str, Any] = json.loads(header)
-        tensors.pop("__metadata__", None)
-        shapes = {name: tuple(int(side) for side in entry["shape"]) for name, entry in tensors.items()}
-        data_bytes = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        with reading.open_file(path, limit=None, error=ModelError), safe_open(path, framework="numpy") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
         raise ModelError(
-            f"expected a safetensors header in {path}; it cannot be read. Download or copy it again"
+            f"the weights {path} are truncated, damaged or no safetensors: {reason}. Download or copy them again"
         ) from error
-    expected_bytes = 8 + length + data_bytes
-    if size_bytes != expected_bytes:
-        fault = "truncated" if size_bytes < expected_bytes else "too long"
-        raise ModelError(
-            f"expected {expected_bytes} bytes in {path}; got {size_bytes}: the file is {fault}. "
-            "Download or copy it again"
-        )
-    return shapes
 
 
 def fingerprint(weights: Mapping[str, Sequence[Path]]) -> str:
@@ -105,19 +84,14 @@ def fingerprint(weights: Mapping[str, Sequence[Path]]) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
+    """A JSON object from a file of a model's folder; see `latentedit.core.files.reading`.
 
     Raises:
         ModelError: no such file, or not a JSON object.
     """
-    try:
-        content: object = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"expected the file {path}; there is none. Download or copy the folder again") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"expected JSON in {path}; it cannot be read ({error}). Download or copy it again") from error
+    content = reading.read_json(path, error=ModelError, allow_nan=True)
     if not isinstance(content, dict):
-        raise ModelError(f"expected a JSON object in {path}; got a {type(content).__name__}")
+        raise ModelError(f"{path} holds a {type(content).__name__}, and no JSON object. Download or copy it again")
     return cast("dict[str, Any]", content)
 
 
@@ -132,5 +106,6 @@ def _content_hash(path: Path) -> str:
 @functools.lru_cache(maxsize=256)
 def _read_hash(path: Path, modified_ns: int, size_bytes: int) -> str:
     del modified_ns, size_bytes
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with reading.open_file(path, limit=None, error=ModelError) as file:
+        stream: Any = file
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -25,7 +25,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from latentedit.models.loading import quiet_libraries
+from latentedit.models.libraries import quiet_libraries
 
 WORDS = ("a", "and", "beard", "black", "face", "glasses", "hair", "no", "on", "person", "red", "smile", "wall", "with")
 CLIP_TOKENS = 20

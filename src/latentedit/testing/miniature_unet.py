@@ -19,7 +19,7 @@ from diffusers import (
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from latentedit.models.loading import quiet_libraries
+from latentedit.models.libraries import quiet_libraries
 from latentedit.testing.miniature import CLIP_TOKENS, clip_tokenizer, draw_weights
 
 TEXT_WIDTH = 16

@@ -24,7 +24,7 @@ from latentedit.editors.baselines.difference_mask import difference_mask
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.loading import quiet_libraries
+from latentedit.models.libraries import quiet_libraries
 from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.tolerances import relative_error
 

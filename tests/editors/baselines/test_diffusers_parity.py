@@ -46,7 +46,7 @@ from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
-from latentedit.models.loading import quiet_libraries
+from latentedit.models.libraries import quiet_libraries
 from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.miniature import miniature_sd3
 from latentedit.testing.miniature_unet import miniature_sd

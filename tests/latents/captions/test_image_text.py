@@ -16,7 +16,7 @@ from latentedit.core.errors import MissingDependencyError, ModelError
 from latentedit.core.rng import draw
 from latentedit.latents.captions.base import INSTRUCTION, Captioner, clean_caption
 from latentedit.latents.captions.image_text import ImageToText
-from latentedit.models.loading import quiet_libraries
+from latentedit.models.libraries import quiet_libraries
 from latentedit.testing.contracts.captioner import CaptionerContract
 from tests.latents.miniature_captioners import save_blip, save_florence, save_llava, save_qwen
 

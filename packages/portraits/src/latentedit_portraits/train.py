@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from latentedit.core.progress import Progress
-from latentedit.models.loading import quiet_libraries
-from latentedit.models.placement import existing_device
+from latentedit.models.libraries import quiet_libraries
+from latentedit.models.network import existing_device
 from latentedit.models.settings_file import change_json, write_settings
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder

@@ -13,8 +13,8 @@ from torch import nn
 
 from latentedit.core.files.writing import write_text
 from latentedit.core.progress import Progress
-from latentedit.models.loading import quiet_libraries
-from latentedit.models.placement import existing_device
+from latentedit.models.libraries import quiet_libraries
+from latentedit.models.network import existing_device
 from latentedit.models.settings_file import write_settings
 from latentedit_portraits.dataset import for_renders, render_split
 from latentedit_portraits.fitting import FitSettings, recipe_of

@@ -9,12 +9,12 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from numpy.typing import NDArray
 from torch import nn
-from transformers import CLIPTextModelWithProjection
 
 from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
-from latentedit.models.loading import load_network, open_folder, quiet_libraries
-from latentedit.models.placement import existing_device
+from latentedit.models.libraries import quiet_libraries
+from latentedit.models.loading import open_folder
+from latentedit.models.network import existing_device
 from latentedit.models.registry import bundled_folder, load
 from latentedit.models.settings_file import change_json, write_settings
 from latentedit_portraits.attributes import VALUES
@@ -75,11 +75,11 @@ def train_unet(
     renders = render_split(out / "renders", "train", portraits, seed=_SEED, framed=True, progress=for_renders(progress))
     parent = open_folder(bundled_folder(_PARENT))
     latents = encode_latents(load(parent.path, device=where), renders, out / "latents.npy", progress=progress)
-    beginning = load_network(CLIPTextModelWithProjection, parent, "text_encoder_2", torch.float32)
+    beginning = parent.load("text_encoder_2")
     network = build_text_to_noise(beginning, _SEED).to(where)
     captions = CaptionBatches(build_tokenizer(), renders.attributes, where)
     seconds = fit_unet(network, captions, latents, settings, out, progress=progress, log=log)
-    autoencoder = with_folded_shift(load_network(AutoencoderKL, parent, "vae", torch.float32))
+    autoencoder = with_folded_shift(parent.load("vae"))
     folder = assemble(out / "model", autoencoder, network)
     write_settings(folder, {"recipe": recipe, "training_seconds": {"unet": round(seconds)}})
     write_reference(folder)

@@ -15,7 +15,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from latentedit.core.errors import MissingDependencyError, ModelError
 from latentedit.core.files.reading import user_path
 from latentedit.latents.captions.base import INSTRUCTION, Captioner, clean_caption, to_images
-from latentedit.models.loading import quiet_libraries
+from latentedit.models.libraries import quiet_libraries
 from latentedit.models.weights import refuse_pickles
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")

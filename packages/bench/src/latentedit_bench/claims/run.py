@@ -10,7 +10,7 @@ from latentedit.api.measure import peak_bytes, reset_peak
 from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.core.files.writing import make_folder, write_text
 from latentedit.core.progress import Progress
-from latentedit.models.placement import existing_device
+from latentedit.models.network import existing_device
 from latentedit_bench.analysis.plotting import new_figure, save_figure
 from latentedit_bench.claims.base import Experiment, Place
 from latentedit_bench.claims.record import PLANS, Record, planned, read_plans, read_records

@@ -1,0 +1,63 @@
+"""Models of the Hugging Face hub, downloaded into its cache."""
+
+from pathlib import Path
+
+from latentedit.core.errors import ModelError, require
+from latentedit.models.weights import PICKLE_SUFFIXES
+
+_DOWNLOADED = (
+    "model_index.json",
+    "latentedit.json",
+    "config.json",
+    "scheduler_config.json",
+    "diffusion_pytorch_model.safetensors",
+    "*/*.json",
+    "*/*.safetensors",
+    "*/*.txt",
+    "*/*.model",
+)
+_NOT_DOWNLOADED = (
+    "*.fp16*",
+    "*.non_ema*",
+    "safety_checker/*",
+    "feature_extractor/*",
+    "image_encoder/*",
+    *(f"*{suffix}" for suffix in sorted(PICKLE_SUFFIXES)),
+)
+
+
+def download(model_id: str, *, t5: bool = True) -> Path:
+    """The snapshot folder of a model on the hub, downloaded unless it lies in the cache.
+
+    Pickles and half-precision copies are left out.
+
+    Args:
+        model_id: ``org/name``, or ``org/name@revision``.
+        t5: False leaves out the third text encoder, by far the largest part of SD3.
+
+    Raises:
+        ModelError: with what to do: no such model, a licence to accept, or no network.
+    """
+    hub = require("huggingface_hub", "hub")
+    name, _, revision = model_id.partition("@")
+    skipped = _NOT_DOWNLOADED if t5 else (*_NOT_DOWNLOADED, "text_encoder_3/*", "tokenizer_3/*")
+    try:
+        found = hub.snapshot_download(
+            name, revision=revision or None, allow_patterns=list(_DOWNLOADED), ignore_patterns=list(skipped)
+        )
+    except hub.errors.GatedRepoError as error:
+        raise ModelError(
+            f"{name} needs its licence accepted. Accept it at https://huggingface.co/{name}, then run: hf auth login"
+        ) from error
+    except (
+        hub.errors.RepositoryNotFoundError,
+        hub.errors.RevisionNotFoundError,
+        hub.errors.HFValidationError,
+    ) as error:
+        raise ModelError(f"the hub has no {model_id!r}. Check the id, or give a folder") from error
+    except (OSError, hub.errors.HfHubHTTPError) as error:
+        raise ModelError(
+            f"{model_id!r} cannot be downloaded: the hub cannot be reached and the cache does not have it. "
+            "Check the network, or copy the folder here and give its path"
+        ) from error
+    return Path(found)

@@ -1,0 +1,73 @@
+"""Adapters around the components of a live pipeline: those that belong together, and those that do not."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from latentedit.core.errors import ModelError
+from latentedit.models.loading import open_folder
+from latentedit.models.sd import StableDiffusionBackbone
+from latentedit.models.sd3 import StableDiffusion3Backbone
+
+
+@pytest.fixture(scope="module")
+def sd3_parts(folder_without_t5: Path) -> Mapping[str, Any]:
+    return open_folder(folder_without_t5).components(torch.float32)
+
+
+@pytest.fixture(scope="module")
+def sd_parts(folder_sd: Path) -> Mapping[str, Any]:
+    return open_folder(folder_sd).components(torch.float32)
+
+
+def test_every_part_is_loaded_frozen(sd_parts: Mapping[str, Any]) -> None:
+    for part in ("unet", "vae", "text_encoder"):
+        assert not sd_parts[part].training
+        assert not any(parameter.requires_grad for parameter in sd_parts[part].parameters())
+
+
+def test_a_backbone_can_be_built_around_networks_in_memory(sd3_parts: Mapping[str, Any], without_t5: Any) -> None:
+    backbone = StableDiffusion3Backbone(sd3_parts, name="in training", device="cpu")
+    z, s = torch.ones(1, 8, 8, 8), torch.tensor([0.5])
+    expected = without_t5.velocity(z, s, without_t5.embed(["a"]))
+    assert torch.equal(backbone.velocity(z, s, backbone.embed(["a"])), expected)
+    bare = StableDiffusion3Backbone({**sd3_parts, "scheduler": {"shift": 3.0}}, name="defaults", device="cpu")
+    assert bare.grid(7) == backbone.grid(7), "missing settings of a scheduler are its defaults"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"text_encoder_2": None}, "takes 24 pooled features"),
+        ({"vae": SimpleNamespace(config=SimpleNamespace(latent_channels=4))}, "8 channels in and 8 out, .* have 4"),
+        ({"scheduler": {"invert_sigmas": True}}, "invert_sigmas"),
+    ],
+)
+def test_sd3_refuses_parts_of_different_models(
+    sd3_parts: Mapping[str, Any], change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        StableDiffusion3Backbone({**sd3_parts, **change}, name="parts of two", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"in_channels": 9}, "takes 9 channels, .* as models for inpainting"),
+        ({"in_channels": 8, "out_channels": 8}, "8 channels in and 8 out, the VAE's latents have 4"),
+        ({"cross_attention_dim": [16, 8]}, "one width in every block"),
+        ({"num_class_embeds": 3}, "class labels"),
+        ({"cross_attention_dim": 24}, "text encoder of width 24; got 16"),
+    ],
+)
+def test_sd_refuses_a_u_net_of_another_kind(sd_parts: Mapping[str, Any], changes: dict[str, Any], message: str) -> None:
+    build: Any = UNet2DConditionModel
+    with torch.random.fork_rng(devices=[]):
+        unet = build.from_config(dict(sd_parts["unet"].config) | changes)
+    with pytest.raises(ModelError, match=message):
+        StableDiffusionBackbone({**sd_parts, "unet": unet}, name="parts of two", device="cpu")
