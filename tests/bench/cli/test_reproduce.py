@@ -110,7 +110,7 @@ def test_the_list_names_every_experiment(command: Command) -> None:
         (["tale"], "did you mean 'tally'"),
         (["tally", "--page", "claims.html"], "expected the page's name to end in .md"),
         (["tally", "--page", "nowhere/claims.md"], "expected the output folder nowhere to exist"),
-        (["tally", "--device", "nowhere"], "expected a device of this machine"),
+        (["tally", "--device", "nowhere"], "this machine has no device"),
     ],
 )
 def test_wrong_input_is_refused(refused: Callable[..., str], out: Path, more: list[str], expected: str) -> None:
