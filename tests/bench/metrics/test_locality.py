@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from latentedit.core.errors import ShapeError
-from latentedit_bench.metrics.locality import OutsidePSNR, OutsideShare, outside_psnr_db, outside_share
+from latentedit_bench.metrics.locality import outside_psnr_db, outside_share
 from tests.bench.metrics.constructed import noise
 
 
@@ -71,14 +71,3 @@ def test_a_mask_of_another_size_is_refused() -> None:
     for measure in (outside_share, outside_psnr_db):
         with pytest.raises(ShapeError, match=r"expected a mask of shape \[2, 1, 4, 6\]; got \[2, 1, 4, 5\]"):
             inspect.unwrap(measure)(pictures, pictures, narrow)  # without the shapes that tests check
-
-
-def test_classes_are_means_of_the_functions() -> None:
-    edited, source, mask = noise(2, 3, 4, 6), noise(2, 3, 4, 6, seed=1), left_half()
-    edited[1] = source[1]
-    share, decibels = OutsideShare(), OutsidePSNR()
-    share.update(edited, source, mask)
-    decibels.update(edited, source, mask)
-    assert share.compute().item() == outside_share(edited, source, mask)[0].item()
-    assert share.undefined == 1
-    assert decibels.compute().item() == outside_psnr_db(edited, source, mask).mean().item()

@@ -3,14 +3,13 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import Float
 from scipy.integrate import quad
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit_bench.metrics.matched import CurveArea, MatchedError, _paths, curve_area, leakage_at, matched_error
+from latentedit_bench.metrics.matched import _paths, curve_area, leakage_at, matched_error
 
 Path = tuple[Float[np.ndarray, "1 k"], Float[np.ndarray, "1 k"]]
 
@@ -155,21 +154,6 @@ def test_what_is_no_path_is_refused() -> None:
     for wanted in (0.0, -1.0, math.nan):
         with pytest.raises(ConfigError, match=r"^wanted must be"):
             matched_error(*path((1.0, 0.1)), wanted)
-        with pytest.raises(ConfigError, match=r"^wanted must be"):
-            MatchedError(wanted=wanted)
     for effects, leakages in [((2, 3), (2, 2)), ((3,), (3,)), ((2, 0), (2, 0))]:
         with pytest.raises(ShapeError, match=r"expected effects and leakages"):
             _paths(np.zeros(effects), np.zeros(leakages))
-
-
-def test_classes_are_means_of_the_functions() -> None:
-    effects, leakages = np.array([[0.5, 1.0], [0.2, 0.4]]), np.array([[0.2, 0.6], [0.0, 0.1]])
-    for metric, expected in (
-        (MatchedError(), matched_error(effects, leakages)),
-        (MatchedError(wanted=0.5), matched_error(effects, leakages, 0.5)),
-        (CurveArea(), curve_area(effects, leakages)),
-    ):
-        for row in range(2):
-            metric.update(torch.from_numpy(effects[row : row + 1]), torch.from_numpy(leakages[row : row + 1]))
-        assert metric.values.tolist() == expected.tolist()
-        assert metric.compute().item() == pytest.approx(expected.mean(), rel=1e-15)

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,13 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit_bench.metrics.pie_bench import (
-    BackgroundMSE,
-    BackgroundPSNR,
-    BackgroundSSIM,
     Mode,
-    background_lpips,
     background_mse,
     background_psnr_db,
     background_ssim,
-    clip_edited,
-    clip_whole,
     inside,
     last_square,
+    scores,
 )
 
 MODES: tuple[Mode, ...] = ("legacy", "corrected")
@@ -172,67 +167,18 @@ def test_pictures_too_small_for_a_window_are_refused() -> None:
         background_ssim(small, small, mask, mode="legacy")
 
 
-def mean_difference(a: Tensor, b: Tensor) -> Tensor:
-    """Like LPIPS a mean over places; zero where the two agree."""
-    assert a.dtype == b.dtype == torch.float32
-    return (a - b).abs().flatten(1).mean(1)
-
-
-def test_perceptual_distance_sees_the_blackened_or_the_laid_in() -> None:
-    edited, source, mask = pictures(0), pictures(1), masks(0)
-    outside = (~mask).expand(3, 3, HEIGHT, WIDTH)
-    expected = torch.stack([(edited - source)[i][outside[i]].abs().mean() for i in range(3)])
-    found = background_lpips(edited, source, mask, mean_difference, mode="corrected")
-    assert torch.allclose(found, expected, rtol=1e-5)  # the network is asked in single precision
-    a, b = (evaluator_pictures(picture, mask) * 2 - 1 for picture in (edited, source))
-    legacy = background_lpips(edited, source, mask, mean_difference, mode="legacy")
-    assert torch.allclose(legacy, mean_difference(a.float(), b.float()).double(), rtol=1e-5)
-    everything = background_lpips(edited, source, torch.ones_like(mask), mean_difference, mode="corrected")
-    assert everything.isnan().all()
-
-
-def redness(pictures: Tensor, captions: Sequence[str]) -> Tensor:
-    """In [-1, 1] like a cosine: mean red for "red", else its opposite."""
-    sign = torch.tensor([1.0 if caption == "red" else -1.0 for caption in captions])
-    return pictures[:, 0].flatten(1).mean(1) * sign
-
-
-def test_text_similarity_is_a_hundred_cosines_not_below_zero() -> None:
-    red = torch.full((2, 3, HEIGHT, WIDTH), 0.25)
-    assert clip_whole(red, ["red", "blue"], redness).tolist() == [25, 0]
-    with pytest.raises(ShapeError, match="caption"):
-        clip_whole(red, ["red"], redness)
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_the_edited_part_is_what_a_black_outside_leaves(mode: Mode) -> None:
-    seen: list[Tensor] = []
-
-    def watching(pictures: Tensor, captions: Sequence[str]) -> Tensor:
-        seen.append(pictures)
-        return torch.ones(len(pictures))
-
-    edited, mask = pictures(0), masks(0)
-    mask[2] = False
-    found = clip_edited(edited, mask, ["a"] * 3, watching, mode=mode)
-    area = inside(mask, mode=mode)
-    assert torch.equal(seen[0], (((edited + 1) / 2 * area) * 2 - 1).float())
-    assert found.isnan().tolist() == [False, False, mode == "corrected"]  # the border is an area in legacy mode
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(
-    ("metric", "function"),
-    [(BackgroundMSE, background_mse), (BackgroundPSNR, background_psnr_db), (BackgroundSSIM, background_ssim)],
-)
-def test_the_classes_give_the_mean_and_count_what_has_no_number(metric: Any, function: Any, mode: Mode) -> None:
-    counting = metric(mode=mode)
-    edited, source, mask = pictures(0, 4), pictures(1, 4), masks(0, 4)
-    mask[3] = True
-    counting.update(edited[:1], source[:1], mask[:1])
-    counting.update(edited[1:], source[1:], mask[1:])
-    expected = function(edited[:3], source[:3], mask[:3], mode=mode).mean()
-    assert torch.isclose(counting.compute(), expected, rtol=1e-12)
-    assert counting.undefined == 1
-    with pytest.raises((ConfigError, TypeCheckError), match="mode"):
-        metric(mode="old")
+def test_scores_are_in_the_units_of_the_tables_and_rows_of_pictures_are_cut() -> None:
+    generator = torch.Generator().manual_seed(0)
+    edited, source = (torch.rand(2, 3, 512, 512, generator=generator) * 2 - 1 for _ in range(2))
+    mask = torch.zeros(2, 1, 512, 512, dtype=torch.bool)
+    mask[..., 100:300, 50:90] = True
+    row = torch.cat([torch.zeros_like(edited), edited], dim=3)
+    found = scores(row, source, mask, mode="legacy")
+    for name, measure, scale in (
+        ("background_psnr_db", background_psnr_db, 1),
+        ("background_mse", background_mse, 1e4),
+        ("background_ssim", background_ssim, 100),
+    ):
+        assert torch.equal(found[name], scale * measure(edited, source, mask, mode="legacy"))
+        corrected = scores(edited, source, mask, mode="corrected")[name]
+        assert torch.equal(corrected, scale * measure(edited, source, mask, mode="corrected"))

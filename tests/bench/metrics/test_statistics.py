@@ -68,6 +68,7 @@ def test_chance_gives_correlations_around_zero() -> None:
         (0.1, 0.3, 8, "holds"),
         (-0.3, -0.1, 8, "does not hold"),
         (-0.1, 0.1, 8, "undecided at this size"),
+        (0.1, 0.3, 6, "holds"),
         (0.1, 0.3, 5, "undecided at this size"),
     ],
 )

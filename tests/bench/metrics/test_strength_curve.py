@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit_bench.metrics.strength_curve import Linearity, Monotonicity, _checked, _ranks, linearity, monotonicity
+from latentedit_bench.metrics.strength_curve import _checked, _ranks, linearity, monotonicity
 from tests.bench.metrics.constructed import noise
 
 STRENGTHS = torch.tensor([0.25, 0.5, 0.75, 1.0], dtype=torch.float64)
@@ -80,12 +80,3 @@ def test_what_is_no_curve_is_refused() -> None:
     for effects, strengths in [((2, 3), (2,)), ((2, 1), (1,)), ((3,), (3,))]:
         with pytest.raises(ShapeError, match=r"expected effects \[b, k\]"):
             _checked(torch.zeros(effects), torch.zeros(strengths))
-
-
-def test_classes_are_means_of_the_functions() -> None:
-    effects = noise(5, 4)
-    for metric, measure in ((Linearity(), linearity), (Monotonicity(), monotonicity)):
-        metric.update(effects[:2], STRENGTHS)
-        metric.update(effects[2:], STRENGTHS)
-        assert torch.equal(metric.values, measure(effects, STRENGTHS))
-        assert metric.compute().item() == pytest.approx(measure(effects, STRENGTHS).mean().item(), rel=1e-14)

@@ -1,8 +1,7 @@
 import pytest
-import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from latentedit_bench.metrics.undo import UndoError, UndoPSNR, undo_error, undo_psnr_db
+from latentedit_bench.metrics.undo import undo_error, undo_psnr_db
 from tests.bench.metrics.constructed import noise, world
 
 
@@ -26,16 +25,3 @@ def test_decibels_are_those_of_torchmetrics() -> None:
         theirs = peak_signal_noise_ratio(returned[row], source[row], data_range=(-1.0, 1.0))
         assert found[row].item() == pytest.approx(theirs.item(), rel=1e-6)  # theirs has a logarithm in single precision
     assert undo_psnr_db(source, source).tolist() == [100] * 3
-
-
-def test_classes_are_means_of_the_functions() -> None:
-    w = world()
-    error, decibels = UndoError(), UndoPSNR()
-    error.update(w.edited(0.5, 0), w.truth, w.source)
-    error.update(w.truth, w.source, w.source)
-    decibels.update(w.source + 0.2, w.source)
-    decibels.update(w.source + 0.02, w.source)
-    assert error.compute().item() == pytest.approx(0.25, rel=1e-12)
-    assert error.undefined == 2
-    assert decibels.compute().item() == pytest.approx(30, rel=1e-12)
-    assert torch.allclose(decibels.values, torch.tensor([20.0, 20.0, 40.0, 40.0], dtype=torch.float64))

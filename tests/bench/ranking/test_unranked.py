@@ -4,14 +4,16 @@ import csv
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from latentedit_bench.metrics.pie_bench import background_mse
+from latentedit_bench.metrics.statistics import estimate
 from latentedit_bench.ranking.evaluate import evaluate
 from latentedit_bench.ranking.methods import Method
-from latentedit_bench.ranking.unranked import pie_bench_columns, write_unranked
+from latentedit_bench.ranking.unranked import pie_bench_columns, pie_bench_table, write_unranked
 from tests.bench.rendered_network import Idle, prepared
 
 
@@ -41,13 +43,53 @@ def test_a_run_with_masks_alone(tmp_path: Path) -> None:
     assert float(told["all", "corrected background_psnr_db"]["mean"]) == 100
     assert told["all", "legacy background_mse"]["method"] == "idle"
     assert told["all", "legacy background_mse"]["rows"] == "3"
-    with (tmp_path / "rows.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 6
 
 
-def test_a_run_without_masks_has_rows_alone(tmp_path: Path) -> None:
+def test_a_run_without_masks_has_no_numbers_of_pie_bench(tmp_path: Path) -> None:
     rows = pd.DataFrame({"method": ["a"], "strength": [1.0], "changed_rms": [0.5]})
     assert write_unranked(tmp_path, rows) == []
-    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
-    with pytest.raises(FileNotFoundError):
-        (tmp_path / "pie-bench.csv").read_text()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "method": "a",
+            "strength": 1.0,
+            "kind": ["change style"] * 10 + ["add object"] * 8,
+            "group": [f"picture {index // 2}" for index in range(18)],
+            "legacy background_mse": generator.random(18),
+            "corrected background_mse": generator.random(18),
+        }
+    )
+    table.loc[[0, 12, 13], "legacy background_mse"] = float("nan")
+    return table
+
+
+def test_every_category_and_all_of_them_have_a_row_of_each_number(rows: pd.DataFrame) -> None:
+    table = pie_bench_table(rows)
+    assert table is not None
+    assert table["category"].tolist() == ["add object"] * 2 + ["change style"] * 2 + ["all"] * 2
+    told = table.set_index(["category", "metric"])
+    assert told["rows"].unstack().loc["all"].tolist() == [18, 18]
+    assert told["nan"].tolist() == [2, 0, 1, 0, 3, 0]
+    # two rows a picture; the picture whose rows are both nan is behind no number
+    assert told["pictures"].to_dict()["add object", "legacy background_mse"] == 3
+    assert told["pictures"].to_dict()["change style", "legacy background_mse"] == 5
+    rows["legacy background_mse"] = float("nan")
+    assert pie_bench_table(rows)["mean"].isna().tolist() == [True, False] * 3  # type: ignore[index]
+
+
+def test_means_leave_out_nan_and_intervals_draw_groups(rows: pd.DataFrame) -> None:
+    table = pie_bench_table(rows, seed=3)
+    assert table is not None
+    values = rows["legacy background_mse"]
+    overall = table[table["category"] == "all"].iloc[0]
+    assert overall["mean"] == pytest.approx(np.nanmean(values), rel=1e-12)
+    groups = pd.factorize(rows["group"])[0].tolist()
+    expected = estimate(values.tolist(), [(group,) for group in groups], seed=3)
+    assert (overall["low"], overall["high"]) == (expected.low, expected.high)
+    alone = estimate(values.tolist(), [(index,) for index in range(18)], seed=3)
+    assert (overall["low"], overall["high"]) != (alone.low, alone.high)

@@ -5,7 +5,6 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit_bench.metrics.base import PerPicture
 
 
 def nuisance_drift(changes: Float[Tensor, "b K"], asked: Bool[Tensor, "b K"]) -> Float64[Tensor, " b"]:
@@ -35,13 +34,3 @@ def nuisance_drift(changes: Float[Tensor, "b K"], asked: Bool[Tensor, "b K"]) ->
         raise ConfigError("expected changes in [0, 1]; got others. Give those of attribute_change")
     others = ~asked
     return ((changes.double() * others).sum(1) / others.sum(1)).masked_fill(~others.any(1), torch.nan)
-
-
-class NuisanceDrift(PerPicture):
-    """Mean of `nuisance_drift` over pictures."""
-
-    higher_is_better = False
-
-    def update(self, changes: Float[Tensor, "b K"], asked: Bool[Tensor, "b K"]) -> None:
-        """Add the changes of pictures."""
-        self._add(nuisance_drift(changes, asked))

@@ -15,13 +15,10 @@ right; report the error to the counterfactual with it.
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from latentedit.core.errors import ConfigError, ShapeError
 
@@ -45,31 +42,6 @@ def attribute_change(before: Probabilities, after: Probabilities) -> Float64[Ten
     """
     _check_readings(before, after)
     return torch.stack([(after[name] - before[name]).double().abs().sum(1) / 2 for name in before], dim=1)
-
-
-def signed_change(before: Probabilities, after: Probabilities, targets: Int[Tensor, "b K"]) -> Float64[Tensor, "b K"]:
-    """How much the probability of one value of each attribute rose, in [-1, 1].
-
-    Args:
-        before: of the source.
-        after: of the edited picture.
-        targets: index of the value, such as that of the answer. Then what was not to change can only fall.
-
-    Raises:
-        ConfigError: an index that the attribute does not have.
-        ShapeError: the two have other attributes, pictures or values; or not one target of each.
-    """
-    _check_readings(before, after)
-    batch = len(next(iter(before.values()))) if before else 0
-    if targets.shape != (batch, len(before)):
-        raise ShapeError(f"expected targets of shape {[batch, len(before)]}; got {list(targets.shape)}")
-    rises: list[Tensor] = []
-    for name, index in zip(before, targets.long().unbind(1), strict=True):
-        if ((index < 0) | (index >= before[name].shape[1])).any():
-            raise ConfigError(f"expected a value of {name} below {before[name].shape[1]}; got {index.tolist()}")
-        rise = (after[name] - before[name]).double()
-        rises.append(rise.gather(1, index[:, None].to(rise.device))[:, 0])
-    return torch.stack(rises, dim=1)
 
 
 def leakage_matrix(
@@ -174,49 +146,6 @@ def dci_completeness(matrix: Matrix) -> Float64[Tensor, " K"]:
     """
     _check_square(matrix)
     return _concentration(matrix.double().abs().T)
-
-
-class LeakageMatrix(Metric):
-    """`leakage_matrix` of all items seen; rows and columns are attributes.
-
-    Args:
-        correct: give `corrected`, without the reader's own leakage.
-        settings: those of ``torchmetrics.Metric``.
-    """
-
-    is_differentiable = False
-    full_state_update = False
-
-    changes: list[Tensor]
-    truth_changes: list[Tensor]
-    asked: list[Tensor]
-
-    def __init__(self, *, correct: bool = False, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.correct = correct
-        for name in ("changes", "truth_changes", "asked"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
-
-    def update(
-        self, changes: Float[Tensor, "n K"], truth_changes: Float[Tensor, "n K"], asked: Int[Tensor, " n"]
-    ) -> None:
-        """Add items; see `leakage_matrix`."""
-        leakage_matrix(changes, truth_changes, asked)  # refuses what does not fit, before it is kept
-        self.changes.append(changes.detach().to(self.device, torch.float64))
-        self.truth_changes.append(truth_changes.detach().to(self.device, torch.float64))
-        self.asked.append(asked.to(self.device))
-
-    def compute(self) -> Float64[Tensor, "K K"]:
-        """The matrix.
-
-        Raises:
-            ConfigError: where corrected, see there; or no item was added.
-        """
-        if len(self.changes) == 0:
-            raise ConfigError("expected items to make a matrix of; got none. Call update first")
-        changes, truth, asked = (dim_zero_cat(part) for part in (self.changes, self.truth_changes, self.asked))
-        matrix = leakage_matrix(changes, truth, asked)
-        return corrected(matrix, leakage_matrix(truth, truth, asked)) if self.correct else matrix
 
 
 def _check_readings(before: Probabilities, after: Probabilities) -> None:

@@ -4,7 +4,6 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from latentedit_bench.metrics.base import PerPicture
 from latentedit_bench.metrics.pictures import check_mask, differ, in_double, psnr_db
 
 Pictures = Float[Tensor, "b 3 h w"]
@@ -50,23 +49,3 @@ def outside_psnr_db(edited: Pictures, source: Pictures, mask: Mask) -> Float64[T
     check_mask(mask, edited)
     change = ((edited - source).square() * ~mask).flatten(1).sum(1)
     return psnr_db(change / (3 * (~mask).flatten(1).sum(1)))
-
-
-class OutsideShare(PerPicture):
-    """Mean of `outside_share` over the pictures that changed."""
-
-    higher_is_better = False
-
-    def update(self, edited: Pictures, source: Pictures, mask: Mask) -> None:
-        """Add pictures."""
-        self._add(outside_share(edited, source, mask))
-
-
-class OutsidePSNR(PerPicture):
-    """Mean of `outside_psnr_db` over pictures: of decibels, not the decibels of the mean difference."""
-
-    higher_is_better = True
-
-    def update(self, edited: Pictures, source: Pictures, mask: Mask) -> None:
-        """Add pictures."""
-        self._add(outside_psnr_db(edited, source, mask))

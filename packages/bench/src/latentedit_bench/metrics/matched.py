@@ -6,18 +6,15 @@ finite gives nan.
 """
 
 import itertools
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float64
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.settings import check
-from latentedit_bench.metrics.base import PerPicture
 
 _Effect = Annotated[float, Field(gt=0)]
 """A size of change; 1 is the whole one."""
@@ -104,36 +101,6 @@ def curve_area(effects: Paths, leakages: Paths) -> Numbers:
     return np.where(known, area, np.nan)
 
 
-class MatchedError(PerPicture):
-    """Mean of `matched_error` over pictures.
-
-    Args:
-        wanted: effect, above 0.
-        settings: those of ``torchmetrics.Metric``.
-    """
-
-    higher_is_better = False
-
-    def __init__(self, *, wanted: float = 1.0, **settings: Any) -> None:
-        super().__init__(**settings)
-        check(_Effect, wanted=wanted)
-        self.wanted = wanted
-
-    def update(self, effects: Float[Tensor, "b k"], leakages: Float[Tensor, "b k"]) -> None:
-        """Add the paths of pictures."""
-        self._add(torch.from_numpy(matched_error(_array(effects), _array(leakages), self.wanted)))
-
-
-class CurveArea(PerPicture):
-    """Mean of `curve_area` over pictures."""
-
-    higher_is_better = False
-
-    def update(self, effects: Float[Tensor, "b k"], leakages: Float[Tensor, "b k"]) -> None:
-        """Add the paths of pictures."""
-        self._add(torch.from_numpy(curve_area(_array(effects), _array(leakages))))
-
-
 def _paths(
     effects: Float[np.ndarray, "..."], leakages: Float[np.ndarray, "..."]
 ) -> tuple[Float64[np.ndarray, "n points"], Float64[np.ndarray, "n points"], Bool[np.ndarray, " n"]]:
@@ -166,7 +133,3 @@ def _capped_mean(first: Numbers, last: Numbers) -> Numbers:
     crosses = (low < 1) & (high > 1)
     under = np.where(crosses, 1 - low, 0) / np.where(crosses, high - low, 1)  # share of the way on which y is below 1
     return np.where(high <= 1, (low + high) / 2, np.where(crosses, under * (low + 1) / 2 + (1 - under), 1.0))
-
-
-def _array(values: Float[Tensor, "b k"]) -> Float64[np.ndarray, "b k"]:
-    return values.detach().cpu().double().numpy()

@@ -4,7 +4,6 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit_bench.metrics.base import PerPicture, geometric_mean
 
 
 def residual_ratio(edited_losses: Float[Tensor, " b"], source_losses: Float[Tensor, " b"]) -> Float64[Tensor, " b"]:
@@ -36,13 +35,3 @@ def residual_ratio(edited_losses: Float[Tensor, " b"], source_losses: Float[Tens
             wrong = losses[~(losses.isfinite() & (losses > 0))][0].item()
             raise ConfigError(f"expected {name} losses above 0; got {wrong:g}. Count such a picture as failed")
     return edited_losses.double() / source_losses.double()
-
-
-class ResidualRatio(PerPicture):
-    """Geometric mean of `residual_ratio` over pictures: twice and half cancel."""
-
-    aggregate = staticmethod(geometric_mean)
-
-    def update(self, edited_losses: Float[Tensor, " b"], source_losses: Float[Tensor, " b"]) -> None:
-        """Add the losses of pictures."""
-        self._add(residual_ratio(edited_losses, source_losses))

@@ -5,18 +5,16 @@
 1. The first and last row and column count as inside the mask.
 2. The inside is made black in both pictures and all pixels are counted: PSNR and MSE of a large mask are flattered.
 3. A picture that is not square loses all but its last 512 x 512 pixels; see `last_square`.
-4. LPIPS is of SqueezeNet; DINO is fed 0 to 255 where it expects 0 to 1 (`latentedit_bench.metrics.structure`).
 
 "corrected" takes the mask as drawn, divides by the background's pixels, and lays the source into the inside, so that
 neither a black edge nor the edit itself reaches into the background's windows. In both modes a mask that leaves no
-background gives nan; the evaluator drops such rows, `latentedit_bench.metrics.pie_bench_table.summary` counts them.
+background gives nan; the evaluator drops such rows, `latentedit_bench.ranking.unranked` counts them.
 
 Source:
     Ju et al. 2024, "PnP Inversion", and its public evaluator; the corrected forms are ours.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Float64
@@ -25,28 +23,29 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from latentedit.core.errors import ShapeError
 from latentedit.core.settings import check
-from latentedit_bench.metrics.base import PerPicture
 from latentedit_bench.metrics.pictures import check_mask, in_double, psnr_db
 
 Mode = Literal["legacy", "corrected"]
 Pictures = Float[Tensor, "b 3 h w"]
 Mask = Bool[Tensor, "b 1 h w"]
 
-Perceptual = Callable[[Tensor, Tensor], Tensor]
-"""LPIPS: two batches of pictures in [-1, 1], single precision, to ``[b]``."""
 
-TextSimilarity = Callable[[Tensor, Sequence[str]], Tensor]
-"""CLIP: pictures in [-1, 1], single precision, and as many captions, to the cosines of their embeddings ``[b]``.
+SCALE = {"background_psnr_db": 1, "background_mse": 1e4, "background_ssim": 1e2}
+"""The numbers that need no network, and what PIE-Bench's tables multiply each by."""
 
-Of ``transformers.CLIPModel.from_pretrained("openai/clip-vit-large-patch14", local_files_only=True)`` and its processor:
-embed ``(pictures + 1) * 127.5`` rounded to 8 bits, and the captions.
-"""
+NOT_MEASURED = {
+    "structure_distance": "needs DINO ViT-B/8",
+    "background_lpips": "needs LPIPS over SqueezeNet",
+    "clip_whole": "needs CLIP ViT-L/14",
+    "clip_edited": "needs CLIP ViT-L/14",
+}
+"""PIE-Bench's other numbers, and the network of each; latentedit loads none of these to measure with."""
 
 LEGACY_SIDE = 512
-"""Of PIE-Bench's pictures, in pixels."""
+"""Side of PIE-Bench's pictures, px."""
 
-_FEWEST_SIDE = 6
-"""The window of SSIM is 11 pixels wide, and half of it is mirrored at the border."""
+_LEAST_SIDE = 6
+"""Shortest side, px: half of SSIM's window of 11 pixels is mirrored at the border."""
 
 
 def inside(mask: Mask, *, mode: Mode) -> Mask:
@@ -116,7 +115,7 @@ def background_ssim(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mod
         ShapeError: a side below 6 pixels, or see `background_mse`.
     """
     edited, source, outside = _checked(edited, source, mask, mode)
-    if min(edited.shape[2:]) < _FEWEST_SIDE:
+    if min(edited.shape[2:]) < _LEAST_SIDE:
         raise ShapeError(f"expected pictures of at least 6x6 pixels; got {list(edited.shape[2:])}. Enlarge them")
     a, b = (_unit(picture) for picture in _prepared(edited, source, outside, mode))
     _, windows = cast(
@@ -127,93 +126,22 @@ def background_ssim(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mod
     return _undefined((windows * counted).flatten(1).sum(1) / counted.flatten(1).sum(1), outside)
 
 
-def background_lpips(
-    edited: Pictures, source: Pictures, mask: Mask, network: Perceptual, *, mode: Mode
-) -> Float64[Tensor, " b"]:
-    """Learned perceptual distance outside the mask; lower is better. See `background_mse` for arguments and traps.
+def scores(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mode) -> dict[str, Float64[Tensor, " b"]]:
+    """PIE-Bench's numbers of each picture by name, in the units of its tables (`SCALE`); nan without background.
 
-    Legacy: of the two pictures with a black inside; the network is to be SqueezeNet's. Corrected: of the source and
-    the edited picture with the source's inside, divided by the share of pixels outside, for LPIPS is a mean over
-    places and those inside have none.
-
-    Args:
-        edited: pictures in [-1, 1].
-        source: before the edit.
-        mask: true where the picture may change.
-        network: such as `latentedit_bench.metrics.pie_bench_weights.lpips_network` gives.
-        mode: see the module.
-    """
-    edited, source, outside = _checked(edited, source, mask, mode)
-    a, b = _prepared(edited, source, outside, mode)
-    distance = network(a.float(), b.float()).double()
-    share = outside.flatten(1).double().mean(1) if mode == "corrected" else torch.ones_like(distance)
-    return _undefined(distance / share, outside)
-
-
-def clip_whole(edited: Pictures, captions: Sequence[str], network: TextSimilarity) -> Float64[Tensor, " b"]:
-    """``max(100 cos(picture, caption), 0)`` in CLIP's space; higher is better. 0.3 is a real gap between methods.
-
-    Args:
-        edited: pictures in [-1, 1].
-        captions: what they should show.
-        network: see `TextSimilarity`.
+    In legacy mode an edited picture that is not square is cut by `last_square` first.
 
     Raises:
-        ShapeError: not as many captions as pictures.
+        ShapeError, ImageError, DeviceError: pictures and masks that do not fit.
     """
-    if len(captions) != len(edited):
-        raise ShapeError(f"expected a caption for each of {len(edited)} pictures; got {len(captions)}")
-    (edited,) = in_double(edited)
-    return (100 * network(edited.float(), captions).double()).clamp(min=0)
-
-
-def clip_edited(
-    edited: Pictures, mask: Mask, captions: Sequence[str], network: TextSimilarity, *, mode: Mode
-) -> Float64[Tensor, " b"]:
-    """`clip_whole` of the pictures with a black outside; nan where the mask is empty."""
-    (edited,) = in_double(edited)
-    check_mask(mask, edited)
-    area = inside(mask, mode=mode)
-    return _undefined(clip_whole(_blackened(edited, area), captions, network), area)
-
-
-class _Background(PerPicture):
-    """Settings of the three classes below."""
-
-    def __init__(self, *, mode: Mode, **settings: Any) -> None:
-        check(Mode, mode=mode)
-        super().__init__(**settings)
-        self.mode: Mode = mode
-
-
-class BackgroundMSE(_Background):
-    """Mean of `background_mse` over the pictures that have a background."""
-
-    higher_is_better = False
-
-    def update(self, edited: Pictures, source: Pictures, mask: Mask) -> None:
-        """Add pictures."""
-        self._add(background_mse(edited, source, mask, mode=self.mode))
-
-
-class BackgroundPSNR(_Background):
-    """Mean of `background_psnr_db` over the pictures that have a background."""
-
-    higher_is_better = True
-
-    def update(self, edited: Pictures, source: Pictures, mask: Mask) -> None:
-        """Add pictures."""
-        self._add(background_psnr_db(edited, source, mask, mode=self.mode))
-
-
-class BackgroundSSIM(_Background):
-    """Mean of `background_ssim` over the pictures that have a background."""
-
-    higher_is_better = True
-
-    def update(self, edited: Pictures, source: Pictures, mask: Mask) -> None:
-        """Add pictures."""
-        self._add(background_ssim(edited, source, mask, mode=self.mode))
+    if mode == "legacy":
+        edited = last_square(edited)
+    measures = {
+        "background_psnr_db": background_psnr_db,
+        "background_mse": background_mse,
+        "background_ssim": background_ssim,
+    }
+    return {name: SCALE[name] * measure(edited, source, mask, mode=mode) for name, measure in measures.items()}
 
 
 def _checked(edited: Tensor, source: Tensor, mask: Tensor, mode: Mode) -> tuple[Tensor, Tensor, Tensor]:
@@ -227,11 +155,8 @@ def _prepared(edited: Tensor, source: Tensor, outside: Tensor, mode: Mode) -> tu
     """The pictures whose inside says nothing: black in both, or the source's in both."""
     if mode == "corrected":
         return torch.where(outside, edited, source), source
-    return _blackened(edited, outside), _blackened(source, outside)
-
-
-def _blackened(pictures: Tensor, kept: Tensor) -> Tensor:
-    return torch.where(kept, pictures, -1.0)
+    black = edited.new_full((), -1)
+    return torch.where(outside, edited, black), torch.where(outside, source, black)
 
 
 def _unit(pictures: Tensor) -> Tensor:

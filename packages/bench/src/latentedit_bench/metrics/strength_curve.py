@@ -4,7 +4,6 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit_bench.metrics.base import PerPicture
 
 
 def linearity(effects: Float[Tensor, "b k"], strengths: Float[Tensor, " k"]) -> Float64[Tensor, " b"]:
@@ -49,26 +48,6 @@ def monotonicity(effects: Float[Tensor, "b k"], strengths: Float[Tensor, " k"]) 
     e, s = (_ranks(part) for part in _checked(effects, strengths))
     e, s = e - e.mean(1, keepdim=True), s - s.mean(1, keepdim=True)
     return (e * s).sum(1) / (e.square().sum(1) * s.square().sum(1)).sqrt()
-
-
-class Linearity(PerPicture):
-    """Mean of `linearity` over the pictures that have an effect."""
-
-    higher_is_better = True
-
-    def update(self, effects: Float[Tensor, "b k"], strengths: Float[Tensor, " k"]) -> None:
-        """Add the effects on pictures."""
-        self._add(linearity(effects, strengths))
-
-
-class Monotonicity(PerPicture):
-    """Mean of `monotonicity` over the pictures whose effect varies."""
-
-    higher_is_better = True
-
-    def update(self, effects: Float[Tensor, "b k"], strengths: Float[Tensor, " k"]) -> None:
-        """Add the effects on pictures."""
-        self._add(monotonicity(effects, strengths))
 
 
 def _checked(

@@ -4,7 +4,6 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from latentedit_bench.metrics.base import PerPicture
 from latentedit_bench.metrics.pictures import differ, in_double, mean_square, psnr_db
 
 Pictures = Float[Tensor, "b 3 h w"]
@@ -42,23 +41,3 @@ def undo_psnr_db(returned: Pictures, source: Pictures) -> Float64[Tensor, " b"]:
     """
     returned, source = in_double(returned, source)
     return psnr_db(mean_square(returned, source))
-
-
-class UndoError(PerPicture):
-    """Mean of `undo_error` over the pictures that the edit changed."""
-
-    higher_is_better = False
-
-    def update(self, returned: Pictures, edited: Pictures, source: Pictures) -> None:
-        """Add pictures."""
-        self._add(undo_error(returned, edited, source))
-
-
-class UndoPSNR(PerPicture):
-    """Mean of `undo_psnr_db` over pictures: of decibels, not the decibels of the mean difference."""
-
-    higher_is_better = True
-
-    def update(self, returned: Pictures, source: Pictures) -> None:
-        """Add pictures."""
-        self._add(undo_psnr_db(returned, source))

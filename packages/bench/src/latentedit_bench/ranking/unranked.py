@@ -1,48 +1,67 @@
 """A run on data without right answers: every row as a table, and PIE-Bench's numbers where there are masks."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit_bench.data.prepared import Prepared
-from latentedit_bench.metrics.pie_bench import Mode
-from latentedit_bench.metrics.pie_bench_table import Batch, Networks, names, scores, skipped, summary
-from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.metrics.pie_bench import NOT_MEASURED, SCALE, Mode, scores
+from latentedit_bench.metrics.statistics import Table, estimate
 from latentedit_bench.report.tables import write_csv
 
 MODES: tuple[Mode, ...] = ("legacy", "corrected")
+
+OVERALL = "all"
+"""The category of a row over all categories."""
 
 
 def pie_bench_columns(batch: Prepared, edited: Float[Tensor, "b 3 h w"]) -> Mapping[str, Float[Tensor, " b"]]:
     """PIE-Bench's numbers that need no network, in both modes, as "legacy background_mse"; none without masks."""
     if batch.mask is None:
         return {}
-    told = [item.target_caption for item in batch.items]
-    part = Batch(edited=edited, source=batch.source, mask=batch.mask, captions=told)
-    return {f"{mode} {name}": values for mode in MODES for name, values in scores(part, mode=mode).items()}
+    return {
+        f"{mode} {name}": values
+        for mode in MODES
+        for name, values in scores(edited, batch.source, batch.mask, mode=mode).items()
+    }
 
 
-def pie_bench_table(rows: Table) -> Table | None:
-    """Means of PIE-Bench's numbers at strength 1: "method" and the columns of `pie_bench_table.summary`.
+def pie_bench_table(rows: Table, *, seed: int = 0) -> Table | None:
+    """PIE-Bench's numbers at strength 1, by method, category and number; None without masks.
 
-    None without masks.
+    Args:
+        rows: one of each edited picture; rows of one source picture share a "group", which the bootstrap draws.
+        seed: of the bootstrap.
+
+    Returns:
+        "method", "category", "metric", "mean", "low", "high", "pictures", "rows", "nan": for each category in order and
+        then for `OVERALL`, the mean of the rows that have a number with its 95 % interval, the pictures behind it, all
+        rows, and those without a number, which PIE-Bench drops.
     """
-    measured = [f"{mode} {name}" for mode in MODES for name in names(mode) if f"{mode} {name}" in rows]
+    measured = [f"{mode} {name}" for mode in MODES for name in SCALE if f"{mode} {name}" in rows]
     if not measured:
         return None
-    one = rows[rows["strength"] == 1].rename(columns={"kind": "category"})
-    parts = [
-        summary(part, metrics=measured).assign(method=method) for method, part in one.groupby("method", sort=False)
-    ]
-    table: Table = pd.concat(parts, ignore_index=True)
-    return table[["method", *(name for name in table.columns if name != "method")]]
+    found: list[dict[str, object]] = []
+    for method, part in rows[rows["strength"] == 1].groupby("method", sort=False):
+        groups = pd.Series(pd.factorize(part["group"])[0], index=part.index)
+        categories = [(str(kind), some) for kind, some in part.groupby("kind", sort=True)]
+        for category, some in [*categories, (OVERALL, part)]:
+            pictures = [(int(group),) for group in groups.loc[some.index]]
+            for metric in measured:
+                values = some[metric].to_numpy(float)
+                counts = {"rows": len(some), "nan": int((~np.isfinite(values)).sum())}
+                told = dataclasses.asdict(estimate(values.tolist(), pictures, seed=seed))
+                found.append({"method": method, "category": category, "metric": metric, **told, **counts})
+    return pd.DataFrame(found)
 
 
 def write_unranked(folder: Path, rows: Table) -> list[str]:
-    """Write ``rows.csv`` and, where there were masks, ``pie-bench.csv``: means at strength 1 by method and category.
+    """Write ``pie-bench.csv`` where there were masks: means at strength 1 by method and category.
 
     Returns:
         The numbers of PIE-Bench that were left out, each with the reason.
@@ -50,10 +69,8 @@ def write_unranked(folder: Path, rows: Table) -> list[str]:
     Raises:
         OutputError: the folder cannot be written to.
     """
-    write_csv(folder / "rows.csv", rows)
     table = pie_bench_table(rows)
     if table is None:
         return []
     write_csv(folder / "pie-bench.csv", table)
-    left_out = {name: why for mode in MODES for name, why in skipped(mode, Networks()).items()}
-    return [f"{name}: {why}" for name, why in left_out.items()]
+    return [f"{name}: {why}, which is not loaded" for name, why in NOT_MEASURED.items()]
