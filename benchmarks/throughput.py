@@ -28,7 +28,7 @@ from results import rounded, save, table
 
 from latentedit.api.manifests.items import Dataset
 from latentedit.api.runs.folder import RunFolder
-from latentedit.api.runs.run import Where
+from latentedit.api.runs.executors import Executor
 from latentedit.api.verbs import load
 from latentedit.core.memory import keep_freed_memory
 from latentedit.editors.baselines.sdedit import SDEdit
@@ -79,7 +79,7 @@ def bench(plan: Plan, dtype: torch.dtype, workers: int) -> tuple[int, float, flo
             Path(folder) / "run",
             command="benchmarks/throughput.py",
             load=functools.partial(load, "portraits", device="cpu", dtype=dtype),
-            where=Where(workers=workers),
+            executor=Executor(workers=workers),
         )
         seconds = time.perf_counter() - started
         records = RunFolder.read(Path(folder) / "run").records().values()

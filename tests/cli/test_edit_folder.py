@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from latentedit.api.outputs import read_record
+from latentedit.api.runs.executors import run_here
 from latentedit.api.runs.folder import RunFolder
-from latentedit.api.runs.runner import run_here
 from latentedit.cli.edit_folder import default_folder, is_many
 from latentedit.core.errors import ConfigError
 from latentedit.latents.pictures import Picture
@@ -55,7 +55,7 @@ def words(photos: Path, options: tuple[object, ...]) -> tuple[object, ...]:
 
 
 def table(folder: Path) -> pd.DataFrame:
-    return pd.read_parquet(folder / "rows.parquet")
+    return pd.read_csv(folder / "rows.csv")
 
 
 def test_a_folder_is_edited_but_for_what_is_damaged(
@@ -65,7 +65,7 @@ def test_a_folder_is_edited_but_for_what_is_damaged(
     run = tmp_path / "photos.edited"
     assert outcome.code == 1
     assert outcome.out.startswith(f"{photos} -> {run / 'pictures'}: 2 edited (")
-    assert outcome.out.endswith(f"), 1 failed; rows in {run / 'rows.parquet'}\n")
+    assert outcome.out.endswith(f"), 1 failed; rows in {run / 'rows.csv'}\n")
     assert "warning: 1 could not be done\n" in outcome.err
     assert "b.png, sdedit: expected" in outcome.err
     assert "damaged or cut short" in outcome.err
@@ -123,7 +123,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     before = first.stat().st_mtime_ns
     assert command(*words, "-o", run).code == 1
     assert first.stat().st_mtime_ns == before, "nothing finished is done again"
-    for name in ("rows.parquet", "pictures/a.jpg.edited.png", "pictures/a.png.edited.png"):
+    for name in ("rows.csv", "pictures/a.jpg.edited.png", "pictures/a.png.edited.png"):
         assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
@@ -133,7 +133,7 @@ def test_another_command_on_the_same_folder_is_refused(
     assert command(*words, "--strength", 0).code == 1
     other = command(*words)
     assert (other.code, other.out) == (2, "")
-    assert "it holds one with other strengths. Name another folder with -o" in other.err
+    assert "holds another run, with other strengths. Name another folder with -o" in other.err
     assert command(*words, "-o", tmp_path / "another", "--strength", 0).code == 1
 
 
@@ -155,13 +155,13 @@ def test_pictures_come_change_and_go_and_what_is_finished_stays(
     assert table(run)["id"].tolist() == ["a.jpg", "a.png", "b.png", "c.png"]
     assert kept.stat().st_mtime_ns == before
     assert command(*some, "-o", tmp_path / "anew").code == 0
-    for name in ("rows.parquet", "pictures/b.edited.png"):
+    for name in ("rows.csv", "pictures/b.edited.png"):
         assert (tmp_path / "anew" / name).read_bytes() == (run / name).read_bytes()
     mended = (photos / "b.png").read_bytes()
     for content in (save(photos / "b.png", 7).read_bytes(), mended):
         (photos / "b.png").write_bytes(content)
         assert command(*some).code == 0
-    for name in ("rows.parquet", "pictures/b.edited.png"):
+    for name in ("rows.csv", "pictures/b.edited.png"):
         assert (tmp_path / "anew" / name).read_bytes() == (run / name).read_bytes(), "also when it is as it once was"
 
 
@@ -209,12 +209,12 @@ def test_processes_make_the_same(
         run_here(folder, pickle.loads(pickle.dumps(work)))
         return count - 1
 
-    monkeypatch.setattr("latentedit.api.runs.run.run_processes", sent)
+    monkeypatch.setattr("latentedit.api.runs.executors.run_processes", sent)
     assert command(*words, "-o", tmp_path / "one").code == 1
     outcome = command(*words, "--workers", 2, "-o", tmp_path / "two")
     assert outcome.code == 1
     assert "warning: 1 of 2 workers died; the others did their part\n" in outcome.err
-    for name in ("rows.parquet", "pictures/a.jpg.edited.png"):
+    for name in ("rows.csv", "pictures/a.jpg.edited.png"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
@@ -301,7 +301,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
     assert "got neither" in refused(*words)
     assert "got both" in refused(*words, "--to", TO, "--change", "=> a smile")
     assert "--batch to be 1 or more; got 0" in refused(*words, "--to", TO, "--batch", 0)
-    assert "expected 1 worker or more" in refused(*words, "--to", TO, "--workers", 0)
+    assert "--workers 0 is nobody" in refused(*words, "--to", TO, "--workers", 0)
     assert "did you mean 'sdedit'" in refused(*words, "--to", TO, "--method", "sdedi")
     assert "'summ'" in refused(*words, "--to", TO, "--mixing", "summ")
     assert "one --strength for method 'sdedit'" in refused(
@@ -309,7 +309,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
     )
     assert "expected a folder of its own" in refused(*words, "--to", TO, "-o", photos)
     assert "to be a folder; it is a file" in refused(*words, "--to", TO, "-o", photos / "a.png")
-    assert "expected pictures in the folder" in refused("edit", tmp_path / "empty", "--to", TO)
+    assert "there are no pictures in the folder" in refused("edit", tmp_path / "empty", "--to", TO)
     assert "there is none" in refused("edit", tmp_path / "no.csv")
     assert "no such file" in refused(*words, "--direction", tmp_path / "no.safetensors")
 

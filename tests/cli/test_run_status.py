@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from latentedit.api.runs.folder import RunFolder
-from latentedit.api.runs.work import Done, Failure
+from latentedit.api.runs.work import Failure, UnitResult
 from latentedit.cli.run_status import failure_lines, finish, status_json, status_rows
 
 UNITS = [f"{unit:03d}" for unit in range(4)]
@@ -31,7 +31,7 @@ def add(
 ) -> None:
     folder.add(
         f"{number:03d}",
-        Done(
+        UnitResult(
             rows=[{"a": 1.0}] * rows,
             failures=[Failure(item=f"item {one}", what="sdedit", why="it is odd") for one in range(failures)],
             about={"seconds": seconds, "evaluations": evaluations},

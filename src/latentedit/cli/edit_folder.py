@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from latentedit.api.runs.asked import Asked
     from latentedit.api.runs.edits import EditWork
     from latentedit.api.runs.folder import RunFolder
-    from latentedit.api.runs.table import Table
-    from latentedit.api.runs.to_edit import ToEdit
+    from latentedit.api.runs.jobs import EditJob
+    from latentedit.api.runs.work import Row
 
 BATCH = 8
 """Pictures that are edited together unless told."""
@@ -37,7 +37,7 @@ class Typed:
         changes: instead of that.
         directions: instead of both, files.
         source: what is shown now.
-        captioner: who reads that.
+        captioner: executor reads that.
         strengths: one or several.
         method: the editor's name.
         mixing: of several changes.
@@ -137,7 +137,7 @@ def edit_many(
         device: where it runs.
         output: the folder of the run; beside the pictures by default.
         batch: pictures that are edited together.
-        workers: processes; see `api.runs.run.Where`.
+        workers: processes; see `api.runs.executors.Executor`.
         ray: address of a cluster; likewise.
         as_json: print one JSON object instead of text.
         quiet: print nothing but errors.
@@ -146,29 +146,29 @@ def edit_many(
         typer.Exit: with 1 where something could not be edited.
         LatentEditError: whatever stops the whole.
     """
-    from latentedit.api.runs.run import Where, run_work, suitable_workers
+    from latentedit.api.runs.executors import Executor, run_work, suitable_workers
 
-    where = Where(workers=workers, ray=ray)
+    executor = Executor(workers=workers, ray=ray)
     if batch < 1:
         raise ConfigError(f"expected --batch to be 1 or more; got {batch}")
     folder = default_folder(place) if output is None else output
     _check_apart(folder, place)
     pictures, wanted = _of_folder(place, typed) if place.is_dir() else _of_manifest(place, typed)
     asked = typed.asked(wanted)
-    from latentedit.api.runs.edits import KIND, PICTURES_TOLD, EditWork, Loaded
+    from latentedit.api.runs.edits import KIND, PICTURES_KEY, EditWork, Loaded
     from latentedit.api.runs.folder import RunFolder
 
     load = functools.partial(Loaded.named, model, device=device, captioner=typed.captioner)
     with progress_bar(quiet=quiet or as_json) as progress:
         loaded = load()
         work = EditWork.of(loaded, pictures, asked, batch=batch, captioner=typed.captioner)
-        if where.ray is None and where.workers is None:
-            where = Where(workers=suitable_workers(loaded.model.device, len(work.units)))
-        if not where.here:
+        if executor.ray is None and executor.workers is None:
+            executor = Executor(workers=suitable_workers(loaded.model.device, len(work.units)))
+        if not executor.here:
             work = dataclasses.replace(work, load=load)
-        free, command = [PICTURES_TOLD], typed_command()
-        run = RunFolder.start(folder, work.told, kind=KIND, units=work.units, command=command, request={}, free=free)
-        notes = run_work(run, work, where=where, progress=progress)
+        free, command = [PICTURES_KEY], typed_command()
+        run = RunFolder.start(folder, work.spec, kind=KIND, units=work.units, command=command, request={}, free=free)
+        notes = run_work(run, work, executor=executor, progress=progress)
     rows = run.write_table()
     warn(() if quiet else notes)
     _tell(place, run, work, rows, as_json=as_json, quiet=quiet)
@@ -196,21 +196,21 @@ def _check_apart(folder: Path, place: Path) -> None:
         raise OutputError(f"expected the output {folder} to be a folder; it is a file. Choose another with -o")
 
 
-def _of_folder(place: Path, typed: Typed) -> "tuple[list[ToEdit], Wanted]":
-    from latentedit.api.runs.to_edit import ToEdit, named_apart, pictures_in, shown
+def _of_folder(place: Path, typed: Typed) -> "tuple[list[EditJob], Wanted]":
+    from latentedit.api.runs.jobs import EditJob, named_apart, pictures_in, shown
 
     wanted = typed.wanted()
     paths = pictures_in(place)
     return [
-        ToEdit(id=shown(path), path=path, name=name, caption=wanted.caption, target=wanted.to)
+        EditJob(id=shown(path), path=path, name=name, caption=wanted.caption, target=wanted.to)
         for path, name in zip(paths, named_apart(paths), strict=True)
     ], wanted
 
 
-def _of_manifest(place: Path, typed: Typed) -> "tuple[list[ToEdit], Wanted]":
+def _of_manifest(place: Path, typed: Typed) -> "tuple[list[EditJob], Wanted]":
     from latentedit.api.manifests.items import PictureFile
     from latentedit.api.manifests.manifest import load_manifest
-    from latentedit.api.runs.to_edit import ToEdit, ids_apart
+    from latentedit.api.runs.jobs import EditJob, ids_apart
 
     texts = {"--to": typed.to, "--change": typed.changes, "--direction": typed.directions}
     texts |= {"--from": typed.source, "--captioner": typed.captioner}
@@ -222,21 +222,23 @@ def _of_manifest(place: Path, typed: Typed) -> "tuple[list[ToEdit], Wanted]":
             "column out, or edit those pictures one by one with --mask"
         )
     names = ids_apart([item.id for item in items])
-    pictures: list[ToEdit] = []
+    pictures: list[EditJob] = []
     for item, name in zip(items, names, strict=True):
         assert isinstance(item.picture, PictureFile), "what a manifest's pictures are"
         path, said, wanted = item.picture.path, item.source_caption, item.target_caption
-        pictures.append(ToEdit(id=item.id, path=path, name=name, caption=said, target=wanted))
+        pictures.append(EditJob(id=item.id, path=path, name=name, caption=said, target=wanted))
     return pictures, _NONE
 
 
-def _tell(place: Path, run: "RunFolder", work: "EditWork", rows: "Table", *, as_json: bool, quiet: bool) -> None:
+def _tell(
+    place: Path, run: "RunFolder", work: "EditWork", rows: "Sequence[Row]", *, as_json: bool, quiet: bool
+) -> None:
     """How many were edited, with which verdicts, how many failed, and where they are."""
     from latentedit.api.runs.folder import TABLE
-    from latentedit.api.runs.to_edit import PICTURES
+    from latentedit.api.runs.jobs import PICTURES
 
     failures = run.failures()
-    verdicts = Counter[str](rows.get("verdict", ()))
+    verdicts = Counter[str](row["verdict"] for row in rows)
     if as_json:
         print_json(
             {

@@ -19,39 +19,41 @@ _SHOWN = 10
 def status_json(folder: "RunFolder") -> "Mapping[str, Any]":
     """The same as `status_rows` for machines."""
     records, held = folder.records(), folder.claimed()
-    done, units = len(records), len(folder.manifest["units"])
-    spent = sum((record["seconds"] for record in records.values()), 0.0)
-    edits = [record["seconds"] for record in records.values() if record["evaluations"]]
+    done, units = len(records), len(folder.manifest.units)
+    spent = sum((record.seconds for record in records.values()), 0.0)
+    edits = [record.seconds for record in records.values() if record.evaluations]
     return {
-        "kind": folder.manifest["kind"],
+        "kind": folder.manifest.kind,
         "state": "finished" if done == units else "running" if held else "stopped",
         "done": done,
         "units": units,
         "at_work": held,
-        "rows": sum(record["rows"] for record in records.values()),
+        "rows": sum(record.rows for record in records.values()),
         "seconds": spent,
         "seconds_left": _left(units - done, edits, len(held)),
         "failures": folder.failures(),
-        "command": folder.manifest["command"],
-        "latentedit": folder.manifest["latentedit"],
+        "command": folder.manifest.command,
+        "latentedit": folder.manifest.latentedit,
     }
 
 
 def status_rows(folder: "RunFolder") -> list[tuple[str, str]]:
     """Label and text."""
-    told = status_json(folder)
-    held = f", {len(told['at_work'])} at work now" if told["at_work"] else ""
-    left = "" if told["seconds_left"] in (None, 0) else f"; about {_time(told['seconds_left'])} to go"
+    status = status_json(folder)
+    held = f", {len(status['at_work'])} at work now" if status["at_work"] else ""
+    left = "" if status["seconds_left"] in (None, 0) else f"; about {_time(status['seconds_left'])} to go"
     rows = [
-        ("state", f"{told['state']}: {told['done']} of {told['units']} parts done{held}"),
-        ("rows", str(told["rows"])),
-        ("time", f"{_time(told['seconds'])} of work{left}"),
-        ("failures", str(len(told["failures"]) or "none")),
-        *(("", text) for text in failure_lines(told["failures"])),
-        ("command", told["command"]),
+        ("state", f"{status['state']}: {status['done']} of {status['units']} parts done{held}"),
+        ("rows", str(status["rows"])),
+        ("time", f"{_time(status['seconds'])} of work{left}"),
+        ("failures", str(len(status["failures"]) or "none")),
+        *(("", text) for text in failure_lines(status["failures"])),
+        ("command", status["command"]),
     ]
-    if told["state"] == "stopped":
-        rows.append(("go on", f"latentedit bench resume {folder.path}" if told["kind"] == "bench" else told["command"]))
+    if status["state"] == "stopped":
+        rows.append(
+            ("go on", f"latentedit bench resume {folder.path}" if status["kind"] == "bench" else status["command"])
+        )
     return rows
 
 

@@ -20,6 +20,7 @@ _DISTRIBUTIONS = {
     "latentedit.captioners": {"portraits": "portraits"},
     "latentedit.framers": {"portraits": "portraits"},
     "latentedit.domains": {"portraits": "portraits"},
+    "latentedit.executors": {"ray": "bench[cluster]"},
 }
 """Names that our distributions ``latentedit-...`` offer; where one is missing, the message says what to install."""
 
@@ -126,3 +127,6 @@ DOMAINS = Registry(group="latentedit.domains", kind="domain")
 
 EXPERIMENTS = Registry(group="latentedit.experiments", kind="experiment")
 """Name to an experiment, see `latentedit_bench`."""
+
+EXECUTORS = Registry(group="latentedit.executors", kind="executor")
+"""Name to a function ``(folder, work, *, address, workers, progress)`` that does a run's units on other machines."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from latentedit.api.runs.runner import run_here
+from latentedit.api.runs.executors import run_here
 from tests.api.runs.small_work import begin, contents, small_work
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from latentedit.api.runs.folder import RunFolder
-from latentedit.api.runs.work import Done, Failure, Measure
+from latentedit.api.runs.work import Failure, Measure, UnitResult
 from latentedit.core.errors import ConfigError
 
 FORK = multiprocessing.get_context("fork")
@@ -38,24 +38,24 @@ class SmallWork:
     before: str = ""
 
     @property
-    def told(self) -> Mapping[str, Any]:
+    def spec(self) -> Mapping[str, Any]:
         return {"count": self.count, "half": 0.5, "names": ["a", "b"]}
 
     @property
     def units(self) -> Sequence[str]:
         return [f"{number:03d}-unit" for number in range(self.count)]
 
-    def parcel(self, unit: str, *, carried: bool = False) -> Any:
+    def task(self, unit: str, *, with_bytes: bool = False) -> Any:
         source = self.notes / "source"
-        return unit, source.read_bytes() if carried else source
+        return unit, source.read_bytes() if with_bytes else source
 
     def start(self) -> Measure:
         if self.before:
             raise ConfigError(self.before)
         return self.measure
 
-    def measure(self, parcel: tuple[str, bytes | Path]) -> Done:
-        unit, source = parcel
+    def measure(self, task: tuple[str, bytes | Path]) -> UnitResult:
+        unit, source = task
         self._befall(unit)
         number = int(unit[:3])
         content = source if isinstance(source, bytes) else source.read_bytes()
@@ -65,11 +65,11 @@ class SmallWork:
         ]
         if number == 4:
             rows[0] |= {"seldom": True, "later": "text"}
-        return Done(
+        return UnitResult(
             rows=rows,
             files={f"files/{number % 2}/{unit}.bin": content + bytes([number])},
             failures=[Failure(item=unit, what="odd", why="it is five")] if number == 5 else (),
-            about={"carried": isinstance(source, bytes), "process": os.getpid()},
+            about={"sent": isinstance(source, bytes), "process": os.getpid()},
         )
 
     def begun(self) -> list[str]:
@@ -82,7 +82,7 @@ class SmallWork:
         time.sleep(self.pause_s)
         match self.fate.get(unit):
             case "refused":
-                raise ConfigError(f"expected another unit; got {unit}. Leave it out")
+                raise ConfigError(f"the unit {unit} is refused. Leave it out")
             case "deadly":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "killed" if not before:
@@ -99,12 +99,12 @@ def small_work(path: Path, **more: Any) -> SmallWork:
 
 
 def begin(path: Path, work: SmallWork) -> RunFolder:
-    return RunFolder.start(path, work.told, kind="small", units=work.units, command="make it", request={"a": 1})
+    return RunFolder.start(path, work.spec, kind="small", units=work.units, command="make it", request={"a": 1})
 
 
 def contents(path: Path) -> dict[str, bytes]:
     """What a run is for: the table and the files, not the seconds."""
-    kept = [path / "rows.parquet", *sorted((path / "files").rglob("*"))]
+    kept = [path / "rows.csv", *sorted((path / "files").rglob("*"))]
     return {str(place.relative_to(path)): place.read_bytes() for place in kept if place.is_file()}
 
 

@@ -18,10 +18,10 @@ from latentedit.api.outputs import write_result
 from latentedit.api.replay import replay
 from latentedit.api.runs.asked import Asked
 from latentedit.api.runs.edits import KIND, EditWork, Loaded
+from latentedit.api.runs.executors import run_here
 from latentedit.api.runs.folder import RunFolder
-from latentedit.api.runs.runner import run_here
-from latentedit.api.runs.to_edit import ToEdit
-from latentedit.api.runs.work import Done, Work
+from latentedit.api.runs.jobs import EditJob
+from latentedit.api.runs.work import UnitResult, Work
 from latentedit.core.errors import ConfigError, ModelError, OutputError
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.encode import encode
@@ -44,42 +44,42 @@ def model(folder: Path) -> Backbone:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[ToEdit]:
+def pictures(tmp_path: Path) -> list[EditJob]:
     """Of two sizes; the last one has transparent parts."""
     random = np.random.default_rng(2)
-    found: list[ToEdit] = []
+    found: list[EditJob] = []
     for name, shape in (("a", (40, 56, 3)), ("b", (64, 64, 3)), ("c", (40, 56, 4))):
         path = tmp_path / f"{name}.png"
         Image.fromarray(random.integers(0, 256, shape).astype(np.uint8)).save(path)
-        found.append(ToEdit(id=path.name, path=path, name=name, caption=FROM, target=TO))
+        found.append(EditJob(id=path.name, path=path, name=name, caption=FROM, target=TO))
     return found
 
 
 def cut(
-    model: Backbone, pictures: list[ToEdit], asked: Asked | None = None, *, batch: int = 2, **more: Any
+    model: Backbone, pictures: list[EditJob], asked: Asked | None = None, *, batch: int = 2, **more: Any
 ) -> EditWork:
     return EditWork.of(Loaded(model=model, captioner=None), pictures, asked or Asked(), batch=batch, **more)
 
 
-def done(work: EditWork, place: int, *, carried: bool = False) -> Done:
-    return work.start()(work.parcel(work.units[place], carried=carried))
+def done(work: EditWork, place: int) -> UnitResult:
+    return work.start()(work.task(work.units[place]))
 
 
-def pictured(made: Done) -> dict[str, bytes]:
+def pictured(made: UnitResult) -> dict[str, bytes]:
     """Without the JSON files, in which seconds are told."""
     return {name: content for name, content in made.files.items() if name.endswith(".png")}
 
 
-def test_units_are_batches_in_order(model: Backbone, pictures: list[ToEdit]) -> None:
+def test_units_are_batches_in_order(model: Backbone, pictures: list[EditJob]) -> None:
     work = cut(model, pictures)
     assert isinstance(work, Work)
     assert [unit.rpartition("-")[0] for unit in work.units] == ["a", "c"]
-    assert [[one.id for one in work.parcel(unit)] for unit in work.units] == [["a.png", "b.png"], ["c.png"]]
-    assert json.loads(json.dumps(work.told))["pictures"][0]["target_caption"] == TO
-    assert cut(model, pictures).told == work.told
+    assert [[one.id for one in work.task(unit)] for unit in work.units] == [["a.png", "b.png"], ["c.png"]]
+    assert json.loads(json.dumps(work.spec))["pictures"][0]["target_caption"] == TO
+    assert cut(model, pictures).spec == work.spec
 
 
-def test_units_of_the_same_pictures_are_called_the_same(model: Backbone, pictures: list[ToEdit]) -> None:
+def test_units_of_the_same_pictures_are_called_the_same(model: Backbone, pictures: list[EditJob]) -> None:
     before = cut(model, pictures).units
     assert cut(model, list(pictures)).units == before
     pictures[2].path.write_bytes(pictures[1].path.read_bytes())
@@ -89,25 +89,25 @@ def test_units_of_the_same_pictures_are_called_the_same(model: Backbone, picture
     assert cut(model, pictures[:2]).units == before[:1]
 
 
-def test_the_plan_tells_what_decides_the_rows(model: Backbone, pictures: list[ToEdit]) -> None:
-    told = cut(model, pictures).told
+def test_the_plan_tells_what_decides_the_rows(model: Backbone, pictures: list[EditJob]) -> None:
+    spec = cut(model, pictures).spec
     direction = verbs.identify(encode(model, pictures[0].path, caption=FROM), to=TO)
     others: dict[str, Any] = {
-        "changes": cut(model, pictures, Asked(changes=("=> a smile",))).told,
-        "directions": cut(model, pictures, Asked(directions=(direction,))).told,
-        "strengths": cut(model, pictures, Asked(strengths=(0.5,))).told,
-        "seed": cut(model, pictures, Asked(seed=1)).told,
-        "local": cut(model, pictures, Asked(local=False)).told,
-        "batch": cut(model, pictures, batch=3).told,
-        "captioner": cut(model, pictures, captioner="portraits").told,
+        "changes": cut(model, pictures, Asked(changes=("=> a smile",))).spec,
+        "directions": cut(model, pictures, Asked(directions=(direction,))).spec,
+        "strengths": cut(model, pictures, Asked(strengths=(0.5,))).spec,
+        "seed": cut(model, pictures, Asked(seed=1)).spec,
+        "local": cut(model, pictures, Asked(local=False)).spec,
+        "batch": cut(model, pictures, batch=3).spec,
+        "captioner": cut(model, pictures, captioner="portraits").spec,
     }
     pictures[2].path.write_bytes(pictures[1].path.read_bytes())
-    others["pictures"] = cut(model, pictures).told
+    others["pictures"] = cut(model, pictures).spec
     for name, other in others.items():
-        assert [key for key in told if told[key] != other[key]] == [name]
+        assert [key for key in spec if spec[key] != other[key]] == [name]
 
 
-def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[ToEdit], tmp_path: Path) -> None:
+def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob], tmp_path: Path) -> None:
     made = done(cut(model, pictures), 0)
     results = verbs.edit(model, [one.path for one in pictures[:2]], to=TO, caption=FROM)
     assert isinstance(results, list)
@@ -138,7 +138,7 @@ def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[ToEdit], 
     assert made.about["evaluations"] >= sum(row["evaluations"] for row in made.rows)
 
 
-def test_the_record_makes_the_picture_again(model: Backbone, pictures: list[ToEdit]) -> None:
+def test_the_record_makes_the_picture_again(model: Backbone, pictures: list[EditJob]) -> None:
     made = done(cut(model, pictures), 1)
     result = verbs.edit(model, pictures[2].path, to=TO, caption=FROM)
     assert not isinstance(result, list)
@@ -150,12 +150,14 @@ def test_the_record_makes_the_picture_again(model: Backbone, pictures: list[ToEd
 
 
 @pytest.mark.parametrize("asked", [Asked(), Asked(changes=("no glasses => glasses", "=> a smile"))])
-def test_a_worker_elsewhere_makes_the_same(model: Backbone, folder: Path, pictures: list[ToEdit], asked: Asked) -> None:
+def test_a_worker_elsewhere_makes_the_same(
+    model: Backbone, folder: Path, pictures: list[EditJob], asked: Asked
+) -> None:
     """It was sent the plan, has a model of its own, and does not see the pictures' files."""
     pictures = [dataclasses.replace(one, target=None) for one in pictures] if asked.changes else pictures
     load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
     work: EditWork = pickle.loads(pickle.dumps(cut(model, pictures, asked, load=load)))
-    carried = work.parcel(work.units[0], carried=True)
+    carried = work.task(work.units[0], with_bytes=True)
     here = done(cut(model, pictures, asked), 0)
     for one in pictures:
         one.path.unlink()
@@ -163,7 +165,7 @@ def test_a_worker_elsewhere_makes_the_same(model: Backbone, folder: Path, pictur
     assert (there.rows, pictured(there), there.failures) == (here.rows, pictured(here), [])
 
 
-def test_directions_can_be_sent(model: Backbone, folder: Path, pictures: list[ToEdit]) -> None:
+def test_directions_can_be_sent(model: Backbone, folder: Path, pictures: list[EditJob]) -> None:
     direction = verbs.identify(encode(model, pictures[2].path, caption=FROM), to=TO)
     asked, wordless = Asked(directions=(direction,)), [dataclasses.replace(one, target=None) for one in pictures]
     load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
@@ -172,7 +174,7 @@ def test_directions_can_be_sent(model: Backbone, folder: Path, pictures: list[To
     assert done(work, 0).rows[0]["target_caption"] == TO
 
 
-def test_what_cannot_be_done_fails_alone(model: Backbone, pictures: list[ToEdit]) -> None:
+def test_what_cannot_be_done_fails_alone(model: Backbone, pictures: list[EditJob]) -> None:
     """A damaged file, and a caption that the change does not fit, among others of one batch."""
     asked = Asked(changes=("no glasses => glasses",))
     captions = (FROM, "a person with a beard", FROM)
@@ -191,7 +193,7 @@ def test_what_cannot_be_done_fails_alone(model: Backbone, pictures: list[ToEdit]
 
 @pytest.mark.parametrize("changes", [("=> a smile",), ("=> a smile", "no glasses => glasses")])
 def test_a_picture_that_the_model_cannot_take_fails_alone(
-    model: Backbone, folder: Path, pictures: list[ToEdit], changes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    model: Backbone, folder: Path, pictures: list[EditJob], changes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, met = verbs.load(folder, device="cpu"), list[int]()
 
@@ -209,7 +211,7 @@ def test_a_picture_that_the_model_cannot_take_fails_alone(
     assert max(met) <= (1 if len(changes) > 1 else 3)
 
 
-def test_a_full_disk_stops_the_run(model: Backbone, pictures: list[ToEdit], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_stops_the_run(model: Backbone, pictures: list[EditJob], monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OutputError("expected space on the disk; there is none. Free some")
 
@@ -218,16 +220,16 @@ def test_a_full_disk_stops_the_run(model: Backbone, pictures: list[ToEdit], monk
         done(cut(model, pictures), 0)
 
 
-def test_a_run_has_the_rows_in_order(model: Backbone, pictures: list[ToEdit], tmp_path: Path) -> None:
+def test_a_run_has_the_rows_in_order(model: Backbone, pictures: list[EditJob], tmp_path: Path) -> None:
     work = cut(model, pictures, Asked(method="sdedit", strengths=(0.0,)), batch=1)
-    run = RunFolder.start(tmp_path / "run", work.told, kind=KIND, units=work.units, command="edit", request={})
+    run = RunFolder.start(tmp_path / "run", work.spec, kind=KIND, units=work.units, command="edit", request={})
     run_here(run, work)
     rows = run.write_table()
-    assert list(rows["id"]) == ["a.png", "b.png", "c.png"]
-    assert rows["measured_strength"].isna().all()
-    assert rows["rest_psnr_db"].isna().all(), "infinite where nothing changed"
-    for one, output in zip(pictures, rows["output"], strict=True):
-        assert Picture.open(run.path / output).fingerprint == one.open().fingerprint
+    assert [row["id"] for row in rows] == ["a.png", "b.png", "c.png"]
+    assert {row["measured_strength"] for row in rows} == {None}
+    assert {row["rest_psnr_db"] for row in rows} == {None}, "infinite where nothing changed"
+    for one, row in zip(pictures, rows, strict=True):
+        assert Picture.open(run.path / row["output"]).fingerprint == one.open().fingerprint
 
 
 class Teller(Captioner):
@@ -237,7 +239,7 @@ class Teller(Captioner):
         return [FROM] * len(pixels)
 
 
-def test_captions_are_read_where_they_are_not_given(model: Backbone, pictures: list[ToEdit]) -> None:
+def test_captions_are_read_where_they_are_not_given(model: Backbone, pictures: list[EditJob]) -> None:
     unread = [dataclasses.replace(one, caption=None) for one in pictures]
     with pytest.raises(ConfigError, match="--from, or name a --captioner"):
         cut(model, unread)
@@ -245,9 +247,9 @@ def test_captions_are_read_where_they_are_not_given(model: Backbone, pictures: l
     assert done(work, 0).rows == done(cut(model, pictures), 0).rows
 
 
-def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures: list[ToEdit], tmp_path: Path) -> None:
+def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures: list[EditJob], tmp_path: Path) -> None:
     for some, batch in ((pictures, 0), ([], 2)):
-        with pytest.raises(ConfigError, match="expected 1 picture or more in batches of 1 or more"):
+        with pytest.raises(ConfigError, match=r"are no work\. Give 1 picture or more"):
             cut(model, some, batch=batch)
     other = verbs.load(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
     direction = verbs.identify(encode(other, pictures[0].path, caption=FROM), to=TO)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.api.runs.work import Done, Failure, Work, check_model, in_halves
+from latentedit.api.runs.work import Failure, UnitResult, Work, check_model, in_halves
 from latentedit.core.errors import ConfigError, ModelError
 from tests.api.runs.small_work import small_work
 
@@ -14,16 +14,16 @@ from tests.api.runs.small_work import small_work
 def test_a_plan_can_be_sent(tmp_path: Path) -> None:
     work = small_work(tmp_path / "notes")
     assert isinstance(work, Work)
-    assert not isinstance(Done(rows=()), Work)
+    assert not isinstance(UnitResult(rows=()), Work)
     again = pickle.loads(pickle.dumps(work))
-    assert (again.told, again.units) == (work.told, work.units)
+    assert (again.spec, again.units) == (work.spec, work.units)
     for unit in work.units:
-        first, second = work.start()(work.parcel(unit)), again.start()(again.parcel(unit, carried=True))
+        first, second = work.start()(work.task(unit)), again.start()(again.task(unit, with_bytes=True))
         assert (first.rows, first.files, first.failures) == (second.rows, second.files, second.failures)
 
 
 def test_what_is_done_can_be_sent() -> None:
-    done = Done(rows=[{"a": 1.5}], files={"b/c.png": b"d"}, failures=[Failure(item="e", what="f", why="g")])
+    done = UnitResult(rows=[{"a": 1.5}], files={"b/c.png": b"d"}, failures=[Failure(item="e", what="f", why="g")])
     again = pickle.loads(pickle.dumps(done))
     assert (again.rows, again.files, again.failures, again.about) == (done.rows, done.files, done.failures, {})
 
@@ -49,7 +49,7 @@ def test_other_errors_are_not_taken_for_failures() -> None:
 
 
 def test_another_model_is_refused() -> None:
-    told = {"model": "portraits", "model_fingerprint": "a"}
-    check_model(told, "a")
-    with pytest.raises(ModelError, match="portraits with the fingerprint a; the one that is here has b"):
-        check_model(told, "b")
+    spec = {"model": "portraits", "model_fingerprint": "a"}
+    check_model(spec, "a")
+    with pytest.raises(ModelError, match="the run has the fingerprint a, this worker b"):
+        check_model(spec, "b")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentedit.api.runs.run import run_work
+from latentedit.api.runs.executors import run_work
 from latentedit.editors.baselines.flowslider import FlowSlider
 from latentedit_bench.analysis.base import Claim
 from latentedit_bench.analysis.plotting import new_figure

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from latentedit.api.manifests.items import PictureFile
-from latentedit.api.runs import folder as folder_module
-from latentedit.api.runs import run as run_module
+from latentedit.api.runs import executors as run_module
 from latentedit.api.runs.folder import RunFolder
 from tests.bench.cli.test_bench import METHOD, manifest, methods_from
 from tests.commands import Command
@@ -54,7 +53,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 
 def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
-    command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, begin: Begin, tmp_path: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert command(*begin("whole")).code == 0
     with monkeypatch.context() as patched:
@@ -72,11 +71,11 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
     told = json.loads(command("bench", "status", folder, "--json").out)
     assert (told["state"], told["done"], told["units"], told["rows"], told["failures"]) == ("stopped", 3, 4, 4, [])
     finished = {place: place.stat().st_mtime_ns for place in (folder / "rows").iterdir()}
-    resumed = command("bench", "resume", folder)
+    resumed = command("bench", "resume", folder, "--model", miniature)
     assert resumed.code == 0, resumed.err
     assert resumed.out.startswith("6 rows; ranking in")
     assert {place: place.stat().st_mtime_ns for place in finished} == finished, "nothing finished is done again"
-    assert (folder / "rows.parquet").read_bytes() == (tmp_path / "whole" / "rows.parquet").read_bytes()
+    assert (folder / "rows.csv").read_bytes() == (tmp_path / "whole" / "rows.csv").read_bytes()
     assert (folder / "summary.csv").read_bytes() == (tmp_path / "whole" / "summary.csv").read_bytes()
     assert "finished: 4 of 4 parts done" in command("bench", "status", folder).out
 
@@ -86,11 +85,11 @@ def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, t
     assert command(*begin("one")).code == 0
     two = command(*begin("two", "--workers", "2"))
     assert two.code == 0, two.err
-    assert (tmp_path / "one" / "rows.parquet").read_bytes() == (tmp_path / "two" / "rows.parquet").read_bytes()
+    assert (tmp_path / "one" / "rows.csv").read_bytes() == (tmp_path / "two" / "rows.csv").read_bytes()
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_told(
-    command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, begin: Begin, tmp_path: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is sound when the run begins, and its file is cut short before its turn comes."""
     damaged = next(iter(sorted((tmp_path / "data" / "pictures").iterdir())))
@@ -112,36 +111,12 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_told(
     assert "finished: 4 of 4 parts done" in status.out
     assert "damaged or cut short" in status.out
     damaged.write_bytes(whole)
-    assert command("bench", "resume", tmp_path / "run").code == 1, "what failed is finished unless told otherwise"
-    again = command("bench", "resume", tmp_path / "run", "--retry")
+    resume = ("bench", "resume", tmp_path / "run", "--model", miniature)
+    assert command(*resume).code == 1, "what failed is finished unless told otherwise"
+    again = command(*resume, "--retry")
     assert again.code == 0, again.err
-    assert len(pd.read_parquet(tmp_path / "run" / "rows.parquet")) == 6
+    assert len(pd.read_csv(tmp_path / "run" / "rows.csv")) == 6
     assert PictureFile(damaged)().size == (64, 64)
-
-
-def test_a_full_disk_is_one_line_and_loses_nothing(
-    command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, calls = folder_module.pq.write_table, list[int]()
-
-    def write(table: Any, file: Any, **more: Any) -> None:
-        calls.append(1)
-        if len(calls) == 3:
-            file.write(b"half")
-            raise OSError(28, "No space left on device")
-        real(table, file, **more)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(folder_module.pq, "write_table", write)
-        outcome = command(*begin("run"))
-    assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.startswith("latentedit: ")
-    assert "No space left on device" in outcome.err
-    assert outcome.err.count("\n") == 1
-    names = [place.name for place in (tmp_path / "run").rglob("*") if place.name.endswith(".tmp")]
-    assert names == []
-    assert len(RunFolder.read(tmp_path / "run").finished()) == 2
-    assert command("bench", "resume", tmp_path / "run").code == 0
 
 
 def test_a_folder_that_cannot_be_written_to(command: Command, begin: Begin, read_only_folder: Path) -> None:
@@ -155,8 +130,8 @@ def test_a_folder_that_cannot_be_written_to(command: Command, begin: Begin, read
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"format": 9}, "expected a run of format 2"),
-        ({"latentedit": "0.0.1"}, "begun by 0.0.1"),
+        ({"format": 9}, "has the format 9"),
+        ({"latentedit": "0.0.1"}, "begun by latentedit 0.0.1"),
         ({"kind": "edit", "command": "latentedit edit photos"}, "Go on with it by: latentedit edit photos"),
     ],
 )
@@ -174,18 +149,70 @@ def test_a_run_of_another_kind_or_version_is_refused(
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+def hostile(command: Command, begin: Begin, folder: Path) -> dict[str, Any]:
+    """The manifest of a finished run."""
+    if not folder.exists():
+        assert command(*begin(folder.name)).code == 0
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_a_damaged_manifest_or_unit_is_one_line(
+    command: Command, begin: Begin, tmp_path: Path, miniature: Path, fingerprint: str
+) -> None:
+    """Whatever has another type, or is not there: never a traceback."""
+    folder = tmp_path / "run"
+    whole = hostile(command, begin, folder)
+    changes: list[tuple[str, ...]] = [("units",), ("plan",), ("plan", "data"), ("plan", "methods"), ("plan", "batch")]
+    changes += [("plan", "strengths"), ("request",), *(("request", name) for name in whole["request"])]
+    for path in changes:
+        for value in ([{}], None, "missing"):
+            if path[-1] in ("items", "device") and value is None:
+                continue  # that is what they may be
+            manifest = json.loads(json.dumps(whole))
+            at: Any = manifest
+            for name in path[:-1]:
+                at = at[name]
+            at.pop(path[-1]) if value == "missing" else at.update({path[-1]: value})
+            (folder / "run.json").write_text(json.dumps(manifest))
+            outcome = command("bench", "resume", folder, "--model", miniature)
+            assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1), (path, value)
+            assert "run.json is damaged" in outcome.err, (path, value)
+            if path[0] == "plan":
+                outcome = command("bench", "report", folder, "-o", tmp_path / "page.html")
+                assert "run.json is damaged" in outcome.err, (path, value)
+    (folder / "run.json").write_text(json.dumps(whole))
+    unit = next((folder / "rows").iterdir())
+    unit.write_text('{"rows": 0, "failures": 5}\n')
+    for name in ("status", "report"):
+        outcome = command("bench", name, folder)
+        assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+        assert "is damaged: failures: input should be a valid list. Delete it" in outcome.err
+
+
+def test_a_model_that_only_the_folder_names_is_not_opened(
+    refused: Callable[..., str], command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    manifest = hostile(command, begin, folder)
+    monkeypatch.setattr("latentedit_bench.cli.bench_run.open_model", lambda *_, **__: pytest.fail("it was opened"))
+    for model in ("somebody/else", manifest["request"]["model"]):
+        manifest["request"]["model"] = model
+        (folder / "run.json").write_text(json.dumps(manifest))
+        assert f"Name it yourself: --model {model}" in refused("bench", "resume", folder)
+
+
 @pytest.mark.parametrize("name", ["resume", "status", "report"])
 def test_a_folder_without_a_run_is_refused(refused: Callable[..., str], tmp_path: Path, name: str) -> None:
-    assert "expected the folder of a run, with run.json in it" in refused("bench", name, tmp_path / "nothing")
+    assert "is not the folder of a run: there is no run.json in it" in refused("bench", name, tmp_path / "nothing")
 
 
 def test_a_ray_address_that_does_not_answer(command: Command, begin: Begin) -> None:
     outcome = command(*begin("run", "--ray", "127.0.0.1:9"))
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
-    assert "expected a Ray cluster at '127.0.0.1:9'; nothing there answers" in outcome.err
+    assert "no Ray cluster answers at '127.0.0.1:9'" in outcome.err
 
 
 def test_no_worker_is_none(refused: Callable[..., str], unloaded: None, tmp_path: Path) -> None:
     del unloaded
     line = refused("bench", "run", "--items", "1", "--workers", "0", "-o", tmp_path / "out")
-    assert "expected 1 worker or more; got 0" in line
+    assert "--workers 0 is nobody" in line

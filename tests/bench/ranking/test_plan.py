@@ -24,7 +24,7 @@ def plan() -> Plan:
 
 
 def test_the_plan_says_everything(plan: Plan) -> None:
-    told = plan.told
+    told = plan.spec
     assert (told["model"], told["model_fingerprint"]) == ("rendered-network", "rendered-network-1")
     assert told["network_dtype"] == "float32"
     assert told["data"] == {"name": "some", "version": "1", "items": 6, "fingerprint": DATA.fingerprint}
@@ -39,11 +39,11 @@ def test_the_plan_says_everything(plan: Plan) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"methods": ()}, "got none"),
-        ({"methods": (SLIDER, SLIDER)}, "each once; got slide, slide"),
-        ({"strengths": (0.5, 2.0)}, "strengths with 1"),
+        ({"methods": ()}, "methods are none"),
+        ({"methods": (SLIDER, SLIDER)}, "slide, slide. Name one or more, each once"),
+        ({"strengths": (0.5, 2.0)}, "with 1 among them"),
         ({"strengths": (0.0, 1.0)}, "without 0"),
-        ({"batch": 0}, "batch of 1 item or more; got 0"),
+        ({"batch": 0}, "batch of 0 items"),
     ],
 )
 def test_wrong_plans_are_refused(plan: Plan, change: dict[str, Any], named: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from latentedit.api.manifests.items import Dataset, Item, PictureFile
-from latentedit.api.runs.work import Done
+from latentedit.api.runs.work import UnitResult
 from latentedit.core.errors import ModelError
 from latentedit.editors.baselines.flowslider import FlowSlider
 from latentedit.editors.baselines.sdedit import SDEdit
@@ -50,13 +50,13 @@ def test_work_goes_by_batch_and_the_table_by_method(model: Backbone) -> None:
         "001-000001-slide",
         "002-000001-noisy",
     ]
-    parcels = [cut(model).parcel(unit) for unit in units]
-    assert [(tuple(item.id for item in items), method and method.name) for items, method in parcels] == [
+    tasks = [cut(model).task(unit) for unit in units]
+    assert [(tuple(item.id for item in items), method and method.name) for items, method in tasks] == [
         (tuple(item.id for item in items), name)
         for items in (ITEMS[:2], ITEMS[2:])
         for name in (None, "slide", "noisy")
     ]
-    names = [cut(model).parcel(unit)[1] for unit in sorted(units)]
+    names = [cut(model).task(unit)[1] for unit in sorted(units)]
     assert [method and method.name for method in names] == [None, None, "slide", "slide", "noisy", "noisy"]
 
 
@@ -64,9 +64,9 @@ def test_a_unit_gives_the_same_alone_as_among_others(model: Backbone) -> None:
     """Latents remember what was found out about them: a method must not see what another left there."""
     work = cut(model)
     measure = work.start()
-    together = {unit: measure(work.parcel(unit)) for unit in work.units}
+    together = {unit: measure(work.task(unit)) for unit in work.units}
     for unit in ("002-000000-noisy", "001-000001-slide"):
-        assert together[unit].rows == work.start()(work.parcel(unit)).rows
+        assert together[unit].rows == work.start()(work.task(unit)).rows
     done = together["001-000000-slide"]
     assert {(row["item"], row["strength"]) for row in done.rows} == {(i.id, s) for i in ITEMS[:2] for s in (0.5, 1.0)}
     assert all("seconds" not in row for row in done.rows)
@@ -78,7 +78,7 @@ def test_a_unit_gives_the_same_alone_as_among_others(model: Backbone) -> None:
 def test_small_pictures_are_kept_of_everything(model: Backbone) -> None:
     work = cut(model)
     measure = work.start()
-    codec, slide = (measure(work.parcel(unit)) for unit in work.units[:2])
+    codec, slide = (measure(work.task(unit)) for unit in work.units[:2])
     names = [item.id for item in ITEMS[:2]]
     assert list(codec.files) == [preview_name(kind, name) for kind in (SOURCE, TRUTH) for name in names]
     assert list(slide.files) == [preview_name("slide", name) for name in names]
@@ -90,7 +90,7 @@ def test_small_pictures_are_kept_of_everything(model: Backbone) -> None:
 
 def test_wanted_pictures_are_whole(model: Backbone) -> None:
     work = cut(model, pictures=True)
-    done = work.start()(work.parcel("001-000000-slide"))
+    done = work.start()(work.task("001-000000-slide"))
     place = f"pictures/slide/1/{ITEMS[0].id}.png"
     assert place in done.files
     assert f"pictures/slide/0.5/{ITEMS[1].id}.png" in done.files
@@ -108,7 +108,7 @@ def test_a_picture_that_went_away_fails_alone(model: Backbone, tmp_path: Path) -
     work = cut(model, items)
     path.unlink()
     for unit in work.units:
-        done = work.start()(work.parcel(unit))
+        done = work.start()(work.task(unit))
         assert {row["item"] for row in done.rows} == {ITEMS[0].id}
         assert [(one.item, one.what) for one in done.failures] == [(ITEMS[1].id, unit.split("-")[2])]
         assert "there is no such file" in done.failures[0].why
@@ -124,29 +124,29 @@ def test_an_edit_that_the_model_refuses_fails_alone(model: Backbone, monkeypatch
         return real(method, batch, *rest, **more)
 
     work = cut(model)
-    whole = work.start()(work.parcel("001-000000-slide"))
+    whole = work.start()(work.task("001-000000-slide"))
     monkeypatch.setattr(work_module, "evaluate", refusing)
-    done = work.start()(work.parcel("001-000000-slide"))
+    done = work.start()(work.task("001-000000-slide"))
     assert [one.why for one in done.failures] == ["expected finite numbers; got others"]
     assert [row["item"] for row in done.rows] == [ITEMS[1].id] * 2
     kept = [row for row in whole.rows if row["item"] == ITEMS[1].id]
     pd.testing.assert_frame_equal(pd.DataFrame(done.rows), pd.DataFrame(kept), rtol=1e-3, atol=1e-4)  # rounding
 
 
-def test_carried_parcels_need_no_disk(model: Backbone, tmp_path: Path) -> None:
+def test_carried_tasks_need_no_disk(model: Backbone, tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     ITEMS[0].picture().save(path)
     rendered = counterfactual("portraits", "test").items[1]
     work = cut(model, (dataclasses.replace(rendered, picture=PictureFile(path)),))
     unit = "001-000000-slide"
-    before = work.start()(work.parcel(unit))
-    packed = pickle.dumps(work.parcel(unit, carried=True))
+    before = work.start()(work.task(unit))
+    packed = pickle.dumps(work.task(unit, with_bytes=True))
     path.unlink()
-    done: Done = work.start()(pickle.loads(packed))
+    done: UnitResult = work.start()(pickle.loads(packed))
     assert (done.rows, done.failures) == (before.rows, [])
 
 
 def test_another_model_is_refused(model: Backbone) -> None:
-    work = dataclasses.replace(cut(model), told={**cut(model).told, "model_fingerprint": "other"})
+    work = dataclasses.replace(cut(model), spec={**cut(model).spec, "model_fingerprint": "other"})
     with pytest.raises(ModelError, match="the one that is here has rendered-network-1"):
         work.start()

@@ -7,15 +7,17 @@ from typing import Any
 from PIL import Image
 
 from latentedit.api.runs.folder import RunFolder, file_name
-from latentedit.api.runs.work import Done, Failure
+from latentedit.api.runs.work import Failure, UnitResult
 from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE
-from latentedit_bench.ranking.work import KIND, SOURCE, TRUTH, preview_name
+from latentedit_bench.ranking.plan import KIND
+from latentedit_bench.ranking.work import SOURCE, TRUTH, preview_name
 from tests.bench.rendered_network import constructed
 
 SLOPES = {CODEC: 0.05, "eim": 0.2, "eim joint": 0.25, "eim text": 0.4, "sdedit": 0.9, "flow<edit>": 0.5}
 ITEMS = tuple(f"i{index}" for index in range(8))
 ATTRIBUTES = ("hair", "eyes")
 PLAN = {
+    "latentedit": "1",
     "model": "x",
     "model_fingerprint": "0123",
     "network_dtype": "float32",
@@ -27,6 +29,8 @@ PLAN = {
     ],
     "strengths": [0.5, 1.0],
     "seed": 4,
+    "batch": 32,
+    "beside": True,
 }
 
 
@@ -72,5 +76,5 @@ def made_run(path: Path, *, units: int = len(SLOPES), ranked: bool = True, drop:
             files = {preview_name(kind, name): picture(200) for kind in (SOURCE, TRUTH) for name in ITEMS}
         failures = [Failure(item="i9", what=method, why="it is <gone>")] if method == "sdedit" else []
         about = {"method": method, "items": 8, "evaluations": 9, "edit_seconds": 4.0, "seconds": 6.0, "peak_bytes": 0}
-        run.add(names[place], Done(rows=rows, files=files, failures=failures, about=about))
+        run.add(names[place], UnitResult(rows=rows, files=files, failures=failures, about=about))
     return path

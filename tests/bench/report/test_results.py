@@ -88,7 +88,7 @@ def test_every_file_is_there_and_holds_the_numbers(folder: Path) -> None:
     assert list(pd.read_csv(folder / "still.csv")["mean"]) == pytest.approx([0.123] * 3)
     with Image.open(folder / "curves.png") as image:
         assert min(image.size) > 300
-    assert RunFolder.read(folder).manifest["plan"] == PLAN
+    assert RunFolder.read(folder).manifest.plan == PLAN
 
 
 def test_the_page_says_what_ran_and_what_came_of_it(folder: Path) -> None:

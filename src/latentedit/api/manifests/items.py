@@ -75,10 +75,10 @@ class Item:
             [*texts, sorted(self.about.items()), [None if part is None else content(part) for part in known]]
         )
 
-    def carried(self) -> "Item":
+    def with_bytes(self) -> "Item":
         """With the content of its files, for a machine that does not see them; what is no file stays as it is."""
         parts = {name: getattr(self, name) for name in ("picture", "truth", "mask")}
-        files = {name: part.carried() for name, part in parts.items() if isinstance(part, PictureFile | MaskFile)}
+        files = {name: part.with_bytes() for name, part in parts.items() if isinstance(part, PictureFile | MaskFile)}
         return dataclasses.replace(self, **files)
 
 
@@ -151,7 +151,7 @@ class PictureFile:
         """SHA-256 of the file."""
         return _file_digest(self.path)
 
-    def carried(self) -> "PictureFile":
+    def with_bytes(self) -> "PictureFile":
         """With its content, for a machine that does not see the file."""
         return PictureFile(self.path, content_of(self.path))
 
@@ -180,7 +180,7 @@ class MaskFile:
         """SHA-256 of the file."""
         return _file_digest(self.path)
 
-    def carried(self) -> "MaskFile":
+    def with_bytes(self) -> "MaskFile":
         """With its content, for a machine that does not see the file."""
         return MaskFile(self.path, content_of(self.path))
 

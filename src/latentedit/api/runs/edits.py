@@ -16,8 +16,8 @@ from latentedit.api.outputs import beside, write_result
 from latentedit.api.record import ModelRecord
 from latentedit.api.result import EditResult
 from latentedit.api.runs.asked import Asked
-from latentedit.api.runs.to_edit import ToEdit, place_of, shown, steady_batches
-from latentedit.api.runs.work import Done, Failure, Measure, Row, check_model, in_halves, unchanged
+from latentedit.api.runs.jobs import EditJob, place_of, shown, steady_batches
+from latentedit.api.runs.work import Failure, Measure, Row, UnitResult, check_model, in_halves, unchanged
 from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.editors.registry import make_editor
 from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
@@ -27,8 +27,8 @@ from latentedit.models.base import Backbone
 KIND = "edit"
 """Of runs."""
 
-PICTURES_TOLD = "pictures"
-"""What of the plan may change from one time to the next: units whose pictures are the same stay finished."""
+PICTURES_KEY = "pictures"
+"""Key of the plan that may change from one time to the next: units whose pictures are the same stay finished."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,21 +54,21 @@ class EditWork:
     """Units of a batch of pictures each; each is called by its first picture, and by what decides its rows.
 
     Args:
-        told: everything that decides the rows.
+        spec: everything that decides the rows.
         load: loads model and captioner; can be pickled where other processes are to work.
         asked: what is asked of every picture.
         batches: of the pictures, by the names of the units.
     """
 
-    told: Mapping[str, Any]
+    spec: Mapping[str, Any]
     load: Callable[[], Loaded]
     asked: Asked
-    batches: Mapping[str, tuple[ToEdit, ...]]
+    batches: Mapping[str, tuple[EditJob, ...]]
 
     @staticmethod
     def of(
         loaded: Loaded,
-        pictures: Sequence[ToEdit],
+        pictures: Sequence[EditJob],
         asked: Asked,
         *,
         batch: int,
@@ -94,19 +94,21 @@ class EditWork:
         """
         model = loaded.model
         if batch < 1 or not pictures:
-            raise ConfigError(f"expected 1 picture or more in batches of 1 or more; got {len(pictures)} in {batch}")
+            raise ConfigError(
+                f"{len(pictures)} pictures in batches of {batch} are no work. Give 1 picture or more, batches of 1 up"
+            )
         for direction in asked.directions:
             direction.check_model(model.name, model.fingerprint)
         unread = any(one.caption is None for one in pictures)
         if unread and loaded.captioner is None and captioner_for(model) is None:
             raise ConfigError(
-                f"expected a caption, for the model {model.name!r} has no captioner; got none. Say what the pictures "
-                "show with --from, or name a --captioner"
+                f"nobody can say what the pictures show: the model {model.name!r} has no captioner. Say it with "
+                "--from, or name a --captioner"
             )
-        about = {one.name: one.told() for one in pictures}
+        about = {one.name: one.spec() for one in pictures}
         batches = steady_batches(pictures, batch)
         return EditWork(
-            told=_told(model, asked, batch, captioner) | {PICTURES_TOLD: list(about.values())},
+            spec=_spec(model, asked, batch, captioner) | {PICTURES_KEY: list(about.values())},
             load=functools.partial(unchanged, loaded) if load is None else load,
             asked=asked,
             batches={_unit([about[one.name] for one in some]): some for some in batches},
@@ -117,10 +119,10 @@ class EditWork:
         """In the order that was given."""
         return list(self.batches)
 
-    def parcel(self, unit: str, *, carried: bool = False) -> tuple[ToEdit, ...]:
+    def task(self, unit: str, *, with_bytes: bool = False) -> tuple[EditJob, ...]:
         """The unit's pictures."""
         pictures = self.batches[unit]
-        return tuple(one.carried() for one in pictures) if carried else pictures
+        return tuple(one.with_bytes() for one in pictures) if with_bytes else pictures
 
     def start(self) -> Measure:
         """Load model and captioner.
@@ -130,7 +132,7 @@ class EditWork:
             LatentEditError: see `Loaded.named`.
         """
         loaded = self.load()
-        check_model(self.told, loaded.model.fingerprint)
+        check_model(self.spec, loaded.model.fingerprint)
         return _Edits(self.asked, loaded)
 
 
@@ -138,63 +140,63 @@ Outcome = EditResult | Failure
 
 
 class _Edits:
-    """Edits parcels."""
+    """Edits tasks."""
 
     def __init__(self, asked: Asked, loaded: Loaded) -> None:
         self._asked, self._loaded = asked, loaded
 
-    def __call__(self, parcel: tuple[ToEdit, ...]) -> Done:
+    def __call__(self, task: tuple[EditJob, ...]) -> UnitResult:
         model = self._loaded.model
         files = dict[str, bytes]()
         rows, failures, seconds = list[Row](), list[Failure](), 0.0
         with model.count() as cost:
-            for one, outcome in self._outcomes(parcel):
+            for one, outcome in self._outcomes(task):
                 if isinstance(outcome, Failure):
                     failures.append(outcome)
                     continue
                 rows.append(_row(one, outcome))
                 files |= _written(outcome, one.name)
                 seconds += outcome.cost.seconds
-        return Done(
+        return UnitResult(
             rows=rows,
             files=files,
             failures=failures,
             about={
-                "items": len(parcel),
+                "items": len(task),
                 "evaluations": cost.evaluations,
                 "edit_seconds": seconds,
                 "peak_bytes": peak_bytes(model.device),
             },
         )
 
-    def _outcomes(self, parcel: tuple[ToEdit, ...]) -> list[tuple[ToEdit, Outcome]]:
-        """In the order of the parcel."""
+    def _outcomes(self, task: tuple[EditJob, ...]) -> list[tuple[EditJob, Outcome]]:
+        """In the order of the task."""
         found: dict[str, Outcome] = {}
-        opened: list[tuple[ToEdit, Picture]] = []
-        for one in parcel:
+        opened: list[tuple[EditJob, Picture]] = []
+        for one in task:
             try:
                 opened.append((one, one.open()))
             except LatentEditError as error:
-                found[one.name] = self._failure(one, error)
+                found[one.name] = Failure.of(one.id, self._asked.method, error)
         together = [[pair] for pair in opened] if self._asked.composed else [opened]
         for pairs in together:
             found |= self._edited(pairs)
-        return [(one, found[one.name]) for one in parcel]
+        return [(one, found[one.name]) for one in task]
 
-    def _edited(self, pairs: Sequence[tuple[ToEdit, Picture]]) -> dict[str, Outcome]:
+    def _edited(self, pairs: Sequence[tuple[EditJob, Picture]]) -> dict[str, Outcome]:
         if not pairs:
             return {}
 
-        def together(some: Sequence[tuple[ToEdit, Picture]]) -> dict[str, Outcome]:
+        def together(some: Sequence[tuple[EditJob, Picture]]) -> dict[str, Outcome]:
             return {one.name: result for (one, _), result in zip(some, self._results(some), strict=True)}
 
-        def failed(pair: tuple[ToEdit, Picture], error: Exception) -> dict[str, Outcome]:
-            return {pair[0].name: self._failure(pair[0], error)}
+        def failed(pair: tuple[EditJob, Picture], error: Exception) -> dict[str, Outcome]:
+            return {pair[0].name: Failure.of(pair[0].id, self._asked.method, error)}
 
         parts = in_halves(pairs, together, failed)
         return {name: outcome for part in parts for name, outcome in part.items()}
 
-    def _results(self, pairs: Sequence[tuple[ToEdit, Picture]]) -> list[EditResult]:
+    def _results(self, pairs: Sequence[tuple[EditJob, Picture]]) -> list[EditResult]:
         captions = [one.caption for one, _ in pairs if one.caption is not None]
         targets = [one.target for one, _ in pairs if one.target is not None]
         return self._asked.edit(
@@ -205,17 +207,14 @@ class _Edits:
             captioner=self._loaded.captioner,
         )
 
-    def _failure(self, one: ToEdit, error: Exception) -> Failure:
-        return Failure(item=one.id, what=self._asked.method, why=" ".join(str(error).split()))
 
-
-def _unit(told: Sequence[Mapping[str, Any]]) -> str:
+def _unit(specs: Sequence[Mapping[str, Any]]) -> str:
     """Other pictures, or others together, are another unit."""
-    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-    return f"{told[0]['name']}-{digest[:12]}"
+    digest = hashlib.sha256(json.dumps(specs).encode()).hexdigest()
+    return f"{specs[0]['name']}-{digest[:12]}"
 
 
-def _told(model: Backbone, asked: Asked, batch: int, captioner: str | None) -> dict[str, Any]:
+def _spec(model: Backbone, asked: Asked, batch: int, captioner: str | None) -> dict[str, Any]:
     about = ModelRecord.of(model)
     return {
         "latentedit": __version__,
@@ -235,7 +234,7 @@ def _told(model: Backbone, asked: Asked, batch: int, captioner: str | None) -> d
     }
 
 
-def _row(one: ToEdit, result: EditResult) -> dict[str, Any]:
+def _row(one: EditJob, result: EditResult) -> dict[str, Any]:
     return {
         "id": one.id,
         "picture": shown(one.path),

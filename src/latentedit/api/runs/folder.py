@@ -1,47 +1,98 @@
-"""A run is a folder: a manifest, one Parquet file a finished unit, its pictures, and the table of all rows.
+"""A run is a folder: its plan, one file a finished unit, its pictures, and the table of all rows.
 
-    run.json           the plan, the command, the version
-    rows/UNIT.parquet  rows of a unit, and in the file's metadata what was failed and what it took
-    rows.parquet       all rows in the order of the plan, once everything is done
-    claims/UNIT.lock   held by whoever works at a unit; the system lets go of it when that process dies
+    run.json          the plan, the command, the version
+    rows/UNIT.jsonl   of a unit: a line of what failed and what it took, then its rows, a JSON object a line
+    rows.csv          all rows in the order of the plan, once everything is done
+    claims/UNIT.lock  held by whoever works at a unit; the system lets go of it when that process dies
 
-A unit is finished when its Parquet file is there: files are written beside and renamed, and that one comes last. So a
-run can be killed at any time, and several runners can share a folder.
+A unit is finished when its file in ``rows`` is there: files are written beside and renamed, and that one comes last. So
+a run can be killed at any time, and several runners can share a folder.
 """
 
 import contextlib
+import csv
 import dataclasses
 import hashlib
+import io
 import json
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import filelock
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pydantic
 
 from latentedit._version import __version__
 from latentedit.api.outputs import plain
-from latentedit.api.runs.table import Table
-from latentedit.api.runs.unit_file import read_about, read_rows, write_unit
-from latentedit.api.runs.work import Done, Failure
+from latentedit.api.runs.work import Failure, Row, UnitResult
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.core.files.reading import read_object
 from latentedit.core.files.writing import check_place, make_folder, write_text, written_beside
 
-FORMAT = 2
+FORMAT = 3
 """Of run folders; those of another one come from another latentedit."""
 
 MANIFEST = "run.json"
 ROWS = "rows"
 CLAIMS = "claims"
-TABLE = "rows.parquet"
-
-_MANIFEST_NAMES = ("latentedit", "kind", "command", "units", "plan", "request")
+TABLE = "rows.csv"
 
 _LONGEST_NAME = 100
+"""Letters of a file's name: with folders and endings it stays below the limits of every system."""
+
+UnitName = Annotated[str, pydantic.Field(pattern=r"^[^./\\\x00][^/\\\x00]*$")]
+"""A unit's name is a file's name: it leads to no other folder."""
+
+
+class Manifest(pydantic.BaseModel):
+    """The content of ``run.json``.
+
+    Args:
+        format: see `FORMAT`.
+        latentedit: the version that began the run.
+        kind: of the run, such as "bench".
+        command: that began it.
+        units: their names, in the order of the table.
+        plan: everything that decides the rows, see `Work.spec`.
+        request: what makes the same plan again.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, strict=True)
+
+    format: int
+    latentedit: str
+    kind: str
+    command: str
+    units: list[UnitName]
+    plan: dict[str, Any]
+    request: dict[str, Any]
+
+
+class UnitRecord(pydantic.BaseModel):
+    """What is stored beside a unit's rows, and their number.
+
+    Args:
+        rows: how many.
+        failures: what could not be done.
+        method: what made the rows; empty where the kind of run knows none.
+        items: of the unit.
+        seconds: of all its work.
+        edit_seconds: of editing alone.
+        evaluations: of the network.
+        peak_bytes: of memory; None where it cannot be measured.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="allow")
+
+    rows: int
+    failures: list[Failure]
+    method: str = ""
+    items: int = 0
+    seconds: float = 0.0
+    edit_seconds: float = 0.0
+    evaluations: float = 0.0
+    peak_bytes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,17 +101,16 @@ class RunFolder:
 
     Args:
         path: of the folder.
-        manifest: the content of its ``run.json``: "format", "latentedit", "kind", "plan", "request", "units" (their
-            names in the order of the table), "command".
+        manifest: the content of its ``run.json``.
     """
 
     path: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
 
     @staticmethod
     def start(
         path: Path,
-        told: Mapping[str, Any],
+        spec: Mapping[str, Any],
         *,
         kind: str,
         units: Sequence[str],
@@ -72,7 +122,7 @@ class RunFolder:
 
         Args:
             path: is made where it is missing.
-            told: the plan, see `Work.told`.
+            spec: the plan, see `Work.spec`.
             kind: of the run, such as "bench".
             units: their names, in the order of the table.
             command: that began it.
@@ -86,27 +136,24 @@ class RunFolder:
             OutputError: the folder cannot be written to.
         """
         make_folder(path)
-        manifest = plain(
-            {
-                "format": FORMAT,
-                "latentedit": __version__,
-                "kind": kind,
-                "command": command,
-                "units": list(units),
-                "plan": told,
-                "request": request,
-            }
+        manifest = Manifest(
+            format=FORMAT,
+            latentedit=__version__,
+            kind=kind,
+            command=command,
+            units=list(units),
+            plan=plain(spec),
+            request=plain(request),
         )
         if not (path / MANIFEST).exists():
-            write_text(path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+            _write_manifest(path, manifest)
         found = RunFolder.read(path)
         found.check_version()
-        before, now = found.manifest["plan"], manifest["plan"]
+        before, now = found.manifest.plan, manifest.plan
         different = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        if found.manifest["kind"] != kind or set(different) - set(free):
+        if found.manifest.kind != kind or set(different) - set(free):
             raise ConfigError(
-                f"expected {path} to be empty or to hold this run; it holds one with other "
-                f"{', '.join(different) or 'work'}. Name another folder with -o"
+                f"{path} holds another run, with other {', '.join(different) or 'work'}. Name another folder with -o"
             )
         if different:
             found = found._renewed(manifest)
@@ -115,15 +162,16 @@ class RunFolder:
         make_folder(path / CLAIMS)
         return found
 
-    def _renewed(self, manifest: Mapping[str, Any]) -> "RunFolder":
+    def _renewed(self, manifest: Manifest) -> "RunFolder":
+        """With another plan; what is finished of the old one and not in the new one is forgotten."""
         if held := self.claimed():
             raise ConfigError(
-                f"expected nobody at work in {self.path}, for its plan has changed; {held[0]} is being done. Wait "
+                f"the plan of {self.path} has changed, and somebody is still at work by the old one ({held[0]}). Wait "
                 "until that has ended"
             )
-        for unit in set(self.finished()) - set(manifest["units"]):
+        for unit in set(self.finished()) - set(manifest.units):
             self.forget(unit)
-        write_text(self.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        _write_manifest(self.path, manifest)
         return RunFolder.read(self.path)
 
     @staticmethod
@@ -136,22 +184,20 @@ class RunFolder:
         """
         place = path / MANIFEST
         if not place.is_file():
-            raise ConfigError(f"expected the folder of a run, with {MANIFEST} in it; got {path}. Check the path")
+            raise ConfigError(f"{path} is not the folder of a run: there is no {MANIFEST} in it. Check the path")
         try:
-            manifest = read_object(place.read_bytes())
+            content = read_object(place.read_bytes())
         except (OSError, ValueError) as error:
-            raise FileFormatError(f"expected a sound {place}; {error}. Begin the run in another folder") from error
-        if manifest.get("format") != FORMAT:
+            raise FileFormatError(f"{place} is damaged: {error}. Begin the run in another folder") from error
+        if content.get("format") != FORMAT:
             raise ConfigError(
-                f"expected a run of format {FORMAT} in {path}; got {manifest.get('format')}, from latentedit "
-                f"{manifest.get('latentedit')}. Open it with that version"
+                f"the run in {path} has the format {content.get('format')}, of latentedit {content.get('latentedit')}; "
+                f"this version reads {FORMAT}. Open it with that version"
             )
-        missing = [name for name in _MANIFEST_NAMES if name not in manifest]
-        if missing:
-            raise FileFormatError(
-                f"expected a sound {place}; it has no {', '.join(missing)}. Begin the run in another folder"
-            )
-        return RunFolder(path=path, manifest=manifest)
+        try:
+            return RunFolder(path=path, manifest=Manifest.model_validate(content))
+        except pydantic.ValidationError as error:
+            raise FileFormatError(f"{place} is damaged: {faults_of(error)}. Begin the run in another folder") from error
 
     def check_version(self) -> None:
         """Refuse to add rows of this version to those of another.
@@ -159,11 +205,11 @@ class RunFolder:
         Raises:
             ConfigError: another version began the run.
         """
-        made = self.manifest["latentedit"]
+        made = self.manifest.latentedit
         if made != __version__:
             raise ConfigError(
-                f"expected {self.path} to hold a run of latentedit {__version__}; it was begun by {made}, "
-                "whose rows may differ. Finish it with that version, or begin again in another folder"
+                f"the run in {self.path} was begun by latentedit {made}; this is {__version__}, whose rows may differ. "
+                "Finish it with that version, or begin again in another folder"
             )
 
     def has(self, unit: str) -> bool:
@@ -172,8 +218,8 @@ class RunFolder:
 
     def finished(self) -> list[str]:
         """Names of all finished units, in the order of the table."""
-        there = {place.stem for place in (self.path / ROWS).glob("*.parquet")}
-        return [unit for unit in self.manifest["units"] if unit in there]
+        there = {place.stem for place in (self.path / ROWS).glob("*.jsonl")}
+        return [unit for unit in self.manifest.units if unit in there]
 
     @contextlib.contextmanager
     def claim(self, unit: str) -> Generator[bool]:
@@ -208,18 +254,19 @@ class RunFolder:
                 continue
         return names
 
-    def add(self, unit: str, done: Done) -> None:
+    def add(self, unit: str, result: UnitResult) -> None:
         """Store a unit: its files, and then its rows, by which it is finished.
 
         Raises:
             OutputError: the folder cannot be written to, or the disk is full.
         """
-        for name, content in done.files.items():
+        for name, content in result.files.items():
             place = self.path / PurePosixPath(name)
             make_folder(place.parent)
             with written_beside(place) as file:
                 file.write(content)
-        write_unit(self._place(unit), done)
+        head = {"rows": len(result.rows), "failures": result.failures, **result.about}
+        write_text(self._place(unit), "".join(f"{json.dumps(plain(line))}\n" for line in (head, *result.rows)))
 
     def forget(self, unit: str) -> None:
         """Let a unit be done again.
@@ -231,44 +278,67 @@ class RunFolder:
             self._place(unit).unlink(missing_ok=True)
         except OSError as error:
             why = error.strerror or str(error)
-            raise OutputError(
-                f"expected to be able to remove {self._place(unit)}; got: {why}. Copy the run to another place"
-            ) from error
+            raise OutputError(f"{self._place(unit)} cannot be removed: {why}. Copy the run to another place") from error
 
-    def table(self) -> Table:
+    def rows(self) -> list[Row]:
         """Every row of the finished units, in their order.
 
         Raises:
             FileFormatError: a unit's file that is damaged.
         """
-        return read_rows([self._place(unit) for unit in self.finished()])
+        return [row for unit in self.finished() for row in self._read(unit)[1]]
 
-    def write_table(self) -> Table:
-        """`table`, also written as ``rows.parquet``.
+    def write_table(self) -> list[Row]:
+        """`rows`, also written as ``rows.csv``: a column for every name, empty cells where a row has no value.
 
         Raises:
             FileFormatError: a unit's file that is damaged.
             OutputError: the folder cannot be written to, or the disk is full.
         """
-        rows = self.table()
-        with written_beside(self.path / TABLE) as file:
-            pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), file, compression="zstd")
+        rows, text = self.rows(), io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path / TABLE, text.getvalue())
         return rows
 
-    def records(self) -> Mapping[str, Mapping[str, Any]]:
-        """Of each finished unit, in order, what was told beside its rows; see `unit_file.read_about`.
+    def records(self) -> dict[str, UnitRecord]:
+        """Of each finished unit, in order, what is stored beside its rows.
 
         Raises:
             FileFormatError: a unit's file that is damaged.
         """
-        return {unit: read_about(self._place(unit)) for unit in self.finished()}
+        return {unit: self._read(unit)[0] for unit in self.finished()}
 
     def failures(self) -> list[Failure]:
         """Everything that could not be done."""
-        return [Failure(**one) for record in self.records().values() for one in record["failures"]]
+        return [failure for record in self.records().values() for failure in record.failures]
 
     def _place(self, unit: str) -> Path:
-        return self.path / ROWS / f"{unit}.parquet"
+        return self.path / ROWS / f"{unit}.jsonl"
+
+    def _read(self, unit: str) -> tuple[UnitRecord, list[Row]]:
+        place = self._place(unit)
+        try:
+            lines = [read_object(line) for line in place.read_bytes().splitlines()]
+            if not lines:
+                raise ValueError("it is empty")
+            record = UnitRecord.model_validate(lines[0])
+            if record.rows != len(lines) - 1:
+                raise ValueError(f"it holds {len(lines) - 1} rows of {record.rows}")
+            return record, [*lines[1:]]
+        except pydantic.ValidationError as error:
+            raise _damaged(place, faults_of(error)) from error
+        except (OSError, ValueError) as error:
+            raise _damaged(place, str(error)) from error
+
+
+def faults_of(error: pydantic.ValidationError) -> str:
+    """What a validation found wrong, in one line: each field and why."""
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+        for fault in error.errors(include_url=False)[:5]
+    )
 
 
 def file_name(text: str) -> str:
@@ -279,3 +349,11 @@ def file_name(text: str) -> str:
         return name or "%"
     # No shorter name has "%-" in it.
     return f"{name[: _LONGEST_NAME - 18]}%-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _write_manifest(path: Path, manifest: Manifest) -> None:
+    write_text(path / MANIFEST, json.dumps(manifest.model_dump(), indent=1, ensure_ascii=False) + "\n")
+
+
+def _damaged(place: Path, why: str) -> FileFormatError:
+    return FileFormatError(f"{place} is damaged: {why}. Delete it: the same command does that part again")

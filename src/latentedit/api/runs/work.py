@@ -29,16 +29,21 @@ class Failure:
     what: str
     why: str
 
+    @staticmethod
+    def of(item: str, what: str, error: Exception) -> "Failure":
+        """From the error that was raised."""
+        return Failure(item=item, what=what, why=" ".join(str(error).split()))
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Done:
+class UnitResult:
     """What became of one unit.
 
     Args:
         rows: its results, the same wherever and whenever it is done.
         files: place in the run's folder to content.
         failures: what could not be done.
-        about: what may differ from one time to the next, such as seconds; told beside the rows, never among them.
+        about: what may differ from one time to the next, such as seconds; stored beside the rows, never among them.
     """
 
     rows: Sequence[Row]
@@ -47,8 +52,8 @@ class Done:
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
 
 
-Measure = Callable[[Any], Done]
-"""Does one parcel's work."""
+Measure = Callable[[Any], UnitResult]
+"""Does the work of one task."""
 
 
 @runtime_checkable
@@ -57,11 +62,11 @@ class Work(Protocol):
 
     Laws:
         1. ``units`` are the same, in the same order, whenever the plan is the same.
-        2. What a unit gives depends on its parcel only: not on the worker, the other units or their order.
+        2. What a unit gives depends on its task only: not on the worker, the other units or their order.
     """
 
     @property
-    def told(self) -> Mapping[str, Any]:
+    def spec(self) -> Mapping[str, Any]:
         """Everything that decides the rows, as plain values."""
         ...
 
@@ -70,12 +75,12 @@ class Work(Protocol):
         """Names, each once, fit for a file's name, in the order of work."""
         ...
 
-    def parcel(self, unit: str, *, carried: bool = False) -> Any:
+    def task(self, unit: str, *, with_bytes: bool = False) -> Any:
         """What a worker must be given to do a unit.
 
         Args:
             unit: its name.
-            carried: with the content of every file that it needs, for a worker that does not see this machine's disk.
+            with_bytes: with the content of every file that it needs, for a worker that does not see this disk.
         """
         ...
 
@@ -89,20 +94,20 @@ def unchanged(thing: T) -> T:
     return thing
 
 
-def check_model(told: Mapping[str, Any], fingerprint: str) -> None:
-    """Whether a worker has the plan's model.
+def check_model(spec: Mapping[str, Any], fingerprint: str) -> None:
+    """Refuse a worker's model that is not the plan's.
 
     Args:
-        told: of the plan, with "model" and "model_fingerprint".
+        spec: of the plan, with "model" and "model_fingerprint".
         fingerprint: of the worker's model.
 
     Raises:
         ModelError: it is another one.
     """
-    if fingerprint != told["model_fingerprint"]:
+    if fingerprint != spec["model_fingerprint"]:
         raise ModelError(
-            f"expected the model {told['model']} with the fingerprint {told['model_fingerprint']}; the one that is "
-            f"here has {fingerprint}. Put the same files on every machine"
+            f"the model {spec['model']} differs from machine to machine: the run has the fingerprint "
+            f"{spec['model_fingerprint']}, this worker {fingerprint}. Put the same files on every machine"
         )
 
 
@@ -114,7 +119,7 @@ def in_halves(
     Args:
         things: one or more.
         together: does some of them.
-        failed: what stands for one that cannot be done alone either; told the error.
+        failed: what stands for one that cannot be done alone either; given the error.
 
     Returns:
         What was made of the parts, in order.

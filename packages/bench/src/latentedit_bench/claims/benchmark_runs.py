@@ -12,7 +12,7 @@ import torch
 from matplotlib.axes import Axes
 
 from latentedit.api.manifests.items import Dataset
-from latentedit.api.runs.run import Where, suitable_workers
+from latentedit.api.runs.executors import Executor, suitable_workers
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -102,7 +102,7 @@ class Bench:
             self.at.folder / run_name,
             command=self.at.command,
             load=functools.partial(load, model.name, device=self.at.device, dtype=DTYPE),
-            where=Where(workers=suitable_workers(model.device, len(data.items) // _FEWEST)),
+            executor=Executor(workers=suitable_workers(model.device, len(data.items) // _FEWEST)),
             progress=functools.partial(self._told, run_name),
             note=self.at.note,
         )

@@ -1,8 +1,9 @@
 """``latentedit bench run``, ``resume``, ``status`` and ``report``: a run is a folder, and all of them look into it."""
 
 import functools
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -38,10 +39,10 @@ from latentedit_bench.cli.bench_options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from latentedit.api.runs.run import Where
-    from latentedit_bench.ranking.plan import Plan
+    from latentedit.api.runs.executors import Executor
+    from latentedit_bench.ranking.plan import Plan, Request
     from latentedit_bench.ranking.ranking import Comparison
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
@@ -62,7 +63,7 @@ def run(
     strengths: Annotated[
         str, typer.Option("--strengths", help="LOW:HIGH:COUNT or a list; 1 among them.")
     ] = "0.5,1,1.5,2",
-    batch: Annotated[int, typer.Option("--batch", help="Items edited together; less where memory is short.")] = 32,
+    batch: Annotated[int, typer.Option("--batch", help="Items edited together; less executor memory is short.")] = 32,
     pictures: Annotated[bool, typer.Option("--pictures", help="Also write every edited picture.")] = False,
     workers: Workers = None,
     ray: Ray = None,
@@ -74,19 +75,27 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Edit every item by every method at every strength, measure against the right answers, and rank."""
-    from latentedit.api.runs.run import Where
-    from latentedit_bench.ranking.plan import Plan
+    from latentedit.api.runs.executors import Executor
+    from latentedit_bench.ranking.plan import Plan, Request
     from latentedit_bench.tuning.tuning import stored_methods, tuned_methods
 
     if batch < 1:
         raise ConfigError(f"expected --batch to be 1 or more; got {batch}")
-    where = Where(workers=workers, ray=ray)
+    executor = Executor(workers=workers, ray=ray)
     found, at = open_dataset(place, split=split, captions=captions, items=items), parse_strengths(strengths)
     backbone = open_model(model, device=device, dtype=dtype)
     chosen = stored_methods(backbone, method) if settings is None else tuned_methods(settings, backbone, method)
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seed=seed, batch=batch)
-    request = {"data": lasting(place), "split": split, "captions": captions, "items": items, "pictures": pictures}
-    _run(plan, output, request | {"model": model, "device": device}, where, as_json=as_json, quiet=quiet)
+    request = Request(
+        data=lasting(place),
+        split=split,
+        captions=captions,
+        items=items,
+        pictures=pictures,
+        model=model,
+        device=device,
+    )
+    _run(plan, output, request, executor, as_json=as_json, quiet=quiet)
 
 
 def resume(
@@ -94,42 +103,43 @@ def resume(
     retry: Annotated[bool, typer.Option("--retry", help="Also do again the parts in which something failed.")] = False,
     workers: Workers = None,
     ray: Ray = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The run's model, where it is none of those that are installed.")
+    ] = None,
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Go on with a run that was stopped, whatever stopped it."""
+    from latentedit.api.runs.executors import Executor
     from latentedit.api.runs.folder import RunFolder
-    from latentedit.api.runs.run import Where
-    from latentedit_bench.ranking.plan import Plan
-    from latentedit_bench.ranking.work import KIND
+    from latentedit.core.plugins import MODELS
+    from latentedit_bench.ranking.plan import Plan, read_plan, read_request
     from latentedit_bench.tuning.tuning import planned_methods
 
-    where = Where(workers=workers, ray=ray)
+    executor = Executor(workers=workers, ray=ray)
     opened = RunFolder.read(folder)
+    spec, request = read_plan(opened), read_request(opened)
     opened.check_version()
-    if opened.manifest["kind"] != KIND:
+    if model is None and request.model not in MODELS.names():
         raise ConfigError(
-            f"expected the folder of a benchmark; got one of `latentedit {opened.manifest['kind']}`. Go on with it by: "
-            f"{opened.manifest['command']}"
+            f"the run in {folder} was begun with the model {request.model!r}, which comes from elsewhere, and a run's "
+            f"folder has nothing downloaded or opened. Name it yourself: --model {shlex.quote(request.model)}"
         )
-    request: Mapping[str, Any] = opened.manifest["request"]
-    told: Mapping[str, Any] = opened.manifest["plan"]
+    request = request.model_copy(update={"model": model or request.model, "device": device or request.device})
     plan = Plan(
-        model=open_model(request["model"], device=device or request["device"], dtype=told["network_dtype"]),
-        dataset=open_dataset(
-            request["data"], split=request["split"], captions=request["captions"], items=request["items"]
-        ),
-        methods=planned_methods(told["methods"]),
-        strengths=tuple(told["strengths"]),
-        seed=told["seed"],
-        batch=told["batch"],
-        beside=told["beside"],
+        model=open_model(request.model, device=request.device, dtype=spec.network_dtype),
+        dataset=open_dataset(request.data, split=request.split, captions=request.captions, items=request.items),
+        methods=planned_methods([method.model_dump() for method in spec.methods]),
+        strengths=tuple(spec.strengths),
+        seed=spec.seed,
+        batch=spec.batch,
+        beside=spec.beside,
     )
     if retry:
-        for unit in [unit for unit, record in opened.records().items() if record["failures"]]:
+        for unit in [unit for unit, record in opened.records().items() if record.failures]:
             opened.forget(unit)
-    _run(plan, folder, request, where, as_json=as_json, quiet=quiet)
+    _run(plan, folder, request, executor, as_json=as_json, quiet=quiet)
 
 
 def status(folder: Folder, as_json: Json = False) -> None:
@@ -162,12 +172,10 @@ def report(
         say(f"{folder} -> {output}")
 
 
-def _run(
-    plan: "Plan", output: Path, request: "Mapping[str, Any]", where: "Where", *, as_json: bool, quiet: bool
-) -> None:
+def _run(plan: "Plan", output: Path, request: "Request", executor: "Executor", *, as_json: bool, quiet: bool) -> None:
     """Run, or go on; then rank, draw, and say what came of it."""
+    from latentedit.api.runs.executors import Executor, suitable_workers
     from latentedit.api.runs.folder import RunFolder
-    from latentedit.api.runs.run import Where, suitable_workers
     from latentedit_bench.ranking.run import SHOWN_ITEMS, shown
     from latentedit_bench.ranking.run import run as run_plan
     from latentedit_bench.ranking.summaries import is_ranked
@@ -176,19 +184,19 @@ def _run(
     from latentedit_bench.report.sheet import draw_edits
     from latentedit_bench.tuning.candidates import CONTENDERS, OURS
 
-    load = functools.partial(open_model, request["model"], device=request["device"], dtype=plan.told["network_dtype"])
-    if where.ray is None and where.workers is None:
-        where = Where(workers=suitable_workers(plan.model.device, len(plan.dataset.items) // plan.batch + 1))
+    load = functools.partial(open_model, request.model, device=request.device, dtype=plan.spec["network_dtype"])
+    if executor.ray is None and executor.workers is None:
+        executor = Executor(workers=suitable_workers(plan.model.device, len(plan.dataset.items) // plan.batch + 1))
     notes: list[str] = []
     with progress_bar(quiet=quiet or as_json) as progress:
         rows = run_plan(
             plan,
             output,
             command=typed_command(),
-            request=request,
-            pictures=request["pictures"],
+            request=request.model_dump(),
+            pictures=request.pictures,
             load=load,
-            where=where,
+            executor=executor,
             progress=progress,
             note=notes.append,
         )

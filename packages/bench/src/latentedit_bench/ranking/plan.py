@@ -1,18 +1,119 @@
-"""Everything that decides a benchmark's rows."""
+"""Everything that decides a benchmark's rows, and how it is stored in a run's folder."""
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
+
+import pydantic
 
 from latentedit._version import __version__
 from latentedit.api.manifests.items import Dataset
-from latentedit.core.errors import ConfigError
+from latentedit.api.runs.folder import MANIFEST, RunFolder, faults_of
+from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.models.base import Backbone
 from latentedit_bench.ranking.methods import Method
+
+KIND = "bench"
+"""Of runs."""
 
 STRENGTHS = (0.5, 1.0, 1.5, 2.0)
 
 BATCH = 32
-"""Items that are edited together unless told: as many as memory allows is fastest."""
+"""Items that are edited together by default: as many as memory allows is fastest."""
+
+
+class _Stored(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Stored = TypeVar("Stored", bound=_Stored)
+
+
+class MethodSpec(_Stored):
+    """A method in ``run.json``; see `Method`."""
+
+    name: str
+    editor: str
+    local: bool
+    settings: dict[str, Any]
+
+
+class DataSpec(_Stored):
+    """A data set in ``run.json``: enough to know whether another one is the same."""
+
+    name: str
+    version: str
+    items: int
+    fingerprint: str
+
+
+class PlanSpec(_Stored):
+    """A plan in ``run.json``; see `Plan`."""
+
+    latentedit: str
+    model: str
+    model_fingerprint: str
+    network_dtype: str
+    data: DataSpec
+    methods: list[MethodSpec] = pydantic.Field(min_length=1)
+    strengths: list[float]
+    seed: int
+    batch: int = pydantic.Field(ge=1)
+    beside: bool
+
+
+class Request(_Stored):
+    """What makes a plan again: the options of the command that began the run.
+
+    Args:
+        data: name or path.
+        split: of the rendered set.
+        captions: of the rendered set.
+        items: the first ones only.
+        pictures: every edited picture is written too.
+        model: name or path.
+        device: where it runs.
+    """
+
+    data: str
+    split: str
+    captions: str
+    items: int | None
+    pictures: bool
+    model: str
+    device: str | None
+
+
+def read_plan(run: RunFolder) -> PlanSpec:
+    """The plan of a run.
+
+    Raises:
+        ConfigError: it is no benchmark.
+        FileFormatError: something is missing, or of another type.
+    """
+    if run.manifest.kind != KIND:
+        raise ConfigError(
+            f"{run.path} is the folder of `latentedit {run.manifest.kind}`, not of a benchmark. Go on with it by: "
+            f"{run.manifest.command}"
+        )
+    return _validated(PlanSpec, run.manifest.plan, run)
+
+
+def read_request(run: RunFolder) -> Request:
+    """What makes the plan of a run again.
+
+    Raises:
+        FileFormatError: something is missing, or of another type.
+    """
+    return _validated(Request, run.manifest.request, run)
+
+
+def _validated(kind: type[Stored], content: object, run: RunFolder) -> Stored:
+    try:
+        return kind.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise FileFormatError(
+            f"{run.path / MANIFEST} is damaged: {faults_of(error)}. Begin the run in another folder"
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,33 +142,30 @@ class Plan:
     def __post_init__(self) -> None:
         names = [method.name for method in self.methods]
         if not names or len(set(names)) < len(names):
-            raise ConfigError(f"expected one method or more, each once; got {', '.join(names) or 'none'}")
+            raise ConfigError(f"the methods are {', '.join(names) or 'none'}. Name one or more, each once")
         if 1.0 not in self.strengths or 0.0 in self.strengths:
-            raise ConfigError(f"expected strengths with 1 and without 0; got {', '.join(map(str, self.strengths))}")
+            raise ConfigError(
+                f"the strengths are {', '.join(map(str, self.strengths))}. Give some with 1 among them, and without 0"
+            )
         if self.batch < 1:
-            raise ConfigError(f"expected a batch of 1 item or more; got {self.batch}")
+            raise ConfigError(f"a batch of {self.batch} items is no work. Give 1 or more")
 
     @property
-    def told(self) -> dict[str, Any]:
+    def spec(self) -> dict[str, Any]:
         """The plan as plain values."""
         data = self.dataset
-        return {
-            "latentedit": __version__,
-            "model": self.model.name,
-            "model_fingerprint": self.model.fingerprint,
-            "network_dtype": str(self.model.network_dtype).removeprefix("torch."),
-            "data": {
-                "name": data.name,
-                "version": data.version,
-                "items": len(data.items),
-                "fingerprint": data.fingerprint,
-            },
-            "methods": [
-                {"name": m.name, "editor": m.editor.name, "local": m.local, "settings": m.editor.to_dict()}
+        return PlanSpec(
+            latentedit=__version__,
+            model=self.model.name,
+            model_fingerprint=self.model.fingerprint,
+            network_dtype=str(self.model.network_dtype).removeprefix("torch."),
+            data=DataSpec(name=data.name, version=data.version, items=len(data.items), fingerprint=data.fingerprint),
+            methods=[
+                MethodSpec(name=m.name, editor=m.editor.name, local=m.local, settings=m.editor.to_dict())
                 for m in self.methods
             ],
-            "strengths": list(self.strengths),
-            "seed": self.seed,
-            "batch": self.batch,
-            "beside": self.beside,
-        }
+            strengths=list(self.strengths),
+            seed=self.seed,
+            batch=self.batch,
+            beside=self.beside,
+        ).model_dump()

@@ -4,16 +4,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from PIL import Image
 
+from latentedit.api.runs.executors import Executor, run_work
 from latentedit.api.runs.folder import RunFolder
-from latentedit.api.runs.run import Where, run_work
 from latentedit.core.files.pictures import read_image
 from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
 from latentedit_bench.metrics.statistics import Table
-from latentedit_bench.ranking.plan import Plan
-from latentedit_bench.ranking.work import KIND, SOURCE, TRUTH, BenchWork, preview_name
+from latentedit_bench.ranking.plan import KIND, Plan
+from latentedit_bench.ranking.work import SOURCE, TRUTH, BenchWork, preview_name
 
 SHOWN_ITEMS = 8
 """Items whose pictures are on the sheet."""
@@ -27,7 +28,7 @@ def run(
     request: Mapping[str, Any] | None = None,
     pictures: bool = False,
     load: Callable[[], Backbone] | None = None,
-    where: Where | None = None,
+    executor: Executor | None = None,
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Table:
@@ -40,27 +41,39 @@ def run(
         request: what makes the same plan again, for ``bench resume``.
         pictures: also write every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``.
         load: loads the plan's model in another process; can be pickled.
-        where: in this process unless told.
+        executor: this process by default.
         progress: told how many units are finished.
         note: told what the user should know, such as workers that died on the way.
 
     Returns:
-        Every row, see `evaluate.evaluate`; also ``rows.parquet`` in the folder.
+        Every row, see `evaluate.evaluate`; also ``rows.csv`` in the folder.
 
     Raises:
         ConfigError: the folder holds another run, or one of another version.
         OutputError: the folder cannot be written to, or the disk is full.
         KeyboardInterrupt: saying what is kept.
     """
-    where = Where() if where is None else where
-    work = BenchWork.of(plan, load=None if where.here else load, pictures=pictures)
+    executor = Executor() if executor is None else executor
+    work = BenchWork.of(plan, load=None if executor.here else load, pictures=pictures)
     opened = RunFolder.start(
-        folder, work.told, kind=KIND, units=sorted(work.units), command=command, request=request or {}
+        folder, work.spec, kind=KIND, units=sorted(work.units), command=command, request=request or {}
     )
-    for said in run_work(opened, work, where=where, progress=progress):
+    for said in run_work(opened, work, executor=executor, progress=progress):
         if note is not None:
             note(said)
-    return opened.write_table()
+    opened.write_table()
+    return table_of(opened)
+
+
+def table_of(run: RunFolder) -> Table:
+    """Every row of the finished units; a column that says nothing anywhere holds numbers.
+
+    Raises:
+        FileFormatError: a unit's file that is damaged.
+    """
+    table: Table = pd.DataFrame(run.rows())
+    empty = [name for name in table.columns if table[name].isna().all()]
+    return table.astype(dict.fromkeys(empty, float))
 
 
 def shown(plan: Plan, folder: Path) -> dict[str, list[Image.Image | None]]:

@@ -11,14 +11,13 @@ from PIL import Image
 from latentedit.api.manifests.items import Item
 from latentedit.api.measure import peak_bytes
 from latentedit.api.runs.folder import file_name
-from latentedit.api.runs.work import Done, Failure, Measure, Row, check_model, in_halves, unchanged
+from latentedit.api.runs.work import Failure, Measure, Row, UnitResult, check_model, in_halves, unchanged
 from latentedit.models.base import Backbone
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.ranking.evaluate import CODEC, codec_rows, evaluate
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.ranking.plan import Plan
 
-KIND = "bench"
 PICTURES = "pictures"
 PREVIEWS = "previews"
 """Folder of small pictures for sheets and reports: of each method at strength 1, of the sources and the answers."""
@@ -28,7 +27,7 @@ SOURCE, TRUTH = "source", "truth"
 
 _PREVIEW_PX = 192
 
-Parcel = tuple[tuple[Item, ...], Method | None]
+Task = tuple[tuple[Item, ...], Method | None]
 """What a unit is made of; no method stands for the right answers, encoded and decoded."""
 
 
@@ -37,7 +36,7 @@ class BenchWork:
     """Units of a plan, done batch by batch; their names sort by method, so that the batch does not order the table.
 
     Args:
-        told: see `Plan.told`.
+        spec: see `Plan.spec`.
         load: loads the model; can be pickled where other processes are to work.
         methods: of the plan.
         strengths: likewise.
@@ -47,7 +46,7 @@ class BenchWork:
         pictures: also keep every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``.
     """
 
-    told: Mapping[str, Any]
+    spec: Mapping[str, Any]
     load: Callable[[], Backbone]
     methods: tuple[Method, ...]
     strengths: tuple[float, ...]
@@ -69,7 +68,7 @@ class BenchWork:
             Opens every picture once.
         """
         return BenchWork(
-            told=plan.told,
+            spec=plan.spec,
             load=functools.partial(unchanged, plan.model) if load is None else load,
             methods=plan.methods,
             strengths=plan.strengths,
@@ -89,12 +88,12 @@ class BenchWork:
             for place, name in enumerate(names)
         ]
 
-    def parcel(self, unit: str, *, carried: bool = False) -> Parcel:
+    def task(self, unit: str, *, with_bytes: bool = False) -> Task:
         """The unit's items, and its method."""
         place, batch = map(int, unit.split("-", 2)[:2])
         items = self.batches[batch]
         return (
-            tuple(item.carried() for item in items) if carried else items,
+            tuple(item.with_bytes() for item in items) if with_bytes else items,
             self.methods[place - 1] if place else None,
         )
 
@@ -105,22 +104,22 @@ class BenchWork:
             ModelError: another one than the plan's.
         """
         model = self.load()
-        check_model(self.told, model.fingerprint)
+        check_model(self.spec, model.fingerprint)
         return _Bench(self, model)
 
 
 class _Bench:
-    """Measures parcels, and keeps the last batch prepared for the next method."""
+    """Measures tasks, and keeps the last batch prepared for the next method."""
 
     def __init__(self, work: BenchWork, model: Backbone) -> None:
         self._work, self._model = work, model
         self._ready: Prepared | None = None
 
-    def __call__(self, parcel: Parcel) -> Done:
-        items, method = parcel
+    def __call__(self, task: Task) -> UnitResult:
+        items, method = task
         with self._model.count() as cost:
             parts = list(self._measured(items, method))
-        return Done(
+        return UnitResult(
             rows=[row for part in parts for row in part.rows],
             files={name: content for part in parts for name, content in part.files.items()},
             failures=[failure for part in parts for failure in part.failures],
@@ -133,12 +132,11 @@ class _Bench:
             },
         )
 
-    def _measured(self, items: tuple[Item, ...], method: Method | None) -> list[Done]:
+    def _measured(self, items: tuple[Item, ...], method: Method | None) -> list[UnitResult]:
         what = CODEC if method is None else method.name
 
-        def failed(item: Item, error: Exception) -> Done:
-            failure = Failure(item=item.id, what=what, why=" ".join(str(error).split()))
-            return Done(rows=(), failures=(failure,), about={"edit_seconds": 0.0})
+        def failed(item: Item, error: Exception) -> UnitResult:
+            return UnitResult(rows=(), failures=[Failure.of(item.id, what, error)], about={"edit_seconds": 0.0})
 
         return in_halves(items, lambda some: self._one(self._prepared(tuple(some)), method), failed)
 
@@ -148,7 +146,7 @@ class _Bench:
             self._ready = prepare(self._model, items)
         return self._ready
 
-    def _one(self, batch: Prepared, method: Method | None) -> Done:
+    def _one(self, batch: Prepared, method: Method | None) -> UnitResult:
         work, names = self._work, [item.id for item in batch.items]
         if method is None:
             truths = [item.truth() for item in batch.items if item.truth is not None]
@@ -164,11 +162,11 @@ class _Bench:
         return _done(rows, files)
 
 
-def _done(rows: Sequence[Row], files: Mapping[str, bytes]) -> Done:
+def _done(rows: Sequence[Row], files: Mapping[str, bytes]) -> UnitResult:
     """Seconds differ from run to run, so they are told beside the rows."""
     seconds = sum(row["seconds"] for row in rows)
     kept = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
-    return Done(rows=kept, files=files, about={"edit_seconds": seconds})
+    return UnitResult(rows=kept, files=files, about={"edit_seconds": seconds})
 
 
 def preview_name(kind: str, item: str) -> str:

@@ -9,9 +9,10 @@ from latentedit.api.runs.folder import RunFolder
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.writing import write_text
 from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.ranking.plan import PlanSpec, read_plan
+from latentedit_bench.ranking.run import table_of
 from latentedit_bench.ranking.summaries import ARMS, Summaries, is_ranked
 from latentedit_bench.ranking.unranked import pie_bench_table
-from latentedit_bench.ranking.work import KIND
 from latentedit_bench.report.curves import curves_svg
 from latentedit_bench.report.glossary import GLOSSARY
 from latentedit_bench.report.page import page, render
@@ -44,18 +45,15 @@ def write_report(folder: Path, path: Path) -> None:
         OutputError: the place cannot be written to.
     """
     run = RunFolder.read(folder)
-    if run.manifest["kind"] != KIND:
-        raise ConfigError(f"expected the folder of a benchmark; got one of `latentedit {run.manifest['kind']}`")
-    rows = run.table()
+    plan, rows = read_plan(run), table_of(run)
     if len(rows) == 0:
-        raise ConfigError(f"expected a run with results; {folder} has none yet. Let it go on: latentedit bench resume")
-    title = f"Benchmark of {run.manifest['plan']['data']['name']} by {run.manifest['plan']['model']}"
-    write_text(path, page(title, _body(run, rows, title)))
+        raise ConfigError(f"the run in {folder} has no results yet. Let it go on: latentedit bench resume {folder}")
+    title = f"Benchmark of {plan.data.name} by {plan.model}"
+    write_text(path, page(title, _body(run, plan, rows, title)))
 
 
-def _body(run: RunFolder, rows: Table, title: str) -> str:
+def _body(run: RunFolder, plan: PlanSpec, rows: Table, title: str) -> str:
     records, ranked = run.records(), is_ranked(rows)
-    plan = run.manifest["plan"]
     shown = examples(run.path, rows)
     pie_bench = pie_bench_table(rows)
     return render(
@@ -65,7 +63,7 @@ def _body(run: RunFolder, rows: Table, title: str) -> str:
         manifest=run.manifest,
         done=len(records),
         failures=run.failures(),
-        methods=method_grid(plan["methods"], marked=OURS),
+        methods=method_grid(plan.methods, marked=OURS),
         ranked=_ranked(rows) if ranked else None,
         pie_bench=None if pie_bench is None else pie_bench_grid(pie_bench, marked=OURS),
         cost=cost_grid(rows, records, marked=OURS),

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from latentedit.api.runs.folder import UnitRecord
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.plan import MethodSpec
 from latentedit_bench.ranking.ranking import EFFECTS
 from latentedit_bench.ranking.summaries import MATRIX_SCORES, SHOWN, Summaries, matrix_scores
 
@@ -140,16 +142,16 @@ def pie_bench_grid(table: Table, *, marked: str) -> Grid:
     return _wide(whole.assign(column=whole["metric"]), list(dict.fromkeys(whole["method"])), marked)
 
 
-def cost_grid(rows: Table, records: Mapping[str, Mapping[str, Any]], *, marked: str) -> Grid:
+def cost_grid(rows: Table, records: Mapping[str, UnitRecord], *, marked: str) -> Grid:
     """What each method took, in seconds and memory, and how many of its edits were not finite."""
-    spent: dict[str, list[Mapping[str, Any]]] = {}
+    spent: dict[str, list[UnitRecord]] = {}
     for record in records.values():
-        spent.setdefault(record["method"], []).append(record)
+        spent.setdefault(record.method, []).append(record)
     cells: list[list[Cell]] = []
     for name, part in rows.groupby("method", sort=False):
         units = spent.get(str(name), [])
-        edits, seconds = sum(one["rows"] for one in units), float(sum(one["edit_seconds"] for one in units))
-        memory = max((one.get("peak_bytes") or 0 for one in units), default=0) / 2**20
+        edits, seconds = sum(one.rows for one in units), float(sum(one.edit_seconds for one in units))
+        memory = max((one.peak_bytes or 0 for one in units), default=0) / 2**20
         failed = float(part["failed"].sum()) if "failed" in part else math.nan
         edited = name != CODEC
         cells.append(
@@ -158,7 +160,7 @@ def cost_grid(rows: Table, records: Mapping[str, Mapping[str, Any]], *, marked: 
                 number(float(part.loc[part["strength"] == 1, "evaluations"].mean()) if edited else math.nan, digits=0),
                 number(seconds / edits if edits and edited else math.nan),
                 number(seconds if edited else math.nan, digits=1),
-                number(float(sum(one["seconds"] for one in units)), digits=1),
+                number(float(sum(one.seconds for one in units)), digits=1),
                 number(memory if memory else math.nan, digits=0),
                 number(failed if edited else math.nan, digits=0),
             ]
@@ -167,14 +169,14 @@ def cost_grid(rows: Table, records: Mapping[str, Mapping[str, Any]], *, marked: 
     return Grid(head=[*head, "peak memory, MiB", "edits that were not finite"], rows=cells, marked=marked)
 
 
-def method_grid(methods: Sequence[Mapping[str, Any]], *, marked: str) -> Grid:
+def method_grid(methods: Sequence[MethodSpec], *, marked: str) -> Grid:
     """The settings that each method ran with."""
     rows = [
         [
-            Cell(text=one["name"]),
-            Cell(text=one["editor"]),
-            Cell(text="yes" if one["local"] else "no"),
-            Cell(text=_plainly(one["settings"])),
+            Cell(text=one.name),
+            Cell(text=one.editor),
+            Cell(text="yes" if one.local else "no"),
+            Cell(text=_plainly(one.settings)),
         ]
         for one in methods
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from latentedit.api.runs.folder import RunFolder
 from latentedit.core.files.writing import write_text
 from latentedit_bench.metrics.statistics import Estimate, Table
+from latentedit_bench.ranking.plan import read_plan
 from latentedit_bench.ranking.ranking import Comparison
 from latentedit_bench.ranking.summaries import ARMS, MATRIX_SCORES, SHOWN, Summaries, matrix_scores
 from latentedit_bench.report.curves import write_curves
@@ -55,16 +56,16 @@ def write_results(folder: Path, rows: Table, *, ours: str, baselines: Sequence[s
 
 
 def _head(folder: Path) -> list[str]:
-    manifest = RunFolder.read(folder).manifest
-    plan = manifest["plan"]
-    data = plan["data"]
+    run = RunFolder.read(folder)
+    plan = read_plan(run)
+    data = plan.data
     return [
-        f"`{manifest['command']}`",
+        f"`{run.manifest.command}`",
         "",
         (
-            f"{data['items']} items of {data['name']} (version {data['version']}, {data['fingerprint'][:16]}); model "
-            f"{plan['model']} ({plan['model_fingerprint']}, {plan['network_dtype']}); strengths "
-            f"{', '.join(f'{strength:g}' for strength in plan['strengths'])}; seed {plan['seed']}."
+            f"{data.items} items of {data.name} (version {data.version}, {data.fingerprint[:16]}); model "
+            f"{plan.model} ({plan.model_fingerprint}, {plan.network_dtype}); strengths "
+            f"{', '.join(f'{strength:g}' for strength in plan.strengths)}; seed {plan.seed}."
         ),
         "",
     ]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from latentedit.api.runs.to_edit import ToEdit, ids_apart, named_apart, pictures_in, place_of, shown, steady_batches
+from latentedit.api.runs.jobs import EditJob, ids_apart, named_apart, pictures_in, place_of, shown, steady_batches
 from latentedit.core.errors import ConfigError, ImageError
 
 
@@ -26,7 +26,7 @@ def test_pictures_are_found_by_their_endings(tmp_path: Path) -> None:
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("a")
-    with pytest.raises(ConfigError, match=r"expected pictures in the folder .*\.jpeg, \.jpg.*there are none"):
+    with pytest.raises(ConfigError, match=r"there are no pictures in the folder .*\.jpeg, \.jpg"):
         pictures_in(tmp_path)
     with pytest.raises(ConfigError, match="No such file"):
         pictures_in(tmp_path / "nothing")
@@ -66,8 +66,8 @@ def test_names_are_apart_and_fit_for_files(texts: list[str]) -> None:
             assert len(place_of(name).removeprefix("pictures/").encode()) <= 255
 
 
-def called(names: Sequence[object]) -> list[ToEdit]:
-    return [ToEdit(id=str(name), path=Path(f"{name}.png"), name=str(name)) for name in names]
+def called(names: Sequence[object]) -> list[EditJob]:
+    return [EditJob(id=str(name), path=Path(f"{name}.png"), name=str(name)) for name in names]
 
 
 @given(names=st.lists(st.integers(0, 10**6), min_size=1, max_size=200, unique=True), most=st.integers(1, 20))
@@ -96,8 +96,8 @@ def test_a_carried_picture_needs_no_file(tmp_path: Path) -> None:
     Image.fromarray(values).save(content, "PNG", exif=exif, icc_profile=b"a profile")
     path = tmp_path / "me.png"
     path.write_bytes(content.getvalue())
-    one = ToEdit(id="me", path=path, name="me")
-    carried, told = one.carried(), one.told()
+    one = EditJob(id="me", path=path, name="me")
+    carried, spec = one.with_bytes(), one.spec()
     path.unlink()
     picture = carried.open()
     assert (picture.path, picture.image.mode, picture.image.info["icc_profile"]) == (path, "RGBA", b"a profile")
@@ -105,7 +105,7 @@ def test_a_carried_picture_needs_no_file(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no such file"):
         one.open()
     with pytest.raises(ImageError, match="no such file"):
-        one.carried().open()
-    assert told["bytes"] == len(content.getvalue())
-    assert (one.told()["bytes"], one.told()["sha256"]) == (None, None)
-    assert str(tmp_path) not in str(told)
+        one.with_bytes().open()
+    assert spec["bytes"] == len(content.getvalue())
+    assert (one.spec()["bytes"], one.spec()["sha256"]) == (None, None)
+    assert str(tmp_path) not in str(spec)

@@ -1,4 +1,4 @@
-"""The pictures of a folder or a list, and what each is to be called when it is edited."""
+"""The pictures of a folder or a manifest as jobs, and what each is to be called when it is edited."""
 
 import dataclasses
 import hashlib
@@ -20,16 +20,17 @@ PICTURES = "pictures"
 """Folder of the edited pictures in that of a run, each with its JSON file beside it."""
 
 _UNFIT = frozenset('\\/:*?"<>|%')
-"""Not in the names of files on every system; and what stands for them."""
+"""Characters that are not portable in file names, and ``%``, our escape character."""
 
 _LONGEST_NAME_BYTES = 200
+"""Of a name in UTF-8: with ``.edited.json`` behind it stays below the 255 of every file system."""
 
 _CUTS_APART = 4
-"""Full batches between two cuts at a name, on average: more would make fuller batches, and longer shifts."""
+"""Full batches between two cuts at a name, on average: more makes them fuller, and more of them shift at a change."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ToEdit:
+class EditJob:
     """A picture of many.
 
     Args:
@@ -56,11 +57,11 @@ class ToEdit:
         """
         return Picture.open(self.path, content=self.content)
 
-    def carried(self) -> "ToEdit":
+    def with_bytes(self) -> "EditJob":
         """With the content of its file, for a machine that does not see it."""
         return dataclasses.replace(self, content=content_of(self.path))
 
-    def told(self) -> dict[str, Any]:
+    def spec(self) -> dict[str, Any]:
         """What decides its row, as plain values; the file by its content, wherever it lies."""
         content = content_of(self.path)
         return {
@@ -89,13 +90,11 @@ def pictures_in(folder: Path) -> list[Path]:
         )
     except OSError as error:
         why = error.strerror or str(error)
-        raise ConfigError(
-            f"expected to be able to read the folder {folder}; got: {why}. Check its permissions"
-        ) from error
+        raise ConfigError(f"the folder {folder} cannot be read: {why}. Check its permissions") from error
     if not found:
         raise ConfigError(
-            f"expected pictures in the folder {folder}, by their endings ({', '.join(sorted(endings))}); there are "
-            "none. Pictures in its folders are not looked for: name one of those"
+            f"there are no pictures in the folder {folder}, by their endings ({', '.join(sorted(endings))}). Pictures "
+            "in its folders are not looked for: name one of those"
         )
     return found
 
@@ -106,7 +105,7 @@ def shown(path: PurePath) -> str:
 
 
 def place_of(name: str) -> str:
-    """Where an edited picture lies in the folder of the run, by `ToEdit.name`."""
+    """Where an edited picture lies in the folder of the run, by `EditJob.name`."""
     return f"{PICTURES}/{name}.edited.png"
 
 
@@ -131,13 +130,13 @@ def ids_apart(ids: Sequence[str]) -> list[str]:
     return [_free((_fit(one),), taken) for one in ids]
 
 
-def steady_batches(pictures: Sequence[ToEdit], most: int) -> list[tuple[ToEdit, ...]]:
+def steady_batches(pictures: Sequence[EditJob], most: int) -> list[tuple[EditJob, ...]]:
     """Pictures in batches of at most so many, in their order, cut where one is full and before some names.
 
     Which names those are depends on nothing but the name: where a picture comes or goes, batches shift up to the next
     such name, and all others stay what they were (as rsync cuts files).
     """
-    found: list[list[ToEdit]] = []
+    found: list[list[EditJob]] = []
     for one in pictures:
         cut = zlib.crc32(one.name.encode()) % (_CUTS_APART * most) == 0
         if cut or not found or len(found[-1]) == most:

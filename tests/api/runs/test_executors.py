@@ -1,0 +1,437 @@
+"""Every unit is done once, by whoever gets at it, whatever becomes of the others; no process is left behind."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Generator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from latentedit.api.runs import executors as executors_module
+from latentedit.api.runs import folder as folder_module
+from latentedit.api.runs.executors import (
+    Executor,
+    one_thread,
+    run_here,
+    run_processes,
+    run_work,
+    suitable_workers,
+    timed,
+    unclaimed,
+)
+from latentedit.api.runs.folder import CLAIMS, RunFolder
+from latentedit.api.runs.work import Measure, UnitResult
+from latentedit.core.errors import ConfigError, OutputError
+from tests.api.runs.small_work import FORK, SmallWork, begin, contents, small_work, wait_until
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executors_module, "PAUSE_S", 0.01)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> SmallWork:
+    return small_work(tmp_path / "notes")
+
+
+def test_everything_is_done_once(tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
+    folder, told = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
+    run_here(folder, work, progress=lambda *step: told.append(step))
+    run_here(folder, work)
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+    assert work.begun() == list(work.units)
+    assert told == [*(("small", done, 8) for done in range(1, 9)), ("small", 8, 8)]
+    assert all(record.seconds >= 0 for record in folder.records().values())
+    assert not list((folder.path / CLAIMS).iterdir())
+
+
+def test_nothing_is_loaded_where_nothing_is_to_do(tmp_path: Path, work: SmallWork) -> None:
+    folder = begin(tmp_path / "run", work)
+    run_here(folder, work)
+    broken = SmallWork(notes=work.notes, before="loaded for nothing")
+    run_here(folder, broken)
+    folder.forget("003-unit")
+    with pytest.raises(ConfigError, match="loaded for nothing"):
+        run_here(folder, broken)
+
+
+def test_two_threads_share_a_folder(tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
+    folder = begin(tmp_path / "run", work)
+    threads = [threading.Thread(target=run_here, args=(folder, work)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+    assert work.begun() == list(work.units)
+
+
+def test_two_processes_share_a_folder(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    work = small_work(tmp_path / "notes", pause_s=0.03)
+    runners = [FORK.Process(target=run_one, args=(tmp_path / "run", work)) for _ in range(2)]
+    for runner in runners:
+        runner.start()
+    for runner in runners:
+        runner.join()
+    assert [runner.exitcode for runner in runners] == [0, 0]
+    folder = begin(tmp_path / "run", work)
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+    assert work.begun() == list(work.units)
+    assert len(processes_of(folder)) == 2
+
+
+def run_one(path: Path, work: SmallWork) -> None:
+    run_here(begin(path, work), work)
+
+
+def test_a_killed_runner_leaves_its_unit_free_and_its_work_done(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    work = small_work(tmp_path / "notes", fate={"002-unit": "killed", "006-unit": "killed"})
+    for kept in (2, 6):
+        runner = FORK.Process(target=run_one, args=(tmp_path / "run", work))
+        runner.start()
+        runner.join()
+        assert runner.exitcode == -signal.SIGKILL
+        folder = RunFolder.read(tmp_path / "run")
+        assert folder.finished() == list(work.units[:kept])
+        assert folder.claimed() == []
+    run_here(folder, work)
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+    assert Counter(work.begun()) == {unit: 2 if unit in work.fate else 1 for unit in work.units}
+
+
+def test_a_unit_that_another_holds_is_waited_for(
+    tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes]
+) -> None:
+    """The other is killed at it; until then the rest was done."""
+    held = SmallWork(notes=work.notes, pause_s=600)
+    folder = begin(tmp_path / "run", work)
+    other = FORK.Process(target=run_here, args=(folder, held))
+    other.start()
+    wait_until(lambda: work.begun() == ["000-unit"])
+    assert folder.claimed() == ["000-unit"]
+
+    def progress(_: str, done: int, __: int) -> None:
+        assert done < 8 or not other.is_alive()
+        if done == 7 and other.is_alive():
+            os.kill(other.pid or 0, signal.SIGKILL)
+            other.join()
+
+    run_here(folder, work, progress=progress)
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+    assert Counter(work.begun())["000-unit"] == 2
+
+
+def test_an_interruption_says_what_is_kept(tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
+    folder = begin(tmp_path / "run", work)
+
+    def stop(_: str, done: int, __: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run_here(folder, work, progress=stop)
+    said = f"interrupted; 3 of 8 parts are kept in {folder.path}, and the same command goes on from there"
+    assert str(caught.value) == said
+    assert folder.claimed() == []
+    run_here(folder, work)
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+
+
+def test_an_error_keeps_what_is_done_and_lets_go_of_the_unit(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    work = small_work(tmp_path / "notes", fate={"004-unit": "refused"})
+    folder = begin(tmp_path / "run", work)
+    with pytest.raises(ConfigError, match="the unit 004-unit is refused"):
+        run_here(folder, work)
+    assert folder.finished() == list(work.units[:4])
+    assert folder.claimed() == []
+    run_here(folder, SmallWork(notes=work.notes))
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+
+
+def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(
+    tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, write_text = begin(tmp_path / "run", work), folder_module.write_text
+
+    def write(place: Path, text: str) -> None:
+        if place.name == "003-unit.jsonl" and not work.begun().count("004-unit"):
+            raise OutputError("No space left on device")
+        write_text(place, text)
+
+    monkeypatch.setattr(folder_module, "write_text", write)
+    with pytest.raises(OutputError, match="No space left"):
+        run_here(folder, work)
+    monkeypatch.undo()
+    assert folder.finished() == list(work.units[:3])
+    run_here(folder, work)
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+
+
+def test_units_are_held_one_at_a_time(tmp_path: Path, work: SmallWork) -> None:
+    folder = begin(tmp_path / "run", work)
+    for unit in unclaimed(folder, work.units, lambda *_: pytest.fail("nobody is to be waited for")):
+        assert folder.claimed() == [unit]
+        folder.add(unit, UnitResult(rows=()))
+    assert folder.finished() == list(work.units)
+
+
+def test_a_unit_that_another_did_meanwhile_is_left_alone(
+    tmp_path: Path, work: SmallWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at what is left and the claim."""
+    folder, claim = begin(tmp_path / "run", work), RunFolder.claim
+
+    @contextlib.contextmanager
+    def late(self: RunFolder, unit: str) -> Generator[bool]:
+        if unit == "002-unit":
+            self.add(unit, UnitResult(rows=()))
+        with claim(self, unit) as mine:
+            yield mine
+
+    monkeypatch.setattr(RunFolder, "claim", late)
+    run_here(folder, work)
+    assert work.begun() == [unit for unit in work.units if unit != "002-unit"]
+
+
+def test_one_core_while_it_works(tmp_path: Path, work: SmallWork) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    seen: list[int] = []
+
+    class Watched:
+        units = work.units
+        spec = work.spec
+
+        def task(self, unit: str, *, with_bytes: bool = False) -> object:
+            seen.append(torch.get_num_threads())
+            return work.task(unit, with_bytes=with_bytes)
+
+        def start(self) -> Measure:
+            seen.append(torch.get_num_threads())
+            return work.start()
+
+    try:
+        run_here(begin(tmp_path / "run", work), Watched())
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+        with pytest.raises(ValueError, match="odd"), one_thread():
+            raise ValueError("odd")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_seconds_are_told_beside_the_rows() -> None:
+    done = timed(lambda task: UnitResult(rows=[{"a": task}], about={"b": 1}), 5)
+    assert done.rows == [{"a": 5}]
+    assert set(done.about) == {"seconds", "b"}
+    assert timed(lambda _: UnitResult(rows=(), about={"seconds": 7.0}), 0).about["seconds"] == 7.0
+
+
+def processes_of(folder: RunFolder) -> set[int]:
+    return {record.model_dump()["process"] for record in folder.records().values()}
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes begin as copies of this one, which have everything imported."""
+    monkeypatch.setattr(executors_module, "multiprocessing", SimpleNamespace(get_context=lambda _: FORK))
+    monkeypatch.setattr(executors_module, "PAUSE_S", 0.02)
+
+
+def children() -> list[int]:
+    return [child.pid for child in psutil.Process().children() if "resource_tracker" not in " ".join(child.cmdline())]
+
+
+def test_one_that_dies_is_survived(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    """With processes that import everything anew, as users have them."""
+    work = small_work(tmp_path / "notes", fate={"001-unit": "killed"}, pause_s=0.1)
+    folder, told = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
+    assert run_processes(folder, work, 2, progress=lambda *step: told.append(step)) == 1
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+    assert Counter(work.begun())["001-unit"] == 2
+    assert len(work.begun()) <= 10, "that unit, and what the other was at"
+    assert told[-1] == ("small", 8, 8)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert children() == []
+
+
+def test_all_share_the_work(forked: None, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    work = small_work(tmp_path / "notes", pause_s=0.1)
+    folder = begin(tmp_path / "run", work)
+    assert run_processes(folder, work, 3) == 0
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+    assert work.begun() == list(work.units)
+    assert len(processes_of(folder) - {os.getpid()}) == 3
+
+
+def test_no_more_are_started_than_there_is_work(forked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, started = small_work(tmp_path / "notes", count=2), list[object]()
+    folder, start = begin(tmp_path / "run", work), FORK.Process.start
+
+    def watched(process: multiprocessing.Process) -> None:
+        started.append(process)
+        start(process)
+
+    monkeypatch.setattr(FORK.Process, "start", watched)
+    assert run_processes(folder, work, 5) == 0
+    assert len(started) == 2
+    assert run_processes(folder, work, 5) == 0
+    assert len(started) == 2
+
+
+def test_when_all_die_that_is_said(forked: None, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    work = small_work(tmp_path / "notes", fate={"003-unit": "deadly"}, pause_s=0.02)
+    folder = begin(tmp_path / "run", work)
+    with pytest.raises(OutputError, match=r"all 2 processes that worked at .* died, .* --workers") as caught:
+        run_processes(folder, work, 2)
+    assert "\n" not in str(caught.value)
+    assert {"000-unit", "001-unit", "002-unit"} <= set(folder.finished()) < set(work.units)
+    assert children() == []
+    assert run_processes(folder, SmallWork(notes=work.notes), 2) == 0
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_an_error_in_one_is_an_error_here(forked: None, tmp_path: Path, last: bool) -> None:
+    """Also where it is the last that this process had to say."""
+    work = small_work(tmp_path / "notes", fate={"000-unit": "refused"}, count=1 if last else 8, pause_s=0.02)
+    folder = begin(tmp_path / "run", work)
+    with pytest.raises(ConfigError, match=r"^the unit 000-unit is refused. Leave it out$"):
+        run_processes(folder, work, 2)
+    assert children() == []
+    assert folder.claimed() == []
+
+
+def drive(path: Path, work: SmallWork) -> None:
+    """A command in a group of its own; leaves the text of its interruption."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        run_processes(begin(path, work), work, 2)
+    except KeyboardInterrupt as stopped:
+        (path / "said").write_text(str(stopped))
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "killed"])
+def test_none_is_left_behind(
+    forked: None,
+    tmp_path: Path,
+    undisturbed: dict[str, bytes],
+    how: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Ctrl-C goes to the whole group; SIGKILL to the parent alone, whose children notice."""
+    work = small_work(tmp_path / "notes", fate={}, pause_s=0.3)
+    driver = FORK.Process(target=drive, args=(tmp_path / "run", work))
+    driver.start()
+    assert driver.pid is not None
+    wait_until(lambda: len(work.begun()) > 3)
+    at_work = [child.pid for child in psutil.Process(driver.pid).children()]
+    assert len(at_work) == 2
+    if how == "Ctrl-C":
+        os.killpg(driver.pid, signal.SIGINT)
+    else:
+        os.kill(driver.pid, signal.SIGKILL)
+    driver.join()
+    wait_until(lambda: not any(map(alive, at_work)), seconds=20)
+    folder = begin(tmp_path / "run", work)
+    kept = folder.finished()
+    assert 0 < len(kept) < 8
+    if how == "Ctrl-C":
+        assert driver.exitcode == 0
+        assert (folder.path / "said").read_text().startswith(f"interrupted; {len(kept)} of 8 parts are kept in ")
+    assert folder.claimed() == []
+    assert capfd.readouterr() == ("", ""), "nobody prints a traceback"
+    run_processes(folder, SmallWork(notes=work.notes), 2)
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+    assert all(Counter(work.begun())[unit] == 1 for unit in kept)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """Who was asked to work, and how; three processes die on the way."""
+    found: list[tuple[str, Any]] = []
+
+    def processes(_: object, __: object, count: int, **___: object) -> int:
+        found.append(("processes", count))
+        return 3
+
+    def ray(*_: object, address: str, workers: int | None, **__: object) -> None:
+        found.append(("ray", (address, workers)))
+
+    monkeypatch.setattr(executors_module, "run_here", lambda *_, **__: found.append(("here", None)))
+    monkeypatch.setattr(executors_module, "run_processes", processes)
+    monkeypatch.setattr(executors_module, "EXECUTORS", SimpleNamespace(load={"ray": ray}.__getitem__))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("executor", "who", "here"),
+    [
+        (None, ("here", None), True),
+        (Executor(), ("here", None), True),
+        (Executor(workers=1), ("here", None), True),
+        (Executor(workers=2), ("processes", 2), False),
+        (Executor(ray="auto"), ("ray", ("auto", None)), False),
+        (Executor(ray="head:6379", workers=1), ("ray", ("head:6379", 1)), False),
+    ],
+)
+def test_where_work_is_done(
+    asked: list[tuple[str, Any]], tmp_path: Path, executor: Executor | None, who: tuple[str, Any], here: bool
+) -> None:
+    work = small_work(tmp_path / "notes")
+    said = run_work(begin(tmp_path / "run", work), work, executor=executor)
+    assert asked == [who]
+    assert executor is None or executor.here == here
+    assert said == (("3 of 2 workers died; the others did their part",) if who[0] == "processes" else ())
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_workers_are_refused(count: int) -> None:
+    with pytest.raises(ConfigError, match=f"--workers {count} is nobody"):
+        Executor(workers=count)
+
+
+@pytest.mark.parametrize(
+    ("cores", "free", "units", "count"),
+    [(8, 100, 50, 8), (8, 100, 3, 3), (8, 7, 50, 3), (8, 1, 50, 1), (8, 100, 0, 1), (None, 100, 50, 1)],
+)
+def test_as_many_workers_as_cores_memory_and_work_allow(
+    monkeypatch: pytest.MonkeyPatch, cores: int | None, free: int, units: int, count: int
+) -> None:
+    """Of processes that need twice the gigabyte that this one has."""
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=10**9))
+    monkeypatch.setattr(psutil, "Process", lambda: process)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free * 10**9))
+    monkeypatch.setattr(executors_module.os, "cpu_count", lambda: cores)
+    assert suitable_workers(torch.device("cpu"), units) == count
+    assert suitable_workers(torch.device("cuda"), units) == 1
