@@ -27,8 +27,8 @@ import torch
 from results import rounded, save, table
 
 from latentedit.api.manifests.items import Dataset
-from latentedit.api.runs.folder import RunFolder
 from latentedit.api.runs.executors import Executor
+from latentedit.api.runs.folder import RunFolder
 from latentedit.api.verbs import load
 from latentedit.core.memory import keep_freed_memory
 from latentedit.editors.baselines.sdedit import SDEdit

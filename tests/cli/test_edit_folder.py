@@ -67,7 +67,7 @@ def test_a_folder_is_edited_but_for_what_is_damaged(
     assert outcome.out.startswith(f"{photos} -> {run / 'pictures'}: 2 edited (")
     assert outcome.out.endswith(f"), 1 failed; rows in {run / 'rows.csv'}\n")
     assert "warning: 1 could not be done\n" in outcome.err
-    assert "b.png, sdedit: expected" in outcome.err
+    assert "b.png, sdedit: " in outcome.err
     assert "damaged or cut short" in outcome.err
     rows = table(run)
     assert list(rows["id"]) == ["a.jpg", "a.png"]
@@ -81,7 +81,7 @@ def test_a_folder_is_edited_but_for_what_is_damaged(
     status = command("bench", "status", run)
     assert status.code == 0
     assert "finished: 3 of 3 parts done" in status.out
-    assert "b.png, sdedit: expected" in status.out
+    assert "b.png, sdedit: " in status.out
 
 
 def test_what_is_written_is_made_again_and_undone(
@@ -310,14 +310,14 @@ def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
     assert "expected a folder of its own" in refused(*words, "--to", TO, "-o", photos)
     assert "to be a folder; it is a file" in refused(*words, "--to", TO, "-o", photos / "a.png")
     assert "there are no pictures in the folder" in refused("edit", tmp_path / "empty", "--to", TO)
-    assert "there is none" in refused("edit", tmp_path / "no.csv")
+    assert "there is no such file" in refused("edit", tmp_path / "no.csv")
     assert "no such file" in refused(*words, "--direction", tmp_path / "no.safetensors")
 
 
 def test_a_model_that_cannot_read_needs_a_caption(
     refused: Callable[..., str], photos: Path, options: tuple[object, ...]
 ) -> None:
-    assert "Say what the pictures show with --from" in refused("edit", photos, "--to", TO, *options)
+    assert "nobody can say what the pictures show" in refused("edit", photos, "--to", TO, *options)
     assert "'reader'" in refused("edit", photos, "--to", TO, "--captioner", "reader", *options)
 
 

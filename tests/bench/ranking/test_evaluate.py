@@ -147,7 +147,7 @@ def test_a_second_attribute_costs_decomposability_by_what_the_pictures_say(batch
 def leaking(item: Item) -> Image.Image:
     """The right answer on another background; in other clothes where the background was asked for."""
     wanted = next(one for one in counterfactual("portraits", "calibration").items if one.id == item.id)
-    attributes = cast(Any, wanted.truth).attributes
+    attributes = cast(Any, wanted.truth).scene
     name = "clothes_color" if "background" in item.about["change"] else "background"
     values = [value for value in VALUES[name] if value != getattr(attributes, name)]
     return render(attributes.replace(**{name: values[0]}))

@@ -148,5 +148,5 @@ def test_carried_tasks_need_no_disk(model: Backbone, tmp_path: Path) -> None:
 
 def test_another_model_is_refused(model: Backbone) -> None:
     work = dataclasses.replace(cut(model), spec={**cut(model).spec, "model_fingerprint": "other"})
-    with pytest.raises(ModelError, match="the one that is here has rendered-network-1"):
+    with pytest.raises(ModelError, match="this worker rendered-network-1"):
         work.start()

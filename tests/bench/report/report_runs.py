@@ -16,7 +16,7 @@ from tests.bench.rendered_network import constructed
 SLOPES = {CODEC: 0.05, "eim": 0.2, "eim joint": 0.25, "eim text": 0.4, "sdedit": 0.9, "flow<edit>": 0.5}
 ITEMS = tuple(f"i{index}" for index in range(8))
 ATTRIBUTES = ("hair", "eyes")
-PLAN = {
+PLAN: dict[str, Any] = {
     "latentedit": "1",
     "model": "x",
     "model_fingerprint": "0123",

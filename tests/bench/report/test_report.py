@@ -143,10 +143,10 @@ def test_without_right_answers_nothing_is_ranked(tmp_path: Path) -> None:
 
 
 def test_folders_that_hold_no_finished_benchmark_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"expected the folder of a run"):
+    with pytest.raises(ConfigError, match=r"is not the folder of a run"):
         write_report(tmp_path, tmp_path / "report.html")
     RunFolder.start(tmp_path / "empty", PLAN, kind="bench", units=["1"], command="x", request={})
-    with pytest.raises(ConfigError, match="has none yet"):
+    with pytest.raises(ConfigError, match="has no results yet"):
         write_report(tmp_path / "empty", tmp_path / "report.html")
     RunFolder.start(tmp_path / "other", PLAN, kind="edit", units=["1"], command="x", request={})
     with pytest.raises(ConfigError, match="latentedit edit"):

@@ -7,6 +7,7 @@ import pytest
 
 from latentedit.api.runs.folder import RunFolder
 from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.run import table_of
 from latentedit_bench.report.report_pictures import examples
 from tests.bench.report.report_runs import SLOPES, made_run, picture
 
@@ -17,7 +18,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_best_median_and_worst_by_error(folder: Path) -> None:
-    found = examples(folder, RunFolder.read(folder).table())
+    found = examples(folder, table_of(RunFolder.read(folder)))
     assert set(found) == set(SLOPES) - {CODEC}
     assert [(one.place, one.item) for one in found["eim"]] == [("best", "i0"), ("median", "i3"), ("worst", "i7")]
     worst = found["sdedit"][2]
@@ -31,14 +32,14 @@ def test_best_median_and_worst_by_error(folder: Path) -> None:
 
 
 def test_few_items(folder: Path) -> None:
-    rows = RunFolder.read(folder).table()
+    rows = table_of(RunFolder.read(folder))
     two = examples(folder, rows[rows["item"].isin(["i2", "i5"])])["eim"]
     assert [(one.place, one.item) for one in two] == [("best", "i2"), ("worst", "i5")]
     assert [one.place for one in examples(folder, rows[rows["item"] == "i2"])["eim"]] == ["best"]
 
 
 def test_without_right_answers_the_first_are_shown(folder: Path) -> None:
-    rows = RunFolder.read(folder).table()[["method", "item", "group", "kind", "change", "strength", "changed_rms"]]
+    rows = table_of(RunFolder.read(folder))[["method", "item", "group", "kind", "change", "strength", "changed_rms"]]
     found = examples(folder, rows)["eim"]
     assert [(one.place, one.item, one.asked) for one in found] == [("", "i0", ""), ("", "i1", ""), ("", "i2", "")]
     assert list(found[0].numbers) == ["changed by (rms, white is 1)"]

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from latentedit.api.runs.folder import UnitRecord
 from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.plan import PlanSpec
 from latentedit_bench.ranking.summaries import SHOWN, Summaries
 from latentedit_bench.report import report_tables as tables
 from latentedit_bench.report.report_tables import Cell, Grid, number
@@ -84,8 +86,10 @@ def test_matrices(found: Summaries) -> None:
 
 def test_cost() -> None:
     """Two batches of eight rows that took four seconds each."""
-    about = {"method": "eim", "rows": 8, "edit_seconds": 4.0, "seconds": 6.0, "peak_bytes": 3 * 2**20}
-    grid = tables.cost_grid(ROWS.assign(failed=0.25), {"a": about, "b": about | {"peak_bytes": None}}, marked="eim")
+    about = UnitRecord(method="eim", rows=8, failures=[], edit_seconds=4.0, seconds=6.0, peak_bytes=3 * 2**20)
+    grid = tables.cost_grid(
+        ROWS.assign(failed=0.25), {"a": about, "b": about.model_copy(update={"peak_bytes": None})}, marked="eim"
+    )
     told = {name: cell(grid, "eim", name).text for name in grid.head[1:]}
     assert list(told.values()) == ["28", "0.500", "8.0", "12.0", "3", "4"]
     assert cell(grid, CODEC, "seconds a picture").text == "-"
@@ -96,5 +100,5 @@ def test_pie_bench_and_settings() -> None:
     row = {"method": "a", "category": "all", "metric": "legacy background_mse", "mean": 2.5, "low": 2.0, "high": 3.0}
     grid = tables.pie_bench_grid(pd.DataFrame([row, row | {"category": "x", "mean": 9.0}]), marked="")
     assert cell(grid, "a", "legacy background_mse") == Cell(text="2.500", beside="[2.000, 3.000]", value=2.5)
-    methods = tables.method_grid(PLAN["methods"], marked="eim")
+    methods = tables.method_grid(PlanSpec.model_validate(PLAN).methods, marked="eim")
     assert cell(methods, "eim", "settings").text == "steps 3, search (gamma 0.5)"

@@ -16,16 +16,10 @@ from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
 from latentedit_bench.ranking.ranking import Comparison
 from latentedit_bench.report.results import write_results
 from tests.bench.rendered_network import constructed
+from tests.bench.report.report_runs import PLAN as REPORTED
 
 FILES = ["curves.png", "items.csv", "kinds.csv", "ranking.md", "run.json", "still.csv", "strengths.csv", "summary.csv"]
-PLAN = {
-    "model": "x",
-    "model_fingerprint": "0123",
-    "network_dtype": "float32",
-    "data": {"name": "some", "version": "3", "items": 7, "fingerprint": "f" * 64},
-    "strengths": [0.5, 1.0],
-    "seed": 4,
-}
+PLAN = REPORTED | {"data": REPORTED["data"] | {"items": 7}}
 NAMES = ("hair", "eyes", "skin")
 
 

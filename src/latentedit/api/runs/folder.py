@@ -27,7 +27,7 @@ from latentedit._version import __version__
 from latentedit.api.outputs import plain
 from latentedit.api.runs.work import Failure, Row, UnitResult
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
-from latentedit.core.files.reading import read_object
+from latentedit.core.files.reading import read_bytes, read_object
 from latentedit.core.files.writing import check_place, make_folder, write_text, written_beside
 
 FORMAT = 3
@@ -40,6 +40,9 @@ TABLE = "rows.csv"
 
 _LONGEST_NAME = 100
 """Letters of a file's name: with folders and endings it stays below the limits of every system."""
+
+_MOST_BYTES = 2**28
+"""Size of a file in ``rows``, and of ``run.json``: far above that of any batch, and it still fits in memory."""
 
 UnitName = Annotated[str, pydantic.Field(pattern=r"^[^./\\\x00][^/\\\x00]*$")]
 """A unit's name is a file's name: it leads to no other folder."""
@@ -185,9 +188,10 @@ class RunFolder:
         place = path / MANIFEST
         if not place.is_file():
             raise ConfigError(f"{path} is not the folder of a run: there is no {MANIFEST} in it. Check the path")
+        stored = read_bytes(place, limit=_MOST_BYTES)
         try:
-            content = read_object(place.read_bytes())
-        except (OSError, ValueError) as error:
+            content = read_object(stored)
+        except ValueError as error:
             raise FileFormatError(f"{place} is damaged: {error}. Begin the run in another folder") from error
         if content.get("format") != FORMAT:
             raise ConfigError(
@@ -319,8 +323,9 @@ class RunFolder:
 
     def _read(self, unit: str) -> tuple[UnitRecord, list[Row]]:
         place = self._place(unit)
+        content = read_bytes(place, limit=_MOST_BYTES)
         try:
-            lines = [read_object(line) for line in place.read_bytes().splitlines()]
+            lines = [read_object(line) for line in content.splitlines()]
             if not lines:
                 raise ValueError("it is empty")
             record = UnitRecord.model_validate(lines[0])
@@ -329,7 +334,7 @@ class RunFolder:
             return record, [*lines[1:]]
         except pydantic.ValidationError as error:
             raise _damaged(place, faults_of(error)) from error
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise _damaged(place, str(error)) from error
 
 

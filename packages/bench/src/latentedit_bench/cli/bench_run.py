@@ -150,8 +150,9 @@ def status(folder: Folder, as_json: Json = False) -> None:
     if as_json:
         print_json(status_json(opened))
         return
+    rows = status_rows(opened)
     say(folder)
-    print_rows(status_rows(opened))
+    print_rows(rows)
 
 
 def report(
