@@ -14,7 +14,7 @@ from latentedit.api.record import ModelRecord, PictureRecord, versions
 from latentedit.api.sheets.discovery_sheet import draw_discovery
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.pictures import save_image
-from latentedit.core.files.reading import read_json
+from latentedit.core.files.reading import read_json, user_path
 from latentedit.core.files.writing import check_place, write_text
 from latentedit.directions.direction_file import save_direction
 from latentedit.editors.walks.step_length import EFFECT
@@ -32,6 +32,7 @@ def check_folder(folder: Path) -> None:
         OutputError: a file of that name, a folder that holds anything but an earlier discovery, or a place that cannot
             be written to.
     """
+    folder = user_path(folder, error=OutputError)
     if folder.is_dir():
         strangers = sorted({path.name for path in folder.iterdir()} - _listed(folder))
         if strangers:

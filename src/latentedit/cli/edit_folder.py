@@ -10,6 +10,7 @@ from latentedit.cli.console import print_json, progress_bar, say, typed_command,
 from latentedit.cli.request import Wanted, check_strengths, check_wanted
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit.core.files.reading import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -190,7 +191,7 @@ def default_folder(place: Path) -> Path:
 
 
 def _check_apart(folder: Path, place: Path) -> None:
-    if folder.resolve() == place.resolve():
+    if user_path(folder, error=OutputError).resolve() == user_path(place).resolve():
         raise OutputError(f"expected a folder of its own for the run; got {folder} for both. Choose another with -o")
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"expected the output {folder} to be a folder; it is a file. Choose another with -o")
