@@ -26,6 +26,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
+from latentedit.core.flow import per_element
 from latentedit.core.solvers.base import level_batch
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import ROWS, VelocityJacobian
@@ -115,7 +116,7 @@ class Distillation:
         branches = TARGET_BRANCHES[self.residual]
         source_v = v[branches] if len(v) > branches else torch.zeros_like(v[0])
         wanted = -level * self._change(v[:branches], source_v, moved, noise)
-        asked = self._asked().reshape(-1, *[1] * (x.ndim - 1))
+        asked = per_element(self._asked(), x)
         return Pull(
             wanted=torch.where(asked, wanted, torch.zeros_like(wanted)),
             unexplained=level * (source_v - noise[:, None] + x),

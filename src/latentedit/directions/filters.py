@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from latentedit.core.flow import per_element
 from latentedit.core.linalg.algebra import Affine, Mean, Product
 from latentedit.core.linalg.conjugate_gradient import Solution, conjugate_gradient
 from latentedit.core.linalg.operator import LinearOperator
@@ -230,7 +231,7 @@ def _solved(solution: Solution, residual: Tensor, watched: WatchedOperator, need
     quotients = watched.quotients
     order = torch.arange(len(quotients), device=quotients.device)[:, None]
     return Filtered(
-        value=torch.where(at_once.reshape(-1, *[1] * (residual.ndim - 1)), residual, solution.value),
+        value=torch.where(per_element(at_once, residual), residual, solution.value),
         rayleigh=quotients[0],
         quotients=torch.where(order < needed, quotients, torch.nan),
         fell_back=at_once,

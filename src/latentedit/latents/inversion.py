@@ -10,6 +10,7 @@ it is the same step, and with ``u = 0`` and an unchanged condition the bracket i
 """
 
 import dataclasses
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -22,6 +23,7 @@ from latentedit.core.progress import Progress
 from latentedit.core.solvers import integrate
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import each_step
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
@@ -97,6 +99,25 @@ def invert(latent: JointLatent, grid: LevelGrid, *, progress: Progress | None = 
     return InversionTrace(levels=walk.levels, states=walk.states, velocities=tuple(velocities))
 
 
+def aligned_steps(
+    latent: JointLatent, trace: InversionTrace, *, name: str = "return", progress: Progress | None = None
+) -> Iterator[tuple[int, float, float, Float[Tensor, " b"]]]:
+    """The steps of an aligned way back from the top of a trace, ``(i, s_{i+1}, s_i, levels)``.
+
+    In step i the network is evaluated at ``trace.states[i] + u_{i+1}`` and at ``levels``, which is ``s_i`` for every
+    picture, but not below what the model knows; ``trace.velocities[i]`` is its answer on the way up.
+
+    Args:
+        latent: the pictures that were inverted.
+        trace: of the inversion.
+        name: what ``progress`` is told about.
+        progress: told after each step.
+    """
+    lowest = latent.backbone.capabilities.s_min
+    for done, s, s_next in each_step(trace.levels[::-1], name=name, progress=progress):
+        yield len(trace.velocities) - 1 - done, s, s_next, level_batch(s_next, latent.z).clamp_min(lowest)
+
+
 def replay(
     latent: JointLatent,
     trace: InversionTrace,
@@ -129,14 +150,8 @@ def replay(
     """
     if trace.states[0] is not latent.z and not torch.equal(trace.states[0], latent.z):
         raise CoordinateError("expected the trace of these pictures; it starts at other latents. Run invert again")
-    lowest = latent.backbone.capabilities.s_min
     field = GuidedField(backbone=latent.backbone, condition=condition, guidance=guidance)
     moved = torch.zeros_like(latent.z) if offset is None else offset.expand_as(latent.z)
-    steps = len(trace.velocities)
-    for index in reversed(range(steps)):
-        lower, upper = trace.levels[index], trace.levels[index + 1]
-        z = trace.states[index] + moved
-        moved = moved - (upper - lower) * (field(z, level_batch(lower, z).clamp_min(lowest)) - trace.velocities[index])
-        if progress is not None:
-            progress("return", steps - index, steps)
+    for index, s, s_next, levels in aligned_steps(latent, trace, progress=progress):
+        moved = moved + (s_next - s) * (field(trace.states[index] + moved, levels) - trace.velocities[index])
     return trace.states[0] + moved

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from jaxtyping import Float
 from torch import Tensor
@@ -29,6 +29,17 @@ class Trajectory:
     def final(self) -> Float[Tensor, "b *latent"]:
         """The latents where the walk ended."""
         return self.states[-1]
+
+
+def each_step(levels: Sequence[float], *, name: str, progress: Progress | None) -> Iterator[tuple[int, float, float]]:
+    """The steps of a walk over levels: number from 0, the level before and the one after.
+
+    ``progress`` is told ``(name, steps done, all steps)`` when the body of the loop has done each.
+    """
+    for index, (s, s_next) in enumerate(itertools.pairwise(levels)):
+        yield index, s, s_next
+        if progress is not None:
+            progress(name, index + 1, len(levels) - 1)
 
 
 def integrate(
@@ -62,10 +73,8 @@ def integrate(
     if not nodes or not (all(a < b for a, b in pairs) or all(a > b for a, b in pairs)):
         raise CoordinateError(f"expected one or more levels that strictly rise or strictly fall; got {nodes}")
     states = [z]
-    for done, (s, s_next) in enumerate(pairs, start=1):
+    for _, s, s_next in each_step(nodes, name="integrate", progress=progress):
         states.append(solver.step(field, states[-1], s, s_next))
-        if progress is not None:
-            progress("integrate", done, len(pairs))
     return Trajectory(levels=nodes, states=tuple(states))
 
 

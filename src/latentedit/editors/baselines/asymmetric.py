@@ -9,9 +9,8 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Level, Scale, Share, settings
-from latentedit.core.solvers.base import level_batch
 from latentedit.editors.base import Editor
-from latentedit.latents.inversion import InversionTrace, invert
+from latentedit.latents.inversion import aligned_steps, invert
 from latentedit.latents.joint import JointLatent
 
 
@@ -71,29 +70,18 @@ class AsymmetricEdit(Editor):
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
         trace = invert(latent, latent.path(self.steps, self.level), progress=progress)
-        moved, steps = torch.zeros_like(latent.z), len(trace.velocities)
-        for index in reversed(range(steps)):
-            moved = self._step(latent, trace, index, moved, target, strength * self.scale)
-            if progress is not None:
-                progress(self.name, steps - index, steps)
+        backbone, text, site, amount = latent.backbone, latent.condition, self._site(latent), strength * self.scale
+        moved = torch.zeros_like(latent.z)
+        for index, s, s_next, levels in aligned_steps(latent, trace, name=self.name, progress=progress):
+            z = trace.states[index] + moved
+            v = backbone.velocity(z, levels, text)
+            moved = moved + (s_next - s) * (v - trace.velocities[index])
+            if s <= self.until:
+                continue
+            if site == "clean":
+                change = amount * (backbone.velocity(z, levels, target) - v)
+            else:
+                shift = backbone.features(z, levels, target, site) - backbone.features(z, levels, text, site)
+                change = backbone.velocity_with(z, levels, text, site, amount * shift) - v
+            moved = moved - (1 - s_next) * s * change
         return latent.z + moved
-
-    def _step(
-        self, latent: JointLatent, trace: InversionTrace, index: int, moved: Tensor, target: Condition, amount: float
-    ) -> Float[Tensor, "b *latent"]:
-        """The displacement from the trace, one level further down."""
-        backbone, text = latent.backbone, latent.condition
-        s, s_next = trace.levels[index + 1], trace.levels[index]
-        z = trace.states[index] + moved
-        at = level_batch(s_next, z).clamp_min(backbone.capabilities.s_min)
-        v = backbone.velocity(z, at, text)
-        moved = moved + (s_next - s) * (v - trace.velocities[index])
-        if s <= self.until:
-            return moved
-        site = self._site(latent)
-        if site == "clean":
-            change = amount * (backbone.velocity(z, at, target) - v)
-        else:
-            shift = backbone.features(z, at, target, site) - backbone.features(z, at, text, site)
-            change = backbone.velocity_with(z, at, text, site, amount * shift) - v
-        return moved - (1 - s_next) * s * change

@@ -10,18 +10,19 @@ from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Guidance, Level, Scale, Share, settings
 from latentedit.core.solvers.base import level_batch
-from latentedit.editors.base import Editor
+from latentedit.core.solvers.integrate import each_step
 from latentedit.editors.baselines.difference_mask import difference_mask
+from latentedit.editors.baselines.path_editor import PathEditor, branches, towards
+from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
-from latentedit.models.guidance import GuidedField
 
 Under = Literal["empty", "source"]
 """The text of the inversion: none, as published, or the pictures' own."""
 
 
 @settings
-class DiffEdit(Editor):
+class DiffEdit(PathEditor):
     """``z <- m (z + (s' - s) v_w(z, s, c)) + (1 - m) Z(s')``, down from the top of the inversion Z.
 
     The mask m is where the two texts' estimates differ most (`difference_mask`); outside of it the picture comes back
@@ -60,26 +61,19 @@ class DiffEdit(Editor):
         """Equal texts differ nowhere, so nothing is inside the mask."""
         return True
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``2 * maps + k (1 up + 1 down, or 2 down if guided)``, k steps of the grid below ``level``."""
-        if strength == 0:
-            return 0
-        steps = latent.path(self.steps, self.level).steps
-        return 2 * self.maps + steps * (2 if self.guidance == 1 else 3)
+    def _cost(self, k: int) -> int:
+        """``2 * maps + k (1 up + 1 down, or 2 down if guided)``."""
+        return 2 * self.maps + k * (1 + branches(self.guidance))
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         mask = difference_mask(latent, target, level=self.mask_level, maps=self.maps, ratio=self.ratio, seed=seed)
         start = latent.under("") if self.under == "empty" else latent
-        trace = invert(start, latent.path(self.steps, self.level), progress=progress)
-        text = latent.condition + strength * (target - latent.condition)
-        field = GuidedField(backbone=latent.backbone, condition=text, guidance=self.guidance)
-        z, steps, lowest = trace.top, len(trace.velocities), latent.backbone.capabilities.s_min
-        for index in reversed(range(steps)):
-            s, s_next = trace.levels[index + 1], trace.levels[index]
-            z = z + (s_next - s) * field(z, level_batch(s, z).clamp_min(lowest))
-            z = torch.where(mask, z, trace.states[index])
-            if progress is not None:
-                progress(self.name, steps - index, steps)
+        trace = invert(start, self._path(latent), progress=progress)
+        text = towards(latent, target, strength)
+        field, z = text_field(latent, text, guidance=self.guidance), trace.top
+        for done, s, s_next in each_step(trace.levels[::-1], name=self.name, progress=progress):
+            z = z + (s_next - s) * field(z, level_batch(s, z))
+            z = torch.where(mask, z, trace.states[-2 - done])
         return z

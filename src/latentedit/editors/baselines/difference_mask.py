@@ -4,6 +4,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.flow import per_element
 from latentedit.core.rng import draw
 from latentedit.core.solvers.base import level_batch
 from latentedit.latents.joint import JointLatent
@@ -55,8 +56,7 @@ def binarised(found: Float[Tensor, "b *place"], ratio: float) -> Bool[Tensor, "b
         found: of `difference_map`.
         ratio: above 0; 3 is published.
     """
-    mean = found.flatten(1).mean(1).reshape(-1, *[1] * (found.ndim - 1))
-    return found > ratio / 2 * mean
+    return found > ratio / 2 * per_element(found.flatten(1).mean(1), found)
 
 
 def difference_mask(

@@ -1,7 +1,6 @@
 """DNAEdit: a noise that is aligned with the picture step by step, then a way down towards a reference that moves."""
 
 import dataclasses
-import itertools
 from typing import ClassVar
 
 import torch
@@ -13,13 +12,14 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
 from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.base import level_batch
-from latentedit.editors.base import Editor
+from latentedit.core.solvers.integrate import each_step
+from latentedit.editors.baselines.path_editor import PathEditor, branches, towards
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
 
 
 @settings
-class DNAEdit(Editor):
+class DNAEdit(PathEditor):
     """Align a noise with the picture under c0, then come down under ``c1' = c0 + strength (c1 - c0)``.
 
     Way up, from a random e: ``p = z + (s' - s) (e - z) / (1 - s)``, ``v = v(p, s', c0)``, ``z' = z + (s' - s) v``, and
@@ -53,30 +53,26 @@ class DNAEdit(Editor):
         """With the network's velocity alone and no guidance, the way down retraces the way up."""
         return self.eta == 1 and self.guidance == 1
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``k (1 up + 1 down, or 2 down if guided)``, k steps of the grid below ``level``."""
-        if strength == 0:
-            return 0
-        return latent.path(self.steps, self.level).steps * (2 if self.guidance == 1 else 3)
+    def _cost(self, k: int) -> int:
+        """``k (1 up + 1 down, or 2 down if guided)``."""
+        return k * (1 + branches(self.guidance))
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
-        levels = latent.path(self.steps, self.level).levels[::-1]
+        levels = self._path(latent).levels[::-1]
         noise = draw(latent.z.shape[1:], seed=seed, purpose=self.name).to(latent.z.device, latent.z.dtype)
         way = align_noise(latent, levels, noise, progress=progress)
-        wanted = latent.condition + strength * (target - latent.condition)
+        wanted = towards(latent, target, strength)
         field = text_field(latent, wanted, guidance=self.guidance)
         moved, drift = torch.zeros_like(latent.z), torch.zeros_like(latent.z)  # z less the way up, m less x
-        for done, index in enumerate(reversed(range(len(levels) - 1)), start=1):
-            lower, upper = levels[index], levels[index + 1]
+        for done, upper, lower in each_step(levels[::-1], name=self.name, progress=progress):
+            index = len(levels) - 2 - done
             z, asked, velocity = way.states[index + 1] + moved, way.asked[index] + moved, way.velocities[index]
             dv = field(asked, level_batch(upper, z)) - velocity
             drift = drift + (lower - upper) * dv
             back = (z - latent.z - drift) / (upper - levels[0]) - velocity
             moved = moved + (lower - upper) * (self.eta * dv + (1 - self.eta) * back)
-            if progress is not None:
-                progress(self.name, done, len(levels) - 1)
         return latent.z + moved
 
 
@@ -116,13 +112,11 @@ def align_noise(
     """
     field = text_field(latent, latent.condition)
     states, asked, velocities, noises = [latent.z], list[Tensor](), list[Tensor](), [noise.expand_as(latent.z)]
-    for done, (s, s_next) in enumerate(itertools.pairwise(levels), start=1):
+    for _, s, s_next in each_step(levels, name="align", progress=progress):
         z, e = states[-1], noises[-1]
         straight = (e - z) / (1 - s)
         asked.append(z + (s_next - s) * straight)
         velocities.append(field(asked[-1], level_batch(s_next, z)))
         states.append(z + (s_next - s) * velocities[-1])
         noises.append(e - (1 - s) * (straight - velocities[-1]))
-        if progress is not None:
-            progress("align", done, len(levels) - 1)
     return AlignedNoise(states=tuple(states), asked=tuple(asked), velocities=tuple(velocities), noise=tuple(noises[1:]))

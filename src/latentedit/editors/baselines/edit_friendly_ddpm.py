@@ -9,7 +9,9 @@ from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.editors.base import Editor
+from latentedit.editors.baselines.flow_path import Latents, Levels
 from latentedit.editors.baselines.noise_maps import follow_maps, noise_maps
+from latentedit.editors.baselines.path_editor import branches
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
@@ -55,7 +57,7 @@ class EditFriendlyDDPM(Editor):
         """
         if strength == 0:
             return 0
-        source, target = (1 if weight == 1 else 2 for weight in (self.source_guidance, self.target_guidance))
+        source, target = (branches(weight) for weight in (self.source_guidance, self.target_guidance))
         return latent.path(self.steps, self.level).steps * (target + (source if strength == 1 else 2 * source))
 
     def _edit(
@@ -63,16 +65,12 @@ class EditFriendlyDDPM(Editor):
     ) -> Float[Tensor, "b *latent"]:
         backbone = latent.backbone
         empty = None if self.source_guidance == self.target_guidance == 1 else backbone.null(target)
-        source_field = GuidedField(
-            backbone=backbone, condition=latent.condition, guidance=self.source_guidance, unconditional=empty
-        )
-        target_field = GuidedField(
-            backbone=backbone, condition=target, guidance=self.target_guidance, unconditional=empty
+        source_field, target_field = (
+            GuidedField(backbone=backbone, condition=text, guidance=weight, unconditional=empty)
+            for text, weight in ((latent.condition, self.source_guidance), (target, self.target_guidance))
         )
 
-        def difference(
-            a: Float[Tensor, "b *latent"], b: Float[Tensor, "b *latent"], levels: Float[Tensor, " b"]
-        ) -> Float[Tensor, "b *latent"]:
+        def difference(a: Latents, b: Latents, levels: Levels) -> Latents:
             wanted = target_field(b, levels)
             if strength == 1:
                 return wanted - source_field(a, levels)

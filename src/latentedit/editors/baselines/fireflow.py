@@ -1,6 +1,5 @@
 """FireFlow: the midpoint rule at the price of Euler's, with the last midpoint's velocity as the next step's first."""
 
-import itertools
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,13 +10,14 @@ from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.base import Field, level_batch
-from latentedit.editors.base import Editor
+from latentedit.core.solvers.integrate import each_step
+from latentedit.editors.baselines.path_editor import PathEditor, branches, towards
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
 
 
 @settings
-class FireFlow(Editor):
+class FireFlow(PathEditor):
     """Up under c0 and down under ``c0 + strength (c1 - c0)``, both ``z <- z + h u'``, ``u' = v(z + h/2 u, s + h/2)``.
 
     u is the last step's u', and ``v(z, s)`` at the first. The published editor also shares features of attention layers
@@ -46,19 +46,17 @@ class FireFlow(Editor):
         """The way down misses the picture by the solver's error."""
         return False
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``(k + 1) (1 up + 1 down, or 2 down if guided)``, k steps of the grid below ``level``."""
-        if strength == 0:
-            return 0
-        return (latent.path(self.steps, self.level).steps + 1) * (2 if self.guidance == 1 else 3)
+    def _cost(self, k: int) -> int:
+        """``(k + 1) (1 up + 1 down, or 2 down if guided)``."""
+        return (k + 1) * (1 + branches(self.guidance))
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
-        levels, source = latent.path(self.steps, self.level).levels, latent.condition
+        levels, source = self._path(latent).levels, latent.condition
         top = reuse_midpoints(text_field(latent, source), latent.z, levels[::-1], name="invert", progress=progress)
-        wanted = text_field(latent, source + strength * (target - source), guidance=self.guidance)
+        wanted = text_field(latent, towards(latent, target, strength), guidance=self.guidance)
         return reuse_midpoints(wanted, top, levels, name="sample", progress=progress)
 
 
@@ -80,10 +78,8 @@ def reuse_midpoints(
         ``len(levels)`` evaluations of the field.
     """
     velocity = field(z, level_batch(levels[0], z))
-    for done, (s, s_next) in enumerate(itertools.pairwise(levels), start=1):
+    for _, s, s_next in each_step(levels, name=name, progress=progress):
         half = (s_next - s) / 2
         velocity = field(z + half * velocity, level_batch(s + half, z))
         z = z + (s_next - s) * velocity
-        if progress is not None:
-            progress(name, done, len(levels) - 1)
     return z

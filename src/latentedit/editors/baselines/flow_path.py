@@ -1,6 +1,5 @@
 """FlowEdit's path from a picture: the integral of a difference of velocities along shared noise."""
 
-import itertools
 from collections.abc import Callable
 
 import torch
@@ -11,11 +10,16 @@ from latentedit.core.levels import LevelGrid
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
 from latentedit.core.solvers.base import level_batch
+from latentedit.core.solvers.integrate import each_step
 from latentedit.latents.joint import JointLatent
 
-Difference = Callable[
-    [Float[Tensor, "n *latent"], Float[Tensor, "n *latent"], Float[Tensor, " n"]], Float[Tensor, "n *latent"]
-]
+Latents = Float[Tensor, "b *latent"]
+"""A batch of latents."""
+
+Levels = Float[Tensor, " b"]
+"""The noise level of each latent of a batch."""
+
+Difference = Callable[[Latents, Latents, Levels], Latents]
 """Called as ``difference(a, b, levels)`` with the noised picture, the noised edit and their levels."""
 
 
@@ -57,7 +61,7 @@ def follow_difference(
     """
     batch, shape = len(latent), latent.z.shape[1:]
     moved = torch.zeros_like(latent.z)
-    for index, (s, s_next) in enumerate(itertools.pairwise(grid.levels)):
+    for index, s, s_next in each_step(grid.levels, name=name, progress=progress):
         noise = draw((noises, *shape), seed=seed, purpose="flowedit", index=index)
         noise = noise.to(latent.z.device, latent.z.dtype)
         a = ((1 - s) * latent.z[None] + s * noise[:, None]).flatten(0, 1)
@@ -65,6 +69,4 @@ def follow_difference(
         dv = difference(a, b, level_batch(s, a)).unflatten(0, (noises, batch)).mean(0)
         back = 0 if pull == 0 else pull * (s * weight * dv - moved)
         moved = moved + (s_next - s) * weight * dv + back
-        if progress is not None:
-            progress(name, index + 1, grid.steps)
     return latent.z + moved

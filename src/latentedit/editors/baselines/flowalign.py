@@ -8,13 +8,13 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Guidance, Level, Share, settings
-from latentedit.editors.base import Editor
-from latentedit.editors.baselines.flow_path import follow_difference
+from latentedit.editors.baselines.flow_path import Latents, Levels, follow_difference
+from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.latents.joint import JointLatent
 
 
 @settings
-class FlowAlign(Editor):
+class FlowAlign(PathEditor):
     """``y <- y + (s' - s) (p - q) + pull ((a - s q) - (b - s p))``, from y = x, with two velocities p and q.
 
     ``p = v(b, s, c0) + strength guidance (v(b, s, c1) - v(b, s, c0))``, ``q = v(a, s, c0)``, ``a = (1 - s) x + s e``,
@@ -49,25 +49,23 @@ class FlowAlign(Editor):
         """With equal texts p and q are the same call."""
         return True
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``3 k``, k steps of the grid below ``level``."""
-        return 0 if strength == 0 else 3 * latent.path(self.steps, self.level).steps
+    def _cost(self, k: int) -> int:
+        """``3 k``."""
+        return 3 * k
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         velocity, source, weight = latent.backbone.velocity, latent.condition, strength * self.guidance
 
-        def difference(
-            a: Float[Tensor, "b *latent"], b: Float[Tensor, "b *latent"], levels: Float[Tensor, " b"]
-        ) -> Float[Tensor, "b *latent"]:
+        def difference(a: Latents, b: Latents, levels: Levels) -> Latents:
             held = velocity(b, levels, source)
             steering = velocity(b, levels, target) - held
             return held - velocity(a, levels, source) + weight * steering
 
         return follow_difference(
             latent,
-            latent.path(self.steps, self.level),
+            self._path(latent),
             difference,
             noises=1,
             seed=seed,

@@ -7,15 +7,15 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Guidance, Level, settings
-from latentedit.editors.base import Editor
+from latentedit.core.settings import Count, Guidance, settings
 from latentedit.editors.baselines.flow_path import follow_difference
+from latentedit.editors.baselines.path_editor import PathEditor, branches
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
 
 @settings
-class FlowEdit(Editor):
+class FlowEdit(PathEditor):
     """``y <- y + (s' - s) strength mean[v(a + (y - x), s, c1) - v(a, s, c0)]``, ``a = (1 - s) x + s e``, from y = x.
 
     Both branches are called alike and ``y - x`` is what is kept, so equal texts and weights leave exactly zero.
@@ -37,8 +37,6 @@ class FlowEdit(Editor):
 
     name: ClassVar[str] = "flowedit"
 
-    level: Level = 0.9
-    steps: Count = 28
     source_guidance: Guidance = 1.0
     target_guidance: Guidance = 2.0
     noises: Count = 1
@@ -48,27 +46,24 @@ class FlowEdit(Editor):
         """With equal weights the two branches are the same call."""
         return self.source_guidance == self.target_guidance
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``k * noises * (source + target)``, each branch 2 if guided, k steps of the grid below ``level``."""
-        if strength == 0:
-            return 0
-        branches = sum(1 if weight == 1 else 2 for weight in (self.source_guidance, self.target_guidance))
-        return latent.path(self.steps, self.level).steps * self.noises * branches
+    def _cost(self, k: int) -> int:
+        """``k * noises * (source + target)``, each branch 2 if guided."""
+        return k * self.noises * (branches(self.source_guidance) + branches(self.target_guidance))
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         empty = None if self.source_guidance == self.target_guidance == 1 else latent.backbone.null(target)
-        source_text, target_text = latent.condition.repeat(self.noises), target.repeat(self.noises)
-        source_field = GuidedField(
-            backbone=latent.backbone, condition=source_text, guidance=self.source_guidance, unconditional=empty
-        )
-        target_field = GuidedField(
-            backbone=latent.backbone, condition=target_text, guidance=self.target_guidance, unconditional=empty
+        source_field, target_field = (
+            GuidedField(backbone=latent.backbone, condition=text, guidance=weight, unconditional=empty)
+            for text, weight in (
+                (latent.condition.repeat(self.noises), self.source_guidance),
+                (target.repeat(self.noises), self.target_guidance),
+            )
         )
         return follow_difference(
             latent,
-            latent.path(self.steps, self.level),
+            self._path(latent),
             lambda a, b, levels: target_field(b, levels) - source_field(a, levels),
             noises=self.noises,
             seed=seed,

@@ -7,14 +7,14 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Level, settings
-from latentedit.editors.base import Editor
-from latentedit.editors.baselines.flow_path import follow_difference
+from latentedit.core.settings import Count, settings
+from latentedit.editors.baselines.flow_path import Latents, Levels, follow_difference
+from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.latents.joint import JointLatent
 
 
 @settings
-class FlowSlider(Editor):
+class FlowSlider(PathEditor):
     """``y <- y + (s' - s) mean[(v(b, s, c0) - v(a, s, c0)) + strength (v(b, s, c1) - v(b, s, c0))]``, from y = x.
 
     With ``a = (1 - s) x + s e`` and ``b = a + (y - x)``. The first difference, *fidelity*, holds the source where it
@@ -39,8 +39,6 @@ class FlowSlider(Editor):
 
     name: ClassVar[str] = "flowslider"
 
-    level: Level = 0.9
-    steps: Count = 28
     noises: Count = 1
 
     @property
@@ -48,11 +46,9 @@ class FlowSlider(Editor):
         """With equal texts the three branches are the same call."""
         return True
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``3 * k * noises``, k steps of the grid below ``level``."""
-        if strength == 0:
-            return 0
-        return 3 * latent.path(self.steps, self.level).steps * self.noises
+    def _cost(self, k: int) -> int:
+        """``3 * k * noises``."""
+        return 3 * k * self.noises
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
@@ -60,20 +56,12 @@ class FlowSlider(Editor):
         velocity = latent.backbone.velocity
         source_text, target_text = latent.condition.repeat(self.noises), target.repeat(self.noises)
 
-        def difference(
-            a: Float[Tensor, "n *latent"], b: Float[Tensor, "n *latent"], levels: Float[Tensor, " n"]
-        ) -> Float[Tensor, "n *latent"]:
+        def difference(a: Latents, b: Latents, levels: Levels) -> Latents:
             held = velocity(b, levels, source_text)
             fidelity = held - velocity(a, levels, source_text)
             steering = velocity(b, levels, target_text) - held
             return fidelity + strength * steering
 
         return follow_difference(
-            latent,
-            latent.path(self.steps, self.level),
-            difference,
-            noises=self.noises,
-            seed=seed,
-            name=self.name,
-            progress=progress,
+            latent, self._path(latent), difference, noises=self.noises, seed=seed, name=self.name, progress=progress
         )

@@ -10,18 +10,14 @@ from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
-from latentedit.editors.base import Editor
+from latentedit.editors.baselines.path_editor import PathEditor, branches, towards
 from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
 
-def _walk(latent: JointLatent, steps: int, level: float, guidance: float) -> int:
-    return latent.path(steps, level).steps * (2 if guidance == 1 else 3)
-
-
 @settings
-class Inversion(Editor):
+class Inversion(PathEditor):
     """Invert under c0 up to ``level``, then sample down under ``c0 + strength (c1 - c0)``.
 
     The way down evaluates at other points than the way up, so even an unchanged text returns only near the picture.
@@ -49,23 +45,23 @@ class Inversion(Editor):
         """The way back misses the picture by the solver's error."""
         return False
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``k (1 up + 1 down, or 2 down if guided)``, k steps of the grid below ``level``."""
-        return 0 if strength == 0 else _walk(latent, self.steps, self.level, self.guidance)
+    def _cost(self, k: int) -> int:
+        """``k (1 up + 1 down, or 2 down if guided)``."""
+        return k * (1 + branches(self.guidance))
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
-        grid = latent.path(self.steps, self.level)
+        grid = self._path(latent)
         top = invert(latent, grid, progress=progress).top
-        text = latent.condition + strength * (target - latent.condition)
+        text = towards(latent, target, strength)
         field = GuidedField(backbone=latent.backbone, condition=text, guidance=self.guidance)
         return sample(field, top, grid, EulerSolver(), progress=progress).final
 
 
 @settings
-class AlignedInversion(Editor):
+class AlignedInversion(PathEditor):
     """Invert under c0 up to ``level``, then return aligned under ``c0 + strength (c1 - c0)``.
 
     Args:
@@ -91,14 +87,14 @@ class AlignedInversion(Editor):
         """Without guidance the way back retraces the way up."""
         return self.guidance == 1
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``k (1 up + 1 back, or 2 back if guided)``, k steps of the grid below ``level``."""
-        return 0 if strength == 0 else _walk(latent, self.steps, self.level, self.guidance)
+    def _cost(self, k: int) -> int:
+        """``k (1 up + 1 back, or 2 back if guided)``."""
+        return k * (1 + branches(self.guidance))
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
-        trace = invert(latent, latent.path(self.steps, self.level), progress=progress)
-        text = latent.condition + strength * (target - latent.condition)
+        trace = invert(latent, self._path(latent), progress=progress)
+        text = towards(latent, target, strength)
         return replay(latent, trace, text, guidance=self.guidance, progress=progress)

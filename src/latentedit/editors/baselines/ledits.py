@@ -7,15 +7,16 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Guidance, Level, Share, settings
-from latentedit.editors.base import Editor
+from latentedit.core.settings import Guidance, Share, settings
 from latentedit.editors.baselines.concept_guidance import Reference, strongest_places
+from latentedit.editors.baselines.flow_path import Latents, Levels
 from latentedit.editors.baselines.noise_maps import follow_maps, noise_maps
+from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.latents.joint import JointLatent
 
 
 @settings
-class LEDITS(Editor):
+class LEDITS(PathEditor):
     """``v(y, reference) + M2 psi`` on edit-friendly maps, ``psi = strength * scale * (v(y, c1) - v(y, reference))``.
 
     The inversion and the way back have the reference for their text; M2 keeps the places where the sum of ``|psi|``
@@ -42,8 +43,6 @@ class LEDITS(Editor):
 
     name: ClassVar[str] = "ledits"
 
-    level: Level = 0.9
-    steps: Count = 28
     scale: Guidance = 5.0
     threshold: Share = 0.9
     reference: Reference = "null"
@@ -53,9 +52,9 @@ class LEDITS(Editor):
         """Where psi is measured from the source text."""
         return self.reference == "source"
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``3 k``, k steps of the grid below ``level``: one of the inversion and two of the way back."""
-        return 0 if strength == 0 else 3 * latent.path(self.steps, self.level).steps
+    def _cost(self, k: int) -> int:
+        """``3 k``: one of the inversion and two of the way back."""
+        return 3 * k
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
@@ -63,12 +62,10 @@ class LEDITS(Editor):
         velocity = latent.backbone.velocity
         text = latent.condition if self.reference == "source" else latent.backbone.null(latent.condition)
 
-        def difference(
-            a: Float[Tensor, "b *latent"], b: Float[Tensor, "b *latent"], levels: Float[Tensor, " b"]
-        ) -> Float[Tensor, "b *latent"]:
+        def difference(a: Latents, b: Latents, levels: Levels) -> Latents:
             base = velocity(b, levels, text)
             psi = strength * self.scale * (velocity(b, levels, target) - base)
             return (base - velocity(a, levels, text)) + strongest_places(psi, self.threshold)
 
-        maps = noise_maps(latent, latent.path(self.steps, self.level), seed=seed)
+        maps = noise_maps(latent, self._path(latent), seed=seed)
         return follow_maps(latent, maps, difference, name=self.name, progress=progress)

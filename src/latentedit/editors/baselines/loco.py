@@ -13,8 +13,8 @@ from latentedit.core.settings import Count, Level, Natural, Scale, Share, settin
 from latentedit.core.solvers.base import level_batch
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.distillation import check_finite
-from latentedit.editors.base import Editor
 from latentedit.editors.baselines.difference_mask import difference_mask
+from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.editors.baselines.power_iteration import leading_span, of_length, projected
 from latentedit.editors.baselines.pullback import check_rank, clean_change, known_level
 from latentedit.latents.inversion import InversionTrace, invert, replay
@@ -23,7 +23,7 @@ from latentedit.models.derivatives import VelocityJacobian, denoiser_jacobian
 
 
 @settings
-class LOCO(Editor):
+class LOCO(PathEditor):
     """Invert, add ``strength scale v`` at the top, and return aligned under the source text.
 
         d = m (x_hat(Z, c1) - x_hat(Z, c0))        v = (I - V V^T) J^T d,   as long as (1 - s) d
@@ -67,19 +67,16 @@ class LOCO(Editor):
         """Equal texts change no estimate, and the way back retraces the way up."""
         return True
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``2 k + 2 * maps + 4 + 4 * rank * iterations``, k steps of the grid below ``level``."""
-        if strength == 0:
-            return 0
-        steps = latent.path(self.steps, self.level).steps
-        return 2 * steps + 2 * self.maps + 4 + 4 * self.rank * self.iterations
+    def _cost(self, k: int) -> int:
+        """``2 k + 2 * maps + 4 + 4 * rank * iterations``."""
+        return 2 * k + 2 * self.maps + 4 + 4 * self.rank * self.iterations
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         check_rank(self.rank, latent, spare=1)
         mask = difference_mask(latent, target, level=self.mask_level, maps=self.maps, ratio=self.ratio, seed=seed)
-        trace = invert(latent, latent.path(self.steps, self.level), progress=progress)
+        trace = invert(latent, self._path(latent), progress=progress)
         level = known_level(latent, trace)
         wanted = mask * clean_change(latent, trace, target)
         at = level_batch(level, trace.top)

@@ -20,7 +20,6 @@ With ``u = d / (1 - s)`` and the difference of noise estimates ``de``, the step 
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -30,13 +29,10 @@ from latentedit.core.levels import LevelGrid
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
 from latentedit.core.solvers.base import level_batch
+from latentedit.core.solvers.integrate import each_step
 from latentedit.core.solvers.stochastic import stochastic_step
+from latentedit.editors.baselines.flow_path import Difference
 from latentedit.latents.joint import JointLatent
-
-Difference = Callable[
-    [Float[Tensor, "b *latent"], Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tensor, "b *latent"]
-]
-"""Called as ``difference(a, b, levels)`` with the source state, the edited state and the levels of the network."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,9 +114,7 @@ def follow_maps(
         ``maps.steps`` calls of ``difference``.
     """
     moved, lowest = torch.zeros_like(latent.z), latent.backbone.capabilities.s_min
-    for index in range(maps.steps):
+    for index, s, _ in each_step(maps.levels, name=name, progress=progress):
         a = maps.states[index]
-        moved = maps.mean(index, moved, difference(a, a + moved, level_batch(maps.levels[index], a).clamp_min(lowest)))
-        if progress is not None:
-            progress(name, index + 1, maps.steps)
+        moved = maps.mean(index, moved, difference(a, a + moved, level_batch(s, a).clamp_min(lowest)))
     return latent.z + moved

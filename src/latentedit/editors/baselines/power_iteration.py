@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
 
 Normal = Callable[[Float[Tensor, "b r *latent"]], Float[Tensor, "b r *latent"]]
@@ -63,4 +64,4 @@ def of_length(v: Float[Tensor, "b *latent"], length: Float[Tensor, " b"]) -> Flo
     """Each v made as long as it is said; nothing stays nothing."""
     own = torch.linalg.vector_norm(v.flatten(1), dim=1)
     factor = torch.where(own > 0, length / own.clamp_min(torch.finfo(own.dtype).tiny), torch.zeros_like(own))
-    return v * factor.reshape(-1, *[1] * (v.ndim - 1))
+    return v * per_element(factor, v)

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
 from latentedit.core.settings import Count, Level, Probe, Scale, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.distillation import check_finite
-from latentedit.editors.base import Editor
+from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.editors.baselines.power_iteration import leading_span, of_length, projected
 from latentedit.editors.walks.xspace import noise_guided
 from latentedit.latents.inversion import InversionTrace, invert, replay
@@ -55,7 +56,7 @@ def check_rank(rank: int, latent: JointLatent, *, spare: int = 0) -> None:
 
 
 @settings
-class Pullback(Editor):
+class Pullback(PathEditor):
     """Invert, move by x-space guidance along the part of d in the span of the local basis, and return aligned.
 
     The basis are the leading right singular vectors of ``df/dZ`` under the target text, f the feature at the backbone's
@@ -98,18 +99,15 @@ class Pullback(Editor):
         """Equal texts change no estimate, and the way back retraces the way up."""
         return True
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``2 k + 3 + 4 * rank * iterations + 2 * repeats``, k steps of the grid below ``level``."""
-        if strength == 0:
-            return 0
-        steps = latent.path(self.steps, self.level).steps
-        return 2 * steps + 3 + 4 * self.rank * self.iterations + 2 * self.repeats
+    def _cost(self, k: int) -> int:
+        """``2 k + 3 + 4 * rank * iterations + 2 * repeats``."""
+        return 2 * k + 3 + 4 * self.rank * self.iterations + 2 * self.repeats
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         check_rank(self.rank, latent)
-        trace = invert(latent, latent.path(self.steps, self.level), progress=progress)
+        trace = invert(latent, self._path(latent), progress=progress)
         level, change = known_level(latent, trace), clean_change(latent, trace, target)
         start = draw((1, self.rank, *latent.z.shape[1:]), seed=seed, purpose=self.name).to(change)
         spans = [
@@ -130,7 +128,7 @@ class Pullback(Editor):
             probe=self.probe,
             progress=progress,
         )
-        still = (v.flatten(1) == 0).all(1).reshape(-1, *[1] * (v.ndim - 1))  # equal rows of a batch may round otherwise
+        still = per_element((v.flatten(1) == 0).all(1), v)  # equal rows of a batch may round otherwise
         offset = torch.where(still, torch.zeros_like(v), moved - trace.top)
         return replay(latent, trace, latent.condition, offset=offset, progress=progress)
 

@@ -12,13 +12,14 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
 from latentedit.core.settings import Count, Guidance, Level, Share, settings
 from latentedit.core.solvers.base import level_batch
-from latentedit.editors.base import Editor
+from latentedit.core.solvers.integrate import each_step
+from latentedit.editors.baselines.path_editor import PathEditor, branches
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
 
 
 @settings
-class RFInversion(Editor):
+class RFInversion(PathEditor):
     """Up: ``dY/ds = (1 - gamma) v(Y, s, "") + gamma (e - Y) / (1 - s)``, down: ``dX/ds = (1 - k) r + k v(X, s, c1)``.
 
     ``r = (X - x) / s`` leads straight to the picture and ``k = strength (1 - eta_i)``, where ``eta_i`` is ``eta`` on
@@ -65,29 +66,25 @@ class RFInversion(Editor):
         """Only the straight way ends at the picture."""
         return self.eta == 1 and self.start == 0 and self.stop == 1
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``k (1 up + 1 down, or 2 down if guided)``, k steps of the grid below ``level``."""
-        if strength == 0:
-            return 0
-        return latent.path(self.steps, self.level).steps * (2 if self.guidance == 1 else 3)
+    def _cost(self, k: int) -> int:
+        """``k (1 up + 1 down, or 2 down if guided)``."""
+        return k * (1 + branches(self.guidance))
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
-        levels = latent.path(self.steps, self.level).levels
+        levels = self._path(latent).levels
         clean, steps = levels[-1], len(levels) - 1
         noise = draw(latent.z.shape[1:], seed=seed, purpose=self.name).to(latent.z.device, latent.z.dtype)
         moved = self._up(latent, levels, noise, progress) - latent.z
         field = text_field(latent, target, guidance=self.guidance)
         held = range(round(self.start * steps), round(self.stop * steps))
-        for index, (s, s_next) in enumerate(itertools.pairwise(levels)):
+        for index, s, s_next in each_step(levels, name=self.name, progress=progress):
             free = strength * (1 - self.eta) if index in held else strength
             z = latent.z + moved
             straight = moved / (s - clean)
             velocity = field(z, level_batch(s, z))
             moved = (s_next - clean) / (s - clean) * moved + (s_next - s) * free * (velocity - straight)
-            if progress is not None:
-                progress(self.name, index + 1, steps)
         return latent.z + moved
 
     def _up(

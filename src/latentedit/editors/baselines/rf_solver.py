@@ -10,13 +10,13 @@ from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.integrate import invert, sample
 from latentedit.core.solvers.midpoint import MidpointSolver
-from latentedit.editors.base import Editor
+from latentedit.editors.baselines.path_editor import PathEditor, branches, towards
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
 
 
 @settings
-class RFSolver(Editor):
+class RFSolver(PathEditor):
     """Up under c0 and down under ``c0 + strength (c1 - c0)``, both ``z <- z + h v + h^2/2 dv/ds``.
 
     With ``dv/ds = (v(z + h/2 v, s + h/2) - v(z, s)) / (h/2)`` this is the explicit midpoint rule. The published editor
@@ -46,17 +46,15 @@ class RFSolver(Editor):
         """The way down misses the picture by the solver's error."""
         return False
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``2 k (1 up + 1 down, or 2 down if guided)``, k steps of the grid below ``level``."""
-        if strength == 0:
-            return 0
-        return 2 * latent.path(self.steps, self.level).steps * (2 if self.guidance == 1 else 3)
+    def _cost(self, k: int) -> int:
+        """``2 k (1 up + 1 down, or 2 down if guided)``."""
+        return 2 * k * (1 + branches(self.guidance))
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
-        grid, solver, source = latent.path(self.steps, self.level), MidpointSolver(), latent.condition
+        grid, solver, source = self._path(latent), MidpointSolver(), latent.condition
         top = invert(text_field(latent, source), latent.z, grid, solver, progress=progress).final
-        wanted = text_field(latent, source + strength * (target - source), guidance=self.guidance)
+        wanted = text_field(latent, towards(latent, target, strength), guidance=self.guidance)
         return sample(wanted, top, grid, solver, progress=progress).final

@@ -13,8 +13,9 @@ from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.editors.base import Editor
+from latentedit.editors.baselines.path_editor import branches
+from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
-from latentedit.models.guidance import GuidedField
 
 
 @settings
@@ -48,7 +49,7 @@ class SDEdit(Editor):
         """``k * (2 if guided else 1)``, k steps of the grid below ``strength * level``."""
         if strength == 0:
             return 0
-        return latent.path(self.steps, self._start(latent, strength)).steps * (1 if self.guidance == 1 else 2)
+        return latent.path(self.steps, self._start(latent, strength)).steps * branches(self.guidance)
 
     def _start(self, latent: JointLatent, strength: float) -> float:
         highest = latent.backbone.capabilities.s_max
@@ -66,7 +67,5 @@ class SDEdit(Editor):
         start = grid.levels[0]
         noise = draw(latent.z.shape[1:], seed=seed, purpose="sdedit").to(latent.z.device, latent.z.dtype)
         z = (1 - start) * latent.z + start * noise
-        field = GuidedField(backbone=latent.backbone, condition=target, guidance=self.guidance)
-        lowest = latent.backbone.capabilities.s_min  # a weak edit may start where the model was not trained
-        walk = sample(lambda z, s: field(z, s.clamp_min(lowest)), z, grid, EulerSolver(), progress=progress)
-        return walk.final
+        field = text_field(latent, target, guidance=self.guidance)
+        return sample(field, z, grid, EulerSolver(), progress=progress).final

@@ -10,15 +10,14 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Guidance, Level, Share, settings
-from latentedit.core.solvers.base import level_batch
-from latentedit.editors.base import Editor
 from latentedit.editors.baselines.concept_guidance import Reference, SemanticGuidance
-from latentedit.latents.inversion import InversionTrace, invert
+from latentedit.editors.baselines.path_editor import PathEditor
+from latentedit.latents.inversion import InversionTrace, aligned_steps, invert
 from latentedit.latents.joint import JointLatent
 
 
 @settings
-class SEGA(Editor):
+class SEGA(PathEditor):
     """``e_hat(y, c0) + G`` on the way back, G from ``psi = strength * scale * (e_hat(y, c1) - e_hat(y, reference))``.
 
     The picture is inverted under its own text c0, which is also the base prompt, without further guidance, and comes
@@ -79,17 +78,15 @@ class SEGA(Editor):
             decay=self.decay,
         )
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``3 k`` with reference "source" (1 up, 2 back), ``4 k`` with "null"; k steps of the grid below ``level``."""
-        if strength == 0:
-            return 0
-        return latent.path(self.steps, self.level).steps * (3 if self.reference == "source" else 4)
+    def _cost(self, k: int) -> int:
+        """``3 k`` with reference "source" (1 up, 2 back), ``4 k`` with "null"."""
+        return k * (3 if self.reference == "source" else 4)
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
-        trace = invert(latent, latent.path(self.steps, self.level), progress=progress)
+        trace = invert(latent, self._path(latent), progress=progress)
         empty = latent.backbone.null(latent.condition) if self.reference == "null" else None
         return guided_return(
             latent,
@@ -132,17 +129,13 @@ def guided_return(
     Cost:
         Two evaluations a step, three with a reference.
     """
-    velocity, lowest = latent.backbone.velocity, latent.backbone.capabilities.s_min
-    moved, carried, steps = torch.zeros_like(latent.z), torch.zeros_like(latent.z), len(trace.velocities)
-    for done, index in enumerate(reversed(range(steps))):
-        lower, upper = trace.levels[index], trace.levels[index + 1]
+    velocity, steps = latent.backbone.velocity, len(trace.velocities)
+    moved, carried = torch.zeros_like(latent.z), torch.zeros_like(latent.z)
+    for index, upper, lower, levels in aligned_steps(latent, trace, progress=progress):
         y = trace.states[index] + moved
-        levels = level_batch(lower, y).clamp_min(lowest)
         base = velocity(y, levels, latent.condition)
         away = base if reference is None else velocity(y, levels, reference)
         psi = scale * (1 - lower) * (velocity(y, levels, target) - away)
-        added, carried = guidance.step(done, psi, carried)
+        added, carried = guidance.step(steps - 1 - index, psi, carried)
         moved = moved - (upper - lower) * (base - trace.velocities[index] + added / (1 - lower))
-        if progress is not None:
-            progress("return", done + 1, steps)
     return trace.states[0] + moved

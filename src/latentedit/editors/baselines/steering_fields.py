@@ -10,7 +10,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Level, Positive, Weight, settings
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.flow_path import follow_difference
+from latentedit.editors.baselines.flow_path import Latents, Levels, follow_difference
 from latentedit.latents.joint import JointLatent
 
 
@@ -75,9 +75,7 @@ class SteeringFields(Editor):
         empty = latent.backbone.null(latent.condition).expand(len(latent))
         share = strength / self._scale(strength)
 
-        def difference(
-            a: Float[Tensor, "b *latent"], b: Float[Tensor, "b *latent"], levels: Float[Tensor, " b"]
-        ) -> Float[Tensor, "b *latent"]:
+        def difference(a: Latents, b: Latents, levels: Levels) -> Latents:
             base = velocity(b, levels, empty)
             steering = self.attract * (velocity(b, levels, target) - base)
             if self.repel:

@@ -1,6 +1,5 @@
 """Steering by the embedded text alone: what a shifted text changes in a sample, added to the picture."""
 
-import itertools
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -11,13 +10,14 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
 from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.base import level_batch
-from latentedit.editors.base import Editor
+from latentedit.core.solvers.integrate import each_step
+from latentedit.editors.baselines.path_editor import PathEditor, branches, towards
+from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
-from latentedit.models.guidance import GuidedField
 
 
 @settings
-class TextSteering(Editor):
+class TextSteering(PathEditor):
     """``y = x + R(c0 + strength (c1 - c0)) - R(c0)``, R(c) the sample under c from ``(1 - s) x + s e``, s = level.
 
     The noise is drawn once and both samples start there, so what they have in common, the reconstruction's error with
@@ -47,28 +47,21 @@ class TextSteering(Editor):
         """With equal texts the two samples are the same calls."""
         return True
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``k * 2``, twice that if guided, k steps of the grid below ``level``."""
-        if strength == 0:
-            return 0
-        return 2 * latent.path(self.steps, self.level).steps * (1 if self.guidance == 1 else 2)
+    def _cost(self, k: int) -> int:
+        """``k * 2``, twice that if guided."""
+        return 2 * k * branches(self.guidance)
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
-        backbone, grid = latent.backbone, latent.path(self.steps, self.level)
-        start, lowest = grid.levels[0], backbone.capabilities.s_min
-        empty = None if self.guidance == 1 else backbone.null(target)
+        levels = self._path(latent).levels
         noise = draw(latent.z.shape[1:], seed=seed, purpose=self.name).to(latent.z.device, latent.z.dtype)
-        text = latent.condition + strength * (target - latent.condition)
         plain, steered = (
-            GuidedField(backbone=backbone, condition=words, guidance=self.guidance, unconditional=empty)
-            for words in (latent.condition, text)
+            text_field(latent, text, guidance=self.guidance)
+            for text in (latent.condition, towards(latent, target, strength))
         )
-        z = moved = (1 - start) * latent.z + start * noise
-        for index, (s, s_next) in enumerate(itertools.pairwise(grid.levels)):
-            at = level_batch(s, z).clamp_min(lowest)
+        z = moved = (1 - levels[0]) * latent.z + levels[0] * noise
+        for _, s, s_next in each_step(levels, name=self.name, progress=progress):
+            at = level_batch(s, z)
             z, moved = z + (s_next - s) * plain(z, at), moved + (s_next - s) * steered(moved, at)
-            if progress is not None:
-                progress(self.name, index + 1, grid.steps)
         return latent.z + (moved - z)

@@ -12,13 +12,14 @@ from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Guidance, Level, Natural, settings
 from latentedit.core.solvers.base import level_batch
-from latentedit.editors.base import Editor
+from latentedit.core.solvers.integrate import each_step
 from latentedit.editors.baselines.noise_maps import noise_maps
+from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.latents.joint import JointLatent
 
 
 @settings
-class TurboEdit(Editor):
+class TurboEdit(PathEditor):
     """``y' = c x' + (mu(y, c0) - c mu(x, c0)) + w (mu(y, c1) - mu(y, c0))``, ``w = strength * weight``.
 
     States x and the step mu are those of `noise_maps`, x with the noise of the level ``shift`` steps further down.
@@ -57,27 +58,25 @@ class TurboEdit(Editor):
         """Without the clip; it takes detail from every picture."""
         return self.clip is None
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``3 k``, k steps of the grid below ``level``."""
-        return 0 if strength == 0 else 3 * latent.path(self.steps, self.level).steps
+    def _cost(self, k: int) -> int:
+        """``3 k``."""
+        return 3 * k
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         velocity, lowest = latent.backbone.velocity, latent.backbone.capabilities.s_min
-        maps = noise_maps(latent, latent.path(self.steps, self.level), seed=seed, shift=self.shift)
+        maps = noise_maps(latent, self._path(latent), seed=seed, shift=self.shift)
         moved = torch.zeros_like(latent.z)
-        for index in range(maps.steps):
+        for index, s, _ in each_step(maps.levels, name=self.name, progress=progress):
             a = maps.states[index]
-            b, levels = a + moved, level_batch(maps.levels[index], a).clamp_min(lowest)
+            b, levels = a + moved, level_batch(s, a).clamp_min(lowest)
             source, held = velocity(a, levels, latent.condition), velocity(b, levels, latent.condition)
             dv = (held - source) + strength * self.weight * (velocity(b, levels, target) - held)
             moved = maps.mean(index, moved, dv)
             if self.clip is not None and index == maps.steps - 1:
                 missed = maps.missed(index, source)
                 moved = moved - per_element(1 - clip_factor(missed, self.clip), missed) * missed
-            if progress is not None:
-                progress(self.name, index + 1, maps.steps)
         return latent.z + moved
 
 

@@ -1,6 +1,5 @@
 """Uni-Edit: inversion with a re-used velocity, then steps that the difference of two texts corrects and masks."""
 
-import itertools
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -9,16 +8,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Level, Weight, settings
 from latentedit.core.solvers.base import Field, level_batch
-from latentedit.editors.base import Editor
+from latentedit.core.solvers.integrate import each_step
+from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
 
 
 @settings
-class UniEdit(Editor):
+class UniEdit(PathEditor):
     """Up under c0 by Uni-Inv, then down by ``z <- z + h (v0 + strength (m d + weight (1 + m) d))``.
 
     ``d = v(z, s, c1) - v(z, s, c0)``, ``v0 = v(z, s, c0)`` and ``m`` is the mask `region_mask` of d. At strength 1
@@ -48,25 +49,23 @@ class UniEdit(Editor):
         """The way down misses the picture by the solver's error."""
         return False
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """``3 k + 1``: one a step and one at first on the way up, two a step down; k steps of the grid below level."""
-        return 0 if strength == 0 else 3 * latent.path(self.steps, self.level).steps + 1
+    def _cost(self, k: int) -> int:
+        """``3 k + 1``: one a step and one at first on the way up, two a step down."""
+        return 3 * k + 1
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
-        levels = latent.path(self.steps, self.level).levels
+        levels = self._path(latent).levels
         z = uni_inv(text_field(latent, latent.condition), latent.z, levels[::-1], progress=progress)
         both = text_field(latent, Condition.cat([latent.condition, target]))
-        for done, (s, s_next) in enumerate(itertools.pairwise(levels), start=1):
+        for _, s, s_next in each_step(levels, name=self.name, progress=progress):
             pair = torch.cat([z, z])
             source, wanted = both(pair, level_batch(s, pair)).chunk(2)
             d = wanted - source
             mask = region_mask(d)
             z = z + (s_next - s) * (source + strength * (mask + self.weight * (1 + mask)) * d)
-            if progress is not None:
-                progress(self.name, done, len(levels) - 1)
         return z
 
 
@@ -77,9 +76,7 @@ def region_mask(d: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *#latent"]:
     all places are alike.
     """
     size = d.abs() if d.ndim < 3 else d.abs().mean(dim=1, keepdim=True)
-    flat = size.flatten(1)
-    shape = (len(d), *[1] * (d.ndim - 1))
-    low, high = flat.amin(1).reshape(shape), flat.amax(1).reshape(shape)
+    low, high = (per_element(bound, d) for bound in (size.flatten(1).amin(1), size.flatten(1).amax(1)))
     return (size - low) / (high - low).clamp_min(torch.finfo(d.dtype).tiny)
 
 
@@ -100,9 +97,7 @@ def uni_inv(
         ``len(levels)`` evaluations of the field.
     """
     velocity = field(z, level_batch(levels[0], z))
-    for done, (s, s_next) in enumerate(itertools.pairwise(levels), start=1):
+    for _, s, s_next in each_step(levels, name="uni-inv", progress=progress):
         velocity = field(z + (s_next - s) * velocity, level_batch(s_next, z))
         z = z + (s_next - s) * velocity
-        if progress is not None:
-            progress("uni-inv", done, len(levels) - 1)
     return z

@@ -1,0 +1,45 @@
+"""What the editors that walk the model's own levels have in common."""
+
+import abc
+
+from latentedit.core.condition import Condition
+from latentedit.core.levels import LevelGrid
+from latentedit.core.settings import Count, Level, settings
+from latentedit.editors.base import Editor
+from latentedit.latents.joint import JointLatent
+
+
+@settings
+class PathEditor(Editor):
+    """An editor whose cost depends on how many steps of the model's grid lie below its level.
+
+    Subclasses write `_cost` instead of `evaluations`.
+
+    Args:
+        level: where the path starts, any number in (0, 1].
+        steps: of the model's whole grid; an edit walks the part below ``level``.
+    """
+
+    level: Level = 0.9
+    steps: Count = 28
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """That of `_cost` for the steps of this model's grid below ``level``."""
+        return 0 if strength == 0 else self._cost(self._path(latent).steps)
+
+    @abc.abstractmethod
+    def _cost(self, k: int) -> int:
+        """Network evaluations a picture of an edit in k steps."""
+
+    def _path(self, latent: JointLatent) -> LevelGrid:
+        return latent.path(self.steps, self.level)
+
+
+def branches(guidance: float) -> int:
+    """Evaluations of a velocity under classifier-free guidance: two, but one at weight 1, the conditional velocity."""
+    return 1 if guidance == 1 else 2
+
+
+def towards(latent: JointLatent, target: Condition, strength: float) -> Condition:
+    """``c0 + strength (c1 - c0)``: the text between that of the pictures and the target, or beyond."""
+    return latent.condition + strength * (target - latent.condition)
