@@ -9,33 +9,33 @@ import typer
 
 from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.request import check_texts
-from latentedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from latentedit.api.discovery import Discovery, Walked
-
+    from latentedit.directions.local_basis import LocalBasis
 
 _DEFAULT_MODEL = "portraits"
+
+Kept = Annotated[
+    str | None,
+    typer.Option("--from", help="What is to stay: a caption of the picture. Without it anything may change."),
+]
+Site = Annotated[
+    str | None, typer.Option("--site", help="The feature of the network that counts; the model's own choice.")
+]
+LevelOption = Annotated[float, typer.Option("--level", help="How noisy: near 1 large changes, towards 0 details.")]
 
 
 def discover(
     picture: Annotated[Path, typer.Argument(help="The picture at which to look.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder that is written.")],
-    source: Annotated[
-        str | None,
-        typer.Option("--from", help="What is to stay: a caption of the picture. Without it anything may change."),
-    ] = None,
+    source: Kept = None,
     prompt: Annotated[
         str | None, typer.Option("--prompt", help="Look for directions that matter under this text.")
     ] = None,
-    level: Annotated[float, typer.Option("--level", help="How noisy: near 1 large changes, towards 0 details.")] = 0.85,
+    level: LevelOption = 0.85,
     rank: Annotated[int, typer.Option("--rank", help="How many directions.")] = 10,
-    site: Annotated[
-        str | None,
-        typer.Option("--site", help="The feature of the network that should change; the model's own choice."),
-    ] = None,
+    site: Site = None,
     model: Model = _DEFAULT_MODEL,
     seed: Seed = 0,
     device: Device = None,
@@ -44,10 +44,10 @@ def discover(
 ) -> None:
     """Find the directions in which a picture can change most, name them, and keep each in a file."""
     check_texts({"--from": source, "--prompt": prompt})
-    if rank < 1:
-        raise ConfigError(f"expected --rank to be 1 or more; got {rank}. Try 10")
-    if not 0 < level <= 1:
-        raise ConfigError(f"expected --level in (0, 1]; got {level:g}. Try 0.85")
+    from latentedit.core.settings import Count, Level, check
+
+    check(Count, **{"--rank": rank})
+    check(Level, **{"--level": level})
     from latentedit.api import verbs
     from latentedit.api.discovery import discover as walk_basis
     from latentedit.api.discovery_files import check_folder, write_discovery
@@ -81,22 +81,29 @@ def try_command(picture: Path, file: Path, *, model: str, source: str | None) ->
     return shlex.join(["latentedit", "sweep", str(picture), *options])
 
 
-def discovery_rows(discovery: "Discovery", files: "Sequence[str]") -> list[tuple[str, str]]:
-    """Where it was looked, a row a direction, the control, and the cost."""
-    basis, cost = discovery.basis, discovery.cost
+def looked_at(basis: "LocalBasis") -> str:
+    """Where a basis was found, and what stays along it."""
     caption = basis.latent.captions[0]
-    text = f"keeping: {caption}" if caption else "whatever the picture shows may change"
     under = f", prompt: {basis.prompt}" if basis.prompt != caption else ""
-    rows = [("looked at", f"{basis.site}, level {basis.level:.2f}{under}; {text}")]
-    rows += [
-        (f"{index}", f"{named(one.walked)}  {file}")
-        for index, (one, file) in enumerate(zip(discovery.found, files, strict=True), start=1)
+    keeping = f"keeping: {caption}" if caption else "whatever the picture shows may change"
+    return f"{basis.site}, level {basis.level:.2f}{under}; {keeping}"
+
+
+def basis_cost(basis: "LocalBasis") -> str:
+    """What a basis cost."""
+    return f"{basis.evaluations:g} evaluations for the basis ({basis.products} products)"
+
+
+def discovery_rows(discovery: "Discovery", files: list[str]) -> list[tuple[str, str]]:
+    """Where it was looked, a row a direction, the control, and the cost."""
+    cost = discovery.cost
+    spent = f"{cost.evaluations:g} for edits, {cost.seconds:.1f} s after the basis, {cost.peak_bytes / 1e6:.0f} MB"
+    return [
+        ("looked at", looked_at(discovery.basis)),
+        *((f"{k + 1}", f"{named(discovery.found[k].walked)}  {file}") for k, file in enumerate(files)),
+        ("random", _random(discovery)),
+        ("cost", f"{basis_cost(discovery.basis)}, {spent}"),
     ]
-    rows.append(("random", _random(discovery)))
-    spent = (
-        f"{basis.evaluations:g} evaluations for the basis ({basis.products} products), {cost.evaluations:g} for edits"
-    )
-    return [*rows, ("cost", f"{spent}, {cost.seconds:.1f} s after the basis, {cost.peak_bytes / 1e6:.0f} MB")]
 
 
 def named(walked: "Walked") -> str:

@@ -1,32 +1,28 @@
 """``latentedit models``: the bundled models. What is heavy is imported when a command runs."""
 
-import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from latentedit.cli.console import Device, Json, Quiet, print_json, print_rows, progress_bar, say
+from latentedit.cli.console import Device, Json, Quiet, print_json, print_rows, progress_bar, say, warn
 from latentedit.core.errors import RegistryError, nearest
+from latentedit.core.plugins import CHECKS, MODELS, RECIPES
 
 app = typer.Typer(
     help="The bundled models: what they are, whether they are whole, how they are made.", no_args_is_help=True
 )
 
-RECIPES = "latentedit.recipes"
-"""Group of the entry points of training recipes: a model's name to ``recipe(place, size, progress, device=, log=)``."""
-
-CHECKS = "latentedit.checks"
-"""Group of the entry points of functions that check a model folder and say what they found, a line each."""
-
-Name = Annotated[str, typer.Argument(help="The model's name.", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(help="The model's name, or a folder.", show_default=False, autocompletion=MODELS.complete)
+]
 
 
 @app.command("list")
 def list_models(as_json: Json = False) -> None:
     """The bundled models: name, size and what each is."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": name, "size_bytes": _size_bytes(folder), "what": str(_settings(folder).get("description", ""))}
         for name, folder in bundled().items()
     ]
@@ -34,31 +30,31 @@ def list_models(as_json: Json = False) -> None:
         print_json({"models": rows})
         return
     for row in rows:
-        say(f"{row['name']:<16}{int(row['size_bytes']) / 1e6:>6.1f} MB  {row['what']}")
+        say(f"{row['name']:<16}{row['size_bytes'] / 1e6:>6.1f} MB  {row['what']}")
     if not rows:
-        say("no bundled models; make one with: latentedit models train portraits --out FOLDER")
+        say("no bundled models. Run: pip install latentedit-portraits")
 
 
 @app.command()
 def show(name: Name, as_json: Json = False) -> None:
     """A model's facts: what it is, how good it was measured to be, its files."""
     folder = folder_of(name)
-    settings = _settings(folder)
+    settings, size = _settings(folder), _size_bytes(folder)
     files = [(str(file.relative_to(folder)), file.stat().st_size) for file in _files(folder)]
     if as_json:
         sizes = [{"file": file, "size_bytes": size} for file, size in files]
-        print_json({"name": name, "folder": folder, "size_bytes": _size_bytes(folder), "files": sizes, **settings})
+        print_json({"name": name, "folder": folder, "size_bytes": size, "files": sizes, **settings})
         return
     say(f"{name}: {settings.get('description', 'no description')}")
     quality = settings.get("quality", {})
     say()
     say("measured" if quality else "nothing measured is stored with this model")
     for label, value in _leaves(quality):
-        say(f"  {label:<68}{_number(value)}")
+        say(f"  {label:<68}{value:.4g}" if isinstance(value, float) else f"  {label:<68}{value}")
     say()
-    say(f"files, {_size_bytes(folder) / 1e6:.1f} MB in {folder}")
-    for file, size in files:
-        say(f"  {file:<56}{size / 1e6:>9.3f} MB")
+    say(f"files, {size / 1e6:.1f} MB in {folder}")
+    for file, file_size in files:
+        say(f"  {file:<56}{file_size / 1e6:>9.3f} MB")
 
 
 @app.command()
@@ -82,7 +78,7 @@ def verify(name: Name, as_json: Json = False, quiet: Quiet = False) -> None:
 
 @app.command()
 def train(
-    name: Name,
+    name: Annotated[str, typer.Argument(help="The model's name.", autocompletion=RECIPES.complete)],
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Where model and checkpoints go, out/training/NAME if not given; goes on there."),
@@ -92,24 +88,25 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a bundled model from nothing; stop it and run it again to go on."""
-    recipes = {point.name: point for point in importlib.metadata.entry_points(group=RECIPES)}
-    if name not in recipes:
-        raise RegistryError(f"expected a model with a recipe; got {name!r}: {nearest(name, recipes)}")
     if recipe not in ("cpu", "gpu"):
-        raise RegistryError(f"expected --recipe cpu or gpu; got {recipe!r}: {nearest(recipe, ('cpu', 'gpu'))}")
-    recipe_of: Callable[..., Path] = recipes[name].load()
+        raise RegistryError(f"--recipe is cpu or gpu; got {recipe!r}: {nearest(recipe, ('cpu', 'gpu'))}")
+    make = RECIPES.load(name)
     place = out if out is not None else Path("out/training") / name
     with progress_bar(quiet=quiet) as progress:
-        made = recipe_of(place, recipe, progress, device=device, log=_silent if quiet else print)
+        made = make(place, recipe, progress, device=device, log=(lambda _: None) if quiet else say)
     if not quiet:
         print_rows([("model", str(made))], indent=0)
 
 
 def bundled() -> dict[str, Path]:
-    """Name and folder of every bundled model."""
-    from latentedit.models.registry import bundled_folder, bundled_names
-
-    return {name: bundled_folder(name) for name in bundled_names()}
+    """Name and folder of every bundled model; one that cannot be loaded is a warning."""
+    found: dict[str, Path] = {}
+    for name in MODELS.names():
+        try:
+            found[name] = Path(MODELS.load(name))
+        except RegistryError as error:
+            warn([str(error)])
+    return found
 
 
 def folder_of(name: str) -> Path:
@@ -118,11 +115,9 @@ def folder_of(name: str) -> Path:
     Raises:
         RegistryError: neither, with the nearest names.
     """
-    from latentedit.models.registry import bundled_folder, bundled_names
-
-    if name not in bundled_names() and (Path(name) / "model_index.json").is_file():
+    if name not in MODELS.names() and (Path(name) / "model_index.json").is_file():
         return Path(name)
-    return bundled_folder(name)
+    return Path(MODELS.load(name))
 
 
 def verification(folder: Path) -> list[str]:
@@ -133,14 +128,9 @@ def verification(folder: Path) -> list[str]:
     """
     from latentedit.models.loading import open_folder
 
-    checked = open_folder(folder)
-    lines = [f"{len(checked.parts)} parts, all there: {', '.join(sorted(checked.parts))}"]
-    checks = [point.load() for point in importlib.metadata.entry_points(group=CHECKS)]
-    return [*lines, *(line for check in checks for line in check(folder))]
-
-
-def _silent(line: str) -> None:
-    del line
+    parts = open_folder(folder).parts
+    checked = [line for name in CHECKS.names() for line in CHECKS.load(name)(folder)]
+    return [f"{len(parts)} parts, all there: {', '.join(sorted(parts))}", *checked]
 
 
 def _settings(folder: Path) -> Mapping[str, Any]:
@@ -163,12 +153,5 @@ def _leaves(value: Any, label: str = "") -> list[tuple[str, Any]]:
     """Nested facts as one list: the label of a number is the path to it."""
     if not isinstance(value, Mapping):
         return [(label, value)]
-    return [
-        leaf
-        for key, item in value.items()  # pyright: ignore[reportUnknownVariableType]
-        for leaf in _leaves(item, f"{label}, {key}" if label else str(key))
-    ]
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    items: Mapping[Any, Any] = value
+    return [leaf for key, item in items.items() for leaf in _leaves(item, f"{label}, {key}" if label else str(key))]

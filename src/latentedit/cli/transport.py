@@ -1,13 +1,12 @@
 """``latentedit transport``: a discovered direction on another picture. What is heavy is imported when it runs."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, say, warn
-from latentedit.cli.discover import named, try_command
+from latentedit.cli.discover import Kept, basis_cost, looked_at, named, try_command
 from latentedit.cli.request import check_texts
 from latentedit.core.errors import ConfigError, OutputError
 
@@ -22,10 +21,7 @@ def transport(
     ],
     picture: Annotated[Path, typer.Option("--to", help="The picture to which it is carried.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where it goes: FILE.safetensors.")],
-    source: Annotated[
-        str | None,
-        typer.Option("--from", help="What is to stay: a caption of the picture. Without it anything may change."),
-    ] = None,
+    source: Kept = None,
     rank: Annotated[int, typer.Option("--rank", help="Of how many of the picture's own directions it is made.")] = 20,
     plain: Annotated[
         bool, typer.Option("--plain", help="Let those directions count alike, however strongly they act.")
@@ -41,7 +37,15 @@ def transport(
     quiet: Quiet = False,
 ) -> None:
     """Carry a discovered direction to another picture: the same change inside the network, made there."""
-    _check(source, rank, plain=plain, damping=damping)
+    check_texts({"--from": source})
+    if plain and damping is not None:
+        raise ConfigError(
+            "--plain and --damping cannot both be given: without weights nothing fades out. Leave one out"
+        )
+    from latentedit.core.settings import Count, Weight, check
+
+    check(Count, **{"--rank": rank})
+    check(Weight, **{"--damping": damping or 0.0})
     from latentedit.api import verbs
     from latentedit.api.carrying import carry_to
     from latentedit.directions.direction_file import check_direction_output, load_direction, save_direction
@@ -78,19 +82,16 @@ def transport(
 
 def carried_rows(direction: "Direction", arrived: "Arrived") -> list[tuple[str, str]]:
     """Where it was carried, what was captured of the change, the name before and after, and the cost."""
-    basis, carried = arrived.basis, arrived.carried
-    caption = basis.latent.captions[0]
-    text = f"keeping: {caption}" if caption else "whatever the picture shows may change"
-    under = f", prompt: {basis.prompt}" if basis.prompt != caption else ""
+    carried = arrived.carried
     share = (
-        f"{_percent(carried.captured)} of the change, in {len(basis)} directions (chance: {_percent(carried.chance)})"
+        f"{_percent(carried.captured)} of the change, in {len(arrived.basis)} directions (chance: "
+        f"{_percent(carried.chance)})"
     )
-    spent = f"{basis.evaluations:g} evaluations for the basis ({basis.products} products)"
     return [
-        ("carried to", f"{basis.site}, level {basis.level:.2f}{under}; {text}"),
+        ("carried to", looked_at(arrived.basis)),
         ("captured", share),
         ("name", f"{_name(direction)} -> {named(arrived.found.walked)}"),
-        ("cost", spent),
+        ("cost", basis_cost(arrived.basis)),
     ]
 
 
@@ -111,18 +112,6 @@ def carried_json(direction: "Direction", arrived: "Arrived") -> dict[str, Any]:
         "settings": dict(found.settings),
         "converged": arrived.basis.converged,
     }
-
-
-def _check(source: str | None, rank: int, *, plain: bool, damping: float | None) -> None:
-    check_texts({"--from": source})
-    if rank < 1:
-        raise ConfigError(f"expected --rank to be 1 or more; got {rank}. Try 20")
-    if damping is None:
-        return
-    if plain:
-        raise ConfigError("expected either --plain or --damping; got both. Leave out what is not meant")
-    if not 0 <= damping < math.inf:
-        raise ConfigError(f"expected --damping to be 0 or more; got {damping:g}. Try 0.1")
 
 
 def _name(direction: "Direction") -> str:
