@@ -114,10 +114,10 @@ def test_a_direction_is_shown_by_its_name(command: Command, discovered: Path) ->
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--rank", 0], "--rank to be 1 or more"),
-        (["--level", 0], "--level in (0, 1]"),
-        (["--level", 1.5], "--level in (0, 1]"),
-        (["--level", "nan"], "--level in (0, 1]"),
+        (["--rank", 0], "--rank must be"),
+        (["--level", 0], "--level must be"),
+        (["--level", 1.5], "--level must be"),
+        (["--level", "nan"], "--level must be"),
         (["--from", " "], "--from to say what the picture shows"),
         (["--prompt", ""], "--prompt to say what the picture shows"),
         (["-o", "missing/out"], "does not exist"),

@@ -92,10 +92,10 @@ def test_json_and_settings(command: Command, arguments: list[object], tmp_path: 
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--rank", 0], "--rank to be 1 or more"),
-        (["--damping", -1], "--damping to be 0 or more"),
-        (["--damping", "nan"], "--damping to be 0 or more"),
-        (["--plain", "--damping", 0.5], "either --plain or --damping"),
+        (["--rank", 0], "--rank must be"),
+        (["--damping", -1], "--damping must be"),
+        (["--damping", "nan"], "--damping must be"),
+        (["--plain", "--damping", 0.5], "--plain and --damping"),
         (["--from", " "], "--from to say what the picture shows"),
         (["--to", "missing.png"], "no such file"),
         (["-o", "new.png"], "to end in .safetensors"),
@@ -136,7 +136,7 @@ def test_directions_that_do_not_fit_the_model_or_the_picture(
         ({"model_fingerprint": "0" * 16}, "Identify it again with this model"),
         ({"feature": short}, "picture of the size on which it was found"),
         ({"settings": {**found.settings, "site": "claen"}}, "did you mean 'clean'"),
-        ({"settings": {**found.settings, "steps": "many"}}, "steps to be a whole number"),
+        ({"settings": {**found.settings, "steps": "many"}}, "steps must be a whole number"),
         ({"level": 0.0}, "level in (0, 1]"),
     ):
         save_direction(dataclasses.replace(found, **changes), direction)  # type: ignore[arg-type]

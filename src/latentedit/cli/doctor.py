@@ -2,10 +2,8 @@
 
 import importlib.metadata
 import platform
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,7 +12,12 @@ from latentedit.cli.console import Json, print_json, say
 from latentedit.cli.models import bundled, verification
 from latentedit.core.errors import LatentEditError
 
-_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "pillow", "numpy")
+_PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
+_ENOUGH_BYTES = 1e9
+"""Free memory below which no model works: the bundled ones take half of it."""
+
+Row = tuple[str, str, bool]
+"""What was looked at, what was found, and whether it will do."""
 
 
 def doctor(
@@ -23,23 +26,24 @@ def doctor(
 ) -> None:
     """Say what works on this machine: versions, devices, memory, bundled models. Exit 1 where something does not."""
     rows = [*_software(), *_hardware(), *_models(thorough)]
+    failed = [label for label, _, ok in rows if not ok]
     if as_json:
-        print_json({"ok": all(ok for _, _, ok in rows), "checks": [_check_as_json(*row) for row in rows]})
+        checks = [{"check": label, "found": found, "ok": ok} for label, found, ok in rows]
+        print_json({"ok": not failed, "checks": checks})
     else:
-        _print_table(rows)
-    if not all(ok for _, _, ok in rows):
+        width = max(len(label) for label, _, _ in rows) + 2
+        for label, found, ok in rows:
+            say(f"{'ok ' if ok else 'BAD'}  {label:<{width}}{found}")
+        say()
+        say(f"to be mended: {', '.join(failed)}" if failed else "all well")
+    if failed:
         raise typer.Exit(1)
 
 
-Row = tuple[str, str, bool]
-"""What was looked at, what was found, and whether it will do."""
-
-
 def _software() -> list[Row]:
-    python_ok = sys.version_info >= (3, 11)
     rows = [
         ("latentedit", __version__, True),
-        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", python_ok),
+        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", True),
     ]
     for package in _PACKAGES:
         try:
@@ -60,46 +64,27 @@ def _hardware() -> list[Row]:
         devices.append(f"cuda:{index} ({name}, {total / 1e9:.0f} GB)")
     if torch.backends.mps.is_available():
         devices.append("mps")
-    enough = memory.available > 1e9
+    free = f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB"
     return [
         ("devices", ", ".join(devices), True),
         ("threads", f"{torch.get_num_threads()} of {psutil.cpu_count()} cores", True),
-        ("memory", f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB", enough),
+        ("memory", free, memory.available > _ENOUGH_BYTES),
     ]
 
 
 def _models(thorough: bool) -> list[Row]:
     found = bundled()
     if not found:
-        return [("models", "none bundled; install the package again, or: latentedit models train portraits", False)]
-    return [
-        _attempt(f"model {name}", lambda folder=folder: _verified(folder, thorough)) for name, folder in found.items()
-    ]
+        return [("models", "none bundled; run: pip install latentedit-portraits, or give --model a folder", False)]
+    return [_checked(f"model {name}", folder, thorough) for name, folder in found.items()]
 
 
-def _verified(folder: Path, thorough: bool) -> str:
+def _checked(label: str, folder: Path, thorough: bool) -> Row:
     from latentedit.models.loading import open_folder
 
-    if not thorough:
-        return f"{len(open_folder(folder).parts)} parts, all there"
-    return f"verified; {verification(folder)[-1]}"
-
-
-def _attempt(label: str, check: Callable[[], str]) -> Row:
     try:
-        return label, check(), True
+        if thorough:
+            return label, f"verified; {verification(folder)[-1]}", True
+        return label, f"{len(open_folder(folder).parts)} parts, all there", True
     except LatentEditError as error:
         return label, " ".join(str(error).split()), False
-
-
-def _check_as_json(label: str, found: str, ok: bool) -> dict[str, Any]:
-    return {"check": label, "found": found, "ok": ok}
-
-
-def _print_table(rows: list[Row]) -> None:
-    width = max(len(label) for label, _, _ in rows) + 2
-    for label, found, ok in rows:
-        say(f"{'ok ' if ok else 'BAD'}  {label:<{width}}{found}")
-    failed = [label for label, _, ok in rows if not ok]
-    say()
-    say(f"{'all well' if not failed else 'to be mended: ' + ', '.join(failed)}")

@@ -100,10 +100,12 @@ def train(
 
 def bundled() -> dict[str, Path]:
     """Name and folder of every bundled model; one that cannot be loaded is a warning."""
+    from latentedit.models.registry import bundled_folder, bundled_names
+
     found: dict[str, Path] = {}
-    for name in MODELS.names():
+    for name in bundled_names():
         try:
-            found[name] = Path(MODELS.load(name))
+            found[name] = bundled_folder(name)
         except RegistryError as error:
             warn([str(error)])
     return found
@@ -115,9 +117,11 @@ def folder_of(name: str) -> Path:
     Raises:
         RegistryError: neither, with the nearest names.
     """
-    if name not in MODELS.names() and (Path(name) / "model_index.json").is_file():
+    from latentedit.models.registry import bundled_folder, bundled_names
+
+    if name not in bundled_names() and (Path(name) / "model_index.json").is_file():
         return Path(name)
-    return Path(MODELS.load(name))
+    return bundled_folder(name)
 
 
 def verification(folder: Path) -> list[str]:
