@@ -137,7 +137,7 @@ def test_directions_that_do_not_fit_the_model_or_the_picture(
         ({"feature": short}, "picture of the size on which it was found"),
         ({"settings": {**found.settings, "site": "claen"}}, "did you mean 'clean'"),
         ({"settings": {**found.settings, "steps": "many"}}, "steps must be a whole number"),
-        ({"level": 0.0}, "level in (0, 1]"),
+        ({"level": 0.0}, "level must be above 0"),
     ):
         save_direction(dataclasses.replace(found, **changes), direction)  # type: ignore[arg-type]
         assert words in refused(*arguments)
