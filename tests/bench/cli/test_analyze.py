@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from latentedit_bench.analysis.registry import ANALYSES
-from latentedit_bench.analysis.spectrum import Spectrum
-from latentedit_bench.analysis.study import Study
-from tests.commands import Command
+from latentedit.core.plugins import EXPERIMENTS
+from latentedit_bench.experiments.spectrum import Spectrum
+from latentedit_bench.experiments.study import Study
+from tests.cli.conftest import Command
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_the_table_the_plot_and_the_verdict(command: Command, arguments: list[ob
     outcome = command(*arguments)
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert lines[0].startswith("samples: mean distance")
+    assert ", h: " in lines[0]
     assert lines[1].split()[0] == "undecided"
     assert "2 pictures" in lines[1]
     assert [line[2:14].strip() for line in lines[-3:]] == ["table", "plot", "claims"]
@@ -66,7 +66,9 @@ def test_an_interrupted_analysis_goes_on(
 
 def test_the_list_names_every_analysis(command: Command) -> None:
     outcome = command("analyze", "list")
-    assert [line.split()[0] for line in outcome.out.splitlines()] == list(ANALYSES)
+    assert [line.split()[0] for line in outcome.out.splitlines()] == [
+        name.removeprefix("geometry-") for name in EXPERIMENTS.names() if name.startswith("geometry-")
+    ]
     assert Spectrum.title in outcome.out
 
 
@@ -80,12 +82,12 @@ def command(command: Command) -> Command:
     ("change", "expected"),
     [
         ({0: "sample"}, "did you mean 'samples'"),
-        ({"--levels": "0.6;0.3"}, "expected --levels as numbers with commas"),
+        ({"--levels": "0.6;0.3"}, "is no list of numbers with commas"),
         ({"--levels": "1.5"}, "expected levels in (0, 1]"),
-        ({"--rank": "0"}, "expected --rank to be 1 or more"),
+        ({"--rank": "0"}, "--rank is 0, and must be 1 or more"),
         ({"--site": "nowhere"}, "expected a site of"),
-        ({2: None}, "expected at least 2 pictures for samples"),
-        ({1: None, 2: None}, "which is not a bundled one. Name some pictures"),
+        ({2: None}, "samples compares at least 2 pictures"),
+        ({1: None, 2: None}, "no installed domain has pictures for the model"),
     ],
 )
 def test_wrong_input_is_refused(

@@ -2,21 +2,27 @@
 
 import json
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
-from latentedit_bench.claims.base import Outcome, Place
-from latentedit_bench.claims.registry import EXPERIMENTS, make_experiment
-from tests.bench.claims.tallying import Tally
-from tests.commands import Command
+from latentedit.core.plugins import EXPERIMENTS, Registry
+from latentedit_bench.experiments.base import Context, make_experiment
+from latentedit_bench.metrics.statistics import Table
+from tests.bench.experiments.tallying import Broken, Tally
+from tests.cli.conftest import Command
 
 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two experiments in place of all."""
-    names = {name: f"tests.bench.claims.tallying:{name.title()}" for name in ("tally", "broken")}
-    monkeypatch.setattr("latentedit_bench.claims.registry.EXPERIMENTS", names)
+    found = {
+        one.name: EntryPoint(name=one.name, value=f"{one.__module__}:{one.__name__}", group=EXPERIMENTS.group)
+        for one in (Tally, Broken)
+    }
+    real = Registry.points
+    monkeypatch.setattr(Registry, "points", lambda it: found if it.group == EXPERIMENTS.group else real(it))
 
 
 @pytest.fixture
@@ -41,7 +47,7 @@ def test_all_are_run_and_a_failure_is_told_with_exit_code_1(command: Command, ou
     outcome = command("reproduce", "-o", out)
     assert outcome.code == 1
     assert [line.split(":")[0] for line in outcome.out.splitlines()[:2]] == ["tally", "broken"]
-    assert "broken: failed: expected items; got none. Bring some" in outcome.out
+    assert "broken: failed: there are no items. Bring some" in outcome.out
     assert "failed" in (out / "claims.md").read_text()
 
 
@@ -50,14 +56,14 @@ def test_all_are_run_and_a_failure_is_told_with_exit_code_1(command: Command, ou
 def test_what_the_user_should_know_is_told(
     command: Command, out: Path, monkeypatch: pytest.MonkeyPatch, quiet: bool
 ) -> None:
-    real = Tally.run
+    real = Tally.rows
 
-    def losing(tally: Tally, at: Place) -> Outcome:
+    def losing(tally: Tally, at: Context) -> Table:
         assert at.note is not None
         at.note("1 of 2 workers died; the others did their part")
         return real(tally, at)
 
-    monkeypatch.setattr(Tally, "run", losing)
+    monkeypatch.setattr(Tally, "rows", losing)
     outcome = command("reproduce", "tally", "-o", out, *(["--quiet"] if quiet else []))
     assert outcome.code == 0
     assert ("warning: 1 of 2 workers died" in outcome.err) is not quiet
@@ -79,7 +85,7 @@ def test_ctrl_c_keeps_what_was_finished(command: Command, out: Path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("tests.bench.claims.tallying.Broken.run", stop)
+        patched.setattr(Broken, "units", stop)
         stopped = command("reproduce", "-o", out)
     assert stopped.code == 130
     assert "Traceback" not in stopped.err
@@ -98,7 +104,7 @@ def test_the_page_goes_where_it_is_wanted(command: Command, out: Path, tmp_path:
 
 def test_the_list_names_every_experiment(command: Command) -> None:
     outcome = command("reproduce", "--list")
-    assert [line.split()[0] for line in outcome.out.splitlines()] == list(EXPERIMENTS)
+    assert [line.split()[0] for line in outcome.out.splitlines()] == EXPERIMENTS.names()
     one = make_experiment("geometry-samples")
     assert f"{one.paper}: {one.statement}" in outcome.out
 
@@ -108,9 +114,9 @@ def test_the_list_names_every_experiment(command: Command) -> None:
     ("more", "expected"),
     [
         (["tale"], "did you mean 'tally'"),
-        (["tally", "--page", "claims.html"], "expected the page's name to end in .md"),
+        (["tally", "--page", "claims.html"], "its name must end in .md"),
         (["tally", "--page", "nowhere/claims.md"], "expected the output folder nowhere to exist"),
-        (["tally", "--device", "nowhere"], "this machine has no device"),
+        (["tally", "--device", "nowhere"], "expected a device of this machine"),
     ],
 )
 def test_wrong_input_is_refused(refused: Callable[..., str], out: Path, more: list[str], expected: str) -> None:
@@ -120,4 +126,4 @@ def test_wrong_input_is_refused(refused: Callable[..., str], out: Path, more: li
 @pytest.mark.usefixtures("counting")
 def test_another_plan_in_the_folder_is_refused(command: Command, refused: Callable[..., str], out: Path) -> None:
     assert command("reproduce", "tally", "-o", out).code == 0
-    assert "it holds one with other quick, items" in refused("reproduce", "tally", "--quick", "-o", out)
+    assert "by another plan, with other quick, items" in refused("reproduce", "tally", "--quick", "-o", out)

@@ -1,26 +1,41 @@
 """``latentedit analyze``: the measurements of the papers. What is heavy is imported when the command runs."""
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.cli.console import Device, Json, Quiet, Seed, print_json, print_rows, progress_bar, say, typed_command
-from latentedit.core.errors import ConfigError
+from latentedit.cli.console import Device, Json, Quiet, Seed, print_json, print_rows, progress_bar, typed_command
+from latentedit.core.errors import ConfigError, nearest
+from latentedit.core.plugins import EXPERIMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latentedit_bench.analysis.base import Claim
+    from latentedit_bench.experiments.base import Claim
 
-_NAMES = (
-    "spectrum, frequency, samples, trajectory, datasets, prompts, transport, curvedness, edits, homogeneity; or "
-    "`list` to see what each looks at"
-)
+_PREFIX = "geometry-"
+"""Before the names of experiments that look at pictures; left out here."""
+
+
+def _names() -> list[str]:
+    return [name.removeprefix(_PREFIX) for name in EXPERIMENTS.names() if name.startswith(_PREFIX)]
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [name for name in ("list", *_names()) if name.startswith(incomplete)]
 
 
 def analyze(
-    name: Annotated[str, typer.Argument(help=f"One of {_NAMES}.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help=f"One of {', '.join(_names())}; or `list` to see what each looks at.",
+            show_default=False,
+            autocompletion=_complete,
+        ),
+    ],
     pictures: Annotated[
         list[Path] | None, typer.Argument(help="Pictures to look at; a bundled model brings its own.")
     ] = None,
@@ -28,54 +43,65 @@ def analyze(
         "out/geometry"
     ),
     model: Annotated[
-        list[str] | None, typer.Option("--model", help="A model; repeatable, a panel each. Default: the analysis' own.")
+        list[str] | None, typer.Option("--model", help="A model; repeatable, a panel each. Default: the plan's.")
     ] = None,
-    count: Annotated[int, typer.Option("--count", help="Pictures that a bundled model brings.")] = 8,
+    count: Annotated[
+        int | None, typer.Option("--count", help="Pictures that a bundled model brings. Default: the plan's.")
+    ] = None,
     levels: Annotated[
-        str | None, typer.Option("--levels", help="Noise levels, as 0.9,0.5,0.2; from almost noise to almost picture.")
+        str | None,
+        typer.Option("--levels", help="Noise levels, from almost noise, as 0.9,0.5,0.2. Default: the plan's."),
     ] = None,
-    rank: Annotated[int, typer.Option("--rank", help="Directions of each local basis.")] = 10,
+    rank: Annotated[
+        int | None, typer.Option("--rank", help="Directions of each local basis. Default: the plan's.")
+    ] = None,
     site: Annotated[str | None, typer.Option("--site", help="The feature; the model's own choice.")] = None,
     seed: Seed = 0,
     device: Device = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure one aspect of the latent space: a table, a plot, and what they say. Stop it, and it goes on next time."""
-    from latentedit.api.verbs import load
+    """Measure one aspect of the latent space: a table, a plot, and what they say. Stop it, and it goes on next time.
+
+    What is not given is as in the experiment's plan, by which `latentedit reproduce` measures the same.
+    """
     from latentedit.latents.pictures import Picture
-    from latentedit_bench.analysis.claims import write_claims
-    from latentedit_bench.analysis.registry import ANALYSES, make_analysis
-    from latentedit_bench.analysis.run import WORK, run
-    from latentedit_bench.analysis.study import LEVELS, Study
-    from latentedit_bench.domains.base import sample_pictures
+    from latentedit_bench.experiments.base import make_experiment
+    from latentedit_bench.experiments.geometry import Geometry, analyse
+    from latentedit_bench.experiments.page import write_analyses
 
     if name == "list":
-        print_rows([(one, make_analysis(one).title) for one in ANALYSES], indent=0)
+        print_rows([(one, make_experiment(f"{_PREFIX}{one}").title) for one in _names()], indent=0)
         return
-    analysis = make_analysis(name)
-    wanted = _parse_levels(levels) if levels is not None else LEVELS
+    if name not in _names():
+        raise ConfigError(f"no analysis is called {name!r}: {nearest(name, _names())}")
     for option, value in (("--count", count), ("--rank", rank)):
-        if value < 1:
-            raise ConfigError(f"expected {option} to be 1 or more; got {value}")
+        if value is not None and value < 1:
+            raise ConfigError(f"{option} is {value}, and must be 1 or more")
+    given: dict[str, Any] = {
+        "models": tuple(model) if model else None,
+        "pictures": count,
+        "levels": _parse_levels(levels) if levels is not None else None,
+        "rank": rank,
+        "site": site,
+        "seed": seed,
+    }
+    experiment = make_experiment(f"{_PREFIX}{name}")
+    if not isinstance(experiment, Geometry):
+        raise ConfigError(f"{name} looks at no pictures. Run it by: latentedit reproduce {experiment.name}")
+    experiment = dataclasses.replace(experiment, **{key: one for key, one in given.items() if one is not None})
     opened = [Picture.open(picture) for picture in pictures or ()]
     with progress_bar(quiet=quiet or as_json) as progress:
-        studies: list[Study] = []
-        for one in model or analysis.models:
-            backbone = load(one, device=device)
-            shown = opened or sample_pictures(backbone.name, count)
-            work = output / WORK
-            study = Study.of(backbone, shown, levels=wanted, rank=rank, site=site, seed=seed, folder=work)
-            studies.append(study)
-        finished = run(analysis, studies, output, command=typed_command(), progress=progress)
-    claims = write_claims(output)
+        analysed = analyse(
+            experiment, output, command=typed_command(), pictures=opened, device=device, progress=progress
+        )
+    claims, outcome = write_analyses(output), analysed.outcome
     if as_json:
-        found = finished.conclusion.claims
-        print_json({"analysis": name, "verdict": finished.conclusion.line, "claims": found, "files": finished.files})
+        print_json({"analysis": name, "verdict": outcome.line, "claims": outcome.claims, "files": analysed.files})
     elif not quiet:
-        say(f"{name}: {finished.conclusion.line}")
-        print_rows(claim_rows(finished.conclusion.claims))
-        print_rows([("table", str(finished.files[0])), ("plot", str(finished.files[2])), ("claims", str(claims))])
+        print(f"{name}: {outcome.line}")
+        print_rows(claim_rows(outcome.claims))
+        print_rows([("table", str(analysed.files[0])), ("plot", str(analysed.files[2])), ("claims", str(claims))])
 
 
 def claim_rows(claims: "Sequence[Claim]") -> list[tuple[str, str]]:
@@ -96,4 +122,4 @@ def _parse_levels(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError(f"expected --levels as numbers with commas; got {text!r}. Try 0.9,0.5,0.2") from None
+        raise ConfigError(f"--levels {text!r} is no list of numbers with commas. Try 0.9,0.5,0.2") from None

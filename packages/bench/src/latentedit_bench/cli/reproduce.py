@@ -5,12 +5,18 @@ from typing import Annotated
 
 import typer
 
-from latentedit.cli.console import Device, Json, Quiet, print_json, print_rows, progress_bar, say, typed_command, warn
+from latentedit.cli.console import Device, Json, Quiet, print_json, print_rows, progress_bar, typed_command, warn
+from latentedit.core.plugins import EXPERIMENTS
 
 
 def reproduce(
     claims: Annotated[
-        list[str] | None, typer.Argument(help="Which, as --list names them; all if none is named.", metavar="CLAIM...")
+        list[str] | None,
+        typer.Argument(
+            help="Which, as --list names them; all if none is named.",
+            metavar="CLAIM...",
+            autocompletion=EXPERIMENTS.complete,
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller plans: minutes in all, and less is decided.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="Say what there is, and run nothing.")] = False,
@@ -27,15 +33,14 @@ def reproduce(
 ) -> None:
     """Measure what the papers claim, each by a plan that is written first, and say what holds."""
     from latentedit.core.files.writing import check_place
-    from latentedit_bench.analysis.claims import number_text
-    from latentedit_bench.claims.page import page_files, verdict_text, write_claims_page
-    from latentedit_bench.claims.registry import EXPERIMENTS, make_experiment
-    from latentedit_bench.claims.run import reproduce as run
+    from latentedit_bench.experiments.base import make_experiment
+    from latentedit_bench.experiments.page import number_text, page_files, verdict_text, write_claims_page
+    from latentedit_bench.experiments.run import reproduce as run
 
-    experiments = [make_experiment(name) for name in dict.fromkeys(claims or EXPERIMENTS)]
+    experiments = [make_experiment(name) for name in dict.fromkeys(claims or EXPERIMENTS.names())]
     if listed:
         for one in experiments:
-            say(f"{one.name:<22}{one.paper}: {one.statement}")
+            print(f"{one.name:<22}{one.paper}: {one.statement}" if one.paper else f"{one.name:<22}{one.title}")
         return
     if page is not None:
         for place in page_files(page):
@@ -60,7 +65,7 @@ def reproduce(
             found = f": {record.failure}" if record.failure is not None else ""
             for claim in record.claims[:1]:
                 found = f": {number_text(claim)}, {claim.samples} pictures; {claim.model}: {claim.measure}"
-            say(f"{record.name}: {verdict_text(record)}{found}")
+            print(f"{record.name}: {verdict_text(record)}{found}")
         print_rows([("page", str(written[0])), ("", str(written[1]))])
     if any(record.failure is not None for record in records):
         raise typer.Exit(1)

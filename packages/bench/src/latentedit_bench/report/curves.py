@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from latentedit_bench.analysis.plotting import COLOURS, GREY, new_figure, panels, save_figure
+from latentedit_bench.experiments.plotting import COLOURS, GREY, new_figure, panels, save_figure
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.ranking import EFFECTS
 from latentedit_bench.ranking.summaries import Summaries

@@ -1,0 +1,217 @@
+"""What an experiment is: a question, a plan that is fixed before the run, units of work, and what their rows say."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from latentedit.core.errors import RegistryError
+from latentedit.core.plugins import EXPERIMENTS
+from latentedit.core.progress import Progress
+from latentedit.core.settings import to_plain
+from latentedit_bench.experiments.plotting import draw_numbers, panels
+from latentedit_bench.experiments.store import measured
+from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, decide
+
+T = TypeVar("T")
+
+Unit = tuple[str | int | float, ...]
+"""One unit of work: plain values, the same in every run of the same plan."""
+
+Row = dict[str, str | int | float | None]
+"""One measured row of a table; None stands for what could not be measured."""
+
+RULE = (
+    "holds where the 95 % interval of the number (bootstrap over pictures) lies above 0, does not hold where it lies "
+    "below 0, and is undecided at this size otherwise"
+)
+"""How a number decides, in every experiment that does not state its own rule."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a paper says, and what was found here.
+
+    Args:
+        statement: of the paper, in our words.
+        model: where it was looked at.
+        measure: what the number is, with its unit; the claim holds where it is above 0.
+        estimate: of that number.
+        low: end of its 95 % interval.
+        high: the other end.
+        samples: pictures behind it.
+        verdict: by the interval.
+    """
+
+    statement: str
+    model: str
+    measure: str
+    estimate: float
+    low: float
+    high: float
+    samples: int
+    verdict: Verdict
+
+    @staticmethod
+    def of(statement: str, model: str, measure: str, found: Estimate) -> "Claim":
+        """Judged by an estimate that is above 0 where the claim is true."""
+        return Claim(
+            statement=statement,
+            model=model,
+            measure=measure,
+            estimate=found.mean,
+            low=found.low,
+            high=found.high,
+            samples=found.pictures,
+            verdict=decide(found),
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """What all rows of an experiment together say.
+
+    Args:
+        claims: each with its number, interval and verdict; the first is the one that the statement is about.
+        summary: the table behind the plot: means, intervals, null levels.
+        rows: what it is concluded from; see `Experiment.run`.
+        line: what was found, in one line; may be empty.
+        notes: what a reader must know beside the numbers: what is matched and what is not, which control was used.
+    """
+
+    claims: tuple[Claim, ...]
+    summary: Table = dataclasses.field(default_factory=pd.DataFrame)
+    rows: Table = dataclasses.field(default_factory=pd.DataFrame)
+    line: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Context:
+    """Where an experiment works, and who hears of it.
+
+    Args:
+        folder: of its rows; made where it is missing.
+        command: that is stored with them.
+        device: where models run; None is the best there is.
+        progress: called with the experiment's name, and that of its part where it has several, after each unit.
+        note: called with what the user should know, such as workers that died on the way.
+        made: what `once` keeps.
+    """
+
+    folder: Path
+    command: str
+    device: str | None = None
+    progress: Progress | None = None
+    note: Callable[[str], None] | None = None
+    made: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any])
+
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What several units share, such as a loaded model: made when it is asked for first."""
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
+
+
+class Experiment(abc.ABC):
+    """One question; a claim of a paper where the paper's sentence is given.
+
+    Laws:
+        1. ``plan`` is known before anything is measured, and decides every number.
+        2. ``units`` is the same for the same plan; ``measure`` depends on the plan and the unit only, so that a run can
+           stop anywhere and go on.
+        3. ``quick`` asks the same question of fewer pictures.
+
+    Subclasses are frozen dataclasses whose fields are sizes and settings, the full plan's by default. Registered under
+    their ``name`` in the entry-point group ``latentedit.experiments``.
+    """
+
+    name: ClassVar[str]
+    """As the command line knows it."""
+
+    title: ClassVar[str] = ""
+    """What is looked at, for plots and lists."""
+
+    paper: ClassVar[str] = ""
+    """Short name and number of the paper, such as "EIM (arXiv 2411.08196)"; empty where no claim is tested."""
+
+    statement: ClassVar[str] = ""
+    """What the paper says, in our words."""
+
+    statistic: ClassVar[str] = ""
+    """The number that decides, with its unit, such that the claim is true where it is above 0."""
+
+    rule: ClassVar[str] = RULE
+    """How the number decides."""
+
+    notes: ClassVar[tuple[str, ...]] = ()
+    """What a reader must know beside the numbers."""
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """Models, pictures, methods, levels, seeds: plain values."""
+        return to_plain(self)
+
+    def quick(self) -> "Experiment":
+        """The same with a smaller plan."""
+        return self
+
+    @abc.abstractmethod
+    def units(self, at: Context) -> Sequence[Unit]:
+        """The units of work, in their order."""
+
+    @abc.abstractmethod
+    def measure(self, unit: Unit, at: Context) -> Sequence[Row]:
+        """The rows of one unit."""
+
+    @abc.abstractmethod
+    def conclude(self, rows: Table) -> Outcome:
+        """What all rows say, with intervals and against a control."""
+
+    def draw(self, outcome: Outcome, figure: Figure) -> None:
+        """A plot that can be read alone: axes with units, intervals, the null level; by default the claims' numbers."""
+        draw_numbers(panels(figure, [self.title or self.name])[0][0], outcome.claims, unit=self.statistic)
+
+    def rows(self, at: Context) -> Table:
+        """Every row; what was not measured before is measured.
+
+        Raises:
+            ConfigError: the folder holds rows of another plan.
+            OutputError: the folder cannot be written to.
+        """
+        return measured(
+            at.folder,
+            kind=self.name,
+            plan=self.stored_plan(at),
+            units=self.units(at),
+            measure=lambda unit: self.measure(unit, at),
+            command=at.command,
+            progress=at.progress,
+            note=at.note,
+        )
+
+    def stored_plan(self, at: Context) -> Mapping[str, Any]:
+        """What must be the same for stored rows to be the same: the plan, and what is found out about it on the way."""
+        del at
+        return self.plan
+
+    def run(self, at: Context) -> Outcome:
+        """What the rows say, and the rows themselves; see `rows`."""
+        rows = self.rows(at)
+        return dataclasses.replace(self.conclude(rows), rows=rows)
+
+
+def make_experiment(name: str) -> Experiment:
+    """The installed experiment of that name, with its full plan.
+
+    Raises:
+        RegistryError: there is none, with the nearest names; or what is registered is no experiment.
+    """
+    made = EXPERIMENTS.load(name)()
+    if not isinstance(made, Experiment):
+        raise RegistryError(f"what is registered as the experiment {name!r} is a {type(made).__name__}, which is none")
+    return made

@@ -1,0 +1,134 @@
+"""How fine the vectors of the local basis are: their power over spatial frequency, over levels."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit_bench.experiments.radial_power import RadialPower, centroid, low_share, radial_power, white_centroid
+from latentedit_bench.experiments.base import Claim, Row, Unit
+from latentedit_bench.experiments.geometry import RIEMANNIAN, Found, Geometry
+from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, finish
+from latentedit_bench.experiments.study import Study
+from latentedit_bench.metrics.statistics import Table, by_level, rise
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Frequency(Geometry):
+    """Rows of a picture at a level: one a vector ("vector"), and one a ring of equal frequency ("bin").
+
+    "centroid" is the mean frequency of a vector weighted by power, in units of Nyquist, and "low_share" the share of
+    its power below a quarter of Nyquist. "density" is the mean power of a coefficient in a ring, where that of white
+    noise is 1, averaged over the vectors with equal weights. The null level is white noise, which is exact: vectors
+    that were drawn at random would have it. The latent itself at the same level is a second reference: vectors that
+    only followed what is in the latent would have its spectrum.
+
+    Cost: one basis an item, some 370 evaluations at rank 10; nothing where it is kept already.
+    """
+
+    name: ClassVar[str] = "geometry-frequency"
+    title: ClassVar[str] = "Spatial frequency of the local basis over levels"
+    paper: ClassVar[str] = RIEMANNIAN
+    statement: ClassVar[str] = "the local basis moves from low to high spatial frequency as the level falls"
+    statistic: ClassVar[str] = (
+        "growth of the mean frequency of the basis from the highest to the lowest level, in units of Nyquist"
+    )
+    panel_rows: ClassVar[int] = 2
+
+    def items(self, study: Study) -> Sequence[Unit]:
+        """A picture at a level.
+
+        Raises:
+            ConfigError: latents that are no pictures.
+        """
+        _check(study)
+        return [(picture, level) for level in study.levels for picture in range(len(study))]
+
+    def look_at(self, study: Study, item: Unit) -> list[Row]:
+        """The spectra there."""
+        picture, level = int(item[0]), float(item[1])
+        basis = study.basis(picture, level)
+        own, latent, white = radial_power(basis.v), radial_power(basis.trace.top), _white(basis.v)
+        about = {"picture": picture, "level": level}
+        references = {
+            "null_centroid": white_centroid(*basis.v.shape[-2:]),
+            "null_low_share": float(low_share(white)),
+            "latent_centroid": float(centroid(latent)),
+            "latent_low_share": float(low_share(latent)),
+        }
+        found = enumerate(zip(centroid(own).tolist(), low_share(own).tolist(), strict=True), start=1)
+        rows: list[Row] = [
+            {"what": "vector", **about, "index": index, "centroid": middle, "low_share": low, **references}
+            for index, (middle, low) in found
+        ]
+        columns = (own.frequency.tolist(), _density(own, white).tolist(), _density(latent, white).tolist())
+        for frequency, density, of_latent in zip(*columns, strict=True):
+            spectrum = {"frequency": frequency, "density": density, "latent_density": of_latent}
+            rows.append({"what": "bin", **about, **spectrum})
+        return rows
+
+    def of_model(self, model: str, part: Table) -> Found:
+        """Mean frequency over levels, and how much it grows towards the picture."""
+        vectors, parts = part[part["what"] == "vector"], list[Table]()
+        for column in ("centroid", "low_share"):
+            levels = by_level(vectors, column, members=["picture"])
+            latent = by_level(vectors, f"latent_{column}", members=["picture"])["mean"]
+            null = vectors[f"null_{column}"].mean()
+            parts.append(levels.assign(model=model, measure=column, latent=latent, null=null))
+        top, low = parts[0]["level"].max(), parts[0]["level"].min()
+        grows = rise(vectors, "centroid", members=["picture"], start=top, end=low)
+        measure = f"growth of the mean frequency from level {top:.2f} to {low:.2f}, in units of Nyquist"
+        return [Claim.of("the basis moves from low to high frequency as the level falls", model, measure, grows)], parts
+
+    def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
+        """Spectra, a line a level; below, mean frequencies over levels."""
+        upper, lower = axes
+        _draw_spectra(upper, part[part["what"] == "bin"])
+        vectors = part[part["what"] == "vector"]
+        draw_column(lower, vectors, "centroid", label="basis: mean", colour=COLOURS[0])
+        draw_column(lower, vectors, "latent_centroid", label="the latent itself: mean", colour=COLOURS[6])
+        lower.axhline(vectors["null_centroid"].mean(), color=GREY, linestyle="--", label="white noise")
+        lower.set_title("mean frequency over levels", fontsize=9)
+        lower.axhline(0, color=GREY, linewidth=0.8)  # in sight, whatever else is drawn in this row
+        finish(lower, "mean frequency / Nyquist")
+
+
+def _draw_spectra(axis: Axes, bins: Table) -> None:
+    for colour, (level, rows) in zip(COLOURS * 9, reversed(list(bins.groupby("level"))), strict=False):
+        spread = rows.groupby("frequency")
+        axis.plot(spread["density"].mean(), color=colour, label=f"level {float(str(level)):.2f}")
+        low, high = spread["density"].min(), spread["density"].max()
+        axis.fill_between(low.index, low, high, color=colour, alpha=0.12, linewidth=0)
+        axis.plot(spread["latent_density"].mean(), color=colour, linestyle=":", linewidth=1)
+    axis.plot([], [], color=GREY, linestyle=":", linewidth=1, label="the latent itself, at each level")
+    axis.axhline(1, color=GREY, linestyle="--", linewidth=1.2, label="white noise")
+    axis.set_yscale("log")
+    axis.set_xlabel("spatial frequency / Nyquist  (last point: and beyond)")
+    finish(axis, "power density / that of white noise\n(band: all pictures)")
+
+
+def _check(study: Study) -> None:
+    shape = list(study.latents[0].z.shape[1:])
+    if len(shape) != 3 or min(shape[1:]) < 2:
+        raise ConfigError(
+            f"latents of {study.backbone.name} have the shape {shape}, and spatial frequency takes [c, h, w]. Look at "
+            "another model"
+        )
+
+
+def _white(v: Float[Tensor, "k c h w"]) -> RadialPower:
+    """Of a single point, whose spectrum is flat: the share of all coefficients that lies in each bin."""
+    point = torch.zeros(1, 1, *v.shape[-2:], dtype=torch.float64)
+    point[0, 0, 0, 0] = 1
+    return radial_power(point)
+
+
+def _density(power: RadialPower, white: RadialPower) -> Float[Tensor, " bins"]:
+    """Mean power of a coefficient of each bin in that of white noise, with equal weights for the vectors."""
+    shares = power.power / power.power.sum(1, keepdim=True)
+    return shares.mean(0) / white.power[0]

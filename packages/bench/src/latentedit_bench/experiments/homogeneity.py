@@ -1,0 +1,135 @@
+"""Whether directions of different pictures are the same ones: each picture against the mean of the others."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.rng import stream
+from latentedit.directions.global_directions import Mean, agreement, mean_directions
+from latentedit_bench.experiments.base import Claim, Row, Unit
+from latentedit_bench.experiments.geometry import UNSUPERVISED, Found, Geometry
+from latentedit_bench.experiments.plotting import COLOURS, draw_column, draw_null, finish
+from latentedit_bench.experiments.study import Study
+from latentedit_bench.metrics.statistics import Estimate, Table, by_level, estimate, rise
+
+MEASURES = {
+    "captured": "energy of a global direction\nin a picture's tangent space",
+    "matched": "|cos| of a picture's direction\nand the mean direction",
+}
+"""Columns of the rows, as the plot calls them; "null_captured" and "null_matched" are those of random subspaces."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Homogeneity(Geometry):
+    """Rows of a picture and a global direction, at a level: what is made of the others, looked for in this one.
+
+    The mean never includes the picture that it is compared with. "matched" is ``|cos|`` of the picture's own vector
+    with the mean of matched vectors of the others (Hungarian), "captured" the share of the squared global direction of
+    the others (the basis inside the mean of their feature tangent spaces) that lies in the picture's tangent space;
+    None where those have no mean. The null level is the same with random subspaces of the same dimensions; what those
+    capture has the same law under any mean, so theirs is the chordal one, which takes no search. A unit is a level: a
+    local basis of each picture, which is shared, and no evaluations beside.
+
+    Args:
+        mean: of the tangent spaces.
+    """
+
+    name: ClassVar[str] = "geometry-homogeneity"
+    title: ClassVar[str] = "Global directions: how much pictures have in common"
+    paper: ClassVar[str] = UNSUPERVISED
+    statement: ClassVar[str] = "directions agree between samples near noise, so that global ones exist, and less later"
+    statistic: ClassVar[str] = (
+        "share of a global direction's energy in a picture's tangent space at the highest level less at the lowest"
+    )
+    panel_rows: ClassVar[int] = 2
+    fewest: ClassVar[int] = 3
+
+    mean: Mean = "frechet"
+
+    def items(self, study: Study) -> Sequence[Unit]:
+        """A level, at which every picture is compared with the others."""
+        return [(level,) for level in study.levels]
+
+    def look_at(self, study: Study, item: Unit) -> list[Row]:
+        """Every picture and direction there, and as many random ones."""
+        level = float(item[0])
+        bases = [study.basis(picture, level) for picture in range(len(study))]
+        sets = _coordinates([basis.u for basis in bases])
+        null = _coordinates(_random_sets(len(bases), bases[0].u, seed=study.seed))
+        rows: list[Row] = []
+        for picture in range(len(study)):
+            found, random = _left_out(sets, picture, self.mean), _left_out(null, picture, "chordal")
+            for index in range(study.rank):
+                row: Row = {"level": level, "picture": picture, "index": index + 1}
+                row |= {column: values[index] for column, values in found.items()}
+                rows.append(row | {f"null_{column}": values[index] for column, values in random.items()})
+        return rows
+
+    def of_model(self, model: str, part: Table) -> Found:
+        """Both measures over levels, and how much the captured energy falls towards the picture."""
+        known, parts = _numbers(part), list[Table]()
+        for column in MEASURES:
+            levels = by_level(known, column, members=["picture"])
+            null = by_level(known, f"null_{column}", members=["picture"])
+            parts.append(levels.assign(model=model, measure=column, null=null["mean"]))
+        top, low = part["level"].max(), part["level"].min()
+        measure = f"captured energy at level {top:.2f} minus at {low:.2f}"
+        said = "global directions agree between samples near noise and less later"
+        return [Claim.of(said, model, measure, _growth(known, "captured", start=low, end=top))], parts
+
+    def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
+        """A row a measure: the mean of all directions, the first one, and the random level in grey."""
+        known, first = _numbers(part), part[part["index"] == 1]
+        for axis, (column, label) in zip(axes, MEASURES.items(), strict=True):
+            draw_column(axis, known, column, label=f"mean of {part['index'].max()} directions", colour=COLOURS[0])
+            draw_column(axis, first, column, label="the first direction", colour=COLOURS[1])
+            null = known[f"null_{column}"].dropna()
+            draw_null(axis, null.mean(), *null.quantile([0.025, 0.975]), label="random subspaces")
+            finish(axis, label, unit_range=True)
+
+
+def _left_out(sets: Sequence[Tensor], picture: int, mean: Mean) -> dict[str, list[float | None]]:
+    """One set against the means of the others."""
+    others, own = [*sets[:picture], *sets[picture + 1 :]], [sets[picture]]
+    _, matched = agreement(mean_directions(others, mean="hungarian").u, own)
+    try:
+        captured: list[float | None] = list(agreement(mean_directions(others, mean=mean).u, own)[0][0].tolist())
+    except ConfigError:  # spaces that are too far apart have no mean
+        captured = [None] * len(own[0])
+    return {"matched": list(matched[0].tolist()), "captured": captured}
+
+
+def _coordinates(sets: Sequence[Tensor]) -> list[Tensor]:
+    """The same sets in an orthonormal basis of the span of all of them, in which angles and means are the same ones."""
+    rows = torch.cat([one.detach().to("cpu", torch.float64).flatten(1) for one in sets])
+    return list(torch.linalg.qr(rows.T, mode="r")[1].T.split([len(one) for one in sets]))
+
+
+def _random_sets(count: int, like: Float[Tensor, "r *feature"], *, seed: int) -> list[Tensor]:
+    """Random orthonormal sets of the shape of another, in float64."""
+    drawn: list[Tensor] = []
+    for index in range(count):
+        noise = torch.randn(
+            like[0].numel(), len(like), generator=stream(seed, "homogeneity null", index), dtype=torch.float64
+        )
+        drawn.append(torch.linalg.qr(noise)[0].T.reshape(like.shape))
+    return drawn
+
+
+def _numbers(part: Table) -> Table:
+    """The rows of one model, with nan for what was not measured."""
+    return part.astype({f"{prefix}{column}": float for column in MEASURES for prefix in ("", "null_")})
+
+
+def _growth(part: Table, column: str, *, start: float, end: float) -> Estimate:
+    """Between two levels; nothing where it is not measured at both."""
+    told = part[part[column].notna()]
+    if not {start, end} <= set(told["level"]):
+        return estimate([], [])
+    return rise(told, column, members=["picture"], start=start, end=end)

@@ -1,0 +1,120 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit_bench.experiments.shooting import Shot, TangentBasis, shoot
+from tests.core.geometry.charts import sphere
+
+START = torch.tensor([0.2, -0.3], dtype=torch.float64)
+
+
+def sphere_basis(z: Tensor, _before: TangentBasis | None = None) -> TangentBasis:
+    """From the whole Jacobian of the chart stretched along one axis, so that its singular values differ."""
+    jacobian = torch.autograd.functional.jacobian(lambda one: sphere(stretched(one)), z)
+    assert isinstance(jacobian, Tensor)
+    u, s, vh = torch.linalg.svd(jacobian, full_matrices=False)
+    return TangentBasis(u=u.T, singular_values=s, v=vh)
+
+
+def stretched(z: Tensor) -> Tensor:
+    """The first number counts three times."""
+    return z * torch.tensor([3.0, 1.0], dtype=z.dtype)
+
+
+def off_the_circle(shot: Shot, u: Tensor) -> float:
+    """Largest sine of an angle between a point on the sphere and the plane of the great circle through start and u."""
+    on_sphere = sphere(stretched(shot.points))
+    normal = torch.linalg.cross(on_sphere[0], u / u.norm())
+    return float((on_sphere @ normal).abs().max())
+
+
+def shot_of(segments: int, *, length: float = 0.8) -> tuple[Shot, Tensor]:
+    u = sphere_basis(START).u.sum(0)
+    return shoot(sphere_basis, START, u, step=length / segments, segments=segments), u
+
+
+def test_it_follows_a_great_circle_to_first_order() -> None:
+    """Twice as many steps are half as far off; the curve in the chart is bent, so straight is not enough."""
+    errors = [off_the_circle(*shot_of(segments)) for segments in (16, 32, 64)]
+    assert errors[0] / errors[1] == pytest.approx(2, rel=0.15)
+    assert errors[1] / errors[2] == pytest.approx(2, rel=0.08)
+    fine, u = shot_of(64)
+    straight = START + torch.linspace(0, 1, 65, dtype=torch.float64)[:, None] * 64 * (fine.points[1] - fine.points[0])
+    bent = Shot(points=straight, bases=fine.bases, captured=fine.captured)
+    assert errors[2] < off_the_circle(bent, u) / 10
+
+
+def test_steps_have_one_length_and_little_is_lost_at_each() -> None:
+    shot, _ = shot_of(64)
+    assert shot.points.diff(dim=0).norm(dim=1).tolist() == pytest.approx([0.8 / 64] * 64)
+    assert torch.equal(shot.points[0], START)
+    assert len(shot.bases) == len(shot.points) == 65
+    assert bool((shot.captured > 0.99).all())
+    assert bool((shot.captured <= 1).all())
+
+
+def test_a_number_is_that_vector_of_the_basis_and_negative_steps_go_the_other_way() -> None:
+    first = sphere_basis(START)
+    by_number = shoot(sphere_basis, START, 1, step=0.01, segments=3)
+    by_change = shoot(sphere_basis, START, first.u[1], step=0.01, segments=3)
+    assert torch.allclose(by_number.points, by_change.points, atol=1e-14)
+    assert torch.allclose(by_number.points[1] - START, 0.01 * first.v[1])
+    back = shoot(sphere_basis, START, 1, step=-0.01, segments=1)
+    assert torch.allclose(back.points[1] - START, -0.01 * first.v[1])
+
+
+def test_signs_of_the_bases_do_not_matter() -> None:
+    """As a search for singular vectors may give any."""
+    calls = 0
+
+    def flipping(z: Tensor, before: TangentBasis | None) -> TangentBasis:
+        nonlocal calls
+        calls += 1
+        found = sphere_basis(z, before)
+        sign = (-1) ** calls
+        return TangentBasis(u=sign * found.u, singular_values=found.singular_values, v=sign * found.v)
+
+    u = sphere_basis(START).u[0]
+    plain, flipped = (shoot(basis_at, START, u, step=0.05, segments=6) for basis_at in (sphere_basis, flipping))
+    assert torch.allclose(plain.points, flipped.points, atol=1e-13)
+
+
+def test_in_a_flat_space_it_goes_straight() -> None:
+    jacobian = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    u, s, vh = torch.linalg.svd(jacobian, full_matrices=False)
+    flat, told = TangentBasis(u=u.T, singular_values=s, v=vh), list[tuple[str, int, int]]()
+    start = torch.ones(3, dtype=torch.float64)
+    shot = shoot(lambda z, before: flat, start, 2, step=0.5, segments=4, progress=lambda *what: told.append(what))
+    expected = start + 0.5 * torch.arange(5, dtype=torch.float64)[:, None] * vh[2]
+    assert torch.allclose(shot.points, expected, atol=1e-13)
+    assert told == [("shooting", done, 4) for done in (1, 2, 3, 4)]
+
+
+def test_each_search_is_told_the_basis_before() -> None:
+    seen: list[TangentBasis | None] = []
+
+    def watched(z: Tensor, before: TangentBasis | None) -> TangentBasis:
+        seen.append(before)
+        return sphere_basis(z)
+
+    shot = shoot(watched, START, 0, step=0.1, segments=2)
+    assert seen[0] is None
+    assert seen[1] is shot.bases[0]
+    assert seen[2] is shot.bases[1]
+
+
+def test_bad_requests_are_refused() -> None:
+    for step in (0.0, math.nan, math.inf):
+        with pytest.raises(ConfigError, match="step"):
+            shoot(sphere_basis, START, 0, step=step, segments=1)
+    with pytest.raises(ConfigError, match="one segment"):
+        shoot(sphere_basis, START, 0, step=1.0, segments=0)
+    for index in (-1, 2):
+        with pytest.raises(ConfigError, match="from 0 to 1"):
+            shoot(sphere_basis, START, index, step=1.0, segments=1)
+    normal = sphere(stretched(START[None]))[0]
+    with pytest.raises(ConfigError, match="nothing"):
+        shoot(sphere_basis, START, normal, step=1.0, segments=1)

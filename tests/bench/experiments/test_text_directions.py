@@ -1,0 +1,102 @@
+"""Captions that change what they should, cosines and spreads in closed form, and a text whose differences are known."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from latentedit.core.rng import draw
+from latentedit_bench.experiments import text_directions
+from latentedit_bench.experiments.base import Context
+from latentedit_bench.experiments.plotting import new_figure
+from latentedit_bench.experiments.text_directions import (
+    Differences,
+    TextDirections,
+    caption_pairs,
+    changed_words,
+    compare,
+    differences,
+    mean_cosines,
+    spread,
+    text_rows,
+)
+from latentedit_portraits.attributes import VALUES, draw_split
+from latentedit_portraits.captions import parse
+from latentedit_portraits.domain import PORTRAITS as DOMAIN
+from tests.bench.rendered_network import RenderedNetwork
+
+PORTRAITS = draw_split("test", 8, 0)
+
+
+def test_captions_change_what_they_should() -> None:
+    """Ours one attribute, from its first value to its second; random ones about as many words, or one more."""
+    for number, portrait in enumerate(PORTRAITS[:3]):
+        ours, null = caption_pairs(DOMAIN, portrait, random.Random(number))
+        for name, (source, target), (same, other) in zip(VALUES, ours, null, strict=True):
+            before, after = parse(source), parse(target)
+            assert {key for key in before if before[key] != after.get(key)} == {name}
+            assert (before[name], after[name]) == DOMAIN.plain_changes[name]
+            assert same == source
+            assert other != source
+            assert 1 <= changed_words(DOMAIN, source, target) <= 2
+            assert abs(changed_words(DOMAIN, source, target) - changed_words(DOMAIN, same, other)) <= 1
+
+
+def test_cosines_in_closed_form() -> None:
+    """Axes are at right angles; (1, 0), (1, 1), (0, -2) have |cosines| sqrt(1/2), 0, sqrt(1/2)."""
+    rows = torch.tensor([[[1.0, 0.0], [1.0, 1.0], [0.0, -2.0]]])
+    assert mean_cosines(rows) == pytest.approx([2 / 3 * np.sqrt(0.5)])
+    assert mean_cosines(torch.eye(4)[None]) == pytest.approx([0.0])
+
+
+def test_the_spread_of_lengths() -> None:
+    lengths = np.array([[1.0, 5.0], [3.0, 5.0]])
+    assert spread(lengths, np.ones(2)) == pytest.approx((0.5 + 0.0) / 2)
+    assert spread(lengths, np.array([1.0, 0.0])) == pytest.approx(0)
+
+
+def test_a_text_of_ones_is_orthogonal_and_of_one_length() -> None:
+    """A caption is a one for each value that it states, so a change has length sqrt(2) and an axis of its own."""
+    pairs = [caption_pairs(DOMAIN, portrait, random.Random(index)) for index, portrait in enumerate(PORTRAITS)]
+    found = differences(RenderedNetwork(reads=False), DOMAIN, pairs)
+    assert list(found) == ["tokens"]  # this text has no pooled part
+    assert mean_cosines(found["tokens"].ours) == pytest.approx([0.0] * len(PORTRAITS))
+    assert found["tokens"].ours.norm(dim=2).flatten().tolist() == pytest.approx([2**0.5] * 12 * len(PORTRAITS))
+    outcome = compare(pd.DataFrame(text_rows("portraits", "tokens", found["tokens"], seed=0)))
+    angles, lengths, *stricter = outcome.claims
+    assert {claim.verdict for claim in (angles, *stricter)} == {"holds"}
+    assert lengths.estimate >= 0  # a random change of one attribute has the same length
+
+
+def test_attributes_that_are_alike_do_not_hold() -> None:
+    """Every attribute along one axis, lengths from 1 to 8; the null isotropic and of one length."""
+    null = torch.nn.functional.normalize(draw((8, 12, 50), seed=0, purpose="null").double(), dim=2)
+    noise = 0.1 * draw((8, 12, 50), seed=1, purpose="ours").double()
+    axis = torch.zeros(50, dtype=torch.float64)
+    axis[0] = 1
+    ours = torch.arange(1.0, 9.0).double()[:, None, None] * (axis + noise)
+    found = compare(pd.DataFrame(text_rows("portraits", "tokens", Differences(ours=ours, null=null), seed=0)))
+    assert [claim.verdict for claim in found.claims] == ["does not hold"] * 4
+
+
+def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(text_directions, "load", lambda name, **_: RenderedNetwork(reads=False))
+    small, steps = TextDirections(portraits=6), list[tuple[str, int, int]]()
+    found = small.run(Context(folder=tmp_path, command="it", progress=lambda *step: steps.append(step)))
+    assert steps[-1] == ("text-directions", 2, 2)
+    assert {claim.model for claim in found.claims} == {"portraits", "portraits-unet"}
+    assert len(found.claims) == 8
+    figure = new_figure()
+    small.draw(found, figure)
+    assert [axis.get_xlabel().split(",")[0] for axis in figure.axes[:2]] == [
+        "mean |cosine|",
+        "coefficient of variation of lengths",
+    ]
+
+
+def test_quick_asks_the_same_of_fewer() -> None:
+    assert TextDirections().quick().portraits < TextDirections().portraits
+    assert TextDirections().quick().plan.keys() == TextDirections().plan.keys()
