@@ -10,7 +10,7 @@ from PIL import Image
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments.spectrum import Spectrum
 from latentedit_bench.experiments.study import Study
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from latentedit.core.plugins import EXPERIMENTS, Registry
 from latentedit_bench.experiments.base import Context, make_experiment
 from latentedit_bench.metrics.statistics import Table
 from tests.bench.experiments.tallying import Broken, Tally
-from tests.cli.conftest import Command
+from tests.commands import Command
 
 
 @pytest.fixture
@@ -115,8 +115,8 @@ def test_the_list_names_every_experiment(command: Command) -> None:
     [
         (["tale"], "did you mean 'tally'"),
         (["tally", "--page", "claims.html"], "its name must end in .md"),
-        (["tally", "--page", "nowhere/claims.md"], "expected the output folder nowhere to exist"),
-        (["tally", "--device", "nowhere"], "expected a device of this machine"),
+        (["tally", "--page", "nowhere/claims.md"], "the output folder nowhere does not exist"),
+        (["tally", "--device", "nowhere"], "this machine has no device"),
     ],
 )
 def test_wrong_input_is_refused(refused: Callable[..., str], out: Path, more: list[str], expected: str) -> None:

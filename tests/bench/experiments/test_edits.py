@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
-from latentedit_bench.experiments.radial_power import white_centroid
 from latentedit.editors.walks.step_length import CLOSE, EFFECT
 from latentedit_bench.domains.areas import CHANGED
 from latentedit_bench.experiments.edits import Edits, coarseness, edit_row
+from latentedit_bench.experiments.radial_power import white_centroid
 from latentedit_bench.experiments.signed_edits import SignedEdit
 from latentedit_bench.experiments.study import Study
 from tests.api.discoveries import read_surely, widen

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.cli.console import Device, Json, Quiet, Seed, print_json, print_rows, progress_bar, typed_command
+from latentedit.cli.console import Device, Json, Quiet, Seed, print_json, print_rows, progress_bar, say, typed_command
 from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.plugins import EXPERIMENTS
 
@@ -99,7 +99,7 @@ def analyze(
     if as_json:
         print_json({"analysis": name, "verdict": outcome.line, "claims": outcome.claims, "files": analysed.files})
     elif not quiet:
-        print(f"{name}: {outcome.line}")
+        say(f"{name}: {outcome.line}")
         print_rows(claim_rows(outcome.claims))
         print_rows([("table", str(analysed.files[0])), ("plot", str(analysed.files[2])), ("claims", str(claims))])
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from latentedit.cli.console import Device, Json, Quiet, print_json, print_rows, progress_bar, typed_command, warn
+from latentedit.cli.console import Device, Json, Quiet, print_json, print_rows, progress_bar, say, typed_command, warn
 from latentedit.core.plugins import EXPERIMENTS
 
 
@@ -40,7 +40,7 @@ def reproduce(
     experiments = [make_experiment(name) for name in dict.fromkeys(claims or EXPERIMENTS.names())]
     if listed:
         for one in experiments:
-            print(f"{one.name:<22}{one.paper}: {one.statement}" if one.paper else f"{one.name:<22}{one.title}")
+            say(f"{one.name:<22}{one.paper}: {one.statement}" if one.paper else f"{one.name:<22}{one.title}")
         return
     if page is not None:
         for place in page_files(page):
@@ -65,7 +65,7 @@ def reproduce(
             found = f": {record.failure}" if record.failure is not None else ""
             for claim in record.claims[:1]:
                 found = f": {number_text(claim)}, {claim.samples} pictures; {claim.model}: {claim.measure}"
-            print(f"{record.name}: {verdict_text(record)}{found}")
+            say(f"{record.name}: {verdict_text(record)}{found}")
         print_rows([("page", str(written[0])), ("", str(written[1]))])
     if any(record.failure is not None for record in records):
         raise typer.Exit(1)

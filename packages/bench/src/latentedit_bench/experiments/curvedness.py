@@ -13,7 +13,6 @@ from torch import Tensor
 from latentedit.core.geometry.curves import curve_energy, curve_length, semantic_lengths
 from latentedit.core.geometry.geodesic import shortest_curve
 from latentedit.core.geometry.interpolation import lerp, slerp
-from latentedit_bench.experiments.shooting import TangentBasis, shoot
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, stream
 from latentedit.directions.local_basis import LocalBasis
@@ -22,6 +21,7 @@ from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit_bench.experiments.base import Claim, Row, Unit
 from latentedit_bench.experiments.geometry import QUICK, UNSUPERVISED, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, GREY, finish
+from latentedit_bench.experiments.shooting import TangentBasis, shoot
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import Estimate, Table, estimate
 

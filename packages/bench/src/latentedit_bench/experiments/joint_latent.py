@@ -162,8 +162,8 @@ class JointLatent(bench.EditingExperiment):
             arms = (Setting(arm="joint", search=ONE_LOOK, level=level), Setting(arm="text", level=level))
             names = {one.arm: one.name for one in (*arms, Setting(arm="image", search=ONE_LOOK))}
             numbers[f"joint gain, one look, at level {level:g}"] = gain(names)
-        stored = dict(zip(("joint", "text", "image"), map(str, TUNED), strict=True))
-        numbers["joint gain, stored settings of each arm"] = gain(stored)
+        names = dict[str, str](zip(("joint", "text", "image"), TUNED, strict=True))
+        numbers["joint gain, stored settings of each arm"] = gain(names)
         by_name = {one.name: one for one in settings}
         summary = [
             {"part": "arms", **dataclasses.asdict(by_name[row["method"]]), **row}
