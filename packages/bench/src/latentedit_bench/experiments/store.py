@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from latentedit.api.runs.executors import run_work
 from latentedit.api.runs.folder import RunFolder, file_name
-from latentedit.api.runs.run import run_work
-from latentedit.api.runs.work import Done
+from latentedit.api.runs.work import UnitResult
 from latentedit.core.progress import Progress
 from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.ranking.run import table_of
 
 
 def measured(
@@ -43,19 +42,19 @@ def measured(
         KeyboardInterrupt: saying what is kept.
     """
     names = {file_name(f"{index:05d} {' '.join(map(str, unit))}"): unit for index, unit in enumerate(units)}
-    work = _Units(told=plan, named=names, measure=measure)
+    work = _Units(spec=plan, named=names, measure=measure)
     opened = RunFolder.start(folder, plan, kind=kind, units=list(names), command=command, request={})
     for said in run_work(opened, work, progress=progress):
         if note is not None:
             note(said)
-    return pd.DataFrame(opened.table())
+    return table_of(opened)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Units:
     """Units as work for a runner in this process."""
 
-    told: Mapping[str, Any]
+    spec: Mapping[str, Any]
     named: Mapping[str, tuple[Any, ...]]
     measure: Callable[[Any], Sequence[Mapping[str, Any]]]
 
@@ -63,9 +62,9 @@ class _Units:
     def units(self) -> list[str]:
         return list(self.named)
 
-    def parcel(self, unit: str, *, carried: bool = False) -> tuple[Any, ...]:
-        del carried
+    def task(self, unit: str, *, with_bytes: bool = False) -> tuple[Any, ...]:
+        del with_bytes
         return self.named[unit]
 
-    def start(self) -> Callable[[Any], Done]:
-        return lambda unit: Done(rows=self.measure(unit))
+    def start(self) -> Callable[[Any], UnitResult]:
+        return lambda unit: UnitResult(rows=self.measure(unit))
