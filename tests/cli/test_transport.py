@@ -98,7 +98,7 @@ def test_json_and_settings(command: Command, arguments: list[object], tmp_path: 
         (["--plain", "--damping", 0.5], "--plain and --damping"),
         (["--from", " "], "--from to say what the picture shows"),
         (["--to", "missing.png"], "no such file"),
-        (["-o", "new.png"], "to end in .safetensors"),
+        (["-o", "new.png"], "ends in .safetensors"),
         (["-o", "missing/new.safetensors"], "does not exist"),
         (["-o", "found.safetensors"], "other than the direction itself"),
     ],

@@ -171,7 +171,7 @@ def test_damaged_records_and_latents(refused: Callable[..., str], edited: Path, 
         (pack_chunks("{}", payload), "'method'"),
         (pack_chunks("dear diary", payload), "no JSON"),
         (pack_chunks(newer, payload), "newer latentedit"),
-        (pack_chunks(text, payload[:-10]), "bytes behind its header"),
+        (pack_chunks(text, payload[:-10]), "file not fully covered"),
         (pack_chunks(text, b""), "cut short"),
         (pack_chunks(None, b"x" * 100), "safetensors"),
     ):

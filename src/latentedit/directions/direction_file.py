@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, cast
 
 import pydantic
 import torch
@@ -21,21 +21,20 @@ from latentedit.directions.base import Calibration, Direction
 from latentedit.models.base import Backbone
 
 FORMAT = 1
-"""Of direction files; a higher one comes from a newer latentedit."""
+"""Version of the file format; a higher one comes from a newer latentedit."""
 
 ENDING = ".safetensors"
 MAX_PREVIEW_BYTES = 1_000_000
 MAX_FEATURE_NUMBERS = 16_000_000
+"""Above the widest block of a U-Net, at the size of its input."""
 
 _KEY = "latentedit.direction"
 _PARTS = ("z", "tokens", "pooled")
 _PREVIEW = "preview"
 _FEATURE = "feature"
 _PNG = b"\x89PNG\r\n\x1a\n"
-_SHOWN_LETTERS = 80
-
-_UNIT = 0.01
-"""How far the length of a stored change of a feature may be from 1: networks in half precision round that much."""
+_SHOWN_LETTERS = 80  # of a field's name from a file, in an error
+_UNIT = 0.01  # how far a stored feature's length may be from 1: networks in half precision round that much
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Names = Annotated[tuple[_Name, ...], Field(strict=False, max_length=10_000)]
@@ -122,7 +121,7 @@ def check_direction_output(path: str | Path) -> None:
     """
     path = Path(path)
     if path.suffix.lower() != ENDING:
-        raise OutputError(f"expected the file of a direction to end in {ENDING}; got {path.name!r}. Rename it")
+        raise OutputError(f"the file of a direction ends in {ENDING}; {path.name!r} does not. Rename it")
     check_place(path)
 
 
@@ -140,7 +139,7 @@ def load_direction(path: str | Path, *, model: Backbone | None = None) -> Direct
     """
     tensors, metadata = read_tensor_file(path, allowed=(*_PARTS, _PREVIEW, _FEATURE))
     if _KEY not in metadata:
-        _refuse(path, "to be a direction", f"it says nothing under {_KEY!r}", "Check the path")
+        raise FileFormatError(f"{path} is no direction: it says nothing under {_KEY!r}. Check the path")
     stored = _read(metadata[_KEY], path)
     _check_tensors(tensors, path)
     device = torch.device("cpu") if model is None else model.device
@@ -218,12 +217,12 @@ def _read(text: str, name: str | Path) -> _StoredDirection:
     try:
         told = read_object(text)
     except ValueError as error:
-        _refuse(name, f"to have JSON under {_KEY!r}", str(error))
+        raise _unsound(name, f"under {_KEY!r}, {error}") from error
     written = told.get("format")
     if isinstance(written, int) and written > FORMAT:
         raise FileFormatError(
-            f"expected {name} to be a direction of format {FORMAT}; it is of format {written}, "
-            "which a newer latentedit wrote. Update latentedit"
+            f"{name} is a direction of format {written}, which a newer latentedit wrote; this one reads {FORMAT}. "
+            "Update latentedit"
         )
     return _validated(told, name)
 
@@ -234,39 +233,34 @@ def _validated(told: Mapping[str, Any], name: str | Path) -> _StoredDirection:
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = repr(".".join(map(str, first["loc"]))[:_SHOWN_LETTERS])
-        _refuse(name, "to be a sound direction", f"{where}: {first['msg'].removeprefix('Value error, ').lower()}")
+        raise _unsound(name, f"{where}: {first['msg'].removeprefix('Value error, ').lower()}") from None
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], name: str | Path) -> None:
     """Refuse tensors of which no direction can be made."""
     missing = [part for part in _PARTS if part not in tensors]
     if missing:
-        _refuse(name, f"to hold {', '.join(_PARTS)}", f"it lacks {', '.join(missing)}")
+        raise _unsound(name, f"it lacks {', '.join(missing)}")
     parts = z, tokens, pooled = [tensors[part] for part in _PARTS]
     axes = z.ndim >= 2 and tokens.ndim == 3 and pooled.ndim == 2
     if not (axes and len(tokens) == len(pooled) and len({len(z), len(tokens)} - {1}) <= 1 and len(z) * len(tokens)):
         shapes = ", ".join(f"{part} {list(tensor.shape)}" for part, tensor in zip(_PARTS, parts, strict=True))
-        _refuse(name, "to hold z [b, ...], tokens [b, n, d] and pooled [b, p] of one batch", f"got {shapes}")
+        raise _unsound(name, f"{shapes} are no z [b, ...], tokens [b, n, d] and pooled [b, p] of one batch")
     if not all(part.dtype == torch.float32 for part in parts):
-        _refuse(name, f"to hold {', '.join(_PARTS)} in float32", "got another type")
-    _check_feature(tensors.get(_FEATURE), name)
-    preview = tensors.get(_PREVIEW)
-    if preview is None:
-        return
+        raise _unsound(name, f"{', '.join(_PARTS)} are not in float32")
+    feature = tensors.get(_FEATURE)
+    if feature is not None and not (
+        feature.dtype == torch.float32
+        and feature.ndim >= 1
+        and 1 <= feature.numel() <= MAX_FEATURE_NUMBERS
+        and abs(float(torch.linalg.vector_norm(feature.double())) - 1) <= _UNIT
+    ):
+        raise _unsound(name, f"its feature is no float32 of length 1 with at most {MAX_FEATURE_NUMBERS} numbers")
+    preview = tensors.get(_PREVIEW, torch.tensor(list(_PNG), dtype=torch.uint8))
     sound = preview.dtype == torch.uint8 and preview.ndim == 1 and len(preview) <= MAX_PREVIEW_BYTES
     if not sound or bytes(preview[: len(_PNG)].tolist()) != _PNG:
-        _refuse(name, f"to have a PNG file of at most {MAX_PREVIEW_BYTES} bytes as preview", "it is none")
+        raise _unsound(name, f"its preview is no PNG file of at most {MAX_PREVIEW_BYTES} bytes")
 
 
-def _check_feature(feature: Tensor | None, name: str | Path) -> None:
-    """Refuse a change of a feature that says nothing, or that no network could have."""
-    if feature is None:
-        return
-    sound = feature.dtype == torch.float32 and feature.ndim >= 1 and 1 <= feature.numel() <= MAX_FEATURE_NUMBERS
-    if not (sound and abs(float(torch.linalg.vector_norm(feature.double())) - 1) <= _UNIT):
-        shape = "float32 of length 1"
-        _refuse(name, f"to have a feature of at most {MAX_FEATURE_NUMBERS} numbers in {shape}", "it is none")
-
-
-def _refuse(name: str | Path, expected: str, found: str, remedy: str = "Make the direction again") -> NoReturn:
-    raise FileFormatError(f"expected {name} {expected}; {found}. {remedy}")
+def _unsound(name: str | Path, problem: str) -> FileFormatError:
+    return FileFormatError(f"{name} is no sound direction: {problem}. Make the direction again")
