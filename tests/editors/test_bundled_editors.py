@@ -1,8 +1,10 @@
-"""Every registered editor keeps its contract on both bundled models, at few steps."""
+"""Every registered editor: its laws on miniatures of both kinds of network, its cost on both bundled models."""
 
 import functools
+from pathlib import Path
 
 import pytest
+import torch
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
@@ -12,6 +14,9 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.contracts.editor import EditorContract
+from latentedit.testing.miniature import miniature_sd3
+from latentedit.testing.miniature_unet import miniature_sd
+from latentedit.testing.tolerances import relative_error
 from tests.editors.few_steps import few_steps
 
 TEXTS = (
@@ -21,40 +26,66 @@ TEXTS = (
 WANTED = "a person with pale skin, short brown hair, a smile, glasses, a red hoodie, on a blue background"
 
 
-@functools.cache
-def bundled(name: str) -> Backbone:
-    return load(name, device="cpu")
+@pytest.fixture(scope="session")
+def miniatures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Backbone]:
+    folder: Path = tmp_path_factory.mktemp("miniatures")
+    return {
+        "transformer": load(miniature_sd3(folder / "sd3", t5=False), device="cpu"),
+        "unet": load(miniature_sd(folder / "sd"), device="cpu"),
+    }
 
 
-class BundledContract(EditorContract):
-    """Two latents of the model's scale under captions that it knows."""
+def latent_of(backbone: Backbone, side: int, texts: tuple[str, ...]) -> JointLatent:
+    """Latents of the model's scale."""
+    z = draw((len(texts), *backbone.latent_shape(side, side)), seed=0, purpose="contract").to(backbone.dtype)
+    return JointLatent(backbone=backbone, z=z, condition=backbone.embed(texts), captions=texts)
 
-    model = ""
+
+class MiniatureContract(EditorContract):
+    """Two latents of a network without training."""
+
+    kind = ""
 
     @pytest.fixture(params=editor_names())
     def editor(self, request: pytest.FixtureRequest) -> Editor:
         return few_steps(request.param)
 
     @pytest.fixture
-    def backbone(self) -> Backbone:
-        return bundled(self.model)
+    def backbone(self, miniatures: dict[str, Backbone]) -> Backbone:
+        return miniatures[self.kind]
 
     @pytest.fixture
     def latent(self, backbone: Backbone) -> JointLatent:
-        z = draw((2, *backbone.latent_shape(128, 128)), seed=0, purpose="contract").to(backbone.dtype)
-        return JointLatent(backbone=backbone, z=z, condition=backbone.embed(TEXTS), captions=TEXTS)
+        return latent_of(backbone, 64, ("a person with black hair", "a person, red wall"))
 
     @pytest.fixture
     def target(self, backbone: Backbone) -> Condition:
-        return backbone.embed([WANTED])
+        return backbone.embed(["a person with glasses"])
 
 
-class TestTransformer(BundledContract):
-    model = "portraits"
+class TestMiniatureTransformer(MiniatureContract):
+    kind = "transformer"
 
 
-class TestUNet(BundledContract):
-    model = "portraits-unet"
+class TestMiniatureUNet(MiniatureContract):
+    kind = "unet"
+
+
+@functools.cache
+def bundled(name: str) -> JointLatent:
+    return latent_of(load(name, device="cpu"), 128, TEXTS)
+
+
+@pytest.mark.parametrize("name", editor_names())
+@pytest.mark.parametrize("model", ["portraits", "portraits-unet"])
+def test_on_a_bundled_model_a_strength_changes_something_at_the_cost_that_it_says(model: str, name: str) -> None:
+    latent, editor = bundled(model), few_steps(name)
+    with latent.backbone.count() as cost:
+        (edited,) = editor.edit(latent, latent.backbone.embed([WANTED]), [0.8])
+    assert cost.evaluations == len(latent) * editor.evaluations(latent, strength=0.8) > 0
+    assert edited.z.dtype == latent.z.dtype
+    assert bool(torch.isfinite(edited.z).all())
+    assert relative_error(edited.z, latent.z) > 1e-3
 
 
 def test_there_are_editors() -> None:

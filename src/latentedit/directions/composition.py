@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.flow import per_element
 from latentedit.core.settings import check
 from latentedit.directions.at_level import lives_at_level
 from latentedit.directions.base import Direction
@@ -87,7 +88,7 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], mixing:
     first = directions[0]
     batch = len(weights)
     parts = [(d, weights[:, index].to(d.z.device, d.z.dtype)) for index, d in enumerate(directions)]
-    z = sum((d.z * w.reshape(-1, *[1] * (d.z.ndim - 1)) for d, w in parts), torch.zeros_like(first.z))
+    z = sum((d.z * per_element(w, d.z) for d, w in parts), torch.zeros_like(first.z))
     condition = first.condition.expand(batch) * parts[0][1]
     for d, w in parts[1:]:
         condition = condition + d.condition.expand(batch) * w

@@ -17,6 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from latentedit.core.flow import per_element
+
 
 def change_share(moved: Float[Tensor, "b *latent"], floor: float, *, width: int = 3) -> Float[Tensor, "b *share"]:
     """How much each place takes part in a displacement, in [0, 1]; it multiplies latents.
@@ -36,5 +38,5 @@ def change_share(moved: Float[Tensor, "b *latent"], floor: float, *, width: int 
     if moved.ndim == 4:
         energy = energy.sum(1, keepdim=True)
         energy = functional.avg_pool2d(functional.pad(energy, (width // 2,) * 4, mode="replicate"), width, stride=1)
-    strongest = energy.flatten(1).amax(1).reshape(-1, *[1] * (moved.ndim - 1))
+    strongest = per_element(energy.flatten(1).amax(1), moved)
     return energy / (energy + floor * strongest).clamp_min(torch.finfo(energy.dtype).tiny)

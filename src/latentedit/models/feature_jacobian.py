@@ -14,7 +14,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.cost import spending
 from latentedit.core.errors import ConfigError, ModelError, ShapeError, UnsupportedDerivativeError, nearest
 from latentedit.core.linalg.autodiff import Derivative, Mode
-from latentedit.core.linalg.block_operator import BlockOperator
+from latentedit.core.linalg.operator import BlockOperator
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
 from latentedit.models.sites import GENERAL, PICTURE

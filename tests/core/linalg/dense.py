@@ -5,8 +5,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from latentedit.core.linalg.block_operator import BlockOperator
-from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.linalg.operator import BlockOperator, LinearOperator
 from latentedit.core.rng import stream
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, UnsupportedDerivativeError
+from latentedit.core.flow import per_element
 from latentedit.core.linalg.operator import LinearOperator
 
 Mode = Literal["forward", "double_backward", "finite_difference"]
@@ -114,11 +115,11 @@ class Derivative:
         with torch.no_grad():
             tangent = u.to(wide)
             length = torch.linalg.vector_norm(tangent.flatten(1), dim=1)
-            unit = tangent / _per_element(length.clamp_min(torch.finfo(wide).tiny), tangent)
+            unit = tangent / per_element(length.clamp_min(torch.finfo(wide).tiny), tangent)
             shift = (self._norm * unit).to(dtype)
             values = self._function(torch.cat([self._point + shift, self._point - shift]))
             ahead, behind = values.to(wide).chunk(2)
-            return (_per_element(length, ahead) * (ahead - behind) / (2 * self._norm)).to(dtype)
+            return (per_element(length, ahead) * (ahead - behind) / (2 * self._norm)).to(dtype)
 
     def _recorded(self, point: Tensor) -> Tensor:
         value = self._function(point)
@@ -183,8 +184,3 @@ class JacobianOperator(LinearOperator):
                 "Use mode='forward' or mode='double_backward'"
             )
         return self._derivative.reverse(u)
-
-
-def _per_element(numbers: Float[Tensor, " b"], like: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *ones"]:
-    """One number an element, shaped so that it multiplies a batch."""
-    return numbers.reshape(-1, *[1] * (like.ndim - 1))

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
-from latentedit.core.linalg.block_operator import BlockOperator
+from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.progress import Progress
 
 _BEYOND = 10

@@ -1,6 +1,7 @@
-"""The contract of a linear operator: a batch of square maps on latents, one an element, given by products only."""
+"""The contracts of linear operators, given by products only: a map for each element of a batch, or one for all rows."""
 
 import abc
+import math
 from collections.abc import Sequence
 
 import torch
@@ -45,7 +46,7 @@ class LinearOperator(abc.ABC):
             ConfigError: of another dtype.
             DeviceError: on another device.
         """
-        self._check(u)
+        _check(u, self.shape, self.dtype, self.device)
         return self._matvec(u)
 
     def rmatvec(self, u: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *latent"]:
@@ -54,7 +55,7 @@ class LinearOperator(abc.ABC):
         Raises:
             UnsupportedDerivativeError: an operator that has no transpose; and what `matvec` raises.
         """
-        self._check(u)
+        _check(u, self.shape, self.dtype, self.device)
         return self._rmatvec(u)
 
     @abc.abstractmethod
@@ -65,10 +66,82 @@ class LinearOperator(abc.ABC):
     def _rmatvec(self, u: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *latent"]:
         """The product with the transpose, or an UnsupportedDerivativeError that says how to get one."""
 
-    def _check(self, u: Tensor) -> None:
-        if tuple(u.shape) != self.shape:
-            raise ShapeError(f"expected a vector of the operator's shape, {list(self.shape)}; got {list(u.shape)}")
-        if u.dtype != self.dtype:
-            raise ConfigError(f"expected a vector in the operator's {self.dtype}; got {u.dtype}. Cast it with .to()")
-        if u.device != self.device:
-            raise DeviceError(f"expected a vector on {self.device}; got one on {u.device}. Move it with .to()")
+
+class BlockOperator(abc.ABC):
+    """A map A from ``[*in]`` to ``[*out]``, a matrix that is given by its products with rows of vectors.
+
+    Laws, up to rounding (and to the error of the differences, for products by finite differences):
+        1. ``A (a u + b w) = a A u + b A w``.
+        2. ``<w, A u> = <A^T w, u>``.
+        3. Rows are independent: row i of a product depends on row i of the argument alone.
+        4. ``products`` grows by the number of rows at each call of `matmat` and `rmatmat`.
+        5. ``matmat`` and ``rmatmat`` refuse shapes, dtypes and devices that are not the operator's, by name.
+
+    It differs from `LinearOperator`, which has one square map for each element of a batch. Subclasses write the private
+    hooks; the public methods check and count.
+
+    Args:
+        in_shape: of one vector that A is applied to.
+        out_shape: of one product.
+        dtype: of arguments and products.
+        device: of both.
+    """
+
+    def __init__(
+        self, *, in_shape: Sequence[int], out_shape: Sequence[int], dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.in_shape = tuple(in_shape)
+        self.out_shape = tuple(out_shape)
+        self.dtype = dtype
+        self.device = device
+        self.products = 0
+
+    @property
+    def largest_rank(self) -> int:
+        """The most singular values that A can have: the smaller of the numbers of dimensions of its two spaces."""
+        return min(math.prod(self.in_shape), math.prod(self.out_shape))
+
+    def matmat(self, v: Float[Tensor, "k *in"]) -> Float[Tensor, "k *out"]:
+        """``A v`` of each row.
+
+        Raises:
+            ShapeError: rows of another shape than ``in_shape``.
+            ConfigError: of another dtype.
+            DeviceError: on another device.
+
+        Cost:
+            k products.
+        """
+        _check(v, (len(v), *self.in_shape), self.dtype, self.device)
+        self.products += len(v)
+        return self._matmat(v)
+
+    def rmatmat(self, u: Float[Tensor, "k *out"]) -> Float[Tensor, "k *in"]:
+        """``A^T u`` of each row.
+
+        Raises:
+            ShapeError: rows of another shape than ``out_shape``; and what `matmat` raises.
+
+        Cost:
+            k products.
+        """
+        _check(u, (len(u), *self.out_shape), self.dtype, self.device)
+        self.products += len(u)
+        return self._rmatmat(u)
+
+    @abc.abstractmethod
+    def _matmat(self, v: Float[Tensor, "k *in"]) -> Float[Tensor, "k *out"]:
+        """The products; the argument is already checked."""
+
+    @abc.abstractmethod
+    def _rmatmat(self, u: Float[Tensor, "k *out"]) -> Float[Tensor, "k *in"]:
+        """The products with the transpose; the argument is already checked."""
+
+
+def _check(u: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+    if tuple(u.shape) != shape:
+        raise ShapeError(f"expected a vector of the operator's shape, {list(shape)}; got {list(u.shape)}")
+    if u.dtype != dtype:
+        raise ConfigError(f"expected a vector in the operator's {dtype}; got {u.dtype}. Cast it with .to()")
+    if u.device != device:
+        raise DeviceError(f"expected a vector on {device}; got one on {u.device}. Move it with .to()")
