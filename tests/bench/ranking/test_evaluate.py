@@ -21,7 +21,7 @@ from latentedit_bench.ranking.methods import Method
 from latentedit_portraits.attributes import VALUES
 from latentedit_portraits.captions import parse
 from latentedit_portraits.render import render
-from tests.bench.rendered_network import Idle, Knowing, RenderedNetwork, prepared, some_items, told
+from tests.bench.rendered_network import Idle, Knowing, RenderedNetwork, _truth, prepared, some_items, told
 
 ROUNDING = 1e-6
 """Pictures are in float32: squares of differences round at 1e-7 of their sum."""
@@ -266,6 +266,24 @@ def test_undo_is_measured_from_the_edited_picture(batch: Prepared) -> None:
         assert row["undo_error"] == pytest.approx(1, abs=ROUNDING)
         change = (levels(item.truth()) - levels(item.picture())) / 127.5
         assert row["undo_psnr"] == pytest.approx(10 * math.log10(4 / (change**2).mean()), abs=1e-3)
+
+
+def faint(item: Item) -> Image.Image:
+    """The right answer, and a little more light everywhere, which what is local takes away."""
+    return Image.fromarray((np.asarray(_truth(item)).astype(int) + 3).clip(0, 255).astype(np.uint8))
+
+
+def test_undo_is_as_local_as_the_edit(batch: Prepared) -> None:
+    """Who stays leaves the whole edit as it was shown, who goes back leaves nothing; where both are local too."""
+    known = told(batch, faint)
+    stays = type("Stays", (OneWay,), {"answers": known.answers})
+    whole = [row["changed_rms"] for row in scored(batch, stays())]
+    rows = scored(batch, stays(), local=True)
+    assert sum(row["changed_rms"] < 0.99 * rms for row, rms in zip(rows, whole, strict=True)) > 6
+    for row, back in zip(rows, scored(batch, known(), local=True), strict=True):
+        if row["undo_error"] is not None:
+            assert row["undo_error"] == 1
+            assert back["undo_error"] == pytest.approx(0, abs=ROUNDING)
 
 
 def test_a_local_change_is_the_same_change_less_what_is_faint(batch: Prepared) -> None:

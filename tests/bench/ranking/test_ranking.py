@@ -1,5 +1,6 @@
 """Constructed rows, whose matched errors are known: the order, the paired difference, and what is told beside."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -257,3 +258,39 @@ def test_joint_gain_is_over_the_better_arm_of_each_item() -> None:
     assert found is not None
     assert found.mean == pytest.approx(0.25)
     assert gain(items, "joint", "text", "absent") is None
+
+
+def test_intervals_draw_pictures_and_not_items() -> None:
+    """Two items of each picture that agree say no more than one: as many pictures, and the same interval."""
+    slopes = {"ours": np.linspace(0.1, 0.4, 7), "other": np.linspace(0.5, 0.3, 7), "third": np.linspace(0.6, 0.2, 7)}
+
+    def rows(copies: int) -> Any:
+        paths = {
+            method: {f"p{index}-{copy}": straight(slope) for index, slope in enumerate(some) for copy in range(copies)}
+            for method, some in slopes.items()
+        }
+        table = pd.DataFrame(constructed(paths, effectiveness=0.5, disentanglement=0.5))
+        table["disentanglement"] = 1 - table["leakage"] / 2
+        return table
+
+    once, twice = rows(1), rows(2)
+    still_once, still_twice = (table.assign(effect=np.nan) for table in (once, twice))
+    assert len(per_item(twice)) == 2 * len(per_item(once)) == 42
+    pairs = [
+        (compare(per_item(table), "ours", "other").difference, gain(per_item(table), "ours", "other", "third"))
+        for table in (once, twice)
+    ]
+    for first, second in zip(*pairs, strict=True):
+        assert first is not None
+        assert second is not None
+        assert (first.pictures, second.pictures) == (7, 7)
+        assert dataclasses.astuple(second) == pytest.approx(dataclasses.astuple(first))
+    for measure, first, second in (
+        (summary, per_item(once), per_item(twice)),
+        (by_kind, per_item(once), per_item(twice)),
+        (by_strength, once, twice),
+        (still, still_once, still_twice),
+    ):
+        found, again = measure(first), measure(second)
+        assert set(again["pictures"]) == {7}
+        pd.testing.assert_frame_equal(again, found)
