@@ -12,7 +12,7 @@ from latentedit.api.manifests.items import Item
 from latentedit.api.manifests.manifest import write_manifest
 from latentedit.cli.console import typed_command
 from latentedit_bench.data.counterfactual import counterfactual
-from latentedit_bench.tuning.candidates import CONTENDERS
+from latentedit_bench.tuning.search_spaces import SEARCH_SPACES
 from tests.api.manifests.pictures import write_picture
 from tests.bench.rendered_network import Kept
 from tests.commands import Command
@@ -53,10 +53,10 @@ def test_the_list_names_every_method(command: Command) -> None:
     outcome = command("bench", "methods")
     assert outcome.code == 0
     lines = outcome.out.splitlines()
-    assert [line[:24].strip() for line in lines] == [one.name for one in CONTENDERS]
+    assert [line[:24].strip() for line in lines] == [one.name for one in SEARCH_SPACES]
     assert all("12 settings" in line for line in lines)
     told = json.loads(command("bench", "methods", "--json").out)["methods"]
-    assert [one["name"] for one in told] == [one.name for one in CONTENDERS]
+    assert [one["name"] for one in told] == [one.name for one in SEARCH_SPACES]
     assert told[0] == {"name": "eim", "editor": "eim", "candidates": 12, "evaluations": 28}
 
 

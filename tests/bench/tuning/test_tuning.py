@@ -13,8 +13,7 @@ from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.tuning import tuning
-from latentedit_bench.tuning.candidates import contender
-from latentedit_bench.tuning.contender import Contender
+from latentedit_bench.tuning.search_spaces import SearchSpace
 from latentedit_bench.tuning.tuning import (
     Tried,
     prepare_all,
@@ -28,14 +27,14 @@ from latentedit_bench.tuning.tuning import (
 from tests.bench.rendered_network import Knowing, RenderedNetwork, prepared, some_items, told
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.5)
-TOY = Contender(name="toy", editor="toy", candidates=tuple({"share": share} for share in SHARES), budget=4)
+TOY = SearchSpace(name="toy", editor="toy", candidates=tuple({"share": share} for share in SHARES), budget=4)
 
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> type[Knowing]:
     """An editor that is registered here alone; it goes a share of the way to the answer."""
     known = told(prepared())
-    for module in ("contender", "tuning"):
+    for module in ("space", "tuning"):
         monkeypatch.setattr(f"latentedit_bench.tuning.{module}.editor_class", lambda name: known)
     return known
 
@@ -132,7 +131,7 @@ DATA = Dataset(name="some", version="7", items=some_items()[:2])
 
 
 def tried_of(name: str) -> list[Tried]:
-    settings = contender(name).candidates[:2]
+    settings = search_space(name).candidates[:2]
     plain = json.loads(json.dumps(settings))
     return [
         Tried(settings={**one, "steps": 5}, items=2, score=0.1 + index, moved=0.0, evaluations=10.0)
@@ -142,7 +141,7 @@ def tried_of(name: str) -> list[Tried]:
 
 def written(path: Path, *names: str) -> Path:
     for name in names:
-        write_tuning(path, MODEL, DATA, contender(name), tried_of(name), command=f"tune {name}")
+        write_tuning(path, MODEL, DATA, search_space(name), tried_of(name), command=f"tune {name}")
     return path
 
 
@@ -154,7 +153,7 @@ def test_settings_come_back_as_methods(tmp_path: Path) -> None:
     for one in found:
         best = tried_of(one.name)[0].settings
         assert one.editor == type(one.editor).from_dict(best)
-        assert one.editor.name == contender(one.name).editor
+        assert one.editor.name == search_space(one.name).editor
     chosen = tuned_methods(path, MODEL, ["sdedit", "eim"])
     assert [one.name for one in chosen] == ["sdedit", "eim"]
 
@@ -179,7 +178,7 @@ def test_another_models_file_is_left_alone(tmp_path: Path) -> None:
     other = RenderedNetwork()
     other.fingerprint = "other"
     with pytest.raises(ConfigError, match="another"):
-        write_tuning(path, other, DATA, contender("sdedit"), tried_of("sdedit"), command="")
+        write_tuning(path, other, DATA, search_space("sdedit"), tried_of("sdedit"), command="")
     with pytest.raises(ConfigError, match="another model"):
         tuned_methods(path, other)
     assert path.read_bytes() == before
@@ -189,7 +188,7 @@ def test_a_file_of_something_else_is_no_settings(tmp_path: Path) -> None:
     path = tmp_path / "tuning.json"
     path.write_text("{}")
     with pytest.raises(ConfigError, match="another"):
-        write_tuning(path, MODEL, DATA, contender("sdedit"), tried_of("sdedit"), command="")
+        write_tuning(path, MODEL, DATA, search_space("sdedit"), tried_of("sdedit"), command="")
     with pytest.raises(ConfigError, match="another model"):
         tuned_methods(path, MODEL)
     with pytest.raises(ModelError, match="there is none"):

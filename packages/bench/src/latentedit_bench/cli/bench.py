@@ -36,11 +36,11 @@ app = typer.Typer(help="Editors against known answers: choose settings, run, ran
 @app.command()
 def methods(as_json: Json = False) -> None:
     """What can be compared: names, editors, and how many settings are tried of each."""
-    from latentedit_bench.tuning.candidates import CONTENDERS
+    from latentedit_bench.tuning.search_spaces import SEARCH_SPACES
 
     told = [
         {"name": one.name, "editor": one.editor, "candidates": len(one.candidates), "evaluations": one.budget}
-        for one in CONTENDERS
+        for one in SEARCH_SPACES
     ]
     if as_json:
         print_json({"methods": told})
@@ -101,12 +101,12 @@ def tune(
 ) -> None:
     """Find each method's best settings on the calibration split: as many tries and evaluations for each."""
     from latentedit.models.registry import bundled_folder
-    from latentedit_bench.tuning.candidates import CONTENDERS, contender
+    from latentedit_bench.tuning.search_spaces import SEARCH_SPACES, search_space
     from latentedit_bench.tuning.tuning import prepare_all, store_best, tune_method, write_tuning
 
     if store:
         bundled_folder(model)  # refused before any work where there is none
-    chosen = [contender(name) for name in method] if method else list(CONTENDERS)
+    chosen = [search_space(name) for name in method] if method else list(SEARCH_SPACES)
     found = open_dataset(place, split="calibration", captions=captions, items=items)
     backbone = open_model(model, device=device, dtype=dtype)
     best: dict[str, Any] = {}

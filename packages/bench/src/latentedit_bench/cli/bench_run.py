@@ -183,7 +183,7 @@ def _run(plan: "Plan", output: Path, request: "Request", executor: "Executor", *
     from latentedit_bench.ranking.unranked import write_unranked
     from latentedit_bench.report.results import write_results
     from latentedit_bench.report.sheet import draw_edits
-    from latentedit_bench.tuning.candidates import CONTENDERS, OURS
+    from latentedit_bench.tuning.search_spaces import OURS, SEARCH_SPACES
 
     load = functools.partial(open_model, request.model, device=request.device, dtype=plan.spec["network_dtype"])
     if executor.ray is None and executor.workers is None:
@@ -205,7 +205,7 @@ def _run(plan: "Plan", output: Path, request: "Request", executor: "Executor", *
     edited, first = shown(plan, output), plan.dataset.items[:SHOWN_ITEMS]
     draw_edits(first, edited, output / "pictures.png", title=f"{plan.dataset.name}: strength 1, every method")
     ranked = is_ranked(rows)
-    baselines = [one.name for one in CONTENDERS if one.baseline]
+    baselines = [one.name for one in SEARCH_SPACES if one.baseline]
     comparisons = write_results(output, rows, ours=OURS, baselines=baselines) if ranked else []
     left_out = [] if ranked else write_unranked(output, rows)
     if as_json:

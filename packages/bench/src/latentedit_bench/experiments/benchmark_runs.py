@@ -23,7 +23,7 @@ from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.ranking.plan import BATCH, Plan
 from latentedit_bench.ranking.run import run
-from latentedit_bench.tuning.contender import BUDGET, Contender, affordable
+from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
 
 PAPER = "EIM (arXiv 2411.08196)"
 
@@ -149,8 +149,8 @@ def some_latent(model: Backbone, data: Dataset) -> JointLatent:
 
 
 def paid(editor: str, settings: Mapping[str, Any], latent: JointLatent) -> Editor:
-    """An editor with as many steps as `BUDGET` evaluations pay for; see `contender.affordable`."""
-    return affordable(Contender(name=editor, editor=editor, candidates=(), budget=BUDGET), settings, latent)
+    """An editor with as many steps as `BUDGET` evaluations pay for; see `search_spaces.at_budget`."""
+    return at_budget(SearchSpace(name=editor, editor=editor, candidates=(), budget=BUDGET), settings, latent)
 
 
 def wide(rows: Table, measure: str, columns: str = "method") -> Table:

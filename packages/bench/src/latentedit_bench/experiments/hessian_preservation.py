@@ -18,7 +18,7 @@ from latentedit_bench.experiments.plotting import COLOURS, draw_line, draw_numbe
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.ranking.ranking import EFFECTS, per_item
-from latentedit_bench.tuning.contender import BUDGET
+from latentedit_bench.tuning.search_spaces import BUDGET
 from latentedit_bench.tuning.tuning import stored_methods
 
 GAMMA = "eim gamma"

@@ -18,7 +18,7 @@ from latentedit_bench.experiments.base import Claim, Context, Outcome
 from latentedit_bench.experiments.plotting import COLOURS, draw_levels, draw_numbers, panels
 from latentedit_bench.metrics.statistics import Estimate, Table
 from latentedit_bench.ranking.methods import Method
-from latentedit_bench.tuning.contender import BUDGET
+from latentedit_bench.tuning.search_spaces import BUDGET
 from latentedit_bench.tuning.tuning import stored_methods
 
 ONE_LOOK = "one look"

@@ -19,7 +19,7 @@ from latentedit_bench.experiments.base import Claim, Context, Outcome
 from latentedit_bench.experiments.plotting import COLOURS, draw_by_name, draw_numbers, panels
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.methods import Method
-from latentedit_bench.tuning.contender import BUDGET
+from latentedit_bench.tuning.search_spaces import BUDGET
 
 MODELS = ("portraits", "portraits-unet")
 """The transformer and the U-Net."""

@@ -29,7 +29,7 @@ from latentedit_bench.report.report_tables import (
     ranking_grid,
     strength_grid,
 )
-from latentedit_bench.tuning.candidates import CONTENDERS, OURS
+from latentedit_bench.tuning.search_spaces import OURS, SEARCH_SPACES
 
 
 def write_report(folder: Path, path: Path) -> None:
@@ -75,7 +75,7 @@ def _body(run: RunFolder, plan: PlanSpec, rows: Table, title: str) -> str:
 
 def _ranked(rows: Table) -> dict[str, Any]:
     """What there is to say only where there are right answers."""
-    found = Summaries.of(rows, ours=OURS, baselines=[one.name for one in CONTENDERS if one.baseline])
+    found = Summaries.of(rows, ours=OURS, baselines=[one.name for one in SEARCH_SPACES if one.baseline])
     return {
         "ours": found.ours,
         "arms": ARMS,

@@ -27,7 +27,7 @@ from latentedit.models.weights import read_json
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.ranking.evaluate import Row, evaluate
 from latentedit_bench.ranking.methods import Method
-from latentedit_bench.tuning.contender import Contender, affordable
+from latentedit_bench.tuning.search_spaces import SearchSpace, at_budget
 
 BATCH = 12
 
@@ -60,35 +60,35 @@ def prepare_all(model: Backbone, dataset: Dataset, *, batch: int = BATCH) -> lis
 
 
 def tune_method(
-    contender: Contender, batches: Sequence[Prepared], *, seed: int = 0, progress: Progress | None = None
+    space: SearchSpace, batches: Sequence[Prepared], *, seed: int = 0, progress: Progress | None = None
 ) -> list[Tried]:
     """Every candidate of a method: those that were tried on all items first, the best at the front.
 
     Args:
-        contender: the method.
+        space: the method.
         batches: of the calibration split.
         seed: of every random number.
         progress: told the method's name after each candidate.
     """
-    total, done = len(contender.candidates) + math.ceil(len(contender.candidates) / KEPT) * (len(batches) > 1), 0
+    total, done = len(space.candidates) + math.ceil(len(space.candidates) / KEPT) * (len(batches) > 1), 0
 
     def tried(editor: Editor, some: Sequence[Prepared]) -> Tried:
         nonlocal done
-        found = _tried(contender, editor, some, seed)
+        found = _tried(space, editor, some, seed)
         done += 1
         if progress is not None:
-            progress(contender.name, done, total)
+            progress(space.name, done, total)
         return found
 
-    editors = [affordable(contender, settings, batches[0].latent) for settings in contender.candidates]
+    editors = [at_budget(space, settings, batches[0].latent) for settings in space.candidates]
     first = sorted(((tried(one, batches[:1]), one) for one in editors), key=lambda pair: pair[0].score)
     best = first[: math.ceil(len(first) / KEPT)]
     final = [tried(one, batches) for _, one in best] if len(batches) > 1 else [found for found, _ in best]
     return sorted(final, key=lambda one: one.score) + [found for found, _ in first[len(best) :]]
 
 
-def _tried(contender: Contender, editor: Editor, batches: Sequence[Prepared], seed: int) -> Tried:
-    method = Method(name=contender.name, editor=editor, local=contender.local)
+def _tried(space: SearchSpace, editor: Editor, batches: Sequence[Prepared], seed: int) -> Tried:
+    method = Method(name=space.name, editor=editor, local=space.local)
     rows = [row for batch in batches for row in evaluate(method, batch, [1.0], seed=seed, beside=False)[0]]
     return Tried(
         settings=editor.to_dict(),
@@ -108,7 +108,7 @@ def score(rows: Sequence[Row]) -> float:
 
 
 def write_tuning(
-    path: Path, model: Backbone, dataset: Dataset, contender: Contender, tried: Sequence[Tried], *, command: str
+    path: Path, model: Backbone, dataset: Dataset, space: SearchSpace, tried: Sequence[Tried], *, command: str
 ) -> None:
     """Add one method's candidates to the file of all; what it knows of the others stays.
 
@@ -120,10 +120,10 @@ def write_tuning(
     known = read_json(path) if path.exists() else new
     if known.get("fingerprint") != model.fingerprint:
         raise ConfigError(f"expected {path} to hold settings of {model.name}; it holds those of another. Move it away")
-    known["methods"][contender.name] = {
-        "editor": contender.editor,
-        "local": contender.local,
-        "budget": contender.budget,
+    known["methods"][space.name] = {
+        "editor": space.editor,
+        "local": space.local,
+        "budget": space.budget,
         "best": tried[0].settings,
         "tried": [dataclasses.asdict(one) for one in tried],
         "data": {"name": dataset.name, "version": dataset.version, "items": len(dataset.items)},

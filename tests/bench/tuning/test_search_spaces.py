@@ -9,8 +9,16 @@ from latentedit.core.errors import RegistryError
 from latentedit.editors.registry import editor_class, editor_names
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
-from latentedit_bench.tuning.candidates import CONTENDERS, OURS, contender, grid
-from latentedit_bench.tuning.contender import BUDGET, MOST_STEPS, Contender, affordable
+from latentedit_bench.tuning.search_spaces import (
+    BUDGET,
+    MOST_STEPS,
+    OURS,
+    SEARCH_SPACES,
+    SearchSpace,
+    at_budget,
+    expand,
+    search_space,
+)
 
 
 @functools.cache
@@ -23,58 +31,58 @@ def latent_of(name: str) -> JointLatent:
 
 
 def test_every_editor_is_compared() -> None:
-    assert {one.editor for one in CONTENDERS} == set(editor_names())
+    assert {one.editor for one in SEARCH_SPACES} == set(editor_names())
 
 
 def test_names_are_unique_and_ours_is_among_them() -> None:
-    names = [one.name for one in CONTENDERS]
+    names = [one.name for one in SEARCH_SPACES]
     assert len(set(names)) == len(names)
     assert OURS in names
 
 
 def test_baselines_are_the_others_as_their_authors_describe_them() -> None:
     """Every editor but ours has one; neither variants of ours nor controls that borrow our locality are any."""
-    baselines = [one for one in CONTENDERS if one.baseline]
+    baselines = [one for one in SEARCH_SPACES if one.baseline]
     assert {one.editor for one in baselines} == set(editor_names()) - {"eim"}
     assert not any(one.local for one in baselines)
-    assert not contender(OURS).baseline
-    assert not contender("flowedit, local").baseline
+    assert not search_space(OURS).baseline
+    assert not search_space("flowedit, local").baseline
 
 
-@pytest.mark.parametrize("one", CONTENDERS, ids=lambda one: one.name)
-def test_each_has_a_dozen_different_tries(one: Contender) -> None:
+@pytest.mark.parametrize("one", SEARCH_SPACES, ids=lambda one: one.name)
+def test_each_has_a_dozen_different_tries(one: SearchSpace) -> None:
     assert len(one.candidates) == 12
     made = [editor_class(one.editor).from_dict(settings).to_dict() for settings in one.candidates]
     assert all(first != second for index, first in enumerate(made) for second in made[:index])
 
 
 @pytest.mark.parametrize("model", ["portraits", "portraits-unet"])
-@pytest.mark.parametrize("one", CONTENDERS, ids=lambda one: one.name)
-def test_every_candidate_takes_what_its_budget_pays_for(one: Contender, model: str) -> None:
+@pytest.mark.parametrize("one", SEARCH_SPACES, ids=lambda one: one.name)
+def test_every_candidate_takes_what_its_budget_pays_for(one: SearchSpace, model: str) -> None:
     """A step may cost so much that what is left over is more than half; below a low level there are few of 60 steps."""
     latent = latent_of(model)
     for settings in one.candidates:
-        editor = affordable(one, settings, latent)
+        editor = at_budget(one, settings, latent)
         spent = editor.evaluations(latent)
         assert spent <= one.budget
         assert spent > one.budget / 2.6 or editor.to_dict()["steps"] == MOST_STEPS, (settings, spent)
 
 
 def test_budgets_are_equal_but_for_a_local_basis() -> None:
-    assert {one.name for one in CONTENDERS if one.budget != BUDGET} == {"pullback"}
+    assert {one.name for one in SEARCH_SPACES if one.budget != BUDGET} == {"pullback"}
 
 
-def test_a_grid_is_every_combination_with_what_is_fixed() -> None:
-    found = grid({"c": 0}, a=(1, 2), b=("x", "y"))
+def test_a_space_is_every_combination_with_what_is_fixed() -> None:
+    found = expand({"c": 0, "deep.x": 1, "try": {"deep.y": [1, 2], "a, b": [["x", "y"], ["y", "x"]]}})
     assert found == (
-        {"c": 0, "a": 1, "b": "x"},
-        {"c": 0, "a": 1, "b": "y"},
-        {"c": 0, "a": 2, "b": "x"},
-        {"c": 0, "a": 2, "b": "y"},
+        {"c": 0, "deep": {"x": 1, "y": 1}, "a": "x", "b": "y"},
+        {"c": 0, "deep": {"x": 1, "y": 1}, "a": "y", "b": "x"},
+        {"c": 0, "deep": {"x": 1, "y": 2}, "a": "x", "b": "y"},
+        {"c": 0, "deep": {"x": 1, "y": 2}, "a": "y", "b": "x"},
     )
-    assert grid({"c": 0}) == ({"c": 0},)
+    assert expand({"c": 0}) == ({"c": 0},)
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(RegistryError, match="flowedit"):
-        contender("flowedits")
+        search_space("flowedits")

@@ -8,34 +8,34 @@ import pytest
 from latentedit.core.errors import ConfigError
 from latentedit.editors.registry import editor_class
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit_bench.tuning.contender import MOST_STEPS, Contender, affordable
+from latentedit_bench.tuning.search_spaces import MOST_STEPS, SearchSpace, at_budget
 from tests.directions.mixtures import mixture_latent
 
 
 def test_the_steps_are_as_many_as_can_be_paid() -> None:
     latent = mixture_latent(example_mixture(dimension=6))
-    one = Contender(name="x", editor="flowslider", candidates=({"level": 1.0},), budget=28)
-    editor: Any = affordable(one, {"level": 1.0}, latent)
+    one = SearchSpace(name="x", editor="flowslider", candidates=({"level": 1.0},), budget=28)
+    editor: Any = at_budget(one, {"level": 1.0}, latent)
     assert editor.evaluations(latent) <= 28
     assert dataclasses.replace(editor, steps=editor.steps + 1).evaluations(latent) > 28
     rich = dataclasses.replace(one, budget=10_000)
-    most: Any = affordable(rich, {"level": 1.0}, latent)
+    most: Any = at_budget(rich, {"level": 1.0}, latent)
     assert most.steps == MOST_STEPS
 
 
 def test_steps_go_to_the_search_unless_it_has_them() -> None:
     latent = mixture_latent(example_mixture(dimension=6))
-    one = Contender(name="x", editor="eim", candidates=(), budget=20)
-    searched: Any = affordable(one, {"arm": "image", "search": {"shift": 2.0}}, latent)
+    one = SearchSpace(name="x", editor="eim", candidates=(), budget=20)
+    searched: Any = at_budget(one, {"arm": "image", "search": {"shift": 2.0}}, latent)
     assert searched.search.steps > 1
     assert searched.steps == editor_class("eim").from_dict({}).to_dict()["steps"]
-    walked: Any = affordable(one, {"arm": "text", "search": {"steps": 1}}, latent)
+    walked: Any = at_budget(one, {"arm": "text", "search": {"steps": 1}}, latent)
     assert walked.search.steps == 1
     assert walked.steps > 1
 
 
 def test_what_no_budget_pays_for_is_refused() -> None:
     latent = mixture_latent(example_mixture(dimension=6))
-    one = Contender(name="dear", editor="flowedit", candidates=(), budget=1)
+    one = SearchSpace(name="dear", editor="flowedit", candidates=(), budget=1)
     with pytest.raises(ConfigError, match=r"dear .* larger budget"):
-        affordable(one, {"source_guidance": 1.0, "target_guidance": 1.0}, latent)
+        at_budget(one, {"source_guidance": 1.0, "target_guidance": 1.0}, latent)
