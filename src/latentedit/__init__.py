@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from latentedit._version import __version__
 
 if TYPE_CHECKING:
+    from latentedit.api.request import EditRequest
     from latentedit.api.result import EditResult
+    from latentedit.api.session import Session
     from latentedit.api.verbs import edit, identify, load, manipulate, sweep
     from latentedit.core.condition import Condition
     from latentedit.directions.base import Direction
@@ -25,9 +27,11 @@ __all__ = [
     "Backbone",
     "Condition",
     "Direction",
+    "EditRequest",
     "EditResult",
     "JointLatent",
     "LocalBasis",
+    "Session",
     "__version__",
     "edit",
     "encode",
@@ -44,10 +48,12 @@ _HOME = {
     "Backbone": "latentedit.models.base",
     "Condition": "latentedit.core.condition",
     "Direction": "latentedit.directions.base",
+    "EditRequest": "latentedit.api.request",
     "EditResult": "latentedit.api.result",
     "HSDS": "latentedit.directions.hsds",
     "JointLatent": "latentedit.latents.joint",
     "LocalBasis": "latentedit.directions.local_basis",
+    "Session": "latentedit.api.session",
     "edit": "latentedit.api.verbs",
     "encode": "latentedit.latents.encode",
     "identify": "latentedit.api.verbs",

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.measure import Request, measured, metered, peak_bytes
-from latentedit.api.record import DirectionRecord, RunRecord
+from latentedit.api.measure import measured, metered, peak_bytes
+from latentedit.api.result import EditResult
 from latentedit.api.verbs import edit, load
-from latentedit.core.errors import ConfigError, ModelError
+from latentedit.core.errors import ModelError
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.eim import EIM
@@ -23,10 +24,9 @@ from latentedit.editors.local_change import local_change
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Picture
+from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.base import Backbone
-from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import miniature_sd3
-from tests.directions.mixtures import mixture_latent
 from tests.editors.colours import COLOURS, ColourBackbone
 
 SHIFT = torch.tensor(COLOURS["green"]) - torch.tensor(COLOURS["red"])
@@ -39,11 +39,43 @@ def latent(colours: ColourBackbone) -> JointLatent:
     return encode(colours, [Image.new("RGB", (8, 8), (204 + by, 76 + by, 76 + by)) for by in (0, 4)])
 
 
-def asked(latent: JointLatent, **more: object) -> Request:
-    target = latent.backbone.embed(["green"] * len(latent))
-    settings = {"method": "a way", "settings": {"k": 1}, "seed": 3, "target": target, "target_captions": ("green",) * 2}
-    settings |= {"local": True, "evaluations": lambda strength: 7}
-    return Request(**(settings | more))
+def results(
+    latent: JointLatent,
+    *moved: StrengthResult,
+    targets: Sequence[str] = ("green", "green"),
+    cross_talk: Tensor | None = None,
+    **record: Any,
+) -> list[list[EditResult]]:
+    """Of an edit towards green, at once or as long as it takes."""
+    records = [
+        RunRecord(
+            **{
+                "method": "a way",
+                "settings": {"k": 1},
+                "seed": 3,
+                "model": ModelRecord.of(latent.backbone),
+                "versions": versions(),
+                "picture": PictureRecord.of(frame.picture),
+                "caption": caption,
+                "target_caption": target,
+                "strengths": (1.0,),
+                "evaluations": 0,
+                "before": latent.provenance,
+            }
+            | record
+        )
+        for frame, caption, target in zip(latent.frames, latent.captions, targets, strict=True)
+    ]
+    with metered(latent.backbone) as meter:
+        return measured(
+            latent,
+            moved,
+            records,
+            latent.backbone.embed(["green"] * len(latent)),
+            evaluations=[7] * len(moved),
+            meter=meter,
+            cross_talk=cross_talk,
+        )
 
 
 def at(
@@ -59,15 +91,9 @@ def test_memory_is_told() -> None:
     assert peak_bytes(torch.device("cpu")) > 10e6
 
 
-def test_latents_without_pictures_are_refused() -> None:
-    latent = mixture_latent(example_mixture(dimension=2))
-    with pytest.raises(ConfigError, match="bare ones"):
-        measured(latent, asked(latent), list)
-
-
 def test_results_come_by_strength_and_picture(latent: JointLatent) -> None:
     strengths = [1.0, 0.0, 0.5]
-    rows = measured(latent, asked(latent), lambda: [at(latent, strength) for strength in strengths])
+    rows = results(latent, *(at(latent, strength) for strength in strengths))
     assert [[result.strength for result in row] for row in rows] == [[strength] * 2 for strength in strengths]
     for strength, row in zip(strengths, rows, strict=True):
         for result, source in zip(row, latent.frames, strict=True):
@@ -92,34 +118,36 @@ def test_results_come_by_strength_and_picture(latent: JointLatent) -> None:
 def test_the_verdict_follows_the_models_judge(latent: JointLatent) -> None:
     """Half way between two colours there are no pictures, unless the model is patient."""
     latent.backbone.defaults = {"judge": {"damage": 1000.0}}
-    ((first, second),) = measured(latent, asked(latent), lambda: [at(latent, 0.5)])
+    ((first, second),) = results(latent, at(latent, 0.5))
     assert first.verdict.word == second.verdict.word == "changed"
     assert first.verdict.share == pytest.approx(0.5, abs=0.05)
 
 
 def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> None:
-    def run() -> list[StrengthResult]:
-        latent.backbone.velocity(latent.z.repeat(6, 1, 1, 1), torch.full((12,), 0.5), latent.condition.repeat(6))
-        return [at(latent, 1.0), at(latent, 0.0), at(latent, -1.0)]
-
-    with latent.backbone.count() as cost:
-        rows = measured(latent, asked(latent), run)
+    """Two evaluations before, among two pictures and three strengths; judging takes four a latent."""
+    moved = [at(latent, 1.0), at(latent, 0.0), at(latent, -1.0)]
+    backbone, record = latent.backbone, results(latent, moved[0])[0][0].record
+    with metered(backbone) as meter:
+        backbone.velocity(latent.z.repeat(6, 1, 1, 1), torch.full((12,), 0.5), latent.condition.repeat(6))
+        assert meter.read()[0] == 12
+        target = backbone.embed(["green"] * 2)
+        rows = measured(latent, moved, [record] * 2, target, evaluations=[7] * 3, meter=meter)
         costs = {(result.cost.evaluations, result.cost.verdict_evaluations) for row in rows for result in row}
         assert costs == {(2.0, 4.0)}  # 12 among six; before, and after two of three strengths, four each
-    assert cost.evaluations == 12 + 6 * 4
+        evaluations, seconds = meter.read()
+    assert evaluations == 12 + 6 * 4
+    assert 0 < 6 * rows[0][0].cost.seconds <= seconds
 
 
 def test_an_unmeasured_strength_is_none(latent: JointLatent) -> None:
     unknown = torch.full((2,), math.nan)
-    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 1.0, measured=unknown)])
+    ((result, _),) = results(latent, at(latent, 1.0, measured=unknown))
     assert result.measured_strength is None
 
 
 def test_notes_say_what_is_odd_and_what_was_clamped(latent: JointLatent) -> None:
-    request = asked(latent, target_captions=("mauve", "green"))
-    ((first, second),) = measured(
-        latent, request, lambda: [at(latent, 3.0, limits=(1.25, math.nan), notes=("found oddly",))]
-    )
+    moved = at(latent, 3.0, limits=(1.25, math.nan), notes=("found oddly",))
+    ((first, second),) = results(latent, moved, targets=("mauve", "green"))
     clamped = "strength 3 was clamped to 1.25, the furthest this picture is known to go undamaged"
     assert first.notes == ("unknown colour in 'mauve'", "found oddly", clamped)
     assert second.notes == ("found oddly",)
@@ -129,12 +157,12 @@ def test_notes_say_what_is_odd_and_what_was_clamped(latent: JointLatent) -> None
 def test_only_strengths_beyond_the_limit_were_clamped(
     latent: JointLatent, strength: float, limit: float, clamped: bool
 ) -> None:
-    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, strength, limits=(limit, limit))])
+    ((result, _),) = results(latent, at(latent, strength, limits=(limit, limit)))
     assert bool(result.notes) == clamped
 
 
 def test_a_target_without_words_has_no_caption(latent: JointLatent) -> None:
-    ((result, _),) = measured(latent, asked(latent, target_captions=("", "")), lambda: [at(latent, 1.0)])
+    ((result, _),) = results(latent, at(latent, 1.0), targets=("", ""))
     assert result.target_caption == ""
     assert result.notes == ()
 
@@ -143,35 +171,15 @@ def test_a_target_without_words_has_no_caption(latent: JointLatent) -> None:
 def test_latents_that_are_not_finite_are_refused_in_one_line(latent: JointLatent, bad: float) -> None:
     z: Tensor = latent.z.clone()
     z[1, 0, 0, 0] = bad
-    with pytest.raises(ModelError, match="expected finite latents; colours gave others") as found:
-        measured(latent, asked(latent), lambda: [at(latent, 1.0), at(latent, 1.0, z=z)])
+    with pytest.raises(ModelError, match="colours gave latents that are not finite") as found:
+        results(latent, at(latent, 1.0), at(latent, 1.0, z=z))
     assert "\n" not in str(found.value)
-
-
-def test_a_meter_counts_from_when_it_was_made(latent: JointLatent) -> None:
-    backbone = latent.backbone
-
-    def evaluate() -> None:
-        backbone.velocity(latent.z, torch.full((2,), 0.5), latent.condition)
-
-    evaluate()
-    with metered(backbone) as meter:
-        assert meter.read()[0] == 0
-        evaluate()
-        assert meter.read()[0] == 2
-        ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 1.0)], meter=meter)
-    assert result.cost.evaluations == 1  # two, among two pictures
-    seconds = meter.read()[1]
-    assert 0 < result.cost.seconds <= seconds
-    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 1.0)])
-    assert result.cost.evaluations == 0
 
 
 @pytest.mark.parametrize("local", [True, False])
 def test_a_local_change_is_what_is_strong_of_it(latent: JointLatent, local: bool) -> None:
     ramp = torch.linspace(0, -0.4, 8)[None, None, None].expand(2, 3, 8, 8).clone()
-    moved = [at(latent, 1.0, z=latent.z + ramp), at(latent, 0.0)]
-    rows = measured(latent, asked(latent, local=local), lambda: moved)
+    rows = results(latent, at(latent, 1.0, z=latent.z + ramp), at(latent, 0.0), local=local)
     expected = 127.5 * (local_change(ramp) if local else ramp).permute(0, 2, 3, 1).numpy()
     for result, change in zip(rows[0], expected, strict=True):
         got = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
@@ -184,7 +192,7 @@ def test_a_local_change_is_what_is_strong_of_it(latent: JointLatent, local: bool
 @pytest.mark.parametrize("strength", [1.0, 0.25, -0.5])
 def test_a_result_can_be_gone_on_from(latent: JointLatent, strength: float) -> None:
     """Its latent is that of the edited picture, and remembers that of the first one."""
-    ((_, result),) = measured(latent, asked(latent), lambda: [at(latent, strength)])
+    ((_, result),) = results(latent, at(latent, strength))
     found = result.latent
     assert len(found) == 1
     assert torch.equal(found.z, latent.z[1:] + strength * SHIFT[:, None, None])
@@ -196,49 +204,45 @@ def test_a_result_can_be_gone_on_from(latent: JointLatent, strength: float) -> N
     text = torch.lerp(torch.tensor(COLOURS["red"]), torch.tensor(COLOURS["green"]), strength)
     assert torch.allclose(found.condition.tokens, text[None, None])
     assert found.frames == latent.frames[1:]
-    assert found.made_by is result.record
-    assert (found.known, found.listed) == ({}, False)
+    assert found.provenance is result.record
 
 
 def test_nothing_was_made_at_strength_0(latent: JointLatent) -> None:
-    ((result, _),) = measured(latent, asked(latent), lambda: [at(latent, 0.0)])
+    ((result, _),) = results(latent, at(latent, 0.0))
     assert result.latent.captions == ("red",)
     assert torch.equal(result.latent.condition.tokens, latent.condition.tokens[:1])
-    ((result, _),) = measured(latent, asked(latent, target_captions=("", "")), lambda: [at(latent, 1.0)])
+    ((result, _),) = results(latent, at(latent, 1.0), targets=("", ""))
     assert result.latent.captions == ("red",)  # what it shows now has no words
 
 
 def test_what_goes_on_is_drawn_as_a_change_of_the_first_picture(latent: JointLatent) -> None:
-    ((first, _),) = measured(latent, asked(latent), lambda: [at(latent, 0.5)])
+    ((first, _),) = results(latent, at(latent, 0.5))
     moved = first.latent
     whole = {"measured": torch.ones(1), "limit": torch.full((1,), math.nan)}
-    request = asked(moved, target_captions=("green",))
     z = moved.z + 0.25 * SHIFT[:, None, None]
-    ((second,),) = measured(moved, request, lambda: [StrengthResult(z=z, strength=1.0, **whole)])
+    ((second,),) = results(moved, StrengthResult(z=z, strength=1.0, **whole), targets=("green",))
     change = np.asarray(second.image, dtype=float) - np.asarray(latent.frames[0].picture.image, dtype=float)
     assert np.abs(change - 127.5 * 0.75 * SHIFT.numpy()).max() <= 0.51
     assert second.source is latent.frames[0].picture.image
     assert second.record.before == first.record
     bare = dataclasses.replace(moved, decoded=None)
-    ((same,),) = measured(bare, request, lambda: [StrengthResult(z=z, strength=1.0, **whole)])
+    ((same,),) = results(bare, StrengthResult(z=z, strength=1.0, **whole), targets=("green",))
     assert np.array_equal(np.asarray(same.image), np.asarray(second.image))
-    ((back,),) = measured(moved, request, lambda: [StrengthResult(z=moved.start, strength=1.0, **whole)])
+    ((back,),) = results(moved, StrengthResult(z=moved.start, strength=1.0, **whole), targets=("green",))
     assert np.array_equal(np.asarray(back.image), np.asarray(latent.frames[0].picture.image))
 
 
 def test_a_record_holds_what_was_asked_for(latent: JointLatent) -> None:
     told = DirectionRecord(fingerprint="f", method="m", settings={}, strength=0.5, target_caption="t", given=True)
     talk = torch.arange(8, dtype=torch.float64).reshape(2, 2, 2)
-    request = asked(latent, directions=[[told], [told, told]], mixing="inverse", cross_talk=talk)
-    ((first, second),) = measured(latent, request, lambda: [at(latent, 0.5)])
-    assert first.record.directions == (told,)
-    assert second.record.directions == (told, told)
+    ((first, second),) = results(latent, at(latent, 0.5), directions=(told,), mixing="inverse", cross_talk=talk)
+    assert first.record.directions == second.record.directions == (told,)
     assert first.record.mixing == "inverse"
     assert first.record.strengths == (0.5,)
     assert first.record.evaluations == 7
     assert second.cross_talk is not None
     assert torch.equal(second.cross_talk, talk[1])
-    ((_, second),) = measured(latent, asked(latent, cross_talk=talk[:1]), lambda: [at(latent, 0.5)])
+    ((_, second),) = results(latent, at(latent, 0.5), cross_talk=talk[:1])
     assert second.cross_talk is not None
     assert torch.equal(second.cross_talk, talk[0])
 
@@ -254,7 +258,6 @@ def test_a_record_names_no_place(
     colours.name = name
     Image.new("RGB", (8, 8), (204, 76, 76)).save(tmp_path / "me.png")
     result = edit(colours, str(tmp_path / "me.png"), to="green")
-    assert not isinstance(result, list)
     assert result.record.model.name == told
     assert result.record.picture.name == "me.png"
     text = result.record.to_json()
@@ -265,7 +268,6 @@ def test_a_record_names_no_place(
 def test_a_name_that_is_no_text_is_recorded_all_the_same(colours: ColourBackbone) -> None:
     picture = Picture(image=Image.new("RGB", (8, 8), (204, 76, 76)), path=Path(os.fsdecode(b"m\xff.png")))
     result = edit(colours, picture, to="green")
-    assert not isinstance(result, list)
     assert result.record.picture.name == "m?.png"
     assert RunRecord.from_json(result.record.to_json(), "it") == result.record
 

@@ -23,7 +23,6 @@ from latentedit.api.outputs import (
     write_sweep,
     write_undone,
 )
-from latentedit.api.record import FORMAT, MAX_EDITS
 from latentedit.api.result import EditResult
 from latentedit.api.undo import Undone, stored_latent, undo_stored
 from latentedit.api.verbs import edit, identify, sweep
@@ -31,21 +30,22 @@ from latentedit.core.errors import ConfigError, FileFormatError, ImageError, Out
 from latentedit.core.files.pictures import MAX_RECORD_BYTES, read_chunks, read_image
 from latentedit.latents.encode import encode
 from latentedit.latents.pictures import Picture
+from latentedit.latents.record import FORMAT, MAX_EDITS
 from tests.editors.colours import ColourBackbone
-from tests.editors.edits import noisy, only
+from tests.editors.edits import noisy
 
 
 @pytest.fixture
 def result(colours: ColourBackbone, tmp_path: Path) -> EditResult:
     noisy().save(tmp_path / "me.png")
-    return only(edit(colours, tmp_path / "me.png", to="green", seed=3))
+    return edit(colours, tmp_path / "me.png", to="green", seed=3)
 
 
 @pytest.fixture
 def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:
     noisy().save(tmp_path / "me.png")
     latent = encode(colours, tmp_path / "me.png")
-    return [only(item) for item in sweep(latent, identify(latent, to="green"), strengths=[1.0, 0.0, 0.5])]
+    return sweep(latent, identify(latent, to="green"), strengths=[1.0, 0.0, 0.5])
 
 
 def undone(colours: ColourBackbone, result: EditResult) -> Undone:
@@ -60,7 +60,6 @@ def refusal(act: Callable[[], object]) -> str:
     with pytest.raises((OutputError, FileFormatError)) as caught:
         act()
     assert len(str(caught.value).splitlines()) == 1
-    assert str(caught.value).startswith("expected ")
     return str(caught.value)
 
 
@@ -83,7 +82,7 @@ def test_a_picture_is_written_with_its_record_and_what_was_measured(result: Edit
 def test_the_picture_of_the_same_edit_is_the_same_file(colours: ColourBackbone, tmp_path: Path) -> None:
     noisy().save(tmp_path / "me.png")
     for name, seed in (("a.png", 3), ("b.png", 3), ("c.png", 4)):
-        write_result(only(edit(colours, tmp_path / "me.png", to="green", seed=seed)), tmp_path / name)
+        write_result(edit(colours, tmp_path / "me.png", to="green", seed=seed), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "c.png").read_bytes()
 
@@ -253,7 +252,7 @@ def test_a_full_disk_leaves_nothing_and_names_the_place(
         lambda: write_sheet(result, place),
         lambda: write_sweep(swept, place),
     ):
-        assert f"to write {place}; got: No space left on device" in refusal(act)
+        assert f"{place} cannot be written: No space left on device" in refusal(act)
         assert names(tmp_path) == ["me.png"]
 
 
@@ -284,7 +283,7 @@ def test_places_that_cannot_be_written_to(result: EditResult, tmp_path: Path) ->
     (tmp_path / "blocked.json").mkdir()
     for name, words in (
         ("folder.png", "is a folder"),
-        ("no/out.png", "does not. Create it first"),
+        ("no/out.png", "does not exist. Create it first"),
         ("out.psd", "got 'out.psd'"),
         ("blocked.png", "is a folder"),
         (".", "is a folder"),
@@ -295,7 +294,7 @@ def test_places_that_cannot_be_written_to(result: EditResult, tmp_path: Path) ->
 
 
 def test_a_transparent_picture_needs_a_format_for_it(colours: ColourBackbone, tmp_path: Path) -> None:
-    result = only(edit(colours, noisy(mode="RGBA"), to="green"))
+    result = edit(colours, noisy(mode="RGBA"), to="green")
     assert "transparency" in refusal(lambda: write_result(result, tmp_path / "out.jpg"))
     write_result(result, tmp_path / "out.webp")
     assert same_picture(read_image(tmp_path / "out.webp"), result.image)

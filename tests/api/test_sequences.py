@@ -17,7 +17,7 @@ from latentedit.core.files.pictures import read_chunks
 from latentedit.directions.base import Direction
 from latentedit.latents.pictures import Picture
 from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey, levels, only
+from tests.editors.edits import grey, levels
 
 STRENGTHS = st.sampled_from([0.0, 0.25, 0.5, 1.0])
 
@@ -66,24 +66,24 @@ class Sequences(RuleBasedStateMachine):
 
     @rule(target=results, direction=directions, strength=STRENGTHS)
     def edit(self, direction: Direction, strength: float) -> le.EditResult:
-        result = only(le.manipulate(self.latent, direction, strength=strength))
+        result = le.manipulate(self.latent, direction, strength=strength)
         assert same_picture(result.image, result.source) == (strength == 0)
         return result
 
     @rule(target=results, first=directions, second=directions, strengths=st.tuples(STRENGTHS, STRENGTHS))
     def compose(self, first: Direction, second: Direction, strengths: tuple[float, float]) -> le.EditResult:
-        result = only(le.manipulate(self.latent, [first, second], strength=list(strengths)))
+        result = le.manipulate(self.latent, [first, second], strength=list(strengths))
         assert same_picture(result.image, result.source) or any(strengths)
-        alone = only(le.manipulate(self.latent, [second, first], strength=list(reversed(strengths))))
+        alone = le.manipulate(self.latent, [second, first], strength=list(reversed(strengths)))
         assert np.abs(levels(result.image) - levels(alone.image)).max() <= 1  # a sum has no order, but for its rounding
         return result
 
     @rule(target=results, result=results, direction=directions, strength=STRENGTHS)
     def go_on(self, result: le.EditResult, direction: Direction, strength: float) -> le.EditResult:
-        further = only(le.manipulate(result.latent, direction, strength=strength))
+        further = le.manipulate(result.latent, direction, strength=strength)
         if strength == 0:
             assert same_picture(further.image, result.image)
-        back = only(le.manipulate(further.latent, direction, strength=-strength))
+        back = le.manipulate(further.latent, direction, strength=-strength)
         assert np.abs(levels(back.image) - levels(result.image)).max() <= (0 if strength in (0, 1) else 1)
         return further
 

@@ -15,7 +15,6 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.api import undo
-from latentedit.api.record import RunRecord
 from latentedit.api.result import EditResult
 from latentedit.api.undo import METHOD, Undone, stored_latent, undo_again, undo_direction, undo_stored
 from latentedit.api.verbs import edit, identify, manipulate
@@ -25,9 +24,10 @@ from latentedit.directions.base import Direction
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Picture
+from latentedit.latents.record import RunRecord
 from latentedit.models.base import Backbone
 from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey, levels, noisy, only
+from tests.editors.edits import grey, levels, noisy
 
 PARTS = ("start", "moved", "allowed", "missed")
 SIZES = [(8, 8), (37, 21), (5, 30)]
@@ -95,7 +95,7 @@ def test_a_stored_latent_gives_back_the_picture(
     source = grey(seed, size, mode) if not pale else noisy(seed, size, mode)
     latent = encode(model, source, caption="grey", mask=half_mask(size) if masked else None)
     direction = identify(latent, to="red" if not pale else "green", seed=seed)
-    result = only(manipulate(latent, direction, strength=strength, local=local))
+    result = manipulate(latent, direction, strength=strength, local=local)
     found = undone(model, result)
     assert found.how == "stored latent"
     assert (found.image.mode, found.image.size) == (source.mode, source.size)
@@ -113,7 +113,7 @@ def test_a_stored_latent_gives_back_the_picture(
 @pytest.mark.parametrize("mode", MODES)
 def test_the_error_is_that_of_half_precision(colours: ColourBackbone, size: tuple[int, int], mode: str) -> None:
     """In single precision the same latents give back every pixel that was not clipped."""
-    result = only(edit(colours, grey(3, size, mode), to="red", caption="grey"))
+    result = edit(colours, grey(3, size, mode), to="red", caption="grey")
     assert unclipped(result.image.convert("RGB")).all()
     assert (levels(result.image) != levels(result.source)).mean() > 0.5
     start, moved = result.latent.start, result.latent.z
@@ -127,7 +127,7 @@ def test_the_error_is_that_of_half_precision(colours: ColourBackbone, size: tupl
 def test_what_was_clipped_is_known_from_what_is_missed_alone(colours: ColourBackbone) -> None:
     """A picture that is red and full goes no further; what comes back is lower by what was cut off."""
     source = noisy(1, mean=(250, 128, 128), deviation=2)
-    result = only(manipulate(encode(colours, source, caption="grey"), _red(colours, 0.4), local=False))
+    result = manipulate(encode(colours, source, caption="grey"), _red(colours, 0.4), local=False)
     assert levels(result.image)[..., 0].min() == 255
     assert np.array_equal(levels(undone(colours, result).image), levels(source))
     rough = undo_stored(colours, Picture.from_image(result.image), changed(stored_latent(result), without="missed"))
@@ -142,7 +142,7 @@ def _red(model: Backbone, amount: float) -> Direction:
 
 def test_only_what_was_allowed_to_change_is_changed_back(colours: ColourBackbone) -> None:
     source = grey(5, (60, 40))
-    result = only(edit(colours, source, to="red", caption="grey", mask=half_mask((60, 40)), local=True))
+    result = edit(colours, source, to="red", caption="grey", mask=half_mask((60, 40)), local=True)
     payload = stored_latent(result)
     assert len(payload) < 8_000  # two latents of 192 numbers, and a mask that is flat
     with_mask = undo_stored(colours, Picture.from_image(result.image), payload)
@@ -155,8 +155,8 @@ def test_only_what_was_allowed_to_change_is_changed_back(colours: ColourBackbone
 
 def test_a_chain_of_edits_is_taken_back_at_once(colours: ColourBackbone) -> None:
     source = grey(2)
-    first = only(edit(colours, source, to="red", caption="grey", strength=0.5))
-    second = only(manipulate(first.latent, identify(first.latent, to="blue"), strength=0.4))
+    first = edit(colours, source, to="red", caption="grey", strength=0.5)
+    second = manipulate(first.latent, identify(first.latent, to="blue"), strength=0.4)
     assert unclipped(second.image).all()
     assert np.abs(levels(undone(colours, second).image) - levels(source)).max() <= 1
 
@@ -164,7 +164,7 @@ def test_a_chain_of_edits_is_taken_back_at_once(colours: ColourBackbone) -> None
 @pytest.mark.parametrize("method", ["flowedit", "sdedit"])
 def test_edits_of_any_editor_are_taken_back(colours: ColourBackbone, method: str) -> None:
     source = grey(2)
-    result = only(edit(colours, source, to="red", caption="grey", method=method, strength=0.5))
+    result = edit(colours, source, to="red", caption="grey", method=method, strength=0.5)
     assert not result.record.local
     error = np.abs(levels(undone(colours, result).image) - levels(source))
     assert error[unclipped(result.image)].max() <= 1
@@ -172,7 +172,7 @@ def test_edits_of_any_editor_are_taken_back(colours: ColourBackbone, method: str
 
 @pytest.fixture
 def result(colours: ColourBackbone) -> EditResult:
-    return only(edit(colours, grey(), to="red", caption="grey", mask=half_mask((8, 8))))
+    return edit(colours, grey(), to="red", caption="grey", mask=half_mask((8, 8)))
 
 
 def test_a_picture_whose_pixels_were_changed_since_is_refused(colours: ColourBackbone, result: EditResult) -> None:
@@ -202,7 +202,7 @@ def test_a_damaged_payload_is_refused(colours: ColourBackbone, result: EditResul
 @given(place=st.integers(0, 10_000), value=st.integers(1, 255))
 def test_any_byte_may_be_wrong(place: int, value: int) -> None:
     model = ColourBackbone()
-    result = only(edit(model, grey(), to="red", caption="grey", strength=0.0, mask=half_mask((8, 8))))
+    result = edit(model, grey(), to="red", caption="grey", strength=0.0, mask=half_mask((8, 8)))
     payload = bytearray(stored_latent(result))
     payload[place % len(payload)] ^= value
     with contextlib.suppress(LatentEditError):
@@ -278,7 +278,7 @@ def test_an_edit_is_taken_back_by_its_direction(
     source = grey(4, size, mode)
     latent = encode(colours, source, caption="grey")
     direction = identify(latent, to="red")
-    result = only(manipulate(latent, direction, strength=strength, local=local))
+    result = manipulate(latent, direction, strength=strength, local=local)
     assert unclipped(result.image.convert("RGB")).all()
     with colours.count() as cost:
         made = result.measured_strength  # what was asked for, unless it was clamped
@@ -303,7 +303,7 @@ def test_a_curved_codec_takes_rounds(
     source = noisy(4, mean=(120, 110, 150), deviation=12)
     ramp = torch.linspace(-0.9, 0.9, 8)[None, None, None].expand(1, 3, 8, 8).clone()
     direction = shift(colours, ramp)
-    result = only(manipulate(encode(colours, source, caption="grey"), direction, local=local))
+    result = manipulate(encode(colours, source, caption="grey"), direction, local=local)
     assert unclipped(result.image).all()
 
     def error(rounds: int) -> int:
@@ -346,7 +346,7 @@ def framed(colours: ColourBackbone) -> EditResult:
     latent = JointLatent(
         backbone=colours, z=z, condition=colours.embed(["grey"]), captions=("grey",), frames=(frame,), decoded=z
     )
-    return only(manipulate(latent, identify(latent, to="red"), local=False))
+    return manipulate(latent, identify(latent, to="red"), local=False)
 
 
 def test_a_region_is_stored_with_its_latent(colours: ColourBackbone, framed: EditResult) -> None:

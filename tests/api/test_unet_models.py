@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw
 from latentedit.directions.direction_file import load_direction, save_direction
 from latentedit.directions.hsds import HSDS
@@ -13,7 +14,6 @@ from latentedit.editors.base import Editor
 from latentedit.editors.baselines.inversion import AlignedInversion
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import editor_names
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
@@ -21,8 +21,8 @@ from latentedit.testing.miniature_unet import miniature_ddpm, miniature_sd
 from latentedit.testing.tolerances import relative_error
 from tests.editors.few_steps import few_steps
 
-EDITORS: list[Editor] = [*map(few_steps, editor_names()), EIM(arm="joint", search=HSDS(steps=1), steps=4)]
-NAMES = [*editor_names(), "eim-joint"]
+WAYS: list[Editor] = [*map(few_steps, EDITORS.names()), EIM(arm="joint", search=HSDS(steps=1), steps=4)]
+NAMES = [*EDITORS.names(), "eim-joint"]
 TEXTS = ("a person with red hair", "a face on a black wall")
 
 
@@ -41,7 +41,7 @@ def clean(backbone: Backbone, side: int) -> JointLatent:
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed(TEXTS), captions=TEXTS)
 
 
-@pytest.mark.parametrize("editor", EDITORS, ids=NAMES)
+@pytest.mark.parametrize("editor", WAYS, ids=NAMES)
 def test_editors_reach_the_clean_end_and_cost_what_they_say(latent: JointLatent, editor: Editor) -> None:
     target = latent.backbone.embed(["a person with glasses"])
     assert torch.equal(editor.edit(latent, target, [0.0])[0].z, latent.z)

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from latentedit.api.outputs import read_record
-from latentedit.api.record import FORMAT
 from latentedit.cli.main import run
 from latentedit.core.files.pictures import pack_chunks, read_chunks
+from latentedit.latents.record import FORMAT
 from latentedit.testing.miniature import miniature_sd3
 from tests.cli.test_direction import HOSTILE, rewritten
 from tests.commands import Command

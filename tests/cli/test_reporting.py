@@ -25,14 +25,14 @@ from latentedit.cli.reporting import (
 from latentedit.core.cost import Cost
 from latentedit.latents.encode import encode
 from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey, only
+from tests.editors.edits import grey
 
 TALK = torch.tensor([[1.0, -0.25], [0.5, 1.0]], dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")
 def result() -> EditResult:
-    found = only(edit(ColourBackbone(), grey(), to="red", caption="grey", strength=0.5))
+    found = edit(ColourBackbone(), grey(), to="red", caption="grey", strength=0.5)
     effect = dataclasses.replace(found.effect, changed_share=0.125, change_rms=0.2, rest_psnr_db=math.inf)
     verdict = dataclasses.replace(found.verdict, word="changed", reason="the model sees 90 %", remedy="")
     cost = Cost(evaluations=48.0, seconds=1.25, peak_bytes=250_000_000, verdict_evaluations=8.0)
@@ -96,7 +96,7 @@ def test_several_directions_have_a_strength_each() -> None:
     model = ColourBackbone()
     latent = encode(model, grey(), caption="grey")
     directions = [identify(latent, to=to) for to in ("red", "blue")]
-    found = only(manipulate(latent, directions, strength=[0.5, -0.3]))
+    found = manipulate(latent, directions, strength=[0.5, -0.3])
     assert how(found) == "eim, strengths 0.50, -0.30"
     talk = rows(found)["cross-talk"]
     assert talk.endswith("1, 2")

@@ -1,35 +1,27 @@
 """What makes no sense is refused before anything is loaded, in one line."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from latentedit.api.record import RunRecord
 from latentedit.cli.request import (
     check_apart,
-    check_strengths,
-    check_wanted,
     default_output,
     open_checked,
     recorded_model,
 )
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError, OutputError
-from tests.api.test_record import example
-
-STRENGTHS = st.floats(allow_nan=False, allow_infinity=False)
+from latentedit.latents.record import RunRecord
+from tests.latents.test_record import example
 
 
 def refusal(error: type[LatentEditError], act: Callable[[], object]) -> str:
     with pytest.raises(error) as caught:
         act()
     assert len(str(caught.value).splitlines()) == 1
-    assert str(caught.value).startswith("expected ")
     return str(caught.value)
 
 
@@ -40,72 +32,6 @@ def mask_file(folder: Path, size: tuple[int, int] = (56, 40), levels: tuple[int,
     place = folder / "mask.png"
     image.save(place)
     return place
-
-
-def test_what_is_wanted_is_a_caption_or_changes() -> None:
-    wanted = check_wanted(" a man ", None, "a woman")
-    assert (wanted.to, wanted.changes, wanted.change, wanted.caption) == ("a man", (), None, "a woman")
-    wanted = check_wanted(None, ["a  beard =>  no beard", "=>a smile", "hat=>"], None)
-    assert wanted.changes == wanted.change == ("a beard => no beard", "=> a smile", "hat =>")
-    assert (wanted.to, wanted.caption) == (None, None)
-
-
-def test_directions_take_the_place_of_words_where_a_command_takes_them() -> None:
-    file = Path("a.safetensors")
-    wanted = check_wanted(None, None, None, [file])
-    assert (wanted.to, wanted.changes, wanted.directions) == (None, (), (file,))
-    assert check_wanted("a man", None, None, []).directions == ()
-    for told, words in (
-        (lambda: check_wanted("a man", None, None, [file]), "either --to or --direction; got both"),
-        (lambda: check_wanted("a man", ["=> a hat"], None, [file]), "--to or --change or --direction; got all"),
-        (lambda: check_wanted(None, None, None, []), "or --direction FILE; got neither"),
-        (lambda: check_wanted(None, None, None), "'OLD => NEW'; got neither"),
-    ):
-        assert words in refusal(ConfigError, told)
-
-
-@pytest.mark.parametrize(
-    ("to", "changes", "caption", "words"),
-    [
-        (None, None, None, "got neither"),
-        (None, [], None, "got neither"),
-        ("a man", ["=> a hat"], None, "got both"),
-        ("", None, None, "--to"),
-        (" \n", None, None, "--to"),
-        ("a man", None, "  ", "--from"),
-        (None, [""], None, "--change"),
-        (None, ["=>"], None, "--change"),
-        (None, ["a hat"], None, "--change"),
-        (None, ["a => b => c"], None, "--change"),
-        (None, ["a hat => A  HAT"], None, "to differ"),
-        (None, ["=> a hat", "nothing"], None, "'nothing'"),
-        ("a man \udcff", None, None, "--to in UTF-8"),
-        ("a man", None, "a \udc80", "--from in UTF-8"),
-        (None, ["a hat => a \udcff"], None, "--change in UTF-8"),
-    ],
-)
-def test_anything_else_is_refused(to: str | None, changes: list[str] | None, caption: str | None, words: str) -> None:
-    assert words in refusal(ConfigError, lambda: check_wanted(to, changes, caption))
-
-
-@given(strengths=st.lists(STRENGTHS, min_size=1, max_size=4))
-def test_as_many_strengths_as_changes(strengths: list[float]) -> None:
-    assert check_strengths(strengths, len(strengths)) == strengths
-    assert check_strengths(strengths[:1], 3) == strengths[:1] * 3
-
-
-def test_a_strength_is_1_where_none_is_given() -> None:
-    assert check_strengths(None, 2) == check_strengths([], 2) == [1.0, 1.0]
-
-
-@pytest.mark.parametrize("strengths", [[1.0, 1.0], [0.1] * 4])
-def test_another_number_of_strengths_is_refused(strengths: list[float]) -> None:
-    assert f"got it {len(strengths)} times" in refusal(ConfigError, lambda: check_strengths(strengths, 3))
-
-
-@pytest.mark.parametrize("strength", [math.nan, math.inf, -math.inf])
-def test_strengths_are_finite(strength: float) -> None:
-    assert "finite" in refusal(ConfigError, lambda: check_strengths([1.0, strength], 2))
 
 
 @pytest.mark.parametrize(

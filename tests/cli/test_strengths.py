@@ -109,7 +109,6 @@ def test_zero_has_no_sign(text: str) -> None:
 def test_everything_else_is_refused_with_an_example(text: str, why: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_strengths(text)
-    assert str(caught.value).startswith("expected ")
     assert why in str(caught.value)
     assert "Try --strengths=-1:1:9, or --strengths=0,0.5,1" in str(caught.value)
 

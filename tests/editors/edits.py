@@ -1,11 +1,7 @@
 """Pictures that the colour model knows, and what several tests do with them."""
 
-from typing import Any
-
 import numpy as np
 from PIL import Image
-
-from latentedit.api.result import EditResult
 
 
 def noisy(
@@ -32,9 +28,3 @@ def grey(seed: int = 0, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> Im
 def levels(image: Image.Image) -> np.ndarray:
     """What can be subtracted."""
     return np.asarray(image).astype(int)
-
-
-def only(results: Any) -> EditResult:
-    """The one result that one picture gives."""
-    assert isinstance(results, EditResult)
-    return results

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from latentedit.core.condition import Condition
+from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw
 from latentedit.editors.base import Editor
-from latentedit.editors.registry import editor_names
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
@@ -46,7 +46,7 @@ class MiniatureContract(EditorContract):
 
     kind = ""
 
-    @pytest.fixture(params=editor_names())
+    @pytest.fixture(params=EDITORS.names())
     def editor(self, request: pytest.FixtureRequest) -> Editor:
         return few_steps(request.param)
 
@@ -90,4 +90,4 @@ def test_on_a_bundled_model_a_strength_changes_something_at_the_cost_that_it_say
 
 def test_there_are_editors() -> None:
     """Twenty-four ship with the package; a new one is tested here as soon as it is registered."""
-    assert len(editor_names()) >= 24
+    assert len(EDITORS.names()) >= 24

@@ -3,15 +3,16 @@ import importlib.metadata
 import pytest
 
 from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.core.plugins import EDITORS
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import ENTRY_POINTS, editor_class, editor_names, make_editor
+from latentedit.editors.registry import editor_class, make_editor
 from latentedit.testing.gaussian_mixture import example_mixture
 
 
 def test_names_are_the_editors_own() -> None:
-    assert {"eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"} <= set(editor_names())
-    assert all(editor_class(name).name == name for name in editor_names())
+    assert {"eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"} <= set(EDITORS.names())
+    assert all(editor_class(name).name == name for name in EDITORS.names())
 
 
 def test_unknown_names_are_refused_with_the_nearest() -> None:
@@ -25,7 +26,7 @@ def test_the_models_settings_come_first() -> None:
     backbone.defaults = {"editors": {"eim": {"arm": "joint", "search": {"levels": [0.9, 0.5]}}}}
     assert make_editor("eim", backbone) == EIM(arm="joint", search=HSDS(levels=(0.9, 0.5)))
     backbone.defaults = {"editors": {"eim": {"search": {"level": [0.9, 0.5]}}}}
-    with pytest.raises(ConfigError, match="settings of HSDS; got 'level': did you mean 'levels'"):
+    with pytest.raises(ConfigError, match="HSDS has no setting 'level': did you mean 'levels'"):
         make_editor("eim", backbone)
     backbone.defaults = {"editors": {"eim": {"arms": "joint"}}}
     with pytest.raises(ConfigError, match="did you mean 'arm'"):
@@ -33,7 +34,7 @@ def test_the_models_settings_come_first() -> None:
 
 
 def test_an_entry_point_that_is_no_editor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = importlib.metadata.EntryPoint(name="odd", value="math:sqrt", group=ENTRY_POINTS)
+    point = importlib.metadata.EntryPoint(name="odd", value="math:sqrt", group=EDITORS.group)
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
     with pytest.raises(RegistryError, match="subclass of Editor"):
         editor_class("odd")

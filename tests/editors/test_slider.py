@@ -358,21 +358,9 @@ def test_the_way_up_is_walked_once(latent: JointLatent, direction: Direction, mo
     monkeypatch.setattr(slider_module, "invert", counted)
     slider = slider_of(latent, direction, "joint")
     slider.edit([0.4, 1.5])
-    slider.told(None).edit([-0.7])
+    slider.edit([-0.7])
     slider.edit([1.0])
     assert len(calls) == 1
-
-
-def test_a_slider_told_anew_knows_what_the_old_one_knew(latent: JointLatent, direction: Direction) -> None:
-    first, second = list[str](), list[str]()
-    slider = slider_of(latent, direction, "joint").told(lambda what, done, total: first.append(what))
-    before = slider.edit([0.5])[0]
-    heard = len(first)
-    assert set(first) == {"integrate", "return"}
-    again = slider.told(lambda what, done, total: second.append(what))
-    assert torch.equal(again.edit([0.5])[0].z, before.z)
-    assert second == ["return"] * WALK
-    assert len(first) == heard
 
 
 def test_a_slider_hands_on_what_the_search_noted(latent: JointLatent, direction: Direction) -> None:

@@ -52,8 +52,6 @@ def test_a_latent_is_the_picture_with_its_text(model: Backbone) -> None:
     assert latent.backbone is model
     assert latent.decoded is not None
     assert torch.equal(latent.decoded, model.decode(latent.z))
-    assert not latent.listed
-    assert latent.known == {}
     assert cost.evaluations == 0
     assert np.array_equal(np.asarray(latent.frames[0].picture.image), np.asarray(plain(RED)))
 
@@ -64,12 +62,10 @@ def test_a_file_a_path_an_image_and_an_open_picture_are_one(model: Backbone, tmp
     pictures = [str(path), path, plain(RED), Picture.open(path)]
     latent = encode(model, pictures, caption="red")
     assert all(torch.equal(row, latent.z[0]) for row in latent.z)
-    assert latent.listed
     assert open_picture(latent.frames[0].picture) is latent.frames[0].picture
 
 
-def test_a_list_of_one_stays_a_list(model: Backbone) -> None:
-    assert encode(model, [plain(RED)], caption="red").listed
+def test_a_list_may_hold_one(model: Backbone) -> None:
     assert len(encode(model, (plain(RED),), caption=["red"])) == 1
 
 

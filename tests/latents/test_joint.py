@@ -54,18 +54,8 @@ def test_frames_repeat_with_their_pictures() -> None:
     assert thrice.z.shape == (6, 3, 4, 12)
 
 
-def test_what_is_known_belongs_to_one_latent_and_not_to_its_repeats(latent: JointLatent) -> None:
-    latent.known["a"] = 1
-    assert latent.repeat(2).known == {}
-    assert mixture_latent(example_mixture(dimension=4)).known == {}
-    assert "known" not in repr(latent)
-
-
 def test_under_another_text_the_pictures_are_the_same(latent: JointLatent) -> None:
-    latent.known["a"] = 1
     other = latent.under("b")
     assert other.z is latent.z
     assert other.captions == ("b",) * 3
     assert torch.equal(other.condition.tokens, latent.backbone.embed(["b", "b", "b"]).tokens)
-    assert other.known == {}
-    assert latent.known == {"a": 1}

@@ -10,7 +10,6 @@ from typing import Any
 
 from latentedit.api.discovery import SCALES, Discovered, Discovery, Walked
 from latentedit.api.outputs import plain
-from latentedit.api.record import ModelRecord, PictureRecord, versions
 from latentedit.api.sheets.discovery_sheet import draw_discovery
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.pictures import save_image
@@ -18,6 +17,7 @@ from latentedit.core.files.reading import read_json, user_path
 from latentedit.core.files.writing import check_place, write_text
 from latentedit.directions.direction_file import save_direction
 from latentedit.editors.walks.step_length import EFFECT
+from latentedit.latents.record import ModelRecord, PictureRecord, versions
 
 SHEET, TOLD = "directions.png", "discovered.json"
 

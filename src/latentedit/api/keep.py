@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from PIL import Image
 
-from latentedit.api.manipulate import slide
-from latentedit.api.manner import Manner
+from latentedit.api.session import Session
 from latentedit.api.sheets.drawing import on_white
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
@@ -42,10 +41,10 @@ def kept(
         One direction with calibration, licence, and a preview on the first picture at strengths 0, .5 and 1.
     """
     mean = direction.mean()
-    manner = Manner.of(latent, [mean], arm=arm)
-    rows = slide(latent, [mean], [1.0], list(PREVIEW_STRENGTHS), manner, progress=progress)
-    calibration = latent.known[manner.walk].slider.calibration()
-    preview = preview_of([row[0].image for row in rows])
+    session = Session(latent)
+    first = session.sweep(mean, strengths=PREVIEW_STRENGTHS, arm=arm, progress=progress)[0]
+    calibration = session.slider(mean, arm=arm).calibration()
+    preview = preview_of([result.image for result in first])
     return dataclasses.replace(mean, calibration=calibration, licence=licence, preview=preview)
 
 

@@ -1,62 +1,31 @@
-"""Run an edit and say what it did and what it took."""
+"""What an edit did to the pictures, whether it worked, and what it took."""
 
 import contextlib
 import dataclasses
 import math
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any
+from collections.abc import Generator, Sequence
 
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.api.result import EditResult, measure_effect
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost, Count
-from latentedit.core.errors import ConfigError, ModelError
-from latentedit.directions.composition import Mixing
+from latentedit.core.errors import ModelError
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
 from latentedit.editors.local_change import local_change
 from latentedit.latents.captions.base import AttributeReader, captioner_for
 from latentedit.latents.joint import JointLatent
+from latentedit.latents.record import RunRecord
 from latentedit.models.base import Backbone
 
 if sys.platform != "win32":
     import resource
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What was asked for, as results say it.
-
-    Args:
-        method: the editor's name.
-        settings: its settings, plain values.
-        seed: of every random number.
-        target: the text wanted, one a picture.
-        target_captions: its words, one a picture; empty where there are none.
-        local: keep the change to where it is strong.
-        evaluations: what a strength costs a picture of which nothing is known yet.
-        directions: what moves each picture, one list a picture; none for editors without directions.
-        mixing: how directions are put together.
-        cross_talk: between them, one matrix a picture or one for all.
-    """
-
-    method: str
-    settings: Mapping[str, Any]
-    seed: int
-    target: Condition
-    target_captions: Sequence[str]
-    local: bool
-    evaluations: Callable[[float], int]
-    directions: Sequence[Sequence[DirectionRecord]] = ()
-    mixing: Mixing = "sum"
-    cross_talk: Float[Tensor, "b k k"] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -80,135 +49,123 @@ def metered(backbone: Backbone) -> Generator[Meter]:
 
 
 def measured(
-    latent: JointLatent, request: Request, run: Callable[[], Sequence[StrengthResult]], *, meter: Meter | None = None
+    latent: JointLatent,
+    moved: Sequence[StrengthResult],
+    records: Sequence[RunRecord],
+    target: Condition,
+    *,
+    evaluations: Sequence[int],
+    meter: Meter,
+    cross_talk: Float[Tensor, "b k k"] | None = None,
 ) -> list[list[EditResult]]:
-    """Run an edit, put its change back into the pictures, judge and measure.
+    """Put the change of an edit back into the pictures, judge and measure it.
 
     Args:
         latent: encoded pictures with their frames.
-        request: what was asked for.
-        run: makes the edited latents, one batch a strength.
-        meter: that runs already, where the edit began before.
+        moved: the edited latents, a batch for each strength.
+        records: how each picture was edited, but for strength and cost.
+        target: the text wanted, one a picture.
+        evaluations: what each strength costs a picture of which nothing is known yet.
+        meter: of the edit, which runs until the pictures are made.
+        cross_talk: between directions, one matrix a picture or one for all.
 
     Returns:
         A list for each strength with one result a picture. The cost is shared among them equally.
 
     Raises:
-        ConfigError: latents without pictures.
         ModelError: latents that are not finite.
     """
-    if not latent.frames:
-        raise ConfigError("expected latents encoded from pictures; got bare ones. Use an Editor's edit instead")
     backbone, judge = latent.backbone, Judge.of(latent.backbone)
-    with contextlib.ExitStack() as stack:
-        meter = stack.enter_context(metered(backbone)) if meter is None else meter
-        found = run()
-        if not all(bool(torch.isfinite(moved.z).all()) for moved in found):
-            raise ModelError(f"expected finite latents; {backbone.name} gave others. Check its weights, or its dtype")
-        changes = _changes(latent, found, local=request.local)
-        images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
-        spent, seconds = meter.read()
-    shares, peak = len(latent) * len(found), peak_bytes(backbone.device)
+    if not all(bool(torch.isfinite(one.z).all()) for one in moved):
+        raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
+    changes = _changes(latent, moved, local=records[0].local)
+    images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
+    (spent, seconds), shares, peak = meter.read(), len(latent) * len(moved), peak_bytes(backbone.device)
     with backbone.count() as judging:
-        known = judge.losses(backbone, latent.z, (latent.condition, request.target), seed=request.seed)
-        verdicts = [
-            judge.judge(latent, request.target, m.z, strength=m.strength, seed=request.seed, before=known)
-            for m in found
-        ]
+        seed = records[0].seed
+        known = judge.losses(backbone, latent.z, (latent.condition, target), seed=seed)
+        verdicts = [judge.judge(latent, target, one.z, strength=one.strength, seed=seed, before=known) for one in moved]
     cost = Cost(
         evaluations=spent / shares,
         seconds=seconds / shares,
         peak_bytes=peak,
         verdict_evaluations=judging.evaluations / shares,
     )
-    readings = _read(latent, changes)
-    return [
-        [
-            _result(latent, request, index, moved, cost, image=image, reading=reading, verdict=verdict)
-            for index, (image, reading, verdict) in enumerate(zip(made, read, judged, strict=True))
-        ]
-        for moved, made, read, judged in zip(found, images, readings, verdicts, strict=True)
-    ]
+    results: list[list[EditResult]] = []
+    for one, nominal, made, read, judged in zip(
+        moved, evaluations, images, _read(latent, changes), verdicts, strict=True
+    ):
+        about = {"strengths": (one.strength,), "evaluations": nominal}
+        rows = zip(records, made, read, judged, strict=True)
+        results.append(
+            [
+                _result(
+                    latent,
+                    one,
+                    index,
+                    record=record.model_copy(update=about),
+                    text=target[index : index + 1] - latent.condition[index : index + 1],
+                    image=image,
+                    reading=reading,
+                    verdict=verdict,
+                    cost=cost,
+                    cross_talk=None if cross_talk is None else cross_talk[index if len(cross_talk) > 1 else 0],
+                )
+                for index, (record, image, reading, verdict) in enumerate(rows)
+            ]
+        )
+    return results
 
 
-def _changes(latent: JointLatent, found: Sequence[StrengthResult], *, local: bool) -> list[Float[Tensor, "b 3 h w"]]:
+def _changes(latent: JointLatent, moved: Sequence[StrengthResult], *, local: bool) -> list[Float[Tensor, "b 3 h w"]]:
     """What each strength changes in the frames' pixels; exactly nothing where the latents are the frames' own."""
     backbone = latent.backbone
     start = latent.z if latent.start is None else latent.start
     decoded = backbone.decode(start) if latent.decoded is None else latent.decoded
-    changes = [torch.zeros_like(decoded) if m.z is start else backbone.decode(m.z) - decoded for m in found]
+    changes = [torch.zeros_like(decoded) if m.z is start else backbone.decode(m.z) - decoded for m in moved]
     return [local_change(change) for change in changes] if local else changes
 
 
 def _result(
     latent: JointLatent,
-    request: Request,
-    index: int,
     moved: StrengthResult,
-    cost: Cost,
+    index: int,
     *,
+    record: RunRecord,
+    text: Condition,
     image: Image.Image,
     reading: "_Reading",
     verdict: Verdict,
+    cost: Cost,
+    cross_talk: Float[Tensor, "k k"] | None,
 ) -> EditResult:
-    picture, caption = latent.frames[index].picture, latent.captions[index]
-    target = request.target_captions[index]
-    measured_strength, (before, after) = float(moved.measured[index]), reading
-    notes = latent.backbone.caption_notes([text for text in (caption, target) if text])
-    talk, record = request.cross_talk, _record(latent, request, index, moved)
+    one, picture, (before, after) = slice(index, index + 1), latent.frames[index].picture, reading
+    measured_strength = float(moved.measured[index])
+    notes = latent.backbone.caption_notes([words for words in (record.caption, record.target_caption) if words])
     return EditResult(
         image=image,
         source=picture.image,
         strength=moved.strength,
-        method=request.method,
-        caption=caption,
-        target_caption=target,
+        method=record.method,
+        caption=record.caption,
+        target_caption=record.target_caption,
         measured_strength=None if math.isnan(measured_strength) else measured_strength,
         verdict=verdict,
         effect=measure_effect(picture.image, image, read_before=before, read_after=after),
-        cross_talk=None if talk is None else talk[index if len(talk) > 1 else 0],
-        latent=_moved_latent(latent, request, index, moved, record),
+        cross_talk=cross_talk,
+        latent=JointLatent(
+            backbone=latent.backbone,
+            z=moved.z[one],
+            condition=latent.condition[one] + text * moved.strength,
+            captions=(record.target_caption if moved.strength and record.target_caption else record.caption,),
+            frames=latent.frames[one],
+            start=(latent.z if latent.start is None else latent.start)[one],
+            decoded=None if latent.decoded is None else latent.decoded[one],
+            provenance=record,
+        ),
         cost=cost,
         notes=(*notes, *moved.notes, *_clamped(moved.strength, float(moved.limit[index]))),
         record=record,
-    )
-
-
-def _moved_latent(
-    latent: JointLatent, request: Request, index: int, moved: StrengthResult, record: RunRecord
-) -> JointLatent:
-    """The edited picture as a joint latent of its own, from which one can go on, and back."""
-    one = slice(index, index + 1)
-    text, target = request.target[one] - latent.condition[one], request.target_captions[index]
-    return JointLatent(
-        backbone=latent.backbone,
-        z=moved.z[one],
-        condition=latent.condition[one] + text * moved.strength,
-        captions=(target if moved.strength and target else latent.captions[index],),
-        frames=latent.frames[one],
-        start=(latent.z if latent.start is None else latent.start)[one],
-        decoded=None if latent.decoded is None else latent.decoded[one],
-        made_by=record,
-    )
-
-
-def _record(latent: JointLatent, request: Request, index: int, moved: StrengthResult) -> RunRecord:
-    frame = latent.frames[index]
-    return RunRecord(
-        method=request.method,
-        settings=dict(request.settings),
-        seed=request.seed,
-        model=ModelRecord.of(latent.backbone),
-        versions=versions(),
-        picture=PictureRecord.of(frame.picture, frame.allowed),
-        caption=latent.captions[index],
-        target_caption=request.target_captions[index],
-        strengths=(moved.strength,),
-        directions=tuple(request.directions[index]) if request.directions else (),
-        mixing=request.mixing,
-        local=request.local,
-        evaluations=request.evaluations(moved.strength),
-        before=latent.made_by,
     )
 
 

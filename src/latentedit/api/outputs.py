@@ -12,7 +12,6 @@ from typing import Any
 import pydantic
 from PIL import Image
 
-from latentedit.api.record import RunRecord
 from latentedit.api.result import EditResult
 from latentedit.api.sheets.sheet import draw_sheet
 from latentedit.api.sheets.strip import save_sweep
@@ -22,6 +21,7 @@ from latentedit.core.files.pictures import MAX_RECORD_BYTES, read_chunks, save_i
 from latentedit.core.files.reading import read_json
 from latentedit.core.files.writing import check_place, write_text
 from latentedit.directions.text import changed_phrases
+from latentedit.latents.record import RunRecord
 
 _MAX_BESIDE_BYTES = 4 * MAX_RECORD_BYTES
 """Of a JSON file that is read: a record, and what was measured at each strength."""

@@ -3,11 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from latentedit.api.manipulate import note_found, run_editor, search_of, seed_of, slide
-from latentedit.api.manner import Manner
-from latentedit.api.record import DirectionRecord, RunRecord, mask_fingerprint
 from latentedit.api.result import EditResult
+from latentedit.api.session import SEARCHED, Session, search_of, seed_of
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
@@ -20,7 +19,10 @@ from latentedit.latents.encode import PictureLike, encode, open_picture
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.masks import MaskLike, open_mask
 from latentedit.latents.pictures import Picture
+from latentedit.latents.record import DirectionRecord, RunRecord, mask_fingerprint
 from latentedit.models.base import Backbone
+
+Kind = TypeVar("Kind", bound=Editor)
 
 
 def replay(
@@ -109,39 +111,35 @@ def _latent_before(
 def _again(
     record: RunRecord, latent: JointLatent, known: dict[str, Direction], progress: Progress | None
 ) -> list[EditResult]:
-    editor = _editor(record)
+    session, strengths = Session(latent), list(record.strengths)
     if not record.directions:
-        return run_editor(
-            editor,
-            latent,
-            (record.target_caption,),
-            strength=record.strengths[0],
-            seed=record.seed,
-            local=record.local,
-            progress=progress,
-        )
-    if not isinstance(editor, EIM):
-        raise ConfigError(f"expected the method {EIM.name!r} with directions; got {record.method!r}")
-    manner = Manner(arm=editor.arm, level=editor.level, steps=editor.steps, mixing=record.mixing, local=record.local)
-    found = [_direction(direction, latent, known, manner, progress) for direction in record.directions]
-    shares = [direction.strength for direction in record.directions]
-    return [row[0] for row in slide(latent, found, shares, list(record.strengths), manner, progress=progress)]
+        editor = _editor(editor_class(record.method), record)
+        targets, seed, local = (record.target_caption,), record.seed, record.local
+        rows = session.edit(editor, targets, strengths, local=local, seed=seed, progress=progress)
+        return [row[0] for row in rows]
+    if not editor_class(record.method).composes:
+        raise ConfigError(f"the method {record.method!r} of the record takes no directions. Edit the picture again")
+    editor = _editor(EIM, record)
+    directions = [_direction(one, session, editor, known, progress) for one in record.directions]
+    shares, mixing, local = [one.strength for one in record.directions], record.mixing, record.local
+    rows = session.along(editor, directions, shares, strengths, mixing=mixing, local=local, progress=progress)
+    return [row[0] for row in rows]
 
 
-def _editor(record: RunRecord) -> Editor:
+def _editor(kind: type[Kind], record: RunRecord) -> Kind:
     try:
-        return editor_class(record.method).from_dict(record.settings)
+        return kind.from_dict(record.settings)
     except (TypeError, KeyError, IndexError) as error:
         raise ConfigError(
-            f"expected the settings of {record.method!r} in the record; got others. Edit the picture again"
+            f"the record has settings that {record.method!r} does not take. Edit the picture again"
         ) from error
 
 
 def _direction(
     record: DirectionRecord,
-    latent: JointLatent,
+    session: Session,
+    editor: EIM,
     known: dict[str, Direction],
-    manner: Manner,
     progress: Progress | None,
 ) -> Direction:
     """The direction that came from a file or an earlier edit, or else found again."""
@@ -149,17 +147,14 @@ def _direction(
         return known[record.fingerprint]
     if record.given:
         raise ConfigError(
-            f"expected the direction {record.fingerprint}, which was not found on this picture; got none of that "
-            "fingerprint. Give its file with --direction"
+            f"the direction {record.fingerprint} was not found on this picture, and no file of that fingerprint was "
+            "given. Give its file with --direction"
         )
-    seed, targets = seed_of(record.settings), (record.target_caption,)
+    latent, seed, targets = session.latent, seed_of(record.settings), (record.target_caption,)
     target = embed_aligned(latent.backbone, latent.captions, targets)
-    if record.method == "hsds":
+    if record.method == SEARCHED:
         direction = identify(latent, target, search_of(record.settings), seed=seed, progress=progress)
     else:
-        editor = EIM(arm="text", level=manner.level, steps=manner.steps)
-        direction = editor.direction(latent, target, seed=seed)
-    direction = dataclasses.replace(direction, target_captions=targets)
-    note_found(latent, direction)
-    known[record.fingerprint] = direction
-    return direction
+        direction = dataclasses.replace(editor, arm="text").direction(latent, target, seed=seed)
+    known[record.fingerprint] = session.found(direction, targets)
+    return known[record.fingerprint]

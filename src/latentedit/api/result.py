@@ -9,11 +9,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.record import RunRecord
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ShapeError
 from latentedit.editors.judge import Verdict
 from latentedit.latents.joint import JointLatent
+from latentedit.latents.record import RunRecord
 
 CHANGED_LEVELS = 8
 """A pixel counts as changed when a channel moves by more than this many of 255 levels."""

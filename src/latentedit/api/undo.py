@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.api.result import EditResult
 from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
 from latentedit.core.files.tensors import pack, unpack
@@ -35,6 +34,7 @@ from latentedit.editors.local_change import local_change
 from latentedit.latents.crop import Box
 from latentedit.latents.encode import fit_all
 from latentedit.latents.pictures import Frame, Picture
+from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.base import Backbone
 
 ROUNDS = 5

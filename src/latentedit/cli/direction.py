@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latentedit.api.request import EditRequest
 from latentedit.cli.console import (
     Changes,
     Device,
@@ -27,7 +28,7 @@ from latentedit.cli.console import (
 )
 from latentedit.cli.edit import edit
 from latentedit.cli.reporting import cross_talk_rows, table_rows
-from latentedit.cli.request import check_wanted, default_output
+from latentedit.cli.request import default_output
 from latentedit.cli.strengths import parse_strengths
 from latentedit.core.errors import ConfigError, OutputError
 
@@ -59,7 +60,14 @@ def make(
     quiet: Quiet = False,
 ) -> None:
     """Find a direction, calibrate its strength, and keep it in a file."""
-    wanted = check_wanted(to, change, source)
+    request = EditRequest(
+        to=None if to is None else to.strip(),
+        change=tuple(change or ()),
+        caption=source,
+        captioner=captioner,
+        seed=seed,
+    )
+    request.check_wanted()
     from latentedit.api import verbs
     from latentedit.api.keep import kept
     from latentedit.directions.direction_file import check_direction_output, save_direction
@@ -70,7 +78,7 @@ def make(
     check_direction_output(output)
     with progress_bar(quiet=quiet or as_json) as progress:
         latent = encode(verbs.load(model, device=device), opened, caption=source, captioner=captioner)
-        found = verbs.identify(latent, to=wanted.to, change=wanted.change, seed=seed, progress=progress)
+        found = verbs.identify(latent, to=request.to, change=request.change or None, seed=seed, progress=progress)
         direction = kept(latent, found, licence=licence, progress=progress)
     save_direction(direction, output)
     _tell(direction, output, as_json=as_json, quiet=quiet)
@@ -126,10 +134,9 @@ def preview(
         values = parse_strengths(strengths or _range(direction))
         with progress_bar(quiet=quiet) as progress:
             latent = encode(verbs.load(model, device=device), opened, caption=source, captioner=captioner)
-            found = verbs.sweep(
-                latent, load_direction(file, model=latent.backbone), strengths=values, progress=progress
-            )
-        write_sweep([result for result in found if not isinstance(result, list)], output)
+            direction = load_direction(file, model=latent.backbone)
+            results = verbs.sweep(latent, direction, strengths=values, progress=progress)
+        write_sweep(results, output)
     if not quiet:
         say(f"{file} -> {output}")
 

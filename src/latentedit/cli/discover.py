@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latentedit.api.request import check_texts
 from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, say, warn
-from latentedit.cli.request import check_texts
+
 
 if TYPE_CHECKING:
     from latentedit.api.discovery import Discovery, Walked

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from latentedit.api.request import EditRequest
 from latentedit.cli.console import (
     Changes,
     Device,
@@ -30,7 +31,7 @@ from latentedit.cli.console import (
     say,
     warn,
 )
-from latentedit.cli.edit_folder import BATCH, Typed, edit_many, is_many, refuse
+from latentedit.cli.edit_folder import BATCH, edit_many, is_many, refuse
 from latentedit.cli.reporting import replay_command, result_json, result_rows
 from latentedit.cli.request import default_output, open_checked
 
@@ -66,13 +67,14 @@ def edit(
     quiet: Quiet = False,
 ) -> None:
     """Edit a picture, or many: from what it shows to what you ask for, and nothing else."""
-    typed = Typed(
-        to=to,
-        changes=change,
-        directions=direction,
-        source=source,
+    request = EditRequest(
+        to=None if to is None else to.strip(),
+        change=tuple(change or ()),
+        direction=tuple(direction or ()),
+        caption=source,
         captioner=captioner,
-        strengths=strength,
+        mask=mask,
+        strength=tuple(strength or (1.0,)),
         method=method,
         mixing=mixing,
         local=local,
@@ -81,15 +83,15 @@ def edit(
     common: dict[str, Any] = {"model": model, "device": device, "output": output, "as_json": as_json, "quiet": quiet}
     if not is_many(picture):
         refuse("they are for a folder or a manifest", {"--batch": batch, "--workers": workers, "--ray": ray})
-        _edit_one(picture, typed, mask=mask, sheet=sheet, **common)
+        _edit_one(picture, request, mask=mask, sheet=sheet, **common)
         return
     refuse("they are for a single picture", {"--sheet": sheet, "--mask": mask})
-    edit_many(picture, typed, batch=BATCH if batch is None else batch, workers=workers, ray=ray, **common)
+    edit_many(picture, request, batch=BATCH if batch is None else batch, workers=workers, ray=ray, **common)
 
 
 def _edit_one(
     picture: Path,
-    typed: Typed,
+    request: EditRequest,
     *,
     model: str,
     device: str | None,
@@ -99,31 +101,25 @@ def _edit_one(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    wanted = typed.wanted()
+    request.check_wanted()
     output = output if output is not None else default_output(picture, "edited.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.
     from latentedit.api.outputs import write_result
-    from latentedit.api.verbs import load
+    from latentedit.api.verbs import edit_pictures, load, read_directions
 
     opened = open_checked(picture, output=output, sheet=sheet, mask=mask)
-    asked = typed.asked(wanted)
+    files, request = request.direction, read_directions(request)
     with progress_bar(quiet=quiet or as_json) as progress:
-        (result,) = asked.edit(
-            load(model, device=device),
-            [opened],
-            captions=None if wanted.caption is None else [wanted.caption],
-            targets=None if wanted.to is None else [wanted.to],
-            captioner=typed.captioner,
-            mask=mask,
-            progress=progress,
-        )
+        (result,) = edit_pictures(load(model, device=device), [opened], request, progress=progress)
     write_result(result, output, sheet=sheet)
     warn(() if quiet else result.notes)
-    origin, files = "read" if typed.source is None else "given", wanted.directions
+    origin = "read" if request.caption is None else "given"
     if as_json:
-        about = {"picture": picture, "output": output, "sheet": sheet, "seed": typed.seed, "caption_origin": origin}
+        about = {"picture": picture, "output": output, "sheet": sheet, "seed": request.seed, "caption_origin": origin}
         print_json(result_json(result, **about, directions=files))
     elif not quiet:
         say(f"{picture} -> {output}")
-        again = replay_command(output, picture=picture, model=model, mask=mask, directions=files)
+        again = replay_command(
+            output, picture=picture, model=model, mask=mask, directions=[Path(str(file)) for file in files]
+        )
         print_rows(result_rows(result, origin=origin, sheet=sheet, again=again))

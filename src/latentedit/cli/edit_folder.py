@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latentedit.api.request import EditRequest
 from latentedit.cli.console import print_json, progress_bar, say, typed_command, warn
-from latentedit.cli.request import Wanted, check_strengths, check_wanted
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.core.files.reading import user_path
@@ -15,7 +15,6 @@ from latentedit.core.files.reading import user_path
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from latentedit.api.runs.asked import Asked
     from latentedit.api.runs.edits import EditWork
     from latentedit.api.runs.folder import RunFolder
     from latentedit.api.runs.jobs import EditJob
@@ -25,72 +24,6 @@ BATCH = 8
 """Pictures that are edited together unless told."""
 
 _MANIFESTS = (".csv", ".json", ".yaml", ".yml")
-
-_NONE = Wanted(to=None, changes=(), caption=None)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Typed:
-    """The options that say what is wanted and how, for one picture or many, as they were typed.
-
-    Args:
-        to: a full caption.
-        changes: instead of that.
-        directions: instead of both, files.
-        source: what is shown now.
-        captioner: executor reads that.
-        strengths: one or several.
-        method: the editor's name.
-        mixing: of several changes.
-        local: keep the change to where it is strong.
-        seed: of every random number.
-    """
-
-    to: str | None
-    changes: "Sequence[str] | None"
-    directions: "Sequence[Path] | None"
-    source: str | None
-    captioner: str | None
-    strengths: "Sequence[float] | None"
-    method: str
-    mixing: str
-    local: bool | None
-    seed: int
-
-    def wanted(self) -> Wanted:
-        """What a picture should show.
-
-        Raises:
-            ConfigError: see `check_wanted` and `check_strengths`.
-        """
-        wanted = check_wanted(self.to, self.changes, self.source, self.directions or ())
-        self._strengths(wanted)
-        return wanted
-
-    def asked(self, wanted: Wanted) -> "Asked":
-        """The same with directions read, and names checked.
-
-        Raises:
-            LatentEditError: an unknown method or mixing, a file that is no direction, or what does not go together.
-        """
-        from latentedit.api.runs.asked import Asked
-        from latentedit.directions.composition import check_mixing
-        from latentedit.directions.direction_file import load_direction
-        from latentedit.editors.registry import editor_class
-
-        editor_class(self.method)
-        return Asked(
-            changes=wanted.changes,
-            directions=tuple(load_direction(file) for file in wanted.directions),
-            strengths=self._strengths(wanted),
-            method=self.method,
-            mixing=check_mixing(self.mixing),
-            local=self.local,
-            seed=self.seed,
-        )
-
-    def _strengths(self, wanted: Wanted) -> tuple[float, ...]:
-        return tuple(check_strengths(self.strengths, max(1, len(wanted.changes), len(wanted.directions))))
 
 
 def is_many(path: Path) -> bool:
@@ -118,7 +51,7 @@ def refuse(why: str, given: "Mapping[str, object]") -> None:
 
 def edit_many(
     place: Path,
-    typed: Typed,
+    request: EditRequest,
     *,
     model: str,
     device: str | None,
@@ -133,7 +66,7 @@ def edit_many(
 
     Args:
         place: the folder or manifest.
-        typed: what is wanted.
+        request: what is wanted.
         model: its name.
         device: where it runs.
         output: the folder of the run; beside the pictures by default.
@@ -148,21 +81,23 @@ def edit_many(
         LatentEditError: whatever stops the whole.
     """
     from latentedit.api.runs.executors import Executor, run_work, suitable_workers
+    from latentedit.api.verbs import read_directions
 
     executor = Executor(workers=workers, ray=ray)
     if batch < 1:
         raise ConfigError(f"expected --batch to be 1 or more; got {batch}")
     folder = default_folder(place) if output is None else output
     _check_apart(folder, place)
-    pictures, wanted = _of_folder(place, typed) if place.is_dir() else _of_manifest(place, typed)
-    asked = typed.asked(wanted)
+    pictures = _of_folder(place, request) if place.is_dir() else _of_manifest(place, request)
+    request = read_directions(dataclasses.replace(request, to=None, caption=None))
     from latentedit.api.runs.edits import KIND, PICTURES_KEY, EditWork, Loaded
     from latentedit.api.runs.folder import RunFolder
 
-    load = functools.partial(Loaded.named, model, device=device, captioner=typed.captioner)
+    captioner = request.captioner if isinstance(request.captioner, str) else None
+    load = functools.partial(Loaded.named, model, device=device, captioner=captioner)
     with progress_bar(quiet=quiet or as_json) as progress:
         loaded = load()
-        work = EditWork.of(loaded, pictures, asked, batch=batch, captioner=typed.captioner)
+        work = EditWork.of(loaded, pictures, request, batch=batch, captioner=captioner)
         if executor.ray is None and executor.workers is None:
             executor = Executor(workers=suitable_workers(loaded.model.device, len(work.units)))
         if not executor.here:
@@ -197,24 +132,25 @@ def _check_apart(folder: Path, place: Path) -> None:
         raise OutputError(f"expected the output {folder} to be a folder; it is a file. Choose another with -o")
 
 
-def _of_folder(place: Path, typed: Typed) -> "tuple[list[EditJob], Wanted]":
+def _of_folder(place: Path, request: EditRequest) -> "list[EditJob]":
     from latentedit.api.runs.jobs import EditJob, named_apart, pictures_in, shown
 
-    wanted = typed.wanted()
+    request.check_wanted()
+    caption, target = (text if isinstance(text, str) else None for text in (request.caption, request.to))
     paths = pictures_in(place)
     return [
-        EditJob(id=shown(path), path=path, name=name, caption=wanted.caption, target=wanted.to)
+        EditJob(id=shown(path), path=path, name=name, caption=caption, target=target)
         for path, name in zip(paths, named_apart(paths), strict=True)
-    ], wanted
+    ]
 
 
-def _of_manifest(place: Path, typed: Typed) -> "tuple[list[EditJob], Wanted]":
+def _of_manifest(place: Path, request: EditRequest) -> "list[EditJob]":
     from latentedit.api.manifests.items import PictureFile
     from latentedit.api.manifests.manifest import load_manifest
     from latentedit.api.runs.jobs import EditJob, ids_apart
 
-    texts = {"--to": typed.to, "--change": typed.changes, "--direction": typed.directions}
-    texts |= {"--from": typed.source, "--captioner": typed.captioner}
+    texts = {"--to": request.to, "--change": request.change, "--direction": request.direction}
+    texts |= {"--from": request.caption, "--captioner": request.captioner}
     refuse("a manifest says of each picture what it shows and what it should show", texts)
     items = load_manifest(place).items
     if any(item.mask is not None for item in items):
@@ -228,7 +164,7 @@ def _of_manifest(place: Path, typed: Typed) -> "tuple[list[EditJob], Wanted]":
         assert isinstance(item.picture, PictureFile), "what a manifest's pictures are"
         path, said, wanted = item.picture.path, item.source_caption, item.target_caption
         pictures.append(EditJob(id=item.id, path=path, name=name, caption=said, target=wanted))
-    return pictures, _NONE
+    return pictures
 
 
 def _tell(

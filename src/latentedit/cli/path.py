@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentedit.api.request import check_texts
 from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.discover import Site
-from latentedit.cli.request import check_texts
 from latentedit.core.errors import ConfigError
 
 if TYPE_CHECKING:

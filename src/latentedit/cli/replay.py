@@ -12,8 +12,8 @@ from latentedit.core.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-    from latentedit.api.record import RunRecord
     from latentedit.api.result import EditResult
+    from latentedit.latents.record import RunRecord
 
 
 def replay(

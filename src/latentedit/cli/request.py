@@ -1,113 +1,13 @@
-"""What a command line asks for, refused here where it makes no sense, before anything is loaded."""
+"""Files that a command reads and writes, refused where that cannot be, before anything is loaded."""
 
-import dataclasses
-import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentedit.core.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from latentedit.api.record import RunRecord
     from latentedit.latents.pictures import Picture
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a picture should show.
-
-    Args:
-        to: a full caption, or None.
-        changes: instead of that, one or several.
-        caption: what it shows now; None to have it read.
-        directions: instead of both, files of directions.
-    """
-
-    to: str | None
-    changes: tuple[str, ...]
-    caption: str | None
-    directions: tuple[Path, ...] = ()
-
-    @property
-    def change(self) -> tuple[str, ...] | None:
-        """The changes, or None where there is a caption."""
-        return self.changes or None
-
-
-def check_wanted(
-    to: str | None, changes: Sequence[str] | None, caption: str | None, directions: Sequence[Path] | None = None
-) -> Wanted:
-    """Either a caption, or changes, or directions; and nothing empty.
-
-    Args:
-        to: a caption.
-        changes: one or several.
-        caption: what the picture shows.
-        directions: files; None where the command takes none.
-
-    Raises:
-        ConfigError: two of them, none, an empty caption, a change that is none, or text that is none.
-    """
-    from latentedit.latents.captions.change import Change
-
-    given = {"--to": to is not None, "--change": bool(changes), "--direction": bool(directions)}
-    named = [option for option, there in given.items() if there]
-    if not named:
-        more = "" if directions is None else " or --direction FILE"
-        raise ConfigError(
-            f"expected --to CAPTION or --change 'OLD => NEW'{more}; got neither. Say what the picture should show"
-        )
-    if len(named) > 1:
-        count = "both" if len(named) == 2 else "all"
-        raise ConfigError(f"expected either {' or '.join(named)}; got {count}. Leave out what is not meant")
-    check_texts({"--to": to, "--from": caption})
-    for change in changes or ():
-        _check_letters("--change", change)
-    read = tuple(str(Change.parse(change)) for change in changes or ())
-    return Wanted(
-        to=None if to is None else to.strip(), changes=read, caption=caption, directions=tuple(directions or ())
-    )
-
-
-def check_texts(captions: Mapping[str, str | None]) -> None:
-    """Refuse captions that say nothing.
-
-    Args:
-        captions: by the option that gave them; None where it was not given.
-
-    Raises:
-        ConfigError: an empty caption, or text that is none.
-    """
-    for option, text in captions.items():
-        if text is None:
-            continue
-        if not text.strip():
-            raise ConfigError(f"expected {option} to say what the picture shows; got an empty caption. Write one")
-        _check_letters(option, text)
-
-
-def _check_letters(option: str, text: str) -> None:
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ConfigError(f"expected {option} in UTF-8; got bytes that are none. Check the terminal's encoding")
-
-
-def check_strengths(strengths: Sequence[float] | None, changes: int) -> list[float]:
-    """One strength a change, from one for all or one each; 1 where none is given.
-
-    Raises:
-        ConfigError: another number of strengths, or one that is not finite.
-    """
-    given = list(strengths or [1.0])
-    for strength in given:
-        if not math.isfinite(strength):
-            raise ConfigError(f"expected --strength to be a finite number; got {strength}. Try 1.0")
-    if len(given) not in (1, changes):
-        raise ConfigError(
-            f"expected --strength once, or once for each of {changes} changes; got it {len(given)} times. "
-            "Give as many as there are changes"
-        )
-    return given * changes if len(given) == 1 else given
+    from latentedit.latents.record import RunRecord
 
 
 def default_output(picture: Path, ending: str) -> Path:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentedit.api.request import EditRequest
 from latentedit.cli.console import (
     Changes,
     Device,
@@ -24,7 +25,7 @@ from latentedit.cli.console import (
     say,
     warn,
 )
-from latentedit.cli.request import check_wanted, default_output
+from latentedit.cli.request import default_output
 from latentedit.cli.strengths import parse_strengths
 
 if TYPE_CHECKING:
@@ -58,33 +59,34 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """Sweep a change through strengths: 0 is the picture, 1 the whole change, -1 its opposite."""
-    wanted, values = check_wanted(to, change, source, direction or ()), parse_strengths(strengths)
+    request = EditRequest(
+        to=None if to is None else to.strip(),
+        change=tuple(change or ()),
+        direction=tuple(direction or ()),
+        caption=source,
+        captioner=captioner,
+        mask=mask,
+        local=local,
+        seed=seed,
+    )
+    request.check_wanted()
+    values = parse_strengths(strengths)
     output = output if output is not None else default_output(picture, "sweep.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.
-    from latentedit.api import verbs
     from latentedit.api.outputs import write_sweep
-    from latentedit.directions.direction_file import load_direction
+    from latentedit.api.verbs import load, read_directions, sweep_picture
     from latentedit.editors.slider import check_arm
-    from latentedit.latents.encode import encode
 
     opened = _open_checked(picture, output=output, mask=mask)
-    for file in wanted.directions:
-        load_direction(file)
+    files, request = request.direction, read_directions(request)
     moved = None if arm is None else check_arm(arm)
     with progress_bar(quiet=quiet or as_json) as progress:
-        backbone = verbs.load(model, device=device)
-        given = [load_direction(file, model=backbone) for file in wanted.directions]
-        latent = encode(backbone, opened, caption=source, captioner=captioner, mask=mask)
-        directions = given or [verbs.identify(latent, to=wanted.to, change=wanted.change, seed=seed, progress=progress)]
-        found = verbs.sweep(
-            latent, directions, strengths=values, arm=moved, local=local is not False, progress=progress
-        )
-    results = [result for result in found if not isinstance(result, list)]
+        results = sweep_picture(load(model, device=device), opened, request, values, arm=moved, progress=progress)
     write_sweep(results, output)
     notes = dict.fromkeys(note for result in results for note in result.notes)
     warn(() if quiet else tuple(notes))
     if as_json:
-        about = {"picture": picture, "output": output, "seed": seed, "directions": wanted.directions}
+        about = {"picture": picture, "output": output, "seed": seed, "directions": files}
         print_json({**about, **sweep_json(results)})
     elif not quiet:
         say(f"{picture} -> {output}")

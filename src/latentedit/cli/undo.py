@@ -31,12 +31,12 @@ def undo(
     """Take an edit back: from the latent that the PNG carries, or from its pixels and the direction's file."""
     output = output if output is not None else default_output(picture, "undone.png")
     from latentedit.api.outputs import check_beside, write_undone
-    from latentedit.api.record import RunRecord
     from latentedit.api.undo import undo_direction, undo_stored
     from latentedit.api.verbs import load
     from latentedit.core.files.pictures import read_chunks
     from latentedit.directions.direction_file import load_direction
     from latentedit.latents.pictures import Picture, check_output
+    from latentedit.latents.record import RunRecord
 
     opened = Picture.open(picture)
     check_output(output, source=picture, transparent=opened.image.mode == "RGBA")

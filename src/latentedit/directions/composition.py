@@ -18,7 +18,7 @@ Text displacements are mixed by the same numbers, so that a direction stays one 
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -30,8 +30,7 @@ from latentedit.core.settings import check
 from latentedit.directions.at_level import lives_at_level
 from latentedit.directions.base import Direction
 from latentedit.directions.text import changed_phrases
-
-Mixing = Literal["sum", "inverse", "projection"]
+from latentedit.latents.record import Mixing
 
 _OPPOSITE = -0.9
 _EQUAL = 0.98

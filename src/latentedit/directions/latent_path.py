@@ -263,8 +263,6 @@ def _returned(
             velocities=tuple(lerp(velocity[0], velocity[1], some) for velocity in trace.velocities),
         )
         text = Condition.cat([latent.condition[:1].lerp(latent.condition[1:], weight) for weight in some.tolist()])
-        between = JointLatent(
-            backbone=latent.backbone, z=mean.states[0], condition=text, captions=("",) * len(rows), listed=True
-        )
+        between = JointLatent(backbone=latent.backbone, z=mean.states[0], condition=text, captions=("",) * len(rows))
         inner.append(replay(between, mean, text, offset=rows - mean.top, progress=progress))
     return torch.cat([latent.z[:1], *inner, latent.z[1:]])

@@ -148,6 +148,10 @@ class Editor(abc.ABC):
         """The settings as plain values."""
         return to_plain(self)
 
+    def settings_along(self) -> dict[str, Any]:
+        """The settings that count once a direction is known; how it was found, the direction says itself."""
+        return self.to_dict()
+
     @classmethod
     def from_dict(cls: type[Kind], settings: Mapping[str, Any]) -> Kind:
         """The editor with these settings, the rest at their defaults.

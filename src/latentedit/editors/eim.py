@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -78,6 +78,10 @@ class EIM(Editor):
             seed=seed,
             progress=progress,
         )
+
+    def settings_along(self) -> dict[str, Any]:
+        """All but the search."""
+        return {name: value for name, value in self.to_dict().items() if name != "search"}
 
     def _search_cost(self) -> int:
         return 0 if self.arm == "text" else self.search.evaluations()

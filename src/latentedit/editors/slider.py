@@ -51,7 +51,7 @@ def check_arm(arm: str) -> Arm:
     return cast("Arm", arm)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+@dataclasses.dataclass(kw_only=True, eq=False)
 class Slider:
     """Pictures, a direction, and the way along it.
 
@@ -68,7 +68,7 @@ class Slider:
         steps: of the model's whole grid; the arms walk the part below ``level``.
         judge: says where the pictures are damaged.
         seed: of the judge's noises.
-        progress: told after each step of a walk.
+        progress: told after each step of a walk; another one may be set before each request.
 
     Raises:
         ConfigError: a direction of another model, or an unknown arm.
@@ -99,12 +99,6 @@ class Slider:
                 f"expected a direction for latents of shape {wanted}; got one of {shape}. "
                 "Make it on pictures of these proportions, or crop the picture"
             )
-
-    def told(self, progress: Progress | None) -> "Slider":
-        """The same slider with all that it has found out, which tells another."""
-        other = dataclasses.replace(self, progress=progress)
-        vars(other).update({name: value for name, value in vars(self).items() if name != "progress"})
-        return other
 
     def move(self, scales: Float[Tensor, "k b"]) -> Float[Tensor, "k b *latent"]:
         """Clean latents at raw scales of the direction, all in one batch.

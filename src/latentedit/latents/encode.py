@@ -48,8 +48,7 @@ def encode(
     if not pictures:
         raise ConfigError("expected at least one picture; got an empty list")
     frames = fit_all(model, pictures, mask=mask)
-    listed = not isinstance(picture, PictureLike)
-    return encode_frames(model, frames, caption=caption, captioner=captioner, listed=listed)
+    return encode_frames(model, frames, caption=caption, captioner=captioner)
 
 
 @torch.no_grad()
@@ -59,7 +58,6 @@ def encode_frames(
     *,
     caption: str | Sequence[str] | None = None,
     captioner: str | Captioner | None = None,
-    listed: bool = True,
 ) -> JointLatent:
     """Encode pictures that are at the model's size already; see `encode`.
 
@@ -68,7 +66,6 @@ def encode_frames(
         frames: from `fit_all`, of one shape.
         caption: as for `encode`.
         captioner: likewise.
-        listed: results go back as a list.
 
     Raises:
         ConfigError: no caption where one is needed, one of spaces, or pictures that cannot share a batch.
@@ -85,7 +82,6 @@ def encode_frames(
         captions=captions,
         frames=tuple(frames),
         decoded=model.decode(z),
-        listed=listed,
     )
 
 

@@ -1,7 +1,6 @@
 """One batch of encoded pictures: clean latents, the text that describes them, and the frames that they return to."""
 
 import dataclasses
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,6 +9,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.latents.pictures import Frame
+from latentedit.latents.record import RunRecord
 from latentedit.models.base import Backbone
 
 
@@ -24,10 +24,8 @@ class JointLatent:
         captions: what the pictures show, one a picture.
         frames: how each picture went into the model's size, and the way back; empty for latents without pictures.
         start: clean latents of the frames' pictures, where z has been moved away from them; None where it has not.
-        made_by: how it was moved there: the record of that edit.
+        provenance: how it was moved there: the record of that edit.
         decoded: ``backbone.decode`` of the frames' latents, kept because every edit is drawn as a change against it.
-        listed: the pictures came as a list, so results go back as one.
-        known: what was found out about these pictures, kept for the next request.
 
     Raises:
         ShapeError: parts that do not belong to one batch.
@@ -39,10 +37,8 @@ class JointLatent:
     captions: tuple[str, ...]
     frames: tuple[Frame, ...] = ()
     start: Float[Tensor, "b *latent"] | None = None
-    made_by: Any = None
+    provenance: RunRecord | None = None
     decoded: Float[Tensor, "b 3 h w"] | None = None
-    listed: bool = False
-    known: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any], repr=False)
 
     def __post_init__(self) -> None:
         batch = len(self.z)
@@ -68,13 +64,12 @@ class JointLatent:
             captions=self.captions * times,
             frames=self.frames * times,
             start=None if self.start is None else self.start.repeat(times, *[1] * (self.start.ndim - 1)),
-            listed=True,
         )
 
     def under(self, text: str) -> "JointLatent":
-        """The same pictures under another text, "" for none; nothing is known of them under it yet."""
+        """The same pictures under another text, "" for none."""
         condition = self.backbone.embed([text]).expand(len(self))
-        return dataclasses.replace(self, condition=condition, captions=(text,) * len(self), known={})
+        return dataclasses.replace(self, condition=condition, captions=(text,) * len(self))
 
     def path(self, steps: int, level: float = 1.0) -> LevelGrid:
         """The model's own levels for these pictures, ``steps`` of them over its whole range, from ``level`` down.

@@ -16,7 +16,7 @@ from PIL import Image
 from latentedit.api import verbs
 from latentedit.api.outputs import write_result
 from latentedit.api.replay import replay
-from latentedit.api.runs.asked import Asked
+from latentedit.api.request import EditRequest
 from latentedit.api.runs.edits import KIND, EditWork, Loaded
 from latentedit.api.runs.executors import run_here
 from latentedit.api.runs.folder import RunFolder
@@ -56,9 +56,9 @@ def pictures(tmp_path: Path) -> list[EditJob]:
 
 
 def cut(
-    model: Backbone, pictures: list[EditJob], asked: Asked | None = None, *, batch: int = 2, **more: Any
+    model: Backbone, pictures: list[EditJob], wanted: EditRequest | None = None, *, batch: int = 2, **more: Any
 ) -> EditWork:
-    return EditWork.of(Loaded(model=model, captioner=None), pictures, asked or Asked(), batch=batch, **more)
+    return EditWork.of(Loaded(model=model, captioner=None), pictures, wanted or EditRequest(), batch=batch, **more)
 
 
 def done(work: EditWork, place: int) -> UnitResult:
@@ -93,11 +93,11 @@ def test_the_plan_tells_what_decides_the_rows(model: Backbone, pictures: list[Ed
     spec = cut(model, pictures).spec
     direction = verbs.identify(encode(model, pictures[0].path, caption=FROM), to=TO)
     others: dict[str, Any] = {
-        "changes": cut(model, pictures, Asked(changes=("=> a smile",))).spec,
-        "directions": cut(model, pictures, Asked(directions=(direction,))).spec,
-        "strengths": cut(model, pictures, Asked(strengths=(0.5,))).spec,
-        "seed": cut(model, pictures, Asked(seed=1)).spec,
-        "local": cut(model, pictures, Asked(local=False)).spec,
+        "changes": cut(model, pictures, EditRequest(change=("=> a smile",))).spec,
+        "directions": cut(model, pictures, EditRequest(direction=(direction,))).spec,
+        "strengths": cut(model, pictures, EditRequest(strength=(0.5,))).spec,
+        "seed": cut(model, pictures, EditRequest(seed=1)).spec,
+        "local": cut(model, pictures, EditRequest(local=False)).spec,
         "batch": cut(model, pictures, batch=3).spec,
         "captioner": cut(model, pictures, captioner="portraits").spec,
     }
@@ -110,7 +110,6 @@ def test_the_plan_tells_what_decides_the_rows(model: Backbone, pictures: list[Ed
 def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob], tmp_path: Path) -> None:
     made = done(cut(model, pictures), 0)
     results = verbs.edit(model, [one.path for one in pictures[:2]], to=TO, caption=FROM)
-    assert isinstance(results, list)
     place = tmp_path / "other name.png"
     for one, result, row in zip(pictures, results, made.rows, strict=False):
         write_result(result, place)
@@ -141,7 +140,6 @@ def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob],
 def test_the_record_makes_the_picture_again(model: Backbone, pictures: list[EditJob]) -> None:
     made = done(cut(model, pictures), 1)
     result = verbs.edit(model, pictures[2].path, to=TO, caption=FROM)
-    assert not isinstance(result, list)
     assert result.image.mode == "RGBA"
     again = replay(result.record, model, pictures[2].path)[0]
     place = pictures[2].path.with_name("again.png")
@@ -149,16 +147,16 @@ def test_the_record_makes_the_picture_again(model: Backbone, pictures: list[Edit
     assert made.files["pictures/c.edited.png"] == place.read_bytes()
 
 
-@pytest.mark.parametrize("asked", [Asked(), Asked(changes=("no glasses => glasses", "=> a smile"))])
+@pytest.mark.parametrize("wanted", [EditRequest(), EditRequest(change=("no glasses => glasses", "=> a smile"))])
 def test_a_worker_elsewhere_makes_the_same(
-    model: Backbone, folder: Path, pictures: list[EditJob], asked: Asked
+    model: Backbone, folder: Path, pictures: list[EditJob], wanted: EditRequest
 ) -> None:
     """It was sent the plan, has a model of its own, and does not see the pictures' files."""
-    pictures = [dataclasses.replace(one, target=None) for one in pictures] if asked.changes else pictures
+    pictures = [dataclasses.replace(one, target=None) for one in pictures] if wanted.change else pictures
     load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
-    work: EditWork = pickle.loads(pickle.dumps(cut(model, pictures, asked, load=load)))
+    work: EditWork = pickle.loads(pickle.dumps(cut(model, pictures, wanted, load=load)))
     carried = work.task(work.units[0], with_bytes=True)
-    here = done(cut(model, pictures, asked), 0)
+    here = done(cut(model, pictures, wanted), 0)
     for one in pictures:
         one.path.unlink()
     there = work.start()(pickle.loads(pickle.dumps(carried)))
@@ -167,27 +165,27 @@ def test_a_worker_elsewhere_makes_the_same(
 
 def test_directions_can_be_sent(model: Backbone, folder: Path, pictures: list[EditJob]) -> None:
     direction = verbs.identify(encode(model, pictures[2].path, caption=FROM), to=TO)
-    asked, wordless = Asked(directions=(direction,)), [dataclasses.replace(one, target=None) for one in pictures]
+    wanted, wordless = EditRequest(direction=(direction,)), [dataclasses.replace(one, target=None) for one in pictures]
     load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
-    work: EditWork = pickle.loads(pickle.dumps(cut(model, wordless, asked, load=load)))
-    assert done(work, 0).rows == done(cut(model, wordless, asked), 0).rows
+    work: EditWork = pickle.loads(pickle.dumps(cut(model, wordless, wanted, load=load)))
+    assert done(work, 0).rows == done(cut(model, wordless, wanted), 0).rows
     assert done(work, 0).rows[0]["target_caption"] == TO
 
 
 def test_what_cannot_be_done_fails_alone(model: Backbone, pictures: list[EditJob]) -> None:
     """A damaged file, and a caption that the change does not fit, among others of one batch."""
-    asked = Asked(changes=("no glasses => glasses",))
+    wanted = EditRequest(change=("no glasses => glasses",))
     captions = (FROM, "a person with a beard", FROM)
     pictures = [dataclasses.replace(p, caption=c, target=None) for p, c in zip(pictures, captions, strict=True)]
     damaged = dataclasses.replace(pictures[0], id="d.png", path=pictures[0].path.with_name("d.png"), name="d")
     damaged.path.write_bytes(pictures[0].path.read_bytes()[:200])
-    made = done(cut(model, [damaged, *pictures], asked, batch=4), 0)
+    made = done(cut(model, [damaged, *pictures], wanted, batch=4), 0)
     assert [row["id"] for row in made.rows] == ["a.png", "c.png"]
     assert sorted(pictured(made)) == ["pictures/a.edited.png", "pictures/c.edited.png"]
     assert [(one.item, one.what) for one in made.failures] == [("d.png", "eim"), ("b.png", "eim")]
     assert "damaged or cut short" in made.failures[0].why
     assert "'no glasses', the OLD of --change" in made.failures[1].why
-    alone = done(cut(model, pictures[:1], asked), 0)
+    alone = done(cut(model, pictures[:1], wanted), 0)
     pd.testing.assert_frame_equal(pd.DataFrame(made.rows[:1]), pd.DataFrame(alone.rows), rtol=1e-3)  # rounding
 
 
@@ -205,7 +203,7 @@ def test_a_picture_that_the_model_cannot_take_fails_alone(
 
     refused = Picture.open(pictures[1].path).fit(model.capabilities).pixels
     monkeypatch.setattr(real, "encode", refusing)
-    made = done(cut(real, [dataclasses.replace(p, target=None) for p in pictures], Asked(changes=changes), batch=3), 0)
+    made = done(cut(real, [dataclasses.replace(p, target=None) for p in pictures], EditRequest(change=changes), batch=3), 0)
     assert [row["id"] for row in made.rows] == ["a.png", "c.png"]
     assert [(one.item, one.why) for one in made.failures] == [("b.png", "expected finite latents; got others")]
     assert max(met) <= (1 if len(changes) > 1 else 3)
@@ -221,7 +219,7 @@ def test_a_full_disk_stops_the_run(model: Backbone, pictures: list[EditJob], mon
 
 
 def test_a_run_has_the_rows_in_order(model: Backbone, pictures: list[EditJob], tmp_path: Path) -> None:
-    work = cut(model, pictures, Asked(method="sdedit", strengths=(0.0,)), batch=1)
+    work = cut(model, pictures, EditRequest(method="sdedit", strength=(0.0,)), batch=1)
     run = RunFolder.start(tmp_path / "run", work.spec, kind=KIND, units=work.units, command="edit", request={})
     run_here(run, work)
     rows = run.write_table()
@@ -243,7 +241,7 @@ def test_captions_are_read_where_they_are_not_given(model: Backbone, pictures: l
     unread = [dataclasses.replace(one, caption=None) for one in pictures]
     with pytest.raises(ConfigError, match="--from, or name a --captioner"):
         cut(model, unread)
-    work = EditWork.of(Loaded(model=model, captioner=Teller()), unread, Asked(), batch=2, captioner="teller")
+    work = EditWork.of(Loaded(model=model, captioner=Teller()), unread, EditRequest(), batch=2, captioner="teller")
     assert done(work, 0).rows == done(cut(model, pictures), 0).rows
 
 
@@ -254,7 +252,7 @@ def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures:
     other = verbs.load(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
     direction = verbs.identify(encode(other, pictures[0].path, caption=FROM), to=TO)
     with pytest.raises(ConfigError, match="was found in the model"):
-        cut(model, pictures, Asked(directions=(direction,)))
+        cut(model, pictures, EditRequest(direction=(direction,)))
     load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
     with pytest.raises(ModelError, match="Put the same files on every machine"):
         cut(other, pictures, load=load).start()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latentedit.core.errors import RegistryError
-from latentedit.editors.registry import editor_class, editor_names
+from latentedit.editors.registry import editor_class
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
 from latentedit_bench.tuning.search_spaces import (
@@ -31,7 +31,7 @@ def latent_of(name: str) -> JointLatent:
 
 
 def test_every_editor_is_compared() -> None:
-    assert {one.editor for one in SEARCH_SPACES} == set(editor_names())
+    assert {one.editor for one in SEARCH_SPACES} == set(EDITORS.names())
 
 
 def test_names_are_unique_and_ours_is_among_them() -> None:
@@ -43,7 +43,7 @@ def test_names_are_unique_and_ours_is_among_them() -> None:
 def test_baselines_are_the_others_as_their_authors_describe_them() -> None:
     """Every editor but ours has one; neither variants of ours nor controls that borrow our locality are any."""
     baselines = [one for one in SEARCH_SPACES if one.baseline]
-    assert {one.editor for one in baselines} == set(editor_names()) - {"eim"}
+    assert {one.editor for one in baselines} == set(EDITORS.names()) - {"eim"}
     assert not any(one.local for one in baselines)
     assert not search_space(OURS).baseline
     assert not search_space("flowedit, local").baseline

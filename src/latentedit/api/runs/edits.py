@@ -13,15 +13,15 @@ from latentedit._version import __version__
 from latentedit.api import verbs
 from latentedit.api.measure import peak_bytes
 from latentedit.api.outputs import beside, write_result
-from latentedit.api.record import ModelRecord
+from latentedit.api.request import EditRequest
 from latentedit.api.result import EditResult
-from latentedit.api.runs.asked import Asked
 from latentedit.api.runs.jobs import EditJob, place_of, shown, steady_batches
 from latentedit.api.runs.work import Failure, Measure, Row, UnitResult, check_model, in_halves, unchanged
 from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.editors.registry import make_editor
 from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
 from latentedit.latents.pictures import Picture
+from latentedit.latents.record import ModelRecord
 from latentedit.models.base import Backbone
 
 KIND = "edit"
@@ -56,20 +56,20 @@ class EditWork:
     Args:
         spec: everything that decides the rows.
         load: loads model and captioner; can be pickled where other processes are to work.
-        asked: what is asked of every picture.
+        request: of every picture, but for caption and target.
         batches: of the pictures, by the names of the units.
     """
 
     spec: Mapping[str, Any]
     load: Callable[[], Loaded]
-    asked: Asked
+    request: EditRequest
     batches: Mapping[str, tuple[EditJob, ...]]
 
     @staticmethod
     def of(
         loaded: Loaded,
         pictures: Sequence[EditJob],
-        asked: Asked,
+        request: EditRequest,
         *,
         batch: int,
         captioner: str | None = None,
@@ -80,7 +80,7 @@ class EditWork:
         Args:
             loaded: model and captioner.
             pictures: in their order.
-            asked: of every one.
+            request: of every one.
             batch: pictures that are edited together; more take more memory, and change rows by rounding at most.
             captioner: the name of the captioner that is loaded.
             load: for other processes; without it, what is loaded works in this one.
@@ -97,7 +97,7 @@ class EditWork:
             raise ConfigError(
                 f"{len(pictures)} pictures in batches of {batch} are no work. Give 1 picture or more, batches of 1 up"
             )
-        for direction in asked.directions:
+        for direction in request.loaded:
             direction.check_model(model.name, model.fingerprint)
         unread = any(one.caption is None for one in pictures)
         if unread and loaded.captioner is None and captioner_for(model) is None:
@@ -108,9 +108,9 @@ class EditWork:
         about = {one.name: one.spec() for one in pictures}
         batches = steady_batches(pictures, batch)
         return EditWork(
-            spec=_spec(model, asked, batch, captioner) | {PICTURES_KEY: list(about.values())},
+            spec=_spec(model, request, batch, captioner) | {PICTURES_KEY: list(about.values())},
             load=functools.partial(unchanged, loaded) if load is None else load,
-            asked=asked,
+            request=request,
             batches={_unit([about[one.name] for one in some]): some for some in batches},
         )
 
@@ -133,7 +133,7 @@ class EditWork:
         """
         loaded = self.load()
         check_model(self.spec, loaded.model.fingerprint)
-        return _Edits(self.asked, loaded)
+        return _Edits(self.request, loaded)
 
 
 Outcome = EditResult | Failure
@@ -142,8 +142,8 @@ Outcome = EditResult | Failure
 class _Edits:
     """Edits tasks."""
 
-    def __init__(self, asked: Asked, loaded: Loaded) -> None:
-        self._asked, self._loaded = asked, loaded
+    def __init__(self, request: EditRequest, loaded: Loaded) -> None:
+        self._request, self._loaded = request, loaded
 
     def __call__(self, task: tuple[EditJob, ...]) -> UnitResult:
         model = self._loaded.model
@@ -177,8 +177,8 @@ class _Edits:
             try:
                 opened.append((one, one.open()))
             except LatentEditError as error:
-                found[one.name] = Failure.of(one.id, self._asked.method, error)
-        together = [[pair] for pair in opened] if self._asked.composed else [opened]
+                found[one.name] = Failure.of(one.id, self._request.editor.name, error)
+        together = [[pair] for pair in opened] if self._request.composes else [opened]
         for pairs in together:
             found |= self._edited(pairs)
         return [(one, found[one.name]) for one in task]
@@ -191,7 +191,7 @@ class _Edits:
             return {one.name: result for (one, _), result in zip(some, self._results(some), strict=True)}
 
         def failed(pair: tuple[EditJob, Picture], error: Exception) -> dict[str, Outcome]:
-            return {pair[0].name: Failure.of(pair[0].id, self._asked.method, error)}
+            return {pair[0].name: Failure.of(pair[0].id, self._request.editor.name, error)}
 
         parts = in_halves(pairs, together, failed)
         return {name: outcome for part in parts for name, outcome in part.items()}
@@ -199,13 +199,13 @@ class _Edits:
     def _results(self, pairs: Sequence[tuple[EditJob, Picture]]) -> list[EditResult]:
         captions = [one.caption for one, _ in pairs if one.caption is not None]
         targets = [one.target for one, _ in pairs if one.target is not None]
-        return self._asked.edit(
-            self._loaded.model,
-            [picture for _, picture in pairs],
-            captions=captions or None,
-            targets=targets or None,
+        request = dataclasses.replace(
+            self._request,
+            caption=tuple(captions) or None,
+            to=tuple(targets) or None,
             captioner=self._loaded.captioner,
         )
+        return verbs.edit_pictures(self._loaded.model, [picture for _, picture in pairs], request)
 
 
 def _unit(specs: Sequence[Mapping[str, Any]]) -> str:
@@ -214,21 +214,21 @@ def _unit(specs: Sequence[Mapping[str, Any]]) -> str:
     return f"{specs[0]['name']}-{digest[:12]}"
 
 
-def _spec(model: Backbone, asked: Asked, batch: int, captioner: str | None) -> dict[str, Any]:
+def _spec(model: Backbone, request: EditRequest, batch: int, captioner: str | None) -> dict[str, Any]:
     about = ModelRecord.of(model)
     return {
         "latentedit": __version__,
         "model": about.name,
         "model_fingerprint": about.fingerprint,
         "network_dtype": about.dtype,
-        "method": asked.method,
-        "settings": make_editor(asked.method, model).to_dict(),
-        "changes": asked.changes,
-        "directions": [direction.fingerprint for direction in asked.directions],
-        "strengths": asked.strengths,
-        "mixing": asked.mixing,
-        "local": asked.local,
-        "seed": asked.seed,
+        "method": request.editor.name,
+        "settings": make_editor(request.method, model).to_dict(),
+        "changes": request.change,
+        "directions": [direction.fingerprint for direction in request.loaded],
+        "strengths": request.strength,
+        "mixing": request.mixing,
+        "local": request.local,
+        "seed": request.seed,
         "captioner": captioner,
         "batch": batch,
     }

@@ -52,5 +52,5 @@ class Method:
         self, latent: JointLatent, z: Float[Tensor, "b *latent"], target: Condition, *, seed: int
     ) -> Float[Tensor, "b *latent"]:
         """The same edit back: from the edited latents under the target text to the source text, whole."""
-        edited = dataclasses.replace(latent, z=z, condition=target, start=latent.z, known={})
+        edited = dataclasses.replace(latent, z=z, condition=target, start=latent.z)
         return self.edits(edited, latent.condition, [1.0], seed=seed)[0]

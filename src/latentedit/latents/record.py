@@ -18,7 +18,6 @@ from pydantic import Field
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.files.pictures import MAX_RECORD_BYTES
 from latentedit.core.files.reading import read_object
-from latentedit.directions.composition import Mixing
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 
@@ -30,6 +29,9 @@ MAX_EDITS = 100
 
 _RECORDED = ("latentedit", "torch", "diffusers", "transformers")
 _SHOWN_LETTERS = 80
+
+Mixing = Literal["sum", "inverse", "projection"]
+"""What is done about the cross-talk of directions that are put together, see `directions.composition`."""
 
 Output = Literal["picture", "sheet", "sweep"]
 """What a file shows: the edited picture, source and edited side by side, or pictures by strength."""

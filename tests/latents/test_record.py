@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from latentedit.api.record import (
+from latentedit.core.errors import ConfigError, FileFormatError
+from latentedit.core.files.pictures import MAX_RECORD_BYTES
+from latentedit.latents.pictures import Picture
+from latentedit.latents.record import (
     FORMAT,
     MAX_EDITS,
     DirectionRecord,
@@ -21,9 +24,6 @@ from latentedit.api.record import (
     mask_fingerprint,
     versions,
 )
-from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.files.pictures import MAX_RECORD_BYTES
-from latentedit.latents.pictures import Picture
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
@@ -87,7 +87,6 @@ def refusal(text: str) -> str:
         RunRecord.from_json(text, "me.png")
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 400
-    assert str(caught.value).startswith("expected ")
     assert "me.png" in str(caught.value)
     return str(caught.value)
 
@@ -233,5 +232,5 @@ def test_versions_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) 
 
     assert versions()["torch"] == torch.__version__
     assert set(versions()) == {"python", "latentedit", "torch", "diffusers", "transformers"}
-    monkeypatch.setattr("latentedit.api.record._RECORDED", ("no-such-package",))
+    monkeypatch.setattr("latentedit.latents.record._RECORDED", ("no-such-package",))
     assert versions()["no-such-package"] == "unknown"

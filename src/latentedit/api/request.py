@@ -1,0 +1,133 @@
+"""What a person asks of pictures: the one object between the command line, a page or Python, and the library."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.plugins import EDITORS
+from latentedit.latents.captions.change import Change
+
+# Nothing heavy is imported here, so that a request that makes no sense is refused at once.
+if TYPE_CHECKING:
+    from latentedit.directions.base import Direction
+    from latentedit.editors.base import Editor
+    from latentedit.latents.captions.base import Captioner
+    from latentedit.latents.masks import MaskLike
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EditRequest:
+    """An edit of any number of pictures, checked when it is made; `api.verbs.edit_pictures` does it.
+
+    Args:
+        to: full captions of what is wanted, one for all pictures or one a picture.
+        change: instead of ``to``, "OLD => NEW" in the captions; either side may be empty.
+        direction: instead of both, directions or their files.
+        caption: what the pictures show, one for all or one a picture; read by a captioner where it is not given.
+        captioner: who reads it, an object or by name (see `captions.base.make_captioner`); the model's own by default.
+        mask: where the pictures may change, white for yes; a picture of their size. Everywhere by default.
+        strength: 0 is the picture itself, 1 the whole change; one for all changes or directions, or one each.
+        method: an editor's name (its settings are then those that suit the model), or an editor.
+        mixing: what is done about the cross-talk of several changes or directions: "sum", "inverse" or "projection";
+            see `directions.composition`.
+        local: keep the change to where it is strong; by default what the editor declares (`Editor.localizes`).
+        seed: of every random number.
+
+    Raises:
+        ConfigError: two of ``to``, ``change`` and ``direction``, an empty text, a strength that is no finite number,
+            another number of strengths, or what the editor cannot do.
+        RegistryError: an unknown editor.
+    """
+
+    to: str | tuple[str, ...] | None = None
+    change: tuple[str | Change, ...] = ()
+    direction: "tuple[Direction | Path, ...]" = ()
+    caption: str | tuple[str, ...] | None = None
+    captioner: "str | Captioner | None" = None
+    mask: "MaskLike | None" = None
+    strength: tuple[float, ...] = (1.0,)
+    method: "str | Editor" = "eim"
+    mixing: str = "sum"
+    local: bool | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        given = {"--to": self.to is not None, "--change": bool(self.change), "--direction": bool(self.direction)}
+        named = [option for option, there in given.items() if there]
+        if len(named) > 1:
+            raise ConfigError(
+                f"{' and '.join(named)} exclude each other; got them together. Leave out what is not meant"
+            )
+        check_texts({"--to": self.to, "--from": self.caption})
+        for change in self.change:
+            if not isinstance(change, Change):
+                _check_letters("--change", change)
+                Change.parse(change)
+        self._check_strength(max(1, len(self.change), len(self.direction)))
+        if isinstance(self.method, str) and self.method not in EDITORS.points():
+            raise EDITORS.unknown(self.method)
+        if self.direction and not self.editor.composes:
+            raise ConfigError(f"the method {self.editor.name!r} knows texts only, and no --direction. Use --method eim")
+        if len(set(self.strength)) > 1 and not self.editor.composes:
+            raise ConfigError(f"the method {self.editor.name!r} takes one --strength; got several. Use --method eim")
+
+    @property
+    def editor(self) -> "Editor | type[Editor]":
+        """The editor, or its class where its settings are left to the model."""
+        return EDITORS.load(self.method) if isinstance(self.method, str) else self.method
+
+    @property
+    def composes(self) -> bool:
+        """Directions are put together, each at a strength of its own: those of files, or one of each change."""
+        return bool(self.direction) or (len(self.change) > 1 and self.editor.composes)
+
+    @property
+    def loaded(self) -> "list[Direction]":
+        """The directions that are no files, or no longer; see `api.verbs.read_directions`."""
+        return [one for one in self.direction if not isinstance(one, Path)]
+
+    def check_wanted(self) -> None:
+        """Refuse a request that leaves open what the pictures should show.
+
+        Raises:
+            ConfigError: neither a caption, nor a change, nor a direction.
+        """
+        if self.to is None and not self.change and not self.direction:
+            raise ConfigError(
+                "nothing says what the picture should show. Give --to CAPTION, --change 'OLD => NEW' or --direction "
+                "FILE; in Python to=, change= or direction="
+            )
+
+    def _check_strength(self, changes: int) -> None:
+        for strength in self.strength:
+            if isinstance(strength, bool) or not math.isfinite(strength):
+                raise ConfigError(f"--strength must be a finite number, such as 1.0; got {strength}")
+        if len(self.strength) not in (1, changes):
+            raise ConfigError(
+                f"--strength goes once, or once for each of {changes} changes; got it {len(self.strength)} times. "
+                "Give as many as there are changes"
+            )
+
+
+def check_texts(captions: Mapping[str, str | tuple[str, ...] | None]) -> None:
+    """Refuse captions that say nothing.
+
+    Args:
+        captions: by the option that gave them; None where it was not given.
+
+    Raises:
+        ConfigError: an empty caption, or text that is none.
+    """
+    for option, texts in captions.items():
+        for text in (texts,) if isinstance(texts, str) else texts or ():
+            if not text.strip():
+                raise ConfigError(f"{option} is an empty caption. Say what the whole picture shows")
+            _check_letters(option, text)
+
+
+def _check_letters(option: str, text: str) -> None:
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ConfigError(f"{option} is not in UTF-8; got bytes that are none. Check the terminal's encoding")

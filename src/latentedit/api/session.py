@@ -1,0 +1,517 @@
+"""What is found out about encoded pictures while they are moved, and moving them: by directions, or by any editor."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from latentedit.api.measure import measured, metered
+from latentedit.api.result import EditResult
+from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
+from latentedit.core.settings import Count, check, from_plain
+from latentedit.directions.at_level import lives_at_level
+from latentedit.directions.base import Direction
+from latentedit.directions.composition import compose, cross_talk
+from latentedit.directions.hsds import HSDS
+from latentedit.directions.identification import identify
+from latentedit.directions.text import embed_aligned
+from latentedit.directions.transfer import changed_by, transferred
+from latentedit.editors.base import Editor, check_strength
+from latentedit.editors.eim import EIM
+from latentedit.editors.registry import stored_settings
+from latentedit.editors.slider import Arm, Slider
+from latentedit.latents.captions.targets import ChangeLike, target_captions
+from latentedit.latents.joint import JointLatent
+from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions
+from latentedit.models.base import Backbone
+
+SEARCHED, TEXT_ALONE = "hsds", "text difference"
+"""Methods whose directions can be found again from two captions."""
+
+_SAME_LEVEL = 1e-6
+"""Noise levels that differ by less are one; files keep them in decimals."""
+
+_ROUNDING = 1e-9
+"""Strengths that were added up fall short of their sum by less than this."""
+
+
+class Session:
+    """Encoded pictures, and what has been found out about them so far: it serves the next request.
+
+    Moving the same pictures by the same directions again costs what is not known yet: the inversion, the measured
+    effects and the undamaged range are kept, and so is which directions were found on these pictures.
+
+    Args:
+        latent: from `encode`, or of an earlier result (`EditResult.latent`), to go on from there or back.
+
+    Example:
+        session = le.Session(le.encode(model, ["a.png", "b.png"]))
+        glasses = session.identify(change="=> glasses")
+        for result in session.manipulate(glasses, strength=0.7):
+            result.save(...)
+    """
+
+    def __init__(self, latent: JointLatent) -> None:
+        self.latent = latent
+        self._found: set[str] = set()  # fingerprints of the directions that were found on these pictures
+        self._sliders: dict[tuple[Arm, float, int], _Slid] = {}  # the last one for each way of moving
+
+    @torch.no_grad()
+    def identify(
+        self,
+        *,
+        to: str | Sequence[str] | None = None,
+        change: ChangeLike | Sequence[ChangeLike] | None = None,
+        method: HSDS | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Direction:
+        """Find the direction from the pictures' captions to another text.
+
+        Args:
+            to: full captions of what is wanted, one or one a picture.
+            change: instead of ``to``, "OLD => NEW" in the captions; either side may be empty. Several are one
+                direction.
+            method: settings of the search; those that suit the model by default.
+            seed: of the noises.
+            progress: told about each step.
+
+        Raises:
+            ConfigError: an empty caption, a change that the captions do not allow, or a target that means the same.
+        """
+        latent = self.latent
+        targets = target_captions(latent.backbone, latent.captions, to=to, change=change)
+        search = method if method is not None else stored_eim(latent.backbone).search
+        target = embed_aligned(latent.backbone, latent.captions, targets)
+        direction = identify(latent, target, search, seed=seed, progress=progress)
+        if not bool(direction.length.any()):
+            raise ConfigError(
+                f"the target caption says the same as the source caption to this model: {targets[0]!r} after "
+                f"{latent.captions[0]!r} gives a direction of zero length. Name what should change"
+            )
+        return self.found(direction, targets)
+
+    def found(self, direction: Direction, targets: tuple[str, ...]) -> Direction:
+        """The direction with its target captions; it counts as found on these pictures from now on.
+
+        Records then say how to find it again, also where the latent was moved before.
+        """
+        self._found.add(direction.fingerprint)
+        return dataclasses.replace(direction, target_captions=targets)
+
+    @torch.no_grad()
+    def edit(
+        self,
+        editor: Editor,
+        targets: tuple[str, ...],
+        strengths: Sequence[float],
+        *,
+        local: bool | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> list[list[EditResult]]:
+        """Move the pictures towards target captions by any editor.
+
+        Args:
+            editor: with its settings.
+            targets: one a picture.
+            strengths: 0 is the picture itself, 1 the whole change.
+            local: keep the change to where it is strong; what the editor declares by default.
+            seed: of every random number.
+            progress: told about each step.
+
+        Returns:
+            For each strength one result a picture.
+
+        Raises:
+            ConfigError: a strength that the editor refuses, or latents without pictures.
+        """
+        latent = self.latent
+        with metered(latent.backbone) as meter:
+            target = embed_aligned(latent.backbone, latent.captions, targets)
+            record = self._record(editor, seed=seed, local=editor.localizes if local is None else local)
+            moved = editor.edit(latent, target, strengths, seed=seed, progress=progress)
+            direction = next((one.direction for one in moved if one.direction is not None), None)
+            if direction is None or not editor.composes:
+                records = [record | {"target_caption": targets[index]} for index in range(len(latent))]
+            else:
+                direction = self.found(direction, targets)
+                target = latent.condition + direction.condition.expand(len(latent))
+                records = self._along(record, editor, [direction], [direction], [1.0])
+            evaluations = [editor.evaluations(latent, strength=strength) for strength in strengths]
+            return measured(latent, moved, self._finished(records), target, evaluations=evaluations, meter=meter)
+
+    @torch.no_grad()
+    def manipulate(
+        self,
+        direction: Direction | Sequence[Direction],
+        *,
+        strength: float | Sequence[float] = 1.0,
+        mixing: Mixing = "sum",
+        local: bool = True,
+        arm: Arm | None = None,
+        level: float | None = None,
+        steps: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[EditResult]:
+        """Move the pictures by a direction, or by several at once.
+
+        Args:
+            direction: from `identify` or a file; several are put together.
+            strength: 0 is the picture itself, 1 the whole change, what lies between is measured; -1 is the opposite,
+                where there is one, and takes back a change that was made. Clamped to where the picture is not damaged.
+                Of several directions, one for all or one each.
+            mixing: what is done about the cross-talk of several: "sum", "inverse" or "projection"; see
+                `directions.composition`.
+            local: keep the change to where it is strong, so that the rest of the picture stays as it is in the file.
+            arm: "image", "text" or "joint"; by default what suits the model, and directions found on other pictures.
+            level: how far up the text and joint arms go; likewise.
+            steps: of the model's whole grid for those arms; likewise.
+            progress: told about each step.
+
+        Returns:
+            One result a picture.
+
+        Raises:
+            ConfigError: a direction of another model, directions that contradict each other, a strength that is no
+                finite number, an unknown arm or mixing.
+        """
+        directions = [direction] if isinstance(direction, Direction) else list(direction)
+        shares, whole = self._shares(directions, strength)
+        editor = suited(self.latent, directions, arm=arm, level=level, steps=steps)
+        return self.along(editor, directions, shares, [whole], mixing=mixing, local=local, progress=progress)[0]
+
+    @torch.no_grad()
+    def sweep(
+        self,
+        direction: Direction | Sequence[Direction],
+        *,
+        strengths: Sequence[float],
+        mixing: Mixing = "sum",
+        local: bool = True,
+        arm: Arm | None = None,
+        level: float | None = None,
+        steps: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[list[EditResult]]:
+        """Move the pictures to several strengths, in one batched pass.
+
+        Args:
+            direction: from `identify` or a file; several are put together in equal shares.
+            strengths: in any order.
+            mixing: as in `manipulate`, as are the following.
+            local: see there.
+            arm: see there.
+            level: see there.
+            steps: see there.
+            progress: see there.
+
+        Returns:
+            For each picture one result a strength.
+
+        Raises:
+            ConfigError: as `manipulate`, or no strength at all.
+        """
+        if not strengths:
+            raise ConfigError("a sweep needs at least one strength; got none")
+        directions = [direction] if isinstance(direction, Direction) else list(direction)
+        editor, shares = suited(self.latent, directions, arm=arm, level=level, steps=steps), [1.0] * len(directions)
+        rows = self.along(editor, directions, shares, strengths, mixing=mixing, local=local, progress=progress)
+        return [list(column) for column in zip(*rows, strict=True)]
+
+    @torch.no_grad()
+    def along(
+        self,
+        editor: EIM,
+        directions: Sequence[Direction],
+        shares: Sequence[float],
+        strengths: Sequence[float],
+        *,
+        mixing: Mixing = "sum",
+        local: bool = True,
+        progress: Progress | None = None,
+    ) -> list[list[EditResult]]:
+        """Move the pictures along directions, with nothing left to be chosen; see `manipulate`.
+
+        Args:
+            editor: says which part of the joint latent moves, and how far up.
+            directions: what to move by together.
+            shares: how much of each; a negative share is that of its reverse.
+            strengths: of the whole.
+            mixing: how directions are put together.
+            local: keep the change to where it is strong.
+            progress: told about each step.
+
+        Returns:
+            For each strength one result a picture.
+
+        Raises:
+            ConfigError: directions of another model, that contradict each other, or that move nothing together.
+            ShapeError: directions that fit neither each other nor the pictures.
+        """
+        latent = self.latent
+        with metered(latent.backbone) as meter:
+            slid = self._slid(editor, directions, shares, mixing)
+            record = self._record(editor, seed=slid.slider.seed, local=local, mixing=mixing)
+            slid.slider.progress = progress
+            moved = slid.slider.edit(strengths)
+            records = self._finished(self._along(record, editor, directions, slid.parts, shares))
+            searches = sum(
+                search_of(one.settings).evaluations()
+                for one in records[0].directions
+                if one.method == SEARCHED and not one.given
+            )
+            return measured(
+                latent,
+                moved,
+                records,
+                latent.condition + slid.slider.direction.condition.expand(len(latent)),
+                evaluations=[searches + slid.slider.evaluations(strength) for strength in strengths],
+                meter=meter,
+                cross_talk=cross_talk(slid.parts) if len(slid.parts) > 1 else None,
+            )
+
+    def slider(self, direction: Direction, *, arm: Arm | None = None) -> Slider:
+        """The way along one direction, with what is known of it already."""
+        return self._slid(suited(self.latent, [direction], arm=arm), [direction], [1.0], "sum").slider
+
+    def _slid(self, editor: EIM, directions: Sequence[Direction], shares: Sequence[float], mixing: Mixing) -> "_Slid":
+        """The slider that is known for these directions, or a new one."""
+        way: tuple[Arm, float, int] = (editor.arm, editor.level, editor.steps)
+        known = self._sliders.get(way)
+        if known is not None and known.serves(directions, shares, mixing):
+            return known
+        turned = [d if share >= 0 else -d for d, share in zip(directions, shares, strict=True)]
+        parts = [transferred(direction, self.latent) for direction in turned]
+        single = len(parts) == 1 and abs(shares[0]) == 1
+        whole = parts[0] if single else compose(parts, [abs(share) for share in shares], mixing)
+        slider = editor.slider(self._as_found(directions), whole, seed=seed_of(directions[0].settings))
+        made = self._sliders[way] = _Slid(tuple(directions), tuple(shares), mixing, parts, slider)
+        return made
+
+    def _as_found(self, directions: Sequence[Direction]) -> JointLatent:
+        """The pictures under no text where all directions were found under none, at a level; else as they are.
+
+        What a caption says a picture shows, the way back under it restores: under a full caption, a direction that was
+        found without one does little.
+        """
+        wordless = all(lives_at_level(d) and d.source_captions and not any(d.source_captions) for d in directions)
+        return self.latent.under("") if wordless else self.latent
+
+    def _shares(self, directions: Sequence[Direction], strength: float | Sequence[float]) -> tuple[list[float], float]:
+        """The share of each direction, and the strength of the whole."""
+        if isinstance(strength, Sequence) or len(directions) != 1:
+            shares = list(strength) if isinstance(strength, Sequence) else [strength] * len(directions)
+            if len(shares) != len(directions):
+                raise ConfigError(f"{len(directions)} directions take one strength, or one each; got {len(shares)}")
+            for share in shares:
+                check_strength(share)
+            if len(directions) != 1:
+                return [float(share) for share in shares], 1.0
+            strength = shares[0]
+        check_strength(strength)
+        said = directions[0].target_captions == self.latent.captions
+        if strength < 0 and (said or self._made(directions[0]) >= -strength - _ROUNDING):
+            return [-1.0], -float(strength)  # the way back from a change that was made: the reverse, forwards
+        return [1.0], float(strength)
+
+    def _made(self, direction: Direction) -> float:
+        """How much of a direction was applied on the way to this latent."""
+        total, record = 0.0, self.latent.provenance
+        while record is not None:
+            strengths = (one.strength for one in record.directions if one.fingerprint == direction.fingerprint)
+            total, record = total + record.strengths[0] * sum(strengths), record.before
+        return total
+
+    def _record(self, editor: Editor, *, seed: int, local: bool, mixing: Mixing = "sum") -> dict[str, Any]:
+        """What the records of all pictures and strengths say alike."""
+        if not self.latent.frames:
+            raise ConfigError("these latents have no pictures to put a change into. Use an Editor's edit instead")
+        return {
+            "method": editor.name,
+            "settings": editor.to_dict(),
+            "seed": seed,
+            "model": ModelRecord.of(self.latent.backbone),
+            "versions": versions(),
+            "mixing": mixing,
+            "local": local,
+            "before": self.latent.provenance,
+        }
+
+    def _along(
+        self,
+        record: Mapping[str, Any],
+        editor: Editor,
+        directions: Sequence[Direction],
+        parts: Sequence[Direction],
+        shares: Sequence[float],
+    ) -> list[dict[str, Any]]:
+        """The records of pictures that move along directions; these say how they were found, not the settings."""
+        return [
+            {
+                **record,
+                "settings": editor.settings_along(),
+                "target_caption": self._target_caption(parts, index),
+                "directions": tuple(
+                    self._applied(direction, part, share, index)
+                    for direction, part, share in zip(directions, parts, shares, strict=True)
+                ),
+            }
+            for index in range(len(self.latent))
+        ]
+
+    def _finished(self, records: Sequence[Mapping[str, Any]]) -> list[RunRecord]:
+        """Records of the pictures, but for strength and cost."""
+        latent = self.latent
+        return [
+            RunRecord(
+                **record,
+                picture=PictureRecord.of(latent.frames[index].picture, latent.frames[index].allowed),
+                caption=latent.captions[index],
+                strengths=(1.0,),
+                evaluations=0,
+            )
+            for index, record in enumerate(records)
+        ]
+
+    def _applied(self, direction: Direction, part: Direction, share: float, index: int) -> DirectionRecord:
+        row = direction.row(index)
+        own = self._found_here(row, index)
+        return DirectionRecord(
+            fingerprint=row.fingerprint,
+            method=direction.method,
+            settings=dict(direction.settings),
+            strength=share,
+            target_caption=row.target_captions[0] if own else _said(part, index),
+            given=not own,
+        )
+
+    def _found_here(self, direction: Direction, index: int) -> bool:
+        """Found on this very picture, from its caption to another, so that it can be found again.
+
+        A picture and its caption make one latent, but that may have been moved; then the direction has to be known.
+        """
+        latent = self.latent
+        return (
+            direction.method in (SEARCHED, TEXT_ALONE)
+            and direction.settings.get("projection", "none") == "none"
+            and bool(latent.frames)
+            and direction.pictures == (latent.frames[index].picture.fingerprint,)
+            and direction.source_captions == (latent.captions[index],)
+            and any(direction.target_captions)
+            and (latent.provenance is None or direction.fingerprint in self._found)
+        )
+
+    def _target_caption(self, parts: Sequence[Direction], index: int) -> str:
+        """All changes in one caption, as far as they have words; empty where none has."""
+        source = caption = self.latent.captions[index]
+        wanted = [target for part in parts if (target := _said(part, index))]
+        for target in wanted:
+            caption = changed_by(self.latent.backbone, caption, source, target) or caption
+        return caption if wanted else ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Slid:
+    """A slider, and the request that it was made for: these directions in these shares, put together so."""
+
+    directions: tuple[Direction, ...]
+    shares: tuple[float, ...]
+    mixing: Mixing
+    parts: list[Direction]
+    slider: Slider
+
+    def serves(self, directions: Sequence[Direction], shares: Sequence[float], mixing: Mixing) -> bool:
+        """These very directions, in the same shares, put together in the same way."""
+        same = list(map(id, directions)) == list(map(id, self.directions))
+        return same and (tuple(shares), mixing) == (self.shares, self.mixing)
+
+
+def stored_eim(model: Backbone) -> EIM:
+    """Encode, identify, manipulate with the settings that suit a model."""
+    return EIM.from_dict(stored_settings(EIM.name, model))
+
+
+def suited(
+    latent: JointLatent,
+    directions: Sequence[Direction],
+    *,
+    arm: Arm | None = None,
+    level: float | None = None,
+    steps: int | None = None,
+) -> EIM:
+    """How directions move pictures: what suits the model and the directions, where nothing else is said.
+
+    Directions that live at the level at which they were found (`directions.at_level`) move pictures there, by the joint
+    arm; others that are moved with them join them. Directions that were found on other pictures, and have words, move
+    as ``latentedit.json`` says under "transfer".
+
+    Raises:
+        ConfigError: directions that live at different levels.
+    """
+    stored = stored_eim(latent.backbone)
+    if living := [direction for direction in directions if lives_at_level(direction)]:
+        stored = _at_their_level(living)
+    elif _found_elsewhere(latent, directions):
+        stored = EIM.from_dict(stored.settings_along() | latent.backbone.defaults.get("transfer", {}))
+    return EIM(
+        arm=stored.arm if arm is None else arm,
+        level=stored.level if level is None else level,
+        steps=stored.steps if steps is None else steps,
+    )
+
+
+def search_of(settings: Mapping[str, Any]) -> HSDS:
+    """The search by which a direction says that it was found; what it says may come from a file.
+
+    Raises:
+        ConfigError: settings that the search does not have.
+    """
+    try:
+        return from_plain(HSDS, {name: value for name, value in settings.items() if name != "seed"})
+    except (TypeError, KeyError, IndexError) as error:
+        raise ConfigError("the direction names settings that its search does not have. Make it again") from error
+
+
+def seed_of(settings: Mapping[str, Any]) -> int:
+    """The seed with which a direction says that it was found; 0 where it says nothing.
+
+    Raises:
+        ConfigError: no whole number.
+    """
+    seed = settings.get("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ConfigError(f"the seed of the direction is no whole number; got {seed!r}. Make it again")
+    return seed
+
+
+def _at_their_level(directions: Sequence[Direction]) -> EIM:
+    """The joint arm at the one level of directions that live at one; what they say may come from a file."""
+    levels = [direction.level for direction in directions]
+    if max(levels) - min(levels) > _SAME_LEVEL:
+        listed = ", ".join(f"{level:g}" for level in sorted(set(levels)))
+        raise ConfigError(
+            f"directions of different noise levels cannot move a picture together; got levels {listed}. "
+            "Move by one after the other, each on the result of the one before"
+        )
+    steps = [direction.settings["steps"] for direction in directions]
+    for count in steps:
+        check(Count, steps=count)
+    return EIM(arm="joint", level=levels[0], steps=max(steps))
+
+
+def _found_elsewhere(latent: JointLatent, directions: Sequence[Direction]) -> bool:
+    """None of these directions was found on these pictures, or made them, and all can be said in other captions."""
+    here = {frame.picture.fingerprint for frame in latent.frames}
+    return all(
+        d.pictures and d.target_captions and here.isdisjoint(d.pictures) and d.target_captions != latent.captions
+        for d in directions
+    )
+
+
+def _said(part: Direction, index: int) -> str:
+    """What a direction says that a picture should show; empty where it has no words for it."""
+    place = index if len(part.target_captions) > 1 else 0
+    return part.target_captions[place] if place < len(part.target_captions) else ""

@@ -1,0 +1,160 @@
+"""A request makes sense when it is made, and does what the verbs do; what does not go together is refused."""
+
+import dataclasses
+import math
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit.api import verbs
+from latentedit.api.request import EditRequest
+from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.editors.eim import EIM
+from latentedit.latents.captions.change import Change
+from latentedit.latents.encode import encode
+from latentedit.latents.pictures import Picture
+from latentedit.models.base import Backbone
+from latentedit.testing.miniature import miniature_sd3
+
+FROM, TO = "a person with no glasses", "a person with glasses"
+CHANGES = ("no glasses => glasses", "=> a smile")
+FILE = Path("a.safetensors")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    return verbs.load(miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False), device="cpu")
+
+
+def pictures(*sizes: tuple[int, int]) -> list[Picture]:
+    random, sizes = np.random.default_rng(1), sizes or ((40, 56), (64, 64))
+    return [Picture.from_image(Image.fromarray(random.integers(0, 256, (*s, 3)).astype(np.uint8))) for s in sizes]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"to": "a man", "change": ("=> a hat",)}, "--to and --change exclude each other"),
+        ({"to": "a man", "direction": (FILE,)}, "--to and --direction exclude each other"),
+        ({"to": "a man", "change": ("=> a hat",), "direction": (FILE,)}, "--to and --change and --direction exclude"),
+        ({"to": ""}, "--to is an empty caption"),
+        ({"to": ("a man", " \n")}, "--to is an empty caption"),
+        ({"caption": "  "}, "--from is an empty caption"),
+        ({"change": ("",)}, "--change"),
+        ({"change": ("=>",)}, "--change"),
+        ({"change": ("a hat",)}, "--change"),
+        ({"change": ("a => b => c",)}, "--change"),
+        ({"change": ("a hat => A  HAT",)}, "to differ"),
+        ({"change": ("=> a hat", "nothing")}, "'nothing'"),
+        ({"to": "a man \udcff"}, "--to is not in UTF-8"),
+        ({"caption": "a \udc80"}, "--from is not in UTF-8"),
+        ({"change": ("a hat => a \udcff",)}, "--change is not in UTF-8"),
+        ({"strength": (math.nan,)}, "finite"),
+        ({"strength": (1.0, -math.inf)}, "finite"),
+        ({"strength": ()}, "got it 0 times"),
+        ({"to": "a man", "strength": (1.0, 0.5)}, "once for each of 1 changes; got it 2 times"),
+        ({"change": CHANGES, "strength": (0.1, 0.2, 0.3)}, "once for each of 2 changes; got it 3 times"),
+        ({"direction": (FILE,), "method": "flowedit"}, "'flowedit' knows texts only"),
+        ({"change": CHANGES, "strength": (0.5, 0.2), "method": "flowedit"}, "'flowedit' takes one --strength"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        EditRequest(**fields)
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_names_are_known(model: Backbone) -> None:
+    with pytest.raises(RegistryError, match="did you mean 'flowedit'"):
+        EditRequest(method="flowedits")
+    with pytest.raises(ConfigError, match="mixing"):
+        verbs.edit_pictures(model, [], EditRequest(to=TO, mixing="summ"))
+
+
+def test_something_has_to_be_wanted(model: Backbone) -> None:
+    """By then: the pictures of a manifest bring their own."""
+    with pytest.raises(ConfigError, match="nothing says what the picture should show"):
+        verbs.edit_pictures(model, pictures(), EditRequest(caption=FROM))
+
+
+@pytest.mark.parametrize(
+    ("fields", "composes"),
+    [
+        ({"to": TO}, False),
+        ({"change": CHANGES[:1]}, False),
+        ({"change": CHANGES}, True),
+        ({"change": (Change(old="", new="a hat"), CHANGES[0]), "method": EIM()}, True),
+        ({"change": CHANGES, "method": "flowedit"}, False),
+        ({"direction": (FILE,)}, True),
+    ],
+)
+def test_who_composes(fields: dict[str, Any], composes: bool) -> None:
+    assert EditRequest(**fields).composes is composes
+
+
+def test_a_request_travels() -> None:
+    request = EditRequest(change=CHANGES, strength=(0.5, 0.2), seed=3, local=False)
+    again = pickle.loads(pickle.dumps(request))
+    assert all(getattr(again, field.name) == getattr(request, field.name) for field in dataclasses.fields(request))
+
+
+def test_a_request_that_makes_no_sense_is_refused_before_anything_heavy_is_loaded() -> None:
+    code = "import sys; from latentedit.api.request import EditRequest as R; R(to='a'); print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+def test_one_target_each(model: Backbone) -> None:
+    targets = (TO, "a person with no glasses, a smile")
+    request = EditRequest(to=targets, caption=FROM, strength=(0.5,), seed=3)
+    made = verbs.edit_pictures(model, pictures(), request)
+    assert tuple(result.target_caption for result in made) == targets
+    for picture, target, result in zip(pictures(), targets, made, strict=True):
+        alone = verbs.edit(model, picture, to=target, caption=FROM, strength=0.5, seed=3)
+        assert result.record.strengths == alone.record.strengths == (0.5,)
+        assert np.abs(np.asarray(result.image, int) - np.asarray(alone.image, int)).max() <= 1  # rounding
+
+
+@pytest.mark.parametrize("mixing", ["sum", "inverse"])
+def test_several_changes_are_put_together_picture_by_picture(model: Backbone, mixing: Any) -> None:
+    way: dict[str, Any] = {"change": CHANGES, "caption": FROM, "strength": (0.7, -0.3), "mixing": mixing, "seed": 3}
+    made = verbs.edit(model, pictures(), **way)
+    latent = encode(model, pictures()[1], caption=FROM)
+    found = [verbs.identify(latent, change=change, seed=3) for change in CHANGES]
+    wanted = verbs.manipulate(latent, found, strength=[0.7, -0.3], mixing=mixing)
+    assert made[1].image.tobytes() == wanted.image.tobytes()
+    assert made[1].record == wanted.record
+    assert not made[1].record.directions[0].given
+    assert made[1].cost.evaluations > wanted.cost.evaluations, "the search is a part of it"
+
+
+def test_directions_found_elsewhere_do_not_depend_on_who_is_edited_with_whom(model: Backbone, tmp_path: Path) -> None:
+    """Of the pictures here, one is that on which the direction was found; that must not change the others."""
+    alike = pictures((40, 56), (40, 56))
+    found = verbs.identify(encode(model, alike[0], caption=FROM), to=TO)
+    edit: Callable[[list[Picture]], Any] = lambda some: verbs.edit(  # noqa: E731
+        model, some, direction=found, caption=FROM, strength=0.6
+    )
+    both, (alone,) = edit(alike), edit(alike[1:])
+    assert both[1].image.tobytes() == alone.image.tobytes()
+    assert both[1].record == alone.record
+    assert both[1].record.directions[0].fingerprint == found.fingerprint
+    from latentedit.directions.direction_file import save_direction
+
+    save_direction(found, tmp_path / "it.safetensors")
+    (filed,) = verbs.edit(model, alike[1:], direction=[tmp_path / "it.safetensors"], caption=FROM, strength=0.6)
+    assert filed.image.tobytes() == alone.image.tobytes()
+
+
+def test_a_direction_of_another_model_is_refused(model: Backbone, tmp_path: Path) -> None:
+    other = verbs.load(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
+    found = verbs.identify(encode(other, pictures()[0], caption=FROM), to=TO)
+    with pytest.raises(ConfigError, match="expected a direction that was found in the model"):
+        verbs.edit(model, pictures(), direction=found, caption=FROM)

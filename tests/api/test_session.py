@@ -1,0 +1,454 @@
+"""What moves pictures by directions, what is said of it (captions, records, costs), and what a session keeps."""
+
+import dataclasses
+import gc
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from latentedit.api.outputs import read_record, same_picture, write_result
+from latentedit.api.replay import replay as replay_record
+from latentedit.api.result import EditResult
+from latentedit.api.session import Session, search_of, seed_of, stored_eim, suited
+from latentedit.api.verbs import identify, manipulate, sweep
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.directions.at_level import clean_share, random_direction
+from latentedit.directions.base import Direction
+from latentedit.directions.composition import compose, cross_talk
+from latentedit.directions.hsds import HSDS
+from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.editors.slider import Arm, Slider
+from latentedit.latents.encode import encode
+from latentedit.latents.inversion import invert, replay
+from latentedit.latents.joint import JointLatent
+from latentedit.latents.pictures import Picture
+from latentedit.latents.record import Mixing
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey, noisy
+
+SCENE = "grey room, a hat, a wall"
+"""The colour model reads the first word; the rest is for the words of changes."""
+
+
+@pytest.fixture
+def latent(colours: ColourBackbone) -> JointLatent:
+    return encode(colours, grey(), caption=SCENE)
+
+
+@pytest.fixture
+def red(latent: JointLatent) -> Direction:
+    return identify(latent, change="grey => red", seed=3)
+
+
+@pytest.fixture
+def blue(latent: JointLatent) -> Direction:
+    """To blue as far as the latent goes; its words speak of the hat."""
+    moved = identify(latent, change="grey => blue", seed=4)
+    return dataclasses.replace(moved, target_captions=("grey room, a scarf, a wall",))
+
+
+def moved(
+    latent: JointLatent | Session,
+    directions: Sequence[Direction],
+    shares: Sequence[float] = (1.0,),
+    strength: float = 1.0,
+    *,
+    mixing: Mixing = "sum",
+    **way: Any,
+) -> EditResult:
+    """The first picture's result."""
+    session = latent if isinstance(latent, Session) else Session(latent)
+    editor = suited(session.latent, directions, **way)
+    return session.along(editor, directions, shares, [strength], mixing=mixing)[0][0]
+
+
+def wordless(direction: Direction) -> Direction:
+    return dataclasses.replace(direction, source_captions=(), target_captions=())
+
+
+@pytest.mark.parametrize("arm", ["image", "joint"])
+@pytest.mark.parametrize("mixing", ["sum", "inverse", "projection"])
+@pytest.mark.parametrize("shares", [(1.0, 1.0), (0.3, 0.8), (0.5, -0.4), (-1.0, -1.0), (0.0, 1.0)])
+def test_several_directions_are_one_that_is_composed(
+    latent: JointLatent, red: Direction, blue: Direction, arm: Arm, mixing: Any, shares: tuple[float, float]
+) -> None:
+    """A negative share is so much of the reverse; for the sum, and for duals, that is the same with a minus."""
+    result = moved(latent, [red, blue], shares, arm=arm, level=0.5, steps=6, mixing=mixing)
+    ways = [d if share >= 0 else -d for d, share in zip([red, blue], shares, strict=True)]
+    whole = wordless(compose([wordless(way) for way in ways], [abs(share) for share in shares], mixing))
+    expected = moved(latent, [whole], arm=arm, level=0.5, steps=6)
+    assert torch.equal(result.latent.z, expected.latent.z)
+    assert same_picture(result.image, expected.image)
+    assert result.strength == 1
+    assert result.cross_talk is not None
+    assert torch.equal(result.cross_talk, cross_talk(ways)[0])
+    assert [told.strength for told in result.record.directions] == list(shares)
+    assert result.record.mixing == mixing
+
+
+def test_a_single_direction_is_not_composed(latent: JointLatent, red: Direction) -> None:
+    result = moved(latent, [red])
+    assert torch.equal(result.latent.z, latent.z + red.z)
+    assert result.cross_talk is None
+    back = moved(latent, [red], [-1.0])
+    assert torch.equal(back.latent.z, latent.z - red.z)
+
+
+def test_all_changes_are_said_in_one_caption(latent: JointLatent, red: Direction, blue: Direction) -> None:
+    assert moved(latent, [red]).target_caption == "red room, a hat, a wall"
+    result = moved(latent, [red, blue], (0.5, 0.5))
+    assert result.target_caption == "red room, a scarf, a wall"
+    assert result.latent.captions == ("red room, a scarf, a wall",)
+    assert moved(latent, [red, wordless(blue)], (0.5, 0.5)).target_caption == "red room, a hat, a wall"
+
+
+def test_what_has_no_words_here_is_not_said(latent: JointLatent, red: Direction) -> None:
+    """Without words at all, or with words that are not in the caption of this picture."""
+    elsewhere = dataclasses.replace(red, source_captions=("a dog",), target_captions=("a cat",))
+    for one in (wordless(red), elsewhere):
+        result = moved(latent, [one])
+        assert result.target_caption == ""
+        assert result.record.target_caption == ""
+        assert result.latent.captions == (SCENE,)
+    assert moved(latent, [wordless(red), elsewhere], (0.5, 0.3)).target_caption == ""
+
+
+def test_an_edit_to_the_same_caption_says_so(latent: JointLatent, red: Direction) -> None:
+    still = dataclasses.replace(red, target_captions=(SCENE,))
+    assert moved(latent, [still]).target_caption == SCENE
+
+
+def test_one_direction_on_several_pictures_has_words_for_each(colours: ColourBackbone, red: Direction) -> None:
+    latent = encode(colours, [grey(1), grey(2), grey(3)], caption=["grey room, a cat", "a dog", "a tree, grey room"])
+    row = Session(latent).manipulate(red, strength=0.5)
+    assert [result.target_caption for result in row] == ["red room, a cat", "", "a tree, red room"]
+    assert [result.record.directions[0].target_caption for result in row] == ["red room, a cat", "", "a tree, red room"]
+    assert all(result.record.directions[0].given for result in row)
+    assert {result.record.directions[0].fingerprint for result in row} == {red.fingerprint}
+
+
+def test_more_words_than_pictures_are_no_error(colours: ColourBackbone, red: Direction) -> None:
+    latent = encode(colours, [grey(1), grey(2), grey(3)], caption=SCENE)
+    odd = dataclasses.replace(red, source_captions=(), target_captions=("red", "blue"))
+    row = Session(latent).manipulate(odd, strength=0.5)
+    assert [result.target_caption for result in row] == ["red", "blue", ""]
+
+
+def test_each_picture_of_a_list_has_its_own_direction_on_record(colours: ColourBackbone) -> None:
+    latent = encode(colours, [grey(1), grey(2)], caption="grey")
+    direction = identify(latent, to=["red", "blue"])
+    row = Session(latent).manipulate(direction)
+    for index, (result, target) in enumerate(zip(row, ("red", "blue"), strict=True)):
+        (told,) = result.record.directions
+        assert told.fingerprint == direction.row(index).fingerprint
+        assert (told.target_caption, told.given) == (target, False)
+        assert result.record.evaluations == 48
+
+
+@pytest.mark.parametrize(
+    ("changes", "given"),
+    [
+        ({}, False),
+        ({"notes": ("a note",)}, False),
+        ({"method": "by hand"}, True),
+        ({"pictures": ()}, True),
+        ({"pictures": ("0" * 16,)}, True),
+        ({"source_captions": ("blue",)}, True),
+        ({"source_captions": ()}, True),
+        ({"target_captions": ()}, True),
+        ({"target_captions": ("",)}, True),
+    ],
+)
+def test_only_what_was_found_here_can_be_found_again(
+    latent: JointLatent, red: Direction, changes: dict[str, Any], given: bool
+) -> None:
+    result = moved(latent, [dataclasses.replace(red, **changes)])
+    assert result.record.directions[0].given is given
+    assert result.record.evaluations == (0 if given else 48)  # what it takes from nothing
+
+
+def test_another_picture_with_the_same_caption_is_another(colours: ColourBackbone, red: Direction) -> None:
+    assert moved(encode(colours, grey(1), caption=SCENE), [red]).record.directions[0].given
+
+
+def test_a_second_time_costs_nothing(latent: JointLatent, red: Direction, blue: Direction) -> None:
+    """What is known of several directions at these shares serves again; anything else is found out anew."""
+    session, way = Session(latent), {"arm": "joint", "level": 0.5, "steps": 8, "mixing": "inverse"}
+
+    def cost(directions: Sequence[Direction], shares: Sequence[float], strength: float = 0.5, **more: Any) -> float:
+        return moved(session, directions, shares, strength, **(way | more)).cost.evaluations
+
+    first = cost([red, blue], (0.4, 0.3))
+    assert first == (1 + 5 + 1) * 4
+    assert cost([red, blue], (0.4, 0.3)) == 4  # the way back to that strength alone
+    assert cost([red, blue], (0.4, 0.3), 0.0) == 0
+    for other in (
+        {"shares": (0.4, 0.2)},
+        {"mixing": "sum"},
+        {"directions": [blue, red]},
+        {"directions": [red, dataclasses.replace(blue)]},
+        {"level": 0.6},
+    ):
+        asked = {"directions": [red, blue], "shares": (0.4, 0.3)} | other
+        assert cost(**asked) >= first
+
+
+def test_the_image_arm_costs_nothing_within_the_change(latent: JointLatent, red: Direction) -> None:
+    session = Session(latent)
+    assert moved(session, [red], strength=0.5).cost.evaluations == 0
+    assert moved(session, [red], strength=1.5).cost.evaluations > 0
+    assert moved(session, [red], strength=1.4).cost.evaluations == 0
+
+
+def test_other_editors_know_one_text(colours: ColourBackbone, latent: JointLatent) -> None:
+    editor = FlowEdit(steps=4)
+    target = "red room, a hat, a wall"
+    ((result,),) = Session(latent).edit(editor, (target,), [0.5], seed=3, local=True)
+    expected = editor.edit(latent, colours.embed([target]), [0.5], seed=3)[0].z
+    assert torch.equal(result.latent.z, expected)
+    assert result.measured_strength is None
+    assert (result.method, result.target_caption) == ("flowedit", target)
+    assert result.record.settings == editor.to_dict()
+    assert result.record.directions == ()
+    assert (result.record.local, result.record.seed) == (True, 3)
+    assert result.record.evaluations == editor.evaluations(latent, strength=0.5) == result.cost.evaluations
+
+
+def test_directions_that_contradict_each_other_are_refused(latent: JointLatent, red: Direction) -> None:
+    with pytest.raises(ConfigError, match=r"numbers 1 and 2 contradict each other"):
+        moved(latent, [red, red], (1.0, -1.0))
+    with pytest.raises(ConfigError, match=r"number 2 has no length"):
+        moved(latent, [red, dataclasses.replace(red, z=0 * red.z)], (1.0, 1.0))
+    with pytest.raises(ConfigError, match=r"at least one direction"):
+        moved(latent, [], ())
+
+
+def test_directions_that_do_not_fit_are_refused(latent: JointLatent, red: Direction) -> None:
+    foreign = dataclasses.replace(red, model_fingerprint="another-2")
+    for directions, shares in (([foreign], (1.0,)), ([red, foreign], (0.5, 0.5))):
+        with pytest.raises(ConfigError, match=r"colours-1.*another-2"):
+            moved(latent, directions, shares)
+    double = Condition.cat([red.condition, red.condition])
+    two = dataclasses.replace(wordless(red), z=red.z.repeat(2, 1, 1, 1), condition=double)
+    with pytest.raises(ShapeError, match=r"one text or one a picture"):
+        moved(latent, [two])
+    with pytest.raises(ShapeError, match=r"for latents of shape \[1, 3, 8, 8\]; got one of \[1, 3, 8, 4\]"):
+        moved(latent, [dataclasses.replace(red, z=red.z[..., :4])])
+    with pytest.raises(ShapeError, match=r"directions of one shape"):
+        moved(latent, [red, dataclasses.replace(red, z=red.z[..., :4])], (0.5, 0.5))
+
+
+@pytest.mark.parametrize("seed", ["3", None, 2.5, True, [1]])
+def test_a_seed_is_a_whole_number(latent: JointLatent, red: Direction, seed: Any) -> None:
+    assert seed_of({}) == 0
+    assert seed_of({"seed": 10**30}) == 10**30
+    with pytest.raises(ConfigError, match=r"seed of the direction is no whole number"):
+        moved(latent, [dataclasses.replace(red, settings={"seed": seed})])
+
+
+def test_settings_of_a_search_are_read_with_distrust() -> None:
+    assert search_of({"steps": 3, "seed": 5, "levels": [0.9, 0.2]}) == HSDS(steps=3, levels=(0.9, 0.2))
+    for settings in ({"stepz": 3}, {"levels": 3}, {"levels": {"a": 1, "b": 2}}, {"steps": None}, {"keep": "x"}):
+        with pytest.raises(ConfigError):
+            search_of(settings)
+
+
+def way(latent: JointLatent, directions: Sequence[Direction], **said: Any) -> tuple[Arm, float, int]:
+    """How directions move pictures."""
+    editor = suited(latent, directions, **said)
+    return editor.arm, editor.level, editor.steps
+
+
+def at_level(latent: JointLatent, index: int = 0, **settings: Any) -> Direction:
+    return random_direction(latent, **{"level": 0.6, "steps": 5, "step": 3.0, "seed": 1, "index": index, **settings})
+
+
+def test_where_nothing_is_said_the_models_own_settings_hold(colours: ColourBackbone, red: Direction) -> None:
+    colours.defaults = {"editors": {"eim": {"arm": "joint", "level": 0.4, "steps": 9, "search": {"steps": 3}}}}
+    assert stored_eim(colours) == EIM(arm="joint", level=0.4, steps=9, search=HSDS(steps=3))
+    latent = encode(colours, grey(), caption=SCENE)
+    assert way(latent, [red]) == ("joint", 0.4, 9)
+    assert way(latent, [red], arm="text", level=0.5, steps=2) == ("text", 0.5, 2)
+    colours.defaults = {}
+    assert way(latent, [red]) == (EIM().arm, EIM().level, EIM().steps)
+
+
+def test_directions_with_words_move_other_pictures_as_the_model_says(colours: ColourBackbone, red: Direction) -> None:
+    """Not those that were found on this picture, and not those that cannot be said in another caption."""
+    colours.defaults = {"transfer": {"arm": "joint", "level": 0.9, "steps": 7}}
+    own, other = (encode(colours, grey(seed), caption=SCENE) for seed in (0, 5))
+    found = identify(own, to="red room, a cat")
+    assert way(own, [found]) == (EIM().arm, EIM().level, EIM().steps)
+    assert way(other, [found]) == ("joint", 0.9, 7)
+    assert way(other, [found], arm="image") == ("image", 0.9, 7)
+    assert way(other, [dataclasses.replace(found, source_captions=(), target_captions=())]) == (
+        EIM().arm,
+        EIM().level,
+        EIM().steps,
+    )
+    made = encode(colours, grey(6), caption=found.target_captions[0])  # by this direction, as far as one can see
+    assert way(made, [found]) == (EIM().arm, EIM().level, EIM().steps)
+
+
+def test_directions_without_words_move_at_their_level(latent: JointLatent, red: Direction) -> None:
+    found, other = at_level(latent), at_level(latent, 1, steps=7)
+    assert way(latent, [found]) == ("joint", 0.6, 5)
+    assert way(latent, [found, -other]) == ("joint", 0.6, 7)
+    assert way(latent, [red, found]) == ("joint", 0.6, 5)
+    assert way(latent, [found], level=0.5, steps=3) == ("joint", 0.5, 3)
+    assert way(latent, [found], arm="image") == ("image", 0.6, 5)
+    clean, stored = dataclasses.replace(found, settings={}), stored_eim(latent.backbone)
+    assert way(latent, [clean]) == (stored.arm, stored.level, stored.steps), "it lives at no level"
+
+
+def test_levels_that_differ_are_moved_at_one_after_the_other(latent: JointLatent) -> None:
+    both = [at_level(latent), at_level(latent, 1, level=0.8)]
+    with pytest.raises(ConfigError, match=r"got levels 0\.6, 0\.8\. Move by one after the other"):
+        manipulate(latent, both)
+    first = manipulate(latent, both[0])
+    assert manipulate(first.latent, both[1]).record.before == first.record
+    manipulate(latent, [both[0], at_level(latent, 1, level=0.6 + 1e-9)])  # as a file may round it
+
+
+@pytest.mark.parametrize("steps", [0, "many", 2.5, None])
+def test_steps_are_read_with_distrust(latent: JointLatent, steps: Any) -> None:
+    odd = dataclasses.replace(at_level(latent), settings={"steps": steps})
+    with pytest.raises(ConfigError, match="steps must be"):
+        suited(latent, [odd])
+
+
+@pytest.mark.parametrize("level", [0.4, 1.0])
+def test_what_is_added_at_the_level_is_the_direction_there(colours: ColourBackbone, level: float) -> None:
+    """Also at level 1, where a latent shows nothing of the picture; strength 0 is the picture bit for bit."""
+    picture = noisy(mean=(128, 128, 128), deviation=40)
+    latent = encode(colours, picture, caption="grey")
+    direction = at_level(latent, level=level)
+    trace = invert(latent, latent.path(5, level))
+    offset = 0.5 * direction.z * clean_share(level)
+    assert float(torch.linalg.vector_norm(offset)) == pytest.approx(1.5, rel=1e-5)
+    slider = Slider(latent=latent, direction=direction, arm="joint", level=level, steps=5, judge=Judge())
+    found = slider.move(torch.tensor([[0.5]], dtype=torch.float64))[0]
+    assert torch.allclose(found, replay(latent, trace, latent.condition, offset=offset), atol=1e-6)
+    assert not torch.allclose(found, latent.z, atol=1e-2)
+    still, whole, beyond, below = sweep(latent, direction, strengths=[0.0, 1.0, 40.0, -40.0])
+    assert same_picture(still.image, picture)
+    assert whole.measured_strength == 1
+    for result in (beyond, below):
+        assert any("clamped" in note for note in result.notes)
+        assert result.verdict.word == "changed"
+
+
+def test_verdicts_without_words(colours: ColourBackbone) -> None:
+    latent = encode(colours, noisy(mean=(128, 128, 128), deviation=40), caption="grey")
+    found = [manipulate(latent, at_level(latent), strength=strength) for strength in (1.0, 0.01, 0.0)]
+    assert [result.verdict.word for result in found] == ["changed", "nothing changed", "nothing changed"]
+    assert found[1].verdict.remedy == "more strength"
+    assert [result.target_caption for result in found] == ["", "", ""]
+    assert found[0].latent.captions == latent.captions
+
+
+def test_several_of_one_level_move_together(latent: JointLatent) -> None:
+    first, second = at_level(latent), at_level(latent, 1)
+    found = manipulate(latent, [first, second], strength=[1.0, -0.5])
+    trace = invert(latent, latent.path(5, 0.6))
+    offset = (first.z - 0.5 * second.z) * clean_share(0.6)
+    expected = replay(latent, trace, latent.condition, offset=offset)
+    assert torch.allclose(found.latent.z, expected, atol=1e-6)
+    assert found.record.settings == {"arm": "joint", "level": 0.6, "steps": 5}
+
+
+def test_what_was_moved_at_a_level_is_replayed(colours: ColourBackbone, tmp_path: Path) -> None:
+    """With the direction's file, or not at all."""
+    place = tmp_path / "me.png"
+    grey().save(place)
+    latent = encode(colours, place, caption="grey")
+    direction = at_level(latent)
+    made = manipulate(latent, direction, strength=0.7)
+    write_result(made, tmp_path / "out.png")
+    record = read_record(tmp_path / "out.png")
+    (again,) = replay_record(record, colours, Picture.open(place), directions=[direction])
+    assert again.record == made.record
+    assert same_picture(again.image, made.image)
+    with pytest.raises(ConfigError, match="Give its file with --direction"):
+        replay_record(record, colours, Picture.open(place))
+
+
+def test_a_sweep_of_a_list_is_a_list_of_sweeps(colours: ColourBackbone) -> None:
+    latent = encode(colours, [noisy(1), noisy(2)])
+    direction = identify(latent, to=["green", "blue"])
+    rows = Session(latent).sweep(direction, strengths=[0.2, 1.0, 0.7])
+    assert [[result.strength for result in row] for row in rows] == [[0.2, 1.0, 0.7]] * 2
+    for row, source, target in zip(rows, (noisy(1), noisy(2)), ("green", "blue"), strict=True):
+        assert all(same_picture(result.source, source) and result.target_caption == target for result in row)
+
+
+def test_what_one_strength_found_out_serves_the_next(colours: ColourBackbone) -> None:
+    """Four steps below 0.5 of eight: up once, five ways of effects, and one way a strength."""
+    session = Session(encode(colours, noisy()))
+    direction = session.identify(to="green")
+
+    def cost(strength: float, moved_by: Direction = direction, **more: object) -> float:
+        way = {"arm": "joint", "level": 0.5, "steps": 8} | more
+        return session.manipulate(moved_by, strength=strength, **way)[0].cost.evaluations
+
+    assert cost(0.5) == 7 * 4
+    assert cost(0.3) == 4
+    assert cost(1.0) == 4
+    assert cost(0.0) == 0
+    assert cost(1.0, steps=4) == 2 * 2  # another walk
+    assert cost(0.6) == 4  # and the first one is still known
+    assert cost(1.0, session.identify(to="blue")) == 2 * 4  # another direction
+    assert cost(1.0) == 2 * 4  # takes its place
+
+
+def test_each_call_reports_its_own_progress(colours: ColourBackbone) -> None:
+    session, first, second = Session(encode(colours, noisy())), list[str](), list[str]()
+    direction = session.identify(to="green")
+    way = {"arm": "joint", "level": 0.5, "steps": 8}
+    session.manipulate(direction, progress=lambda what, done, total: first.append(what), **way)
+    heard = len(first)
+    session.manipulate(direction, strength=0.0, progress=lambda what, done, total: second.append(what), **way)
+    assert second == []
+    session.manipulate(direction, progress=lambda what, done, total: second.append(what), **way)
+    assert second == ["return"] * 4
+    session.manipulate(direction, **way)
+    assert (len(first), len(second)) == (heard, 4)
+
+
+def test_one_direction_on_many_pictures(colours: ColourBackbone) -> None:
+    direction = identify(encode(colours, noisy()), to="green")
+    results = Session(encode(colours, [noisy(1), noisy(2)])).manipulate(direction)
+    assert [result.target_caption for result in results] == ["green", "green"]
+    assert all(result.effect.read_after == {"colour": "green"} for result in results)
+
+
+def test_the_verbs_take_one_picture(colours: ColourBackbone) -> None:
+    """A session takes any number, and always gives a list."""
+    latent = encode(colours, [noisy(1), noisy(2)])
+    direction = identify(latent, to="green")
+    for verb in (lambda: manipulate(latent, direction), lambda: sweep(latent, direction, strengths=[1.0])):
+        with pytest.raises(ConfigError, match=r"latent of one picture; got 2 of them\. Use a Session"):
+            verb()
+    assert len(Session(latent).manipulate(direction)) == 2
+
+
+def test_a_session_leaves_its_latent_as_it_was(colours: ColourBackbone) -> None:
+    """And is let go of with all that it holds: nothing in it points back at it."""
+    session = Session(encode(colours, noisy()))
+    fields = {field.name: getattr(session.latent, field.name) for field in dataclasses.fields(session.latent)}
+    session.manipulate(session.identify(to="green"), arm="joint", level=0.5, steps=8, strength=0.5)
+    assert all(getattr(session.latent, name) is value for name, value in fields.items())
+    gone = weakref.ref(session)
+    gc.disable()
+    try:
+        del session
+        assert gone() is None
+    finally:
+        gc.enable()
