@@ -10,7 +10,6 @@ import typer
 from latentedit.api.request import check_texts
 from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, say, warn
 
-
 if TYPE_CHECKING:
     from latentedit.api.discovery import Discovery, Walked
     from latentedit.directions.local_basis import LocalBasis

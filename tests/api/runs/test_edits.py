@@ -203,7 +203,9 @@ def test_a_picture_that_the_model_cannot_take_fails_alone(
 
     refused = Picture.open(pictures[1].path).fit(model.capabilities).pixels
     monkeypatch.setattr(real, "encode", refusing)
-    made = done(cut(real, [dataclasses.replace(p, target=None) for p in pictures], EditRequest(change=changes), batch=3), 0)
+    made = done(
+        cut(real, [dataclasses.replace(p, target=None) for p in pictures], EditRequest(change=changes), batch=3), 0
+    )
     assert [row["id"] for row in made.rows] == ["a.png", "c.png"]
     assert [(one.item, one.why) for one in made.failures] == [("b.png", "expected finite latents; got others")]
     assert max(met) <= (1 if len(changes) > 1 else 3)
