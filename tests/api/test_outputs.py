@@ -284,7 +284,7 @@ def test_places_that_cannot_be_written_to(result: EditResult, tmp_path: Path) ->
     for name, words in (
         ("folder.png", "is a folder"),
         ("no/out.png", "does not exist. Create it first"),
-        ("out.psd", "got 'out.psd'"),
+        ("out.psd", "'out.psd'"),
         ("blocked.png", "is a folder"),
         (".", "is a folder"),
     ):

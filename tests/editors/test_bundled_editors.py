@@ -76,7 +76,7 @@ def bundled(name: str) -> JointLatent:
     return latent_of(load(name, device="cpu"), 128, TEXTS)
 
 
-@pytest.mark.parametrize("name", editor_names())
+@pytest.mark.parametrize("name", EDITORS.names())
 @pytest.mark.parametrize("model", ["portraits", "portraits-unet"])
 def test_on_a_bundled_model_a_strength_changes_something_at_the_cost_that_it_says(model: str, name: str) -> None:
     latent, editor = bundled(model), few_steps(name)

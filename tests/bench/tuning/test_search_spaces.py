@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from latentedit.core.errors import RegistryError
+from latentedit.core.plugins import EDITORS
 from latentedit.editors.registry import editor_class
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
