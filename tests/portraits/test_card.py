@@ -1,14 +1,21 @@
-from pathlib import Path
+"""The cards of the bundled models say what is stored with them, and are what their generator writes."""
 
 import pytest
 
-from latentedit.models.settings_file import write_settings
-from latentedit_portraits.attributes import VALUES
-from latentedit_portraits.card import write_card
+from latentedit.models.registry import bundled_folder
+from latentedit.models.settings_file import read_settings
+from latentedit_portraits import train_pixels
+from latentedit_portraits.card import PIXEL_PLANS, card_text
+
+
+@pytest.mark.parametrize("name", ["portraits", "portraits-unet", "pixels-discs", "pixels-portraits"])
+def test_the_shipped_card_is_what_the_generator_writes(name: str) -> None:
+    folder = bundled_folder(name)
+    assert card_text(read_settings(folder), name) == (folder / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["portraits", "portraits-unet"])
-def test_the_card_states_the_stored_facts(name: str, tmp_path: Path) -> None:
+def test_the_card_states_the_stored_facts(name: str) -> None:
     settings = {
         "description": "a test",
         "vocabulary": ["a", "b"],
@@ -17,21 +24,21 @@ def test_the_card_states_the_stored_facts(name: str, tmp_path: Path) -> None:
         "guidance": 2.5,
         "quality": {"reader accuracy": {"mean": 0.75, "hair": 0.5}},
     }
-    write_settings(tmp_path, settings)
-    write_card(tmp_path, name, VALUES)
-    card = (tmp_path / "README.md").read_text()
+    card = card_text(settings, name)
     for fact in (
         f"# {name}\n",
-        f"models train {name} --recipe cpu",
+        f"train {name} --recipe cpu",
         "of 2 words",
         "text 12",
         "2.5",
-        "| mean | hair |",
         "| 0.75 | 0.5 |",
         "hair (6)",
     ):
         assert fact in card
-    assert "fine-tuned" not in card
-    write_settings(tmp_path, {"history": "The reader was fine-tuned."})
-    write_card(tmp_path, name, VALUES)
-    assert "text 12. The reader was fine-tuned.\n" in (tmp_path / "README.md").read_text()
+    assert "text 12. It was fine-tuned.\n" in card_text({**settings, "history": "It was fine-tuned."}, name)
+
+
+@pytest.mark.parametrize("recipe", train_pixels.RECIPES)
+def test_the_plans_of_the_pixel_models_are_their_recipes(recipe: str) -> None:
+    count, settings = train_pixels.RECIPES[recipe]
+    assert PIXEL_PLANS[recipe] == f"{count} pictures, {settings.steps} steps of {settings.batch}"

@@ -1,12 +1,10 @@
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from latentedit_portraits.attributes import draw_split
-from latentedit_portraits.dataset import SIZE, render_arrays, render_split, to_pixels
+from latentedit_portraits.dataset import SIZE, render_split, to_pixels
 from latentedit_portraits.render import render_array
 
 
@@ -24,23 +22,6 @@ def test_a_split_is_rendered_once_and_kept(tmp_path: Path) -> None:
     assert told == [(3, 3)]  # nothing was rendered again
     assert np.array_equal(again.pixels, renders.pixels)
     assert not list(tmp_path.glob("*.partial*"))
-    assert renders.labelled.labels.tolist() == [item.indices() for item in renders.attributes]
-    assert renders.labelled.pixels is renders.pixels
-
-
-def rows(job: tuple[int, int, int]) -> dict[str, NDArray[Any]]:
-    seed, start, stop = job
-    return {"row": np.arange(start, stop), "seed": np.full((stop - start, 2), seed)}
-
-
-def test_arrays_are_rendered_in_order_once_and_kept(tmp_path: Path) -> None:
-    path, told = tmp_path / "new" / "rows.npz", []
-    for _ in range(2):
-        arrays = render_arrays(path, rows, 450, seed=6, progress=lambda *done: told.append(done))
-        assert arrays["row"].tolist() == list(range(450))
-        assert arrays["seed"].tolist() == [[6, 6]] * 450
-    assert told == [(200, 450), (400, 450), (450, 450)]
-    assert [item.name for item in path.parent.iterdir()] == ["rows.npz"]
 
 
 def test_pixels_run_from_minus_one_to_one() -> None:

@@ -4,15 +4,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentedit.core.errors import ConfigError
-from latentedit_portraits.fitting import FitSettings, fit, load_average, load_half, recipe_of, save_half
+from latentedit_portraits.fitting import FitSettings, load_half, save_half, seeded
+from tests.portraits.runs import run_in
 
 SETTINGS = FitSettings(steps=40, batch=16, learning_rate=1e-2, warm_up=5, weight_decay=0.01, checkpoint_seconds=0.0)
 
 
 def network() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
+    with seeded(0):
         return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
 
 
@@ -27,7 +26,7 @@ def train(folder: Path, *, killed_at: int | None = None) -> tuple[nn.Module, lis
         losses.append(value.item())
         return value
 
-    fit("net", net, loss, SETTINGS, folder, log=lambda _: None)
+    run_in(folder).fit("net", net, loss, SETTINGS)
     return net, losses
 
 
@@ -53,14 +52,6 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
     assert torch.equal(first[0].weight, again[0].weight)
 
 
-def test_the_average_of_a_checkpoint_is_what_training_leaves(tmp_path: Path) -> None:
-    trained, _ = train(tmp_path)
-    looked_at = network()
-    assert load_average("net", looked_at, tmp_path) == SETTINGS.steps
-    for a, b in zip(trained.parameters(), looked_at.parameters(), strict=True):
-        assert torch.equal(a, b)
-
-
 def test_the_rate_rises_stays_and_falls() -> None:
     settings = FitSettings(steps=100, batch=1, learning_rate=1.0, warm_up=10, decay_share=0.2)
     assert settings.rate(0) == pytest.approx(0.1)
@@ -81,7 +72,11 @@ def test_weights_in_half_precision_come_back_to_its_rounding(tmp_path: Path) -> 
     assert int(second.state_dict()["1.num_batches_tracked"]) == int(first.state_dict()["1.num_batches_tracked"]) > 0
 
 
-def test_a_recipe_is_found_by_its_name() -> None:
-    assert recipe_of({"cpu": 1, "gpu": 2}, "gpu") == 2
-    with pytest.raises(ConfigError, match="got 'gpux': did you mean 'gpu'"):
-        recipe_of({"cpu": 1, "gpu": 2}, "gpux")
+def test_the_seed_decides_the_weights_and_leaves_the_global_state() -> None:
+    state, weights = torch.random.get_rng_state(), []
+    for seed in (0, 0, 1):
+        with seeded(seed):
+            weights.append(nn.Linear(3, 3).weight)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(state, torch.random.get_rng_state())

@@ -16,6 +16,7 @@ from latentedit_portraits.fitting import FitSettings
 from latentedit_portraits.framer import FramerNetwork, PortraitFramer, build_framer, fit_framer
 from latentedit_portraits.render import Framing, render
 from latentedit_portraits.variety import Views, draw_any_framing, render_other, render_view
+from tests.portraits.runs import run_in
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_training_learns_a_few_views_by_heart(tmp_path: Path) -> None:
     network = build_framer(0)
     losses: list[str] = []
     settings = FitSettings(steps=80, batch=16, learning_rate=2e-3, warm_up=5, average=0.9)
-    assert fit_framer(network, views, settings, tmp_path, log=losses.append) > 0
+    assert fit_framer(network, views, settings, run_in(tmp_path, log=losses.append)) > 0
     assert "80/80" in losses[-1]
     with torch.no_grad():
         found = network(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1)

@@ -8,7 +8,8 @@ from PIL import Image
 
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit_portraits.fitting import FitSettings
-from latentedit_portraits.pixels import SIDE, build_pixel_unet, draw_discs, fit_pixels, noise_scheduler, shrink
+from latentedit_portraits.pixels import SIDE, draw_discs, fit_pixels, noise_scheduler, shrink
+from tests.portraits.runs import run_in
 
 
 def test_the_schedule_has_the_range_that_is_stated() -> None:
@@ -38,14 +39,6 @@ def test_pictures_shrink_as_pillows_box_filter_does() -> None:
     assert np.abs(shrink(pictures).astype(int) - np.stack(theirs)).max() <= 1, "halves are rounded either way"
 
 
-def test_the_network_is_the_same_for_the_same_seed() -> None:
-    before = torch.random.get_rng_state()
-    first, second, third = (next(build_pixel_unet(seed).parameters()) for seed in (3, 3, 4))
-    assert torch.equal(first, second)
-    assert not torch.equal(first, third)
-    assert torch.equal(before, torch.random.get_rng_state())
-
-
 class _Answer(torch.nn.Module):
     """Says the same of all pictures, and keeps what it was asked."""
 
@@ -65,7 +58,7 @@ def test_it_learns_v_at_all_times(tmp_path: Path) -> None:
     white = np.full((4, SIDE, SIDE, 3), 255, np.uint8)
     settings = FitSettings(steps=1, batch=8, learning_rate=1e-3)
     told: list[str] = []
-    fit_pixels(network, white, settings, tmp_path, device=torch.device("cpu"), log=told.append)
+    fit_pixels(network, white, settings, run_in(tmp_path, log=told.append))
     x_t, times = network.asked[0]
     assert times.sort().values.div(125, rounding_mode="floor").tolist() == list(range(8)), "one an eighth of the range"
     alphas = noise_scheduler().alphas_cumprod[times.long()]
@@ -75,15 +68,3 @@ def test_it_learns_v_at_all_times(tmp_path: Path) -> None:
     # diffusers' own target for v, with a picture of ones; five digits are printed
     target = noise_scheduler().get_velocity(torch.ones_like(noise), noise, times.long())
     assert loss == pytest.approx(float(target.square().mean()), abs=2e-4)
-
-
-def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    pictures, where = draw_discs(4, seed=0), torch.device("cpu")
-    settings = FitSettings(steps=2, batch=2, learning_rate=1e-3, warm_up=1)
-    network, fresh = build_pixel_unet(0), build_pixel_unet(0)
-    fit_pixels(network, pictures, settings, tmp_path, device=where, log=lambda _: None)
-    pairs = zip(network.parameters(), fresh.parameters(), strict=True)
-    assert any(not torch.equal(one, other) for one, other in pairs)
-    fit_pixels(fresh, pictures, settings, tmp_path, device=where, log=pytest.fail)
-    for one, other in zip(network.parameters(), fresh.parameters(), strict=True):
-        assert torch.equal(one, other)

@@ -9,10 +9,11 @@ from latentedit.models.registry import bundled_folder
 from latentedit.testing.contracts.captioner import CaptionerContract
 from latentedit_portraits.attributes import VALUES, draw_split
 from latentedit_portraits.captions import full_caption
-from latentedit_portraits.dataset import UNNAMED, LabelledPortraits, to_pixels
+from latentedit_portraits.dataset import to_pixels
 from latentedit_portraits.fitting import FitSettings
 from latentedit_portraits.reader import PortraitReader, accuracy, build_reader, fit_reader, split_logits
 from latentedit_portraits.render import render_array
+from tests.portraits.runs import run_in
 
 CPU = torch.device("cpu")
 
@@ -76,53 +77,22 @@ def test_saving_and_loading(tmp_path: Path) -> None:
     assert not torch.allclose(build_reader(1).eval()(pixels), loaded.network(pixels), atol=2e-3)
 
 
-def portraits() -> LabelledPortraits:
-    attributes = draw_split("train", 24, 0)
-    pixels = np.stack([render_array(item) for item in attributes])
-    return LabelledPortraits(pixels=pixels, labels=np.array([item.indices() for item in attributes]))
-
-
 def test_a_few_steps_teach_the_background(tmp_path: Path) -> None:
-    source, network = portraits(), build_reader(0)
+    attributes, network = draw_split("train", 24, 0), build_reader(0)
+    pixels = np.stack([render_array(item) for item in attributes])
     settings = FitSettings(steps=40, batch=12, learning_rate=2e-3, warm_up=1, average=0.0)
-    fit_reader(network, [source], settings, tmp_path, log=lambda _: None)
-    found = PortraitReader(network).attributes(to_pixels(source.pixels, CPU))
-    assert accuracy(found, draw_split("train", 24, 0))["background"] > 0.5  # chance: 1/6
-
-
-def test_unnamed_attributes_teach_nothing(tmp_path: Path) -> None:
-    """Without a name in any picture, an attribute's rows of the head stay bit for bit; the others move."""
-    source, network = portraits(), build_reader(0)
-    unnamed = list(VALUES).index("background")
-    source.labels[:, unnamed] = UNNAMED
-    source.labels[::2, 0] = UNNAMED
-    before = network.head.weight.detach().clone()
-    settings = FitSettings(steps=3, batch=12, learning_rate=2e-3, warm_up=1, average=0.0)
-    fit_reader(network, [source], settings, tmp_path, log=lambda _: None)
-    moved = split_logits((network.head.weight.detach() - before).abs().sum(dim=1)[None])
-    assert [bool(part.max() > 0) for part in moved] == [index != unnamed for index in range(len(VALUES))]
+    fit_reader(network, [pixels], attributes, settings, run_in(tmp_path))
+    found = PortraitReader(network).attributes(to_pixels(pixels, CPU))
+    assert accuracy(found, attributes)["background"] > 0.5  # chance: 1/6
 
 
 def test_sources_take_turns(tmp_path: Path) -> None:
-    """The second source has no names at all: after one step it was not used, after two it has changed no weight."""
-    named, nameless = portraits(), portraits()
-    nameless.labels[:] = UNNAMED
-    settings = FitSettings(steps=1, batch=12, learning_rate=2e-3, warm_up=1, average=0.0)
-    weights: list[torch.Tensor] = []
-    for index, sources in enumerate(([named, nameless], [nameless, named])):
-        network = build_reader(0)
-        fit_reader(network, sources, settings, tmp_path / str(index), log=lambda _: None)
-        weights.append(network.head.weight.detach() - build_reader(0).head.weight.detach())
-    assert weights[0].any()
-    assert not weights[1].any()
-
-
-def test_a_second_call_goes_on_where_the_first_ended(tmp_path: Path) -> None:
-    settings = FitSettings(steps=2, batch=4, learning_rate=2e-3, warm_up=1)
-    networks = build_reader(0), build_reader(0)
-    told: list[list[str]] = [[], []]
-    for network, lines in zip(networks, told, strict=True):
-        fit_reader(network, [portraits()], settings, tmp_path, log=lines.append)
-    assert [len(lines) for lines in told] == [1, 0]  # the second call had no step left
-    for one, other in zip(*(network.state_dict().values() for network in networks), strict=True):
-        assert torch.equal(one, other)
+    """A source of other pictures changes what is learnt from the second step on."""
+    attributes, networks = draw_split("train", 6, 0), [build_reader(0) for _ in range(4)]
+    pixels = np.stack([render_array(item) for item in attributes])
+    for index, network in enumerate(networks):
+        settings = FitSettings(steps=1 + index % 2, batch=2, learning_rate=2e-3, warm_up=1, average=0.0)
+        second = pixels if index < 2 else pixels[:3] // 2
+        fit_reader(network, [pixels, second], attributes, settings, run_in(tmp_path / str(index)))
+    same = [torch.equal(networks[i].head.weight, networks[i + 2].head.weight) for i in (0, 1)]
+    assert same == [True, False]

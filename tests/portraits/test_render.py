@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from latentedit_portraits.attributes import VALUES, draw_split
-from latentedit_portraits.render import BACKGROUND, Framing, counterfactual, draw_framing, render, render_array
+from latentedit_portraits.render import BACKGROUND, Framing, draw_framing, render, render_array
 
 PORTRAIT = draw_split("test", 1, 0)[0].replace(hair="short", hair_color="black", background="blue", accessory="none")
 
@@ -25,15 +25,13 @@ def test_the_background_has_its_colour() -> None:
 
 @pytest.mark.parametrize("field", [name for name in VALUES if name != "facial_hair_color"])
 def test_every_attribute_shows(field: str) -> None:
-    pictures = [render_array(counterfactual(PORTRAIT, {field: value})) for value in VALUES[field] if value != "none"]
+    pictures = [render_array(PORTRAIT.replace(**{field: value})) for value in VALUES[field] if value != "none"]
     differences = [np.abs(a.astype(int) - b).max() for i, a in enumerate(pictures) for b in pictures[:i]]
     assert min(differences) > 20
 
 
 def test_glasses_change_the_eyes_and_nothing_below_them() -> None:
-    change = np.abs(
-        render_array(PORTRAIT).astype(int) - render_array(counterfactual(PORTRAIT, {"accessory": "glasses"}))
-    )
+    change = np.abs(render_array(PORTRAIT).astype(int) - render_array(PORTRAIT.replace(accessory="glasses")))
     assert change[40:70].max() > 100
     assert change[85:].max() == 0
 

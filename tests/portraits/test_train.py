@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,15 @@ from latentedit_portraits.autoencoder import build_autoencoder, decode, encode_p
 from latentedit_portraits.dataset import render_split, to_pixels
 from latentedit_portraits.fitting import FitSettings
 from latentedit_portraits.train import encode_renders, reconstruct, rescale_channels, train, train_reader
+from latentedit_portraits.train_pixels import train_discs, train_portraits
+from latentedit_portraits.train_unet import train_unet
+from tests.portraits.runs import run_in
 
 
-def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", [train, train_unet, train_discs, train_portraits])
+def test_an_unknown_recipe_is_refused(recipe: Callable[[Path, str], Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'cpu'"):
-        train(tmp_path, "cpux")
+        recipe(tmp_path, "cpux")
 
 
 @torch.no_grad()
@@ -35,7 +40,7 @@ def test_rescaling_channels_changes_latents_and_keeps_pictures(tmp_path: Path) -
 def test_latents_are_normalised_and_kept(tmp_path: Path) -> None:
     renders = render_split(tmp_path, "train", 6, seed=0, framed=True, workers=1)
     autoencoder = build_autoencoder(0)
-    latents = encode_renders(autoencoder, renders, tmp_path, batch=3)
+    latents = encode_renders(autoencoder, renders, run_in(tmp_path), batch=3)
     assert latents.shape == (6, 8, 16, 16)
     assert latents.astype(np.float32).mean() == pytest.approx(0, abs=1e-2)
     assert latents.astype(np.float32).std() == pytest.approx(1, abs=1e-2)
@@ -47,7 +52,7 @@ def test_latents_are_normalised_and_kept(tmp_path: Path) -> None:
     # the stored latents were encoded in bfloat16, 8 bits, of values up to 5
     assert np.abs(expected.numpy() - latents).mean() < 0.05
     again = build_autoencoder(0)
-    assert np.array_equal(encode_renders(again, renders, tmp_path), latents)
+    assert np.array_equal(encode_renders(again, renders, run_in(tmp_path)), latents)
     assert again.config.scaling_factor == config.scaling_factor
 
 
@@ -58,22 +63,19 @@ def test_reconstructions_are_pictures(tmp_path: Path) -> None:
     assert pictures.dtype == np.uint8
 
 
-def test_the_reader_is_trained_once_on_renders_odd_portraits_and_what_the_codec_makes_of_both(
+def test_the_reader_is_trained_once_on_renders_and_what_the_codec_makes_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recipe, "_RECONSTRUCTED", 2)
-    monkeypatch.setattr(recipe, "_ODD", 3)
     renders = render_split(tmp_path, "train", 4, seed=0, framed=True, workers=1)
     autoencoder, settings = build_autoencoder(0), FitSettings(steps=4, batch=2, learning_rate=1e-3)
     told: list[str] = []
-    reader, _ = train_reader(
-        autoencoder, renders, settings, tmp_path, progress=lambda name, done, total: told.append(name), log=told.append
-    )
-    assert [told.count(name) for name in ("renders", "reconstructions", "reader")] == [1, 2, 4]
-    odd = np.load(tmp_path / "odd-3-0.npz")["pixels"]
-    for name, pixels in (("reconstructions-2", renders.pixels), ("odd-reconstructions-2", odd)):
-        assert np.array_equal(np.load(tmp_path / f"{name}.npy"), reconstruct(autoencoder, pixels[:2]))
-    again, _ = train_reader(autoencoder, renders, settings, tmp_path, progress=None, log=told.append)
-    assert told.count("renders") == 1
+    run = run_in(tmp_path, progress=lambda name, done, total: told.append(name))
+    reader, _ = train_reader(autoencoder, renders, settings, run)
+    assert [told.count(name) for name in ("reconstructions", "reader")] == [1, 4]
+    decoded = np.load(tmp_path / "reconstructions-2.npy")
+    assert np.array_equal(decoded, reconstruct(autoencoder, renders.pixels[:2]))
+    again, _ = train_reader(autoencoder, renders, settings, run)
+    assert len(told) == 5, "the second call had nothing left to do"
     for one, other in zip(reader.network.parameters(), again.network.parameters(), strict=True):
         assert torch.equal(one, other)

@@ -7,18 +7,13 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from latentedit.core.errors import ConfigError
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import bundled_folder, load
-from latentedit_portraits import train_unet as recipe
+from latentedit_portraits import recipes
 from latentedit_portraits.dataset import render_split, to_pixels
 from latentedit_portraits.fitting import FitSettings
-from latentedit_portraits.train_unet import encode_latents, train_unet, with_folded_shift
-
-
-def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="did you mean 'cpu'"):
-        train_unet(tmp_path, "cpux")
+from latentedit_portraits.train_unet import RECIPES, encode_latents, train_unet, with_folded_shift
+from tests.portraits.runs import run_in
 
 
 @torch.no_grad()
@@ -40,18 +35,18 @@ def test_the_folded_codec_gives_the_same_latents_and_pictures_without_a_shift(tm
 def test_latents_are_those_of_the_model_and_kept(tmp_path: Path) -> None:
     renders = render_split(tmp_path, "train", 3, seed=0, framed=True, workers=1)
     model = load("portraits", device="cpu")
-    latents = encode_latents(model, renders, tmp_path / "latents.npy", batch=2)
+    latents = encode_latents(model, renders, run_in(tmp_path), batch=2)
     expected = model.encode(to_pixels(renders.pixels, model.device)).numpy()
     # encoded in bfloat16, 8 bits, of values up to 5
     assert np.abs(latents - expected).mean() < 0.05
     (tmp_path / "latents.npy").touch()
-    assert np.array_equal(encode_latents(model, renders, tmp_path / "latents.npy"), latents)
+    assert np.array_equal(encode_latents(model, renders, run_in(tmp_path)), latents)
 
 
 def test_the_recipe_makes_a_stock_folder_with_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = FitSettings(steps=1, batch=2, learning_rate=1e-3)
-    monkeypatch.setattr(recipe, "RECIPES", {"cpu": (4, settings)})
-    monkeypatch.setattr(recipe, "measure_quality", lambda *_, **__: {"a measure": {"mean": 0.5}})
+    monkeypatch.setitem(RECIPES, "cpu", (4, settings))
+    monkeypatch.setattr(recipes, "measure_quality", lambda *_, **__: {"a measure": {"mean": 0.5}})
     folder = train_unet(tmp_path, "cpu", device="cpu", log=lambda _: None)
     pipeline: Any = StableDiffusionPipeline.from_pretrained(folder)
     assert type(pipeline.unet).__name__ == "UNet2DConditionModel"

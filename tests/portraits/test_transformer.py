@@ -18,6 +18,7 @@ from latentedit_portraits.transformer import (
     fit_text,
     fit_transformer,
 )
+from tests.portraits.runs import run_in
 
 CPU = torch.device("cpu")
 CHANCE = float(np.mean([math.log(len(values)) for values in VALUES.values()]))
@@ -64,7 +65,7 @@ def test_the_untrained_velocity_is_zero(network: TextToVelocity, captions: Capti
 
 def test_text_training_beats_chance(network: TextToVelocity, captions: CaptionBatches, tmp_path: Path) -> None:
     settings = FitSettings(steps=25, batch=16, learning_rate=2e-3, warm_up=1, average=0.0)
-    fit_text(network, captions, settings, tmp_path, log=lambda _: None)
+    fit_text(network, captions, settings, run_in(tmp_path))
     ids, stated = captions.draw(range(32), torch.Generator().manual_seed(1), CaptionStyle(empty=0.0))
     with torch.no_grad():
         assert attribute_loss(network.attribute_head(network.embed(ids)[1]), stated).item() < 0.9 * CHANCE
@@ -76,7 +77,7 @@ def test_joint_training_moves_text_and_transformer(
     before = {name: value.clone() for name, value in network.state_dict().items()}
     latents = np.random.default_rng(0).standard_normal((32, 8, 16, 16)).astype(np.float16)
     settings = FitSettings(steps=3, batch=2, learning_rate=1e-3, warm_up=1, average=0.0)
-    fit_transformer(network, captions, latents, settings, tmp_path, log=lambda _: None)
+    fit_transformer(network, captions, latents, settings, run_in(tmp_path))
     after = network.state_dict()
     for part in ("transformer.proj_out.weight", "text_encoder.text_projection.weight"):
         assert not torch.equal(before[part], after[part])

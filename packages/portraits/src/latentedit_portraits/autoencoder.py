@@ -1,7 +1,5 @@
 """The picture codec of `portraits`: a stock AutoencoderKL, trained on 64-pixel crops."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,21 +10,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.progress import Progress
 from latentedit_portraits.dataset import to_pixels
-from latentedit_portraits.fitting import FitSettings, fit
+from latentedit_portraits.fitting import FitSettings, Training, seeded
 
 CHANNELS = 8
-_CROP = 64
-_KL_WEIGHT = 5e-5
-_ABSOLUTE_WEIGHT = 0.1
+_CROP = 64  # side of a crop that is trained on, in pixels
+_KL_WEIGHT = 5e-5  # of the pull to the normal distribution, beside the squared error
+_ABSOLUTE_WEIGHT = 0.1  # of the absolute error, likewise
 
 
 def build_autoencoder(seed: int) -> AutoencoderKL:
     """The untrained codec: f8, 8 channels, two to four million parameters."""
     build: Any = AutoencoderKL  # its annotations say tuples of one element
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return build(
             in_channels=3,
             out_channels=3,
@@ -55,13 +51,7 @@ def decode(autoencoder: AutoencoderKL, code: Float[Tensor, "b c lh lw"]) -> Floa
 
 
 def fit_autoencoder(
-    autoencoder: AutoencoderKL,
-    pixels: NDArray[np.uint8],
-    settings: FitSettings,
-    folder: Path,
-    *,
-    progress: Progress | None = None,
-    log: Callable[[str], None] = print,
+    autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], settings: FitSettings, run: Training
 ) -> float:
     """Train the codec on random crops: squared and absolute error and a weak pull to the normal distribution.
 
@@ -83,9 +73,10 @@ def fit_autoencoder(
             output = decode(autoencoder, code).float()
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
-        return _fidelity(output, target) + _KL_WEIGHT * kl
+        error = functional.mse_loss(output, target) + _ABSOLUTE_WEIGHT * functional.l1_loss(output, target)
+        return error + _KL_WEIGHT * kl
 
-    return fit("autoencoder", autoencoder, loss, settings, folder, progress=progress, log=log)
+    return run.fit("autoencoder", autoencoder, loss, settings)
 
 
 def _draw_crops(
@@ -96,10 +87,6 @@ def _draw_crops(
     corners = torch.randint(offsets, (batch, 2), generator=generator).tolist()
     crops = [pixels[i, y : y + _CROP, x : x + _CROP] for i, (y, x) in zip(chosen, corners, strict=True)]
     return to_pixels(np.stack(crops), device)
-
-
-def _fidelity(output: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]) -> Tensor:
-    return functional.mse_loss(output, target) + _ABSOLUTE_WEIGHT * functional.l1_loss(output, target)
 
 
 @torch.no_grad()

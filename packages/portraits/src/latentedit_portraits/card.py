@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from latentedit.models.settings_file import read_settings
+from latentedit_portraits.attributes import VALUES
 
 _CARD = """---
 license: apache-2.0
@@ -44,8 +45,8 @@ _PARTS = {
   safetensors. Reader and framer are those of `portraits`.""",
 }
 _OTHER_DATA = {
-    "portraits": """ Reader and framer also learn from odd portraits, of any
-  parts and colours that python-avatars draws; where these have no near word, the reader learns nothing.""",
+    "portraits": """ The framer also learns from
+  portraits of any parts and colours that python-avatars draws, framed in any way.""",
     "portraits-unet": " It is the data of `portraits`.",
 }
 _USE = {
@@ -54,30 +55,67 @@ _USE = {
 }
 
 
-def write_card(folder: Path, name: str, attributes: Mapping[str, tuple[str, ...]]) -> None:
+PIXEL_DATA = {
+    "pixels-discs": "plain discs, each of one pure hue on white: four numbers a picture (place, size, hue)",
+    "pixels-portraits": "avatar portraits (python-avatars, MIT), framed at random: twelve attributes a picture",
+}
+"""What each model was trained on."""
+
+_PIXEL_CARD = """---
+license: apache-2.0
+library_name: diffusers
+pipeline_tag: unconditional-image-generation
+---
+# {name}
+
+A small DDPM on pictures of 64 px, without text. There are two, alike but for their data; they are there to compare what
+data does to a latent space, not to make pictures.
+
+* **Data** {data}.
+* **Parts** `UNet2DModel` (2.7 M parameters, predicts v), `DDIMScheduler` with linear betas.
+  Half-precision safetensors.
+* **Recipe** `latentedit models train {name} --recipe {recipe}`: {plan},
+  {seconds} seconds.
+* **Use** `DDIMPipeline.from_pretrained(folder)`; or `latentedit.load("{name}")`.
+* **Limits** trained for minutes; samples show it.
+* **Licence** Apache-2.0, weights included.
+"""
+
+# Of the recipes of `train_pixels`.
+PIXEL_PLANS = {"cpu": "8000 pictures, 1800 steps of 16", "gpu": "30000 pictures, 20000 steps of 128"}
+
+
+def write_card(folder: Path, name: str) -> None:
     """Write ``folder/README.md`` from ``folder/latentedit.json``; its ``history`` says where the recipe was left.
 
     Args:
-        folder: a finished and measured model.
-        name: "portraits" or "portraits-unet".
-        attributes: every attribute with its values.
+        folder: a finished and, where it understands captions, measured model.
+        name: of the model.
     """
-    settings = read_settings(folder)
-    card = _CARD.format(
+    (folder / "README.md").write_text(card_text(read_settings(folder), name))
+
+
+def card_text(settings: Mapping[str, Any], name: str) -> str:
+    """The card of a model with these settings."""
+    seconds = ", ".join(f"{stage} {value}" for stage, value in settings["training_seconds"].items())
+    if name in PIXEL_DATA:
+        recipe = settings["recipe"]
+        facts = {"data": PIXEL_DATA[name], "plan": PIXEL_PLANS[recipe], "seconds": seconds.removeprefix("pixels ")}
+        return _PIXEL_CARD.format(name=name, recipe=recipe, **facts)
+    return _CARD.format(
         name=name,
         description=settings["description"][:1].upper() + settings["description"][1:],
         parts=_PARTS[name],
         other_data=_OTHER_DATA[name],
         use=_USE[name],
-        attributes=", ".join(f"{key.replace('_', ' ')} ({len(values)})" for key, values in attributes.items()),
+        attributes=", ".join(f"{key.replace('_', ' ')} ({len(values)})" for key, values in VALUES.items()),
         words=len(settings["vocabulary"]),
         recipe=settings["recipe"],
-        seconds=", ".join(f"{stage} {value}" for stage, value in settings["training_seconds"].items()),
+        seconds=seconds,
         history=f" {settings['history']}" if "history" in settings else "",
         guidance=settings["guidance"],
         quality="\n".join(_table(title, numbers) for title, numbers in settings["quality"].items()),
     )
-    (folder / "README.md").write_text(card)
 
 
 def _table(title: str, numbers: Mapping[str, Any]) -> str:

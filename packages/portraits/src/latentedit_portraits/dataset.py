@@ -4,7 +4,7 @@ import dataclasses
 import json
 import multiprocessing
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +14,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentedit.core.progress import Progress
 from latentedit_portraits.attributes import Attributes, Split, draw_split
 from latentedit_portraits.render import draw_framing, render_array
 
 SIZE = 128
 """Side of a portrait in pixels."""
 
-UNNAMED = -1
-"""The label of an attribute for which a portrait shows nothing that has a name."""
-
-_CHUNK = 200
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LabelledPortraits:
-    """Portraits with what the reader is to say of each.
-
-    Args:
-        pixels: unsigned bytes ``[n, 128, 128, 3]``.
-        labels: positions in ``VALUES``, in its order, or ``UNNAMED``; ``[n, 12]``.
-    """
-
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+_CHUNK = 200  # portraits that a process renders at once
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,11 +34,6 @@ class Renders:
 
     pixels: NDArray[np.uint8]
     attributes: list[Attributes]
-
-    @property
-    def labelled(self) -> LabelledPortraits:
-        """The same pictures with the positions of their values."""
-        return LabelledPortraits(pixels=self.pixels, labels=np.array([item.indices() for item in self.attributes]))
 
 
 def _render_chunk(job: tuple[list[Attributes], int | None]) -> NDArray[np.uint8]:
@@ -88,61 +66,33 @@ def render_split(
         progress: called with (done, total).
     """
     attributes = draw_split(split, count, seed)
-    stem = f"{split}-{count}-{seed}{'-framed' if framed else ''}"
-    path = folder / f"{stem}.npy"
+    path = folder / f"{split}-{count}-{seed}{'-framed' if framed else ''}.npy"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{stem}.partial.npy"
-        shape = (count, SIZE, SIZE, 3)
-        pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        partial = path.with_suffix(".partial.npy")
+        pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(count, SIZE, SIZE, 3))
         starts = range(0, count, _CHUNK)
         jobs = [(attributes[i : i + _CHUNK], seed * 1_000_003 + i if framed else None) for i in starts]
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            for start, chunk in zip(starts, pool.imap(_render_chunk, jobs), strict=True):
-                pixels[start : start + len(chunk)] = chunk
-                if progress is not None:
-                    progress(start + len(chunk), count)
+        for start, chunk in zip(starts, in_processes(_render_chunk, jobs, workers), strict=True):
+            pixels[start : start + len(chunk)] = chunk
+            if progress is not None:
+                progress(start + len(chunk), count)
         pixels.flush()
         partial.replace(path)
-        described = [dataclasses.asdict(item) for item in attributes]
-        path.with_suffix(".json").write_text(json.dumps(described))
+        path.with_suffix(".json").write_text(json.dumps([dataclasses.asdict(item) for item in attributes]))
     return Renders(pixels=np.load(path, mmap_mode="r"), attributes=attributes)
 
 
-def render_arrays(
-    path: Path,
-    render_chunk: Callable[[tuple[int, int, int]], dict[str, NDArray[Any]]],
-    count: int,
-    *,
-    seed: int,
-    workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, NDArray[Any]]:
-    """Arrays of ``count`` rows each, kept in ``path`` and rendered only where it is missing.
+def in_processes(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int) -> Iterator[Any]:
+    """What the work makes of each job, in order.
 
     Args:
-        path: an ``.npz`` file.
-        render_chunk: the arrays' rows for (seed, first, end), by name; a module's own function, for other processes.
-        count: how many rows.
-        seed: of everything drawn.
+        work: a module's own function, for other processes.
+        jobs: its arguments.
         workers: processes.
-        progress: called with (done, total).
     """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        jobs = [(seed, start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
-        chunks: list[dict[str, NDArray[Any]]] = []
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            for job, chunk in zip(jobs, pool.imap(render_chunk, jobs), strict=True):
-                chunks.append(chunk)
-                if progress is not None:
-                    progress(job[2], count)
-        partial = path.with_suffix(".partial.npz")
-        arrays: dict[str, Any] = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-        np.savez(partial, **arrays)
-        partial.replace(path)
-    with np.load(path) as stored:
-        return {name: stored[name] for name in stored.files}
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap(work, jobs)
 
 
 def to_pixels(pictures: NDArray[np.uint8], device: torch.device) -> Float[Tensor, "b 3 h w"]:
@@ -157,7 +107,7 @@ def encode_in_batches(
     device: torch.device,
     *,
     batch: int,
-    progress: Progress | None = None,
+    progress: Callable[[str, int, int], None],
 ) -> NDArray[np.float32]:
     """Latents of all pictures, encoded in bfloat16 where the encoder's operations allow it.
 
@@ -174,8 +124,7 @@ def encode_in_batches(
         with torch.autocast(device.type, torch.bfloat16):
             latents = encode(chunk)
         found.append(latents.float().cpu().numpy())
-        if progress is not None:
-            progress("latents", start + len(chunk), len(pixels))
+        progress("latents", start + len(chunk), len(pixels))
     return np.concatenate(found)
 
 
@@ -184,8 +133,3 @@ def keep_array(path: Path, values: NDArray[Any]) -> None:
     partial = path.with_suffix(".partial.npy")
     np.save(partial, values)
     partial.replace(path)
-
-
-def for_renders(progress: Progress | None) -> Callable[[int, int], None] | None:
-    """The progress of rendering, as one stage called "renders" of a whole recipe's."""
-    return None if progress is None else lambda done, total: progress("renders", done, total)

@@ -1,22 +1,19 @@
 """One training loop for all bundled networks: resumable after a kill, the same batches whatever the interruptions."""
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
-
-Recipe = TypeVar("Recipe")
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
 """The loss of one step, given its number and the generator from which all of its random numbers come."""
@@ -57,74 +54,82 @@ class FitSettings:
         return self.learning_rate * rise * min(1.0, (self.steps - step) / decay_steps)
 
 
-def recipe_of(recipes: Mapping[str, Recipe], name: str) -> Recipe:
-    """The recipe of a name.
-
-    Raises:
-        ConfigError: an unknown one, with the nearest.
-    """
-    if name not in recipes:
-        raise ConfigError(f"expected a recipe; got {name!r}: {nearest(name, recipes)}")
-    return recipes[name]
-
-
-def fit(
-    name: str,
-    network: nn.Module,
-    loss: LossFunction,
-    settings: FitSettings,
-    folder: Path,
-    *,
-    orthogonalized: Sequence[nn.Parameter] = (),
-    progress: Progress | None = None,
-    log: Callable[[str], None] = print,
-) -> float:
-    """Train a network in place and leave the averaged weights in it.
-
-    Progress is kept in ``folder/{name}.checkpoint.safetensors``; a second call goes on where the first was killed, and
-    returns at once where it had ended.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """Where networks are trained, and who hears of it.
 
     Args:
-        name: of the checkpoint.
-        network: its parameters are trained.
-        loss: of one step.
-        settings: steps, rate and the rest.
-        folder: for the checkpoint.
-        orthogonalized: matrices that Muon trains instead of AdamW.
+        folder: for checkpoints, renders and latents, which are kept and never made again.
+        device: of the networks.
         progress: called after each step.
         log: gets a line a checkpoint.
-
-    Returns:
-        Seconds of training, all calls together.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    parameters = _trained(network)
-    run = _Run(
-        network=network,
-        optimizers=_optimizers(network, settings, orthogonalized),
-        average=[parameter.detach().clone() for parameter in parameters],
-    )
-    path = _path(folder, name)
-    first, spent = run.restore(path) if path.exists() else (0, 0.0)
-    started = saved_at = time.perf_counter()
-    running = math.nan
-    for step in range(first, settings.steps):
-        value = loss(step, stream(seed=settings.seed, purpose=f"fit/{name}", index=step))
-        run.update(value, settings, step)
-        if step % 10 == 0:
-            running = value.item() if math.isnan(running) else running + 0.1 * (value.item() - running)
-        if progress is not None:
-            progress(name, step + 1, settings.steps)
-        now = time.perf_counter()
-        if now - saved_at > settings.checkpoint_seconds or step + 1 == settings.steps:
-            saved_at = now
-            run.save(path, step + 1, spent + now - started)
-            pace = (step + 1 - first) * settings.batch / (now - started)
-            log(f"{name}: step {step + 1}/{settings.steps}  loss {running:.5f}  {pace:.1f} pictures/s")
-    with torch.no_grad():
-        for parameter, mean in zip(parameters, run.average, strict=True):
-            parameter.copy_(mean)
-    return spent + time.perf_counter() - started
+
+    folder: Path
+    device: torch.device
+    progress: Progress | None = None
+    log: Callable[[str], None] = print
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        """Report progress, where somebody listens."""
+        if self.progress is not None:
+            self.progress(what, done, total)
+
+    def tell_renders(self, done: int, total: int) -> None:
+        """Report progress of "renders"."""
+        self.tell("renders", done, total)
+
+    def fit(
+        self,
+        name: str,
+        network: nn.Module,
+        loss: LossFunction,
+        settings: FitSettings,
+        *,
+        orthogonalized: Sequence[nn.Parameter] = (),
+    ) -> float:
+        """Train a network in place and leave the averaged weights in it.
+
+        Checkpoints go to ``folder/{name}.checkpoint.safetensors``; a second call goes on where the first was killed,
+        and returns at once where it had ended.
+
+        Args:
+            name: of the checkpoint.
+            network: its parameters are trained.
+            loss: of one step.
+            settings: steps, rate and the rest.
+            orthogonalized: matrices that Muon trains instead of AdamW.
+
+        Returns:
+            Seconds of training, all calls together.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        parameters = _trained(network)
+        run = _Run(
+            network=network,
+            optimizers=_optimizers(network, settings, orthogonalized),
+            average=[parameter.detach().clone() for parameter in parameters],
+        )
+        path = self.folder / f"{name}.checkpoint.safetensors"
+        first, spent = run.restore(path) if path.exists() else (0, 0.0)
+        started = saved_at = time.perf_counter()
+        running = math.nan
+        for step in range(first, settings.steps):
+            value = loss(step, stream(seed=settings.seed, purpose=f"fit/{name}", index=step))
+            run.update(value, settings, step)
+            if step % 10 == 0:
+                running = value.item() if math.isnan(running) else running + 0.1 * (value.item() - running)
+            self.tell(name, step + 1, settings.steps)
+            now = time.perf_counter()
+            if now - saved_at > settings.checkpoint_seconds or step + 1 == settings.steps:
+                saved_at = now
+                run.save(path, step + 1, spent + now - started)
+                pace = (step + 1 - first) * settings.batch / (now - started)
+                self.log(f"{name}: step {step + 1}/{settings.steps}  loss {running:.5f}  {pace:.1f} pictures/s")
+        with torch.no_grad():
+            for parameter, mean in zip(parameters, run.average, strict=True):
+                parameter.copy_(mean)
+        return spent + time.perf_counter() - started
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -164,7 +169,7 @@ class _Run:
 
     @torch.no_grad()
     def restore(self, path: Path) -> tuple[int, float]:
-        """Put a checkpoint back; weights first, so that averages may be the weights themselves.
+        """Put a checkpoint back.
 
         Returns:
             The number of steps done, and the seconds they took.
@@ -184,20 +189,6 @@ class _Run:
                 optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
             metadata = file.metadata()
         return int(metadata["step"]), float(metadata["seconds"])
-
-
-def load_average(name: str, network: nn.Module, folder: Path) -> int:
-    """Put the averaged weights of the latest checkpoint into a network, to look at it before training ends.
-
-    Returns:
-        The number of steps behind the checkpoint.
-    """
-    step, _ = _Run(network=network, optimizers=(), average=_trained(network)).restore(_path(folder, name))
-    return step
-
-
-def _path(folder: Path, name: str) -> Path:
-    return folder / f"{name}.checkpoint.safetensors"
 
 
 def _trained(network: nn.Module) -> list[nn.Parameter]:
@@ -222,6 +213,14 @@ def _optimizers(
         )
         found.append(muon)
     return found
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Generator[None]:
+    """Networks that are built in this context have the same weights for the same seed; the global state stays."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def save_half(network: nn.Module, path: Path) -> None:

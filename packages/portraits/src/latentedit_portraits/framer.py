@@ -1,57 +1,37 @@
-"""The framer of `portraits`: a small CNN that sees where the standard box lies, asked again until it lies still."""
+"""The framer of `portraits`: a small CNN that sees where the standard crop lies, asked again until it lies still."""
 
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.progress import Progress
 from latentedit.latents.crop import Box, Framer, cut
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder
+from latentedit_portraits.convnet import PictureNetwork
 from latentedit_portraits.dataset import to_pixels
-from latentedit_portraits.fitting import FitSettings, fit, load_half, save_half
+from latentedit_portraits.fitting import FitSettings, Training, load_half, save_half, seeded
 from latentedit_portraits.variety import VIEW_SIZE, Views
 
 _FILE = "framer.safetensors"
-_WIDTHS = (24, 48, 72, 96)
-_HIDDEN = 128
-_WORKING_SIDE = 512
-_LOOKS = 4
-_FARTHEST = 2.0
-_STANDARD = (0.04, 0.12)
-"""How far off, in sides of the picture and in log zoom, a portrait still counts as framed as in training."""
+_WORKING_SIDE_PX = 512  # larger pictures are shrunk before they are looked at
+_LOOKS = 4  # at most
+_FARTHEST = 2.0  # log zoom beyond which a look is not believed
+_STANDARD = (0.04, 0.12)  # how far off, in sides of the picture and in log zoom, a portrait is framed as in training
 
 
-class FramerNetwork(nn.Module):
-    """Four strided convolutions and one hidden layer: shifts, log zoom and the logit of a portrait; see `Views`."""
+class FramerNetwork(PictureNetwork):
+    """How the portrait sits in a view: shifts, log zoom and the logit of a portrait; see `Views`."""
 
     def __init__(self) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        width_in = 3
-        for width in _WIDTHS:
-            layers += [
-                nn.Conv2d(width_in, width, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(inplace=True),
-            ]
-            width_in = width
-        self.features = nn.Sequential(*layers)
-        self.hidden = nn.Linear(_WIDTHS[-1] * (VIEW_SIZE // 16) ** 2, _HIDDEN)
-        self.head = nn.Linear(_HIDDEN, 4)
-
-    def forward(self, pixels: Float[Tensor, "b 3 64 64"]) -> Float[Tensor, "b 4"]:
-        """How the portrait sits in each view; pixels in [-1, 1]."""
-        return self.head(functional.relu(self.hidden(self.features(pixels).flatten(1))))
+        super().__init__(side=VIEW_SIZE, widths=(24, 48, 72, 96), hidden=128, outputs=4)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +84,7 @@ class PortraitFramer(Framer):
         return [self._box(image) for image in images]
 
     def _box(self, image: Image.Image) -> Box | None:
-        scale = max(1.0, max(image.size) / _WORKING_SIDE)
+        scale = max(1.0, max(image.size) / _WORKING_SIDE_PX)
         small = image.resize(
             (math.ceil(image.width / scale), math.ceil(image.height / scale)), Image.Resampling.LANCZOS
         )
@@ -129,8 +109,7 @@ class PortraitFramer(Framer):
 
 def build_framer(seed: int) -> FramerNetwork:
     """The untrained network."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return FramerNetwork()
 
 
@@ -145,20 +124,8 @@ def _bundled_framer() -> PortraitFramer:
     return PortraitFramer.from_folder(bundled_folder("portraits"))
 
 
-def fit_framer(
-    network: FramerNetwork,
-    views: Views,
-    settings: FitSettings,
-    folder: Path,
-    *,
-    progress: Progress | None = None,
-    log: Callable[[str], None] = print,
-) -> float:
-    """Train the framer on views, their mirror images, and some noise.
-
-    Returns:
-        Seconds of training.
-    """
+def fit_framer(network: FramerNetwork, views: Views, settings: FitSettings, run: Training) -> float:
+    """Train the framer on views, their mirror images, and some noise; gives the seconds of training."""
     device = next(network.parameters()).device
     truth = torch.from_numpy(views.framings).to(device)
     network.train()
@@ -177,6 +144,6 @@ def fit_framer(
         found = functional.binary_cross_entropy_with_logits(seen[:, 3], there)
         return (error * there).mean() + 0.1 * found
 
-    seconds = fit("framer", network, loss, settings, folder, progress=progress, log=log)
+    seconds = run.fit("framer", network, loss, settings)
     network.eval()
     return seconds

@@ -6,8 +6,6 @@ disc has four numbers (place, size and hue); a portrait has twelve attributes an
 
 import colorsys
 import random
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentedit.core.flow import per_element
-from latentedit.core.progress import Progress
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit_portraits.dataset import to_pixels
-from latentedit_portraits.fitting import FitSettings, fit
+from latentedit_portraits.fitting import FitSettings, Training, seeded
 
 SIDE = 64
 """Of a picture, in pixels."""
@@ -52,8 +49,7 @@ def build_pixel_unet(seed: int) -> nn.Module:
         seed: of the weights.
     """
     build: Any = UNet2DModel  # its annotations say tuples of strings of any length
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return build(
             sample_size=SIDE,
             block_out_channels=_WIDTHS,
@@ -91,30 +87,19 @@ def shrink(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.round(cells.mean((2, 4), dtype=np.float32)).astype(np.uint8)
 
 
-def fit_pixels(
-    network: nn.Module,
-    pictures: NDArray[np.uint8],
-    settings: FitSettings,
-    folder: Path,
-    *,
-    device: torch.device,
-    progress: Progress | None = None,
-    log: Callable[[str], None] = print,
-) -> float:
+def fit_pixels(network: nn.Module, pictures: NDArray[np.uint8], settings: FitSettings, run: Training) -> float:
     """Train a network to predict v, at uniform times.
 
     Args:
         network: trained in place.
         pictures: bytes ``[n, 64, 64, 3]``.
         settings: steps, batch, rate.
-        folder: for the checkpoint.
-        device: where the network is.
-        progress: called after each step.
-        log: gets a line a checkpoint.
+        run: where.
 
     Returns:
         Seconds of training.
     """
+    device = run.device
     schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
     stock: Any = network
     stock.to(memory_format=torch.channels_last)
@@ -132,7 +117,7 @@ def fit_pixels(
             output = network(x_t, times.to(device), return_dict=False)[0]
         return (output.float() - (alpha * noise - sigma * clean)).square().mean()
 
-    return fit("pixels", network, loss, settings, folder, progress=progress, log=log)
+    return run.fit("pixels", network, loss, settings)
 
 
 def _stratified_times(batch: int, times: int, generator: torch.Generator) -> Int[Tensor, " b"]:

@@ -1,52 +1,37 @@
 """The attribute reader: a small CNN with one head an attribute, for captions and for measuring."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.progress import Progress
 from latentedit.latents.captions.base import AttributeReader
 from latentedit.latents.captions.change import Change
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import full_caption
-from latentedit_portraits.dataset import UNNAMED, LabelledPortraits, to_pixels
-from latentedit_portraits.fitting import FitSettings, fit, load_half, save_half
+from latentedit_portraits.convnet import PictureNetwork
+from latentedit_portraits.dataset import SIZE, to_pixels
+from latentedit_portraits.fitting import FitSettings, Training, load_half, save_half, seeded
 from latentedit_portraits.rewriting import rewrite
 
 _FILE = "reader.safetensors"
-_WIDTHS = (32, 64, 128, 192, 256)
-_NOISE = 0.06
+_NOISE = 0.06  # largest deviation of the noise that is added in training, of a range of 2
 
 
-class ReaderNetwork(nn.Module):
-    """Five strided convolutions, one hidden layer, and one linear head over all values of all attributes."""
+class ReaderNetwork(PictureNetwork):
+    """Logits of every value of every attribute, in the order of ``VALUES``."""
 
     def __init__(self) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        width_in = 3
-        for width in _WIDTHS:
-            layers += [
-                nn.Conv2d(width_in, width, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(inplace=True),
-            ]
-            width_in = width
-        self.features = nn.Sequential(*layers)
-        self.hidden = nn.Linear(_WIDTHS[-1] * 16, 256)
-        self.head = nn.Linear(256, sum(len(values) for values in VALUES.values()))
-
-    def forward(self, pixels: Float[Tensor, "b 3 128 128"]) -> Float[Tensor, "b values"]:
-        """Logits of every value of every attribute, in the order of ``VALUES``."""
-        features = self.features(pixels).flatten(1)
-        return self.head(functional.relu(self.hidden(features)))
+        outputs = sum(len(values) for values in VALUES.values())
+        super().__init__(side=SIZE, widths=(32, 64, 128, 192, 256), hidden=256, outputs=outputs)
 
 
 def split_logits(logits: Float[Tensor, "b values"]) -> tuple[Float[Tensor, "b k"], ...]:
@@ -116,52 +101,48 @@ def _bundled_reader() -> PortraitReader:
 
 def build_reader(seed: int) -> ReaderNetwork:
     """The untrained network."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return ReaderNetwork()
 
 
 def fit_reader(
     network: ReaderNetwork,
-    sources: Sequence[LabelledPortraits],
+    sources: Sequence[NDArray[np.uint8]],
+    attributes: Sequence[Attributes],
     settings: FitSettings,
-    folder: Path,
-    *,
-    progress: Progress | None = None,
-    log: Callable[[str], None] = print,
+    run: Training,
 ) -> float:
-    """Train the reader on every source equally often; nothing is learnt of an attribute where it is ``UNNAMED``.
+    """Train the reader on every source equally often.
 
     Brightness, contrast, sharpness and noise vary, so that it does not depend on what a codec or a sampler blurs.
+
+    Args:
+        network: trained in place.
+        sources: each the pictures of the first portraits, as bytes ``[n, 128, 128, 3]``.
+        attributes: of the portraits.
+        settings: steps, batch, rate.
+        run: where.
 
     Returns:
         Seconds of training.
     """
     device = next(network.parameters()).device
-    labels = [torch.from_numpy(source.labels).to(device) for source in sources]
+    labels = torch.tensor([item.indices() for item in attributes], device=device)
     network.train()
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        source = step % len(sources)
-        pixels = sources[source].pixels
+        pixels = sources[step % len(sources)]
         chosen = torch.randint(len(pixels), (settings.batch,), generator=generator).sort().values
         picture = _disturb(to_pixels(pixels[chosen.numpy()], device), generator)
         with torch.autocast(device.type, torch.bfloat16):
-            logits = network(picture)
-        return _mean_cross_entropy(logits.float(), labels[source][chosen.to(device)])
+            logits = split_logits(network(picture))
+        truth = labels[chosen.to(device)]
+        losses = [functional.cross_entropy(part.float(), truth[:, i]) for i, part in enumerate(logits)]
+        return torch.stack(losses).mean()
 
-    seconds = fit("reader", network, loss, settings, folder, progress=progress, log=log)
+    seconds = run.fit("reader", network, loss, settings)
     network.eval()
     return seconds
-
-
-def _mean_cross_entropy(logits: Float[Tensor, "b values"], labels: Int64[Tensor, "b attributes"]) -> Float[Tensor, ""]:
-    """Over the attributes, of the mean over the pictures in which the attribute is named; 0 where it is in none."""
-    sums = [
-        functional.cross_entropy(part, labels[:, i], ignore_index=UNNAMED, reduction="sum")
-        for i, part in enumerate(split_logits(logits))
-    ]
-    return (torch.stack(sums) / (labels != UNNAMED).sum(dim=0).clamp(min=1)).mean()
 
 
 def _disturb(pixels: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:

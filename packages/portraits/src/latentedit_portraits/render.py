@@ -3,6 +3,8 @@
 import dataclasses
 import io
 import random
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import python_avatars as avatars
@@ -38,49 +40,53 @@ BACKGROUND = {
     "purple": "#BFA3EE",
     "white": "#FFFFFF",
 }
-_HAIR_STYLE = {
-    "bald": avatars.HairType.NONE,
-    "short": avatars.HairType.SHORT_FLAT,
-    "bob": avatars.HairType.BOB,
-    "long": avatars.HairType.STRAIGHT_STRAND,
-    "curly": avatars.HairType.CURLY,
-    "mohawk": avatars.HairType.MOHAWK,
+_CATALOGUE: dict[str, tuple[Any, dict[str, str]]] = {
+    "hair": (
+        avatars.HairType,
+        {
+            "bald": "NONE",
+            "short": "SHORT_FLAT",
+            "bob": "BOB",
+            "long": "STRAIGHT_STRAND",
+            "curly": "CURLY",
+            "mohawk": "MOHAWK",
+        },
+    ),
+    "eyes": (avatars.EyeType, {"open": "DEFAULT", "closed": "CLOSED", "wide": "SURPRISED", "winking": "WINK"}),
+    "eyebrows": (
+        avatars.EyebrowType,
+        {"flat": "FLAT_NATURAL", "raised": "RAISED_EXCITED", "angry": "ANGRY_NATURAL"},
+    ),
+    "mouth": (
+        avatars.MouthType,
+        {"smile": "SMILE", "serious": "SERIOUS", "sad": "SAD", "grimace": "GRIMACE", "shouting": "SCREAM_OPEN"},
+    ),
+    "accessory": (
+        avatars.AccessoryType,
+        {"none": "NONE", "glasses": "PRESCRIPTION_2", "round glasses": "ROUND", "eyepatch": "EYEPATCH"},
+    ),
+    "facial_hair": (
+        avatars.FacialHairType,
+        {"none": "NONE", "beard": "BEARD_MEDIUM", "moustache": "MOUSTACHE_MAGNUM"},
+    ),
+    "clothes": (
+        avatars.ClothingType,
+        {"hoodie": "HOODIE", "t-shirt": "SHIRT_CREW_NECK", "sweater": "COLLAR_SWEATER", "overalls": "OVERALL"},
+    ),
 }
-_EYES = {
-    "open": avatars.EyeType.DEFAULT,
-    "closed": avatars.EyeType.CLOSED,
-    "wide": avatars.EyeType.SURPRISED,
-    "winking": avatars.EyeType.WINK,
+PARTS: dict[str, dict[str, Any]] = {
+    attribute: {value: kind[name] for value, name in names.items()} for attribute, (kind, names) in _CATALOGUE.items()
 }
-_EYEBROWS = {
-    "flat": avatars.EyebrowType.FLAT_NATURAL,
-    "raised": avatars.EyebrowType.RAISED_EXCITED,
-    "angry": avatars.EyebrowType.ANGRY_NATURAL,
+"""Attribute that is a shape to value to what is drawn for it, of python-avatars' catalogue."""
+
+COLORS: dict[str, dict[str, str]] = {
+    "skin": SKIN,
+    "hair_color": HAIR,
+    "facial_hair_color": HAIR,
+    "clothes_color": CLOTHES,
+    "background": BACKGROUND,
 }
-_MOUTH = {
-    "smile": avatars.MouthType.SMILE,
-    "serious": avatars.MouthType.SERIOUS,
-    "sad": avatars.MouthType.SAD,
-    "grimace": avatars.MouthType.GRIMACE,
-    "shouting": avatars.MouthType.SCREAM_OPEN,
-}
-_ACCESSORY = {
-    "none": avatars.AccessoryType.NONE,
-    "glasses": avatars.AccessoryType.PRESCRIPTION_2,
-    "round glasses": avatars.AccessoryType.ROUND,
-    "eyepatch": avatars.AccessoryType.EYEPATCH,
-}
-_FACIAL_HAIR = {
-    "none": avatars.FacialHairType.NONE,
-    "beard": avatars.FacialHairType.BEARD_MEDIUM,
-    "moustache": avatars.FacialHairType.MOUSTACHE_MAGNUM,
-}
-_CLOTHES = {
-    "hoodie": avatars.ClothingType.HOODIE,
-    "t-shirt": avatars.ClothingType.SHIRT_CREW_NECK,
-    "sweater": avatars.ClothingType.COLLAR_SWEATER,
-    "overalls": avatars.ClothingType.OVERALL,
-}
+"""Attribute that is a colour to value to that colour, as ``#rrggbb``."""
 
 _CANVAS = 'width="264px" height="280px" viewBox="0 0 264 280"'
 _LEFT, _TOP, _SIDE = 32.0, 30.0, 200.0
@@ -114,23 +120,38 @@ def draw_framing(generator: random.Random) -> Framing:
     )
 
 
+def draw_avatar(parts: Mapping[str, Any], colors: Mapping[str, str], **more: Any) -> str:
+    """The drawing of a portrait as SVG, without its background.
+
+    Args:
+        parts: of each attribute that is a shape, a part of python-avatars' catalogue.
+        colors: of each attribute that is a colour, any, as ``#rrggbb``.
+        more: of `avatars.Avatar`, such as what is printed on a shirt.
+    """
+    return avatars.Avatar(
+        style=avatars.AvatarStyle.TRANSPARENT,
+        top=parts["hair"],
+        hair_color=colors["hair_color"],
+        skin_color=colors["skin"],
+        eyes=parts["eyes"],
+        eyebrows=parts["eyebrows"],
+        nose=avatars.NoseType.DEFAULT,
+        mouth=parts["mouth"],
+        accessory=parts["accessory"],
+        facial_hair=parts["facial_hair"],
+        facial_hair_color=colors["facial_hair_color"],
+        clothing=parts["clothes"],
+        clothing_color=colors["clothes_color"],
+        **more,
+    ).render()
+
+
 def render_array(attributes: Attributes, size: int = 128, framing: Framing = Framing()) -> NDArray[np.uint8]:
     """The picture of a portrait as ``[size, size, 3]`` unsigned bytes; the same call gives the same bytes."""
-    svg = avatars.Avatar(
-        style=avatars.AvatarStyle.TRANSPARENT,
-        top=_HAIR_STYLE[attributes.hair],  # pyright: ignore[reportArgumentType]  # TopType is their common base
-        hair_color=HAIR[attributes.hair_color],
-        skin_color=SKIN[attributes.skin],
-        eyes=_EYES[attributes.eyes],
-        eyebrows=_EYEBROWS[attributes.eyebrows],
-        nose=avatars.NoseType.DEFAULT,
-        mouth=_MOUTH[attributes.mouth],
-        accessory=_ACCESSORY[attributes.accessory],
-        facial_hair=_FACIAL_HAIR[attributes.facial_hair],
-        facial_hair_color=HAIR[attributes.facial_hair_color],
-        clothing=_CLOTHES[attributes.clothes],
-        clothing_color=CLOTHES[attributes.clothes_color],
-    ).render()
+    svg = draw_avatar(
+        {name: known[getattr(attributes, name)] for name, known in PARTS.items()},
+        {name: known[getattr(attributes, name)] for name, known in COLORS.items()},
+    )
     side = _SIDE / framing.zoom
     left = _LEFT + (_SIDE - side) / 2 - framing.shift_x * side
     top = _TOP + (_SIDE - side) / 2 - framing.shift_y * side
@@ -152,8 +173,3 @@ def render(attributes: Attributes, size: int = 128, framing: Framing = Framing()
         framing: shift, zoom and tint.
     """
     return Image.fromarray(render_array(attributes, size, framing))
-
-
-def counterfactual(attributes: Attributes, change: dict[str, str]) -> Attributes:
-    """The right answer to an edit: the same portrait with only ``change`` applied (`Attributes.replace`)."""
-    return attributes.replace(**change)

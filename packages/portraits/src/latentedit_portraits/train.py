@@ -1,7 +1,7 @@
 """The recipe of the bundled model, from nothing to a measured diffusers folder; each stage is kept and never redone."""
 
 import dataclasses
-from collections.abc import Callable
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -11,28 +11,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from latentedit.core.progress import Progress
-from latentedit.models.libraries import quiet_libraries
-from latentedit.models.network import existing_device
-from latentedit.models.settings_file import change_json, write_settings
-from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder
 from latentedit_portraits.captions import vocabulary
-from latentedit_portraits.card import write_card
 from latentedit_portraits.dataset import (
     SIZE,
-    LabelledPortraits,
     Renders,
     encode_in_batches,
-    for_renders,
     keep_array,
     render_split,
     to_pixels,
 )
-from latentedit_portraits.fitting import FitSettings, recipe_of
+from latentedit_portraits.fitting import FitSettings, Training
 from latentedit_portraits.framer import PortraitFramer, build_framer, fit_framer
-from latentedit_portraits.odd_portraits import render_odd_portraits
-from latentedit_portraits.quality import measure_quality
 from latentedit_portraits.reader import PortraitReader, build_reader, fit_reader
+from latentedit_portraits.recipes import SEED, Trained, run_recipe, write_pipeline
 from latentedit_portraits.tokenizer import build_tokenizer
 from latentedit_portraits.transformer import (
     CaptionBatches,
@@ -42,15 +34,12 @@ from latentedit_portraits.transformer import (
     fit_transformer,
 )
 from latentedit_portraits.variety import render_views
-from latentedit_portraits.verify import write_reference
 
 GUIDANCE = 2.0
 SHIFT = 3.0
 
-_SEED = 0
-_RECONSTRUCTED = 6000
-_ODD = 9000
-_VIEWS = 24_000
+_RECONSTRUCTED = 6000  # pictures of the codec that the reader learns from
+_VIEWS = 24_000  # pictures that the framer learns from
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,130 +84,64 @@ RECIPES = {
 """The same code for both; the second only has more portraits, larger batches and more steps."""
 
 
-def train(
-    out: Path,
-    recipe: str,
-    progress: Progress | None = None,
-    *,
-    device: str | torch.device | None = None,
-    log: Callable[[str], None] = print,
-) -> Path:
-    """Train `portraits`: renders, codec, reader, text encoders, transformer; then assemble, measure, describe.
-
-    Args:
-        out: folder for renders, checkpoints and, in ``model``, the finished model. A second call goes on.
-        recipe: a key of ``RECIPES``.
-        progress: called after each step.
-        device: None is CUDA where there is one, else the CPU.
-        log: gets a line a checkpoint.
-
-    Returns:
-        The model's folder.
-
-    Raises:
-        ConfigError: an unknown recipe.
-        DeviceError: a device that this machine lacks.
-    """
-    plan = recipe_of(RECIPES, recipe)
-    where = existing_device(device)
-    renders = render_split(
-        out / "renders", "train", plan.portraits, seed=_SEED, framed=True, progress=for_renders(progress)
-    )
-    autoencoder = build_autoencoder(_SEED)
-    nn.Module.to(autoencoder, where)
-    codec = fit_autoencoder(autoencoder, renders.pixels, plan.autoencoder, out, progress=progress, log=log)
-    latents = encode_renders(autoencoder, renders, out, progress=progress)
-    reader, reading = train_reader(autoencoder, renders, plan.reader, out, progress=progress, log=log)
-    network, times = _train_transformer(renders.attributes, latents, plan, out, where, progress, log)
+def _train(run: Training, plan: Recipe) -> Trained:
+    """Renders, codec, reader, text encoders, transformer, framer."""
+    out = run.folder
+    renders = render_split(out / "renders", "train", plan.portraits, seed=SEED, framed=True, progress=run.tell_renders)
+    autoencoder = build_autoencoder(SEED)
+    nn.Module.to(autoencoder, run.device)
+    seconds = {"autoencoder": fit_autoencoder(autoencoder, renders.pixels, plan.autoencoder, run)}
+    latents = encode_renders(autoencoder, renders, run)
+    reader, seconds["reader"] = train_reader(autoencoder, renders, plan.reader, run)
+    tokenizer = build_tokenizer()
+    network = build_text_to_velocity(tokenizer, SEED).to(run.device)
+    captions = CaptionBatches(tokenizer, renders.attributes, run.device)
+    text = fit_text(network, captions, plan.text, run)
+    transformer = fit_transformer(network, captions, latents, plan.transformer, run)
     folder = assemble(out / "model", autoencoder, network, reader)
-    framing = train_framer(folder, plan.framer, out, progress=progress, log=log)
-    times |= {"autoencoder": codec, "reader": reading, "framer": framing}
-    write_settings(folder, {"recipe": recipe, "training_seconds": {name: round(time) for name, time in times.items()}})
-    write_reference(folder)
-    write_settings(folder, {"quality": measure_quality(folder, reader, out / "renders", progress=progress)})
-    write_card(folder, "portraits", VALUES)
-    return folder
+    views = render_views(out / f"views-{_VIEWS}-{SEED}.npz", _VIEWS, seed=SEED, progress=run.tell_renders)
+    framer = build_framer(SEED)
+    framing = fit_framer(framer, views, plan.framer, run)
+    PortraitFramer(framer).save(folder)
+    seconds = {"text": text, "transformer": transformer, **seconds, "framer": framing}
+    return Trained(folder=folder, seconds=seconds, reader=reader)
+
+
+train = functools.partial(run_recipe, "portraits", RECIPES, _train)
 
 
 def train_reader(
-    autoencoder: AutoencoderKL,
-    renders: Renders,
-    settings: FitSettings,
-    out: Path,
-    *,
-    progress: Progress | None = None,
-    log: Callable[[str], None] = print,
+    autoencoder: AutoencoderKL, renders: Renders, settings: FitSettings, run: Training
 ) -> tuple[PortraitReader, float]:
-    """Train the reader on renders, on odd portraits, and on what the codec makes of both.
+    """Train the reader on renders, and on what the codec makes of them.
 
     Returns:
         The reader and seconds of training.
     """
-    odd = render_odd_portraits(out / f"odd-{_ODD}-{_SEED}.npz", _ODD, seed=_SEED, progress=for_renders(progress))
-    sources: list[LabelledPortraits] = []
-    for name, source in (("reconstructions", renders.labelled), ("odd-reconstructions", odd)):
-        path = out / f"{name}-{_RECONSTRUCTED}.npy"
-        if not path.exists():
-            keep_array(path, reconstruct(autoencoder, source.pixels[:_RECONSTRUCTED], progress=progress))
-        decoded = np.load(path, mmap_mode="r")
-        sources += [source, LabelledPortraits(pixels=decoded, labels=source.labels[:_RECONSTRUCTED])]
-    network = build_reader(_SEED).to(next(autoencoder.parameters()).device)
-    seconds = fit_reader(network, sources, settings, out, progress=progress, log=log)
+    path = run.folder / f"reconstructions-{_RECONSTRUCTED}.npy"
+    if not path.exists():
+        keep_array(path, reconstruct(autoencoder, renders.pixels[:_RECONSTRUCTED], progress=run.tell))
+    network = build_reader(SEED).to(next(autoencoder.parameters()).device)
+    sources = [renders.pixels, np.load(path, mmap_mode="r")]
+    seconds = fit_reader(network, sources, renders.attributes, settings, run)
     return PortraitReader(network), seconds
-
-
-def train_framer(
-    folder: Path,
-    settings: FitSettings,
-    out: Path,
-    *,
-    progress: Progress | None = None,
-    log: Callable[[str], None] = print,
-) -> float:
-    """Train the framer on views and put it beside a model; it needs no other network, and none needs it.
-
-    Returns:
-        Seconds of training.
-    """
-    views = render_views(out / f"views-{_VIEWS}-{_SEED}.npz", _VIEWS, seed=_SEED, progress=for_renders(progress))
-    network = build_framer(_SEED)
-    seconds = fit_framer(network, views, settings, out, progress=progress, log=log)
-    PortraitFramer(network).save(folder)
-    return seconds
-
-
-def _train_transformer(
-    attributes: list[Attributes],
-    latents: NDArray[np.float16],
-    plan: Recipe,
-    out: Path,
-    where: torch.device,
-    progress: Progress | None,
-    log: Callable[[str], None],
-) -> tuple[TextToVelocity, dict[str, float]]:
-    tokenizer = build_tokenizer()
-    network = build_text_to_velocity(tokenizer, _SEED).to(where)
-    captions = CaptionBatches(tokenizer, attributes, where)
-    text = fit_text(network, captions, plan.text, out, progress=progress, log=log)
-    together = fit_transformer(network, captions, latents, plan.transformer, out, progress=progress, log=log)
-    return network, {"text": text, "transformer": together}
 
 
 @torch.no_grad()
 def encode_renders(
-    autoencoder: AutoencoderKL, renders: Renders, out: Path, *, batch: int = 100, progress: Progress | None = None
+    autoencoder: AutoencoderKL, renders: Renders, run: Training, *, batch: int = 100
 ) -> NDArray[np.float16]:
-    """Normalised latents ``[n, 8, 16, 16]`` of all renders, kept in ``out``.
+    """Normalised latents ``[n, 8, 16, 16]`` of all renders, kept in the run's folder.
 
     The codec is rescaled so that every channel has unit variance (exact: the encoder's last and the decoder's first
     layer are linear); what remains, one mean and one deviation, goes into its configuration, as the stock pipeline
     wants it.
     """
-    path, scales_path = out / "latents.npy", out / "latents.scale.npz"
+    path, scales_path = run.folder / "latents.npy", run.folder / "latents.scale.npz"
     if not path.exists():
         pixels, device = renders.pixels, next(autoencoder.parameters()).device
         values = encode_in_batches(
-            lambda chunk: encode_posterior(autoencoder, chunk).mode(), pixels, device, batch=batch, progress=progress
+            lambda chunk: encode_posterior(autoencoder, chunk).mode(), pixels, device, batch=batch, progress=run.tell
         )
         deviation = values.std(axis=(0, 2, 3), keepdims=True)
         values /= deviation
@@ -262,9 +185,6 @@ def reconstruct(
 def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToVelocity, reader: PortraitReader) -> Path:
     """Write a stock diffusers folder in half precision, the reader beside it, and our settings."""
     tokenizer = build_tokenizer()
-    parts: list[nn.Module] = [autoencoder, network.transformer, network.text_encoder, network.text_encoder_2]
-    for part in parts:
-        part.cpu().half()
     pipeline = StableDiffusion3Pipeline(
         transformer=network.transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
@@ -276,21 +196,16 @@ def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToVelocity, 
         text_encoder_3=None,  # pyright: ignore[reportArgumentType]
         tokenizer_3=None,  # pyright: ignore[reportArgumentType]
     )
-    with quiet_libraries():
-        pipeline.save_pretrained(folder, safe_serialization=True)
-    for part in ("text_encoder", "text_encoder_2"):
-        change_json(folder / part / "config.json", {"dtype": "float32"})  # else transformers 5 opens them in half
+    settings = {
+        "description": "avatar portraits of 128 px, from captions; a small Stable Diffusion 3",
+        "captioner": "portraits",
+        "framer": "portraits",
+        "sizes": [SIZE, SIZE, SIZE],
+        "guidance": GUIDANCE,
+        "zero_tokens": 1,
+        "vocabulary": vocabulary(),
+    }
+    networks: list[nn.Module] = [autoencoder, network.transformer, network.text_encoder, network.text_encoder_2]
+    write_pipeline(folder, pipeline, networks, settings, ("text_encoder", "text_encoder_2"))
     reader.save(folder)
-    write_settings(
-        folder,
-        {
-            "description": "avatar portraits of 128 px, from captions; a small Stable Diffusion 3",
-            "captioner": "portraits",
-            "framer": "portraits",
-            "sizes": [SIZE, SIZE, SIZE],
-            "guidance": GUIDANCE,
-            "zero_tokens": 1,
-            "vocabulary": vocabulary(),
-        },
-    )
     return folder

@@ -1,8 +1,7 @@
 """The diffusion transformer of `portraits` and its two text encoders, trained jointly by rectified flow."""
 
 import random
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,18 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
-from latentedit.core.progress import Progress
 from latentedit.models.attention import differentiable_attention
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.autoencoder import CHANNELS
 from latentedit_portraits.captions import MAX_TOKENS, CaptionStyle, draw_caption, parse
-from latentedit_portraits.fitting import FitSettings, fit
+from latentedit_portraits.fitting import FitSettings, Training, seeded
 from latentedit_portraits.reader import split_logits
 
 _TEXT_WIDTH = 128
 _HEADS, _HEAD_WIDTH, _LAYERS = 4, 64, 8
-_ATTRIBUTE_WEIGHT = 0.02
-_LEVEL_MEAN, _LEVEL_SPREAD = 0.7, 1.2
+_ATTRIBUTE_WEIGHT = 0.02  # of reading the attributes from the pooled text, beside the velocity's squared error
+_LEVEL_MEAN, _LEVEL_SPREAD = 0.7, 1.2  # of the logit of the noise levels that are trained
 _ZERO_TOKENS = ((0.85, 1, 1), (0.96, 2, 16), (0.99, 64, 64), (1.0, 256, 256))
 """Cumulative probability, and the range of the number of zero tokens that stand in for the absent T5."""
 
@@ -90,8 +88,7 @@ def _start_at_zero(transformer: SD3Transformer2DModel) -> None:
 
 def build_text_to_velocity(tokenizer: CLIPTokenizer, seed: int) -> TextToVelocity:
     """The untrained networks, the same for the same seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return TextToVelocity(tokenizer)
 
 
@@ -125,15 +122,7 @@ def attribute_loss(logits: Float[Tensor, "b values"], stated: Int[Tensor, "b att
     return torch.stack(losses).sum() / (stated >= 0).sum().clamp(min=1)
 
 
-def fit_text(
-    network: TextToVelocity,
-    captions: CaptionBatches,
-    settings: FitSettings,
-    folder: Path,
-    *,
-    progress: Progress | None = None,
-    log: Callable[[str], None] = print,
-) -> float:
+def fit_text(network: TextToVelocity, captions: CaptionBatches, settings: FitSettings, run: Training) -> float:
     """Teach the text encoders what their words mean before a picture is seen: attributes from the pooled text."""
     style = CaptionStyle(empty=0.0)
     reading = nn.ModuleList([network.text_encoder, network.text_encoder_2, network.attribute_head])
@@ -147,7 +136,7 @@ def fit_text(
             logits = network.attribute_head(pooled)
         return attribute_loss(logits, stated)
 
-    return fit("text", reading, loss, settings, folder, progress=progress, log=log)
+    return run.fit("text", reading, loss, settings)
 
 
 def draw_examples(
@@ -190,10 +179,7 @@ def fit_transformer(
     captions: CaptionBatches,
     latents: NDArray[np.float16],
     settings: FitSettings,
-    folder: Path,
-    *,
-    progress: Progress | None = None,
-    log: Callable[[str], None] = print,
+    run: Training,
 ) -> float:
     """Train text encoders and transformer to predict ``e - x`` from ``(1 - s) x + s e``.
 
@@ -202,9 +188,7 @@ def fit_transformer(
         captions: of the portraits whose latents follow, in the same order.
         latents: normalised clean latents ``[n, 8, 16, 16]``.
         settings: steps, batch, rate.
-        folder: for the checkpoint.
-        progress: called after each step.
-        log: gets a line a checkpoint.
+        run: where.
 
     Returns:
         Seconds of training.
@@ -235,4 +219,4 @@ def fit_transformer(
         return error + _ATTRIBUTE_WEIGHT * attribute_loss(logits, stated)
 
     with differentiable_attention():  # on a CPU the backward pass of the fused kernel is the slower one
-        return fit("transformer", network, loss, settings, folder, orthogonalized=matrices, progress=progress, log=log)
+        return run.fit("transformer", network, loss, settings, orthogonalized=matrices)

@@ -1,7 +1,5 @@
 """The U-Net of `portraits-unet`: noise prediction, trained for the same velocity error as the transformer."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +11,11 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from latentedit.core.flow import add_noise, model_from_canonical
-from latentedit.core.progress import Progress
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit.models.attention import differentiable_attention
 from latentedit_portraits.autoencoder import CHANNELS
 from latentedit_portraits.captions import CaptionStyle
-from latentedit_portraits.fitting import FitSettings, fit
+from latentedit_portraits.fitting import FitSettings, Training, seeded
 from latentedit_portraits.transformer import CaptionBatches, draw_examples, draw_levels
 
 _SIDE = 16
@@ -80,21 +77,14 @@ def build_text_to_noise(beginning: nn.Module, seed: int) -> TextToNoise:
         seed: of the U-Net's weights.
     """
     known: Any = beginning
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         network = TextToNoise(CLIPTextConfig(**known.config.to_dict()))
-    weights = known.state_dict()
-    network.text_encoder.load_state_dict({name: weights[_counterpart(name, weights)] for name in _names(network)})
+    weights = known.state_dict()  # whose names may hold the encoder itself one level down
+    names = list(network.text_encoder.state_dict())
+    network.text_encoder.load_state_dict(
+        {name: weights[name if name in weights else f"text_model.{name}"] for name in names}
+    )
     return network
-
-
-def _names(network: TextToNoise) -> list[str]:
-    return list(network.text_encoder.state_dict())
-
-
-def _counterpart(name: str, weights: dict[str, Tensor]) -> str:
-    """The tensor's name in the encoder with a projection, which may hold the encoder itself one level down."""
-    return name if name in weights else f"text_model.{name}"
 
 
 def velocity_loss(noise_error: Float[Tensor, "b c h w"], s: Float[Tensor, " b"]) -> Float[Tensor, ""]:
@@ -108,14 +98,7 @@ def velocity_loss(noise_error: Float[Tensor, "b c h w"], s: Float[Tensor, " b"])
 
 
 def fit_unet(
-    network: TextToNoise,
-    captions: CaptionBatches,
-    latents: NDArray[np.float16],
-    settings: FitSettings,
-    folder: Path,
-    *,
-    progress: Progress | None = None,
-    log: Callable[[str], None] = print,
+    network: TextToNoise, captions: CaptionBatches, latents: NDArray[np.float16], settings: FitSettings, run: Training
 ) -> float:
     """Train text encoder and U-Net to predict the noise, at the transformer's levels and for its error.
 
@@ -124,9 +107,7 @@ def fit_unet(
         captions: of the portraits whose latents follow, in the same order.
         latents: normalised clean latents ``[n, 8, 16, 16]``.
         settings: steps, batch, rate.
-        folder: for the checkpoint.
-        progress: called after each step.
-        log: gets a line a checkpoint.
+        run: where.
 
     Returns:
         Seconds of training.
@@ -154,4 +135,4 @@ def fit_unet(
         return velocity_loss(output.float() - noise, s)
 
     with differentiable_attention():  # on a CPU the backward pass of the fused kernel is the slower one
-        return fit("unet", network, loss, settings, folder, orthogonalized=matrices, progress=progress, log=log)
+        return run.fit("unet", network, loss, settings, orthogonalized=matrices)

@@ -16,14 +16,14 @@ import resvg_py
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_portraits.dataset import render_arrays
-from latentedit_portraits.render import Framing
+from latentedit_portraits.dataset import in_processes
+from latentedit_portraits.render import Framing, draw_avatar
 
 VIEW_SIZE = 64
 """Side of a view in pixels: enough to see where a head is."""
 
-_CENTER, _SIDE = (132.0, 130.0), 200.0
-"""Of the square that a standard portrait shows, in the drawing's own units; see `render`."""
+_CHUNK = 200  # views that a process renders at once
+_CENTER, _SIDE = (132.0, 130.0), 200.0  # of the square that a standard portrait shows, in the drawing's own units
 
 _TOPS = (*avatars.HairType, *avatars.HatType)
 
@@ -56,23 +56,23 @@ def render_view(framing: Framing, generator: random.Random, size: int = VIEW_SIZ
 
     Backgrounds are plain, graded or a disc; some pictures end before the view does, and their edges are repeated.
     """
-    square = seen_square(framing)
+    square = _seen_square(framing)
     svg, ground = _drawing(generator), generator.random()
     if ground < 0.3:
-        svg = on_disc(svg, generator)
+        svg = _on_disc(svg, generator)
     elif ground < 0.45:
-        svg = graded(svg, square, generator)
-    pixels = rasterize(svg, square, size, any_color(generator))
+        svg = _graded(svg, square, generator)
+    pixels = _rasterize(svg, square, size, _any_color(generator))
     return _edges_repeated(pixels, generator) if generator.random() < 0.35 else pixels
 
 
-def seen_square(framing: Framing) -> tuple[float, float, float]:
+def _seen_square(framing: Framing) -> tuple[float, float, float]:
     """Left, top and side of the square that a framing shows, in the drawing's own units."""
     side = _SIDE / framing.zoom
     return _CENTER[0] - (framing.shift_x + 0.5) * side, _CENTER[1] - (framing.shift_y + 0.5) * side, side
 
 
-def rasterize(svg: str, square: tuple[float, float, float], size: int, background: str) -> NDArray[np.uint8]:
+def _rasterize(svg: str, square: tuple[float, float, float], size: int, background: str) -> NDArray[np.uint8]:
     """The square of a drawing, on a colour ``#rrggbb``, as ``[size, size, 3]``."""
     left, top, side = square
     root = f'width="{size}" height="{size}" viewBox="{left:.3f} {top:.3f} {side:.3f} {side:.3f}" overflow="visible"'
@@ -111,62 +111,70 @@ def render_views(
         workers: processes.
         progress: called with (done, total).
     """
-    stored = render_arrays(path, _render_chunk, count, seed=seed, workers=workers, progress=progress)
-    return Views(pixels=stored["pixels"], framings=stored["framings"])
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows: list[tuple[NDArray[np.uint8], tuple[float, ...]]] = []
+        jobs = [(seed, range(start, min(start + _CHUNK, count))) for start in range(0, count, _CHUNK)]
+        for chunk in in_processes(_render_chunk, jobs, workers):
+            rows += chunk
+            if progress is not None:
+                progress(len(rows), count)
+        partial = path.with_suffix(".partial.npz")
+        pixels, framings = zip(*rows, strict=True)
+        np.savez(partial, pixels=np.stack(pixels), framings=np.asarray(framings, dtype=np.float32))
+        partial.replace(path)
+    with np.load(path) as stored:
+        return Views(pixels=stored["pixels"], framings=stored["framings"])
 
 
-def _render_chunk(job: tuple[int, int, int]) -> dict[str, NDArray[Any]]:
-    seed, start, stop = job
-    pixels: list[NDArray[np.uint8]] = []
-    framings: list[tuple[float, float, float, float]] = []
-    for index in range(start, stop):
-        generator = random.Random(f"portraits/views/{seed}/{index}")
+def _render_chunk(job: tuple[int, range]) -> list[tuple[NDArray[np.uint8], tuple[float, ...]]]:
+    """Views, and how the portraits sit in them."""
+    found: list[tuple[NDArray[np.uint8], tuple[float, ...]]] = []
+    for index in job[1]:
+        generator = random.Random(f"portraits/views/{job[0]}/{index}")
         if generator.random() < 1 / 6:
-            pixels.append(render_other(generator))
-            framings.append((0.0, 0.0, 0.0, 0.0))
+            found.append((render_other(generator), (0.0, 0.0, 0.0, 0.0)))
             continue
         framing = draw_any_framing(generator)
-        pixels.append(render_view(framing, generator))
-        framings.append((framing.shift_x, framing.shift_y, math.log(framing.zoom), 1.0))
-    return {"pixels": np.stack(pixels), "framings": np.asarray(framings, dtype=np.float32)}
+        sits = (framing.shift_x, framing.shift_y, math.log(framing.zoom), 1.0)
+        found.append((render_view(framing, generator), sits))
+    return found
 
 
 def _drawing(generator: random.Random) -> str:
     """The drawing of a random portrait; hair and clothes of any colour, skin of any but the greenest."""
-    hair = any_color(generator)
-    return avatars.Avatar(
-        style=avatars.AvatarStyle.TRANSPARENT,
-        top=generator.choice(_TOPS),  # pyright: ignore[reportArgumentType]  # TopType is their common base
-        hat_color=any_color(generator),  # pyright: ignore[reportArgumentType]  # any colour, like the others
-        hair_color=hair,
-        skin_color=any_skin(generator),
-        eyes=generator.choice(list(avatars.EyeType)),
-        eyebrows=generator.choice(list(avatars.EyebrowType)),
-        nose=avatars.NoseType.DEFAULT,
-        mouth=generator.choice(list(avatars.MouthType)),
-        accessory=generator.choice([avatars.AccessoryType.NONE] * 8 + [*avatars.AccessoryType]),
-        facial_hair=generator.choice([avatars.FacialHairType.NONE] * 6 + [*avatars.FacialHairType]),
-        facial_hair_color=hair if generator.random() < 0.7 else any_color(generator),
-        clothing=generator.choice(list(avatars.ClothingType)),
-        clothing_color=any_color(generator),
-        shirt_graphic=generator.choice(list(avatars.ClothingGraphic)),
-    ).render()
+    hair = _any_color(generator)
+    parts: dict[str, Any] = {"hair": generator.choice(_TOPS)}
+    hat = _any_color(generator)
+    # From pale to dark, from pink to yellow.
+    skin = _hex_color(generator.uniform(0.02, 0.14), generator.uniform(0.2, 0.75), generator.uniform(0.35, 1.0) ** 0.7)
+    colors = {"hair_color": hair, "skin": skin}
+    parts["eyes"] = generator.choice(list(avatars.EyeType))
+    parts["eyebrows"] = generator.choice(list(avatars.EyebrowType))
+    parts["mouth"] = generator.choice(list(avatars.MouthType))
+    parts["accessory"] = generator.choice([avatars.AccessoryType.NONE] * 8 + [*avatars.AccessoryType])
+    parts["facial_hair"] = generator.choice([avatars.FacialHairType.NONE] * 6 + [*avatars.FacialHairType])
+    colors["facial_hair_color"] = hair if generator.random() < 0.7 else _any_color(generator)
+    parts["clothes"] = generator.choice(list(avatars.ClothingType))
+    colors["clothes_color"] = _any_color(generator)
+    graphic = generator.choice(list(avatars.ClothingGraphic))
+    return draw_avatar(parts, colors, hat_color=hat, shirt_graphic=graphic)
 
 
-def on_disc(svg: str, generator: random.Random) -> str:
+def _on_disc(svg: str, generator: random.Random) -> str:
     """The drawing on a disc, which also ends the clothes."""
     disc = '<circle cx="132" cy="160" r="120"'
     shape = f'<clipPath id="disc"><rect x="-64" y="-140" width="392" height="300"/>{disc}/></clipPath>'
     svg = re.sub(
-        r"(<svg[^>]*>)", rf'\g<1>{shape}{disc} fill="{any_color(generator)}"/><g clip-path="url(#disc)">', svg, count=1
+        r"(<svg[^>]*>)", rf'\g<1>{shape}{disc} fill="{_any_color(generator)}"/><g clip-path="url(#disc)">', svg, count=1
     )
     return svg.rpartition("</svg>")[0] + "</g></svg>"
 
 
-def graded(svg: str, square: tuple[float, float, float], generator: random.Random) -> str:
+def _graded(svg: str, square: tuple[float, float, float], generator: random.Random) -> str:
     """The drawing before a linear gradient."""
     left, top, side = square
-    ends = "".join(f'<stop offset="{at}" stop-color="{any_color(generator)}"/>' for at in (0, 1))
+    ends = "".join(f'<stop offset="{at}" stop-color="{_any_color(generator)}"/>' for at in (0, 1))
     gradient = (
         f'<linearGradient id="ground" x1="{generator.random():.2f}" y1="0" x2="{generator.random():.2f}" y2="1">{ends}'
         f'</linearGradient><rect x="{left}" y="{top}" width="{side}" height="{side}" fill="url(#ground)"/>'
@@ -183,19 +191,14 @@ def _edges_repeated(pixels: NDArray[np.uint8], generator: random.Random) -> NDAr
     return pixels[rows[:, None], columns]
 
 
-def any_color(generator: random.Random) -> str:
+def _any_color(generator: random.Random) -> str:
     """A third white, black or grey, the rest of any hue, as ``#rrggbb``."""
     pale = generator.random() < 0.3
     saturation = 0.0 if pale else generator.uniform(0.1, 0.9)
     value = generator.choice((1.0, 1.0, 0.1, generator.random())) if pale else generator.uniform(0.25, 1.0)
-    return hex_color(generator.random(), saturation, value)
+    return _hex_color(generator.random(), saturation, value)
 
 
-def any_skin(generator: random.Random) -> str:
-    """From pale to dark, from pink to yellow."""
-    return hex_color(generator.uniform(0.02, 0.14), generator.uniform(0.2, 0.75), generator.uniform(0.35, 1.0) ** 0.7)
-
-
-def hex_color(hue: float, saturation: float, value: float) -> str:
+def _hex_color(hue: float, saturation: float, value: float) -> str:
     """A colour by hue, saturation and value, each in [0, 1], as ``#rrggbb``."""
     return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hsv_to_rgb(hue, saturation, value))

@@ -15,8 +15,8 @@ from latentedit_portraits.captions import full_caption
 from latentedit_portraits.quality import sample_pictures
 
 _REFERENCE = "reference.png"
-_TOLERANCE = 2
-"""Levels of 255 by which the mean pixel may differ: kernels of other machines round differently."""
+_TOLERANCE = 2  # levels of 255 by which the mean pixel may differ: kernels of other machines round differently
+_CURE = "Install the package again"
 
 
 def write_reference(folder: Path) -> None:
@@ -36,21 +36,17 @@ def verify(folder: Path) -> list[str]:
         ModelError: another fingerprint, or another picture.
     """
     model = load(folder, device="cpu")
-    stored = read_settings(folder).get("fingerprint")
+    stored, place = read_settings(folder).get("fingerprint"), folder / _REFERENCE
     if stored != model.fingerprint:
-        raise ModelError(
-            f"expected the fingerprint {stored} in {folder}; got {model.fingerprint}. Install the package again"
-        )
-    if not (folder / _REFERENCE).exists():
-        raise ModelError(
-            f"expected the sampled picture {folder / _REFERENCE}; it is missing. Install the package again"
-        )
-    reference = np.asarray(Image.open(folder / _REFERENCE).convert("RGB"), dtype=np.int16)
+        raise ModelError(f"The weights in {folder} have changed: {stored} became {model.fingerprint}. {_CURE}")
+    if not place.exists():
+        raise ModelError(f"The sampled picture {place} is missing. {_CURE}")
+    reference = np.asarray(Image.open(place).convert("RGB"), dtype=np.int16)
     difference = float(np.abs(reference - _sampled(model)).mean())
     if difference > _TOLERANCE:
         raise ModelError(
-            f"expected a sampled picture within {_TOLERANCE} levels of the stored one; it differs by {difference:.1f}. "
-            "Install the package again"
+            f"The model in {folder} samples another picture than the stored one: the mean pixel differs by "
+            f"{difference:.1f} levels, where {_TOLERANCE} are allowed. {_CURE}"
         )
     return [
         f"fingerprint {model.fingerprint}, as stored",

@@ -1,0 +1,107 @@
+"""What the recipes of all bundled models share: where they run, and how the finished model is described."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from latentedit.core.errors import ConfigError, nearest
+from latentedit.core.progress import Progress
+from latentedit.models.libraries import quiet_libraries
+from latentedit.models.network import existing_device
+from latentedit.models.settings_file import change_json, write_settings
+from latentedit_portraits.card import write_card
+from latentedit_portraits.fitting import Training
+from latentedit_portraits.quality import measure_quality
+from latentedit_portraits.reader import PortraitReader
+from latentedit_portraits.verify import write_reference
+
+SEED = 0
+"""Of all portraits, networks and batches."""
+
+Plan = TypeVar("Plan")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A model that has been trained and written.
+
+    Args:
+        folder: of the model.
+        seconds: of training, a network at a time.
+        reader: by which its pictures are judged; None where there are no captions to judge by.
+    """
+
+    folder: Path
+    seconds: Mapping[str, float]
+    reader: PortraitReader | None = None
+
+
+def run_recipe(
+    name: str,
+    plans: Mapping[str, Plan],
+    make: Callable[[Training, Plan], Trained],
+    out: Path,
+    recipe: str,
+    progress: Progress | None = None,
+    *,
+    device: str | torch.device | None = None,
+    log: Callable[[str], None] = print,
+) -> Path:
+    """Train a model, then measure and describe it.
+
+    Args:
+        name: of the model.
+        plans: its recipes.
+        make: trains and writes it.
+        out: folder for renders, checkpoints and, in ``model``, the finished model. A second call goes on.
+        recipe: a key of ``plans``.
+        progress: called after each step.
+        device: None is CUDA where there is one, else the CPU.
+        log: gets a line a checkpoint.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        ConfigError: an unknown recipe.
+        DeviceError: a device that this machine lacks.
+    """
+    if recipe not in plans:
+        raise ConfigError(f"{name} has no recipe {recipe!r}: {nearest(recipe, plans)}")
+    run = Training(folder=out, device=existing_device(device), progress=progress, log=log)
+    trained = make(run, plans[recipe])
+    folder = trained.folder
+    seconds = {stage: round(value) for stage, value in trained.seconds.items()}
+    write_settings(folder, {"recipe": recipe, "training_seconds": seconds})
+    write_reference(folder)
+    if trained.reader is not None:
+        quality = measure_quality(folder, trained.reader, out / "renders", progress=progress)
+        write_settings(folder, {"quality": quality})
+    write_card(folder, name)
+    return folder
+
+
+def write_pipeline(
+    folder: Path, pipeline: Any, networks: list[nn.Module], settings: Mapping[str, Any], texts: tuple[str, ...] = ()
+) -> Path:
+    """Write a stock diffusers folder in half precision, and our settings.
+
+    Args:
+        folder: of the model.
+        pipeline: of diffusers; its networks are those that follow.
+        networks: made half, on the CPU, in place.
+        settings: for ``latentedit.json``.
+        texts: text encoders, which transformers 5 would open in half precision if they did not say otherwise.
+    """
+    for network in networks:
+        network.cpu().half()
+    with quiet_libraries():
+        pipeline.save_pretrained(folder, safe_serialization=True)
+    for part in texts:
+        change_json(folder / part / "config.json", {"dtype": "float32"})
+    write_settings(folder, settings)
+    return folder
