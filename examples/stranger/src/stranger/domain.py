@@ -1,0 +1,59 @@
+"""A domain: a world whose pictures can be drawn, described, changed and read. See `latentedit_bench.domains.base`."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "black": (0, 0, 0)}
+SPLITS = ("train", "calibration", "test")
+Scene = tuple[int, str, str]  # where the square is, its colour, the wall's
+
+
+class Squares:
+    """A square on a wall, 64 x 64 pixels; the place of the square tells the splits apart."""
+
+    name = "stranger-world"
+    values: ClassVar = {"square": tuple(COLOURS), "wall": tuple(COLOURS)}
+    ordered: ClassVar = {}
+    tied: ClassVar = {}
+    plain_changes: ClassVar = {"square": ("red", "blue"), "wall": ("red", "blue")}
+
+    def draw(self, split: str, count: int, seed: int) -> list[Scene]:
+        places = range(SPLITS.index(split), 900, len(SPLITS))
+        scenes = [(place, one, other) for place in places for one in COLOURS for other in COLOURS if one != other]
+        return random.Random(seed).sample(scenes, count)
+
+    def attributes(self, scene: Scene) -> dict[str, str]:
+        return {"square": scene[1], "wall": scene[2]}
+
+    def alternatives(self, scene: Scene) -> dict[str, list[str]]:
+        return {name: [one for one in COLOURS if one not in scene[1:]] for name in self.values}
+
+    def change(self, scene: Scene, change: Mapping[str, str]) -> Scene:
+        return (scene[0], *(self.attributes(scene) | dict(change)).values())
+
+    def render(self, scene: Scene) -> np.ndarray:
+        picture = np.full((64, 64, 3), COLOURS[scene[2]], np.uint8)
+        x, y = scene[0] % 30, scene[0] // 30
+        picture[y : y + 30, x : x + 30] = COLOURS[scene[1]]
+        return picture
+
+    def phrases(self, scene: Scene) -> list[str]:
+        return [f"a {scene[1]} square", f"a {scene[2]} wall"]
+
+    def caption(self, phrases: Sequence[str]) -> str:
+        return " and ".join(phrases)
+
+    def paraphrase(self, scene: Scene, generator: random.Random) -> str:
+        return f"{generator.choice(('one', 'a'))} {scene[1]} square on a {scene[2]} wall"
+
+    def words(self, caption: str) -> list[str]:
+        return caption.split()
+
+    def read(self, pixels: object) -> list[Scene]:
+        raise NotImplementedError("train a classifier for this world")
+
+    def pictures(self, model: str, count: int) -> None:
+        return None
