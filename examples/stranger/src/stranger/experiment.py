@@ -21,10 +21,6 @@ class Brightness(Experiment):
     pictures: int = 40
     seed: int = 0
 
-    def quick(self) -> "Brightness":
-        """Fewer pictures."""
-        return dataclasses.replace(self, pictures=8)
-
     def units(self, at: Context) -> Sequence[Unit]:
         """One a scene whose wall can turn black."""
         scenes = domain("stranger-world").draw("test", self.pictures, self.seed)
