@@ -302,9 +302,9 @@ def test_a_change_is_made_in_every_caption(colours: ColourBackbone) -> None:
     [
         ({"change": "red"}, "OLD => NEW"),
         ({"change": "=>"}, "OLD => NEW"),
-        ({"change": "grey => grey"}, "to differ"),
-        ({"change": "blue => red"}, "to be words of the caption"),
-        ({"change": ["grey => red", "grey => blue"]}, "to be words of the caption"),
+        ({"change": "grey => grey"}, "are the same"),
+        ({"change": "blue => red"}, "is not words of the caption"),
+        ({"change": ["grey => red", "grey => blue"]}, "is not words of the caption"),
     ],
 )
 def test_changes_that_cannot_be_made_are_refused(colours: ColourBackbone, wanted: dict[str, Any], words: str) -> None:

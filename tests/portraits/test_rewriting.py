@@ -197,7 +197,7 @@ def test_other_captions(caption: str, change: str, wanted: str) -> None:
         (FULL, "=> open", "may be 'open eyes' or 'a shouting mouth'"),
         (FULL, "=> red", "may be 'short ginger hair' or 'a red hoodie'"),
         (FULL, "=> hair", "one of bald, short, bob, long, curly, mohawk; got 'hair'"),
-        (FULL, "a hat =>", "'a hat', the OLD of --change, to be a whole phrase"),
+        (FULL, "a hat =>", "'a hat', the OLD of --change, is not a whole phrase"),
         (FULL + ", a hat", "a hat => glasses", "leaves 'no glasses' and 'glasses'"),
         ("no beard, a black beard", "=> moustache", "one phrase .* got 'no beard' and 'a black beard'"),
         ("glasses", "glasses, glasses =>", "'glasses', in the caption; got 'no glasses'"),

@@ -1,4 +1,5 @@
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,13 @@ def test_splitting_keeps_places() -> None:
     parts = Phrase(text=caption[2:], start=2).split(re.compile(r"\band\b"))
     assert [(part.text, part.start, part.end) for part in parts] == [("a hat", 2, 7), ("a scarf", 13, 20)]
     assert [caption[part.start : part.end] for part in parts] == ["a hat", "a scarf"]
+
+
+def test_long_captions_take_no_time() -> None:
+    began = time.process_time()
+    read = read_phrases("a" + " " * 1_000_000 + "b" + " ." * 1_000_000, lead=True)
+    assert [len(phrase.text) for phrase in read.phrases] == [1_000_002]
+    assert time.process_time() - began < 3
 
 
 def test_keys_know_no_case_and_no_spaces() -> None:

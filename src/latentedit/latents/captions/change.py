@@ -5,7 +5,7 @@ import itertools
 import re
 
 from latentedit.core.errors import ConfigError, nearest
-from latentedit.latents.captions.phrases import Phrase, phrase_key, read_phrases
+from latentedit.latents.captions.phrases import Phrase, check_length, phrase_key, read_phrases
 
 _ARROW = "=>"
 _JOINTS = "and|in|on|wearing|with"
@@ -38,7 +38,7 @@ class Change:
         if not (self.old.strip() or self.new.strip()):
             raise _malformed(str(self))
         if phrase_key(self.old) == phrase_key(self.new):
-            raise ConfigError(f"expected OLD and NEW of --change to differ; got {str(self)!r}")
+            raise ConfigError(f"OLD and NEW of --change are the same in {str(self)!r}. Say what should be different")
 
     @classmethod
     def parse(cls, text: str) -> "Change":
@@ -67,7 +67,8 @@ class Change:
             caption: any text.
 
         Raises:
-            ConfigError: OLD is not in the caption or more than once, NEW is there already, or nothing would be left.
+            ConfigError: OLD is not in the caption or more than once, NEW is there already, nothing would be left, or a
+                text is longer than captions are.
 
         Example:
             >>> Change.parse("man => old man").apply("A man with no hat, a smile.")
@@ -77,6 +78,7 @@ class Change:
             >>> Change.parse("a smile =>").apply("A man with no hat, a smile.")
             'A man with no hat.'
         """
+        check_length(caption, self.old, self.new)
         if not self.old.strip():
             return _added(caption, self.new.strip())
         if not self.new.strip():
@@ -86,7 +88,7 @@ class Change:
 
 def _malformed(text: str) -> ConfigError:
     return ConfigError(
-        f'expected --change to be "OLD {_ARROW} NEW"; got {text!r}. '
+        f'--change has the form "OLD {_ARROW} NEW"; {text!r} has not. '
         f'Leave OLD empty to add ("{_ARROW} a hat"), or NEW to remove ("a hat {_ARROW}")'
     )
 
@@ -109,13 +111,12 @@ def _added(caption: str, new: str) -> str:
     if affirmed is not None:
         return affirmed
     if _parts_like(caption, new):
-        raise ConfigError(f"expected something to add to the caption; got {new!r}, which it says already")
+        raise ConfigError(f"the caption says {new!r} already. Add something else")
     opposite = _DENIAL.fullmatch(new)
     if opposite is not None and (found := _parts_like(caption, opposite[1])):
         said = found[0].place(caption).text
         raise ConfigError(
-            f"expected something to add to the caption; got {new!r}, but it says {said!r}. "
-            f'Replace it: "{said} {_ARROW} {new}"'
+            f'{new!r} cannot be added to the caption, which says {said!r}. Replace it: "{said} {_ARROW} {new}"'
         )
     read = read_phrases(caption, lead=False)
     if not read.phrases:
@@ -129,7 +130,7 @@ def _removed(caption: str, old: str) -> str:
     start, end = found[0].cut(caption)
     left = caption[:start] + caption[end:]
     if not re.search(r"\w", left):
-        raise ConfigError(f"expected something to be left of the caption; {str(Change(old=old, new=''))!r} leaves none")
+        raise ConfigError(f"{str(Change(old=old, new=''))!r} leaves nothing of the caption. Remove less")
     return left
 
 
@@ -172,12 +173,18 @@ class _Parts:
 def _parts_like(caption: str, words: str) -> list[_Parts]:
     """All neighbouring parts that together are these words, articles aside."""
     phrases = read_phrases(caption, lead=False).phrases
+    wanted = _bare(words)
+    count = len(wanted.split())
     found: list[_Parts] = []
     for index, phrase in enumerate(phrases):
         parts = phrase.split(_JOINT)
+        begins = [len(phrase.text[: part.start - phrase.start].split()) for part in parts]
+        ends = [begin + len(part.text.split()) for begin, part in zip(begins, parts, strict=True)]
         for first, last in itertools.combinations_with_replacement(range(len(parts)), 2):
+            if ends[last] - begins[first] not in (count, count + 1):  # with an article or without: else it cannot be
+                continue
             run = _Parts(phrases=phrases, index=index, parts=parts, first=first, last=last)
-            if _bare(run.place(caption).text) == _bare(words):
+            if _bare(run.place(caption).text) == wanted:
                 found.append(run)
     return found
 
@@ -218,13 +225,11 @@ def _only(places: list[Phrase], old: str, caption: str, *, wanted: str) -> Phras
     phrases = read_phrases(caption, lead=False).phrases
     if not places:
         parts = {part.text for phrase in phrases for part in phrase.split(_JOINT)}
-        raise ConfigError(
-            f"expected {old!r}, the OLD of --change, to be {wanted} of the caption; {nearest(old, parts)}"
-        )
+        raise ConfigError(f"{old!r}, the OLD of --change, is not {wanted} of the caption; {nearest(old, parts)}")
     if len(places) > 1:
         around = [phrase.text for place in places for phrase in phrases if phrase.start <= place.start < phrase.end]
         raise ConfigError(
-            f"expected {old!r}, the OLD of --change, to be in the caption once; got it {len(places)} times: "
+            f"{old!r}, the OLD of --change, is in the caption {len(places)} times: "
             f"{', '.join(map(repr, around))}. Say more words"
         )
     return places[0]

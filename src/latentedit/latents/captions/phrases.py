@@ -3,9 +3,14 @@
 import dataclasses
 import re
 
+from latentedit.core.errors import ConfigError
+
 _LEAD = re.compile(r"(.*?\bwith)\s+(\S.*)", re.DOTALL | re.IGNORECASE)
-_ENDING = re.compile(r"[\s.!?]*\Z")
+_ENDING_BACKWARDS = re.compile(r"[\s.!?]*")
 _COMMA = re.compile(r",(?!\d)")
+
+MAX_LETTERS = 10_000
+"""Length of a caption, as in the files of directions; the longest prompts that models read have a fourth of it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +69,24 @@ def read_phrases(caption: str, *, lead: bool) -> Phrases:
         >>> read.lead, [phrase.text for phrase in read.phrases], read.ending
         ('A man with', ['1,000 cats', 'a hat'], '.')
     """
-    body = _ENDING.sub("", caption)
+    ending = _ENDING_BACKWARDS.match(caption[::-1])
+    body = caption[: len(caption) - (0 if ending is None else ending.end())]
     phrases = Phrase(text=body, start=0).split(_COMMA)
     found = _LEAD.fullmatch(phrases[0].text) if lead and phrases else None
     if found is not None:
         phrases[0] = Phrase(text=found[2], start=phrases[0].start + found.start(2))
     return Phrases(lead="" if found is None else found[1], phrases=tuple(phrases), ending=caption[len(body) :])
+
+
+def check_length(*captions: str) -> None:
+    """Refuse texts that are no captions.
+
+    Raises:
+        ConfigError: one of more than `MAX_LETTERS`.
+    """
+    longest = max(map(len, captions), default=0)
+    if longest > MAX_LETTERS:
+        raise ConfigError(f"a caption has {longest} letters; the most is {MAX_LETTERS}. Shorten it")
 
 
 def phrase_key(phrase: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.change import Change
+from latentedit.latents.captions.phrases import check_length
 from latentedit.latents.encode import one_each
 from latentedit.models.base import Backbone
 
@@ -31,7 +32,9 @@ def target_captions(
         ConfigError: both or neither of ``to`` and ``change``, an empty caption, or a change that cannot be made.
     """
     if (to is None) == (change is None):
-        raise ConfigError("expected either a target caption or a change; got " + ("none" if to is None else "both"))
+        count = "neither is" if to is None else "both are"
+        raise ConfigError(f"either a target caption or a change is needed; {count} given")
+    check_length(*captions, *([to] if isinstance(to, str) else to or ()))
     if change is None:
         assert to is not None
         return one_each(to, len(captions), "target caption")
@@ -52,7 +55,7 @@ def read_changes(change: ChangeLike | Sequence[ChangeLike]) -> list[Change]:
     """
     several = [change] if isinstance(change, ChangeLike) else list(change)
     if not several:
-        raise ConfigError("expected at least one change; got none")
+        raise ConfigError("no change is given. Give at least one")
     return [item if isinstance(item, Change) else Change.parse(item) for item in several]
 
 
