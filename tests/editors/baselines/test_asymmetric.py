@@ -6,47 +6,13 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.editors.base import Editor
 from latentedit.editors.baselines.asymmetric import AsymmetricEdit
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
-from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import LinearTextBackbone, levels_of, mixture_latent, times
 from tests.directions.networks import NetworkBackbone, network_latent
-from tests.editors.baselines.variance_preserving import vp_mixture
-
-
-class TestContract(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return AsymmetricEdit(steps=7)
-
-
-class TestInsideANetwork(EditorContract):
-    """At a site of the network, with levels that it does not know."""
-
-    strength = -1.5
-
-    @pytest.fixture
-    def backbone(self) -> Backbone:
-        return NetworkBackbone(s_min=0.05, s_max=0.97)
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return AsymmetricEdit(steps=5, level=1.0, scale=1.0)
-
-
-class TestVariancePreserving(EditorContract):
-    @pytest.fixture
-    def backbone(self) -> Backbone:
-        return vp_mixture()
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return AsymmetricEdit(level=1.0, steps=6, until=0.0)
 
 
 @pytest.fixture
@@ -116,35 +82,6 @@ def test_where_the_estimate_is_affine_in_the_text_so_is_the_edit() -> None:
 
 def equal_texts() -> list[JointLatent]:
     return [mixture_latent(example_mixture(dimension=6)), network_latent(NetworkBackbone())]
-
-
-@pytest.mark.parametrize("latent", equal_texts(), ids=["clean", "inside"])
-def test_equal_texts_give_exactly_nothing(latent: JointLatent) -> None:
-    editor = AsymmetricEdit(steps=10, scale=2.0)
-    assert torch.equal(editor.edit(latent, latent.condition, [-2.0])[0].z, latent.z)
-
-
-@pytest.mark.parametrize("latent", equal_texts(), ids=["clean", "inside"])
-def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent) -> None:
-    """The even part of the edit is of second order: 100 times smaller strength, 100 times smaller share."""
-    editor, target = AsymmetricEdit(steps=6), latent.backbone.embed(["c"])
-
-    def even_share(strength: float) -> float:
-        forth = editor.edit(latent, target, [strength])[0].z - latent.z
-        back = editor.edit(latent, target, [-strength])[0].z - latent.z
-        return float(torch.linalg.vector_norm(forth + back) / torch.linalg.vector_norm(forth - back))
-
-    assert even_share(1e-2) < 0.1
-    assert even_share(1e-4) < 2e-2 * even_share(1e-2) + 1e-10
-
-
-def test_t12_costs(latent: JointLatent) -> None:
-    inside = network_latent(NetworkBackbone())
-    editor = AsymmetricEdit(level=1.0, steps=10, until=0.45)
-    assert editor.evaluations(latent) == 20 + 6
-    assert editor.evaluations(inside) == 20 + 18
-    assert AsymmetricEdit(level=1.0, steps=10, until=0.45, site="clean").evaluations(inside) == 20 + 6
-    assert AsymmetricEdit(level=0.5, steps=10, until=1.0).evaluations(inside, strength=-2.0) == 10
 
 
 def test_a_site_that_cannot_be_shifted_is_refused(latent: JointLatent) -> None:

@@ -5,45 +5,12 @@ import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.editors.base import Editor
 from latentedit.editors.baselines.diffedit import DiffEdit
 from latentedit.editors.baselines.difference_mask import difference_mask
-from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
-from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
-from tests.editors.baselines.variance_preserving import vp_mixture
-
-
-class TestContract(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return DiffEdit(steps=7, maps=3)
-
-
-class TestNegativeStrength(EditorContract):
-    strength = -1.5
-
-    @pytest.fixture
-    def backbone(self) -> Backbone:
-        return example_mixture(dimension=6, latent=(2, 3), dtype=torch.float32)
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return DiffEdit(steps=5, maps=2, guidance=1.0, ratio=2.0, under="source")
-
-
-class TestVariancePreserving(EditorContract):
-    @pytest.fixture
-    def backbone(self) -> Backbone:
-        return vp_mixture()
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return DiffEdit(level=1.0, mask_level=1.0, steps=6, maps=2)
 
 
 @pytest.fixture
@@ -98,15 +65,3 @@ def test_with_everything_inside_it_is_editing_by_inversion() -> None:
     expected = backbone.flow_map(backbone.flow_map(latent.z, 0.0, 0.7, 0), 0.7, 0.0, 1)
     assert relative_error(found, expected) < 5e-2  # Euler is of first order: some 2e-2 for 70 steps each way
     assert relative_error(found, latent.z) > 0.2
-
-
-def test_equal_texts_give_exactly_nothing(latent: JointLatent) -> None:
-    editor = DiffEdit(steps=6, maps=2, guidance=3.0)
-    assert torch.equal(editor.edit(latent, latent.condition, [2.0])[0].z, latent.z)
-    up = invert(latent, latent.path(6, 0.8))
-    assert relative_error(up.top, latent.z) > 1e-2  # it did go somewhere
-
-
-def test_t12_costs(latent: JointLatent) -> None:
-    assert DiffEdit(level=1.0, steps=10, guidance=1.0).evaluations(latent) == 20 + 20
-    assert DiffEdit(level=0.5, steps=10, guidance=2.0, maps=3).evaluations(latent, strength=-2.0) == 6 + 15

@@ -8,7 +8,7 @@ from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
-from tests.editors.baselines.variance_preserving import vp_mixture
+from tests.editors.baselines.vp_models import vp_model
 
 
 def by_hand(latent: JointLatent, s: float, maps: int, guidance: float) -> Tensor:
@@ -65,7 +65,7 @@ def test_equal_texts_have_an_empty_mask_and_cost_the_same() -> None:
 
 
 def test_the_level_is_cut_to_what_the_model_knows() -> None:
-    latent = mixture_latent(vp_mixture(latent=None))
+    latent = mixture_latent(vp_model(latent=None))
     target, known = latent.backbone.embed(["c"]).expand(3), latent.backbone.capabilities
 
     def at(level: float) -> Tensor:

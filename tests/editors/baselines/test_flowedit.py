@@ -4,25 +4,11 @@ import pytest
 import torch
 
 from latentedit.core.rng import draw
-from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.latents.joint import JointLatent
-from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
-
-
-class TestContract(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return FlowEdit(steps=7, source_guidance=1.5, noises=2)
-
-
-class TestEqualWeights(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return FlowEdit(steps=7, target_guidance=1.0)
 
 
 @pytest.fixture
@@ -57,9 +43,3 @@ def test_with_shared_covariance_the_whole_path_is_the_counterfactual() -> None:
     latent = mixture_latent(backbone, condition=backbone.only(0))
     edited = FlowEdit(level=1.0, steps=100, target_guidance=1.0).edit(latent, backbone.only(1), [1.0])[0].z
     assert relative_error(edited, backbone.counterfactual(latent.z, 0, 1)) < 5e-2
-
-
-def test_t12_costs(latent: JointLatent) -> None:
-    assert FlowEdit(level=1.0, steps=10).evaluations(latent) == 30
-    assert FlowEdit(level=1.0, steps=10, target_guidance=1.0).evaluations(latent) == 20
-    assert FlowEdit(level=0.5, steps=10, source_guidance=2.0, noises=3).evaluations(latent) == 60

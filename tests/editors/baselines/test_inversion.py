@@ -4,28 +4,9 @@ import torch
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.inversion import AlignedInversion, Inversion
 from latentedit.latents.joint import JointLatent
-from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent
-
-
-class TestInversion(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return Inversion(steps=8, level=0.9, guidance=2.0)
-
-
-class TestAlignedInversion(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return AlignedInversion(steps=8)
-
-
-class TestGuidedAlignedInversion(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return AlignedInversion(steps=8, level=0.7, guidance=2.0)
 
 
 @pytest.fixture
@@ -52,10 +33,3 @@ def test_only_the_aligned_way_back_is_exact(latent: JointLatent) -> None:
     aligned = AlignedInversion(steps=10).edit(latent, latent.condition, [1.0])[0].z
     assert torch.equal(aligned, latent.z)
     assert relative_error(Inversion(steps=10).edit(latent, latent.condition, [1.0])[0].z, latent.z) > 1e-3
-
-
-@pytest.mark.parametrize("editor_class", [Inversion, AlignedInversion])
-def test_t12_costs(latent: JointLatent, editor_class: type[Inversion]) -> None:
-    assert editor_class(steps=10).evaluations(latent) == 20
-    assert editor_class(steps=10, guidance=2.0).evaluations(latent) == 30
-    assert editor_class(steps=10, level=0.55).evaluations(latent) == 12

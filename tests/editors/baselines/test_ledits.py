@@ -4,51 +4,13 @@ import torch
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
-from latentedit.editors.base import Editor
 from latentedit.editors.baselines.concept_guidance import Reference
 from latentedit.editors.baselines.edit_friendly_ddpm import EditFriendlyDDPM
 from latentedit.editors.baselines.ledits import LEDITS
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
-from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
-from tests.editors.baselines.test_edit_friendly_ddpm import vp_mixture
-
-
-class TestContract(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return LEDITS(steps=7)
-
-
-class TestReversedFromTheSource(EditorContract):
-    strength = -1.5
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return LEDITS(level=1.0, steps=7, reference="source", threshold=0.5)
-
-
-class TestSinglePrecision(EditorContract):
-    @pytest.fixture
-    def backbone(self) -> Backbone:
-        return example_mixture(dimension=6, latent=(2, 3), dtype=torch.float32)
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return LEDITS(steps=7)
-
-
-class TestVariancePreserving(EditorContract):
-    @pytest.fixture
-    def backbone(self) -> Backbone:
-        return vp_mixture(2, 3)
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return LEDITS(steps=7, reference="source")
 
 
 @pytest.fixture
@@ -113,8 +75,3 @@ def test_one_step_changes_only_the_strongest_places(latent: JointLatent) -> None
     moved = LEDITS(level=0.5, steps=1).edit(latent, latent.backbone.embed(["c"]), [1.0])[0].z - latent.z
     assert (moved != 0).sum(2).tolist() == [[1, 1]] * 3
     assert ((moved != 0).any(1) == (moved != 0).all(1)).all()
-
-
-def test_t12_costs(latent: JointLatent) -> None:
-    assert LEDITS(level=1.0, steps=10).evaluations(latent) == 30
-    assert LEDITS(level=0.55, steps=10, reference="source").evaluations(latent) == 18

@@ -1,7 +1,6 @@
 import itertools
 
 import pytest
-import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
@@ -9,37 +8,9 @@ from latentedit.editors.base import Editor
 from latentedit.editors.baselines.inversion import Inversion
 from latentedit.editors.baselines.rf_solver import RFSolver
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
-from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
-from tests.editors.baselines.signs import even_share, limit_of_strength_zero
-from tests.editors.baselines.vp_models import vp_model
-
-
-class TestContract(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return RFSolver(steps=6, level=0.9, guidance=2.0)
-
-
-class TestNegativeStrength(EditorContract):
-    strength = -0.7
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return RFSolver(steps=6)
-
-
-class TestSinglePrecisionOfAVariancePreservingModel(EditorContract):
-    @pytest.fixture
-    def backbone(self) -> Backbone:
-        return vp_model(dtype=torch.float32)
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return RFSolver(steps=6, level=0.8)
 
 
 @pytest.fixture
@@ -83,19 +54,3 @@ def test_on_gaussians_it_converges_to_the_flow_up_and_down_faster_than_euler() -
     euler = Inversion(level=0.6, steps=200)
     assert euler.evaluations(only) == coarse.evaluations(only)
     assert error(coarse) < error(euler) / 10
-
-
-def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent) -> None:
-    """Around its own limit at strength 0, which misses the picture by the solver's error."""
-    editor, target = RFSolver(steps=6), latent.backbone.embed(["c"]).expand(3)
-    origin = limit_of_strength_zero(editor, latent, target)
-    assert relative_error(origin, latent.z) > 1e-6
-    coarse = even_share(editor, latent, target, 1e-3, origin=origin)
-    assert coarse < 0.1
-    assert even_share(editor, latent, target, 1e-5, origin=origin) < 2e-2 * coarse + 1e-10
-
-
-def test_t12_costs(latent: JointLatent) -> None:
-    assert RFSolver(steps=10).evaluations(latent) == 40
-    assert RFSolver(steps=30).evaluations(latent) == 120  # the published command
-    assert RFSolver(steps=10, level=0.5, guidance=2.0).evaluations(latent) == 30

@@ -2,19 +2,11 @@ import pytest
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
-from latentedit.editors.base import Editor
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.latents.joint import JointLatent
-from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent
-
-
-class TestContract(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return SDEdit(steps=9)
 
 
 @pytest.fixture
@@ -32,12 +24,6 @@ def test_starts_at_the_share_of_its_level_and_follows_the_targets_flow(latent: J
     noisy = (1 - start) * latent.z + start * noise
     assert relative_error(found, latent.backbone.flow_map(noisy, start, 0.0, 1)) < 1e-2
     assert relative_error(found, latent.backbone.flow_map(noisy, start - 0.1, 0.0, 1)) > 2e-2
-
-
-def test_t12_costs(latent: JointLatent) -> None:
-    assert SDEdit(level=0.5, steps=10, guidance=1.0).evaluations(latent) == 5
-    assert SDEdit(level=0.5, steps=10, guidance=3.0).evaluations(latent) == 10
-    assert SDEdit(level=0.5, steps=10, guidance=1.0).evaluations(latent, strength=0.5) == 3
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.5])

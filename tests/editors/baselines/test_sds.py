@@ -3,34 +3,12 @@ import torch
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
-from latentedit.editors.base import Editor
 from latentedit.editors.baselines.dds import random_levels
 from latentedit.editors.baselines.sds import SDS
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
-from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
-from tests.editors.baselines.variance_preserving import vp_mixture
-
-
-class TestContract(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return SDS(steps=7)
-
-
-class TestVariancePreserving(EditorContract):
-    strength = 1.3
-
-    @pytest.fixture
-    def backbone(self) -> Backbone:
-        return vp_mixture()
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return SDS(steps=6, levels=(1.0, 0.0), guidance=1.0)
 
 
 @pytest.fixture
@@ -67,11 +45,6 @@ def test_under_one_gaussian_every_step_has_a_closed_form() -> None:
     # what it drifts to is the target's mean, picture or not: the spread of the pictures is lost
     far = SDS(steps=400, step_size=0.15, guidance=1.0).edit(latent, target, [1.0], seed=1)[0].z
     assert float(far.std(0).norm()) < 0.05 * float(latent.z.std(0).norm())
-
-
-def test_t12_costs(latent: JointLatent) -> None:
-    assert SDS(steps=10, guidance=1.0).evaluations(latent) == 10
-    assert SDS(steps=10, guidance=2.0).evaluations(latent, strength=0.5) == 20
 
 
 def test_negative_strengths_are_refused(latent: JointLatent) -> None:

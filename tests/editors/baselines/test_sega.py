@@ -5,51 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.editors.base import Editor
 from latentedit.editors.baselines.concept_guidance import Reference
 from latentedit.editors.baselines.inversion import AlignedInversion
 from latentedit.editors.baselines.sega import SEGA
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
-from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
-from tests.editors.baselines.test_edit_friendly_ddpm import vp_mixture
-
-
-class TestContract(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return SEGA(steps=7)
-
-
-class TestReversedFromTheSource(EditorContract):
-    strength = -1.5
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return SEGA(level=0.9, steps=7, reference="source", threshold=0.5)
-
-
-class TestSinglePrecision(EditorContract):
-    @pytest.fixture
-    def backbone(self) -> Backbone:
-        return example_mixture(dimension=6, latent=(2, 3), dtype=torch.float32)
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return SEGA(steps=7, reference="source", cool_down=0.6)
-
-
-class TestVariancePreserving(EditorContract):
-    @pytest.fixture
-    def backbone(self) -> Backbone:
-        return vp_mixture(2, 3)
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return SEGA(steps=7)
 
 
 @pytest.fixture
@@ -125,8 +87,3 @@ def test_shares_become_the_published_steps() -> None:
     guidance = SEGA().guidance(50)
     assert (guidance.warm_up, guidance.cool_down, guidance.threshold) == (10, None, 0.9)
     assert SEGA(cool_down=0.5).guidance(9).cool_down == 4
-
-
-def test_t12_costs(latent: JointLatent) -> None:
-    assert SEGA(steps=10).evaluations(latent) == 40
-    assert SEGA(steps=10, level=0.55, reference="source").evaluations(latent) == 18

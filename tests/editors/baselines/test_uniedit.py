@@ -7,45 +7,12 @@ from torch import Tensor
 from latentedit.core.rng import draw
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import integrate
-from latentedit.editors.base import Editor
 from latentedit.editors.baselines.inversion import Inversion
 from latentedit.editors.baselines.uniedit import UniEdit, region_mask, uni_inv
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
-from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent
-from tests.editors.baselines.signs import even_share, limit_of_strength_zero
-from tests.editors.baselines.vp_models import vp_model
-
-
-class TestContract(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return UniEdit(steps=8)
-
-
-class TestNegativeStrengthOfALatentOfOneAxis(EditorContract):
-    strength = -0.3
-
-    @pytest.fixture
-    def backbone(self) -> Backbone:
-        return example_mixture(dimension=6)
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return UniEdit(steps=8, level=1.0, weight=1.0)
-
-
-class TestSinglePrecisionOfAVariancePreservingModel(EditorContract):
-    @pytest.fixture
-    def backbone(self) -> Backbone:
-        return vp_model(dtype=torch.float32)
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return UniEdit(steps=6, level=0.8)
 
 
 @pytest.fixture
@@ -107,18 +74,3 @@ def test_equal_texts_return_nearer_to_the_picture_than_eulers_inversion(latent: 
     found = UniEdit(level=0.8, steps=20).edit(latent, latent.condition, [1.0])[0].z
     euler = Inversion(level=0.8, steps=20).edit(latent, latent.condition, [1.0])[0].z
     assert relative_error(found, latent.z) < relative_error(euler, latent.z) / 3
-
-
-def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent) -> None:
-    """Around its own limit at strength 0, which misses the picture by the solver's error."""
-    editor, target = UniEdit(steps=6), latent.backbone.embed(["c"]).expand(3)
-    origin = limit_of_strength_zero(editor, latent, target)
-    assert relative_error(origin, latent.z) > 1e-6
-    coarse = even_share(editor, latent, target, 1e-3, origin=origin)
-    assert coarse < 0.1
-    assert even_share(editor, latent, target, 1e-5, origin=origin) < 2e-2 * coarse + 1e-10
-
-
-def test_t12_costs(latent: JointLatent) -> None:
-    assert UniEdit(level=0.6, steps=15).evaluations(latent) == 28  # the published setting
-    assert UniEdit(level=0.55, steps=10).evaluations(latent) == 19
