@@ -11,9 +11,9 @@ import torch
 
 from latentedit_bench.metrics.pie_bench import background_mse
 from latentedit_bench.metrics.statistics import estimate
-from latentedit_bench.ranking.evaluate import evaluate
+from latentedit_bench.ranking.evaluate import evaluate, pie_bench_columns
 from latentedit_bench.ranking.methods import Method
-from latentedit_bench.ranking.unranked import pie_bench_columns, pie_bench_table, write_unranked
+from latentedit_bench.ranking.unranked import pie_bench_table, write_unranked
 from tests.bench.rendered_network import Idle, prepared
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from latentedit_bench.ranking.summaries import MATRIX_SCORES, SHOWN
-from latentedit_bench.report.glossary import GLOSSARY
+from latentedit_bench.report.report import GLOSSARY
 
 
 @pytest.mark.parametrize("word", [*SHOWN.values(), *MATRIX_SCORES, "reaches it", "leakage", "joint gain"])

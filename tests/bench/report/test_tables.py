@@ -1,12 +1,109 @@
-"""Tables as CSV and as Markdown."""
+"""Cells say, sort by and show the numbers of a run."""
 
+import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from latentedit.api.runs.folder import UnitRecord
 from latentedit.core.errors import OutputError
-from latentedit_bench.report.tables import markdown_table, write_csv
+from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.plan import PlanSpec
+from latentedit_bench.ranking.summaries import SHOWN, Summaries
+from latentedit_bench.report import tables
+from latentedit_bench.report.tables import Cell, Grid, markdown, number, write_csv
+from tests.bench.report.report_runs import PLAN, SLOPES, rows_of
+
+ROWS: Any = pd.DataFrame([row for name in SLOPES for row in rows_of(name)])
+
+
+@pytest.fixture(scope="module")
+def found() -> Summaries:
+    return Summaries.of(ROWS, ours="eim", baselines=["sdedit", "flow<edit>"])
+
+
+def cell(grid: Grid, row: str, column: str) -> Cell:
+    line = next(cells for cells in grid.rows if cells[0].text == row)
+    return line[list(grid.head).index(column)]
+
+
+def mean_square(method: str) -> float:
+    return float(((SLOPES[method] + np.arange(8) / 100) ** 2).mean())
+
+
+def test_numbers() -> None:
+    assert number(0.12345, beside="[0, 1]", barred=True) == Cell(
+        text="0.123", beside="[0, 1]", value=0.12345, share=0.12345
+    )
+    assert number(3.0, barred=True).share == 1
+    assert number(-3.0, barred=True).share == 0
+    assert number(math.nan, beside="[nan, nan]") == Cell(text="-")
+
+
+def test_ranking(found: Summaries) -> None:
+    grid = tables.ranking_grid(found)
+    assert set(grid.head[1:]) <= set(SHOWN.values())
+    assert [cells[0].text for cells in grid.rows] == list(found.order)
+    assert [cells[0].value for cells in grid.rows] == [1, 2, 3, 4, 5, 6]
+    told = cell(grid, "sdedit", "matched error")
+    assert told.value == told.share == pytest.approx(mean_square("sdedit"))
+    assert told.text == f"{mean_square('sdedit'):.3f}"
+    assert told.beside.startswith("[0.")
+    assert cell(grid, "sdedit", "evaluations") == Cell(text="28", value=28.0)
+    assert cell(grid, CODEC, "linearity").text == "-"
+
+
+def test_comparisons(found: Summaries) -> None:
+    grid = tables.comparison_grid(found)
+    told = cell(grid, "sdedit", "matched: baseline less ours")
+    assert told.value == pytest.approx(mean_square("sdedit") - mean_square("eim"))
+    assert told.text == f"{told.value:.4f}"
+    assert cell(grid, "sdedit", "ours / baseline").text == f"{mean_square('eim') / mean_square('sdedit'):.2f}"
+    assert cell(grid, "sdedit", "ours is better").text == "holds"
+
+
+def test_curves_kinds_and_strengths(found: Summaries) -> None:
+    assert cell(tables.curve_grid(found), "eim", "leakage at 0.5").value == pytest.approx(0.5 * (0.2 + 0.035))
+    assert cell(tables.curve_grid(found), "eim", "reaches it").value == 1
+    kinds = tables.kind_grid(found.kinds, found.order, marked="eim")
+    assert list(kinds.head) == ["method", "single"]
+    assert cell(kinds, "sdedit", "single").value == pytest.approx(mean_square("sdedit"))
+    strengths = tables.strength_grid(found)
+    assert strengths.head[:3] == ["method", "SDE at 0.5", "SDE at 1"]
+    assert cell(strengths, "eim", "SDE at 1").value == pytest.approx(0.9)
+    assert cell(strengths, CODEC, "SDE at 0.5").text == "-"
+
+
+def test_matrices(found: Summaries) -> None:
+    grid = tables.matrix_grid(pd.DataFrame([[0.5, -1.5], [-0.001, math.nan]], index=["a", "b"], columns=["a", "b"]))
+    assert grid.kind == "matrix"
+    assert [[one.text for one in cells] for cells in grid.rows] == [["a", "0.50", "-1.50"], ["b", "0.00", "-"]]
+    assert grid.rows[0][1].tint == "rgb(0 114 178 / 0.30)"
+    assert grid.rows[0][2].tint == "rgb(213 94 0 / 0.60)", "below 0, and no deeper than at -1"
+    assert cell(tables.matrix_score_grid(found), "eim", "gap").value == pytest.approx(7 / 8)
+
+
+def test_cost() -> None:
+    """Two batches of eight rows that took four seconds each."""
+    about = UnitRecord(method="eim", rows=8, failures=[], edit_seconds=4.0, seconds=6.0, peak_bytes=3 * 2**20)
+    grid = tables.cost_grid(
+        ROWS.assign(failed=0.25), {"a": about, "b": about.model_copy(update={"peak_bytes": None})}, marked="eim"
+    )
+    told = {name: cell(grid, "eim", name).text for name in grid.head[1:]}
+    assert list(told.values()) == ["28", "0.500", "8.0", "12.0", "3", "4"]
+    assert cell(grid, CODEC, "seconds a picture").text == "-"
+    assert cell(grid, "sdedit", "seconds a picture").text == "-", "nothing is told of it"
+
+
+def test_pie_bench_and_settings() -> None:
+    row = {"method": "a", "category": "all", "metric": "legacy background_mse", "mean": 2.5, "low": 2.0, "high": 3.0}
+    grid = tables.pie_bench_grid(pd.DataFrame([row, row | {"category": "x", "mean": 9.0}]), marked="")
+    assert cell(grid, "a", "legacy background_mse") == Cell(text="2.500", beside="[2.000, 3.000]", value=2.5)
+    methods = tables.method_grid(PlanSpec.model_validate(PLAN).methods, marked="eim")
+    assert cell(methods, "eim", "settings").text == "steps 3, search (gamma 0.5)"
 
 
 def test_csv_has_five_digits_and_gaps(tmp_path: Path) -> None:
@@ -21,5 +118,5 @@ def test_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
 
 def test_markdown_keeps_its_columns() -> None:
     """A bar inside a cell would begin another."""
-    lines = markdown_table(["a", "b"], [["1", "x|y"]])
-    assert lines == ["| a | b |", "| --- | --- |", "| 1 | x\\|y |", ""]
+    lines = markdown(Grid(head=["a", "b"], rows=[[Cell(text="1"), Cell(text="x|y", beside="[z]")]]))
+    assert lines == ["| a | b |", "| --- | --- |", "| 1 | x\\|y [z] |", ""]

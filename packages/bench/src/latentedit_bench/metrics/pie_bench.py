@@ -26,6 +26,7 @@ from latentedit.core.settings import check
 from latentedit_bench.metrics.pictures import check_mask, in_double, psnr_db
 
 Mode = Literal["legacy", "corrected"]
+MODES: tuple[Mode, ...] = ("legacy", "corrected")
 Pictures = Float[Tensor, "b 3 h w"]
 Mask = Bool[Tensor, "b 1 h w"]
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,9 +19,9 @@ from latentedit_bench.metrics.drift import nuisance_drift
 from latentedit_bench.metrics.leakage_matrix import attribute_change
 from latentedit_bench.metrics.locality import outside_psnr_db, outside_share
 from latentedit_bench.metrics.off_manifold import residual_ratio
+from latentedit_bench.metrics.pie_bench import MODES, scores
 from latentedit_bench.metrics.undo import undo_error, undo_psnr_db
 from latentedit_bench.ranking.methods import Method
-from latentedit_bench.ranking.unranked import pie_bench_columns
 
 Row = dict[str, Any]
 """One item, method and strength: plain values; None stands for what could not be measured."""
@@ -136,6 +136,17 @@ def _measured(
     if read is not None and batch.before is not None:
         columns |= _readings(batch, read)
     return columns
+
+
+def pie_bench_columns(batch: Prepared, edited: Float[Tensor, "b 3 h w"]) -> Mapping[str, Float[Tensor, " b"]]:
+    """PIE-Bench's numbers that need no network, in both modes, as "legacy background_mse"; none without masks."""
+    if batch.mask is None:
+        return {}
+    return {
+        f"{mode} {name}": values
+        for mode in MODES
+        for name, values in scores(edited, batch.source, batch.mask, mode=mode).items()
+    }
 
 
 def _readings(batch: Prepared, read: Readings) -> dict[str, Float[Tensor, " b"]]:

@@ -1,34 +1,17 @@
 """A run on data without right answers: every row as a table, and PIE-Bench's numbers where there are masks."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
-from torch import Tensor
 
-from latentedit_bench.data.prepared import Prepared
-from latentedit_bench.metrics.pie_bench import NOT_MEASURED, SCALE, Mode, scores
+from latentedit_bench.metrics.pie_bench import MODES, NOT_MEASURED, SCALE
 from latentedit_bench.metrics.statistics import Table, estimate
 from latentedit_bench.report.tables import write_csv
 
-MODES: tuple[Mode, ...] = ("legacy", "corrected")
-
 OVERALL = "all"
 """The category of a row over all categories."""
-
-
-def pie_bench_columns(batch: Prepared, edited: Float[Tensor, "b 3 h w"]) -> Mapping[str, Float[Tensor, " b"]]:
-    """PIE-Bench's numbers that need no network, in both modes, as "legacy background_mse"; none without masks."""
-    if batch.mask is None:
-        return {}
-    return {
-        f"{mode} {name}": values
-        for mode in MODES
-        for name, values in scores(edited, batch.source, batch.mask, mode=mode).items()
-    }
 
 
 def pie_bench_table(rows: Table, *, seed: int = 0) -> Table | None:

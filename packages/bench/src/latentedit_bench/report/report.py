@@ -1,8 +1,11 @@
 """A run as one HTML page that a reader who knows nothing of the project can read."""
 
+from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
 from markupsafe import Markup
 
 from latentedit.api.runs.folder import RunFolder
@@ -14,10 +17,9 @@ from latentedit_bench.ranking.run import table_of
 from latentedit_bench.ranking.summaries import ARMS, Summaries, is_ranked
 from latentedit_bench.ranking.unranked import pie_bench_table
 from latentedit_bench.report.curves import curves_svg
-from latentedit_bench.report.glossary import GLOSSARY
 from latentedit_bench.report.page import page, render
 from latentedit_bench.report.report_pictures import examples
-from latentedit_bench.report.report_tables import (
+from latentedit_bench.report.tables import (
     comparison_grid,
     cost_grid,
     curve_grid,
@@ -30,6 +32,9 @@ from latentedit_bench.report.report_tables import (
     strength_grid,
 )
 from latentedit_bench.tuning.search_spaces import OURS, SEARCH_SPACES
+
+GLOSSARY: Mapping[str, str] = yaml.safe_load(resources.files(__package__).joinpath("glossary.yaml").read_text("utf-8"))
+"""What the words of the page mean."""
 
 
 def write_report(folder: Path, path: Path) -> None:

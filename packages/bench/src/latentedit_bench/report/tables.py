@@ -1,11 +1,69 @@
-"""How the benchmark's tables are written: CSV for programs, Markdown for readers."""
+"""The tables of a run, cell by cell, for the page and in Markdown; and tables for programs, as CSV."""
 
-from collections.abc import Sequence
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
+from latentedit.api.runs.folder import UnitRecord
 from latentedit.core.files.writing import write_text
 from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.plan import MethodSpec
+from latentedit_bench.ranking.ranking import EFFECTS
+from latentedit_bench.ranking.summaries import MATRIX_SCORES, SHOWN, Summaries, matrix_scores
+
+_BARRED = ("matched", "scaled", "area", "error", "effect", "decomposability", "disentanglement", "done")
+"""Measures whose whole range, or the better part of it, is 0 to 1."""
+
+_BLUE, _RED = "0 114 178", "213 94 0"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One cell.
+
+    Args:
+        text: what it says.
+        beside: in small letters, such as an interval.
+        value: what the column is sorted by; the text where it is None.
+        share: length of the bar behind it, 0 to 1.
+        tint: colour behind it, as CSS.
+    """
+
+    text: str
+    beside: str = ""
+    value: float | None = None
+    share: float | None = None
+    tint: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A table.
+
+    Args:
+        head: names of columns.
+        rows: of cells, the first of which names the row.
+        marked: name of the row that stands out.
+        kind: "matrix" keeps the order and the numbers to the right.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    marked: str = ""
+    kind: str = ""
+
+
+def number(value: float, *, digits: int = 3, beside: str = "", barred: bool = False) -> Cell:
+    """A cell that sorts by its number; a dash where there is none."""
+    if not math.isfinite(value):
+        return Cell(text="-")
+    share = min(max(value, 0.0), 1.0) if barred else None
+    return Cell(text=f"{value:.{digits}f}", beside=beside, value=value, share=share)
 
 
 def write_csv(path: Path, frame: Table) -> None:
@@ -19,7 +77,173 @@ def write_csv(path: Path, frame: Table) -> None:
     write_text(path, text.getvalue())
 
 
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table, and an empty one."""
-    lines = [list(head), ["---"] * len(head), *rows]
-    return [f"| {' | '.join(text.replace('|', chr(92) + '|') for text in cells)} |" for cells in lines] + [""]
+def markdown(grid: Grid, *, numbered: bool = False) -> list[str]:
+    """The lines of a table, and an empty one.
+
+    Args:
+        grid: the table.
+        numbered: with a first column that counts the rows.
+    """
+    rows = [[*grid.head], ["---"] * len(grid.head)]
+    rows += [[f"{cell.text} {cell.beside}".strip() for cell in row] for row in grid.rows]
+    if numbered:
+        rows = [[first, *row] for first, row in zip(["", "---", *map(str, range(1, len(rows)))], rows, strict=False)]
+    return [f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in rows] + [""]
+
+
+def ranking_grid(found: Summaries) -> Grid:
+    """All methods by all measures, the best first."""
+    wide = {(row["method"], row["measure"]): row for row in found.table.to_dict("records")}
+    known = [name for name in SHOWN if any(measure == name for _, measure in wide)]
+    rows = [
+        [
+            Cell(text=name, value=float(place)),
+            *(_estimated(wide[name, one], digits=0 if one == "evaluations" else 3, measure=one) for one in known),
+        ]
+        for place, name in enumerate(found.order, 1)
+    ]
+    return Grid(head=["method", *(SHOWN[name] for name in known)], rows=rows, marked=found.ours)
+
+
+def comparison_grid(found: Summaries) -> Grid:
+    """Ours against each baseline by each error; by the first it is decided who is better."""
+    rows: list[list[Cell]] = []
+    for by_error in found.comparisons:
+        cells = [
+            cell
+            for one in by_error
+            for cell in (_difference(one.difference.mean, one.text), number(one.ratio, digits=2))
+        ]
+        rows.append([Cell(text=by_error[0].other), *cells[:2], Cell(text=by_error[0].verdict), *cells[2:]])
+    head = ["baseline", "matched: baseline less ours", "ours / baseline", "ours is better"]
+    head += ["scaled: baseline less ours", "ratio", "error at 1: baseline less ours", "ratio"]
+    return Grid(head=head, rows=rows)
+
+
+def curve_grid(found: Summaries) -> Grid:
+    """The leakage of each method at the effects at which curves are read, and how often it gets to the last."""
+    wide = found.table.pivot_table(index="method", columns="measure", values="mean").reindex(found.order)
+    measures = [f"leakage at {wanted:g}" for wanted in EFFECTS]
+    rows = [
+        [Cell(text=name), *(number(wide.loc[name, one], barred=True) for one in (*measures, "reached"))]
+        for name in found.order
+    ]
+    return Grid(head=["method", *measures, "reaches it"], rows=rows, marked=found.ours)
+
+
+def kind_grid(table: Table, order: Sequence[str], *, marked: str) -> Grid:
+    """A column a kind, a row a method.
+
+    Args:
+        table: "method", "kind", "mean", "low", "high".
+        order: of the methods.
+        marked: the method that stands out.
+    """
+    return _wide(table.assign(column=table["kind"]), order, marked)
+
+
+def strength_grid(found: Summaries) -> Grid:
+    """SDE, effectiveness and decomposability at each strength."""
+    names = {"disentanglement": "SDE"}
+    table = found.strengths.sort_values(["measure", "strength"], key=_places, kind="stable")
+    told = [f"{names.get(row['measure'], row['measure'])} at {row['strength']:g}" for row in table.to_dict("records")]
+    return _wide(table.assign(column=told), found.order, found.ours)
+
+
+def matrix_grid(matrix: Table) -> Grid:
+    """A leakage matrix: blue above 0, orange below."""
+    rows = [[Cell(text=str(name)), *(_tinted(float(value)) for value in matrix.loc[name])] for name in matrix.index]
+    return Grid(head=["moves \\ asked for", *map(str, matrix.columns)], rows=rows, kind="matrix")
+
+
+def matrix_score_grid(found: Summaries) -> Grid:
+    """What the matrices are told in."""
+    rows = [
+        [Cell(text=name), *(number(score, barred=True) for score in matrix_scores(matrix).values())]
+        for name, matrix in found.matrices.items()
+    ]
+    return Grid(head=["method", *MATRIX_SCORES], rows=rows, marked=found.ours)
+
+
+def pie_bench_grid(table: Table, *, marked: str) -> Grid:
+    """PIE-Bench's numbers over all categories, a row a method."""
+    whole = table[table["category"] == "all"]
+    return _wide(whole.assign(column=whole["metric"]), list(dict.fromkeys(whole["method"])), marked)
+
+
+def cost_grid(rows: Table, records: Mapping[str, UnitRecord], *, marked: str) -> Grid:
+    """What each method took, in seconds and memory, and how many of its edits were not finite."""
+    spent: dict[str, list[UnitRecord]] = {}
+    for record in records.values():
+        spent.setdefault(record.method, []).append(record)
+    cells: list[list[Cell]] = []
+    for name, part in rows.groupby("method", sort=False):
+        units = spent.get(str(name), [])
+        edits, seconds = sum(one.rows for one in units), float(sum(one.edit_seconds for one in units))
+        memory = max((one.peak_bytes or 0 for one in units), default=0) / 2**20
+        failed = float(part["failed"].sum()) if "failed" in part else math.nan
+        edited = name != CODEC
+        cells.append(
+            [
+                Cell(text=str(name)),
+                number(float(part.loc[part["strength"] == 1, "evaluations"].mean()) if edited else math.nan, digits=0),
+                number(seconds / edits if edits and edited else math.nan),
+                number(seconds if edited else math.nan, digits=1),
+                number(float(sum(one.seconds for one in units)), digits=1),
+                number(memory if memory else math.nan, digits=0),
+                number(failed if edited else math.nan, digits=0),
+            ]
+        )
+    head = ["method", "evaluations an edit", "seconds a picture", "seconds editing", "seconds with measuring"]
+    return Grid(head=[*head, "peak memory, MiB", "edits that were not finite"], rows=cells, marked=marked)
+
+
+def method_grid(methods: Sequence[MethodSpec], *, marked: str) -> Grid:
+    """The settings that each method ran with."""
+    rows = [
+        [
+            Cell(text=one.name),
+            Cell(text=one.editor),
+            Cell(text="yes" if one.local else "no"),
+            Cell(text=_plainly(one.settings)),
+        ]
+        for one in methods
+    ]
+    return Grid(head=["method", "editor", "change kept local", "settings"], rows=rows, marked=marked)
+
+
+def _wide(table: Table, order: Sequence[str], marked: str) -> Grid:
+    columns = list(dict.fromkeys(table["column"]))
+    cells = {(row["method"], row["column"]): _estimated(row) for row in table.to_dict("records")}
+    rows = [[Cell(text=name), *(cells.get((name, one), Cell(text="-")) for one in columns)] for name in order]
+    return Grid(head=["method", *columns], rows=rows, marked=marked)
+
+
+def _estimated(row: Mapping[str, Any], *, digits: int = 3, measure: str = "") -> Cell:
+    beside = f"[{row['low']:.3f}, {row['high']:.3f}]" if digits and math.isfinite(row["low"]) else ""
+    return number(float(row["mean"]), digits=digits, beside=beside, barred=measure in _BARRED)
+
+
+def _difference(mean: float, text: str) -> Cell:
+    shown, _, beside = text.partition(" ")
+    return Cell(text=shown, beside=beside, value=mean) if math.isfinite(mean) else Cell(text="-")
+
+
+def _tinted(value: float) -> Cell:
+    if not math.isfinite(value):
+        return Cell(text="-")
+    colour, depth = _BLUE if value >= 0 else _RED, 0.6 * min(1.0, abs(value))
+    return Cell(text=f"{round(value, 2) + 0.0:.2f}", value=value, tint=f"rgb({colour} / {depth:.2f})")
+
+
+def _places(column: Table) -> Table:
+    """The key of a sort: measures in the order in which they are told, strengths as they are."""
+    told = ("disentanglement", "effectiveness", "decomposability")
+    return column.map(told.index) if column.name == "measure" else column
+
+
+def _plainly(settings: Mapping[str, Any]) -> str:
+    parts: list[str] = []
+    for name, value in settings.items():
+        parts.append(f"{name} ({_plainly(value)})" if isinstance(value, dict) else f"{name} {json.dumps(value)}")
+    return ", ".join(parts).replace('"', "")
