@@ -55,3 +55,12 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(memory_module.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(memory_module.ctypes, "CDLL", lambda _: pytest.fail("nothing is to be called"))
     assert not keep_freed_memory()
+
+
+def test_garbage_is_looked_for_less_often_and_not_at_the_end() -> None:
+    program = (
+        "import gc, latentedit.core.memory as memory; memory.collect_garbage_less_often(); "
+        "memory.leave_without_collecting(); print(*gc.get_threshold(), gc.get_freeze_count() > 1000)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["10000", "10", "10", "True"]

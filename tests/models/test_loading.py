@@ -1,7 +1,6 @@
 """Model folders that are incomplete, damaged or unsafe, each refused in one line that names the fault."""
 
 import json
-import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from safetensors.torch import load_file, save_file
 
 from latentedit.core.errors import ModelError
 from latentedit.models.hub import download
-from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import load
 
@@ -247,13 +245,3 @@ def test_loading_prints_nothing(folder_with_t5: Path, capfd: pytest.CaptureFixtu
     load(folder_with_t5, device="cpu")
     captured = capfd.readouterr()
     assert captured.out + captured.err == ""
-
-
-def test_quiet_libraries_restores_what_it_changed() -> None:
-    logger = logging.getLogger("transformers")
-    before, state = logger.level, torch.random.get_rng_state()
-    with quiet_libraries():
-        assert logger.level == logging.ERROR
-        torch.randn(3)
-    assert logger.level == before
-    assert torch.equal(torch.random.get_rng_state(), state)

@@ -20,7 +20,7 @@ import typer.core
 from latentedit._version import __version__
 from latentedit.cli.console import complain, say
 from latentedit.core.errors import LatentEditError
-from latentedit.core.memory import keep_freed_memory
+from latentedit.core.memory import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit.core.plugins import COMMANDS
 
 
@@ -166,7 +166,10 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be no text
     keep_freed_memory()
-    sys.exit(run(sys.argv[1:]))
+    collect_garbage_less_often()
+    code = run(sys.argv[1:])
+    leave_without_collecting()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from scipy.ndimage import minimum_filter
+from torch.nn import functional
 
 from latentedit.core.errors import ImageError
 from latentedit.core.files.pictures import decode, read_image
@@ -61,5 +62,11 @@ def _brightness(image: Image.Image) -> NDArray[np.uint8]:
 
 def _softened(levels: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     """Half the ramp's width is taken away at every edge, so that the mean around it reaches no further than before."""
-    inner = Image.fromarray(minimum_filter(levels, 2 * radius + 1, mode="nearest"))
+    inner = Image.fromarray(np.ascontiguousarray(_darkest(_darkest(levels, radius).T, radius).T))
     return np.minimum(levels, np.asarray(inner.filter(ImageFilter.BoxBlur(radius))))
+
+
+def _darkest(levels: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
+    """The lowest level within a radius along each row; the picture ends at its edge."""
+    bright = torch.from_numpy(255.0 - levels)[None]
+    return (255 - functional.max_pool1d(bright, 2 * radius + 1, 1, radius)[0]).numpy().astype(np.uint8)
