@@ -14,6 +14,7 @@ from latentedit_bench.experiments import benchmark_runs
 from latentedit_bench.experiments.base import Claim, Context
 from latentedit_bench.experiments.benchmark_runs import (
     DTYPE,
+    EditingExperiment,
     asking,
     best,
     cost_note,
@@ -23,6 +24,10 @@ from latentedit_bench.experiments.benchmark_runs import (
     some_latent,
     wide,
 )
+from latentedit_bench.experiments.hessian_preservation import HessianPreservation
+from latentedit_bench.experiments.joint_latent import JointLatent
+from latentedit_bench.experiments.linear_strength import LinearStrength
+from latentedit_bench.experiments.network_kinds import NetworkKinds
 from latentedit_bench.experiments.plotting import draw_numbers, new_figure
 from latentedit_bench.experiments.single_attribute import SingleAttribute
 from latentedit_bench.metrics.statistics import Estimate
@@ -126,3 +131,34 @@ def test_numbers_are_drawn_beside_zero() -> None:
     points = [line for line in axis.lines if line.get_marker() == "o"]
     assert [float(line.get_xdata()[0]) for line in points] == [0.2, -0.2, 0.0]
     assert len({line.get_color() for line in points}) == 3
+
+
+@pytest.mark.parametrize(
+    ("small", "claims", "curves"),
+    [
+        (JointLatent(items=3, calibration=2, levels=(0.9,)), 7, 3),
+        (NetworkKinds(items=3, calibration=2, levels=(0.5, 0.9), shifts=(1.0, 2.5)), 12, None),
+        (SingleAttribute(items=3), 4, None),
+        (HessianPreservation(items=2, strengths=(0.5, 1.0)), 9, 7),
+        (LinearStrength(items=2, strengths=(0.5, 1.0)), 12, 5),
+    ],
+    ids=lambda one: getattr(one, "name", None),
+)
+def test_the_whole_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small: EditingExperiment, claims: int, curves: int | None
+) -> None:
+    """On a drawn model; a second time nothing is measured, and the same is found."""
+    loaded = use_rendered(monkeypatch)
+    found = small.run(Context(folder=tmp_path, command="it"))
+    assert len(found.claims) == claims
+    assert [unit[0] for unit in small.units(Context(folder=tmp_path, command="it"))] == list(found.rows["run"].unique())
+    figure = new_figure()
+    small.draw(found, figure)
+    numbers = figure.axes[2] if len(figure.axes) > 2 else figure.axes[1]
+    assert len(numbers.get_yticklabels()) == claims
+    assert curves is None or len(figure.axes[0].lines) == curves
+    with loaded.count() as counted:
+        again = small.run(Context(folder=tmp_path, command="it"))
+    assert counted.evaluations == 0
+    pd.testing.assert_frame_equal(found.rows, again.rows)
+    assert repr(found.claims) == repr(again.claims)  # nan is not equal to nan

@@ -1,13 +1,11 @@
 """Constructed curves whose leakages are known, what is left of a search without its Hessian, and the whole way."""
 
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.eim import EIM
-from latentedit_bench.experiments.base import Context
 from latentedit_bench.experiments.benchmark_runs import asking, some_latent
 from latentedit_bench.experiments.hessian_preservation import (
     BASELINES,
@@ -16,11 +14,9 @@ from latentedit_bench.experiments.hessian_preservation import (
     NEWTON,
     WITHOUT,
     HessianPreservation,
-    compare,
     methods,
     without_hessian,
 )
-from latentedit_bench.experiments.plotting import new_figure
 from latentedit_bench.metrics.statistics import Table
 from tests.bench.experiments.rendered_bench import use_rendered
 from tests.bench.rendered_network import constructed
@@ -41,7 +37,7 @@ def leaking(**slopes: float) -> Table:
 
 
 def test_leakage_is_compared_at_one_effect() -> None:
-    found = compare(leaking(gamma=0.2, dds=0.6, sds=0.1, plain=0.2))
+    found = HessianPreservation().conclude(leaking(gamma=0.2, dds=0.6, sds=0.1, plain=0.2))
     numbers = {claim.measure: claim for claim in found.claims}
     assert found.claims[0].measure == f"leakage at 0.75: dds less {GAMMA}"
     assert found.claims[0].estimate == pytest.approx(0.75 * 0.4)
@@ -70,22 +66,3 @@ def test_none_is_local_and_none_is_dearer(monkeypatch: pytest.MonkeyPatch) -> No
         editor = found[name].editor
         assert isinstance(editor, EIM)
         assert (editor.search.filter, editor.search.gamma) == ("gamma", 0.0)
-
-
-def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    loaded = use_rendered(monkeypatch)
-    small = HessianPreservation(items=2, strengths=(0.5, 1.0))
-    found = small.run(Context(folder=tmp_path, command="it"))
-    assert len(found.claims) == 9
-    figure = new_figure()
-    small.draw(found, figure)
-    assert len(figure.axes[0].lines) == 7
-    with loaded.count() as counted:
-        small.run(Context(folder=tmp_path, command="it"))
-    assert counted.evaluations == 0
-
-
-def test_quick_asks_the_same_of_fewer() -> None:
-    assert HessianPreservation().quick().items < HessianPreservation().items
-    assert HessianPreservation().quick().plan.keys() == HessianPreservation().plan.keys()
-    assert HessianPreservation().quick().strengths == HessianPreservation().strengths

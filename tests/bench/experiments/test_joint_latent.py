@@ -1,16 +1,13 @@
 """The gain of made-up scores, the choice on calibration items, equal budgets, and the whole way on a drawn model."""
 
-import dataclasses
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from latentedit.editors.eim import EIM
-from latentedit_bench.experiments.base import Context, Outcome
+from latentedit_bench.experiments.base import Outcome
 from latentedit_bench.experiments.benchmark_runs import asking, some_latent
 from latentedit_bench.experiments.joint_latent import ANNEALED, ONE_LOOK, TUNED, JointLatent, Setting, chosen
-from latentedit_bench.experiments.plotting import new_figure
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.tuning.tuning import stored_methods
 from tests.bench.experiments.rendered_bench import rows, use_rendered
@@ -97,28 +94,3 @@ def test_a_missing_arm_is_no_gain() -> None:
     claim = concluded(table, table).claims[0]
     assert claim.samples == 7
     assert claim.estimate == pytest.approx(0.1)
-
-
-def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    loaded = use_rendered(monkeypatch)
-    small = dataclasses.replace(SMALL, levels=(0.9,))
-    found = small.run(Context(folder=tmp_path, command="it"))
-    assert [claim.measure for claim in found.claims][3:6] == [
-        "joint gain, one look, each arm at its best level",
-        "joint gain, annealed, each arm at its best level",
-        "joint gain, one look, at level 0.9",
-    ]
-    figure = new_figure()
-    small.draw(found, figure)
-    assert figure.axes[0].get_xlim() == (1, 0)
-    with loaded.count() as cost:
-        again = small.run(Context(folder=tmp_path, command="it"))
-    assert cost.evaluations == 0
-    pd.testing.assert_frame_equal(found.summary, again.summary)
-
-
-def test_quick_asks_the_same_of_fewer() -> None:
-    quick = JointLatent().quick()
-    assert quick.items < JointLatent().items
-    assert set(quick.levels) < set(JointLatent().levels)
-    assert quick.plan.keys() == JointLatent().plan.keys()

@@ -1,6 +1,5 @@
 """Straightness of curves that are known, the scaled direction against the editors' own, and the whole way."""
 
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,6 @@ import torch
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.baselines.inversion import AlignedInversion
 from latentedit.editors.eim import EIM
-from latentedit_bench.experiments.base import Context
 from latentedit_bench.experiments.linear_strength import (
     IMAGE_SLIDER,
     JOINT,
@@ -18,11 +16,8 @@ from latentedit_bench.experiments.linear_strength import (
     TEXT,
     LinearStrength,
     Scaled,
-    compare,
     straightness,
 )
-from latentedit_bench.experiments.plotting import new_figure
-from tests.bench.experiments.rendered_bench import use_rendered
 from tests.bench.rendered_network import constructed, prepared
 
 STRENGTHS = np.array([0.25, 0.5, 0.75, 1.0])
@@ -70,7 +65,7 @@ def test_what_eight_items_say() -> None:
     paths = {n: {f"i{i}": [(s, e, 0.0) for s, e in points] for i in range(8)} for n, points in curves.items()}
     table = pd.DataFrame(constructed(paths, model="portraits"))
     table = table.assign(**{"tv a": np.sqrt(table["strength"]), "tv b": 0.0, "true tv a": 1.0, "true tv b": 0.2})
-    found = compare(table)
+    found = LinearStrength().conclude(table)
     numbers = {claim.measure: (round(claim.estimate, 6), claim.verdict) for claim in found.claims}
     assert found.claims[0].measure == f"effect, {TEXT}, less 0.9"
     assert numbers[f"effect, {TEXT}, less 0.9"] == (-0.15, "does not hold")
@@ -80,23 +75,3 @@ def test_what_eight_items_say() -> None:
     assert numbers[f"share of items whose effect never falls, {JOINT}, less 0.9"] == (-0.9, "does not hold")
     curve = found.summary[(found.summary["measure"] == "effect share") & (found.summary["method"] == TEXT)]
     assert list(curve["mean"]) == pytest.approx(list(STRENGTHS**2))
-
-
-def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    loaded = use_rendered(monkeypatch)
-    small = LinearStrength(items=2, strengths=(0.5, 1.0))
-    found = small.run(Context(folder=tmp_path, command="it"))
-    assert len(found.claims) == 12
-    figure = new_figure()
-    small.draw(found, figure)
-    assert len(figure.axes[0].lines) == 5
-    with loaded.count() as counted:
-        small.run(Context(folder=tmp_path, command="it"))
-    assert counted.evaluations == 0
-
-
-def test_quick_asks_the_same_of_fewer() -> None:
-    quick = LinearStrength().quick()
-    assert quick.items < LinearStrength().items
-    assert set(quick.strengths) < set(LinearStrength().strengths)
-    assert quick.plan.keys() == LinearStrength().plan.keys()

@@ -1,15 +1,13 @@
 """Differences of two models with known scores, what the cards say of them, and the whole way on a drawn model."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from latentedit_bench.experiments.base import Context
-from latentedit_bench.experiments.network_kinds import ARMS, MODELS, NetworkKinds, compare, parameters, undrawn
-from latentedit_bench.experiments.plotting import new_figure
-from tests.bench.experiments.rendered_bench import rows, use_rendered
+from latentedit_bench.experiments.base import Outcome
+from latentedit_bench.experiments.network_kinds import ARMS, MODELS, NetworkKinds, parameters, undrawn
+from tests.bench.experiments.rendered_bench import rows
 
 
 def scored(model: str, sde: float, others: float, *, at_eyebrows: float) -> Any:
@@ -22,18 +20,30 @@ def scored(model: str, sde: float, others: float, *, at_eyebrows: float) -> Any:
     return table
 
 
+def concluded(transformer: pd.DataFrame, unet: pd.DataFrame) -> Outcome:
+    """With calibration rows in which the second setting of each arm is the best."""
+    settings = {"text at 0.75": 0.1, "text at 0.85": 0.9, "image, shift 1": 0.2, "image, shift 2.5": 0.8}
+    calibration = pd.DataFrame(rows({name: [score] * 4 for name, score in settings.items()}))
+    parts = [calibration.assign(run=f"{name}-calibration") for name in MODELS]
+    parts += [table.assign(run=f"{name}-test") for name, table in zip(MODELS, (transformer, unet), strict=True)]
+    return NetworkKinds().conclude(pd.concat(parts))
+
+
 def test_the_transformer_less_the_unet() -> None:
     pair = scored(MODELS[0], 0.8, 0.0, at_eyebrows=1.0), scored(MODELS[1], 0.7, 1.0, at_eyebrows=0.2)
-    found = compare(*pair, frozenset({"eyebrows"}), "used")
+    found = concluded(*pair)
     numbers = {claim.measure: claim.estimate for claim in found.claims}
     assert numbers["SDE, text arm, all attributes"] == pytest.approx((6 * 0.1 + 2 * 0.8) / 8)
-    assert numbers["SDE, text arm, attributes that both draw"] == pytest.approx(0.1)
+    assert numbers["SDE, text arm, attributes that both draw"] == pytest.approx(0.1), "eyebrows are not drawn by both"
     assert numbers["decomposability, image arm, all attributes"] == pytest.approx(0.1)
     assert numbers["other attributes that the reader sees change, text arm, all attributes"] == pytest.approx(1.0)
     assert found.claims[0].measure == "SDE, text arm, all attributes"
     assert found.claims[1].samples == 6
     assert {claim.verdict for claim in found.claims} == {"holds"}
-    swapped = compare(pair[1], pair[0], frozenset({"eyebrows"}), "used")
+    best = "text at 0.85, image, shift 2.5"
+    assert found.notes[0] == f"Best on the calibration split: {'; '.join(f'{name}: {best}' for name in MODELS)}."
+    assert "18.6 million" in " ".join(found.notes)
+    swapped = concluded(pair[1], pair[0])
     assert {claim.verdict for claim in swapped.claims} == {"does not hold"}
 
 
@@ -45,24 +55,3 @@ def test_parameters_are_counted() -> None:
     """As the models' cards say."""
     assert parameters("portraits") == pytest.approx(18.6e6, rel=0.005)
     assert parameters("portraits-unet") == pytest.approx(19.6e6, rel=0.005)
-
-
-def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Two models that are one: all differences are 0."""
-    loaded = use_rendered(monkeypatch)
-    small = NetworkKinds(items=3, calibration=2, levels=(0.5, 0.9), shifts=(1.0, 2.5))
-    found = small.run(Context(folder=tmp_path, command="it"))
-    assert [claim.estimate for claim in found.claims] == [0.0] * 12
-    assert "18.6 million" in " ".join(found.notes)
-    figure = new_figure()
-    small.draw(found, figure)
-    assert len(figure.axes[1].get_yticklabels()) == 12
-    with loaded.count() as cost:
-        small.run(Context(folder=tmp_path, command="it"))
-    assert cost.evaluations == 0
-
-
-def test_quick_asks_the_same_of_fewer() -> None:
-    quick = NetworkKinds().quick()
-    assert quick.items < NetworkKinds().items
-    assert quick.plan.keys() == NetworkKinds().plan.keys()

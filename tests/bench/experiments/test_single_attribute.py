@@ -1,6 +1,5 @@
 """Margins of constructed readings, the control's direction, and the whole way on a drawn model."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,17 +8,14 @@ import torch
 
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.eim import EIM
-from latentedit_bench.experiments.base import Context
-from latentedit_bench.experiments.plotting import new_figure
 from latentedit_bench.experiments.single_attribute import (
     OURS,
     RANDOM,
     RandomDirection,
     SingleAttribute,
-    compare,
     margin,
 )
-from tests.bench.experiments.rendered_bench import rows, use_rendered
+from tests.bench.experiments.rendered_bench import rows
 from tests.bench.rendered_network import prepared
 
 EDITOR = RandomDirection(like=EIM(search=HSDS(steps=2)))
@@ -46,7 +42,7 @@ def test_what_eight_items_say(asked: float, other: float, verdict: str) -> None:
     whole = {"skin": 1.0, "hair": 0.0}
     ours = rows({OURS: [0.0] * 8}, **read({"skin": asked, "hair": other}, whole, done=1.0, others_changed=0.0))
     control = rows({RANDOM: [0.0] * 8}, **read({"skin": 0.0, "hair": 0.0}, whole, done=0.0, others_changed=2.0))
-    found = compare(pd.DataFrame(ours + control))
+    found = SingleAttribute().conclude(pd.DataFrame(ours + control))
     assert [claim.estimate for claim in found.claims] == pytest.approx([asked - other, asked - other, 1.0, 2.0])
     assert found.claims[0].verdict == verdict
     cells = found.summary[found.summary["part"] == "changes"].set_index("attribute")["mean"]
@@ -72,20 +68,3 @@ def test_the_control_is_an_editor() -> None:
     assert torch.equal(first, EDITOR.edit(batch.latent, batch.target, [1.0], seed=1)[0].z)
     assert not torch.equal(first, EDITOR.edit(batch.latent, batch.target, [1.0], seed=2)[0].z)
     assert torch.equal(EDITOR.edit(batch.latent, batch.latent.condition, [1.0])[0].z, batch.latent.z)
-
-
-def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    loaded = use_rendered(monkeypatch)
-    small = SingleAttribute(items=3)
-    found = small.run(Context(folder=tmp_path, command="it"))
-    assert len(found.claims) == 4
-    assert all(claim.samples == 3 for claim in found.claims)
-    small.draw(found, new_figure())
-    with loaded.count() as counted:
-        small.run(Context(folder=tmp_path, command="it"))
-    assert counted.evaluations == 0
-
-
-def test_quick_asks_the_same_of_fewer() -> None:
-    assert SingleAttribute().quick().items < SingleAttribute().items
-    assert SingleAttribute().quick().plan.keys() == SingleAttribute().plan.keys()

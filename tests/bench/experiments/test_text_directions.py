@@ -17,7 +17,6 @@ from latentedit_bench.experiments.text_directions import (
     TextDirections,
     caption_pairs,
     changed_words,
-    compare,
     differences,
     mean_cosines,
     spread,
@@ -95,8 +94,3 @@ def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "mean |cosine|",
         "coefficient of variation of lengths",
     ]
-
-
-def test_quick_asks_the_same_of_fewer() -> None:
-    assert TextDirections().quick().portraits < TextDirections().portraits
-    assert TextDirections().quick().plan.keys() == TextDirections().plan.keys()

@@ -17,7 +17,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import prepare
-from latentedit_bench.experiments.base import Context, Experiment, Row, Unit
+from latentedit_bench.experiments.base import Claim, Context, Experiment, Row, Unit
 from latentedit_bench.metrics.statistics import Estimate, Table, estimate
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.methods import Method
@@ -91,6 +91,10 @@ class EditingExperiment(Experiment):
     def loaded(self, name: str, at: Context) -> Backbone:
         """A bundled model, its network in `DTYPE`."""
         return at.once(("model", name), lambda: load(name, device=at.device, dtype=DTYPE))
+
+    def claims(self, model: str, numbers: Mapping[str, Table]) -> tuple[Claim, ...]:
+        """One for each measure, by its values of each item; see `over_groups`."""
+        return tuple(Claim.of(self.statement, model, name, over_groups(values)) for name, values in numbers.items())
 
     def edit(
         self,

@@ -13,7 +13,7 @@ from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit_bench.experiments import benchmark_runs as bench
-from latentedit_bench.experiments.base import Claim, Context, Outcome
+from latentedit_bench.experiments.base import Context, Outcome
 from latentedit_bench.experiments.plotting import COLOURS, draw_line, draw_numbers, panels
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.methods import Method
@@ -51,6 +51,17 @@ class HessianPreservation(bench.EditingExperiment):
         "leakage of DDS less that of our search with the Hessian (d_gamma), both where their effect is 0.75, paired by "
         "item, in units of the wanted change; each counts at most 1"
     )
+    notes: ClassVar[tuple[str, ...]] = (
+        (
+            "Evaluations are those of an edit; strengths above 1 also ask the model whether the picture is damaged, in "
+            "all searches alike, and the baselines pay each strength anew."
+        ),
+        (
+            "Our searches are our derivation, not the paper's formula, which we do not have. Their settings and those "
+            "of SDS and DDS were each tuned on the calibration split with a dozen tries. Without Hessian, settings stay "
+            "those that were tuned with it, which favours the Hessian."
+        ),
+    )
 
     items: int = 56
     strengths: tuple[float, ...] = (0.5, 1.0, 1.5)
@@ -84,8 +95,39 @@ class HessianPreservation(bench.EditingExperiment):
         return self.edit(run, at, model, data, methods(model, bench.some_latent(model, data)), self.strengths)
 
     def conclude(self, rows: Table) -> Outcome:
-        """See `compare`."""
-        return compare(rows)
+        """What others leak less what the searches with the Hessian leak, at matched effect."""
+        items = per_item(rows)
+        model = str(rows["model"].iloc[0])
+        leaks, errors = bench.wide(items, _AT), bench.wide(items, "matched")
+        pairs = [
+            ("dds", GAMMA),
+            ("sds", GAMMA),
+            (f"{GAMMA}, {WITHOUT}", GAMMA),
+            (f"{GAMMA}, {FEWER}", GAMMA),
+            ("dds", NEWTON),
+            ("sds", NEWTON),
+            (f"{NEWTON}, {WITHOUT}", NEWTON),
+        ]
+        numbers = {f"{_AT}: {other} less {ours}": leaks[other] - leaks[ours] for other, ours in pairs}
+        for other, ours in (pairs[0], pairs[2]):
+            numbers[f"matched error: {other} less {ours}"] = errors[other] - errors[ours]
+        claims = self.claims(model, numbers)
+        curves = [
+            {"part": "curves", "effect": effect, **row}
+            for effect in EFFECTS
+            for row in bench.means(items.assign(model=model), ["model", "method"], f"leakage at {effect:g}")
+        ]
+        because = claims[2]
+        notes = (
+            (
+                "Because of the Hessian? The same search without it, at no more evaluations than the budget, less with "
+                f"it: {because.estimate:.3f} [{because.low:.3f}, {because.high:.3f}], {because.verdict}. Where that is "
+                "not above 0, what our search gains on SDS and DDS comes from its levels, noises and what it keeps and "
+                "releases, not from the Hessian."
+            ),
+            bench.cost_note(rows),
+        )
+        return Outcome(claims=claims, summary=pd.DataFrame(curves), notes=notes)
 
     def draw(self, outcome: Outcome, figure: Figure) -> None:
         """Leakage over effect of every method, and the claims' numbers."""
@@ -128,66 +170,3 @@ def methods(model: Backbone, latent: JointLatent) -> list[Method]:
 def without_hessian(search: HSDS) -> HSDS:
     """The same search with the residual as it is: no product with the denoiser's Jacobian is taken."""
     return dataclasses.replace(search, filter="gamma", gamma=0.0)
-
-
-def compare(rows: Table) -> Outcome:
-    """What others leak less what the searches with the Hessian leak, at matched effect.
-
-    Args:
-        rows: of `methods`.
-    """
-    items = per_item(rows)
-    model = str(rows["model"].iloc[0])
-    leaks, errors = bench.wide(items, _AT), bench.wide(items, "matched")
-    pairs = [
-        ("dds", GAMMA),
-        ("sds", GAMMA),
-        (f"{GAMMA}, {WITHOUT}", GAMMA),
-        (f"{GAMMA}, {FEWER}", GAMMA),
-        ("dds", NEWTON),
-        ("sds", NEWTON),
-        (f"{NEWTON}, {WITHOUT}", NEWTON),
-    ]
-    claims = [
-        Claim.of(
-            HessianPreservation.statement,
-            model,
-            f"{_AT}: {other} less {ours}",
-            bench.over_groups(leaks[other] - leaks[ours]),
-        )
-        for other, ours in pairs
-    ]
-    claims += [
-        Claim.of(
-            HessianPreservation.statement,
-            model,
-            f"matched error: {other} less {ours}",
-            bench.over_groups(errors[other] - errors[ours]),
-        )
-        for other, ours in (pairs[0], pairs[2])
-    ]
-    curves = [
-        {"part": "curves", "effect": effect, **row}
-        for effect in EFFECTS
-        for row in bench.means(items.assign(model=model), ["model", "method"], f"leakage at {effect:g}")
-    ]
-    because = claims[2]
-    notes = (
-        (
-            "Because of the Hessian? The same search without it, at no more evaluations than the budget, less with it: "
-            f"{because.estimate:.3f} [{because.low:.3f}, {because.high:.3f}], {because.verdict}. Where that is not "
-            "above 0, what our search gains on SDS and DDS comes from its levels, noises and what it keeps and "
-            "releases, not from the Hessian."
-        ),
-        bench.cost_note(rows),
-        (
-            "Evaluations are those of an edit; strengths above 1 also ask the model whether the picture is damaged, in "
-            "all searches alike, and the baselines pay each strength anew."
-        ),
-        (
-            "Our searches are our derivation, not the paper's formula, which we do not have. Their settings and those "
-            "of SDS and DDS were each tuned on the calibration split with a dozen tries. Without Hessian, settings "
-            "stay those that were tuned with it, which favours the Hessian."
-        ),
-    )
-    return Outcome(claims=tuple(claims), summary=pd.DataFrame(curves), notes=notes)

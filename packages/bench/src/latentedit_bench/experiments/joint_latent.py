@@ -14,9 +14,9 @@ from latentedit.editors.slider import Arm
 from latentedit.latents import joint
 from latentedit.models.base import Backbone
 from latentedit_bench.experiments import benchmark_runs as bench
-from latentedit_bench.experiments.base import Claim, Context, Outcome
+from latentedit_bench.experiments.base import Context, Outcome
 from latentedit_bench.experiments.plotting import COLOURS, draw_levels, draw_numbers, panels
-from latentedit_bench.metrics.statistics import Estimate, Table
+from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.tuning.search_spaces import BUDGET
 from latentedit_bench.tuning.tuning import stored_methods
@@ -93,6 +93,16 @@ class JointLatent(bench.EditingExperiment):
         "SDE of the joint arm less the larger of those of text arm and image arm, paired by item, each arm at the "
         "search and level that were best for it on the calibration split"
     )
+    notes: ClassVar[tuple[str, ...]] = (
+        (
+            "With one look, what the joint arm pays for its walk the image arm spends on more noises, which makes its "
+            "direction better; with the annealed search, the joint arm's takes fewer steps."
+        ),
+        (
+            "The maximum over the two single arms is taken an item at a time, which favours them. The search is our "
+            "derivation; nothing but the stored settings keeps its change local."
+        ),
+    )
 
     calibration: int = 24
     levels: tuple[float, ...] = (0.5, 0.65, 0.75, 0.85, 0.95)
@@ -148,14 +158,12 @@ class JointLatent(bench.EditingExperiment):
         settings, table = self.settings, bench.wide(test, "disentanglement")
         at_best, model = chosen(calibration, settings), str(test["model"].iloc[0])
 
-        def gain(names: Mapping[str, str]) -> Estimate:
-            alone = table[[names["text"], names["image"]]].max(axis=1, skipna=False)
-            return bench.over_groups(table[names["joint"]] - alone)
+        def gain(names: Mapping[str, str]) -> Table:
+            return table[names["joint"]] - table[[names["text"], names["image"]]].max(axis=1, skipna=False)
 
         numbers = {"joint gain, each arm at its best": gain(at_best)}
         for other in ("text", "image"):
-            less = bench.over_groups(table[at_best["joint"]] - table[at_best[other]])
-            numbers[f"joint less {other}, each at its best"] = less
+            numbers[f"joint less {other}, each at its best"] = table[at_best["joint"]] - table[at_best[other]]
         for search in (ONE_LOOK, ANNEALED):
             numbers[f"joint gain, {search}, each arm at its best level"] = gain(chosen(calibration, settings, search))
         for level in sorted({one.level for one in settings if one.level}):
@@ -174,17 +182,8 @@ class JointLatent(bench.EditingExperiment):
         notes = (
             f"Best on the calibration split: {', '.join(at_best.values())}.",
             bench.cost_note(test),
-            (
-                "With one look, what the joint arm pays for its walk the image arm spends on more noises, which makes "
-                "its direction better; with the annealed search, the joint arm's takes fewer steps."
-            ),
-            (
-                "The maximum over the two single arms is taken an item at a time, which favours them. The search is "
-                "our derivation; nothing but the stored settings keeps its change local."
-            ),
         )
-        claims = tuple(Claim.of(self.statement, model, measure, found) for measure, found in numbers.items())
-        return Outcome(claims=claims, summary=pd.DataFrame(summary), notes=notes)
+        return Outcome(claims=self.claims(model, numbers), summary=pd.DataFrame(summary), notes=notes)
 
     def draw(self, outcome: Outcome, figure: Figure) -> None:
         """The three arms over levels, and the claims' numbers."""

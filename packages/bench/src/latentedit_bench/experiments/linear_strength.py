@@ -19,7 +19,7 @@ from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit_bench.experiments import benchmark_runs as bench
-from latentedit_bench.experiments.base import Claim, Context, Outcome
+from latentedit_bench.experiments.base import Context, Outcome
 from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_line, draw_numbers, panels
 from latentedit_bench.metrics.matched import LEAST_EFFECT
 from latentedit_bench.metrics.statistics import Table
@@ -88,6 +88,17 @@ class LinearStrength(bench.EditingExperiment):
         f"straightness less {WITHIN:g}, where straightness is 1 less the largest distance of the effect at a strength "
         "from the line through 0 and its end, as a share of its end; text arm, the text's difference times the strength"
     )
+    notes: ClassVar[tuple[str, ...]] = (
+        (
+            "Effect is the projection of the picture's change on the right answer's. The image arm adds a multiple of one"
+            " displacement to the clean latent, so what bends its curve is the decoder alone. The slider measures effects"
+            " in the latent and reads their curve backwards; it is straight by construction, up to the decoder."
+        ),
+        (
+            "What the reader sees: the total variation of its probabilities of the attribute asked for. A classifier "
+            "turns from one value to another at once, so a sigmoid is expected even of a picture that changes evenly."
+        ),
+    )
 
     items: int = 32
     strengths: tuple[float, ...] = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
@@ -116,8 +127,31 @@ class LinearStrength(bench.EditingExperiment):
         return self.edit(run, at, model, data, methods(model), self.strengths)
 
     def conclude(self, rows: Table) -> Outcome:
-        """See `compare`."""
-        return compare(rows)
+        """Straightness of the effect and of what the reader sees, and the share of items whose effect never falls."""
+        rows = rows.assign(**{READ: _read(rows)})
+        model = str(rows["model"].iloc[0])
+        effects = {str(name): _curves(part, "effect") for name, part in rows.groupby("method", sort=False)}
+        seen = {str(name): _curves(part, READ) for name, part in rows.groupby("method", sort=False)}
+        numbers = {f"effect, {name}": _straight(effects[name]) for name in effects}
+        numbers |= {f"what the reader sees, {name}": _straight(seen[name]) for name in seen}
+        numbers |= {f"share of items whose effect never falls, {name}": _rising(effects[name]) for name in effects}
+        claims = self.claims(
+            model, {f"{measure}, less {WITHIN:g}": values - WITHIN for measure, values in numbers.items()}
+        )
+        curves: list[dict[str, Any]] = []
+        for measure, found in (("effect share", effects), ("read share", seen)):
+            for name, wide in found.items():
+                share = wide.div(wide[1.0].where(wide[1.0].abs() > LEAST_EFFECT), axis=0)
+                long = share.stack().rename(measure).reset_index().assign(method=name, model=model)
+                curves += [
+                    {"part": "curves", **row} for row in bench.means(long, ["model", "method", "strength"], measure)
+                ]
+        dropped = {name: int(_straight(wide).isna().sum()) for name, wide in effects.items()}
+        notes = (
+            f"Items without an effect at strength 1 are left out: {', '.join(f'{n} {k}' for n, k in dropped.items())}.",
+            bench.cost_note(rows),
+        )
+        return Outcome(claims=claims, summary=pd.DataFrame(curves), notes=notes)
 
     def draw(self, outcome: Outcome, figure: Figure) -> None:
         """Effect and what is read over strength, in their values at strength 1, and the claims' numbers."""
@@ -163,46 +197,6 @@ def straightness(effects: Float[np.ndarray, "n k"], strengths: Float[np.ndarray,
     away = np.abs(effects - strengths * end).max(1)
     large = np.abs(end[:, 0]) > LEAST_EFFECT
     return np.where(large, 1 - away / np.where(large, np.abs(end[:, 0]), 1), np.nan)
-
-
-def compare(rows: Table) -> Outcome:
-    """Straightness of the effect and of what the reader sees, and the share of items whose effect never falls.
-
-    Args:
-        rows: of `methods`.
-    """
-    rows = rows.assign(**{READ: _read(rows)})
-    model = str(rows["model"].iloc[0])
-    effects = {str(name): _curves(part, "effect") for name, part in rows.groupby("method", sort=False)}
-    seen = {str(name): _curves(part, READ) for name, part in rows.groupby("method", sort=False)}
-    numbers = {f"effect, {name}": _straight(effects[name]) for name in effects}
-    numbers |= {f"what the reader sees, {name}": _straight(seen[name]) for name in seen}
-    numbers |= {f"share of items whose effect never falls, {name}": _rising(effects[name]) for name in effects}
-    claims = [
-        Claim.of(LinearStrength.statement, model, f"{measure}, less {WITHIN:g}", bench.over_groups(values - WITHIN))
-        for measure, values in numbers.items()
-    ]
-    curves: list[dict[str, Any]] = []
-    for measure, found in (("effect share", effects), ("read share", seen)):
-        for name, wide in found.items():
-            share = wide.div(wide[1.0].where(wide[1.0].abs() > LEAST_EFFECT), axis=0)
-            long = share.stack().rename(measure).reset_index().assign(method=name, model=model)
-            curves += [{"part": "curves", **row} for row in bench.means(long, ["model", "method", "strength"], measure)]
-    dropped = {name: int(_straight(wide).isna().sum()) for name, wide in effects.items()}
-    notes = (
-        f"Items without an effect at strength 1 are left out: {', '.join(f'{n} {k}' for n, k in dropped.items())}.",
-        bench.cost_note(rows),
-        (
-            "Effect is the projection of the picture's change on the right answer's. The image arm adds a multiple of "
-            "one displacement to the clean latent, so what bends its curve is the decoder alone. The slider measures "
-            "effects in the latent and reads their curve backwards; it is straight by construction, up to the decoder."
-        ),
-        (
-            "What the reader sees: the total variation of its probabilities of the attribute asked for. A classifier "
-            "turns from one value to another at once, so a sigmoid is expected even of a picture that changes evenly."
-        ),
-    )
-    return Outcome(claims=tuple(claims), summary=pd.DataFrame(curves), notes=notes)
 
 
 def _curves(part: Table, measure: str) -> Table:

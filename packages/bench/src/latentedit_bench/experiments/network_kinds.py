@@ -1,6 +1,7 @@
 """Is a transformer's latent more disentangled than a U-Net's? The same edits by two models of one data set."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings
 from latentedit_bench.experiments import benchmark_runs as bench
-from latentedit_bench.experiments.base import Claim, Context, Outcome
+from latentedit_bench.experiments.base import Context, Outcome
 from latentedit_bench.experiments.plotting import COLOURS, draw_by_name, draw_numbers, panels
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.methods import Method
@@ -59,6 +60,9 @@ class NetworkKinds(bench.EditingExperiment):
         "SDE of the transformer less that of the U-Net at strength 1, paired by item; text arm, each model at the "
         "level that was best for it on the calibration split"
     )
+    notes: ClassVar[tuple[str, ...]] = (
+        "Matched: training data, VAE, vocabulary, attribute reader, resolution, items, grid of settings, evaluations.",
+    )
 
     items: int = 72
     calibration: int = 24
@@ -101,13 +105,46 @@ class NetworkKinds(bench.EditingExperiment):
         by_run = {str(run): part for run, part in rows.groupby("run", sort=False)}
         best = {name: chosen(by_run[f"{name}-calibration"]) for name in MODELS}
         used = [f"{name}: {', '.join(one.values())}" for name, one in best.items()]
-        tested = [by_run[f"{name}-test"] for name in MODELS]
-        return compare(tested[0], tested[1], undrawn(), f"Best on the calibration split: {'; '.join(used)}.")
+        transformer, unet = (by_run[f"{name}-test"] for name in MODELS)
+        missing = undrawn()
+        numbers: dict[str, Table] = {}
+        for arm in ARMS:
+            for column, (words, sign) in _MEASURES.items():
+                pair = [bench.wide(rows[rows["method"] == arm], column) for rows in (transformer, unet)]
+                difference = sign * (pair[0][arm] - pair[1][arm])
+                both = transformer.groupby(["group", "item"])["asked"].first().reindex(difference.index)
+                drawn = ~both.str.split(",").map(lambda names: bool(missing & set(names)))
+                numbers[f"{words}, {arm} arm, all attributes"] = difference
+                numbers[f"{words}, {arm} arm, attributes that both draw"] = difference[drawn]
+        summary = [
+            {"part": "attributes", **row}
+            for some in (transformer, unet)
+            for row in bench.means(
+                some.assign(attribute=some["asked"].str.split(",")).explode("attribute"),
+                ["model", "method", "attribute"],
+                "disentanglement",
+            )
+        ]
+        counts = ", ".join(f"{name} {parameters(name) / 1e6:.1f} million" for name in MODELS)
+        seconds = [read_settings(bundled_folder(name))["training_seconds"] for name in MODELS]
+        notes = (
+            f"Best on the calibration split: {'; '.join(used)}.",
+            bench.cost_note(transformer),
+            (
+                f"Not matched: parameters of the network ({counts}); seconds of training (transformer "
+                f"{seconds[0]['transformer']}, U-Net {seconds[1]['unet']}; numbers of steps are not recorded); text "
+                f"adherence ({_adherence(MODELS[0])} and {_adherence(MODELS[1])}); text encoders (two and one); what is "
+                "predicted (velocity and noise) and the noise schedule. A difference may come from any of these, and there "
+                "is one model of each kind."
+            ),
+            f"Left out of what both draw: {', '.join(sorted(missing)) or 'nothing'}.",
+        )
+        return Outcome(claims=self.claims(" and ".join(MODELS), numbers), summary=pd.DataFrame(summary), notes=notes)
 
     def draw(self, outcome: Outcome, figure: Figure) -> None:
         """SDE of both models by asked attribute with the text arm, and the claims' numbers."""
         (attributes, numbers), *_ = panels(
-            figure, ["text arm, by what is asked", "transformer less U-Net"], share_y=False
+            figure, ["text arm, by what is asked", "transformer less U-Net"], share_y=False, size=(11.5, 4.8)
         )
         part = outcome.summary[(outcome.summary["part"] == "attributes") & (outcome.summary["method"] == ARMS[0])]
         draw_by_name(attributes, part, "attribute", "model", dict(zip(MODELS, COLOURS, strict=False)))
@@ -142,67 +179,13 @@ def chosen(calibration: Table) -> dict[str, str]:
     return {arm: next(name for name in order if name.startswith(arm)) for arm in ARMS}
 
 
-def compare(transformer: Table, unet: Table, missing: frozenset[str], used: str) -> Outcome:
-    """SDE, decomposability and what else the reader sees change, of both arms, over all items and what both draw.
-
-    Args:
-        transformer: rows of the test items, the method being the arm.
-        unet: likewise.
-        missing: attributes that one of them does not draw.
-        used: which settings.
-    """
-    claims: list[Claim] = []
-    for arm in ARMS:
-        for column, (words, sign) in _MEASURES.items():
-            pair = [bench.wide(rows[rows["method"] == arm], column) for rows in (transformer, unet)]
-            difference = sign * (pair[0][arm] - pair[1][arm])
-            both = transformer.groupby(["group", "item"])["asked"].first().reindex(difference.index)
-            drawn = ~both.str.split(",").map(lambda names: bool(missing & set(names)))
-            for which, told_of in ((drawn | True, "all attributes"), (drawn, "attributes that both draw")):
-                measure = f"{words}, {arm} arm, {told_of}"
-                claims.append(
-                    Claim.of(
-                        NetworkKinds.statement, " and ".join(MODELS), measure, bench.over_groups(difference[which])
-                    )
-                )
-    rows = [
-        {"part": "attributes", **row}
-        for some in (transformer, unet)
-        for row in bench.means(
-            some.assign(attribute=some["asked"].str.split(",")).explode("attribute"),
-            ["model", "method", "attribute"],
-            "disentanglement",
-        )
-    ]
-    counts = ", ".join(f"{name} {parameters(name) / 1e6:.1f} million" for name in MODELS)
-    seconds = [read_settings(bundled_folder(name))["training_seconds"] for name in MODELS]
-    notes = (
-        used,
-        bench.cost_note(transformer),
-        "Matched: training data, VAE, vocabulary, attribute reader, resolution, items, grid of settings, evaluations.",
-        (
-            f"Not matched: parameters of the network ({counts}); seconds of training (transformer "
-            f"{seconds[0]['transformer']}, U-Net {seconds[1]['unet']}; numbers of steps are not recorded); text "
-            f"adherence ({_adherence(MODELS[0])} and {_adherence(MODELS[1])}); text encoders (two and one); what is "
-            "predicted (velocity and noise) and the noise schedule. A difference may come from any of these, and there "
-            "is one model of each kind."
-        ),
-        f"Left out of what both draw: {', '.join(sorted(missing)) or 'nothing'}.",
-    )
-    return Outcome(claims=tuple(claims), summary=pd.DataFrame(rows), notes=notes)
-
-
 def parameters(name: str) -> int:
     """How many numbers a bundled model's network holds, without VAE and text encoders."""
     total = 0
     for part in ("transformer", "unet"):
         for place in sorted((bundled_folder(name) / part).glob("*.safetensors")):
             with safetensors.safe_open(place, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118
-                    size = 1
-                    for side in file.get_slice(key).get_shape():
-                        size *= side
-                    total += size
+                total += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
     return total
 
 

@@ -19,7 +19,7 @@ from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent
 from latentedit_bench.experiments import benchmark_runs as bench
-from latentedit_bench.experiments.base import Claim, Context, Outcome
+from latentedit_bench.experiments.base import Context, Outcome
 from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_by_name, draw_numbers, panels
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
@@ -82,6 +82,12 @@ class SingleAttribute(bench.EditingExperiment):
         "change of the attribute asked for less the largest change of another one, as total variation of the reader's "
         "probabilities, in [-1, 1], at strength 1; where two are tied (a beard and its colour), the smaller of theirs"
     )
+    notes: ClassVar[tuple[str, ...]] = (
+        (
+            "Both captions name every attribute. The reader knows twelve attributes; what it does not read it does not "
+            "see change. The search is our derivation. The change of both methods is kept to where it is strong."
+        ),
+    )
 
     items: int = 96
     model: str = "portraits"
@@ -109,8 +115,39 @@ class SingleAttribute(bench.EditingExperiment):
         return self.edit(run, at, model, bench.asking("test", self.items, ("single",)), [ours, control])
 
     def conclude(self, rows: Table) -> Outcome:
-        """See `compare`."""
-        return compare(rows)
+        """The margin, the items in which nothing else changed, and the same less the control's."""
+        rows = rows.assign(
+            asked=rows["asked"].map(_words),
+            margin=margin(rows),
+            clean=(rows["done"] == 1).astype(float) - (rows["others_changed"] > 0).astype(float),
+        )
+        margins, clean = bench.wide(rows, "margin"), bench.wide(rows, "clean")
+        numbers = {
+            "asked for less largest other": margins[OURS],
+            "the same, less that of a random direction of equal length": margins[OURS] - margins[RANDOM],
+            "share of items with the asked value read, less share with another attribute changed": clean[OURS],
+            "the same, less that of a random direction": clean[OURS] - clean[RANDOM],
+        }
+        model = str(rows["model"].iloc[0])
+        claims = self.claims(model, numbers)
+        ours = rows[rows["method"] == OURS].rename(columns={"asked": "asked for"})
+        cells = [
+            {"part": "changes", "attribute": name, **row}
+            for name in _attributes(rows)
+            for row in bench.means(ours, ["method", "asked for"], f"{CHANGE}{name}")
+        ]
+        by_asked = bench.means(rows.rename(columns={"asked": "asked for"}), ["method", "asked for"], "margin")
+        other = rows[rows["method"] == RANDOM]
+        notes = (
+            bench.cost_note(rows),
+            (
+                f"Asked value read in {_share(ours['done'] == 1)} of items, another attribute changed in "
+                f"{_share(ours['others_changed'] > 0)}; random directions: {_share(other['done'] == 1)} and "
+                f"{_share(other['others_changed'] > 0)}."
+            ),
+        )
+        table = pd.DataFrame([*cells, *({"part": "margins", **row} for row in by_asked)])
+        return Outcome(claims=claims, summary=table, notes=notes)
 
     def draw(self, outcome: Outcome, figure: Figure) -> None:
         """What changes where what is asked for; the margin by attribute; the claims' numbers."""
@@ -143,53 +180,6 @@ def margin(rows: Table) -> Table:
     asked = _asked(rows)
     found = np.where(asked, changed, np.inf).min(1) - np.where(asked, -np.inf, changed).max(1)
     return pd.Series(found, index=rows.index)
-
-
-def compare(rows: Table) -> Outcome:
-    """The margin, the items in which nothing else changed, and the same less the control's.
-
-    Args:
-        rows: of `OURS` and `RANDOM`.
-    """
-    rows = rows.assign(
-        asked=rows["asked"].map(_words),
-        margin=margin(rows),
-        clean=(rows["done"] == 1).astype(float) - (rows["others_changed"] > 0).astype(float),
-    )
-    margins, clean = bench.wide(rows, "margin"), bench.wide(rows, "clean")
-    numbers = {
-        "asked for less largest other": margins[OURS],
-        "the same, less that of a random direction of equal length": margins[OURS] - margins[RANDOM],
-        "share of items with the asked value read, less share with another attribute changed": clean[OURS],
-        "the same, less that of a random direction": clean[OURS] - clean[RANDOM],
-    }
-    model = str(rows["model"].iloc[0])
-    claims = [
-        Claim.of(SingleAttribute.statement, model, measure, bench.over_groups(values))
-        for measure, values in numbers.items()
-    ]
-    ours = rows[rows["method"] == OURS].rename(columns={"asked": "asked for"})
-    cells = [
-        {"part": "changes", "attribute": name, **row}
-        for name in _attributes(rows)
-        for row in bench.means(ours, ["method", "asked for"], f"{CHANGE}{name}")
-    ]
-    by_asked = bench.means(rows.rename(columns={"asked": "asked for"}), ["method", "asked for"], "margin")
-    other = rows[rows["method"] == RANDOM]
-    notes = (
-        bench.cost_note(rows),
-        (
-            f"Asked value read in {_share(ours['done'] == 1)} of items, another attribute changed in "
-            f"{_share(ours['others_changed'] > 0)}; random directions: {_share(other['done'] == 1)} and "
-            f"{_share(other['others_changed'] > 0)}."
-        ),
-        (
-            "Both captions name every attribute. The reader knows twelve attributes; what it does not read it does not "
-            "see change. The search is our derivation. The change of both methods is kept to where it is strong."
-        ),
-    )
-    table = pd.DataFrame([*cells, *({"part": "margins", **row} for row in by_asked)])
-    return Outcome(claims=tuple(claims), summary=table, notes=notes)
 
 
 def _attributes(rows: Table) -> list[str]:
