@@ -1,6 +1,5 @@
 """Constructed curves whose leakages are known, what is left of a search without its Hessian, and the whole way."""
 
-
 import pandas as pd
 import pytest
 

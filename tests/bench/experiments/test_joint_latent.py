@@ -1,6 +1,5 @@
 """The gain of made-up scores, the choice on calibration items, equal budgets, and the whole way on a drawn model."""
 
-
 import pandas as pd
 import pytest
 

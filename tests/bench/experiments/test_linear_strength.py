@@ -1,6 +1,5 @@
 """Straightness of curves that are known, the scaled direction against the editors' own, and the whole way."""
 
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -58,8 +58,8 @@ class HessianPreservation(bench.EditingExperiment):
         ),
         (
             "Our searches are our derivation, not the paper's formula, which we do not have. Their settings and those "
-            "of SDS and DDS were each tuned on the calibration split with a dozen tries. Without Hessian, settings stay "
-            "those that were tuned with it, which favours the Hessian."
+            "of SDS and DDS were each tuned on the calibration split with a dozen tries. Without Hessian, settings "
+            "stay those that were tuned with it, which favours the Hessian."
         ),
     )
 

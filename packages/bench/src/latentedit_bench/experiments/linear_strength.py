@@ -90,9 +90,9 @@ class LinearStrength(bench.EditingExperiment):
     )
     notes: ClassVar[tuple[str, ...]] = (
         (
-            "Effect is the projection of the picture's change on the right answer's. The image arm adds a multiple of one"
-            " displacement to the clean latent, so what bends its curve is the decoder alone. The slider measures effects"
-            " in the latent and reads their curve backwards; it is straight by construction, up to the decoder."
+            "Effect is the projection of the picture's change on the right answer's. The image arm adds a multiple of "
+            "one displacement to the clean latent, so what bends its curve is the decoder alone. The slider measures "
+            "effects in the latent and reads their curve backwards; it is straight by construction, up to the decoder."
         ),
         (
             "What the reader sees: the total variation of its probabilities of the attribute asked for. A classifier "

@@ -133,9 +133,9 @@ class NetworkKinds(bench.EditingExperiment):
             (
                 f"Not matched: parameters of the network ({counts}); seconds of training (transformer "
                 f"{seconds[0]['transformer']}, U-Net {seconds[1]['unet']}; numbers of steps are not recorded); text "
-                f"adherence ({_adherence(MODELS[0])} and {_adherence(MODELS[1])}); text encoders (two and one); what is "
-                "predicted (velocity and noise) and the noise schedule. A difference may come from any of these, and there "
-                "is one model of each kind."
+                f"adherence ({_adherence(MODELS[0])} and {_adherence(MODELS[1])}); text encoders (two and one); what "
+                "is predicted (velocity and noise) and the noise schedule. A difference may come from any of these, "
+                "and there is one model of each kind."
             ),
             f"Left out of what both draw: {', '.join(sorted(missing)) or 'nothing'}.",
         )
