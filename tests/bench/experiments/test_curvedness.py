@@ -98,7 +98,7 @@ def test_claims_follow_the_lengths(turn: float, shoot: float) -> None:
     assert [claim.estimate for claim in found.claims] == pytest.approx(expected)
     assert {claim.samples for claim in found.claims} == {7}
     assert found.claims[2].measure == "slerp minus shooting between the ends of a shot: semantic length, rad"
-    assert f"one, shot, slerp, semantic: {2 - turn:.3g} at 0.90" in found.line
+    assert f"one, shot, slerp, semantic: {2 - turn:.4g} at 0.90" in found.line
     rows = found.summary
     random = rows[(rows["method"] == "random") & (rows["measure"] == "semantic")]
     assert random["mean"].tolist() == pytest.approx([1.5, 1.5])

@@ -87,7 +87,7 @@ def test_the_claim_follows_the_captured_energy(fall: float, verdict: str) -> Non
     assert claim.verdict == verdict
     assert claim.estimate == pytest.approx(fall)
     assert claim.samples == 7
-    assert f"one, captured: 0.6 at 0.90, {0.6 - fall:.3g} at 0.10 (random: 0.015)" in found.line
+    assert f"one, captured: 0.6 at 0.90, {0.6 - fall:.4g} at 0.10 (random: 0.015)" in found.line
     captured = found.summary[found.summary["measure"] == "captured"]
     assert captured["mean"].tolist() == pytest.approx([0.6, 0.6 - fall / 2, 0.6 - fall])
     assert captured["null"].tolist() == pytest.approx([0.015] * 3)

@@ -53,7 +53,8 @@ def test_the_null_level_is_that_of_random_subspaces() -> None:
     largest = math.pi / 2 * math.sqrt(2)
     assert found["null"] == pytest.approx(np.mean(lengths) / largest, rel=0.03)
     ends = np.percentile(lengths, (2.5, 97.5)) / largest
-    assert [found["null_low"], found["null_high"]] == pytest.approx(ends.tolist(), rel=0.08)
+    # Quantiles at 2.5 % of 200 and of 400 draws: some 6 % off each other, of numbers drawn independently.
+    assert [found["null_low"], found["null_high"]] == pytest.approx(ends.tolist(), rel=0.15)
 
 
 def table_of(growth: float, pictures: int = 7) -> pd.DataFrame:

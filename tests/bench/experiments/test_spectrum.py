@@ -69,7 +69,7 @@ def test_the_claim_follows_the_growth_of_the_stable_rank(growth: float, verdict:
     assert claim.verdict == verdict
     assert claim.estimate == pytest.approx(growth)
     assert claim.samples == 7
-    assert f"one, stable rank: 3 at 0.90, {3 + growth:.3g} at 0.10 (random: 50)" in found.line
+    assert f"one, stable rank: 3 at 0.90, {3 + growth:.4g} at 0.10 (random: 50)" in found.line
     ranks = found.summary[found.summary["measure"] == "stable rank"]
     assert ranks["mean"].tolist() == pytest.approx([3, 3 + growth / 2, 3 + growth])
     assert ranks["null"].tolist() == [50.0] * 3

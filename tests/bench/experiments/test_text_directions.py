@@ -17,6 +17,7 @@ from latentedit_bench.experiments.text_directions import (
     TextDirections,
     caption_pairs,
     changed_words,
+    compare,
     differences,
     mean_cosines,
     spread,

@@ -206,8 +206,8 @@ def described(summary: Table) -> str:
         ends = part.drop_duplicates("level").sort_values("level", ascending=False).iloc[[0, -1]]
         shown = {float(row["level"]): float(row["mean"]) for row in ends.to_dict("records")}
         chance = float(part["null"].mean()) if "null" in part else float("nan")
-        null = "" if math.isnan(chance) else f" (random: {chance:.3g})"
-        words.append(f"{', '.join(map(str, key))}: {', '.join(f'{m:.3g} at {s:.2f}' for s, m in shown.items())}{null}")
+        null = "" if math.isnan(chance) else f" (random: {chance:.4g})"
+        words.append(f"{', '.join(map(str, key))}: {', '.join(f'{m:.4g} at {s:.2f}' for s, m in shown.items())}{null}")
     return "; ".join(words)
 
 
