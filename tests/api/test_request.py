@@ -51,7 +51,7 @@ def pictures(*sizes: tuple[int, int]) -> list[Picture]:
         ({"change": ("=>",)}, "--change"),
         ({"change": ("a hat",)}, "--change"),
         ({"change": ("a => b => c",)}, "--change"),
-        ({"change": ("a hat => A  HAT",)}, "to differ"),
+        ({"change": ("a hat => A  HAT",)}, "are the same"),
         ({"change": ("=> a hat", "nothing")}, "'nothing'"),
         ({"to": "a man \udcff"}, "--to is not in UTF-8"),
         ({"caption": "a \udc80"}, "--from is not in UTF-8"),

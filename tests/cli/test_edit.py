@@ -170,7 +170,7 @@ def test_another_method_makes_several_changes_at_once(
     ("changes", "words"),
     [
         (("glasses => beard", "glasses => beard"), "'glasses', the OLD of --change, is not words of the caption"),
-        (("no glasses => glasses", "no glasses => beard"), "to be words of the caption"),
+        (("no glasses => glasses", "no glasses => beard"), "is not words of the caption"),
         (("=> a smile", "=> a smile"), "says 'a smile' already"),
         (("a hat => a smile",), "'a hat', the OLD of --change"),
         (("a hat =>",), "'a hat', the OLD of --change"),

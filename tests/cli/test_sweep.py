@@ -141,5 +141,5 @@ def test_either_a_caption_or_changes(refused: Callable[..., str], picture: Path,
     arguments = ("sweep", picture, "--from", FROM, "--model", miniature)
     assert "got neither" in refused(*arguments)
     assert "OLD => NEW" in refused(*arguments, "--change", "")
-    assert "to be words of the caption" in refused(*arguments, "--change", "a hat => a smile")
+    assert "is not words of the caption" in refused(*arguments, "--change", "a hat => a smile")
     assert "expected" in refused("sweep", ".", *arguments[2:])
