@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from latentedit.core.errors import ModelError, RegistryError
+from latentedit.core.files.reading import user_path
 from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
 from latentedit.models.hub import download
@@ -59,7 +60,7 @@ def _locate(model: str | Path, *, t5: bool) -> tuple[str, Path]:
     """Name and folder: bundled names first, then folders, then the hub."""
     if isinstance(model, str) and model in bundled_names():
         return model, bundled_folder(model)
-    path = Path(model).expanduser()
+    path = user_path(model, error=ModelError)
     if path.is_dir():
         return path.resolve().name, path
     if path.exists():

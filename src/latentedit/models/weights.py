@@ -49,7 +49,7 @@ def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
     for name in names:
         if Path(name).name != name or not name.endswith(".safetensors"):
             raise ModelError(f"{index} names {name!r}, which is no safetensors file beside it. Do not use it")
-        if not (folder / name).exists():
+        if not reading.user_path(folder / name, error=ModelError).exists():
             raise ModelError(f"the shard {folder / name} is missing. Download it again")
     return tuple(folder / name for name in names)
 
