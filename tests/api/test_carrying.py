@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from latentedit.api.carrying import carry_to
+from latentedit.api.carrying import transport_to
 from latentedit.core.errors import ConfigError
 from latentedit.directions.base import Direction
 from latentedit.directions.local_basis import local_basis
@@ -48,11 +48,11 @@ def test_it_makes_the_same_change_there(
         return dataclasses.replace(basis, trace=trace, v=halves(), u=halves())
 
     monkeypatch.setattr("latentedit.api.carrying.local_basis", known)
-    arrived = carry_to(direction, other, rank=2, seed=4)
+    arrived = transport_to(direction, other, rank=2, seed=4)
     assert (asked["site"], asked["level"], asked["steps"]) == ("clean", 0.5, 10)
     assert (asked["rank"], asked["seed"], asked["prompt"]) == (2, 4, None)
     assert arrived.carried.captured == pytest.approx(1)
-    walked, found = arrived.found.walked, arrived.found.direction
+    walked, found = arrived.found.probe, arrived.found.direction
     assert walked.meaning.name == found.settings["name"] == "top: light (+), dark (-)"
     assert walked.effect == pytest.approx(EFFECT, rel=CLOSE)
     assert found.settings["step"] == pytest.approx(walked.length)
@@ -69,7 +69,7 @@ def test_it_makes_the_same_change_there(
 def test_what_the_search_finds_is_used(direction: Direction, other: JointLatent) -> None:
     """Here J is a multiple of the identity, so any basis is right, and a random one of 6 has little of the change."""
     told: list[str] = []
-    arrived = carry_to(direction, other, rank=6, inverse=False, progress=lambda what, *_: told.append(what))
+    arrived = transport_to(direction, other, rank=6, inverse=False, progress=lambda what, *_: told.append(what))
     assert len(arrived.basis) == 6
     assert arrived.basis.level == direction.level
     assert 0 < arrived.carried.captured < 0.5
@@ -80,20 +80,20 @@ def test_what_the_search_finds_is_used(direction: Direction, other: JointLatent)
 
 def test_a_prompt_of_its_own_goes_with_the_direction(direction: Direction, other: JointLatent) -> None:
     prompted = dataclasses.replace(direction, settings={**direction.settings, "prompt": "red"})
-    assert carry_to(prompted, other, rank=2).basis.prompt == "red"
+    assert transport_to(prompted, other, rank=2).basis.prompt == "red"
     captioned = dataclasses.replace(prompted, source_captions=("red",))
-    assert carry_to(captioned, other.under("green"), rank=2).basis.prompt == "green"
+    assert transport_to(captioned, other.under("green"), rank=2).basis.prompt == "green"
 
 
 def test_bad_requests_are_refused(direction: Direction, other: JointLatent) -> None:
     with pytest.raises(ConfigError, match="knows its change"):
-        carry_to(dataclasses.replace(direction, feature=None), other)
+        transport_to(dataclasses.replace(direction, feature=None), other)
     with pytest.raises(ConfigError, match="found in the model"):
-        carry_to(dataclasses.replace(direction, model_fingerprint="other"), other)
+        transport_to(dataclasses.replace(direction, model_fingerprint="other"), other)
     for steps in (None, "ten", 0):
         with pytest.raises(ConfigError, match="steps must be"):
-            carry_to(dataclasses.replace(direction, settings={**direction.settings, "steps": steps}), other)
+            transport_to(dataclasses.replace(direction, settings={**direction.settings, "steps": steps}), other)
     with pytest.raises(ConfigError, match="did you mean 'clean'"):
-        carry_to(dataclasses.replace(direction, settings={**direction.settings, "site": "claen"}), other)
+        transport_to(dataclasses.replace(direction, settings={**direction.settings, "site": "claen"}), other)
     with pytest.raises(ConfigError, match="bare latents"):
-        carry_to(direction, dataclasses.replace(other, frames=()), rank=2)
+        transport_to(direction, dataclasses.replace(other, frames=()), rank=2)

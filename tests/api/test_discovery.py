@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import latentedit as le
-from latentedit.api.discovery import CONTROLS, SCALES, Discovery, discover, last_sound, probability_reader
+from latentedit.api.discovery import CONTROLS, SCALES, Discovery, discover, probability_reader, undamaged_scale
 from latentedit.api.result import EditResult
 from latentedit.core.errors import ConfigError
 from latentedit.directions.local_basis import LocalBasis
@@ -29,12 +29,12 @@ def discovery(basis: LocalBasis) -> Discovery:
 
 
 def test_directions_are_walked_in_both_signs_and_named(basis: LocalBasis, discovery: Discovery) -> None:
-    assert [one.walked.meaning.name for one in discovery.found] == [
+    assert [one.probe.meaning.name for one in discovery.directions] == [
         "top: light (+), dark (-)",
         "bottom: light (+), dark (-)",
     ]
-    for index, one in enumerate(discovery.found):
-        walked = one.walked
+    for index, one in enumerate(discovery.directions):
+        walked = one.probe
         assert walked.meaning.purity == pytest.approx(1.0, abs=1e-6)
         assert walked.effect == pytest.approx(EFFECT, rel=CLOSE)
         moved = (walked.z - basis.latent.z) / walked.length
@@ -48,15 +48,15 @@ def test_a_direction_does_in_an_edit_what_it_did_here(
 ) -> None:
     """Under another caption than that of the basis, which was none. At -1 the judge may hold back a little."""
     latent = basis.latent.under("red")
-    for one in discovery.found:
+    for one in discovery.directions:
         result = le.manipulate(latent, one.direction, strength=strength, local=False)
         assert isinstance(result, EditResult)
-        expected = one.walked.z[[SCALES.index(strength)]]
+        expected = one.probe.z[[SCALES.index(strength)]]
         assert (result.latent.z - expected).norm() <= tolerance * (expected - latent.z).norm()
 
 
 def test_effects_of_a_linear_model_are_its_scales(discovery: Discovery) -> None:
-    known = discovery.found[0].direction.calibration
+    known = discovery.directions[0].direction.calibration
     assert known is not None
     assert known.scales == (-2.0, -1.0, 0.0, 1.0, 2.0)
     assert known.effects == pytest.approx(known.scales, abs=1e-4)
@@ -65,11 +65,11 @@ def test_effects_of_a_linear_model_are_its_scales(discovery: Discovery) -> None:
 
 
 def test_files_of_directions_have_a_preview(discovery: Discovery) -> None:
-    assert all(one.direction.preview.startswith(b"\x89PNG") for one in discovery.found)
+    assert all(one.direction.preview.startswith(b"\x89PNG") for one in discovery.directions)
 
 
 def test_random_directions_of_equal_length_and_of_equal_effect(basis: LocalBasis, discovery: Discovery) -> None:
-    found = [one.walked for one in discovery.found]
+    found = [one.probe for one in discovery.directions]
     assert len(discovery.equal_length) == len(discovery.equal_effect) == min(CONTROLS, len(basis))
     assert [one.length for one in discovery.equal_length] == [one.length for one in found]
     assert [one.effect for one in discovery.equal_effect] == pytest.approx([EFFECT] * 2, rel=CLOSE)
@@ -93,7 +93,7 @@ def test_models_without_such_a_reader_have_places(colours: ColourBackbone, monke
     widen(monkeypatch)
     assert probability_reader(colours) is None
     found = discover(known_basis(colours))
-    assert [one.walked.meaning.name for one in found.found] == ["top", "bottom"]
+    assert [one.probe.meaning.name for one in found.directions] == ["top", "bottom"]
     assert all(math.isnan(one.meaning.purity) for one in (*found.equal_length, *found.equal_effect))
 
 
@@ -105,7 +105,7 @@ def test_progress_tells_the_stages(basis: LocalBasis) -> None:
 
 def test_bare_latents_are_refused(basis: LocalBasis) -> None:
     bare = dataclasses.replace(basis, latent=dataclasses.replace(basis.latent, frames=()))
-    with pytest.raises(ConfigError, match="expected a basis at a picture; got one at bare latents"):
+    with pytest.raises(ConfigError, match="bare latents"):
         discover(bare)
 
 
@@ -121,7 +121,7 @@ def test_bare_latents_are_refused(basis: LocalBasis) -> None:
 )
 def test_the_last_sound_scale(damage: tuple[float, ...], ends: tuple[float, float]) -> None:
     """Linear between 0, where there is no damage, and the scales that were tried; the first crossing counts."""
-    found = tuple(last_sound(SCALES, damage, sign=sign) for sign in (-1, 1))
+    found = tuple(undamaged_scale(SCALES, damage, sign=sign) for sign in (-1, 1))
     assert found == pytest.approx(ends)
 
 

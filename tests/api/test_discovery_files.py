@@ -41,7 +41,7 @@ def test_a_folder_with_directions_sheet_and_numbers(discovery: Discovery, tmp_pa
     assert told["record"]["prompt"] == told["record"]["caption"] == ""
     assert (told["record"]["rank"], told["record"]["seed"]) == (2, 3)
     assert told["cost"]["evaluations"] == discovery.cost.evaluations
-    for one, name in zip(discovery.found, NAMES, strict=True):
+    for one, name in zip(discovery.directions, NAMES, strict=True):
         loaded = load_direction(tmp_path / "out" / name)
         assert torch.equal(loaded.z, one.direction.z)
         assert loaded.calibration == pytest.approx(one.direction.calibration) or loaded.calibration is not None
@@ -49,7 +49,7 @@ def test_a_folder_with_directions_sheet_and_numbers(discovery: Discovery, tmp_pa
 
 def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) -> None:
     write_discovery(discovery, tmp_path / "out")
-    write_discovery(dataclasses.replace(discovery, found=discovery.found[:1]), tmp_path / "out")
+    write_discovery(dataclasses.replace(discovery, directions=discovery.directions[:1]), tmp_path / "out")
     assert listed(tmp_path / "out") == [NAMES[0], "directions.png", "discovered.json"]
     assert listed(tmp_path) == ["out"]
 
@@ -77,7 +77,7 @@ def test_folders_of_others_are_refused(discovery: Discovery, tmp_path: Path, wha
 
 def test_places_that_cannot_be_written_are_refused(tmp_path: Path, read_only_folder: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="to be a folder; it is a file"):
+    with pytest.raises(OutputError, match="is a file, and a folder is written"):
         check_folder(tmp_path / "file")
     with pytest.raises(OutputError, match="does not exist"):
         check_folder(tmp_path / "missing" / "out")

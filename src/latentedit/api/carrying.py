@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from latentedit.api.discovery import Discovered, discovered_along
+from latentedit.api.discovery import DiscoveredDirection, discover_along
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check
 from latentedit.directions.at_level import clean_share
@@ -15,22 +15,22 @@ from latentedit.latents.joint import JointLatent
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Arrived:
+class TransportResult:
     """A direction at the picture to which it was carried.
 
     Args:
         basis: of that picture, of which it is made.
         carried: with its share of the change, at unit length.
-        found: the direction as it is kept, and what it does to the picture.
+        found: the direction, and what it does to the picture.
     """
 
     basis: LocalBasis
     carried: Carried
-    found: Discovered
+    found: DiscoveredDirection
 
 
 @torch.no_grad()
-def carry_to(
+def transport_to(
     direction: Direction,
     latent: JointLatent,
     *,
@@ -39,7 +39,7 @@ def carry_to(
     damping: float = DAMPING,
     seed: int = 0,
     progress: Progress | None = None,
-) -> Arrived:
+) -> TransportResult:
     """Carry a direction to a picture, at the site and level at which it was found, under the same text.
 
     That text is the direction's prompt; the picture's own caption where it was found under the caption of its picture.
@@ -49,7 +49,7 @@ def carry_to(
         latent: one picture, under the text that is to stay true of it.
         rank: of the picture's basis; the more, the more of the change it can make.
         inverse: see `directions.transport.transport`.
-        damping: likewise.
+        damping: see `directions.transport.transport`.
         seed: of the search for the basis.
         progress: told after each step of the inversion, the search, "step lengths" and "edits".
 
@@ -58,12 +58,12 @@ def carry_to(
         ModelError: the network gave values that are not finite.
 
     Cost:
-        That of `local_basis`, and of one direction in `discovered_along`.
+        That of `local_basis`, and of one direction in `discover_along`.
     """
     feature_of(direction)
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
-    known, steps = direction.settings, direction.settings.get("steps")
-    check(Count, steps=steps)
+    known = direction.settings
+    check(Count, steps=known.get("steps"))
     prompt = known.get("prompt")
     own = prompt in direction.source_captions or not isinstance(prompt, str)
     basis = local_basis(
@@ -77,10 +77,10 @@ def carry_to(
         progress=progress,
     )
     carried = transport(direction, basis, inverse=inverse, damping=damping, step=1.0)
-    (found,) = discovered_along(
+    (found,) = discover_along(
         basis,
         carried.direction.z * clean_share(basis.level),
         lambda _, step: transport(direction, basis, inverse=inverse, damping=damping, step=step).direction,
         progress=progress,
     )
-    return Arrived(basis=basis, carried=carried, found=found)
+    return TransportResult(basis=basis, carried=carried, found=found)

@@ -1,4 +1,4 @@
-"""Directions that nobody named: a local basis walked in both signs, named by what it changes, against random ones."""
+"""Directions that nobody named: a local basis tried in both signs, named by what it changes, against random ones."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -22,29 +22,27 @@ from latentedit.editors.slider import ROWS
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.editors.walks.step_length import Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import captioner_for, to_images
-from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
 SCALES = (-2.0, -1.0, 1.0, 2.0)
 """Multiples of a direction at which it is looked at; 0 is the picture."""
 
-_DECODED_ROWS = 16
-"""Latents decoded at once."""
-
 CONTROLS = 4
-"""Random directions of each kind that are walked beside those of the basis."""
+"""Random directions of each kind that are probed beside those of the basis."""
+
+_DECODED_ROWS = 16  # latents decoded at once
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Walked:
-    """One direction at a level, walked to every one of `SCALES`.
+class DirectionProbe:
+    """What one direction at a noise level does to a picture at every one of `SCALES`.
 
     Args:
         length: of its displacement of the latent at the level, at scale 1.
         effect: change of the clean latent at scale 1 and -1; see `step_length`.
         meaning: what it changes.
         z: clean latents, one a scale.
-        pictures: at the model's size in [-1, 1], likewise.
+        pictures: at the model's size in [-1, 1], one a scale.
     """
 
     length: float
@@ -55,16 +53,11 @@ class Walked:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Discovered:
-    """One direction of the basis.
-
-    Args:
-        direction: calibrated; strength 1 has the effect that `step_length` says.
-        walked: what it did to the picture.
-    """
+class DiscoveredDirection:
+    """A calibrated direction, whose strength 1 has the effect that `step_length` says, and what it did."""
 
     direction: Direction
-    walked: Walked
+    probe: DirectionProbe
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,22 +66,22 @@ class Discovery:
 
     Args:
         basis: of the picture.
-        found: one for each of its directions, in its order.
+        directions: one for each of the basis, in its order.
         equal_length: random directions at the same level, as long as the first ones of the basis.
         equal_effect: random directions at the same level, each as long as it takes for the same effect.
         cost: of all this, without the basis.
     """
 
     basis: LocalBasis
-    found: tuple[Discovered, ...]
-    equal_length: tuple[Walked, ...]
-    equal_effect: tuple[Walked, ...]
+    directions: tuple[DiscoveredDirection, ...]
+    equal_length: tuple[DirectionProbe, ...]
+    equal_effect: tuple[DirectionProbe, ...]
     cost: Cost
 
 
 @torch.no_grad()
 def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discovery:
-    """Walk along every direction of a basis in both signs, and along random ones; name what they change.
+    """Try every direction of a basis in both signs, and random ones; name what they change.
 
     Args:
         basis: of a picture; whole, as `local_basis` gives it.
@@ -106,38 +99,38 @@ def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discover
     latent = basis.latent
     walk = Walk(latent=latent, trace=basis.trace, progress=progress)
     with metered(latent.backbone) as meter:
-        found = discovered_along(
+        directions = discover_along(
             basis, basis.v, lambda index, step: basis.direction(index, step=step), progress=progress
         )
-        controls, what = _controls(basis), "random directions"
-        same = torch.tensor([one.walked.length for one in found[: len(controls)]], dtype=torch.float64)
-        equal_length = walk_all(walk, controls, same, what=what)
-        equal_effect = walk_all(walk, controls, step_lengths(walk, controls).length, what=what)
+        controls, what = _random_directions(basis), "random directions"
+        lengths = torch.tensor([one.probe.length for one in directions[: len(controls)]], dtype=torch.float64)
+        equal_length = probe_directions(walk, controls, lengths, what=what)
+        equal_effect = probe_directions(walk, controls, step_lengths(walk, controls).length, what=what)
         evaluations, seconds = meter.read()
     peak = peak_bytes(latent.backbone.device)
     return Discovery(
         basis=basis,
-        found=found,
-        equal_length=tuple(equal_length),
-        equal_effect=tuple(equal_effect),
+        directions=directions,
+        equal_length=equal_length,
+        equal_effect=equal_effect,
         cost=Cost(evaluations=float(evaluations), seconds=seconds, peak_bytes=peak),
     )
 
 
 @torch.no_grad()
-def discovered_along(
+def discover_along(
     basis: LocalBasis,
     units: Float[Tensor, "k *latent"],
-    made: Callable[[int, float], Direction],
+    direction_at: Callable[[int, float], Direction],
     *,
     progress: Progress | None = None,
-) -> tuple[Discovered, ...]:
-    """Directions where a basis was taken, each as long as it takes for the effect; walked, named and calibrated.
+) -> tuple[DiscoveredDirection, ...]:
+    """Directions where a basis was taken, each as long as it takes for the effect; probed, named and calibrated.
 
     Args:
         basis: says at which picture and level; a whole one.
         units: directions there, of unit length.
-        made: the direction of that number, whose displacement of the latent at the level has the length wanted.
+        direction_at: the direction of that index, displacing the latent at the level by that length.
         progress: told after each step of "step lengths" and "edits".
 
     Raises:
@@ -148,17 +141,20 @@ def discovered_along(
         For each direction two ways back a round of at most `step_length.ROUNDS`, four more, and the judge's
         evaluations.
     """
-    latent = basis.latent
-    if not latent.frames:
-        raise ConfigError("expected a basis at a picture; got one at bare latents. Encode a picture")
-    walk = Walk(latent=latent, trace=basis.trace, progress=progress)
-    walked = walk_all(walk, units, step_lengths(walk, units).length, what="edits")
-    directions = [made(index, one.length) for index, one in enumerate(walked)]
-    kept = _kept(basis, directions, walked)
-    return tuple(Discovered(direction=direction, walked=one) for direction, one in zip(kept, walked, strict=True))
+    if not basis.latent.frames:
+        raise ConfigError("The basis was taken at bare latents, and directions are seen on a picture. Encode a picture")
+    walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
+    probes = probe_directions(walk, units, step_lengths(walk, units).length, what="edits")
+    damages = _damage(basis, probes)
+    return tuple(
+        _finished(basis, direction_at(index, probe.length), probe, damage)
+        for index, (probe, damage) in enumerate(zip(probes, damages, strict=True))
+    )
 
 
-def walk_all(walk: Walk, units: Float[Tensor, "k *latent"], lengths: Float[Tensor, " k"], *, what: str) -> list[Walked]:
+def probe_directions(
+    walk: Walk, units: Float[Tensor, "k *latent"], lengths: Float[Tensor, " k"], *, what: str
+) -> tuple[DirectionProbe, ...]:
     """Directions at every one of `SCALES`, decoded and named.
 
     Args:
@@ -177,13 +173,11 @@ def walk_all(walk: Walk, units: Float[Tensor, "k *latent"], lengths: Float[Tenso
     z = by_scale.transpose(0, 1)
     decoded = backbone.decode(latent.z) if latent.decoded is None else latent.decoded
     source = latent.frames[0].pixels.to(decoded.device, decoded.dtype)
-    changes = torch.cat(
-        [local_change(backbone.decode(rows) - decoded) for rows in z.flatten(0, 1).split(_DECODED_ROWS)]
-    )
-    pictures = (source + changes).clamp(-1, 1).unflatten(0, (len(units), len(SCALES)))
+    changes = [local_change(backbone.decode(rows) - decoded) for rows in z.flatten(0, 1).split(_DECODED_ROWS)]
+    pictures = (source + torch.cat(changes)).clamp(-1, 1).unflatten(0, (len(units), len(SCALES)))
     reader = probability_reader(backbone)
-    return [
-        Walked(
+    return tuple(
+        DirectionProbe(
             length=float(lengths[index]),
             effect=float(effects[index]),
             meaning=meaning_of(reader, source, pictures[index], SCALES),
@@ -191,7 +185,7 @@ def walk_all(walk: Walk, units: Float[Tensor, "k *latent"], lengths: Float[Tenso
             pictures=pictures[index],
         )
         for index, rows in enumerate(z)
-    ]
+    )
 
 
 def probability_reader(backbone: Backbone) -> ProbabilityReader | None:
@@ -200,8 +194,8 @@ def probability_reader(backbone: Backbone) -> ProbabilityReader | None:
     return captioner if isinstance(captioner, ProbabilityReader) else None
 
 
-def _controls(basis: LocalBasis) -> Float[Tensor, "n *latent"]:
-    """Random directions at the level of the basis, of unit length."""
+def _random_directions(basis: LocalBasis) -> Float[Tensor, "n *latent"]:
+    """Of unit length, at the level of the basis."""
     drawn = [
         random_direction(basis.latent, level=basis.level, steps=basis.steps, seed=basis.seed, index=index).z
         for index in range(min(CONTROLS, len(basis)))
@@ -209,45 +203,41 @@ def _controls(basis: LocalBasis) -> Float[Tensor, "n *latent"]:
     return torch.cat(drawn) * clean_share(basis.level)
 
 
-def _kept(basis: LocalBasis, directions: Sequence[Direction], walked: Sequence[Walked]) -> list[Direction]:
-    """The directions as they are kept in files, calibrated by what the walk tells: effects, and where it damages."""
+def _damage(basis: LocalBasis, probes: Sequence[DirectionProbe]) -> list[list[float]]:
+    """The residual of each probe at each scale, in units of that which counts as damage."""
     latent, judge = basis.latent, Judge.of(basis.latent.backbone)
-    z = torch.cat([latent.z, *(one.z for one in walked)])
-    losses = torch.cat([_losses(judge, latent, rows, seed=basis.seed) for rows in z.split(ROWS)])
-    residuals = (losses[1:] / losses[0]).to("cpu", torch.float64).unflatten(0, (len(walked), len(SCALES)))
-    kept: list[Direction] = []
-    for direction, one, row in zip(directions, walked, residuals.tolist(), strict=True):
-        strip = [
-            one.pictures[SCALES.index(-1)],
-            latent.frames[0].pixels.to(one.pictures),
-            one.pictures[SCALES.index(1)],
-        ]
-        kept.append(
-            dataclasses.replace(
-                direction,
-                settings={**direction.settings, "name": one.meaning.name, "place": one.meaning.place},
-                calibration=_calibration(basis, one, [value / judge.damage for value in row]),
-                preview=preview_of(to_images(torch.stack(strip))),
-            )
-        )
-    return kept
+    losses: list[Tensor] = []
+    for rows in torch.cat([latent.z, *(probe.z for probe in probes)]).split(ROWS):
+        text = latent.condition.expand(len(rows))
+        losses.append(judge.losses(latent.backbone, rows, (text, text), seed=basis.seed)[0])
+    whole = torch.cat(losses)
+    residuals = (whole[1:] / whole[0]).to("cpu", torch.float64).unflatten(0, (len(probes), len(SCALES)))
+    return [[value / judge.damage for value in row] for row in residuals.tolist()]
 
 
-def _losses(judge: Judge, latent: JointLatent, z: Float[Tensor, "n *latent"], *, seed: int) -> Float[Tensor, " n"]:
-    text = latent.condition.expand(len(z))
-    return judge.losses(latent.backbone, z, (text, text), seed=seed)[0]
+def _finished(
+    basis: LocalBasis, direction: Direction, probe: DirectionProbe, damage: Sequence[float]
+) -> DiscoveredDirection:
+    """The direction as files keep it: named, with a preview, calibrated by effects and damage of the probe."""
+    before, after = (probe.pictures[SCALES.index(scale)] for scale in (-1, 1))
+    strip = torch.stack([before, basis.latent.frames[0].pixels.to(before), after])
+    finished = dataclasses.replace(
+        direction,
+        settings={**direction.settings, "name": probe.meaning.name, "place": probe.meaning.place},
+        calibration=_calibration(basis, probe, damage),
+        preview=preview_of(to_images(strip)),
+    )
+    return DiscoveredDirection(direction=finished, probe=probe)
 
 
-def _calibration(basis: LocalBasis, walked: Walked, damage: Sequence[float]) -> Calibration:
+def _calibration(basis: LocalBasis, probe: DirectionProbe, damage: Sequence[float]) -> Calibration:
     """Effects of the scales, and the strengths up to which the residual stays below that which damages."""
-    x, one = basis.latent.z, SCALES.index(1)
-    displaced = torch.cat([walked.z - x, torch.zeros_like(x)])
-    effects = measure_effect(displaced[:, None], walked.z[one][None] - x)[:, 0].tolist()
-    points = sorted(zip((*SCALES, 0.0), effects, strict=True))
-    scales, effects = (tuple(column) for column in zip(*points, strict=True))
+    x = basis.latent.z
+    displaced = torch.cat([probe.z - x, torch.zeros_like(x)])
+    measured = measure_effect(displaced[:, None], probe.z[SCALES.index(1)][None] - x)[:, 0].tolist()
+    scales, effects = zip(*sorted(zip((*SCALES, 0.0), measured, strict=True)), strict=True)
     curve = EffectCurve(scales=scales, effects=torch.tensor(effects, dtype=torch.float64)[:, None])
-    ends = sorted(last_sound(SCALES, damage, sign=sign) for sign in (-1, 1))
-    lowest, highest = (float(curve.effect(end)) for end in ends)
+    lowest, highest = (float(curve.effect(undamaged_scale(SCALES, damage, sign=sign))) for sign in (-1, 1))
     return Calibration(
         arm="joint",
         level=basis.level,
@@ -259,12 +249,12 @@ def _calibration(basis: LocalBasis, walked: Walked, damage: Sequence[float]) -> 
     )
 
 
-def last_sound(scales: Sequence[float], damage: Sequence[float], *, sign: int) -> float:
-    """The furthest scale of one sign that does no damage, by linear interpolation; the last one where none does.
+def undamaged_scale(scales: Sequence[float], damage: Sequence[float], *, sign: int) -> float:
+    """The scale of one sign at which the damage first reaches 1, interpolated; the largest where it never does.
 
     Args:
-        scales: that were tried, without 0.
-        damage: of each, the residual in units of that which damages; a scale is sound below 1.
+        scales: that were tried, without 0, where there is no damage.
+        damage: of each, the residual in units of that which damages.
         sign: 1 or -1.
     """
     tried = sorted((abs(scale), value) for scale, value in zip(scales, damage, strict=True) if scale * sign > 0)

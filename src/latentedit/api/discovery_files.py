@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from latentedit.api.discovery import SCALES, Discovered, Discovery, Walked
+from latentedit.api.discovery import SCALES, DirectionProbe, Discovery
 from latentedit.api.outputs import plain
 from latentedit.api.sheets.discovery_sheet import draw_discovery
 from latentedit.core.errors import FileFormatError, OutputError
@@ -19,10 +19,9 @@ from latentedit.directions.direction_file import save_direction
 from latentedit.editors.walks.step_length import EFFECT
 from latentedit.latents.record import ModelRecord, PictureRecord, versions
 
-SHEET, TOLD = "directions.png", "discovered.json"
+SHEET, FACTS = "directions.png", "discovered.json"
 
-_NAME_LETTERS = 40
-_UNWRITABLE = "expected to be able to write {}, with enough space"
+_NAME_LETTERS = 40  # of a file, at most, for what the direction changes
 
 
 def check_folder(folder: Path) -> None:
@@ -37,11 +36,11 @@ def check_folder(folder: Path) -> None:
         strangers = sorted({path.name for path in folder.iterdir()} - _listed(folder))
         if strangers:
             raise OutputError(
-                f"expected {folder} to be new, empty, or an earlier discovery; it holds {strangers[0]!r}. "
+                f"The folder {folder} is neither empty nor an earlier discovery: it holds {strangers[0]!r}. "
                 "Choose another folder"
             )
     elif folder.exists():
-        raise OutputError(f"expected the output {folder} to be a folder; it is a file. Choose another name")
+        raise OutputError(f"The output {folder} is a file, and a folder is written. Choose another name")
     check_place(folder.resolve().parent / f"{folder.resolve().name}.{secrets.token_hex(4)}")
 
 
@@ -59,46 +58,44 @@ def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
         OutputError: as `check_folder`, or a full disk.
     """
     check_folder(folder)
-    told = plain(_told(discovery))
+    facts = plain(_facts(discovery))
     place = folder.resolve()
     hidden = place.with_name(f".{secrets.token_hex(8)}")
     try:
         hidden.mkdir()
-        for one, name in zip(discovery.found, file_names(discovery), strict=True):
+        for one, name in zip(discovery.directions, file_names(discovery), strict=True):
             save_direction(one.direction, hidden / name)
-        title = f"{told['record']['picture']['name'] or 'picture'}: {len(discovery.found)} directions"
+        title = f"{facts['record']['picture']['name'] or 'picture'}: {len(discovery.directions)} directions"
         save_image(draw_discovery(discovery, title=title), hidden / SHEET)
-        write_text(hidden / TOLD, json.dumps(told, ensure_ascii=False, indent=1))
+        write_text(hidden / FACTS, json.dumps(facts, ensure_ascii=False, indent=1))
         _put(hidden, place)
     except OSError as error:
-        why = str(error).replace(str(hidden), str(folder))
-        told_already = isinstance(error, OutputError)
-        raise OutputError(why if told_already else f"{_UNWRITABLE.format(folder)}; got: {why}") from error
+        reason = str(error).replace(str(hidden), str(folder))
+        whole = reason if isinstance(error, OutputError) else f"The folder {folder} could not be written: {reason}"
+        raise OutputError(whole) from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
-    return told
+    return facts
 
 
 def file_names(discovery: Discovery) -> list[str]:
     """One a direction: its number, and what it changes first in each sign."""
     names: list[str] = []
-    for index, one in enumerate(discovery.found, start=1):
-        words = re.sub(r"[^a-z0-9]+", "-", one.walked.meaning.name.lower()).strip("-")
+    for index, one in enumerate(discovery.directions, start=1):
+        words = re.sub(r"[^a-z0-9]+", "-", one.probe.meaning.name.lower()).strip("-")
         names.append(f"{index:02d}-{words[:_NAME_LETTERS].strip('-')}.safetensors")
     return names
 
 
 def _listed(folder: Path) -> set[str]:
     """Files of an earlier discovery, by its own account; none where there is no such account."""
-    place = folder / TOLD
     try:
-        told = read_json(place)
+        facts = read_json(folder / FACTS)
     except FileFormatError:
         return set()
-    match told:
+    match facts:
         case {"record": {"versions": {"latentedit": str()}}, "directions": [*rows]}:
-            files = (row.get("file") for row in rows if isinstance(row, dict))
-            return {TOLD, SHEET, *(name for name in files if isinstance(name, str))}
+            return {FACTS, SHEET, *(row["file"] for row in rows if isinstance(row, dict) and "file" in row)}
         case _:
             return set()
 
@@ -117,62 +114,45 @@ def _put(hidden: Path, place: Path) -> None:
     shutil.rmtree(before, ignore_errors=True)
 
 
-def _told(discovery: Discovery) -> dict[str, Any]:
+def _facts(discovery: Discovery) -> dict[str, Any]:
+    """Everything that was measured."""
     basis = discovery.basis
     frame = basis.latent.frames[0]
-    rows = zip(discovery.found, file_names(discovery), strict=True)
     return {
         "record": {
             "versions": versions(),
             "model": ModelRecord.of(basis.latent.backbone),
             "picture": PictureRecord.of(frame.picture, frame.allowed),
             "caption": basis.latent.captions[0],
-            "prompt": basis.prompt,
-            "site": basis.site,
-            "level": basis.level,
-            "steps": basis.steps,
             "rank": len(basis),
-            "seed": basis.seed,
+            **{name: getattr(basis, name) for name in ("prompt", "site", "level", "steps", "seed")},
         },
         "effect": EFFECT,
         "scales": SCALES,
-        "directions": [_row(discovery, index, one, name) for index, (one, name) in enumerate(rows)],
+        "directions": [_direction_facts(discovery, *row) for row in enumerate(file_names(discovery))],
         "random": {
-            "equal length": [_walked(one) for one in discovery.equal_length],
-            "equal effect": [_walked(one) for one in discovery.equal_effect],
+            "equal length": [_probe_facts(probe) for probe in discovery.equal_length],
+            "equal effect": [_probe_facts(probe) for probe in discovery.equal_effect],
         },
         "basis": {
-            "iterations": basis.iterations,
-            "products": basis.products,
-            "converged": basis.converged,
-            "evaluations": basis.evaluations,
-            "notes": basis.notes,
+            name: getattr(basis, name) for name in ("iterations", "products", "converged", "evaluations", "notes")
         },
         "cost": discovery.cost,
     }
 
 
-def _row(discovery: Discovery, index: int, one: Discovered, name: str) -> dict[str, Any]:
-    basis, known = discovery.basis, one.direction.calibration
-    sound = None if known is None else (known.lowest, known.highest)
+def _direction_facts(discovery: Discovery, index: int, file: str) -> dict[str, Any]:
+    found = discovery.directions[index]
+    calibration = found.direction.calibration
     return {
-        "file": name,
-        "fingerprint": one.direction.fingerprint,
-        **_walked(one.walked),
-        "singular_value": float(basis.singular_values[index]),
-        "residual": float(basis.residuals[index]),
-        "sound": sound,
+        "file": file,
+        "fingerprint": found.direction.fingerprint,
+        **_probe_facts(found.probe),
+        "singular_value": float(discovery.basis.singular_values[index]),
+        "residual": float(discovery.basis.residuals[index]),
+        "sound": None if calibration is None else (calibration.lowest, calibration.highest),
     }
 
 
-def _walked(walked: Walked) -> dict[str, Any]:
-    meaning = walked.meaning
-    return {
-        "name": meaning.name,
-        "attribute": meaning.attribute,
-        "purity": meaning.purity,
-        "place": meaning.place,
-        "length": walked.length,
-        "effect": walked.effect,
-        "changes": meaning.changes,
-    }
+def _probe_facts(probe: DirectionProbe) -> dict[str, Any]:
+    return {**plain(probe.meaning), "length": probe.length, "effect": probe.effect}

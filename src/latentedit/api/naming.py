@@ -24,9 +24,9 @@ FLOOR = 0.1
 
 UNNAMED = "unnamed"
 
+# Root mean square distance from its centre, in sides of the picture, from which a change is "all over" it; a change
+# that is the same everywhere has 0.41.
 _SPREAD = 0.35
-"""Root mean square distance from its centre, in sides of the picture, from which a change is all over it. A change that
-is the same everywhere has 0.41."""
 
 _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 
@@ -99,15 +99,13 @@ def meaning_of(
 def place_of(change: Float[Tensor, "m 3 h w"]) -> str:
     """Where a change of pixels lies, by its energy: "top left", "middle", ..., "all over", or "nowhere"."""
     energy = change.detach().to("cpu", torch.float64).square().sum((0, 1))
-    total = float(energy.sum())
-    if not total > 0:
+    if not float(energy.sum()) > 0:
         return "nowhere"
     centre, variance = list[float](), 0.0
-    for axis in (0, 1):
-        along = energy.sum(1 - axis) / total
-        places = (torch.arange(len(along), dtype=torch.float64) + 0.5) / len(along)
-        centre.append(float((along * places).sum()))
-        variance += float((along * (places - centre[-1]).square()).sum())
+    for share in (energy.sum(1) / energy.sum(), energy.sum(0) / energy.sum()):
+        places = (torch.arange(len(share), dtype=torch.float64) + 0.5) / len(share)
+        centre.append(float((share * places).sum()))
+        variance += float((share * (places - centre[-1]).square()).sum())
     if math.sqrt(variance) >= _SPREAD:
         return "all over"
     row, column = (min(2, int(3 * middle)) for middle in centre)
@@ -118,10 +116,8 @@ def _values(shift: Float[Tensor, "m v"], signs: Float[Tensor, " m"], values: tup
     """The value that gains most in each direction, where one gains."""
     gaining: dict[str, list[str]] = {}
     for sign, mark in ((1, "+"), (-1, "-")):
-        mine = signs == sign
-        if not bool(mine.any()):
-            continue
-        gained, index = shift[mine].mean(0).max(0)
-        if float(gained) >= FLOOR:
-            gaining.setdefault(values[int(index)], []).append(mark)
+        if bool((signs == sign).any()):
+            gained, index = shift[signs == sign].mean(0).max(0)
+            if float(gained) >= FLOOR:
+                gaining.setdefault(values[int(index)], []).append(mark)
     return ", ".join(f"{value} ({' and '.join(marks)})" for value, marks in gaining.items()) or "changed"

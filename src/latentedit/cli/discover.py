@@ -11,7 +11,7 @@ from latentedit.api.request import check_texts
 from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
-    from latentedit.api.discovery import Discovery, Walked
+    from latentedit.api.discovery import DirectionProbe, Discovery
     from latentedit.directions.local_basis import LocalBasis
 
 _DEFAULT_MODEL = "portraits"
@@ -100,13 +100,13 @@ def discovery_rows(discovery: "Discovery", files: list[str]) -> list[tuple[str, 
     spent = f"{cost.evaluations:g} for edits, {cost.seconds:.1f} s after the basis, {cost.peak_bytes / 1e6:.0f} MB"
     return [
         ("looked at", looked_at(discovery.basis)),
-        *((f"{k + 1}", f"{named(discovery.found[k].walked)}  {file}") for k, file in enumerate(files)),
+        *((f"{k + 1}", f"{named(discovery.directions[k].probe)}  {file}") for k, file in enumerate(files)),
         ("random", _random(discovery)),
         ("cost", f"{basis_cost(discovery.basis)}, {spent}"),
     ]
 
 
-def named(walked: "Walked") -> str:
+def named(walked: "DirectionProbe") -> str:
     """The name of a direction, and its purity where there is a reader."""
     meaning = walked.meaning
     return meaning.name if math.isnan(meaning.purity) else f"{meaning.name}; purity {meaning.purity:.2f}"
@@ -116,7 +116,7 @@ def _random(discovery: "Discovery") -> str:
     """What random directions do at the same length, and at the same effect."""
     same, other = discovery.equal_length, discovery.equal_effect
     short = sum(one.effect for one in same) / len(same)
-    own = sum(one.walked.effect for one in discovery.found[: len(same)]) / len(same)
+    own = sum(one.probe.effect for one in discovery.directions[: len(same)]) / len(same)
     text = f"{len(same)} directions as long have {100 * short / max(own, 1e-30):.0f} % of the effect"
     purities = [one.meaning.purity for one in other if not math.isnan(one.meaning.purity)]
     if not purities:

@@ -11,7 +11,7 @@ from latentedit.cli.discover import Kept, basis_cost, looked_at, named, try_comm
 from latentedit.core.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from latentedit.api.carrying import Arrived
+    from latentedit.api.carrying import TransportResult
     from latentedit.directions.base import Direction
 
 
@@ -47,7 +47,7 @@ def transport(
     check(Count, **{"--rank": rank})
     check(Weight, **{"--damping": damping or 0.0})
     from latentedit.api import verbs
-    from latentedit.api.carrying import carry_to
+    from latentedit.api.carrying import transport_to
     from latentedit.directions.direction_file import check_direction_output, load_direction, save_direction
     from latentedit.directions.transport import DAMPING, feature_of
     from latentedit.latents.encode import encode
@@ -61,7 +61,7 @@ def transport(
     with progress_bar(quiet=quiet or as_json) as progress:
         backbone = verbs.load(model, device=device)
         direction = load_direction(file, model=backbone)
-        arrived = carry_to(
+        arrived = transport_to(
             direction,
             encode(backbone, opened, caption=source or ""),
             rank=rank,
@@ -80,7 +80,7 @@ def transport(
         print_rows([*carried_rows(direction, arrived), ("try", again)])
 
 
-def carried_rows(direction: "Direction", arrived: "Arrived") -> list[tuple[str, str]]:
+def carried_rows(direction: "Direction", arrived: "TransportResult") -> list[tuple[str, str]]:
     """Where it was carried, what was captured of the change, the name before and after, and the cost."""
     carried = arrived.carried
     share = (
@@ -90,14 +90,14 @@ def carried_rows(direction: "Direction", arrived: "Arrived") -> list[tuple[str, 
     return [
         ("carried to", looked_at(arrived.basis)),
         ("captured", share),
-        ("name", f"{_name(direction)} -> {named(arrived.found.walked)}"),
+        ("name", f"{_name(direction)} -> {named(arrived.found.probe)}"),
         ("cost", basis_cost(arrived.basis)),
     ]
 
 
-def carried_json(direction: "Direction", arrived: "Arrived") -> dict[str, Any]:
+def carried_json(direction: "Direction", arrived: "TransportResult") -> dict[str, Any]:
     """The same for machines."""
-    walked, found = arrived.found.walked, arrived.found.direction
+    walked, found = arrived.found.probe, arrived.found.direction
     return {
         "captured": arrived.carried.captured,
         "chance": arrived.carried.chance,

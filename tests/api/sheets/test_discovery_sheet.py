@@ -20,9 +20,9 @@ def discovery(monkeypatch: pytest.MonkeyPatch) -> Discovery:
 def test_a_row_a_direction_and_a_column_a_scale(discovery: Discovery) -> None:
     """Somewhere in its column stands every picture: the colours of its upper and lower half, whatever enlarged it."""
     sheet = np.asarray(draw_discovery(discovery, title="me.png"), dtype=np.float64)
-    for index, one in enumerate(discovery.found):
+    for index, one in enumerate(discovery.directions):
         for column, scale in enumerate(sorted((*SCALES, 0.0))):
-            pixels = discovery.basis.latent.frames[0].pixels if scale == 0 else one.walked.pictures[SCALES.index(scale)]
+            pixels = discovery.basis.latent.frames[0].pixels if scale == 0 else one.probe.pictures[SCALES.index(scale)]
             halves = [half.mean((0, 1)) for half in np.array_split(np.asarray(to_images(pixels[None])[0]), 2)]
             left = 32 + 288 + column * 172
             lines = sheet[:, left : left + 160].mean(1)
@@ -35,7 +35,7 @@ def test_a_row_a_direction_and_a_column_a_scale(discovery: Discovery) -> None:
 def test_more_directions_make_it_longer_not_wider(discovery: Discovery) -> None:
     from dataclasses import replace
 
-    one = replace(discovery, found=discovery.found[:1])
+    one = replace(discovery, directions=discovery.directions[:1])
     wide, narrow = draw_discovery(discovery, title="t"), draw_discovery(one, title="t")
     assert wide.width == narrow.width
     assert wide.height > narrow.height + 160

@@ -25,11 +25,11 @@ def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
     """
     basis, scales = discovery.basis, sorted((0.0, *SCALES))
     images: list[Image.Image] = []
-    for found in discovery.found:
-        pictures = dict(zip(SCALES, found.walked.pictures, strict=True))
-        pictures[0.0] = basis.latent.frames[0].pixels.to(found.walked.pictures)
+    for found in discovery.directions:
+        pictures = dict(zip(SCALES, found.probe.pictures, strict=True))
+        pictures[0.0] = basis.latent.frames[0].pixels.to(found.probe.pictures)
         images += to_images(torch.stack([pictures[scale] for scale in scales]))
-    labels = [f"{scale:+g}" if scale else "the picture" for scale in scales] * len(discovery.found)
+    labels = [f"{scale:+g}" if scale else "the picture" for scale in scales] * len(discovery.directions)
     return draw_grid(
         images,
         labels,
@@ -39,14 +39,14 @@ def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
             f"site {basis.site}, level {basis.level:.2f}, under {basis.prompt or 'no text'}",
             f"+1 and -1 change the clean latent by {EFFECT:g} (root mean square; latents have variance 1)",
         ),
-        beside=[_description(discovery, index) for index in range(len(discovery.found))],
+        beside=[_description(discovery, index) for index in range(len(discovery.directions))],
         panel_px=_PANEL_PX,
     )
 
 
 def _description(discovery: Discovery, index: int) -> str:
     """The attribute, its values in each sign, and the numbers, one a line."""
-    meaning = discovery.found[index].walked.meaning
+    meaning = discovery.directions[index].probe.meaning
     attribute, _, values = meaning.name.partition(": ")
     purity = "" if math.isnan(meaning.purity) else f"purity {meaning.purity:.2f}, "
     singular_value = f"singular value {float(discovery.basis.singular_values[index]):.3g}"
