@@ -17,7 +17,7 @@ from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
-from latentedit.testing.miniature_unet import miniature_ddpm, miniature_sd
+from latentedit.testing.miniature import miniature_ddpm, miniature_sd
 from latentedit.testing.tolerances import relative_error
 from tests.editors.few_steps import few_steps
 

@@ -14,8 +14,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.contracts.editor import EditorContract
-from latentedit.testing.miniature import miniature_sd3
-from latentedit.testing.miniature_unet import miniature_sd
+from latentedit.testing.miniature import miniature_sd, miniature_sd3
 from latentedit.testing.tolerances import relative_error
 from tests.editors.few_steps import few_steps
 

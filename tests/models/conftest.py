@@ -8,8 +8,7 @@ from latentedit.models.ddpm import DDPMBackbone
 from latentedit.models.registry import load
 from latentedit.models.sd import StableDiffusionBackbone
 from latentedit.models.sd3 import StableDiffusion3Backbone
-from latentedit.testing.miniature import miniature_sd3
-from latentedit.testing.miniature_unet import miniature_ddpm, miniature_sd
+from latentedit.testing.miniature import miniature_ddpm, miniature_sd, miniature_sd3
 
 
 @pytest.fixture(scope="session")

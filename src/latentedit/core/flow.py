@@ -23,8 +23,7 @@ Limits of the coordinates:
     Shifting (SD3, FLUX) is a matter of the grid, not of the coordinates.
 (c) For data of unit variance the norm of z dips to 0.707 at s = 1/2, so thresholds on norms that were tuned on x_t do
     not carry over; angles and eigenvectors at a fixed level do.
-(d) Discrete models know only the times they were trained at: `latentedit.core.schedule` interpolates time in log-SNR
-    and can snap to the nearest trained level.
+(d) Discrete models know only the times they were trained at: `latentedit.core.schedule` interpolates time in log-SNR.
 (e) An error of epsilon grows by 1 / (1 - s) in v (158 at the noisy end of linear betas), so everything here is computed
     in float32 at least and returned in the dtype of the latent that came in.
 """

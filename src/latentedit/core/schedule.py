@@ -1,96 +1,25 @@
-"""A model's own clock: times and levels of rectified flow and of discrete variance-preserving models."""
+"""A model's own clock: times and levels of discrete variance-preserving models."""
 
-import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, CoordinateError
+from latentedit.core.errors import CoordinateError
 from latentedit.core.flow import alpha_sigma_from_level, level_from_log_snr, log_snr_from_level
 from latentedit.core.levels import LevelGrid
 
-Spacing = Literal["uniform", "trailing", "log_snr"]
-"""How the trained times are thinned out: evenly, evenly in whole times from the noisy end, or evenly in log-SNR."""
 
-
-class Schedule(abc.ABC):
-    """The times of a model and the levels they stand for.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DiscreteSchedule:
+    """A variance-preserving model trained at the times 0, 1, ..., n - 1; between them log-SNR is interpolated linearly.
 
     Laws:
         1. ``level(time(s)) == s`` for s in [s_min, s_max], up to rounding.
         2. ``level`` rises strictly with time.
         3. ``alpha_sigma(s)`` gives scales with ``sigma / (alpha + sigma) == s``.
-    """
-
-    @property
-    @abc.abstractmethod
-    def s_min(self) -> float:
-        """Level of the cleanest trained time."""
-
-    @property
-    @abc.abstractmethod
-    def s_max(self) -> float:
-        """Level of the noisiest trained time; sampling starts there."""
-
-    @abc.abstractmethod
-    def level(self, time: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The level of a time, which need not be a whole number."""
-
-    @abc.abstractmethod
-    def time(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The time of a level, not rounded."""
-
-    @abc.abstractmethod
-    def alpha_sigma(self, s: Float[Tensor, " b"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-        """Signal and noise scale in the model's own coordinates."""
-
-    @property
-    def start_std(self) -> float:
-        """Standard deviation of z where sampling starts: ``1 / (alpha + sigma)`` at ``s_max``."""
-        alpha, sigma = self.alpha_sigma(torch.tensor([self.s_max], dtype=torch.float64))
-        return float(1 / (alpha + sigma))
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RectifiedFlow(Schedule):
-    """Rectified flow: the time is a multiple of the level and the coordinates are canonical already.
-
-    Args:
-        time_scale: time at s = 1, such as 1000 for SD3 and 1 for the FLUX transformer.
-    """
-
-    time_scale: float = 1000.0
-
-    @property
-    def s_min(self) -> float:
-        """Defined down to clean data."""
-        return 0.0
-
-    @property
-    def s_max(self) -> float:
-        """Defined up to pure noise."""
-        return 1.0
-
-    def level(self, time: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """``time / time_scale``."""
-        return time / self.time_scale
-
-    def time(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """``time_scale * s``."""
-        return s * self.time_scale
-
-    def alpha_sigma(self, s: Float[Tensor, " b"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-        """``(1 - s, s)``."""
-        return 1 - s, s
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class DiscreteSchedule(Schedule):
-    """A variance-preserving model trained at the times 0, 1, ..., n - 1; between them log-SNR is interpolated linearly.
 
     Args:
         log_snr: ``log(alpha^2 / sigma^2)`` of each trained time, float64 on the CPU, finite and strictly falling.
@@ -137,6 +66,12 @@ class DiscreteSchedule(Schedule):
         """Level of the last time: the network has never seen noisier latents."""
         return float(self.levels[-1])
 
+    @property
+    def start_std(self) -> float:
+        """Standard deviation of z where sampling starts: ``1 / (alpha + sigma)`` at ``s_max``."""
+        alpha, sigma = self.alpha_sigma(torch.tensor([self.s_max], dtype=torch.float64))
+        return float(1 / (alpha + sigma))
+
     def level(self, time: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """The level of a time in [0, n - 1].
 
@@ -171,34 +106,22 @@ class DiscreteSchedule(Schedule):
         """``(1 - s, s) / sqrt((1 - s)^2 + s^2)``."""
         return alpha_sigma_from_level(s)
 
-    def snap(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The trained level nearest in time, for networks that take whole times only."""
-        return self.level(self.time(s.to(torch.float64)).round()).to(s.dtype)
-
-    def grid(self, steps: int, *, spacing: Spacing = "uniform") -> LevelGrid:
-        """Levels from ``s_max`` down to ``s_min``.
+    def grid(self, steps: int) -> LevelGrid:
+        """Levels of equally spaced times from ``s_max`` down to ``s_min``.
 
         The network is defined at both ends, so the grid can be walked in either direction. The clean estimate
         ``x_hat = z - s v`` at the last level is what diffusers' last DDIM step returns.
 
         Args:
             steps: number of solver steps, 1 to n - 1.
-            spacing: "uniform" in time; "trailing" the same with whole times; "log_snr" uniform in log-SNR.
 
         Raises:
             CoordinateError: more steps than trained times allow, or fewer than one.
         """
         if not 1 <= steps <= self.times - 1:
-            raise CoordinateError(f"expected 1 to {self.times - 1} steps; got {steps}")
-        if spacing == "log_snr":
-            ends = torch.linspace(float(self.log_snr[-1]), float(self.log_snr[0]), steps + 1, dtype=torch.float64)
-            inner = level_from_log_snr(ends)[1:-1].tolist()
-        elif spacing in ("uniform", "trailing"):
-            times = torch.linspace(self.times - 1, 0, steps + 1, dtype=torch.float64)
-            inner = self.level(times.round() if spacing == "trailing" else times)[1:-1].tolist()
-        else:
-            raise ConfigError(f"expected spacing 'uniform', 'trailing' or 'log_snr'; got {spacing!r}")
-        return LevelGrid(levels=(self.s_max, *inner, self.s_min))
+            raise CoordinateError(f"a schedule of {self.times} times takes 1 to {self.times - 1} steps; got {steps}")
+        times = torch.linspace(self.times - 1, 0, steps + 1, dtype=torch.float64)
+        return LevelGrid(levels=(self.s_max, *self.level(times)[1:-1].tolist(), self.s_min))
 
 
 def schedule_from_betas(betas: Sequence[float] | Float[Tensor, " n"]) -> DiscreteSchedule:

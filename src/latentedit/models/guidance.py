@@ -54,11 +54,6 @@ class GuidedField:
             )
         object.__setattr__(self, "unconditional", null)
 
-    @property
-    def evaluations_per_call(self) -> int:
-        """Network evaluations an element that one call takes: 1 or 2."""
-        return 1 if self.guidance == 1 else 2
-
     def __call__(self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"]) -> Float[Tensor, "b *latent"]:
         """The guided velocity at canonical latents z and one level an element."""
         if self.guidance == 1 or self.unconditional is None:

@@ -1,23 +1,30 @@
-"""A randomly initialised Stable Diffusion 3 folder of a few hundred kilobytes, with every part that the real one has.
+"""Randomly initialised model folders of a few hundred kilobytes: Stable Diffusion 3, 1 or 2, and a DDPM on pixels.
 
-Nothing in it is trained: it exists so that an adapter can be compared with the stock pipeline without a download.
+Nothing in them is trained: they exist so that an adapter can be compared with the stock pipeline without a download.
 """
 
 import string
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import (
     AutoencoderKL,
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
     FlowMatchEulerDiscreteScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+    UNet2DModel,
 )
 from torch import nn
 from transformers import (
     CLIPTextConfig,
+    CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
     T5Config,
@@ -30,6 +37,10 @@ from latentedit.models.libraries import quiet_libraries
 WORDS = ("a", "and", "beard", "black", "face", "glasses", "hair", "no", "on", "person", "red", "smile", "wall", "with")
 CLIP_TOKENS = 20
 TEXT_WIDTH = 32
+UNET_TEXT_WIDTH = 16
+
+TrainedFor = Literal["epsilon", "v_prediction", "sample"]
+"""What a U-Net of the family may predict."""
 
 
 def miniature_sd3(folder: Path, *, t5: bool, channels: int = 16, seed: int = 0) -> Path:
@@ -47,9 +58,11 @@ def miniature_sd3(folder: Path, *, t5: bool, channels: int = 16, seed: int = 0) 
     with torch.random.fork_rng(devices=[]):
         parts: dict[str, Any] = {
             "transformer": _transformer(channels),
-            "vae": _autoencoder(channels),
-            "text_encoder": _clip(8, "quick_gelu"),
-            "text_encoder_2": _clip(16, "gelu"),
+            "vae": _autoencoder(
+                channels, scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False
+            ),
+            "text_encoder": CLIPTextModelWithProjection(_clip_config(8, "quick_gelu")),
+            "text_encoder_2": CLIPTextModelWithProjection(_clip_config(16, "gelu")),
             "text_encoder_3": _t5(len(_t5_vocabulary())) if t5 else None,
         }
     generator = torch.Generator().manual_seed(seed)
@@ -65,6 +78,76 @@ def miniature_sd3(folder: Path, *, t5: bool, channels: int = 16, seed: int = 0) 
     )
     with quiet_libraries():
         pipeline.save_pretrained(folder, safe_serialization=True)
+    return Path(folder)
+
+
+def miniature_sd(folder: Path, *, prediction: TrainedFor = "epsilon", seed: int = 0) -> Path:
+    """Save a tiny stock Stable Diffusion pipeline: two sizes of blocks, pictures of 64 px, latents of 8 x 8.
+
+    Args:
+        folder: written to; made if it does not exist.
+        prediction: what the U-Net is said to predict, in the scheduler's configuration; the betas are the real ones.
+        seed: of every weight. The global random state is left as it was.
+
+    Returns:
+        The folder.
+    """
+    with torch.random.fork_rng(devices=[]):
+        parts: dict[str, Any] = {
+            "unet": _conditional_unet(),
+            "vae": _autoencoder(4, scaling_factor=0.18215),
+            "text_encoder": CLIPTextModel(_clip_config(UNET_TEXT_WIDTH, "quick_gelu", projected=False)),
+        }
+    generator = torch.Generator().manual_seed(seed)
+    for part in parts.values():
+        draw_weights(part, generator)
+    none: Any = None
+    build: Any = StableDiffusionPipeline  # its annotations know an enumeration of schedulers only
+    with quiet_libraries():
+        build(
+            **parts,
+            tokenizer=clip_tokenizer(pad_token="<|endoftext|>"),
+            scheduler=DDIMScheduler(
+                beta_schedule="scaled_linear",
+                beta_start=0.00085,
+                beta_end=0.012,
+                clip_sample=False,
+                set_alpha_to_one=False,
+                steps_offset=1,
+                prediction_type=prediction,
+            ),
+            safety_checker=none,
+            feature_extractor=none,
+            requires_safety_checker=False,
+        ).save_pretrained(folder, safe_serialization=True)
+    return Path(folder)
+
+
+def miniature_ddpm(folder: Path, *, learned_variance: bool = False, seed: int = 0) -> Path:
+    """Save a tiny stock DDPM pipeline: two sizes of blocks, pictures of 16 px.
+
+    Args:
+        folder: written to; made if it does not exist.
+        learned_variance: six channels out, of which the last three are variances.
+        seed: of every weight. The global random state is left as it was.
+
+    Returns:
+        The folder.
+    """
+    with torch.random.fork_rng(devices=[]):
+        unet = UNet2DModel(
+            sample_size=16,
+            out_channels=6 if learned_variance else 3,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            norm_num_groups=4,
+            attention_head_dim=4,
+            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        )
+    draw_weights(unet, torch.Generator().manual_seed(seed))
+    with quiet_libraries():
+        DDPMPipeline(unet=unet, scheduler=DDPMScheduler()).save_pretrained(folder, safe_serialization=True)
     return Path(folder)
 
 
@@ -111,7 +194,23 @@ def _transformer(channels: int) -> nn.Module:
     )
 
 
-def _autoencoder(channels: int) -> nn.Module:
+def _conditional_unet() -> nn.Module:
+    build: Any = UNet2DConditionModel  # its annotations say tuples of four
+    return build(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=UNET_TEXT_WIDTH,
+        attention_head_dim=2,
+    )
+
+
+def _autoencoder(channels: int, **settings: Any) -> nn.Module:
     down: Any = ("DownEncoderBlock2D",) * 4
     up: Any = ("UpDecoderBlock2D",) * 4
     widths: Any = (4, 4, 8, 8)
@@ -122,20 +221,16 @@ def _autoencoder(channels: int) -> nn.Module:
         norm_num_groups=4,
         latent_channels=channels,
         sample_size=64,
-        scaling_factor=1.5305,
-        shift_factor=0.0609,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
+        **settings,
     )
 
 
-def _clip(width: int, activation: str) -> nn.Module:
+def _clip_config(width: int, activation: str, *, projected: bool = True) -> CLIPTextConfig:
     tokenizer: Any = clip_tokenizer(pad_token="!")
-    config = CLIPTextConfig(
+    return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
         intermediate_size=2 * width,
-        projection_dim=width,
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=CLIP_TOKENS,
@@ -143,8 +238,8 @@ def _clip(width: int, activation: str) -> nn.Module:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        **({"projection_dim": width} if projected else {}),
     )
-    return CLIPTextModelWithProjection(config)
 
 
 def _t5(vocabulary: int) -> nn.Module:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
 from latentedit.models.registry import load
-from latentedit.testing.miniature_unet import miniature_ddpm
+from latentedit.testing.miniature import miniature_ddpm
 from latentedit_bench.domains.base import differences
 from latentedit_bench.experiments.prompts import Prompts, graded, shuffled_level
 from latentedit_bench.experiments.study import Study

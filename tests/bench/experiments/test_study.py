@@ -7,7 +7,7 @@ from PIL import Image
 from latentedit.core.errors import ConfigError
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
-from latentedit.testing.miniature_unet import miniature_ddpm
+from latentedit.testing.miniature import miniature_ddpm
 from latentedit_bench.experiments.study import Study
 from tests.bench.experiments.gaussians import small_study
 

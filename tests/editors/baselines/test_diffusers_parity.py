@@ -48,8 +48,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.registry import bundled_folder, load
-from latentedit.testing.miniature import miniature_sd3
-from latentedit.testing.miniature_unet import miniature_sd
+from latentedit.testing.miniature import miniature_sd, miniature_sd3
 from latentedit.testing.tolerances import relative_error
 
 CAPTION = "a person with red hair and glasses"
