@@ -109,7 +109,7 @@ class EditingExperiment(Experiment):
 
         Args:
             run_name: of the folder.
-            at: where the experiment works; told of progress in units of the run.
+            at: where the experiment works; its progress is called in units of the run.
             model: what edits.
             data: what is edited.
             methods: by which.

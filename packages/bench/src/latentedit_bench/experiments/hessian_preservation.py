@@ -27,7 +27,7 @@ WITHOUT = "without Hessian"
 """After the name of a search: the same one, the evaluations of the products spent on more steps."""
 
 FEWER = "without Hessian, as many steps"
-"""Likewise, the evaluations saved."""
+"""After the name of a search: the same one with as many steps, so that the evaluations of the products are saved."""
 
 BASELINES = ("dds", "sds")
 
@@ -159,8 +159,8 @@ def methods(model: Backbone, latent: JointLatent) -> list[Method]:
         editor = stored[name].editor
         assert isinstance(editor, EIM)
         search = without_hessian(editor.search)
-        told_steps = {key: value for key, value in to_plain(search).items() if key != "steps"}
-        paid_for = bench.paid(EIM.name, {**to_plain(editor), "search": told_steps}, latent)
+        settings = {key: value for key, value in to_plain(search).items() if key != "steps"}
+        paid_for = bench.paid(EIM.name, {**to_plain(editor), "search": settings}, latent)
         plain.append(Method(name=f"{name}, {WITHOUT}", editor=paid_for))
         if name == GAMMA:
             plain.append(Method(name=f"{name}, {FEWER}", editor=dataclasses.replace(editor, search=search)))

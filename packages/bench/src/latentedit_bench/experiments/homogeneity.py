@@ -129,7 +129,7 @@ def _numbers(part: Table) -> Table:
 
 def _growth(part: Table, column: str, *, start: float, end: float) -> Estimate:
     """Between two levels; nothing where it is not measured at both."""
-    told = part[part[column].notna()]
-    if not {start, end} <= set(told["level"]):
+    known = part[part[column].notna()]
+    if not {start, end} <= set(known["level"]):
         return estimate([], [])
-    return rise(told, column, members=["picture"], start=start, end=end)
+    return rise(known, column, members=["picture"], start=start, end=end)

@@ -32,7 +32,7 @@ _LOOK_NOISES = 4
 """Of the joint arm, which walks with the rest of the budget."""
 
 _ANNEALED_STEPS = 3
-"""Likewise."""
+"""Steps of the joint arm's annealed search, which also walks with a part of the budget."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,7 +133,7 @@ def draw_by_name(axis: Axes, rows: Table, names: str, series: str, colours: Mapp
         axis: of the plot.
         rows: with "mean", "low", "high".
         names: the column that is written on the axis; "_" is a space there.
-        series: the column that is told apart by colour.
+        series: the column that colours tell apart.
         colours: each value of that column to its own.
     """
     order = sorted(set(rows[names]))

@@ -66,7 +66,7 @@ def signed_edits(basis: LocalBasis, units: Float[Tensor, "k *latent"]) -> list[S
     """
     latent, backbone = basis.latent, basis.latent.backbone
     if not latent.frames:
-        raise ConfigError("expected a basis at a picture; got one at bare latents. Encode a picture")
+        raise ConfigError("the basis is one of bare latents, without a picture. Encode a picture")
     walk = Walk(latent=latent, trace=basis.trace)
     lengths = step_lengths(walk, units).length
     z = walk.to(units, torch.tensor(SCALES, dtype=torch.float64)[:, None] * lengths, what="edits")

@@ -28,7 +28,7 @@ def measured(
 
     Args:
         folder: is made where it is missing; a run that was stopped goes on.
-        kind: of the run; progress is told it.
+        kind: of the run, with which progress is called.
         plan: everything that decides the rows, as plain values.
         units: plain values each.
         measure: the rows of one of them.

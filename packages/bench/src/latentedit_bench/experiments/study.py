@@ -23,6 +23,8 @@ LEVELS = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15)
 """From almost noise to almost the picture."""
 
 _TENSORS = ("u", "singular_values", "v", "residuals")
+_COUNTS = ("iterations", "products", "evaluations")
+"""Fields of a basis that are stored as tensors, and as whole numbers."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,14 +85,15 @@ class Study:
         top = backbone.grid(steps).levels[0]
         found = tuple(sorted({min(float(level), top) for level in levels}, reverse=True))
         if not found or found[-1] <= 0 or max(levels) > 1:
-            raise ConfigError(f"expected levels in (0, 1]; got {', '.join(f'{level:g}' for level in levels) or 'none'}")
+            shown = ", ".join(f"{level:g}" for level in levels) or "none"
+            raise ConfigError(f"the levels are {shown}. Give some in (0, 1]")
         where = backbone.default_site if site is None else site
         FeatureMap(backbone=backbone, site=where, level=found[0], condition=backbone.embed([""]))  # refuses others
         latents = tuple(encode(backbone, picture, caption="") for picture in pictures)
         sizes = {tuple(latent.z.shape[1:]) for latent in latents}
         if len(sizes) > 1:
             shown = ", ".join("x".join(map(str, size)) for size in sorted(sizes))
-            raise ConfigError(f"expected pictures of one size; got latents of {shown}. Crop them to one shape")
+            raise ConfigError(f"the pictures are of several sizes, their latents of {shown}. Crop them to one shape")
         return Study(
             backbone=backbone,
             latents=latents,
@@ -137,10 +140,10 @@ class Study:
         basis = local_basis(latent, site=self.site, rank=size, level=level, prompt=prompt, steps=self.steps, seed=draw)
         if place is not None:
             place.parent.mkdir(parents=True, exist_ok=True)
-            told = {key: str(getattr(basis, key)) for key in ("iterations", "products", "evaluations")}
-            told["converged"] = "yes" if basis.converged else "no"
+            counts = {name: str(getattr(basis, name)) for name in _COUNTS}
+            counts["converged"] = "yes" if basis.converged else "no"
             with written_beside(place) as file:
-                file.write(pack({name: getattr(basis, name) for name in _TENSORS}, told))
+                file.write(pack({name: getattr(basis, name) for name in _TENSORS}, counts))
         return basis
 
     def _place(self, picture: int, level: float, prompt: str, rank: int, seed: int) -> Path | None:
@@ -152,10 +155,11 @@ class Study:
         return self.folder / f"{digest}.safetensors"
 
     def _stored(self, latent: JointLatent, place: Path, level: float, prompt: str, seed: int) -> LocalBasis:
-        read, told = read_tensor_file(place, allowed=_TENSORS)
-        tensors = {name: value.to(latent.z.device) for name, value in read.items()}
+        tensors, counts = read_tensor_file(place, allowed=_TENSORS)
         with torch.no_grad():
             trace = invert(latent, latent.path(self.steps, level))
+        fields: dict[str, Any] = {name: int(counts[name]) for name in _COUNTS}
+        fields |= {name: tensors[name].to(latent.z.device) for name in _TENSORS}
         return LocalBasis(
             latent=latent,
             trace=trace,
@@ -165,14 +169,8 @@ class Study:
             condition=self.backbone.embed([prompt]),
             steps=self.steps,
             seed=seed,
-            iterations=int(told["iterations"]),
-            products=int(told["products"]),
-            evaluations=int(told["evaluations"]),
-            converged=told["converged"] == "yes",
-            u=tensors["u"],
-            singular_values=tensors["singular_values"],
-            v=tensors["v"],
-            residuals=tensors["residuals"],
+            converged=counts["converged"] == "yes",
+            **fields,
         )
 
 

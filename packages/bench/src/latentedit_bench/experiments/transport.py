@@ -197,9 +197,9 @@ def _above_random(part: Table, column: str) -> Estimate:
 def _falls_with_distance(part: Table, column: str) -> tuple[Estimate, tuple[float, float]]:
     """Minus the rank correlation of distance and agreement, and what chance gives."""
     known = part[part[column].notna()]
-    near, told = (-known["distance"]).tolist(), known[column].tolist()
-    found = correlation(near, told, known[list(_PAIR)].to_numpy().tolist())
-    return found, permutation_level(near, told) if len(known) else (math.nan, math.nan)
+    near, seen = (-known["distance"]).tolist(), known[column].tolist()
+    found = correlation(near, seen, known[list(_PAIR)].to_numpy().tolist())
+    return found, permutation_level(near, seen) if len(known) else (math.nan, math.nan)
 
 
 def _draw_points(axis: Axes, part: Table, column: str, of: str) -> None:
