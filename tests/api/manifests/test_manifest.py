@@ -103,7 +103,7 @@ def test_every_fault_is_told_at_once(folder: Path, kind: str) -> None:
         load_manifest(manifest(folder, rows, kind))
     message = str(caught.value)
     assert [text for text in told if text not in message] == []
-    assert f"got {len(told)}: " in message  # and nothing else was found
+    assert f"has faults ({len(told)}): " in message  # and nothing else was found
     assert "\n" not in message
 
 
@@ -113,7 +113,7 @@ def test_any_faults_together_are_all_told(folder: Path, chosen: list[tuple[dict[
     path = manifest(folder, [SOUND, *(SOUND | change for change, _ in chosen)])
     with pytest.raises(ConfigError) as caught:
         load_manifest(path)
-    assert f"got {len(chosen)}: " in str(caught.value)
+    assert f"has faults ({len(chosen)}): " in str(caught.value)
     for number, (_, text) in enumerate(chosen, 2):
         assert text.format(n=number) in str(caught.value)
 
@@ -124,7 +124,7 @@ def test_faults_of_a_table_are_told_with_those_of_its_rows(folder: Path) -> None
     with pytest.raises(ConfigError) as caught:
         load_manifest(path)
     message = str(caught.value)
-    assert "got 6: " in message
+    assert "has faults (6): " in message
     assert "unknown 'source_captoin': did you mean 'source_caption'" in message
     assert "'id' is there 2 times" in message
     assert "'source_caption' is missing" in message

@@ -74,7 +74,7 @@ def test_every_fault_is_told_at_once(folder: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_flowedit(write(folder, yaml.safe_dump([row for row, _ in cases])))
     assert [text for _, text in cases if text not in str(caught.value)] == []
-    assert f"got {len(cases)}: " in str(caught.value)
+    assert f"has faults ({len(cases)}): " in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "a: 1"])

@@ -90,7 +90,7 @@ def test_every_fault_is_told_at_once(folder: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_pie_bench(write(folder, entries))
     assert [text for text in told if text not in str(caught.value)] == []
-    assert f"got {len(told)}: " in str(caught.value)
+    assert f"has faults ({len(told)}): " in str(caught.value)
 
 
 @pytest.mark.parametrize(("entries", "said"), [([], "it is a list"), ({}, "no entries")])

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,8 +128,8 @@ class Dataset:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class PictureFile:
-    """A picture in a file, as RGB; what is transparent is laid on white.
+class _PictureInFile:
+    """A picture in a file.
 
     Args:
         path: of the file.
@@ -138,6 +138,27 @@ class PictureFile:
 
     path: Path
     content: bytes | None = None
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the file."""
+        return _file_digest(self.path)
+
+    def with_bytes(self) -> Self:
+        """With its content, for a machine that does not see the file."""
+        return dataclasses.replace(self, content=content_of(self.path))
+
+    def _opened(self, colour: str) -> Image.Image:
+        """As RGB, what is transparent laid on a colour."""
+        image = read_image(self.path, content=self.content)
+        if image.mode == "RGB":
+            return image
+        return Image.alpha_composite(Image.new("RGBA", image.size, colour), image).convert("RGB")
+
+
+class PictureFile(_PictureInFile):
+    """A picture in a file, as RGB; what is transparent is laid on white."""
+
+    __slots__ = ()
 
     def __call__(self) -> Image.Image:
         """Read it.
@@ -145,28 +166,13 @@ class PictureFile:
         Raises:
             ImageError: no such file, no picture, or damaged.
         """
-        return _laid_on(read_image(self.path, content=self.content), "white")
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the file."""
-        return _file_digest(self.path)
-
-    def with_bytes(self) -> "PictureFile":
-        """With its content, for a machine that does not see the file."""
-        return PictureFile(self.path, content_of(self.path))
+        return self._opened("white")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class MaskFile:
-    """A mask in a picture file: True where it is brighter than middle grey; what is transparent is black.
+class MaskFile(_PictureInFile):
+    """A mask in a picture file: True where it is brighter than middle grey; what is transparent is black."""
 
-    Args:
-        path: of the file.
-        content: of the file, where it need not be read again.
-    """
-
-    path: Path
-    content: bytes | None = None
+    __slots__ = ()
 
     def __call__(self) -> NDArray[np.bool_]:
         """Read it, ``[h, w]``.
@@ -174,15 +180,7 @@ class MaskFile:
         Raises:
             ImageError: no such file, no picture, or damaged.
         """
-        return np.asarray(_laid_on(read_image(self.path, content=self.content), "black").convert("L")) > 127
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the file."""
-        return _file_digest(self.path)
-
-    def with_bytes(self) -> "MaskFile":
-        """With its content, for a machine that does not see the file."""
-        return MaskFile(self.path, content_of(self.path))
+        return np.asarray(self._opened("black").convert("L")) > 127
 
 
 def content(part: Callable[[], Image.Image] | Callable[[], NDArray[np.bool_]]) -> str:
@@ -198,13 +196,8 @@ def _digest(values: Any) -> str:
 
 
 def _file_digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ImageError(f"expected {path} to be a readable file; got: {error}. Check the path") from error
-
-
-def _laid_on(image: Image.Image, colour: str) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    return Image.alpha_composite(Image.new("RGBA", image.size, colour), image).convert("RGB")
+    """The content by the reader that refuses what is no regular file, or too large."""
+    content = content_of(path)
+    if content is None:
+        raise ImageError(f"{path} cannot be read. Check the path")
+    return hashlib.sha256(content).hexdigest()

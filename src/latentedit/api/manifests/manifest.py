@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pydantic
 from PIL import Image
 
 from latentedit.api.manifests.documents import read_csv, read_document
-from latentedit.api.manifests.faults import Faults
+from latentedit.api.manifests.entries import Checker, Entry, Text, described
 from latentedit.api.manifests.items import Dataset, Item, MaskFile, PictureFile
-from latentedit.api.manifests.picture_checks import Checker, described
 from latentedit.core.errors import nearest
 from latentedit.core.files.pictures import save_image
 from latentedit.core.files.writing import make_folder, write_text
@@ -45,14 +45,12 @@ def load_manifest(path: str | Path) -> Dataset:
         ConfigError: anything wrong with its content, all of it in one message.
     """
     path = Path(path)
-    faults = Faults(str(path))
-    rows, told = _csv_rows(path, faults) if path.suffix.lower() == ".csv" else (_document_rows(path, faults), ())
-    checker = Checker(faults=faults)
-    numbers: dict[str, int] = {}
-    items = [_item(number, row, path.parent, checker, numbers, told) for number, row in rows]
-    if not items and not faults:
-        faults.add("items", "there are none")
-    faults.check()
+    checker, numbers = Checker(str(path)), dict[str, int]()
+    rows, noted = _csv_rows(path, checker) if path.suffix.lower() == ".csv" else (_document_rows(path, checker), ())
+    items = [_item(number, row, path.parent, checker, numbers, noted) for number, row in rows]
+    if not items and not checker:
+        checker.add("items", "there are none")
+    checker.check()
     return Dataset(name=path.stem, version=_VERSION, items=tuple(item for item in items if item is not None))
 
 
@@ -89,104 +87,105 @@ def write_manifest(items: Sequence[Item], folder: str | Path) -> Path:
     return folder / FILE_NAME
 
 
+class _Row(Entry):
+    picture: Text
+    source_caption: Text
+    target_caption: Text
+    id: Text
+    mask: Text | None = None
+    truth: Text | None = None
+    kind: Text = "edit"
+    group: Text = pydantic.Field(default="", validate_default=False)
+
+
 def _item(
-    number: int,
-    row: Mapping[str, Any],
-    folder: Path,
-    checker: Checker,
-    numbers: dict[str, int],
-    told: Sequence[str],
+    number: int, row: Mapping[str, Any], folder: Path, checker: Checker, numbers: dict[str, int], noted: tuple[str, ...]
 ) -> Item | None:
-    """None where anything was found wrong. ``told`` are needed columns whose lack was noted before."""
-    before = len(checker.faults)
-    name = row.get("id")
-    name = str(number) if name is None or name == "" else str(name) if type(name) is int else name
+    """None where anything was found wrong. ``noted`` are needed columns whose lack was noted before."""
+    before = len(checker)
+    given = {name: value for name, value in row.items() if not (name in OPTIONAL and value in (None, ""))}
+    name = given.setdefault("id", str(number))
+    if type(name) is int:
+        name = given["id"] = str(name)
     where = f"row {number} (id {name!r})" if isinstance(name, str) else f"row {number}"
-    if checker.text(where, "id", name) is not None and numbers.setdefault(cast(str, name), number) != number:
-        checker.faults.add(where, f"row {numbers[cast(str, name)]} has this id too")
-    captions = [
-        checker.text(where, column, row.get(column)) for column in NEEDED[1:] if column in row or column not in told
-    ]
-    labels = {
-        column: checker.text(where, column, row[column])
-        for column in ("kind", "group")
-        if row.get(column) not in (None, "")
-    }
-    picture = None
-    if "picture" in row or "picture" not in told:
-        picture = checker.file(PictureFile, where, "picture", row.get("picture"), folder)
-    truth = mask = None
-    if row.get("truth") not in (None, ""):
-        truth = checker.file(PictureFile, where, "truth", row["truth"], folder)
-        if truth is not None and picture is not None:
-            checker.same_size(where, "truth", truth, picture)
-    if row.get("mask") not in (None, ""):
-        mask = checker.file(MaskFile, where, "mask", row["mask"], folder)
-        if mask is not None and picture is not None:
-            checker.same_size(where, "mask", mask, picture)
-        if mask is not None and not mask().any() and not _same(truth, picture):
-            checker.faults.add(where, f"mask {row['mask']} is nowhere white, so nothing may change")
-    if len(checker.faults) > before or told or picture is None:
+    if isinstance(name, str) and numbers.setdefault(name, number) != number:
+        checker.add(where, f"row {numbers[name]} has this id too")
+    entry = checker.entry(_Row, where, given, noted=noted)
+    paths: dict[str, Path | None] = {}
+    for part in ("picture", "truth", "mask"):
+        value = given.get(part)
+        if isinstance(value, str) and value.strip():
+            paths[part] = checker.picture(where, f"{part} {value}", folder / value)
+    picture, truth, mask = (paths.get(part) for part in ("picture", "truth", "mask"))
+    for part, path in (("truth", truth), ("mask", mask)):
+        if path is not None and picture is not None:
+            checker.same_size(where, part, path, picture)
+    right = None if truth is None else PictureFile(truth)
+    area = None if mask is None else MaskFile(mask)
+    if area is not None and not area().any() and not _same(right, picture):
+        checker.add(where, f"mask {given['mask']} is nowhere white, so nothing may change")
+    if len(checker) > before or noted or entry is None or picture is None:
         return None
     return Item(
-        id=cast(str, name),
-        picture=picture,
-        source_caption=cast(str, captions[0]),
-        target_caption=cast(str, captions[1]),
-        truth=truth,
-        mask=mask,
-        **cast("dict[str, Any]", labels),
+        id=entry.id,
+        picture=PictureFile(picture),
+        source_caption=entry.source_caption,
+        target_caption=entry.target_caption,
+        kind=entry.kind,
+        group=entry.group,
+        truth=right,
+        mask=area,
     )
 
 
-def _same(truth: PictureFile | None, picture: PictureFile | None) -> bool:
+def _same(truth: PictureFile | None, picture: Path | None) -> bool:
     """The right answer is the picture itself, so nothing should change."""
     if truth is None or picture is None:
         return False
-    return np.array_equal(np.asarray(truth()), np.asarray(picture()))
+    return np.array_equal(np.asarray(truth()), np.asarray(PictureFile(picture)()))
 
 
-def _csv_rows(path: Path, faults: Faults) -> tuple[list[tuple[int, dict[str, Any]]], tuple[str, ...]]:
+def _csv_rows(path: Path, checker: Checker) -> tuple[list[tuple[int, dict[str, Any]]], tuple[str, ...]]:
     """Numbered rows by the names of the columns, and the needed columns that are not there."""
     table = read_csv(path)
     header = [name.strip() for name in table[0]] if table else []
     for name in dict.fromkeys(header):
         if name not in (*NEEDED, *OPTIONAL):
-            faults.add("the columns", f"unknown {name!r}: {nearest(name, [*NEEDED, *OPTIONAL])}")
+            checker.add("the columns", f"unknown {name!r}: {nearest(name, [*NEEDED, *OPTIONAL])}")
         if header.count(name) > 1:
-            faults.add("the columns", f"{name!r} is there {header.count(name)} times")
+            checker.add("the columns", f"{name!r} is there {header.count(name)} times")
     missing = tuple(name for name in NEEDED if name not in header)
     for name in missing:
-        faults.add("the columns", f"{name!r} is missing")
+        checker.add("the columns", f"{name!r} is missing")
     rows: list[tuple[int, dict[str, Any]]] = []
     for number, cells in enumerate(table[1:], 1):
         if len(cells) != len(header):
-            faults.add(f"row {number}", f"it has {len(cells)} cells, the first line {len(header)}")
+            checker.add(f"row {number}", f"it has {len(cells)} cells, the first line {len(header)}")
         else:
             rows.append((number, dict(zip(header, cells, strict=True))))
     return rows, missing
 
 
-def _document_rows(path: Path, faults: Faults) -> list[tuple[int, dict[str, Any]]]:
+def _document_rows(path: Path, checker: Checker) -> list[tuple[int, dict[str, Any]]]:
     """Numbered objects of a JSON or YAML file."""
     content = read_document(path)
     if isinstance(content, dict):
         for key in cast("dict[Any, Any]", content):
             if key != "items":
-                faults.add("the manifest", f"unknown key {key!r}; it has items only")
+                checker.add("the manifest", f"unknown key {key!r}; it has items only")
         content = cast("dict[Any, Any]", content).get("items")
     if not isinstance(content, list):
-        faults.add("the manifest", f"a list of items was expected; it is {described(content)}")
+        checker.add("the manifest", f"a list of items was expected; it is {described(content)}")
         return []
     rows: list[tuple[int, dict[str, Any]]] = []
     for number, row in enumerate(cast("list[Any]", content), 1):
         if not isinstance(row, dict):
-            faults.add(f"row {number}", f"it is {described(row)}, not an object")
+            checker.add(f"row {number}", f"it is {described(row)}, not an object")
             continue
         rows.append((number, cast("dict[str, Any]", row)))
         for key in cast("dict[Any, Any]", row):
             if key not in (*NEEDED, *OPTIONAL):
-                faults.add(f"row {number}", f"unknown key {key!r}: {nearest(str(key), [*NEEDED, *OPTIONAL])}")
+                checker.add(f"row {number}", f"unknown key {key!r}: {nearest(str(key), [*NEEDED, *OPTIONAL])}")
     return rows
 
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any, cast
 
+import pydantic
+
 from latentedit.api.manifests.documents import read_yaml
-from latentedit.api.manifests.faults import Faults
+from latentedit.api.manifests.entries import Checker, Entry, Text, described
 from latentedit.api.manifests.items import Dataset, Item, PictureFile
-from latentedit.api.manifests.picture_checks import Checker, described
 
 PICTURE_KEYS = ("init_img", "input_img", "image", "img", "picture")
 """Under which an entry may name its picture; the first two are FlowEdit's own."""
@@ -39,53 +40,47 @@ def load_flowedit(path: str | Path) -> Dataset:
     """
     path = Path(path)
     content = read_yaml(path)
-    faults = Faults(str(path))
-    items: list[Item] = []
+    checker, items = Checker(str(path)), list[Item]()
     if not isinstance(content, list) or not content:
-        faults.add("the file", f"a list of entries was expected; it is {described(content)}")
+        checker.add("the file", f"a list of entries was expected; it is {described(content)}")
     else:
-        checker = Checker(faults=faults)
         for number, row in enumerate(cast("list[Any]", content), 1):
             items += _items(number, row, path.parent, checker)
-    faults.check()
+    checker.check()
     return Dataset(name=path.stem, version="1", items=tuple(items))
+
+
+class _Prompts(Entry):
+    source_prompt: Text
+    target_prompts: list[Text] = pydantic.Field(min_length=1)
 
 
 def _items(number: int, row: object, folder: Path, checker: Checker) -> list[Item]:
     """Those of an entry, none where anything was found wrong."""
-    where, before = f"entry {number}", len(checker.faults)
+    where, before = f"entry {number}", len(checker)
     if not isinstance(row, dict):
-        checker.faults.add(where, f"it is {described(row)}, not an object")
+        checker.add(where, f"it is {described(row)}, not an object")
         return []
-    entry = cast("dict[str, Any]", row)
-    key = next((name for name in PICTURE_KEYS if name in entry), None)
-    picture = None
-    if key is None:
-        checker.faults.add(where, f"its picture is missing; it is named by {' or '.join(PICTURE_KEYS)}")
-    elif (name := checker.text(where, key, entry[key])) is not None:
-        places = [folder / name, folder.parent / name, folder / _IMAGES / Path(name).name]
-        picture = checker.first_file(PictureFile, where, f"{key} {name}", places)
-    source = checker.text(where, "source_prompt", entry.get("source_prompt"))
-    prompts = entry.get("target_prompts")
-    targets = cast("list[Any]", prompts) if isinstance(prompts, list) else []
-    if not targets:
-        checker.faults.add(
-            where, f"target_prompts is {'empty' if prompts == [] else described(prompts)}, not a list of texts"
-        )
-    texts = [checker.text(where, f"target prompt {index}", value) for index, value in enumerate(targets, 1)]
-    if len(checker.faults) > before or picture is None:
+    fields, picture = cast("dict[str, Any]", row), None
+    key = next((name for name in PICTURE_KEYS if name in fields), "")
+    name = fields.get(key)
+    if not key:
+        checker.add(where, f"its picture is missing; it is named by {' or '.join(PICTURE_KEYS)}")
+    elif not isinstance(name, str) or not name.strip():
+        checker.add(where, f"{key} is {described(name)}, not text" if name else f"{key} is missing")
+    else:
+        places = (folder / name, folder.parent / name, folder / _IMAGES / Path(name).name)
+        picture = checker.picture(where, f"{key} {name}", *places)
+    entry = checker.entry(_Prompts, where, fields)
+    if len(checker) > before or picture is None or entry is None:
         return []
     return [
         Item(
-            id=f"{picture.path.stem}/{number}.{index}",
-            picture=picture,
-            source_caption=_one_line(cast(str, source)),
-            target_caption=_one_line(cast(str, text)),
-            group=str(entry[cast(str, key)]),
+            id=f"{picture.stem}/{number}.{index}",
+            picture=PictureFile(picture),
+            source_caption=" ".join(entry.source_prompt.split()),
+            target_caption=" ".join(text.split()),
+            group=str(name),
         )
-        for index, text in enumerate(texts, 1)
+        for index, text in enumerate(entry.target_prompts, 1)
     ]
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -33,7 +33,9 @@ from latentedit_bench.report.tables import (
 )
 from latentedit_bench.tuning.search_spaces import OURS, SEARCH_SPACES
 
-GLOSSARY: Mapping[str, str] = yaml.safe_load(resources.files(__package__).joinpath("glossary.yaml").read_text("utf-8"))
+GLOSSARY: Mapping[str, str] = yaml.safe_load(
+    resources.files("latentedit_bench.report").joinpath("glossary.yaml").read_text("utf-8")
+)
 """What the words of the page mean."""
 
 

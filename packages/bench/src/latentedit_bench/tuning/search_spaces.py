@@ -91,7 +91,7 @@ def expand(space: Mapping[str, Any]) -> tuple[Settings, ...]:
 
 
 def _read() -> tuple[SearchSpace, ...]:
-    table = yaml.safe_load(resources.files(__package__).joinpath("search_spaces.yaml").read_text("utf-8"))
+    table = yaml.safe_load(resources.files("latentedit_bench.tuning").joinpath("search_spaces.yaml").read_text("utf-8"))
     return tuple(
         SearchSpace(
             name=name,
