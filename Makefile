@@ -79,12 +79,11 @@ coverage: $(STAMP)
 thorough: $(STAMP)
 	HYPOTHESIS_PROFILE=thorough $(PYTEST)
 
-# Every wheel must be small enough for the package index, and work where nothing else of ours is installed.
+# Installed where nothing else of ours is: the library alone, with the portraits, and all four.
 wheels: $(STAMP)
 	rm -rf dist
 	for package in . packages/*; do $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist $$package || exit 1; done
-	@ls -l dist; test -z "$$(find dist -size +90000k)" || { echo "a wheel is larger than 90 MB" >&2; exit 1; }
-	$(BIN)/python examples/try_wheels.py dist
+	$(BIN)/python -m pytest tests/test_wheels.py
 
 # One step after the other, whatever -j says; the first failure stops.
 test: $(STAMP)

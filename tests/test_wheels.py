@@ -1,0 +1,98 @@
+"""The wheels that ``make wheels`` built: small enough for the index, and installed where nothing else of ours is."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.render import render
+
+DIST = Path(__file__).parent.parent / "dist"
+LARGEST_BYTES = 90_000_000
+
+pytestmark = pytest.mark.skipif(not DIST.is_dir(), reason="no wheels; make wheels builds them")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with links to everything that is installed here, but for our own packages."""
+    folder = tmp_path_factory.mktemp("others")
+    for place in map(Path, sys.path):
+        if place.name in ("site-packages", "dist-packages") and place.is_dir():
+            for entry in place.iterdir():
+                link = folder / entry.name
+                if "latentedit" not in entry.name and entry.suffix != ".pth" and not link.exists():
+                    link.symlink_to(entry)
+    return folder
+
+
+@pytest.fixture
+def installed(others: Path, tmp_path: Path) -> Callable[..., Run]:
+    """Install some of the wheels in a place of their own; gives the command line of that place."""
+
+    def install(*names: str) -> Run:
+        target = tmp_path / "target"
+        wheels = [str(next(DIST.glob(f"{name}-[0-9]*.whl"))) for name in names]
+        options = ["--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", "--target", str(target)]
+        subprocess.run([sys.executable, "-m", "pip", "install", *options, *wheels], check=True)
+        where = os.environ | {"PYTHONPATH": os.pathsep.join((str(target), str(others)))}
+
+        def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+            # -S: without the environment's own site-packages, and what is installed there to be edited
+            program = [sys.executable, "-S", "-m", "latentedit.cli.main", *map(str, arguments)]
+            return subprocess.run(program, capture_output=True, text=True, env=where, check=False, cwd=tmp_path)
+
+        return run
+
+    return install
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    render(next(one for one in draw_split("test", 50, 3) if one.accessory == "none")).save(tmp_path / "me.png")
+    return tmp_path / "me.png"
+
+
+def test_four_wheels_of_a_size_that_the_index_takes() -> None:
+    sizes = {path.name.split("-")[0]: path.stat().st_size for path in DIST.glob("*.whl")}
+    assert set(sizes) == {"latentedit", "latentedit_bench", "latentedit_models", "latentedit_portraits"}
+    assert max(sizes.values()) < LARGEST_BYTES
+
+
+def test_the_library_alone_says_what_is_missing(installed: Callable[..., Run], picture: Path) -> None:
+    run = installed("latentedit")
+    assert run("--version").returncode == 0
+    assert "pip install latentedit-portraits" in run("models", "list").stdout
+    for arguments, said in (
+        (("bench", "run"), "latentedit: bench is not installed. Run: pip install latentedit-bench\n"),
+        (
+            ("edit", picture, "--change", "=> glasses"),
+            "portraits is not installed. Run: pip install latentedit-portraits",
+        ),
+        (("edit", picture, "--to", "a hat", "--model", "portraits-unet"), "Run: pip install latentedit-models"),
+    ):
+        refused = run(*arguments)
+        assert refused.returncode == 2
+        assert said in refused.stderr
+        assert refused.stderr.count("\n") == 1
+
+
+def test_the_library_and_the_portraits_edit_a_picture(installed: Callable[..., Run], picture: Path) -> None:
+    run = installed("latentedit", "latentedit_portraits")
+    edited = run("edit", picture, "--change", "=> glasses", "-o", "edited.png")
+    assert edited.returncode == 0, edited.stderr
+    assert "accessory none -> glasses" in edited.stdout
+    assert (picture.parent / "edited.png").is_file()
+    assert "latentedit-bench" in run("reproduce").stderr
+
+
+def test_all_four(installed: Callable[..., Run]) -> None:
+    run = installed("latentedit", "latentedit_portraits", "latentedit_models", "latentedit_bench")
+    assert "portraits-unet" in run("models", "list").stdout
+    assert run("bench", "methods").returncode == 0
