@@ -1,5 +1,6 @@
 """Models of the Hugging Face hub, downloaded into its cache."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from latentedit.core.errors import ModelError, require
@@ -26,7 +27,13 @@ _NOT_DOWNLOADED = (
 )
 
 
-def download(model_id: str, *, t5: bool = True) -> Path:
+def download(
+    model_id: str,
+    *,
+    t5: bool = True,
+    wanted: Sequence[str] = _DOWNLOADED,
+    unwanted: Sequence[str] = _NOT_DOWNLOADED,
+) -> Path:
     """The snapshot folder of a model on the hub, downloaded unless it lies in the cache.
 
     Pickles and half-precision copies are left out.
@@ -34,16 +41,18 @@ def download(model_id: str, *, t5: bool = True) -> Path:
     Args:
         model_id: ``org/name``, or ``org/name@revision``.
         t5: False leaves out the third text encoder, by far the largest part of SD3.
+        wanted: patterns of the files that are downloaded; those of a diffusers pipeline by default.
+        unwanted: patterns of those among them that are not.
 
     Raises:
         ModelError: with what to do: no such model, a licence to accept, or no network.
     """
     hub = require("huggingface_hub", "hub")
     name, _, revision = model_id.partition("@")
-    skipped = _NOT_DOWNLOADED if t5 else (*_NOT_DOWNLOADED, "text_encoder_3/*", "tokenizer_3/*")
+    skipped = unwanted if t5 else (*unwanted, "text_encoder_3/*", "tokenizer_3/*")
     try:
         found = hub.snapshot_download(
-            name, revision=revision or None, allow_patterns=list(_DOWNLOADED), ignore_patterns=list(skipped)
+            name, revision=revision or None, allow_patterns=list(wanted), ignore_patterns=list(skipped)
         )
     except hub.errors.GatedRepoError as error:
         raise ModelError(

@@ -4,9 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import torch
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -15,6 +13,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from latentedit.core.errors import MissingDependencyError, ModelError
 from latentedit.core.files.reading import user_path
 from latentedit.latents.captions.base import INSTRUCTION, Captioner, clean_caption, to_images
+from latentedit.models.hub import download
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.weights import refuse_pickles
 
@@ -22,7 +21,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 _NOT_DOWNLOADED = ("*.fp16*", "*/*")
 _FLORENCE_TASK = "<MORE_DETAILED_CAPTION>"
-_MAX_NEW_TOKENS = 77
+_MAX_NEW_TOKENS = 77  # what CLIP's text encoder reads
 
 
 class ImageToText(Captioner):
@@ -80,7 +79,7 @@ class ImageToText(Captioner):
             text = clean_caption(self._processor.batch_decode(tokens, skip_special_tokens=True)[0])
         if not text:
             raise ModelError(
-                f"expected a caption from {self.name}; got nothing. Use another captioner, or give the caption yourself"
+                f"{self.name} says nothing of a picture. Use another captioner, or give the caption yourself"
             )
         return text
 
@@ -106,21 +105,8 @@ def _folder(name: str) -> Path:
         refuse_pickles(path)
         return path
     if path.exists() or not _HUB_ID.fullmatch(name):
-        raise ModelError(f"expected the folder or the hub id (org/name) of a model; {name!r} is neither. Check it")
-    repository, _, revision = name.partition("@")
-    try:
-        found = huggingface_hub.snapshot_download(
-            repository,
-            revision=revision or None,
-            allow_patterns=list(_DOWNLOADED),
-            ignore_patterns=list(_NOT_DOWNLOADED),
-        )
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
-        raise ModelError(
-            f"expected to find {name!r} on the hub or in the cache; got a {type(error).__name__}. Check the id and the "
-            "network, accept the model's licence if it asks for that, or give a folder"
-        ) from error
-    return Path(found)
+        raise ModelError(f"{name!r} is neither the folder nor the hub id (org/name) of a model. Check it")
+    return download(name, wanted=_DOWNLOADED, unwanted=_NOT_DOWNLOADED)
 
 
 def _load_network(folder: Path, name: str) -> Any:
@@ -139,7 +125,7 @@ def _load_network(folder: Path, name: str) -> Any:
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(
-            f"expected tensor {missing[0]} in the weights of {name}; it is missing, with {len(missing) - 1} more. "
+            f"the weights of {name} lack the tensor {missing[0]} and {len(missing) - 1} more. "
             "Download or copy the folder again"
         )
     return network.eval().requires_grad_(False)
@@ -152,7 +138,7 @@ def _load_processor(folder: Path, name: str) -> Any:
         raise _not_loaded(name, "the processor of an image-to-text model", error) from error
     if not hasattr(processor, "image_processor"):
         raise ModelError(
-            f"expected a processor of pictures in {name}; got a {type(processor).__name__} alone. "
+            f"{name} has no processor of pictures but a {type(processor).__name__} alone. "
             "Download or copy the folder again, or use another model"
         )
     return processor
@@ -163,6 +149,6 @@ def _not_loaded(name: str, what: str, error: Exception) -> ModelError | MissingD
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, ImportError):
         return MissingDependencyError(
-            f"expected all packages that {name} needs; one is missing: {reason.partition('. ')[0]}. Install it with pip"
+            f"a package that {name} needs is missing: {reason.partition('. ')[0]}. Install it with pip"
         )
-    return ModelError(f"expected {name} to load as {what}; it does not: {reason}")
+    return ModelError(f"{name} does not load as {what}: {reason}. Download or copy it again, or use another model")
