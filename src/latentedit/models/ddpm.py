@@ -31,12 +31,7 @@ class DDPMBackbone(UNetBackbone):
     Args:
         components: "unet", moved to the device and frozen, and "scheduler", which may be its configuration, of any
             class that runs on trained betas.
-        name: for messages and records.
-        fingerprint: of the weights.
-        settings: content of the folder's ``latentedit.json``. Read here: "sizes" (smallest, preferred and largest side
-            in pixels).
-        device: None is CUDA where there is one, else the CPU.
-        dtype: of the U-Net; None is float32.
+        placement: name, fingerprint, settings, device and dtype, see `NetworkBackbone`.
 
     Raises:
         ConfigError: a dtype that makes no sense.
@@ -49,12 +44,7 @@ class DDPMBackbone(UNetBackbone):
     def __init__(
         self,
         components: Mapping[str, Any],
-        *,
-        name: str,
-        fingerprint: str = "",
-        settings: Mapping[str, Any] | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **placement: Any,
     ) -> None:
         unet = components["unet"]
         check_plain(unet)
@@ -63,17 +53,7 @@ class DDPMBackbone(UNetBackbone):
             raise ModelError(
                 f"the U-Net has {taken} channels in and {given} out, and not 3 colours in and 3 out (6 with variances)"
             )
-        self._build(
-            unet,
-            VPSchedule.from_config(components["scheduler"]),
-            scale=1,
-            guidance=1.0,
-            name=name,
-            fingerprint=fingerprint,
-            settings=settings,
-            device=device,
-            dtype=dtype,
-        )
+        self._build(unet, VPSchedule.from_config(components["scheduler"]), scale=1, guidance=1.0, **placement)
 
     def embed(self, texts: Sequence[str]) -> Condition:
         """One token of width 1, zero, for each text: the model reads none.

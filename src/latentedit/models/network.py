@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentedit.core.errors import ConfigError, DeviceError, ModelError, ShapeError
-from latentedit.models.base import Backbone
+from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import ModelFolder
+from latentedit.models.text_part import word_pieces
 from latentedit.models.weights import fingerprint
 
 CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
@@ -21,8 +22,23 @@ _NETWORK_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 class NetworkBackbone(Backbone):
     """A backbone whose networks of diffusers run on one device and in one dtype, coordinates in float32 or better.
 
-    Adapters are built from the components of a pipeline, ``Adapter(components, name=..., fingerprint=..., settings=...,
-    device=..., dtype=...)``, and call `_settle` before they place their networks.
+    Adapters are built from the components of a pipeline, networks that they move and freeze, tokenizers and a scheduler
+    or its configuration, and hand their other arguments to `_settle` before they place the networks.
+
+    Args:
+        components: of the pipeline by name, see `parts`.
+        name: for messages and records.
+        fingerprint: of the weights; none by default.
+        settings: content of the folder's ``latentedit.json``. Every adapter reads "guidance" (default weight) and
+            "sizes" (smallest, preferred and largest side in pixels), those with text "vocabulary" (words seen in
+            training).
+        device: None is CUDA where there is one, else the CPU.
+        dtype: of the networks; None is float32. The picture codec runs in float32 or better.
+
+    Raises:
+        ConfigError: a dtype that makes no sense.
+        DeviceError: a device that this machine lacks.
+        ModelError: parts or settings that do not fit together.
     """
 
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -63,33 +79,42 @@ class NetworkBackbone(Backbone):
 
     def _settle(
         self,
-        settings: Mapping[str, Any] | None,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
         *,
         channels: int,
         scale: int,
         stride: int,
+        name: str,
+        fingerprint: str = "",
+        settings: Mapping[str, Any] | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        """Keep what the folder says, and choose device and dtype.
+        """Keep what the folder says, and choose device and dtype; `_declare` ends what this begins.
 
         Args:
-            settings: content of ``latentedit.json``.
-            device: None is CUDA where there is one, else the CPU.
-            dtype: of the networks; None is float32.
             channels: of a latent.
             scale: pixels a side of one latent.
             stride: sides of latents are multiples of this.
-
-        Raises:
-            ConfigError: a dtype that makes no sense.
-            DeviceError: a device that this machine lacks.
+            name: see the class.
+            fingerprint: see the class.
+            settings: see the class.
+            device: see the class.
+            dtype: see the class.
         """
+        self.name, self.fingerprint = name, fingerprint
         self.defaults: Mapping[str, Any] = dict(settings or {})
         self._network_dtype = known_dtype(dtype)
         self._device = existing_device(device)
         self._channels, self._scale, self._stride = channels, scale, stride
         self._multiple = scale * stride
+
+    def _declare(self, capabilities: Capabilities) -> None:
+        Backbone.__init__(self, name=self.name, fingerprint=self.fingerprint, capabilities=capabilities)
+
+    def _vocabulary(self) -> frozenset[str] | None:
+        """Words that the model met in training; None where that is unknown."""
+        known = self.defaults.get("vocabulary")
+        return None if known is None else word_pieces(known)
 
     @property
     def device(self) -> torch.device:

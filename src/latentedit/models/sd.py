@@ -14,7 +14,6 @@ Parameters are frozen and nothing is computed under ``no_grad``: latents can be 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,7 +21,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.models.network import CLIP_TOKENIZERS, CodecBackbone, placed, vae_scale
 from latentedit.models.sd_text import SDText
-from latentedit.models.text_part import TextPart, word_pieces
+from latentedit.models.text_part import TextPart
 from latentedit.models.unet import UNetBackbone, check_plain
 from latentedit.models.vp import TRAINED_BETAS, VPSchedule
 
@@ -34,14 +33,8 @@ class StableDiffusionBackbone(CodecBackbone, UNetBackbone):
     """SD 1.x, SD 2.x and their miniatures: a U-Net that predicts noise, v or x, with one CLIP for the text.
 
     Args:
-        components: of a ``StableDiffusionPipeline`` by name, see `parts`; the scheduler may be its configuration, of
-            any class that runs on trained betas. Networks are moved to the device and frozen.
-        name: for messages and records.
-        fingerprint: of the weights.
-        settings: content of the folder's ``latentedit.json``. Read here: "guidance" (default weight), "sizes"
-            (smallest, preferred and largest side in pixels), "vocabulary" (words seen in training).
-        device: None is CUDA where there is one, else the CPU.
-        dtype: of the U-Net and the text encoder; None is float32.
+        components: of a ``StableDiffusionPipeline`` by name; its scheduler is of any class that runs on trained betas.
+        placement: name, fingerprint, settings, device and dtype, see `NetworkBackbone`.
 
     Raises:
         ConfigError: a dtype that makes no sense.
@@ -60,33 +53,15 @@ class StableDiffusionBackbone(CodecBackbone, UNetBackbone):
     def __init__(
         self,
         components: Mapping[str, Any],
-        *,
-        name: str,
-        fingerprint: str = "",
-        settings: Mapping[str, Any] | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **placement: Any,
     ) -> None:
-        unet, vae = components["unet"], components["vae"]
-        vocabulary = (settings or {}).get("vocabulary")
-        self._text = SDText(
-            part=TextPart(tokenizer=components["tokenizer"], encoder=components["text_encoder"]),
-            width=_text_width(unet, vae),
-            vocabulary=None if vocabulary is None else word_pieces(vocabulary),
-        )
-        self._build(
-            unet,
-            VPSchedule.from_config(components["scheduler"], steps_offset=1),
-            scale=vae_scale(vae),
-            guidance=PUBLISHED_GUIDANCE,
-            name=name,
-            fingerprint=fingerprint,
-            settings=settings,
-            device=device,
-            dtype=dtype,
-        )
+        unet, vae, width = components["unet"], components["vae"], _text_width(components)
+        schedule = VPSchedule.from_config(components["scheduler"], steps_offset=1)
+        self._build(unet, schedule, scale=vae_scale(vae), guidance=PUBLISHED_GUIDANCE, **placement)
+        text = TextPart(tokenizer=components["tokenizer"], encoder=components["text_encoder"])
+        self._text = SDText(part=text, width=width, vocabulary=self._vocabulary())
         self._place_codec(vae, shift=0.0)
-        placed(components["text_encoder"], self.device, self.network_dtype)
+        placed(text.encoder, self.device, self.network_dtype)
 
     def embed(self, texts: Sequence[str]) -> Condition:
         """Texts as the stock pipeline embeds them; see `sd_text`."""
@@ -109,12 +84,13 @@ class StableDiffusionBackbone(CodecBackbone, UNetBackbone):
         return self._unet(x_t.to(dtype), time, condition.tokens.to(dtype), return_dict=False)[0]
 
 
-def _text_width(unet: Any, vae: Any) -> int:
+def _text_width(components: Mapping[str, Any]) -> int:
     """The width of a text token, after U-Net and VAE were found to fit together.
 
     Raises:
         ModelError: they do not, or the U-Net wants more than latents, a time and text.
     """
+    unet, vae = components["unet"], components["vae"]
     check_plain(unet)
     channels, width = vae.config.latent_channels, unet.config.cross_attention_dim
     taken, given = unet.config.in_channels, unet.config.out_channels

@@ -30,7 +30,7 @@ from latentedit.models.loading import ModelFolder
 from latentedit.models.network import CLIP_TOKENIZERS, CodecBackbone, placed, vae_scale
 from latentedit.models.sd3_text import SD3Text
 from latentedit.models.sites import Site
-from latentedit.models.text_part import TextPart, word_pieces
+from latentedit.models.text_part import TextPart
 
 T5_TOKENS = 256
 """Text tokens that T5 reads, as many as in the stock pipeline."""
@@ -42,15 +42,12 @@ ZERO_TOKENS = 1
 class StableDiffusion3Backbone(CodecBackbone):
     """SD3, SD3.5 and their miniatures: ``v(z, s, c) = transformer(z, 1000 s, tokens, pooled)``.
 
+    Of the settings it reads "zero_tokens" too.
+
     Args:
         components: of a ``StableDiffusion3Pipeline`` by name, see `parts`; the scheduler may be its configuration.
             Networks are moved to the device and frozen.
-        name: for messages and records.
-        fingerprint: of the weights.
-        settings: content of the folder's ``latentedit.json``. Read here: "guidance" (default weight), "sizes"
-            (smallest, preferred and largest side in pixels), "zero_tokens", "vocabulary" (words seen in training).
-        device: None is CUDA where there is one, else the CPU.
-        dtype: of the transformer and the text encoders; None is float32.
+        placement: name, fingerprint, settings, device and dtype, see `NetworkBackbone`.
         max_sequence_length: number of T5 tokens, or of zero tokens in place of an absent T5. None is 256 with T5 and,
             without, ``settings["zero_tokens"]`` or 1, which is several times faster on small pictures.
 
@@ -77,12 +74,8 @@ class StableDiffusion3Backbone(CodecBackbone):
         self,
         components: Mapping[str, Any],
         *,
-        name: str,
-        fingerprint: str = "",
-        settings: Mapping[str, Any] | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
         max_sequence_length: int | None = None,
+        **placement: Any,
     ) -> None:
         transformer, vae = components["transformer"], components["vae"]
         texts = {
@@ -94,12 +87,10 @@ class StableDiffusion3Backbone(CodecBackbone):
         t5 = texts.pop("_3", None)
         _check_fit(transformer.config, vae.config, list(texts.values()))
         self._settle(
-            settings,
-            device,
-            dtype,
             channels=int(transformer.config.in_channels),
             scale=vae_scale(vae),
             stride=int(transformer.config.patch_size),
+            **placement,
         )
         self._transformer = placed(transformer, self._device, self._network_dtype)
         self._place_codec(vae, shift=float(vae.config.shift_factor or 0.0))
@@ -107,15 +98,14 @@ class StableDiffusion3Backbone(CodecBackbone):
             placed(part.encoder, self._device, self._network_dtype)
         if max_sequence_length is None:
             max_sequence_length = int(self.defaults.get("zero_tokens", ZERO_TOKENS)) if t5 is None else T5_TOKENS
-        vocabulary = self.defaults.get("vocabulary")
         self._text = SD3Text(
             clips=tuple(texts.values()),
             t5=t5,
             width=int(transformer.config.joint_attention_dim),
             length=max_sequence_length,
-            vocabulary=None if vocabulary is None else word_pieces(vocabulary),
+            vocabulary=self._vocabulary(),
         )
-        super().__init__(name=name, fingerprint=fingerprint, capabilities=self._make_capabilities(name))
+        self._declare(self._make_capabilities())
 
     @classmethod
     def _build_from(cls, folder: ModelFolder, components: Mapping[str, Any], **settings: Any) -> Self:
@@ -182,14 +172,14 @@ class StableDiffusion3Backbone(CodecBackbone):
             sites[f"block.{index}.image"] = Site(module=block, item=1)
         return sites
 
-    def _make_capabilities(self, name: str) -> Capabilities:
+    def _make_capabilities(self) -> Capabilities:
         config = self._transformer.config
         preferred = int(config.sample_size) * self._scale
         largest = int(config.pos_embed_max_size) * self._multiple if config.pos_embed_max_size else preferred
         sizes = self._sizes(preferred, largest)
         if sizes[2] > largest:
             raise ModelError(f"'sizes' go up to {sizes[2]} px, the network to {largest} px")
-        guidance = float(self.defaults.get("guidance", _published_guidance(config, name)))
+        guidance = float(self.defaults.get("guidance", _published_guidance(config, self.name)))
         return Capabilities(guidance=guidance, size_multiple=self._multiple, sizes=sizes)
 
     def _check_latents(self, z: Tensor) -> None:

@@ -4,14 +4,13 @@ import abc
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
 from latentedit.core.levels import LevelGrid
-from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.base import Capabilities
 from latentedit.models.network import NetworkBackbone, placed
 from latentedit.models.sites import Site
 from latentedit.models.vp import VPSchedule
@@ -20,19 +19,7 @@ from latentedit.models.vp import VPSchedule
 class UNetBackbone(NetworkBackbone):
     """A U-Net of diffusers with a `VPSchedule`. Adapters add text, the picture codec and the call of the network."""
 
-    def _build(
-        self,
-        unet: Any,
-        schedule: VPSchedule,
-        *,
-        scale: int,
-        guidance: float,
-        name: str,
-        fingerprint: str,
-        settings: Mapping[str, Any] | None,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-    ) -> None:
+    def _build(self, unet: Any, schedule: VPSchedule, *, scale: int, guidance: float, **placement: Any) -> None:
         """Place the U-Net and say what it can do.
 
         Args:
@@ -40,34 +27,25 @@ class UNetBackbone(NetworkBackbone):
             schedule: its trained times.
             scale: pixels a side of one latent.
             guidance: weight that its makers publish.
-            name: for messages and records.
-            fingerprint: of the weights.
-            settings: content of the folder's ``latentedit.json``. Read here: "guidance" and "sizes" (smallest,
-                preferred and largest side in pixels).
-            device: None is CUDA where there is one, else the CPU.
-            dtype: of the network; None is float32.
-
-        Raises:
-            ConfigError: a dtype that makes no sense.
-            DeviceError: a device that this machine lacks.
-            ModelError: settings that do not fit the U-Net.
+            placement: name, fingerprint, settings, device and dtype, see `NetworkBackbone`.
         """
         channels, stride = int(unet.config.in_channels), 2 ** (len(unet.down_blocks) - 1)
-        self._settle(settings, device, dtype, channels=channels, scale=scale, stride=stride)
+        self._settle(channels=channels, scale=scale, stride=stride, **placement)
         self.schedule = schedule
         self._unet = placed(unet, self._device, self._network_dtype)
         multiple, side = self._multiple, unet.config.sample_size
         trained = 0 if side is None else int(side if isinstance(side, int) else max(side)) * scale
         preferred = max(multiple, trained // multiple * multiple)
-        capabilities = Capabilities(
-            s_min=schedule.s_min,
-            s_max=schedule.s_max,
-            start_std=schedule.start_std,
-            guidance=float(self.defaults.get("guidance", guidance)),
-            size_multiple=multiple,
-            sizes=self._sizes(preferred, max(preferred, preferred * 3 // 2 // multiple * multiple)),
+        self._declare(
+            Capabilities(
+                s_min=schedule.s_min,
+                s_max=schedule.s_max,
+                start_std=schedule.start_std,
+                guidance=float(self.defaults.get("guidance", guidance)),
+                size_multiple=multiple,
+                sizes=self._sizes(preferred, max(preferred, preferred * 3 // 2 // multiple * multiple)),
+            )
         )
-        Backbone.__init__(self, name=name, fingerprint=fingerprint, capabilities=capabilities)
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         """The levels of the stock DDIM sampler, then 0; see `latentedit.models.vp`."""
