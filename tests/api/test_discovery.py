@@ -11,7 +11,7 @@ from latentedit.api.discovery import CONTROLS, SCALES, Discovery, discover, prob
 from latentedit.api.result import EditResult
 from latentedit.core.errors import ConfigError
 from latentedit.directions.local_basis import LocalBasis
-from latentedit.editors.walks.step_length import CLOSE, EFFECT, Walk
+from latentedit.editors.walks.step_length import CLOSE, EFFECT
 from tests.api.discoveries import gain, halves, known_basis, read_surely, widen
 from tests.editors.colours import ColourBackbone
 
@@ -62,10 +62,6 @@ def test_effects_of_a_linear_model_are_its_scales(discovery: Discovery) -> None:
     assert known.effects == pytest.approx(known.scales, abs=1e-4)
     assert (known.arm, known.level, known.steps) == ("joint", discovery.basis.level, discovery.basis.steps)
     assert -2.0 <= known.lowest <= 0 <= known.highest <= 2.0
-
-
-def test_files_of_directions_have_a_preview(discovery: Discovery) -> None:
-    assert all(one.direction.preview.startswith(b"\x89PNG") for one in discovery.directions)
 
 
 def test_random_directions_of_equal_length_and_of_equal_effect(basis: LocalBasis, discovery: Discovery) -> None:
@@ -123,9 +119,3 @@ def test_the_last_sound_scale(damage: tuple[float, ...], ends: tuple[float, floa
     """Linear between 0, where there is no damage, and the scales that were tried; the first crossing counts."""
     found = tuple(undamaged_scale(SCALES, damage, sign=sign) for sign in (-1, 1))
     assert found == pytest.approx(ends)
-
-
-def test_a_walk_moves_by_what_the_basis_says(basis: LocalBasis) -> None:
-    walk = Walk(latent=basis.latent, trace=basis.trace)
-    z = walk.to(basis.v, torch.zeros(1, 2, dtype=torch.float64), what="still")
-    assert torch.equal(z[0, 0], basis.latent.z[0])

@@ -54,12 +54,6 @@ def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) 
     assert listed(tmp_path) == ["out"]
 
 
-def test_an_empty_folder_is_filled(discovery: Discovery, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    write_discovery(discovery, tmp_path / "out")
-    assert NAMES[0] in listed(tmp_path / "out")
-
-
 @pytest.mark.parametrize("what", ["a stranger", "a stranger beside a discovery", "json of something else"])
 def test_folders_of_others_are_refused(discovery: Discovery, tmp_path: Path, what: str) -> None:
     out = tmp_path / "out"

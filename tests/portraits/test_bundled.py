@@ -1,6 +1,5 @@
 """The bundled folder against diffusers' own pipeline, and the promises of the command line on it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -91,22 +90,7 @@ def test_strength_0_returns_the_pixels_bit_for_bit(method: str, tmp_path: Path) 
         assert np.array_equal(np.asarray(a), np.asarray(b))
 
 
-def test_the_same_seed_writes_the_same_file(tmp_path: Path) -> None:
-    source = tmp_path / "source.png"
-    render(PORTRAIT).save(source)
-    files = [tmp_path / name for name in ("a.png", "b.png")]
-    for file in files:
-        assert run(["edit", str(source), "--to", TARGET, "--seed", "3", "-o", str(file), "--quiet"]) == 0
-    assert files[0].read_bytes() == files[1].read_bytes()
-
-
 def test_words_the_model_never_saw_are_named(portraits: Backbone) -> None:
     notes = portraits.caption_notes(["a person with a xylophone and glasses"])
     assert any("xylophone" in note for note in notes)
     assert not any("glasses" in note for note in notes)
-
-
-def test_the_model_card_holds_its_figures() -> None:
-    settings = json.loads((bundled_folder("portraits") / "latentedit.json").read_text())
-    assert len(settings["quality"]) == 4
-    assert settings["captioner"] == "portraits"

@@ -56,11 +56,6 @@ def test_probabilities_are_those_of_what_is_read(bundled: PortraitReader) -> Non
         assert [bundled.values[name][int(index)] for index in rows.argmax(1)] == [row[name] for row in read]
 
 
-def test_batch_and_single_readings_agree(bundled: PortraitReader) -> None:
-    pixels = to_pixels(np.stack([render_array(item) for item in draw_split("test", 3, 6)]), CPU)
-    assert bundled.attributes(pixels) == [bundled.attributes(pixels[i : i + 1])[0] for i in range(3)]
-
-
 class TestPortraitReader(CaptionerContract):
     @pytest.fixture
     def captioner(self) -> PortraitReader:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from latentedit_portraits.render import Framing
-from latentedit_portraits.variety import VIEW_SIZE, draw_any_framing, render_other, render_view, render_views
+from latentedit_portraits.variety import VIEW_SIZE, draw_any_framing, render_view, render_views
 
 
 def test_a_view_is_the_same_for_the_same_seed_and_another_for_another() -> None:
@@ -35,11 +35,6 @@ def test_half_of_the_framings_are_about_standard_and_the_rest_reach_far() -> Non
     assert 0.5 < len(near) / len(framings) < 0.7
     assert min(item.zoom for item in framings) < 0.4
     assert max(item.zoom for item in framings) > 1.6
-
-
-def test_other_pictures_have_the_size_of_views() -> None:
-    generator = random.Random(6)
-    assert {render_other(generator).shape for _ in range(12)} == {(VIEW_SIZE, VIEW_SIZE, 3)}
 
 
 def test_views_are_kept(tmp_path: Path) -> None:

@@ -96,17 +96,6 @@ def test_gif_has_one_palette_and_what_stays_does_not_flicker(tmp_path: Path) -> 
     assert not changing.any()
 
 
-def test_gif_colors_are_near_and_white_is_white(tmp_path: Path) -> None:
-    ramp = np.zeros((64, 64, 3), dtype=np.uint8)
-    ramp[..., 0], ramp[..., 1], ramp[:8] = np.arange(64) * 3, 120, 255
-    images = [Image.fromarray(ramp), Image.fromarray(ramp[:, ::-1].copy())]
-    save_animation(images, tmp_path / "out.gif")
-    for frame, image in zip(frames_of(tmp_path / "out.gif"), images, strict=True):
-        assert (frame[:8] == 255).all()
-        # 65 colours all have room; see above for the 4.
-        assert abs(frame.astype(int) - np.asarray(image)).max() <= 4
-
-
 def test_gif_keeps_white_among_colors_that_are_nearly_white(tmp_path: Path) -> None:
     levels = np.stack(np.meshgrid(*[range(252, 256)] * 3, indexing="ij"), axis=-1).reshape(8, 8, 3)
     save_animation([Image.fromarray(levels.astype(np.uint8))], tmp_path / "out.gif")
@@ -123,14 +112,6 @@ def test_gif_stores_what_stays_once(tmp_path: Path) -> None:
     sizes = [(tmp_path / name).stat().st_size for name in ("one.gif", "four.gif")]
     # Noise does not compress: four whole frames would take four times as much.
     assert sizes[1] < 1.5 * sizes[0]
-
-
-def test_gif_shows_transparent_parts_on_white(tmp_path: Path) -> None:
-    images = [Image.new("RGBA", (20, 20), (255, 0, 0, 0)), Image.new("RGBA", (20, 20), (0, 0, 255, 255))]
-    save_animation(images, tmp_path / "out.gif")
-    first, second = frames_of(tmp_path / "out.gif", "RGBA")
-    assert (first == 255).all()
-    assert abs(second.astype(int) - (0, 0, 255, 255)).max() <= 4
 
 
 @pytest.mark.parametrize("ending", [".gif", ".webp"])
