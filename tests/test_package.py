@@ -1,6 +1,7 @@
 """Importing the package is light, its public names have a home, and every distribution declares what it imports."""
 
 import ast
+import importlib
 import importlib.metadata
 import re
 import subprocess
@@ -20,7 +21,7 @@ UNDER_ANOTHER_NAME = {"pillow": "PIL", "pyyaml": "yaml", "markdown-it-py": "mark
 
 def test_import_loads_nothing_heavy() -> None:
     code = (
-        "import sys, latentedit\n"
+        "import sys, latentedit, latentedit.api, latentedit.directions, latentedit.editors\n"
         "latentedit.__version__, dir(latentedit)\n"
         "print(sorted({'torch', 'diffusers', 'transformers', 'numpy', 'pytest', 'typer'} & sys.modules.keys()))"
     )
@@ -40,6 +41,16 @@ def test_public_names_exist(name: str) -> None:
 
 def test_every_public_name_has_a_home() -> None:
     assert {*latentedit._HOME, "__version__"} == set(latentedit.__all__)
+
+
+@pytest.mark.parametrize("package", ["api", "directions", "editors"])
+def test_packages_hand_on_their_public_names(package: str) -> None:
+    """By names that are no modules of theirs, so that what is imported first does not matter."""
+    module = importlib.import_module(f"latentedit.{package}")
+    for name in module.__all__:
+        assert not (Path(module.__file__ or "").parent / f"{name}.py").exists()
+        assert getattr(module, name).__name__ == name
+        assert name in dir(module)
 
 
 def test_unknown_names_are_refused() -> None:

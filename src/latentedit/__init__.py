@@ -3,19 +3,21 @@
 The public names are loaded when they are first used, so that importing the package is fast and imports no torch.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latentedit._version import __version__
+from latentedit.core.lazy import exports
 
 if TYPE_CHECKING:
+    from latentedit import directions, editors
+    from latentedit.api.replay import replay
     from latentedit.api.request import EditRequest
     from latentedit.api.result import EditResult
     from latentedit.api.session import Session
     from latentedit.api.verbs import edit, identify, load, manipulate, sweep
+    from latentedit.core import errors
     from latentedit.core.condition import Condition
     from latentedit.directions.base import Direction
-    from latentedit.directions.direction_file import load_direction, save_direction
     from latentedit.directions.hsds import HSDS
     from latentedit.directions.local_basis import LocalBasis, local_basis
     from latentedit.latents.encode import encode
@@ -33,14 +35,16 @@ __all__ = [
     "LocalBasis",
     "Session",
     "__version__",
+    "directions",
     "edit",
+    "editors",
     "encode",
+    "errors",
     "identify",
     "load",
-    "load_direction",
     "local_basis",
     "manipulate",
-    "save_direction",
+    "replay",
     "sweep",
 ]
 
@@ -54,26 +58,19 @@ _HOME = {
     "JointLatent": "latentedit.latents.joint",
     "LocalBasis": "latentedit.directions.local_basis",
     "Session": "latentedit.api.session",
+    "directions": "latentedit.directions",
     "edit": "latentedit.api.verbs",
+    "editors": "latentedit.editors",
     "encode": "latentedit.latents.encode",
+    "errors": "latentedit.core.errors",
     "identify": "latentedit.api.verbs",
     "load": "latentedit.api.verbs",
-    "load_direction": "latentedit.directions.direction_file",
     "local_basis": "latentedit.directions.local_basis",
     "manipulate": "latentedit.api.verbs",
-    "save_direction": "latentedit.directions.direction_file",
+    "replay": "latentedit.api.replay",
     "sweep": "latentedit.api.verbs",
 }
 """Where each public name lives."""
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'latentedit' has no attribute {name!r}; it has {', '.join(sorted(_HOME))}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+__getattr__, __dir__ = exports(__name__, _HOME)

@@ -11,19 +11,15 @@ import pytest
 from PIL import Image
 
 from latentedit.api import outputs
+from latentedit.api import result as results
 from latentedit.api.outputs import (
     beside,
     check_beside,
-    measured_text,
     plain,
     read_record,
     same_picture,
-    write_result,
-    write_sheet,
-    write_sweep,
-    write_undone,
 )
-from latentedit.api.result import EditResult
+from latentedit.api.result import EditResult, write_sweep
 from latentedit.api.undo import Undone, stored_latent, undo_stored
 from latentedit.api.verbs import edit, identify, sweep
 from latentedit.core.errors import ConfigError, FileFormatError, ImageError, OutputError
@@ -49,7 +45,11 @@ def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:
 
 
 def undone(colours: ColourBackbone, result: EditResult) -> Undone:
-    return undo_stored(colours, Picture(image=result.image, path=Path("me.edited.png")), stored_latent(result))
+    return undo_stored(
+        colours,
+        Picture(image=result.image, path=Path("me.edited.png")),
+        stored_latent(result.latent, result.image, local=result.record.local),
+    )
 
 
 def names(folder: Path) -> list[str]:
@@ -64,7 +64,7 @@ def refusal(act: Callable[[], object]) -> str:
 
 
 def test_a_picture_is_written_with_its_record_and_what_was_measured(result: EditResult, tmp_path: Path) -> None:
-    write_result(result, tmp_path / "out.png")
+    result.save(tmp_path / "out.png")
     assert names(tmp_path) == ["me.png", "out.json", "out.png"]
     assert same_picture(read_image(tmp_path / "out.png"), result.image)
     text, payload = read_chunks(tmp_path / "out.png")
@@ -82,18 +82,18 @@ def test_a_picture_is_written_with_its_record_and_what_was_measured(result: Edit
 def test_the_picture_of_the_same_edit_is_the_same_file(colours: ColourBackbone, tmp_path: Path) -> None:
     noisy().save(tmp_path / "me.png")
     for name, seed in (("a.png", 3), ("b.png", 3), ("c.png", 4)):
-        write_result(edit(colours, tmp_path / "me.png", to="green", seed=seed), tmp_path / name)
+        edit(colours, tmp_path / "me.png", to="green", seed=seed).save(tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "c.png").read_bytes()
 
 
 def test_a_sheet_comes_with_the_picture(result: EditResult, tmp_path: Path) -> None:
-    write_result(result, tmp_path / "out.png", sheet=tmp_path / "sheet.png")
+    result.save(tmp_path / "out.png", sheet=tmp_path / "sheet.png")
     assert names(tmp_path) == ["me.png", "out.json", "out.png", "sheet.json", "sheet.png"]
     assert read_record(tmp_path / "out.png") == result.record
     assert read_record(tmp_path / "sheet.png") == result.record.model_copy(update={"output": "sheet"})
     assert read_image(tmp_path / "sheet.png").width > 3 * 300
-    write_sheet(result, tmp_path / "alone.png")
+    result.save_sheet(tmp_path / "alone.png")
     assert (tmp_path / "alone.png").read_bytes() == (tmp_path / "sheet.png").read_bytes()
 
 
@@ -112,32 +112,32 @@ def test_an_undone_picture_is_written_with_its_record(
 ) -> None:
     found = undone(colours, result)
     for name in ("a.png", "b.png"):
-        write_undone(found, tmp_path / name)
+        found.save(tmp_path / name)
         assert read_record(tmp_path / name) == found.record
         assert same_picture(read_image(tmp_path / name), found.image)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["results"] == []
     (tmp_path / "c.json").write_text("{}")
-    assert "holds something else" in refusal(lambda: write_undone(found, tmp_path / "c.png"))
+    assert "holds something else" in refusal(lambda: found.save(tmp_path / "c.png"))
     assert names(tmp_path) == ["a.json", "a.png", "b.json", "b.png", "c.json", "me.png"]
 
 
 @pytest.mark.parametrize("name", ["out.jpg", "out.webp", "out.bmp", "out.tiff"])
 def test_formats_that_carry_no_record_have_it_beside_them(result: EditResult, tmp_path: Path, name: str) -> None:
-    write_result(result, tmp_path / name)
+    result.save(tmp_path / name)
     assert read_chunks(tmp_path / name) == (None, None)
     assert read_record(tmp_path / name) == result.record
     assert read_record(str(tmp_path / name)) == result.record
 
 
 def test_a_picture_carries_its_record_wherever_it_goes(result: EditResult, tmp_path: Path) -> None:
-    write_result(result, tmp_path / "out.png")
+    result.save(tmp_path / "out.png")
     (tmp_path / "out.png").rename(tmp_path / "moved.png")
     assert read_record(tmp_path / "moved.png") == result.record
 
 
 def test_the_record_in_the_picture_counts_more_than_that_beside_it(result: EditResult, tmp_path: Path) -> None:
-    write_result(result, tmp_path / "out.png")
+    result.save(tmp_path / "out.png")
     (tmp_path / "out.json").write_text("{}")
     assert read_record(tmp_path / "out.png") == result.record
 
@@ -176,9 +176,9 @@ def test_json_of_another_program_is_neither_read_nor_overwritten(
     place = tmp_path / "out.jpg"
     for act in (
         lambda: check_beside(place),
-        lambda: write_result(result, place),
-        lambda: write_result(result, tmp_path / "x.png", sheet=place),
-        lambda: write_sheet(result, place),
+        lambda: result.save(place),
+        lambda: result.save(tmp_path / "x.png", sheet=place),
+        lambda: result.save_sheet(place),
         lambda: write_sweep(swept, place),
     ):
         assert "holds something else. Choose another name" in refusal(act)
@@ -188,7 +188,7 @@ def test_json_of_another_program_is_neither_read_nor_overwritten(
 
 
 def test_a_record_beside_is_read_with_distrust(result: EditResult, tmp_path: Path) -> None:
-    write_result(result, tmp_path / "out.jpg")
+    result.save(tmp_path / "out.jpg")
     told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     for damage, words in (({"format": FORMAT + 1}, "newer latentedit"), ({"seed": "x"}, "'seed'")):
         (tmp_path / "out.json").write_text(json.dumps({"record": told["record"] | damage}))
@@ -200,7 +200,7 @@ def test_a_record_beside_is_read_with_distrust(result: EditResult, tmp_path: Pat
 def test_our_own_json_is_overwritten(result: EditResult, tmp_path: Path) -> None:
     for _ in range(2):
         check_beside(tmp_path / "out.png")
-        write_result(result, tmp_path / "out.png", sheet=tmp_path / "sheet.png")
+        result.save(tmp_path / "out.png", sheet=tmp_path / "sheet.png")
     assert names(tmp_path) == ["me.png", "out.json", "out.png", "sheet.json", "sheet.png"]
 
 
@@ -208,7 +208,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OutputError("expected space; there is none. Free some")
 
-    monkeypatch.setattr(outputs, name, fail)
+    monkeypatch.setattr(outputs if name == "write_text" else results, name, fail)
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -229,7 +229,7 @@ def test_all_files_or_none(
         if name == "save_sweep":
             write_sweep(swept, folder / "s.png")
         else:
-            write_result(result, folder / "a.png", sheet=folder / "b.png")
+            result.save(folder / "a.png", sheet=folder / "b.png")
 
     if old:
         write()
@@ -248,8 +248,8 @@ def test_a_full_disk_leaves_nothing_and_names_the_place(
     request.getfixturevalue("full_disk")
     place = tmp_path / "out.png"
     for act in (
-        lambda: write_result(result, place),
-        lambda: write_sheet(result, place),
+        lambda: result.save(place),
+        lambda: result.save_sheet(place),
         lambda: write_sweep(swept, place),
     ):
         assert f"{place} cannot be written: No space left on device" in refusal(act)
@@ -264,7 +264,7 @@ def test_an_interrupted_write_leaves_nothing(
 
     monkeypatch.setattr(outputs, "write_text", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_result(result, tmp_path / "out.png")
+        result.save(tmp_path / "out.png")
     assert names(tmp_path) == ["me.png"]
 
 
@@ -273,7 +273,7 @@ def test_an_interrupted_write_leaves_nothing(
 )
 def test_files_that_would_be_one_are_refused(result: EditResult, tmp_path: Path, path: str, sheet: str) -> None:
     (tmp_path / "x").mkdir()
-    found = refusal(lambda: write_result(result, tmp_path / path, sheet=tmp_path / sheet))
+    found = refusal(lambda: result.save(tmp_path / path, sheet=tmp_path / sheet))
     assert "different names" in found
     assert names(tmp_path) == ["me.png", "x"]
 
@@ -288,15 +288,15 @@ def test_places_that_cannot_be_written_to(result: EditResult, tmp_path: Path) ->
         ("blocked.png", "is a folder"),
         (".", "is a folder"),
     ):
-        assert words in refusal(lambda name=name: write_result(result, tmp_path / name))
-    assert "is a folder" in refusal(lambda: write_result(result, ""))
+        assert words in refusal(lambda name=name: result.save(tmp_path / name))
+    assert "is a folder" in refusal(lambda: result.save(""))
     assert names(tmp_path) == ["blocked.json", "folder.png", "me.png"]
 
 
 def test_a_transparent_picture_needs_a_format_for_it(colours: ColourBackbone, tmp_path: Path) -> None:
     result = edit(colours, noisy(mode="RGBA"), to="green")
-    assert "transparency" in refusal(lambda: write_result(result, tmp_path / "out.jpg"))
-    write_result(result, tmp_path / "out.webp")
+    assert "transparency" in refusal(lambda: result.save(tmp_path / "out.jpg"))
+    result.save(tmp_path / "out.webp")
     assert same_picture(read_image(tmp_path / "out.webp"), result.image)
 
 
@@ -307,7 +307,7 @@ def test_edits_without_end_are_refused_before_anything_is_written(
     for _ in range(MAX_EDITS):
         record = record.model_copy(update={"before": record})
     with pytest.raises(ConfigError, match="go on from its file"):
-        write_result(dataclasses.replace(result, record=record), tmp_path / "out.png")
+        dataclasses.replace(result, record=record).save(tmp_path / "out.png")
     assert names(tmp_path) == ["me.png"]
 
 
@@ -317,10 +317,10 @@ def test_the_place_beside() -> None:
 
 
 def test_labels_say_what_went_wrong(result: EditResult) -> None:
-    assert measured_text(result) == "measured 1.00"
+    assert result.measured_text == "measured 1.00"
     damaged = dataclasses.replace(result.verdict, word="damaged")
-    assert measured_text(dataclasses.replace(result, verdict=damaged, measured_strength=2.345)) == "damaged 2.35"
-    assert measured_text(dataclasses.replace(result, measured_strength=None)) == "measured"
+    assert dataclasses.replace(result, verdict=damaged, measured_strength=2.345).measured_text == "damaged 2.35"
+    assert dataclasses.replace(result, measured_strength=None).measured_text == "measured"
 
 
 def test_plain_values_are_what_json_knows(result: EditResult) -> None:

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from latentedit.api.keep import kept
-from latentedit.api.outputs import read_record, same_picture, write_result, write_sweep
+from latentedit.api.outputs import read_record, same_picture
 from latentedit.api.replay import differences, replay
-from latentedit.api.result import EditResult
+from latentedit.api.result import EditResult, write_sweep
 from latentedit.api.session import Session
 from latentedit.api.verbs import edit, identify, manipulate, sweep
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError, RegistryError
@@ -211,8 +211,8 @@ def test_the_name_of_the_picture_does_not_matter(colours: ColourBackbone, tmp_pa
     grey().save(tmp_path / "me.png")
     grey().save(tmp_path / "other.png")
     result = edit(colours, tmp_path / "me.png", to="red")
-    write_result(result, tmp_path / "a.png")
-    write_result(again(result, tmp_path / "other.png"), tmp_path / "b.png")
+    result.save(tmp_path / "a.png")
+    again(result, tmp_path / "other.png").save(tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
@@ -344,3 +344,24 @@ def test_progress_is_told(colours: ColourBackbone, record: RunRecord) -> None:
     told: list[tuple[str, int, int]] = []
     replay(record, colours, grey(), progress=lambda *step: told.append(step))
     assert told[-1] == ("identify", 24, 24)
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_result_takes_itself_back_and_makes_itself_again(colours: ColourBackbone, local: bool) -> None:
+    """As the commands do with its file; masked, and from a latent that was moved before."""
+    source = grey(2, (20, 12))
+    mask = Image.new("L", source.size, 0)
+    mask.paste(255, (0, 0, 12, 12))
+    latent = encode(colours, source, caption="grey", mask=mask)
+    direction = identify(latent, to="red")
+    first = manipulate(latent, direction, strength=0.4, local=local)
+    second = manipulate(first.latent, direction, strength=0.5, local=local)
+    for result in (first, second):
+        assert same_picture(result.undo().image, source)
+        (again,) = result.replay()
+        assert again.record == result.record
+        assert same_picture(again.image, result.image)
+    foreign = manipulate(latent, dataclasses.replace(direction, pictures=()))
+    with pytest.raises(ConfigError, match="Give its file with --direction"):
+        foreign.replay()
+    assert same_picture(foreign.replay(directions=[direction])[0].image, foreign.image)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, precondition, rule
 
 import latentedit as le
-from latentedit.api.outputs import read_record, same_picture, write_result
+from latentedit.api.outputs import read_record, same_picture
 from latentedit.api.replay import replay
 from latentedit.api.undo import undo_stored
 from latentedit.core.files.pictures import read_chunks
@@ -56,9 +56,9 @@ class Sequences(RuleBasedStateMachine):
     @rule(target=directions, direction=directions)
     def save_and_load(self, direction: Direction) -> Direction:
         first, second = self.new_file(".safetensors"), self.new_file(".safetensors")
-        le.save_direction(direction, first)
-        loaded = le.load_direction(first, model=self.model)
-        le.save_direction(loaded, second)
+        direction.save(first)
+        loaded = le.Direction.load(first, model=self.model)
+        loaded.save(second)
         assert loaded.fingerprint == direction.fingerprint
         assert torch.equal(loaded.z, direction.z)
         assert first.read_bytes() == second.read_bytes()
@@ -91,14 +91,14 @@ class Sequences(RuleBasedStateMachine):
     @rule(result=consumes(results))
     def write_undo_and_replay(self, result: le.EditResult) -> None:
         path, again = self.new_file(".png"), self.new_file(".png")
-        write_result(result, path)
+        result.save(path)
         picture, (_, payload) = Picture.open(path), read_chunks(path)
         assert payload is not None
         undone = undo_stored(self.model, picture, payload).image
         free = (levels(result.image) > 0) & (levels(result.image) < 255)
         assert np.abs(levels(undone) - levels(result.source))[free].max(initial=0) <= 1
         known = [le.identify(self.latent, to=colour) for colour in ("red", "green", "blue")]
-        write_result(replay(read_record(path), self.model, self.source, directions=known)[0], again)
+        replay(read_record(path), self.model, self.source, directions=known)[0].save(again)
         assert again.read_bytes() == path.read_bytes()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from latentedit.api.outputs import read_record, same_picture, write_result
+from latentedit.api.outputs import read_record, same_picture
 from latentedit.api.replay import replay as replay_record
 from latentedit.api.result import EditResult
 from latentedit.api.session import Session, search_of, seed_of, stored_eim, suited
@@ -371,7 +371,7 @@ def test_what_was_moved_at_a_level_is_replayed(colours: ColourBackbone, tmp_path
     latent = encode(colours, place, caption="grey")
     direction = at_level(latent)
     made = manipulate(latent, direction, strength=0.7)
-    write_result(made, tmp_path / "out.png")
+    made.save(tmp_path / "out.png")
     record = read_record(tmp_path / "out.png")
     (again,) = replay_record(record, colours, Picture.open(place), directions=[direction])
     assert again.record == made.record

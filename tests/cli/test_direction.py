@@ -308,9 +308,9 @@ def test_a_direction_of_another_model_is_refused_by_both_fingerprints(
     ("arguments", "words"),
     [
         (("make", "me.png", "--to", TO, "-o", "a.png"), ".safetensors"),
-        (("make", "me.png", "--to", TO, "-o", "no/a.safetensors"), "does not. Create it"),
+        (("make", "me.png", "--to", TO, "-o", "no/a.safetensors"), "does not exist. Create it"),
         (("make", "me.png", "--to", FROM, "-o", "a.safetensors"), "Name what should change"),
-        (("make", "me.png", "-o", "a.safetensors"), "got neither"),
+        (("make", "me.png", "-o", "a.safetensors"), "nothing says what the picture should show"),
         (("make", "me.png", "--change", "=>", "-o", "a.safetensors"), "OLD => NEW"),
         (("make", "me.png", "--change", "a hat =>", "-o", "a.safetensors"), "'a hat'"),
         (("make", "me.png", "no.png", "--to", TO, "-o", "a.safetensors"), "no such file"),

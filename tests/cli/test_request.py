@@ -78,7 +78,7 @@ def test_a_picture_is_opened_when_all_places_are_good(picture: Path, tmp_path: P
         ({"sheet": "mask.png"}, OutputError, "another name"),
         ({"output": "no/o.png"}, OutputError, "does not exist. Create it"),
         ({"output": "o.psd"}, OutputError, "o.psd"),
-        ({"output": "."}, OutputError, "has no ending of a picture"),
+        ({"output": "."}, OutputError, "has no ending"),
         ({"sheet": "s.gif"}, OutputError, "s.gif"),
         ({"output": "other.png"}, OutputError, "holds something else"),
         ({"sheet": "other.png"}, OutputError, "holds something else"),

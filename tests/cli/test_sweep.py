@@ -88,7 +88,7 @@ def test_negative_strengths_and_json(command: Command, arguments: list[object], 
         (["--from", ""], "--from"),
         (["-o", "out.mp4"], ".gif"),
         (["--from", TO], "Name what should change"),
-        (["--change", "=> a smile"], "got both"),
+        (["--change", "=> a smile"], "exclude each other"),
         (["--mask", "no.png"], "no such file"),
         (["-o", "."], ".gif"),
         (["-o", "out.json"], "out.json"),
@@ -119,10 +119,10 @@ def test_a_direction_instead_of_words(
 def test_either_words_or_a_direction(
     refused: Callable[..., str], arguments: list[object], made: Callable[..., Path], picture: Path, tmp_path: Path
 ) -> None:
-    assert "got both" in refused(*arguments, "--direction", made("a"))
+    assert "exclude each other" in refused(*arguments, "--direction", made("a"))
     missing = ("sweep", picture, "--direction", tmp_path / "no.safetensors", *arguments[6:])
     assert "no such file" in refused(*missing)
-    assert "or --direction FILE; got neither" in refused("sweep", picture, *arguments[6:])
+    assert "nothing says what the picture should show" in refused("sweep", picture, *arguments[6:])
 
 
 def test_nothing_that_is_read_is_overwritten(
@@ -139,7 +139,7 @@ def test_nothing_that_is_read_is_overwritten(
 
 def test_either_a_caption_or_changes(refused: Callable[..., str], picture: Path, miniature: Path) -> None:
     arguments = ("sweep", picture, "--from", FROM, "--model", miniature)
-    assert "got neither" in refused(*arguments)
+    assert "nothing says what the picture should show" in refused(*arguments)
     assert "OLD => NEW" in refused(*arguments, "--change", "")
-    assert "is not words of the caption" in refused(*arguments, "--change", "a hat => a smile")
-    assert "expected" in refused("sweep", ".", *arguments[2:])
+    assert "to be words of the caption" in refused(*arguments, "--change", "a hat => a smile")
+    assert "latentedit: " in refused("sweep", ".", *arguments[2:])

@@ -196,7 +196,7 @@ def test_sheets_and_sweeps_are_no_edited_pictures(
     ("more", "words"),
     [
         (("-o", "me.edited.png"), "another name"),
-        (("-o", "no/o.png"), "does not. Create it"),
+        (("-o", "no/o.png"), "does not exist. Create it"),
         (("-o", "o.psd"), "o.psd"),
         (("--device", "gpu7"), "gpu7"),
         (("--direction", "no.safetensors"), "no such file"),

@@ -1,4 +1,4 @@
-"""Results as files that say how they were made: in the PNG itself, and with costs and measures in JSON beside it."""
+"""Files that say how they were made: in the PNG itself, and with costs and measures in JSON beside it."""
 
 import contextlib
 import dataclasses
@@ -12,22 +12,17 @@ from typing import Any
 import pydantic
 from PIL import Image
 
-from latentedit.api.result import EditResult
-from latentedit.api.sheets.sheet import draw_sheet
-from latentedit.api.sheets.strip import save_sweep
-from latentedit.api.undo import Undone, stored_latent
 from latentedit.core.errors import FileFormatError, OutputError
-from latentedit.core.files.pictures import MAX_RECORD_BYTES, read_chunks, save_image
+from latentedit.core.files.pictures import MAX_RECORD_BYTES, read_chunks
 from latentedit.core.files.reading import read_json
 from latentedit.core.files.writing import check_place, write_text
-from latentedit.directions.text import changed_phrases
 from latentedit.latents.record import RunRecord
 
 _MAX_BESIDE_BYTES = 4 * MAX_RECORD_BYTES
 """Of a JSON file that is read: a record, and what was measured at each strength."""
 
-_Files = list[tuple[Path, Callable[[Path], None]]]
-"""Places, and what writes to each of them."""
+OutputFile = tuple[Path, Callable[[Path], None]]
+"""A place, and what writes to it."""
 
 
 def beside(path: str | Path) -> Path:
@@ -49,66 +44,6 @@ def check_beside(path: str | Path) -> None:
             f"expected {place} to be free for the record of {Path(path).name}; it holds something else. "
             "Choose another name with -o"
         )
-
-
-def write_result(result: EditResult, path: str | Path, *, sheet: str | Path | None = None) -> None:
-    """The edited picture with record and joint latent, the JSON beside it, and a sheet if wanted; all or nothing.
-
-    Raises:
-        OutputError: a place that cannot be written to, that is named twice, or where the JSON of something else lies.
-        ConfigError: more edits in the latent than a record holds.
-    """
-    text, payload = result.record.to_json(), stored_latent(result)
-    picture = (Path(path), lambda place: save_image(result.image, place, record=text, payload=payload))
-    files = [picture, _beside_file(path, result.record, [result])]
-    _write_together(files if sheet is None else files + _sheet_files(result, sheet))
-
-
-def write_sheet(result: EditResult, path: str | Path) -> None:
-    """Source, edited and difference side by side with what was asked for, and the JSON beside it; both or neither.
-
-    Raises:
-        OutputError: a place that cannot be written to, or where the JSON of something else lies.
-        ConfigError: more edits in the latent than a record holds.
-    """
-    _write_together(_sheet_files(result, path))
-
-
-def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
-    """Pictures by strength, as a sheet or an animation, and the JSON beside it; both or neither.
-
-    Raises:
-        OutputError: a place that cannot be written to, or where the JSON of something else lies.
-        ConfigError: more edits in the latent than a record holds.
-    """
-    first = results[0]
-    strengths = tuple(float(result.strength) for result in results)
-    record = first.record.model_copy(update={"output": "sweep", "strengths": strengths})
-    labels = [f"{result.strength:.2f}\n{measured_text(result)}" for result in results]
-    lines = _captions(first)
-    images, text = [result.image for result in results], record.to_json()
-
-    def write(place: Path) -> None:
-        save_sweep(images, labels, place, title=record.picture.name or "picture", lines=lines, record=text)
-
-    _write_together([(Path(path), write), _beside_file(path, record, results)])
-
-
-def write_undone(undone: Undone, path: str | Path) -> None:
-    """The picture as it was, with the record of the undoing, and the JSON beside it; both or neither.
-
-    Raises:
-        OutputError: a place that cannot be written to, or where the JSON of something else lies.
-    """
-    text = undone.record.to_json()
-    picture = (Path(path), lambda place: save_image(undone.image, place, record=text))
-    _write_together([picture, _beside_file(path, undone.record, [])])
-
-
-def measured_text(result: EditResult) -> str:
-    """The measured strength as a label, or what went wrong."""
-    word = "damaged" if result.verdict.word == "damaged" else "measured"
-    return word if result.measured_strength is None else f"{word} {result.measured_strength:.2f}"
 
 
 def read_record(path: str | Path) -> RunRecord:
@@ -157,45 +92,18 @@ def same_picture(first: Image.Image, second: Image.Image) -> bool:
     return first.mode == second.mode and first.size == second.size and first.tobytes() == second.tobytes()
 
 
-def _sheet_files(result: EditResult, path: str | Path) -> _Files:
-    record = result.record.model_copy(update={"output": "sheet"})
-    change = ", ".join(changed_phrases(result.caption, result.target_caption)[1]) if result.target_caption else ""
-    title = f"{record.picture.name or 'picture'}: {change or 'strength'} {result.strength:g}"
-    lines = (*_captions(result), f"{result.method}: {result.verdict.reason}")
-    text = record.to_json()
+def beside_file(path: str | Path, record: RunRecord, results: Sequence[Mapping[str, Any]]) -> OutputFile:
+    """The JSON file of a picture: its record, and what was measured at each strength.
 
-    def write(place: Path) -> None:
-        save_image(draw_sheet(result.source, result.image, title=title, lines=lines), place, record=text)
-
-    return [(Path(path), write), _beside_file(path, record, [result])]
-
-
-def _captions(result: EditResult) -> tuple[str, ...]:
-    """What a sheet says of source and target; a direction without words has no target to tell."""
-    target = (f"to: {result.target_caption}",) if result.target_caption else ()
-    return (f"from: {result.caption}", *target)
-
-
-def _beside_file(
-    path: str | Path, record: RunRecord, results: Sequence[EditResult]
-) -> tuple[Path, Callable[[Path], None]]:
+    Raises:
+        OutputError: it could not be written, or the file there is not one of ours.
+    """
     check_beside(path)
-    told = [
-        {
-            "strength": result.strength,
-            "measured_strength": result.measured_strength,
-            "verdict": result.verdict,
-            "effect": result.effect,
-            "cost": result.cost,
-            "notes": result.notes,
-        }
-        for result in results
-    ]
-    text = json.dumps(plain({"record": record, "results": told}), ensure_ascii=False, indent=1)
+    text = json.dumps(plain({"record": record, "results": results}), ensure_ascii=False, indent=1)
     return beside(path), lambda place: write_text(place, text)
 
 
-def _write_together(files: _Files) -> None:
+def write_together(files: Sequence[OutputFile]) -> None:
     """Write each file beside its place, then rename all of them: none is seen before all of them are whole.
 
     What stood there before stays until then.

@@ -2,17 +2,28 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from latentedit.api.outputs import OutputFile, beside_file, write_together
+from latentedit.api.sheets.sheet import draw_sheet
+from latentedit.api.sheets.strip import save_sweep
+from latentedit.api.undo import Undone, stored_latent, undo_stored
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ShapeError
+from latentedit.core.files.pictures import save_image
+from latentedit.core.progress import Progress
+from latentedit.directions.base import Direction
+from latentedit.directions.text import changed_phrases
 from latentedit.editors.judge import Verdict
 from latentedit.latents.joint import JointLatent
+from latentedit.latents.pictures import Picture
 from latentedit.latents.record import RunRecord
 
 CHANGED_LEVELS = 8
@@ -73,6 +84,105 @@ class EditResult:
     cost: Cost
     notes: tuple[str, ...]
     record: RunRecord
+
+    def save(self, path: str | Path, *, sheet: str | Path | None = None) -> None:
+        """Write the edited picture with record and joint latent, the JSON beside it, and a sheet; all or nothing.
+
+        Args:
+            path: of the picture; a PNG carries its record, and what `undo` needs.
+            sheet: where source, edited and difference go side by side, if they are wanted.
+
+        Raises:
+            OutputError: a place that cannot be written to, that is named twice, or where the JSON of something else
+                lies.
+            ConfigError: more edits in the latent than a record holds.
+        """
+        text, payload = self.record.to_json(), stored_latent(self.latent, self.image, local=self.record.local)
+        picture = (Path(path), lambda place: save_image(self.image, place, record=text, payload=payload))
+        files = [picture, beside_file(path, self.record, [self.measures])]
+        write_together(files if sheet is None else files + self._sheet_files(sheet))
+
+    def save_sheet(self, path: str | Path) -> None:
+        """Write source, edited and difference side by side with what was asked for, and the JSON beside it.
+
+        Raises:
+            OutputError: a place that cannot be written to, or where the JSON of something else lies.
+            ConfigError: more edits in the latent than a record holds.
+        """
+        write_together(self._sheet_files(path))
+
+    def undo(self) -> Undone:
+        """The picture before, as it is had from the file that `save` writes; the same as ``latentedit undo``.
+
+        Cost:
+            No evaluation of the network; a few decodings.
+        """
+        payload = stored_latent(self.latent, self.image, local=self.record.local)
+        return undo_stored(self.latent.backbone, Picture.from_image(self.image), payload)
+
+    def replay(self, *, directions: Sequence[Direction] = (), progress: Progress | None = None) -> "list[EditResult]":
+        """Make it again from its record, one result a strength; the same as ``latentedit replay``.
+
+        Args:
+            directions: those that were not found on this picture.
+            progress: told about each step.
+
+        Raises:
+            ConfigError: a direction that is missing.
+        """
+        from latentedit.api.replay import replay  # noqa: PLC0415  # it makes results, so it knows this module
+
+        (frame,) = self.latent.frames
+        mask = None if frame.allowed is None else Image.fromarray(frame.allowed)
+        backbone = self.latent.backbone
+        return replay(self.record, backbone, frame.picture, directions=directions, mask=mask, progress=progress)
+
+    @property
+    def measured_text(self) -> str:
+        """The measured strength as a label, or what went wrong."""
+        word = "damaged" if self.verdict.word == "damaged" else "measured"
+        return word if self.measured_strength is None else f"{word} {self.measured_strength:.2f}"
+
+    @property
+    def measures(self) -> dict[str, Any]:
+        """What the JSON beside a picture says of one strength."""
+        names = ("strength", "measured_strength", "verdict", "effect", "cost", "notes")
+        return {name: getattr(self, name) for name in names}
+
+    def _sheet_files(self, path: str | Path) -> list[OutputFile]:
+        record = self.record.model_copy(update={"output": "sheet"})
+        change = ", ".join(changed_phrases(self.caption, self.target_caption)[1]) if self.target_caption else ""
+        title = f"{record.picture.name or 'picture'}: {change or 'strength'} {self.strength:g}"
+        lines, text = (*self.caption_lines, f"{self.method}: {self.verdict.reason}"), record.to_json()
+
+        def write(place: Path) -> None:
+            save_image(draw_sheet(self.source, self.image, title=title, lines=lines), place, record=text)
+
+        return [(Path(path), write), beside_file(path, record, [self.measures])]
+
+    @property
+    def caption_lines(self) -> tuple[str, ...]:
+        """What a sheet says of source and target; a direction without words has no target to tell."""
+        target = (f"to: {self.target_caption}",) if self.target_caption else ()
+        return (f"from: {self.caption}", *target)
+
+
+def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
+    """Write pictures by strength, as a sheet or an animation, and the JSON beside it; both or neither.
+
+    Raises:
+        OutputError: a place that cannot be written to, or where the JSON of something else lies.
+        ConfigError: more edits in the latent than a record holds.
+    """
+    first, strengths = results[0], tuple(float(result.strength) for result in results)
+    record = first.record.model_copy(update={"output": "sweep", "strengths": strengths})
+    labels = [f"{result.strength:.2f}\n{result.measured_text}" for result in results]
+    lines, images, text = first.caption_lines, [result.image for result in results], record.to_json()
+
+    def write(place: Path) -> None:
+        save_sweep(images, labels, place, title=record.picture.name or "picture", lines=lines, record=text)
+
+    write_together([(Path(path), write), beside_file(path, record, [result.measures for result in results])])
 
 
 def measure_effect(

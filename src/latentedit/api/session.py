@@ -471,8 +471,10 @@ def search_of(settings: Mapping[str, Any]) -> HSDS:
     """
     try:
         return from_plain(HSDS, {name: value for name, value in settings.items() if name != "seed"})
-    except (TypeError, KeyError, IndexError) as error:
-        raise ConfigError("the direction names settings that its search does not have. Make it again") from error
+    except (ConfigError, TypeError, KeyError, IndexError) as error:
+        raise ConfigError(
+            f"the direction names settings that its search does not take: {error}. Make it again"
+        ) from error
 
 
 def seed_of(settings: Mapping[str, Any]) -> int:

@@ -16,6 +16,7 @@ import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -25,14 +26,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from latentedit.api.result import EditResult
+from latentedit.api.outputs import beside_file, write_together
 from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
+from latentedit.core.files.pictures import save_image
 from latentedit.core.files.tensors import pack, unpack
 from latentedit.directions.base import Direction
 from latentedit.editors.base import check_strength
 from latentedit.editors.local_change import local_change
 from latentedit.latents.crop import Box
 from latentedit.latents.encode import fit_all
+from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.base import Backbone
@@ -64,26 +67,37 @@ class Undone:
     how: Literal["stored latent", "direction"]
     record: RunRecord
 
+    def save(self, path: str | Path) -> None:
+        """Write the picture with the record of the undoing, and the JSON beside it; both or neither.
+
+        Raises:
+            OutputError: a place that cannot be written to, or where the JSON of something else lies.
+        """
+        text = self.record.to_json()
+        picture = (Path(path), lambda place: save_image(self.image, place, record=text))
+        write_together([picture, beside_file(path, self.record, [])])
+
 
 @torch.no_grad()
-def stored_latent(result: EditResult) -> bytes:
-    """The joint latent of a result before and after, in half precision, and what it misses: all that undoing needs."""
-    latent, frame = result.latent, result.latent.frames[0]
-    start = latent.z if latent.start is None else latent.start
+def stored_latent(latent: JointLatent, edited: Image.Image, *, local: bool) -> bytes:
+    """All that undoing an edit needs: the latent before and after, in half precision, and what it misses.
+
+    Args:
+        latent: of the edited picture, with the latent that it was moved from.
+        edited: the picture as it is written.
+        local: the change was kept to where it is strong.
+    """
+    (frame,), start = latent.frames, latent.z if latent.start is None else latent.start
     tensors = {"start": start.to(torch.float16), "moved": latent.z.to(torch.float16)}
-    edited = dataclasses.replace(frame, picture=Picture.from_image(result.image))
-    undone = _less(edited, _change(latent.backbone, tensors), local=result.record.local)
-    missed = np.asarray(result.source) - np.asarray(undone)  # modulo 256
+    picture = Picture.from_image(edited)
+    undone = _less(dataclasses.replace(frame, picture=picture), _change(latent.backbone, tensors), local=local)
+    missed = np.asarray(frame.picture.image) - np.asarray(undone)  # modulo 256
     if missed.any():
         tensors["missed"] = _compressed(missed)
     region = {} if frame.region is None else {"region": " ".join(map(str, frame.region))}
     if frame.allowed is not None:
         tensors["allowed"] = _compressed(frame.allowed)
-    about = {
-        "model": latent.backbone.fingerprint,
-        "picture": Picture.from_image(result.image).fingerprint,
-        "local": str(int(result.record.local)),
-    }
+    about = {"model": latent.backbone.fingerprint, "picture": picture.fingerprint, "local": str(int(local))}
     return pack(tensors, about | region)
 
 

@@ -111,7 +111,8 @@ def preview(
     """A picture of what a direction does: the small one in the file, or a sweep of its range on a picture."""
     output = output if output is not None else default_output(file, "preview.png")
     from latentedit.api import verbs
-    from latentedit.api.outputs import check_beside, write_sweep
+    from latentedit.api.outputs import check_beside
+    from latentedit.api.result import write_sweep
     from latentedit.api.sheets.strip import check_sweep_output
     from latentedit.core.files.writing import written_beside
     from latentedit.directions.direction_file import load_direction

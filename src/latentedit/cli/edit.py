@@ -104,14 +104,13 @@ def _edit_one(
     request.check_wanted()
     output = output if output is not None else default_output(picture, "edited.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.
-    from latentedit.api.outputs import write_result
     from latentedit.api.verbs import edit_pictures, load, read_directions
 
     opened = open_checked(picture, output=output, sheet=sheet, mask=mask)
     files, request = request.direction, read_directions(request)
     with progress_bar(quiet=quiet or as_json) as progress:
         (result,) = edit_pictures(load(model, device=device), [opened], request, progress=progress)
-    write_result(result, output, sheet=sheet)
+    result.save(output, sheet=sheet)
     warn(() if quiet else result.notes)
     origin = "read" if request.caption is None else "given"
     if as_json:

@@ -35,7 +35,7 @@ def replay(
 ) -> None:
     """Make a result again, and say whether it is the same file, or what differs."""
     output = output if output is not None else default_output(result, f"again{result.suffix}")
-    from latentedit.api.outputs import read_record, write_undone
+    from latentedit.api.outputs import read_record
     from latentedit.api.replay import differences
     from latentedit.api.replay import replay as replay_record
     from latentedit.api.undo import METHOD, undo_again
@@ -55,7 +55,7 @@ def replay(
     directions = [load_direction(path, model=backbone) for path in direction or ()]
     if record.method == METHOD:
         undone = undo_again(record, backbone, source, read_chunks(place)[1], directions)
-        write_undone(undone, output)
+        undone.save(output)
         now = undone.record
     else:
         with progress_bar(quiet=quiet or as_json) as progress:
@@ -119,14 +119,14 @@ def _dtype(record: "RunRecord") -> "torch.dtype":
 
 
 def _write(record: "RunRecord", made: "list[EditResult]", output: Path) -> None:
-    from latentedit.api.outputs import write_result, write_sheet, write_sweep
+    from latentedit.api.result import write_sweep
 
     if record.output == "sweep":
         write_sweep(made, output)
     elif record.output == "sheet":
-        write_sheet(made[0], output)
+        made[0].save_sheet(output)
     else:
-        write_result(made[0], output)
+        made[0].save(output)
 
 
 def _how_far(first: Path, second: Path) -> str:

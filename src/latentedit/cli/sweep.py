@@ -73,7 +73,7 @@ def sweep(
     values = parse_strengths(strengths)
     output = output if output is not None else default_output(picture, "sweep.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.
-    from latentedit.api.outputs import write_sweep
+    from latentedit.api.result import write_sweep
     from latentedit.api.verbs import load, read_directions, sweep_picture
     from latentedit.editors.slider import check_arm
 
@@ -112,10 +112,8 @@ def _open_checked(picture: Path, *, output: Path, mask: Path | None) -> "Picture
 
 def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:
     """One row a strength, and the cost."""
-    from latentedit.api.outputs import measured_text
-
     rows = [
-        (f"{result.strength:.2f}", f"{measured_text(result)}; {result.verdict.word}: {result.verdict.reason}")
+        (f"{result.strength:.2f}", f"{result.measured_text}; {result.verdict.word}: {result.verdict.reason}")
         for result in results
     ]
     cost = results[0].cost

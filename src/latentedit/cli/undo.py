@@ -30,7 +30,7 @@ def undo(
 ) -> None:
     """Take an edit back: from the latent that the PNG carries, or from its pixels and the direction's file."""
     output = output if output is not None else default_output(picture, "undone.png")
-    from latentedit.api.outputs import check_beside, write_undone
+    from latentedit.api.outputs import check_beside
     from latentedit.api.undo import undo_direction, undo_stored
     from latentedit.api.verbs import load
     from latentedit.core.files.pictures import read_chunks
@@ -58,7 +58,7 @@ def undo(
     else:
         assert payload is not None
         undone = undo_stored(backbone, opened, payload)
-    write_undone(undone, output)
+    undone.save(output)
     same = None if record is None else Picture.from_image(undone.image).fingerprint == record.picture.fingerprint
     if as_json:
         print_json({"picture": picture, "output": output, "how": undone.how, "bit_for_bit": same})

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.models.base import Backbone
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -155,6 +157,33 @@ class Direction:
         return dataclasses.replace(
             self, z=self.z.mean(0, keepdim=True), condition=condition, curvature=None, feature=None
         )
+
+    def save(self, path: str | Path) -> None:
+        """Write it to a file, FILE.safetensors, that anyone with the model can use.
+
+        Raises:
+            OutputError: a place that cannot be written to, or another ending.
+        """
+        from latentedit.directions.direction_file import save_direction  # noqa: PLC0415  # the format knows this class
+
+        save_direction(self, path)
+
+    @staticmethod
+    def load(path: str | Path, *, model: Backbone | None = None) -> "Direction":
+        """Read a direction that may come from anyone.
+
+        Args:
+            path: a file that `save` wrote.
+            model: what the direction is for; its tensors go to the device of this model. Without one, any model's
+                direction is read, and stays on the CPU.
+
+        Raises:
+            FileFormatError: no such file, no direction, a damaged or hostile file, or one of a newer format.
+            ConfigError: a direction of another model.
+        """
+        from latentedit.directions.direction_file import load_direction  # noqa: PLC0415
+
+        return load_direction(path, model=model)
 
     def check_model(self, name: str, fingerprint: str) -> None:
         """Refuse a model in whose latent space this direction means nothing.

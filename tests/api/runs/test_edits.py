@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from latentedit.api import verbs
-from latentedit.api.outputs import write_result
 from latentedit.api.replay import replay
 from latentedit.api.request import EditRequest
 from latentedit.api.runs.edits import KIND, EditWork, Loaded
@@ -112,7 +111,7 @@ def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob],
     results = verbs.edit(model, [one.path for one in pictures[:2]], to=TO, caption=FROM)
     place = tmp_path / "other name.png"
     for one, result, row in zip(pictures, results, made.rows, strict=False):
-        write_result(result, place)
+        result.save(place)
         assert made.files[f"pictures/{one.name}.edited.png"] == place.read_bytes()
         beside = json.loads(made.files[f"pictures/{one.name}.edited.json"])
         assert beside["record"] == json.loads(result.record.to_json())
@@ -143,7 +142,7 @@ def test_the_record_makes_the_picture_again(model: Backbone, pictures: list[Edit
     assert result.image.mode == "RGBA"
     again = replay(result.record, model, pictures[2].path)[0]
     place = pictures[2].path.with_name("again.png")
-    write_result(again, place)
+    again.save(place)
     assert made.files["pictures/c.edited.png"] == place.read_bytes()
 
 
@@ -215,7 +214,7 @@ def test_a_full_disk_stops_the_run(model: Backbone, pictures: list[EditJob], mon
     def full(*_: object, **__: object) -> None:
         raise OutputError("expected space on the disk; there is none. Free some")
 
-    monkeypatch.setattr("latentedit.api.runs.edits.write_result", full)
+    monkeypatch.setattr("latentedit.api.result.EditResult.save", full)
     with pytest.raises(OutputError, match="space"):
         done(cut(model, pictures), 0)
 

@@ -12,7 +12,7 @@ from typing import Any
 from latentedit._version import __version__
 from latentedit.api import verbs
 from latentedit.api.measure import peak_bytes
-from latentedit.api.outputs import beside, write_result
+from latentedit.api.outputs import beside
 from latentedit.api.request import EditRequest
 from latentedit.api.result import EditResult
 from latentedit.api.runs.jobs import EditJob, place_of, shown, steady_batches
@@ -257,6 +257,6 @@ def _written(result: EditResult, name: str) -> dict[str, bytes]:
     """The files that one picture alone gets, by their places in the folder of the run."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "picture.png"
-        write_result(result, place)
+        result.save(place)
         target = place_of(name)
         return {target: place.read_bytes(), beside(target).as_posix(): beside(place).read_bytes()}
