@@ -1,6 +1,5 @@
 """Files of every kind come in as they should; what is no sound picture is refused in one line, undecoded."""
 
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -10,7 +9,17 @@ import pytest
 from PIL import Image, TiffImagePlugin, TiffTags
 
 from latentedit.core.errors import ImageError, OutputError
-from latentedit.core.files.pictures import MAX_PIXELS, check_output, decode, read_image, save_image, to_eight_bit
+from latentedit.core.files.pictures import (
+    MAX_PIXELS,
+    READABLE,
+    check_output,
+    check_size,
+    decode,
+    opened,
+    read_image,
+    save_image,
+    to_eight_bit,
+)
 
 
 def gradient(width: int = 12, height: int = 8) -> Image.Image:
@@ -242,21 +251,23 @@ def test_bombs_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: 
     assert MAX_PIXELS < 110_000_000
 
 
-def test_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gradient().save(tmp_path / "me.png")
-
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(ImageError, match="permission"):
-        read_image(tmp_path / "me.png")
+def test_sizes_at_the_limits() -> None:
+    for size in ((2, 2), (2, MAX_PIXELS // 2), (10_000, MAX_PIXELS // 10_000)):
+        check_size(size, "me")
+    for size, words in (((1, 2), "me is too small: 1x2 pixels"), ((2, MAX_PIXELS // 2 + 1), "me claims 100 megapix")):
+        with pytest.raises(ImageError, match=words):
+            check_size(size, "me")
 
 
-def test_something_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(ImageError, match="no regular file but a pipe"):
-        read_image(tmp_path / "pipe.png")
+@pytest.mark.parametrize("kind", READABLE)
+def test_every_format_is_opened_whatever_the_name_says(tmp_path: Path, kind: str) -> None:
+    gradient().save(tmp_path / "me.txt", format=kind)
+    with opened(tmp_path / "me.txt") as image:
+        assert (image.size, image.format) == ((12, 8), kind)
+    with pytest.raises(ImageError, match=r"me\.txt is damaged.*\(odd\)"), opened(tmp_path / "me.txt"):
+        raise ValueError("odd")
+    with pytest.raises(KeyboardInterrupt), opened(tmp_path / "me.txt"):
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
