@@ -11,8 +11,8 @@ import pytest
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments import geometry
-from latentedit_bench.experiments.base import Context, make_experiment
-from latentedit_bench.experiments.geometry import BASES, PREFIX, WORK, Analysed, Geometry, analyse, described
+from latentedit_bench.experiments.base import Context, Outcome, make_experiment
+from latentedit_bench.experiments.geometry import BASES, PREFIX, WORK, Geometry, analyse, described
 from latentedit_bench.experiments.page import write_analyses
 from latentedit_bench.experiments.run import reproduce
 from latentedit_bench.experiments.study import Study
@@ -47,7 +47,7 @@ def studied(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 SMALL = Counting(models=("one",), pictures=7, levels=(0.9, 0.6), rank=2, seed=3)
 
 
-def analysed(folder: Path, experiment: Counting = SMALL, **rest: Any) -> Analysed:
+def analysed(folder: Path, experiment: Counting = SMALL, **rest: Any) -> tuple[Outcome, tuple[Path, ...]]:
     return analyse(dataclasses.replace(experiment, calls=[]), folder, command="count", **rest)
 
 
@@ -66,18 +66,18 @@ def test_it_looks_where_its_plan_says(tmp_path: Path, studied: list[dict[str, An
 
 def test_an_analysis_is_a_table_a_plot_and_what_they_say(tmp_path: Path, studied: list[dict[str, Any]]) -> None:
     told: list[tuple[str, int, int]] = []
-    found = analysed(tmp_path, pictures=["a", "b", "c"], progress=lambda *one: told.append(one))
+    outcome, files = analysed(tmp_path, pictures=["a", "b", "c"], progress=lambda *one: told.append(one))
     assert studied[0]["pictures"] == ("a", "b", "c")
     assert told[-1] == ("counting", 3, 3)
-    assert [file.name for file in found.files] == [
+    assert [file.name for file in files] == [
         "counting.csv",
         "counting-rows.csv",
         "counting.png",
         "counting.json",
     ]
-    assert pd.read_csv(found.files[1])["value"].tolist() == [1, 2, 3]
-    stored = json.loads(found.files[3].read_text())
-    assert (stored["command"], stored["verdict"]) == ("count", found.outcome.line)
+    assert pd.read_csv(files[1])["value"].tolist() == [1, 2, 3]
+    stored = json.loads(files[3].read_text())
+    assert (stored["command"], stored["verdict"]) == ("count", outcome.line)
     assert stored["claims"][0]["estimate"] == 2
     assert stored["settings"] == {"start": 1}
     assert len(stored["studies"][0]["pictures"]) == 3
@@ -95,9 +95,9 @@ def test_a_stopped_analysis_goes_on_and_others_are_measured_anew(tmp_path: Path)
     assert [file.name for file in tmp_path.iterdir()] == [WORK], "no result before the end"
     for change, calls in (({}, 5), ({}, 0), ({"start": 5}, 7), ({"rank": 1}, 7), ({"pictures": 6}, 6)):
         resumed = dataclasses.replace(SMALL, calls=[], **change)
-        found = analyse(resumed, tmp_path, command="count")
+        outcome, _ = analyse(resumed, tmp_path, command="count")
         assert len(resumed.calls) == calls, change
-    assert len(found.outcome.rows) == 6
+    assert len(outcome.rows) == 6
 
 
 @pytest.mark.usefixtures("studied")

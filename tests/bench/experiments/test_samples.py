@@ -78,10 +78,6 @@ def test_the_claim_follows_the_growth_of_the_distance(growth: float, verdict: st
     assert found.summary["null"].tolist() == pytest.approx([0.9] * 6)
 
 
-def test_few_pictures_decide_nothing() -> None:
-    assert {claim.verdict for claim in Samples().conclude(table_of(0.2, 5)).claims} == {"undecided at this size"}
-
-
 def test_the_plot_shows_both_spaces_and_the_null_level(tmp_path: Path) -> None:
     figure = drawn(Samples(), table_of(0.2), tmp_path)
     names = ["feature tangent spaces (u), 95 %", "latent tangent spaces (v), 95 %", "random subspaces"]

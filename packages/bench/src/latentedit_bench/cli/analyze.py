@@ -92,16 +92,16 @@ def analyze(
     experiment = dataclasses.replace(experiment, **{key: one for key, one in given.items() if one is not None})
     opened = [Picture.open(picture) for picture in pictures or ()]
     with progress_bar(quiet=quiet or as_json) as progress:
-        analysed = analyse(
+        outcome, files = analyse(
             experiment, output, command=typed_command(), pictures=opened, device=device, progress=progress
         )
-    claims, outcome = write_analyses(output), analysed.outcome
+    claims = write_analyses(output)
     if as_json:
-        print_json({"analysis": name, "verdict": outcome.line, "claims": outcome.claims, "files": analysed.files})
+        print_json({"analysis": name, "verdict": outcome.line, "claims": outcome.claims, "files": files})
     elif not quiet:
         say(f"{name}: {outcome.line}")
         print_rows(claim_rows(outcome.claims))
-        print_rows([("table", str(analysed.files[0])), ("plot", str(analysed.files[2])), ("claims", str(claims))])
+        print_rows([("table", str(files[0])), ("plot", str(files[2])), ("claims", str(claims))])
 
 
 def claim_rows(claims: "Sequence[Claim]") -> list[tuple[str, str]]:

@@ -211,19 +211,6 @@ def described(summary: Table) -> str:
     return "; ".join(words)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Analysed:
-    """An experiment that was measured on given pictures, and where that was written.
-
-    Args:
-        outcome: the rows, and what they say.
-        files: the summary and the rows (CSV), the plot (PNG), and everything about them (JSON).
-    """
-
-    outcome: Outcome
-    files: tuple[Path, ...]
-
-
 def analyse(
     experiment: Geometry,
     folder: Path,
@@ -232,7 +219,7 @@ def analyse(
     pictures: Sequence[PictureLike] = (),
     device: str | None = None,
     progress: Progress | None = None,
-) -> Analysed:
+) -> tuple[Outcome, tuple[Path, ...]]:
     """Measure what was not measured before, then conclude, draw and write.
 
     Args:
@@ -242,6 +229,10 @@ def analyse(
         pictures: to look at; where none are given, each model's domain brings its own.
         device: where models run; None is the best there is.
         progress: called with the experiment's short name after each unit, in units.
+
+    Returns:
+        The rows and what they say; and where that was written: the summary and the rows (CSV), the plot (PNG), and
+        everything about them (JSON).
 
     Raises:
         ConfigError: fewer pictures or models than it takes, or what it cannot look at.
@@ -275,4 +266,4 @@ def analyse(
         "claims": [dataclasses.asdict(claim) for claim in outcome.claims],
     }
     write_text(places[3], json.dumps(plain(about), indent=1, ensure_ascii=False) + "\n")
-    return Analysed(outcome=outcome, files=places)
+    return outcome, places
