@@ -71,7 +71,7 @@ def test_delta_denoising(
     away: float,
 ) -> None:
     moved = away * moved
-    found = Distillation(latent=latent, target=target).at(moved if away else None, LEVEL, noise).wanted
+    found = Distillation(latent=latent, target=target).at(moved if away else None, LEVEL, noise).residual
     for row, e in zip(found, noise, strict=True):
         edited = clean_at(mixture, noised(latent.z + moved, e), LEVEL, target)
         still = clean_at(mixture, noised(latent.z, e), LEVEL, latent.condition)
@@ -90,7 +90,7 @@ def test_score_distillation(
 ) -> None:
     y = latent.z + away * moved
     residual = Distillation(latent=latent, target=target, residual="sds")
-    found = residual.at(away * moved if away else None, LEVEL, noise).wanted
+    found = residual.at(away * moved if away else None, LEVEL, noise).residual
     for row, e in zip(found, noise, strict=True):
         y_s = noised(y, e)
         assert relative_error(row, clean_at(mixture, y_s, LEVEL, target) - y) < EXACT
@@ -102,7 +102,7 @@ def test_score_distillation(
 def test_the_mixed_residual_is_the_derivative_along_the_text(
     mixture: GaussianMixtureBackbone, latent: JointLatent, target: Condition, noise: Tensor
 ) -> None:
-    found = Distillation(latent=latent, target=target, residual="mixed").at(None, LEVEL, noise).wanted
+    found = Distillation(latent=latent, target=target, residual="mixed").at(None, LEVEL, noise).residual
     for row, e in zip(found, noise, strict=True):
         x_s = noised(latent.z, e)
         assert relative_error(row, text_slope(mixture, x_s, latent.condition, target)) < DIFFERENCE
@@ -113,7 +113,7 @@ def test_the_mixed_residual_is_the_derivative_along_the_text(
 def test_the_mixed_residual_of_an_edit_pulls_back_as_delta_denoising_does(
     mixture: GaussianMixtureBackbone, latent: JointLatent, target: Condition, noise: Tensor, moved: Tensor
 ) -> None:
-    found = Distillation(latent=latent, target=target, residual="mixed").at(moved, LEVEL, noise).wanted
+    found = Distillation(latent=latent, target=target, residual="mixed").at(moved, LEVEL, noise).residual
     for row, e in zip(found, noise, strict=True):
         x_s, y_s = noised(latent.z, e), noised(latent.z + moved, e)
         estimates = [clean_at(mixture, z, LEVEL, latent.condition) for z in (y_s, x_s)]
@@ -150,12 +150,12 @@ def test_all_is_the_same_where_estimates_are_affine_in_the_text(moved: Tensor) -
     away, e = moved.flatten(1), draw((2, 6), seed=0, purpose="distillation").double()
     for step in (None, away):
         dds, sds, mixed = (
-            Distillation(latent=latent, target=target, residual=kind).at(step, LEVEL, e).wanted for kind in RESIDUALS
+            Distillation(latent=latent, target=target, residual=kind).at(step, LEVEL, e).residual for kind in RESIDUALS
         )
         assert relative_error(mixed, dds) < DIFFERENCE
         assert relative_error(sds, dds) > 0.1
     shift = backbone.mean(target) - backbone.mean(latent.condition)
-    there = Distillation(latent=latent, target=target, residual="mixed").at(shift, LEVEL, e).wanted
+    there = Distillation(latent=latent, target=target, residual="mixed").at(shift, LEVEL, e).residual
     assert float(there.abs().max()) < 1e-9  # the fixed point
 
 
@@ -164,7 +164,7 @@ def test_equal_texts_ask_for_exactly_nothing(
     kind: Residual, mixture: GaussianMixtureBackbone, latent: JointLatent, noise: Tensor
 ) -> None:
     texts = mixture.embed(["a", "b", "a"])
-    found = Distillation(latent=latent, target=texts, residual=kind).at(None, LEVEL, noise).wanted
+    found = Distillation(latent=latent, target=texts, residual=kind).at(None, LEVEL, noise).residual
     assert not found[:, ::2].any()
     assert bool((found[:, 1] != 0).all())
 
@@ -181,12 +181,12 @@ def test_captions_to_keep_are_read_at_the_source(
     texts = tuple(mixture.embed([text]).expand(3) for text in ("b", "a b"))
     pull = Distillation(latent=latent, target=target, residual=kind, preserve=texts).at(moved, LEVEL, noise)
     plain = Distillation(latent=latent, target=target, residual=kind).at(moved, LEVEL, noise)
-    assert relative_error(pull.wanted, plain.wanted) < EXACT
-    assert plain.kept == ()
+    assert relative_error(pull.residual, plain.residual) < EXACT
+    assert plain.preserved == ()
     start = Distillation(latent=latent, target=target, residual=kind)
-    both = [side.at(None, LEVEL, noise).wanted for side in (start, dataclasses.replace(start, preserve=texts))]
+    both = [side.at(None, LEVEL, noise).residual for side in (start, dataclasses.replace(start, preserve=texts))]
     assert relative_error(both[1], both[0]) < EXACT
-    for text, change in zip(texts, pull.kept, strict=True):
+    for text, change in zip(texts, pull.preserved, strict=True):
         for row, e in zip(change, noise, strict=True):
             x_s = noised(latent.z, e)
             expected = clean_at(mixture, x_s, LEVEL, text) - clean_at(mixture, x_s, LEVEL, latent.condition)
@@ -239,7 +239,7 @@ def test_guidance_extrapolates_every_branch(
     def found(source: Condition, wanted: Condition, guidance: float) -> Tensor:
         side = dataclasses.replace(latent, condition=source)
         whole = Distillation(latent=side, target=wanted, residual=kind, guidance=guidance, unconditional=empty)
-        return whole.at(moved, LEVEL, noise).wanted
+        return whole.at(moved, LEVEL, noise).residual
 
     # a hair away from the empty text, for equal texts ask for nothing
     hair = empty.expand(3) + target * 1e-12
@@ -276,8 +276,8 @@ def test_calls_are_cut_into_chunks(
     monkeypatch.setattr(distillation, "ROWS", 5)
     cut = whole.at(moved, LEVEL, noise)
     assert sizes[1:] == [5, 5, 5, 3]
-    assert relative_error(cut.wanted, together.wanted) < EXACT
-    assert relative_error(cut.kept[0], together.kept[0]) < EXACT
+    assert relative_error(cut.residual, together.residual) < EXACT
+    assert relative_error(cut.preserved[0], together.preserved[0]) < EXACT
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

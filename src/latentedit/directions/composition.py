@@ -118,9 +118,7 @@ def _gram(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
         raise ShapeError(f"expected directions of one shape; got {', '.join(str(list(d.z.shape)) for d in directions)}")
     for index, d in enumerate(directions):
         if not bool(d.length.all()):
-            raise ConfigError(
-                f"expected directions that move something; number {index + 1} has no length. Leave it out"
-            )
+            raise ConfigError(f"direction {index + 1} has no length, so it moves nothing. Leave it out")
     rows = torch.stack([d.z.flatten(1).to("cpu", torch.float64).expand(batch, -1) for d in directions], 1)
     return rows @ rows.mT
 
@@ -132,23 +130,22 @@ def _check_sense(
     cosines = gram / (norms[:, :, None] * norms[:, None, :])
     for i, j in itertools.combinations(range(len(directions)), 2):
         directions[j].check_model(directions[i].model_name, directions[i].model_fingerprint)
-        asked = strengths[i] * strengths[j]
-        together = float((math.copysign(1, asked) * cosines[:, i, j]).min())
-        if asked != 0 and together < _OPPOSITE:
+        product = strengths[i] * strengths[j]
+        together = float((math.copysign(1, product) * cosines[:, i, j]).min())
+        if product != 0 and together < _OPPOSITE:
             raise ConfigError(
-                f"expected directions that can be had together; numbers {i + 1} and {j + 1} contradict each other "
-                f"(cosine {together:.2f}). Leave one out"
+                f"directions {i + 1} and {j + 1} contradict each other (cosine {together:.2f}). Leave one out"
             )
         if mixing != "sum" and bool((cosines[:, i, j].abs() > _EQUAL).any()):
             raise ConfigError(
-                f"expected directions that differ, for mixing {mixing!r}; numbers {i + 1} and {j + 1} say the same. "
+                f"directions {i + 1} and {j + 1} say the same, which mixing {mixing!r} cannot separate. "
                 "Leave one out, or use mixing 'sum'"
             )
     for count in range(3, len(directions) + 1) if mixing != "sum" else ():
         if bool((torch.linalg.eigvalsh(cosines[:, :count, :count]) < 1 - _EQUAL).any()):
             raise ConfigError(
-                f"expected directions that differ, for mixing {mixing!r}; number {count} says what those before it say "
-                "together. Leave one out, or use mixing 'sum'"
+                f"direction {count} says what those before it say together, which mixing {mixing!r} cannot separate. "
+                "Leave one out, or use mixing 'sum'"
             )
 
 

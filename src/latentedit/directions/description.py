@@ -54,11 +54,11 @@ def _change(direction: Direction) -> str:
     if not changes:
         name = direction.settings.get("name")
         return name if isinstance(name, str) and name else "not known in words"
-    told = list(dict.fromkeys(f"{', '.join(old)} => {', '.join(new)}".strip() for old, new in changes if old or new))
-    if not told:
+    shown = list(dict.fromkeys(f"{', '.join(old)} => {', '.join(new)}".strip() for old, new in changes if old or new))
+    if not shown:
         return "nothing"
-    more = len(told) - _SHOWN_CHANGES
-    return "; ".join(told[:_SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
+    more = len(shown) - _SHOWN_CHANGES
+    return "; ".join(shown[:_SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _strength(known: Calibration) -> str:

@@ -58,15 +58,15 @@ class Pull:
     """What was found at one level, noise by noise.
 
     Args:
-        wanted: the residual r; exactly zero for pictures whose source and target text are equal.
+        residual: r; exactly zero for pictures whose source and target text are equal.
         unexplained: ``x - x_hat(x_s, c0)``, what the source estimate leaves of the picture ("dds" only)
-        kept: ``x_hat(x_s, c_j) - x_hat(x_s, c0)`` of each caption c_j to preserve.
+        preserved: ``x_hat(x_s, c_j) - x_hat(x_s, c0)`` of each caption c_j to preserve.
         jacobian: of the unguided velocity under the source text at x_s; rows are ordered noise by noise.
     """
 
-    wanted: Float[Tensor, "m b *latent"]
+    residual: Float[Tensor, "m b *latent"]
     unexplained: Float[Tensor, "m b *latent"]
-    kept: tuple[Float[Tensor, "m b *latent"], ...]
+    preserved: tuple[Float[Tensor, "m b *latent"], ...]
     jacobian: VelocityJacobian
 
 
@@ -76,7 +76,7 @@ class Distillation:
 
     Args:
         latent: encoded pictures with their full captions.
-        target: the text wanted, one a picture.
+        target: the target text, one a picture.
         preserve: full captions, each another than the source caption in one attribute to keep; one text a picture each.
         residual: which difference is taken.
         guidance: classifier-free guidance weight of every branch; the Jacobian is never guided.
@@ -115,12 +115,12 @@ class Distillation:
         v = self._velocities(points, level, count)
         branches = TARGET_BRANCHES[self.residual]
         source_v = v[branches] if len(v) > branches else torch.zeros_like(v[0])
-        wanted = -level * self._change(v[:branches], source_v, moved, noise)
-        asked = per_element(self._asked(), x)
+        residual = -level * self._change(v[:branches], source_v, moved, noise)
+        changes = per_element(self._texts_differ(), x)
         return Pull(
-            wanted=torch.where(asked, wanted, torch.zeros_like(wanted)),
+            residual=torch.where(changes, residual, torch.zeros_like(residual)),
             unexplained=level * (source_v - noise[:, None] + x),
-            kept=tuple(-level * (changed - source_v) for changed in v[branches + 1 :]),
+            preserved=tuple(-level * (changed - source_v) for changed in v[branches + 1 :]),
             jacobian=VelocityJacobian(self.latent.backbone, x_s, level_batch(level, x_s), source.repeat(count)),
         )
 
@@ -143,7 +143,7 @@ class Distillation:
         slope = (ahead[0] - ahead[1]) / (2 * text_step(self.latent.condition.tokens.dtype))
         return slope if moved is None else slope + (ahead[0] + ahead[1]) / 2 - source_v + away
 
-    def _asked(self) -> Bool[Tensor, " b"]:
+    def _texts_differ(self) -> Bool[Tensor, " b"]:
         """Which pictures have a target text other than the source text."""
         source, target = self.latent.condition, self.target
         tokens = (target.tokens != source.tokens).flatten(1).any(dim=1)
@@ -183,6 +183,6 @@ def check_finite(values: Tensor, what: str, model: str, level: float) -> None:
     """
     if not bool(torch.isfinite(values).all()):
         raise ModelError(
-            f"expected finite numbers from the network; {model} gave a {what} with values that are not finite at level "
+            f"the {what} from the network {model} has values that are not finite, at level "
             f"s = {level:.4g}. Check its weights, or use a wider dtype: half precision may overflow"
         )

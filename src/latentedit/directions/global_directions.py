@@ -195,7 +195,7 @@ def mean_directions(sets: Sequence[Tensor], *, mean: Mean = "frechet") -> MeanDi
     """
     check(Mean, mean=mean)
     if len(sets) < 2:
-        raise ConfigError(f"expected several pictures; got {len(sets)}. Take the local basis of another one")
+        raise ConfigError(f"shared directions need several pictures; got {len(sets)}. Add another local basis")
     if len({one.shape for one in sets}) > 1:
         shown = ", ".join(sorted({str(list(one.shape)) for one in sets}))
         raise ShapeError(f"expected sets of one rank and feature; got {shown}. Use pictures of one size")
@@ -248,7 +248,7 @@ def _mean(sets: Sequence[Tensor], mean: Mean) -> tuple[Float[Tensor, "r *feature
 def _check_together(bases: Sequence[LocalBasis]) -> None:
     """Refuse bases that no mean makes sense of."""
     if len(bases) < 2:
-        raise ConfigError(f"expected several pictures; got {len(bases)}. Take the local basis of another one")
+        raise ConfigError(f"shared directions need several pictures; got {len(bases)}. Add another local basis")
     first = bases[0]
     for basis in bases:
         basis.check_whole()
@@ -259,6 +259,6 @@ def _check_together(bases: Sequence[LocalBasis]) -> None:
             ("rank", len(first), len(basis)),
         ):
             if one != other:
-                raise ConfigError(f"expected bases of one {what}; got {one!r} and {other!r}. Take them alike")
+                raise ConfigError(f"the bases have different {what}s, {one!r} and {other!r}; take all of them with one")
         if not math.isclose(first.level, basis.level, abs_tol=_SAME_LEVEL):
-            raise ConfigError(f"expected bases of one level; got {first.level:g} and {basis.level:g}. Take them alike")
+            raise ConfigError(f"the bases have different levels, {first.level:g} and {basis.level:g}; take all at one")

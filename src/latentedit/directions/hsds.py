@@ -62,8 +62,10 @@ class HSDS:
             one level to the next, ``(s - s') / (s (1 - s'))``; it never looks at the last level itself.
         noises: noises averaged in each step, shared by all branches and pictures.
         antithetic: the noises come in pairs e and -e, whose errors of odd order cancel.
-        keep: energy of the change, as a part of its strongest place, below which places stay as they are; 0 is off.
-        release: the same, above which what the source estimate leaves unexplained is let go; 0 is off.
+        keep: floor f of a soft mask: displacements are multiplied by ``p / (p + f max p)``, p their local energy
+            (`locality.change_share`), so that weak places stay as they are; 0 is off.
+        release: floor of the same mask; its square scales how much of the source reconstruction residual
+            ``x - x_hat(x_s, c0)`` is subtracted where the displacement is strong; 0 is off.
         guidance: classifier-free guidance weight of every branch; 1 is the conditional velocity. The Jacobian is
             always that of the unguided velocity: a guided field is not the score of any density.
 

@@ -40,7 +40,7 @@ def identify(
 
     Args:
         latent: encoded pictures with their full captions.
-        target: the text wanted, one or one a picture; full captions too, for what a caption leaves out may change.
+        target: the target text, one or one a picture; full captions too, for what a caption leaves out may change.
         config: settings.
         seed: of the noises, which all pictures share.
         preserve: full captions that each differ from the source caption in one attribute to keep, one text or one a
@@ -69,7 +69,7 @@ def measure_curvature(
 
     Args:
         latent: as in `identify`, as is the rest.
-        target: the text wanted.
+        target: the target text.
         config: settings; at gamma 0 the quotients are those of the residual.
         seed: of the noises.
         preserve: captions to preserve.
@@ -117,7 +117,7 @@ def _search(
         found.append(
             apply_filter(
                 config.filter,
-                _released(pull, moved, config),
+                _without_residual(pull, moved, config),
                 hessian,
                 gamma=config.gamma,
                 damping=config.damping,
@@ -127,7 +127,7 @@ def _search(
         )
         d = _projected(found[-1].value, pull, hessian, config)
         check_finite(d, "displacement", latent.backbone.name, level)
-        moved = moved + step * (_kept(d, moved, config) if index else d)
+        moved = moved + step * (_masked(d, moved, config) if index else d)
         notes |= dict.fromkeys([pull.jacobian.note] if pull.jacobian.note else [])
         if progress is not None:
             progress("identify", index + 1, config.steps)
@@ -156,26 +156,24 @@ def _fallbacks(found: Sequence[Filtered]) -> list[str]:
     return [f"negative curvature left the residual unfiltered in some steps of {count} of {len(pictures)} pictures"]
 
 
-def _kept(d: Tensor, moved: Tensor, config: HSDS) -> Float[Tensor, "b *latent"]:
-    """The step, and back to the picture with places that hardly change."""
+def _masked(d: Tensor, moved: Tensor, config: HSDS) -> Float[Tensor, "b *latent"]:
+    """The step times the mask of the whole displacement: what hardly changes goes back to the picture."""
     return change_share(moved, config.keep) * (moved + d) - moved if config.keep else d
 
 
-def _released(pull: Pull, moved: Tensor, config: HSDS) -> Float[Tensor, "m b *latent"]:
-    """The residual without what is let go of the picture where it changes."""
+def _without_residual(pull: Pull, moved: Tensor, config: HSDS) -> Float[Tensor, "m b *latent"]:
+    """The residual without the source reconstruction residual where the displacement is strong."""
     if not config.release:
-        return pull.wanted
-    return pull.wanted - change_share(moved, config.release).square() * pull.unexplained
+        return pull.residual
+    return pull.residual - change_share(moved, config.release).square() * pull.unexplained
 
 
 def _check_preserved(config: HSDS, captions: int) -> None:
     if config.projection == "none" and captions:
-        raise ConfigError(
-            f"expected no captions to preserve with projection 'none'; got {captions}. Use 'null-space' or 'kkt'"
-        )
+        raise ConfigError(f"projection 'none' preserves no captions; got {captions}. Use 'null-space' or 'kkt'")
     if config.projection != "none" and not captions:
         raise ConfigError(
-            f"expected captions to preserve with projection {config.projection!r}; got none. Use projection 'none'"
+            f"projection {config.projection!r} needs captions to preserve; got none. Use projection 'none'"
         )
 
 
@@ -183,9 +181,9 @@ def _projected(filtered: Tensor, pull: Pull, hessian: LinearOperator, config: HS
     """The displacement of one step without what changes the attributes to keep."""
     if config.projection == "none":
         return filtered
-    kept = torch.stack([change.mean(0) for change in pull.kept])
+    kept = torch.stack([change.mean(0) for change in pull.preserved])
     if config.projection == "null-space":
         return project(filtered, kept, kept)
-    metric = Affine(Mean(hessian, len(pull.wanted)), 1.0, config.damping)
+    metric = Affine(Mean(hessian, len(pull.residual)), 1.0, config.damping)
     raised = [solve(metric, column, iterations=config.iterations).value for column in kept]
     return project(filtered, kept, torch.stack(raised))

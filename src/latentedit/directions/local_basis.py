@@ -85,7 +85,7 @@ class LocalBasis:
             ConfigError: it was.
         """
         if self.projected:
-            raise ConfigError("expected a basis as local_basis gives it; got one that was projected, by without()")
+            raise ConfigError("the basis was projected by without(); use it as local_basis gives it")
 
     def direction(self, index: int, *, step: float = 1.0) -> Direction:
         """One basis vector as a direction: at ``level`` it moves the latent by ``step * v[index]``.
@@ -127,7 +127,7 @@ class LocalBasis:
             LOCO Edit (arXiv 2409.02374), null-space projection.
         """
         if self.level != other.level or not torch.equal(self.trace.top, other.trace.top):
-            raise ConfigError("expected two bases of one picture at one level; got different ones")
+            raise ConfigError("the two bases are of different pictures or levels; take both at one")
         wide = self.v.flatten(1).double()
         others = torch.linalg.qr(other.v.flatten(1).double().T)[0]
         for _ in range(2):
@@ -136,7 +136,7 @@ class LocalBasis:
         if float(length.min()) < _NOTHING_LEFT:
             index = int(length.argmin())
             raise ConfigError(
-                f"expected vectors outside of the other basis; vector {index} lies within it. Use a smaller rank there"
+                f"vector {index} lies within the other basis, so nothing of it is left. Use a smaller rank there"
             )
         left = (wide / length).to(self.v.dtype).reshape(self.v.shape)
         return dataclasses.replace(self, v=left, projected=True)

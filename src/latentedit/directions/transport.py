@@ -111,8 +111,8 @@ def feature_of(direction: Direction) -> Float[Tensor, "*feature"]:
     feature, site = direction.feature, direction.settings.get("site")
     if feature is None or not isinstance(site, str) or len(direction) != 1:
         raise ConfigError(
-            f"expected a direction that knows its change of a feature; got one found by {direction.method!r}. Find it "
-            "with `latentedit discover`; one found from text needs no transport: `latentedit direction apply`"
+            f"a direction found by {direction.method!r} does not know its change of a feature, which transport needs. "
+            "Find it with `latentedit discover`; one found from text needs no transport: `latentedit direction apply`"
         )
     return feature
 
@@ -122,10 +122,10 @@ def _check_place(direction: Direction, basis: LocalBasis, *, across_levels: bool
     site = direction.settings["site"]
     if site != basis.site:
         raise ConfigError(
-            f"expected a basis at the direction's site {site!r}; got one at {basis.site!r}. Take it with site={site!r}"
+            f"the basis is at the site {basis.site!r}, the direction at {site!r}. Take the basis with site={site!r}"
         )
     if not across_levels and abs(direction.level - basis.level) > _SAME_LEVEL:
         raise ConfigError(
-            f"expected a basis at the direction's level {direction.level:g}; got one at {basis.level:g}. "
-            f"Take it with level={direction.level:g}, or allow it with across_levels=True"
+            f"the basis is at level {basis.level:g}, the direction at {direction.level:g}. "
+            f"Take the basis with level={direction.level:g}, or allow it with across_levels=True"
         )

@@ -49,8 +49,8 @@ def test_the_noise_is_aligned_with_the_network_after_each_step(latent: JointLate
     way = align_noise(latent, LEVELS, noise)
     for index, s in enumerate(LEVELS[1:]):
         assert relative_error((way.noise[index] - way.states[index + 1]) / (1 - s), way.velocities[index]) < 1e-12
-    assert relative_error(way.asked[0], 0.8 * latent.z + 0.2 * noise) < 1e-12
-    straight = latent.backbone.velocity(way.asked[0], levels_of(latent.z, 0.2), latent.condition)
+    assert relative_error(way.points[0], 0.8 * latent.z + 0.2 * noise) < 1e-12
+    straight = latent.backbone.velocity(way.points[0], levels_of(latent.z, 0.2), latent.condition)
     assert torch.equal(way.velocities[0], straight)
 
 

@@ -247,7 +247,7 @@ def _chordal(coordinates: Float[Tensor, "count k r"]) -> Float[Tensor, "k r"]:
     shares = values**2 / count
     if len(shares) > rank and float(shares[rank - 1] - shares[rank]) < _NO_GAP:
         raise ConfigError(
-            f"expected subspaces that share one of rank {rank} more than others; got none, as for orthogonal ones. "
+            f"the subspaces have no mean of rank {rank}: they share no part more than others, as orthogonal ones. "
             "Take samples that lie nearer together"
         )
     return left[:, :rank]
@@ -264,7 +264,7 @@ def _polar(matrix: Float[Tensor, "r r"]) -> Float[Tensor, "r r"]:
     """The nearest orthogonal matrix."""
     left, values, right = torch.linalg.svd(matrix)
     if not float(values[-1]) > 1e-12 * float(values[0]):
-        raise ConfigError("expected a basis near the mean; got one with a direction orthogonal to it")
+        raise ConfigError("a basis has no nearest rotation to the mean: one of its directions is orthogonal to it")
     return left @ right
 
 
@@ -285,7 +285,7 @@ def _rotation_logarithms(mean: Float[Tensor, "r r"], rotations: Float[Tensor, "n
         schur = scipy.linalg.schur((mean.T @ rotation).numpy(), output="complex")
         phases, basis = torch.from_numpy(schur[0]).diagonal().angle(), torch.from_numpy(schur[1])
         if float(phases.abs().max()) > torch.pi - _HALF_TURN:
-            raise ConfigError("expected bases less than half a turn apart; got some that are, or that are mirrored")
+            raise ConfigError("two bases are half a turn apart, or mirrored; a mean rotation needs less")
         whole = (basis * (1j * phases) @ basis.mH).real
         logarithms.append((whole - whole.T) / 2)
     return torch.stack(logarithms)

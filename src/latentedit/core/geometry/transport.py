@@ -80,18 +80,18 @@ def transported(
     values = singular_values[:count].detach().to("cpu", torch.float64)
     kept = values > _ZERO * values.max()
     if not bool(kept.any()):
-        raise ConfigError("expected a basis with a singular value above 0; got none. Take another site or point")
+        raise ConfigError("the target's basis has no singular value above 0. Take another site or point")
     values, rows = values[kept], _rows(to_u[:count])[kept]
     before = _rows(u)
     length = torch.linalg.vector_norm(before, dim=1)
     if not bool((length > 0).all()):
-        raise ConfigError(f"expected changes of the feature that are not 0; number {int(length.argmin())} is")
+        raise ConfigError(f"change number {int(length.argmin())} of the feature is 0; leave it out")
     parts = (before / length[:, None]) @ rows.T
     captured = parts.square().sum(1)
     if float(captured.min()) < NOTHING**2:
         raise ConfigError(
-            f"expected a change of the feature that the target's space has some of; of number {int(captured.argmin())} "
-            "it has nothing. Use a basis of higher rank"
+            f"the target's basis captures nothing of change number {int(captured.argmin())} of the feature. "
+            "Use a basis of higher rank"
         )
     weights = values / (values.square() + (damping * values[0]) ** 2) if inverse else torch.ones_like(values)
     return Transported(

@@ -27,7 +27,7 @@ def check_ascent(name: str, strength: float) -> None:
     """
     if strength < 0:
         raise ConfigError(
-            f"expected a strength of 0 or above for {name}, whose strength scales the steps of a descent; got "
+            f"the strength of {name} must be 0 or above, since it scales the steps of a descent; got "
             f"{strength:g}. For signed strengths use eim or flowslider"
         )
 

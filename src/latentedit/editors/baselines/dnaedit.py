@@ -63,13 +63,13 @@ class DNAEdit(PathEditor):
         levels = self._path(latent).levels[::-1]
         noise = draw(latent.z.shape[1:], seed=seed, purpose=self.name).to(latent.z.device, latent.z.dtype)
         way = align_noise(latent, levels, noise, progress=progress)
-        wanted = towards(latent, target, strength)
-        field = text_field(latent, wanted, guidance=self.guidance)
+        text = towards(latent, target, strength)
+        field = text_field(latent, text, guidance=self.guidance)
         moved, drift = torch.zeros_like(latent.z), torch.zeros_like(latent.z)  # z less the way up, m less x
         for done, upper, lower in each_step(levels[::-1], name=self.name, progress=progress):
             index = len(levels) - 2 - done
-            z, asked, velocity = way.states[index + 1] + moved, way.asked[index] + moved, way.velocities[index]
-            dv = field(asked, level_batch(upper, z)) - velocity
+            z, point, velocity = way.states[index + 1] + moved, way.points[index] + moved, way.velocities[index]
+            dv = field(point, level_batch(upper, z)) - velocity
             drift = drift + (lower - upper) * dv
             back = (z - latent.z - drift) / (upper - levels[0]) - velocity
             moved = moved + (lower - upper) * (self.eta * dv + (1 - self.eta) * back)
@@ -82,13 +82,13 @@ class AlignedNoise:
 
     Args:
         states: z at every level; the first is the picture.
-        asked: where the network was asked in each step, at the step's upper level.
+        points: where the network was evaluated in each step, at the step's upper level.
         velocities: its answers.
         noise: e after each step, on which z has a straight line.
     """
 
     states: tuple[Float[Tensor, "b *latent"], ...]
-    asked: tuple[Float[Tensor, "b *latent"], ...]
+    points: tuple[Float[Tensor, "b *latent"], ...]
     velocities: tuple[Float[Tensor, "b *latent"], ...]
     noise: tuple[Float[Tensor, "b *latent"], ...]
 
@@ -111,12 +111,14 @@ def align_noise(
         One evaluation a step.
     """
     field = text_field(latent, latent.condition)
-    states, asked, velocities, noises = [latent.z], list[Tensor](), list[Tensor](), [noise.expand_as(latent.z)]
+    states, points, velocities, noises = [latent.z], list[Tensor](), list[Tensor](), [noise.expand_as(latent.z)]
     for _, s, s_next in each_step(levels, name="align", progress=progress):
         z, e = states[-1], noises[-1]
         straight = (e - z) / (1 - s)
-        asked.append(z + (s_next - s) * straight)
-        velocities.append(field(asked[-1], level_batch(s_next, z)))
+        points.append(z + (s_next - s) * straight)
+        velocities.append(field(points[-1], level_batch(s_next, z)))
         states.append(z + (s_next - s) * velocities[-1])
         noises.append(e - (1 - s) * (straight - velocities[-1]))
-    return AlignedNoise(states=tuple(states), asked=tuple(asked), velocities=tuple(velocities), noise=tuple(noises[1:]))
+    return AlignedNoise(
+        states=tuple(states), points=tuple(points), velocities=tuple(velocities), noise=tuple(noises[1:])
+    )

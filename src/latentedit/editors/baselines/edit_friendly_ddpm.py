@@ -71,11 +71,11 @@ class EditFriendlyDDPM(Editor):
         )
 
         def difference(a: Latents, b: Latents, levels: Levels) -> Latents:
-            wanted = target_field(b, levels)
+            ahead = target_field(b, levels)
             if strength == 1:
-                return wanted - source_field(a, levels)
+                return ahead - source_field(a, levels)
             held = source_field(b, levels)
-            return (held - source_field(a, levels)) + strength * (wanted - held)
+            return (held - source_field(a, levels)) + strength * (ahead - held)
 
         maps = noise_maps(latent, latent.path(self.steps, self.level), seed=seed)
         return follow_maps(latent, maps, difference, name=self.name, progress=progress)

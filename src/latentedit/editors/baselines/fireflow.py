@@ -56,8 +56,8 @@ class FireFlow(PathEditor):
         del seed  # nothing is drawn
         levels, source = self._path(latent).levels, latent.condition
         top = reuse_midpoints(text_field(latent, source), latent.z, levels[::-1], name="invert", progress=progress)
-        wanted = text_field(latent, towards(latent, target, strength), guidance=self.guidance)
-        return reuse_midpoints(wanted, top, levels, name="sample", progress=progress)
+        field = text_field(latent, towards(latent, target, strength), guidance=self.guidance)
+        return reuse_midpoints(field, top, levels, name="sample", progress=progress)
 
 
 def reuse_midpoints(

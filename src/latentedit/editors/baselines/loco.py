@@ -78,13 +78,13 @@ class LOCO(PathEditor):
         mask = difference_mask(latent, target, level=self.mask_level, maps=self.maps, ratio=self.ratio, seed=seed)
         trace = invert(latent, self._path(latent), progress=progress)
         level = known_level(latent, trace)
-        wanted = mask * clean_change(latent, trace, target)
+        change = mask * clean_change(latent, trace, target)
         at = level_batch(level, trace.top)
-        v = denoiser_jacobian(VelocityJacobian(latent.backbone, trace.top, at, target), level).rmatvec(wanted)
+        v = denoiser_jacobian(VelocityJacobian(latent.backbone, trace.top, at, target), level).rmatvec(change)
         if self.rank:
             v = v - projected(self._outside(latent, trace, level, mask, seed, progress), v)
         check_finite(v, "direction", latent.backbone.name, level)
-        length = clean_share(level) * torch.linalg.vector_norm(wanted.flatten(1), dim=1)
+        length = clean_share(level) * torch.linalg.vector_norm(change.flatten(1), dim=1)
         offset = strength * self.scale * of_length(v, length)
         return replay(latent, trace, latent.condition, offset=offset, progress=progress)
 

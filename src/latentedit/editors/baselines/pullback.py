@@ -52,7 +52,7 @@ def check_rank(rank: int, latent: JointLatent, *, spare: int = 0) -> None:
     """
     most = latent.z[0].numel() - spare
     if rank > most:
-        raise ConfigError(f"expected a rank of at most {most} for latents of this size; got {rank}. Use a smaller one")
+        raise ConfigError(f"the rank must be at most {most} for latents of this size; got {rank}")
 
 
 @settings

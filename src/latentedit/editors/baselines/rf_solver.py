@@ -56,5 +56,5 @@ class RFSolver(PathEditor):
         del seed  # nothing is drawn
         grid, solver, source = self._path(latent), MidpointSolver(), latent.condition
         top = invert(text_field(latent, source), latent.z, grid, solver, progress=progress).final
-        wanted = text_field(latent, towards(latent, target, strength), guidance=self.guidance)
-        return sample(wanted, top, grid, solver, progress=progress).final
+        field = text_field(latent, towards(latent, target, strength), guidance=self.guidance)
+        return sample(field, top, grid, solver, progress=progress).final

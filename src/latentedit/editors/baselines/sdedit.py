@@ -55,7 +55,7 @@ class SDEdit(Editor):
         highest = latent.backbone.capabilities.s_max
         if strength < 0 or strength * self.level > highest + 1e-9:
             raise ConfigError(
-                f"expected a strength from 0 to {highest / self.level:g} for sdedit, whose strength is a share of the "
+                f"the strength of sdedit must lie from 0 to {highest / self.level:g}, since it is a share of the "
                 f"start level {self.level:g}; got {strength:g}. For signed strengths use eim or flowedit"
             )
         return strength * self.level

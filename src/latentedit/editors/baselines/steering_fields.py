@@ -64,7 +64,7 @@ class SteeringFields(Editor):
         if scale > 0:
             return scale
         raise ConfigError(
-            f"expected a strength {'above' if balance > 0 else 'below'} {-1 / balance:g} for steering-fields, where "
+            f"the strength of steering-fields must be {'above' if balance > 0 else 'below'} {-1 / balance:g}, where "
             f"1 + strength (attract - repel) is above 0; got {strength:g}. Equal weights allow any strength"
         )
 

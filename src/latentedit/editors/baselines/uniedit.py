@@ -62,8 +62,8 @@ class UniEdit(PathEditor):
         both = text_field(latent, Condition.cat([latent.condition, target]))
         for _, s, s_next in each_step(levels, name=self.name, progress=progress):
             pair = torch.cat([z, z])
-            source, wanted = both(pair, level_batch(s, pair)).chunk(2)
-            d = wanted - source
+            source, target_v = both(pair, level_batch(s, pair)).chunk(2)
+            d = target_v - source
             mask = region_mask(d)
             z = z + (s_next - s) * (source + strength * (mask + self.weight * (1 + mask)) * d)
         return z

@@ -68,8 +68,8 @@ class Walk:
             ``move.evaluations(trace, m * k)``.
         """
         progress = self.progress
-        told = None if progress is None else lambda _what, done, total: progress(what, done, total)
-        return self.move.edit(self.latent, self.trace, units, lengths, progress=told)[:, :, 0]
+        renamed = None if progress is None else lambda _what, done, total: progress(what, done, total)
+        return self.move.edit(self.latent, self.trace, units, lengths, progress=renamed)[:, :, 0]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,7 +86,7 @@ class StepLengths:
 
 
 def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float = EFFECT) -> StepLengths:
-    """The length of each direction at which it has the effect wanted; of all tried, the nearest.
+    """The length of each direction at which it has the target effect; of all tried, the nearest.
 
     No length goes beyond ``level * sqrt(n)``, about the norm of the noise that z holds at the level: displacements as
     long as that replace the latent instead of moving it. What does not reach the effect within is left there.
@@ -94,13 +94,13 @@ def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float
     Args:
         walk: back from the level.
         units: directions of unit length.
-        effect: wanted.
+        effect: the target.
 
     Cost:
         Two ways back a direction in each of at most `ROUNDS` rounds; most directions need three.
     """
     level, numbers = walk.trace.levels[-1], units[0].numel()
-    search = [_Search(wanted=effect, longest=level * math.sqrt(numbers)) for _ in units]
+    search = [_Search(effect=effect, longest=level * math.sqrt(numbers)) for _ in units]
     for _ in range(ROUNDS):
         still = [index for index, one in enumerate(search) if not one.done]
         if not still:
@@ -136,21 +136,21 @@ def effect_of(both: Float[Tensor, "2 k *latent"], x: Float[Tensor, "1 *latent"])
 class _Search:
     """Of one length: secants in logarithms between the lengths that are too short and those that are too long."""
 
-    wanted: float
+    effect: float
     longest: float
     tried: list[tuple[float, float]] = dataclasses.field(default_factory=list[tuple[float, float]])
 
     @property
     def best(self) -> tuple[float, float]:
-        return min(self.tried, key=lambda one: abs(math.log(max(one[1], 1e-30) / self.wanted)))
+        return min(self.tried, key=lambda one: abs(math.log(max(one[1], 1e-30) / self.effect)))
 
     @property
     def done(self) -> bool:
         if not self.tried:
             return False
         length, reached = self.best
-        at_end = length >= self.longest and reached < self.wanted
-        return at_end or abs(reached / self.wanted - 1) <= CLOSE
+        at_end = length >= self.longest and reached < self.effect
+        return at_end or abs(reached / self.effect - 1) <= CLOSE
 
     def note(self, length: float, reached: float) -> None:
         self.tried.append((length, reached))
@@ -158,15 +158,15 @@ class _Search:
     def following(self) -> float:
         """The next length to try."""
         if not self.tried:
-            return min(self.longest, self.longest * self.wanted / 2)
-        short = max((one for one in self.tried if one[1] < self.wanted), default=None)
-        long = min((one for one in self.tried if one[1] >= self.wanted), default=None)
+            return min(self.longest, self.longest * self.effect / 2)
+        short = max((one for one in self.tried if one[1] < self.effect), default=None)
+        long = min((one for one in self.tried if one[1] >= self.effect), default=None)
         if short is None or long is None or short[0] >= long[0]:
             length, reached = self.best
-            factor = (self.wanted / max(reached, 1e-30)) ** (1 / self._power())
+            factor = (self.effect / max(reached, 1e-30)) ** (1 / self._power())
             return min(self.longest, length * min(max(factor, 1 / _LEAP), _LEAP))
         slope = math.log(long[0] / short[0]) / math.log(long[1] / max(short[1], 1e-30))
-        share = slope * math.log(self.wanted / max(short[1], 1e-30)) / math.log(long[0] / short[0])
+        share = slope * math.log(self.effect / max(short[1], 1e-30)) / math.log(long[0] / short[0])
         return short[0] * (long[0] / short[0]) ** min(max(share, 0.1), 0.9)
 
     def _power(self) -> float:
