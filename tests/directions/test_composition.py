@@ -248,7 +248,7 @@ def test_what_contradicts_each_other_is_refused(
     if not refused:
         assert compose(pair, [1.0, *strengths], mixing).length.all()
         return
-    with pytest.raises(ConfigError, match=re.escape("numbers 2 and 3 contradict each other (cosine -0.91)")):
+    with pytest.raises(ConfigError, match=re.escape("directions 2 and 3 contradict each other (cosine -0.91)")):
         compose(pair, [1.0, *strengths], mixing)
 
 
@@ -269,7 +269,7 @@ def test_what_says_the_same_can_only_be_added(mixing: Mixing, cosine: float, ref
     if not refused:
         assert compose(pair, strengths, mixing).length.all()
         return
-    with pytest.raises(ConfigError, match=rf"mixing '{mixing}'; numbers 1 and 2 say the same.*use mixing 'sum'"):
+    with pytest.raises(ConfigError, match=rf"directions 1 and 2 say the same, which mixing '{mixing}' .*use mixing 'sum'"):
         compose(pair, strengths, mixing)
 
 
@@ -280,7 +280,7 @@ def test_what_others_say_together_can_only_be_added(mixing: Mixing, excess: floa
     rows = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1, 1, excess, 0], [0, 0, 0, 1]])[:, None]
     assert compose(together(rows), [1.0] * 4).z.tolist() == [[2, 2, excess, 1]]
     for order in ([0, 1, 2, 3], [2, 0, 1]):
-        with pytest.raises(ConfigError, match="number 3 says what those before it say together"):
+        with pytest.raises(ConfigError, match="direction 3 says what those before it say together"):
             compose(together(rows[order]), [1.0] * len(order), mixing)
     with pytest.raises(ConfigError, match="number 4 says what"):
         compose(together(rows[[0, 3, 1, 2]]), [1.0] * 4, mixing)

@@ -285,7 +285,7 @@ def test_a_broken_network_is_named(
     bad: float, mixture: GaussianMixtureBackbone, latent: JointLatent, target: Condition, noise: Tensor
 ) -> None:
     mixture.mixture.means[1, 2] = bad
-    with pytest.raises(ModelError, match=r"gaussian-mixture gave a velocity .* not finite at level s = 0.45"):
+    with pytest.raises(ModelError, match=r"gaussian-mixture has values that are not finite, at level s = 0.45"):
         Distillation(latent=latent, target=target).at(None, LEVEL, noise)
 
 

@@ -434,7 +434,7 @@ def test_kkt_with_newton_solves_the_constrained_programme(mixture: GaussianMixtu
 
 @pytest.mark.parametrize(("projection", "texts"), [("none", 1), ("null-space", 0), ("kkt", 0)])
 def test_captions_and_projection_come_together(mixture: GaussianMixtureBackbone, projection: str, texts: int) -> None:
-    with mixture.count() as counted, pytest.raises(ConfigError, match=f"projection '{projection}'; got"):
+    with mixture.count() as counted, pytest.raises(ConfigError, match=f"projection '{projection}' .*; got"):
         identify(
             mixture_latent(mixture),
             mixture.embed(["c"]),
@@ -593,7 +593,7 @@ def test_a_damaged_network_is_named_in_one_line(
 ) -> None:
     monkeypatch.setattr(mixture, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
     with pytest.raises(
-        ModelError, match=r"gave a velocity with values that are not finite at level s = 0\.95"
+        ModelError, match=r"velocity .* that are not finite, at level s = 0\.95"
     ) as found:
         identify(mixture_latent(mixture), mixture.embed(["c"]), HSDS(), seed=0)
     assert "\n" not in str(found.value)
@@ -601,5 +601,5 @@ def test_a_damaged_network_is_named_in_one_line(
 
 def test_a_broken_derivative_is_named(mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.func, "jvp", lambda function, point, tangent: (point[0], tangent[0] * torch.nan))
-    with pytest.raises(ModelError, match="gave a displacement with values that are not finite"):
+    with pytest.raises(ModelError, match="displacement .* values that are not finite"):
         identify(mixture_latent(mixture), mixture.embed(["c"]), HSDS(filter="newton"), seed=0)

@@ -156,7 +156,7 @@ def test_masks_and_their_null_space(latent: JointLatent) -> None:
     assert torch.allclose(torch.nn.functional.normalize(projected, dim=1), flat, atol=1e-4)
     with pytest.raises(ConfigError, match="lies within"):
         outer.without(outer)
-    with pytest.raises(ConfigError, match="one level"):
+    with pytest.raises(ConfigError, match="different pictures or levels"):
         inner.without(dataclasses.replace(outer, level=0.5))
 
 

@@ -124,7 +124,7 @@ def test_one_space_is_its_own_mean_and_steps_can_run_out() -> None:
 def test_spaces_without_a_mean_are_refused() -> None:
     turn = rotation(6)
     for mean in (chordal_mean, karcher_mean):
-        with pytest.raises(ConfigError, match="share one of rank 2"):
+        with pytest.raises(ConfigError, match="no mean of rank 2"):
             mean([turn[:2], turn[2:4]])
         with pytest.raises(ConfigError, match="at least one basis"):
             mean([])

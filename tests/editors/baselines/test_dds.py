@@ -79,5 +79,5 @@ def test_levels_fill_their_range_and_are_cut_to_the_models() -> None:
 
 
 def test_negative_strengths_are_refused(latent: JointLatent) -> None:
-    with pytest.raises(ConfigError, match="0 or above for dds"):
+    with pytest.raises(ConfigError, match="dds must be 0 or above"):
         DDS().edit(latent, latent.backbone.embed(["c"]), [-0.1])

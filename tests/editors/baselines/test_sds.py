@@ -48,5 +48,5 @@ def test_under_one_gaussian_every_step_has_a_closed_form() -> None:
 
 
 def test_negative_strengths_are_refused(latent: JointLatent) -> None:
-    with pytest.raises(ConfigError, match="0 or above for sds"):
+    with pytest.raises(ConfigError, match="sds must be 0 or above"):
         SDS().edit(latent, latent.backbone.embed(["c"]), [-1.0])
