@@ -282,7 +282,7 @@ def test_what_others_say_together_can_only_be_added(mixing: Mixing, excess: floa
     for order in ([0, 1, 2, 3], [2, 0, 1]):
         with pytest.raises(ConfigError, match="direction 3 says what those before it say together"):
             compose(together(rows[order]), [1.0] * len(order), mixing)
-    with pytest.raises(ConfigError, match="number 4 says what"):
+    with pytest.raises(ConfigError, match="direction 4 says what"):
         compose(together(rows[[0, 3, 1, 2]]), [1.0] * 4, mixing)
 
 
@@ -295,9 +295,9 @@ def test_directions_of_another_model_are_refused() -> None:
 def test_directions_without_length_are_refused() -> None:
     zero, half = direction([0.0, 0.0]), direction([0.0, 0.0], [1.0, 0.0])
     for index, parts in ((2, [direction([1.0, 0.0]), zero]), (1, [half, direction([0.0, 1.0])])):
-        with pytest.raises(ConfigError, match=f"number {index} has no length. Leave it out"):
+        with pytest.raises(ConfigError, match=f"direction {index} has no length"):
             compose(parts, [1.0, 1.0])
-        with pytest.raises(ConfigError, match=f"number {index} has no length"):
+        with pytest.raises(ConfigError, match=f"direction {index} has no length"):
             cross_talk(parts)
     with pytest.raises(ConfigError, match="at least one direction; got none"):
         cross_talk([])

@@ -158,13 +158,13 @@ def test_bases_that_do_not_belong_together_are_refused(bases: list[LocalBasis]) 
         global_directions(bases[:1])
     with pytest.raises(ConfigError, match="several pictures; got 0"):
         mean_directions([])
-    with pytest.raises(ConfigError, match=r"one level; got 0\.6 and 0\.3"):
+    with pytest.raises(ConfigError, match=r"different levels, 0\.6 and 0\.3"):
         global_directions([bases[0], basis_of(model, 1, level=0.3)])
-    with pytest.raises(ConfigError, match="one rank; got 2 and 3"):
+    with pytest.raises(ConfigError, match="different ranks, 2 and 3"):
         global_directions([bases[0], basis_of(model, 1, rank=3)])
-    with pytest.raises(ConfigError, match="one text; got '' and 'abc'"):
+    with pytest.raises(ConfigError, match="different texts, '' and 'abc'"):
         global_directions([bases[0], basis_of(model, 1, prompt="abc")])
-    with pytest.raises(ConfigError, match="one site"):
+    with pytest.raises(ConfigError, match="different sites"):
         global_directions([bases[0], dataclasses.replace(bases[1], site="clean")])
     with pytest.raises(ConfigError, match="projected"):
         global_directions([bases[0], dataclasses.replace(bases[1], projected=True)])
@@ -172,7 +172,7 @@ def test_bases_that_do_not_belong_together_are_refused(bases: list[LocalBasis]) 
     with pytest.raises(ShapeError, match="one rank and feature"):
         global_directions([bases[0], basis_of(other, 1)])
     other.fingerprint = "network-2"
-    with pytest.raises(ConfigError, match="one model"):
+    with pytest.raises(ConfigError, match="different models"):
         global_directions([bases[0], basis_of(other, 1)])
 
 

@@ -144,7 +144,7 @@ def test_bad_requests_are_refused(model: NetworkBackbone, here: LocalBasis, ther
             feature_of(unfit)
     with pytest.raises(ConfigError, match="found in the model"):
         transport(dataclasses.replace(direction, model_fingerprint="other"), there)
-    with pytest.raises(ConfigError, match=r"site 'mid'; got one at 'clean'\. Take it with site='mid'"):
+    with pytest.raises(ConfigError, match=r"site 'clean', the direction at 'mid'\. Take the basis with site='mid'"):
         transport(direction, basis_of(there.latent, site="clean"))
     with pytest.raises(LatentEditError, match=r"shape, \[3, 3\]; got \[9\]"):
         transport(dataclasses.replace(direction, feature=torch.eye(3)), there)
