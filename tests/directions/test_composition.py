@@ -269,7 +269,9 @@ def test_what_says_the_same_can_only_be_added(mixing: Mixing, cosine: float, ref
     if not refused:
         assert compose(pair, strengths, mixing).length.all()
         return
-    with pytest.raises(ConfigError, match=rf"directions 1 and 2 say the same, which mixing '{mixing}' .*use mixing 'sum'"):
+    with pytest.raises(
+        ConfigError, match=rf"directions 1 and 2 say the same, which mixing '{mixing}' .*use mixing 'sum'"
+    ):
         compose(pair, strengths, mixing)
 
 

@@ -592,14 +592,12 @@ def test_a_damaged_network_is_named_in_one_line(
     mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mixture, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
-    with pytest.raises(
-        ModelError, match=r"velocity .* that are not finite, at level s = 0\.95"
-    ) as found:
+    with pytest.raises(ModelError, match=r"velocity .* that are not finite, at level s = 0\.95") as found:
         identify(mixture_latent(mixture), mixture.embed(["c"]), HSDS(), seed=0)
     assert "\n" not in str(found.value)
 
 
 def test_a_broken_derivative_is_named(mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.func, "jvp", lambda function, point, tangent: (point[0], tangent[0] * torch.nan))
-    with pytest.raises(ModelError, match="displacement .* values that are not finite"):
+    with pytest.raises(ModelError, match=r"displacement .* values that are not finite"):
         identify(mixture_latent(mixture), mixture.embed(["c"]), HSDS(filter="newton"), seed=0)

@@ -454,6 +454,6 @@ def test_a_damaged_network_is_named_in_one_line(
     latent: JointLatent, direction: Direction, monkeypatch: pytest.MonkeyPatch, arm: str, strength: float
 ) -> None:
     monkeypatch.setattr(latent.backbone, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
-    with pytest.raises(ModelError, match="way back .* has values that are not finite") as found:
+    with pytest.raises(ModelError, match=r"way back .* has values that are not finite") as found:
         slider_of(latent, direction, arm).edit([strength])
     assert "\n" not in str(found.value)
