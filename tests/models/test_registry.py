@@ -1,5 +1,6 @@
 """Names, folders and hub ids."""
 
+import importlib.metadata
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import transformers
 from latentedit.core.errors import ModelError, RegistryError
 from latentedit.core.plugins import BACKBONES
 from latentedit.models import registry
+from latentedit.models.base import Backbone
+from latentedit.models.loading import ModelFolder
+from latentedit.testing.gaussian_mixture import example_mixture
 from tests.carried import carry
 
 
@@ -72,3 +76,25 @@ def test_no_bundled_models_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     for ask in (registry.bundled_folder, registry.load):
         with pytest.raises(RegistryError, match="pip install latentedit-portraits"):
             ask("portraits")
+
+
+class Strange:
+    """A backbone of somebody else, whose folder needs no more than its name."""
+
+    parts, optional_parts = Backbone.parts, Backbone.optional_parts
+
+    @staticmethod
+    def from_folder(folder: ModelFolder, *, name: str, device: object, dtype: object) -> Backbone:
+        assert device is dtype is None
+        made = example_mixture()
+        made.name = f"{folder.pipeline} in {name}"
+        return made
+
+
+def test_a_strangers_backbone_opens_its_own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StrangePipeline"}')
+    with pytest.raises(ModelError, match="holds a StrangePipeline; models of one of these"):
+        registry.load(tmp_path)
+    point = importlib.metadata.EntryPoint("StrangePipeline", f"{__name__}:Strange", BACKBONES.group)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
+    assert registry.load(tmp_path).name == f"StrangePipeline in {tmp_path.name}"

@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -62,6 +62,12 @@ class Backbone(abc.ABC):
 
     defaults: Mapping[str, Any] = MappingProxyType({})
     """What the model's maker recommends (``latentedit.json``): settings of "editors" by name, the "captioner", ..."""
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    """The parts of a model folder that ``from_folder`` reads, each with the classes that it may have; see `loading`."""
+
+    optional_parts: ClassVar[frozenset[str]] = frozenset()
+    """Those that may be null in ``model_index.json``, all of them or none."""
 
     def __init__(self, *, name: str, fingerprint: str, capabilities: Capabilities) -> None:
         self.name = name

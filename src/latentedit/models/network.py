@@ -1,7 +1,7 @@
 """What adapters share, whatever their network: where it runs, in which dtype, its sizes, codec and checks."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
@@ -40,12 +40,6 @@ class NetworkBackbone(Backbone):
         DeviceError: a device that this machine lacks.
         ModelError: parts or settings that do not fit together.
     """
-
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """The components that the adapter reads, each with the classes that it may have; others are not loaded."""
-
-    optional_parts: ClassVar[frozenset[str]] = frozenset()
-    """Those that may be null in ``model_index.json``, all of them or none."""
 
     @classmethod
     def from_folder(
