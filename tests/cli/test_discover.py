@@ -118,10 +118,10 @@ def test_a_direction_is_shown_by_its_name(command: Command, discovered: Path) ->
         (["--level", 0], "--level must be"),
         (["--level", 1.5], "--level must be"),
         (["--level", "nan"], "--level must be"),
-        (["--from", " "], "--from to say what the picture shows"),
-        (["--prompt", ""], "--prompt to say what the picture shows"),
+        (["--from", " "], "--from is an empty caption"),
+        (["--prompt", ""], "--prompt is an empty caption"),
         (["-o", "missing/out"], "does not exist"),
-        (["-o", "me.png"], "to be a folder; it is a file"),
+        (["-o", "me.png"], "is a file, and a folder is written"),
         (["-o", "."], "it holds 'me.png'"),
     ],
 )

@@ -96,7 +96,7 @@ def test_json_and_settings(command: Command, arguments: list[object], tmp_path: 
         (["--damping", -1], "--damping must be"),
         (["--damping", "nan"], "--damping must be"),
         (["--plain", "--damping", 0.5], "--plain and --damping"),
-        (["--from", " "], "--from to say what the picture shows"),
+        (["--from", " "], "--from is an empty caption"),
         (["--to", "missing.png"], "no such file"),
         (["-o", "new.png"], "ends in .safetensors"),
         (["-o", "missing/new.safetensors"], "does not exist"),
