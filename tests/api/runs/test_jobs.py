@@ -1,5 +1,6 @@
 """Pictures of a folder are found by their endings, and no two edited ones get the same name."""
 
+import os
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path, PurePath
@@ -109,3 +110,12 @@ def test_a_carried_picture_needs_no_file(tmp_path: Path) -> None:
     assert spec["bytes"] == len(content.getvalue())
     assert (one.spec()["bytes"], one.spec()["sha256"]) == (None, None)
     assert str(tmp_path) not in str(spec)
+
+
+def test_a_pipe_among_the_pictures_is_not_read(tmp_path: Path) -> None:
+    """Reading it would wait for ever; the picture is left out, and told."""
+    os.mkfifo(tmp_path / "a.png")
+    (one,) = [EditJob(id=path.name, path=path, name=path.stem) for path in pictures_in(tmp_path)]
+    assert one.spec()["bytes"] is None
+    with pytest.raises(ImageError, match="no regular file"):
+        one.open()

@@ -208,7 +208,7 @@ def test_wrong_input_is_refused_before_a_model_is_loaded(
         (("--method", "eim"), "expected settings of eim in the folder of miniature; there are none. Find them with"),
         (("--settings", "SETTINGS", "--method", "ddim"), "expected settings of ddim in"),
         (("--settings", "OTHER"), "those of another model. Tune again"),
-        (("--settings", "nowhere.json"), "expected the file nowhere.json"),
+        (("--settings", "nowhere.json"), "there is no such file: nowhere.json"),
         (("--settings", "SETTINGS", "--strengths", "0.5,2"), "some with 1 among them"),
         (("--settings", "SETTINGS", "--strengths", "0,1"), "without 0"),
     ],
