@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from matplotlib.axes import Axes
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.experiments.base import Claim, Context, Experiment, Outcome, Row, Unit
+from latentedit_bench.experiments.base import Context, Experiment, Outcome, Row, Unit
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import Found, Geometry
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import Table, estimate

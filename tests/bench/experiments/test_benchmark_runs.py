@@ -11,7 +11,7 @@ import pytest
 from latentedit.api.runs.executors import run_work
 from latentedit.editors.baselines.flowslider import FlowSlider
 from latentedit_bench.experiments import benchmark_runs
-from latentedit_bench.experiments.base import Claim, Context
+from latentedit_bench.experiments.base import Context
 from latentedit_bench.experiments.benchmark_runs import (
     DTYPE,
     EditingExperiment,
@@ -24,6 +24,7 @@ from latentedit_bench.experiments.benchmark_runs import (
     some_latent,
     wide,
 )
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.hessian_preservation import HessianPreservation
 from latentedit_bench.experiments.joint_latent import JointLatent
 from latentedit_bench.experiments.linear_strength import LinearStrength

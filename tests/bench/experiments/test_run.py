@@ -10,7 +10,8 @@ import pytest
 
 from latentedit.core.errors import ConfigError, DeviceError, FileFormatError, OutputError, RegistryError
 from latentedit.core.plugins import EXPERIMENTS
-from latentedit_bench.experiments.base import RULE, Claim, Context, Experiment, make_experiment
+from latentedit_bench.experiments.base import RULE, Context, Experiment, make_experiment
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.run import PLANS, Record, planned, read_plans, read_records, reproduce
 from latentedit_bench.metrics.statistics import Estimate
 from tests.bench.experiments.tallying import Broken, Tally

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from latentedit_bench.domains.base import domain
-from latentedit_bench.experiments.base import Claim, Context, Experiment, Outcome, Row, Unit
+from latentedit_bench.experiments.base import Context, Experiment, Outcome, Row, Unit
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.metrics.statistics import Table, estimate
 
 

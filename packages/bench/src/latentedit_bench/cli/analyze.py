@@ -13,7 +13,7 @@ from latentedit.core.plugins import EXPERIMENTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latentedit_bench.experiments.base import Claim
+    from latentedit_bench.experiments.claim import Claim
 
 _PREFIX = "geometry-"
 """Before the names of experiments that look at pictures; left out here."""

@@ -13,9 +13,10 @@ from latentedit.core.errors import RegistryError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit.core.progress import Progress
 from latentedit.core.settings import to_plain
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.plotting import draw_numbers, panels
 from latentedit_bench.experiments.store import measured
-from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, decide
+from latentedit_bench.metrics.statistics import Table
 
 T = TypeVar("T")
 
@@ -30,45 +31,6 @@ RULE = (
     "below 0, and is undecided at this size otherwise"
 )
 """How a number decides, in every experiment that does not state its own rule."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """What a paper says, and what was found here.
-
-    Args:
-        statement: of the paper, in our words.
-        model: where it was looked at.
-        measure: what the number is, with its unit; the claim holds where it is above 0.
-        estimate: of that number.
-        low: end of its 95 % interval.
-        high: the other end.
-        samples: pictures behind it.
-        verdict: by the interval.
-    """
-
-    statement: str
-    model: str
-    measure: str
-    estimate: float
-    low: float
-    high: float
-    samples: int
-    verdict: Verdict
-
-    @staticmethod
-    def of(statement: str, model: str, measure: str, found: Estimate) -> "Claim":
-        """Judged by an estimate that is above 0 where the claim is true."""
-        return Claim(
-            statement=statement,
-            model=model,
-            measure=measure,
-            estimate=found.mean,
-            low=found.low,
-            high=found.high,
-            samples=found.pictures,
-            verdict=decide(found),
-        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

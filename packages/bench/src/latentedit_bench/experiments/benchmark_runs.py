@@ -17,7 +17,8 @@ from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import prepare
-from latentedit_bench.experiments.base import Claim, Context, Experiment, Row, Unit
+from latentedit_bench.experiments.base import Context, Experiment, Row, Unit
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.metrics.statistics import Estimate, Table, estimate
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.methods import Method

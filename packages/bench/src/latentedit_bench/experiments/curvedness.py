@@ -18,7 +18,8 @@ from latentedit.core.rng import draw, stream
 from latentedit.directions.local_basis import LocalBasis
 from latentedit.directions.transport import DAMPING
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
-from latentedit_bench.experiments.base import Claim, Row, Unit
+from latentedit_bench.experiments.base import Row, Unit
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import QUICK, UNSUPERVISED, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, GREY, finish
 from latentedit_bench.experiments.shooting import TangentBasis, shoot

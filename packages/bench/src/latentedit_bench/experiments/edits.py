@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from latentedit.api.naming import FLOOR
 from latentedit_bench.domains.areas import CHANGED, attribute_areas
 from latentedit_bench.domains.base import domain
-from latentedit_bench.experiments.base import Claim, Row, Unit
+from latentedit_bench.experiments.base import Row, Unit
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import QUICK, RIEMANNIAN, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, GREY, LEVEL_LABEL, draw_column
 from latentedit_bench.experiments.radial_power import radial_power, white_centroid

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.experiments.base import Claim, Row, Unit
+from latentedit_bench.experiments.base import Row, Unit
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import RIEMANNIAN, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, finish
 from latentedit_bench.experiments.radial_power import RadialPower, centroid, low_share, radial_power, white_centroid

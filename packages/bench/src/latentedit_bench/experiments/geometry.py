@@ -22,7 +22,8 @@ from latentedit.core.progress import Progress
 from latentedit.latents.encode import PictureLike
 from latentedit.models.registry import load
 from latentedit_bench.domains.base import sample_pictures
-from latentedit_bench.experiments.base import Claim, Context, Experiment, Outcome, Row, Unit
+from latentedit_bench.experiments.base import Context, Experiment, Outcome, Row, Unit
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.plotting import new_figure, panels, save_figure
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import Table

@@ -12,7 +12,8 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import stream
 from latentedit.directions.global_directions import Mean, agreement, mean_directions
-from latentedit_bench.experiments.base import Claim, Row, Unit
+from latentedit_bench.experiments.base import Row, Unit
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import UNSUPERVISED, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, draw_column, draw_null, finish
 from latentedit_bench.experiments.study import Study

@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,10 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from latentedit.core.files.writing import written_beside
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.metrics.statistics import Table, by_level
-
-if TYPE_CHECKING:
-    from latentedit_bench.experiments.base import Claim
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
 """Okabe and Ito's, which colour-blind readers can tell apart."""
@@ -106,7 +103,7 @@ def draw_subspace_null(axis: Axes, rows: Table) -> None:
     draw_null(axis, *rows[["null", "null_low", "null_high"]].mean().tolist(), label="random subspaces")
 
 
-def draw_numbers(axis: Axes, claims: Sequence["Claim"], *, unit: str) -> None:
+def draw_numbers(axis: Axes, claims: Sequence[Claim], *, unit: str) -> None:
     """Claims from top to bottom, with their intervals; at 0 the line that decides.
 
     Args:

@@ -14,7 +14,8 @@ from scipy.stats import rankdata
 from latentedit.core.errors import ConfigError
 from latentedit.models.base import Backbone
 from latentedit_bench.domains.base import Domain, Scene, differences, domain, full_caption
-from latentedit_bench.experiments.base import Claim, Row, Unit
+from latentedit_bench.experiments.base import Row, Unit
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import QUICK, RIEMANNIAN, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, draw_subspace_null, finish
 from latentedit_bench.experiments.samples import SPACES, compared

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.geometry.grassmann import geodesic_distance, random_level
 from latentedit.directions.local_basis import LocalBasis
-from latentedit_bench.experiments.base import Claim, Outcome, Row, Unit
+from latentedit_bench.experiments.base import Outcome, Row, Unit
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import QUICK, RIEMANNIAN, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, draw_column, draw_subspace_null, finish, panels
 from latentedit_bench.experiments.study import Study

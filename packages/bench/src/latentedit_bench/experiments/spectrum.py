@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 
 from latentedit.core.rng import stream
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
-from latentedit_bench.experiments.base import Claim, Row, Unit
+from latentedit_bench.experiments.base import Row, Unit
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import QUICK, UNSUPERVISED, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, finish
 from latentedit_bench.experiments.study import Study

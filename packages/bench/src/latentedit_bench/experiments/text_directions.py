@@ -25,8 +25,9 @@ from latentedit.core.settings import to_plain
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit_bench.domains.base import Domain, Scene, domain, full_caption, with_value
-from latentedit_bench.experiments.base import Claim, Context, Experiment, Outcome, Row, Unit
+from latentedit_bench.experiments.base import Context, Experiment, Outcome, Row, Unit
 from latentedit_bench.experiments.benchmark_runs import PAPER
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_by_name, draw_numbers, panels
 from latentedit_bench.experiments.text_geometry import effective_dimension, orthogonality_test
 from latentedit_bench.metrics.statistics import Estimate, Table, drawn_weights, estimate, interval

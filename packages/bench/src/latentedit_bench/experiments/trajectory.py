@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.experiments.base import Claim, Row, Unit
+from latentedit_bench.experiments.base import Row, Unit
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import RIEMANNIAN, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, draw_subspace_null, finish
 from latentedit_bench.experiments.samples import DISTANCE, SPACES, compared

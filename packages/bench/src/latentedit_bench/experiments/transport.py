@@ -14,7 +14,8 @@ from latentedit.core.geometry.grassmann import geodesic_distance
 from latentedit.core.geometry.transport import transported
 from latentedit.directions.local_basis import LocalBasis
 from latentedit.directions.transport import DAMPING
-from latentedit_bench.experiments.base import Claim, Row, Unit
+from latentedit_bench.experiments.base import Row, Unit
+from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import QUICK, RIEMANNIAN, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, draw_null, finish
 from latentedit_bench.experiments.signed_edits import SignedEdit, random_units, signed_edits
