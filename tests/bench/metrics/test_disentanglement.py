@@ -37,34 +37,17 @@ def test_one_pass_gives_what_the_measures_give_one_by_one() -> None:
         assert torch.equal(found[measure.__name__].nan_to_num(-9), expected.nan_to_num(-9))
 
 
-def test_an_oracle_scores_one() -> None:
+@pytest.mark.parametrize(
+    ("along", "beside", "expected"),
+    [(1, 0, [1, 0, 1, 1, 1]), (0, 0, [0, 0, math.nan, 0, 0]), (-0.5, 0, [-0.5, 0, 1, 0, 0])],
+    ids=["an oracle", "no edit", "the opposite, which decomposes"],
+)
+def test_known_edits(along: float, beside: float, expected: list[float]) -> None:
     w = world()
-    found = all_of(w.truth, w.source, w.truth)
+    found = all_of(w.edited(along, beside), w.source, w.truth)
     # float64: each is a quotient of two sums of 90 products that are equal up to rounding
-    for row, expected in zip(found, [1, 0, 1, 1, 1], strict=True):
-        assert row == pytest.approx([expected] * 2, abs=1e-14)
-
-
-def test_no_edit_scores_nothing_and_has_no_decomposability() -> None:
-    w = world()
-    along, beside, dec, eff, sde = all_of(w.source, w.source, w.truth)
-    assert along == beside == eff == sde == [0, 0]
-    assert all(math.isnan(value) for value in dec)
-
-
-@given(st.floats(0.01, 20))
-def test_a_second_attribute_costs_the_decomposability_that_is_predicted(q: float) -> None:
-    w = world()
-    edited = w.edited(1.0, q)
-    # the orthogonal change was made orthogonal to 1e-16 of its length
-    assert effect(edited, w.source, w.truth).tolist() == pytest.approx([1, 1], abs=1e-14 * (1 + q))
-    assert leakage(edited, w.source, w.truth).tolist() == pytest.approx([q, q], rel=1e-12)
-    dec = 1 / math.sqrt(1 + q * q)
-    assert decomposability(edited, w.source, w.truth).tolist() == pytest.approx([dec, dec], rel=1e-12)
-    eff = max(0.0, 1 - q * q)
-    assert effectiveness(edited, w.source, w.truth).tolist() == pytest.approx([eff, eff], abs=1e-12)
-    sde = 2 * eff * dec / (eff + dec)
-    assert disentanglement(edited, w.source, w.truth).tolist() == pytest.approx([sde, sde], abs=1e-12)
+    for row, value in zip(found, expected, strict=True):
+        assert row == pytest.approx([value] * 2, abs=1e-14, nan_ok=True)
 
 
 @given(st.floats(-3, 3), st.floats(0, 3))
@@ -78,7 +61,10 @@ def test_effect_and_leakage_say_the_rest(a: float, b: float) -> None:
     assert effectiveness(edited, w.source, w.truth).tolist() == pytest.approx([eff, eff], abs=1e-12)
     if math.hypot(a, b) > 1e-3:  # below, the cosine has the rounding of source + d, 1e-16 / 1e-3, and more
         dec = abs(a) / math.hypot(a, b)
-        assert decomposability(edited, w.source, w.truth).tolist() == pytest.approx([dec, dec], abs=1e-10)
+        close = 1e-10 if math.hypot(a, b) < 0.1 else 1e-12
+        assert decomposability(edited, w.source, w.truth).tolist() == pytest.approx([dec, dec], abs=close)
+        sde = 2 * eff * dec / (eff + dec) if eff else 0
+        assert disentanglement(edited, w.source, w.truth).tolist() == pytest.approx([sde, sde], abs=2 * close)
 
 
 def test_decomposability_is_the_cosine_of_torchmetrics() -> None:
@@ -87,14 +73,6 @@ def test_decomposability_is_the_cosine_of_torchmetrics() -> None:
     # theirs is computed in single precision
     found = decomposability(edited, source, truth)
     torch.testing.assert_close(found, theirs.abs().double(), rtol=1e-5, atol=1e-6)
-
-
-def test_the_opposite_edit_has_no_effectiveness_although_it_decomposes() -> None:
-    w = world()
-    along, _, dec, eff, sde = all_of(w.edited(-0.5, 0), w.source, w.truth)
-    assert along == pytest.approx([-0.5, -0.5])
-    assert dec == pytest.approx([1, 1])
-    assert eff == sde == [0, 0]
 
 
 def test_where_nothing_was_asked_for_all_are_undefined() -> None:

@@ -28,13 +28,6 @@ rising = st.lists(st.tuples(st.integers(1, 20), st.integers(0, 20)), min_size=1,
 wanted_effects = st.integers(1, 40).map(lambda value: value / 20)
 
 
-def test_the_leakage_is_that_of_the_straight_line_between_two_strengths() -> None:
-    effects, leakages = path((0.4, 0.1), (0.8, 0.5), (1.2, 0.6))
-    for wanted, expected in [(0.2, 0.05), (0.4, 0.1), (0.6, 0.3), (0.8, 0.5), (1.0, 0.55), (1.2, 0.6)]:
-        found, reached = leakage_at(effects, leakages, wanted)
-        assert (found.item(), reached.item()) == (pytest.approx(expected, rel=1e-12), True)
-
-
 def test_the_first_crossing_counts() -> None:
     effects, leakages = path((1.0, 0.2), (0.5, 3.0), (2.0, 5.0))
     assert leakage_at(effects, leakages, 0.75)[0].item() == pytest.approx(0.15, rel=1e-12)

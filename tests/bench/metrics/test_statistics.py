@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -76,25 +77,15 @@ def test_a_claim_is_judged_by_its_interval(low: float, high: float, pictures: in
     assert decide(Estimate(mean=(low + high) / 2, low=low, high=high, pictures=pictures)) == verdict
 
 
-def _table() -> pd.DataFrame:
-    rows = [
-        {"level": level, "picture": picture, "value": 10 * picture + (1 - level)}
-        for level in (0.9, 0.5, 0.1)
-        for picture in range(8)
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_means_by_level_fall_from_noise_to_picture() -> None:
-    found = by_level(_table(), "value", members=["picture"])
-    assert found["level"].tolist() == [0.9, 0.5, 0.1]
-    assert found["mean"].tolist() == pytest.approx([35.1, 35.5, 35.9])
-    assert (found["low"] < found["mean"]).all()
-
-
-def test_a_rise_is_paired_within_pictures() -> None:
-    found = rise(_table(), "value", members=["picture"], start=0.9, end=0.1)
-    # pictures differ by 10 and the levels by .8: only what is paired has an interval this narrow
+def test_means_by_level_and_a_rise_that_is_paired_within_pictures() -> None:
+    """Pictures differ by 10 and the levels by .8: only what is paired has an interval this narrow."""
+    rows = itertools.product((0.9, 0.5, 0.1), range(8))
+    table = pd.DataFrame([{"level": s, "picture": n, "value": 10 * n + (1 - s)} for s, n in rows])
+    means = by_level(table, "value", members=["picture"])
+    assert means["level"].tolist() == [0.9, 0.5, 0.1], "from noise to picture"
+    assert means["mean"].tolist() == pytest.approx([35.1, 35.5, 35.9])
+    assert (means["low"] < means["mean"]).all()
+    found = rise(table, "value", members=["picture"], start=0.9, end=0.1)
     assert found.mean == pytest.approx(0.8)
     assert found.high - found.low < 1e-9
     assert decide(found) == "holds"
