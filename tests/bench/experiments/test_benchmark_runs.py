@@ -90,16 +90,12 @@ def test_the_budget_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
     assert editor.evaluations(latent) == 28
 
 
-def test_the_mean_is_over_items_and_the_interval_over_groups() -> None:
+def test_the_mean_is_over_items_and_the_interval_over_groups_and_differences_are_paired() -> None:
     """Two items of one group that agree are one picture to the bootstrap."""
     index = pd.MultiIndex.from_tuples([("a", "a1"), ("a", "a2"), ("b", "b1"), ("c", "c1")], names=["group", "item"])
     found = over_groups(pd.Series([1.0, 1.0, 0.0, np.nan], index=index))
-    assert found.mean == pytest.approx(2 / 3)
-    assert found.pictures == 2
+    assert (found.mean, found.pictures) == (pytest.approx(2 / 3), 2)
     assert (found.low, found.high) == (0.0, 1.0)
-
-
-def test_differences_are_paired() -> None:
     table = wide(pd.DataFrame(rows({"a": [0.1, 0.5, 0.9], "b": [0.0, 0.4, 0.8]})), "disentanglement")
     found = over_groups(table["a"] - table["b"])
     assert found.mean == pytest.approx(0.1)

@@ -1,5 +1,7 @@
 import itertools
+import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -96,11 +98,7 @@ def table_of(coarse: float, fine: float, *, pictures: int = 7, read: bool = True
 
 @pytest.mark.parametrize(
     ("coarse", "fine", "verdicts"),
-    [
-        (0.2, 0.1, ["holds", "holds"]),
-        (-0.2, 0.1, ["does not hold", "holds"]),
-        (0.2, -0.1, ["holds", "does not hold"]),
-    ],
+    [(0.2, 0.1, ["holds"] * 2), (-0.2, 0.1, ["does not hold", "holds"]), (0.2, -0.1, ["holds", "does not hold"])],
 )
 def test_claims_follow_area_and_frequency(coarse: float, fine: float, verdicts: list[str]) -> None:
     found = Edits().conclude(table_of(coarse, fine))
@@ -110,28 +108,31 @@ def test_claims_follow_area_and_frequency(coarse: float, fine: float, verdicts: 
     assert rows["mean"].tolist() == pytest.approx([0.4 - fine / 2, 0.4, 0.4 + fine / 2])
 
 
-def test_without_a_reader_the_frequency_is_left() -> None:
+def test_without_a_reader_the_frequency_is_left(tmp_path: Path) -> None:
     found = Edits().conclude(table_of(0.2, 0.1, read=False))
     assert [claim.verdict for claim in found.claims] == ["undecided at this size", "holds"]
     assert found.claims[0].samples == 0
     assert "coarseness" not in found.line
     assert "coarseness" not in set(found.summary["measure"])
+    figure = drawn(Edits(), table_of(0.2, 0.1, read=False), tmp_path)
+    assert figure.axes[0].texts[0].get_text() == "no reader of this model's attributes"
 
 
-def test_areas_are_compared_down_to_where_they_are_read(areas: None) -> None:
+@pytest.mark.parametrize(
+    ("read_from", "measure", "expected"),
+    [
+        (0.5, "at level 0.90 minus at 0.50", pytest.approx((0.1, 7))),
+        (0.9, "", (pytest.approx(math.nan, nan_ok=True), 0)),
+    ],
+)
+def test_areas_are_compared_down_to_where_they_are_read(read_from: float, measure: str, expected: Any) -> None:
     table = table_of(0.2, 0.1)
-    table.loc[(table["level"] == 0.1) & (table["picture"] > 0), "coarseness"] = None
-    claim = Edits().conclude(table).claims[0]
-    assert "at level 0.90 minus at 0.50" in claim.measure
-    assert (claim.estimate, claim.samples) == (pytest.approx(0.1), 7)
-
-
-def test_areas_that_are_read_at_one_level_alone_are_not_compared() -> None:
-    table = table_of(0.2, 0.1)
-    table.loc[(table["level"] < 0.9) & (table["picture"] > 0), "coarseness"] = None
-    found = Edits().conclude(table)
-    assert [claim.verdict for claim in found.claims] == ["undecided at this size", "holds"]
-    assert found.claims[0].samples == 0
+    table.loc[(table["level"] < read_from) & (table["picture"] > 0), "coarseness"] = None
+    areas, frequency = Edits().conclude(table).claims
+    assert measure in areas.measure
+    assert (areas.estimate, areas.samples) == expected
+    assert areas.verdict == ("holds" if areas.samples else "undecided at this size")
+    assert frequency.verdict == "holds"
 
 
 def test_the_plot_shows_both_measures_and_the_attributes(tmp_path: Path) -> None:
@@ -145,8 +146,3 @@ def test_the_plot_shows_both_measures_and_the_attributes(tmp_path: Path) -> None
     assert [text.get_text() for text in attributes.get_yticklabels()] == ["hair (30%)", "mouth (2%)"]
     hair, mouth = attributes.images[0].get_array().tolist()
     assert (hair, mouth) == (pytest.approx([0.9, 0.5, 0.1]), pytest.approx([0.05, 0.25, 0.45]))
-
-
-def test_the_plot_says_where_nobody_reads(tmp_path: Path) -> None:
-    figure = drawn(Edits(), table_of(0.2, 0.1, read=False), tmp_path)
-    assert figure.axes[0].texts[0].get_text() == "no reader of this model's attributes"

@@ -98,13 +98,8 @@ def test_the_claim_follows_the_growth_of_the_mean_frequency(growth: float, verdi
 
 def test_the_plot_has_a_line_a_level_and_both_references(tmp_path: Path) -> None:
     figure = drawn(Frequency(), table_of(0.2), tmp_path)
-    assert legend(figure, 0) == [
-        "level 0.90",
-        "level 0.50",
-        "level 0.10",
-        "the latent itself, at each level",
-        "white noise",
-    ]
+    levels = ["level 0.90", "level 0.50", "level 0.10"]
+    assert legend(figure, 0) == [*levels, "the latent itself, at each level", "white noise"]
     assert legend(figure, 1) == ["basis: mean, 95 %", "the latent itself: mean, 95 %", "white noise"]
     assert figure.axes[0].lines[0].get_ydata().tolist() == pytest.approx([1.4] * 3)
     assert "Nyquist" in figure.axes[0].get_xlabel()

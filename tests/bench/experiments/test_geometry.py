@@ -11,8 +11,8 @@ import pytest
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments import geometry
-from latentedit_bench.experiments.base import Context, Outcome, make_experiment
-from latentedit_bench.experiments.geometry import BASES, PREFIX, WORK, Geometry, analyse, described
+from latentedit_bench.experiments.base import Outcome, make_experiment
+from latentedit_bench.experiments.geometry import BASES, PREFIX, WORK, Geometry, analyse
 from latentedit_bench.experiments.page import write_analyses
 from latentedit_bench.experiments.run import reproduce
 from latentedit_bench.experiments.study import Study
@@ -138,14 +138,3 @@ def test_plans_ask_enough_and_quick_ones_less(name: str) -> None:
         return one.pictures * one.rank * len(one.levels) * len(one.models)
 
     assert size(quick) < size(full)
-
-
-def test_the_line_says_both_ends_and_chance() -> None:
-    rows = [
-        {"model": "one", "measure": measure, "level": level, "mean": mean, "null": 0.9}
-        for measure in ("it", "other")
-        for level, mean in ((0.9, 0.31), (0.5, 7.0), (0.1, 0.5))
-    ]
-    line = described(pd.DataFrame(rows))
-    assert line.split("; ")[0] == "one, it: 0.31 at 0.90, 0.5 at 0.10 (random: 0.9)"
-    assert Context(folder=Path(), command="").made == {}

@@ -28,11 +28,7 @@ def test_prompts_differ_from_the_picture_in_exactly_so_many_attributes(which: in
     found = graded(PORTRAITS, own, seed=seed)
     assert [len(differences(PORTRAITS, one, own)) for one in found] == list(REPLACED)
     assert found == graded(PORTRAITS, own, seed=seed)
-
-
-def test_another_seed_draws_other_prompts() -> None:
-    own = draw_split("test", 1, 3)[0]
-    assert graded(PORTRAITS, own, seed=0)[1:] != graded(PORTRAITS, own, seed=1)[1:]
+    assert found[1:] != graded(PORTRAITS, own, seed=seed + 1)[1:]
 
 
 def test_rows_tell_what_prompts_share_and_how_far_their_spaces_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,18 +40,6 @@ def test_what_is_no_experiment_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         make_experiment("a stranger")
 
 
-def test_a_claim_is_judged_by_its_interval() -> None:
-    for low, high, pictures, verdict in (
-        (0.1, 0.3, 8, "holds"),
-        (-0.3, -0.1, 8, "does not hold"),
-        (-0.1, 0.1, 8, "undecided at this size"),
-        (0.1, 0.3, 5, "undecided at this size"),
-        (0.1, 0.3, 6, "holds"),
-    ):
-        found = Claim.of("it is so", "model", "it", Estimate(mean=0.2, low=low, high=high, pictures=pictures))
-        assert found.verdict == verdict
-
-
 def test_plans_are_written_before_anything_is_measured(tmp_path: Path) -> None:
     seen: list[dict[str, Any]] = []
 

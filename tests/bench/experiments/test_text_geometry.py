@@ -152,12 +152,9 @@ def test_what_every_change_shares_is_taken_out() -> None:
 
 def test_the_generator_alone_decides_the_permutations() -> None:
     rows, null = gaussian(PROMPTS, index=1), gaussian(30)
-    shares = [
-        orthogonality_test(
-            {"a": rows[:6], "b": rows[6:]}, null, generator=stream(seed, "tests"), permutations=99
-        ).grouping_share
-        for seed in (0, 0, 1, 2, 3)
-    ]
+    pair, options = {"a": rows[:6], "b": rows[6:]}, {"permutations": 99}
+    found = [orthogonality_test(pair, null, generator=stream(seed, "tests"), **options) for seed in (0, 0, 1, 2, 3)]
+    shares = [one.grouping_share for one in found]
     assert shares[0] == shares[1]
     assert len(set(shares)) > 1
 

@@ -21,15 +21,11 @@ LEVELS = (0.9, 0.5, 0.1)
 
 
 @pytest.mark.parametrize(
-    ("count", "pairs"),
-    [
-        (2, [(0, 1), (1, 0)]),
-        (3, [(0, 1), (1, 2), (2, 0)]),
-        (5, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0), (0, 3), (1, 4), (2, 0), (3, 1), (4, 2)]),
-    ],
+    "ends", [["01", "10"], ["01", "12", "20"], ["01", "12", "23", "34", "40", "03", "14", "20", "31", "42"]]
 )
-def test_pairs_are_a_ring_at_three_levels(count: int, pairs: list[tuple[int, int]]) -> None:
-    study = study_of(example_mixture(dimension=4), count, levels=(0.9, 0.8, 0.6, 0.4, 0.2), rank=2)
+def test_pairs_are_a_ring_at_three_levels(ends: list[str]) -> None:
+    pairs = [(int(one), int(other)) for one, other in ends]
+    study = study_of(example_mixture(dimension=4), 1 + max(pairs)[0], levels=(0.9, 0.8, 0.6, 0.4, 0.2), rank=2)
     assert Transport().items(study) == [(level, *pair) for level in (0.9, 0.6, 0.2) for pair in pairs]
     alone = dataclasses.replace(study, levels=(0.5,))
     assert Transport().items(alone) == [(0.5, *pair) for pair in pairs]
@@ -123,21 +119,17 @@ def table_of(slope: float, above: float, *, pictures: int = 8) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("slope", "above", "verdicts"),
-    [
-        (0.8, 0.5, ["holds"] * 4),
-        (-0.8, 0.5, [*["holds"] * 3, "does not hold"]),
-        (0.8, -0.5, [*["does not hold"] * 3, "holds"]),
-    ],
+    ("slope", "above", "agrees", "falls"),
+    [(0.8, 0.5, "holds", "holds"), (-0.8, 0.5, "holds", "does not hold"), (0.8, -0.5, "does not hold", "holds")],
 )
 @pytest.mark.parametrize("column", ["agreement", "pixels"])
-def test_claims_follow_agreement_and_its_fall(column: str, slope: float, above: float, verdicts: list[str]) -> None:
+def test_claims_follow_agreement_and_its_fall(column: str, slope: float, above: float, agrees: str, falls: str) -> None:
     table = table_of(slope, above)
     if column == "pixels":
         table[["pixels", "pixels_random"]] = table[["agreement", "agreement_random"]]
     found = Transport().conclude(table)
     claims = found.claims[:4] if column == "agreement" else found.claims[4:]
-    assert [claim.verdict for claim in claims] == verdicts
+    assert [claim.verdict for claim in claims] == [agrees] * 3 + [falls]
     assert [claim.estimate for claim in claims[:3]] == pytest.approx([above] * 3, abs=0.01)
     assert claims[3].estimate == pytest.approx(1 if slope > 0 else -1, abs=1e-3)  # ties, by rounding
     assert [claim.measure[-4:] for claim in claims[:3]] == ["0.90", "0.50", "0.10"]
@@ -146,9 +138,10 @@ def test_claims_follow_agreement_and_its_fall(column: str, slope: float, above: 
     assert [seen["shuffled_low"], seen["shuffled_high"]] == pytest.approx([-0.28, 0.28], abs=0.06)  # 2 / sqrt(48)
 
 
-def test_what_agrees_with_nothing_is_left_out() -> None:
+def test_what_agrees_with_nothing_is_left_out(tmp_path: Path) -> None:
     table = table_of(0.8, 0.5).astype({"agreement_wrong": object})
     table["agreement_wrong"] = None
+    assert len(legend(drawn(Transport(), table, tmp_path), 2)) == len(MEASURES) - 1, "no second direction"
     table.loc[table["level"] == 0.1, "agreement"] = None
     claims = Transport().conclude(table).claims[:4]
     assert [claim.verdict for claim in claims] == ["holds", "holds", "undecided at this size", "holds"]
@@ -164,9 +157,3 @@ def test_the_plot_shows_points_means_and_controls(tmp_path: Path) -> None:
     assert middle.collections[0].get_offsets()[:, 1].tolist() == [0.5] * 16, "the pixels"
     means = table_of(0.8, 0.5).groupby("level")["agreement"].mean()
     assert lower.lines[0].get_ydata().tolist() == pytest.approx([means[level] for level in LEVELS])
-
-
-def test_the_plot_does_without_a_second_direction(tmp_path: Path) -> None:
-    table = table_of(0.8, 0.5).astype({"agreement_wrong": object})
-    table["agreement_wrong"] = None
-    assert len(legend(drawn(Transport(), table, tmp_path), 2)) == len(MEASURES) - 1
