@@ -227,6 +227,7 @@ def _autoencoder(channels: int, **settings: Any) -> nn.Module:
 
 def _clip_config(width: int, activation: str, *, projected: bool = True) -> CLIPTextConfig:
     tokenizer: Any = clip_tokenizer(pad_token="!")
+    projection: dict[str, Any] = {"projection_dim": width} if projected else {}
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -238,7 +239,7 @@ def _clip_config(width: int, activation: str, *, projected: bool = True) -> CLIP
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        **({"projection_dim": width} if projected else {}),
+        **projection,
     )
 
 
