@@ -13,7 +13,7 @@ from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.tuning import tuning
-from latentedit_bench.tuning.search_spaces import SearchSpace
+from latentedit_bench.tuning.search_spaces import SearchSpace, search_space
 from latentedit_bench.tuning.tuning import (
     Tried,
     prepare_all,
@@ -34,7 +34,7 @@ TOY = SearchSpace(name="toy", editor="toy", candidates=tuple({"share": share} fo
 def toy(monkeypatch: pytest.MonkeyPatch) -> type[Knowing]:
     """An editor that is registered here alone; it goes a share of the way to the answer."""
     known = told(prepared())
-    for module in ("space", "tuning"):
+    for module in ("search_spaces", "tuning"):
         monkeypatch.setattr(f"latentedit_bench.tuning.{module}.editor_class", lambda name: known)
     return known
 

@@ -11,7 +11,9 @@ import torch
 
 from latentedit.api.manifests.items import Dataset
 from latentedit.api.runs.executors import Executor, suitable_workers
+from latentedit.core.settings import to_plain
 from latentedit.editors.base import Editor
+from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
@@ -156,6 +158,15 @@ def some_latent(model: Backbone, data: Dataset) -> JointLatent:
 def paid(editor: str, settings: Mapping[str, Any], latent: JointLatent) -> Editor:
     """An editor with as many steps as `BUDGET` evaluations pay for; see `search_spaces.at_budget`."""
     return at_budget(SearchSpace(name=editor, editor=editor, candidates=(), budget=BUDGET), settings, latent)
+
+
+def as_eim(editor: Editor) -> EIM:
+    """An editor by its settings, for experiments that vary those of Encode, Identify, Manipulate.
+
+    Raises:
+        ConfigError: settings of another editor.
+    """
+    return EIM.from_dict(to_plain(editor))
 
 
 def wide(rows: Table, measure: str, columns: str = "method") -> Table:

@@ -156,8 +156,7 @@ def methods(model: Backbone, latent: JointLatent) -> list[Method]:
     }
     plain: list[Method] = []
     for name in (GAMMA, NEWTON):
-        editor = stored[name].editor
-        assert isinstance(editor, EIM)
+        editor = bench.as_eim(stored[name].editor)
         search = without_hessian(editor.search)
         settings = {key: value for key, value in to_plain(search).items() if key != "steps"}
         paid_for = bench.paid(EIM.name, {**to_plain(editor), "search": settings}, latent)

@@ -69,9 +69,7 @@ class Setting:
         settings = {"arm": self.arm, **searches[self.search]}
         if alone:
             return EIM.from_dict(settings)
-        found = bench.paid(EIM.name, {**settings, "level": self.level}, latent)
-        assert isinstance(found, EIM)
-        return found
+        return bench.as_eim(bench.paid(EIM.name, {**settings, "level": self.level}, latent))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +216,5 @@ def chosen(calibration: Table, settings: Sequence[Setting], search: str | None =
 
 
 def _methods(model: Backbone, settings: Sequence[Setting], latent: joint.JointLatent) -> dict[str, Method]:
-    image = stored_methods(model, ["eim, not local"])[0].editor
-    assert isinstance(image, EIM)
+    image = bench.as_eim(stored_methods(model, ["eim, not local"])[0].editor)
     return {one.name: Method(name=one.name, editor=one.editor(image.search, latent)) for one in settings}

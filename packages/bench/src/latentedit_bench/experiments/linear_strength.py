@@ -173,11 +173,9 @@ def methods(model: Backbone) -> list[Method]:
     """Text and joint arm scaled, image and joint arm by the slider; with the settings stored for each arm."""
     stored = {one.name: one.editor for one in stored_methods(model, ("eim text", "eim joint", "eim, not local"))}
     text, joint, image = stored.values()
-    assert isinstance(text, EIM)
-    assert isinstance(joint, EIM)
     return [
-        Method(name=TEXT, editor=Scaled(of=text)),
-        Method(name=JOINT, editor=Scaled(of=joint)),
+        Method(name=TEXT, editor=Scaled(of=bench.as_eim(text))),
+        Method(name=JOINT, editor=Scaled(of=bench.as_eim(joint))),
         Method(name=IMAGE_SLIDER, editor=image),
         Method(name=JOINT_SLIDER, editor=joint),
     ]

@@ -110,8 +110,7 @@ class SingleAttribute(bench.EditingExperiment):
         """Both methods, kept local alike."""
         model = self.loaded(self.model, at)
         ours = stored_methods(model, [OURS])[0]
-        assert isinstance(ours.editor, EIM)
-        control = Method(name=RANDOM, editor=RandomDirection(like=ours.editor), local=ours.local)
+        control = Method(name=RANDOM, editor=RandomDirection(like=bench.as_eim(ours.editor)), local=ours.local)
         return self.edit(run, at, model, bench.asking("test", self.items, ("single",)), [ours, control])
 
     def conclude(self, rows: Table) -> Outcome:

@@ -15,7 +15,6 @@ import yaml
 
 from latentedit.core.errors import ConfigError, RegistryError, nearest
 from latentedit.editors.base import Editor
-from latentedit.editors.eim import EIM
 from latentedit.editors.registry import editor_class
 from latentedit.latents.joint import JointLatent
 
@@ -52,7 +51,7 @@ class SearchSpace:
     @property
     def baseline(self) -> bool:
         """Not of Encode, Identify, Manipulate, and as its authors describe it."""
-        return self.editor != EIM.name and not self.local
+        return not (editor_class(self.editor).localizes or self.local)
 
 
 def search_space(name: str) -> SearchSpace:
