@@ -17,14 +17,8 @@ from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.baselines.inversion import AlignedInversion
 from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent
-from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import levels_of, mixture_latent
-
-
-@pytest.fixture
-def latent() -> JointLatent:
-    return mixture_latent(example_mixture(dimension=6))
+from tests.directions.mixtures import levels_of
 
 
 @pytest.mark.parametrize(("s", "s_next"), [(0.9, 0.7), (0.3, 0.0), (0.4, 0.6)])

@@ -87,11 +87,6 @@ class TestSinglePrecision(EditorContract):
 
 
 @pytest.fixture
-def latent() -> JointLatent:
-    return mixture_latent(example_mixture(dimension=6))
-
-
-@pytest.fixture
 def target(latent: JointLatent) -> Condition:
     return latent.backbone.embed(["c"])
 

@@ -30,11 +30,6 @@ BATCH = tolerance("batch", torch.float64)
 
 
 @pytest.fixture
-def latent() -> JointLatent:
-    return mixture_latent(example_mixture(dimension=6))
-
-
-@pytest.fixture
 def direction(latent: JointLatent) -> Direction:
     return identify(latent, latent.backbone.embed(["c"]), HSDS(steps=4), seed=0)
 

@@ -1,3 +1,5 @@
+"""Noise maps and the editors that follow them, written out in other coordinates."""
+
 import itertools
 import math
 
@@ -5,23 +7,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid
 from latentedit.core.rng import draw
-from latentedit.core.schedule import scaled_linear_schedule
 from latentedit.core.solvers.stochastic import fresh_share
+from latentedit.editors.baselines.edit_friendly_ddpm import EditFriendlyDDPM
 from latentedit.editors.baselines.noise_maps import follow_maps, noise_maps
+from latentedit.editors.baselines.turboedit import TurboEdit, clip_factor
 from latentedit.latents.joint import JointLatent
+from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from latentedit.testing.vp_mixture import VariancePreservingMixture
 from tests.directions.mixtures import levels_of, mixture_latent
+from tests.editors.baselines.vp_models import vp_model
 
 GRID = LevelGrid(levels=(1.0, 0.75, 0.4, 0.1, 0.0))
-
-
-@pytest.fixture
-def latent() -> JointLatent:
-    return mixture_latent(example_mixture(dimension=6))
 
 
 def test_states_are_noised_independently_and_end_at_the_picture(latent: JointLatent) -> None:
@@ -93,30 +93,156 @@ def test_a_shifted_state_is_x_t_of_a_cleaner_time(latent: JointLatent) -> None:
 
 
 def test_on_a_grid_that_ends_above_zero_the_last_step_goes_to_the_picture() -> None:
-    flow = example_mixture(dimension=6)
-    backbone = VariancePreservingMixture(
-        mixture=flow.mixture, weights=flow.weights, schedule=scaled_linear_schedule(), prediction="epsilon"
-    )
-    latent = mixture_latent(backbone)
-    grid = latent.path(5)
-    assert grid.levels[-1] > 0
+    """And no level below the model's lowest is asked for."""
+    latent, asked = mixture_latent(vp_model(latent=None)), list[Tensor]()
+    grid, lowest = latent.path(5), latent.backbone.capabilities.s_min
     maps = noise_maps(latent, grid, seed=0)
     assert maps.levels == (*grid.levels[:-1], 0.0)
+    assert grid.levels[-1] > 0
     assert maps.states[-1] is latent.z
-
-
-def test_no_level_below_the_models_lowest_is_asked_for(latent: JointLatent) -> None:
-    flow = example_mixture(dimension=6)
-    backbone = VariancePreservingMixture(
-        mixture=flow.mixture, weights=flow.weights, schedule=scaled_linear_schedule(), prediction="epsilon"
-    )
-    low = mixture_latent(backbone)
-    asked = list[Tensor]()
 
     def difference(a: Tensor, b: Tensor, levels: Tensor) -> Tensor:
         asked.append(levels)
         return b - a
 
-    maps = noise_maps(low, LevelGrid(levels=(0.5, 0.01, 0.0)), seed=0)
-    follow_maps(low, maps, difference, name="low")
-    assert [float(levels[0]) for levels in asked] == pytest.approx([0.5, backbone.capabilities.s_min])
+    follow_maps(latent, noise_maps(latent, LevelGrid(levels=(0.5, 0.01, 0.0)), seed=0), difference, name="low")
+    assert [float(levels[0]) for levels in asked] == pytest.approx([0.5, lowest])
+
+
+@pytest.mark.parametrize("guidance", [(1.0, 1.0), (1.5, 4.0)])
+def test_t5_is_annealed_delta_denoising_on_a_variance_preserving_model(guidance: tuple[float, float]) -> None:
+    """Written in x_t, alpha and sigma with the network's own noise estimates; the last step goes to alpha = 1.
+
+    Both are chains of ten steps in float64. Some 1e-13 of rounding in the map between levels and times is amplified by
+    1 / alpha = 15 at the noisy end.
+    """
+    backbone = vp_model(latent=None)
+    latent, target = mixture_latent(backbone), backbone.embed(["c"])
+    x, y = latent.z, latent.z.clone()
+    levels = latent.path(10).levels
+    pairs = [tuple(backbone.schedule.alpha_sigma(torch.tensor([s], dtype=torch.float64))) for s in levels[:-1]]
+
+    def noise_of(x_t: torch.Tensor, time: torch.Tensor, *, source: bool) -> torch.Tensor:
+        null = backbone.predict(x_t, time, backbone.embed([""]).expand(3))
+        given = backbone.predict(x_t, time, latent.condition if source else target.expand(3))
+        return null + guidance[0 if source else 1] * (given - null)
+
+    for index, (alpha, sigma) in enumerate(pairs):
+        noise = draw((6,), seed=2, purpose="noise maps", index=index).double()
+        time = backbone.schedule.time(levels_of(x, levels[index]))
+        gap = noise_of(alpha * y + sigma * noise, time, source=False)
+        gap = gap - noise_of(alpha * x + sigma * noise, time, source=True)
+        previous = float(pairs[index + 1][0]) ** 2 if index + 1 < len(pairs) else 1.0
+        rate = (1 - float(alpha) ** 2 / previous) / (float(alpha) * math.sqrt(1 - float(alpha) ** 2))
+        y = y - rate * gap
+    editor = EditFriendlyDDPM(level=1.0, steps=10, source_guidance=guidance[0], target_guidance=guidance[1])
+    assert relative_error(editor.edit(latent, target, [1.0], seed=2)[0].z, y) < 1e-10
+    assert relative_error(y, x) > 0.1
+
+
+@pytest.mark.parametrize("strength", [-1.3, 0.4, 1.0, 2.0])
+def test_is_the_published_walk_with_the_target_scaled(latent: JointLatent, strength: float) -> None:
+    """``x' = mu(x, c0) + tau z`` solved for z, then ``y' = mu + tau z``, in flow coordinates with their variances."""
+    backbone, target = latent.backbone, latent.backbone.embed(["c"])
+    fields = [
+        GuidedField(backbone=backbone, condition=text, guidance=weight)
+        for text, weight in ((latent.condition, 1.5), (target, 3.0))
+    ]
+    levels = (0.7, 0.6, 0.4, 0.2, 0.0)
+    noises = [draw((6,), seed=4, purpose="noise maps", index=index).double() for index in range(4)]
+    states = [(1 - s) * latent.z + s * e for s, e in zip(levels, noises, strict=False)] + [latent.z]
+    y = states[0]
+    for index, s in enumerate(levels[:-1]):
+        s_next, at = levels[index + 1], levels_of(y, s)
+        kept = s_next**2 * (1 - s) / ((1 - s_next) * s)  # s' r' / r, what DDIM keeps of the noise with eta 1
+
+        def mean(z: torch.Tensor, v: torch.Tensor, s: float = s, s_next: float = s_next, kept: float = kept):
+            return (1 - s_next) * (z - s * v) + kept * (z + (1 - s) * v)
+
+        x = states[index]
+        missed = states[index + 1] - mean(x, fields[0](x, at))
+        held, wanted = mean(y, fields[0](y, at)), mean(y, fields[1](y, at))
+        y = held + strength * (wanted - held) + missed
+    editor = EditFriendlyDDPM(level=0.7, steps=5, source_guidance=1.5, target_guidance=3.0)
+    assert relative_error(editor.edit(latent, target, [strength], seed=4)[0].z, y) < 1e-11
+
+
+@pytest.mark.parametrize("strength", [-1.0, 0.5, 1.0])
+def test_where_the_field_is_linear_it_relaxes_to_the_counterfactual(strength: float) -> None:
+    """Two Gaussians of one covariance with mean difference m.
+
+    The clean displacement u obeys ``u' - m = (1 - g s / ((1-s)^2 c + s^2)) (u - m)`` along an axis of variance c, with
+    ``g = s (1 - (r'/r)^2)``, whatever the noise. The strength multiplies m.
+    """
+    backbone = example_mixture(dimension=6, shared_covariance=True)
+    latent = mixture_latent(backbone, condition=backbone.only(0))
+    variances, axes = torch.linalg.eigh(backbone.mixture.covariances[0])
+    left = torch.ones(6, dtype=torch.float64)
+    levels = latent.path(12, 0.95).levels
+    for s, s_next in itertools.pairwise(levels):
+        rate = s - s_next**2 * (1 - s) ** 2 / ((1 - s_next) ** 2 * s)
+        left = left * (1 - rate * s / ((1 - s) ** 2 * variances + s**2))
+    shift = backbone.mixture.means[1] - backbone.mixture.means[0]
+    expected = strength * ((1 - left) * (shift @ axes)) @ axes.mT
+    editor = EditFriendlyDDPM(level=0.95, steps=12, target_guidance=1.0)
+    found = editor.edit(latent, backbone.only(1), [strength], seed=1)[0].z - latent.z
+    assert relative_error(found, expected.expand(3, -1)) < 1e-10
+
+
+@pytest.mark.parametrize("strength", [-0.6, 1.0, 2.0])
+def test_is_the_published_rule(latent: JointLatent, strength: float) -> None:
+    """The rule written out, with the norm clip of the last residual and the shifted states; each picture alone."""
+    backbone, target = latent.backbone, latent.backbone.embed(["c"])
+    levels, w, clipped = (0.77, 0.75, 0.5, 0.25, 0.0), 1.5 * strength, list[bool]()
+    for row in range(3):
+        picture, source = latent.z[row : row + 1], latent.condition[row : row + 1]
+        noises = [draw((6,), seed=2, purpose="noise maps", index=index).double() for index in range(4)]
+        states = [
+            ((1 - t) * picture + t * e) * math.hypot(1 - s, s) / math.hypot(1 - t, t)
+            for (s, t), e in zip(itertools.pairwise(levels), noises, strict=True)
+        ] + [picture]
+        y, c = states[0], 1.0
+        for index, (s, s_next) in enumerate(itertools.pairwise(levels)):
+            kept = s_next**2 * (1 - s) / ((1 - s_next) * s)
+
+            def mean(z: Tensor, text: Condition, s: float = s, s_next: float = s_next, kept: float = kept) -> Tensor:
+                v = backbone.velocity(z, levels_of(z, s), text)
+                return (1 - s_next) * (z - s * v) + kept * (z + (1 - s) * v)
+
+            x, x_next = states[index], states[index + 1]
+            norm = float(torch.linalg.vector_norm(x_next - mean(x, source)))
+            c = min(1.0, 0.16 * math.sqrt(6) / norm) if index == 3 else 1.0
+            y = c * x_next + (mean(y, source) - c * mean(x, source)) + w * (mean(y, target) - mean(y, source))
+        clipped.append(c < 1)
+        found = TurboEdit(level=0.77, steps=4, clip=0.16).edit(latent, target, [strength], seed=2)[0].z
+        assert relative_error(found[row : row + 1], y) < 1e-11
+    assert set(clipped) == {False, True}, "the clip should reach some pictures only"
+
+
+@pytest.mark.parametrize("strength", [-1.0, 0.4, 1.0])
+def test_without_shift_and_clip_it_is_edit_friendly_ddpm(latent: JointLatent, strength: float) -> None:
+    """The two differ by the rounding of their sums."""
+    target = latent.backbone.embed(["c"])
+    plain = EditFriendlyDDPM(level=0.9, steps=8, target_guidance=1.0)
+    turbo = TurboEdit(level=0.9, steps=8, weight=1.0, shift=0, clip=None)
+    expected = plain.edit(latent, target, [strength], seed=3)[0].z
+    assert relative_error(turbo.edit(latent, target, [strength], seed=3)[0].z, expected) < 1e-13
+    shifted = TurboEdit(level=0.9, steps=8, weight=1.0, clip=None)
+    assert relative_error(shifted.edit(latent, target, [strength], seed=3)[0].z, expected) > 1e-3
+
+
+def test_the_clip_keeps_small_residuals_and_shortens_large_ones_one_by_one() -> None:
+    missed = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
+    found = clip_factor(missed, 0.5)
+    assert found.tolist() == pytest.approx([0.5 / (5 / math.sqrt(2)), 1.0, 1.0])
+    assert clip_factor(missed, 0.0).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_where_the_field_is_linear_the_weight_is_proportional_to_the_displacement() -> None:
+    """One covariance: held minus source is linear in the displacement and steering is constant, whatever the states."""
+    backbone = example_mixture(dimension=6, shared_covariance=True)
+    latent, target = mixture_latent(backbone, condition=backbone.only(0)), backbone.only(1)
+    one = TurboEdit(weight=1.0, clip=None).edit(latent, target, [1.0])[0].z - latent.z
+    for shift, weight in ((1, -2.0), (0, 0.3), (2, 1.5)):
+        found = TurboEdit(weight=weight, clip=None, shift=shift).edit(latent, target, [1.0], seed=5)[0].z - latent.z
+        assert relative_error(found, weight * one) < 1e-10

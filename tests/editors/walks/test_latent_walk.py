@@ -32,11 +32,6 @@ WALKS = [
 
 
 @pytest.fixture
-def latent() -> JointLatent:
-    return mixture_latent(example_mixture(dimension=6))
-
-
-@pytest.fixture
 def trace(latent: JointLatent) -> InversionTrace:
     """Seven steps up to 0.7."""
     return invert(latent, latent.path(10, 0.7))

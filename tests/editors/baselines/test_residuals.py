@@ -1,0 +1,194 @@
+"""Editors by residuals and by two samples, against closed forms, and the field they ask."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError, CoordinateError
+from latentedit.core.rng import draw, stream
+from latentedit.editors.base import Editor
+from latentedit.editors.baselines.dds import DDS, random_levels
+from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.editors.baselines.sds import SDS
+from latentedit.editors.baselines.text_field import text_field
+from latentedit.editors.baselines.text_steering import TextSteering
+from latentedit.latents.joint import JointLatent
+from latentedit.models.guidance import GuidedField
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.tolerances import relative_error
+from tests.directions.mixtures import LinearTextBackbone, levels_of, mixture_latent
+from tests.editors.baselines.vp_models import vp_model
+
+
+def test_t9_it_is_the_residual_of_rectified_flow_times_one_minus_s(latent: JointLatent) -> None:
+    """One step, against ``(1 - s) (v_w - (e - y))`` and against ``e_hat_w - e``, both written out under guidance."""
+    backbone, target = latent.backbone, latent.backbone.embed(["c"])
+    (s,) = random_levels(backbone, (0.95, 0.05), 1, seed=4, purpose="sds levels")
+    e, at = draw((6,), seed=4, purpose="sds").to(latent.z), levels_of(latent.z, s)
+    z = (1 - s) * latent.z + s * e
+    empty = backbone.velocity(z, at, backbone.embed([""]))
+    guided = empty + 3.0 * (backbone.velocity(z, at, target) - empty)
+    found = latent.z - SDS(steps=1, step_size=0.2, guidance=3.0).edit(latent, target, [0.5], seed=4)[0].z
+    assert relative_error(found, 0.1 * (1 - s) * (guided - (e - latent.z))) < 1e-12
+    assert relative_error(found, 0.1 * (z + (1 - s) * guided - e)) < 1e-12
+    assert relative_error(found, 0.1 * (guided - (e - latent.z))) > 1e-2
+
+
+def test_under_one_gaussian_every_step_has_a_closed_form() -> None:
+    """``e_hat = s C_s^-1 (y_s - (1 - s) mu)``, so the walk is a linear recursion that forgets the source text."""
+    backbone = example_mixture(dimension=6)
+    latent, target = mixture_latent(backbone, condition=backbone.only(0)), backbone.only(1)
+    y, mean, covariance = latent.z, backbone.mixture.means[1], backbone.mixture.covariances[1]
+    for index, s in enumerate(random_levels(backbone, (0.8, 0.2), 25, seed=1, purpose="sds levels")):
+        noise = draw((6,), seed=1, purpose="sds", index=index).to(y)
+        total = (1 - s) ** 2 * covariance + s**2 * torch.eye(6, dtype=y.dtype)
+        shift = (1 - s) * (y - mean) + s * noise
+        y = y - 0.15 * (s * torch.linalg.solve(total, shift.T).T - noise)
+    editor = SDS(levels=(0.8, 0.2), steps=25, step_size=0.15, guidance=1.0)
+    assert relative_error(editor.edit(latent, target, [1.0], seed=1)[0].z, y) < 1e-10
+    # what it drifts to is the target's mean, picture or not: the spread of the pictures is lost
+    far = SDS(steps=400, step_size=0.15, guidance=1.0).edit(latent, target, [1.0], seed=1)[0].z
+    assert float(far.std(0).norm()) < 0.05 * float(latent.z.std(0).norm())
+
+
+def noise_estimate(backbone: GaussianMixtureBackbone, z: Tensor, s: float, text: str, guidance: float) -> Tensor:
+    """``-s score``, in closed form, under guidance."""
+    there, empty = (-s * backbone.at(z, levels_of(z, s), backbone.embed([words])).score for words in (text, ""))
+    return empty + guidance * (there - empty)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_t3_it_is_the_published_difference_of_noise_estimates(latent: JointLatent, guidance: float) -> None:
+    """By the score, where the editor has ``(1 - s) (dv + y - x)``; without ``y - x`` it would be another method."""
+    mixture = latent.backbone
+    y, other = latent.z, latent.z
+    for index, s in enumerate(random_levels(mixture, (0.9, 0.1), 6, seed=3, purpose="dds levels")):
+        noise = draw((6,), seed=3, purpose="dds", index=index).to(y)
+        x_s = (1 - s) * latent.z + s * noise
+        source = noise_estimate(mixture, x_s, s, "a", guidance)
+        y = y - 0.7 * 0.3 * (noise_estimate(mixture, (1 - s) * y + s * noise, s, "c", guidance) - source)
+        estimate = noise_estimate(mixture, (1 - s) * other + s * noise, s, "c", guidance)
+        other = other - 0.7 * 0.3 * (estimate - source - (1 - s) * (other - latent.z))
+    editor = DDS(levels=(0.9, 0.1), steps=6, step_size=0.3, guidance=guidance)
+    found = editor.edit(latent, mixture.embed(["c"]), [0.7], seed=3)[0].z
+    # the score divides by s, the velocity does not: a few hundred roundings of float64
+    assert relative_error(found, y) < 1e-11
+    assert relative_error(found, other) > 1e-2
+
+
+def test_between_gaussians_of_one_covariance_it_goes_to_the_counterfactual() -> None:
+    """The gradient is ``A_s (y - x - D)``, ``A_s = s (1 - s) C_s^-1``, D the difference of means, whatever the noise.
+
+    So the distance to the counterfactual ``x + D`` shrinks by ``I - step_size A_s`` each step.
+    """
+    backbone = example_mixture(dimension=6, shared_covariance=True)
+    latent = mixture_latent(backbone, condition=backbone.only(0))
+    target, eye = backbone.only(1), torch.eye(6, dtype=torch.float64)
+    goal = backbone.counterfactual(latent.z, 0, 1)
+    left = latent.z - goal
+    for s in random_levels(backbone, (0.95, 0.05), 30, seed=2, purpose="dds levels"):
+        covariance = (1 - s) ** 2 * backbone.mixture.covariances[0] + s**2 * eye
+        left = left - 0.4 * 0.5 * s * (1 - s) * torch.linalg.solve(covariance, left.T).T
+    found = DDS(steps=30, step_size=0.5, guidance=1.0).edit(latent, target, [0.4], seed=2)[0].z
+    assert relative_error(found - goal, left) < 1e-9
+    settled = DDS(steps=200, step_size=0.5, guidance=1.0).edit(latent, target, [1.0], seed=2)[0].z
+    assert relative_error(settled, goal) < 1e-6
+
+
+def test_levels_fill_their_range_and_are_cut_to_the_models() -> None:
+    model = vp_model()
+    known = model.capabilities
+    levels = random_levels(model, (1.0, 0.0), 200, seed=0, purpose="tests")
+    assert known.s_min <= min(levels) < 0.06
+    assert 0.9 < max(levels) <= known.s_max
+    assert levels[:5] == random_levels(model, (1.0, 0.0), 5, seed=0, purpose="tests")
+    assert levels[:5] != random_levels(model, (1.0, 0.0), 5, seed=1, purpose="tests")
+    assert set(random_levels(model, (0.001, 0.0), 5, seed=0, purpose="tests")) == {known.s_min}
+
+
+@pytest.mark.parametrize("strength", [0.5, 0.83])
+def test_starts_at_the_share_of_its_level_and_follows_the_targets_flow(latent: JointLatent, strength: float) -> None:
+    """Under one Gaussian the flow has a closed form; Euler with 400 steps is within a per cent of it."""
+    latent = mixture_latent(latent.backbone, condition=latent.backbone.only(0))
+    start = 0.8 * strength
+    found = SDEdit(level=0.8, steps=400, guidance=1.0).edit(latent, latent.backbone.only(1), [strength], seed=3)[0].z
+    noise = draw((6,), seed=3, purpose="sdedit").to(latent.z)
+    noisy = (1 - start) * latent.z + start * noise
+    assert relative_error(found, latent.backbone.flow_map(noisy, start, 0.0, 1)) < 1e-2
+    assert relative_error(found, latent.backbone.flow_map(noisy, start - 0.1, 0.0, 1)) > 2e-2
+
+
+@pytest.mark.parametrize(
+    ("editor", "strength", "problem"),
+    [
+        (SDS(), -1.0, "sds must be 0 or above"),
+        (DDS(), -0.1, "dds must be 0 or above"),
+        (SDEdit(level=0.8), -0.1, r"from 0 to 1\.25"),
+        (SDEdit(level=0.8), 1.5, r"from 0 to 1\.25"),
+    ],
+)
+def test_strengths_without_a_meaning_are_refused(
+    latent: JointLatent, editor: Editor, strength: float, problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        editor.edit(latent, latent.backbone.embed(["c"]), [strength])
+
+
+@pytest.mark.parametrize("strength", [-0.7, 1.6])
+def test_is_the_difference_of_two_samples_from_one_start(latent: JointLatent, strength: float) -> None:
+    target = latent.backbone.embed(["c"])
+    start = 0.25 * latent.z + 0.75 * draw((6,), seed=2, purpose="text-steering").to(latent.z)
+
+    def sampled(tokens: Tensor) -> Tensor:
+        text, z = type(target)(tokens=tokens, pooled=target.pooled), start
+        for s, s_next in itertools.pairwise([0.75, 0.6, 0.4, 0.2, 0.0]):
+            z = z + (s_next - s) * latent.backbone.velocity(z, levels_of(z, s), text)
+        return z
+
+    source = latent.condition.tokens[:1]
+    expected = latent.z + sampled(source + strength * (target.tokens - source)) - sampled(source)
+    found = TextSteering(level=0.75, steps=5).edit(latent, target, [strength], seed=2)[0].z
+    assert relative_error(found, expected) < 1e-12
+
+
+def test_where_the_estimate_is_affine_in_the_text_so_is_the_edit() -> None:
+    """One Gaussian whose mean is linear in the text: ``y - x = strength (I - (1 - s) S^1/2 C_s^-1/2) (mu_1 - mu_0)``.
+
+    The matrix is that of the flow from s to the clean end; 400 Euler steps are within a per cent of it.
+    """
+    mixture = example_mixture(dimension=6, narrowest=0.3).mixture
+    backbone = LinearTextBackbone(mixture)
+    z = torch.randn(2, 6, generator=stream(1, "tests"), dtype=torch.float64)
+    latent = JointLatent(backbone=backbone, z=z, condition=backbone.embed(["a", "b"]), captions=("a", "b"))
+    target = backbone.embed(["c"])
+    values, vectors = torch.linalg.eigh(mixture.covariances[0])
+    share = 1 - 0.4 * (values / (0.4**2 * values + 0.6**2)).sqrt()
+    means = backbone.mean(target) - backbone.mean(latent.condition)
+    editor = TextSteering(level=0.6, steps=400)
+    one = editor.edit(latent, target, [1.0])[0].z - z
+    assert relative_error(one, (means @ vectors * share) @ vectors.T) < 1e-2
+    # proportional whatever the solver: only rounding is left, of some 400 steps
+    assert relative_error(editor.edit(latent, target, [-2.5])[0].z - z, -2.5 * one) < 1e-10
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
+def test_within_the_models_levels_it_is_the_guided_field(guidance: float, level: float) -> None:
+    latent = mixture_latent(example_mixture(dimension=6))
+    text, s = latent.backbone.embed(["c"]).expand(3), levels_of(latent.z, level)
+    expected = GuidedField(backbone=latent.backbone, condition=text, guidance=guidance)(latent.z, s)
+    assert torch.equal(text_field(latent, text, guidance=guidance)(latent.z, s), expected)
+
+
+def test_outside_them_the_nearest_level_is_asked() -> None:
+    model = vp_model()
+    latent = mixture_latent(model)
+    z = draw((3, 2, 3), seed=0, purpose="tests").double()
+    field, known = text_field(latent, latent.condition), model.capabilities
+    assert 0 < known.s_min < known.s_max < 1
+    for outside, nearest in ((0.0, known.s_min), (1.0, known.s_max)):
+        with pytest.raises(CoordinateError):
+            model.velocity(z, levels_of(z, outside), latent.condition)
+        assert torch.equal(field(z, levels_of(z, outside)), model.velocity(z, levels_of(z, nearest), latent.condition))

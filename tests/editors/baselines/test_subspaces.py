@@ -1,0 +1,313 @@
+"""Editors that move at one level, with Jacobians in closed form or by autograd."""
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError
+from latentedit.core.rng import draw, stream
+from latentedit.editors.base import Editor
+from latentedit.editors.baselines.asymmetric import AsymmetricEdit
+from latentedit.editors.baselines.difference_mask import difference_mask
+from latentedit.editors.baselines.loco import LOCO
+from latentedit.editors.baselines.power_iteration import leading_span, of_length, orthonormal, projected
+from latentedit.editors.baselines.pullback import Pullback
+from latentedit.latents.inversion import InversionTrace, invert, replay
+from latentedit.latents.joint import JointLatent
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from latentedit.testing.tolerances import relative_error
+from tests.directions.mixtures import LinearTextBackbone, levels_of, mixture_latent, times
+from tests.directions.networks import NetworkBackbone, network_latent
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=stream(4, "tests"), dtype=torch.float64)
+
+
+def projector(rows: Tensor) -> Tensor:
+    """``Q Q^T`` of each picture, by the pseudo-inverse."""
+    columns = rows.flatten(2).mT
+    return columns @ torch.linalg.pinv(columns)
+
+
+@pytest.fixture
+def maps() -> Tensor:
+    """Two maps of 8 numbers to 5."""
+    return drawn(2, 5, 8)
+
+
+def span(maps: Tensor, start: Tensor, iterations: int) -> Tensor:
+    def normal(rows: Tensor) -> Tensor:
+        return torch.einsum("bon,bom,brm->brn", maps, maps, rows.flatten(2)).reshape(rows.shape)
+
+    return leading_span(normal, start, iterations=iterations)
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_it_is_the_span_of_the_powers(maps: Tensor, iterations: int) -> None:
+    """Whatever the iteration does in between; conditioning costs some digits of the plain powers."""
+    start = drawn(2, 2, 2, 4)
+    found = span(maps, start, iterations)
+    powers = torch.linalg.matrix_power(maps.mT @ maps, iterations)
+    assert found.shape == start.shape
+    assert torch.allclose(projector(found), projector(start.flatten(2) @ powers), atol=1e-9)
+    gram = found.flatten(2) @ found.flatten(2).mT
+    assert torch.allclose(gram, torch.eye(2, dtype=gram.dtype).expand_as(gram), atol=1e-12)
+
+
+def test_it_tends_to_the_leading_singular_vectors(maps: Tensor) -> None:
+    """The gaps of these two maps leave less than 1e-6 after 100 iterations, and a hundred times more after one."""
+    top = torch.linalg.svd(maps)[2][:, :2]
+    start = drawn(2, 2, 8)
+    assert torch.allclose(projector(span(maps, start, 100)), projector(top), atol=1e-6)
+    assert not torch.allclose(projector(span(maps, start, 1)), projector(top), atol=1e-2)
+
+
+def test_what_is_mapped_to_nothing_is_no_direction() -> None:
+    nothing = leading_span(torch.zeros_like, drawn(2, 3, 8), iterations=2)
+    assert torch.equal(nothing, torch.zeros_like(nothing))
+    one = drawn(1, 1, 8)
+    rows = orthonormal(torch.cat([one, 2 * one, drawn(1, 2, 8)], 1))
+    assert [bool((row != 0).any()) for row in rows[0]] == [True, False, True, True]
+
+
+def test_a_projection_keeps_what_lies_in_the_span() -> None:
+    rows, v = orthonormal(drawn(2, 3, 2, 4)), drawn(2, 2, 4)
+    part = projected(rows, v)
+    assert torch.allclose(part.flatten(1)[:, :, None], projector(rows) @ v.flatten(1)[:, :, None], atol=1e-12)
+    assert torch.allclose(projected(rows, part), part, atol=1e-12)
+
+
+def test_lengths_are_what_they_are_said_to_be_and_nothing_stays_nothing() -> None:
+    v = torch.stack([drawn(2, 4), torch.zeros(2, 4, dtype=torch.float64)])
+    found = of_length(v, torch.tensor([3.0, 3.0], dtype=torch.float64))
+    assert float(found[0].norm()) == pytest.approx(3.0)
+    assert torch.equal(found[1], v[1])
+    assert torch.allclose(found[0] * v[0].norm(), 3 * v[0])
+
+
+@pytest.mark.parametrize("until", [0.0, 0.45])
+@pytest.mark.parametrize("strength", [-0.7, 1.6])
+def test_the_clean_estimates_of_two_texts_make_the_data_part(until: float, strength: float) -> None:
+    """``(1 - s') x~ + s' e_hat`` of a step, taken where the inversion passed; estimates in closed form."""
+    backbone = example_mixture(dimension=6)
+    latent, target = mixture_latent(backbone), backbone.embed(["c"])
+    trace = invert(latent, latent.path(5, 0.75))
+    z = trace.top
+    for index in (3, 2, 1, 0):
+        s, s_next = trace.levels[index + 1], trace.levels[index]
+        at = levels_of(z, s_next)
+        source, wanted = (
+            backbone.at(z + trace.states[index] - trace.states[index + 1], at, text)
+            for text in (latent.condition, target)
+        )
+        share = 0.5 * strength if s > until else 0.0
+        there = source.velocity + share * (wanted.velocity - source.velocity)
+        z = (1 - s_next) * (z - s * there) + s_next * (z + (1 - s) * source.velocity)
+    editor = AsymmetricEdit(level=0.75, steps=5, scale=0.5, until=until)
+    assert relative_error(editor.edit(latent, target, [strength])[0].z, z) < 1e-11
+
+
+def test_the_features_are_taken_where_the_walk_is() -> None:
+    """Two steps by hand: the second shift is that of the moved latent."""
+    latent = network_latent(NetworkBackbone())
+    backbone, target = latent.backbone, latent.backbone.embed(["zebra", "quagga"])
+    trace, moved = invert(latent, latent.path(2)), torch.zeros_like(latent.z)
+    for index, (s, s_next) in ((1, (1.0, 0.5)), (0, (0.5, 0.0))):
+        z, at = trace.states[index] + moved, levels_of(latent.z, s_next)
+        there, here = (backbone.features(z, at, text, "mid") for text in (target, latent.condition))
+        v = backbone.velocity(z, at, latent.condition)
+        shifted = backbone.velocity_with(z, at, latent.condition, "mid", 1.4 * (there - here))
+        moved = moved + (s_next - s) * (v - trace.velocities[index]) - (1 - s_next) * s * (shifted - v)
+    found = AsymmetricEdit(level=1.0, steps=2, scale=0.7, until=0.0).edit(latent, target, [2.0])[0].z
+    assert relative_error(found, latent.z + moved) < 1e-12
+
+
+def test_where_the_estimate_is_affine_in_the_text_so_is_the_edit() -> None:
+    """One Gaussian whose mean is linear in the text: the displacement solves a recursion that is linear in the means.
+
+    With ``v = J z + ...`` of the same J under every text, ``u' = u + (s' - s) J u + strength scale (1 - s') s K`` where
+    K is the change of x_hat over s.
+    """
+    backbone = LinearTextBackbone(example_mixture(dimension=6).mixture)
+    latent, target = mixture_latent(backbone, condition=backbone.embed(["a"])), backbone.embed(["c"])
+    covariance, eye = backbone.mixture.covariances[:1], torch.eye(6, dtype=torch.float64)
+    means = (backbone.mean(target) - backbone.mean(latent.condition[:1])).expand(3, -1)
+    moved, levels = torch.zeros_like(latent.z), [1.0, 0.75, 0.5, 0.25, 0.0]
+
+    def slope(s: float) -> Tensor:
+        total = (1 - s) ** 2 * covariance + s**2 * eye
+        return ((s * eye - (1 - s) * covariance) @ torch.linalg.inv(total)).expand(3, -1, -1)
+
+    for s, s_next in itertools.pairwise(levels):
+        kick = -(1 - s_next) * times(slope(s_next), means) - means
+        moved = moved + (s_next - s) * times(slope(s_next), moved) - 0.8 * 0.3 * (1 - s_next) * s * kick
+    editor = AsymmetricEdit(level=1.0, steps=4, scale=0.3, until=0.0)
+    assert relative_error(editor.edit(latent, target, [0.8])[0].z - latent.z, moved) < 1e-10
+
+
+def dense_jacobian(latent: JointLatent, trace: InversionTrace, row: int, target: Condition, *, inside: bool) -> Tensor:
+    """Of the middle of the small network, or of the clean estimate, by autograd; ``[feature, latent]``."""
+    backbone, s = latent.backbone, trace.levels[-1]
+    at = levels_of(trace.top[:1], s)
+
+    def feature(z: Tensor) -> Tensor:
+        if inside:
+            return backbone.features(z[None], at, target, "mid")[0]
+        return z - s * backbone.velocity(z[None], at, target)[0]
+
+    found: Any = torch.autograd.functional.jacobian(feature, trace.top[row])
+    return found.flatten(1)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("strength", [-0.6, 1.2])
+def test_the_texts_change_is_projected_on_the_basis_and_guided_along(inside: bool, strength: float) -> None:
+    """Everything after the inversion written out, with dense Jacobians and plain powers of ``J^T J``."""
+    latent = network_latent(NetworkBackbone()) if inside else mixture_latent(example_mixture(dimension=6))
+    backbone, target = latent.backbone, latent.backbone.embed(["c"])
+    trace = invert(latent, latent.path(6, 0.65))
+    top, at, s = trace.top, levels_of(latent.z, 0.65), 0.65
+    change = s * (backbone.velocity(top, at, latent.condition) - backbone.velocity(top, at, target))
+    start = draw((2, *latent.z.shape[1:]), seed=5, purpose="pullback").double().flatten(1).T
+    v = torch.zeros_like(change)
+    for row in range(len(latent)):
+        jacobian = dense_jacobian(latent, trace, row, target, inside=inside)
+        columns = torch.linalg.matrix_power(jacobian.T @ jacobian, 2) @ start
+        part = columns @ torch.linalg.lstsq(columns, change[row].flatten()[:, None]).solution
+        v[row] = (part * (0.35 * change[row].norm() / part.norm())).reshape(change[row].shape)
+    z, sign = top, 1 if strength > 0 else -1
+
+    def noise(points: Tensor) -> Tensor:
+        return points + (1 - s) * backbone.velocity(points, at, target)
+
+    for _ in range(3):
+        z = z + 1.5 * abs(strength) / (3 * 0.8) * (noise(z + 0.8 * sign * v) - noise(z))
+    expected = replay(latent, trace, latent.condition, offset=z - top)
+    editor = Pullback(level=0.65, steps=6, rank=2, iterations=2, scale=1.5, repeats=3, probe=0.8)
+    found = editor.edit(latent, target, [strength], seed=5)[0].z
+    # the plain powers lose the square of their condition: some 1e-12 of float64
+    assert relative_error(found, expected) < 1e-9
+    assert relative_error(found, latent.z) > 1e-2
+
+
+def test_a_basis_of_all_directions_keeps_the_change_as_it_is(latent: JointLatent) -> None:
+    """With as many vectors as numbers the projection does nothing, whatever the search."""
+    target = latent.backbone.embed(["c"])
+    one, two = (
+        Pullback(steps=6, rank=6, iterations=steps).edit(latent, target, [1.0], seed=steps)[0].z for steps in (1, 2)
+    )
+    fewer = Pullback(steps=6, rank=3, iterations=1).edit(latent, target, [1.0], seed=1)[0].z
+    assert relative_error(one, two) < 1e-9
+    assert relative_error(fewer, one) > 1e-3
+
+
+def test_t10_the_sign_flips_the_edit_to_first_order_in_the_probe(latent: JointLatent) -> None:
+    """The guidance probes on the side to which it goes, so the even part falls with the probe as the strength does."""
+    target = latent.backbone.embed(["c"])
+
+    def even_share(size: float) -> float:
+        editor = Pullback(steps=6, rank=3, iterations=1, probe=size)
+        forth = editor.edit(latent, target, [size])[0].z - latent.z
+        back = editor.edit(latent, target, [-size])[0].z - latent.z
+        return float(torch.linalg.vector_norm(forth + back) / torch.linalg.vector_norm(forth - back))
+
+    assert even_share(1e-2) < 0.1
+    assert even_share(1e-4) < 2e-2 * even_share(1e-2) + 1e-9
+
+
+def denoisers(backbone: GaussianMixtureBackbone, z: Tensor, s: float, text: Condition) -> Tensor:
+    """``I - s J_v`` of each picture, in closed form."""
+    return torch.eye(6, dtype=z.dtype) - s * backbone.at(z, levels_of(z, s), text).jacobian
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+@pytest.mark.parametrize("strength", [-0.6, 1.2])
+def test_is_the_null_space_projection_of_the_masked_change(latent: JointLatent, rank: int, strength: float) -> None:
+    """Everything after the inversion written out, with closed-form Jacobians and plain powers of ``J^T J``."""
+    backbone = latent.backbone
+    target, s = backbone.embed(["c"]), 0.65
+    trace = invert(latent, latent.path(6, s))
+    top, at = trace.top, levels_of(latent.z, s)
+    mask = difference_mask(latent, target.expand(3), level=0.4, maps=2, ratio=2.0, seed=5)
+    assert bool(mask.any(1).all())
+    assert bool((~mask).any(1).all())
+    there, here = (backbone.at(top, at, text) for text in (target, latent.condition))
+    wanted = mask * (there.clean - here.clean)
+    v = times(denoisers(backbone, top, s, target).mT, wanted)
+    if rank:
+        rest = ~mask[:, :, None] * denoisers(backbone, top, s, latent.condition)
+        start = draw((rank, 6), seed=5, purpose="loco").double().T
+        columns = torch.linalg.matrix_power(rest.mT @ rest, 2) @ start
+        v = v - times(columns @ torch.linalg.pinv(columns), v)
+    offset = strength * 1.5 * 0.35 * v * (wanted.norm(dim=1) / v.norm(dim=1))[:, None]
+    expected = replay(latent, trace, latent.condition, offset=offset)
+    editor = LOCO(level=s, steps=6, scale=1.5, rank=rank, iterations=2, mask_level=0.4, maps=2, ratio=2.0)
+    found = editor.edit(latent, target, [strength], seed=5)[0].z
+    # the plain powers lose the square of their condition: some 1e-12 of float64
+    assert relative_error(found, expected) < 1e-9
+    assert relative_error(found, latent.z) > 1e-2
+
+
+def test_the_projection_moves_the_estimate_outside_less(latent: JointLatent) -> None:
+    """At the top, one short step: what is left of a move is what the leading singular vectors outside do not see."""
+    backbone = latent.backbone
+    target, s = backbone.embed(["c"]), 0.7
+    trace = invert(latent, latent.path(6, s))
+    mask = difference_mask(latent, target.expand(3), level=0.5, maps=2, ratio=2.0, seed=0)
+    rest = ~mask[:, :, None] * denoisers(backbone, trace.top, s, latent.condition)
+
+    def outside(rank: int) -> Tensor:
+        moves: list[Tensor] = []
+        editor = LOCO(level=s, steps=6, rank=rank, iterations=20, maps=2, ratio=2.0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                "latentedit.editors.baselines.loco.replay",
+                lambda _latent, _trace, _text, *, offset, progress: moves.append(offset) or offset,
+            )
+            editor.edit(latent, target, [1.0], seed=0)
+        return times(rest, moves[0]).norm(dim=1) / moves[0].norm(dim=1)
+
+    following = torch.linalg.svdvals(rest)[:, 2]  # 20 iterations reach it to a per cent
+    assert bool((outside(2) <= following * 1.01).all())
+    assert bool((outside(2) < outside(0)).all())
+
+
+def test_under_gaussians_of_one_covariance_and_everything_inside_it_is_linear_in_the_strength() -> None:
+    """The Jacobian is one matrix D: the move is along ``D^T D (mu_1 - mu_0)`` up to the length, whatever the picture.
+
+    The change of the clean estimate is ``s^2 C_s^-1 (mu_1 - mu_0)``, and the aligned way back is a linear map.
+    """
+    backbone = example_mixture(dimension=6, shared_covariance=True)
+    latent = mixture_latent(backbone, condition=backbone.only(0))
+    editor = LOCO(level=0.7, steps=6, scale=1.0, rank=0, ratio=1e-9)
+    one = editor.edit(latent, backbone.only(1), [1.0])[0].z - latent.z
+    assert relative_error(one, one[:1].expand_as(one)) < 1e-10
+    assert relative_error(editor.edit(latent, backbone.only(1), [-3.0])[0].z - latent.z, -3 * one) < 1e-10
+    covariance, eye = backbone.mixture.covariances[0], torch.eye(6, dtype=torch.float64)
+    means = backbone.mixture.means[1] - backbone.mixture.means[0]
+    total = 0.3**2 * covariance + 0.7**2 * eye
+    change = 0.7**2 * torch.linalg.solve(total, means)
+    along = 0.3 * covariance @ torch.linalg.solve(total, change)
+    offset = 0.3 * change.norm() * along / along.norm()
+    trace = invert(latent, latent.path(6, 0.7))
+    back = replay(latent, trace, latent.condition, offset=offset.expand(3, -1))
+    assert relative_error(latent.z + one, back) < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("editor", "problem"),
+    [
+        (AsymmetricEdit(site="velocity"), "expected a site"),
+        (Pullback(rank=7), "at most 6"),
+        (LOCO(rank=6), r"at most 5 .* got 6"),
+    ],
+)
+def test_what_the_latent_does_not_have_is_refused_first(latent: JointLatent, editor: Editor, problem: str) -> None:
+    with latent.backbone.count() as cost, pytest.raises(ConfigError, match=problem):
+        editor.edit(latent, latent.backbone.embed(["c"]), [1.0])
+    assert cost.evaluations == 0
