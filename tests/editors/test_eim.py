@@ -22,67 +22,34 @@ LOCAL = HSDS(levels=(0.95, 0.0), shift=2.5, steps=3, step_size=None, noises=2, a
 """Everything that the search can do without a derivative."""
 
 
-class TestImageArm(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return EIM(arm="image", search=HSDS(steps=4))
+CASES: list[tuple[EIM, float]] = [
+    (EIM(arm="image", search=HSDS(steps=4)), 0.8),
+    (EIM(arm="image", search=HSDS(steps=4)), -1.3),
+    (EIM(arm="image", search=HSDS(steps=4)), 1.6),
+    (EIM(arm="image", search=LOCAL), 0.8),
+    (EIM(arm="text", steps=7, level=0.8), -0.3),
+    (EIM(arm="joint", search=HSDS(steps=1, noises=2, gamma=0.5, guidance=2.0), steps=6), 0.8),
+    (EIM(arm="joint", search=HSDS(steps=1, noises=2, gamma=0.5, guidance=2.0), steps=6), -0.7),
+    (EIM(arm="joint", search=HSDS(steps=1, noises=2, gamma=0.5, guidance=2.0), steps=6), 1.4),
+    (EIM(arm="joint", search=dataclasses.replace(LOCAL, gamma=-0.5), steps=6), 1.0),
+]
 
 
-class TestImageArmBackwards(TestImageArm):
-    strength = -1.3
+class TestEIM(EditorContract):
+    @pytest.fixture(params=CASES, ids=lambda case: f"{case[0].arm}-{case[1]}")
+    def editor(self, request: pytest.FixtureRequest) -> Editor:
+        editor, self.strength = request.param
+        return editor
 
 
-class TestImageArmBeyond(TestImageArm):
-    strength = 1.6
-
-
-class TestLocalImageArm(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return EIM(arm="image", search=LOCAL)
-
-
-class TestTextArm(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return EIM(arm="text", steps=7, level=0.8)
-
-
-class TestTextArmBackwards(TestTextArm):
-    strength = -0.3
-
-
-class TestJointArm(EditorContract):
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return EIM(arm="joint", search=HSDS(steps=1, noises=2, gamma=0.5, guidance=2.0), steps=6)
-
-
-class TestJointArmBackwards(TestJointArm):
-    strength = -0.7
-
-
-class TestJointArmBeyond(TestJointArm):
-    strength = 1.4
-
-
-class TestLocalJointArm(EditorContract):
-    strength = 1.0
-
-    @pytest.fixture
-    def editor(self) -> Editor:
-        return EIM(arm="joint", search=dataclasses.replace(LOCAL, gamma=-0.5), steps=6)
-
-
-class TestSinglePrecision(EditorContract):
-    strength = 1.2
-
+class TestSinglePrecision(TestEIM):
     @pytest.fixture
     def backbone(self) -> Backbone:
         return example_mixture(dimension=6, latent=(2, 3), dtype=torch.float32)
 
     @pytest.fixture
     def editor(self) -> Editor:
+        self.strength = 1.2
         return EIM(arm="image", search=LOCAL)
 
 
