@@ -184,12 +184,7 @@ def test_parts_have_to_be_wider_than_their_ramp(width: int, enough: bool) -> Non
         opened(levels)
 
 
-def test_what_is_no_picture_is_no_mask(tmp_path: Path) -> None:
-    (tmp_path / "mask.png").write_bytes(b"white")
-    with pytest.raises(ImageError, match=r"mask\.png is no picture"):
-        open_mask(tmp_path / "mask.png", (40, 40))
-    with pytest.raises(ImageError, match="no such file"):
-        open_mask(tmp_path / "none.png", (40, 40))
+def test_a_mask_that_is_open_and_damaged_is_refused(tmp_path: Path) -> None:
     Image.fromarray(square(400)).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-60])
     with pytest.raises(ImageError, match="the mask is damaged"):

@@ -132,8 +132,6 @@ def test_opening_a_file_keeps_its_path(tmp_path: Path) -> None:
     picture = Picture.open(tmp_path / "me.png")
     assert picture.path == tmp_path / "me.png"
     assert picture.size == (9, 7)
-    with pytest.raises(ImageError):
-        Picture.open(tmp_path / "you.png")
 
 
 def test_the_smallest_picture_works_and_a_smaller_one_is_refused() -> None:
@@ -225,11 +223,8 @@ def test_a_mask_has_the_size_of_the_upright_picture(tmp_path: Path) -> None:
     exif[0x0112] = 6
     noise(30, 20).save(tmp_path / "phone.png", exif=exif)
     Image.fromarray(half_white(20, 30)).save(tmp_path / "mask.png")
-    picture = Picture.open(tmp_path / "phone.png")
-    frame = picture.fit(FIXED, mask=tmp_path / "mask.png")
+    frame = Picture.open(tmp_path / "phone.png").fit(FIXED, mask=tmp_path / "mask.png")
     assert np.array_equal(frame.allowed, half_white(20, 30))
-    with pytest.raises(ImageError, match="expected the mask to have the picture's 20x30 pixels; it has 30x20"):
-        picture.fit(FIXED, mask=Image.fromarray(half_white(30, 20)))
 
 
 def test_the_fingerprint_is_that_of_the_pixels(tmp_path: Path) -> None:

@@ -1,34 +1,91 @@
-"""What the adapters share, on the smallest of them."""
+"""What the adapters share, on the smallest of each family."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from torch import nn
 
-from latentedit.core.errors import ConfigError, DeviceError, ShapeError
+from latentedit.core.errors import ConfigError, DeviceError, ModelError, ShapeError
+from latentedit.core.rng import draw
 from latentedit.models.network import NetworkBackbone, existing_device, known_dtype, placed
-from latentedit.models.sd import StableDiffusionBackbone
-from latentedit.models.sd3 import StableDiffusion3Backbone
+from latentedit.models.registry import load
+from latentedit.testing.tolerances import relative_error
+from tests.models.folders import folder_with
+from tests.models.stock import CAPTION, start
 
 
-def test_coordinates_are_wider_than_a_half_precision_network(
-    sd: StableDiffusionBackbone, without_t5: StableDiffusion3Backbone
-) -> None:
-    for backbone in (sd, without_t5):
-        assert isinstance(backbone, NetworkBackbone)
-        assert (backbone.device.type, backbone.dtype, backbone.network_dtype) == ("cpu", torch.float32, torch.float32)
+@pytest.fixture(params=["sd", "without_t5"])
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
-def test_pixels_and_devices_that_do_not_fit_are_refused(
-    sd: StableDiffusionBackbone, without_t5: StableDiffusion3Backbone
-) -> None:
-    for backbone in (sd, without_t5):
-        side = backbone.capabilities.sizes[0]
-        with pytest.raises((ShapeError, TypeError), match="3"):
-            backbone.encode(torch.zeros(1, 1, side, side))
-        with pytest.raises(ShapeError, match="multiples"):
-            backbone.encode(torch.zeros(1, 3, side + 1, side))
-        with pytest.raises(DeviceError, match="Move it"):
-            backbone.encode(torch.zeros(1, 3, side, side, device="meta"))
+@pytest.fixture
+def backbone(name: str, request: pytest.FixtureRequest) -> NetworkBackbone:
+    return request.getfixturevalue(name)
+
+
+@pytest.fixture
+def folder(name: str, request: pytest.FixtureRequest) -> Path:
+    return request.getfixturevalue(f"folder_{name}")
+
+
+def test_bfloat16_network_keeps_float32_coordinates(name: str, backbone: NetworkBackbone, folder: Path) -> None:
+    half: Any = load(folder, device="cpu", dtype=torch.bfloat16)
+    condition = half.embed([CAPTION])
+    assert (backbone.device.type, backbone.dtype, backbone.network_dtype) == ("cpu", torch.float32, torch.float32)
+    assert (half.dtype, half.network_dtype) == (torch.float32, torch.bfloat16)
+    assert (condition.tokens.dtype, condition.pooled.dtype) == (torch.float32, torch.float32)
+    z, s = start(half), torch.tensor([0.6])
+    v, exact = half.velocity(z, s, condition), backbone.velocity(z, s, backbone.embed([CAPTION]))
+    assert v.dtype == torch.float32
+    # eight bits of mantissa through some twenty layers, times 1 / (1 - s) where noise is predicted
+    assert 0 < relative_error(v, exact) < {"sd": 0.1, "without_t5": 0.05}[name]
+    assert half.encode(torch.zeros(1, 3, 64, 64)).dtype == torch.float32
+
+
+def test_codec_is_the_vaes_own_with_shift_and_scale(name: str, backbone: NetworkBackbone, folder: Path) -> None:
+    shift, scale = {"sd": (0, 0.18215), "without_t5": (0.0609, 1.5305)}[name]
+    vae: Any = AutoencoderKL.from_pretrained(folder / "vae")
+    pixels = draw((2, 3, 48, 64), seed=0, purpose="pixels").clamp(-1, 1)
+    with torch.no_grad():
+        mode = vae.encode(pixels).latent_dist.mode()
+        z = backbone.encode(pixels)
+        assert torch.allclose(z, (mode - shift) * scale, atol={"sd": 1e-6, "without_t5": 1e-5}[name])
+        assert torch.allclose(backbone.decode(z), vae.decode(mode).sample, atol=1e-5)
+    assert z.shape[1:] == backbone.latent_shape(48, 64)
+
+
+def test_settings_of_the_folder_are_read(name: str, folder: Path, tmp_path: Path) -> None:
+    settings = {"guidance": 2.5, "sizes": [32, 64, 96], "zero_tokens": 3, "vocabulary": ["a", "red", "t-shirt"]}
+    model = load(folder_with(folder, tmp_path / "set", "latentedit.json", **settings), device="cpu")
+    assert (model.capabilities.guidance, model.capabilities.sizes) == (2.5, (32, 64, 96))
+    assert model.embed([""]).tokens.shape[1] == {"sd": 20, "without_t5": 20 + 3}[name]
+    assert model.caption_notes(["A red t-shirt, green"]) == ["the word 'green' was never seen by the model in training"]
+    assert model.defaults == settings
+    wrong = folder_with(folder, tmp_path / "wrong", "latentedit.json", sizes=[64, 32, 96])
+    with pytest.raises(ModelError, match="three rising sides of at least 16 px"):
+        load(wrong, device="cpu")
+
+
+def test_what_does_not_fit_is_refused(backbone: NetworkBackbone) -> None:
+    side, s, condition = backbone.capabilities.sizes[0], torch.tensor([0.5]), backbone.embed([CAPTION])
+    z = torch.zeros(1, *backbone.latent_shape(64, 64))
+    widths = rf"widths {condition.tokens.shape[-1]} .*and {condition.pooled.shape[-1]}"
+    with pytest.raises(ShapeError, match="multiples of 2"):
+        backbone.velocity(z[..., :7], s, condition)
+    with pytest.raises(ShapeError, match=widths):
+        backbone.velocity(z, s, type(condition)(tokens=condition.tokens[..., :-1], pooled=condition.pooled))
+    with pytest.raises((ShapeError, TypeError), match="3"):
+        backbone.encode(torch.zeros(1, 1, side, side))
+    with pytest.raises(ShapeError, match="multiples of 16 px"):
+        backbone.encode(torch.zeros(1, 3, side + 1, side))
+    with pytest.raises(DeviceError, match="Move it"):
+        backbone.encode(torch.zeros(1, 3, side, side, device="meta"))
+    with pytest.raises(ConfigError, match="at least one text"):
+        backbone.embed([])
 
 
 class Network(nn.Module):
@@ -51,13 +108,13 @@ def test_networks_are_cast_and_frozen() -> None:
     assert placed(mixed, torch.device("cpu"), torch.float32).weight.dtype == torch.float64
 
 
-def test_what_there_is_not_is_named() -> None:
+def test_what_there_is_not_is_named(folder: Path) -> None:
     assert known_dtype(None) == torch.float32
     assert known_dtype(torch.bfloat16) == torch.bfloat16
-    with pytest.raises(ConfigError, match="int8"):
-        known_dtype(torch.int8)
     assert existing_device("cpu") == torch.device("cpu")
     assert existing_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ConfigError, match="int8"):
+        load(folder, device="cpu", dtype=torch.int8)
     for device in ("cuda:99", "abacus"):
         with pytest.raises(DeviceError, match=device):
-            existing_device(device)
+            load(folder, device=device)

@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
-from jaxtyping import TypeCheckError
+from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 
-from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ModelError, ShapeError
-from latentedit.core.rng import draw
+from latentedit.core.errors import CoordinateError, DeviceError, ShapeError
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.models.base import Backbone
-from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import load
@@ -23,25 +20,15 @@ from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.miniature import miniature_sd3
 from tests.models.folders import folder_with
-
-CAPTION = "a person with red hair and glasses"
-PARITY = 1e-4  # the issue's bar; what is left is float32 rounding over the steps, about 1e-6
+from tests.models.stock import CAPTION, PARITY, start, stock
 
 
-class TestWithT5(BackboneContract):
+class TestContract(BackboneContract):
     texts = (CAPTION, "a face on a black wall")
 
-    @pytest.fixture
-    def backbone(self, with_t5: StableDiffusion3Backbone) -> Backbone:
-        return with_t5
-
-
-class TestWithoutT5(BackboneContract):
-    texts = (CAPTION, "a face on a black wall")
-
-    @pytest.fixture
-    def backbone(self, without_t5: StableDiffusion3Backbone) -> Backbone:
-        return without_t5
+    @pytest.fixture(params=["with_t5", "without_t5"])
+    def backbone(self, request: pytest.FixtureRequest) -> Backbone:
+        return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -53,26 +40,10 @@ def pipelines(folder_with_t5: Path, folder_without_t5: Path) -> dict[bool, Any]:
     return pipelines
 
 
-def start(backbone: Backbone, height_px: int = 64, width_px: int = 64) -> torch.Tensor:
-    return draw((1, *backbone.latent_shape(height_px, width_px)), seed=3, purpose="start")
-
-
 def ours(backbone: Backbone, guidance: float, steps: int, height_px: int = 64, width_px: int = 64) -> torch.Tensor:
     field = GuidedField(backbone=backbone, condition=backbone.embed([CAPTION]), guidance=guidance)
     grid = backbone.grid(steps, height_px=height_px, width_px=width_px)
     return sample(field, start(backbone, height_px, width_px), grid, EulerSolver()).final
-
-
-def stock(pipeline: Any, backbone: Backbone, guidance: float, steps: int, **settings: Any) -> torch.Tensor:
-    latents = start(backbone, settings.get("height", 64), settings.get("width", 64))
-    return pipeline(
-        prompt=CAPTION,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        latents=latents,
-        output_type="latent",
-        **settings,
-    ).images
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
@@ -83,20 +54,16 @@ def test_sampling_equals_the_stock_pipeline_with_three_encoders(pipelines, with_
     assert (other - expected).abs().max() > 100 * PARITY, "the comparison could not fail"
 
 
+@pytest.mark.parametrize("length", [1, 256])
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
-def test_sampling_equals_the_stock_pipeline_with_one_zero_token(pipelines, without_t5, guidance) -> None:
-    expected = stock(pipelines[False], without_t5, guidance, 28, max_sequence_length=1)
-    assert (ours(without_t5, guidance, 28) - expected).abs().max() <= PARITY
-
-
-@pytest.mark.parametrize("guidance", [1.0, 4.0])
-def test_sampling_equals_the_stock_pipeline_at_its_default_length(pipelines, folder_without_t5, guidance) -> None:
+def test_sampling_equals_the_stock_pipeline_without_t5(pipelines, folder_without_t5, guidance, length) -> None:
+    """With one zero token, our own number, and with as many as the pipeline takes by default."""
     folder = open_folder(folder_without_t5)
-    backbone = StableDiffusion3Backbone.from_folder(folder, name="stock length", device="cpu", max_sequence_length=256)
-    expected = stock(pipelines[False], backbone, guidance, 28)
+    backbone = StableDiffusion3Backbone.from_folder(folder, name="some", device="cpu", max_sequence_length=length)
+    lengths = (length, 257 - length)
+    expected, other = (stock(pipelines[False], backbone, guidance, 28, max_sequence_length=n) for n in lengths)
     assert (ours(backbone, guidance, 28) - expected).abs().max() <= PARITY
-    short = stock(pipelines[False], backbone, guidance, 28, max_sequence_length=1)
-    assert (short - expected).abs().max() > 10 * PARITY, "zero tokens do not matter, so the comparison could not fail"
+    assert (other - expected).abs().max() > 10 * PARITY, "zero tokens do not matter, so the comparison could not fail"
 
 
 def test_sampling_of_a_wide_picture_equals_the_stock_pipeline(pipelines, with_t5) -> None:
@@ -147,17 +114,6 @@ def test_prompt_embeddings_equal_the_pipelines(pipelines, with_t5, without_t5) -
         assert torch.equal(condition.pooled, pooled)
 
 
-def test_codec_is_the_vaes_own_with_shift_and_scale(with_t5, folder_with_t5) -> None:
-    vae: Any = AutoencoderKL.from_pretrained(folder_with_t5 / "vae")
-    pixels = draw((2, 3, 48, 64), seed=0, purpose="pixels").clamp(-1, 1)
-    with torch.no_grad():
-        mode = vae.encode(pixels).latent_dist.mode()
-        z = with_t5.encode(pixels)
-        assert torch.allclose(z, (mode - 0.0609) * 1.5305, atol=1e-5)
-        assert torch.allclose(with_t5.decode(z), vae.decode(mode).sample, atol=1e-5)
-    assert z.shape[1:] == with_t5.latent_shape(48, 64)
-
-
 def test_time_argument_is_a_thousand_times_the_level(with_t5, monkeypatch) -> None:
     seen: list[torch.Tensor] = []
     transformer = with_t5._transformer
@@ -170,56 +126,6 @@ def test_time_argument_is_a_thousand_times_the_level(with_t5, monkeypatch) -> No
     monkeypatch.setattr(transformer, "forward", record)
     with_t5.velocity(start(with_t5), torch.tensor([0.25]), with_t5.embed([""]))
     assert seen[0].tolist() == [250.0]
-
-
-def test_bfloat16_network_keeps_float32_coordinates(folder_with_t5, with_t5) -> None:
-    half = load(folder_with_t5, device="cpu", dtype=torch.bfloat16)
-    condition = half.embed([CAPTION])
-    assert (half.dtype, condition.tokens.dtype, condition.pooled.dtype) == (torch.float32,) * 3
-    z, s = start(half), torch.tensor([0.6])
-    v = half.velocity(z, s, condition)
-    exact = with_t5.velocity(z, s, with_t5.embed([CAPTION]))
-    assert v.dtype == torch.float32
-    assert (v - exact).norm() / exact.norm() < 0.05  # eight bits of mantissa through some twenty layers
-    assert not torch.equal(v, exact)
-    assert half.encode(torch.zeros(1, 3, 64, 64)).dtype == torch.float32
-
-
-def test_float64_jvp_and_gradient_agree_with_differences(folder_without_t5) -> None:
-    backbone = load(folder_without_t5, device="cpu", dtype=torch.float64)
-    z = start(backbone).double()
-    tangent, cotangent = draw(z.shape, seed=0, purpose="u").double(), draw(z.shape, seed=1, purpose="u").double()
-    s, condition = torch.tensor([0.5], dtype=torch.float64), backbone.embed([CAPTION])
-    forward = VelocityJacobian(backbone, z, s, condition, mode="forward").matvec(tangent)
-    h = 3e-3
-    ahead = backbone.velocity(z + h * tangent, s, condition)
-    behind = backbone.velocity(z - h * tangent, s, condition)
-    difference = (ahead - behind) / (2 * h)
-    # the network's norms compute in float32 whatever its dtype: rounding 1e-7 / h and truncation h^2, both some 1e-5
-    assert (forward - difference).norm() / forward.norm() < 3e-4
-    z.requires_grad_(True)
-    (backward,) = torch.autograd.grad(backbone.velocity(z, s, condition), z, cotangent)
-    assert torch.allclose((cotangent * forward).sum(), (backward * tangent).sum(), rtol=1e-5)
-
-
-def test_nothing_is_recorded_for_parameters(with_t5) -> None:
-    assert not with_t5.velocity(start(with_t5), torch.tensor([0.5]), with_t5.embed([CAPTION])).requires_grad
-
-
-def test_settings_of_the_folder_are_read(folder_without_t5, tmp_path) -> None:
-    settings = {"guidance": 2.5, "sizes": [32, 64, 96], "zero_tokens": 3, "vocabulary": ["a", "red", "t-shirt"]}
-    backbone = load(folder_with(folder_without_t5, tmp_path / "set", "latentedit.json", **settings), device="cpu")
-    assert backbone.capabilities.guidance == 2.5
-    assert backbone.capabilities.sizes == (32, 64, 96)
-    assert backbone.embed([""]).tokens.shape[1] == 20 + 3
-    assert backbone.caption_notes(["A red t-shirt, green"]) == [
-        "the word 'green' was never seen by the model in training"
-    ]
-    assert isinstance(backbone, StableDiffusion3Backbone)
-    assert backbone.defaults == settings
-    wrong = folder_with(folder_without_t5, tmp_path / "wrong", "latentedit.json", sizes=[64, 32, 9999])
-    with pytest.raises(ModelError, match="three rising sides"):
-        load(wrong, device="cpu")
 
 
 def test_capabilities_without_settings(with_t5, tmp_path, folder_with_t5) -> None:
@@ -239,26 +145,11 @@ def test_left_out_t5_is_replaced_by_the_stock_number_of_zero_tokens(folder_with_
     assert torch.equal(tokens[:, :20], with_t5.embed([CAPTION]).tokens[:, :20])
 
 
-def test_refusals_name_what_does_not_fit(with_t5, folder_with_t5) -> None:
-    z, s, condition = start(with_t5), torch.tensor([0.5]), with_t5.embed([CAPTION])
-    with pytest.raises(ShapeError, match="multiples of 2"):
-        with_t5.velocity(z[..., :7], s, condition)
+def test_pictures_beyond_the_largest_and_grids_without_steps_are_refused(with_t5) -> None:
     with pytest.raises(ShapeError, match="at most 24 x 24"):
-        with_t5.velocity(torch.zeros(1, 16, 26, 8), s, condition)
-    with pytest.raises(ShapeError, match="widths 32"):
-        with_t5.velocity(z, s, type(condition)(tokens=condition.tokens[..., :-1], pooled=condition.pooled))
-    with pytest.raises(ShapeError, match="multiples of 16 px"):
-        with_t5.encode(torch.zeros(1, 3, 60, 64))
-    with pytest.raises((ShapeError, TypeCheckError), match=r"b, 3, h, w|b 3 h w"):
-        with_t5.encode(torch.zeros(1, 4, 64, 64))
+        with_t5.velocity(torch.zeros(1, 16, 26, 8), torch.tensor([0.5]), with_t5.embed([CAPTION]))
     with pytest.raises(CoordinateError):
         with_t5.grid(0)
-    with pytest.raises(DeviceError):
-        with_t5.encode(torch.zeros(1, 3, 64, 64, device="meta"))
-    with pytest.raises(DeviceError, match="device='cpu'"):
-        load(folder_with_t5, device="cuda:99")
-    with pytest.raises(ConfigError, match="int8"):
-        load(folder_with_t5, device="cpu", dtype=torch.int8)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

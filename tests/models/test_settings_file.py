@@ -13,11 +13,6 @@ def test_settings_are_changed_key_by_key(tmp_path: Path) -> None:
     assert read_settings(tmp_path) == {"a": 1, "b": 3}
 
 
-def test_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
-    write_settings(tmp_path, {"a": 1})
-    assert [file.name for file in tmp_path.iterdir()] == ["latentedit.json"]
-
-
 def test_a_value_that_json_does_not_know_leaves_the_file_as_it_is(tmp_path: Path) -> None:
     write_settings(tmp_path, {"a": 1})
     with pytest.raises(TypeError):

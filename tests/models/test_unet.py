@@ -27,7 +27,6 @@ def test_sites_are_the_blocks_in_their_order(sd: StableDiffusionBackbone, ddpm: 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_class_embeds": 10}, "class labels"),
         ({"addition_embed_type": "text_time"}, "XL"),
         ({"encoder_hid_dim_type": "ip_image_proj"}, "image prompt"),
         ({"time_cond_proj_dim": 256}, "consistency"),

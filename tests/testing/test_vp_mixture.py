@@ -29,16 +29,10 @@ def twin(
     )
 
 
-class TestEpsilonTwin(BackboneContract):
-    @pytest.fixture
-    def backbone(self) -> VariancePreservingMixture:
-        return twin(example_mixture(), "epsilon")
-
-
-class TestVPredictionTwin(BackboneContract):
-    @pytest.fixture
-    def backbone(self) -> VariancePreservingMixture:
-        return twin(example_mixture(), "v_prediction", linear_schedule())
+class TestTwin(BackboneContract):
+    @pytest.fixture(params=[("epsilon", None), ("v_prediction", linear_schedule())])
+    def backbone(self, request: pytest.FixtureRequest) -> VariancePreservingMixture:
+        return twin(example_mixture(), *request.param)
 
 
 @pytest.mark.parametrize("prediction", KINDS)

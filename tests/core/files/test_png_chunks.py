@@ -16,13 +16,9 @@ from PIL import Image
 from latentedit.core.errors import ImageError, OutputError
 from latentedit.core.files import pictures
 from latentedit.core.files.pictures import MAX_RECORD_BYTES, pack_chunks, read_chunks, read_image, save_image
-from tests.core.files.test_pictures import gradient, png_header
+from tests.core.files.test_pictures import chunk, gradient, png_header
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def itxt(text: bytes, keyword: bytes = b"latentedit") -> bytes:

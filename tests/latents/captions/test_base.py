@@ -51,27 +51,12 @@ def test_the_models_folder_names_its_captioner(backbone: Backbone) -> None:
     assert found.caption(torch.zeros(2, 3, 4, 4)) == ["a", "a"]
 
 
-@pytest.mark.parametrize(
-    ("name", "words"), [("fixes", "did you mean 'fixed'"), ("odd", "makes a int, which is no Captioner")]
-)
-def test_names_without_a_captioner_are_refused(backbone: Backbone, name: str, words: str) -> None:
-    backbone.defaults = {"captioner": name}
-    with pytest.raises(RegistryError, match=words):
-        captioner_for(backbone)
-
-
 def test_an_entry_point_is_made_by_its_name(backbone: Backbone) -> None:
     made = make_captioner("fixed", backbone)
     assert isinstance(made, Fixed)
     assert made.backbone is backbone
     with pytest.raises(RegistryError, match="makes a int, which is no Captioner"):
         make_captioner("odd", backbone)
-
-
-def test_the_bundled_reader_is_an_entry_point() -> None:
-    from latentedit_portraits.reader import PortraitReader
-
-    assert isinstance(make_captioner("portraits", example_mixture(dimension=2)), PortraitReader)
 
 
 @pytest.mark.parametrize(("name", "model"), [("openai:m", "m"), ("openai:org/m:8b", "org/m:8b")])

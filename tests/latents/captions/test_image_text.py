@@ -19,9 +19,11 @@ from latentedit.latents.captions.image_text import ImageToText
 from latentedit.models.libraries import quiet_libraries
 from latentedit.testing.contracts.captioner import CaptionerContract
 from tests.latents.miniature_captioners import save_blip, save_florence, save_llava, save_qwen
+from tests.models.folders import change_json
 
 PIXELS = draw((2, 3, 40, 24), seed=0, purpose="contract").clamp(-1, 1)
 LONGEST = 77
+WEIGHTS = "model.safetensors"
 PROMPTS = {
     "florence": "Describe with a paragraph what is shown in the image.",
     "llava": f"<|im_start|>user\n<image>{INSTRUCTION}<|im_end|>\n<|im_start|>assistant\n",
@@ -39,10 +41,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def copy(folders: dict[str, Path], tmp_path: Path) -> Path:
     """The chatting miniature, to be damaged."""
     return shutil.copytree(folders["llava"], tmp_path / "copy")
-
-
-def change_json(file: Path, **changes: object) -> None:
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
 class TestImageToText(CaptionerContract):
@@ -84,29 +82,28 @@ def test_a_caption_is_the_greedy_one_of_the_models_prompt(folders: dict[str, Pat
         processor: Any = AutoProcessor.from_pretrained(folders[name])
         settings = network.generation_config
         assert (settings.do_sample, settings.num_beams) == (True, 3), "nothing to overrule, so nothing is tested"
+        inputs, asked = processor.image_processor(image, return_tensors="pt"), "input_ids"
         if name == "blip":
-            inputs = processor.image_processor(image, return_tensors="pt")
             settings.suppress_tokens = []
             start = torch.tensor([[settings.bos_token_id]])
-            tokens = greedy(lambda tokens: network(**inputs, input_ids=tokens).logits, start, settings)
         elif name == "florence":
             text = f"<image><image><s>{PROMPTS[name]}</s>"
-            inputs = processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")
-            inputs |= processor.image_processor(image, return_tensors="pt")
-            start = torch.tensor([[settings.decoder_start_token_id]])
-            tokens = greedy(lambda tokens: network(**inputs, decoder_input_ids=tokens).logits, start, settings)
+            inputs |= processor.tokenizer(text, add_special_tokens=False, return_tensors="pt")
+            start, asked = torch.tensor([[settings.decoder_start_token_id]]), "decoder_input_ids"
         else:
-            inputs = processor.image_processor(image, return_tensors="pt")
             text = PROMPTS[name].replace("<image>", 5 * "<image>")
             start = processor.tokenizer(text, return_tensors="pt").input_ids
-            tokens = greedy(lambda tokens: network(**inputs, input_ids=tokens).logits, start, settings)
+        tokens = greedy(lambda tokens: network(**inputs, **{asked: tokens}).logits, start, settings)
     expected = clean_caption(processor.tokenizer.decode(tokens, skip_special_tokens=True))
     assert ImageToText.from_name(str(folders[name])).caption(PIXELS)[index] == expected
 
 
+def change_weights(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+    save_file(change(load_file(folder / WEIGHTS)), folder / WEIGHTS, metadata={"format": "pt"})
+
+
 def test_a_model_stays_in_the_dtype_it_is_stored_in(copy: Path) -> None:
-    weights = {name: value.to(torch.bfloat16) for name, value in load_file(copy / "model.safetensors").items()}
-    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    change_weights(copy, lambda weights: {name: value.to(torch.bfloat16) for name, value in weights.items()})
     change_json(copy / "config.json", dtype="bfloat16")
     captioner = ImageToText.from_name(str(copy))
     assert {parameter.dtype for parameter in captioner._network.parameters()} == {torch.bfloat16}
@@ -130,62 +127,42 @@ def test_a_folder_that_is_not_there_is_named(name: str) -> None:
     assert name in str(caught.value)
 
 
-def test_pickles_are_refused(copy: Path) -> None:
-    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="could run code"):
-        ImageToText.from_name(str(copy))
+def without_first(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: weights[name] for name in sorted(weights)[1:]}
 
 
-def without_weights(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
+def shortened(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: v[:-1].clone() if name.endswith("embed_tokens.weight") else v for name, v in weights.items()}
 
 
-def truncated(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-100])
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no weights": (lambda f: (f / WEIGHTS).unlink(), "COPY does not load as an image-to-text model"),
+    "truncated": (
+        lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-100]),
+        "COPY does not load as an image-to-text model",
+    ),
+    "no tensor": (lambda f: change_weights(f, without_first), r"the weights of COPY lack the tensor \S+ and 0 more"),
+    "another shape": (lambda f: change_weights(f, shortened), "COPY does not load as an image-to-text model"),
+    "another kind": (
+        BertConfig().save_pretrained,
+        "COPY does not load as an image-to-text model.*BertConfig",
+    ),
+    "no settings": (
+        lambda f: (f / "config.json").write_text("{"),
+        "COPY does not load as an image-to-text model",
+    ),
+    "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "COPY does not load as the processor"),
+    "no processor": (
+        lambda f: (f / "processor_config.json").unlink(),
+        "COPY (does not load as the|has no) processor",
+    ),
+    "a pickle": (lambda f: (f / WEIGHTS).rename(f / "pytorch_model.bin"), "could run code"),
+}
 
 
-def without_a_tensor(folder: Path) -> None:
-    weights = load_file(folder / "model.safetensors")
-    weights.pop(sorted(weights)[0])
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def of_another_shape(folder: Path) -> None:
-    weights = load_file(folder / "model.safetensors")
-    weights |= {name: value[:-1].clone() for name, value in weights.items() if name.endswith("embed_tokens.weight")}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def of_another_kind(folder: Path) -> None:
-    BertConfig().save_pretrained(folder)
-
-
-def without_settings(folder: Path) -> None:
-    (folder / "config.json").write_text("{")
-
-
-def without_a_tokenizer(folder: Path) -> None:
-    (folder / "tokenizer.json").unlink()
-
-
-def without_a_processor(folder: Path) -> None:
-    (folder / "processor_config.json").unlink()
-
-
-FAULTS = [
-    (without_weights, "COPY does not load as an image-to-text model"),
-    (truncated, "COPY does not load as an image-to-text model"),
-    (without_a_tensor, r"the weights of COPY lack the tensor \S+ and 0 more"),
-    (of_another_shape, "COPY does not load as an image-to-text model"),
-    (of_another_kind, "COPY does not load as an image-to-text model.*BertConfig"),
-    (without_settings, "COPY does not load as an image-to-text model"),
-    (without_a_tokenizer, "COPY does not load as the processor"),
-    (without_a_processor, "COPY (does not load as the|has no) processor"),
-]
-
-
-@pytest.mark.parametrize(("damage", "words"), FAULTS, ids=[damage.__name__ for damage, _ in FAULTS])
-def test_a_damaged_folder_is_refused_in_one_line(copy: Path, damage: Callable[[Path], None], words: str) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_damaged_folder_is_refused_in_one_line(copy: Path, fault: str) -> None:
+    damage, words = FAULTS[fault]
     damage(copy)
     with pytest.raises(ModelError, match=words.replace("COPY", str(copy))) as caught:
         ImageToText.from_name(str(copy))
@@ -245,22 +222,3 @@ def test_a_hub_id_downloads_no_pickles_and_no_code(
         needed + unwanted, allow_patterns=asked["allow_patterns"], ignore_patterns=asked["ignore_patterns"]
     )
     assert sorted(wanted) == sorted(needed)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        huggingface_hub.errors.LocalEntryNotFoundError("offline\nlong text"),
-        huggingface_hub.errors.HFValidationError("bad"),
-        ConnectionError("no route"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    with pytest.raises(ModelError, match=r"Check the (id|network)") as caught:
-        ImageToText.from_name("org/name")
-    assert len(str(caught.value).splitlines()) == 1

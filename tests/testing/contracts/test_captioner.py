@@ -36,12 +36,6 @@ class Brightness(Captioner):
         return [f"{caption}." for caption in captions] if self.fault == "full stop" else captions
 
 
-class TestBrightness(CaptionerContract):
-    @pytest.fixture
-    def captioner(self) -> Captioner:
-        return Brightness()
-
-
 CHECKS = {
     "loses one": "test_one_line_of_text_each",
     "silent": "test_one_line_of_text_each",
