@@ -72,16 +72,6 @@ def test_the_ramp_is_a_fiftieth_of_the_shorter_side_and_the_border_is_no_edge(si
     assert allowed[0, 299 + 2 * radius] < 255
 
 
-def test_small_masks_keep_their_levels() -> None:
-    assert np.array_equal(opened(square(40)), square(40))
-
-
-@pytest.mark.parametrize("value", [1, 100, 254])
-def test_grey_lets_a_part_through(value: int) -> None:
-    assert (opened(np.full((70, 300), value, dtype=np.uint8)) == value).all()
-    assert opened(square(300, value))[150, 150] == value
-
-
 def test_colours_count_by_their_brightness() -> None:
     """Rec. 601: 0.299 red + 0.587 green + 0.114 blue."""
     pixels = np.zeros((4, 4, 3), dtype=np.uint8)

@@ -8,15 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, CoordinateError, ShapeError, UnsupportedDerivativeError
+from latentedit.core.errors import ConfigError, ShapeError, UnsupportedDerivativeError
 from latentedit.core.linalg.algebra import Mean
 from latentedit.core.linalg.autodiff import Mode
 from latentedit.core.linalg.conjugate_gradient import conjugate_gradient
 from latentedit.core.linalg.operator import LinearOperator
 from latentedit.core.rng import draw
 from latentedit.models import derivatives
+from latentedit.models.attention import differentiable_attention
 from latentedit.models.derivatives import VelocityJacobian, curvature, denoiser_jacobian
 from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit.testing.contracts.operator import OperatorContract
@@ -268,7 +270,7 @@ def test_a_mean_over_noises_is_inverted_by_conjugate_gradients() -> None:
 
 def test_what_makes_no_sense_is_refused() -> None:
     backbone = example_mixture()
-    z, s, u = question()
+    z, s, _ = question()
     condition = backbone.embed(["a"])
     # Run-time checks of shape annotations, where they are on, are first to notice.
     with pytest.raises((ShapeError, TypeError)):
@@ -279,7 +281,22 @@ def test_what_makes_no_sense_is_refused() -> None:
         VelocityJacobian(backbone, z, s, condition, mode="backward")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match="step"):
         VelocityJacobian(backbone, z, s, condition, step=0.0)
-    with pytest.raises(ShapeError):
-        VelocityJacobian(backbone, z, s, condition).matvec(u[:, :3])
-    with pytest.raises(CoordinateError):
-        VelocityJacobian(backbone, z, s + 1, condition).matvec(u)
+
+
+def test_forward_mode_passes_through_attention() -> None:
+    x, u = (draw((1, 2, 5, 8), seed=seed, purpose="attention").double() for seed in (0, 1))
+
+    def attend(x: torch.Tensor) -> torch.Tensor:
+        return scaled_dot_product_attention(x, 2 * x, x)
+
+    with differentiable_attention():
+        value, product = torch.func.jvp(attend, (x,), (u,))
+        difference = (attend(x + 1e-6 * u) - attend(x - 1e-6 * u)) / 2e-6
+    assert torch.allclose(product, difference, atol=1e-8)
+    assert torch.allclose(value, torch.softmax(2 * x @ x.mT / 8**0.5, dim=-1) @ x, atol=1e-12)
+
+
+def test_the_fused_kernel_has_none_so_the_context_is_needed() -> None:
+    x = draw((1, 2, 5, 8), seed=0, purpose="attention")
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        torch.func.jvp(lambda x: scaled_dot_product_attention(x, x, x), (x,), (x,))

@@ -62,16 +62,6 @@ def test_one_call_of_twice_the_rows_and_only_where_it_is_needed(
     assert rows == [3, 6, 6]
 
 
-def test_one_text_a_latent(backbone: GaussianMixtureBackbone) -> None:
-    z, s = question()
-    texts = ["a", "b", "c"]
-    together = GuidedField(backbone=backbone, condition=backbone.embed(texts), guidance=3.0)(z, s)
-    for row, text in enumerate(texts):
-        one = slice(row, row + 1)
-        alone = GuidedField(backbone=backbone, condition=backbone.embed([text]), guidance=3.0)(z[one], s[one])
-        assert relative_error(together[one], alone) <= CLOSE
-
-
 @pytest.mark.parametrize("weight", [math.nan, math.inf])
 def test_weights_that_are_no_numbers_are_refused(backbone: GaussianMixtureBackbone, weight: float) -> None:
     with pytest.raises(ConfigError):

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from latentedit.core.errors import ModelError
-from latentedit.models.weights import fingerprint, read_json, refuse_pickles, tensor_shapes, weight_files
+from latentedit.models.weights import fingerprint, refuse_pickles, tensor_shapes, weight_files
 
 
 @pytest.fixture
@@ -112,12 +112,3 @@ def test_a_file_of_the_hub_cache_is_known_by_its_name(file: Path, tmp_path: Path
     plain = tmp_path / "plain.safetensors"
     plain.write_bytes(target.read_bytes())
     assert fingerprint({"vae": [file]}) != fingerprint({"vae": [plain]})
-
-
-def test_json_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    for content in ("{", "[1]", "\x00"):
-        (tmp_path / "a.json").write_text(content)
-        with pytest.raises(ModelError, match=r"a\.json"):
-            read_json(tmp_path / "a.json")
-    with pytest.raises(ModelError, match=r"b\.json"):
-        read_json(tmp_path / "b.json")

@@ -1,10 +1,13 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from latentedit_portraits.fitting import FitSettings, load_half, save_half, seeded
+from latentedit_portraits.framer import PortraitFramer, build_framer
+from latentedit_portraits.reader import PortraitReader, build_reader
 from tests.portraits.runs import run_in
 
 SETTINGS = FitSettings(steps=40, batch=16, learning_rate=1e-2, warm_up=5, weight_decay=0.01, checkpoint_seconds=0.0)
@@ -70,6 +73,18 @@ def test_weights_in_half_precision_come_back_to_its_rounding(tmp_path: Path) -> 
         assert found.dtype == value.dtype
         assert torch.allclose(found, value, rtol=2**-11, atol=2**-24)
     assert int(second.state_dict()["1.num_batches_tracked"]) == int(first.state_dict()["1.num_batches_tracked"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "build", "side"), [(PortraitReader, build_reader, 128), (PortraitFramer, build_framer, 64)]
+)
+@torch.no_grad()
+def test_readers_and_framers_come_back(kind: Any, build: Any, side: int, tmp_path: Path) -> None:
+    kind(build(0).eval()).save(tmp_path)
+    pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    found = kind.from_folder(tmp_path).network(pixels)
+    assert torch.allclose(found, build(0).eval()(pixels), atol=5e-3)
+    assert not torch.allclose(found, build(1).eval()(pixels), atol=5e-3)
 
 
 def test_the_seed_decides_the_weights_and_leaves_the_global_state() -> None:

@@ -6,16 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit.core.schedule import DiscreteSchedule
 from latentedit_portraits.fitting import FitSettings
 from latentedit_portraits.pixels import SIDE, draw_discs, fit_pixels, noise_scheduler, shrink
 from tests.portraits.runs import run_in
-
-
-def test_the_schedule_has_the_range_that_is_stated() -> None:
-    schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
-    assert schedule.s_min == pytest.approx(0.010, abs=5e-4)
-    assert schedule.s_max == pytest.approx(0.994, abs=5e-4)
 
 
 def test_discs_are_one_colour_on_white_and_as_large_as_drawn() -> None:

@@ -7,11 +7,11 @@ import torch
 from latentedit.api.naming import ProbabilityReader
 from latentedit.models.registry import bundled_folder
 from latentedit.testing.contracts.captioner import CaptionerContract
-from latentedit_portraits.attributes import VALUES, draw_split
+from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.dataset import to_pixels
 from latentedit_portraits.fitting import FitSettings
-from latentedit_portraits.reader import PortraitReader, accuracy, build_reader, fit_reader, split_logits
+from latentedit_portraits.reader import PortraitReader, accuracy, build_reader, fit_reader
 from latentedit_portraits.render import render_array
 from tests.portraits.runs import run_in
 
@@ -21,11 +21,6 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def bundled() -> PortraitReader:
     return PortraitReader.from_folder(bundled_folder("portraits"))
-
-
-def test_logits_split_into_one_part_an_attribute() -> None:
-    parts = split_logits(torch.zeros(2, sum(map(len, VALUES.values()))))
-    assert [part.shape[1] for part in parts] == [len(values) for values in VALUES.values()]
 
 
 def test_accuracy_counts_attribute_by_attribute() -> None:
@@ -60,16 +55,6 @@ class TestPortraitReader(CaptionerContract):
     @pytest.fixture
     def captioner(self) -> PortraitReader:
         return PortraitReader.from_folder(bundled_folder("portraits"))
-
-
-def test_saving_and_loading(tmp_path: Path) -> None:
-    network = build_reader(0)
-    PortraitReader(network).save(tmp_path)
-    loaded = PortraitReader.from_folder(tmp_path)
-    pixels = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
-    # weights are stored in half precision: 11 bits
-    assert torch.allclose(network(pixels), loaded.network(pixels), atol=2e-3)
-    assert not torch.allclose(build_reader(1).eval()(pixels), loaded.network(pixels), atol=2e-3)
 
 
 def test_a_few_steps_teach_the_background(tmp_path: Path) -> None:

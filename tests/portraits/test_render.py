@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
 from latentedit_portraits.attributes import VALUES, draw_split
+from latentedit_portraits.dataset import SIZE, render_split, to_pixels
 from latentedit_portraits.render import BACKGROUND, Framing, render, render_array
 
 PORTRAIT = draw_split("test", 1, 0)[0].replace(hair="short", hair_color="black", background="blue", accessory="none")
@@ -35,3 +39,24 @@ def test_framing_shifts_by_whole_pixels() -> None:
     # anti-aliasing is the same at whole-pixel shifts up to rounding of coordinates
     assert np.abs(moved[:, 4:].astype(int) - render_array(PORTRAIT)[:, :-4]).mean() < 0.5
     assert np.abs(moved[:, 4:].astype(int) - render_array(PORTRAIT)[:, 4:]).mean() > 2  # the control
+
+
+def test_a_split_is_rendered_once_and_kept(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    renders = render_split(
+        tmp_path, "test", 3, seed=0, framed=False, workers=1, progress=lambda *done: told.append(done)
+    )
+    assert told == [(3, 3)]
+    assert renders.attributes == draw_split("test", 3, 0)
+    assert renders.pixels.shape == (3, SIZE, SIZE, 3)
+    assert np.array_equal(renders.pixels[1], render_array(renders.attributes[1]))
+
+    again = render_split(tmp_path, "test", 3, seed=0, framed=False, workers=1, progress=lambda *done: told.append(done))
+    assert told == [(3, 3)]  # nothing was rendered again
+    assert np.array_equal(again.pixels, renders.pixels)
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+def test_pixels_run_from_minus_one_to_one() -> None:
+    bytes_ = np.array([0, 255], dtype=np.uint8).reshape(1, 1, 2, 1).repeat(3, axis=3)
+    assert to_pixels(bytes_, torch.device("cpu"))[0, :, 0].tolist() == [[-1.0, 1.0]] * 3

@@ -1,25 +1,69 @@
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 
 from latentedit.core.errors import ConfigError
+from latentedit.models.loading import open_folder
+from latentedit.models.registry import bundled_folder, load
+from latentedit.models.settings_file import read_settings
+from latentedit_portraits import recipes
 from latentedit_portraits import train as recipe
-from latentedit_portraits.autoencoder import build_autoencoder, decode, encode_posterior
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.autoencoder import (
+    build_autoencoder,
+    decode,
+    encode_posterior,
+    fit_autoencoder,
+    reconstruction_psnr_db,
+)
 from latentedit_portraits.dataset import render_split, to_pixels
 from latentedit_portraits.fitting import FitSettings
+from latentedit_portraits.render import render_array
 from latentedit_portraits.train import encode_renders, reconstruct, rescale_channels, train, train_reader
+from latentedit_portraits.train_pixels import RECIPES as PIXEL_RECIPES
 from latentedit_portraits.train_pixels import train_discs, train_portraits
-from latentedit_portraits.train_unet import train_unet
+from latentedit_portraits.train_unet import RECIPES as UNET_RECIPES
+from latentedit_portraits.train_unet import encode_latents, train_unet, with_folded_shift
+from latentedit_portraits.verify import verify
 from tests.portraits.runs import run_in
 
 
-@pytest.mark.parametrize("recipe", [train, train_unet, train_discs, train_portraits])
-def test_an_unknown_recipe_is_refused(recipe: Callable[[Path, str], Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("train", [train, train_unet, train_discs, train_portraits])
+def test_an_unknown_recipe_is_refused(train: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'cpu'"):
-        recipe(tmp_path, "cpux")
+        train(tmp_path, "cpux")
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "plans"),
+    [
+        ("portraits-unet", train_unet, UNET_RECIPES),
+        ("pixels-discs", train_discs, PIXEL_RECIPES),
+        ("pixels-portraits", train_portraits, PIXEL_RECIPES),
+    ],
+)
+def test_the_recipe_makes_a_stock_folder_with_its_figures(
+    name: str, train: Any, plans: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(plans, "cpu", (4, FitSettings(steps=1, batch=2, learning_rate=1e-3)))
+    monkeypatch.setattr(recipes, "measure_quality", lambda *_, **__: {"a measure": {"mean": 0.5}})
+    folder = train(tmp_path, "cpu", device="cpu", log=lambda _: None)
+    pipeline: Any = DiffusionPipeline.from_pretrained(folder)
+    model, settings = load(folder, device="cpu"), read_settings(folder)
+    if name == "portraits-unet":
+        assert type(pipeline.unet).__name__ == "UNet2DConditionModel"
+        assert settings["captioner"] == "portraits"
+    else:
+        assert type(pipeline.unet).__name__ == "UNet2DModel"
+        assert pipeline.scheduler.config.prediction_type == "v_prediction"
+        assert model.capabilities.sizes == (64, 64, 64)
+    assert settings["fingerprint"] == model.fingerprint
+    assert len(verify(folder)) == 2
+    assert f"models train {name} --recipe cpu" in (folder / "README.md").read_text()
 
 
 @torch.no_grad()
@@ -56,13 +100,6 @@ def test_latents_are_normalised_and_kept(tmp_path: Path) -> None:
     assert again.config.scaling_factor == config.scaling_factor
 
 
-def test_reconstructions_are_pictures(tmp_path: Path) -> None:
-    renders = render_split(tmp_path, "train", 2, seed=0, framed=True, workers=1)
-    pictures = reconstruct(build_autoencoder(0), renders.pixels)
-    assert pictures.shape == renders.pixels.shape
-    assert pictures.dtype == np.uint8
-
-
 def test_the_reader_is_trained_once_on_renders_and_what_the_codec_makes_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,3 +116,53 @@ def test_the_reader_is_trained_once_on_renders_and_what_the_codec_makes_of_them(
     assert len(told) == 5, "the second call had nothing left to do"
     for one, other in zip(reader.network.parameters(), again.network.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@torch.no_grad()
+def test_the_folded_codec_gives_the_same_latents_and_pictures_without_a_shift(tmp_path: Path) -> None:
+    renders = render_split(tmp_path, "train", 2, seed=0, framed=True, workers=1)
+    pixels = to_pixels(renders.pixels, torch.device("cpu"))
+    plain: Any = open_folder(bundled_folder("portraits")).load("vae")
+    folded: Any = with_folded_shift(plain)
+    assert folded.config.shift_factor is None
+    assert folded.config.scaling_factor == plain.config.scaling_factor
+    code, shift = plain.encode(pixels).latent_dist, plain.config.shift_factor
+    # one more layer of exact ones: the rounding of float32
+    assert torch.allclose(folded.encode(pixels).latent_dist.mode(), code.mode() - shift, atol=1e-5)
+    assert torch.allclose(folded.encode(pixels).latent_dist.std, code.std, rtol=1e-5)
+    assert torch.allclose(folded.decode(code.mode() - shift).sample, plain.decode(code.mode()).sample, atol=1e-4)
+
+
+@torch.no_grad()
+def test_latents_are_those_of_the_model_and_kept(tmp_path: Path) -> None:
+    renders = render_split(tmp_path, "train", 3, seed=0, framed=True, workers=1)
+    model = load("portraits", device="cpu")
+    latents = encode_latents(model, renders, run_in(tmp_path), batch=2)
+    expected = model.encode(to_pixels(renders.pixels, model.device)).numpy()
+    # encoded in bfloat16, 8 bits, of values up to 5
+    assert np.abs(latents - expected).mean() < 0.05
+    (tmp_path / "latents.npy").touch()
+    assert np.array_equal(encode_latents(model, renders, run_in(tmp_path)), latents)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return np.stack([render_array(item) for item in draw_split("train", 4, 0)])
+
+
+def test_a_few_steps_lower_the_error(pictures: np.ndarray, tmp_path: Path) -> None:
+    autoencoder = build_autoencoder(0)
+    before = np.mean(reconstruction_psnr_db(autoencoder, pictures))
+    settings = FitSettings(steps=12, batch=2, learning_rate=2e-3, warm_up=1, average=0.5)
+    fit_autoencoder(autoencoder, pictures, settings, run_in(tmp_path))
+    assert np.mean(reconstruction_psnr_db(autoencoder, pictures)) > before + 0.5
+
+
+def test_psnr_of_a_known_error(pictures: np.ndarray) -> None:
+    autoencoder = build_autoencoder(0)
+    with torch.no_grad():
+        autoencoder.decoder.conv_out.weight.zero_()  # it now decodes everything to mid-grey
+        autoencoder.decoder.conv_out.bias.zero_()
+    black = np.zeros_like(pictures)
+    # error 1 on a range of 2: 10 log10(4)
+    assert reconstruction_psnr_db(autoencoder, black) == pytest.approx([6.0206] * 4, abs=1e-3)

@@ -205,3 +205,18 @@ def test_what_is_no_mixture_is_refused() -> None:
     skew = torch.eye(3, dtype=torch.float64) + torch.tensor([[0.0, 0.5, 0], [0, 0, 0], [0, 0, 0]], dtype=torch.float64)
     with pytest.raises(ConfigError):
         GaussianMixture(means=means, covariances=skew.expand(2, 3, 3))
+
+
+def test_known_unknown_and_narrow() -> None:
+    assert tolerance("velocity", torch.float64) == 1e-12
+    assert tolerance("velocity", torch.bfloat16) == 32 * 2**-7
+    with pytest.raises(ConfigError, match="velocity"):
+        tolerance("velocty", torch.float64)
+    with pytest.raises(ConfigError):
+        tolerance("edit", torch.float32)
+
+
+def test_relative_error_is_relative_and_finite_at_zero() -> None:
+    one = torch.ones(4)
+    assert relative_error(1.01 * one, one) == pytest.approx(0.01, rel=1e-4)
+    assert relative_error(0 * one, 0 * one) == 0

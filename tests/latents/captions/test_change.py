@@ -1,5 +1,6 @@
 import contextlib
 import itertools
+import re
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.latents.captions import change as change_module
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.captions.change import Change
-from latentedit.latents.captions.phrases import MAX_LETTERS, read_phrases
+from latentedit.latents.captions.phrases import MAX_LETTERS, Phrase, phrase_key, read_phrases
 
 PHRASES = st.lists(
     st.sampled_from(
@@ -208,3 +209,52 @@ def test_texts_without_end_are_no_captions() -> None:
     for caption, change in (("a" * (MAX_LETTERS + 1), "a => b"), ("a", "=> " + "b" * (MAX_LETTERS + 1))):
         with pytest.raises(ConfigError, match=f"has {MAX_LETTERS + 1} letters; the most is {MAX_LETTERS}"):
             Change.parse(change).apply(caption)
+
+
+TEXTS = st.text(st.sampled_from("ab ,.wih\n1!"), max_size=40)
+
+
+@pytest.mark.parametrize(
+    ("caption", "lead", "phrases", "ending"),
+    [
+        ("a man with a hat, a scarf.", "a man with", ["a hat", "a scarf"], "."),
+        ("a hat,  , 1,000 cats", "", ["a hat", "1,000 cats"], ""),
+        ("A man  WITH\ta hat with a ribbon ?! ", "A man  WITH", ["a hat with a ribbon"], " ?! "),
+        ("a man with", "", ["a man with"], ""),
+        (" . ", "", [], " . "),
+        ("", "", [], ""),
+    ],
+)
+def test_reading_by_hand(caption: str, lead: str, phrases: list[str], ending: str) -> None:
+    read = read_phrases(caption, lead=True)
+    assert (read.lead, [phrase.text for phrase in read.phrases], read.ending) == (lead, phrases, ending)
+
+
+@given(TEXTS, st.booleans())
+def test_phrases_know_their_places_and_nothing_but_marks_and_the_lead_lies_between(caption: str, lead: bool) -> None:
+    read = read_phrases(caption, lead=lead)
+    assert all(caption[phrase.start : phrase.end] == phrase.text == phrase.text.strip() for phrase in read.phrases)
+    assert all(phrase.text for phrase in read.phrases)
+    starts = [phrase.start for phrase in read.phrases]
+    assert starts == sorted(starts)
+    between = re.sub(r"[\s,]", "", caption[: len(caption) - len(read.ending)])
+    assert between == re.sub(r"[\s,]", "", read.lead + "".join(phrase.text for phrase in read.phrases))
+    assert caption.endswith(read.ending)
+
+
+def test_splitting_keeps_places() -> None:
+    caption = "x a hat  and a scarf and "
+    parts = Phrase(text=caption[2:], start=2).split(re.compile(r"\band\b"))
+    assert [(part.text, part.start, part.end) for part in parts] == [("a hat", 2, 7), ("a scarf", 13, 20)]
+    assert [caption[part.start : part.end] for part in parts] == ["a hat", "a scarf"]
+
+
+def test_reading_long_captions_takes_no_time() -> None:
+    began = time.process_time()
+    read = read_phrases("a" + " " * 1_000_000 + "b" + " ." * 1_000_000, lead=True)
+    assert [len(phrase.text) for phrase in read.phrases] == [1_000_002]
+    assert time.process_time() - began < 3
+
+
+def test_keys_know_no_case_and_no_spaces() -> None:
+    assert phrase_key("  A  Hat\n") == phrase_key("a hat") != phrase_key("ahat")

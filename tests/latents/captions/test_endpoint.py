@@ -172,46 +172,29 @@ def test_a_server_that_is_not_there_is_named(endpoint: FakeEndpoint, monkeypatch
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # taken, so that no other can, but not listened at
         monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{free.getsockname()[1]}/v1")
-        with pytest.raises(CaptionError, match=r"cannot be reached: .*refused.* Check OPENAI_BASE_URL and the net"):
-            captioner().caption(PIXELS)
+        assert re.search(r"cannot be reached: .*refused.* Check OPENAI_BASE_URL and the net", str(failure()))
     assert len(PAUSES) == 2
-
-
-def test_a_host_that_no_name_service_takes_is_named(endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", f"http://{70 * 'a'}/v1")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://{70 * 'a'}/v1")  # which no name service takes
     assert "cannot be reached" in str(failure())
 
 
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n"
+OK, NO = b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 400 No\r\n"
+HEAD = OK + b"Content-Length: %s\r\n\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+FLOOD = (b"x" * 65536, 0)
+GO = b"HTTP/1.1 302 Go\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n"
+BOMB = Answer(body=gzip.compress(bytes(50_000_000)), headers=(("Content-Encoding", "gzip"),))
 HOSTILE: dict[str, tuple[Answer, str]] = {
-    "a body without end": (Answer(body=HEAD % b"9999999999", raw=(b"x" * 65536, 0)), "answers with more than 1000000"),
-    "an error without end": (
-        Answer(body=b"HTTP/1.1 400 No\r\n\r\n", raw=(b"x" * 65536, 0)),
-        "answers with more than 1000000",
-    ),
+    "a body without end": (Answer(body=HEAD % b"9999999999", raw=FLOOD), "answers with more than 1000000"),
+    "an error without end": (Answer(body=NO + b"\r\n", raw=FLOOD), "answers with more than 1000000"),
     "a body in drops": (Answer(body=HEAD % b"9999999999", raw=(b"x", 0.1)), "no answer in time"),
-    "headers in drops": (Answer(body=b"HTTP/1.1 200 OK\r\nX: ", raw=(b"x", 0.1)), "no answer in time"),
+    "headers in drops": (Answer(body=OK + b"X: ", raw=(b"x", 0.1)), "no answer in time"),
     "a length that no number holds": (Answer(body=HEAD % (b"9" * 20) + b"x"), "no answer in time|cannot be reached"),
-    "an error with such a length": (
-        Answer(body=b"HTTP/1.1 400 No\r\nContent-Length: 99999999999999999999\r\n\r\n"),
-        "",
-    ),
-    "a negative chunk": (
-        Answer(body=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n"),
-        "cannot be reached",
-    ),
-    "a huge chunk": (
-        Answer(body=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nx"),
-        "no answer in time|cannot be reached",
-    ),
-    "a redirection to no address": (
-        Answer(body=b"HTTP/1.1 302 Go\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n"),
-        "HTTP 302|cannot be reached",
-    ),
-    "a packed bomb": (
-        Answer(body=gzip.compress(bytes(50_000_000)), headers=(("Content-Encoding", "gzip"),)),
-        "without JSON",
-    ),
+    "an error with such a length": (Answer(body=NO + b"Content-Length: 99999999999999999999\r\n\r\n"), ""),
+    "a negative chunk": (Answer(body=CHUNKED + b"-5\r\n"), "cannot be reached"),
+    "a huge chunk": (Answer(body=CHUNKED + b"ffffffffffffffff\r\nx"), "no answer in time|cannot be reached"),
+    "a redirection to no address": (Answer(body=GO), "HTTP 302|cannot be reached"),
+    "a packed bomb": (BOMB, "without JSON"),
 }
 
 

@@ -1,0 +1,174 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+
+from latentedit.core.flow import add_noise, model_from_canonical, velocity_from_prediction
+from latentedit.core.schedule import DiscreteSchedule
+from latentedit_portraits import pixels
+from latentedit_portraits.attributes import VALUES, draw_split
+from latentedit_portraits.captions import MAX_TOKENS, CaptionStyle, vocabulary
+from latentedit_portraits.fitting import FitSettings
+from latentedit_portraits.tokenizer import build_tokenizer
+from latentedit_portraits.transformer import (
+    CaptionBatches,
+    TextToVelocity,
+    attribute_loss,
+    build_text_to_velocity,
+    draw_levels,
+    fit_text,
+    fit_transformer,
+)
+from latentedit_portraits.unet import TextToNoise, build_text_to_noise, fit_unet, noise_scheduler, velocity_loss
+from tests.portraits.runs import run_in
+
+CPU = torch.device("cpu")
+CHANCE = float(np.mean([math.log(len(values)) for values in VALUES.values()]))
+
+
+@pytest.fixture
+def network() -> TextToVelocity:
+    return build_text_to_velocity(build_tokenizer(), 0)
+
+
+@pytest.fixture
+def captions() -> CaptionBatches:
+    return CaptionBatches(build_tokenizer(), draw_split("train", 32, 0), CPU)
+
+
+def test_levels_are_stratified_and_lean_to_the_noise() -> None:
+    levels = draw_levels(1000, torch.Generator().manual_seed(0))
+    assert levels.min() > 0
+    assert levels.max() < 1
+    # median of the logit-normal is sigmoid(0.7) = 0.668; stratified, so within one stratum of it
+    assert levels.sort().values[500] == pytest.approx(0.668, abs=0.005)
+
+
+def test_attribute_loss_of_ignorance_is_the_logarithm_of_the_choices() -> None:
+    stated = torch.tensor([item.indices() for item in draw_split("train", 8, 0)])
+    logits = torch.zeros(8, sum(map(len, VALUES.values())))
+    assert attribute_loss(logits, stated).item() == pytest.approx(CHANCE, rel=1e-6)
+    silent = torch.full_like(stated, -100)
+    assert attribute_loss(logits, silent).item() == 0
+
+
+def test_captions_and_what_they_state_belong_together(captions: CaptionBatches) -> None:
+    ids, stated = captions.draw([0, 1], torch.Generator().manual_seed(0), CaptionStyle(empty=0.0, full=1.0))
+    assert stated.tolist() == [captions.attributes[0].indices(), captions.attributes[1].indices()]
+    assert ids.shape == (2, captions.tokenizer.model_max_length)
+
+
+def test_the_untrained_velocity_is_zero(network: TextToVelocity, captions: CaptionBatches) -> None:
+    ids, _ = captions.draw([0], torch.Generator().manual_seed(0), CaptionStyle())
+    tokens, pooled = network.embed(ids)
+    v = network.transformer(torch.ones(1, 8, 16, 16), tokens, pooled, torch.tensor([500.0])).sample
+    assert v.abs().max() == 0
+
+
+def test_text_training_beats_chance(network: TextToVelocity, captions: CaptionBatches, tmp_path: Path) -> None:
+    settings = FitSettings(steps=25, batch=16, learning_rate=2e-3, warm_up=1, average=0.0)
+    fit_text(network, captions, settings, run_in(tmp_path))
+    ids, stated = captions.draw(range(32), torch.Generator().manual_seed(1), CaptionStyle(empty=0.0))
+    with torch.no_grad():
+        assert attribute_loss(network.attribute_head(network.embed(ids)[1]), stated).item() < 0.9 * CHANCE
+
+
+def test_joint_training_moves_text_and_transformer(
+    network: TextToVelocity, captions: CaptionBatches, tmp_path: Path
+) -> None:
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    latents = np.random.default_rng(0).standard_normal((32, 8, 16, 16)).astype(np.float16)
+    settings = FitSettings(steps=3, batch=2, learning_rate=1e-3, warm_up=1, average=0.0)
+    fit_transformer(network, captions, latents, settings, run_in(tmp_path))
+    after = network.state_dict()
+    for part in ("transformer.proj_out.weight", "text_encoder.text_projection.weight"):
+        assert not torch.equal(before[part], after[part])
+    assert all(value.isfinite().all() for value in after.values() if value.is_floating_point())
+
+
+@pytest.fixture(scope="module")
+def beginning() -> CLIPTextModelWithProjection:
+    return build_text_to_velocity(build_tokenizer(), 0).text_encoder_2
+
+
+@pytest.fixture
+def text_to_noise(beginning: CLIPTextModelWithProjection) -> TextToNoise:
+    return build_text_to_noise(beginning, 0)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "lowest", "highest"), [(noise_scheduler, 0.028, 0.985), (pixels.noise_scheduler, 0.010, 0.994)]
+)
+def test_the_schedules_have_the_ranges_that_are_stated(scheduler: Any, lowest: float, highest: float) -> None:
+    schedule = DiscreteSchedule.from_alphas_cumprod(scheduler().alphas_cumprod)
+    assert (schedule.s_min, schedule.s_max) == pytest.approx((lowest, highest), abs=5e-4)
+
+
+def test_the_text_encoder_begins_as_the_one_given(
+    text_to_noise: TextToNoise, beginning: CLIPTextModelWithProjection, captions: CaptionBatches
+) -> None:
+    ids, _ = captions.draw([0, 1], torch.Generator().manual_seed(0), CaptionStyle())
+    with torch.no_grad():
+        assert torch.equal(text_to_noise.embed(ids), beginning(ids).last_hidden_state)
+
+
+def test_the_loss_is_the_square_error_of_the_velocity_until_the_factor_is_cut() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clean, noise, output = torch.randn(3, 4, 2, 6, 6, generator=generator, dtype=torch.float64)
+    schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
+    s = schedule.level(torch.tensor([10.0, 300.0, 500.0, 640.0], dtype=torch.float64))
+    assert s.max() < 0.917
+    alpha, sigma = schedule.alpha_sigma(s)
+    x_t = model_from_canonical(add_noise(clean, noise, s), alpha, sigma)
+    velocity = velocity_from_prediction("epsilon", output, x_t, alpha, sigma)
+    expected = (velocity - (noise - clean)).square().mean()
+    # the same algebra in float64, but for one cancellation of 1 / alpha, below 100
+    assert velocity_loss(output - noise, s).item() == pytest.approx(expected.item(), rel=1e-9)
+    cut = velocity_loss(output - noise, torch.full((4,), 0.98, dtype=torch.float64))
+    assert cut.item() == pytest.approx(144 * (output - noise).square().mean().item(), rel=1e-12)
+
+
+def test_training_changes_both_networks(
+    text_to_noise: TextToNoise, beginning: CLIPTextModelWithProjection, captions: CaptionBatches, tmp_path: Path
+) -> None:
+    latents = np.random.default_rng(0).standard_normal((32, 8, 16, 16)).astype(np.float16)
+    settings = FitSettings(steps=2, batch=2, learning_rate=1e-3, warm_up=1)
+    fit_unet(text_to_noise, captions, latents, settings, run_in(tmp_path))
+    fresh = build_text_to_noise(beginning, 0)
+    for part in ("unet", "text_encoder"):
+        pairs = zip(getattr(text_to_noise, part).parameters(), getattr(fresh, part).parameters(), strict=True)
+        assert any(not torch.equal(one, other) for one, other in pairs)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> CLIPTokenizer:
+    return build_tokenizer()
+
+
+def test_every_word_of_the_grammar_is_one_token(tokenizer: CLIPTokenizer) -> None:
+    for word in vocabulary():
+        assert len(tokenizer(word).input_ids) == 3, word  # start, word, end
+
+
+def test_unknown_words_fall_into_pieces_but_none_is_lost(tokenizer: CLIPTokenizer) -> None:
+    ids = tokenizer("a xylophone é 5").input_ids
+    assert tokenizer.unk_token_id not in ids[1:-1]
+    assert "".join(tokenizer.convert_ids_to_tokens(ids)[1:-1]).replace("</w>", " ").startswith("a xylophone ")
+
+
+def test_padding_and_truncation_as_the_stock_pipeline_asks(tokenizer: CLIPTokenizer) -> None:
+    ids = tokenizer(" ".join(["glasses"] * 90), padding="max_length", truncation=True).input_ids
+    assert len(ids) == MAX_TOKENS
+    assert len(tokenizer("a", padding="max_length").input_ids) == MAX_TOKENS
+
+
+def test_saving_and_loading_keeps_the_tokens(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    loaded = CLIPTokenizer.from_pretrained(tmp_path)
+    text = ", ".join(vocabulary())
+    assert loaded(text).input_ids == tokenizer(text).input_ids
+    assert loaded.model_max_length == MAX_TOKENS

@@ -1,0 +1,257 @@
+"""The contracts catch what breaks their laws, each fault by the test of its law."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.core.cost import spend
+from latentedit.core.errors import UnsupportedDerivativeError
+from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.progress import Progress
+from latentedit.core.rng import draw
+from latentedit.editors.base import Editor
+from latentedit.latents.captions.base import Captioner
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.testing.contracts.backbone import BackboneContract
+from latentedit.testing.contracts.captioner import CaptionerContract
+from latentedit.testing.contracts.editor import EditorContract
+from latentedit.testing.contracts.operator import OperatorContract
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from tests.core.linalg.dense import random_matrices, vectors
+from tests.directions.mixtures import mixture_latent
+
+Hook = Callable[[Tensor, Tensor, Condition], Tensor]
+
+
+def broken_backbone(change: Callable[[GaussianMixtureBackbone, Hook], Hook]) -> GaussianMixtureBackbone:
+    """A good backbone with its hook replaced."""
+    backbone = example_mixture()
+    backbone._velocity = change(backbone, backbone._velocity)
+    return backbone
+
+
+def mixing(backbone: GaussianMixtureBackbone, hook: Hook) -> Hook:
+    return lambda z, s, condition: hook(z - 0.1 * z.mean(0), s, condition)
+
+
+def remembering(backbone: GaussianMixtureBackbone, hook: Hook) -> Hook:
+    calls: list[int] = []
+
+    def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        calls.append(1)
+        return hook(z, s, condition) * (1 + len(calls) * 1e-6)
+
+    return velocity
+
+
+def drawing(backbone: GaussianMixtureBackbone, hook: Hook) -> Hook:
+    def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        torch.rand(1)
+        return hook(z, s, condition)
+
+    return velocity
+
+
+def counting_twice(backbone: GaussianMixtureBackbone, hook: Hook) -> Hook:
+    def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        spend(backbone, len(z))
+        return hook(z, s, condition)
+
+    return velocity
+
+
+def deaf(backbone: GaussianMixtureBackbone, hook: Hook) -> Hook:
+    return lambda z, s, condition: hook(z, s, condition * 0.0)
+
+
+def detached(backbone: GaussianMixtureBackbone, hook: Hook) -> Hook:
+    return lambda z, s, condition: hook(z.detach(), s, condition)
+
+
+BREAKS = [
+    (mixing, "test_law_1_batch_invariance"),
+    (remembering, "test_law_2_pure_function"),
+    (deaf, "test_law_2_level_and_text_matter"),
+    (counting_twice, "test_law_3_evaluations_are_counted"),
+    (drawing, "test_law_6_global_random_state_is_untouched"),
+    (detached, "test_jvp_agrees_with_differences"),
+]
+
+
+@pytest.mark.parametrize(("change", "law"), BREAKS, ids=[law for _, law in BREAKS])
+def test_broken_backbones_are_caught(change: Callable[[GaussianMixtureBackbone, Hook], Hook], law: str) -> None:
+    def check(backbone: Backbone) -> None:
+        latent = torch.stack([draw((5,), seed=0, purpose="contract", index=index) for index in range(2)]).double()
+        levels = torch.tensor([0.7, 0.4], dtype=torch.float64)
+        getattr(BackboneContract(), law)(backbone, latent, levels, backbone.embed(["a", "b"]))
+
+    check(example_mixture())
+    with pytest.raises(AssertionError):
+        check(broken_backbone(change))
+
+
+class Brightness(Captioner):
+    """Says how bright a picture is, with a fault if asked."""
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault = fault
+        self.calls = 0
+
+    def caption(self, pixels: Tensor) -> list[str]:
+        self.calls += 1
+        means = pixels.mean(dim=(1, 2, 3))
+        if self.fault == "neighbours":
+            means = means - means.mean()
+        if self.fault == "draws":
+            means = means + 1e-2 * torch.rand(())
+        if self.fault == "remembers":
+            means = means + self.calls
+        if self.fault == "in place":
+            pixels.neg_()
+        if self.fault == "deaf":
+            means = torch.zeros_like(means)
+        captions = [f"a picture of brightness {float(mean):.4f}" for mean in means]
+        if self.fault == "loses one":
+            return captions[1:]
+        if self.fault == "silent":
+            return ["", *captions[1:]]
+        return [f"{caption}." for caption in captions] if self.fault == "full stop" else captions
+
+
+CAPTIONER_FAULTS = {
+    "loses one": "test_one_line_of_text_each",
+    "silent": "test_one_line_of_text_each",
+    "full stop": "test_one_line_of_text_each",
+    "in place": "test_one_line_of_text_each",
+    "neighbours": "test_law_1_neighbours_do_not_matter",
+    "deaf": "test_law_1_neighbours_do_not_matter",
+    "draws": "test_law_2_deterministic",
+    "remembers": "test_law_2_deterministic",
+}
+
+
+@pytest.mark.parametrize("fault", CAPTIONER_FAULTS)
+def test_broken_captioners_are_caught(fault: str) -> None:
+    check = getattr(CaptionerContract(), CAPTIONER_FAULTS[fault])
+    pixels = torch.linspace(-1, 1, 3)[:, None, None, None] * torch.ones(3, 3, 4, 4)
+    check(Brightness(), pixels.clone())
+    with pytest.raises(AssertionError):
+        check(Brightness(fault), pixels.clone())
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenEditor(Editor):
+    name: ClassVar[str] = "broken"
+
+    fault: str = "none"
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        return True
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        return 0 if strength == 0 and self.fault != "costs at zero" else 1
+
+    def _edit(
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+    ) -> Tensor:
+        s = torch.full((len(latent),), 0.5, dtype=latent.z.dtype)
+        v = latent.backbone.velocity(latent.z, s, target) - latent.backbone.velocity(latent.z, s, latent.condition)
+        if self.fault == "none":
+            spend(latent.backbone, -len(latent))
+        if self.fault == "global noise":
+            v = v + torch.rand_like(v)  # noqa: TID251  # the fault
+        if self.fault == "neighbours":
+            v = v - v.mean(0)
+        return latent.z + strength * v + (0.01 if self.fault == "drift" else 0.0)
+
+
+EDITOR_FAULTS = {
+    "costs at zero": "test_law_1_strength_zero_is_the_identity",
+    "global noise": "test_law_2_same_seed_same_result",
+    "neighbours": "test_law_3_neighbours_do_not_matter",
+    "cost": "test_law_4_costs_what_it_says",
+    "drift": "test_law_5_equal_texts",
+}
+
+
+@pytest.mark.parametrize("fault", EDITOR_FAULTS)
+def test_broken_editors_are_caught(fault: str) -> None:
+    backbone = example_mixture(dimension=4)
+    latent, target = mixture_latent(backbone), backbone.embed(["c"])
+    check = getattr(EditorContract(), EDITOR_FAULTS[fault])
+    arguments = (latent,) if fault == "drift" else (latent, target)
+    check(BrokenEditor(), *arguments)
+    with pytest.raises(AssertionError):
+        check(BrokenEditor(fault=fault), *arguments)
+
+
+MATRICES = random_matrices(3, 4)
+
+
+class BrokenOperator(LinearOperator):
+    def __init__(self, fault: str) -> None:
+        super().__init__(shape=(3, 4), dtype=torch.float64, device=torch.device("cpu"))
+        self.fault = fault
+
+    def _matvec(self, u: Tensor) -> Tensor:
+        product = torch.einsum("bij,bj->bi", MATRICES, u)
+        if self.fault == "bent":
+            product = product + 1e-3 * u**2
+        if self.fault == "neighbours":
+            product = product + 1e-3 * u.sum(0)
+        if self.fault == "constant":
+            product = product + 1e-3
+        return product.nan_to_num() if self.fault == "hides nan" else product
+
+    def _rmatvec(self, u: Tensor) -> Tensor:
+        if self.fault == "no transpose":
+            raise UnsupportedDerivativeError("no")
+        return torch.einsum("bij,bj->bi" if self.fault == "not transposed" else "bji,bj->bi", MATRICES, u)
+
+    def matvec(self, u: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self._matvec(u) if self.fault == "unchecked" else super().matvec(u)
+
+
+OPERATOR_FAULTS = {
+    "bent": "test_law_1_linearity",
+    "not transposed": "test_law_2_adjoint",
+    "neighbours": "test_law_3_elements_are_independent",
+    "hides nan": "test_law_3_elements_are_independent",
+    "constant": "test_law_4_zero_to_zero",
+}
+
+
+@pytest.mark.parametrize("fault", OPERATOR_FAULTS)
+def test_broken_operators_are_caught(fault: str) -> None:
+    check = getattr(OperatorContract(), OPERATOR_FAULTS[fault])
+    arguments = {4: (vectors(3, 4),)}.get(int(OPERATOR_FAULTS[fault][9]), (vectors(3, 4), vectors(3, 4, seed=1)))
+    check(BrokenOperator(""), *arguments)
+    with pytest.raises(AssertionError):
+        check(BrokenOperator(fault), *arguments)
+
+
+def test_operators_that_check_nothing_are_caught() -> None:
+    OperatorContract().test_law_5_wrong_arguments_are_refused(BrokenOperator(""), vectors(3, 4))
+    # either nothing is raised, or what PyTorch or the run-time checks of annotations say about shapes comes through
+    with pytest.raises((pytest.fail.Exception, RuntimeError, TypeError)):
+        OperatorContract().test_law_5_wrong_arguments_are_refused(BrokenOperator("unchecked"), vectors(3, 4))
+
+
+def test_a_missing_transpose_must_be_declared_and_must_say_what_to_do() -> None:
+    class Declared(OperatorContract):
+        transpose = False
+
+    u, w = vectors(3, 4), vectors(3, 4, seed=1)
+    with pytest.raises(UnsupportedDerivativeError):
+        OperatorContract().test_law_2_adjoint(BrokenOperator("no transpose"), u, w)
+    with pytest.raises(AssertionError, match="Regex pattern did not match"):
+        Declared().test_law_2_adjoint(BrokenOperator("no transpose"), u, w)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        Declared().test_law_2_adjoint(BrokenOperator(""), u, w)
