@@ -422,13 +422,6 @@ def test_each_call_reports_its_own_progress(colours: ColourBackbone) -> None:
     assert (len(first), len(second)) == (heard, 4)
 
 
-def test_one_direction_on_many_pictures(colours: ColourBackbone) -> None:
-    direction = identify(encode(colours, noisy()), to="green")
-    results = Session(encode(colours, [noisy(1), noisy(2)])).manipulate(direction)
-    assert [result.target_caption for result in results] == ["green", "green"]
-    assert all(result.effect.read_after == {"colour": "green"} for result in results)
-
-
 def test_the_verbs_take_one_picture(colours: ColourBackbone) -> None:
     """A session takes any number, and always gives a list."""
     latent = encode(colours, [noisy(1), noisy(2)])

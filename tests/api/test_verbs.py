@@ -10,30 +10,20 @@ import pytest
 import torch
 from PIL import Image
 
-import latentedit as le
 from latentedit.api.outputs import same_picture
 from latentedit.api.verbs import edit, identify, manipulate, sweep
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError, ModelError, RegistryError
-from latentedit.core.plugins import EDITORS
-from latentedit.directions.base import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.eim import EIM
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.targets import ChangeLike
 from latentedit.latents.encode import encode
+from tests.api.test_undo import half_mask, shift
 from tests.editors.colours import ColourBackbone, ColourReader
 from tests.editors.edits import grey, levels, noisy
 
 METHODS = ["eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"]
-
-
-def test_the_front_door_is_the_verbs() -> None:
-    assert le.edit is edit
-    assert le.encode is encode
-    assert le.identify is identify
-    assert le.manipulate is manipulate
-    assert le.sweep is sweep
 
 
 def test_an_edit_moves_the_picture_by_the_difference_of_the_texts(colours: ColourBackbone) -> None:
@@ -79,10 +69,6 @@ def test_strength_zero_is_the_file_bit_for_bit(
     assert changed.image.size == source.size
     assert not same_picture(changed.image, source)
     assert same_picture(edit(colours, source, to="green", method=method).image, changed.image)
-
-
-def test_every_editor_is_registered() -> None:
-    assert set(EDITORS.names()) >= set(METHODS)
 
 
 def test_a_list_comes_back_in_order_whatever_the_shapes() -> None:
@@ -253,8 +239,6 @@ def test_bad_input_is_refused_in_words(colours: ColourBackbone, tmp_path: Path) 
         edit(colours, noisy(), to="  ")
     with pytest.raises(ConfigError, match="empty caption"):
         edit(colours, noisy(), to="green", caption="")
-    with pytest.raises(ConfigError, match="finite"):
-        edit(colours, noisy(), to="green", strength=float("nan"))
     with pytest.raises(ConfigError, match="each of 1 pictures; got 2"):
         edit(colours, noisy(), to=["green", "blue"])
     with pytest.raises(ConfigError, match="empty list"):
@@ -322,10 +306,8 @@ def test_changes_that_cannot_be_made_are_refused(colours: ColourBackbone, wanted
 def test_a_mask_keeps_everything_else_as_it_was(
     colours: ColourBackbone, method: str, size: tuple[int, int], mode: str
 ) -> None:
-    allowed = np.zeros(size[::-1], dtype=np.uint8)
-    allowed[:, : size[0] // 2] = 255
     source = grey(1, size, mode)
-    result = edit(colours, source, to="red", caption="grey", method=method, mask=Image.fromarray(allowed))
+    result = edit(colours, source, to="red", caption="grey", method=method, mask=half_mask(size))
     moved = np.abs(levels(result.image) - levels(source))
     assert moved[:, size[0] // 2 :].max() == 0
     assert moved[:, : size[0] // 2, 0].mean() > 30
@@ -367,39 +349,24 @@ def test_only_eim_is_local_unless_it_is_said(colours: ColourBackbone) -> None:
     assert torch.equal(kept.latent.z, free.latent.z)
 
 
-def shift(model: ColourBackbone, amount: torch.Tensor) -> Direction:
-    """A direction without words."""
-    nothing = model.embed(["grey"])
-    return Direction(
-        z=amount,
-        condition=nothing - nothing,
-        level=1.0,
-        method="by hand",
-        settings={},
-        model_name=model.name,
-        model_fingerprint=model.fingerprint,
-    )
+class Blind(ColourReader):  # pyright: ignore[reportGeneralTypeIssues]
+    """Says the same of every picture."""
+
+    said = "grey"
+
+    def caption(self, pixels: torch.Tensor) -> list[str]:
+        return [self.said] * len(pixels)
 
 
-def test_a_captioner_reads_where_no_caption_is_given(colours: ColourBackbone) -> None:
-    class Blind(ColourReader):  # pyright: ignore[reportGeneralTypeIssues]
-        def caption(self, pixels: torch.Tensor) -> list[str]:
-            return ["grey"] * len(pixels)
-
+def test_a_captioner_reads_where_no_caption_is_given(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     for captioner, caption in ((Blind(colours), "grey"), ("colours", "red"), (None, "red")):
         assert edit(colours, noisy(), to="green", captioner=captioner).caption == caption
     assert edit(colours, noisy(), to="green", captioner=Blind(colours), caption="blue").caption == "blue"
     with pytest.raises(RegistryError, match="colours"):
         edit(colours, noisy(), to="green", captioner="colour")
-
-
-def test_a_captioner_without_words_is_refused(colours: ColourBackbone) -> None:
-    class Mute(ColourReader):  # pyright: ignore[reportGeneralTypeIssues]
-        def caption(self, pixels: torch.Tensor) -> list[str]:
-            return [""] * len(pixels)
-
+    monkeypatch.setattr(Blind, "said", "")
     with pytest.raises(ConfigError, match="caption from the captioner"):
-        edit(colours, noisy(), to="green", captioner=Mute(colours))
+        edit(colours, noisy(), to="green", captioner=Blind(colours))
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5, [1.0, 1.0], [0.7, 0.2], [0.6, -0.3]])

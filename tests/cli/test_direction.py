@@ -283,7 +283,7 @@ def test_settings_that_make_no_sense(
     made: Callable[..., Path],
     picture: Path,
     miniature: Path,
-    told: dict[str, Any],
+    told: dict[str, Any]
 ) -> None:
     """Also where the file claims that it was found on this very picture."""
     place = made("a")
@@ -341,7 +341,7 @@ def test_wrong_input_is_one_line(
     miniature: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
-    words: str,
+    words: str
 ) -> None:
     monkeypatch.chdir(picture.parent)
     if arguments[0] != "make":

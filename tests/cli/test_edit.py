@@ -228,7 +228,7 @@ def test_masks_that_make_no_sense(
     tmp_path: Path,
     size: tuple[int, int],
     levels: tuple[int, int],
-    words: str,
+    words: str
 ) -> None:
     assert words in refused(*arguments, "--mask", mask_file(tmp_path, "mask.png", size, levels))
 
@@ -470,11 +470,7 @@ def test_debug_shows_the_traceback(command: Command, arguments: list[object]) ->
 
 @pytest.mark.parametrize("name", ["draw_sheet", "save_image", "write_text"])
 def test_nothing_is_left_when_one_file_fails(
-    refused: Callable[..., str],
-    arguments: list[object],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
+    refused: Callable[..., str], arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OutputError("expected space on the disk; there is none. Free some")

@@ -143,12 +143,7 @@ def test_no_arguments_show_the_help(command: Command) -> None:
     ],
 )
 def test_errors_become_exit_codes(
-    command: Command,
-    picture: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    error: BaseException,
-    code: int,
-    line: str,
+    command: Command, picture: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, line: str
 ) -> None:
     def load(*_: object, **__: object) -> None:
         raise error

@@ -97,7 +97,7 @@ def test_the_picture_is_looked_for_beside_the_result_and_here(
     picture: Path,
     miniature: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -262,7 +262,7 @@ def test_records_that_make_no_sense(
     edited: Path,
     miniature: Path,
     changes: dict[str, Any],
-    words: str | None,
+    words: str | None
 ) -> None:
     rewrite(edited, **changes)
     if words is None:
@@ -293,7 +293,7 @@ def test_parts_of_records_that_make_no_sense(
     miniature: Path,
     part: str,
     changes: dict[str, str],
-    words: str | None,
+    words: str | None
 ) -> None:
     """A name leads nowhere but beside the file."""
     rewrite(edited, **{part: told(edited)[part] | changes})
@@ -320,7 +320,7 @@ def test_wrong_input_is_one_line(
     miniature: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, str],
-    words: str,
+    words: str
 ) -> None:
     monkeypatch.chdir(edited.parent)
     assert words in refused("replay", edited, *arguments, "--model", miniature)

@@ -10,36 +10,6 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import stream
 from latentedit.directions.base import Calibration, Curvature, Direction
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-
-
-def direction_of(mixture: GaussianMixtureBackbone) -> Direction:
-    return Direction(
-        z=torch.zeros(1, 2),
-        condition=mixture.embed(["a"]),
-        level=0.5,
-        method="test",
-        settings={},
-        model_name=mixture.name,
-        model_fingerprint=mixture.fingerprint,
-    )
-
-
-def test_a_direction_knows_its_model() -> None:
-    mixture, other = example_mixture(dimension=2), example_mixture(dimension=2, seed=1)
-    direction = direction_of(mixture)
-    direction.check_model(mixture.name, mixture.fingerprint)
-    with pytest.raises(ConfigError, match="Identify it again"):
-        direction.check_model(other.name, other.fingerprint)
-
-
-def test_the_length_of_a_direction_is_that_of_each_picture() -> None:
-    direction = dataclasses.replace(
-        direction_of(example_mixture(dimension=2)), z=torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]])
-    )
-    assert direction.length.tolist() == [5, 0]
-    assert direction.curvature is None
-    assert direction.notes == ()
 
 
 def full(**changes: Any) -> Direction:
@@ -195,3 +165,8 @@ def test_another_models_direction_is_named() -> None:
     with pytest.raises(ConfigError, match=r"in the model 'portraits' \(0123\); got one of the model 'm' \(f\)"):
         full().check_model("portraits", "0123")
     full().check_model("a copy under another name", "f")
+
+
+def test_the_length_of_a_direction_is_that_of_each_picture() -> None:
+    direction = full(z=torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]))
+    assert direction.length.tolist() == [5, 0]

@@ -83,15 +83,6 @@ def test_against_numpy(data: st.DataObject, count: int, batch: int, mixing: Mixi
         assert np.allclose(whole.z[index], expected, rtol=1e-9, atol=1e-9)
 
 
-@given(st.data(), st.integers(1, 4), SEEDS)
-def test_the_inverse_keeps_of_each_what_was_asked_for(data: st.DataObject, count: int, seed: int) -> None:
-    """``<Delta, d_j> = s_j |d_j|^2``, so that with one strength alone the others have no part."""
-    rows = random_rows(count, 1, 8, seed)[:, 0]
-    strengths = data.draw(st.lists(STRENGTHS, min_size=count, max_size=count))
-    z = compose(together(rows[:, None]), strengths, "inverse").z[0].numpy()
-    assert np.allclose(rows @ z, np.asarray(strengths) * np.square(rows).sum(1), rtol=1e-9, atol=1e-9)
-
-
 @given(st.integers(2, 4), st.sampled_from(["inverse", "projection"]), st.sampled_from([0.0, 1e-9, 0.1, 0.3]), SEEDS)
 def test_no_mixing_blows_up(count: int, mixing: Mixing, apart: float, seed: int) -> None:
     """Its length is at most ``|s_j |d_j|| / sqrt(0.02)``, or it is refused: also where one is made of the others."""
@@ -107,27 +98,6 @@ def test_no_mixing_blows_up(count: int, mixing: Mixing, apart: float, seed: int)
     assert z.norm() <= np.linalg.norm(strengths * np.linalg.norm(rows[:, 0], axis=1)) / 0.02**0.5
 
 
-def test_mixings_by_hand() -> None:
-    """In two dimensions: the duals of (2, 0) and (1, 1) are (2, -2) and (0, 2)."""
-    pair = [direction([2.0, 0.0]), direction([1.0, 1.0], index=1)]
-    for parts, strengths, mixing, expected in (
-        (pair, [1.0, 1.0], "sum", [3, 1]),
-        (pair, [1.0, 0.0], "inverse", [2, -2]),
-        (pair, [0.0, 1.0], "inverse", [0, 2]),
-        (pair, [1.0, 1.0], "projection", [2, 1]),
-        (pair[::-1], [1.0, 1.0], "projection", [2, 0]),
-    ):
-        assert np.allclose(compose(parts, strengths, mixing).z, expected, rtol=0, atol=1e-14)
-
-
-def test_cross_talk_by_hand() -> None:
-    """``C_ij = <d_i, d_j> / |d_j|^2``: what is much of a short direction is little of a long one."""
-    pair = [direction([2.0, 0.0]), direction([1.0, 1.0], index=1)]
-    talk = cross_talk(pair)
-    assert talk.dtype == torch.float64
-    assert talk.tolist() == [[[1.0, 1.0], [0.5, 1]]]
-
-
 @given(st.integers(1, 4), st.integers(1, 3), SEEDS)
 def test_cross_talk_against_numpy(count: int, batch: int, seed: int) -> None:
     rows = random_rows(count, batch, 6, seed)
@@ -141,15 +111,6 @@ def test_cross_talk_against_numpy(count: int, batch: int, seed: int) -> None:
                 assert talk[index, i, j] == pytest.approx(expected, rel=1e-9, abs=1e-12)
                 ratio = np.square(rows[i, index]).sum() / np.square(rows[j, index]).sum()
                 assert talk[index, i, j] == pytest.approx(ratio * talk[index, j, i], rel=1e-9, abs=1e-12)
-
-
-@pytest.mark.parametrize("strengths", [[1.0, 1.0, 1.0], [0.5, -2.0, 0.0]])
-def test_what_has_nothing_in_common_is_mixed_in_one_way(strengths: list[float]) -> None:
-    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(7, 3)))[0].T * [[0.1], [1.0], [20.0]]
-    ways = [compose(together(axes[:, None]), strengths, mixing) for mixing in MIXINGS]
-    for way in ways:
-        assert np.allclose(way.z[0], strengths @ axes, rtol=1e-12, atol=1e-12)
-        assert np.allclose(way.condition.tokens[0, 0, :3], strengths, rtol=1e-12, atol=1e-12)
 
 
 @given(st.integers(1, 4), st.integers(1, 3), st.sampled_from(MIXINGS), SEEDS)
@@ -194,15 +155,6 @@ def test_latents_have_any_shape(mixing: Mixing) -> None:
     assert whole.z.shape == (3, 2, 3, 4)
     assert whole.z.dtype == torch.float32
     assert torch.allclose(whole.z.flatten(1), flat.z.to(torch.float32), rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("mixing", MIXINGS)
-def test_one_direction_is_itself(mixing: Mixing) -> None:
-    alone = direction([3.0, -1.0], [0.5, 0.0])
-    for strength in (-1.0, 0.5, 1.0):
-        whole = compose([alone], [strength], mixing)
-        assert torch.allclose(whole.z, strength * alone.z, rtol=1e-14)
-        assert torch.allclose(whole.condition.tokens, strength * alone.condition.tokens, rtol=1e-14)
 
 
 def test_what_is_known_of_the_parts_is_kept() -> None:

@@ -41,7 +41,6 @@ PLAIN = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=8,
 )
-TOLD = ("level", "method", "model_name", "model_fingerprint", "licence", "notes", "pictures", "preview")
 
 
 @st.composite

@@ -55,12 +55,6 @@ def test_gamma_family_takes_each_noises_own_hessian(gamma: float) -> None:
     assert relative_error(filtered.value, averaged) > 1e-2
 
 
-def test_gamma_minus_one_is_the_hessian_itself() -> None:
-    matrices, r = symmetric(INDEFINITE), residuals()
-    assert relative_error(gamma_family(r, Dense(matrices), -1.0).value, times(matrices, r[0])) < DERIVATIVE
-    assert relative_error(gamma_family(r, Dense(matrices), 0.0).value, r[0]) < DERIVATIVE
-
-
 @pytest.mark.parametrize("damping", [0.0, 0.1, 1.0])
 def test_newton_solves_the_damped_system(damping: float) -> None:
     matrices, r = symmetric(DEFINITE), residuals()[0]

@@ -108,6 +108,12 @@ def contents(path: Path) -> dict[str, bytes]:
     return {str(place.relative_to(path)): place.read_bytes() for place in kept if place.is_file()}
 
 
+def made(folder: RunFolder) -> dict[str, bytes]:
+    """The same, once the table is written."""
+    folder.write_table()
+    return contents(folder.path)
+
+
 def wait_until(true: Callable[[], object], *, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():

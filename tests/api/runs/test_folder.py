@@ -16,7 +16,7 @@ from latentedit.api.runs import folder as folder_module
 from latentedit.api.runs.folder import CLAIMS, MANIFEST, ROWS, TABLE, RunFolder, UnitRecord, file_name
 from latentedit.api.runs.work import Failure, UnitResult
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError, OutputError
-from tests.api.runs.small_work import SmallWork, begin, contents, small_work
+from tests.api.runs.small_work import SmallWork, begin, small_work
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
@@ -47,7 +47,7 @@ def test_rows_lie_in_the_order_of_the_plan_in_whichever_order_they_came(
     table = folder.write_table()
     rows = [row for unit in work.units for row in work.measure(work.task(unit)).rows]
     assert table == rows
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
     written = pd.read_csv(folder.path / TABLE, float_precision="round_trip")
     assert written["third"].tolist() == [row["third"] for row in rows]
     assert written["none"].isna().all()
@@ -86,14 +86,6 @@ def test_rows_and_what_is_stored_beside_them_come_back(
     assert run.failures() == [failure]
 
 
-def test_what_is_stored_beside_the_rows(folder: RunFolder, work: SmallWork) -> None:
-    fill(folder, work)
-    records = folder.records()
-    assert list(records) == list(work.units)
-    assert [record.rows for record in records.values()] == [number % 3 for number in range(8)]
-    assert folder.failures() == [Failure(item="005-unit", what="odd", why="it is five")]
-
-
 def test_a_half_written_file_does_no_harm(folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
     """What a process leaves that is killed while it writes: a file beside, and files of a unit without its rows."""
     whole = (work.notes / "whole").with_suffix(".jsonl")
@@ -105,8 +97,7 @@ def test_a_half_written_file_does_no_harm(folder: RunFolder, work: SmallWork, un
     assert folder.finished() == []
     assert not folder.has("000-unit")
     fill(folder, work)
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
 
 
 DAMAGED_UNITS = (
@@ -136,8 +127,7 @@ def test_a_damaged_unit_is_named(folder: RunFolder, work: SmallWork, undisturbed
     assert not (folder.path / TABLE).exists()
     place.unlink()
     folder.add("003-unit", work.measure(work.task("003-unit")))
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
 
 
 def test_a_unit_is_held_by_one(folder: RunFolder) -> None:
@@ -253,11 +243,7 @@ MANIFEST_CHANGES: list[tuple[str, Callable[[dict[str, Any]], object], type[Laten
     ("change", "kind", "words"), [one[1:] for one in MANIFEST_CHANGES], ids=[one[0] for one in MANIFEST_CHANGES]
 )
 def test_another_manifest_is_refused_and_nothing_is_changed(
-    tmp_path: Path,
-    work: SmallWork,
-    change: Callable[[dict[str, Any]], object],
-    kind: type[LatentEditError],
-    words: str,
+    tmp_path: Path, work: SmallWork, change: Callable[[dict[str, Any]], object], kind: type[LatentEditError], words: str
 ) -> None:
     told = begin(tmp_path / "first", work).manifest.model_dump()
     change(told)
@@ -295,11 +281,7 @@ def test_the_version_is_that_of_the_package(folder: RunFolder, monkeypatch: pyte
 
 @pytest.mark.parametrize("what", ["rows", "a file"])
 def test_a_full_disk_keeps_what_was_finished(
-    folder: RunFolder,
-    work: SmallWork,
-    undisturbed: dict[str, bytes],
-    monkeypatch: pytest.MonkeyPatch,
-    what: str,
+    folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     folder.add("000-unit", work.measure(work.task("000-unit")))
     before = everything(folder.path)
@@ -313,8 +295,7 @@ def test_a_full_disk_keeps_what_was_finished(
     assert {place: after[place] for place in before} == before
     assert not list(folder.path.rglob("*.tmp"))
     fill(folder, work)
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
 
 
 def fill_the_disk(patch: pytest.MonkeyPatch, what: str) -> None:
