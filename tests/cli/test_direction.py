@@ -96,12 +96,6 @@ def test_a_direction_is_made_calibrated_and_shown(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["glasses.safetensors", "me.png", "you.png"]
 
 
-def test_the_same_direction_is_the_same_file(made: Callable[..., Path]) -> None:
-    first, second, other = made("a"), made("b", "--seed", 0), made("c", "--seed", 1)
-    assert first.read_bytes() == second.read_bytes()
-    assert first.read_bytes() != other.read_bytes()
-
-
 def test_every_note_of_a_direction_is_told(command: Command, made: Callable[..., Path]) -> None:
     place = made("a")
     stored(place, {"notes": ["one", "two\n\x1b[31mthree"]})
@@ -169,42 +163,6 @@ def test_a_direction_is_applied_to_another_picture(
     facts = json.loads(command(*arguments, "--json", "-o", tmp_path / "j.png").out)
     assert facts["record"]["directions"][0]["given"] is True
     assert facts["directions"] == [str(place)]
-
-
-def test_a_direction_does_on_its_own_picture_what_the_edit_did(
-    command: Command, made: Callable[..., Path], picture: Path, miniature: Path, tmp_path: Path
-) -> None:
-    arguments = (picture, "--from", FROM, "--to", TO, "--model", miniature, "-o", tmp_path / "a.png")
-    assert command("edit", *arguments).code == 0
-    applied = ("direction", "apply", made("a"), "--on", picture, "--from", FROM, "--model", miniature)
-    assert command(*applied, "-o", tmp_path / "b.png").code == 0
-    assert np.array_equal(Image.open(tmp_path / "a.png"), Image.open(tmp_path / "b.png"))
-    assert read_record(tmp_path / "b.png").directions[0].given is False  # it can be found again
-
-
-@pytest.mark.parametrize("mixing", ["sum", "inverse", "projection"])
-def test_several_directions_together(
-    command: Command, made: Callable[..., Path], another: Path, miniature: Path, tmp_path: Path, mixing: str
-) -> None:
-    files = (made("a"), made("b", to="a person with no glasses, a smile"))
-    arguments = ("direction", "apply", *files, "--on", another, "--from", FROM, "--model", miniature)
-    outcome = command(*arguments, "--strength", 0.5, "--strength", "-0.3", "--mixing", mixing)
-    assert outcome.code == 0, outcome.err
-    assert "eim, strengths 0.50, -0.30" in outcome.out
-    assert "cross-talk" in labels(outcome.out)
-    record = read_record(tmp_path / "you.edited.png")
-    assert ([told.strength for told in record.directions], record.mixing) == ([0.5, -0.3], mixing)
-    outcome = command(*outcome.out.splitlines()[-1].split()[2:])
-    assert outcome.code == 0, outcome.err
-    assert "yes, byte for byte" in outcome.out
-
-
-def test_strength_0_is_the_picture(
-    command: Command, made: Callable[..., Path], another: Path, miniature: Path, tmp_path: Path
-) -> None:
-    arguments = ("--on", another, "--from", FROM, "--strength", 0, "--model", miniature)
-    assert command("direction", "apply", made("a"), *arguments).code == 0
-    assert np.array_equal(Image.open(tmp_path / "you.edited.png"), Image.open(another))
 
 
 def test_a_mask_and_quiet(
@@ -283,7 +241,7 @@ def test_settings_that_make_no_sense(
     made: Callable[..., Path],
     picture: Path,
     miniature: Path,
-    told: dict[str, Any]
+    told: dict[str, Any],
 ) -> None:
     """Also where the file claims that it was found on this very picture."""
     place = made("a")
@@ -324,13 +282,7 @@ def test_a_direction_of_another_model_is_refused_by_both_fingerprints(
         (("preview", "a.safetensors", "-o", "p.jpg"), ".png"),
         (("preview", "a.safetensors", "--on", "me.png", "-o", "me.png"), "another name"),
         (("preview", "a.safetensors", "--on", "me.png", "--strengths", "1"), "--strengths"),
-        (
-            (
-                "preview",
-                ".",
-            ),
-            "folder",
-        ),
+        (("preview", "."), "folder"),
         (("show", "no.safetensors"), "no such file"),
     ],
 )
@@ -341,7 +293,7 @@ def test_wrong_input_is_one_line(
     miniature: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
-    words: str
+    words: str,
 ) -> None:
     monkeypatch.chdir(picture.parent)
     if arguments[0] != "make":
@@ -354,15 +306,6 @@ def test_a_file_without_preview(refused: Callable[..., str], made: Callable[...,
     place = made("a")
     _without(place, "preview")
     assert "--on" in refused("direction", "preview", place)
-
-
-def test_directions_that_contradict_each_other(
-    refused: Callable[..., str], made: Callable[..., Path], another: Path, miniature: Path
-) -> None:
-    place = made("a")
-    arguments = ("direction", "apply", place, place, "--on", another, "--from", FROM, "--model", miniature)
-    assert "contradict each other" in refused(*arguments, "--strength", 1, "--strength=-1")
-    assert "say the same" in refused(*arguments, "--mixing", "inverse")
 
 
 @pytest.mark.parametrize("count", [1, 2])

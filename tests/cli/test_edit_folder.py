@@ -299,14 +299,9 @@ def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
     words = ("edit", photos, "--from", FROM)
     (tmp_path / "empty").mkdir()
     assert "nothing says what the picture should show" in refused(*words)
-    assert "exclude each other" in refused(*words, "--to", TO, "--change", "=> a smile")
     assert "--batch to be 1 or more; got 0" in refused(*words, "--to", TO, "--batch", 0)
     assert "--workers 0 is nobody" in refused(*words, "--to", TO, "--workers", 0)
     assert "did you mean 'sdedit'" in refused(*words, "--to", TO, "--method", "sdedi")
-    assert "'summ'" in refused(*words, "--to", TO, "--mixing", "summ")
-    assert "the method 'sdedit' takes one --strength" in refused(
-        *words, "--method", "sdedit", *("--change", "=> a smile") * 2, "--strength", 0.1, "--strength", 0.2
-    )
     assert "expected a folder of its own" in refused(*words, "--to", TO, "-o", photos)
     assert "to be a folder; it is a file" in refused(*words, "--to", TO, "-o", photos / "a.png")
     assert "there are no pictures in the folder" in refused("edit", tmp_path / "empty", "--to", TO)

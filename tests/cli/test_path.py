@@ -76,7 +76,7 @@ def test_wrong_input_is_one_line_before_anything_is_loaded(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     more: list[object],
-    words: str
+    words: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert words in refused(*arguments, *more)

@@ -35,15 +35,6 @@ def test_a_sheet_with_a_line_for_each_strength(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png", "me.sweep.json", "me.sweep.png"]
 
 
-@pytest.mark.parametrize(("name", "frames"), [("out.gif", 4), ("out.webp", 4)])
-def test_an_animation_goes_there_and_back(
-    command: Command, arguments: list[object], tmp_path: Path, name: str, frames: int
-) -> None:
-    assert command(*arguments, "--strengths", "0,0.5,1", "-o", tmp_path / name).code == 0
-    with Image.open(tmp_path / name) as image:
-        assert image.n_frames == frames
-
-
 @pytest.mark.parametrize("name", ["out.png", "out.gif", "out.jpg"])
 def test_a_sweep_is_made_again(command: Command, arguments: list[object], tmp_path: Path, name: str) -> None:
     assert command(*arguments, "--strengths", "0,1", "--seed", 3, "-o", tmp_path / name).code == 0
@@ -135,11 +126,3 @@ def test_nothing_that_is_read_is_overwritten(
         assert "another name" in refused(*arguments, "--mask", tmp_path / "mask.png", "-o", tmp_path / place)
     (tmp_path / "me.sweep.json").write_text("[]")
     assert "holds something else" in refused(*arguments)
-
-
-def test_either_a_caption_or_changes(refused: Callable[..., str], picture: Path, miniature: Path) -> None:
-    arguments = ("sweep", picture, "--from", FROM, "--model", miniature)
-    assert "nothing says what the picture should show" in refused(*arguments)
-    assert "OLD => NEW" in refused(*arguments, "--change", "")
-    assert "to be words of the caption" in refused(*arguments, "--change", "a hat => a smile")
-    assert "latentedit: " in refused("sweep", ".", *arguments[2:])

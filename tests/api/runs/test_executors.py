@@ -30,7 +30,7 @@ from latentedit.api.runs.executors import (
 from latentedit.api.runs.folder import CLAIMS, RunFolder
 from latentedit.api.runs.work import Measure, UnitResult
 from latentedit.core.errors import ConfigError, OutputError
-from tests.api.runs.small_work import FORK, SmallWork, begin, small_work, wait_until
+from tests.api.runs.small_work import FORK, SmallWork, begin, made, small_work, wait_until
 
 
 @pytest.fixture(autouse=True)

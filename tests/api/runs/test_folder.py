@@ -16,7 +16,7 @@ from latentedit.api.runs import folder as folder_module
 from latentedit.api.runs.folder import CLAIMS, MANIFEST, ROWS, TABLE, RunFolder, UnitRecord, file_name
 from latentedit.api.runs.work import Failure, UnitResult
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError, OutputError
-from tests.api.runs.small_work import SmallWork, begin, small_work
+from tests.api.runs.small_work import SmallWork, begin, made, small_work
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
