@@ -369,30 +369,6 @@ def test_a_captioner_reads_where_no_caption_is_given(colours: ColourBackbone, mo
         edit(colours, noisy(), to="green", captioner=Blind(colours))
 
 
-@pytest.mark.parametrize("strength", [1.0, 0.5, [1.0, 1.0], [0.7, 0.2], [0.6, -0.3]])
-@pytest.mark.parametrize("mixing", ["sum", "inverse"])
-def test_several_directions_move_together(colours: ColourBackbone, strength: Any, mixing: Any) -> None:
-    """By their sum, or by their duals, of which each has none of the other: C^-1 of two, written out."""
-    latent = encode(colours, grey(), caption="grey")
-    red, blue = (identify(latent, to=to) for to in ("red", "blue"))
-    result = manipulate(latent, [red, blue], strength=strength, mixing=mixing)
-    a, b = strength if isinstance(strength, list) else (strength, strength)
-    x, y = (direction.z.flatten().double() for direction in (red, blue))
-    if b < 0:
-        y, b = -y, -b
-    if mixing == "inverse":
-        talk = torch.stack(
-            [torch.stack([x @ x / (x @ x), x @ y / (y @ y)]), torch.stack([y @ x / (x @ x), x.new_tensor(1.0)])]
-        )
-        x, y = torch.linalg.inv(talk) @ torch.stack([x, y])
-    expected = latent.z.flatten() + a * x + b * y
-    assert torch.allclose(result.latent.z.flatten().double(), expected, atol=1e-6)
-    assert result.target_caption == "red"  # of two subjects, a caption can name one
-    assert result.cross_talk is not None
-    assert result.cross_talk.shape == (2, 2)
-    assert torch.equal(result.cross_talk.diagonal(), torch.ones(2, dtype=torch.float64))
-
-
 @pytest.mark.parametrize("strengths", [[1.0], [1.0, 0.5, 0.2], []])
 def test_as_many_strengths_as_directions(colours: ColourBackbone, strengths: list[float]) -> None:
     latent = encode(colours, grey(), caption="grey")

@@ -1,3 +1,26 @@
-"""The command line in this process, on a tiny model."""
+"""The command line in this process, on a tiny model, and what its tests share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
 
 from tests.commands import *  # noqa: F403
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """A picture of somebody else, of the same size."""
+    values = np.random.default_rng(6).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "other.png")
+    return tmp_path / "other.png"
+
+
+@pytest.fixture
+def mask(tmp_path: Path) -> Path:
+    """The left half of the picture may change."""
+    image = Image.new("L", (56, 40), 255)
+    image.paste(0, (28, 0, 56, 40))
+    image.save(tmp_path / "a mask.png")
+    return tmp_path / "a mask.png"

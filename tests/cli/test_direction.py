@@ -60,23 +60,15 @@ def rewritten(path: Path, case: str) -> None:
     HOSTILE[case](path)
 
 
-@pytest.fixture
-def another(tmp_path: Path) -> Path:
-    """A picture of somebody else, of the same shape."""
-    values = np.random.default_rng(8).integers(0, 256, (80, 112, 3)).astype(np.uint8)
-    Image.fromarray(values).save(tmp_path / "you.png")
-    return tmp_path / "you.png"
-
-
 def labels(out: str) -> list[str]:
     return [line[2:14].strip() for line in out.splitlines()[1:]]
 
 
 def test_a_direction_is_made_calibrated_and_shown(
-    command: Command, picture: Path, another: Path, miniature: Path, tmp_path: Path
+    command: Command, picture: Path, other: Path, miniature: Path, tmp_path: Path
 ) -> None:
     place = tmp_path / "glasses.safetensors"
-    pictures = ("direction", "make", picture, another)
+    pictures = ("direction", "make", picture, other)
     wanted = ("--from", FROM, "--change", "no glasses => glasses", "--licence", "CC0-1.0", "--seed", 4)
     outcome = command(*pictures, *wanted, "--model", miniature, "-o", place)
     assert outcome.code == 0, outcome.err
@@ -93,7 +85,7 @@ def test_a_direction_is_made_calibrated_and_shown(
     assert (facts["licence"], facts["direction"]) == ("CC0-1.0", direction.fingerprint)
     assert direction.calibration is not None
     assert facts["calibration"]["scales"] == list(direction.calibration.scales)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["glasses.safetensors", "me.png", "you.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["glasses.safetensors", "me.png", "other.png"]
 
 
 def test_every_note_of_a_direction_is_told(command: Command, made: Callable[..., Path]) -> None:
@@ -126,10 +118,10 @@ def test_a_picture_of_the_directions_name_is_not_overwritten_by_its_preview(
 
 
 def test_a_preview_on_a_picture_is_a_sweep(
-    command: Command, made: Callable[..., Path], another: Path, miniature: Path, tmp_path: Path
+    command: Command, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
 ) -> None:
     place = made("a")
-    where = ("--on", another, "--from", FROM, "--model", miniature)
+    where = ("--on", other, "--from", FROM, "--model", miniature)
     outcome = command("direction", "preview", place, *where, "--strengths", "0,1", "-o", tmp_path / "p.png")
     assert outcome.code == 0, outcome.err
     record = read_record(tmp_path / "p.png")
@@ -146,13 +138,13 @@ def test_a_preview_on_a_picture_is_a_sweep(
 
 
 def test_a_direction_is_applied_to_another_picture(
-    command: Command, made: Callable[..., Path], another: Path, miniature: Path, tmp_path: Path
+    command: Command, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
 ) -> None:
     place = made("a")
-    arguments = ("direction", "apply", place, "--on", another, "--from", FROM, "--model", miniature)
+    arguments = ("direction", "apply", place, "--on", other, "--from", FROM, "--model", miniature)
     outcome = command(*arguments, "--strength", 0.5)
     assert outcome.code == 0, outcome.err
-    assert outcome.out.splitlines()[0] == f"{another} -> {tmp_path / 'you.edited.png'}"
+    assert outcome.out.splitlines()[0] == f"{other} -> {tmp_path / 'other.edited.png'}"
     assert labels(outcome.out) == ["caption", "target", "method", "verdict", "effect", "cost", "again"]
     assert f"  target      {TO}\n" in outcome.out
     again = outcome.out.splitlines()[-1].split()[1:]
@@ -166,18 +158,15 @@ def test_a_direction_is_applied_to_another_picture(
 
 
 def test_a_mask_and_quiet(
-    command: Command, made: Callable[..., Path], another: Path, miniature: Path, tmp_path: Path
+    command: Command, made: Callable[..., Path], other: Path, mask: Path, miniature: Path, tmp_path: Path
 ) -> None:
-    mask = Image.new("L", (112, 80), 255)
-    mask.paste(0, (56, 0, 112, 80))
-    mask.save(tmp_path / "mask.png")
-    arguments = ("--on", another, "--from", FROM, "--mask", tmp_path / "mask.png", "--no-local", "--model", miniature)
+    arguments = ("--on", other, "--from", FROM, "--mask", mask, "--no-local", "--model", miniature)
     outcome = command("direction", "apply", made("a"), *arguments, "--quiet")
     assert (outcome.code, outcome.out) == (0, "")
-    before, after = (np.asarray(Image.open(place)) for place in (another, tmp_path / "you.edited.png"))
-    assert np.array_equal(before[:, 56:], after[:, 56:])
-    assert not np.array_equal(before[:, :56], after[:, :56])
-    assert read_record(tmp_path / "you.edited.png").local is False
+    before, after = (np.asarray(Image.open(place)) for place in (other, tmp_path / "other.edited.png"))
+    assert np.array_equal(before[:, 28:], after[:, 28:])
+    assert not np.array_equal(before[:, :28], after[:, :28])
+    assert read_record(tmp_path / "other.edited.png").local is False
 
 
 def test_directions_are_compared(command: Command, made: Callable[..., Path]) -> None:
@@ -208,11 +197,11 @@ def test_a_direction_is_not_compared_with_nothing(refused: Callable[..., str], m
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_files(
-    refused: Callable[..., str], made: Callable[..., Path], another: Path, miniature: Path, case: str
+    refused: Callable[..., str], made: Callable[..., Path], other: Path, miniature: Path, case: str
 ) -> None:
     sound, place = made("a"), made("b")
     rewritten(place, case)
-    on = ("--on", another, "--from", FROM, "--model", miniature)
+    on = ("--on", other, "--from", FROM, "--model", miniature)
     for arguments in (
         ("show", place),
         ("preview", place),
@@ -252,12 +241,12 @@ def test_settings_that_make_no_sense(
 
 
 def test_a_direction_of_another_model_is_refused_by_both_fingerprints(
-    refused: Callable[..., str], made: Callable[..., Path], another: Path, tmp_path_factory: pytest.TempPathFactory
+    refused: Callable[..., str], made: Callable[..., Path], other: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     place = made("a")
     other = miniature_sd3(tmp_path_factory.mktemp("other") / "other", t5=False, seed=1)
     for arguments in (("apply", place), ("preview", place)):
-        found = refused("direction", *arguments, "--on", another, "--from", FROM, "--model", other)
+        found = refused("direction", *arguments, "--on", other, "--from", FROM, "--model", other)
         assert load_direction(place).model_fingerprint in found
         assert "'other'" in found
 
@@ -310,27 +299,27 @@ def test_a_file_without_preview(refused: Callable[..., str], made: Callable[...,
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_picture_of_another_shape(
-    refused: Callable[..., str], made: Callable[..., Path], another: Path, miniature: Path, count: int
+    refused: Callable[..., str], made: Callable[..., Path], other: Path, miniature: Path, count: int
 ) -> None:
     files = [made("a"), made("b", to="a person with no glasses, a smile")][:count]
-    Image.open(another).crop((0, 0, 30, 80)).save(another)
+    Image.open(other).crop((0, 0, 30, 80)).save(other)
     for command in ("apply", "preview")[: 3 - count]:
-        found = refused("direction", command, *files, "--on", another, "--from", FROM, "--model", miniature)
+        found = refused("direction", command, *files, "--on", other, "--from", FROM, "--model", miniature)
         assert "crop the picture" in found
 
 
 @pytest.mark.usefixtures("unloaded")
-@pytest.mark.parametrize("case", ["x.png", "no/o.png", "you.png"])
+@pytest.mark.parametrize("case", ["x.png", "no/o.png", "other.png"])
 def test_files_and_places_are_checked_before_the_model_is_loaded(
-    command: Command, another: Path, tmp_path: Path, case: str
+    command: Command, other: Path, tmp_path: Path, case: str
 ) -> None:
     place = tmp_path / "a.safetensors"
     place.write_bytes(b"no direction")
     (tmp_path / "x.json").write_text("[]")
     for wanted in (("apply", place), ("preview", place)):
-        assert command("direction", *wanted, "--on", another, "-o", tmp_path / case).code == 2
-        assert command("direction", *wanted, "--on", another).code == 2
-    make = ("direction", "make", another, "--from", FROM)
+        assert command("direction", *wanted, "--on", other, "-o", tmp_path / case).code == 2
+        assert command("direction", *wanted, "--on", other).code == 2
+    make = ("direction", "make", other, "--from", FROM)
     assert command(*make, "--to", TO, "-o", tmp_path / "a.png").code == 2
     assert command(*make, "-o", place).code == 2
     with pytest.raises(AssertionError, match="loaded"):

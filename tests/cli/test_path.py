@@ -12,14 +12,6 @@ from tests.commands import Command
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Path:
-    path = tmp_path / "other.png"
-    values = np.random.default_rng(6).integers(0, 256, (40, 56, 3)).astype(np.uint8)
-    Image.fromarray(values).save(path)
-    return path
-
-
-@pytest.fixture
 def arguments(picture: Path, other: Path, miniature: Path, tmp_path: Path) -> list[object]:
     where = ("--model", miniature, "--device", "cpu", "-o", tmp_path / "strip.png")
     return ["path", picture, other, "--rank", 2, "--frames", 3, "--level", 0.3, "--site", "clean", *where]

@@ -137,14 +137,17 @@ def test_another_seed_is_another_picture(command: Command, edited: Path, miniatu
 
 
 def test_directions_from_files_are_asked_for(
-    command: Command, refused: Callable[..., str], made: Callable[..., Path], miniature: Path, tmp_path: Path
+    command: Command,
+    refused: Callable[..., str],
+    made: Callable[..., Path],
+    other: Path,
+    miniature: Path,
+    tmp_path: Path,
 ) -> None:
-    other = np.random.default_rng(9).integers(0, 256, (40, 56, 3)).astype(np.uint8)
-    Image.fromarray(other).save(tmp_path / "you.png")
     files = (made("a"), made("b", to="a person with no glasses, a smile"))
-    arguments = ("--on", tmp_path / "you.png", "--from", FROM, "--model", miniature)
+    arguments = ("--on", other, "--from", FROM, "--model", miniature)
     assert command("direction", "apply", *files, *arguments).code == 0
-    result = tmp_path / "you.edited.png"
+    result = tmp_path / "other.edited.png"
     wanted = [direction["fingerprint"] for direction in told(result)["directions"]]
     found = refused("replay", result, "--model", miniature)
     assert wanted[0] in found
@@ -161,14 +164,6 @@ def test_hostile_directions(
     place = made("a")
     rewritten(place, case)
     assert place.name in refused("replay", edited, "--direction", place, "--model", miniature)
-
-
-@pytest.fixture
-def mask(tmp_path: Path) -> Path:
-    image = Image.new("L", (56, 40), 255)
-    image.paste(0, (28, 0, 56, 40))
-    image.save(tmp_path / "mask.png")
-    return tmp_path / "mask.png"
 
 
 def test_a_model_that_is_not_bundled_has_to_be_named(

@@ -44,13 +44,10 @@ def test_a_sweep_is_made_again(command: Command, arguments: list[object], tmp_pa
     assert "yes, byte for byte" in outcome.out
 
 
-def test_changes_mask_and_local(command: Command, picture: Path, miniature: Path, tmp_path: Path) -> None:
+def test_changes_mask_and_local(command: Command, picture: Path, mask: Path, miniature: Path) -> None:
     """Several changes of a sweep are one direction."""
-    mask = Image.new("L", (56, 40), 255)
-    mask.paste(0, (28, 0, 56, 40))
-    mask.save(tmp_path / "mask.png")
     changes = ("--change", "no glasses => glasses", "--change", "=> a smile")
-    where = ("--mask", tmp_path / "mask.png", "--no-local", "--model", miniature)
+    where = ("--mask", mask, "--no-local", "--model", miniature)
     outcome = command("sweep", picture, "--from", FROM, *changes, *where, "--strengths", "0,1", "--json")
     assert outcome.code == 0, outcome.err
     facts = json.loads(outcome.out)
@@ -117,12 +114,9 @@ def test_either_words_or_a_direction(
 
 
 def test_nothing_that_is_read_is_overwritten(
-    refused: Callable[..., str], arguments: list[object], tmp_path: Path
+    refused: Callable[..., str], arguments: list[object], picture: Path, mask: Path, tmp_path: Path
 ) -> None:
-    mask = Image.new("L", (56, 40), 255)
-    mask.putpixel((0, 0), 0)
-    mask.save(tmp_path / "mask.png")
-    for place in ("me.png", "mask.png"):
-        assert "another name" in refused(*arguments, "--mask", tmp_path / "mask.png", "-o", tmp_path / place)
+    for place in (picture, mask):
+        assert "another name" in refused(*arguments, "--mask", mask, "-o", place)
     (tmp_path / "me.sweep.json").write_text("[]")
     assert "holds something else" in refused(*arguments)

@@ -6,9 +6,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from latentedit.api.outputs import read_record
 from latentedit.directions.direction_file import load_direction, save_direction
@@ -34,14 +32,6 @@ def direction(command: Command, picture: Path, miniature: Path, tmp_path: Path, 
     place = tmp_path / "found.safetensors"
     place.write_bytes(kept["direction"])
     return place
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> Path:
-    path = tmp_path / "other.png"
-    values = np.random.default_rng(6).integers(0, 256, (40, 56, 3)).astype(np.uint8)
-    Image.fromarray(values).save(path)
-    return path
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The whole search against closed forms of the Gaussian mixture."""
 
 import dataclasses
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.core.settings import from_plain, to_plain
-from latentedit.directions import distillation
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify, measure_curvature
 from latentedit.latents.joint import JointLatent
@@ -119,31 +117,6 @@ def test_annealed_search_converges_to_the_counterfactual(shared: GaussianMixture
     ]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-2
-
-
-def test_calls_are_batched_over_noises_and_cut_into_chunks(
-    mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch, rows_asked: Callable[..., list[int]]
-) -> None:
-    latent, target = mixture_latent(mixture), mixture.embed(["c"])
-    config = HSDS(gamma=0.5, levels=(0.6, 0.6), steps=1, noises=4)
-    sizes = rows_asked(mixture)
-    whole = identify(latent, target, config, seed=0).z
-    assert sizes == [24, 12]
-    monkeypatch.setattr(distillation, "ROWS", 5)
-    cut = identify(latent, target, config, seed=0).z
-    assert max(sizes[2:-1]) == 5
-    assert sizes[-1] == 12  # a Jacobian cuts its own rows
-    assert relative_error(cut, whole) < EXACT
-
-
-def test_guidance_applies_to_both_branches_and_not_to_the_jacobian(mixture: GaussianMixtureBackbone) -> None:
-    latent, target, s, w = mixture_latent(mixture), mixture.embed(["c"]), 0.5, 3.0
-    found = identify(latent, target, HSDS(levels=(s, s), steps=1, guidance=w, gamma=1.0), seed=0).z
-    x_s = (1 - s) * latent.z + s * noise_of(latent, seed=0, index=0)
-    r = w * (clean_at(mixture, x_s, s, target) - clean_at(mixture, x_s, s, latent.condition))  # the empty text cancels
-    jacobian = mixture.at(x_s, levels_of(x_s, s), latent.condition).jacobian
-    product = torch.einsum("bij,bj->bi", jacobian, r.flatten(1)).reshape(r.shape)
-    assert relative_error(found, r + (1 - s) * (r - s * product)) < DERIVATIVE
 
 
 def test_finite_differences_stand_in_for_forward_mode(mixture: GaussianMixtureBackbone) -> None:

@@ -21,27 +21,6 @@ def displacement(shape: tuple[int, ...], seed: int) -> Tensor:
     return z
 
 
-@given(SHAPES, st.integers(0, 50), FLOORS)
-def test_it_is_a_share_that_multiplies_latents(shape: tuple[int, ...], seed: int, floor: float) -> None:
-    moved = displacement(shape, seed)
-    share = change_share(moved, floor)
-    assert (share * moved).shape == moved.shape
-    assert float(share.min()) >= 0
-    assert float(share.max()) <= 1
-
-
-@given(SHAPES, st.integers(0, 50), FLOORS)
-def test_the_strongest_place_has_the_same_share_in_every_picture(
-    shape: tuple[int, ...], seed: int, floor: float
-) -> None:
-    """``p / (p + floor max p)`` there is ``1 / (1 + floor)``; zero displacements have share 0 everywhere."""
-    moved = displacement(shape, seed)
-    highest = change_share(moved, floor).flatten(1).amax(1)
-    changed = moved.flatten(1).any(1)
-    assert torch.allclose(highest[changed], torch.tensor(1 / (1 + floor), dtype=torch.float64), rtol=1e-12)
-    assert not highest[~changed].any()
-
-
 @given(SHAPES, st.integers(0, 50), FLOORS, st.sampled_from([1e-30, 1e-3, 7.0, 1e30]), st.booleans())
 def test_the_size_and_the_sign_of_the_displacement_do_not_matter(
     shape: tuple[int, ...], seed: int, floor: float, factor: float, flip: bool

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from latentedit.api import verbs
-from latentedit.api.replay import replay
 from latentedit.api.request import EditRequest
 from latentedit.api.runs.edits import KIND, EditWork, Loaded
 from latentedit.api.runs.executors import run_here
@@ -134,16 +133,6 @@ def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob],
     assert (made.about["items"], len(made.failures)) == (2, 0)
     assert made.about["edit_seconds"] > 0
     assert made.about["evaluations"] >= sum(row["evaluations"] for row in made.rows)
-
-
-def test_the_record_makes_the_picture_again(model: Backbone, pictures: list[EditJob]) -> None:
-    made = done(cut(model, pictures), 1)
-    result = verbs.edit(model, pictures[2].path, to=TO, caption=FROM)
-    assert result.image.mode == "RGBA"
-    again = replay(result.record, model, pictures[2].path)[0]
-    place = pictures[2].path.with_name("again.png")
-    again.save(place)
-    assert made.files["pictures/c.edited.png"] == place.read_bytes()
 
 
 @pytest.mark.parametrize("wanted", [EditRequest(), EditRequest(change=("no glasses => glasses", "=> a smile"))])
