@@ -244,9 +244,9 @@ def test_a_direction_of_another_model_is_refused_by_both_fingerprints(
     refused: Callable[..., str], made: Callable[..., Path], other: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     place = made("a")
-    other = miniature_sd3(tmp_path_factory.mktemp("other") / "other", t5=False, seed=1)
+    stranger = miniature_sd3(tmp_path_factory.mktemp("other") / "other", t5=False, seed=1)
     for arguments in (("apply", place), ("preview", place)):
-        found = refused("direction", *arguments, "--on", other, "--from", FROM, "--model", other)
+        found = refused("direction", *arguments, "--on", other, "--from", FROM, "--model", stranger)
         assert load_direction(place).model_fingerprint in found
         assert "'other'" in found
 
@@ -302,7 +302,7 @@ def test_a_picture_of_another_shape(
     refused: Callable[..., str], made: Callable[..., Path], other: Path, miniature: Path, count: int
 ) -> None:
     files = [made("a"), made("b", to="a person with no glasses, a smile")][:count]
-    Image.open(other).crop((0, 0, 30, 80)).save(other)
+    Image.open(other).crop((0, 0, 20, 40)).save(other)
     for command in ("apply", "preview")[: 3 - count]:
         found = refused("direction", command, *files, "--on", other, "--from", FROM, "--model", miniature)
         assert "crop the picture" in found

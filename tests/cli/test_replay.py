@@ -137,17 +137,12 @@ def test_another_seed_is_another_picture(command: Command, edited: Path, miniatu
 
 
 def test_directions_from_files_are_asked_for(
-    command: Command,
-    refused: Callable[..., str],
-    made: Callable[..., Path],
-    other: Path,
-    miniature: Path,
-    tmp_path: Path,
+    command: Command, refused: Callable[..., str], made: Callable[..., Path], other: Path, miniature: Path
 ) -> None:
     files = (made("a"), made("b", to="a person with no glasses, a smile"))
     arguments = ("--on", other, "--from", FROM, "--model", miniature)
     assert command("direction", "apply", *files, *arguments).code == 0
-    result = tmp_path / "other.edited.png"
+    result = other.with_name("other.edited.png")
     wanted = [direction["fingerprint"] for direction in told(result)["directions"]]
     found = refused("replay", result, "--model", miniature)
     assert wanted[0] in found
