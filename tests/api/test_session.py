@@ -221,15 +221,6 @@ def test_other_editors_know_one_text(colours: ColourBackbone, latent: JointLaten
     assert result.record.evaluations == editor.evaluations(latent, strength=0.5) == result.cost.evaluations
 
 
-def test_directions_that_contradict_each_other_are_refused(latent: JointLatent, red: Direction) -> None:
-    with pytest.raises(ConfigError, match=r"directions 1 and 2 contradict each other"):
-        moved(latent, [red, red], (1.0, -1.0))
-    with pytest.raises(ConfigError, match=r"direction 2 has no length"):
-        moved(latent, [red, dataclasses.replace(red, z=0 * red.z)], (1.0, 1.0))
-    with pytest.raises(ConfigError, match=r"at least one direction"):
-        moved(latent, [], ())
-
-
 def test_directions_that_do_not_fit_are_refused(latent: JointLatent, red: Direction) -> None:
     foreign = dataclasses.replace(red, model_fingerprint="another-2")
     for directions, shares in (([foreign], (1.0,)), ([red, foreign], (0.5, 0.5))):

@@ -185,21 +185,6 @@ def test_nothing_could_be_edited(command: Command, words: tuple[object, ...], ph
     assert "none edited, 3 failed" in outcome.out
 
 
-def test_directions_are_applied_to_every_picture(
-    command: Command, photos: Path, made: Callable[..., Path], miniature: Path, tmp_path: Path
-) -> None:
-    """As they are to one."""
-    (photos / "b.png").unlink()
-    save(photos / "a.jpg", 3)
-    file, model = made("d"), ("--model", miniature, "--device", "cpu")
-    given = ("--direction", file, "--from", FROM, "--strength", 0.5, *model)
-    outcome = command("edit", photos, *given, "--workers", 1)
-    assert outcome.code == 0, outcome.err
-    assert command("edit", photos / "a.png", *given, "-o", tmp_path / "one.png").code == 0
-    made_of_many = tmp_path / "photos.edited" / "pictures" / "a.png.edited.png"
-    assert made_of_many.read_bytes() == (tmp_path / "one.png").read_bytes()
-
-
 def test_processes_make_the_same(
     command: Command, words: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,17 +56,6 @@ def test_a_picture_pools_its_channels_and_three_by_three_places() -> None:
     assert torch.allclose(share, expected, rtol=1e-14)
 
 
-def test_the_edge_of_a_picture_stands_in_for_what_lies_beyond() -> None:
-    """A changed corner is seen four times in its own window, twice beside it and once across from it."""
-    moved = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
-    moved[0, 0, 0, 0] = 1.0
-    share = change_share(moved, 1.0)[0, 0]
-    assert torch.allclose(share[:2, :2], torch.tensor([[4, 2], [2, 1]]).double() / (torch.tensor([[4, 2], [2, 1]]) + 4))
-    assert not share[2:].any()
-    flat = change_share(torch.ones(1, 2, 3, 3), 0.5)
-    assert torch.allclose(flat, torch.full((1, 1, 3, 3), 1 / 1.5))
-
-
 @given(st.sampled_from([1, 3, 5, 9]), st.integers(1, 12), st.integers(1, 12), st.integers(0, 50), FLOORS)
 def test_the_average_is_over_as_many_places_as_asked_for(
     width: int, rows: int, columns: int, seed: int, floor: float

@@ -253,19 +253,6 @@ def test_one_more_phrase_is_said_once_at_the_end(own: list[str], theirs: list[st
         assert changed_by(ColourBackbone(), changed, target, source) == caption
 
 
-def test_a_text_that_does_not_apply_is_not_made_up() -> None:
-    """The colour model reads the first word: "blue" added behind "green" would say nothing."""
-    model = ColourBackbone()
-    red, blue = model.embed(["red"]), model.embed(["blue"])
-    direction = found(model, ["red"], ["blue"], z=torch.zeros(1, 3, 8, 8))
-    latent = JointLatent(
-        backbone=model, z=torch.zeros(1, 3, 8, 8), condition=model.embed(["green"]), captions=("green",)
-    )
-    here = transferred(direction, latent)
-    assert here.target_captions == ("",)
-    assert equal(here.condition, blue - red)
-
-
 FULL = (
     "a person with pale skin, short black hair, open eyes, flat eyebrows, a smile, no glasses, no beard, a red hoodie, "
     "on a blue background"
@@ -302,17 +289,3 @@ def test_a_portrait_of_another_lead_is_not_given_a_second_one(portraits: Backbon
     assert changed_by(portraits, OTHER, FULL, both) == OTHER.replace("a person", "a man").replace(
         "an eyepatch", "glasses"
     )
-
-
-def test_a_portraits_direction_says_its_words_at_their_places_in_another_caption(portraits: Backbone) -> None:
-    target = FULL.replace("no glasses", "glasses")
-    direction = found(portraits, [FULL], [target], z=torch.zeros(1, 16, 16, 16))
-    latent = JointLatent(
-        backbone=portraits,
-        z=torch.zeros(2, 16, 16, 16),
-        condition=portraits.embed([OTHER, FULL]),
-        captions=(OTHER, FULL),
-    )
-    here = transferred(direction, latent)
-    assert here.target_captions == (OTHER.replace("an eyepatch", "glasses"), target)
-    assert equal(here.condition, text_direction(portraits, [OTHER, FULL], here.target_captions))

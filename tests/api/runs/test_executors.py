@@ -4,7 +4,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 import torch
 
 from latentedit.api.runs import executors as executors_module
-from latentedit.api.runs import folder as folder_module
 from latentedit.api.runs.executors import (
     Executor,
     one_thread,
@@ -62,17 +60,6 @@ def test_nothing_is_loaded_where_nothing_is_to_do(tmp_path: Path, work: SmallWor
     folder.forget("003-unit")
     with pytest.raises(ConfigError, match="loaded for nothing"):
         run_here(folder, broken)
-
-
-def test_two_threads_share_a_folder(tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
-    folder = begin(tmp_path / "run", work)
-    threads = [threading.Thread(target=run_here, args=(folder, work)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert made(folder) == undisturbed
-    assert work.begun() == list(work.units)
 
 
 def test_two_processes_share_a_folder(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
@@ -154,25 +141,6 @@ def test_an_error_keeps_what_is_done_and_lets_go_of_the_unit(tmp_path: Path, und
     assert folder.finished() == list(work.units[:4])
     assert folder.claimed() == []
     run_here(folder, SmallWork(notes=work.notes))
-    assert made(folder) == undisturbed
-
-
-def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(
-    tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, write_text = begin(tmp_path / "run", work), folder_module.write_text
-
-    def write(place: Path, text: str) -> None:
-        if place.name == "003-unit.jsonl" and not work.begun().count("004-unit"):
-            raise OutputError("No space left on device")
-        write_text(place, text)
-
-    monkeypatch.setattr(folder_module, "write_text", write)
-    with pytest.raises(OutputError, match="No space left"):
-        run_here(folder, work)
-    monkeypatch.undo()
-    assert folder.finished() == list(work.units[:3])
-    run_here(folder, work)
     assert made(folder) == undisturbed
 
 
