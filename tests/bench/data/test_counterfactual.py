@@ -62,16 +62,12 @@ def changed(item: Item) -> set[str]:
 def test_the_content_of_a_version_never_changes(split: str, captions: Captions) -> None:
     """Results name the version: other portraits, captions or changes under the same one would not be comparable."""
     advice = "the content has changed: raise VERSION of counterfactual, and add its fingerprints here"
-    assert whole(split, captions).fingerprint == FINGERPRINTS[VERSION][split, captions], advice
-
-
-def test_it_says_what_it_is() -> None:
-    data = whole("calibration", "partial")
-    assert (data.name, data.version) == ("counterfactual-portraits/calibration/partial", VERSION)
-
-
-def test_the_same_call_gives_the_same_items() -> None:
-    assert counterfactual("portraits", "calibration") == whole("calibration")
+    data = whole(split, captions)
+    assert data.fingerprint == FINGERPRINTS[VERSION][split, captions], advice
+    assert (data.name, data.version) == (f"counterfactual-portraits/{split}/{captions}", VERSION)
+    back = pickle.loads(pickle.dumps(data.items[:20]))
+    assert back == data.items[:20]
+    assert [item.fingerprint() for item in back] == [item.fingerprint() for item in data.items[:20]]
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -128,10 +124,9 @@ def test_graded_changes_go_along_the_order_one_step_and_all_the_way(split: str) 
         name = near.about["change"]
         seen.add(name)
         assert shown(near) == shown(far)
-        start, middle, end = (
-            PORTRAITS.ordered[name].index(getattr(one, name)) for one in (shown(near), wanted(near), wanted(far))
-        )
-        assert (middle, end) == (start + 1, len(PORTRAITS.ordered[name]) - 1)
+        order, scenes = PORTRAITS.ordered[name], (shown(near), wanted(near), wanted(far))
+        start, middle, end = (order.index(getattr(one, name)) for one in scenes)
+        assert (middle, end) == (start + 1, len(order) - 1)
         assert end > middle
         assert near.id.endswith("-1")
         assert far.id.endswith(f"-{end - start}")
@@ -159,10 +154,8 @@ def test_partial_captions_name_what_changes_and_are_equal_otherwise(split: str) 
         if item.kind == "nothing":
             assert (item.source_caption, item.target_caption) == (full.source_caption, full.target_caption)
             continue
-        old, new = (
-            text.removeprefix("a person with ").split(", ") for text in (item.source_caption, item.target_caption)
-        )
-        everything = full.source_caption.removeprefix("a person with ").split(", ")
+        texts = (item.source_caption, item.target_caption, full.source_caption)
+        old, new, everything = (text.removeprefix("a person with ").split(", ") for text in texts)
         before, after = parse(full.source_caption), parse(full.target_caption)
         differ = {name for name in VALUES if before[name] != after[name]}
         said = parse(item.source_caption), parse(item.target_caption)
@@ -197,22 +190,11 @@ def test_the_mask_is_where_truth_and_picture_differ() -> None:
         assert item.truth is not None
         assert item.mask is not None
         before, after, mask = np.asarray(item.picture()), np.asarray(item.truth()), item.mask()
+        assert np.array_equal(before, render_array(shown(item)))
         assert before.shape == after.shape == (128, 128, 3)
         assert mask.shape == (128, 128)
         assert np.array_equal(mask, (before != after).any(2))
         assert mask.any() == (kind not in STILL)
-
-
-def test_pictures_are_the_renderers() -> None:
-    item = whole("calibration").items[3]
-    assert np.array_equal(np.asarray(item.picture()), render_array(shown(item)))
-
-
-def test_items_can_be_pickled() -> None:
-    items = whole("calibration").items[:20]
-    back = pickle.loads(pickle.dumps(items))
-    assert back == items
-    assert [item.fingerprint() for item in back] == [item.fingerprint() for item in items]
 
 
 def test_what_is_drawn_is_in_the_fingerprint() -> None:

@@ -16,17 +16,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("ending", ["json", "yaml", "yml", "YML"])
-def test_a_list_of_items_is_a_manifest(folder: Path, ending: str) -> None:
+TABLE = "picture,source_caption,target_caption\na.png,a cat,a dog\n"
+
+
+@pytest.mark.parametrize("ending", ["json", "yaml", "yml", "YML", "csv"])
+def test_a_list_of_items_and_a_table_are_manifests(folder: Path, ending: str) -> None:
     path = folder / f"edits.{ending}"
-    path.write_text(json.dumps([ROW]))  # JSON is YAML
-    assert load_dataset(path).items[0].target_caption == "a dog"
-
-
-def test_a_table_is_a_manifest(folder: Path) -> None:
-    path = folder / "edits.csv"
-    path.write_text("picture,source_caption,target_caption\na.png,a cat,a dog\n")
-    assert load_dataset(str(path)).items[0].source_caption == "a cat"
+    path.write_text(TABLE if ending == "csv" else json.dumps([ROW]))  # JSON is YAML
+    (item,) = load_dataset(str(path) if ending == "csv" else path).items
+    assert (item.source_caption, item.target_caption) == ("a cat", "a dog")
 
 
 def test_yaml_with_target_prompts_is_flowedits(folder: Path) -> None:

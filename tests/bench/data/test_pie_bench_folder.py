@@ -42,16 +42,13 @@ def test_an_entry_is_an_item(folder: Path) -> None:
     assert first.source_caption == "a slanted mountain bicycle"
     assert first.target_caption == "a rusty mountain bicycle"
     assert (first.kind, second.kind) == ("change attribute material", "random")
+    assert len(set(KINDS)) == 10
     assert first.group == second.group
     assert first.about == {"editing_instruction": "make it rusty", "blended_word": "bicycle bicycle"}
     assert first.picture().size == (SIDE, SIDE)
     assert first.mask is not None
     assert np.argwhere(first.mask()).tolist() == [[1, 1], [1, 2], [1, 3]]
     assert pickle.loads(pickle.dumps(dataset)).fingerprint == dataset.fingerprint
-
-
-def test_the_edit_types_are_ten() -> None:
-    assert len(set(KINDS)) == 10
 
 
 @given(runs=st.lists(st.tuples(st.integers(0, SIDE * SIDE + 9), st.integers(0, SIDE * SIDE + 9)), max_size=6))

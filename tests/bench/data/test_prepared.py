@@ -17,15 +17,18 @@ from latentedit_portraits.reader import reader_for
 
 
 def sized(name: str, width: int, height: int = 20) -> Item:
-    return Item(
-        id=name, picture=lambda: Image.new("RGB", (width, height), "red"), source_caption="a", target_caption="b"
-    )
+    captions = {"source_caption": "a", "target_caption": "b"}
+    return Item(id=name, picture=lambda: Image.new("RGB", (width, height), "red"), **captions)
 
 
 def test_batches_are_of_one_size_and_keep_the_order() -> None:
     items = [sized(str(number), width) for number, width in enumerate((20, 20, 20, 30, 20, 20))]
     found = [[item.id for item in batch] for batch in same_size(items, 2)]
     assert found == [["0", "1"], ["2"], ["3"], ["4", "5"]]
+    some = some_items()[:4]
+    mixed = [*some[:2], *(dataclasses.replace(item, truth=None, mask=None) for item in some[2:])]
+    found = [[item.id for item in batch] for batch in same_size(mixed, 20)]
+    assert found == [[item.id for item in part] for part in (some[:2], some[2:])], "none takes another's right answer"
 
 
 @given(count=st.integers(1, 400), most=st.integers(1, 50))
@@ -94,16 +97,6 @@ def test_without_truths_and_a_reader_there_are_none() -> None:
     batch = prepare(RenderedNetwork(reads=False), bare)
     assert (batch.truth, batch.mask, batch.before, batch.answer, batch.answer_pixels) == (None,) * 5
     assert batch.read(torch.zeros_like(batch.source)) is None
-
-
-def test_items_with_and_without_truths_go_into_batches_of_their_own() -> None:
-    """So that an item without a right answer does not take those of the others."""
-    items = some_items()[:4]
-    mixed = [items[0], items[1], *(dataclasses.replace(item, truth=None, mask=None) for item in items[2:])]
-    assert [[item.id for item in batch] for batch in same_size(mixed, 20)] == [
-        [items[0].id, items[1].id],
-        [items[2].id, items[3].id],
-    ]
 
 
 def test_pictures_of_several_sizes_are_refused() -> None:

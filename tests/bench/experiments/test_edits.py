@@ -122,7 +122,7 @@ def test_without_a_reader_the_frequency_is_left(tmp_path: Path) -> None:
     ("read_from", "measure", "expected"),
     [
         (0.5, "at level 0.90 minus at 0.50", pytest.approx((0.1, 7))),
-        (0.9, "", (pytest.approx(math.nan, nan_ok=True), 0)),
+        (0.9, "", pytest.approx((math.nan, 0), nan_ok=True)),
     ],
 )
 def test_areas_are_compared_down_to_where_they_are_read(read_from: float, measure: str, expected: Any) -> None:

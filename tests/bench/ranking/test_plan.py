@@ -1,39 +1,22 @@
 """A plan says everything that decides its rows, and refuses what cannot be ranked."""
 
-import dataclasses
 from typing import Any
 
 import pytest
 
-from latentedit.api.manifests.items import Dataset
 from latentedit.core.errors import ConfigError
-from latentedit.editors.baselines.flowslider import FlowSlider
-from latentedit.editors.baselines.sdedit import SDEdit
-from latentedit_bench.ranking.methods import Method
-from latentedit_bench.ranking.plan import Plan
-from tests.bench.rendered_network import RenderedNetwork, some_items
-
-SLIDER = Method(name="slide", editor=FlowSlider(steps=3), local=True)
-NOISY = Method(name="noisy", editor=SDEdit(level=0.5, steps=4, guidance=1.0))
-DATA = Dataset(name="some", version="1", items=some_items()[:6])
+from tests.bench.ranking.small_plan import DATA, NOISY, SLIDER, small_plan
 
 
-@pytest.fixture
-def plan() -> Plan:
-    return Plan(model=RenderedNetwork(reads=False), dataset=DATA, methods=(SLIDER, NOISY), strengths=(0.5, 1.0))
-
-
-def test_the_plan_says_everything(plan: Plan) -> None:
-    told = plan.spec
+def test_the_plan_says_everything() -> None:
+    told = small_plan().spec
     assert (told["model"], told["model_fingerprint"]) == ("rendered-network", "rendered-network-1")
     assert told["network_dtype"] == "float32"
     assert told["data"] == {"name": "some", "version": "1", "items": 6, "fingerprint": DATA.fingerprint}
-    assert [(one["name"], one["editor"], one["local"]) for one in told["methods"]] == [
-        ("slide", "flowslider", True),
-        ("noisy", "sdedit", False),
-    ]
+    methods = [(one["name"], one["editor"], one["local"]) for one in told["methods"]]
+    assert methods == [("slide", "flowslider", True), ("noisy", "sdedit", False)]
     assert told["methods"][1]["settings"] == NOISY.editor.to_dict()
-    assert (told["strengths"], told["seed"], told["batch"], told["beside"]) == ([0.5, 1.0], 0, 32, True)
+    assert (told["strengths"], told["seed"], told["batch"], told["beside"]) == ([0.5, 1.0], 0, 2, True)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +29,6 @@ def test_the_plan_says_everything(plan: Plan) -> None:
         ({"batch": 0}, "batch of 0 items"),
     ],
 )
-def test_wrong_plans_are_refused(plan: Plan, change: dict[str, Any], named: str) -> None:
+def test_wrong_plans_are_refused(change: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
-        dataclasses.replace(plan, **change)
+        small_plan(**change)

@@ -8,33 +8,20 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from latentedit.api.manifests.items import Dataset
 from latentedit.api.runs.folder import TABLE, RunFolder
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editors.baselines.flowslider import FlowSlider
-from latentedit.editors.baselines.sdedit import SDEdit
-from latentedit.models.base import Backbone
 from latentedit_bench.ranking import run as run_module
 from latentedit_bench.ranking.evaluate import CODEC
-from latentedit_bench.ranking.methods import Method
 from latentedit_bench.ranking.plan import Plan
 from latentedit_bench.ranking.run import run, shown
-from tests.bench.rendered_network import RenderedNetwork, some_items
-
-SLIDER = Method(name="slide", editor=FlowSlider(steps=3), local=True)
-NOISY = Method(name="noisy", editor=SDEdit(level=0.5, steps=4, guidance=1.0))
-DATA = Dataset(name="some", version="1", items=some_items()[:6])
+from tests.bench.ranking.small_plan import DATA, NOISY, SLIDER, small_plan
 
 
 @pytest.fixture
-def model() -> Backbone:
-    return RenderedNetwork(reads=False)
-
-
-@pytest.fixture
-def plan(model: Backbone) -> Plan:
+def plan() -> Plan:
     """Six items in three batches, by two methods."""
-    return Plan(model=model, dataset=DATA, methods=(SLIDER, NOISY), strengths=(0.5, 1.0), batch=2)
+    return small_plan()
 
 
 def test_every_item_method_and_strength_has_a_row(plan: Plan, tmp_path: Path) -> None:
@@ -60,20 +47,6 @@ def test_the_second_run_measures_nothing(plan: Plan, tmp_path: Path, rows_asked:
     pd.testing.assert_frame_equal(first, second, check_exact=True)
     assert (tmp_path / TABLE).read_bytes() == before
     assert RunFolder.read(tmp_path).manifest.command == "it"
-
-
-def test_a_run_that_was_stopped_goes_on(plan: Plan, tmp_path: Path) -> None:
-    run(plan, tmp_path / "whole", command="it")
-
-    def stop(_: str, done: int, total: int) -> None:
-        if done == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt, match="4 of 9 parts are kept"):
-        run(plan, tmp_path / "stopped", command="it", progress=stop)
-    assert not (tmp_path / "stopped" / TABLE).exists()
-    run(plan, tmp_path / "stopped", command="it")
-    assert (tmp_path / "stopped" / TABLE).read_bytes() == (tmp_path / "whole" / TABLE).read_bytes()
 
 
 def test_rows_do_not_depend_on_the_batches(plan: Plan, tmp_path: Path) -> None:

@@ -14,55 +14,36 @@ from PIL import Image
 from latentedit.api.manifests.items import Dataset, Item, PictureFile
 from latentedit.api.runs.work import UnitResult
 from latentedit.core.errors import ModelError
-from latentedit.editors.baselines.flowslider import FlowSlider
-from latentedit.editors.baselines.sdedit import SDEdit
-from latentedit.models.base import Backbone
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.ranking import work as work_module
 from latentedit_bench.ranking.methods import Method
-from latentedit_bench.ranking.plan import Plan
 from latentedit_bench.ranking.work import SOURCE, TRUTH, BenchWork, preview_name
-from tests.bench.rendered_network import RenderedNetwork, some_items
+from tests.bench.ranking.small_plan import small_plan
+from tests.bench.rendered_network import some_items
 
-SLIDER = Method(name="slide", editor=FlowSlider(steps=3), local=True)
-NOISY = Method(name="noisy", editor=SDEdit(level=0.5, steps=4, guidance=1.0))
 ITEMS = some_items()[:3]
 
 
-@pytest.fixture
-def model() -> Backbone:
-    return RenderedNetwork(reads=False)
+def cut(items: tuple[Item, ...] = ITEMS, **more: Any) -> BenchWork:
+    return BenchWork.of(small_plan(dataset=Dataset(name="some", version="1", items=items)), **more)
 
 
-def cut(model: Backbone, items: tuple[Item, ...] = ITEMS, **more: Any) -> BenchWork:
-    dataset = Dataset(name="some", version="1", items=items)
-    plan = Plan(model=model, dataset=dataset, methods=(SLIDER, NOISY), strengths=(0.5, 1.0), batch=2)
-    return BenchWork.of(plan, **more)
-
-
-def test_work_goes_by_batch_and_the_table_by_method(model: Backbone) -> None:
-    units = cut(model).units
-    assert units == [
-        "000-000000-codec alone",
-        "001-000000-slide",
-        "002-000000-noisy",
-        "000-000001-codec alone",
-        "001-000001-slide",
-        "002-000001-noisy",
-    ]
-    tasks = [cut(model).task(unit) for unit in units]
+def test_work_goes_by_batch_and_the_table_by_method() -> None:
+    work, kinds = cut(), ("000-{}-codec alone", "001-{}-slide", "002-{}-noisy")
+    assert work.units == [kind.format(batch) for batch in ("000000", "000001") for kind in kinds]
+    tasks = [work.task(unit) for unit in work.units]
     assert [(tuple(item.id for item in items), method and method.name) for items, method in tasks] == [
         (tuple(item.id for item in items), name)
         for items in (ITEMS[:2], ITEMS[2:])
         for name in (None, "slide", "noisy")
     ]
-    names = [cut(model).task(unit)[1] for unit in sorted(units)]
+    names = [work.task(unit)[1] for unit in sorted(work.units)]
     assert [method and method.name for method in names] == [None, None, "slide", "slide", "noisy", "noisy"]
 
 
-def test_a_unit_gives_the_same_alone_as_among_others(model: Backbone) -> None:
+def test_a_unit_gives_the_same_alone_as_among_others() -> None:
     """Latents remember what was found out about them: a method must not see what another left there."""
-    work = cut(model)
+    work = cut()
     measure = work.start()
     together = {unit: measure(work.task(unit)) for unit in work.units}
     for unit in ("002-000000-noisy", "001-000001-slide"):
@@ -75,8 +56,8 @@ def test_a_unit_gives_the_same_alone_as_among_others(model: Backbone) -> None:
     assert (done.about["method"], done.about["items"]) == ("slide", 2)
 
 
-def test_small_pictures_are_kept_of_everything(model: Backbone) -> None:
-    work = cut(model)
+def test_small_pictures_are_kept_of_everything() -> None:
+    work = cut()
     measure = work.start()
     codec, slide = (measure(work.task(unit)) for unit in work.units[:2])
     names = [item.id for item in ITEMS[:2]]
@@ -88,8 +69,8 @@ def test_small_pictures_are_kept_of_everything(model: Backbone) -> None:
     assert np.sqrt((difference**2).mean()) < 12, "a lossy copy, but of this picture"
 
 
-def test_wanted_pictures_are_whole(model: Backbone) -> None:
-    work = cut(model, pictures=True)
+def test_wanted_pictures_are_whole() -> None:
+    work = cut(pictures=True)
     done = work.start()(work.task("001-000000-slide"))
     place = f"pictures/slide/1/{ITEMS[0].id}.png"
     assert place in done.files
@@ -100,12 +81,12 @@ def test_wanted_pictures_are_whole(model: Backbone) -> None:
     assert row["changed_rms"] == pytest.approx(np.sqrt((change**2).mean()), rel=1e-5)
 
 
-def test_a_picture_that_went_away_fails_alone(model: Backbone, tmp_path: Path) -> None:
+def test_a_picture_that_went_away_fails_alone(tmp_path: Path) -> None:
     """It is there when the plan is cut, and not when it is its turn."""
     path = tmp_path / "picture.png"
     ITEMS[1].picture().save(path)
     items = (ITEMS[0], dataclasses.replace(ITEMS[1], picture=PictureFile(path)))
-    work = cut(model, items)
+    work = cut(items)
     path.unlink()
     for unit in work.units:
         done = work.start()(work.task(unit))
@@ -115,7 +96,7 @@ def test_a_picture_that_went_away_fails_alone(model: Backbone, tmp_path: Path) -
         assert "\n" not in done.failures[0].why
 
 
-def test_an_edit_that_the_model_refuses_fails_alone(model: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edit_that_the_model_refuses_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     real = work_module.evaluate
 
     def refusing(method: Method, batch: Any, *rest: Any, **more: Any) -> Any:
@@ -123,7 +104,7 @@ def test_an_edit_that_the_model_refuses_fails_alone(model: Backbone, monkeypatch
             raise ModelError("expected finite numbers;\n got others")
         return real(method, batch, *rest, **more)
 
-    work = cut(model)
+    work = cut()
     whole = work.start()(work.task("001-000000-slide"))
     monkeypatch.setattr(work_module, "evaluate", refusing)
     done = work.start()(work.task("001-000000-slide"))
@@ -133,11 +114,11 @@ def test_an_edit_that_the_model_refuses_fails_alone(model: Backbone, monkeypatch
     pd.testing.assert_frame_equal(pd.DataFrame(done.rows), pd.DataFrame(kept), rtol=1e-3, atol=1e-4)  # rounding
 
 
-def test_carried_tasks_need_no_disk(model: Backbone, tmp_path: Path) -> None:
+def test_carried_tasks_need_no_disk(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     ITEMS[0].picture().save(path)
     rendered = counterfactual("portraits", "test").items[1]
-    work = cut(model, (dataclasses.replace(rendered, picture=PictureFile(path)),))
+    work = cut((dataclasses.replace(rendered, picture=PictureFile(path)),))
     unit = "001-000000-slide"
     before = work.start()(work.task(unit))
     packed = pickle.dumps(work.task(unit, with_bytes=True))
@@ -146,7 +127,7 @@ def test_carried_tasks_need_no_disk(model: Backbone, tmp_path: Path) -> None:
     assert (done.rows, done.failures) == (before.rows, [])
 
 
-def test_another_model_is_refused(model: Backbone) -> None:
-    work = dataclasses.replace(cut(model), spec={**cut(model).spec, "model_fingerprint": "other"})
+def test_another_model_is_refused() -> None:
+    work = dataclasses.replace(cut(), spec={**cut().spec, "model_fingerprint": "other"})
     with pytest.raises(ModelError, match="this worker rendered-network-1"):
         work.start()

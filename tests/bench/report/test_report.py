@@ -56,9 +56,8 @@ def test_sections_tables_and_pictures(browser: Browser, report: Path) -> None:
     assert texts(browser, "pre") == ["latentedit bench run <x>"]
     opened = "[...document.querySelectorAll('#leakage ~ details[open]')].map((one) => one.firstChild.textContent)"
     browser.open(report, width=1200)
-    assert browser.evaluate(opened) == ["eim", "sdedit", "eim"], (
-        "matrices of ours and the best baseline; pictures of ours"
-    )
+    shown = ["eim", "sdedit", "eim"]
+    assert browser.evaluate(opened) == shown, "matrices of ours and the best baseline; pictures of ours"
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_complains(browser: Browser, report: Path) -> None:

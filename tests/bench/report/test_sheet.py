@@ -1,10 +1,11 @@
 """The sheet of edits: a row a method, a column an item, gaps where there is no picture."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from latentedit.api.manifests.items import Item
 from latentedit.core.errors import OutputError
@@ -24,26 +25,18 @@ def items() -> list[Item]:
 def test_every_picture_has_its_place(tmp_path: Path) -> None:
     """Rows in their order; what is missing stays white."""
     place = tmp_path / "sheet.png"
-    rows = {
-        "picture": [plain("red"), plain("red")],
-        "right answer": [plain("lime"), None],
-        "one": [plain("blue"), None],
-        "two": [plain("cyan"), plain("magenta")],
-    }
+    rows = {"picture": [plain("red"), plain("red")], "right answer": [plain("lime"), None]}
+    rows |= {"one": [plain("blue"), None], "two": [plain("cyan"), plain("magenta")]}
     draw_edits(items(), rows, place, title="T")
     with Image.open(place) as sheet:
         pixels = np.asarray(sheet)
-    found = {}
-    for name, colour in {"red": (255, 0, 0), "lime": (0, 255, 0), "blue": (0, 0, 255), "cyan": (0, 255, 255)}.items():
-        found[name] = np.argwhere((pixels == colour).all(2))
-    assert found["red"][:, 0].max() < found["lime"][:, 0].min()
-    assert (
-        found["lime"][:, 0].max() < found["blue"][:, 0].min() <= found["blue"][:, 0].max() < found["cyan"][:, 0].min()
-    )
-    assert len(found["red"]) == 2 * len(found["lime"]) == 2 * len(found["blue"]) == 2 * len(found["cyan"])
-    second = np.argwhere((pixels == (255, 0, 255)).all(2))
-    assert second[:, 1].min() > found["cyan"][:, 1].max()
-    assert second[:, 0].min() == found["cyan"][:, 0].min()
+    colours = ("red", "lime", "blue", "cyan", "magenta")
+    found = [np.argwhere((pixels == ImageColor.getrgb(colour)).all(2)) for colour in colours]
+    for above, below in itertools.pairwise(found[:4]):
+        assert above[:, 0].max() < below[:, 0].min()
+    assert {len(found[0])} == {2 * len(places) for places in found[1:]}
+    assert found[4][:, 1].min() > found[3][:, 1].max()
+    assert found[4][:, 0].min() == found[3][:, 0].min()
 
 
 def test_a_place_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -109,9 +109,6 @@ def test_pie_bench_and_settings() -> None:
 def test_csv_has_five_digits_and_gaps(tmp_path: Path) -> None:
     write_csv(tmp_path / "t.csv", pd.DataFrame({"name": ["a", "b"], "value": [1 / 3, None]}))
     assert (tmp_path / "t.csv").read_bytes() == b"name,value\na,0.33333\nb,\n"
-
-
-def test_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="missing"):
         write_csv(tmp_path / "missing" / "t.csv", pd.DataFrame({"a": [1]}))
 

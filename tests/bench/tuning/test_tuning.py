@@ -98,22 +98,16 @@ def test_the_order_of_the_first_batch_is_not_the_last_word(
         return rows, pictures
 
     monkeypatch.setattr(tuning, "evaluate", misled)
-    one_batch, all_batches = tune_method(TOY, batches[:1]), tune_method(TOY, batches)
+    told_of, all_batches = list[int](), tune_method(TOY, batches)
+    with batches[0].latent.backbone.count() as counted:
+        one_batch = tune_method(TOY, batches[:1], progress=lambda _, done, total: told_of.append(total - done))
+    assert counted.evaluations == 4 * 12 * 4, "one batch is tried once"
+    assert [one.items for one in one_batch] == [4] * 12
+    assert told_of == list(range(11, -1, -1))
     assert one_batch[0].settings["share"] in (0.9, 1.0)
     assert one_batch[0].score == pytest.approx(0, abs=1e-9)
     assert all_batches[0].settings["share"] == 1.0
     assert all_batches[3].settings["share"] == 0.9
-
-
-@pytest.mark.usefixtures("toy")
-def test_one_batch_is_tried_once(batches: list[Prepared]) -> None:
-    model = batches[0].latent.backbone
-    told_of = list[int]()
-    with model.count() as counted:
-        tried = tune_method(TOY, batches[:1], progress=lambda _, done, total: told_of.append(total - done))
-    assert counted.evaluations == 4 * 12 * 4
-    assert [one.items for one in tried] == [4] * 12
-    assert told_of == list(range(11, -1, -1))
 
 
 def test_worse_than_nothing_counts_as_nothing() -> None:
@@ -131,12 +125,9 @@ DATA = Dataset(name="some", version="7", items=some_items()[:2])
 
 
 def tried_of(name: str) -> list[Tried]:
-    settings = search_space(name).candidates[:2]
-    plain = json.loads(json.dumps(settings))
-    return [
-        Tried(settings={**one, "steps": 5}, items=2, score=0.1 + index, moved=0.0, evaluations=10.0)
-        for index, one in enumerate(plain)
-    ]
+    plain = json.loads(json.dumps(search_space(name).candidates[:2]))
+    more = {"items": 2, "moved": 0.0, "evaluations": 10.0}
+    return [Tried(settings={**one, "steps": 5}, score=0.1 + index, **more) for index, one in enumerate(plain)]
 
 
 def written(path: Path, *names: str) -> Path:
@@ -164,33 +155,23 @@ def test_the_file_says_how_it_came_about_and_keeps_the_others(tmp_path: Path) ->
     assert (known["model"], known["fingerprint"]) == (MODEL.name, MODEL.fingerprint)
     assert list(known["methods"]) == ["flowslider", "sdedit"]
     one = known["methods"]["flowslider"]
-    assert (one["budget"], one["command"], one["data"]) == (
-        28,
-        "tune flowslider",
-        {"name": "some", "version": "7", "items": 2},
-    )
+    assert (one["budget"], one["command"]) == (28, "tune flowslider")
+    assert one["data"] == {"name": "some", "version": "7", "items": 2}
     assert [entry["score"] for entry in one["tried"]] == [0.1, 1.1]
 
 
-def test_another_models_file_is_left_alone(tmp_path: Path) -> None:
-    path = written(tmp_path / "tuning.json", "flowslider")
-    before = path.read_bytes()
-    other = RenderedNetwork()
+@pytest.mark.parametrize("theirs", ["another model's", "something else"])
+def test_another_file_is_left_alone_and_gives_no_settings(tmp_path: Path, theirs: str) -> None:
+    path, other = written(tmp_path / "tuning.json", "flowslider"), RenderedNetwork()
     other.fingerprint = "other"
+    if theirs == "something else":
+        path.write_text("{}")
+    before = path.read_bytes()
     with pytest.raises(ConfigError, match="another"):
         write_tuning(path, other, DATA, search_space("sdedit"), tried_of("sdedit"), command="")
     with pytest.raises(ConfigError, match="another model"):
         tuned_methods(path, other)
     assert path.read_bytes() == before
-
-
-def test_a_file_of_something_else_is_no_settings(tmp_path: Path) -> None:
-    path = tmp_path / "tuning.json"
-    path.write_text("{}")
-    with pytest.raises(ConfigError, match="another"):
-        write_tuning(path, MODEL, DATA, search_space("sdedit"), tried_of("sdedit"), command="")
-    with pytest.raises(ConfigError, match="another model"):
-        tuned_methods(path, MODEL)
     with pytest.raises(ModelError, match="there is none"):
         tuned_methods(tmp_path / "missing.json", MODEL)
 
@@ -229,11 +210,8 @@ def test_the_best_becomes_the_models_own(folder: Path, tmp_path: Path) -> None:
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
     model = RenderedNetwork()
     model.defaults = after
-    assert [(one.name, one.local) for one in stored_methods(model)] == [
-        ("flowslider", False),
-        ("eim", True),
-        ("sdedit", False),
-    ]
+    found = [(one.name, one.local) for one in stored_methods(model)]
+    assert found == [("flowslider", False), ("eim", True), ("sdedit", False)]
     assert stored_methods(model, ["eim"])[0].editor == tuned_methods(tmp_path / "tuning.json", MODEL, ["eim"])[0].editor
 
 
