@@ -31,19 +31,13 @@ COLOURS = 0.2 * torch.randn((len(PLACES), 3), generator=stream(5, "tests"))
 KINDS = ("single", "pair", "graded", "triple", "nothing", "contradiction")
 
 
-@final
-class RenderedNetwork(Backbone):
-    """``v = z / 2 - s B c``: latents are pictures of 128 x 128 pixels; a text is a one for each value that it states.
+class CaptionedNetwork(Backbone):
+    """Latents are the pictures themselves; a text is a one for each value of an attribute that it states."""
 
-    Args:
-        reads: the bundled reader reads its pictures.
-    """
-
-    def __init__(self, *, reads: bool = True) -> None:
-        capabilities = Capabilities(sizes=(128, 128, 128), size_multiple=8)
-        super().__init__(name="rendered-network", fingerprint="rendered-network-1", capabilities=capabilities)
-        self.defaults = {"captioner": "portraits"} if reads else {}
-        self.asked = 0
+    def __init__(self, *, name: str, side: int, dtype: torch.dtype) -> None:
+        capabilities = Capabilities(sizes=(side, side, side), size_multiple=8)
+        super().__init__(name=name, fingerprint=f"{name}-1", capabilities=capabilities)
+        self._dtype = dtype
 
     @property
     def device(self) -> torch.device:
@@ -51,7 +45,7 @@ class RenderedNetwork(Backbone):
 
     @property
     def dtype(self) -> torch.dtype:
-        return torch.float32
+        return self._dtype
 
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
         return (3, height_px, width_px)
@@ -60,17 +54,31 @@ class RenderedNetwork(Backbone):
         return uniform_grid(steps)
 
     def embed(self, texts: Sequence[str]) -> Condition:
-        tokens = torch.zeros(len(texts), 1, len(PLACES))
+        tokens = torch.zeros(len(texts), 1, len(PLACES), dtype=self.dtype)
         for row, text in enumerate(texts):
             for stated in parse(text).items():
                 tokens[row, 0, PLACES[stated]] = 1
-        return Condition(tokens=tokens, pooled=torch.zeros(len(texts), 0))
+        return Condition(tokens=tokens, pooled=tokens[:, 0, :0])
 
     def encode(self, pixels: Tensor) -> Tensor:
-        return pixels
+        return pixels.to(self.dtype)
 
     def decode(self, z: Tensor) -> Tensor:
         return z
+
+
+@final
+class RenderedNetwork(CaptionedNetwork):
+    """``v = z / 2 - s B c`` on pictures of 128 x 128 pixels.
+
+    Args:
+        reads: the bundled reader reads its pictures.
+    """
+
+    def __init__(self, *, reads: bool = True) -> None:
+        super().__init__(name="rendered-network", side=128, dtype=torch.float32)
+        self.defaults = {"captioner": "portraits"} if reads else {}
+        self.asked = 0
 
     def _velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         self.asked += len(z)
@@ -108,6 +116,8 @@ class Knowing(Editor):
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         self.evaluations(latent, strength=strength)
+        if not self.share:
+            return latent.z.clone()
         for _ in range(self.steps):
             latent.backbone.velocity(latent.z, torch.full((len(latent),), 0.5), target)
         rows = zip(latent.z, target.tokens, strict=True)
@@ -115,23 +125,8 @@ class Knowing(Editor):
         return answers if strength * self.share == 1 else latent.z + strength * self.share * (answers - latent.z)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Idle(Editor):
-    """Returns the latents."""
-
-    name: ClassVar[str] = "idle"
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        return True
-
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        return 0
-
-    def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
-    ) -> Float[Tensor, "b *latent"]:
-        return latent.z.clone()
+Idle = functools.partial(Knowing, steps=0, share=0.0)
+"""Returns the latents."""
 
 
 Answer = Callable[[Item], Image.Image]

@@ -22,7 +22,7 @@ from tests.api.runs.small_work import begin, contents, small_work
 
 __all__ = ["undisturbed"]
 
-needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,6 @@ def cluster() -> Iterator[Any]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@needs_ray
 def test_a_killed_worker_is_survived(
     cluster: Any, tmp_path: Path, undisturbed: dict[str, bytes], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,7 +64,6 @@ def test_a_killed_worker_is_survived(
     assert folder.claimed() == []
 
 
-@needs_ray
 def test_an_error_of_a_worker_is_what_it_was(cluster: Any, tmp_path: Path) -> None:
     work = small_work(tmp_path / "notes", fate={"002-unit": "refused"})
     folder = begin(tmp_path / "run", work)
@@ -75,7 +73,6 @@ def test_an_error_of_a_worker_is_what_it_was(cluster: Any, tmp_path: Path) -> No
     assert folder.claimed() == []
 
 
-@needs_ray
 def test_another_version_is_refused(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = small_work(tmp_path / "notes")
     folder = begin(tmp_path / "run", work)
@@ -94,7 +91,6 @@ class Unfit:
         """Never."""
 
 
-@needs_ray
 def test_a_machine_without_the_package_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = small_work(tmp_path / "notes")
     monkeypatch.setattr(cluster_module, "_Worker", Unfit)
@@ -105,7 +101,6 @@ def test_a_machine_without_the_package_is_named(cluster: Any, tmp_path: Path, mo
     assert "\n" not in str(caught.value)
 
 
-@needs_ray
 def test_a_unit_that_no_worker_survives_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_module, "TRIES", 2)
     work = small_work(tmp_path / "notes", fate={"001-unit": "deadly"})
@@ -117,7 +112,6 @@ def test_a_unit_that_no_worker_survives_is_named(cluster: Any, tmp_path: Path, m
     assert work.begun().count("001-unit") == 2
 
 
-@needs_ray
 def test_a_machine_that_never_comes_back_is_done_without(
     cluster: Any, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
@@ -141,7 +135,6 @@ def test_a_machine_that_never_comes_back_is_done_without(
     assert contents(folder.path) == undisturbed
 
 
-@needs_ray
 def test_an_address_that_does_not_answer_is_refused_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,15 +146,8 @@ def test_an_address_that_does_not_answer_is_refused_within_seconds(
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     started = time.monotonic()
-    for address in (
-        f"127.0.0.1:{port}",
-        f"ray://127.0.0.1:{port}",
-        "nowhere.invalid:6379",
-        "head",
-        "head:six",
-        "127.0.0.1:99999",
-        "",
-    ):
+    here = f"127.0.0.1:{port}"
+    for address in (here, f"ray://{here}", "nowhere.invalid:6379", "head", "head:six", "127.0.0.1:99999", ""):
         with pytest.raises(ConfigError, match=r"no Ray cluster answers at .* Start one with: ray start") as caught:
             run_on_ray(folder, work, address=address)
         assert repr(address) in str(caught.value)
@@ -170,7 +156,6 @@ def test_an_address_that_does_not_answer_is_refused_within_seconds(
     assert work.begun() == []
 
 
-@needs_ray
 def test_auto_without_a_cluster_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 

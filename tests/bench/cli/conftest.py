@@ -1,3 +1,52 @@
 """The command line in this process, on a tiny model."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from latentedit.api.manifests.items import Item
+from latentedit.api.manifests.manifest import write_manifest
+from latentedit.models.registry import load
+from tests.bench.rendered_network import Kept
 from tests.commands import *  # noqa: F403
+from tests.editors.edits import noisy
+
+METHOD = "flowslider"
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Two pictures of noise and what they should become, in the miniature's size and words."""
+    captions = {"source_caption": "a person with no glasses", "target_caption": "a person with glasses"}
+    pictures = [(noisy(seed, (64, 64)), noisy(seed, (64, 64), mean=(90, 150, 90))) for seed in range(2)]
+    items = [
+        Item(id=f"item-{seed}", picture=Kept(picture, "picture"), truth=Kept(truth, "truth"), **captions)
+        for seed, (picture, truth) in enumerate(pictures)
+    ]
+    return write_manifest(items, tmp_path / "data")
+
+
+@pytest.fixture
+def where(miniature: Path) -> tuple[str, ...]:
+    """The words that name the model."""
+    return ("--model", str(miniature), "--device", "cpu")
+
+
+@pytest.fixture(scope="session")
+def fingerprint(miniature: Path) -> str:
+    return load(miniature, device="cpu").fingerprint
+
+
+@pytest.fixture
+def settings_of(fingerprint: str, tmp_path: Path) -> Callable[..., Path]:
+    """Settings of some methods as `bench tune` writes them, without trying any."""
+
+    def write(*names: str) -> Path:
+        path, one = tmp_path / "settings.json", {"editor": METHOD, "local": False}
+        best = {name: one | {"best": {"steps": 2, "level": 0.8, "noises": 1 + n}} for n, name in enumerate(names)}
+        path.write_text(json.dumps({"model": "miniature", "fingerprint": fingerprint, "methods": best}))
+        return path
+
+    return write

@@ -1,5 +1,6 @@
 """Runs from the command line: stopped, looked at, resumed, in several processes; and what goes wrong in one line."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,32 +12,17 @@ import pytest
 from latentedit.api.manifests.items import PictureFile
 from latentedit.api.runs import executors as run_module
 from latentedit.api.runs.folder import RunFolder
-from tests.bench.cli.test_bench import METHOD, manifest, methods_from
+from tests.bench.cli.conftest import METHOD
 from tests.commands import Command
-
-__all__ = ["manifest"]
 
 Begin = Callable[..., tuple[str, ...]]
 
 
-@pytest.fixture(scope="module")
-def fingerprint(miniature: Path) -> str:
-    from latentedit.models.registry import load
-
-    return load(miniature, device="cpu").fingerprint
-
-
 @pytest.fixture
-def begin(manifest: Path, miniature: Path, tmp_path: Path, fingerprint: str) -> Begin:
+def begin(manifest: Path, where: tuple[str, ...], tmp_path: Path, settings_of: Callable[..., Path]) -> Begin:
     """The words of a run of two pictures in two batches by one method: four units."""
-    settings = methods_from(tmp_path, fingerprint, METHOD)
-
-    def words(folder: str, *more: str) -> tuple[str, ...]:
-        where = ("--model", str(miniature), "--device", "cpu", "-o", str(tmp_path / folder))
-        plan = ("--settings", str(settings), "--strengths", "0.5,1", "--batch", "1", "--workers", "1")
-        return ("bench", "run", str(manifest), *plan, *where, *more)
-
-    return words
+    plan = ("--settings", str(settings_of(METHOD)), "--strengths", "0.5,1", "--batch", "1", "--workers", "1")
+    return lambda folder, *more: ("bench", "run", str(manifest), *plan, *where, "-o", str(tmp_path / folder), *more)
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -119,12 +105,11 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_told(
     assert PictureFile(damaged)().size == (64, 64)
 
 
-def test_a_folder_that_cannot_be_written_to(command: Command, begin: Begin, read_only_folder: Path) -> None:
-    words = [*begin("run")]
-    words[words.index("-o") + 1] = str(read_only_folder / "run")
-    outcome = command(*words)
-    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
-    assert "cannot be made" in outcome.err
+@pytest.fixture
+def finished(command: Command, begin: Begin, tmp_path: Path) -> Path:
+    """The folder of a run."""
+    assert command(*begin("run")).code == 0
+    return tmp_path / "run"
 
 
 @pytest.mark.parametrize(
@@ -136,69 +121,50 @@ def test_a_folder_that_cannot_be_written_to(command: Command, begin: Begin, read
     ],
 )
 def test_a_run_of_another_kind_or_version_is_refused(
-    command: Command, begin: Begin, tmp_path: Path, change: dict[str, Any], expected: str
+    refused: Callable[..., str], finished: Path, change: dict[str, Any], expected: str
 ) -> None:
-    folder = tmp_path / "run"
-    assert command(*begin("run")).code == 0
-    manifest = folder / "run.json"
+    manifest = finished / "run.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    outcome = command("bench", "resume", folder)
-    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
-    assert expected in outcome.err
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-
-
-def hostile(command: Command, begin: Begin, folder: Path) -> dict[str, Any]:
-    """The manifest of a finished run."""
-    if not folder.exists():
-        assert command(*begin(folder.name)).code == 0
-    return json.loads((folder / "run.json").read_text())
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    assert expected in refused("bench", "resume", finished)
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
 def test_a_damaged_manifest_or_unit_is_one_line(
-    command: Command, begin: Begin, tmp_path: Path, miniature: Path, fingerprint: str
+    refused: Callable[..., str], finished: Path, tmp_path: Path, miniature: Path
 ) -> None:
     """Whatever has another type, or is not there: never a traceback."""
-    folder = tmp_path / "run"
-    whole = hostile(command, begin, folder)
+    whole = json.loads((finished / "run.json").read_text())
     changes: list[tuple[str, ...]] = [("units",), ("plan",), ("plan", "data"), ("plan", "methods"), ("plan", "batch")]
     changes += [("plan", "strengths"), ("request",), *(("request", name) for name in whole["request"])]
-    for path in changes:
-        for value in ([{}], None, "missing"):
-            if path[-1] in ("items", "device") and value is None:
-                continue  # that is what they may be
-            manifest = json.loads(json.dumps(whole))
-            at: Any = manifest
-            for name in path[:-1]:
-                at = at[name]
-            at.pop(path[-1]) if value == "missing" else at.update({path[-1]: value})
-            (folder / "run.json").write_text(json.dumps(manifest))
-            outcome = command("bench", "resume", folder, "--model", miniature)
-            assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1), (path, value)
-            assert "run.json is damaged" in outcome.err, (path, value)
-            if path[0] == "plan":
-                outcome = command("bench", "report", folder, "-o", tmp_path / "page.html")
-                assert "run.json is damaged" in outcome.err, (path, value)
-    (folder / "run.json").write_text(json.dumps(whole))
-    unit = next((folder / "rows").iterdir())
+    for path, value in itertools.product(changes, ([{}], None, "missing")):
+        if path[-1] in ("items", "device") and value is None:
+            continue  # that is what they may be
+        manifest = json.loads(json.dumps(whole))
+        at: Any = manifest if len(path) == 1 else manifest[path[0]]
+        at.pop(path[-1]) if value == "missing" else at.update({path[-1]: value})
+        (finished / "run.json").write_text(json.dumps(manifest))
+        assert "run.json is damaged" in refused("bench", "resume", finished, "--model", miniature), (path, value)
+        if path[0] == "plan":
+            line = refused("bench", "report", finished, "-o", tmp_path / "page.html")
+            assert "run.json is damaged" in line, (path, value)
+    (finished / "run.json").write_text(json.dumps(whole))
+    unit = next((finished / "rows").iterdir())
     unit.write_text('{"rows": 0, "failures": 5}\n')
     for name in ("status", "report"):
-        outcome = command("bench", name, folder)
-        assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
-        assert "is damaged: failures: input should be a valid list. Delete it" in outcome.err
+        line = refused("bench", name, finished)
+        assert "is damaged: failures: input should be a valid list. Delete it" in line
 
 
 def test_a_model_that_only_the_folder_names_is_not_opened(
-    refused: Callable[..., str], command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refused: Callable[..., str], finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "run"
-    manifest = hostile(command, begin, folder)
+    manifest = json.loads((finished / "run.json").read_text())
     monkeypatch.setattr("latentedit_bench.cli.bench_run.open_model", lambda *_, **__: pytest.fail("it was opened"))
     for model in ("somebody/else", manifest["request"]["model"]):
         manifest["request"]["model"] = model
-        (folder / "run.json").write_text(json.dumps(manifest))
-        assert f"Name it yourself: --model {model}" in refused("bench", "resume", folder)
+        (finished / "run.json").write_text(json.dumps(manifest))
+        assert f"Name it yourself: --model {model}" in refused("bench", "resume", finished)
 
 
 @pytest.mark.parametrize("name", ["resume", "status", "report"])
@@ -210,9 +176,3 @@ def test_a_ray_address_that_does_not_answer(command: Command, begin: Begin) -> N
     outcome = command(*begin("run", "--ray", "127.0.0.1:9"))
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
     assert "no Ray cluster answers at '127.0.0.1:9'" in outcome.err
-
-
-def test_no_worker_is_none(refused: Callable[..., str], unloaded: None, tmp_path: Path) -> None:
-    del unloaded
-    line = refused("bench", "run", "--items", "1", "--workers", "0", "-o", tmp_path / "out")
-    assert "--workers 0 is nobody" in line

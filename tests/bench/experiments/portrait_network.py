@@ -1,5 +1,6 @@
 """A small network that reads the attributes which a caption states, and pictures in which they are known."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import final
 
@@ -8,17 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from latentedit.core.condition import Condition
-from latentedit.core.levels import LevelGrid, uniform_grid
 from latentedit.core.rng import stream
-from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.sites import Site
 from latentedit_bench.experiments.study import Study
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
-from latentedit_portraits.captions import parse
 from latentedit_portraits.domain import PortraitDomain
+from tests.bench.rendered_network import PLACES, CaptionedNetwork
 from tests.editors.edits import grey
 
-PLACES = {(name, value): index for index, (name, value) in enumerate((n, v) for n in VALUES for v in VALUES[n])}
 KNOWN = draw_split("test", 20, 0)
 """What is read in the pictures of a study, by their mean brightness."""
 
@@ -41,44 +39,20 @@ class Layers(nn.Module):
 
 
 @final
-class PortraitNetwork(Backbone):
-    """Latents are pictures of 8 x 8 pixels; a text has a one for each attribute that it states, zeros for the others.
+class PortraitNetwork(CaptionedNetwork):
+    """On pictures of 8 x 8 pixels.
 
     Args:
         pooled: a text has a pooled part too, in which the skin alone is told.
     """
 
     def __init__(self, *, pooled: bool = False) -> None:
-        capabilities = Capabilities(sizes=(8, 8, 8), size_multiple=8)
-        super().__init__(name="portrait-network", fingerprint="portrait-network-1", capabilities=capabilities)
+        super().__init__(name="portrait-network", side=8, dtype=torch.float64)
         self.layers, self.pooled = Layers(), pooled
 
-    @property
-    def device(self) -> torch.device:
-        return torch.device("cpu")
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return torch.float64
-
-    def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
-        return (3, height_px, width_px)
-
-    def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        return uniform_grid(steps)
-
     def embed(self, texts: Sequence[str]) -> Condition:
-        tokens = torch.zeros(len(texts), 1, len(PLACES), dtype=torch.float64)
-        for row, text in enumerate(texts):
-            for stated in parse(text).items():
-                tokens[row, 0, PLACES[stated]] = 1
-        return Condition(tokens=tokens, pooled=tokens[:, 0, : len(VALUES["skin"]) * self.pooled])
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        return pixels.double()
-
-    def decode(self, z: Tensor) -> Tensor:
-        return z
+        found = super().embed(texts)
+        return dataclasses.replace(found, pooled=found.tokens[:, 0, : len(VALUES["skin"]) * self.pooled])
 
     def _sites(self) -> Mapping[str, Site]:
         return {"mid": Site(module=self.layers.mid)}

@@ -46,8 +46,7 @@ def test_random_subspaces_have_their_share_of_the_dimensions() -> None:
     assert torch.allclose(rows[:2] @ rows[:2].T, torch.eye(2, dtype=torch.float64), atol=1e-12)
     assert float((rows[:2] @ rows[2:].T).abs().max()) > 1e-3
     found = [_left_out(sets, index, "chordal") for index in range(30)]
-    captured = [value for one in found for value in one["captured"] if value is not None]
-    matched = [value for one in found for value in one["matched"] if value is not None]
+    captured, matched = ([value for one in found for value in one[name]] for name in ("captured", "matched"))
     assert len(captured) == len(matched) == 60
     assert sum(captured) / 60 == pytest.approx(1 / 8, abs=0.05)
     # no |cos| with one vector is more than the root of the energy in the span of both; matched, so more than half of it
@@ -61,12 +60,15 @@ def test_rows_know_the_random_level() -> None:
     assert table["null_matched"].mean() < table["matched"].mean()
 
 
-def test_spaces_without_a_mean_are_not_measured() -> None:
+def test_spaces_without_a_mean_are_not_measured_and_left_out() -> None:
     """Orthogonal ones."""
     eye = torch.eye(6, dtype=torch.float64)
     found = _left_out([eye[:2], eye[2:4], eye[4:]], 0, "frechet")
-    assert found["captured"] == [None, None]
-    assert found["matched"] == [0, 0]
+    assert found == {**found, "captured": [None, None], "matched": [0, 0]}
+    table = table_of(0.3)
+    table["captured"] = [None] * len(table)
+    (claim,) = Homogeneity().conclude(table).claims
+    assert (claim.verdict, claim.samples) == ("undecided at this size", 0)
 
 
 def table_of(fall: float, pictures: int = 7) -> pd.DataFrame:
@@ -91,13 +93,6 @@ def test_the_claim_follows_the_captured_energy(fall: float, verdict: str) -> Non
     captured = found.summary[found.summary["measure"] == "captured"]
     assert captured["mean"].tolist() == pytest.approx([0.6, 0.6 - fall / 2, 0.6 - fall])
     assert captured["null"].tolist() == pytest.approx([0.015] * 3)
-
-
-def test_what_has_no_mean_is_left_out() -> None:
-    table = table_of(0.3)
-    table["captured"] = [None] * len(table)
-    (claim,) = Homogeneity().conclude(table).claims
-    assert (claim.verdict, claim.samples) == ("undecided at this size", 0)
 
 
 def test_the_plot_shows_both_measures_and_the_null_level(tmp_path: Path) -> None:

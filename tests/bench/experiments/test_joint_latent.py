@@ -6,7 +6,7 @@ import pytest
 from latentedit.editors.eim import EIM
 from latentedit_bench.experiments.base import Outcome
 from latentedit_bench.experiments.benchmark_runs import asking, some_latent
-from latentedit_bench.experiments.joint_latent import ANNEALED, ONE_LOOK, TUNED, JointLatent, Setting, chosen
+from latentedit_bench.experiments.joint_latent import ONE_LOOK, TUNED, JointLatent, chosen
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.tuning.tuning import stored_methods
 from tests.bench.experiments.rendered_bench import rows, use_rendered
@@ -25,14 +25,6 @@ def concluded(calibration: Table, test: Table) -> Outcome:
     return SMALL.conclude(pd.concat([calibration.assign(run="calibration"), test.assign(run="test")]))
 
 
-def test_names_say_arm_search_and_level() -> None:
-    assert Setting(arm="joint", search=ONE_LOOK, level=0.5).name == "joint one look at 0.5"
-    assert Setting(arm="image", search=ANNEALED).name == "image annealed"
-    assert Setting(arm="text", level=0.9).name == "text at 0.9"
-    names = [one.name for one in SMALL.settings]
-    assert len(names) == len(set(names)) == 8
-
-
 def test_every_arm_spends_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """An evaluation pair less at most, for a walk takes two a step."""
     model = use_rendered(monkeypatch)("portraits")
@@ -49,6 +41,7 @@ def test_the_setting_is_chosen_on_calibration_items() -> None:
     best = {"joint": "joint annealed at 0.9", "text": "text at 0.9", "image": "image one look"}
     assert chosen(table, SMALL.settings) == best
     assert chosen(table, SMALL.settings, ONE_LOOK)["joint"] == "joint one look at 0.5"
+    assert len({one.name for one in SMALL.settings}) == len(SMALL.settings) == 8
 
 
 def test_settings_are_chosen_on_calibration_items_and_compared_on_test_items() -> None:

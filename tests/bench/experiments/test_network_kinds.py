@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from latentedit_bench.experiments.base import Outcome
-from latentedit_bench.experiments.network_kinds import ARMS, MODELS, NetworkKinds, parameters, undrawn
+from latentedit_bench.experiments.network_kinds import ARMS, MODELS, NetworkKinds
 from tests.bench.experiments.rendered_bench import rows
 
 
@@ -42,16 +42,7 @@ def test_the_transformer_less_the_unet() -> None:
     assert {claim.verdict for claim in found.claims} == {"holds"}
     best = "text at 0.85, image, shift 2.5"
     assert found.notes[0] == f"Best on the calibration split: {'; '.join(f'{name}: {best}' for name in MODELS)}."
-    assert "18.6 million" in " ".join(found.notes)
+    for count in ("18.6 million", "19.6 million"):
+        assert count in " ".join(found.notes), "as the models' cards say"
     swapped = concluded(pair[1], pair[0])
     assert {claim.verdict for claim in swapped.claims} == {"does not hold"}
-
-
-def test_what_the_cards_say() -> None:
-    assert undrawn() == {"eyebrows"}
-
-
-def test_parameters_are_counted() -> None:
-    """As the models' cards say."""
-    assert parameters("portraits") == pytest.approx(18.6e6, rel=0.005)
-    assert parameters("portraits-unet") == pytest.approx(19.6e6, rel=0.005)

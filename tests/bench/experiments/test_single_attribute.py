@@ -27,14 +27,11 @@ def read(ours: dict[str, float], truth: dict[str, float], **more: Any) -> dict[s
 
 
 def test_the_margin_is_over_the_worst_other() -> None:
-    table = pd.DataFrame(
-        [
-            read({"hair": 0.9, "hair_color": 0.1, "skin": 0.3}, {"hair": 1.0, "hair_color": 0.0, "skin": 0.0}),
-            read({"hair": 0.9, "hair_color": 0.6, "skin": 0.2}, {"hair": 1.0, "hair_color": 1.0, "skin": 0.0}),
-            read({"hair": 0.1, "hair_color": 0.0, "skin": 0.7}, {"hair": 0.2, "hair_color": 0.0, "skin": 0.1}),
-        ]
-    )
-    assert list(margin(table)) == pytest.approx([0.6, 0.4, -0.6])
+    ours = ((0.9, 0.1, 0.3), (0.9, 0.6, 0.2), (0.1, 0.0, 0.7))
+    truth = ((1.0, 0.0, 0.0), (1.0, 1.0, 0.0), (0.2, 0.0, 0.1))
+    names = ("hair", "hair_color", "skin")
+    pairs = [[dict(zip(names, one, strict=True)) for one in pair] for pair in zip(ours, truth, strict=True)]
+    assert list(margin(pd.DataFrame([read(*pair) for pair in pairs]))) == pytest.approx([0.6, 0.4, -0.6])
 
 
 @pytest.mark.parametrize(("asked", "other", "verdict"), [(0.9, 0.1, "holds"), (0.1, 0.9, "does not hold")])
