@@ -9,7 +9,6 @@ from PIL import Image
 
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments.spectrum import Spectrum
-from latentedit_bench.experiments.study import Study
 from tests.commands import Command
 
 
@@ -41,27 +40,6 @@ def test_json_holds_the_claims(command: Command, arguments: list[object]) -> Non
     assert told["analysis"] == "samples"
     assert {claim["verdict"] for claim in told["claims"]} == {"undecided at this size"}
     assert len(told["files"]) == 4
-
-
-def test_an_interrupted_analysis_goes_on(
-    command: Command, arguments: list[object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    basis, asked = Study.basis, list[tuple[int, float]]()
-
-    def counted(study: Study, picture: int, level: float, **rest: object) -> object:
-        asked.append((picture, level))
-        if len(asked) == 3:
-            raise KeyboardInterrupt
-        return basis(study, picture, level, **rest)  # pyright: ignore[reportArgumentType]
-
-    monkeypatch.setattr(Study, "basis", counted)
-    stopped = command(*arguments)
-    assert stopped.code == 130
-    assert "interrupted" in stopped.err
-    assert "Traceback" not in stopped.err
-    assert command(*arguments, "--quiet").code == 0
-    assert asked[3:] == [(0, 0.3), (1, 0.3)], "the first level was measured before"
-    assert (tmp_path / "out" / "samples.png").is_file()
 
 
 def test_the_list_names_every_analysis(command: Command) -> None:

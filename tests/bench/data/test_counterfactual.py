@@ -24,7 +24,6 @@ from latentedit_portraits.captions import COLOR_OF, parse
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.render import render_array
 
-SPLITS = tuple(SIZES)
 STILL = ("nothing", "contradiction")
 FINGERPRINTS = {
     "1": {
@@ -34,6 +33,11 @@ FINGERPRINTS = {
         ("test", "partial"): "da79cef166211d7bcd94666f676551c5445885ea1be079f62abb7d8b3a002441",
     }
 }
+
+
+@pytest.fixture(params=SIZES)
+def split(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @functools.cache
@@ -58,7 +62,6 @@ def changed(item: Item) -> set[str]:
 
 
 @pytest.mark.parametrize("captions", ["full", "partial"])
-@pytest.mark.parametrize("split", SPLITS)
 def test_the_content_of_a_version_never_changes(split: str, captions: Captions) -> None:
     """Results name the version: other portraits, captions or changes under the same one would not be comparable."""
     advice = "the content has changed: raise VERSION of counterfactual, and add its fingerprints here"
@@ -70,7 +73,6 @@ def test_the_content_of_a_version_never_changes(split: str, captions: Captions) 
     assert [item.fingerprint() for item in back] == [item.fingerprint() for item in data.items[:20]]
 
 
-@pytest.mark.parametrize("split", SPLITS)
 def test_sizes_and_the_balance_of_every_twenty(split: str) -> None:
     items = whole(split).items
     assert len(items) == SIZES[split]
@@ -79,7 +81,6 @@ def test_sizes_and_the_balance_of_every_twenty(split: str) -> None:
         assert Counter(item.kind for item in items[start : start + 20]) == expected
 
 
-@pytest.mark.parametrize("split", SPLITS)
 def test_portraits_are_of_the_split_and_differ(split: str) -> None:
     items = whole(split).items
     assert {split_of(shown(item)) for item in items} == {split}
@@ -89,7 +90,6 @@ def test_portraits_are_of_the_split_and_differ(split: str) -> None:
     assert len(groups) == SIZES[split] - sum(item.kind == "graded" for item in items) // 2
 
 
-@pytest.mark.parametrize("split", SPLITS)
 def test_what_changes_is_what_was_asked_and_nothing_else(split: str) -> None:
     """A colour follows its part where there is nothing to colour before or after, and nowhere else."""
     counts = {"single": 1, "graded": 1, "pair": 2, "triple": 3}
@@ -107,7 +107,6 @@ def test_what_changes_is_what_was_asked_and_nothing_else(split: str) -> None:
             assert NONE in (getattr(shown(item), name), getattr(wanted(item), name))
 
 
-@pytest.mark.parametrize("split", SPLITS)
 def test_every_attribute_is_asked_for_alone(split: str) -> None:
     """About equally often; colours of what is not there are passed on to their parts."""
     counts = Counter(item.about["change"] for item in whole(split).items if item.kind == "single")
@@ -115,7 +114,6 @@ def test_every_attribute_is_asked_for_alone(split: str) -> None:
     assert min(counts.values()) >= sum(counts.values()) / len(VALUES) / 2
 
 
-@pytest.mark.parametrize("split", SPLITS)
 def test_graded_changes_go_along_the_order_one_step_and_all_the_way(split: str) -> None:
     groups = itertools.groupby((item for item in whole(split).items if item.kind == "graded"), lambda item: item.group)
     seen: set[str] = set()
@@ -133,7 +131,6 @@ def test_graded_changes_go_along_the_order_one_step_and_all_the_way(split: str) 
     assert seen == set(PORTRAITS.ordered)
 
 
-@pytest.mark.parametrize("split", SPLITS)
 def test_full_captions_name_everything(split: str) -> None:
     for item in whole(split).items:
         said = parse(item.source_caption), parse(item.target_caption)
@@ -146,7 +143,6 @@ def test_full_captions_name_everything(split: str) -> None:
             assert said == (described(shown(item)), described(wanted(item)))
 
 
-@pytest.mark.parametrize("split", SPLITS)
 def test_partial_captions_name_what_changes_and_are_equal_otherwise(split: str) -> None:
     shares: list[float] = []
     for item, full in zip(whole(split, "partial").items, whole(split).items, strict=True):
@@ -170,7 +166,6 @@ def test_partial_captions_name_what_changes_and_are_equal_otherwise(split: str) 
     assert np.mean(shares) == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.parametrize("split", SPLITS)
 def test_still_items_have_the_picture_for_an_answer(split: str) -> None:
     quiet = [item for item in whole(split).items if item.kind in STILL]
     assert len(quiet) == SIZES[split] // 10

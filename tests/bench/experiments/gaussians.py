@@ -11,7 +11,6 @@ from torch import Tensor
 
 from latentedit.core.rng import stream
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, WordMixtureBackbone
 from latentedit_bench.experiments.base import Experiment
 from latentedit_bench.experiments.geometry import Geometry
@@ -35,18 +34,15 @@ def gaussian(variances: Tensor, axes: Tensor, latent: tuple[int, ...]) -> Gaussi
 def study_of(backbone: WordMixtureBackbone, count: int, *, levels: Sequence[float], rank: int) -> Study:
     """Latents drawn at random, looked at in the clean estimate."""
     z = torch.randn(count, *backbone.latent, generator=stream(4, "tests"), dtype=torch.float64)
+    text = {"condition": backbone.embed([""]), "captions": ("",)}
     return Study(
         backbone=backbone,
-        latents=tuple(_under_no_text(backbone, one) for one in z.split(1)),
+        latents=tuple(JointLatent(backbone=backbone, z=one, **text) for one in z.split(1)),
         levels=tuple(levels),
         rank=rank,
         site="clean",
         steps=4,
     )
-
-
-def _under_no_text(backbone: Backbone, z: Tensor) -> JointLatent:
-    return JointLatent(backbone=backbone, z=z, condition=backbone.embed([""]), captions=("",))
 
 
 def small_study(count: int, *, rank: int = 2) -> Study:

@@ -52,19 +52,9 @@ def use_rendered(monkeypatch: pytest.MonkeyPatch) -> Loaded:
 
 def rows(scores: dict[str, list[float]], column: str = "disentanglement", **more: Any) -> list[dict[str, Any]]:
     """Rows of methods at strength 1: one item, in a group of its own, for each score."""
+    about = {"model": "portraits", "kind": "single", "strength": 1.0, "evaluations": 28.0, "asked": "skin"}
     return [
-        {
-            "model": "portraits",
-            "method": method,
-            "item": f"i{index:02d}",
-            "group": f"i{index:02d}",
-            "kind": "single",
-            "strength": 1.0,
-            "evaluations": 28.0,
-            "asked": "skin",
-            column: score,
-            **more,
-        }
+        {**about, "method": method, "item": f"i{index:02d}", "group": f"i{index:02d}", column: score, **more}
         for method, some in scores.items()
         for index, score in enumerate(some)
     ]

@@ -69,12 +69,7 @@ def test_an_analysis_is_a_table_a_plot_and_what_they_say(tmp_path: Path, studied
     outcome, files = analysed(tmp_path, pictures=["a", "b", "c"], progress=lambda *one: told.append(one))
     assert studied[0]["pictures"] == ("a", "b", "c")
     assert told[-1] == ("counting", 3, 3)
-    assert [file.name for file in files] == [
-        "counting.csv",
-        "counting-rows.csv",
-        "counting.png",
-        "counting.json",
-    ]
+    assert [file.name for file in files] == [f"counting{end}" for end in (".csv", "-rows.csv", ".png", ".json")]
     assert pd.read_csv(files[1])["value"].tolist() == [1, 2, 3]
     stored = json.loads(files[3].read_text())
     assert (stored["command"], stored["verdict"]) == ("count", outcome.line)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,22 +32,21 @@ def test_pictures_are_looked_at_under_no_text_at_the_models_levels(backbone: Bac
     assert len(set(study.settings["pictures"])) == 2
 
 
-@pytest.mark.parametrize("levels", [(), (0.5, 0.0), (1.5,)])
-def test_levels_outside_the_range_are_refused(backbone: Backbone, levels: tuple[float, ...]) -> None:
-    with pytest.raises(ConfigError, match="the levels are"):
-        Study.of(backbone, _pictures(backbone), levels=levels)
-
-
-def test_an_unknown_site_is_refused(backbone: Backbone) -> None:
-    with pytest.raises(ConfigError, match="did you mean 'mid'"):
-        Study.of(backbone, _pictures(backbone), site="mids")
-
-
-def test_pictures_of_two_sizes_are_refused(backbone: Backbone) -> None:
+@pytest.mark.parametrize(
+    ("count", "change", "expected"),
+    [
+        *((2, {"levels": levels}, "the levels are") for levels in ((), (0.5, 0.0), (1.5,))),
+        (2, {"site": "mids"}, "did you mean 'mid'"),
+        (3, {}, "of several sizes"),
+    ],
+)
+def test_what_cannot_be_studied_is_refused(
+    backbone: Backbone, count: int, change: dict[str, Any], expected: str
+) -> None:
     side, multiple = backbone.capabilities.sizes[1], backbone.capabilities.size_multiple
-    pictures = [*_pictures(backbone, 1), Image.new("RGB", (2 * side, side + multiple))]
-    with pytest.raises(ConfigError, match="of several sizes"):
-        Study.of(backbone, pictures)
+    pictures = [*_pictures(backbone), Image.new("RGB", (2 * side, side + multiple))]
+    with pytest.raises(ConfigError, match=expected):
+        Study.of(backbone, pictures[:count], **change)
 
 
 def test_a_basis_is_computed_once_and_comes_back_from_its_file(backbone: Backbone, tmp_path: Path) -> None:

@@ -91,7 +91,5 @@ def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert len(found.claims) == 8
     figure = new_figure()
     small.draw(found, figure)
-    assert [axis.get_xlabel().split(",")[0] for axis in figure.axes[:2]] == [
-        "mean |cosine|",
-        "coefficient of variation of lengths",
-    ]
+    labels = [axis.get_xlabel().split(",")[0] for axis in figure.axes[:2]]
+    assert labels == ["mean |cosine|", "coefficient of variation of lengths"]

@@ -40,14 +40,6 @@ def reading(seed: int) -> dict[str, Tensor]:
     }
 
 
-def items(seed: int = 0, count: int = 60, attributes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
-    """Changes of a linear reader that mixes attributes, at answers that change one, and which that is."""
-    asked = torch.arange(count) % attributes
-    size = 1 + noise(count, seed=seed).abs()
-    pure = torch.nn.functional.one_hot(asked, attributes).double() * size[:, None]
-    return pure, asked, torch.eye(attributes, dtype=torch.float64) + 0.1 * noise(attributes, attributes, seed=7).abs()
-
-
 def test_total_variation_is_the_largest_difference_of_probability_of_any_event() -> None:
     before, after = reading(0), reading(50)
     found = attribute_change(before, after)
@@ -101,7 +93,9 @@ def test_an_attribute_nobody_asked_for_has_no_column() -> None:
 
 def test_the_readers_own_leakage_is_taken_out() -> None:
     """A linear reader sees ``A`` times what is there; an editor does ``E`` times what was asked for: E remains."""
-    pure, asked, mixing = items()
+    asked = torch.arange(60) % 3
+    pure = torch.nn.functional.one_hot(asked, 3).double() * (1 + noise(60).abs())[:, None]
+    mixing = torch.eye(3, dtype=torch.float64) + 0.1 * noise(3, 3, seed=7).abs()
     editor = torch.tensor([[0.9, 0.1, 0.0], [0.0, 0.5, 0.3], [-0.2, 0.0, 1.1]], dtype=torch.float64)
     truth, edited = pure @ mixing.T, pure @ editor.T @ mixing.T
     measured, reader = leakage_matrix(edited, truth, asked), leakage_matrix(truth, truth, asked)

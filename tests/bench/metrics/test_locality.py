@@ -1,5 +1,4 @@
 import inspect
-import math
 
 import pytest
 import torch
@@ -50,14 +49,6 @@ def test_decibels_are_those_of_torchmetrics_on_the_part_outside() -> None:
     # and what is inside is not seen
     inside = torch.where(left_half(), 5.0, edited)
     assert torch.equal(outside_psnr_db(inside, source, left_half()), found)
-
-
-def test_decibels_where_the_inside_is_blanked_are_higher_as_the_docstring_says() -> None:
-    edited, source = (noise(1, 3, 4, 6, seed=seed, scale=0.1) for seed in (0, 1))
-    mask = torch.zeros(1, 1, 4, 6, dtype=torch.bool)
-    mask[..., :4] = True
-    blanked = peak_signal_noise_ratio(edited * ~mask, source * ~mask, data_range=2.0).item()
-    assert blanked - outside_psnr_db(edited, source, mask).item() == pytest.approx(10 * math.log10(3), abs=1e-5)
 
 
 def test_a_mask_of_another_size_is_refused() -> None:

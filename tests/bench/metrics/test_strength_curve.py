@@ -22,12 +22,6 @@ def test_a_multiple_of_the_strength_is_linear(slope: float) -> None:
     assert monotonicity(slope * STRENGTHS[None], STRENGTHS).item() == pytest.approx(math.copysign(1, slope), rel=1e-14)
 
 
-def test_the_switch_of_the_docstring() -> None:
-    switch = torch.ones(1, 4)
-    assert linearity(switch, STRENGTHS).item() == pytest.approx(5 / 6, rel=1e-12)
-    assert monotonicity(switch, STRENGTHS).isnan().all()
-
-
 def test_linearity_is_what_least_squares_explain() -> None:
     strengths = torch.tensor([-1.0, -0.5, 0.3, 1.0, 2.0], dtype=torch.float64)
     effects = noise(6, 5)

@@ -64,18 +64,6 @@ def test_eim_looks_for_its_direction_once(latent: JointLatent) -> None:
     assert spent(sdedit, [1.0, 1.0, 1.0]) == 3 * sdedit.evaluations(latent)
 
 
-@pytest.mark.parametrize("arm", ["image", "text", "joint"])
-def test_equal_texts_return_the_latents(latent: JointLatent, arm: Any) -> None:
-    """At strengths too at which the way would be surveyed."""
-    backbone = latent.backbone
-    editor = EIM(search=SEARCH, arm=arm, steps=4)
-    with backbone.count() as cost:
-        found = Method(name="x", editor=editor).edits(latent, latent.condition, STRENGTHS, seed=0)
-        assert all(torch.equal(z, latent.z) for z in found)
-        searched = 0 if arm == "text" else SEARCH.evaluations()
-    assert cost.evaluations == searched * len(latent)
-
-
 def test_undone_starts_from_the_edited_latents_alone(
     latent: JointLatent, rows_asked: Callable[[Any], list[int]]
 ) -> None:

@@ -192,21 +192,15 @@ def test_leakage_of_an_editor_by_hand() -> None:
 
 
 def test_where_there_is_no_matrix_there_is_none() -> None:
+    """Two attributes that always change together, as hair and its colour on bald heads, give none either."""
     assert leakage_of(of_slopes(a=[0.1]), "a") is None
-    never = readings(READ)
-    found = leakage_of(never[never["item"] != "i3"], "a")
+    rows = readings(READ)
+    assert leakage_of(rows, "b") is None
+    found = leakage_of(rows[rows["item"] != "i3"], "a")
     assert found is not None
     assert list(found.columns) == ["hair", "eyes"], "skin was never asked for"
-    assert leakage_of(never, "b") is None
-
-
-def test_a_reader_that_cannot_tell_attributes_apart_gives_no_matrix() -> None:
-    """Two attributes that always change together, as hair and its colour on bald heads."""
-    rows = readings(READ)
-    together = {"i0": (0.9, 0.9, 0.0), "i1": (0.8, 0.80000001, 0.0), "i2": (0.9, 0.9, 0.0)}
-    for item, values in together.items():
-        for name, value in zip(NAMES, values, strict=True):
-            rows.loc[(rows["item"] == item) & (rows["strength"] == 1), f"{TRUE_CHANGE}{name}"] = value
+    for item, values in {"i0": (0.9, 0.9, 0.0), "i1": (0.8, 0.80000001, 0.0), "i2": (0.9, 0.9, 0.0)}.items():
+        rows.loc[(rows["item"] == item) & (rows["strength"] == 1), [f"{TRUE_CHANGE}{name}" for name in NAMES]] = values
     assert leakage_of(rows, "a") is None
 
 
