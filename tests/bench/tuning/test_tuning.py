@@ -172,7 +172,7 @@ def test_another_file_is_left_alone_and_gives_no_settings(tmp_path: Path, theirs
     with pytest.raises(ConfigError, match="another model"):
         tuned_methods(path, other)
     assert path.read_bytes() == before
-    with pytest.raises(ModelError, match="there is none"):
+    with pytest.raises(ModelError, match="there is no such file"):
         tuned_methods(tmp_path / "missing.json", MODEL)
 
 
