@@ -132,32 +132,24 @@ def test_far_from_both_is_damaged_whatever_was_asked_for(apart: GaussianMixtureB
     assert "damaged" not in words(patient)
 
 
-def test_equal_texts_say_the_same(apart: GaussianMixtureBackbone) -> None:
-    latent = pictures(apart, "a")
-    for verdict in said(latent, "a unheard", latent.z.clone()):
+@pytest.mark.parametrize(
+    ("component", "text", "step", "reason", "remedy"),
+    [
+        (0, "a unheard", 0.0, "the two captions mean the same", "name what should change"),
+        # the picture already shows what is asked for; wherever it goes from there, the share means nothing
+        (1, "b", 0.01, "fits the source picture as well", "check the source caption"),
+        (0, "a faint", 1e-3, "no effect", "other words, or a higher level"),
+    ],
+)
+def test_why_nothing_changed_is_named(
+    apart: GaussianMixtureBackbone, component: int, text: str, step: float, reason: str, remedy: str
+) -> None:
+    latent = pictures(apart, "a", component=component)
+    for verdict in said(latent, text, latent.z + step * torch.eye(4, dtype=torch.float64)[1]):
         assert verdict.word == "nothing changed"
-        assert "the two captions mean the same" in verdict.reason
-        assert verdict.remedy == "name what should change"
+        assert reason in verdict.reason
+        assert remedy in verdict.remedy
         assert verdict.share == 0
-
-
-def test_a_caption_that_contradicts_the_picture_is_named(apart: GaussianMixtureBackbone) -> None:
-    """The picture already shows what is asked for; wherever it goes from there, the share means nothing."""
-    latent = pictures(apart, "a", component=1)
-    for verdict in said(latent, "b", latent.z + 0.01):
-        assert verdict.word == "nothing changed"
-        assert "fits the source picture as well" in verdict.reason
-        assert "check the source caption" in verdict.remedy
-        assert verdict.share == 0
-
-
-def test_words_without_effect_are_named(apart: GaussianMixtureBackbone) -> None:
-    latent = pictures(apart, "a")
-    z = latent.z + torch.tensor([0.0, 1e-3, 0.0, 0.0]).double()  # across the line between the components
-    for verdict in said(latent, "a faint", z):
-        assert verdict.word == "nothing changed"
-        assert "no effect" in verdict.reason
-        assert verdict.remedy == "other words, or a higher level"
 
 
 @pytest.mark.parametrize("moved", [False, True])

@@ -15,11 +15,6 @@ def test_names_are_the_editors_own() -> None:
     assert all(editor_class(name).name == name for name in EDITORS.names())
 
 
-def test_unknown_names_are_refused_with_the_nearest() -> None:
-    with pytest.raises(RegistryError, match="did you mean 'sdedit'"):
-        editor_class("sd-edit")
-
-
 def test_the_models_settings_come_first() -> None:
     backbone = example_mixture(dimension=2)
     assert make_editor("eim", backbone) == EIM()

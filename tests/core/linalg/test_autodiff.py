@@ -1,5 +1,7 @@
 """The three ways to a Jacobian-vector product against a map whose Jacobian is known, and what they cannot do."""
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
@@ -45,16 +47,10 @@ def build(mode: Mode, dtype: torch.dtype = torch.float64) -> JacobianOperator:
     return JacobianOperator(Map(), POINT.to(dtype), mode=mode)
 
 
-class TestForward(OperatorContract):
-    @pytest.fixture(params=[torch.float64, torch.float32])
+class TestAutograd(OperatorContract):
+    @pytest.fixture(params=itertools.product(AUTOGRAD, [torch.float64, torch.float32]), ids=str)
     def operator(self, request: pytest.FixtureRequest) -> LinearOperator:
-        return build("forward", request.param)
-
-
-class TestDoubleBackward(OperatorContract):
-    @pytest.fixture(params=[torch.float64, torch.float32])
-    def operator(self, request: pytest.FixtureRequest) -> LinearOperator:
-        return build("double_backward", request.param)
+        return build(*request.param)
 
 
 class TestFiniteDifference(OperatorContract):

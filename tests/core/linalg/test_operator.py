@@ -1,11 +1,16 @@
-"""The contract of an operator, on operators with known matrices."""
+"""The contract of an operator, and operators made of operators, against the same thing done with matrices."""
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
 
 from latentedit.core.errors import ConfigError, DeviceError, ShapeError
+from latentedit.core.linalg.algebra import Affine, Mean, Product
 from latentedit.core.linalg.operator import LinearOperator
 from latentedit.testing.contracts.operator import OperatorContract
+from latentedit.testing.tolerances import relative_error
 from tests.core.linalg.dense import Dense, DenseBlock, random_matrices, vectors
 
 
@@ -63,3 +68,93 @@ def test_wrong_rows_are_refused_and_not_counted() -> None:
         with pytest.raises(DeviceError):
             product(torch.empty(2, size, dtype=torch.float64, device="meta"))
     assert operator.products == 0
+
+
+CLOSE = 1e-13  # the same sums in another order: some hundred roundings of float64
+
+
+def apply(matrices: Tensor, u: Tensor) -> Tensor:
+    return torch.einsum("bij,bj->bi", matrices, u.flatten(1)).reshape(u.shape)
+
+
+class TestAffine(OperatorContract):
+    @pytest.fixture
+    def operator(self) -> LinearOperator:
+        return Affine(Dense(random_matrices(3, 4), (2, 2)), torch.tensor([2.0, -1.0, 0.5]), 0.3)
+
+
+class TestMean(OperatorContract):
+    @pytest.fixture
+    def operator(self) -> LinearOperator:
+        return Mean(Dense(random_matrices(6, 4), (2, 2)), 3)
+
+
+class TestProduct(OperatorContract):
+    @pytest.fixture
+    def operator(self) -> LinearOperator:
+        return Product(Dense(random_matrices(2, 4)), Dense(random_matrices(2, 4, seed=1)))
+
+
+@given(st.floats(-10, 10), st.floats(-10, 10))
+@settings(max_examples=20)
+def test_affine_is_scale_times_a_plus_shift(scale: float, shift: float) -> None:
+    matrices, u = random_matrices(2, 6), vectors(2, 2, 3)
+    operator = Affine(Dense(matrices, (2, 3)), scale, shift)
+    full = scale * matrices + shift * torch.eye(6, dtype=torch.float64)
+    # relative to what is added, for the sum itself may cancel
+    size = (abs(scale) * matrices.norm() + abs(shift) * 6**0.5) * u.norm()
+    assert float((operator.matvec(u) - apply(full, u)).norm()) <= CLOSE * float(size)
+    assert float((operator.rmatvec(u) - apply(full.mT, u)).norm()) <= CLOSE * float(size)
+
+
+def test_affine_takes_one_number_an_element() -> None:
+    matrices, u = random_matrices(2, 6), vectors(2, 2, 3)
+    scale, shift = torch.tensor([2.0, -1.0]).double(), torch.tensor([0.0, 5.0]).double()
+    product = Affine(Dense(matrices, (2, 3)), scale, shift).matvec(u)
+    assert relative_error(product[0], 2 * apply(matrices, u)[0]) <= CLOSE
+    assert relative_error(product[1], (5 * u - apply(matrices, u))[1]) <= CLOSE
+    narrow = Affine(Dense(matrices.float()), scale, shift).matvec(vectors(2, 6).float())
+    assert narrow.dtype == torch.float32, "wider numbers must not widen the product"
+    with pytest.raises((ShapeError, TypeError)):
+        Affine(Dense(matrices), torch.ones(3), 1.0)
+    with pytest.raises((ShapeError, TypeError)):
+        Affine(Dense(matrices), 1.0, torch.ones(2, 1))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 6])
+def test_mean_averages_rows_ordered_noise_by_noise(groups: int) -> None:
+    matrices, pictures = random_matrices(6, 4), 6 // groups
+    u = vectors(pictures, 2, 2)
+    operator = Mean(Dense(matrices, (2, 2)), groups)
+    assert operator.shape == (pictures, 2, 2)
+    averages = torch.stack([matrices[picture::pictures].mean(0) for picture in range(pictures)])
+    assert relative_error(operator.matvec(u), apply(averages, u)) <= CLOSE
+    assert relative_error(operator.rmatvec(u), apply(averages.mT, u)) <= CLOSE
+    if 1 < groups < 6:
+        otherwise = torch.stack([block.mean(0) for block in matrices.split(groups)])
+        assert relative_error(operator.matvec(u), apply(otherwise, u)) > 0.1, "the order of the rows does not matter"
+
+
+def test_mean_refuses_groups_that_do_not_fit() -> None:
+    with pytest.raises(ShapeError, match="4 groups"):
+        Mean(Dense(random_matrices(6, 2)), 4)
+    with pytest.raises(ConfigError):
+        Mean(Dense(random_matrices(6, 2)), 0)
+
+
+def test_product_is_the_first_after_the_second() -> None:
+    a, b, u = random_matrices(2, 4), random_matrices(2, 4, seed=1), vectors(2, 4)
+    operator = Product(Dense(a), Dense(b))
+    assert relative_error(operator.matvec(u), apply(a @ b, u)) <= CLOSE
+    assert relative_error(operator.rmatvec(u), apply((a @ b).mT, u)) <= CLOSE
+    assert relative_error(operator.matvec(u), apply(b @ a, u)) > 0.1
+    with pytest.raises(ShapeError):
+        Product(Dense(a), Dense(random_matrices(2, 5)))
+
+
+def test_pieces_compose_to_a_damped_square() -> None:
+    a, u = random_matrices(4, 3), vectors(2, 3)
+    inner = Mean(Dense(a), 2)
+    operator = Affine(Product(inner, inner), 1.0, 0.25)
+    mean = (a[:2] + a[2:]) / 2
+    assert relative_error(operator.matvec(u), apply(mean @ mean, u) + 0.25 * u) <= CLOSE
