@@ -9,10 +9,7 @@ from scipy.spatial import geometric_slerp
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.geometry.interpolation import lerp, slerp
-
-
-def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from tests.core.geometry.drawn import gaussian
 
 
 def at_angle(angle: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,16 +7,13 @@ from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.geometry.matching import match, matched_mean, unit_rows
+from tests.core.geometry.drawn import gaussian, rotation
 
 seeds = st.integers(0, 1000)
 
 
-def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def rows(count: int, size: int, seed: int = 0) -> torch.Tensor:
-    return torch.linalg.qr(gaussian(size, size, seed=seed))[0][:count]
+    return rotation(size, seed)[:count]
 
 
 def shuffled(basis: torch.Tensor, seed: int, noise: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -14,17 +14,10 @@ from latentedit.core.geometry.angles import orthonormal_columns
 from latentedit.core.geometry.grassmann import exp_columns, geodesic_distance, log_columns
 from latentedit.core.geometry.matching import match
 from latentedit.core.geometry.means import aligned_basis, chordal_mean, chordal_rotation, karcher_mean, karcher_rotation
+from tests.core.geometry.drawn import gaussian, rotation
 
 FEW = settings(max_examples=10)
 seeds = st.integers(0, 1000)
-
-
-def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def rotation(size: int, seed: int = 0) -> torch.Tensor:
-    return torch.linalg.qr(gaussian(size, size, seed=seed))[0]
 
 
 def near(center: torch.Tensor, count: int, noise: float, seed: int = 0) -> list[torch.Tensor]:

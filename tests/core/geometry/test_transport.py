@@ -8,12 +8,9 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.geometry.transport import transported
+from tests.core.geometry.drawn import gaussian
 
 RANK, FEATURE, LATENT = 3, (2, 4), (5,)
-
-
-def gaussian(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def basis(seed: int, rank: int = RANK) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Laws of every solver, and row 16: the order of convergence on a mixture."""
+"""Laws of every solver, row 16, the order of convergence on a mixture, and row 17, Euler's exactness for a point."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import Tensor
 from latentedit.core.errors import CoordinateError
 from latentedit.core.levels import uniform_grid
 from latentedit.core.rng import draw
-from latentedit.core.solvers.base import Solver, level_batch
+from latentedit.core.solvers.base import Field, Solver, level_batch
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.core.solvers.midpoint import MidpointSolver
@@ -122,3 +122,47 @@ def test_row_16_needs_a_mixture_because_midpoint_is_third_order_on_one_gaussian(
     one = example_mixture(components=1, narrowest=0.3)
     expected = one.flow_map(latents(), 1.0, 0.0, 0)
     assert slope(one, expected, MidpointSolver(), [32, 64, 128]) == pytest.approx(3, abs=0.3)
+
+
+def point_field(x: Tensor):
+    """Data that are one point: the clean estimate is always x, so the velocity is (z - x) / s."""
+    return lambda z, s: (z - x) / s[:, None]
+
+
+@pytest.mark.parametrize(("s", "s_next"), [(1.0, 0.0), (0.9, 0.1), (0.2, 1.0)])
+def test_row_17_one_step_is_exact_for_a_point(s: float, s_next: float) -> None:
+    x, e = draw((2, 3, 5), seed=0, purpose="point").double()
+    z = EulerSolver().step(point_field(x), (1 - s) * x + s * e, s, s_next)
+    assert relative_error(z, (1 - s_next) * x + s_next * e) <= 1e-12
+
+
+def test_step_is_the_formula_and_not_the_other_direction() -> None:
+    z = draw((3, 5), seed=0, purpose="z").double()
+    stepped = EulerSolver().step(lambda z, s: z * s[:, None], z, 0.8, 0.5)
+    assert relative_error(stepped, z * (1 - 0.3 * 0.8)) <= 1e-14
+    assert not torch.allclose(stepped, z * (1 + 0.3 * 0.8))
+
+
+def test_a_field_linear_in_the_level_is_beyond_euler_and_within_midpoint() -> None:
+    z = torch.zeros(1, 1, dtype=torch.float64)
+    euler = EulerSolver().step(lambda z, s: s[:, None], z, 0.0, 1.0)
+    assert float(euler) == 0
+    assert float(MidpointSolver().step(lambda z, s: s[:, None], z, 0.0, 1.0)) == pytest.approx(0.5, rel=1e-14)
+
+
+def rf_solver_step(field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
+    """RF-Solver as published: a Taylor step whose second derivative is a difference over half the step."""
+    h = s_next - s
+    v = field(z, level_batch(s, z))
+    ahead = field(z + h / 2 * v, level_batch(s + h / 2, z))
+    return z + h * v + h**2 / 2 * (ahead - v) / (h / 2)
+
+
+@pytest.mark.parametrize(("s", "s_next"), [(1.0, 0.7), (0.3, 0.0), (0.1, 0.6)])
+def test_t4_rf_solver_is_midpoint(s: float, s_next: float) -> None:
+    backbone = example_mixture()
+    field = GuidedField(backbone=backbone, condition=backbone.embed(["b"]))
+    z = draw((4, 5), seed=0, purpose="midpoint").double()
+    expected = rf_solver_step(field, z, s, s_next)
+    assert relative_error(MidpointSolver().step(field, z, s, s_next), expected) <= 1e-14
+    assert relative_error(EulerSolver().step(field, z, s, s_next), expected) > 1e-4

@@ -14,9 +14,7 @@ from latentedit.core.solvers.midpoint import MidpointSolver
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-
-SOLVERS: list[Solver] = [EulerSolver(), MidpointSolver()]
-every_solver = pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
+from tests.core.solvers.test_base import every_solver
 
 
 def rk4(field: Field, z: Tensor, start: float, end: float, steps: int) -> Tensor:
@@ -95,16 +93,6 @@ def test_row_15_flow_map_of_one_gaussian(start: float, end: float) -> None:
     got = rk4(only(backbone, 1), latents(), start, end, 128)
     assert relative_error(got, expected) <= tolerance("flow_map", torch.float64)
     assert relative_error(got, backbone.flow_map(latents(), start, end, 0)) > 1e-2
-
-
-def test_linear_score_is_followed_to_the_end_by_every_solver() -> None:
-    """One Gaussian has a linear score: a fine walk of each solver ends at the closed form, closer at a higher order."""
-    backbone = example_mixture(narrowest=0.3)
-    grid = uniform_grid(100)
-    expected = backbone.flow_map(latents(), 1.0, 0.0, 2)
-    errors = [relative_error(sample(only(backbone, 2), latents(), grid, solver).final, expected) for solver in SOLVERS]
-    assert errors[0] <= 3e-2
-    assert max(errors[1:]) <= 1e-3
 
 
 def test_row_18_likelihood_by_change_of_variables() -> None:
