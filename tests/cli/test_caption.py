@@ -34,25 +34,14 @@ def test_caption_and_attributes(command: Command, picture: Path, miniature: Path
     assert outcome.code == 0
     assert lines[0].startswith("a picture of ")
     assert [line.split() for line in lines[1:]] == [["mouth", "smile"], ["hair", "color", "black"]]
-
-
-@pytest.mark.usefixtures("reader")
-def test_quiet_prints_the_caption_alone(command: Command, picture: Path, miniature: Path) -> None:
     assert command("caption", picture, "--model", miniature, "--quiet").out.count("\n") == 1
-
-
-@pytest.mark.usefixtures("reader")
-def test_json(command: Command, picture: Path, miniature: Path) -> None:
     facts = json.loads(command("caption", picture, "--model", miniature, "--json").out)
     assert facts["attributes"] == {"mouth": "smile", "hair_color": "black"}
 
 
 def test_a_model_without_captioner(refused: Callable[..., str], picture: Path, miniature: Path) -> None:
     assert "captioner" in refused("caption", picture, "--model", miniature)
-
-
-def test_a_missing_picture(refused: Callable[..., str], miniature: Path, tmp_path: Path) -> None:
-    assert "no such file" in refused("caption", tmp_path / "no.png", "--model", miniature)
+    assert "no such file" in refused("caption", picture.with_name("no.png"), "--model", miniature)
 
 
 def test_a_captioner_by_name(command: Command, picture: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,20 +24,18 @@ def arguments(picture: Path, miniature: Path, tmp_path: Path) -> list[object]:
 
 
 @pytest.fixture
-def discovered(command: Command, arguments: list[object], kept_folders: dict[str, bytes], tmp_path: Path) -> Path:
+def discovered(
+    command: Command, arguments: list[object], kept_files: dict[tuple[object, ...], bytes], tmp_path: Path
+) -> Path:
     """The folder, made once for all tests that read it."""
-    if not kept_folders:
+    kept = {asked[1]: data for asked, data in kept_files.items() if asked[0] == "discovered"}
+    if not kept:
         assert command(*arguments, "--quiet").code == 0
-        kept_folders |= {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+        kept_files |= {("discovered", path.name): path.read_bytes() for path in (tmp_path / "out").iterdir()}
     (tmp_path / "out").mkdir(exist_ok=True)
-    for name, data in kept_folders.items():
-        (tmp_path / "out" / name).write_bytes(data)
+    for name, data in kept.items():
+        (tmp_path / "out" / str(name)).write_bytes(data)
     return tmp_path / "out"
-
-
-@pytest.fixture(scope="module")
-def kept_folders() -> dict[str, bytes]:
-    return {}
 
 
 def test_a_folder_and_a_row_a_direction(

@@ -38,12 +38,9 @@ def test_show(command: Command, bundled: Path) -> None:
     assert facts["quality"]["pictures"] == 200
 
 
-def test_path(command: Command, bundled: Path) -> None:
+def test_path(command: Command, bundled: Path, miniature: Path) -> None:
     assert command("models", "path", "portraits").out == f"{bundled}\n"
-
-
-def test_a_folder_works_as_a_name(command: Command, bundled: Path, miniature: Path) -> None:
-    assert command("models", "path", miniature).out == f"{miniature}\n"
+    assert command("models", "path", miniature).out == f"{miniature}\n", "a folder works as a name"
 
 
 @pytest.mark.parametrize("what", ["show", "path", "verify"])

@@ -134,25 +134,11 @@ def test_the_command_that_makes_a_file_again_names_what_it_needs(bundled: Path, 
     picture, other = tmp_path / "me.png", tmp_path / "other" / "out.png"
     near = tmp_path / "out.png"
     assert replay_command(near, picture=picture, model="portraits") == f"latentedit replay {near}"
+    directions = [tmp_path / "a.safetensors", tmp_path / "it's.safetensors"]
     command = replay_command(
-        other,
-        picture=picture,
-        model="org/name",
-        mask=tmp_path / "a mask.png",
-        directions=[tmp_path / "a.safetensors", tmp_path / "it's.safetensors"],
+        other, picture=picture, model="org/name", mask=tmp_path / "a mask.png", directions=directions
     )
-    assert shlex.split(command) == [
-        "latentedit",
-        "replay",
-        str(other),
-        "--picture",
-        str(picture),
-        "--direction",
-        str(tmp_path / "a.safetensors"),
-        "--direction",
-        str(tmp_path / "it's.safetensors"),
-        "--mask",
-        str(tmp_path / "a mask.png"),
-        "--model",
-        "org/name",
-    ]
+    words = shlex.split(command)
+    assert words[:5] == ["latentedit", "replay", str(other), "--picture", str(picture)]
+    assert words[5:9] == [word for place in directions for word in ("--direction", str(place))]
+    assert words[9:] == ["--mask", str(tmp_path / "a mask.png"), "--model", "org/name"]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,24 +14,18 @@ from latentedit.directions.direction_file import load_direction, save_direction
 from tests.commands import Command
 
 
-@pytest.fixture(scope="module")
-def kept() -> dict[str, bytes]:
-    return {}
-
-
 @pytest.fixture
-def direction(command: Command, picture: Path, miniature: Path, tmp_path: Path, kept: dict[str, bytes]) -> Path:
+def direction(
+    command: Command, picture: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[object, ...], bytes]
+) -> Path:
     """Discovered on the picture; the file is made once for all tests."""
-    if not kept:
+    if ("transport",) not in kept_files:
         where = ("--model", miniature, "--device", "cpu", "-o", tmp_path / "out", "--quiet")
         assert command("discover", picture, "--rank", 1, "--site", "clean", "--level", 0.3, *where).code == 0
-        for file in (tmp_path / "out").iterdir():
-            if file.suffix == ".safetensors":
-                kept["direction"] = file.read_bytes()
-            file.unlink()
-        (tmp_path / "out").rmdir()
+        kept_files["transport",] = next((tmp_path / "out").glob("*.safetensors")).read_bytes()
+        shutil.rmtree(tmp_path / "out")
     place = tmp_path / "found.safetensors"
-    place.write_bytes(kept["direction"])
+    place.write_bytes(kept_files["transport",])
     return place
 
 
