@@ -4,8 +4,11 @@ import dataclasses
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
+from latentedit.core.linalg.algebra import Mean
 from latentedit.directions.filters import (
     Filter,
     WatchedOperator,
@@ -14,12 +17,15 @@ from latentedit.directions.filters import (
     levenberg_marquardt,
     neumann,
     newton,
+    products,
     summarise,
     unfiltered,
 )
+from latentedit.models.derivatives import VelocityJacobian, curvature
+from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.core.linalg.dense import Dense, symmetric, vectors
-from tests.directions.mixtures import dense_solve, times
+from tests.directions.mixtures import dense_solve, levels_of, scaled_hessian, times
 
 DERIVATIVE = tolerance("derivative", torch.float64)
 SOLVED = 1e-9
@@ -47,6 +53,12 @@ def test_gamma_family_takes_each_noises_own_hessian(gamma: float) -> None:
     assert relative_error(filtered.value, expected) < DERIVATIVE
     averaged = r.mean(0) + gamma * (r.mean(0) - times(matrices.reshape(2, 3, 6, 6).mean(0), r.mean(0)))
     assert relative_error(filtered.value, averaged) > 1e-2
+
+
+def test_gamma_minus_one_is_the_hessian_itself() -> None:
+    matrices, r = symmetric(INDEFINITE), residuals()
+    assert relative_error(gamma_family(r, Dense(matrices), -1.0).value, times(matrices, r[0])) < DERIVATIVE
+    assert relative_error(gamma_family(r, Dense(matrices), 0.0).value, r[0]) < DERIVATIVE
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.1, 1.0])
@@ -113,6 +125,20 @@ def test_solvers_average_over_noises_before_they_solve(kind: Filter) -> None:
     assert relative_error(found(r, matrices), each) > 1e-2
 
 
+@pytest.mark.parametrize("level", [0.1, 0.4, 0.8])
+def test_newton_and_levenberg_marquardt_on_the_exact_hessian(level: float) -> None:
+    """Through the network's own products, against ``torch.linalg.solve`` with the mixture's Hessian."""
+    backbone = example_mixture(dimension=6, latent=(2, 3))
+    z, text, r = vectors(6, 2, 3), backbone.only(0), vectors(2, 3, 2, 3, seed=1)
+    rows = curvature(VelocityJacobian(backbone, z, levels_of(z, level), text), level)
+    dense = scaled_hessian(backbone, z, level, text).reshape(2, 3, 6, 6).mean(0)
+    mean = r.mean(0)
+    found = newton(mean, Mean(rows, 2), damping=0.1, iterations=ENOUGH)
+    assert relative_error(found.value, dense_solve(dense + 0.1 * EYE, mean)) < SOLVED
+    found = levenberg_marquardt(mean, Mean(rows, 2), damping=0.1, iterations=ENOUGH)
+    assert relative_error(found.value, dense_solve(dense @ dense + 0.01 * EYE, times(dense, mean))) < SOLVED
+
+
 def test_negative_curvature_at_once_leaves_the_residual() -> None:
     """The second element's residual lies along its negative direction; the others are solved."""
     matrices, r = symmetric(INDEFINITE), residuals()[0]
@@ -174,6 +200,33 @@ def test_nothing_asked_gives_nothing(kind: Filter, spectrum: Tensor) -> None:
     assert bool(torch.isnan(torch.stack([summary.rayleigh, summary.lowest])[:, 1]).all())
     assert float(summary.negative_share[1]) == float(summary.fallback_share[1]) == 0
     assert bool(torch.isfinite(torch.stack([summary.rayleigh, summary.lowest])[:, ::2]).all())
+
+
+@given(
+    kind=st.sampled_from(KINDS),
+    iterations=st.integers(1, 5),
+    gamma=st.sampled_from([-1.0, 0.0, 0.5]),
+    measured=st.booleans(),
+)
+def test_takes_as_many_products_as_it_says(kind: Filter, iterations: int, gamma: float, measured: bool) -> None:
+    operator = Dense(symmetric(INDEFINITE.repeat(2, 1)))
+    apply_filter(kind, residuals(2), operator, gamma=gamma, damping=0.1, iterations=iterations, measured=measured)
+    assert operator.products == products(kind, gamma=gamma, iterations=iterations, measured=measured)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neighbours_do_not_matter(kind: Filter) -> None:
+    matrices, r = symmetric(INDEFINITE.repeat(2, 1)), residuals(2)
+
+    def found(which: slice) -> tuple[Tensor, Tensor]:
+        rows = torch.arange(6).reshape(2, 3)[:, which].flatten()
+        step = apply_filter(
+            kind, r[:, which], Dense(matrices[rows]), gamma=0.5, damping=0.1, iterations=4, measured=False
+        )
+        return step.value, step.rayleigh
+
+    for alone, together in zip(found(slice(1, 2)), found(slice(None)), strict=True):
+        assert relative_error(alone, together[1:2]) < tolerance("batch", torch.float64)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,6 +1,7 @@
 """The whole search against closed forms of the Gaussian mixture."""
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.core.settings import from_plain, to_plain
+from latentedit.directions import distillation
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify, measure_curvature
 from latentedit.latents.joint import JointLatent
@@ -55,6 +57,20 @@ def filters(backbone: GaussianMixtureBackbone, s: float, gamma: float) -> Tensor
     return (eye + gamma * (1 - s) ** 2 * covariance @ inverse) @ (s**2 * inverse)
 
 
+@pytest.mark.parametrize("gamma", [-1.0, -0.5, 0.0, 1.0])
+@pytest.mark.parametrize("level", [0.2, 0.6, 0.95])
+def test_one_step_with_shared_covariance_is_the_filtered_shift(
+    shared: GaussianMixtureBackbone, gamma: float, level: float
+) -> None:
+    latent = mixture_latent(shared, condition=shared.only(0))
+    config = HSDS(gamma=gamma, levels=(level, level), steps=1, step_size=0.1, noises=2)
+    found = identify(latent, shared.only(1), config, seed=0).z
+    expected = (filters(shared, level, gamma) @ shift(shared)).expand_as(found)
+    assert relative_error(found, expected) < DERIVATIVE
+    wrong = (filters(shared, level, -gamma if gamma else 0.5) @ shift(shared)).expand_as(found)
+    assert relative_error(found, wrong) > 1e-4  # (1 - s)^2 is 2.5e-3 at the noisiest level
+
+
 @pytest.mark.parametrize("gamma", [-1.0, 0.3, 1.0])
 def test_gamma_family_on_a_mixture_uses_the_source_jacobian(mixture: GaussianMixtureBackbone, gamma: float) -> None:
     latent, target, s, seed = mixture_latent(mixture), mixture.embed(["c"]), 0.55, 4
@@ -72,6 +88,17 @@ def test_gamma_family_on_a_mixture_uses_the_source_jacobian(mixture: GaussianMix
 
     assert relative_error(found, expected(latent.condition)) < DERIVATIVE
     assert relative_error(found, expected(target)) > 1e-3
+
+
+def test_gamma_minus_one_is_the_hessian_of_the_source(mixture: GaussianMixtureBackbone) -> None:
+    latent, target, s = mixture_latent(mixture), mixture.embed(["c"]), 0.4
+    config = HSDS(gamma=-1.0, levels=(s, s), steps=1)
+    found = identify(latent, target, config, seed=0).z
+    plain = identify(latent, target, dataclasses.replace(config, gamma=0.0), seed=0).z
+    x_s = (1 - s) * latent.z + s * noise_of(latent, seed=0, index=0)
+    hessian = -mixture.at(x_s, levels_of(x_s, s), latent.condition).hessian
+    expected = s**2 * torch.einsum("bij,bj->bi", hessian, plain.flatten(1)).reshape(plain.shape)
+    assert relative_error(found, expected) < DERIVATIVE
 
 
 def test_t3_annealed_search_is_delta_denoising(mixture: GaussianMixtureBackbone) -> None:
@@ -107,6 +134,59 @@ def test_annealed_search_with_shared_covariance_has_a_closed_form(
     for s in torch.linspace(0.9, 0.3, 7, dtype=torch.float64).tolist():
         rest = rest - 0.3 * filters(shared, s, gamma) @ rest
     assert relative_error(found, (shift(shared) - rest).expand_as(found)) < DERIVATIVE
+
+
+def test_annealed_search_converges_to_the_counterfactual(shared: GaussianMixtureBackbone) -> None:
+    latent = mixture_latent(shared, condition=shared.only(0))
+    truth = shared.counterfactual(latent.z, 0, 1) - latent.z
+    errors = [
+        relative_error(identify(latent, shared.only(1), HSDS(steps=steps), seed=0).z, truth) for steps in (4, 16, 64)
+    ]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (HSDS(), 32),
+        (HSDS(steps=1, noises=4), 8),
+        (HSDS(steps=1, noises=4, gamma=1.0), 16),
+        (HSDS(steps=3, noises=2, guidance=2.0), 24),
+        (HSDS(steps=3, noises=2, guidance=2.0, gamma=-1.0), 36),
+    ],
+)
+def test_t12_costs_what_the_table_says(mixture: GaussianMixtureBackbone, config: HSDS, expected: int) -> None:
+    latent = mixture_latent(mixture)
+    with mixture.count() as cost:
+        identify(latent, mixture.embed(["b"]), config, seed=0)
+    assert cost.evaluations == expected * len(latent)
+    assert config.evaluations() == expected
+
+
+def test_calls_are_batched_over_noises_and_cut_into_chunks(
+    mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch, rows_asked: Callable[..., list[int]]
+) -> None:
+    latent, target = mixture_latent(mixture), mixture.embed(["c"])
+    config = HSDS(gamma=0.5, levels=(0.6, 0.6), steps=1, noises=4)
+    sizes = rows_asked(mixture)
+    whole = identify(latent, target, config, seed=0).z
+    assert sizes == [24, 12]
+    monkeypatch.setattr(distillation, "ROWS", 5)
+    cut = identify(latent, target, config, seed=0).z
+    assert max(sizes[2:-1]) == 5
+    assert sizes[-1] == 12  # a Jacobian cuts its own rows
+    assert relative_error(cut, whole) < EXACT
+
+
+def test_guidance_applies_to_both_branches_and_not_to_the_jacobian(mixture: GaussianMixtureBackbone) -> None:
+    latent, target, s, w = mixture_latent(mixture), mixture.embed(["c"]), 0.5, 3.0
+    found = identify(latent, target, HSDS(levels=(s, s), steps=1, guidance=w, gamma=1.0), seed=0).z
+    x_s = (1 - s) * latent.z + s * noise_of(latent, seed=0, index=0)
+    r = w * (clean_at(mixture, x_s, s, target) - clean_at(mixture, x_s, s, latent.condition))  # the empty text cancels
+    jacobian = mixture.at(x_s, levels_of(x_s, s), latent.condition).jacobian
+    product = torch.einsum("bij,bj->bi", jacobian, r.flatten(1)).reshape(r.shape)
+    assert relative_error(found, r + (1 - s) * (r - s * product)) < DERIVATIVE
 
 
 def test_finite_differences_stand_in_for_forward_mode(mixture: GaussianMixtureBackbone) -> None:
@@ -188,6 +268,14 @@ def test_newton_is_the_counterfactual_at_every_level(residual: str, level: float
     assert relative_error(plain, truth) > 1e-3 or level == 1  # at s = 1 all curvature is 1
 
 
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
+def test_newton_is_the_counterfactual_of_two_components(shared: GaussianMixtureBackbone, level: float) -> None:
+    latent = mixture_latent(shared, condition=shared.only(0))
+    config = HSDS(filter="newton", damping=0.0, iterations=12, levels=(level, level), steps=1, noises=2)
+    found = identify(latent, shared.only(1), config, seed=0).z
+    assert relative_error(found, shared.counterfactual(latent.z, 0, 1) - latent.z) < 1e-10
+
+
 @pytest.mark.parametrize("kind", ["newton", "levenberg-marquardt"])
 def test_solvers_take_the_mean_hessian_of_the_source(mixture: GaussianMixtureBackbone, kind: str) -> None:
     latent, target, s, mu = mixture_latent(mixture), mixture.embed(["c"]), 0.5, 0.2
@@ -206,6 +294,46 @@ def test_solvers_take_the_mean_hessian_of_the_source(mixture: GaussianMixtureBac
 
     assert relative_error(found, expected(latent.condition)) < 1e-9
     assert relative_error(found, expected(target)) > 1e-3
+
+
+def test_iterated_delta_denoising_reaches_the_counterfactual_where_the_step_is_stable(
+    shared: GaussianMixtureBackbone,
+) -> None:
+    """At one level the error shrinks by ``1 - eta h``: it converges for ``eta < 2 / h_max`` and else blows up."""
+    latent, s, steps = mixture_latent(shared, condition=shared.only(0)), 0.7, 60
+    truth = shared.counterfactual(latent.z, 0, 1) - latent.z
+    h = torch.linalg.eigvalsh(filters(shared, s, 0.0))
+
+    def error(step_size: float) -> float:
+        config = HSDS(levels=(s, s), steps=steps, step_size=step_size)
+        return relative_error(identify(latent, shared.only(1), config, seed=0).z, truth)
+
+    for step_size in (0.5, float(1.9 / h.max())):
+        bound = float((1 - step_size * h).abs().max()) ** steps
+        assert error(step_size) <= bound * 1.001
+        assert bound < 0.01
+    assert error(float(2.1 / h.max())) > 10
+
+
+@pytest.mark.parametrize("kind", ["gamma", "newton", "levenberg-marquardt", "neumann"])
+def test_every_filter_of_the_mixed_residual_has_the_same_fixed_point(kind: str) -> None:
+    backbone = LinearTextBackbone(example_mixture(dimension=6, shared_covariance=True).mixture)
+    latent, target = mixture_latent(backbone), backbone.embed(["c"])
+    truth = (backbone.mean(target) - backbone.mean(latent.condition)).expand_as(latent.z)
+    config = HSDS(residual="mixed", filter=kind, levels=(0.7, 0.7), steps=60, step_size=0.5)
+    assert relative_error(identify(latent, target, config, seed=0).z, truth) < 1e-3
+
+
+def test_score_distillation_moves_what_the_text_does_not_name(shared: GaussianMixtureBackbone) -> None:
+    """Its fixed point is the mode of the target, not the counterfactual: the picture itself is lost."""
+    latent = mixture_latent(shared, condition=shared.only(0))
+    config = HSDS(residual="sds", levels=(0.7, 0.7), steps=60, step_size=0.5, noises=8)
+    moved = latent.z + identify(latent, shared.only(1), config, seed=0).z
+    kept = shared.counterfactual(latent.z, 0, 1)
+    spread = (moved - moved.mean(0)).norm() / (kept - kept.mean(0)).norm()
+    assert float(spread) < 0.05
+    assert relative_error(moved, kept) > 0.3
+    assert relative_error(moved, shared.mixture.means[1].expand_as(moved)) < relative_error(moved, kept)
 
 
 def test_negative_curvature_is_seen_and_survived() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from latentedit.api.runs import executors as executors_module
+from latentedit.api.runs import folder as folder_module
 from latentedit.api.runs.executors import (
     Executor,
     one_thread,
@@ -28,7 +30,7 @@ from latentedit.api.runs.executors import (
 from latentedit.api.runs.folder import CLAIMS, RunFolder
 from latentedit.api.runs.work import Measure, UnitResult
 from latentedit.core.errors import ConfigError, OutputError
-from tests.api.runs.small_work import FORK, SmallWork, begin, made, small_work, wait_until
+from tests.api.runs.small_work import FORK, SmallWork, begin, contents, small_work, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +47,8 @@ def test_everything_is_done_once(tmp_path: Path, work: SmallWork, undisturbed: d
     folder, told = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
     run_here(folder, work, progress=lambda *step: told.append(step))
     run_here(folder, work)
-    assert made(folder) == undisturbed
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
     assert work.begun() == list(work.units)
     assert told == [*(("small", done, 8) for done in range(1, 9)), ("small", 8, 8)]
     assert all(record.seconds >= 0 for record in folder.records().values())
@@ -62,6 +65,18 @@ def test_nothing_is_loaded_where_nothing_is_to_do(tmp_path: Path, work: SmallWor
         run_here(folder, broken)
 
 
+def test_two_threads_share_a_folder(tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
+    folder = begin(tmp_path / "run", work)
+    threads = [threading.Thread(target=run_here, args=(folder, work)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+    assert work.begun() == list(work.units)
+
+
 def test_two_processes_share_a_folder(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     work = small_work(tmp_path / "notes", pause_s=0.03)
     runners = [FORK.Process(target=run_one, args=(tmp_path / "run", work)) for _ in range(2)]
@@ -71,7 +86,8 @@ def test_two_processes_share_a_folder(tmp_path: Path, undisturbed: dict[str, byt
         runner.join()
     assert [runner.exitcode for runner in runners] == [0, 0]
     folder = begin(tmp_path / "run", work)
-    assert made(folder) == undisturbed
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
     assert work.begun() == list(work.units)
     assert len(processes_of(folder)) == 2
 
@@ -91,7 +107,8 @@ def test_a_killed_runner_leaves_its_unit_free_and_its_work_done(tmp_path: Path, 
         assert folder.finished() == list(work.units[:kept])
         assert folder.claimed() == []
     run_here(folder, work)
-    assert made(folder) == undisturbed
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
     assert Counter(work.begun()) == {unit: 2 if unit in work.fate else 1 for unit in work.units}
 
 
@@ -113,7 +130,8 @@ def test_a_unit_that_another_holds_is_waited_for(
             other.join()
 
     run_here(folder, work, progress=progress)
-    assert made(folder) == undisturbed
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
     assert Counter(work.begun())["000-unit"] == 2
 
 
@@ -130,7 +148,8 @@ def test_an_interruption_says_what_is_kept(tmp_path: Path, work: SmallWork, undi
     assert str(caught.value) == said
     assert folder.claimed() == []
     run_here(folder, work)
-    assert made(folder) == undisturbed
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
 
 
 def test_an_error_keeps_what_is_done_and_lets_go_of_the_unit(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
@@ -141,7 +160,28 @@ def test_an_error_keeps_what_is_done_and_lets_go_of_the_unit(tmp_path: Path, und
     assert folder.finished() == list(work.units[:4])
     assert folder.claimed() == []
     run_here(folder, SmallWork(notes=work.notes))
-    assert made(folder) == undisturbed
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
+
+
+def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(
+    tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, write_text = begin(tmp_path / "run", work), folder_module.write_text
+
+    def write(place: Path, text: str) -> None:
+        if place.name == "003-unit.jsonl" and not work.begun().count("004-unit"):
+            raise OutputError("No space left on device")
+        write_text(place, text)
+
+    monkeypatch.setattr(folder_module, "write_text", write)
+    with pytest.raises(OutputError, match="No space left"):
+        run_here(folder, work)
+    monkeypatch.undo()
+    assert folder.finished() == list(work.units[:3])
+    run_here(folder, work)
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
 
 
 def test_units_are_held_one_at_a_time(tmp_path: Path, work: SmallWork) -> None:
@@ -225,7 +265,8 @@ def test_one_that_dies_is_survived(tmp_path: Path, undisturbed: dict[str, bytes]
     work = small_work(tmp_path / "notes", fate={"001-unit": "killed"}, pause_s=0.1)
     folder, told = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
     assert run_processes(folder, work, 2, progress=lambda *step: told.append(step)) == 1
-    assert made(folder) == undisturbed
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
     assert Counter(work.begun())["001-unit"] == 2
     assert len(work.begun()) <= 10, "that unit, and what the other was at"
     assert told[-1] == ("small", 8, 8)
@@ -237,7 +278,8 @@ def test_all_share_the_work(forked: None, tmp_path: Path, undisturbed: dict[str,
     work = small_work(tmp_path / "notes", pause_s=0.1)
     folder = begin(tmp_path / "run", work)
     assert run_processes(folder, work, 3) == 0
-    assert made(folder) == undisturbed
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
     assert work.begun() == list(work.units)
     assert len(processes_of(folder) - {os.getpid()}) == 3
 
@@ -266,7 +308,8 @@ def test_when_all_die_that_is_said(forked: None, tmp_path: Path, undisturbed: di
     assert {"000-unit", "001-unit", "002-unit"} <= set(folder.finished()) < set(work.units)
     assert children() == []
     assert run_processes(folder, SmallWork(notes=work.notes), 2) == 0
-    assert made(folder) == undisturbed
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
 
 
 @pytest.mark.parametrize("last", [False, True])
@@ -292,7 +335,11 @@ def drive(path: Path, work: SmallWork) -> None:
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "killed"])
 def test_none_is_left_behind(
-    forked: None, tmp_path: Path, undisturbed: dict[str, bytes], how: str, capfd: pytest.CaptureFixture[str]
+    forked: None,
+    tmp_path: Path,
+    undisturbed: dict[str, bytes],
+    how: str,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Ctrl-C goes to the whole group; SIGKILL to the parent alone, whose children notice."""
     work = small_work(tmp_path / "notes", fate={}, pause_s=0.3)
@@ -317,7 +364,8 @@ def test_none_is_left_behind(
     assert folder.claimed() == []
     assert capfd.readouterr() == ("", ""), "nobody prints a traceback"
     run_processes(folder, SmallWork(notes=work.notes), 2)
-    assert made(folder) == undisturbed
+    folder.write_table()
+    assert contents(folder.path) == undisturbed
     assert all(Counter(work.begun())[unit] == 1 for unit in kept)
 
 
