@@ -59,7 +59,7 @@ def test_a_killed_worker_is_survived(
     assert Counter(work.begun()) == {unit: 2 if unit in work.fate else 1 for unit in work.units}
     records = folder.records()
     assert [unit for unit, record in records.items() if not record.model_dump()["sent"]] == ["001-unit"]
-    assert len({record.model_dump()["process"] for record in records.values()}) > 2
+    assert len({record.model_dump()["process"] for record in records.values()}) > 1  # one worker may do all the rest
     assert told[-1] == 8
     assert folder.claimed() == []
 
