@@ -59,8 +59,8 @@ class Editor(abc.ABC):
         5. Where ``keeps_equal_texts``: a target equal to the source text changes nothing.
         6. ``from_dict(to_dict(editor)) == editor``.
 
-    Subclasses write `evaluations`, `keeps_equal_texts` and either `_edit`, for one strength, or `_edit_all`; `edit`
-    validates.
+    Subclasses write `evaluations` and either `_edit`, for one strength, or `_edit_all`; `edit` validates. Settings are
+    checked when an editor is made: one outside its range is a `ConfigError`.
     """
 
     __slots__ = ()
@@ -75,9 +75,9 @@ class Editor(abc.ABC):
     """Its change is kept to where it is strong (`editors.local_change`) unless the user says otherwise."""
 
     @property
-    @abc.abstractmethod
     def keeps_equal_texts(self) -> bool:
-        """Equal source and target texts change nothing, with these settings."""
+        """Equal source and target texts change nothing, with these settings; true unless a subclass says otherwise."""
+        return True
 
     @abc.abstractmethod
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:

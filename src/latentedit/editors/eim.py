@@ -27,9 +27,6 @@ class EIM(Editor):
         arm: which part of the joint latent moves; see `Slider`.
         level: how far up the text and joint arms go, in (0, 1].
         steps: of the model's whole grid for those arms.
-
-    Raises:
-        ConfigError: a setting outside its range.
     """
 
     name: ClassVar[str] = "eim"
@@ -43,11 +40,6 @@ class EIM(Editor):
 
     def __post_init__(self) -> None:
         check_arm(self.arm)
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """Both branches of the search see the same rows, and the way back is aligned."""
-        return True
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """The search's (none for the text arm), and the slider's."""

@@ -62,9 +62,6 @@ class Judge:
         pairs: antithetic pairs of noises.
         least_share: share of the strength asked for, from which a picture counts as changed.
         damage: residual from which it counts as damaged.
-
-    Raises:
-        ConfigError: a setting outside its range.
     """
 
     level: Level = 0.7

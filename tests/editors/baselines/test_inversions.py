@@ -104,7 +104,7 @@ def test_one_step_is_the_midpoint_rule(latent: JointLatent) -> None:
         return latent.backbone.velocity(z, s, latent.condition)
 
     midpoint = sample(field, latent.z, uniform_grid(1), MidpointSolver()).final
-    assert torch.equal(reuse_midpoints(field, latent.z, (1.0, 0.0), name="t"), midpoint)
+    assert torch.equal(reuse_midpoints(field, latent.z, (1.0, 0.0)), midpoint)
 
 
 @pytest.mark.parametrize("uneven", [False, True])
@@ -116,7 +116,7 @@ def test_it_is_of_second_order(uneven: bool) -> None:
 
     def error(steps: int) -> float:
         nodes = [(index / steps) ** (2 if uneven else 1) for index in range(steps + 1)]
-        found = reuse_midpoints(field, torch.ones(1, 1, dtype=torch.float64), nodes, name="t")
+        found = reuse_midpoints(field, torch.ones(1, 1, dtype=torch.float64), nodes)
         return abs(float(found) - math.exp(math.sin(1.0)))
 
     assert 3.7 < error(100) / error(200) < 4.3

@@ -33,9 +33,6 @@ class AsymmetricEdit(Editor):
         until: steps that start at this level or below are plain.
         site: where the feature is, one inside the network or "clean"; None is `Backbone.default_site`.
 
-    Raises:
-        ConfigError: a setting outside its range.
-
     Source:
         Kwon et al. 2023, arXiv 2210.10960, eq. 4 and 6, in flow coordinates. There the
         shifts are learnt with CLIP; shifts from the network's own answer to two texts, and the alignment, are ours.
@@ -48,11 +45,6 @@ class AsymmetricEdit(Editor):
     scale: Scale = 0.3
     until: Share = 0.3
     site: str | None = None
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """Equal texts shift nothing, and the walk retraces the way up."""
-        return True
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """``2 k + 3 n`` inside the network, ``2 k + n`` at "clean": k steps below ``level``, of which n are shifted."""

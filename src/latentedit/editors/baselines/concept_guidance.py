@@ -68,9 +68,6 @@ class SemanticGuidance:
         momentum: share of nu that is added, 0 or more.
         decay: what is left of nu after a step, in [0, 1].
 
-    Raises:
-        ConfigError: a setting outside its range.
-
     Source:
         Brack et al. 2023, arXiv 2301.12247; the order of the operations is that of the public code.
     """

@@ -13,10 +13,9 @@ from latentedit.core.rng import draw, stream
 from latentedit.core.settings import Count, Guidance, Levels, Positive, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.path_editor import branches
+from latentedit.editors.baselines.path_editor import branches, two_fields
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.guidance import GuidedField
 
 
 def check_ascent(name: str, strength: float) -> None:
@@ -68,9 +67,6 @@ class DDS(Editor):
         step_size: of each step.
         guidance: classifier-free guidance weight of both branches.
 
-    Raises:
-        ConfigError: a setting outside its range.
-
     Source:
         Hertz et al. 2023, arXiv 2304.07464, which takes 200 steps of 0.049 at weight 7.5 and times uniform in the
         network's own clock; levels uniform in s are ours, the flow form is derived here.
@@ -83,11 +79,6 @@ class DDS(Editor):
     step_size: Positive = 0.25
     guidance: Guidance = 2.0
 
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """With equal texts the two branches are the same call."""
-        return True
-
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """``steps * 2``, twice that if guided."""
         del latent
@@ -98,11 +89,7 @@ class DDS(Editor):
     ) -> Float[Tensor, "b *latent"]:
         check_ascent(self.name, strength)
         x, backbone = latent.z, latent.backbone
-        empty = None if self.guidance == 1 else backbone.null(target)
-        source_field, target_field = (
-            GuidedField(backbone=backbone, condition=text, guidance=self.guidance, unconditional=empty)
-            for text in (latent.condition, target)
-        )
+        source_field, target_field = two_fields(latent, target, self.guidance, self.guidance)
         moved = torch.zeros_like(x)
         found = random_levels(backbone, self.levels, self.steps, seed=seed, purpose="dds levels")
         for index, s in enumerate(found):

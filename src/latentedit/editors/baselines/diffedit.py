@@ -31,15 +31,11 @@ class DiffEdit(PathEditor):
 
     Args:
         level: how far up the inversion goes, in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
         guidance: classifier-free guidance weight of the way down.
         under: text of the inversion.
         mask_level: at which the mask is found, cut to what the model knows.
         maps: noises averaged for the mask.
         ratio: a place is inside where the map is above ``ratio / 2`` times its mean.
-
-    Raises:
-        ConfigError: a setting outside its range.
 
     Source:
         Couairon et al. 2022, arXiv 2210.11427. diffusers' pipeline blends each step with the inverted latent of the
@@ -49,17 +45,11 @@ class DiffEdit(PathEditor):
     name: ClassVar[str] = "diffedit"
 
     level: Level = 0.8
-    steps: Count = 28
     guidance: Guidance = 2.0
     under: Under = "empty"
     mask_level: Share = 0.5
     maps: Count = 10
     ratio: Scale = 3.0
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """Equal texts differ nowhere, so nothing is inside the mask."""
-        return True
 
     def _cost(self, k: int) -> int:
         """``2 * maps + k (1 up + 1 down, or 2 down if guided)``."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
-from latentedit.core.settings import Count, Guidance, Level, settings
+from latentedit.core.settings import Guidance, Level, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
 from latentedit.editors.baselines.path_editor import PathEditor, branches, towards
@@ -30,12 +30,8 @@ class DNAEdit(PathEditor):
 
     Args:
         level: how far up, in (0, 1].
-        steps: of the model's whole grid.
         eta: share of the network's velocity on the way down; the rest leads to the reference.
         guidance: classifier-free guidance weight of the way down.
-
-    Raises:
-        ConfigError: a setting outside its range.
 
     Source:
         Xie et al. 2025, arXiv 2506.01430 (direct noise alignment, mobile velocity guidance), in the order of its code.
@@ -44,7 +40,6 @@ class DNAEdit(PathEditor):
     name: ClassVar[str] = "dnaedit"
 
     level: Level = 0.85
-    steps: Count = 28
     eta: Level = 0.8
     guidance: Guidance = 1.0
 

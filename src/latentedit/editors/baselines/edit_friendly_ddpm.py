@@ -11,9 +11,8 @@ from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_path import Latents, Levels
 from latentedit.editors.baselines.noise_maps import follow_maps, noise_maps
-from latentedit.editors.baselines.path_editor import branches
+from latentedit.editors.baselines.path_editor import branches, two_fields
 from latentedit.latents.joint import JointLatent
-from latentedit.models.guidance import GuidedField
 
 
 @settings
@@ -29,9 +28,6 @@ class EditFriendlyDDPM(Editor):
         steps: of the model's whole grid; an edit walks the part below ``level``.
         source_guidance: weight of the source branch; 1 is the conditional velocity.
         target_guidance: weight of the target branch.
-
-    Raises:
-        ConfigError: a setting outside its range.
 
     Source:
         Huberman-Spiegelglas et al. 2024, arXiv 2304.06140; the strength and the real-valued start are ours. That it is
@@ -63,12 +59,7 @@ class EditFriendlyDDPM(Editor):
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
-        backbone = latent.backbone
-        empty = None if self.source_guidance == self.target_guidance == 1 else backbone.null(target)
-        source_field, target_field = (
-            GuidedField(backbone=backbone, condition=text, guidance=weight, unconditional=empty)
-            for text, weight in ((latent.condition, self.source_guidance), (target, self.target_guidance))
-        )
+        source_field, target_field = two_fields(latent, target, self.source_guidance, self.target_guidance)
 
         def difference(a: Latents, b: Latents, levels: Levels) -> Latents:
             ahead = target_field(b, levels)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Guidance, Level, Share, settings
+from latentedit.core.settings import Guidance, Level, Share, settings
 from latentedit.editors.baselines.flow_path import Latents, Levels, follow_difference
 from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.latents.joint import JointLatent
@@ -25,13 +25,8 @@ class FlowAlign(PathEditor):
     shape, as there, so equal texts leave exactly zero.
 
     Args:
-        level: where the path starts, any number in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
         guidance: weight of the target over the source text.
         pull: of the edit's clean estimate to the picture's, in each step.
-
-    Raises:
-        ConfigError: a setting outside its range.
 
     Source:
         Kim et al. 2025, FlowAlign, arXiv 2505.23145, with the defaults of its code; the real-valued start is ours.
@@ -40,14 +35,8 @@ class FlowAlign(PathEditor):
     name: ClassVar[str] = "flowalign"
 
     level: Level = 1.0
-    steps: Count = 28
     guidance: Guidance = 7.0
     pull: Share = 0.01
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """With equal texts p and q are the same call."""
-        return True
 
     def _cost(self, k: int) -> int:
         """``3 k``."""

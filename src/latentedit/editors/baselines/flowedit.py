@@ -9,9 +9,8 @@ from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Guidance, settings
 from latentedit.editors.baselines.flow_path import follow_difference
-from latentedit.editors.baselines.path_editor import PathEditor, branches
+from latentedit.editors.baselines.path_editor import PathEditor, branches, two_fields
 from latentedit.latents.joint import JointLatent
-from latentedit.models.guidance import GuidedField
 
 
 @settings
@@ -21,14 +20,9 @@ class FlowEdit(PathEditor):
     Both branches are called alike and ``y - x`` is what is kept, so equal texts and weights leave exactly zero.
 
     Args:
-        level: where the path starts, any number in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
         source_guidance: weight of the source branch; 1 is the conditional velocity.
         target_guidance: weight of the target branch.
         noises: noises averaged in each step.
-
-    Raises:
-        ConfigError: a setting outside its range.
 
     Source:
         Kulikov et al. 2024, arXiv 2412.08629, algorithm 1 with n_min = 0; the real-valued start and the strength, which
@@ -53,13 +47,8 @@ class FlowEdit(PathEditor):
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
-        empty = None if self.source_guidance == self.target_guidance == 1 else latent.backbone.null(target)
-        source_field, target_field = (
-            GuidedField(backbone=latent.backbone, condition=text, guidance=weight, unconditional=empty)
-            for text, weight in (
-                (latent.condition.repeat(self.noises), self.source_guidance),
-                (target.repeat(self.noises), self.target_guidance),
-            )
+        source_field, target_field = two_fields(
+            latent, target, self.source_guidance, self.target_guidance, times=self.noises
         )
         return follow_difference(
             latent,

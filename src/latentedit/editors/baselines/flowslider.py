@@ -25,12 +25,7 @@ class FlowSlider(PathEditor):
     one batch differently, equal calls they round alike. So equal texts leave exactly zero, as in `FlowEdit`.
 
     Args:
-        level: where the path starts, any number in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
         noises: noises averaged in each step.
-
-    Raises:
-        ConfigError: a setting outside its range.
 
     Source:
         FlowSlider, arXiv 2604.02088, after its abstract and descriptions by others; the real-valued start and the
@@ -40,11 +35,6 @@ class FlowSlider(PathEditor):
     name: ClassVar[str] = "flowslider"
 
     noises: Count = 1
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """With equal texts the three branches are the same call."""
-        return True
 
     def _cost(self, k: int) -> int:
         """``3 * k * noises``."""

@@ -28,14 +28,9 @@ class LEDITS(PathEditor):
     ``level`` does the same for nothing. With reference "source", which is ours, full captions can be compared.
 
     Args:
-        level: where the path starts, any number in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
         scale: of psi at strength 1.
         threshold: quantile below which psi is dropped, in [0, 1].
         reference: "null" as published, or "source".
-
-    Raises:
-        ConfigError: a setting outside its range.
 
     Source:
         Brack et al. 2024, arXiv 2311.16711, with the defaults of its public code, which skips 4 steps of 34.

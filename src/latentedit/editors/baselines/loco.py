@@ -34,16 +34,12 @@ class LOCO(PathEditor):
 
     Args:
         level: how far up, in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
         scale: of the move at strength 1.
         rank: columns of V, less than the size of a latent; 0 leaves the direction whole.
         iterations: of the search for V, a block power iteration, so that the cost is known.
         mask_level: at which the mask is found, cut to what the model knows.
         maps: noises averaged for the mask.
         ratio: a place is inside where the map is above ``ratio / 2`` times its mean.
-
-    Raises:
-        ConfigError: a setting outside its range.
 
     Source:
         Chen et al. 2024, arXiv 2409.02374, its text-supervised form with null-space projection. There masks come from
@@ -54,18 +50,12 @@ class LOCO(PathEditor):
     name: ClassVar[str] = "loco"
 
     level: Level = 0.7
-    steps: Count = 28
     scale: Scale = 3.0
     rank: Natural = 5
     iterations: Count = 3
     mask_level: Share = 0.5
     maps: Count = 4
     ratio: Scale = 3.0
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """Equal texts change no estimate, and the way back retraces the way up."""
-        return True
 
     def _cost(self, k: int) -> int:
         """``2 k + 2 * maps + 4 + 4 * rank * iterations``."""

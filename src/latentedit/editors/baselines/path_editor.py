@@ -7,6 +7,7 @@ from latentedit.core.levels import LevelGrid
 from latentedit.core.settings import Count, Level, settings
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
+from latentedit.models.guidance import GuidedField
 
 
 @settings
@@ -38,6 +39,27 @@ class PathEditor(Editor):
 def branches(guidance: float) -> int:
     """Evaluations of a velocity under classifier-free guidance: two, but one at weight 1, the conditional velocity."""
     return 1 if guidance == 1 else 2
+
+
+def two_fields(
+    latent: JointLatent, target: Condition, source_guidance: float, target_guidance: float, *, times: int = 1
+) -> tuple[GuidedField, GuidedField]:
+    """The velocities under the pictures' text and under the target, which share one empty text where one is guided.
+
+    Args:
+        latent: the pictures.
+        target: the other text, one a picture.
+        source_guidance: classifier-free guidance weight of the first.
+        target_guidance: of the second.
+        times: how often the batch is repeated.
+    """
+    backbone = latent.backbone
+    empty = None if source_guidance == target_guidance == 1 else backbone.null(target)
+
+    def field(text: Condition, guidance: float) -> GuidedField:
+        return GuidedField(backbone=backbone, condition=text.repeat(times), guidance=guidance, unconditional=empty)
+
+    return field(latent.condition, source_guidance), field(target, target_guidance)
 
 
 def towards(latent: JointLatent, target: Condition, strength: float) -> Condition:

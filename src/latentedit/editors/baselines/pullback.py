@@ -70,15 +70,11 @@ class Pullback(PathEditor):
 
     Args:
         level: how far up, in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
         rank: vectors of the basis; at most the size of a latent, and of the feature.
         iterations: of the search for them, a block power iteration, so that the cost is known.
         scale: of the move at strength 1.
         repeats: of the guidance, each with its share of the scale.
         probe: length, in that of d, at which guidance probes the noise estimate.
-
-    Raises:
-        ConfigError: a setting outside its range.
 
     Source:
         Park et al. 2023, arXiv 2307.12868, eq. 7; the choice by the text, the length and the aligned way back are ours.
@@ -87,17 +83,11 @@ class Pullback(PathEditor):
     name: ClassVar[str] = "pullback"
 
     level: Level = 0.7
-    steps: Count = 28
     rank: Count = 5
     iterations: Count = 3
     scale: Scale = 1.0
     repeats: Count = 4
     probe: Probe = 1.0
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """Equal texts change no estimate, and the way back retraces the way up."""
-        return True
 
     def _cost(self, k: int) -> int:
         """``2 k + 3 + 4 * rank * iterations + 2 * repeats``."""

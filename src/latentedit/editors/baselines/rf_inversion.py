@@ -10,7 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
-from latentedit.core.settings import Count, Guidance, Level, Share, settings
+from latentedit.core.settings import Guidance, Level, Share, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
 from latentedit.editors.baselines.path_editor import PathEditor, branches
@@ -29,7 +29,6 @@ class RFInversion(PathEditor):
 
     Args:
         level: how far up, in (0, 1]; 1 is the whole path.
-        steps: of the model's whole grid.
         gamma: share of the straight way to the noise on the way up, in [0, 1].
         eta: share of the straight way to the picture on the way down, in [0, 1].
         start: first step on which eta acts, as a share of the steps of the way down.
@@ -49,7 +48,6 @@ class RFInversion(PathEditor):
     name: ClassVar[str] = "rf-inversion"
 
     level: Level = 1.0
-    steps: Count = 28
     gamma: Share = 0.5
     eta: Share = 0.9
     start: Share = 0.0

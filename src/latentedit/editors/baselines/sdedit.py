@@ -27,9 +27,6 @@ class SDEdit(Editor):
         steps: of the model's whole grid; an edit walks the part below its start.
         guidance: classifier-free guidance weight; 1 is the conditional velocity.
 
-    Raises:
-        ConfigError: a setting outside its range.
-
     Source:
         Meng et al. 2021, arXiv 2108.01073; the start level is a real number here, not a step of the grid.
     """

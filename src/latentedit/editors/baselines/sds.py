@@ -31,9 +31,6 @@ class SDS(Editor):
         step_size: of each step.
         guidance: classifier-free guidance weight.
 
-    Raises:
-        ConfigError: a setting outside its range.
-
     Source:
         Poole et al. 2022, arXiv 2209.14988, eq. 3 with a constant weight, from the picture as in Hertz et al. 2023
         (arXiv 2304.07464); levels uniform in s and the strength, which scales the steps, are ours.

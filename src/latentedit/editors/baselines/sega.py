@@ -9,7 +9,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Guidance, Level, Share, settings
+from latentedit.core.settings import Guidance, Level, Share, settings
 from latentedit.editors.baselines.concept_guidance import Reference, SemanticGuidance
 from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.latents.inversion import InversionTrace, aligned_steps, invert
@@ -30,7 +30,6 @@ class SEGA(PathEditor):
 
     Args:
         level: how far up, in (0, 1]; 1 is the whole path.
-        steps: of the model's whole grid.
         scale: of psi at strength 1.
         threshold: quantile below which psi is dropped, in [0, 1].
         warm_up: share of the way back after which the guidance begins (published: step 10 of 50).
@@ -39,9 +38,6 @@ class SEGA(PathEditor):
         decay: what is left of the momentum after a step.
         reference: "null" as published, or "source".
 
-    Raises:
-        ConfigError: a setting outside its range.
-
     Source:
         Brack et al. 2023, arXiv 2301.12247, with the defaults of its public code.
     """
@@ -49,7 +45,6 @@ class SEGA(PathEditor):
     name: ClassVar[str] = "sega"
 
     level: Level = 1.0
-    steps: Count = 28
     scale: Guidance = 5.0
     threshold: float = 0.9
     warm_up: Share = 0.2

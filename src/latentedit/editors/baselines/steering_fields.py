@@ -32,9 +32,6 @@ class SteeringFields(Editor):
         attract: weight of the target text.
         repel: weight of the source text; 0 saves its evaluation.
 
-    Raises:
-        ConfigError: a setting outside its range.
-
     Source:
         Steering Fields, after a description by others; FlowEdit's path: Kulikov et al. 2024, arXiv 2412.08629.
     """

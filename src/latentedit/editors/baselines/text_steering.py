@@ -8,7 +8,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
-from latentedit.core.settings import Count, Guidance, Level, settings
+from latentedit.core.settings import Guidance, Level, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
 from latentedit.editors.baselines.path_editor import PathEditor, branches, towards
@@ -25,11 +25,7 @@ class TextSteering(PathEditor):
 
     Args:
         level: where the samples start, in (0, 1]; the higher, the more the text decides.
-        steps: of the model's whole grid; an edit walks the part below ``level``.
         guidance: classifier-free guidance weight of both samples.
-
-    Raises:
-        ConfigError: a setting outside its range.
 
     Source:
         Steering of text embeddings for generation with a real strength: arXiv 2603.17998, without its search for a
@@ -39,13 +35,7 @@ class TextSteering(PathEditor):
     name: ClassVar[str] = "text-steering"
 
     level: Level = 0.8
-    steps: Count = 28
     guidance: Guidance = 1.0
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """With equal texts the two samples are the same calls."""
-        return True
 
     def _cost(self, k: int) -> int:
         """``k * 2``, twice that if guided."""

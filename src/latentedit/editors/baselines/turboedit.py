@@ -10,7 +10,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Guidance, Level, Natural, settings
+from latentedit.core.settings import Count, Guidance, Natural, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
 from latentedit.editors.baselines.noise_maps import noise_maps
@@ -30,15 +30,10 @@ class TurboEdit(PathEditor):
     The three branches are three calls of one shape, as in `FlowSlider`.
 
     Args:
-        level: where the path starts, any number in (0, 1].
-        steps: of the model's whole grid; an edit walks the part below ``level``.
         weight: pseudo-guidance of strength 1.
         shift: by how many steps the noise of a state lies below its level.
         clip: largest root mean square of the last residual, in the units of the latents; None does not clip. The
             published bound is a norm of 15.5 for latents of 4 x 64 x 64, so 0.121.
-
-    Raises:
-        ConfigError: a setting outside its range.
 
     Source:
         Deutch et al. 2024, arXiv 2408.00735, with the constants of its code, where the model takes four steps and one
@@ -47,7 +42,6 @@ class TurboEdit(PathEditor):
 
     name: ClassVar[str] = "turboedit"
 
-    level: Level = 0.9
     steps: Count = 10
     weight: Guidance = 1.5
     shift: Natural = 1

@@ -28,11 +28,7 @@ class UniEdit(PathEditor):
 
     Args:
         level: how far up, in (0, 1]; the published share of the steps, for a uniform grid.
-        steps: of the model's whole grid.
         weight: of the correction.
-
-    Raises:
-        ConfigError: a setting outside its range.
 
     Source:
         Jiao et al. 2025, UniEdit-Flow, arXiv 2504.13109, algorithms 1 and 2, with the mask of its code for FLUX.

@@ -36,9 +36,6 @@ class LatentWalk:
         keep_contrast: after the move, the clean estimate is given the standard deviation of that of the picture (and
             keeps its own mean): ``Z' = (1 - s) x' + s e_hat``.
 
-    Raises:
-        ConfigError: a setting outside its range.
-
     Source:
         Park et al. 2023: the moves (arXiv 2307.12868), the contrast (arXiv 2302.12469, section 3.4; mapped back to Z
         through the noise estimate, which is ours). The aligned way back is `latents.inversion.replay`.
