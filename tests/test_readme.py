@@ -17,10 +17,10 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
 def few_steps(settings: Any) -> Any:
-    """The same settings, with at most four steps wherever there are steps."""
+    """The same settings, with at most two steps wherever there are steps."""
     if not isinstance(settings, dict):
         return settings
-    return {key: min(value, 4) if key == "steps" else few_steps(value) for key, value in settings.items()}
+    return {key: min(value, 2) if key == "steps" else few_steps(value) for key, value in settings.items()}
 
 
 def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +29,7 @@ def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def load_quick(*arguments: Any, **options: Any) -> Any:
         model: Any = load(*arguments, **options)
         model.defaults = few_steps(
-            {**model.defaults, "editors": {"eim": {**model.defaults["editors"]["eim"], "steps": 4}}}
+            {**model.defaults, "editors": {"eim": {**model.defaults["editors"]["eim"], "steps": 2}}}
         )
         return model
 

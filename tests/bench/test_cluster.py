@@ -7,18 +7,20 @@ import socket
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from latentedit.api.runs.executors import run_here
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit_bench import cluster as cluster_module
-from latentedit_bench.cluster import run_on_ray
+from latentedit_bench.cluster import _Worker, run_on_ray
 from tests.api.runs.conftest import undisturbed
-from tests.api.runs.small_work import begin, contents, small_work
+from tests.api.runs.small_work import SmallWork, begin, made, small_work
+from tests.bench.fake_ray import FakeRay
 
 __all__ = ["undisturbed"]
 
@@ -44,41 +46,26 @@ def cluster() -> Iterator[Any]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_killed_worker_is_survived(
+def test_killed_workers_are_survived_and_errors_are_what_they_were(
     cluster: Any, tmp_path: Path, undisturbed: dict[str, bytes], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Killed in the middle of a unit; nothing is done twice, and pictures travel as bytes."""
-    work = small_work(tmp_path / "notes", fate={"003-unit": "killed"}, pause_s=0.05)
+    work = small_work(tmp_path / "notes", fate={"003-unit": "killed", "007-unit": "refused"})
     folder, told = begin(tmp_path / "run", work), list[int]()
     folder.add("001-unit", work.measure(work.task("001-unit")))
     capfd.readouterr()
-    run_on_ray(folder, work, address=cluster.address, workers=2, progress=lambda _, done, __: told.append(done))
+    with pytest.raises(ConfigError, match=r"^the unit 007-unit is refused. Leave it out$"):
+        run_on_ray(folder, work, address=cluster.address, workers=1, progress=lambda _, done, __: told.append(done))
     assert capfd.readouterr() == ("", "")
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
-    assert Counter(work.begun()) == {unit: 2 if unit in work.fate else 1 for unit in work.units}
+    assert folder.finished() == list(work.units[:7])
+    assert folder.claimed() == []
+    assert told[-1] == 7
+    assert Counter(work.begun()) == {unit: 2 if unit == "003-unit" else 1 for unit in work.units}
     records = folder.records()
     assert [unit for unit, record in records.items() if not record.model_dump()["sent"]] == ["001-unit"]
-    assert len({record.model_dump()["process"] for record in records.values()}) > 1  # one worker may do all the rest
-    assert told[-1] == 8
-    assert folder.claimed() == []
-
-
-def test_an_error_of_a_worker_is_what_it_was(cluster: Any, tmp_path: Path) -> None:
-    work = small_work(tmp_path / "notes", fate={"002-unit": "refused"})
-    folder = begin(tmp_path / "run", work)
-    with pytest.raises(ConfigError, match=r"^the unit 002-unit is refused. Leave it out$"):
-        run_on_ray(folder, work, address=cluster.address, workers=1)
-    assert folder.finished() == ["000-unit", "001-unit"]
-    assert folder.claimed() == []
-
-
-def test_another_version_is_refused(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    work = small_work(tmp_path / "notes")
-    folder = begin(tmp_path / "run", work)
-    monkeypatch.setattr(cluster_module, "__version__", "99.0")
-    with pytest.raises(ConfigError, match=r"has latentedit \d.*, this run 99.0\. Install the same"):
-        run_on_ray(folder, work, address=cluster.address, workers=1)
+    assert len({record.model_dump()["process"] for record in records.values()}) == 3  # this one, and two workers
+    run_here(folder, SmallWork(notes=work.notes))
+    assert made(folder) == undisturbed
 
 
 class Unfit:
@@ -101,38 +88,67 @@ def test_a_machine_without_the_package_is_named(cluster: Any, tmp_path: Path, mo
     assert "\n" not in str(caught.value)
 
 
-def test_a_unit_that_no_worker_survives_is_named(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts a `FakeRay` in Ray's place."""
+
+    def install(**options: int) -> None:
+        ray = FakeRay(**options)
+        monkeypatch.setattr(cluster_module, "_ray", lambda: ray)
+        monkeypatch.setattr(cluster_module, "PAUSE_S", 0.01)
+
+    return install
+
+
+def test_all_workers_share_the_work(fake: Callable[..., None], tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    fake()
+    work = small_work(tmp_path / "notes", pause_s=0.05)
+    folder = begin(tmp_path / "run", work)
+    run_on_ray(folder, work, address="auto")
+    assert made(folder) == undisturbed
+    assert work.begun() == list(work.units)
+    assert len({record.model_dump()["process"] for record in folder.records().values()}) == 2
+
+
+def test_a_machine_that_never_comes_back_is_done_without(
+    fake: Callable[..., None], tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    """There is no room for a new worker in place of the lost one."""
+    fake(room=2)
+    work = small_work(tmp_path / "notes", fate={"003-unit": "killed"}, pause_s=0.05)
+    folder = begin(tmp_path / "run", work)
+    run_on_ray(folder, work, address="auto")
+    assert made(folder) == undisturbed
+    assert work.begun().count("003-unit") == 2
+
+
+class Newer(_Worker):
+    """A worker that is asked by another version."""
+
+    def __init__(self, _: str, work: list[Any]) -> None:
+        super().__init__("99.0", work)
+
+
+def test_another_version_is_refused(fake: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake()
+    monkeypatch.setattr(cluster_module, "_Worker", Newer)
+    work = small_work(tmp_path / "notes")
+    with pytest.raises(ConfigError, match=r"has latentedit \d.*, this run 99.0\. Install the same"):
+        run_on_ray(begin(tmp_path / "run", work), work, address="auto", workers=1)
+
+
+def test_a_unit_that_no_worker_survives_is_named(
+    fake: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake()
     monkeypatch.setattr(cluster_module, "TRIES", 2)
     work = small_work(tmp_path / "notes", fate={"001-unit": "deadly"})
     folder = begin(tmp_path / "run", work)
     with pytest.raises(OutputError, match=r"2 workers died at 001-unit, .* --batch") as caught:
-        run_on_ray(folder, work, address=cluster.address, workers=1)
+        run_on_ray(folder, work, address="auto", workers=1)
     assert "\n" not in str(caught.value)
     assert folder.finished() == ["000-unit"]
     assert work.begun().count("001-unit") == 2
-
-
-def test_a_machine_that_never_comes_back_is_done_without(
-    cluster: Any, tmp_path: Path, undisturbed: dict[str, bytes]
-) -> None:
-    """Each of two has a GPU, so that there is no room for a new worker in place of the lost one."""
-    nodes = [cluster.add_node(num_cpus=1, num_gpus=1) for _ in range(2)]
-    work = small_work(tmp_path / "notes", pause_s=0.5)
-    folder, lost = begin(tmp_path / "run", work), list[bool]()
-
-    def lose(_: str, done: int, __: int) -> None:
-        if len({record.model_dump()["process"] for record in folder.records().values()}) == 2 and not lost:
-            lost.append(True)
-            cluster.remove_node(nodes.pop(), allow_graceful=False)
-
-    try:
-        run_on_ray(folder, work, address=cluster.address, progress=lose)
-    finally:
-        for node in nodes:
-            cluster.remove_node(node)
-    folder.write_table()
-    assert lost
-    assert contents(folder.path) == undisturbed
 
 
 def test_an_address_that_does_not_answer_is_refused_within_seconds(

@@ -223,7 +223,7 @@ def manifest(photos: Path, tmp_path: Path) -> Path:
 def test_a_manifest_says_what_each_picture_should_show(
     command: Command, manifest: Path, options: tuple[object, ...], tmp_path: Path
 ) -> None:
-    outcome = command("edit", manifest, *options)
+    outcome = command("edit", manifest, *options, "--workers", 1)
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith(f"{manifest} -> {tmp_path / 'list.edited' / 'pictures'}: 3 edited (")
     rows = table(tmp_path / "list.edited")

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 from latentedit.api.manifests.items import PictureFile
 from latentedit.api.runs import executors as run_module
 from latentedit.api.runs.folder import RunFolder
+from tests.api.runs.small_work import FORK
 from tests.bench.cli.conftest import METHOD
 from tests.commands import Command
 
@@ -57,7 +59,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
     told = json.loads(command("bench", "status", folder, "--json").out)
     assert (told["state"], told["done"], told["units"], told["rows"], told["failures"]) == ("stopped", 3, 4, 4, [])
     finished = {place: place.stat().st_mtime_ns for place in (folder / "rows").iterdir()}
-    resumed = command("bench", "resume", folder, "--model", miniature)
+    resumed = command("bench", "resume", folder, "--model", miniature, "--workers", 1)
     assert resumed.code == 0, resumed.err
     assert resumed.out.startswith("6 rows; ranking in")
     assert {place: place.stat().st_mtime_ns for place in finished} == finished, "nothing finished is done again"
@@ -66,8 +68,11 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
     assert "finished: 4 of 4 parts done" in command("bench", "status", folder).out
 
 
-def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, tmp_path: Path) -> None:
-    """Each worker loads the model in a process of its own."""
+def test_the_number_of_workers_changes_nothing(
+    command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each worker loads the model in a process of its own, forked here to spare the imports."""
+    monkeypatch.setattr(run_module, "multiprocessing", SimpleNamespace(get_context=lambda _: FORK))
     assert command(*begin("one")).code == 0
     two = command(*begin("two", "--workers", "2"))
     assert two.code == 0, two.err
@@ -97,7 +102,7 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_told(
     assert "finished: 4 of 4 parts done" in status.out
     assert "damaged or cut short" in status.out
     damaged.write_bytes(whole)
-    resume = ("bench", "resume", tmp_path / "run", "--model", miniature)
+    resume = ("bench", "resume", tmp_path / "run", "--model", miniature, "--workers", 1)
     assert command(*resume).code == 1, "what failed is finished unless told otherwise"
     again = command(*resume, "--retry")
     assert again.code == 0, again.err
