@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.autograd import forward_ad
 
 from latentedit.api.outputs import same_picture
 from latentedit.api.verbs import edit, identify, manipulate, sweep
@@ -173,7 +174,7 @@ def test_missing_forward_derivatives_are_noted_in_every_result(
     def refuse(*arguments: object) -> None:
         raise NotImplementedError("no tangent rule")
 
-    monkeypatch.setattr(torch.func, "jvp", refuse)
+    monkeypatch.setattr(forward_ad, "make_dual", refuse)
     latent, search = encode(colours, noisy()), HSDS(gamma=0.5, steps=2)
     direction = identify(latent, to="green", method=search)
     results = [

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
@@ -578,7 +579,7 @@ def test_a_network_without_forward_mode_is_reported(
 
     latent, target, config = mixture_latent(mixture), mixture.embed(["c"]), HSDS(gamma=0.5, steps=2)
     forward = identify(latent, target, config, seed=0)
-    monkeypatch.setattr(torch.func, "jvp", refuse)
+    monkeypatch.setattr(forward_ad, "make_dual", refuse)
     direction = identify(latent, target, config, seed=0)
     assert forward.notes == ()
     assert len(direction.notes) == 1
@@ -598,6 +599,7 @@ def test_a_damaged_network_is_named_in_one_line(
 
 
 def test_a_broken_derivative_is_named(mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.func, "jvp", lambda function, point, tangent: (point[0], tangent[0] * torch.nan))
+    dual = forward_ad.make_dual
+    monkeypatch.setattr(forward_ad, "make_dual", lambda point, tangent: dual(point, tangent * torch.nan))
     with pytest.raises(ModelError, match=r"displacement .* values that are not finite"):
         identify(mixture_latent(mixture), mixture.embed(["c"]), HSDS(filter="newton"), seed=0)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.geometry.angles import principal_angles
@@ -75,6 +76,15 @@ def test_a_curve_that_could_be_shorter_is_told(latent: JointLatent, monkeypatch:
     monkeypatch.setattr("latentedit.directions.latent_path.shortest_curve", short)
     found = paths_between(latent, methods=["geodesic"], frames=3, level=LEVEL, steps=2, rank=1)
     assert "might find a shorter curve" in found.paths[0].notes[0]
+
+
+def test_a_network_without_forward_mode_is_told(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise NotImplementedError("no tangent rule")
+
+    monkeypatch.setattr(forward_ad, "make_dual", refuse)
+    found = paths_between(latent, methods=["lerp"], frames=3, level=LEVEL, steps=2, rank=1)
+    assert found.paths[0].notes[-1].endswith("(no tangent rule); used two reverse passes")
 
 
 def test_lengths_are_those_of_the_feature_under_no_text(between: PathsBetween) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.core.geometry.angles import principal_angles
@@ -63,6 +64,20 @@ def test_the_basis_is_that_of_the_whole_jacobian(latent: JointLatent, basis: Loc
     image = (basis.v.flatten(1).double() @ dense.T).reshape(basis.u.shape).float()
     assert torch.allclose(image, basis.singular_values[:, None, None] * basis.u, atol=1e-4 * float(s[0]))
     assert bool((basis.residuals < 0.01).all())
+
+
+def test_a_network_without_forward_mode_is_told(
+    latent: JointLatent, basis: LocalBasis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise NotImplementedError("no tangent rule")
+
+    monkeypatch.setattr(forward_ad, "make_dual", refuse)
+    found = local_basis(latent, site="block.0.image", rank=3, level=0.6, steps=4)
+    assert len(found.notes) == 1
+    assert found.notes[0].endswith("(no tangent rule); used two reverse passes")
+    assert found.direction(0).notes == found.notes
+    assert found.singular_values.tolist() == pytest.approx(basis.singular_values.tolist(), rel=1e-4)
 
 
 def test_cost_is_counted(latent: JointLatent) -> None:

@@ -192,6 +192,7 @@ def _path(
     bases = spaces.along(points)
     notes = [_LOOSE_CURVE] if loose else []
     notes += [] if all(basis.converged for basis in bases) else [_LOOSE_BASIS]
+    notes += [spaces.note] if spaces.note else []
     return LatentPath(
         method=METHODS[METHODS.index(method)],
         points=points,
@@ -227,6 +228,7 @@ class _Spaces:
     ends: list[TruncatedSVD] = dataclasses.field(default_factory=list[TruncatedSVD])
     numbers: int = 0
     done: int = 0
+    note: str = ""
 
     def along(self, points: Float[Tensor, "l *latent"]) -> list[TruncatedSVD]:
         first = self.ends[0] if self.ends else self._at(points[0], None)
@@ -241,6 +243,7 @@ class _Spaces:
         jacobian = FeatureJacobian(self.feature, point[None])
         self.numbers, start = math.prod(jacobian.out_shape), None if before is None else before.v
         found = truncated_svd(jacobian, self.rank, generator=stream(self.seed, "latent path"), start=start)
+        self.note = jacobian.note
         self.done += 1
         if self.progress is not None:
             self.progress("tangent spaces", self.done, self.total)

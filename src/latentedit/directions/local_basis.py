@@ -50,6 +50,7 @@ class LocalBasis:
         converged: the search reached its tolerance.
         evaluations: of the network, inversion included.
         projected: `without` took a part of every v, so that u is no longer what it makes.
+        note: of the Jacobian, see `FeatureJacobian.note`.
     """
 
     latent: JointLatent
@@ -69,6 +70,7 @@ class LocalBasis:
     converged: bool
     evaluations: int
     projected: bool = False
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.v)
@@ -76,7 +78,8 @@ class LocalBasis:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know, as sentences."""
-        return () if self.converged else (_loose(len(self)),)
+        loose = "" if self.converged else _loose(len(self))
+        return tuple(filter(None, (loose, self.note)))
 
     def check_whole(self) -> None:
         """Refuse a basis that was projected, where ``J v = s u`` is needed.
@@ -202,6 +205,7 @@ def local_basis(
         steps=steps,
         seed=seed,
         evaluations=cost.evaluations,
+        note=jacobian.note,
         **{field.name: getattr(found, field.name) for field in dataclasses.fields(found)},
     )
 

@@ -89,6 +89,15 @@ class Backbone(abc.ABC):
         """The dtype in which the network itself runs."""
         return self.dtype
 
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The coarsest dtype in which the network computes, which steps of finite differences go by.
+
+        A network in float64 counts as float32 unless its adapter says that it is float64 throughout: most transformers
+        round their norms and rotary positions to float32.
+        """
+        return torch.float32 if self.network_dtype == torch.float64 else self.network_dtype
+
     def count(self) -> contextlib.AbstractContextManager[Count]:
         """Count network evaluations: ``with model.count() as cost: ...``, then ``cost.evaluations``.
 

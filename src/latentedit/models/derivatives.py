@@ -37,7 +37,8 @@ class VelocityJacobian(LinearOperator):
         condition: one text a latent, or a single one for all.
         mode: None takes forward mode where `Capabilities.derivatives` has "jvp", and finite differences otherwise or
             where forward mode turns out to be impossible at the first product; `note` then says so.
-        step: norm of the perturbation of one element in finite differences, see `JacobianOperator`.
+        step: norm of the perturbation of one element in finite differences, see `Derivative`; by default it goes by
+            `Backbone.compute_dtype`.
 
     Raises:
         ShapeError: levels or texts that do not match the batch.
@@ -47,8 +48,8 @@ class VelocityJacobian(LinearOperator):
 
     Cost:
         ``matvec`` and ``rmatvec`` count two evaluations an element each, in every mode: a pass with tangents and a
-        reverse pass cost about as much as two evaluations, two reverse passes somewhat more. An attempt at forward
-        mode that fails is not counted.
+        reverse pass cost about as much as two evaluations, two reverse passes somewhat more; what they cost in memory
+        and error is told in `Derivative`. An attempt at forward mode that fails is not counted.
     """
 
     def __init__(
@@ -93,13 +94,9 @@ class VelocityJacobian(LinearOperator):
             try:
                 return self._apply(self._blocks, JacobianOperator.matvec, u)
             except UnsupportedDerivativeError as error:
-                reason = str(error.__cause__).partition("\n")[0]
+                self._note = fallback_note(self._backbone, error, "central differences")
             self._mode = "finite_difference"
             self._blocks = self._make_blocks(self._mode)
-            self._note = (
-                f"forward-mode derivatives of {self._backbone.name} are not available ({reason}); "
-                "used central differences"
-            )
         return self._apply(self._blocks, JacobianOperator.matvec, u)
 
     def _rmatvec(self, u: Tensor) -> Tensor:
@@ -127,6 +124,7 @@ class VelocityJacobian(LinearOperator):
                 self._z[start : start + ROWS],
                 mode=mode,
                 step=self._step,
+                precision=self._backbone.compute_dtype,
                 name=self._backbone.name,
             )
             for start in range(0, len(self._z), ROWS)
@@ -141,6 +139,12 @@ class VelocityJacobian(LinearOperator):
                 return self._backbone.velocity(z, s.repeat(copies), condition.repeat(copies))
 
         return velocity
+
+
+def fallback_note(backbone: Backbone, error: UnsupportedDerivativeError, used: str) -> str:
+    """The sentence that says why a model's forward mode was not used, and what was used instead."""
+    reason = str(error.__cause__).partition("\n")[0]
+    return f"forward-mode derivatives of {backbone.name} are not available ({reason}); used {used}"
 
 
 def denoiser_jacobian(jacobian: LinearOperator, s: float | Float[Tensor, " b"]) -> Affine:

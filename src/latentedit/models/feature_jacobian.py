@@ -17,6 +17,7 @@ from latentedit.core.linalg.autodiff import Derivative, Mode
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
+from latentedit.models.derivatives import fallback_note
 from latentedit.models.sites import GENERAL, PICTURE
 
 Pooling = Literal["none", "space"]
@@ -120,8 +121,8 @@ class FeatureJacobian(BlockOperator):
         feature: f.
         z: one latent.
         mode: None takes forward mode where `Capabilities.derivatives` has "jvp", and two reverse passes otherwise or
-            where forward mode turns out to be impossible at the first product.
-        step: norm of the perturbation in finite differences, see `Derivative`.
+            where forward mode turns out to be impossible at the first product; `note` then says so.
+        step: norm of the perturbation in finite differences, as in `VelocityJacobian`.
         rows: most directions of one network call, which bounds memory and changes no result.
 
     Raises:
@@ -151,6 +152,7 @@ class FeatureJacobian(BlockOperator):
         backbone = feature.backbone
         able = backbone.capabilities.derivatives
         self._may_fall_back = mode is None
+        self._note = ""
         self._mode: Mode = mode or ("forward" if "jvp" in able else "double_backward")
         if not {"vjp", *(["jvp"] if self._mode == "forward" else [])} <= able:
             raise UnsupportedDerivativeError(
@@ -169,13 +171,19 @@ class FeatureJacobian(BlockOperator):
         """How ``matmat`` is computed."""
         return self._mode
 
+    @property
+    def note(self) -> str:
+        """What the user should know about the mode in use; empty if nothing."""
+        return self._note
+
     def _matmat(self, v: Tensor) -> Tensor:
         kernel = nullcontext if self._mode == "finite_difference" else differentiable_attention
         try:
             return self._apply(Derivative.forward, v, kernel, self.out_shape)
-        except UnsupportedDerivativeError:
+        except UnsupportedDerivativeError as error:
             if self._mode != "forward" or not self._may_fall_back:
                 raise
+            self._note = fallback_note(self._feature.backbone, error, "two reverse passes")
         self._mode = "double_backward"
         return self._apply(Derivative.forward, v, kernel, self.out_shape)
 
@@ -205,7 +213,10 @@ class FeatureJacobian(BlockOperator):
                 return self._feature(z)
 
         point = self._z.repeat(copies, *[1] * (self._z.ndim - 1))
-        return Derivative(function, point, mode=self._mode, step=self._step, name=self._feature.backbone.name)
+        backbone = self._feature.backbone
+        return Derivative(
+            function, point, mode=self._mode, step=self._step, precision=backbone.compute_dtype, name=backbone.name
+        )
 
     def _check_finite(self, values: Tensor, what: str) -> None:
         if not bool(values.isfinite().all()):

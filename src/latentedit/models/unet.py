@@ -4,6 +4,7 @@ import abc
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -46,6 +47,11 @@ class UNetBackbone(NetworkBackbone):
                 sizes=self._sizes(preferred, max(preferred, preferred * 3 // 2 // multiple * multiple)),
             )
         )
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """That of the network: a U-Net in float64 is so throughout."""
+        return self.network_dtype
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         """The levels of the stock DDIM sampler, then 0; see `latentedit.models.vp`."""

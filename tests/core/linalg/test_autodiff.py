@@ -1,10 +1,13 @@
 """The three ways to a Jacobian-vector product against a map whose Jacobian is known, and what they cannot do."""
 
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional
 
 from latentedit.core.errors import ConfigError, ShapeError, UnsupportedDerivativeError
@@ -114,6 +117,51 @@ def test_the_callers_gradient_mode_does_not_matter_and_nothing_is_recorded(mode:
     assert point.grad is None
 
 
+def test_forward_products_keep_nothing_for_a_reverse_pass() -> None:
+    matrix = MATRICES[0].clone().requires_grad_()
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda _: POINT):
+        Derivative(lambda x: torch.tanh(x.flatten(1) @ matrix), POINT, mode="forward").forward(POINT)
+        assert not kept
+        torch.tanh(POINT.flatten(1) @ matrix)
+    assert kept, "the check itself sees nothing"
+
+
+def test_forward_products_in_inference_mode() -> None:
+    """Dual numbers lose their tangents there without a word, unless care is taken."""
+    with torch.inference_mode():
+        operator = JacobianOperator(Map(), POINT.clone(), mode="forward")
+        product = operator.matvec(vectors(3, 2, 3).clone())
+    assert relative_error(product, apply(jacobian(), vectors(3, 2, 3))) <= tolerance("derivative", torch.float64)
+
+
+def test_forward_products_of_two_threads_at_once() -> None:
+    """PyTorch has one level of dual numbers for all threads: the second waits until the first has left it."""
+    inside, asked = threading.Event(), threading.Event()
+
+    def slow(x: Tensor) -> Tensor:
+        inside.set()
+        asked.wait(timeout=10)
+        return Map()(x)
+
+    def second() -> Tensor:
+        inside.wait(timeout=10)
+        threading.Timer(0.1, asked.set).start()
+        return build("forward").matvec(u)
+
+    u = vectors(3, 2, 3)
+    with ThreadPoolExecutor() as threads:
+        products = threads.submit(JacobianOperator(slow, POINT, mode="forward").matvec, u), threads.submit(second)
+    for product in products:
+        assert torch.equal(product.result(), build("forward").matvec(u))
+
+
+@pytest.mark.parametrize("mode", ["forward", "finite_difference"])
+def test_a_result_that_does_not_depend_on_the_point_has_the_product_zero(mode: Mode) -> None:
+    product = JacobianOperator(torch.ones_like, POINT, mode=mode).matvec(vectors(3, 2, 3))
+    assert torch.equal(product, torch.zeros_like(POINT))
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_points_and_vectors_may_share_memory(mode: Mode) -> None:
     point = POINT[:1].expand(3, 2, 3)
@@ -130,6 +178,17 @@ def test_the_error_of_differences_falls_with_the_square_of_the_step() -> None:
         for step in (0.02, 0.01)
     ]
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "precision", [torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float32, torch.float64]
+)
+def test_the_step_goes_by_the_precision_of_the_function(precision: torch.dtype) -> None:
+    rms = {torch.float32: 2.2e-4, torch.float64: 1e-5}.get(precision, 0.1)
+    u = vectors(3, 2, 3)
+    default = JacobianOperator(Map(), POINT, mode="finite_difference", precision=precision)
+    asked = JacobianOperator(Map(), POINT, mode="finite_difference", step=rms * 6**0.5)
+    assert torch.equal(default.matvec(u), asked.matvec(u))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -155,6 +214,28 @@ def test_an_operation_without_the_derivative_is_named(mode: Mode) -> None:
     differences = JacobianOperator(attend, x, mode="finite_difference").matvec(x)
     # <x, J x> = <J^T x, x>
     assert float((x * differences).sum()) == pytest.approx(float((x * operator.rmatvec(x)).sum()), rel=5e-3)
+
+
+def test_a_derivative_is_missing_whatever_pytorch_says() -> None:
+    """Group norms of scattered tensors have values, and no forward mode; the message is about strides."""
+    x = vectors(2, 6, 4, 2)
+
+    def normalised(x: Tensor) -> Tensor:
+        return functional.group_norm(x.movedim(1, 3).as_strided((len(x), 4, 2, 6), (48, 1, 24, 4)), 2)
+
+    operator = JacobianOperator(lambda x: normalised(x).reshape(x.shape), x, mode="forward", name="some model")
+    with pytest.raises(UnsupportedDerivativeError, match=r"some model.*stride.*finite_difference"):
+        operator.matvec(x)
+
+
+def test_lack_of_memory_is_no_lack_of_a_derivative() -> None:
+    def greedy(x: Tensor) -> Tensor:
+        if forward_ad.unpack_dual(x).tangent is not None:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return x
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        JacobianOperator(greedy, POINT, mode="forward").matvec(POINT)
 
 
 def test_a_function_that_records_nothing_is_refused_in_reverse() -> None:
