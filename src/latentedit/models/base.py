@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,11 @@ from latentedit.core.levels import LevelGrid
 from latentedit.models.sites import GENERAL, PICTURE, Site, read, shifted
 
 
+GuidanceKind = Literal["cfg", "renormalised", "embedded", "none"]
+"""How guidance acts: classifier-free on two branches; the same, and stock pipelines keep the conditional norm; as an
+input of a guidance-distilled network, in one branch; not at all, in a network distilled to need none."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What a backbone can do, as data.
@@ -29,7 +34,8 @@ class Capabilities:
         start_std: standard deviation of z at ``s_max`` (1 for rectified flow, 1 / (alpha + sigma) for VP).
         derivatives: any of "jvp" and "vjp", where the network supports forward- and reverse-mode differentiation.
         pixels: the backbone has a picture codec (`encode`, `decode`).
-        guidance: default classifier-free guidance weight of sampling; 1 is the conditional velocity itself.
+        guidance: default guidance weight of sampling; 1 is the conditional velocity itself.
+        guidance_kind: how the weight acts, see `GuidanceKind`.
         size_multiple: picture sides must be multiples of this.
         sizes: smallest, preferred and largest side of a picture in pixels.
     """
@@ -40,6 +46,7 @@ class Capabilities:
     derivatives: frozenset[str] = frozenset({"jvp", "vjp"})
     pixels: bool = True
     guidance: float = 1.0
+    guidance_kind: GuidanceKind = "cfg"
     size_multiple: int = 1
     sizes: tuple[int, int, int] = (1, 1, 1)
 
@@ -192,7 +199,7 @@ class Backbone(abc.ABC):
         spend(self, len(z))
         own = self._sites()
         if site in own:
-            return read(own[site], site, lambda: self._velocity(z, s, condition)).to(z.dtype)
+            return read(own[site], site, lambda: self._velocity(z, s, condition), self._image_tokens(z)).to(z.dtype)
         v = self._velocity(z, s, condition)
         if site == "velocity":
             return v
@@ -225,12 +232,17 @@ class Backbone(abc.ABC):
         """
         own = self._sites()
         self._check_site(site, tuple(own))
-        with shifted(own[site], site, shift):
+        with shifted(own[site], site, shift, self._image_tokens(z)):
             return self.velocity(z, s, condition)
 
     def _sites(self) -> Mapping[str, Site]:
         """The network's own sites by name, in the order in which it computes them; none where it has no insides."""
         return {}
+
+    def _image_tokens(self, z: Float[Tensor, "b *latent"]) -> int:
+        """How many tokens the network makes of each of these latents, where a `Site` asks."""
+        del z
+        return 0
 
     def _check_site(self, site: str, known: tuple[str, ...]) -> None:
         if site not in known:

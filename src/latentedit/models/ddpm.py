@@ -29,9 +29,9 @@ class DDPMBackbone(UNetBackbone):
     """A ``UNet2DModel`` on pixels.
 
     Args:
-        components: "unet", moved to the device and frozen, and "scheduler", which may be its configuration, of any
+        components: "unet" and "scheduler", which may be its configuration, of any
             class that runs on trained betas.
-        placement: name, fingerprint, settings, device and dtype, see `NetworkBackbone`.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
 
     Raises:
         ConfigError: a dtype that makes no sense.
@@ -41,11 +41,7 @@ class DDPMBackbone(UNetBackbone):
 
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {"scheduler": TRAINED_BETAS, "unet": ("UNet2DModel",)}
 
-    def __init__(
-        self,
-        components: Mapping[str, Any],
-        **placement: Any,
-    ) -> None:
+    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
         unet = components["unet"]
         check_plain(unet)
         taken, given = unet.config.in_channels, unet.config.out_channels
@@ -53,7 +49,7 @@ class DDPMBackbone(UNetBackbone):
             raise ModelError(
                 f"the U-Net has {taken} channels in and {given} out, and not 3 colours in and 3 out (6 with variances)"
             )
-        self._build(unet, VPSchedule.from_config(components["scheduler"]), scale=1, guidance=1.0, **placement)
+        self._build(components, VPSchedule.from_config(components["scheduler"]), scale=1, guidance=1.0, **placement)
 
     def embed(self, texts: Sequence[str]) -> Condition:
         """One token of width 1, zero, for each text: the model reads none.
@@ -91,4 +87,4 @@ class DDPMBackbone(UNetBackbone):
         self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b c h w"]:
         del condition
-        return self._unet(x_t.to(self.network_dtype), time, return_dict=False)[0][:, :_COLOURS]
+        return self._network(x_t.to(self.network_dtype), time, return_dict=False)[0][:, :_COLOURS]

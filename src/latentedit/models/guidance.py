@@ -10,6 +10,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.models.base import Backbone
+from latentedit.models.patches import PATCH, pack, unpack
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -19,18 +20,23 @@ class GuidedField:
     Weight 1 is the conditional velocity itself, weight 0 the unconditional one. (Ho and Salimans' own weight is w - 1.)
     The map is affine at fixed z, so guiding v, e_hat or x_hat is the same thing.
 
+    A network that takes the weight as an input is asked once, with it. One that was distilled to need no guidance has
+    weight 1 only.
+
     Args:
         backbone: the model.
         condition: c, one text or one an element.
         guidance: w, finite.
         unconditional: n, the empty text or a negative one; None is `Backbone.null` where it is needed.
+        renormalised: give v_w the norm of v(z, s, c), a token of 2 x 2 latents each, as the stock pipelines of
+            Qwen-Image do; then the field is no longer affine in w.
 
     Raises:
-        ConfigError: a guidance weight that is not finite.
+        ConfigError: a guidance weight that is not finite, or other than 1 for a network distilled to need none.
         ShapeError: conditions of different shapes.
 
     Cost:
-        A call takes one evaluation an element at weight 1, otherwise two.
+        A call takes one evaluation an element at weight 1 and where the weight is an input, otherwise two.
 
     Source:
         Ho and Salimans 2022, eq. 6, in the convention of Saharia et al. 2022 and diffusers.
@@ -40,12 +46,23 @@ class GuidedField:
     condition: Condition
     guidance: float = 1.0
     unconditional: Condition | None = None
+    renormalised: bool = False
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.guidance):
             raise ConfigError(f"expected a finite guidance weight; got {self.guidance}")
+        kind = self.backbone.capabilities.guidance_kind
+        if kind == "embedded":
+            told = dataclasses.replace(self.condition, guidance=float(self.guidance))
+            object.__setattr__(self, "condition", told)
+            object.__setattr__(self, "unconditional", None)
+            return
         if self.guidance == 1:
             return
+        if kind == "none":
+            raise ConfigError(
+                f"{self.backbone.name} was distilled to need no guidance, so its weight is 1; got {self.guidance:g}"
+            )
         null = self.backbone.null(self.condition) if self.unconditional is None else self.unconditional
         if null.tokens.shape[1:] != self.condition.tokens.shape[1:]:
             raise ShapeError(
@@ -61,4 +78,12 @@ class GuidedField:
         both = Condition.cat([self.unconditional.expand(len(z)), self.condition.expand(len(z))])
         v = self.backbone.velocity(torch.cat([z, z]), torch.cat([s, s]), both)
         null, conditional = v.to(torch.promote_types(v.dtype, torch.float32)).chunk(2)
-        return (null + self.guidance * (conditional - null)).to(v.dtype)
+        guided = null + self.guidance * (conditional - null)
+        return (_with_norm_of(conditional, guided) if self.renormalised else guided).to(v.dtype)
+
+
+def _with_norm_of(conditional: Tensor, guided: Tensor) -> Tensor:
+    """Each token of 2 x 2 latents scaled to the norm that it has without guidance."""
+    norms = [pack(field).norm(dim=-1, keepdim=True) for field in (conditional, guided)]
+    size = (guided.shape[-2] // PATCH, guided.shape[-1] // PATCH)
+    return unpack(pack(guided) * (norms[0] / norms[1]), size)

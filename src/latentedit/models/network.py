@@ -1,29 +1,32 @@
 """What adapters share, whatever their network: where it runs, in which dtype, its sizes, codec and checks."""
 
+import abc
 from collections.abc import Mapping
-from typing import Any, Self
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from latentedit.core.errors import ConfigError, DeviceError, ModelError, ShapeError
+from latentedit.core.condition import Condition
+from latentedit.core.errors import DeviceError, ModelError, ShapeError
 from latentedit.models.base import Backbone, Capabilities
-from latentedit.models.libraries import quiet_libraries
+from latentedit.models.codec import Codec
 from latentedit.models.loading import ModelFolder
+from latentedit.models.placement import Placement, contiguous_norms, existing_device, known_dtype, place
 from latentedit.models.text_part import word_pieces
 from latentedit.models.weights import fingerprint
 
 CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 
-_NETWORK_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-
 
 class NetworkBackbone(Backbone):
-    """A backbone whose networks of diffusers run on one device and in one dtype, coordinates in float32 or better.
+    """A backbone whose networks are those of a pipeline of diffusers, taken as they are.
 
-    Adapters are built from the components of a pipeline, networks that they move and freeze, tokenizers and a scheduler
-    or its configuration, and hand their other arguments to `_settle` before they place the networks.
+    Nothing is moved, cast or copied: networks run where and as their pipeline, or `latentedit.models.placement`, has put
+    them, with its hooks, adapters and quantised layers. Coordinates, guidance and conditions are float32 or better.
+    Graphs for derivatives are recorded where latents or text ask for them, and not for the parameters alone.
 
     Args:
         components: of the pipeline by name, see `parts`.
@@ -32,47 +35,54 @@ class NetworkBackbone(Backbone):
         settings: content of the folder's ``latentedit.json``. Every adapter reads "guidance" (default weight) and
             "sizes" (smallest, preferred and largest side in pixels), those with text "vocabulary" (words seen in
             training).
-        device: None is CUDA where there is one, else the CPU.
-        dtype: of the networks; None is float32. The picture codec runs in float32 or better.
+        device: on which the networks run; None is where the denoiser's parameters lie.
+        pipeline: class of the pipeline, where several share an adapter.
+        configuration: what else ``model_index.json`` says of the pipeline.
 
     Raises:
-        ConfigError: a dtype that makes no sense.
+        ConfigError: networks in a dtype that makes no sense.
         DeviceError: a device that this machine lacks.
         ModelError: parts or settings that do not fit together.
     """
 
+    denoiser: ClassVar[str] = "transformer"
+    """The part that predicts."""
+
+    half: ClassVar[torch.dtype] = torch.bfloat16
+    """The half precision that the family was published for."""
+
     @classmethod
-    def from_folder(
-        cls,
-        folder: ModelFolder,
-        *,
-        name: str,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        **options: Any,
-    ) -> Self:
+    def from_folder(cls, folder: ModelFolder, *, name: str, placement: Placement, **options: Any) -> Self:
         """Load the parts of a checked folder.
 
         Args:
             folder: checked by `open_folder`.
             name: for messages and records.
-            device: None is CUDA where there is one, else the CPU.
-            dtype: of the networks; None is float32.
+            placement: of the networks.
             options: of the adapter itself.
 
         Raises:
             ModelError: weights that do not match their configuration, and what the class itself raises.
         """
-        chosen, build = existing_device(device), cls._build_from
-        return build(folder, folder.components(known_dtype(dtype)), name=name, device=chosen, dtype=dtype, **options)
+        components = folder.components(placement.dtype)
+        place(components, placement, denoiser=cls.denoiser)
+        return cls._build_from(folder, components, name=name, device=placement.device, **options)
 
     @classmethod
     def _build_from(cls, folder: ModelFolder, components: Mapping[str, Any], **settings: Any) -> Self:
         adapter: Any = cls
-        return adapter(components, fingerprint=fingerprint(folder.weights), settings=folder.settings, **settings)
+        return adapter(
+            components,
+            fingerprint=fingerprint(folder.weights),
+            settings=folder.settings,
+            pipeline=folder.pipeline,
+            configuration=folder.configuration,
+            **settings,
+        )
 
     def _settle(
         self,
+        components: Mapping[str, Any],
         *,
         channels: int,
         scale: int,
@@ -81,26 +91,29 @@ class NetworkBackbone(Backbone):
         fingerprint: str = "",
         settings: Mapping[str, Any] | None = None,
         device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        pipeline: str = "",
+        configuration: Mapping[str, Any] | None = None,
+        widths: tuple[int, int] | None = None,
     ) -> None:
-        """Keep what the folder says, and choose device and dtype; `_declare` ends what this begins.
+        """Keep what the folder or the pipeline says; `_declare` ends what this begins.
 
         Args:
+            components: see the class; so with the others that are not here.
             channels: of a latent.
             scale: pixels a side of one latent.
             stride: sides of latents are multiples of this.
-            name: see the class.
-            fingerprint: see the class.
-            settings: see the class.
-            device: see the class.
-            dtype: see the class.
+            widths: of a token and of the pooled text; None where conditions are not looked at.
         """
-        self.name, self.fingerprint = name, fingerprint
-        self.defaults: Mapping[str, Any] = dict(settings or {})
-        self._network_dtype = known_dtype(dtype)
-        self._device = existing_device(device)
+        self._components = components
+        self._network: Any = contiguous_norms(components[self.denoiser]).eval()
+        self._network_dtype = known_dtype(self._network.dtype)
+        self._device = self._network.device if device is None else existing_device(device)
         self._channels, self._scale, self._stride = channels, scale, stride
         self._multiple = scale * stride
+        self._pipeline, self._configuration = pipeline, dict(configuration or {})
+        self._widths = widths
+        self.name, self.fingerprint = name, fingerprint
+        self.defaults: Mapping[str, Any] = dict(settings or {})
 
     def _declare(self, capabilities: Capabilities) -> None:
         Backbone.__init__(self, name=self.name, fingerprint=self.fingerprint, capabilities=capabilities)
@@ -136,6 +149,28 @@ class NetworkBackbone(Backbone):
             raise ShapeError(f"picture sides are multiples of {multiple} px; got {height_px} x {width_px}")
         return (self._channels, height_px // self._scale, width_px // self._scale)
 
+    def _velocity(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b *latent"]:
+        self._check_latents(z)
+        self._check_condition(condition)
+        with self._graph(z, condition.tokens, condition.pooled):
+            return self._network_velocity(z, s, condition)
+
+    @abc.abstractmethod
+    def _network_velocity(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b *latent"]:
+        """What the network's output at these latents stands for, in the dtype of z; everything fits."""
+
+    @staticmethod
+    def _graph(*inputs: Tensor) -> AbstractContextManager[object]:
+        """Inside, a graph is recorded if one of these tensors asks for it: parameters alone are no reason."""
+        return torch.set_grad_enabled(torch.is_grad_enabled() and any(part.requires_grad for part in inputs))
+
+    def _image_tokens(self, z: Float[Tensor, "b *latent"]) -> int:
+        return z.shape[-2] * z.shape[-1] // self._stride**2
+
     def _sizes(self, trained_px: int, largest_px: int) -> tuple[int, int, int]:
         """Smallest, preferred and largest side: a quarter of the trained one and more, or what the folder says."""
         multiple = self._multiple
@@ -152,6 +187,15 @@ class NetworkBackbone(Backbone):
                 f"got {list(z.shape)}"
             )
 
+    def _check_condition(self, condition: Condition) -> None:
+        widths = (condition.tokens.shape[-1], condition.pooled.shape[-1])
+        if self._widths is not None and widths != self._widths:
+            raise ShapeError(
+                f"{self.name} takes conditions of widths {self._widths[0]} (tokens) and {self._widths[1]} (pooled); "
+                f"got {widths[0]} and {widths[1]}. Embed the text with this model"
+            )
+        self._check_device(condition.tokens)
+
     def _check_pixels(self, pixels: Tensor) -> None:
         if pixels.ndim != 4 or pixels.shape[1] != 3:
             raise ShapeError(f"pixels are [b, 3, h, w]; got {list(pixels.shape)}")
@@ -164,73 +208,24 @@ class NetworkBackbone(Backbone):
 
 
 class CodecBackbone(NetworkBackbone):
-    """A backbone on the latents of an ``AutoencoderKL``: ``x = (mode of the posterior - shift) * scaling_factor``."""
+    """A backbone on the latents of an autoencoder; see `latentedit.models.codec`."""
 
-    def _place_codec(self, vae: Any, *, shift: float) -> None:
-        self._vae = placed(vae, self._device, self.dtype)
-        self._vae.enable_slicing()  # one at a time: memory and rounding do not depend on the batch
-        self._vae_shift = shift
+    _codec: Codec
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
-        """``(mode - shift) * scaling_factor`` of the VAE's posterior.
+        """The mode of the autoencoder's posterior, normalised as the network wants it.
 
         Raises:
             ShapeError: not [b, 3, h, w], or sides that do not fit the network.
             DeviceError: on another device.
         """
         self._check_pixels(pixels)
-        mode: Tensor = self._vae.encode(pixels.to(self.dtype)).latent_dist.mode()
-        return (mode - self._vae_shift) * self._vae.config.scaling_factor
+        with self._graph(pixels):
+            return self._codec.encode(pixels)
 
     def decode(self, z: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b 3 h w"]:
-        """The VAE's picture of ``z / scaling_factor + shift``."""
+        """The autoencoder's picture of clean latents."""
         self._check_latents(z)
         self._check_device(z)
-        latents = z.to(self.dtype) / self._vae.config.scaling_factor + self._vae_shift
-        return self._vae.decode(latents, return_dict=False)[0]
-
-
-def vae_scale(vae: Any) -> int:
-    """Pixels a side of one latent."""
-    return 2 ** (len(vae.config.block_out_channels) - 1)
-
-
-def placed(network: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """Moved and frozen; cast only if need be, for T5 keeps some matrices in float32 when it is loaded in float16.
-
-    Its group norms are fed with contiguous tensors only: PyTorch has no forward mode for others.
-    """
-    with quiet_libraries():
-        moved = network.to(device) if network.dtype == dtype else network.to(device=device, dtype=dtype)
-    for module in moved.modules():
-        if isinstance(module, nn.GroupNorm):
-            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))
-    return moved.eval().requires_grad_(False)
-
-
-def known_dtype(dtype: torch.dtype | None) -> torch.dtype:
-    """The dtype asked for, float32 by default.
-
-    Raises:
-        ConfigError: a dtype that networks do not run in.
-    """
-    chosen = torch.float32 if dtype is None else dtype
-    if chosen not in _NETWORK_DTYPES:
-        raise ConfigError(f"networks do not run in {chosen}. Use one of {', '.join(map(str, _NETWORK_DTYPES))}")
-    return chosen
-
-
-def existing_device(device: torch.device | str | None) -> torch.device:
-    """The device asked for, or the best there is.
-
-    Raises:
-        DeviceError: a device that this machine lacks.
-    """
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise DeviceError(f"this machine has no device {device}. Use device='cpu'") from error
-    return chosen
+        with self._graph(z):
+            return self._codec.decode(z)

@@ -2,24 +2,22 @@
 
 Conventions of the family, confined to this module, `vp` (times, levels, sampler) and `sd_text`:
 
-- Latent: ``x = mode of the VAE's posterior * scaling_factor``. The stock pipeline knows no shift: a ``shift_factor`` in
-  the VAE's configuration is not read, here as there.
+- Latent: ``x = mode of the VAE's posterior * scaling_factor``.
 - Guidance: weight w is ``e(n) + w (e(c) - e(n))`` with n the empty text; on velocities it is the same.
 - Sampler: DDIM, whatever scheduler the folder names; the stock pipeline takes ``steps_offset`` for 1 in every folder.
-
-The network and the text encoder run in the dtype that is asked for; coordinates, guidance and the VAE in float32.
-Parameters are frozen and nothing is computed under ``no_grad``: latents can be differentiated through.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ModelError, ShapeError
-from latentedit.models.network import CLIP_TOKENIZERS, CodecBackbone, placed, vae_scale
+from latentedit.core.errors import ModelError
+from latentedit.models.codec import Codec
+from latentedit.models.network import CLIP_TOKENIZERS, CodecBackbone
 from latentedit.models.sd_text import SDText
 from latentedit.models.text_part import TextPart
 from latentedit.models.unet import UNetBackbone, check_plain
@@ -29,12 +27,12 @@ PUBLISHED_GUIDANCE = 7.5
 """The default weight of the stock pipeline, which the model cards use."""
 
 
-class StableDiffusionBackbone(CodecBackbone, UNetBackbone):
+class StableDiffusionBackbone(UNetBackbone, CodecBackbone):
     """SD 1.x, SD 2.x and their miniatures: a U-Net that predicts noise, v or x, with one CLIP for the text.
 
     Args:
         components: of a ``StableDiffusionPipeline`` by name; its scheduler is of any class that runs on trained betas.
-        placement: name, fingerprint, settings, device and dtype, see `NetworkBackbone`.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
 
     Raises:
         ConfigError: a dtype that makes no sense.
@@ -50,22 +48,27 @@ class StableDiffusionBackbone(CodecBackbone, UNetBackbone):
         "vae": ("AutoencoderKL",),
     }
 
-    def __init__(
-        self,
-        components: Mapping[str, Any],
-        **placement: Any,
-    ) -> None:
-        unet, vae, width = components["unet"], components["vae"], _text_width(components)
+    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
+        width = _text_width(components)
         schedule = VPSchedule.from_config(components["scheduler"], steps_offset=1)
-        self._build(unet, schedule, scale=vae_scale(vae), guidance=PUBLISHED_GUIDANCE, **placement)
-        text = TextPart(tokenizer=components["tokenizer"], encoder=components["text_encoder"])
+        dtype = torch.promote_types(components["unet"].dtype, torch.float32)
+        self._codec = Codec(components["vae"], dtype)
+        self._build(
+            components,
+            schedule,
+            scale=self._codec.scale_px,
+            guidance=PUBLISHED_GUIDANCE,
+            widths=(width, 0),
+            **placement,
+        )
+        encoder = components["text_encoder"].eval()
+        text = TextPart(tokenizer=components["tokenizer"], encoder=encoder, device=self.device)
         self._text = SDText(part=text, width=width, vocabulary=self._vocabulary())
-        self._place_codec(vae, shift=0.0)
-        placed(text.encoder, self.device, self.network_dtype)
 
     def embed(self, texts: Sequence[str]) -> Condition:
         """Texts as the stock pipeline embeds them; see `sd_text`."""
-        return self._text.embed(texts)
+        with torch.no_grad():
+            return self._text.embed(texts)
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Words dropped for length, and words that training never showed, as sentences."""
@@ -74,14 +77,8 @@ class StableDiffusionBackbone(CodecBackbone, UNetBackbone):
     def _predict(
         self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b c h w"]:
-        widths = (condition.tokens.shape[-1], condition.pooled.shape[-1])
-        if widths != (self._text.width, 0):
-            raise ShapeError(
-                f"{self.name} takes conditions of widths {self._text.width} (tokens) and 0 (pooled); "
-                f"got {widths[0]} and {widths[1]}"
-            )
         dtype = self.network_dtype
-        return self._unet(x_t.to(dtype), time, condition.tokens.to(dtype), return_dict=False)[0]
+        return self._network(x_t.to(dtype), time, condition.tokens.to(dtype), return_dict=False)[0]
 
 
 def _text_width(components: Mapping[str, Any]) -> int:

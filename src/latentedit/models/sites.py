@@ -3,8 +3,9 @@
 import dataclasses
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Literal, cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -24,10 +25,16 @@ class Site:
     Args:
         module: the module whose output it is; the network runs it once in a forward pass.
         item: which element of the module's tuple of outputs; None is the output itself.
+        image: where the picture's tokens stand in a sequence that has text too; None is an output of one kind.
     """
 
     module: nn.Module
     item: int | None = None
+    image: Literal["first", "last"] | None = None
+
+    def tokens(self, count: int) -> slice:
+        """The picture's tokens in the sequence, so many."""
+        return slice(0, count) if self.image == "first" else slice(-count, None)
 
 
 class _Reached(BaseException):  # not an Exception: no network code that catches those may swallow it
@@ -38,13 +45,14 @@ class _Reached(BaseException):  # not an Exception: no network code that catches
         self.feature = feature
 
 
-def read(site: Site, name: str, forward: Callable[[], object]) -> Float[Tensor, "b *feature"]:
+def read(site: Site, name: str, forward: Callable[[], object], tokens: int = 0) -> Float[Tensor, "b *feature"]:
     """The feature at a site, of a forward pass that stops there.
 
     Args:
         site: where.
         name: of the site, for messages.
         forward: runs the network; what it returns is not used.
+        tokens: how many the picture has, for sites with text in their sequence.
 
     Raises:
         ModelError: a forward pass that never comes to the site.
@@ -54,7 +62,7 @@ def read(site: Site, name: str, forward: Callable[[], object]) -> Float[Tensor, 
     """
 
     def stop(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        raise _Reached(_feature(site, output))
+        raise _Reached(_feature(site, output, tokens))
 
     handle = site.module.register_forward_hook(stop)
     try:
@@ -67,7 +75,7 @@ def read(site: Site, name: str, forward: Callable[[], object]) -> Float[Tensor, 
 
 
 @contextmanager
-def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"]) -> Generator[None]:
+def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"], tokens: int = 0) -> Generator[None]:
     """Inside the context, the network goes on from its feature at the site plus a shift, cast to the feature's dtype.
 
     Raises:
@@ -75,12 +83,15 @@ def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"]) -> Genera
     """
 
     def move(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        feature = _feature(site, output)
+        feature = _feature(site, output, tokens)
         if shift.shape != feature.shape:
             raise ShapeError(
                 f"expected a shift of the feature {name!r}, {list(feature.shape)}; got {list(shift.shape)}"
             )
+        whole = output if site.item is None else output[site.item]
         moved = feature + shift.to(feature.dtype)
+        if site.image is not None:
+            moved = torch.slice_scatter(whole, moved, 1, *_bounds(site.tokens(tokens), whole.shape[1]))
         if site.item is None:
             return moved
         outputs = list(cast("tuple[Any, ...]", output))
@@ -94,5 +105,11 @@ def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"]) -> Genera
         handle.remove()
 
 
-def _feature(site: Site, output: Any) -> Tensor:
-    return output if site.item is None else output[site.item]
+def _feature(site: Site, output: Any, tokens: int) -> Tensor:
+    whole: Tensor = output if site.item is None else output[site.item]
+    return whole if site.image is None else whole[:, site.tokens(tokens)]
+
+
+def _bounds(part: slice, length: int) -> tuple[int, int]:
+    start, stop, _ = part.indices(length)
+    return start, stop

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -21,10 +22,12 @@ class TextPart:
     Args:
         tokenizer: of transformers.
         encoder: of transformers, in evaluation mode.
+        device: on which the encoder runs; its parameters may lie elsewhere between calls.
     """
 
     tokenizer: Any
     encoder: Any
+    device: torch.device
 
     @property
     def clip_length(self) -> int:
@@ -32,7 +35,7 @@ class TextPart:
         return min(int(self.tokenizer.model_max_length), int(self.encoder.config.max_position_embeddings))
 
     def token_ids(self, texts: Sequence[str], length: int) -> Int[Tensor, "b n"]:
-        """Texts as ``length`` tokens each, cut or padded, on the encoder's device.
+        """Texts as ``length`` tokens each, cut or padded, on the device.
 
         Raises:
             ConfigError: no text at all.
@@ -42,7 +45,7 @@ class TextPart:
         encoded = self.tokenizer(
             list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt", verbose=False
         )
-        return encoded.input_ids.to(self.encoder.device)
+        return encoded.input_ids.to(self.device)
 
     def room(self, length: int) -> int:
         """Of ``length`` tokens, those that are left for the text itself."""

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -11,42 +11,16 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
 from latentedit.core.levels import LevelGrid
-from latentedit.models.base import Capabilities
-from latentedit.models.network import NetworkBackbone, placed
+from latentedit.models.base import Capabilities, GuidanceKind
+from latentedit.models.network import NetworkBackbone
 from latentedit.models.sites import Site
 from latentedit.models.vp import VPSchedule
 
 
-class UNetBackbone(NetworkBackbone):
-    """A U-Net of diffusers with a `VPSchedule`. Adapters add text, the picture codec and the call of the network."""
+class VPBackbone(NetworkBackbone):
+    """A network of diffusers on a `VPSchedule`. Adapters add text, the picture codec and the call of the network."""
 
-    def _build(self, unet: Any, schedule: VPSchedule, *, scale: int, guidance: float, **placement: Any) -> None:
-        """Place the U-Net and say what it can do.
-
-        Args:
-            unet: moved to the device and frozen.
-            schedule: its trained times.
-            scale: pixels a side of one latent.
-            guidance: weight that its makers publish.
-            placement: name, fingerprint, settings, device and dtype, see `NetworkBackbone`.
-        """
-        channels, stride = int(unet.config.in_channels), 2 ** (len(unet.down_blocks) - 1)
-        self._settle(channels=channels, scale=scale, stride=stride, **placement)
-        self.schedule = schedule
-        self._unet = placed(unet, self._device, self._network_dtype)
-        multiple, side = self._multiple, unet.config.sample_size
-        trained = 0 if side is None else int(side if isinstance(side, int) else max(side)) * scale
-        preferred = max(multiple, trained // multiple * multiple)
-        self._declare(
-            Capabilities(
-                s_min=schedule.s_min,
-                s_max=schedule.s_max,
-                start_std=schedule.start_std,
-                guidance=float(self.defaults.get("guidance", guidance)),
-                size_multiple=multiple,
-                sizes=self._sizes(preferred, max(preferred, preferred * 3 // 2 // multiple * multiple)),
-            )
-        )
+    schedule: VPSchedule
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -58,11 +32,23 @@ class UNetBackbone(NetworkBackbone):
         del height_px, width_px
         return self.schedule.grid(steps)
 
-    def _velocity(
+    def _declare_vp(self, *, guidance: float, kind: GuidanceKind, trained_px: int, largest_px: int) -> None:
+        """Say what the model can do: its schedule's range, a guidance weight, sizes."""
+        self._declare(
+            Capabilities(
+                s_min=self.schedule.s_min,
+                s_max=self.schedule.s_max,
+                start_std=self.schedule.start_std,
+                guidance=float(self.defaults.get("guidance", guidance)),
+                guidance_kind=kind,
+                size_multiple=self._multiple,
+                sizes=self._sizes(trained_px, largest_px),
+            )
+        )
+
+    def _network_velocity(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b *latent"]:
-        self._check_latents(z)
-        self._check_device(condition.tokens)
         return self.schedule.velocity(lambda x_t, time: self._predict(x_t, time, condition), z, s)
 
     @abc.abstractmethod
@@ -71,17 +57,55 @@ class UNetBackbone(NetworkBackbone):
     ) -> Float[Tensor, "b c h w"]:
         """The network's output at latents in its own coordinates."""
 
+
+class UNetBackbone(VPBackbone):
+    """A U-Net of diffusers; see `VPBackbone`."""
+
+    denoiser: ClassVar[str] = "unet"
+    half: ClassVar[torch.dtype] = torch.float16
+
+    def _build(
+        self,
+        components: Mapping[str, Any],
+        schedule: VPSchedule,
+        *,
+        scale: int,
+        guidance: float,
+        kind: GuidanceKind = "cfg",
+        **placement: Any,
+    ) -> None:
+        """Take the U-Net as it is and say what it can do.
+
+        Args:
+            components: of the pipeline by name.
+            schedule: its trained times.
+            scale: pixels a side of one latent.
+            guidance: weight that its makers publish.
+            kind: how it acts.
+            placement: name, fingerprint, settings, device, pipeline, configuration and widths; see `NetworkBackbone`.
+        """
+        config, blocks = components["unet"].config, len(components["unet"].down_blocks)
+        self.schedule = schedule
+        self._settle(
+            components, channels=int(config.in_channels), scale=scale, stride=2 ** (blocks - 1), **placement
+        )
+        multiple, side = self._multiple, config.sample_size
+        trained = 0 if side is None else int(side if isinstance(side, int) else max(side)) * scale
+        preferred = max(multiple, trained // multiple * multiple)
+        largest = max(preferred, preferred * 3 // 2 // multiple * multiple)
+        self._declare_vp(guidance=guidance, kind=kind, trained_px=preferred, largest_px=largest)
+
     def _sites(self) -> Mapping[str, Site]:
         """The blocks: "down.0", ..., "mid" (the h-space), "up.0", ...
 
         A down block also gives what the skip connections carry; its feature is what goes on downwards.
         """
-        down = {f"down.{index}": Site(module=block, item=0) for index, block in enumerate(self._unet.down_blocks)}
-        mid = {} if self._unet.mid_block is None else {"mid": Site(module=self._unet.mid_block)}
+        down = {f"down.{index}": Site(module=block, item=0) for index, block in enumerate(self._network.down_blocks)}
+        mid = {} if self._network.mid_block is None else {"mid": Site(module=self._network.mid_block)}
         return {
             **down,
             **mid,
-            **{f"up.{index}": Site(module=block) for index, block in enumerate(self._unet.up_blocks)},
+            **{f"up.{index}": Site(module=block) for index, block in enumerate(self._network.up_blocks)},
         }
 
 

@@ -1,0 +1,105 @@
+"""Pictures to clean latents and back, for every autoencoder of diffusers: ``x = (mode - mean) * scale``.
+
+What differs is confined here: whether there is a posterior (AutoencoderKL) or none (AutoencoderDC, AutoencoderTiny), one
+mean and scale or one a channel (Qwen-Image, Wan), statistics of 2 x 2 patches (FLUX.2), an axis of frames (autoencoders
+made for video). Latents of the package are always ``[b, c, h, w]`` at the autoencoder's own resolution.
+"""
+
+import contextlib
+from collections.abc import Generator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.models.patches import patchify, unpatchify
+from latentedit.models.placement import contiguous_norms
+
+class Codec:
+    """An autoencoder of a pipeline, as it is: where its hooks put it, in its dtype.
+
+    Args:
+        vae: of diffusers.
+        dtype: of the latents that come out.
+
+    Cost:
+        One picture at a time, so that memory and rounding do not depend on the batch. A float16 autoencoder whose
+        configuration says ``force_upcast`` runs in float32, as in the stock pipelines.
+    """
+
+    def __init__(self, vae: Any, dtype: torch.dtype) -> None:
+        config = vae.config
+        self._vae, self._dtype = contiguous_norms(vae), dtype
+        self._patched = hasattr(vae, "bn")
+        self._frames = hasattr(vae, "temperal_downsample") or hasattr(config, "temperal_downsample")
+        self.channels = int(config.get("latent_channels", 0) or config["z_dim"])
+        self.scale_px = _scale_px(config)
+        mean, std = config.get("latents_mean"), config.get("latents_std")
+        factor = 1.0 if self._frames else float(config.get("scaling_factor") or 1.0)
+        if mean is not None and std is not None:
+            shape = (1, -1, 1, 1)
+            self._mean = torch.tensor(mean, dtype=torch.float32).reshape(shape)
+            self._scale = factor / torch.tensor(std, dtype=torch.float32).reshape(shape)
+        else:
+            self._mean, self._scale = float(config.get("shift_factor") or 0.0), factor
+
+    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
+        """The mode of the posterior, normalised as the network wants it."""
+        with self._precise() as dtype:
+            latents = torch.cat([self._mode(picture.to(dtype)) for picture in pixels.split(1)]).to(self._dtype)
+        mean, scale = self._statistics(latents)
+        if self._patched:
+            return unpatchify((patchify(latents) - mean) * scale)
+        return (latents - mean) * scale
+
+    def decode(self, z: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b 3 h w"]:
+        """The autoencoder's picture of normalised latents."""
+        latents = z.to(self._dtype)
+        mean, scale = self._statistics(latents)
+        latents = unpatchify(patchify(latents) / scale + mean) if self._patched else latents / scale + mean
+        with self._precise() as dtype:
+            return torch.cat([self._picture(latent.to(dtype)) for latent in latents.split(1)]).to(self._dtype)
+
+    def _mode(self, picture: Tensor) -> Tensor:
+        output = self._vae.encode(picture[:, :, None] if self._frames else picture)
+        if hasattr(output, "latent_dist"):
+            mode: Tensor = output.latent_dist.mode()
+        else:
+            mode = output.latent if hasattr(output, "latent") else output.latents
+        return mode[:, :, 0] if self._frames else mode
+
+    def _picture(self, latent: Tensor) -> Tensor:
+        picture: Tensor = self._vae.decode(latent[:, :, None] if self._frames else latent, return_dict=False)[0]
+        return picture[:, :, 0] if self._frames else picture
+
+    def _statistics(self, like: Tensor) -> tuple[Any, Any]:
+        """Mean and scale, on the device and in the dtype of some latents."""
+        if self._patched:
+            norm, epsilon = self._vae.bn, self._vae.config.batch_norm_eps
+            mean, variance = (part.to(like).reshape(1, -1, 1, 1) for part in (norm.running_mean, norm.running_var))
+            return mean, (variance + epsilon).rsqrt()
+        if isinstance(self._mean, Tensor):
+            return self._mean.to(like), self._scale.to(like) if isinstance(self._scale, Tensor) else self._scale
+        return self._mean, self._scale
+
+    @contextlib.contextmanager
+    def _precise(self) -> Generator[torch.dtype]:
+        """The dtype in which the autoencoder runs inside."""
+        dtype: torch.dtype = self._vae.dtype
+        if dtype != torch.float16 or not self._vae.config.get("force_upcast"):
+            yield dtype
+            return
+        self._vae.to(torch.float32)
+        try:
+            yield torch.float32
+        finally:
+            self._vae.to(dtype)
+
+
+def _scale_px(config: Any) -> int:
+    """Pixels a side of one latent."""
+    for name in ("block_out_channels", "encoder_block_out_channels"):
+        if config.get(name) is not None:
+            return 2 ** (len(config[name]) - 1)
+    return 2 ** len(config["temperal_downsample"])

@@ -1,0 +1,247 @@
+"""What adapters of rectified-flow transformers share: levels, time, sign, text windows.
+
+A family says in its own file what the network is asked and when (`_ask`, `_time`), what its output means (`sign`), which
+levels its pipeline walks (`nodes`, `_mu`) and how its text is read. Text is embedded by the stock pipeline's own
+``encode_prompt``, one text at a time, since several families pad to the longest of a batch.
+"""
+
+import abc
+import dataclasses
+import functools
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError, CoordinateError, ModelError
+from latentedit.core.levels import LevelGrid
+from latentedit.models.base import Capabilities, GuidanceKind
+from latentedit.models.codec import Codec
+from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.network import CodecBackbone
+from latentedit.models.text_part import TextPart, dropped_note, unseen_note
+
+EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Bool[Tensor, "1 n"] | None]
+"""One text as a stock pipeline gives it: tokens, pooled part and mask of the tokens that are attended to."""
+
+
+class FlowBackbone(CodecBackbone):
+    """A rectified-flow transformer of a diffusers pipeline: ``v(z, s, c) = sign * transformer(z, time(s), c)``."""
+
+    nodes: ClassVar[Literal["even", "scheduler"]] = "even"
+    """Levels before shifting: linspace(1, 1 / steps, steps), given by the pipeline; or those of the scheduler itself."""
+
+    sign: ClassVar[Literal[1, -1]] = 1
+    """-1 where the network gives x - e."""
+
+    windows: ClassVar[Literal["exact", "masked", "equal"]] = "exact"
+    """How texts of different lengths go together: all have one fixed length, of which the padding is part; padding is
+    masked in the network; or the network knows no mask, and texts of one length only go through it together."""
+
+    window: ClassVar[int] = 512
+    """Most tokens of a text that the network is given."""
+
+    trained_px: ClassVar[int] = 1024
+    """Side of the pictures that the family was trained on."""
+
+    tokenizer: ClassVar[str] = "tokenizer"
+    """The part whose tokens the window counts."""
+
+    def _begin(
+        self,
+        components: Mapping[str, Any],
+        *,
+        patch: int,
+        widths: tuple[int, int],
+        guidance: float,
+        kind: GuidanceKind = "cfg",
+        largest_px: int | None = None,
+        **placement: Any,
+    ) -> None:
+        """Take the parts as they are and say what the model can do.
+
+        Args:
+            components: of the pipeline by name.
+            patch: latents a side of one token.
+            widths: of a token and of the pooled text.
+            guidance: weight that the makers publish, where 1 is the conditional velocity.
+            kind: how it acts.
+            largest_px: largest side of a picture; None is twice the trained one.
+            placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+        """
+        dtype = torch.promote_types(components[self.denoiser].dtype, torch.float32)
+        self._codec = Codec(components["vae"], dtype)
+        self._scheduler = whole_scheduler(components["scheduler"])
+        self._settle(
+            components,
+            channels=self._codec.channels,
+            scale=self._codec.scale_px,
+            stride=patch,
+            widths=widths,
+            **placement,
+        )
+        trained = max(self._multiple, self.trained_px // self._multiple * self._multiple)
+        self._declare(
+            Capabilities(
+                guidance=float(self.defaults.get("guidance", guidance)),
+                guidance_kind=kind,
+                size_multiple=self._multiple,
+                sizes=self._sizes(trained, 2 * trained if largest_px is None else largest_px),
+            )
+        )
+
+    def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
+        """The levels that the stock pipeline walks, shifted by picture size where its scheduler asks for that.
+
+        One step goes from pure noise to the picture. (With a terminal level the stock scheduler divides by 0 there.)
+        """
+        if steps < 1:
+            raise CoordinateError(f"a grid has at least one step; got {steps}")
+        preferred = self.capabilities.sizes[1]
+        _, height, width = self.latent_shape(height_px or preferred, width_px or preferred)
+        if steps == 1:
+            return LevelGrid(levels=(1.0, 0.0))
+        scheduler = fresh_scheduler(self._scheduler)
+        self._set_levels(scheduler, steps, (height // self._stride) * (width // self._stride))
+        return LevelGrid(levels=tuple(min(float(level), 1.0) for level in scheduler.sigmas))
+
+    def _set_levels(self, scheduler: Any, steps: int, tokens: int) -> None:
+        """Have the scheduler make its levels as the pipeline does it, for pictures of so many tokens."""
+        mu = self._mu(scheduler.config, tokens, steps) if scheduler.config.use_dynamic_shifting else None
+        if self.nodes == "scheduler":
+            scheduler.set_timesteps(steps, device="cpu", mu=mu)
+        else:
+            sigmas = torch.linspace(1, 1 / steps, steps, dtype=torch.float64).tolist()
+            scheduler.set_timesteps(sigmas=sigmas, device="cpu", mu=mu)
+
+    def _mu(self, config: Any, tokens: int, steps: int) -> float:
+        """The shift by picture size, affine in its tokens: ``base_shift`` at ``base_image_seq_len``, and so on."""
+        del steps
+        slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
+        return tokens * slope + config.base_shift - slope * config.base_image_seq_len
+
+    def embed(self, texts: Sequence[str]) -> Condition:
+        """Texts as the stock pipeline embeds them, in float32 or better, padded to the window where it masks padding.
+
+        Raises:
+            ConfigError: no text at all.
+
+        Cost:
+            One forward pass of the text encoders a text; no network evaluation.
+        """
+        if not texts:
+            raise ConfigError("expected at least one text; got none. The empty text '' is the unconditional one")
+        with torch.no_grad(), quiet_libraries():
+            return Condition.cat([self._padded(*self._encode_prompt(text)) for text in texts])
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        """One text, by `stock`."""
+        raise NotImplementedError(f"{type(self).__name__} has neither _encode_prompt nor embed")
+
+    @functools.cached_property
+    def stock(self) -> Any:
+        """The stock pipeline around the same parts: it embeds text. Nothing is copied."""
+        build = library_class("diffusers", self._pipeline)
+        known = inspect.signature(build.__init__).parameters
+        parts = {name: self._components.get(name) for name, kind in known.items() if kind.default is kind.empty}
+        given = {**self._components, **self._configuration}
+        with quiet_libraries():
+            return build(**{name: value for name, value in (parts | given).items() if name in known and name != "self"})
+
+    def _padded(self, tokens: Tensor, pooled: Tensor | None, mask: Tensor | None) -> Condition:
+        precise = {"device": self.device, "dtype": self.dtype}
+        if mask is not None:
+            tokens = tokens[:, mask[0].to(torch.bool)]
+        length, given = tokens.shape[1], self.windows != "exact"
+        if given:
+            tokens = functional.pad(tokens, (0, 0, 0, self.window - length))
+        return Condition(
+            tokens=tokens.to(**precise),
+            pooled=tokens.new_zeros(1, 0).to(**precise) if pooled is None else pooled.to(**precise),
+            mask=(torch.arange(tokens.shape[1], device=self.device) < length)[None] if given else None,
+        )
+
+    def caption_notes(self, texts: Sequence[str]) -> list[str]:
+        """Words dropped for length, and words that training never showed, as sentences."""
+        part = TextPart(tokenizer=self._components[self.tokenizer], encoder=None, device=self.device)
+        room = part.room(self.window)
+        notes = (
+            note
+            for text in texts
+            for note in (
+                *dropped_note(part.dropped(text, self.window), room),
+                *unseen_note(text, self._vocabulary()),
+            )
+        )
+        return list(dict.fromkeys(notes))
+
+    def _network_velocity(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b *latent"]:
+        time = self._time(s.to(torch.promote_types(s.dtype, torch.float32)), z)
+        if condition.mask is None:
+            return self._one_call(z, time, condition)
+        lengths = condition.mask.sum(1)
+        if self.windows != "equal":
+            return self._one_call(z, time, _cut(condition, int(lengths.max())))
+        v = torch.empty_like(z)
+        for length in lengths.unique().tolist():
+            rows = torch.nonzero(lengths == length)[:, 0]
+            part = self._one_call(z[rows], time[rows], _cut(condition[rows], length))
+            v = v.index_copy(0, rows, part)
+        return v
+
+    def _one_call(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        dtype = self._network_dtype
+        return self.sign * self._ask(z.to(dtype), time, condition.to(dtype)).to(z.dtype)
+
+    def _guidance(self, condition: Condition, like: Tensor) -> Float[Tensor, " b"]:
+        """The weight as an input of guidance-distilled networks: the condition's, or the published one; float32."""
+        weight = self.capabilities.guidance if condition.guidance is None else condition.guidance
+        return torch.full((len(like),), weight, device=like.device, dtype=torch.float32)
+
+    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        """The network's time argument at levels s, in float32 or better: the trained times unless a family differs."""
+        del z
+        return s * int(self._scheduler["num_train_timesteps"])
+
+    @abc.abstractmethod
+    def _ask(
+        self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b c h w"]:
+        """The network's output; latents and text are in its dtype, text is cut to the longest of the batch."""
+
+
+def _cut(condition: Condition, length: int) -> Condition:
+    """The first tokens; without a mask where it would say nothing."""
+    assert condition.mask is not None
+    mask = condition.mask[:, :length]
+    return dataclasses.replace(
+        condition, tokens=condition.tokens[:, :length], mask=None if bool(mask.all()) else mask
+    )
+
+
+def whole_scheduler(scheduler: Any) -> dict[str, Any]:
+    """The configuration of a flow scheduler, or one, with defaults filled in.
+
+    Raises:
+        ModelError: a configuration that the scheduler refuses, or levels that rise.
+    """
+    config = fresh_scheduler(getattr(scheduler, "config", scheduler)).config
+    if config["invert_sigmas"]:
+        raise ModelError("the scheduler's levels rise (invert_sigmas), and those of this family fall")
+    return {key: config[key] for key in config if not key.startswith("_")}
+
+
+def fresh_scheduler(config: Mapping[str, Any]) -> Any:
+    """A scheduler that no earlier call has changed."""
+    try:
+        with quiet_libraries():
+            return library_class("diffusers", "FlowMatchEulerDiscreteScheduler").from_config(dict(config))
+    except Exception as error:  # configurations fail in as many ways as they have settings
+        raise ModelError(f"a FlowMatchEulerDiscreteScheduler does not take its configuration: {error}") from error

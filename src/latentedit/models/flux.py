@@ -1,0 +1,107 @@
+"""FLUX.1 (dev, schnell) and Kontext as a velocity field.
+
+Conventions of the family: time is s itself; the output is the velocity; latents are packed; the text is T5's 512 tokens
+(256 in schnell), padding attended, with CLIP's pooled state; dev takes its guidance weight as an input, schnell none.
+Reference pictures (Kontext) have 1 as the first of their rotary positions.
+
+The network rounds time and guidance to its own dtype and then multiplies them by 1000, which in bfloat16 moves a level by
+up to 0.004. The stock pipeline rounds 1000 s instead; the two differ by as much.
+
+Source:
+    Black Forest Labs 2024, FLUX.1, and 2025, FLUX.1 Kontext, arXiv 2506.15742, as diffusers 0.42.1 has them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.models.flow import EncodedPrompt
+from latentedit.models.network import CLIP_TOKENIZERS
+from latentedit.models.packed import PackedFlowBackbone, positions
+from latentedit.models.patches import PATCH, Size
+from latentedit.models.sites import Site
+
+T5_TOKENIZERS = ("T5Tokenizer", "T5TokenizerFast")
+
+
+class FluxBackbone(PackedFlowBackbone):
+    """FLUX.1 dev, schnell and Kontext: ``v(z, s, c) = transformer(tokens of z, s, t5, clip, guidance)``.
+
+    Args:
+        components: of a ``FluxPipeline`` or ``FluxKontextPipeline`` by name.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+
+    Raises:
+        ModelError: parts that do not fit together.
+    """
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
+        "tokenizer": CLIP_TOKENIZERS,
+        "tokenizer_2": T5_TOKENIZERS,
+        "text_encoder": ("CLIPTextModel",),
+        "text_encoder_2": ("T5EncoderModel",),
+        "transformer": ("FluxTransformer2DModel",),
+        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+    }
+    tokenizer: ClassVar[str] = "tokenizer_2"
+
+    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
+        config = components["transformer"].config
+        self.window = 512 if config.guidance_embeds else 256
+        self._begin(
+            components,
+            patch=PATCH,
+            widths=(int(config.joint_attention_dim), int(config.pooled_projection_dim)),
+            guidance=_published_guidance(config, str(placement.get("pipeline", ""))),
+            kind="embedded" if config.guidance_embeds else "none",
+            **placement,
+        )
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        tokens, pooled, _ = self.stock.encode_prompt(
+            text, prompt_2=None, device=self.device, max_sequence_length=self.window
+        )
+        return tokens, pooled, None
+
+    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        del z
+        return s
+
+    def _ask_packed(
+        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
+    ) -> Float[Tensor, "b n d"]:
+        ids = [positions(size, first=int(index > 0), axes=3, like=tokens) for index, size in enumerate(sizes)]
+        return self._network(
+            hidden_states=tokens,
+            timestep=time,
+            guidance=self._guidance(condition, tokens) if self._network.config.guidance_embeds else None,
+            pooled_projections=condition.pooled,
+            encoder_hidden_states=condition.tokens,
+            txt_ids=tokens.new_zeros(condition.tokens.shape[1], 3),
+            img_ids=torch.cat(ids),
+            return_dict=False,
+        )[0]
+
+    def _sites(self) -> Mapping[str, Site]:
+        """Both streams after each block, double blocks first."""
+        sites: dict[str, Site] = {}
+        for kind, blocks in (
+            ("double", self._network.transformer_blocks),
+            ("single", self._network.single_transformer_blocks),
+        ):
+            for index, block in enumerate(blocks):
+                sites[f"{kind}.{index}.text"] = Site(module=block, item=0)
+                sites[f"{kind}.{index}.image"] = Site(module=block, item=1)
+        return sites
+
+
+def _published_guidance(config: Any, pipeline: str) -> float:
+    """The weight in the model cards' examples: Kontext 2.5, dev 3.5; schnell takes none."""
+    if not config.guidance_embeds:
+        return 1.0
+    return 2.5 if "Kontext" in pipeline else 3.5

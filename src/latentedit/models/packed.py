@@ -1,0 +1,52 @@
+"""What the families share that put 2 x 2 latents into a token: FLUX.1, FLUX.2, Qwen-Image, Krea 2, Chroma.
+
+A token's features are ordered channel, row, column; tokens go row by row. Reference pictures are further tokens of the
+same kind behind the picture's own, told apart by their positions; of what the network returns, only the picture's own
+tokens count.
+"""
+
+import abc
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.models.flow import FlowBackbone
+from latentedit.models.patches import PATCH, Size, pack, unpack
+
+
+class PackedFlowBackbone(FlowBackbone):
+    """A rectified-flow transformer on packed latents; see `latentedit.models.flow`."""
+
+    def _ask(
+        self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b c h w"]:
+        pictures = [z, *(latents.to(z.dtype) for latents in condition.reference or ())]
+        sizes = [(latents.shape[-2] // PATCH, latents.shape[-1] // PATCH) for latents in pictures]
+        tokens = torch.cat([pack(latents) for latents in pictures], dim=1)
+        output = self._ask_packed(tokens, time, condition, sizes)
+        return unpack(output[:, : sizes[0][0] * sizes[0][1]], sizes[0])
+
+    @abc.abstractmethod
+    def _ask_packed(
+        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
+    ) -> Float[Tensor, "b n d"]:
+        """The network's output, the picture's own tokens first.
+
+        Args:
+            tokens: of the picture, then of each reference.
+            time: of `_time`.
+            condition: text, mask and embedded guidance.
+            sizes: of the picture and of each reference.
+        """
+
+
+def positions(size: Size, *, first: int, axes: int, like: Tensor) -> Float[Tensor, "n axes"]:
+    """Rotary positions of a picture's tokens: ``(first, row, column)``, then zeros up to so many axes."""
+    rows, columns = size
+    ids = torch.zeros(rows, columns, axes, device=like.device, dtype=like.dtype)
+    ids[..., 0] = first
+    ids[..., 1] = torch.arange(rows, device=like.device, dtype=like.dtype)[:, None]
+    ids[..., 2] = torch.arange(columns, device=like.device, dtype=like.dtype)[None]
+    return ids.flatten(0, 1)

@@ -1,0 +1,139 @@
+"""Where the networks of a pipeline lie and in which dtype, for pipelines that we load ourselves.
+
+A live pipeline is taken as it is: nothing in it is moved, cast or frozen (`contiguous_norms` adds hooks that change no
+value). What `place` does, a person does to a pipeline of theirs with the same methods of diffusers.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from latentedit.core.errors import ConfigError, DeviceError, nearest, require
+from latentedit.models.libraries import quiet_libraries
+
+Policy = Literal["resident", "model", "groups"]
+"""All networks on the device; the one that is asked on it and the others in memory; the same layer by layer."""
+
+POLICIES: tuple[Policy, ...] = ("resident", "model", "groups")
+
+_NETWORK_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_SMALL_BYTES = 2 * 2**30
+"""Models whose networks take no more than this in float32 run in float32 on every device unless told otherwise."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Device, dtype and storage of the networks.
+
+    Args:
+        device: on which they run.
+        dtype: in which they run; the picture codec in float32 or better.
+        policy: which of them lie on the device, see `Policy`.
+        storage: dtype in which the layers of the denoiser are kept between calls, such as ``torch.float8_e4m3fn``;
+            None is ``dtype``.
+
+    Raises:
+        ConfigError: an unknown policy or a dtype that networks do not run in.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    policy: Policy = "resident"
+    storage: torch.dtype | None = None
+
+    def __post_init__(self) -> None:
+        known_dtype(self.dtype)
+        if self.policy not in POLICIES:
+            raise ConfigError(f"no placement policy is called {self.policy!r}. {nearest(self.policy, POLICIES)}")
+
+
+def place(components: Mapping[str, Any], placement: Placement, *, denoiser: str) -> None:
+    """Put the networks of a pipeline where they are to run, freeze them and cast them, in place.
+
+    Args:
+        components: of the pipeline by name; what is no network is left alone.
+        placement: device, dtype, policy and storage.
+        denoiser: name of the network that edits ask again and again; `Placement.storage` is its.
+
+    Raises:
+        ConfigError: a policy other than "resident" where accelerate is not installed.
+    """
+    device, dtype = placement.device, placement.dtype
+    networks = {name: part for name, part in components.items() if isinstance(part, nn.Module)}
+    for name, network in networks.items():
+        wide = torch.promote_types(dtype, torch.float32) if name == "vae" else dtype
+        placed(network, device if placement.policy == "resident" else torch.device("cpu"), wide)
+    if placement.storage is not None:
+        networks[denoiser].enable_layerwise_casting(storage_dtype=placement.storage, compute_dtype=dtype)
+    if placement.policy == "model":
+        offload: Any = require("accelerate", "offload")
+        order = [name for name in networks if name not in (denoiser, "vae")] + [denoiser, "vae"]
+        before = None
+        for name in order:
+            _, before = offload.cpu_offload_with_hook(networks[name], device, prev_module_hook=before)
+    elif placement.policy == "groups":
+        hooks: Any = require("diffusers.hooks", "models")
+        for network in networks.values():
+            hooks.apply_group_offloading(
+                network, onload_device=device, offload_device=torch.device("cpu"), offload_type="leaf_level"
+            )
+
+
+def placed(network: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """Moved and frozen; cast only if need be, for T5 keeps some matrices in float32 when it is loaded in float16."""
+    with quiet_libraries():
+        moved = network.to(device) if network.dtype == dtype else network.to(device=device, dtype=dtype)
+    return contiguous_norms(moved).eval().requires_grad_(False)
+
+
+def contiguous_norms(network: Any) -> Any:
+    """The same network, whose group norms are fed contiguous tensors: PyTorch has no forward mode for others."""
+    for module in network.modules():
+        if isinstance(module, nn.GroupNorm) and _contiguous not in module._forward_pre_hooks.values():
+            module.register_forward_pre_hook(_contiguous)
+    return network
+
+
+def _contiguous(_module: nn.Module, inputs: Any) -> Any:
+    return (inputs[0].contiguous(), *inputs[1:])
+
+
+def known_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The same dtype.
+
+    Raises:
+        ConfigError: a dtype that networks do not run in.
+    """
+    if dtype not in _NETWORK_DTYPES:
+        raise ConfigError(f"networks do not run in {dtype}. Use one of {', '.join(map(str, _NETWORK_DTYPES))}")
+    return dtype
+
+
+def suited_dtype(device: torch.device, *, bytes_float32: int, half: torch.dtype) -> torch.dtype:
+    """The dtype of ``dtype="auto"``: float32 on the CPU and for small models, else the half precision of the family.
+
+    Args:
+        device: on which the networks run.
+        bytes_float32: what all of them would take in float32.
+        half: the half precision that the family was published for.
+    """
+    return torch.float32 if device.type == "cpu" or bytes_float32 <= _SMALL_BYTES else half
+
+
+def existing_device(device: torch.device | str | None) -> torch.device:
+    """The device asked for, or the best there is.
+
+    Raises:
+        DeviceError: a device that this machine lacks.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceError(f"this machine has no device {device}. Use device='cpu'") from error
+    return chosen
