@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from latentedit.api.request import EditRequest
     from latentedit.api.result import EditResult
     from latentedit.api.session import Session
-    from latentedit.api.verbs import edit, identify, load, manipulate, sweep
+    from latentedit.api.verbs import edit, identify, manipulate, sweep
     from latentedit.core import errors
     from latentedit.core.condition import Condition
     from latentedit.directions.base import Direction
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from latentedit.latents.encode import encode
     from latentedit.latents.joint import JointLatent
     from latentedit.models.base import Backbone
+    from latentedit.models.callable import CallableBackbone
+    from latentedit.models.registry import from_pipeline, load
 
 __all__ = [
     "HSDS",
     "Backbone",
+    "CallableBackbone",
     "Condition",
     "Direction",
     "EditRequest",
@@ -40,6 +43,7 @@ __all__ = [
     "editors",
     "encode",
     "errors",
+    "from_pipeline",
     "identify",
     "load",
     "local_basis",
@@ -50,6 +54,7 @@ __all__ = [
 
 _HOME = {
     "Backbone": "latentedit.models.base",
+    "CallableBackbone": "latentedit.models.callable",
     "Condition": "latentedit.core.condition",
     "Direction": "latentedit.directions.base",
     "EditRequest": "latentedit.api.request",
@@ -63,8 +68,9 @@ _HOME = {
     "editors": "latentedit.editors",
     "encode": "latentedit.latents.encode",
     "errors": "latentedit.core.errors",
+    "from_pipeline": "latentedit.models.registry",
     "identify": "latentedit.api.verbs",
-    "load": "latentedit.api.verbs",
+    "load": "latentedit.models.registry",
     "local_basis": "latentedit.directions.local_basis",
     "manipulate": "latentedit.api.verbs",
     "replay": "latentedit.api.replay",

@@ -199,6 +199,6 @@ def test_weights_that_are_not_numbers_are_told(folder: Path) -> None:
     broken = load(folder, device="cpu")
     assert isinstance(broken, StableDiffusion3Backbone)
     with torch.no_grad():
-        next(iter(broken._transformer.parameters())).fill_(torch.nan)
+        next(iter(broken._network.parameters())).fill_(torch.nan)
     with pytest.raises(ModelError, match="Check its weights"):
         local_basis(latent_of(broken), rank=1, steps=2)

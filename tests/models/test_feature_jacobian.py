@@ -164,7 +164,7 @@ def test_weights_that_are_not_numbers_are_told(folder_without_t5: Any) -> None:
     broken = load(folder_without_t5, device="cpu")
     assert isinstance(broken, StableDiffusion3Backbone)
     with torch.no_grad():
-        next(iter(broken._transformer.transformer_blocks.parameters())).fill_(torch.nan)
+        next(iter(broken._network.transformer_blocks.parameters())).fill_(torch.nan)
     with pytest.raises(ModelError, match=r"finite features.*Check its weights"):
         jacobian_of(broken)
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from latentedit.core.errors import ConfigError, DeviceError, ModelError, ShapeError
 from latentedit.core.rng import draw
-from latentedit.models.network import NetworkBackbone, existing_device, known_dtype, placed
+from latentedit.models.network import NetworkBackbone
+from latentedit.models.placement import existing_device, known_dtype, placed, suited_dtype
 from latentedit.models.registry import load
 from latentedit.testing.tolerances import relative_error
 from tests.models.folders import folder_with
@@ -109,8 +110,11 @@ def test_networks_are_cast_and_frozen() -> None:
 
 
 def test_what_there_is_not_is_named(folder: Path) -> None:
-    assert known_dtype(None) == torch.float32
-    assert known_dtype(torch.bfloat16) == torch.bfloat16
+    assert known_dtype("bfloat16") == known_dtype(torch.bfloat16) == torch.bfloat16
+    large, half = 2**40, torch.float16
+    assert suited_dtype(torch.device("cpu"), bytes_float32=large, half=half) == torch.float32
+    assert suited_dtype(torch.device("cuda"), bytes_float32=large, half=half) == torch.float16
+    assert suited_dtype(torch.device("cuda"), bytes_float32=2**20, half=half) == torch.float32
     assert existing_device("cpu") == torch.device("cpu")
     assert existing_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(ConfigError, match="int8"):

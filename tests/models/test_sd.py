@@ -128,13 +128,13 @@ def test_prompt_embeddings_equal_the_pipelines(pipelines, sd) -> None:
 
 def test_the_network_is_asked_at_whole_trained_times_on_its_grid(sd, monkeypatch) -> None:
     seen: list[Tensor] = []
-    forward = sd._unet.forward
+    forward = sd._network.forward
 
     def record(x_t: Tensor, time: Tensor, *args: Any, **arguments: Any) -> Any:
         seen.append(time)
         return forward(x_t, time, *args, **arguments)
 
-    monkeypatch.setattr(sd._unet, "forward", record)
+    monkeypatch.setattr(sd._network, "forward", record)
     levels = torch.tensor(sd.grid(50).levels[:-1])
     sd.velocity(start(sd).expand(50, -1, -1, -1), levels, sd.embed([""]))
     assert seen[0].tolist() == list(range(981, 0, -20))

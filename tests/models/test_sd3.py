@@ -116,7 +116,7 @@ def test_prompt_embeddings_equal_the_pipelines(pipelines, with_t5, without_t5) -
 
 def test_time_argument_is_a_thousand_times_the_level(with_t5, monkeypatch) -> None:
     seen: list[torch.Tensor] = []
-    transformer = with_t5._transformer
+    transformer = with_t5._network
     forward = transformer.forward
 
     def record(*args: Any, **arguments: Any) -> Any:

@@ -34,10 +34,10 @@ def test_sites_are_the_blocks_in_their_order(sd: StableDiffusionBackbone, ddpm: 
     ],
 )
 def test_a_u_net_that_wants_more_is_refused(sd: Any, settings: dict[str, Any], message: str) -> None:
-    check_plain(sd._unet)
+    check_plain(sd._network)
 
     class Other:
-        config = dict(sd._unet.config) | settings
+        config = dict(sd._network.config) | settings
 
     with pytest.raises(ModelError, match=message):
         check_plain(Other)
@@ -45,7 +45,7 @@ def test_a_u_net_that_wants_more_is_refused(sd: Any, settings: dict[str, Any], m
 
 def test_forward_mode_passes_group_norms_of_any_layout(ddpm: Any) -> None:
     """PyTorch refuses layouts that attention leaves behind; without the adapter's care this raises."""
-    norm = ddpm._unet.mid_block.resnets[0].norm1
+    norm = ddpm._network.mid_block.resnets[0].norm1
     assert isinstance(norm, torch.nn.GroupNorm)
     x = draw((1, 64, 16), seed=0, purpose="norm").transpose(1, 2).reshape(1, 16, 8, 8)
     x = x.as_strided(x.shape, (1024, 1, 128, 16))
@@ -56,4 +56,4 @@ def test_forward_mode_passes_group_norms_of_any_layout(ddpm: Any) -> None:
 def test_unnamed_sizes_are_a_quarter_to_one_and_a_half_of_the_trained(sd: StableDiffusionBackbone) -> None:
     assert sd.capabilities.sizes == (16, 64, 96)
     assert sd.capabilities.size_multiple == 16
-    assert isinstance(sd._unet, UNet2DConditionModel)
+    assert isinstance(sd._network, UNet2DConditionModel)

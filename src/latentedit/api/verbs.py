@@ -27,23 +27,8 @@ from latentedit.latents.joint import JointLatent
 from latentedit.latents.masks import MaskLike
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import Mixing
-from latentedit.models import registry as backbone_registry
 from latentedit.models.base import Backbone
-
-
-def load(name: str | Path, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Backbone:
-    """Load a model.
-
-    Args:
-        name: a bundled model ("portraits"), a diffusers folder, or a hub id.
-        device: where it runs; by default a GPU if there is one.
-        dtype: of the network; by default what suits the device.
-
-    Raises:
-        RegistryError: an unknown name, with the nearest ones.
-        ModelError: a folder that is incomplete, damaged or unsafe.
-    """
-    return backbone_registry.load(name, device=device, dtype=dtype)
+from latentedit.models.registry import load  # noqa: F401 (a verb of the package; its home is there)
 
 
 def identify(

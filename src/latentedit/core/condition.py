@@ -20,9 +20,9 @@ class Condition:
     Laws (up to rounding):
         1. ``a + b == b + a``, ``(a + b) + c == a + (b + c)``.
         2. ``k * (a + b) == k * a + k * b``.
-        3. ``a.lerp(b, 0) == a`` and ``a.lerp(b, 1) == b``, both bit for bit.
-        4. The mask of ``a + b`` is the mask of both, or of the one that has any; two different masks are refused, for
-           a token that only one of two texts has is no point of their line. So with reference and guidance.
+        3. ``a.lerp(b, 0) == a`` and ``a.lerp(b, 1) == b``, both bit for bit, with their masks.
+        4. The mask of ``a + b`` has the tokens of both: where one text is shorter, its token is the zero vector there.
+           Reference and guidance are those of both, or of the one that has any; two different ones are refused.
 
     Args:
         tokens: one vector a token, ``[b, tokens, width]``.
@@ -75,7 +75,8 @@ class Condition:
 
     def lerp(self, other: "Condition", weight: float) -> "Condition":
         """``(1 - weight) * self + weight * other``; weights outside [0, 1] extrapolate."""
-        return self._with(other, lambda a, b: torch.lerp(a, b, weight))
+        between = self._with(other, lambda a, b: torch.lerp(a, b, weight))
+        return dataclasses.replace(between, mask={0.0: self.mask, 1.0: other.mask}.get(float(weight), between.mask))
 
     def __getitem__(self, index: slice | Tensor) -> "Condition":
         return self._map(lambda part: part[index])
@@ -151,7 +152,7 @@ class Condition:
         return Condition(
             tokens=combine(self.tokens, other.tokens),
             pooled=combine(self.pooled, other.pooled),
-            mask=_common("attention masks", self.mask, other.mask),
+            mask=None if self.mask is None or other.mask is None else self.mask | other.mask,
             reference=_common("reference pictures", self.reference, other.reference),
             guidance=_common("weights of embedded guidance", self.guidance, other.guidance),
         )

@@ -18,7 +18,6 @@ from latentedit.core.flow import clean_estimate
 from latentedit.core.levels import LevelGrid
 from latentedit.models.sites import GENERAL, PICTURE, Site, read, shifted
 
-
 GuidanceKind = Literal["cfg", "renormalised", "embedded", "none"]
 """How guidance acts: classifier-free on two branches; the same, and stock pipelines keep the conditional norm; as an
 input of a guidance-distilled network, in one branch; not at all, in a network distilled to need none."""

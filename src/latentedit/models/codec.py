@@ -1,8 +1,8 @@
 """Pictures to clean latents and back, for every autoencoder of diffusers: ``x = (mode - mean) * scale``.
 
-What differs is confined here: whether there is a posterior (AutoencoderKL) or none (AutoencoderDC, AutoencoderTiny), one
-mean and scale or one a channel (Qwen-Image, Wan), statistics of 2 x 2 patches (FLUX.2), an axis of frames (autoencoders
-made for video). Latents of the package are always ``[b, c, h, w]`` at the autoencoder's own resolution.
+What differs is confined here: whether there is a posterior (AutoencoderKL) or none (AutoencoderDC, AutoencoderTiny),
+one mean and scale or one a channel (Qwen-Image, Wan), statistics of 2 x 2 patches (FLUX.2), an axis of frames
+(autoencoders made for video). Latents of the package are ``[b, c, h, w]`` at the autoencoder's own resolution.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from latentedit.models.patches import patchify, unpatchify
 from latentedit.models.placement import contiguous_norms
+
 
 class Codec:
     """An autoencoder of a pipeline, as it is: where its hooks put it, in its dtype.

@@ -1,7 +1,7 @@
 """What adapters of rectified-flow transformers share: levels, time, sign, text windows.
 
-A family says in its own file what the network is asked and when (`_ask`, `_time`), what its output means (`sign`), which
-levels its pipeline walks (`nodes`, `_mu`) and how its text is read. Text is embedded by the stock pipeline's own
+A family says in its own file what the network is asked and when (`_ask`, `_time`), what its output means (`sign`),
+which levels its pipeline walks (`nodes`, `_mu`) and how its text is read. Text is embedded by the stock pipeline's own
 ``encode_prompt``, one text at a time, since several families pad to the longest of a batch.
 """
 
@@ -34,7 +34,7 @@ class FlowBackbone(CodecBackbone):
     """A rectified-flow transformer of a diffusers pipeline: ``v(z, s, c) = sign * transformer(z, time(s), c)``."""
 
     nodes: ClassVar[Literal["even", "scheduler"]] = "even"
-    """Levels before shifting: linspace(1, 1 / steps, steps), given by the pipeline; or those of the scheduler itself."""
+    """Levels before shifting: linspace(1, 1 / steps, steps) from the pipeline, or those of the scheduler itself."""
 
     sign: ClassVar[Literal[1, -1]] = 1
     """-1 where the network gives x - e."""
@@ -43,10 +43,10 @@ class FlowBackbone(CodecBackbone):
     """How texts of different lengths go together: all have one fixed length, of which the padding is part; padding is
     masked in the network; or the network knows no mask, and texts of one length only go through it together."""
 
-    window: ClassVar[int] = 512
+    window: int = 512
     """Most tokens of a text that the network is given."""
 
-    trained_px: ClassVar[int] = 1024
+    trained_px: int = 1024
     """Side of the pictures that the family was trained on."""
 
     tokenizer: ClassVar[str] = "tokenizer"
@@ -154,15 +154,14 @@ class FlowBackbone(CodecBackbone):
             return build(**{name: value for name, value in (parts | given).items() if name in known and name != "self"})
 
     def _padded(self, tokens: Tensor, pooled: Tensor | None, mask: Tensor | None) -> Condition:
-        precise = {"device": self.device, "dtype": self.dtype}
         if mask is not None:
             tokens = tokens[:, mask[0].to(torch.bool)]
         length, given = tokens.shape[1], self.windows != "exact"
         if given:
             tokens = functional.pad(tokens, (0, 0, 0, self.window - length))
         return Condition(
-            tokens=tokens.to(**precise),
-            pooled=tokens.new_zeros(1, 0).to(**precise) if pooled is None else pooled.to(**precise),
+            tokens=tokens.to(self.device, self.dtype),
+            pooled=(tokens.new_zeros(1, 0) if pooled is None else pooled).to(self.device, self.dtype),
             mask=(torch.arange(tokens.shape[1], device=self.device) < length)[None] if given else None,
         )
 
@@ -221,9 +220,7 @@ def _cut(condition: Condition, length: int) -> Condition:
     """The first tokens; without a mask where it would say nothing."""
     assert condition.mask is not None
     mask = condition.mask[:, :length]
-    return dataclasses.replace(
-        condition, tokens=condition.tokens[:, :length], mask=None if bool(mask.all()) else mask
-    )
+    return dataclasses.replace(condition, tokens=condition.tokens[:, :length], mask=None if bool(mask.all()) else mask)
 
 
 def whole_scheduler(scheduler: Any) -> dict[str, Any]:

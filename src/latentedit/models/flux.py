@@ -4,8 +4,8 @@ Conventions of the family: time is s itself; the output is the velocity; latents
 (256 in schnell), padding attended, with CLIP's pooled state; dev takes its guidance weight as an input, schnell none.
 Reference pictures (Kontext) have 1 as the first of their rotary positions.
 
-The network rounds time and guidance to its own dtype and then multiplies them by 1000, which in bfloat16 moves a level by
-up to 0.004. The stock pipeline rounds 1000 s instead; the two differ by as much.
+The network rounds time and guidance to its own dtype and then multiplies them by 1000, which in bfloat16 moves a level
+by up to 0.004. The stock pipeline rounds 1000 s instead; the two differ by as much.
 
 Source:
     Black Forest Labs 2024, FLUX.1, and 2025, FLUX.1 Kontext, arXiv 2506.15742, as diffusers 0.42.1 has them.

@@ -1,7 +1,10 @@
 """Model folders: checked before anything is loaded, safetensors only, no code of theirs, no network."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+import difflib
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,31 @@ import torch
 from latentedit.core.errors import ModelError
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.libraries import library_class, quiet_libraries
-from latentedit.models.weights import read_json, refuse_pickles, tensor_shapes, weight_files
+from latentedit.models.weights import read_json, tensor_shapes, weight_files
 
 SETTINGS_FILE = "latentedit.json"
 
-_EXPLODING = "is variance-exploding: its noise has no bound and its network takes levels of it, not counted times"
-_REFUSED = {"ScoreSdeVePipeline": _EXPLODING, "KarrasVePipeline": _EXPLODING}
+_EXPLODING = (
+    "is variance-exploding: its noise has no bound and its network takes levels of it, not counted times. "
+    "Use a variance-preserving model"
+)
+_MASKED = "fills a masked part of a picture and takes more than latents. Use the text-to-image model of its family"
+_STEERED = "is steered by a control picture. Use the text-to-image model of its family"
+_MAP = "is distilled to jump between two levels (a flow map): it has no velocity at one level. Use the base model"
+_REFUSED = {
+    "ScoreSdeVePipeline": _EXPLODING,
+    "KarrasVePipeline": _EXPLODING,
+    "FluxFillPipeline": _MASKED,
+    "FluxControlPipeline": _STEERED,
+    "FluxControlNetPipeline": _STEERED,
+    "StableDiffusionInpaintPipeline": _MASKED,
+    "StableDiffusionXLInpaintPipeline": _MASKED,
+    "StableDiffusionControlNetPipeline": _STEERED,
+    "StableDiffusionXLControlNetPipeline": _STEERED,
+    "StableDiffusion3ControlNetPipeline": _STEERED,
+    "Flux3DistilledModularPipeline": _MAP,
+    "LatentConsistencyModelPipeline": _MAP,
+}
 """Pipelines that look like supported ones, and why they are not."""
 
 _STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
@@ -36,6 +58,7 @@ class ModelFolder:
         left_out: names of the parts that are present and not wanted.
         weights: files of each part that has weights.
         settings: content of ``latentedit.json``: what the folder's maker recommends; empty for most models.
+        configuration: what ``model_index.json`` says of the pipeline beside its parts.
     """
 
     path: Path
@@ -45,6 +68,13 @@ class ModelFolder:
     left_out: frozenset[str]
     weights: Mapping[str, tuple[Path, ...]]
     settings: Mapping[str, Any]
+    configuration: Mapping[str, Any]
+
+    @property
+    def bytes_float32(self) -> int:
+        """What all networks take in float32."""
+        shapes = (shape for files in self.weights.values() for file in files for shape in tensor_shapes(file).values())
+        return 4 * sum(math.prod(shape) for shape in shapes)
 
     def load(self, part: str, dtype: torch.dtype = torch.float32) -> Any:
         """One part on the CPU, as a live pipeline has it; of a scheduler its configuration.
@@ -63,8 +93,7 @@ class ModelFolder:
         try:
             with quiet_libraries():
                 if part.startswith("tokenizer"):
-                    fast = f"{name.removesuffix('Fast')}Fast"  # the others of transformers 4 do not say where words are
-                    return library_class(library, fast).from_pretrained(place, local_files_only=True)
+                    return _tokenizer_class(library, name).from_pretrained(place, local_files_only=True)
                 network, report = library_class(library, name).from_pretrained(
                     place,
                     torch_dtype=dtype,
@@ -128,14 +157,7 @@ def open_folder(path: Path, *, t5: bool = True) -> ModelFolder:
         )
     index = read_json(path / "model_index.json")
     pipeline = str(index.get("_class_name"))
-    if pipeline in _REFUSED:
-        raise ModelError(f"the {pipeline} in {path} {_REFUSED[pipeline]}. Use a variance-preserving model")
-    if pipeline not in BACKBONES.names():
-        raise ModelError(
-            f"{path} holds a {pipeline}; models of one of these are supported: {_listed(BACKBONES.names())}"
-        )
-    adapter = BACKBONES.load(pipeline)
-    refuse_pickles(path)
+    adapter = check_known(pipeline, f"{path} holds a")
     present: dict[str, tuple[str, str]] = {}
     for part, classes in adapter.parts.items():
         match index.get(part):
@@ -162,7 +184,39 @@ def open_folder(path: Path, *, t5: bool = True) -> ModelFolder:
         left_out=frozenset(left_out),
         weights=_checked_weights(path, parts),
         settings=read_json(path / SETTINGS_FILE) if (path / SETTINGS_FILE).exists() else {},
+        configuration=scalars(index),
     )
+
+
+def scalars(index: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the configuration of a pipeline, what is neither a part of it nor a remark of diffusers."""
+    return {
+        name: value
+        for name, value in index.items()
+        if not name.startswith("_") and not isinstance(value, (list, tuple)) and value is not None
+    }
+
+
+def check_known(pipeline: str, where: str) -> Any:
+    """The adapter of a pipeline class.
+
+    Args:
+        pipeline: name of the class.
+        where: it was found, for messages: "PATH holds a", "this is a".
+
+    Raises:
+        ModelError: a class that is not supported, with the reason or the nearest ones.
+    """
+    if pipeline in _REFUSED:
+        raise ModelError(f"{where} {pipeline}, which {_REFUSED[pipeline]}")
+    if pipeline not in BACKBONES.names():
+        near = difflib.get_close_matches(pipeline, BACKBONES.names(), n=3, cutoff=0.6)
+        raise ModelError(
+            f"{where} {pipeline}, which is not supported. "
+            f"{'Near it are ' + _listed(near) + '. ' if near else ''}See: latentedit models families; a model of "
+            "another kind is made from a callable with latentedit.CallableBackbone"
+        )
+    return BACKBONES.load(pipeline)
 
 
 def _checked_weights(path: Path, parts: Mapping[str, tuple[str, str]]) -> dict[str, tuple[Path, ...]]:
@@ -176,7 +230,7 @@ def _checked_weights(path: Path, parts: Mapping[str, tuple[str, str]]) -> dict[s
             if file.exists() and not file.is_file() and not file.is_dir():
                 raise ModelError(f"{file} is no regular file but a pipe or a device. Do not use the model")
         if part.startswith("tokenizer"):
-            sets = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
+            sets = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
             if not any(all((place / file).is_file() for file in files) for files in sets):
                 raise ModelError(f"{place} has no tokenizer.json, nor vocab.json and merges.txt. {_AGAIN}")
         read_json(place / _configuration_file(part))
@@ -193,11 +247,18 @@ def _place(path: Path, part: str) -> Path:
     return path if not own.is_dir() and (path / _configuration_file(part)).is_file() else own
 
 
+def _tokenizer_class(library: str, name: str) -> Any:
+    """The fast kind where there are two: the others of transformers 4 do not say where words are."""
+    with contextlib.suppress(ModelError):
+        return library_class(library, f"{name.removesuffix('Fast')}Fast")
+    return library_class(library, name)
+
+
 def _configuration_file(part: str) -> str:
     if part.startswith("tokenizer"):
         return "tokenizer_config.json"
     return "scheduler_config.json" if part == "scheduler" else "config.json"
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return ", ".join(names)

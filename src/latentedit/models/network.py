@@ -24,8 +24,8 @@ CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 class NetworkBackbone(Backbone):
     """A backbone whose networks are those of a pipeline of diffusers, taken as they are.
 
-    Nothing is moved, cast or copied: networks run where and as their pipeline, or `latentedit.models.placement`, has put
-    them, with its hooks, adapters and quantised layers. Coordinates, guidance and conditions are float32 or better.
+    Nothing is moved, cast or copied: networks run where and as their pipeline, or `latentedit.models.placement`, has
+    put them, with its hooks, adapters and quantised layers. Coordinates and conditions are float32 or better.
     Graphs for derivatives are recorded where latents or text ask for them, and not for the parameters alone.
 
     Args:

@@ -20,6 +20,9 @@ Policy = Literal["resident", "model", "groups"]
 POLICIES: tuple[Policy, ...] = ("resident", "model", "groups")
 
 _NETWORK_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_MARK = "_latentedit_contiguous"
+"""On group norms that have their hook."""
+
 _SMALL_BYTES = 2 * 2**30
 """Models whose networks take no more than this in float32 run in float32 on every device unless told otherwise."""
 
@@ -67,7 +70,8 @@ def place(components: Mapping[str, Any], placement: Placement, *, denoiser: str)
         wide = torch.promote_types(dtype, torch.float32) if name == "vae" else dtype
         placed(network, device if placement.policy == "resident" else torch.device("cpu"), wide)
     if placement.storage is not None:
-        networks[denoiser].enable_layerwise_casting(storage_dtype=placement.storage, compute_dtype=dtype)
+        stored: Any = networks[denoiser]
+        stored.enable_layerwise_casting(storage_dtype=placement.storage, compute_dtype=dtype)
     if placement.policy == "model":
         offload: Any = require("accelerate", "offload")
         order = [name for name in networks if name not in (denoiser, "vae")] + [denoiser, "vae"]
@@ -92,8 +96,9 @@ def placed(network: Any, device: torch.device, dtype: torch.dtype) -> Any:
 def contiguous_norms(network: Any) -> Any:
     """The same network, whose group norms are fed contiguous tensors: PyTorch has no forward mode for others."""
     for module in network.modules():
-        if isinstance(module, nn.GroupNorm) and _contiguous not in module._forward_pre_hooks.values():
+        if isinstance(module, nn.GroupNorm) and not getattr(module, _MARK, False):
             module.register_forward_pre_hook(_contiguous)
+            setattr(module, _MARK, True)
     return network
 
 
@@ -101,15 +106,17 @@ def _contiguous(_module: nn.Module, inputs: Any) -> Any:
     return (inputs[0].contiguous(), *inputs[1:])
 
 
-def known_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The same dtype.
+def known_dtype(dtype: torch.dtype | str) -> torch.dtype:
+    """A dtype of networks, or the one of that name.
 
     Raises:
         ConfigError: a dtype that networks do not run in.
     """
-    if dtype not in _NETWORK_DTYPES:
-        raise ConfigError(f"networks do not run in {dtype}. Use one of {', '.join(map(str, _NETWORK_DTYPES))}")
-    return dtype
+    chosen = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
+    if chosen not in _NETWORK_DTYPES:
+        names = ", ".join(str(known).removeprefix("torch.") for known in _NETWORK_DTYPES)
+        raise ConfigError(f"networks do not run in {dtype}. Use auto, or one of {names}")
+    return chosen
 
 
 def suited_dtype(device: torch.device, *, bytes_float32: int, half: torch.dtype) -> torch.dtype:

@@ -1,16 +1,21 @@
 """From a name to a model: bundled, a folder, or an id of the Hugging Face hub."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from latentedit.core.errors import ModelError, RegistryError
 from latentedit.core.files.reading import user_path
 from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
 from latentedit.models.hub import download
-from latentedit.models.loading import open_folder
+from latentedit.models.loading import check_known, open_folder, scalars
+from latentedit.models.placement import Placement, Policy, existing_device, known_dtype, suited_dtype
+from latentedit.models.weights import live_fingerprint
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 
@@ -33,7 +38,9 @@ def load(
     model: str | Path,
     *,
     device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str = "auto",
+    placement: Policy = "resident",
+    storage: torch.dtype | None = None,
     t5: bool = True,
 ) -> Backbone:
     """Load a model.
@@ -42,18 +49,95 @@ def load(
         model: a bundled name; or a diffusers folder (``./portraits`` where a bundled name is the same); or a hub id,
             ``org/name`` or ``org/name@revision``.
         device: None is CUDA where there is one, else the CPU.
-        dtype: of the networks; None is float32. Coordinates are float32 or better in any case.
+        dtype: of the networks, or its name; "auto" is float32 on the CPU and for models of up to 2 GiB, else the half
+            precision of the family (bfloat16; float16 for U-Nets). Coordinates are float32 or better in any case.
+        placement: "resident": all networks lie on the device. "model": the one that is asked does, the others in
+            memory (needs accelerate). "groups": the same layer by layer: least memory, slowest.
+        storage: dtype in which the denoiser's layers are kept between calls, such as ``torch.float8_e4m3fn``; None is
+            ``dtype``.
         t5: False leaves out SD3's third text encoder, by far its largest part.
 
     Raises:
         RegistryError: a name that is neither bundled nor a folder.
         ModelError: a folder that is incomplete, damaged, unsafe or of an unsupported kind; a failed download.
+        ConfigError: a dtype that networks do not run in, or an unknown placement.
         DeviceError: a device that this machine lacks.
     """
     name, path = _locate(model, t5=t5)
-    folder = open_folder(path, t5=t5)
-    backbone: Backbone = folder.adapter.from_folder(folder, name=name, device=device, dtype=dtype)
+    folder, chosen = open_folder(path, t5=t5), existing_device(device)
+    if dtype == "auto":
+        dtype = suited_dtype(chosen, bytes_float32=folder.bytes_float32, half=folder.adapter.half)
+    put = Placement(device=chosen, dtype=known_dtype(dtype), policy=placement, storage=storage)
+    backbone: Backbone = folder.adapter.from_folder(folder, name=name, placement=put)
     return backbone
+
+
+def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Backbone:
+    """A live diffusers pipeline as a backbone: its parts as they are, and the pipeline goes on working.
+
+    Nothing is copied, moved, cast or loaded: dtype, device, offloading hooks, adapters (LoRA), quantised layers stay as
+    they are. What changes the pipeline later changes the backbone too; take it anew, for its fingerprint is of now.
+
+    Args:
+        pipeline: of a class that `latentedit models families` lists.
+        name: for messages and records; None is what the pipeline was loaded from.
+        settings: what a model folder's ``latentedit.json`` would say, such as ``{"sizes": [256, 512, 768]}`` (smallest,
+            preferred and largest side in pixels) or ``{"guidance": 4.0}``.
+
+    Raises:
+        ModelError: a pipeline of an unsupported class, or whose parts are missing, of two models or on two devices.
+
+    Cost:
+        Reads 64 numbers of each parameter.
+
+    Example:
+        >>> import latentedit as le
+        >>> from diffusers import StableDiffusion3Pipeline
+        >>> pipe = StableDiffusion3Pipeline.from_pretrained(
+        ...     le.models.path("portraits"), text_encoder_3=None, tokenizer_3=None
+        ... )
+        >>> model = le.from_pipeline(pipe)
+    """
+    kind = type(pipeline).__name__
+    adapter = check_known(kind, "this is a")
+    components = dict(pipeline.components)
+    _check_components(adapter, components, kind)
+    networks = {part: components[part] for part in adapter.parts if isinstance(components.get(part), nn.Module)}
+    source = getattr(pipeline.config, "_name_or_path", None) or pipeline.config.get("_name_or_path")
+    return adapter(
+        components,
+        name=name or (str(source) if source else kind),
+        fingerprint=live_fingerprint(networks),
+        settings=settings,
+        device=pipeline._execution_device,
+        pipeline=kind,
+        configuration=scalars(pipeline.config),
+    )
+
+
+def _check_components(adapter: Any, components: Mapping[str, Any], kind: str) -> None:
+    """Refuse a pipeline with parts missing, of other classes, or on two devices without hooks that move them."""
+    for part, classes in adapter.parts.items():
+        found = components.get(part)
+        if found is None:
+            if part not in adapter.optional_parts:
+                raise ModelError(f"the {kind} has no {part}. Give a pipeline with all of its parts")
+            continue
+        names = [base.__name__ for base in type(getattr(found, "_orig_mod", found)).__mro__]
+        if not part.startswith(("scheduler", "tokenizer")) and not set(classes) & set(names):
+            raise ModelError(f"the {part} of this {kind} is a {names[0]}, not a {' or '.join(classes)}")
+    places = {
+        part: network.device
+        for part in (adapter.denoiser, "vae")
+        if isinstance(network := components.get(part), nn.Module) and not _moved_by_hooks(network)
+    }
+    if len(set(places.values())) > 1:
+        where = ", ".join(f"{part} on {device}" for part, device in places.items())
+        raise ModelError(f"the networks of this {kind} lie on two devices: {where}. Move them with pipeline.to(device)")
+
+
+def _moved_by_hooks(network: nn.Module) -> bool:
+    return any(hasattr(module, "_hf_hook") or hasattr(module, "_diffusers_hook") for module in network.modules())
 
 
 def _locate(model: str | Path, *, t5: bool) -> tuple[str, Path]:

@@ -86,9 +86,7 @@ class UNetBackbone(VPBackbone):
         """
         config, blocks = components["unet"].config, len(components["unet"].down_blocks)
         self.schedule = schedule
-        self._settle(
-            components, channels=int(config.in_channels), scale=scale, stride=2 ** (blocks - 1), **placement
-        )
+        self._settle(components, channels=int(config.in_channels), scale=scale, stride=2 ** (blocks - 1), **placement)
         multiple, side = self._multiple, config.sample_size
         trained = 0 if side is None else int(side if isinstance(side, int) else max(side)) * scale
         preferred = max(multiple, trained // multiple * multiple)

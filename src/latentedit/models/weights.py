@@ -7,12 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from latentedit.core.errors import ModelError
 from latentedit.core.files import reading
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+_SAMPLES = 64
+"""Numbers of a parameter that `live_fingerprint` looks at."""
+
 _CONTENT_HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -34,13 +39,14 @@ def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
     """The files of one network: ``STEM.safetensors``, or the shards that ``STEM.safetensors.index.json`` lists.
 
     Raises:
-        ModelError: no such file, an unreadable index, or a shard that is missing.
+        ModelError: no such file, pickles in its place, an unreadable index, or a shard that is missing.
     """
     single = folder / f"{stem}.safetensors"
     if single.exists():
         return (single,)
     index = folder / f"{stem}.safetensors.index.json"
     if not index.exists():
+        refuse_pickles(folder)
         raise ModelError(f"there are no weights {single}. Download or copy the folder again")
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, Mapping) or not weight_map:
@@ -80,6 +86,27 @@ def fingerprint(weights: Mapping[str, Sequence[Path]]) -> str:
     for part in sorted(weights):
         for path in weights[part]:
             total.update(f"{part} {_content_hash(path)}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def live_fingerprint(networks: Mapping[str, nn.Module]) -> str:
+    """SHA-256 over samples of all parameters of networks in memory, at most 64 numbers each; 16 hexadecimal digits.
+
+    Samples are rounded to bfloat16, so that a model has one fingerprint in float32 and in bfloat16. Adapters (LoRA)
+    count with their weights and scales. It is another number than `fingerprint` of the same model's files.
+    """
+    total = hashlib.sha256()
+    for part in sorted(networks):
+        for name, tensor in sorted(networks[part].state_dict().items()):
+            total.update(f"{part} {name} {tuple(tensor.shape)}".encode())
+            if not tensor.is_meta and tensor.numel():
+                flat = tensor.detach().reshape(-1)
+                few = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES].cpu().to(torch.float32).to(torch.bfloat16)
+                total.update(few.view(torch.int16).numpy().tobytes())
+        for name, module in networks[part].named_modules():
+            if isinstance(getattr(module, "scaling", None), dict):
+                state = [getattr(module, key, None) for key in ("scaling", "active_adapters", "disable_adapters")]
+                total.update(f"{part} {name} {state}".encode())
     return total.hexdigest()[:16]
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.progress import Progress
 from latentedit.models.libraries import quiet_libraries
-from latentedit.models.network import existing_device
+from latentedit.models.placement import existing_device
 from latentedit.models.settings_file import change_json, write_settings
 from latentedit_portraits.card import write_card
 from latentedit_portraits.fitting import Training

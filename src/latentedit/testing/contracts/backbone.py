@@ -26,7 +26,8 @@ class BackboneContract:
     """What every backbone must do; numbers are those of the laws in `latentedit.models.base.Backbone`.
 
     A subclass named ``Test...`` gives the fixture `backbone`. Where the defaults do not suit it overrides `texts` (two
-    different texts that the model knows), `reads_text` (False for unconditional models), `latent` or `condition`.
+    different texts that the model knows, of different lengths where it masks padding), `reads_text` (False for
+    unconditional models), `null_is_the_empty_text`, `latent` or `condition`.
 
     Example:
         class TestMine(BackboneContract):
@@ -37,6 +38,7 @@ class BackboneContract:
 
     texts: ClassVar[Sequence[str]] = ("a", "b")
     reads_text: ClassVar[bool] = True
+    null_is_the_empty_text: ClassVar[bool] = True
 
     @pytest.fixture
     def backbone(self) -> Backbone:
@@ -154,11 +156,12 @@ class BackboneContract:
         assert torch.equal(before, torch.random.get_rng_state())
 
     def test_law_7_null_is_the_empty_text_of_the_same_kind(self, backbone: Backbone, condition: Condition) -> None:
-        """Of a condition's length, with its references and embedded guidance."""
+        """Of a condition's length, with its references and embedded guidance; of few models it is no text at all."""
         null, empty = backbone.null(condition), backbone.embed([""])
         assert null.tokens.shape[1:] == condition.tokens.shape[1:]
-        assert torch.equal(null.tokens, empty.tokens)
-        assert torch.equal(null.pooled, empty.pooled)
+        if self.null_is_the_empty_text:
+            assert torch.equal(null.tokens, empty.tokens)
+            assert torch.equal(null.pooled, empty.pooled)
         picture = (condition.tokens.new_ones(len(condition), 1, 2, 2),)
         told = backbone.null(dataclasses.replace(condition, reference=picture, guidance=3.5))
         assert told.reference is picture
@@ -213,7 +216,10 @@ class BackboneContract:
     def test_guidance_is_affine_in_its_weight(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
     ) -> None:
-        """Weight 1 is the conditional velocity bit for bit, 0 the unconditional, the rest on their line."""
+        """Weight 1 is the conditional velocity bit for bit, 0 the unconditional, the rest on their line.
+
+        A weight that is an input of the network takes one evaluation; a distilled network has none but 1.
+        """
 
         def field(guidance: float) -> Tensor:
             return GuidedField(backbone=backbone, condition=condition, guidance=guidance)(latent, levels)
@@ -222,6 +228,16 @@ class BackboneContract:
             backbone.velocity(latent, levels, condition),
             backbone.velocity(latent, levels, backbone.null(condition)),
         )
+        kind = backbone.capabilities.guidance_kind
+        if kind == "none":
+            with pytest.raises(ConfigError, match="distilled to need no guidance"):
+                field(2.0)
+        if kind in ("none", "embedded"):
+            with backbone.count() as counted:
+                one = field(1.0)
+            assert counted.evaluations == len(latent)
+            assert torch.equal(one, conditional) == (kind == "none")
+            return
         assert torch.equal(field(1.0), conditional)
         close = tolerance("batch", latent.dtype)
         assert relative_error(field(0.0), null) <= close

@@ -50,16 +50,11 @@ def open_model(name: str, *, device: str | None, dtype: str | None) -> "Backbone
 
     Raises:
         ConfigError: an unknown precision.
-        LatentEditError: no such model; see `api.verbs.load`.
+        LatentEditError: no such model; see `latentedit.load`.
     """
-    import torch
+    from latentedit.models.registry import load
 
-    from latentedit.api.verbs import load
-
-    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype is not None and dtype not in kinds:
-        raise ConfigError(f"expected --dtype to be one of {', '.join(kinds)}; got {dtype!r}")
-    return load(name, device=device, dtype=None if dtype is None else kinds[dtype])
+    return load(name, device=device, dtype=dtype or "auto")
 
 
 def lasting(place: str) -> str:

@@ -21,7 +21,7 @@ from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
 from latentedit.core.files.tensors import read_object
 from latentedit.core.files.writing import make_folder, write_text
 from latentedit.core.progress import Progress
-from latentedit.models.network import existing_device
+from latentedit.models.placement import existing_device
 from latentedit_bench.experiments.base import Context, Experiment
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.plotting import new_figure, save_figure

@@ -1,0 +1,84 @@
+"""Tokenizers, text encoders and autoencoders that the miniatures of several families share."""
+
+import string
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel, T5Tokenizer
+
+from latentedit.models.libraries import quiet_libraries
+from latentedit.testing.miniature import CLIP_TOKENS, WORDS, clip_tokenizer, draw_weights
+
+T5_WIDTH = 16
+
+
+def drawn(build: Callable[[], Any], *, seed: int) -> Any:
+    """A pipeline with seeded weights: its networks are built, drawn anew and put into evaluation mode.
+
+    Args:
+        build: makes the pipeline.
+        seed: of every weight. The global random state is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]), quiet_libraries():
+        pipeline = build()
+    generator = torch.Generator().manual_seed(seed)
+    for name in sorted(pipeline.components):
+        part = pipeline.components[name]
+        if isinstance(part, nn.Module):
+            draw_weights(part, generator)
+            part.eval()
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def clip_text(width: int = 16) -> tuple[Any, Any]:
+    """CLIP's tokenizer and text encoder."""
+    tokenizer: Any = clip_tokenizer(pad_token="<|endoftext|>")
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=CLIP_TOKENS,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return tokenizer, CLIPTextModel(config)
+
+
+def t5_text(width: int = T5_WIDTH) -> tuple[Any, Any]:
+    """T5's tokenizer and encoder."""
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -4.0)]
+    words = [(f"\u2581{word}", -2.0) for word in WORDS]
+    pieces = [*special, *words, *((letter, -9.0) for letter in [*string.ascii_lowercase, *",.-"])]
+    config = T5Config(
+        vocab_size=len(pieces),
+        d_model=width,
+        d_kv=8,
+        d_ff=2 * width,
+        num_layers=2,
+        num_heads=2,
+        feed_forward_proj="gated-gelu",
+    )
+    return T5Tokenizer(vocab=pieces, extra_ids=0), T5EncoderModel(config)
+
+
+def autoencoder_kl(channels: int, **settings: Any) -> nn.Module:
+    """An AutoencoderKL of 8 px a latent."""
+    down: Any = ("DownEncoderBlock2D",) * 4
+    up: Any = ("UpDecoderBlock2D",) * 4
+    widths: Any = (4, 4, 8, 8)
+    return AutoencoderKL(
+        down_block_types=down,
+        up_block_types=up,
+        block_out_channels=widths,
+        norm_num_groups=4,
+        latent_channels=channels,
+        sample_size=64,
+        **settings,
+    )

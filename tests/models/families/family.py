@@ -1,0 +1,216 @@
+"""What every family must do: subclass `FamilyContract`, build its stock miniature, say how its pipeline is called."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+import latentedit as le
+from latentedit.core.rng import draw
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import sample
+from latentedit.directions.hsds import HSDS
+from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors.eim import EIM
+from latentedit.models.base import Backbone
+from latentedit.models.derivatives import VelocityJacobian
+from latentedit.models.guidance import GuidedField
+from latentedit.testing.contracts.backbone import BackboneContract
+from latentedit.testing.tolerances import relative_error
+
+CAPTION = "a person with red hair and glasses"
+PARITY = 1e-4
+"""What is left in float32 is rounding over a few steps, about 1e-6."""
+
+STEPS = 4
+SETTINGS = {"sizes": [64, 64, 96]}
+SIZES = ((64, 64), (64, 96))
+
+
+class FamilyContract(BackboneContract):
+    """The laws of a backbone, and parity of a family with its stock pipeline on a seeded miniature.
+
+    A subclass gives `build` (a fresh stock pipeline, seeded) and, where they differ, `weights`, `stock_latents`,
+    `own_latents` and `stock_arguments`.
+    """
+
+    texts = (CAPTION, "a face")
+    weights: ClassVar[tuple[float, ...]] = (1.0, 3.0)
+    sizes: ClassVar[tuple[tuple[int, int], ...]] = SIZES
+    lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_v")
+    tolerance: ClassVar[float] = PARITY
+
+    def build(self) -> Any:
+        """A stock pipeline with seeded weights, new at every call."""
+        raise NotImplementedError
+
+    def stock_latents(self, z: Tensor) -> Tensor:
+        """Canonical starting noise as the pipeline takes its ``latents``."""
+        return z
+
+    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
+        """What the pipeline gives with ``output_type="latent"``, as canonical latents of a shape."""
+        del like
+        return output
+
+    def stock_arguments(self, weight: float) -> dict[str, Any]:
+        """How the pipeline is told a guidance weight."""
+        return {"guidance_scale": weight}
+
+    def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
+        """What the stock pipeline makes of a caption."""
+        return pipeline(
+            prompt=CAPTION,
+            height=size[0],
+            width=size[1],
+            num_inference_steps=STEPS,
+            latents=self.stock_latents(z.clone()),
+            **{"output_type": "latent", **self.stock_arguments(weight), **settings},
+        ).images
+
+    @pytest.fixture(scope="class")
+    def pipeline(self) -> Any:
+        """One stock pipeline for all tests that leave it as it is."""
+        return self.build()
+
+    @pytest.fixture(scope="class")
+    def backbone(self, pipeline: Any) -> Backbone:
+        """Ours around the same networks."""
+        return le.from_pipeline(pipeline, settings=SETTINGS)
+
+    @pytest.fixture
+    def latent(self, backbone: Backbone) -> Tensor:
+        """Two latents of a small picture."""
+        shape = backbone.latent_shape(*self.sizes[0])
+        return torch.stack([draw(shape, seed=0, purpose="family", index=index) for index in range(2)])
+
+    def ours(self, backbone: Backbone, weight: float, size: tuple[int, int], z: Tensor) -> Tensor:
+        """The same picture by our own field, levels and Euler's method."""
+        kind = backbone.capabilities.guidance_kind
+        field = GuidedField(
+            backbone=backbone,
+            condition=backbone.embed([CAPTION]),
+            guidance=weight,
+            renormalised=kind == "renormalised",
+        )
+        grid = backbone.grid(STEPS, height_px=size[0], width_px=size[1])
+        return sample(field, z, grid, EulerSolver()).final
+
+    def start(self, backbone: Backbone, size: tuple[int, int]) -> Tensor:
+        """Starting noise for a picture of a size."""
+        return draw((1, *backbone.latent_shape(*size)), seed=3, purpose="start")
+
+    def test_sampling_equals_the_stock_pipeline(self, pipeline: Any, backbone: Backbone) -> None:
+        """From the same text, noise, weight and size; another weight gives another picture."""
+        for size in self.sizes:
+            z, made = self.start(backbone, size), list[Tensor]()
+            for weight in self.weights:
+                stock = self.own_latents(self.stock_picture(pipeline, weight, size, z), z)
+                made.append(self.ours(backbone, weight, size, z))
+                assert made[-1].shape == stock.shape == z.shape
+                assert relative_error(made[-1], stock) <= self.tolerance
+            for first, second in itertools.pairwise(made):
+                assert relative_error(first, second) > 10 * self.tolerance, "the comparison could not fail"
+
+    def test_pictures_equal_the_stock_pipelines(self, pipeline: Any, backbone: Backbone) -> None:
+        """The codec's mean and scale: the latents that we sample, decoded, are the picture that the pipeline gives."""
+        size, weight = self.sizes[0], self.weights[-1]
+        z = self.start(backbone, size)
+        stock = self.stock_picture(pipeline, weight, size, z, output_type="pt")
+        with torch.no_grad():
+            picture = (backbone.decode(self.ours(backbone, weight, size, z)) / 2 + 0.5).clamp(0, 1)
+        assert picture.shape == stock.shape
+        assert float((picture - stock.float()).abs().max()) <= 10 * self.tolerance
+
+    def test_encoding_is_the_inverse_normalisation(self, pipeline: Any, backbone: Backbone) -> None:
+        """Decoding what was encoded is the autoencoder's own round trip."""
+        pixels = draw((1, 3, *self.sizes[1]), seed=0, purpose="pixels").clamp(-1, 1)
+        frames = pixels[:, :, None] if pixels.ndim != _rank(pipeline.vae) else pixels
+        with torch.no_grad():
+            output = pipeline.vae.encode(frames)
+            mode = output.latent_dist.mode() if hasattr(output, "latent_dist") else output[0]
+            expected = pipeline.vae.decode(mode, return_dict=False)[0].reshape(pixels.shape)
+            assert relative_error(backbone.decode(backbone.encode(pixels)), expected) <= 1e-4
+
+    def test_a_folder_gives_the_same_model(self, pipeline: Any, backbone: Backbone, tmp_path: Path) -> None:
+        """Saved by the pipeline and loaded by name: the same velocity, bit for bit."""
+        pipeline.save_pretrained(tmp_path / "model", safe_serialization=True)
+        (tmp_path / "model/latentedit.json").write_text(json.dumps(SETTINGS))
+        loaded = le.load(tmp_path / "model", device="cpu")
+        z, s = self.start(backbone, self.sizes[0]), torch.tensor([0.6])
+        v = backbone.velocity(z, s, backbone.embed([CAPTION]))
+        assert torch.equal(loaded.velocity(z, s, loaded.embed([CAPTION])), v)
+        assert loaded.capabilities == backbone.capabilities
+
+    def test_the_pipeline_goes_on_working(self, backbone: Backbone, pipeline: Any) -> None:
+        """Nothing of it was moved, cast or frozen."""
+        denoiser = pipeline.components[type(backbone).denoiser]  # type: ignore[attr-defined]
+        assert all(parameter.requires_grad for parameter in denoiser.parameters())
+        assert not backbone.velocity(
+            self.start(backbone, self.sizes[0]), torch.tensor([0.5]), backbone.embed([""])
+        ).requires_grad
+
+    @pytest.mark.parametrize("variant", ["bfloat16", "fp8", "groups", "lora"])
+    def test_a_changed_pipeline_edits_as_it_is(self, backbone: Backbone, variant: str) -> None:
+        """In bfloat16, fp8 storage, group offload or with a LoRA: its own samples, and a sound derivative."""
+        pipeline = self.build()
+        denoiser = pipeline.components[type(backbone).denoiser]  # type: ignore[attr-defined]
+        change(pipeline, denoiser, variant, self.lora_targets)
+        live = le.from_pipeline(pipeline, settings=SETTINGS)
+        z, s = self.start(live, self.sizes[0]), torch.tensor([0.6])
+        v = live.velocity(z, s, live.embed([CAPTION]))
+        plain = backbone.velocity(z, s, backbone.embed([CAPTION]))
+        assert torch.equal(v, plain) == (variant == "groups")
+        assert relative_error(v, plain) <= {"bfloat16": 0.1, "fp8": 0.3, "groups": 0, "lora": 1}[variant]
+        assert (live.fingerprint == backbone.fingerprint) == (variant in ("groups", "bfloat16"))
+        if variant == "bfloat16":
+            return
+        weight = self.weights[0]
+        stock = self.own_latents(self.stock_picture(pipeline, weight, self.sizes[0], z), z)
+        assert relative_error(self.ours(live, weight, self.sizes[0], z), stock) <= self.tolerance
+        product = VelocityJacobian(live, z, s, live.embed([CAPTION]), mode="forward").matvec(z.sin())
+        differences = VelocityJacobian(live, z, s, live.embed([CAPTION]), mode="finite_difference").matvec(z.sin())
+        assert relative_error(differences, product) <= 5e-3
+
+    def test_edits_and_local_basis(self, backbone: Backbone) -> None:
+        """FlowEdit and our own editor change a picture; strength 0 is the picture; a local basis has a direction."""
+        noise = draw((*self.sizes[0], 3), seed=1, purpose="picture").sigmoid()
+        picture = Image.fromarray((noise * 255).to(torch.uint8).numpy())
+        weight = 1.0 if backbone.capabilities.guidance_kind == "none" else 2.0
+        flow = FlowEdit(level=0.6, steps=3, source_guidance=1.0, target_guidance=weight)
+        eim = EIM(search=HSDS(steps=2, iterations=1), steps=3)
+        for method in (flow, eim):
+            still, moved = (
+                le.edit(backbone, picture, caption=CAPTION, to="a face", method=method, strength=strength)
+                for strength in (0.0, 1.0)
+            )
+            assert still.image.tobytes() == picture.tobytes()
+            assert bool(moved.latent.z.isfinite().all())
+            assert not torch.equal(moved.latent.z, still.latent.z)
+        basis = le.local_basis(le.encode(backbone, picture, caption=CAPTION), level=0.5, rank=1, steps=2)
+        assert float(basis.values[0]) > 0
+
+
+def change(pipeline: Any, denoiser: Any, variant: str, lora_targets: tuple[str, ...]) -> None:
+    """What people do to a pipeline."""
+    if variant == "bfloat16":
+        pipeline.to(torch.bfloat16)
+    elif variant == "fp8":
+        denoiser.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
+    elif variant == "groups":
+        cpu = torch.device("cpu")
+        denoiser.enable_group_offload(onload_device=cpu, offload_device=cpu, offload_type="leaf_level")
+    else:
+        peft = pytest.importorskip("peft")
+        with torch.random.fork_rng(devices=[]):
+            denoiser.add_adapter(peft.LoraConfig(r=2, target_modules=list(lora_targets), init_lora_weights=False))
+        generator = torch.Generator().manual_seed(0)
+        for name, parameter in denoiser.named_parameters():
+            if "lora_" in name:
+                parameter.data.normal_(generator=generator)
+
+
+def _rank(vae: Any) -> int:
+    return 5 if hasattr(vae, "temperal_downsample") else 4
