@@ -71,7 +71,6 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "other"),
     [
-        ("mask", torch.tensor([[True, True, False]] * 2), torch.tensor([[True, False, False]] * 2)),
         ("reference", (torch.ones(2, 4, 1, 1),), (torch.zeros(2, 4, 1, 1),)),
         ("reference", (torch.ones(2, 4, 1, 1),), (torch.ones(2, 4, 1, 1), torch.ones(2, 4, 1, 1))),
         ("guidance", 3.5, 1.0),
@@ -85,6 +84,17 @@ def test_law_4_what_is_no_vector_travels_unchanged(field: str, value: Any, other
     assert all(getattr(plain + plain, name) is None for name in ("mask", "reference", "guidance"))
     with pytest.raises(ShapeError, match=r"different .* cannot be added"):
         _ = told - dataclasses.replace(plain, **{field: other})
+
+
+def test_law_4_a_sum_has_the_tokens_of_both_texts() -> None:
+    long, short = torch.tensor([[True, True, False]] * 2), torch.tensor([[True, False, False]] * 2)
+    a, b = dataclasses.replace(condition(0), mask=long), dataclasses.replace(condition(1), mask=short)
+    for made in (a + b, b - a, a.lerp(b, 0.3)):
+        assert made.mask is not None
+        assert torch.equal(made.mask, long)
+    for weight, mask in ((0, long), (1, short), (1.0, short)):
+        kept = a.lerp(b, weight).mask
+        assert kept is mask
 
 
 def test_mask_and_reference_have_a_row_for_each_text() -> None:

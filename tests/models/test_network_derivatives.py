@@ -116,8 +116,8 @@ def hooked(request: pytest.FixtureRequest, folder_without_t5: Path) -> tuple[Bac
     prepare: Callable[[Any], None] = request.param
     model, plain = (load(folder_without_t5, device="cpu") for _ in range(2))
     networks: Any = model, plain
-    prepare(networks[0]._transformer)
-    rounded(networks[1]._transformer, networks[0]._transformer)
+    prepare(networks[0]._network)
+    rounded(networks[1]._network, networks[0]._network)
     return model, plain
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import diffusers
 import pytest
+import torch
 import transformers
 
 from latentedit.core.errors import ModelError, RegistryError
@@ -13,6 +14,7 @@ from latentedit.core.plugins import BACKBONES
 from latentedit.models import registry
 from latentedit.models.base import Backbone
 from latentedit.models.loading import ModelFolder
+from latentedit.models.placement import Placement
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.carried import carry
 
@@ -81,11 +83,11 @@ def test_no_bundled_models_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 class Strange:
     """A backbone of somebody else, whose folder needs no more than its name."""
 
-    parts, optional_parts = Backbone.parts, Backbone.optional_parts
+    parts, optional_parts, half = Backbone.parts, Backbone.optional_parts, Backbone.half
 
     @staticmethod
-    def from_folder(folder: ModelFolder, *, name: str, device: object, dtype: object) -> Backbone:
-        assert device is dtype is None
+    def from_folder(folder: ModelFolder, *, name: str, placement: Placement) -> Backbone:
+        assert placement.dtype == torch.float32
         made = example_mixture()
         made.name = f"{folder.pipeline} in {name}"
         return made
@@ -93,7 +95,7 @@ class Strange:
 
 def test_a_strangers_backbone_opens_its_own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text('{"_class_name": "StrangePipeline"}')
-    with pytest.raises(ModelError, match="holds a StrangePipeline; models of one of these"):
+    with pytest.raises(ModelError, match="holds a StrangePipeline, which is not supported"):
         registry.load(tmp_path)
     point = importlib.metadata.EntryPoint("StrangePipeline", f"{__name__}:Strange", BACKBONES.group)
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))

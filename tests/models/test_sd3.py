@@ -15,12 +15,15 @@ from latentedit.core.solvers.integrate import sample
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.loading import open_folder
+from latentedit.models.placement import Placement
 from latentedit.models.registry import load
 from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.miniature import miniature_sd3
 from tests.models.folders import folder_with
 from tests.models.stock import CAPTION, PARITY, start, stock
+
+CPU = Placement(device=torch.device("cpu"), dtype=torch.float32)
 
 
 class TestContract(BackboneContract):
@@ -59,7 +62,7 @@ def test_sampling_equals_the_stock_pipeline_with_three_encoders(pipelines, with_
 def test_sampling_equals_the_stock_pipeline_without_t5(pipelines, folder_without_t5, guidance, length) -> None:
     """With one zero token, our own number, and with as many as the pipeline takes by default."""
     folder = open_folder(folder_without_t5)
-    backbone = StableDiffusion3Backbone.from_folder(folder, name="some", device="cpu", max_sequence_length=length)
+    backbone = StableDiffusion3Backbone.from_folder(folder, name="some", placement=CPU, max_sequence_length=length)
     lengths = (length, 257 - length)
     expected, other = (stock(pipelines[False], backbone, guidance, 28, max_sequence_length=n) for n in lengths)
     assert (ours(backbone, guidance, 28) - expected).abs().max() <= PARITY

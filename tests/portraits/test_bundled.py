@@ -17,6 +17,7 @@ from latentedit.core.solvers.integrate import sample
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.loading import open_folder
+from latentedit.models.placement import Placement
 from latentedit.models.registry import bundled_folder
 from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit_portraits.attributes import draw_split
@@ -42,7 +43,10 @@ def pipeline() -> Any:
 def test_our_sampler_is_the_stock_pipeline(pipeline: Any, guidance: float, zero_tokens: int) -> None:
     steps = 28 if zero_tokens == 1 else 6  # 293 text tokens are several times slower; the arithmetic is the same
     model = StableDiffusion3Backbone.from_folder(
-        open_folder(bundled_folder("portraits")), name="portraits", device="cpu", max_sequence_length=zero_tokens
+        open_folder(bundled_folder("portraits")),
+        name="portraits",
+        placement=Placement(device=torch.device("cpu"), dtype=torch.float32),
+        max_sequence_length=zero_tokens,
     )
     noise = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
     length = {} if zero_tokens == 256 else {"max_sequence_length": zero_tokens}

@@ -100,7 +100,7 @@ class Registry:
 
 BACKBONES = Registry(group="latentedit.backbones", kind="backbone")
 """Pipeline class of ``model_index.json`` to a subclass of `Backbone` with `parts` and
-``from_folder(folder, name=, device=, dtype=)``."""
+``from_folder(folder, name=, placement=)``."""
 
 MODELS = Registry(group="latentedit.models", kind="bundled model")
 """Name to the path of a diffusers folder."""

@@ -72,6 +72,9 @@ class Backbone(abc.ABC):
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     """The parts of a model folder that ``from_folder`` reads, each with the classes that it may have; see `loading`."""
 
+    half: ClassVar[torch.dtype] = torch.bfloat16
+    """The half precision that the family was published for."""
+
     optional_parts: ClassVar[frozenset[str]] = frozenset()
     """Those that may be null in ``model_index.json``, all of them or none."""
 

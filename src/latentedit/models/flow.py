@@ -149,7 +149,7 @@ class FlowBackbone(CodecBackbone):
         build = library_class("diffusers", self._pipeline)
         known = inspect.signature(build.__init__).parameters
         parts = {name: self._components.get(name) for name, kind in known.items() if kind.default is kind.empty}
-        given = {**self._components, **self._configuration}
+        given = {**self._components, **self._configuration, "scheduler": fresh_scheduler(self._scheduler)}
         with quiet_libraries():
             return build(**{name: value for name, value in (parts | given).items() if name in known and name != "self"})
 

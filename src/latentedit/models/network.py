@@ -48,9 +48,6 @@ class NetworkBackbone(Backbone):
     denoiser: ClassVar[str] = "transformer"
     """The part that predicts."""
 
-    half: ClassVar[torch.dtype] = torch.bfloat16
-    """The half precision that the family was published for."""
-
     @classmethod
     def from_folder(cls, folder: ModelFolder, *, name: str, placement: Placement, **options: Any) -> Self:
         """Load the parts of a checked folder.

@@ -12,7 +12,7 @@ Conventions of the family, all confined to this module and `sd3_text`:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -62,6 +62,7 @@ class StableDiffusion3Backbone(FlowBackbone):
         "transformer": ("SD3Transformer2DModel",),
         "vae": ("AutoencoderKL",),
     }
+    nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"
     optional_parts: ClassVar[frozenset[str]] = frozenset({"tokenizer_3", "text_encoder_3"})
 
     def __init__(

@@ -1,10 +1,13 @@
 """What every family must do: subclass `FamilyContract`, build its stock miniature, say how its pipeline is called."""
 
+import itertools
+import json
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 import latentedit as le
@@ -41,6 +44,7 @@ class FamilyContract(BackboneContract):
     sizes: ClassVar[tuple[tuple[int, int], ...]] = SIZES
     lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_v")
     tolerance: ClassVar[float] = PARITY
+    half_tolerance: ClassVar[float] = 0.05
 
     def build(self) -> Any:
         """A stock pipeline with seeded weights, new at every call."""
@@ -135,13 +139,13 @@ class FamilyContract(BackboneContract):
             assert relative_error(backbone.decode(backbone.encode(pixels)), expected) <= 1e-4
 
     def test_a_folder_gives_the_same_model(self, pipeline: Any, backbone: Backbone, tmp_path: Path) -> None:
-        """Saved by the pipeline and loaded by name: the same velocity, bit for bit."""
+        """Saved by the pipeline and loaded by name: the same velocity, but for memory that is aligned otherwise."""
         pipeline.save_pretrained(tmp_path / "model", safe_serialization=True)
         (tmp_path / "model/latentedit.json").write_text(json.dumps(SETTINGS))
         loaded = le.load(tmp_path / "model", device="cpu")
         z, s = self.start(backbone, self.sizes[0]), torch.tensor([0.6])
         v = backbone.velocity(z, s, backbone.embed([CAPTION]))
-        assert torch.equal(loaded.velocity(z, s, loaded.embed([CAPTION])), v)
+        assert relative_error(loaded.velocity(z, s, loaded.embed([CAPTION])), v) <= 1e-5
         assert loaded.capabilities == backbone.capabilities
 
     def test_the_pipeline_goes_on_working(self, backbone: Backbone, pipeline: Any) -> None:
@@ -159,17 +163,16 @@ class FamilyContract(BackboneContract):
         denoiser = pipeline.components[type(backbone).denoiser]  # type: ignore[attr-defined]
         change(pipeline, denoiser, variant, self.lora_targets)
         live = le.from_pipeline(pipeline, settings=SETTINGS)
-        z, s = self.start(live, self.sizes[0]), torch.tensor([0.6])
+        z, s, weight = self.start(live, self.sizes[0]), torch.tensor([0.5]), self.weights[0]
         v = live.velocity(z, s, live.embed([CAPTION]))
-        plain = backbone.velocity(z, s, backbone.embed([CAPTION]))
-        assert torch.equal(v, plain) == (variant == "groups")
-        assert relative_error(v, plain) <= {"bfloat16": 0.1, "fp8": 0.3, "groups": 0, "lora": 1}[variant]
+        assert torch.equal(v, backbone.velocity(z, s, backbone.embed([CAPTION]))) == (variant == "groups")
         assert (live.fingerprint == backbone.fingerprint) == (variant in ("groups", "bfloat16"))
-        if variant == "bfloat16":
+        stock = self.own_latents(self.stock_picture(pipeline, weight, self.sizes[0], z.to(live.network_dtype)), z)
+        error = relative_error(self.ours(live, weight, self.sizes[0], z), stock.float())
+        if variant == "bfloat16":  # stock pipelines walk in bfloat16, and round time another way
+            assert 0 < error <= self.half_tolerance
             return
-        weight = self.weights[0]
-        stock = self.own_latents(self.stock_picture(pipeline, weight, self.sizes[0], z), z)
-        assert relative_error(self.ours(live, weight, self.sizes[0], z), stock) <= self.tolerance
+        assert error <= self.tolerance
         product = VelocityJacobian(live, z, s, live.embed([CAPTION]), mode="forward").matvec(z.sin())
         differences = VelocityJacobian(live, z, s, live.embed([CAPTION]), mode="finite_difference").matvec(z.sin())
         assert relative_error(differences, product) <= 5e-3
@@ -190,7 +193,7 @@ class FamilyContract(BackboneContract):
             assert bool(moved.latent.z.isfinite().all())
             assert not torch.equal(moved.latent.z, still.latent.z)
         basis = le.local_basis(le.encode(backbone, picture, caption=CAPTION), level=0.5, rank=1, steps=2)
-        assert float(basis.values[0]) > 0
+        assert float(basis.singular_values[0]) > 0
 
 
 def change(pipeline: Any, denoiser: Any, variant: str, lora_targets: tuple[str, ...]) -> None:
@@ -209,7 +212,7 @@ def change(pipeline: Any, denoiser: Any, variant: str, lora_targets: tuple[str, 
         generator = torch.Generator().manual_seed(0)
         for name, parameter in denoiser.named_parameters():
             if "lora_" in name:
-                parameter.data.normal_(generator=generator)
+                parameter.data.normal_(std=0.1, generator=generator)
 
 
 def _rank(vae: Any) -> int:
