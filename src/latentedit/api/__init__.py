@@ -5,48 +5,20 @@ from typing import TYPE_CHECKING
 from latentedit.core.lazy import exports
 
 if TYPE_CHECKING:
-    from latentedit.api.outputs import read_record
-    from latentedit.api.request import EditRequest
-    from latentedit.api.result import EditResult, Effect, write_sweep
-    from latentedit.api.session import Session
-    from latentedit.api.undo import undo_direction, undo_stored
-    from latentedit.api.verbs import edit, edit_pictures, identify, load, manipulate, sweep, sweep_picture
+    from latentedit.api.outputs import read_record as read_record
+    from latentedit.api.request import EditRequest as EditRequest
+    from latentedit.api.result import EditResult as EditResult
+    from latentedit.api.result import Effect as Effect
+    from latentedit.api.result import write_sweep as write_sweep
+    from latentedit.api.session import Session as Session
+    from latentedit.api.undo import undo_direction as undo_direction
+    from latentedit.api.undo import undo_stored as undo_stored
+    from latentedit.api.verbs import edit as edit
+    from latentedit.api.verbs import edit_pictures as edit_pictures
+    from latentedit.api.verbs import identify as identify
+    from latentedit.api.verbs import load as load
+    from latentedit.api.verbs import manipulate as manipulate
+    from latentedit.api.verbs import sweep as sweep
+    from latentedit.api.verbs import sweep_picture as sweep_picture
 
-__all__ = [
-    "EditRequest",
-    "EditResult",
-    "Effect",
-    "Session",
-    "edit",
-    "edit_pictures",
-    "identify",
-    "load",
-    "manipulate",
-    "read_record",
-    "sweep",
-    "sweep_picture",
-    "undo_direction",
-    "undo_stored",
-    "write_sweep",
-]
-
-__getattr__, __dir__ = exports(
-    __name__,
-    {
-        "EditRequest": "latentedit.api.request",
-        "EditResult": "latentedit.api.result",
-        "Effect": "latentedit.api.result",
-        "Session": "latentedit.api.session",
-        "edit": "latentedit.api.verbs",
-        "edit_pictures": "latentedit.api.verbs",
-        "identify": "latentedit.api.verbs",
-        "load": "latentedit.api.verbs",
-        "manipulate": "latentedit.api.verbs",
-        "read_record": "latentedit.api.outputs",
-        "sweep": "latentedit.api.verbs",
-        "sweep_picture": "latentedit.api.verbs",
-        "undo_direction": "latentedit.api.undo",
-        "undo_stored": "latentedit.api.undo",
-        "write_sweep": "latentedit.api.result",
-    },
-)
+__getattr__, __dir__, __all__ = exports(__name__)

@@ -35,7 +35,6 @@ def kept(
         direction: one for all, or one a picture, of which the mean is taken.
         arm: which part of the joint latent is to be moved; what suits the model by default.
         licence: under which the direction is shared, such as "CC0-1.0".
-        progress: told about each step.
 
     Returns:
         One direction with calibration, licence, and a preview on the first picture at strengths 0, .5 and 1.

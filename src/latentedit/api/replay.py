@@ -42,7 +42,6 @@ def replay(
         picture: that was edited; by whatever name, the new record has the old one's.
         directions: those that came from files.
         mask: that was used, where one was.
-        progress: told about each step.
 
     Raises:
         ConfigError: another picture, mask or model than the record's, a direction that is missing, or settings that no

@@ -125,7 +125,6 @@ class EditResult:
 
         Args:
             directions: those that were not found on this picture.
-            progress: told about each step.
 
         Raises:
             ConfigError: a direction that is missing.

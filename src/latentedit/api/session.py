@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
@@ -35,6 +35,17 @@ _SAME_LEVEL = 1e-6
 
 _ROUNDING = 1e-9
 """Strengths that were added up fall short of their sum by less than this."""
+
+
+class MoveOptions(TypedDict, total=False):
+    """How pictures move along directions; what each is, `Session.manipulate` says."""
+
+    mixing: Mixing
+    local: bool
+    arm: Arm | None
+    level: float | None
+    steps: int | None
+    progress: Progress | None
 
 
 class Session:
@@ -76,7 +87,6 @@ class Session:
                 direction.
             method: settings of the search; those that suit the model by default.
             seed: of the noises.
-            progress: told about each step.
 
         Raises:
             ConfigError: an empty caption, a change that the captions do not allow, or a target that means the same.
@@ -120,7 +130,6 @@ class Session:
             strengths: 0 is the picture itself, 1 the whole change.
             local: keep the change to where it is strong; what the editor declares by default.
             seed: of every random number.
-            progress: told about each step.
 
         Returns:
             For each strength one result a picture.
@@ -169,7 +178,6 @@ class Session:
             arm: "image", "text" or "joint"; by default what suits the model, and directions found on other pictures.
             level: how far up the text and joint arms go; likewise.
             steps: of the model's whole grid for those arms; likewise.
-            progress: told about each step.
 
         Returns:
             One result a picture.
@@ -201,12 +209,7 @@ class Session:
         Args:
             direction: from `identify` or a file; several are put together in equal shares.
             strengths: in any order.
-            mixing: as in `manipulate`, as are the following.
-            local: see there.
-            arm: see there.
-            level: see there.
-            steps: see there.
-            progress: see there.
+            mixing: as in `manipulate`, as are the others.
 
         Returns:
             For each picture one result a strength.
@@ -242,7 +245,6 @@ class Session:
             strengths: of the whole.
             mixing: how directions are put together.
             local: keep the change to where it is strong.
-            progress: told about each step.
 
         Returns:
             For each strength one result a picture.

@@ -3,14 +3,14 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import TypedDict, Unpack, overload
 
 import torch
 
 from latentedit.api.measure import metered
 from latentedit.api.request import EditRequest
 from latentedit.api.result import EditResult
-from latentedit.api.session import Session
+from latentedit.api.session import MoveOptions, Session
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
@@ -28,7 +28,7 @@ from latentedit.latents.masks import MaskLike
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import Mixing
 from latentedit.models.base import Backbone
-from latentedit.models.registry import load  # noqa: F401 (a verb of the package; its home is there)
+from latentedit.models.registry import load as load
 
 
 def identify(
@@ -49,43 +49,17 @@ def manipulate(
     direction: Direction | Sequence[Direction],
     *,
     strength: float | Sequence[float] = 1.0,
-    mixing: Mixing = "sum",
-    local: bool = True,
-    arm: Arm | None = None,
-    level: float | None = None,
-    steps: int | None = None,
-    progress: Progress | None = None,
+    **options: Unpack[MoveOptions],
 ) -> EditResult:
-    """Move one picture by a direction, or by several at once.
+    """Move one picture by a direction, or by several at once; see `Session.manipulate`.
 
     What is found out on the way is forgotten: a `Session` keeps it for the next strength, and takes several pictures.
-
-    Args:
-        latent: of one picture.
-        direction: as for `Session.manipulate`, as are the following.
-        strength: see there.
-        mixing: see there.
-        local: see there.
-        arm: see there.
-        level: see there.
-        steps: see there.
-        progress: see there.
 
     Raises:
         ConfigError: as `Session.manipulate`, or several pictures.
     """
     _check_one(latent)
-    (result,) = Session(latent).manipulate(
-        direction,
-        strength=strength,
-        mixing=mixing,
-        local=local,
-        arm=arm,
-        level=level,
-        steps=steps,
-        progress=progress,
-    )
-    return result
+    return Session(latent).manipulate(direction, strength=strength, **options)[0]
 
 
 def sweep(
@@ -93,12 +67,7 @@ def sweep(
     direction: Direction | Sequence[Direction],
     *,
     strengths: Sequence[float],
-    mixing: Mixing = "sum",
-    local: bool = True,
-    arm: Arm | None = None,
-    level: float | None = None,
-    steps: int | None = None,
-    progress: Progress | None = None,
+    **options: Unpack[MoveOptions],
 ) -> list[EditResult]:
     """Move one picture to several strengths, in one batched pass; see `Session.sweep`, which takes several pictures.
 
@@ -106,17 +75,22 @@ def sweep(
         ConfigError: as `Session.sweep`, or several pictures.
     """
     _check_one(latent)
-    (results,) = Session(latent).sweep(
-        direction,
-        strengths=strengths,
-        mixing=mixing,
-        local=local,
-        arm=arm,
-        level=level,
-        steps=steps,
-        progress=progress,
-    )
-    return results
+    return Session(latent).sweep(direction, strengths=strengths, **options)[0]
+
+
+class _EditOptions(TypedDict, total=False):
+    """What `edit` takes of one picture and of several alike."""
+
+    change: ChangeLike | Sequence[ChangeLike] | None
+    direction: Direction | Sequence[Direction | Path] | None
+    captioner: str | Captioner | None
+    mask: MaskLike | None
+    strength: float | Sequence[float]
+    method: str | Editor
+    mixing: Mixing
+    local: bool | None
+    seed: int
+    progress: Progress | None
 
 
 @overload
@@ -125,17 +99,8 @@ def edit(
     picture: PictureLike,
     *,
     to: str | None = None,
-    change: ChangeLike | Sequence[ChangeLike] | None = None,
-    direction: Direction | Sequence[Direction | Path] | None = None,
     caption: str | None = None,
-    captioner: str | Captioner | None = None,
-    mask: MaskLike | None = None,
-    strength: float | Sequence[float] = 1.0,
-    method: str | Editor = "eim",
-    mixing: Mixing = "sum",
-    local: bool | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
+    **options: Unpack[_EditOptions],
 ) -> EditResult: ...
 
 
@@ -145,17 +110,8 @@ def edit(
     picture: list[PictureLike] | list[str] | list[Path] | tuple[PictureLike, ...],
     *,
     to: str | Sequence[str] | None = None,
-    change: ChangeLike | Sequence[ChangeLike] | None = None,
-    direction: Direction | Sequence[Direction | Path] | None = None,
     caption: str | Sequence[str] | None = None,
-    captioner: str | Captioner | None = None,
-    mask: MaskLike | None = None,
-    strength: float | Sequence[float] = 1.0,
-    method: str | Editor = "eim",
-    mixing: Mixing = "sum",
-    local: bool | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
+    **options: Unpack[_EditOptions],
 ) -> list[EditResult]: ...
 
 
@@ -182,17 +138,8 @@ def edit(
         model: from `load`.
         picture: one, or a list; a list runs as one batch for each size that the model needs.
         to: as for `EditRequest`, as are the following.
-        change: one or several; see there.
-        direction: one or several; see there.
-        caption: see there.
-        captioner: see there.
-        mask: see there.
-        strength: see there.
-        method: see there.
-        mixing: see there.
-        local: see there.
-        seed: see there.
-        progress: told about each step.
+        change: one or several.
+        direction: one or several.
 
     Returns:
         One result, or a list in the order of the pictures.
@@ -243,7 +190,6 @@ def edit_pictures(
         model: from `load`.
         pictures: of any sizes.
         request: of all of them.
-        progress: told about each step.
 
     Raises:
         LatentEditError: any input that makes no sense, in words for the user.
@@ -291,7 +237,6 @@ def sweep_picture(
         request: what is wanted; its strength is not used.
         strengths: in any order.
         arm: which part of the joint latent moves; what suits the model by default.
-        progress: told about each step.
 
     Raises:
         LatentEditError: any input that makes no sense, in words for the user.

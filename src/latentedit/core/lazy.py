@@ -1,28 +1,39 @@
 """Public names of a package that are imported when they are first used, so that importing the package stays light."""
 
+import ast
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
-def exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a package.
+def exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """``__getattr__``, ``__dir__`` and ``__all__`` of a package, from what it imports under ``if TYPE_CHECKING:``.
+
+    So type checkers and Python read one list of names. What is imported from a package there is a module of it.
 
     Args:
         package: its ``__name__``.
-        homes: the module in which each public name lives; a name that is the last part of its module is that module.
     """
+    homes = _homes(Path(str(sys.modules[package].__file__)))
 
     def find(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}; it has {', '.join(sorted(homes))}")
-        module = importlib.import_module(homes[name])
-        value = module if homes[name].endswith(f".{name}") and not hasattr(module, name) else getattr(module, name)
+        home = importlib.import_module(homes[name])
+        value = importlib.import_module(f"{homes[name]}.{name}") if hasattr(home, "__path__") else getattr(home, name)
         setattr(sys.modules[package], name, value)
         return value
 
     def names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *homes})
 
-    return find, names
+    return find, names, sorted(homes)
+
+
+def _homes(source: Path) -> dict[str, str]:
+    """The module in which each name lives that a file imports under ``if TYPE_CHECKING:``."""
+    blocks = (node.body for node in ast.parse(source.read_bytes()).body if isinstance(node, ast.If))
+    imports = (line for block in blocks for line in block if isinstance(line, ast.ImportFrom))
+    return {alias.name: str(line.module) for line in imports for alias in line.names}

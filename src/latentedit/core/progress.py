@@ -3,4 +3,4 @@
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Called as ``progress(what, done, total)``; the command line gives it a bar."""
+"""Called as ``progress(what, done, total)`` after each step by whatever takes one; the command line gives it a bar."""

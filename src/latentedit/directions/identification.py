@@ -45,7 +45,6 @@ def identify(
         seed: of the noises, which all pictures share.
         preserve: full captions that each differ from the source caption in one attribute to keep, one text or one a
             picture each; every step is projected to ``d^T r_j = 0``, r_j being the change that caption j asks for.
-        progress: told after each step.
 
     Raises:
         ConfigError: captions to preserve without a projection, or a projection without them.

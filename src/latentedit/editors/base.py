@@ -122,7 +122,6 @@ class Editor(abc.ABC):
             target: text wanted, one or one a picture.
             strengths: 0 is the picture itself, 1 the whole change; negative and larger values where the editor allows.
             seed: of every random number; all pictures share the noise.
-            progress: told about each step.
 
         Returns:
             One result a strength, in their order.

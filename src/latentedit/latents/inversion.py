@@ -77,7 +77,6 @@ def invert(latent: JointLatent, grid: LevelGrid, *, progress: Progress | None = 
     Args:
         latent: the pictures.
         grid: falling levels, walked from the last to the first; the last is the clean end.
-        progress: told after each step.
 
     Returns:
         Every state and velocity on the way.
@@ -111,7 +110,6 @@ def aligned_steps(
         latent: the pictures that were inverted.
         trace: of the inversion.
         name: what ``progress`` is told about.
-        progress: told after each step.
     """
     lowest = latent.backbone.capabilities.s_min
     for done, s, s_next in each_step(trace.levels[::-1], name=name, progress=progress):
@@ -137,7 +135,6 @@ def replay(
         condition: text to return under.
         offset: displacement of the start from ``trace.top``; none by default.
         guidance: classifier-free guidance weight of the way back; 1 is the conditional velocity.
-        progress: told after each step.
 
     Raises:
         CoordinateError: a trace that does not start at the latents' pictures.

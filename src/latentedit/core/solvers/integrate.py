@@ -57,7 +57,6 @@ def integrate(
         z: latents at ``levels[0]``; not changed.
         levels: one or more levels in [0, 1], strictly rising (towards noise) or strictly falling (towards data).
         solver: makes the steps.
-        progress: told after each step.
 
     Returns:
         The latents at every level.

@@ -100,7 +100,6 @@ def align_noise(
         latent: the pictures and their texts.
         levels: rising, from the clean end.
         noise: e at first, shared by all pictures.
-        progress: told after each step.
 
     Cost:
         One evaluation a step.

@@ -46,7 +46,6 @@ def reuse_midpoints(
         field: the velocity.
         z: latents at ``levels[0]``.
         levels: strictly rising or falling.
-        progress: told after each step.
 
     Cost:
         ``len(levels)`` evaluations of the field.

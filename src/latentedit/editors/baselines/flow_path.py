@@ -51,7 +51,6 @@ def follow_difference(
         name: what ``progress`` is told about.
         weight: of every step.
         pull: of the edit's clean estimate back to the picture's, in each step.
-        progress: told after each step.
 
     Returns:
         The edited latents y.

@@ -105,7 +105,6 @@ def follow_maps(
         maps: of their inversion.
         difference: of the velocity of the edit and that of the source.
         name: what ``progress`` is told about.
-        progress: told after each step.
 
     Returns:
         ``x + d``.

@@ -116,7 +116,6 @@ def guided_return(
         guidance: its masks, times and momentum.
         scale: of psi.
         reference: text that the concept is measured from; None is the pictures' own.
-        progress: told after each step.
 
     Returns:
         The pictures, edited.

@@ -87,7 +87,6 @@ def uni_inv(
         field: the velocity.
         z: latents at ``levels[0]``.
         levels: strictly rising.
-        progress: told after each step.
 
     Cost:
         ``len(levels)`` evaluations of the field.

@@ -70,7 +70,6 @@ class LatentWalk:
             scales: k scales of each direction, n = m columns.
             condition: text of the guidance and of the contrast, one for all or one a picture; the pictures' own by
                 default. The way back is under their own in any case.
-            progress: told about each step.
 
         Raises:
             ShapeError: scales, directions or a trace that do not fit.
