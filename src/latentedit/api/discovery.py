@@ -158,7 +158,6 @@ def probe_directions(
     """Directions at every one of `SCALES`, decoded and named.
 
     Args:
-        walk: back from the level.
         units: directions of unit length.
         lengths: at scale 1.
         what: progress calls it.

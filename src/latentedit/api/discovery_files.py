@@ -48,7 +48,6 @@ def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
     """Write the folder, whole or not at all; an earlier discovery there is replaced.
 
     Args:
-        discovery: of a picture.
         folder: where.
 
     Returns:

@@ -37,7 +37,6 @@ def replay(
     """Do again what a record says, one result a strength.
 
     Args:
-        record: of the result.
         model: as the record names it.
         picture: that was edited; by whatever name, the new record has the old one's.
         directions: those that came from files.

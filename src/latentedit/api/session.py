@@ -86,7 +86,6 @@ class Session:
             change: instead of ``to``, "OLD => NEW" in the captions; either side may be empty. Several are one
                 direction.
             method: settings of the search; those that suit the model by default.
-            seed: of the noises.
 
         Raises:
             ConfigError: an empty caption, a change that the captions do not allow, or a target that means the same.

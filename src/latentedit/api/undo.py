@@ -146,7 +146,6 @@ def undo_direction(
 
     Args:
         model: in which the edit was made.
-        picture: the edited picture.
         direction: by which it was moved; one, for one picture.
         strength: at which.
         local: the edit kept its change to where it is strong.
@@ -187,9 +186,7 @@ def undo_again(
     """Do again what the record of an undone picture says.
 
     Args:
-        record: of the undone picture.
         model: of the edit.
-        picture: the edited picture.
         payload: that its file carries.
         directions: those that came from files.
 

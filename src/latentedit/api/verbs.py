@@ -135,7 +135,6 @@ def edit(
     """Edit pictures as ``latentedit edit`` does.
 
     Args:
-        model: from `load`.
         picture: one, or a list; a list runs as one batch for each size that the model needs.
         to: as for `EditRequest`, as are the following.
         change: one or several.
@@ -187,7 +186,6 @@ def edit_pictures(
     picture by picture: what suits them depends on the pictures that they meet.
 
     Args:
-        model: from `load`.
         pictures: of any sizes.
         request: of all of them.
 
@@ -232,8 +230,6 @@ def sweep_picture(
     """Move a picture to several strengths along one direction: towards all that a request says, or those of its files.
 
     Args:
-        model: from `load`.
-        picture: one.
         request: what is wanted; its strength is not used.
         strengths: in any order.
         arm: which part of the joint latent moves; what suits the model by default.

@@ -64,18 +64,6 @@ def edit_many(
 ) -> None:
     """Edit every picture, or go on where that was stopped; one that cannot be edited is told and left out.
 
-    Args:
-        place: the folder or manifest.
-        request: what is wanted.
-        model: its name.
-        device: where it runs.
-        output: the folder of the run; beside the pictures by default.
-        batch: pictures that are edited together.
-        workers: processes; see `api.runs.executors.Executor`.
-        ray: address of a cluster; likewise.
-        as_json: print one JSON object instead of text.
-        quiet: print nothing but errors.
-
     Raises:
         typer.Exit: with 1 where something could not be edited.
         LatentEditError: whatever stops the whole.

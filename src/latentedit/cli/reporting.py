@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 def result_rows(result: "EditResult", *, origin: str, sheet: Path | None, again: str) -> list[tuple[str, str]]:
     """Label and text of everything that a person wants to know about an edit.
 
-    Args:
-        result: of the edit.
-        origin: of the caption, "read" or "given".
-        sheet: where the sheet went.
-        again: the command that makes the file again; see `replay_command`.
+    The caption was "read" or "given", and ``again`` is the `replay_command`.
     """
     cost = result.cost
     rows = [
@@ -50,12 +46,7 @@ def replay_command(
 ) -> str:
     """The command that makes a file again, with the options that it needs.
 
-    Args:
-        output: the file.
-        picture: that was edited; found without being named where it lies beside the file.
-        model: as it was named; found by the record where it is a bundled one.
-        mask: that was used.
-        directions: files of those that were applied.
+    A picture is found without being named where it lies beside the file, and a bundled model by the record.
     """
     from latentedit.models.registry import bundled_names
 

@@ -37,14 +37,17 @@ def check_apart(**places: Path | None) -> None:
         seen |= dict.fromkeys(spots, option)
 
 
-def open_checked(picture: Path, *, output: Path, sheet: Path | None = None, mask: Path | None = None) -> "Picture":
-    """The picture, when everything that is to be read or written beside it can be.
+def open_checked(
+    picture: Path, *, output: Path, sheet: Path | None = None, mask: Path | None = None, sweep: bool = False
+) -> "Picture":
+    """The picture, when everything that is to be read or written beside it (a sweep or an edited picture) can be.
 
     Raises:
         ImageError: no picture, or a mask that does not fit it.
         OutputError: a place that cannot be written to, or from which something is read.
     """
     from latentedit.api.outputs import check_beside
+    from latentedit.api.sheets.strip import check_sweep_output
     from latentedit.latents.masks import open_mask
     from latentedit.latents.pictures import Picture, check_output
 
@@ -53,7 +56,10 @@ def open_checked(picture: Path, *, output: Path, sheet: Path | None = None, mask
         open_mask(mask, opened.size)
     for place in filter(None, (output, sheet)):
         for source in filter(None, (picture, mask)):
-            check_output(place, source=source, transparent=opened.image.mode == "RGBA" and place == output)
+            if sweep:
+                check_sweep_output(place, source=source)
+            else:
+                check_output(place, source=source, transparent=opened.image.mode == "RGBA" and place == output)
         check_beside(place)
     check_apart(output=output, sheet=sheet)
     return opened

@@ -25,12 +25,11 @@ from latentedit.cli.console import (
     say,
     warn,
 )
-from latentedit.cli.request import default_output
+from latentedit.cli.request import default_output, open_checked
 from latentedit.cli.strengths import parse_strengths
 
 if TYPE_CHECKING:
     from latentedit.api.result import EditResult
-    from latentedit.latents.pictures import Picture
 
 
 def sweep(
@@ -77,7 +76,7 @@ def sweep(
     from latentedit.api.verbs import load, read_directions, sweep_picture
     from latentedit.editors.slider import check_arm
 
-    opened = _open_checked(picture, output=output, mask=mask)
+    opened = open_checked(picture, output=output, mask=mask, sweep=True)
     files, request = request.direction, read_directions(request)
     moved = None if arm is None else check_arm(arm)
     with progress_bar(quiet=quiet or as_json) as progress:
@@ -92,22 +91,6 @@ def sweep(
         say(f"{picture} -> {output}")
         target = results[0].target_caption or "not known in words"
         print_rows([("caption", results[0].caption), ("target", target), *sweep_rows(results)])
-
-
-def _open_checked(picture: Path, *, output: Path, mask: Path | None) -> "Picture":
-    """The picture, when everything that is to be read or written beside it can be."""
-    from latentedit.api.outputs import check_beside
-    from latentedit.api.sheets.strip import check_sweep_output
-    from latentedit.latents.masks import open_mask
-    from latentedit.latents.pictures import Picture
-
-    opened = Picture.open(picture)
-    if mask is not None:
-        open_mask(mask, opened.size)
-    for source in filter(None, (picture, mask)):
-        check_sweep_output(output, source=source)
-    check_beside(output)
-    return opened
 
 
 def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:

@@ -161,7 +161,6 @@ def prediction_from_velocity(
 
     Args:
         kind: what the network predicts.
-        v: velocity.
         z: canonical latents, not x_t.
         alpha: signal scale of each element.
         sigma: noise scale of each element.

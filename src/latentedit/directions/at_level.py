@@ -83,7 +83,6 @@ def random_direction(
         level: where it lives, in (0, 1].
         steps: of the model's whole grid, on which the level is reached.
         step: length of the displacement of the latent at the level.
-        seed: of the draw.
         index: which of several from one seed.
     """
     noise = draw(latent.z.shape[1:], seed=seed, purpose="random direction", index=index).to(torch.float64)

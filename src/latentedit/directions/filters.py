@@ -146,7 +146,6 @@ def newton(
     """``(A + mu I)^-1 r``: as much displacement as the residual explains, most where the source text is loosest.
 
     Args:
-        residual: r, averaged over noises.
         hessian: A, likewise.
         damping: mu, at least 0; the weight of a direction is at most 1 / mu where A is not negative.
         iterations: of conjugate gradients.
@@ -169,7 +168,6 @@ def levenberg_marquardt(
     along directions of negative curvature it points the other way, as A r does.
 
     Args:
-        residual: r, averaged over noises.
         hessian: A, likewise; taken to be symmetric.
         damping: mu, at least 0.
         iterations: of conjugate gradients.
@@ -188,7 +186,6 @@ def neumann(residual: Float[Tensor, "b *latent"], hessian: LinearOperator, *, te
     """``sum_{k <= K} (I - A)^k r``, which tends to ``A^-1 r`` for ``0 < h < 2``; fewer terms damp it.
 
     Args:
-        residual: r, averaged over noises.
         hessian: A, likewise.
         terms: K; 1 is gamma = 1 of the gamma family.
 

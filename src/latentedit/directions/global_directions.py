@@ -52,14 +52,10 @@ class MeanDirections:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class GlobalDirections:
-    """Changes of a feature that several pictures share, at one site and level.
+class GlobalDirections(MeanDirections):
+    """Changes of a feature that several pictures share, at one site and level; the samples are their local bases.
 
     Args:
-        u: of unit length, those first that the pictures share most; float64 on the CPU.
-        captured: share of each squared u that lies in each picture's tangent space.
-        homogeneity: ``|cos|`` of each u with the vector of each picture's basis that is matched with it.
-        spread: geodesic distance of each picture's tangent space from the span of u, in radians.
         mean: how it was taken.
         site: of the feature.
         level: of the bases.
@@ -68,13 +64,8 @@ class GlobalDirections:
         model_name: of the model.
         model_fingerprint: of its weights.
         pictures: fingerprints, where they are known.
-        converged: the mean reached its tolerance.
     """
 
-    u: Float[Tensor, "r *feature"]
-    captured: Float[Tensor, "n r"]
-    homogeneity: Float[Tensor, "n r"]
-    spread: Float[Tensor, " n"]
     mean: Mean
     site: str
     level: float
@@ -83,7 +74,6 @@ class GlobalDirections:
     model_name: str
     model_fingerprint: str
     pictures: tuple[str, ...]
-    converged: bool
 
     def __len__(self) -> int:
         return len(self.u)

@@ -41,7 +41,6 @@ def identify(
     Args:
         latent: encoded pictures with their full captions.
         target: the target text, one or one a picture; full captions too, for what a caption leaves out may change.
-        config: settings.
         seed: of the noises, which all pictures share.
         preserve: full captions that each differ from the source caption in one attribute to keep, one text or one a
             picture each; every step is projected to ``d^T r_j = 0``, r_j being the change that caption j asks for.
@@ -70,7 +69,6 @@ def measure_curvature(
         latent: as in `identify`, as is the rest.
         target: the target text.
         config: settings; at gamma 0 the quotients are those of the residual.
-        seed: of the noises.
         preserve: captions to preserve.
 
     Returns:

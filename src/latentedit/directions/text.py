@@ -62,7 +62,6 @@ def align_captions(source: str, target: str) -> tuple[str, str]:
     it; otherwise it is part of its phrase. A final full stop stays at the end.
 
     Args:
-        source: any text.
         target: any text; one whose phrases already stand in this order comes back character for character.
 
     Returns:

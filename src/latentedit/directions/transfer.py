@@ -24,7 +24,6 @@ def transferred(direction: Direction, latent: JointLatent) -> Direction:
 
     Args:
         direction: one for all pictures, or one a picture.
-        latent: the pictures.
 
     Returns:
         The direction itself where it was found under these captions; otherwise one with the same displacement of the

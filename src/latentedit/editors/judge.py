@@ -114,7 +114,6 @@ class Judge:
             target: text wanted, one a picture.
             z: the clean latents after.
             strength: that was asked for.
-            seed: of the noises.
             before: the losses of the pictures themselves, where they are known.
 
         Cost:

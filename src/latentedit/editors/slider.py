@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal, cast, get_args
@@ -90,6 +91,7 @@ class Slider:
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
+        self._seen: dict[tuple[float, ...], Tensor] = {(0.0,): self.latent.z[None]}
         check_arm(self.arm)
         self.direction.check_model(self.latent.backbone.name, self.latent.backbone.fingerprint)
         self.direction.condition.expand(len(self.latent))
@@ -173,20 +175,13 @@ class Slider:
         Cost:
             As ``edit`` at a strength above 1 and one below 0, but for the ways to these strengths themselves.
         """
-        parts: list[tuple[Sequence[float], Tensor]] = [
-            (BELOW, self._below),
-            ((0.0,), self.latent.z[None]),
-            (WITHIN, self._within),
-            (BEYOND, self._beyond),
-        ]
-        z = torch.cat([some for _, some in parts])
-        effects = measure_effect(z - self.latent.z, self._within[-1] - self.latent.z).mean(1)
+        scales, effects = self._effects(below=True, beyond=True)
         return Calibration(
             arm=self.arm,
             level=self.level,
             steps=self.steps,
-            scales=tuple(scale for some, _ in parts for scale in some),
-            effects=tuple(effects.tolist()),
+            scales=scales,
+            effects=tuple(effects.mean(1).tolist()),
             lowest=float(self._limit(-1.0).max()),
             highest=float(self._limit(2.0).min()),
         )
@@ -198,21 +193,12 @@ class Slider:
             return None
         return invert(self.latent, self.latent.path(self.steps, self.level), progress=self.progress)
 
-    @functools.cached_property
-    def _within(self) -> Float[Tensor, "k b *latent"]:
-        return self._survey(WITHIN)
-
-    @functools.cached_property
-    def _beyond(self) -> Float[Tensor, "k b *latent"]:
-        return self._survey(BEYOND)
-
-    @functools.cached_property
-    def _below(self) -> Float[Tensor, "k b *latent"]:
-        return self._survey(BELOW)
-
-    def _survey(self, scales: Sequence[float]) -> Tensor:
-        column = torch.tensor(scales, dtype=torch.float64)[:, None]
-        return self.move(column.expand(-1, len(self.latent)))
+    def _at(self, scales: tuple[float, ...]) -> Float[Tensor, "k b *latent"]:
+        """Clean latents at scales; each set is looked at once."""
+        if scales not in self._seen:
+            column = torch.tensor(scales, dtype=torch.float64)[:, None]
+            self._seen[scales] = self.move(column.expand(-1, len(self.latent)))
+        return self._seen[scales]
 
     @functools.cached_property
     def _source_loss(self) -> Float[Tensor, " b"]:
@@ -226,24 +212,20 @@ class Slider:
 
     @functools.cached_property
     def _upper(self) -> Float[Tensor, " b"]:
-        z = torch.cat([self._within[-1:], self._beyond])
-        return self._last_sound((1.0, *BEYOND), z)
+        z = torch.cat([self._at(WITHIN)[-1:], self._at(BEYOND)])
+        return self._last_sound((1.0, *BEYOND), self._losses(z))
 
     @functools.cached_property
     def _lower(self) -> Float[Tensor, " b"]:
-        z = torch.cat([self.latent.z[None], self._below.flip(0)])
-        return self._last_sound((0.0, *BELOW[::-1]), z)
+        losses = self._losses(self._at(BELOW).flip(0))
+        return self._last_sound((0.0, *BELOW[::-1]), torch.cat([self._source_loss[None], losses]))
 
-    def _last_sound(self, scales: tuple[float, ...], z: Float[Tensor, "k b *latent"]) -> Float[Tensor, " b"]:
+    def _last_sound(self, scales: tuple[float, ...], losses: Float[Tensor, "k b"]) -> Float[Tensor, " b"]:
         """The scale at which the residual passes the safe part of the limit; its logarithm is linear in between."""
-        from_source = scales[0] == 0
-        losses = self._losses(z[1:] if from_source else z)
-        if from_source:
-            losses = torch.cat([self._source_loss[None], losses])
         residual = (losses / self._source_loss).to("cpu", torch.float64)
         excess = residual.log() - math.log(_SAFE * self.judge.damage)
-        last = torch.full((z.shape[1],), scales[-1], dtype=torch.float64)
-        for picture in range(z.shape[1]):
+        last = self._each(scales[-1])
+        for picture in range(len(last)):
             column = excess[:, picture].tolist()
             crossing = next((i for i, value in enumerate(column) if value > 0), None)
             if crossing == 0:
@@ -258,20 +240,29 @@ class Slider:
         backbone = self.latent.backbone
         return torch.stack([self.judge.losses(backbone, row, self._texts, seed=self.seed).amin(0) for row in z])
 
+    def _effects(self, *, below: bool, beyond: bool) -> tuple[tuple[float, ...], Float[Tensor, "k b"]]:
+        """Scales from 0 to 1, and others where they are wanted, with the effect of each on each picture."""
+        sets = [*[BELOW] * below, (0.0,), WITHIN, *[BEYOND] * beyond]
+        moved = torch.cat([self._at(scales) for scales in sets])
+        return tuple(itertools.chain(*sets)), measure_effect(moved - self.latent.z, self._whole)
+
     def _curve(self, strength: float) -> EffectCurve:
-        parts: list[tuple[Sequence[float], Tensor]] = [((0.0,), self.latent.z[None]), (WITHIN, self._within)]
-        if strength > 1:
-            parts.append((BEYOND, self._beyond))
-        if strength < 0:
-            parts.insert(0, (BELOW, self._below))
-        scales = tuple(scale for some, _ in parts for scale in some)
-        z = torch.cat([some for _, some in parts])
-        return EffectCurve(scales=scales, effects=measure_effect(z - self.latent.z, self._within[-1] - self.latent.z))
+        scales, effects = self._effects(below=strength < 0, beyond=strength > 1)
+        return EffectCurve(scales=scales, effects=effects)
+
+    @property
+    def _whole(self) -> Float[Tensor, "b *latent"]:
+        """The change that strength 1 makes."""
+        return self._at(WITHIN)[-1] - self.latent.z
+
+    def _each(self, value: float) -> Float[Tensor, " b"]:
+        """One number for every picture."""
+        return torch.full((len(self.latent),), value, dtype=torch.float64)
 
     def _scale(self, strength: float, limit: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        asked = self._each(strength)
         if strength in (0, 1):
-            return torch.full((len(self.latent),), float(strength), dtype=torch.float64)
-        asked = torch.full((len(self.latent),), strength, dtype=torch.float64)
+            return asked
         if strength > 1:
             asked = torch.minimum(asked, limit)
         elif strength < 0:
@@ -280,11 +271,11 @@ class Slider:
 
     def _limit(self, strength: float) -> Float[Tensor, " b"]:
         if 0 <= strength <= 1:
-            return torch.full((len(self.latent),), torch.nan, dtype=torch.float64)
+            return self._each(torch.nan)
         last = self._upper if strength > 1 else self._lower
         return last if self.arm == "image" else self._curve(strength).effect(last)
 
     def _measured(self, strength: float, scale: Tensor, z: Tensor | None) -> Float[Tensor, " b"]:
         if z is None or strength == 1 or self.arm == "image":
             return scale
-        return measure_effect((z - self.latent.z)[None], self._within[-1] - self.latent.z)[0].cpu()
+        return measure_effect((z - self.latent.z)[None], self._whole)[0].cpu()

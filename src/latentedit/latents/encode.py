@@ -31,7 +31,6 @@ def encode(
     """Encode pictures with the captions that describe them.
 
     Args:
-        model: from `load`.
         picture: one, or a list that the model takes at one size.
         caption: what the picture shows, one or one a picture; "" to look at it under no text. Read by a captioner where
             it is not given.
@@ -62,7 +61,6 @@ def encode_frames(
     """Encode pictures that are at the model's size already; see `encode`.
 
     Args:
-        model: from `load`.
         frames: from `fit_all`, of one shape.
         caption: as for `encode`.
         captioner: likewise.
@@ -89,8 +87,6 @@ def fit_all(model: Backbone, pictures: Sequence[PictureLike], *, mask: MaskLike 
     """Pictures at the model's size: what its framer chooses of each, or all of it where it has none.
 
     Args:
-        model: from `load`.
-        pictures: any number.
         mask: where they may change.
 
     Raises:

@@ -75,7 +75,6 @@ def invert(latent: JointLatent, grid: LevelGrid, *, progress: Progress | None = 
     """Carry pictures up to the top of a grid under their own captions, without guidance.
 
     Args:
-        latent: the pictures.
         grid: falling levels, walked from the last to the first; the last is the clean end.
 
     Returns:
@@ -107,8 +106,6 @@ def aligned_steps(
     picture, but not below what the model knows; ``trace.velocities[i]`` is its answer on the way up.
 
     Args:
-        latent: the pictures that were inverted.
-        trace: of the inversion.
         name: what ``progress`` is told about.
     """
     lowest = latent.backbone.capabilities.s_min
@@ -130,8 +127,6 @@ def replay(
     ``u_i = u_{i+1} - (s_{i+1} - s_i) (v_w(Z_i + u_{i+1}, s_i, c) - v(Z_i, s_i, c0))``, returned as ``Z_0 + u_0``.
 
     Args:
-        latent: the pictures that were inverted.
-        trace: of the inversion.
         condition: text to return under.
         offset: displacement of the start from ``trace.top``; none by default.
         guidance: classifier-free guidance weight of the way back; 1 is the conditional velocity.

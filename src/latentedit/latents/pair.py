@@ -18,7 +18,6 @@ def encode_pair(model: Backbone, pictures: Sequence[PictureLike], captions: Sequ
     """Encode two pictures in one batch, each under what it shows.
 
     Args:
-        model: from `load`.
         pictures: two.
         captions: of each; None has it read by the model's captioner, and stands for no text where there is none.
 

@@ -41,7 +41,6 @@ class Picture:
         """Read a file of any kind a person has: EXIF-rotated, transparent, grey, palette, CMYK, 16-bit, animated.
 
         Args:
-            path: of the file.
             content: of the file, where it was read before.
 
         Raises:

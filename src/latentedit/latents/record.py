@@ -154,7 +154,6 @@ class RunRecord(_Record):
 
         Args:
             text: what `to_json` wrote.
-            name: of the file, for errors.
 
         Raises:
             FileFormatError: no record, a damaged one, or one of a newer format.

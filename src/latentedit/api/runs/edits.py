@@ -54,7 +54,7 @@ class EditWork:
     """Units of a batch of pictures each; each is called by its first picture, and by what decides its rows.
 
     Args:
-        spec: everything that decides the rows.
+        spec: as of any `Work`.
         load: loads model and captioner; can be pickled where other processes are to work.
         request: of every picture, but for caption and target.
         batches: of the pictures, by the names of the units.
@@ -150,13 +150,15 @@ class _Edits:
         files = dict[str, bytes]()
         rows, failures, seconds = list[Row](), list[Failure](), 0.0
         with model.count() as cost:
-            for one, outcome in self._outcomes(task):
-                if isinstance(outcome, Failure):
-                    failures.append(outcome)
-                    continue
-                rows.append(_row(one, outcome))
-                files |= _written(outcome, one.name)
-                seconds += outcome.cost.seconds
+            outcomes = self._outcomes(task)
+        for job in task:
+            outcome = outcomes[job.name]
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+                continue
+            rows.append(_row(job, outcome))
+            files |= _written(outcome, job.name)
+            seconds += outcome.cost.seconds
         return UnitResult(
             rows=rows,
             files=files,
@@ -169,43 +171,35 @@ class _Edits:
             },
         )
 
-    def _outcomes(self, task: tuple[EditJob, ...]) -> list[tuple[EditJob, Outcome]]:
-        """In the order of the task."""
-        found: dict[str, Outcome] = {}
+    def _outcomes(self, task: tuple[EditJob, ...]) -> dict[str, Outcome]:
+        """By the names of the jobs."""
+        outcomes: dict[str, Outcome] = {}
         opened: list[tuple[EditJob, Picture]] = []
-        for one in task:
+        for job in task:
             try:
-                opened.append((one, one.open()))
+                opened.append((job, job.open()))
             except LatentEditError as error:
-                found[one.name] = Failure.of(one.id, self._request.editor.name, error)
-        together = [[pair] for pair in opened] if self._request.composes else [opened]
-        for pairs in together:
-            found |= self._edited(pairs)
-        return [(one, found[one.name]) for one in task]
+                outcomes |= self._failed(job, error)
+        batches = [[pair] for pair in opened] if self._request.composes else [opened]
+        for pairs in filter(None, batches):
+            for part in in_halves(pairs, self._edited, lambda pair, error: self._failed(pair[0], error)):
+                outcomes |= part
+        return outcomes
+
+    def _failed(self, job: EditJob, error: Exception) -> dict[str, Outcome]:
+        return {job.name: Failure.of(job.id, self._request.editor.name, error)}
 
     def _edited(self, pairs: Sequence[tuple[EditJob, Picture]]) -> dict[str, Outcome]:
-        if not pairs:
-            return {}
-
-        def together(some: Sequence[tuple[EditJob, Picture]]) -> dict[str, Outcome]:
-            return {one.name: result for (one, _), result in zip(some, self._results(some), strict=True)}
-
-        def failed(pair: tuple[EditJob, Picture], error: Exception) -> dict[str, Outcome]:
-            return {pair[0].name: Failure.of(pair[0].id, self._request.editor.name, error)}
-
-        parts = in_halves(pairs, together, failed)
-        return {name: outcome for part in parts for name, outcome in part.items()}
-
-    def _results(self, pairs: Sequence[tuple[EditJob, Picture]]) -> list[EditResult]:
-        captions = [one.caption for one, _ in pairs if one.caption is not None]
-        targets = [one.target for one, _ in pairs if one.target is not None]
+        captions = [job.caption for job, _ in pairs if job.caption is not None]
+        targets = [job.target for job, _ in pairs if job.target is not None]
         request = dataclasses.replace(
             self._request,
             caption=tuple(captions) or None,
             to=tuple(targets) or None,
             captioner=self._loaded.captioner,
         )
-        return verbs.edit_pictures(self._loaded.model, [picture for _, picture in pairs], request)
+        results = verbs.edit_pictures(self._loaded.model, [picture for _, picture in pairs], request)
+        return {job.name: result for (job, _), result in zip(pairs, results, strict=True)}
 
 
 def _unit(specs: Sequence[Mapping[str, Any]]) -> str:

@@ -67,8 +67,6 @@ def run_work(
     """Do every unit that is not done.
 
     Args:
-        folder: of the run.
-        work: its plan.
         executor: this process by default.
         progress: called with the run's kind after each unit, in units.
 
@@ -97,8 +95,6 @@ def run_here(folder: RunFolder, work: Work, *, progress: Progress | None = None)
     """Do every unit that is not done, on one core, and wait for those that other runners hold.
 
     Args:
-        folder: of the run.
-        work: its plan.
         progress: called with the run's kind after each unit, in units; those of other runners count.
 
     Raises:
@@ -120,8 +116,6 @@ def run_processes(folder: RunFolder, work: Work, count: int, *, progress: Progre
     Where one dies, such as for want of memory, one fewer goes on.
 
     Args:
-        folder: of the run.
-        work: its plan.
         count: of processes; no more are started than there are units to do.
         progress: as in `run_here`.
 
@@ -196,7 +190,6 @@ def unclaimed(folder: RunFolder, units: Sequence[str], progress: Progress | None
     """Units that are to be done, each held until the next is asked for; ends when all are finished, by whomever.
 
     Args:
-        folder: of the run.
         units: of the plan.
         progress: called too while there is nothing to do but to wait for another runner.
     """

@@ -100,12 +100,7 @@ class UnitRecord(pydantic.BaseModel):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunFolder:
-    """A run that has begun.
-
-    Args:
-        path: of the folder.
-        manifest: the content of its ``run.json``.
-    """
+    """A run that has begun, with the content of its ``run.json``."""
 
     path: Path
     manifest: Manifest
@@ -125,11 +120,7 @@ class RunFolder:
 
         Args:
             path: is made where it is missing.
-            spec: the plan, see `Work.spec`.
-            kind: of the run, such as "bench".
-            units: their names, in the order of the table.
-            command: that began it.
-            request: what makes the same plan again.
+            spec: the plan, see `Work.spec`; what else is stored, `Manifest` says.
             free: of the plan, what may have changed since; finished units that are still among the units stay so, and
                 the others are forgotten, for their files may be overwritten.
 

@@ -17,7 +17,6 @@ def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
     """The directions of a basis, one a row: its name and facts, then the picture moved by -2, -1, 0, 1 and 2 steps.
 
     Args:
-        discovery: of a picture.
         title: one line.
 
     Returns:

@@ -85,7 +85,6 @@ def check_sweep_output(path: str | Path, *, source: str | Path | None = None) ->
     """Find out whether `save_sweep` could write to a place, before any work is spent on it.
 
     Args:
-        path: where the sweep is to go.
         source: the picture that is edited, which must not be overwritten.
 
     Raises:

@@ -55,7 +55,6 @@ def opened(path: str | Path, *, content: bytes | None = None) -> Generator[Image
     """A picture file as Pillow opens it: its header is read, its pixels are not.
 
     Args:
-        path: of the file.
         content: of the file, where it was read before; then the path is a name only.
 
     Raises:
@@ -212,7 +211,6 @@ def check_output(path: str | Path, *, source: str | Path | None = None, transpar
     """Find out whether a picture could be written, before any work is spent on it.
 
     Args:
-        path: where the picture is to go.
         source: the picture that is edited, which must not be overwritten.
         transparent: the picture has an alpha channel.
 

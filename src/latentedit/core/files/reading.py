@@ -58,7 +58,6 @@ def open_file(
     """A regular file, opened to be read; see the top of this module.
 
     Args:
-        path: of the file.
         limit: size in bytes above which it is refused; None for files that are not read into memory.
         error: what is raised.
 

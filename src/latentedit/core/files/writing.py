@@ -14,7 +14,6 @@ def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
     """Find out whether a file could be written, before any work is spent on it.
 
     Args:
-        path: where the file is to go.
         source: the picture that is edited, which must not be overwritten.
 
     Raises:

@@ -111,12 +111,6 @@ def random_angles(dimension: int, rank: int, *, draws: int = 200, seed: int = 0)
     Only their position to each other is random, so one of them is spanned by the first axes; the other is the span of
     normal vectors.
 
-    Args:
-        dimension: of the space.
-        rank: of both subspaces.
-        draws: pairs.
-        seed: of the draws.
-
     Returns:
         ``rank`` angles for each pair, in float64; angles below 1e-8 are rounding.
 

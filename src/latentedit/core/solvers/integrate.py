@@ -53,7 +53,6 @@ def integrate(
     """Follow the flow ``dz/ds = v(z, s)`` through levels in the order given.
 
     Args:
-        field: the velocity.
         z: latents at ``levels[0]``; not changed.
         levels: one or more levels in [0, 1], strictly rising (towards noise) or strictly falling (towards data).
         solver: makes the steps.

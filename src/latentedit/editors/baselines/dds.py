@@ -37,11 +37,8 @@ def random_levels(
     """One level a step, uniform between the lowest and the highest, both cut to what the model knows.
 
     Args:
-        backbone: the model.
         levels: the highest and the lowest.
         steps: how many; the first ones do not depend on it.
-        seed: of the draw.
-        purpose: of the draw, see `core.rng`.
     """
     known = backbone.capabilities
     high, low = (min(max(level, known.s_min), known.s_max) for level in levels)

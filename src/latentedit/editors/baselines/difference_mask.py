@@ -24,7 +24,6 @@ def difference_map(
         target: the other text, one a picture.
         level: s, cut to what the model knows.
         maps: noises averaged, shared by all pictures.
-        seed: of the noises.
 
     Returns:
         ``[b, 1, height, width]`` of latents ``[b, channels, height, width]``, else one number for each of the latent.

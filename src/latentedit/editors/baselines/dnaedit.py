@@ -97,7 +97,6 @@ def align_noise(
     ``e <- e - (1 - s) (w - v)``; so ``(e - z) / (1 - s') = v`` after the step.
 
     Args:
-        latent: the pictures and their texts.
         levels: rising, from the clean end.
         noise: e at first, shared by all pictures.
 

@@ -43,7 +43,6 @@ def reuse_midpoints(
     Of second order: u misses ``v(z, s)`` by an order of h, and comes into the step with another h^2.
 
     Args:
-        field: the velocity.
         z: latents at ``levels[0]``.
         levels: strictly rising or falling.
 

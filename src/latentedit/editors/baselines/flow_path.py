@@ -43,11 +43,9 @@ def follow_difference(
     ``y - x`` is what is kept, so a difference that is zero wherever a = b leaves exactly x.
 
     Args:
-        latent: the pictures x.
         grid: levels that the path walks down.
         difference: gets all pictures with the first noise, then all with the second, and so on, in one call a step.
         noises: averaged in each step; pictures share them, and editors with one seed do too.
-        seed: of the noises.
         name: what ``progress`` is told about.
         weight: of every step.
         pull: of the edit's clean estimate back to the picture's, in each step.

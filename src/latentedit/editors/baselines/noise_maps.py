@@ -78,7 +78,6 @@ def noise_maps(latent: JointLatent, grid: LevelGrid, *, seed: int, shift: int = 
     Args:
         latent: the pictures; they share all noises.
         grid: falling levels.
-        seed: of the noises.
         shift: by how many steps the states are cleaner than their levels.
 
     Source:
@@ -101,8 +100,6 @@ def follow_maps(
     """``d <- mu_k(d, difference(x_k, x_k + d, s_k))`` from d = 0; a difference that is zero at d = 0 leaves exactly x.
 
     Args:
-        latent: the pictures x.
-        maps: of their inversion.
         difference: of the velocity of the edit and that of the source.
         name: what ``progress`` is told about.
 

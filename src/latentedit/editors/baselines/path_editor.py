@@ -47,7 +47,6 @@ def two_fields(
     """The velocities under the pictures' text and under the target, which share one empty text where one is guided.
 
     Args:
-        latent: the pictures.
         target: the other text, one a picture.
         source_guidance: classifier-free guidance weight of the first.
         target_guidance: of the second.

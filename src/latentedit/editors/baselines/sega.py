@@ -110,7 +110,6 @@ def guided_return(
     of the noise estimate by G changes the velocity by ``G / (1 - s)``.
 
     Args:
-        latent: the pictures.
         trace: of their inversion.
         target: the concept.
         guidance: its masks, times and momentum.

@@ -84,7 +84,6 @@ def uni_inv(
     It asks where Euler's way back will ask, so that way back undoes it up to ``h^3`` a step.
 
     Args:
-        field: the velocity.
         z: latents at ``levels[0]``.
         levels: strictly rising.
 

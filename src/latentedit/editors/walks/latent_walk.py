@@ -64,7 +64,6 @@ class LatentWalk:
         """Clean latents at every scale of every direction, of every picture.
 
         Args:
-            latent: the pictures.
             trace: of their inversion, whose top is where they move (`LocalBasis.trace`).
             v: directions at that level, each for all pictures; scales count in their lengths.
             scales: k scales of each direction, n = m columns.

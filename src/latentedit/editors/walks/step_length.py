@@ -92,7 +92,6 @@ def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float
     long as that replace the latent instead of moving it. What does not reach the effect within is left there.
 
     Args:
-        walk: back from the level.
         units: directions of unit length.
         effect: the target.
 

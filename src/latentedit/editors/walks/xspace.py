@@ -32,7 +32,6 @@ def noise_guided(
     times as large.
 
     Args:
-        backbone: the model.
         z: latents at the level.
         level: s.
         condition: text under which the noise is estimated, one a latent or one for all.

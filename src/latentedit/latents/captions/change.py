@@ -63,9 +63,6 @@ class Change:
         phrase, or takes the place of the phrase that denies it. What is removed is a whole phrase, or a part of one
         that "and", "in", "on", "wearing" or "with" joins to the rest.
 
-        Args:
-            caption: any text.
-
         Raises:
             ConfigError: OLD is not in the caption or more than once, NEW is there already, nothing would be left, or a
                 text is longer than captions are.

@@ -61,7 +61,6 @@ def read_phrases(caption: str, *, lead: bool) -> Phrases:
     """The phrases of a caption; commas inside numbers do not part them.
 
     Args:
-        caption: any text.
         lead: whether the words up to the first "with" of the first phrase are a lead, or a part of that phrase.
 
     Example:
