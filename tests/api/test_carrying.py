@@ -88,7 +88,7 @@ def test_a_prompt_of_its_own_goes_with_the_direction(direction: Direction, other
 def test_bad_requests_are_refused(direction: Direction, other: JointLatent) -> None:
     with pytest.raises(ConfigError, match="know its change"):
         transport_to(dataclasses.replace(direction, feature=None), other)
-    with pytest.raises(ConfigError, match="found in the model"):
+    with pytest.raises(ConfigError, match="found in another model"):
         transport_to(dataclasses.replace(direction, model_fingerprint="other"), other)
     for steps in (None, "ten", 0):
         with pytest.raises(ConfigError, match="steps must be"):

@@ -236,9 +236,9 @@ def test_another_model_is_refused_by_both_fingerprints(colours: ColourBackbone, 
 
 
 def test_another_mask_is_refused(colours: ColourBackbone, record: RunRecord) -> None:
-    assert "expected no mask" in refusal(record, colours, mask=half_mask((8, 8)))
+    assert "a mask is given, and none was used" in refusal(record, colours, mask=half_mask((8, 8)))
     masked = edit(colours, grey(), to="red", caption="grey", mask=half_mask((8, 8))).record
-    assert "the mask that was used; got none" in refusal(masked, colours)
+    assert "a mask was used, and none is given" in refusal(masked, colours)
     other = half_mask((8, 8)).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     assert "the mask that was used; got another" in refusal(masked, colours, mask=other)
     refusal(masked, colours, mask=half_mask((9, 9)), error=ImageError)

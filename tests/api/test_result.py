@@ -33,5 +33,5 @@ def test_eight_levels_are_no_change_and_nine_are() -> None:
 
 
 def test_pictures_of_two_sizes_are_refused() -> None:
-    with pytest.raises(ShapeError, match="one size"):
+    with pytest.raises(ShapeError, match="different sizes"):
         measure_effect(Image.new("RGB", (2, 2)), Image.new("RGB", (2, 3)))

@@ -224,15 +224,15 @@ def test_other_editors_know_one_text(colours: ColourBackbone, latent: JointLaten
 def test_directions_that_do_not_fit_are_refused(latent: JointLatent, red: Direction) -> None:
     foreign = dataclasses.replace(red, model_fingerprint="another-2")
     for directions, shares in (([foreign], (1.0,)), ([red, foreign], (0.5, 0.5))):
-        with pytest.raises(ConfigError, match=r"colours-1.*another-2"):
+        with pytest.raises(ConfigError, match=r"another-2.*colours-1"):
             moved(latent, directions, shares)
     double = Condition.cat([red.condition, red.condition])
     two = dataclasses.replace(wordless(red), z=red.z.repeat(2, 1, 1, 1), condition=double)
     with pytest.raises(ShapeError, match=r"one text or one a picture"):
         moved(latent, [two])
-    with pytest.raises(ShapeError, match=r"for latents of shape \[1, 3, 8, 8\]; got one of \[1, 3, 8, 4\]"):
+    with pytest.raises(ShapeError, match=r"latents of shape \[1, 3, 8, 8\]; got one of \[1, 3, 8, 4\]"):
         moved(latent, [dataclasses.replace(red, z=red.z[..., :4])])
-    with pytest.raises(ShapeError, match=r"directions of one shape"):
+    with pytest.raises(ShapeError, match="directions must have one shape"):
         moved(latent, [red, dataclasses.replace(red, z=red.z[..., :4])], (0.5, 0.5))
 
 

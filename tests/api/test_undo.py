@@ -232,12 +232,12 @@ def test_tensors_of_other_shapes_are_refused(
 
 def test_a_payload_without_latents_is_refused(colours: ColourBackbone, result: EditResult) -> None:
     _, about = unpack(payload_of(result), "it", allowed=PARTS)
-    assert "expected latents of shape [1, 3, 8, 8]" in refusal(FileFormatError, colours, result, pack({}, about))
+    assert "not of shape [1, 3, 8, 8]" in refusal(FileFormatError, colours, result, pack({}, about))
 
 
 def test_latents_beyond_all_pictures_are_refused_or_clipped(colours: ColourBackbone, result: EditResult) -> None:
     far = {"start": torch.full((1, 3, 8, 8), 1e38), "moved": torch.full((1, 3, 8, 8), -3e38)}
-    assert "finite" in refusal(ShapeError, colours, result, changed(result, far))
+    assert "nan or infinity" in refusal(ShapeError, colours, result, changed(result, far))
 
 
 @given(
@@ -310,7 +310,7 @@ def test_a_curved_codec_takes_rounds(
 
 def test_a_direction_of_another_model_is_refused_by_both_fingerprints(colours: ColourBackbone) -> None:
     foreign = dataclasses.replace(_red(colours, 0.1), model_fingerprint="another-2")
-    with pytest.raises(ConfigError, match=r"colours-1.*another-2"):
+    with pytest.raises(ConfigError, match=r"another-2.*colours-1"):
         undo_direction(colours, Picture.from_image(grey()), foreign)
 
 
@@ -324,7 +324,7 @@ def test_strengths_that_are_no_numbers_are_refused(colours: ColourBackbone, stre
 def test_directions_of_several_pictures_or_other_shapes_are_refused(
     colours: ColourBackbone, shape: tuple[int, ...]
 ) -> None:
-    with pytest.raises(ShapeError, match=r"expected a direction of shape \[1, 3, 8, 8\]"):
+    with pytest.raises(ShapeError, match=r"does not fit latents of shape \[1, 3, 8, 8\]"):
         undo_direction(colours, Picture.from_image(grey()), shift(colours, torch.zeros(shape)))
 
 
@@ -376,7 +376,7 @@ def test_a_region_is_stored_with_its_latent(colours: ColourBackbone, framed: Edi
 )
 def test_a_region_that_makes_no_sense_is_refused(colours: ColourBackbone, framed: EditResult, region: str) -> None:
     found = refusal(FileFormatError, colours, framed, changed(framed, region=region))
-    assert "expected a region of four numbers" in found
+    assert "is not four numbers" in found
 
 
 @pytest.mark.parametrize("region", ["-20 -20 24 24", "59 39 3 3", "0 0 1 1", "0 0 240 240", "-100 0 160 1"])

@@ -278,7 +278,7 @@ def test_bad_pictures_and_masks(
         ("-o out.psd", ".png"),
         ("--sheet me.png", "another name"),
         ("--mask 'a mask.png' -o 'a mask.png'", "another name"),
-        ("-o x.png --sheet ./x.jpg", "different names"),
+        ("-o x.png --sheet ./x.jpg", "would be one file"),
         ("-o other.png", "holds something else"),
     ],
 )

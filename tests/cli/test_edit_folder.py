@@ -247,7 +247,7 @@ def test_what_a_manifest_says_already_is_refused(
 ) -> None:
     del unloaded
     line = refused("edit", manifest, option, value)
-    assert f"expected no {option}: a manifest says of each picture what it shows" in line
+    assert f"{option} cannot be used here: a manifest says of each picture what it shows" in line
 
 
 def test_a_manifest_with_masks_is_refused(refused: Callable[..., str], unloaded: None, manifest: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_manifest_with_masks_is_refused(refused: Callable[..., str], unloaded:
     mask = manifest.parent / "photos" / "mask.png"
     Image.new("L", (56, 40), 255).save(mask)
     manifest.write_text(f"picture,source_caption,target_caption,mask\nphotos/a.png,{FROM},{TO},photos/mask.png\n")
-    assert "expected a manifest without masks" in refused("edit", manifest)
+    assert "has masks, and many pictures are edited without any" in refused("edit", manifest)
 
 
 @pytest.mark.parametrize("option", ["--sheet", "--mask"])
@@ -265,7 +265,7 @@ def test_what_is_for_one_picture_is_refused_for_many(
     del unloaded
     for place in (photos, manifest):
         line = refused("edit", place, "--from", FROM, "--to", TO, option, place.parent / "x.png")
-        assert f"expected no {option}: they are for a single picture" in line
+        assert f"{option} cannot be used here: they are for a single picture" in line
 
 
 @pytest.mark.parametrize("option", ["--batch", "--workers", "--ray"])
@@ -274,7 +274,7 @@ def test_what_is_for_many_is_refused_for_one_picture(
 ) -> None:
     del unloaded
     line = refused("edit", photos / "a.png", "--from", FROM, "--to", TO, option, 1)
-    assert f"expected no {option}: they are for a folder or a manifest" in line
+    assert f"{option} cannot be used here: they are for a folder or a manifest" in line
 
 
 def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
@@ -284,10 +284,10 @@ def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
     words = ("edit", photos, "--from", FROM)
     (tmp_path / "empty").mkdir()
     assert "nothing says what the picture should show" in refused(*words)
-    assert "--batch to be 1 or more; got 0" in refused(*words, "--to", TO, "--batch", 0)
+    assert "--batch must be 1 or more; got 0" in refused(*words, "--to", TO, "--batch", 0)
     assert "--workers 0 is nobody" in refused(*words, "--to", TO, "--workers", 0)
     assert "did you mean 'sdedit'" in refused(*words, "--to", TO, "--method", "sdedi")
-    assert "expected a folder of its own" in refused(*words, "--to", TO, "-o", photos)
+    assert "would be one folder" in refused(*words, "--to", TO, "-o", photos)
     assert "to be a folder; it is a file" in refused(*words, "--to", TO, "-o", photos / "a.png")
     assert "there are no pictures in the folder" in refused("edit", tmp_path / "empty", "--to", TO)
     assert "there is no such file" in refused("edit", tmp_path / "no.csv")

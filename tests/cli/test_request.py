@@ -82,8 +82,8 @@ def test_a_picture_is_opened_when_all_places_are_good(picture: Path, tmp_path: P
         ({"sheet": "s.gif"}, OutputError, "s.gif"),
         ({"output": "other.png"}, OutputError, "holds something else"),
         ({"sheet": "other.png"}, OutputError, "holds something else"),
-        ({"sheet": "o.png"}, OutputError, "different names"),
-        ({"sheet": "o.jpg"}, OutputError, "different names"),
+        ({"sheet": "o.png"}, OutputError, "would be one file"),
+        ({"sheet": "o.jpg"}, OutputError, "would be one file"),
     ],
 )
 def test_places_that_are_not_good(
@@ -117,6 +117,6 @@ def test_the_model_is_the_one_that_was_named_or_a_bundled_one(bundled: Path, nam
     for name in ("org/name", "folder", "/home/me/portraits", ""):
         other: RunRecord = record.model_copy(update={"model": record.model.model_copy(update={"name": name})})
         if named is None:
-            assert "expected --model" in refusal(ConfigError, lambda other=other: recorded_model(other, None))
+            assert "with --model" in refusal(ConfigError, lambda other=other: recorded_model(other, None))
         else:
             assert recorded_model(other, named) == named

@@ -72,7 +72,7 @@ def test_negative_strengths_and_json(command: Command, arguments: list[object], 
     [
         (["--strengths", "0:inf:3"], "finite"),
         (["--strengths", "1:1:3"], "strengths"),
-        (["--arm", "left"], "image, text, joint"),
+        (["--arm", "left"], "no arm 'left'"),
         (["--from", ""], "--from"),
         (["-o", "out.mp4"], ".gif"),
         (["--from", TO], "Name what should change"),

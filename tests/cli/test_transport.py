@@ -84,7 +84,7 @@ def test_json_and_settings(command: Command, arguments: list[object], tmp_path: 
         (["--to", "missing.png"], "no such file"),
         (["-o", "new.png"], "ends in .safetensors"),
         (["-o", "missing/new.safetensors"], "does not exist"),
-        (["-o", "found.safetensors"], "other than the direction itself"),
+        (["-o", "found.safetensors"], "the direction itself"),
     ],
 )
 def test_wrong_input_is_one_line_before_anything_is_loaded(

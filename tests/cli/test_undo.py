@@ -137,7 +137,7 @@ def test_a_picture_that_carries_nothing(refused: Callable[..., str], picture: Pa
 def test_a_model_that_is_not_bundled_has_to_be_named(
     command: Command, refused: Callable[..., str], edited: Path, bundled: Path
 ) -> None:
-    assert "expected --model, for the record names 'miniature'" in refused("undo", edited)
+    assert "the record names 'miniature', which is no bundled model" in refused("undo", edited)
 
 
 def test_the_bundled_model_is_known_by_its_name(command: Command, picture: Path, bundled: Path, tmp_path: Path) -> None:

@@ -65,11 +65,11 @@ def test_random_directions_are_as_long_as_asked_and_of_their_seed(latent: JointL
 
 @pytest.mark.parametrize("level", [0.0, -0.5, 1.5])
 def test_levels_outside_the_range_are_refused(latent: JointLatent, level: float) -> None:
-    with pytest.raises(ConfigError, match=r"a level in \(0, 1\]; got"):
+    with pytest.raises(ConfigError, match=r"level must lie in \(0, 1\]; got"):
         direction_at(latent, displacement(1), level=level, method="by hand", settings={})
 
 
 @pytest.mark.parametrize("v", [torch.zeros(2, 6), torch.zeros(1, 5), torch.zeros(3, 6, 1)])
 def test_other_shapes_are_refused(latent: JointLatent, v: Tensor) -> None:
-    with pytest.raises(ShapeError, match=r"latents \[3, 6\]; got one of"):
+    with pytest.raises(ShapeError, match=r"latents of shape \[3, 6\]; got one of"):
         direction_at(latent, v.double(), level=0.5, method="by hand", settings={})

@@ -162,7 +162,7 @@ def test_the_mean_is_one_direction_for_any_picture() -> None:
 
 
 def test_another_models_direction_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"in the model 'portraits' \(0123\); got one of the model 'm' \(f\)"):
+    with pytest.raises(ConfigError, match=r"another model, 'm' \(f\), than 'portraits' \(0123\)"):
         full().check_model("portraits", "0123")
     full().check_model("a copy under another name", "f")
 

@@ -154,7 +154,7 @@ def test_what_is_counted_and_told(latent: JointLatent, between: PathsBetween) ->
 def test_bad_requests_are_refused(latent: JointLatent) -> None:
     for methods, frames, words in (
         (["slrep"], 5, "'slrep': did you mean 'slerp'"),
-        ([], 5, "got none"),
+        ([], 5, "no method is named"),
         (["lerp"], 2, "frames must be at least 3"),
         (["lerp"], 51, "frames must be at most 50"),
     ):
@@ -162,7 +162,7 @@ def test_bad_requests_are_refused(latent: JointLatent) -> None:
             check_methods(methods, frames)
     with pytest.raises(ConfigError, match="slerp"):
         paths_between(latent, methods=["slrep"])
-    with pytest.raises(ConfigError, match="two pictures; got 3"):
+    with pytest.raises(ConfigError, match="between two pictures; got 3"):
         paths_between(network_latent(NetworkBackbone(), 3))
     same = dataclasses.replace(latent, z=latent.z[:1].repeat(2, 1, 1))
     with pytest.raises(ConfigError, match="the same one twice"):

@@ -115,7 +115,7 @@ def test_a_direction_moves_the_latent_at_its_level_by_its_step(
     assert again.feature is not None
     assert torch.equal(again.feature, direction.feature)
     assert dict(again.settings) == dict(direction.settings)
-    with pytest.raises(ConfigError, match="from 0 to 2"):
+    with pytest.raises(ConfigError, match="the last one is 2"):
         basis.direction(3)
 
 

@@ -152,5 +152,5 @@ def test_targets_are_embedded_as_they_are_aligned(backbone: GaussianMixtureBackb
 
 def test_captions_come_in_pairs(backbone: GaussianMixtureBackbone) -> None:
     for embed in (text_direction, embed_aligned):
-        with pytest.raises(ShapeError, match="one target caption a source caption; got 1 and 2"):
+        with pytest.raises(ShapeError, match="one target caption; got 1 for 2"):
             embed(backbone, ["a", "red"], ["a"])

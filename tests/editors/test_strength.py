@@ -185,7 +185,7 @@ def test_scales_that_do_not_rise_are_refused(scales: tuple[float, ...]) -> None:
 
 
 def test_a_row_of_effects_a_scale_is_required() -> None:
-    with pytest.raises(ShapeError, match="one row of effects a scale, 2; got 3"):
+    with pytest.raises(ShapeError, match="2 scales take one row of effects each; got 3"):
         EffectCurve(scales=(0.0, 1.0), effects=torch.zeros(3, 1))
 
 

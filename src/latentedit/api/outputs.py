@@ -41,8 +41,8 @@ def check_beside(path: str | Path) -> None:
     check_place(place)
     if place.exists() and _read_beside(place) is None:
         raise OutputError(
-            f"expected {place} to be free for the record of {Path(path).name}; it holds something else. "
-            "Choose another name with -o"
+            f"the record of {Path(path).name} would go to {place}, which holds something else. Choose another name "
+            "with -o"
         )
 
 
@@ -59,12 +59,12 @@ def read_record(path: str | Path) -> RunRecord:
     place = beside(path)
     if not place.is_file():
         raise FileFormatError(
-            f"expected {path} to carry a record, or {place.name} beside it; there is none. "
-            "Only pictures that latentedit wrote can be made again"
+            f"{path} carries no record, and {place.name} does not lie beside it. Only pictures that latentedit wrote "
+            "can be made again"
         )
     told = _read_beside(place)
     if told is None:
-        raise FileFormatError(f"expected a record in {place}; it holds none. Edit the picture again")
+        raise FileFormatError(f"there is no record in {place}. Edit the picture again")
     return RunRecord.from_json(json.dumps(told["record"]), str(place))
 
 
@@ -111,7 +111,7 @@ def write_together(files: Sequence[OutputFile]) -> None:
     places = [place for place, _ in files]
     if len({place.resolve() for place in places}) < len(places):
         named = ", ".join(str(place) for place in places)
-        raise OutputError(f"expected different names for all files of a result; got {named}. Choose another name")
+        raise OutputError(f"several files of a result would have one name; got {named}. Choose another name")
     for place in places:
         check_place(place)
     hidden = [place.with_name(f".{secrets.token_hex(8)}{place.suffix}") for place in places]

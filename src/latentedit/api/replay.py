@@ -51,13 +51,13 @@ def replay(
     opened = dataclasses.replace(open_picture(picture), path=Path(name) if name else None)
     if opened.fingerprint != record.picture.fingerprint:
         raise ConfigError(
-            f"expected the picture {name!r} with the pixels of {record.picture.fingerprint}; "
-            f"got {opened.fingerprint}. Name the picture that was edited with --picture"
+            f"this is not the picture {name!r} of the record: its pixels are {opened.fingerprint}, not "
+            f"{record.picture.fingerprint}. Name the picture that was edited with --picture"
         )
     if model.fingerprint != record.model.fingerprint:
         raise ConfigError(
-            f"expected the model {record.model.name!r} ({record.model.fingerprint}); got {model.name!r} "
-            f"({model.fingerprint}). Name the model with --model"
+            f"{model.name!r} ({model.fingerprint}) is not the model of the record, {record.model.name!r} "
+            f"({record.model.fingerprint}). Name the model with --model"
         )
     _check_mask(record, opened, mask)
     known = {direction.fingerprint: direction for direction in directions}
@@ -91,9 +91,11 @@ def _check_mask(record: RunRecord, picture: Picture, mask: MaskLike | None) -> N
     if mask_fingerprint(None if mask is None else open_mask(mask, picture.size)) == record.picture.mask:
         return
     if record.picture.mask is None:
-        raise ConfigError("expected no mask, for none was used; got one. Leave --mask out")
-    got = "none" if mask is None else "another"
-    raise ConfigError(f"expected the mask that was used; got {got}. Name it with --mask")
+        raise ConfigError("a mask is given, and none was used. Leave --mask out")
+    problem = (
+        "a mask was used, and none is given" if mask is None else "this is another mask than the one that was used"
+    )
+    raise ConfigError(f"{problem}. Name that one with --mask")
 
 
 def _latent_before(

@@ -197,7 +197,7 @@ def measure_effect(
         ShapeError: pictures of different sizes.
     """
     if source.size != edited.size:
-        raise ShapeError(f"expected two pictures of one size; got {source.size} and {edited.size}")
+        raise ShapeError(f"two pictures of different sizes cannot be compared; got {source.size} and {edited.size}")
     before, after = (np.asarray(image.convert("RGB"), dtype=np.int16) for image in (source, edited))
     difference = after - before
     changed = np.abs(difference).max(axis=2) > CHANGED_LEVELS

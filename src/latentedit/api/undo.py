@@ -113,18 +113,20 @@ def undo_stored(model: Backbone, picture: Picture, payload: bytes) -> Undone:
     tensors, about = unpack(payload, name, allowed=_PARTS)
     if about.get("picture") != picture.fingerprint:
         raise FileFormatError(
-            f"expected the pixels of {name} to be those that its joint latent was stored with; they were changed "
-            "since. Undo with the direction's file"
+            f"the pixels of {name} were changed since its joint latent was stored with them. Undo with the direction's "
+            "file"
         )
     if about.get("model") != model.fingerprint:
         raise ConfigError(
-            f"expected a picture that the model {model.name!r} ({model.fingerprint}) edited; got one of the model "
+            f"{model.name!r} ({model.fingerprint}) is not the model that edited the picture, "
             f"{str(about.get('model'))[:_SHOWN_LETTERS]!r}. Name it with --model"
         )
     frame = picture.fit(model.capabilities, region=_region(about.get("region"), picture, name))
     shape = (1, *model.latent_shape(*frame.pixels.shape[-2:]))
     if any(name not in tensors or tuple(tensors[name].shape) != shape for name in ("start", "moved")):
-        raise FileFormatError(f"expected latents of shape {list(shape)} in {name}. Undo with the direction's file")
+        raise FileFormatError(
+            f"the latents in {name} are missing, or not of shape {list(shape)}. Undo with the direction's file"
+        )
     if "allowed" in tensors:
         allowed = _levels(tensors["allowed"], picture.size[::-1], f"the mask in {name}")
         frame = dataclasses.replace(frame, allowed=allowed)
@@ -164,7 +166,9 @@ def undo_direction(
         seen = guess.fit(model.capabilities, region=edited.region)
         z = model.encode(seen.pixels[None].to(model.device, model.dtype))
         if direction.z.shape != z.shape:
-            raise ShapeError(f"expected a direction of shape {list(z.shape)}; got {list(direction.z.shape)}")
+            raise ShapeError(
+                f"the direction does not fit latents of shape {list(z.shape)}; got one of {list(direction.z.shape)}"
+            )
         far = model.decode(z + (-strength if back else strength) * direction.z.to(z))
         change = model.decode(z) - far if back else far - model.decode(z)
         guess = Picture.from_image(_less(edited, change, local=local))
@@ -195,18 +199,20 @@ def undo_again(
     """
     if picture.fingerprint != record.picture.fingerprint:
         raise ConfigError(
-            f"expected the picture {record.picture.name!r} with the pixels of {record.picture.fingerprint}; "
-            f"got {picture.fingerprint}. Name the picture that was edited with --picture"
+            f"this is not the picture {record.picture.name!r} of the record: its pixels are {picture.fingerprint}, not "
+            f"{record.picture.fingerprint}. Name the picture that was edited with --picture"
         )
     if not record.directions:
         if payload is None:
-            raise ConfigError(f"expected {record.picture.name!r} to carry the latent of its edit; it does not")
+            raise ConfigError(f"{record.picture.name!r} does not carry the latent of its edit")
         return undo_stored(model, picture, payload)
     (applied,) = record.directions[:1]
     for direction in directions:
         if direction.fingerprint == applied.fingerprint:
             return undo_direction(model, picture, direction, strength=applied.strength, local=record.local)
-    raise ConfigError(f"expected the direction {applied.fingerprint}; got none. Give its file with --direction")
+    raise ConfigError(
+        f"the direction {applied.fingerprint} that was applied is not there. Give its file with --direction"
+    )
 
 
 def _record(model: Backbone, picture: Picture, directions: tuple[DirectionRecord, ...], *, local: bool) -> RunRecord:
@@ -239,7 +245,9 @@ def _region(stored: str | None, picture: Picture, name: str) -> Box | None:
     (left, top, width, height), (picture_width, picture_height) = box, picture.size
     overlaps = -width < left < picture_width and -height < top < picture_height
     if not (overlaps and max(width, height) <= _MOST_TIMES * max(picture.size)):
-        raise FileFormatError(f"expected a region of four numbers in {name}. Undo with the direction's file")
+        raise FileFormatError(
+            f"the region in {name} is not four numbers within the picture. Undo with the direction's file"
+        )
     return box
 
 
@@ -263,5 +271,5 @@ def _levels(stored: Tensor, shape: tuple[int, ...], what: str) -> NDArray[np.uin
     except zlib.error:
         levels = b""
     if len(levels) != count:
-        raise FileFormatError(f"expected {what} to have the picture's size. Undo with the direction's file")
+        raise FileFormatError(f"{what} does not have the picture's size. Undo with the direction's file")
     return np.frombuffer(levels, dtype=np.uint8).reshape(shape)

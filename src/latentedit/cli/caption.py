@@ -27,9 +27,7 @@ def caption(
     backbone = load(model, device=device)
     reader = captioner_for(backbone) if captioner is None else make_captioner(captioner, backbone)
     if reader is None:
-        raise ConfigError(
-            f"expected a model with a captioner; {model} has none. Name another with --captioner, or write the caption"
-        )
+        raise ConfigError(f"the model {model} has no captioner. Name one with --captioner, or write the caption")
     pixels = fit_all(backbone, [opened])[0].pixels[None].to(backbone.device)
     text = reader.caption(pixels)[0]
     attributes = reader.read(pixels)[0] if isinstance(reader, AttributeReader) else None

@@ -123,9 +123,9 @@ def preview(
     if on is None:
         check_output(output)
         if output.suffix.lower() != ".png":
-            raise OutputError(f"expected the stored preview to go to a .png file; got {output.name!r}. Rename it")
+            raise OutputError(f"the stored preview is a .png file; got {output.name!r}. Rename it")
         if not direction.preview:
-            raise ConfigError(f"expected a preview in {file}; it has none. Name a picture to try it on, with --on")
+            raise ConfigError(f"there is no preview in {file}. Name a picture to try it on, with --on")
         with written_beside(output) as written:
             written.write(direction.preview)
     else:
@@ -185,7 +185,7 @@ def compare(files: Files, as_json: Json = False) -> None:
     from latentedit.directions.direction_file import load_direction
 
     if len(files) < 2:
-        raise ConfigError(f"expected two or more files to compare; got {len(files)}. Name another one")
+        raise ConfigError(f"a comparison takes two or more files; got {len(files)}. Name another one")
     directions = [load_direction(file) for file in files]
     for direction in directions[1:]:
         direction.check_model(directions[0].model_name, directions[0].model_fingerprint)

@@ -46,7 +46,7 @@ def refuse(why: str, given: "Mapping[str, object]") -> None:
     """
     named = [option for option, value in given.items() if value not in (None, (), [])]
     if named:
-        raise ConfigError(f"expected no {' and no '.join(named)}: {why}. Leave out what is not meant")
+        raise ConfigError(f"{' and '.join(named)} cannot be used here: {why}. Leave out what is not meant")
 
 
 def edit_many(
@@ -73,7 +73,7 @@ def edit_many(
 
     executor = Executor(workers=workers, ray=ray)
     if batch < 1:
-        raise ConfigError(f"expected --batch to be 1 or more; got {batch}")
+        raise ConfigError(f"--batch must be 1 or more; got {batch}")
     folder = default_folder(place) if output is None else output
     _check_apart(folder, place)
     pictures = _of_folder(place, request) if place.is_dir() else _of_manifest(place, request)
@@ -107,17 +107,15 @@ def default_folder(place: Path) -> Path:
     """
     whole = place if place.name not in ("", "..") else place.resolve()
     if not whole.name:
-        raise ConfigError(
-            f"expected a name for the folder of the run, for {place} has none; got none. Give one with -o"
-        )
+        raise ConfigError(f"{place} has no name that the folder of the run could be called by. Give one with -o")
     return whole.parent / f"{whole.name if whole.is_dir() else whole.stem}.edited"
 
 
 def _check_apart(folder: Path, place: Path) -> None:
     if user_path(folder, error=OutputError).resolve() == user_path(place).resolve():
-        raise OutputError(f"expected a folder of its own for the run; got {folder} for both. Choose another with -o")
+        raise OutputError(f"the run and the pictures would be one folder, {folder}. Choose another with -o")
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"expected the output {folder} to be a folder; it is a file. Choose another with -o")
+        raise OutputError(f"the output {folder} is a file, and a folder is written. Choose another with -o")
 
 
 def _of_folder(place: Path, request: EditRequest) -> "list[EditJob]":
@@ -143,8 +141,8 @@ def _of_manifest(place: Path, request: EditRequest) -> "list[EditJob]":
     items = load_manifest(place).items
     if any(item.mask is not None for item in items):
         raise ConfigError(
-            f"expected a manifest without masks; {place} has some, and many pictures are edited without any. Leave the "
-            "column out, or edit those pictures one by one with --mask"
+            f"{place} has masks, and many pictures are edited without any. Leave the column out, or edit those "
+            "pictures one by one with --mask"
         )
     names = ids_apart([item.id for item in items])
     pictures: list[EditJob] = []

@@ -81,9 +81,7 @@ def _source(result: Path, record: "RunRecord", picture: Path | None) -> Path:
     for place in places:
         if _is_file(place) and place.resolve() != result.resolve():
             return place
-    raise ConfigError(
-        f"expected the picture {name or 'that was edited'} beside {result}; there is none. Name it with --picture"
-    )
+    raise ConfigError(f"the picture {name or 'that was edited'} does not lie beside {result}. Name it with --picture")
 
 
 def _is_file(place: Path) -> bool:
@@ -112,8 +110,8 @@ def _dtype(record: "RunRecord") -> "torch.dtype":
     known = {str(kind).removeprefix("torch."): kind for kind in kinds}
     if record.model.dtype not in known:
         raise ConfigError(
-            f"expected one of {', '.join(known)} as dtype in the record; got {record.model.dtype!r}. "
-            "Edit the picture again"
+            f"the record names an unknown dtype, {record.model.dtype!r}; known are {', '.join(known)}. Edit the "
+            "picture again"
         )
     return known[record.model.dtype]
 

@@ -31,8 +31,8 @@ def check_apart(**places: Path | None) -> None:
         for spot in spots:
             if spot in seen:
                 raise OutputError(
-                    f"expected different names for --{seen[spot]} and --{option}, and for the JSON files beside them; "
-                    f"got {place} for the second. Choose another --{option}"
+                    f"--{seen[spot]} and --{option}, or the JSON files beside them, would be one file; got {place} for "
+                    f"the second. Choose another --{option}"
                 )
         seen |= dict.fromkeys(spots, option)
 
@@ -75,7 +75,6 @@ def recorded_model(record: "RunRecord", named: str | None) -> str:
 
     if named is None and record.model.name not in bundled_names():
         raise ConfigError(
-            f"expected --model, for the record names {record.model.name!r}, which is no bundled model; got none. "
-            "Say where it is"
+            f"the record names {record.model.name!r}, which is no bundled model. Say where it is, with --model"
         )
     return record.model.name if named is None else named

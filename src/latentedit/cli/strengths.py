@@ -8,7 +8,7 @@ from latentedit.core.errors import ConfigError
 MAX_STRENGTHS = 64
 """Strengths of one sweep: each of them is an edit of its own."""
 
-_FORM = "expected --strengths to be LOW:HIGH:COUNT or a list of numbers"
+_FORM = "--strengths takes LOW:HIGH:COUNT or a list of numbers"
 _EXAMPLES = "Try --strengths=-1:1:9, or --strengths=0,0.5,1"
 
 
@@ -36,7 +36,7 @@ def parse_strengths(text: str) -> tuple[float, ...]:
         raise ConfigError(f"{_FORM}; got {text!r}. {_EXAMPLES}")
     low, high = _number(parts[0]), _number(parts[1])
     if low == high:
-        raise ConfigError(f"expected LOW and HIGH of --strengths to differ; got {text!r}. {_EXAMPLES}")
+        raise ConfigError(f"LOW and HIGH of --strengths are the same in {text!r}. {_EXAMPLES}")
     count = _count(parts[2])
     return tuple(float(low + (high - low) * Fraction(index, count - 1)) for index in range(count))
 
@@ -49,7 +49,7 @@ def _number(text: str) -> Fraction:
         got = f"{text!r}, which is no number" if text.strip() else "an empty place"
         raise ConfigError(f"{_FORM}; got {got}. {_EXAMPLES}") from None
     if not math.isfinite(value):
-        raise ConfigError(f"expected finite --strengths; got {text.strip()}. {_EXAMPLES}")
+        raise ConfigError(f"--strengths must be finite; got {text.strip()}. {_EXAMPLES}")
     return Fraction(repr(value))
 
 
@@ -58,7 +58,7 @@ def _count(text: str) -> int:
         count = int(text)
     except ValueError:
         raise ConfigError(
-            f"expected COUNT in --strengths=LOW:HIGH:COUNT to be a whole number; got {text!r}. {_EXAMPLES}"
+            f"COUNT in --strengths=LOW:HIGH:COUNT must be a whole number; got {text!r}. {_EXAMPLES}"
         ) from None
     _check_count(count)
     return count
@@ -66,4 +66,4 @@ def _count(text: str) -> int:
 
 def _check_count(count: int) -> None:
     if not 2 <= count <= MAX_STRENGTHS:
-        raise ConfigError(f"expected 2 to {MAX_STRENGTHS} --strengths; got {count}. {_EXAMPLES}")
+        raise ConfigError(f"--strengths takes 2 to {MAX_STRENGTHS} strengths; got {count}. {_EXAMPLES}")

@@ -57,7 +57,7 @@ def transport(
     opened = Picture.open(picture)
     check_direction_output(output)
     if output.resolve() == file.resolve():
-        raise OutputError(f"expected an output other than the direction itself; got {output} for both. Rename it")
+        raise OutputError(f"the output is the direction itself, {output}. Rename it")
     with progress_bar(quiet=quiet or as_json) as progress:
         backbone = verbs.load(model, device=device)
         direction = load_direction(file, model=backbone)

@@ -44,11 +44,11 @@ def undo(
     text, payload = read_chunks(picture)
     record = None if text is None else RunRecord.from_json(text, str(picture))
     if record is not None and record.output != "picture":
-        raise ConfigError(f"expected an edited picture; {picture} is a {record.output}. Name the picture itself")
+        raise ConfigError(f"{picture} is a {record.output}, and no edited picture. Name the picture itself")
     if payload is None and direction is None:
         raise ConfigError(
-            f"expected {picture} to carry the latent of its edit; it does not. Give the direction that was applied, "
-            "with --direction FILE"
+            f"{picture} does not carry the latent of its edit. Give the direction that was applied, with --direction "
+            "FILE"
         )
     name = (model or "portraits") if record is None else recorded_model(record, model)
     backbone = load(name, device=device)

@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 class LatentEditError(Exception):
-    """The root of all errors whose text is meant for the user: what was expected, what came, what to do."""
+    """The root of all errors whose text is meant for the user: the problem, what came, what to do."""
 
 
 class ConfigError(LatentEditError, ValueError):
@@ -80,5 +80,5 @@ def require(package: str, extra: str) -> ModuleType:
         return importlib.import_module(package)
     except ImportError as error:
         raise MissingDependencyError(
-            f"expected the package {package!r} to be installed; it is not. Run: pip install 'latentedit[{extra}]'"
+            f"the package {package!r} is not installed. Run: pip install 'latentedit[{extra}]'"
         ) from error

@@ -137,7 +137,7 @@ def velocity_from_prediction(
         ConfigError: an unknown kind.
     """
     if kind not in _PREDICTIONS:
-        raise ConfigError(f"expected a known kind of prediction; got {kind!r}. {nearest(kind, _PREDICTIONS)}")
+        raise ConfigError(f"there is no kind of prediction {kind!r}: {nearest(kind, _PREDICTIONS)}")
     a, b, x, out = per_element(_wide(alpha), x_t), per_element(_wide(sigma), x_t), _wide(x_t), _wide(output)
     if kind == "epsilon":
         v = ((a + b) * out - x) / a
@@ -169,7 +169,7 @@ def prediction_from_velocity(
         ConfigError: an unknown kind.
     """
     if kind not in _PREDICTIONS:
-        raise ConfigError(f"expected a known kind of prediction; got {kind!r}. {nearest(kind, _PREDICTIONS)}")
+        raise ConfigError(f"there is no kind of prediction {kind!r}: {nearest(kind, _PREDICTIONS)}")
     s = level_from_alpha_sigma(_wide(alpha), _wide(sigma))
     x_hat, e_hat = clean_estimate(_wide(z), s, _wide(v)), noise_estimate(_wide(z), s, _wide(v))
     if kind == "epsilon":

@@ -25,7 +25,7 @@ class LevelGrid:
     def __post_init__(self) -> None:
         falling = all(a > b for a, b in zip(self.levels, self.levels[1:], strict=False))
         if len(self.levels) < 2 or not falling or self.levels[0] > 1 or self.levels[-1] < 0:
-            raise CoordinateError(f"expected two or more levels falling strictly within [0, 1]; got {self.levels}")
+            raise CoordinateError(f"a grid needs two or more levels, falling strictly within [0, 1]; got {self.levels}")
 
     @property
     def steps(self) -> int:
@@ -43,7 +43,7 @@ class LevelGrid:
             CoordinateError: ``level`` is not above the last level.
         """
         if level <= self.levels[-1]:
-            raise CoordinateError(f"expected a level above {self.levels[-1]:.4g}; got {level:.4g}")
+            raise CoordinateError(f"the level must lie above {self.levels[-1]:.4g}; got {level:.4g}")
         start = min(level, self.levels[0])
         return LevelGrid(levels=(start, *(node for node in self.levels if node < start - 1e-9)))
 
@@ -51,7 +51,7 @@ class LevelGrid:
 def uniform_grid(steps: int, *, start: float = 1.0, end: float = 0.0) -> LevelGrid:
     """``steps`` equal steps from ``start`` down to ``end``."""
     if steps < 1:
-        raise CoordinateError(f"expected at least one step; got {steps}")
+        raise CoordinateError(f"steps must be at least 1; got {steps}")
     nodes = torch.linspace(start, end, steps + 1, dtype=torch.float64).tolist()
     return LevelGrid(levels=tuple(nodes))
 

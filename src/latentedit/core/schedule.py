@@ -36,8 +36,8 @@ class DiscreteSchedule:
         good = table.ndim == 1 and len(table) >= 2 and table.dtype == torch.float64 and bool(table.isfinite().all())
         if not good or not bool((table[1:] < table[:-1]).all()):
             raise CoordinateError(
-                "expected a float64 table of two or more finite, strictly falling log-SNR values; "
-                f"got shape {list(table.shape)}, {table.dtype}. Drop times with zero SNR"
+                "a schedule needs two or more finite, strictly falling log-SNR values in float64; got shape "
+                f"{list(table.shape)}, {table.dtype}. Drop times with zero SNR"
             )
 
     @staticmethod
@@ -80,7 +80,7 @@ class DiscreteSchedule:
         """
         wide = time.to(torch.float64)
         if not bool(((wide >= 0) & (wide <= self.times - 1)).all()):
-            raise CoordinateError(f"expected times in [0, {self.times - 1}]; got {time.min():.6g} to {time.max():.6g}")
+            raise CoordinateError(f"times must lie in [0, {self.times - 1}]; got {time.min():.6g} to {time.max():.6g}")
         table = self.log_snr.to(time.device)
         left = wide.floor().long().clamp(max=self.times - 2)
         return level_from_log_snr(torch.lerp(table[left], table[left + 1], wide - left)).to(time.dtype)
@@ -94,7 +94,7 @@ class DiscreteSchedule:
         wide = s.to(torch.float64)
         if not bool(((wide >= self.s_min - 1e-6) & (wide <= self.s_max + 1e-6)).all()):
             raise CoordinateError(
-                f"expected levels in [{self.s_min:.4g}, {self.s_max:.4g}]; got {s.min():.6g} to {s.max():.6g}"
+                f"levels must lie in [{self.s_min:.4g}, {self.s_max:.4g}]; got {s.min():.6g} to {s.max():.6g}"
             )
         table = self.log_snr.to(s.device)
         value = log_snr_from_level(wide.clamp(self.s_min, self.s_max))
@@ -132,7 +132,7 @@ def schedule_from_betas(betas: Sequence[float] | Float[Tensor, " n"]) -> Discret
     """
     table = torch.as_tensor(betas, dtype=torch.float64)
     if not bool(((table > 0) & (table < 1)).all()):
-        raise CoordinateError(f"expected betas within (0, 1); got {table.min():.4g} to {table.max():.4g}")
+        raise CoordinateError(f"betas must lie within (0, 1); got {table.min():.4g} to {table.max():.4g}")
     log_alpha_squared = torch.cumsum(torch.log1p(-table), dim=0)
     return DiscreteSchedule(log_snr=log_alpha_squared - torch.log(-torch.expm1(log_alpha_squared)))
 

@@ -48,9 +48,11 @@ def direction_at(
         ShapeError: a displacement of another shape than the latents'.
     """
     if not 0 < level <= 1:
-        raise ConfigError(f"expected a level in (0, 1]; got {level}")
+        raise ConfigError(f"the level must lie in (0, 1]; got {level}")
     if v.shape[1:] != latent.z.shape[1:] or len(v) not in (1, len(latent)):
-        raise ShapeError(f"expected a displacement of latents {list(latent.z.shape)}; got one of {list(v.shape)}")
+        raise ShapeError(
+            f"the displacement does not fit latents of shape {list(latent.z.shape)}; got one of {list(v.shape)}"
+        )
     return Direction(
         z=v / clean_share(level),
         condition=latent.condition[: len(v)] * 0.0,

@@ -193,6 +193,6 @@ class Direction:
         """
         if fingerprint != self.model_fingerprint:
             raise ConfigError(
-                f"expected a direction that was found in the model {name!r} ({fingerprint}); got one of the model "
-                f"{self.model_name!r} ({self.model_fingerprint}). Identify it again with this model"
+                f"the direction was found in another model, {self.model_name!r} ({self.model_fingerprint}), than "
+                f"{name!r} ({fingerprint}). Identify it again with this model"
             )

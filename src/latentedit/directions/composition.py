@@ -80,7 +80,7 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], mixing:
     """
     check_mixing(mixing)
     if len(strengths) != len(directions):
-        raise ShapeError(f"expected a strength for each of {len(directions)} directions; got {len(strengths)}")
+        raise ShapeError(f"{len(directions)} directions take one strength each; got {len(strengths)}")
     gram = _gram(directions)
     _check_sense(directions, strengths, gram, mixing)
     weights = _weights(gram, torch.tensor(strengths, dtype=torch.float64), mixing)
@@ -111,11 +111,14 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], mixing:
 
 def _gram(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
     if not directions:
-        raise ConfigError("expected at least one direction; got none")
+        raise ConfigError("there is no direction to put together. Give at least one")
     shapes = {tuple(d.z.shape[1:]) for d in directions}
     batch = max(len(d) for d in directions)
     if len(shapes) > 1 or any(len(d) not in (1, batch) for d in directions):
-        raise ShapeError(f"expected directions of one shape; got {', '.join(str(list(d.z.shape)) for d in directions)}")
+        raise ShapeError(
+            "directions must have one shape to be put together; got "
+            f"{', '.join(str(list(d.z.shape)) for d in directions)}"
+        )
     for index, d in enumerate(directions):
         if not bool(d.length.all()):
             raise ConfigError(f"direction {index + 1} has no length, so it moves nothing. Leave it out")

@@ -100,7 +100,7 @@ class GlobalDirections(MeanDirections):
             ShapeError: features of another shape, as of pictures of another size.
         """
         if not 0 <= index < len(self):
-            raise ConfigError(f"expected an index from 0 to {len(self) - 1}, the last direction; got {index}")
+            raise ConfigError(f"there is no direction {index}: the last one is {len(self) - 1}")
         self._check_place(basis)
         one = self.u[index : index + 1]
         found = transported(one, basis.u, basis.singular_values, basis.v, damping=damping)
@@ -127,13 +127,13 @@ class GlobalDirections(MeanDirections):
         backbone = basis.latent.backbone
         if backbone.fingerprint != self.model_fingerprint:
             raise ConfigError(
-                f"expected a basis of the model {self.model_name!r} ({self.model_fingerprint}); got one of "
-                f"{backbone.name!r} ({backbone.fingerprint}). Take the directions with that model"
+                f"the basis is of the model {backbone.name!r} ({backbone.fingerprint}), the directions of "
+                f"{self.model_name!r} ({self.model_fingerprint}). Take the directions with that model"
             )
         if basis.site != self.site or abs(basis.level - self.level) > _SAME_LEVEL:
             raise ConfigError(
-                f"expected a basis at the site {self.site!r} and level {self.level:g}; got one at {basis.site!r} and "
-                f"{basis.level:g}. Take it there"
+                f"the basis is at the site {basis.site!r} and level {basis.level:g}, the directions at {self.site!r} "
+                f"and {self.level:g}. Take it there"
             )
 
 
@@ -188,7 +188,7 @@ def mean_directions(sets: Sequence[Tensor], *, mean: Mean = "frechet") -> MeanDi
         raise ConfigError(f"shared directions need several pictures; got {len(sets)}. Add another local basis")
     if len({one.shape for one in sets}) > 1:
         shown = ", ".join(sorted({str(list(one.shape)) for one in sets}))
-        raise ShapeError(f"expected sets of one rank and feature; got {shown}. Use pictures of one size")
+        raise ShapeError(f"the sets differ in rank or feature; got {shown}. Use pictures of one size")
     u, converged = _mean(sets, mean)
     captured, homogeneity = agreement(u, sets)
     order = captured.mean(0).argsort(descending=True, stable=True)

@@ -167,7 +167,7 @@ def check_methods(methods: Sequence[str], frames: int) -> None:
         ConfigError: no method or an unknown one, with the nearest; fewer than 3 frames, or more than 50.
     """
     if not methods:
-        raise ConfigError(f"expected a method; got none. Known: {', '.join(METHODS)}")
+        raise ConfigError(f"no method is named. Known: {', '.join(METHODS)}")
     for method in methods:
         check(Method, method=method)
     check(Annotated[int, Field(ge=3, le=MOST_FRAMES)], frames=frames)
@@ -178,7 +178,7 @@ def _check(latent: JointLatent, methods: Sequence[str], frames: int, level: floa
     check(Level, level=level)
     check(Count, rank=rank)
     if len(latent) != 2:
-        raise ConfigError(f"expected two pictures; got {len(latent)}")
+        raise ConfigError(f"a path goes between two pictures; got {len(latent)}")
     if torch.equal(latent.z[0], latent.z[1]):
         raise ConfigError(SAME_TWICE)
 

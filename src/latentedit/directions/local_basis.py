@@ -102,7 +102,7 @@ class LocalBasis:
             ConfigError: an index outside the basis.
         """
         if not 0 <= index < len(self):
-            raise ConfigError(f"expected an index from 0 to {len(self) - 1}, the last of the basis; got {index}")
+            raise ConfigError(f"there is no vector {index} in the basis: the last one is {len(self) - 1}")
         settings = {
             "site": self.site,
             "index": index,
@@ -212,7 +212,7 @@ def local_basis(
 
 def _check(latent: JointLatent, level: float, rank: int) -> None:
     if len(latent) != 1:
-        raise ConfigError(f"expected one picture; got {len(latent)}. Make a basis of each")
+        raise ConfigError(f"a basis is that of one picture; got {len(latent)}. Make a basis of each")
     check(Level, level=level)
     check(Count, rank=rank)
 

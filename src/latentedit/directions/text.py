@@ -45,7 +45,7 @@ def embed_aligned(backbone: Backbone, source_captions: Sequence[str], target_cap
     """
     if len(source_captions) != len(target_captions):
         raise ShapeError(
-            f"expected one target caption a source caption; got {len(target_captions)} and {len(source_captions)}"
+            f"every source caption needs one target caption; got {len(target_captions)} for {len(source_captions)}"
         )
     pairs = zip(source_captions, target_captions, strict=True)
     return backbone.embed([align_captions(source, target)[1] for source, target in pairs])

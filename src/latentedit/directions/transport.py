@@ -73,8 +73,8 @@ def transport(
     _check_place(direction, basis, across_levels=across_levels)
     if feature.shape != basis.u.shape[1:]:
         raise ShapeError(
-            f"expected features of the direction's shape, {list(feature.shape)}; got {list(basis.u.shape[1:])}. "
-            "Use a picture of the size on which it was found"
+            f"the features have the shape {list(basis.u.shape[1:])}, those of the direction {list(feature.shape)}. Use "
+            "a picture of the size on which it was found"
         )
     found = transported(feature[None], basis.u, basis.singular_values, basis.v, inverse=inverse, damping=damping)
     captured = float(found.captured[0])

@@ -168,4 +168,4 @@ def check_strength(strength: float) -> None:
         ConfigError: nan, infinite, or not a number at all.
     """
     if isinstance(strength, bool) or not math.isfinite(strength):
-        raise ConfigError(f"expected the strength to be a finite number, such as 1.0; got {strength}")
+        raise ConfigError(f"the strength must be a finite number, such as 1.0; got {strength}")

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.errors import ConfigError, ShapeError, nearest
 from latentedit.core.progress import Progress
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.base import Calibration, Direction
@@ -48,7 +48,7 @@ def check_arm(arm: str) -> Arm:
         ConfigError: not one of image, text and joint.
     """
     if arm not in get_args(Arm):
-        raise ConfigError(f"expected the arm to be one of {', '.join(get_args(Arm))}; got {arm!r}")
+        raise ConfigError(f"there is no arm {arm!r}: {nearest(arm, get_args(Arm))}")
     return cast("Arm", arm)
 
 
@@ -98,8 +98,8 @@ class Slider:
         shape, wanted = list(self.direction.z.shape), list(self.latent.z.shape)
         if shape[1:] != wanted[1:] or shape[0] not in (1, wanted[0]):
             raise ShapeError(
-                f"expected a direction for latents of shape {wanted}; got one of {shape}. "
-                "Make it on pictures of these proportions, or crop the picture"
+                f"the direction does not fit latents of shape {wanted}; got one of {shape}. Make it on pictures of "
+                "these proportions, or crop the picture"
             )
 
     def move(self, scales: Float[Tensor, "k b"]) -> Float[Tensor, "k b *latent"]:

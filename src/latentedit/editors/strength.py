@@ -63,9 +63,9 @@ class EffectCurve:
 
     def __post_init__(self) -> None:
         if len(self.scales) < 2 or not all(a < b for a, b in zip(self.scales, self.scales[1:], strict=False)):
-            raise ConfigError(f"expected two or more rising scales; got {self.scales}")
+            raise ConfigError(f"a curve needs two or more rising scales; got {self.scales}")
         if len(self.effects) != len(self.scales):
-            raise ShapeError(f"expected one row of effects a scale, {len(self.scales)}; got {len(self.effects)}")
+            raise ShapeError(f"{len(self.scales)} scales take one row of effects each; got {len(self.effects)}")
 
     def scale(self, strength: float | Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """The scale whose effect is the strength, one a picture; the ends of the curve where no scale reaches it."""

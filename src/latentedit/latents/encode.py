@@ -45,7 +45,7 @@ def encode(
     """
     pictures = [picture] if isinstance(picture, PictureLike) else list(picture)
     if not pictures:
-        raise ConfigError("expected at least one picture; got an empty list")
+        raise ConfigError("there is no picture to encode. Give at least one")
     frames = fit_all(model, pictures, mask=mask)
     return encode_frames(model, frames, caption=caption, captioner=captioner)
 
@@ -69,7 +69,7 @@ def encode_frames(
         ConfigError: no caption where one is needed, one of spaces, or pictures that cannot share a batch.
     """
     if len({frame.pixels.shape for frame in frames}) > 1:
-        raise ConfigError("expected pictures of one shape in a batch; got several. Encode them one by one, or use edit")
+        raise ConfigError("pictures of different shapes cannot share a batch. Encode them one by one, or use edit")
     pixels = torch.stack([frame.pixels for frame in frames]).to(model.device, model.dtype)
     captions = _captions(model, pixels, caption, captioner)
     z = model.encode(pixels)
@@ -94,7 +94,7 @@ def fit_all(model: Backbone, pictures: Sequence[PictureLike], *, mask: MaskLike 
         ImageError: a file that is no picture fit for editing, or a mask that does not fit it.
     """
     if not model.capabilities.pixels:
-        raise ConfigError(f"expected a model that encodes pictures; {model.name!r} knows latents only")
+        raise ConfigError(f"the model {model.name!r} knows latents only, and encodes no pictures")
     opened = [open_picture(item) for item in pictures]
     framer = framer_for(model)
     regions = [None] * len(opened) if framer is None else framer.boxes([item.on_white() for item in opened])
@@ -127,9 +127,9 @@ def one_each(texts: str | Sequence[str], count: int, what: str, *, or_none: bool
     """
     given = (texts,) * count if isinstance(texts, str) else tuple(texts)
     if len(given) != count:
-        raise ConfigError(f"expected one {what}, or one for each of {count} pictures; got {len(given)}")
+        raise ConfigError(f"{count} pictures take one {what}, or one each; got {len(given)}")
     if any(not text.strip() for text in given if text or not or_none):
-        raise ConfigError(f"expected a {what} that describes the whole picture; got an empty one")
+        raise ConfigError(f"the {what} is empty. Describe the whole picture")
     return given
 
 
@@ -141,7 +141,7 @@ def _captions(
     reader = make_captioner(captioner, model) if isinstance(captioner, str) else captioner or captioner_for(model)
     if reader is None:
         raise ConfigError(
-            f"expected a caption, for the model {model.name!r} has no captioner; got none. "
-            "Say what the picture shows: caption='...' in Python, --from '...' on the command line"
+            f"there is no caption, and the model {model.name!r} has no captioner. Say what the picture shows: "
+            "caption='...' in Python, --from '...' on the command line"
         )
     return one_each(reader.caption(pixels), len(pixels), "caption from the captioner")

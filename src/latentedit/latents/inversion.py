@@ -52,7 +52,7 @@ class InversionTrace:
     def __post_init__(self) -> None:
         if not len(self.levels) == len(self.states) == len(self.velocities) + 1:
             raise ShapeError(
-                f"expected a state a level and one velocity fewer; got {len(self.levels)} levels, "
+                f"a trace has one state a level and one velocity fewer; got {len(self.levels)} levels, "
                 f"{len(self.states)} states, {len(self.velocities)} velocities"
             )
 
@@ -141,7 +141,7 @@ def replay(
         DirectEdit alignment, rewritten in displacements so that rounding cannot break the retrace.
     """
     if trace.states[0] is not latent.z and not torch.equal(trace.states[0], latent.z):
-        raise CoordinateError("expected the trace of these pictures; it starts at other latents. Run invert again")
+        raise CoordinateError("the trace starts at other latents than these. Run invert again")
     field = GuidedField(backbone=latent.backbone, condition=condition, guidance=guidance)
     moved = torch.zeros_like(latent.z) if offset is None else offset.expand_as(latent.z)
     for index, s, s_next, levels in aligned_steps(latent, trace, progress=progress):

@@ -47,9 +47,9 @@ class JointLatent:
         start = batch if self.start is None else len(self.start)
         if not batch == len(self.condition) == len(self.captions) == frames == decoded == start:
             raise ShapeError(
-                f"expected one text, caption, frame, start and decoded picture for each of {batch} latents; got "
-                f"{len(self.condition)} texts, {len(self.captions)} captions, {frames} frames, {start} starts, "
-                f"{decoded} decoded"
+                f"the parts of a batch differ in number: {batch} latents, {len(self.condition)} texts, "
+                f"{len(self.captions)} captions, {frames} frames, {start} starts, {decoded} decoded pictures. Give one "
+                "of each for every latent"
             )
 
     def __len__(self) -> int:

@@ -39,17 +39,17 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
     image = decode(mask, name) if isinstance(mask, Image.Image) else read_image(mask)
     if image.size != size:
         raise ImageError(
-            f"expected {name} to have the picture's {size[0]}x{size[1]} pixels; it has {image.width}x{image.height}. "
-            "Save it at the picture's size"
+            f"{name} has {image.width}x{image.height} pixels, the picture {size[0]}x{size[1]}. Save it at the "
+            "picture's size"
         )
     levels = _brightness(image)
     if not levels.any():
-        raise ImageError(f"expected {name} to allow some pixels; it is black everywhere. Paint white what may change")
+        raise ImageError(f"{name} is black everywhere, so nothing may change. Paint white what may")
     if levels.min() == 255:
-        raise ImageError(f"expected {name} to protect some pixels; it is white everywhere. Leave it out")
+        raise ImageError(f"{name} is white everywhere, so it protects nothing. Leave it out")
     allowed = _softened(levels, round(_FEATHER * min(size)))
     if not allowed.any():
-        raise ImageError(f"expected {name} to allow a region; its white parts are only a few pixels wide. Paint more")
+        raise ImageError(f"the white parts of {name} are only a few pixels wide, so nothing may change. Paint more")
     return allowed
 
 

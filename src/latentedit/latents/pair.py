@@ -10,7 +10,7 @@ from latentedit.latents.encode import PictureLike, encode_frames, fit_all
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
-SAME_TWICE = "expected two different pictures; got the same one twice. Name another one"
+SAME_TWICE = "there are no two pictures, but the same one twice. Name another one"
 
 
 @torch.no_grad()
@@ -27,13 +27,13 @@ def encode_pair(model: Backbone, pictures: Sequence[PictureLike], captions: Sequ
         ImageError: a file that is no picture fit for editing.
     """
     if not len(pictures) == len(captions) == 2:
-        raise ConfigError(f"expected two pictures and two captions; got {len(pictures)} and {len(captions)}")
+        raise ConfigError(f"a pair is two pictures and two captions; got {len(pictures)} and {len(captions)}")
     frames = fit_all(model, pictures)
     first, second = (frame.pixels for frame in frames)
     if first.shape != second.shape:
         sizes = " and ".join(f"{pixels.shape[2]} x {pixels.shape[1]}" for pixels in (first, second))
         raise ConfigError(
-            f"expected two pictures that the model takes at one size; got {sizes}. Crop one to the other's proportions"
+            f"the model takes the two pictures at different sizes, {sizes}. Crop one to the other's proportions"
         )
     if torch.equal(first, second):
         raise ConfigError(SAME_TWICE)

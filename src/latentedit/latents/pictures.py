@@ -142,9 +142,9 @@ class Frame:
             ShapeError: another size than that of ``pixels``, or values that are not finite.
         """
         if change.shape != self.pixels.shape:
-            raise ShapeError(f"expected a change of shape {list(self.pixels.shape)}; got {list(change.shape)}")
+            raise ShapeError(f"the change does not have the shape {list(self.pixels.shape)}; got {list(change.shape)}")
         if not bool(torch.isfinite(change).all()):
-            raise ShapeError("expected a finite change; got nan or infinity. Use a smaller strength, or float32")
+            raise ShapeError("the change has values that are nan or infinity. Use a smaller strength, or float32")
         left, top, width, height = self.box
         inner = change[:, top : top + height, left : left + width].detach().to("cpu", torch.float32)
         original = np.asarray(self.picture.image)

@@ -143,7 +143,7 @@ class RunRecord(_Record):
             count, record = count + 1, record.before
         if count > MAX_EDITS:
             raise ConfigError(
-                f"expected at most {MAX_EDITS} edits that go on from each other in the latent; got {count}. "
+                f"a record holds at most {MAX_EDITS} edits that go on from each other in the latent; got {count}. "
                 "Write a picture on the way, and go on from its file"
             )
         return self.model_dump_json()
@@ -166,7 +166,8 @@ class RunRecord(_Record):
             raise _unsound(name, str(error)) from error
         if isinstance(written, int) and written > FORMAT:
             raise FileFormatError(
-                f"expected a record of format {FORMAT} in {name}; got {written}, from a newer latentedit. Update it"
+                f"the record in {name} has the format {written}, from a newer latentedit; this one reads {FORMAT}. "
+                "Update it"
             )
         try:
             return cls.model_validate_json(text)
@@ -182,7 +183,7 @@ def mask_fingerprint(allowed: NDArray[np.uint8] | None) -> str | None:
 
 
 def _unsound(name: str, found: str) -> FileFormatError:
-    return FileFormatError(f"expected a sound record in {name}; {found}. Edit the picture again")
+    return FileFormatError(f"the record in {name} is damaged: {found}. Edit the picture again")
 
 
 def versions() -> dict[str, str]:

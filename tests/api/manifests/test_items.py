@@ -65,9 +65,9 @@ def test_a_change_is_told_in_the_words_of_the_captions(target: str, change: str)
 
 
 def test_a_dataset_needs_items_with_ids_of_their_own() -> None:
-    with pytest.raises(ConfigError, match="none"):
+    with pytest.raises(ConfigError, match="has no items"):
         dataset()
-    with pytest.raises(ConfigError, match="'a' more than once"):
+    with pytest.raises(ConfigError, match="'a' is the id of several items"):
         dataset(ITEM, ITEM)
 
 

@@ -241,7 +241,7 @@ def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures:
             cut(model, some, batch=batch)
     other = verbs.load(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
     direction = verbs.identify(encode(other, pictures[0].path, caption=FROM), to=TO)
-    with pytest.raises(ConfigError, match="was found in the model"):
+    with pytest.raises(ConfigError, match="was found in another model"):
         cut(model, pictures, EditRequest(direction=(direction,)))
     load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
     with pytest.raises(ModelError, match="Put the same files on every machine"):

@@ -60,7 +60,7 @@ def test_bad_vectors_are_refused() -> None:
     with pytest.raises((ShapeError, TypeError)):
         principal_angles(vectors, gaussian(2, 5))
     for bad in (gaussian(0, 4), gaussian(5, 4), torch.zeros(1, 4), torch.stack([vectors[0], 2 * vectors[0]])):
-        with pytest.raises(ConfigError, match="expected"):
+        with pytest.raises(ConfigError, match=r"a basis takes|one of the vectors is zero"):
             principal_angles(bad, vectors)
 
 

@@ -112,7 +112,7 @@ def test_bad_requests_are_refused() -> None:
     with pytest.raises(ConfigError, match="number 0 of the feature is 0"):
         transported(torch.zeros(1, *FEATURE, dtype=torch.float64), u, s, v)
     for rank in (0, 4):
-        with pytest.raises(ConfigError, match="rank from 1 to 3"):
+        with pytest.raises(ConfigError, match="rank must lie from 1 to 3"):
             transported(u, u, s, v, rank=rank)
     for damping in (-1.0, math.nan):
         with pytest.raises(ConfigError, match="damping"):

@@ -113,11 +113,11 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> No
 
 
 def test_what_does_not_fit_is_refused(latent: JointLatent, trace: InversionTrace, v: Tensor) -> None:
-    with pytest.raises(ShapeError, match="a row of scales for each of 2 directions"):
+    with pytest.raises(ShapeError, match="rows of one number for each of 2 directions"):
         LatentWalk().edit(latent, trace, v, SCALES[:, :1])
-    with pytest.raises(ShapeError, match=r"directions of \[6\]; got \[5\]"):
+    with pytest.raises(ShapeError, match=r"the directions do not fit latents of shape \[6\]; got \[5\]"):
         LatentWalk().edit(latent, trace, v[:, :5], SCALES)
-    with pytest.raises(ShapeError, match=r"a trace of latents \[2, 6\]; got \[3, 6\]"):
+    with pytest.raises(ShapeError, match=r"the trace does not fit latents of shape \[2, 6\]; got \[3, 6\]"):
         LatentWalk().edit(mixture_latent(example_mixture(dimension=6), 2), trace, v, SCALES)
 
 

@@ -58,7 +58,7 @@ class Item:
 
     def __post_init__(self) -> None:
         if not self.id:
-            raise ConfigError("expected an id for every item; got an empty one. Number the items")
+            raise ConfigError("an item has an empty id. Number the items")
         object.__setattr__(self, "group", self.group or self.id)
 
     @property
@@ -101,12 +101,10 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not self.items:
-            raise ConfigError(f"expected items in the dataset {self.name!r}; got none. Add some")
+            raise ConfigError(f"the dataset {self.name!r} has no items. Add some")
         twice = [name for name, count in Counter(item.id for item in self.items).items() if count > 1]
         if twice:
-            raise ConfigError(
-                f"expected unique ids; got {', '.join(map(repr, twice[:10]))} more than once. Rename them"
-            )
+            raise ConfigError(f"{', '.join(map(repr, twice[:10]))} is the id of several items. Rename them")
 
     @property
     def fingerprint(self) -> str:

@@ -28,7 +28,7 @@ def principal_angles(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"])
         Bjorck & Golub 1973.
     """
     if a.shape[1:] != b.shape[1:]:
-        raise ShapeError(f"expected vectors of one shape; got {list(a.shape[1:])} and {list(b.shape[1:])}")
+        raise ShapeError(f"two sets of vectors must have one shape; got {list(a.shape[1:])} and {list(b.shape[1:])}")
     first, second = orthonormal_columns(a), orthonormal_columns(b)
     if first.shape[1] < second.shape[1]:
         first, second = second, first
@@ -55,9 +55,9 @@ def orthonormal_columns(vectors: Float[Tensor, "k *shape"]) -> Float[Tensor, "n 
     """
     columns = vectors.detach().to("cpu", torch.float64).flatten(1).T
     if not 1 <= columns.shape[1] <= columns.shape[0]:
-        raise ConfigError(f"expected 1 to {columns.shape[0]} vectors; got {columns.shape[1]}")
+        raise ConfigError(f"a basis takes 1 to {columns.shape[0]} vectors of this size; got {columns.shape[1]}")
     lengths = torch.linalg.vector_norm(columns, dim=0)
     basis, triangle = torch.linalg.qr(columns / lengths)
     if not float(triangle.diagonal().abs().min()) > 1e-10:
-        raise ConfigError("expected vectors of which none is zero or a combination of the others")
+        raise ConfigError("one of the vectors is zero, or a combination of the others")
     return basis * triangle.diagonal().sign()

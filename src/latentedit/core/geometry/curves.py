@@ -21,7 +21,7 @@ def speeds(features: Float[Tensor, "l *feature"]) -> Float[Tensor, " n"]:
         ShapeError: fewer than two points.
     """
     if len(features) < 2:
-        raise ShapeError(f"expected two points or more; got {len(features)}")
+        raise ShapeError(f"a curve needs two points or more; got {len(features)}")
     steps = features.detach().flatten(1).to("cpu", torch.float64).diff(dim=0)
     return torch.linalg.vector_norm(steps, dim=1)
 
@@ -58,5 +58,5 @@ def semantic_lengths(bases: Sequence[Float[Tensor, "r *feature"]]) -> Float[Tens
         Park et al. 2023 (arXiv 2302.12469), curvedness of a segment.
     """
     if len(bases) < 2:
-        raise ShapeError(f"expected two tangent spaces or more; got {len(bases)}")
+        raise ShapeError(f"a curve needs two tangent spaces or more; got {len(bases)}")
     return torch.tensor([geodesic_distance(a, b) for a, b in pairwise(bases)], dtype=torch.float64)

@@ -73,9 +73,9 @@ def shortest_curve(
         Shao, Kumar & Fletcher 2018 (arXiv 1711.08014), the discrete energy; minimised with limited-memory BFGS.
     """
     if len(curve) < 2:
-        raise ShapeError(f"expected two points or more; got {len(curve)}")
+        raise ShapeError(f"a curve needs two points or more; got {len(curve)}")
     if steps < 1:
-        raise ConfigError(f"expected at least one step; got {steps}")
+        raise ConfigError(f"steps must be at least 1; got {steps}")
     search = _Search(feature, curve.detach(), steps=steps, progress=progress)
     before = search.energy_at_start()
     if len(curve) == 2 or before == 0:
@@ -107,7 +107,7 @@ class _Search:
         with torch.no_grad():
             self.least = self._scale = float(self._energy(self._curve[1:-1]))
         if not self._scale < float("inf"):
-            raise ConvergenceError("expected a finite energy of the curve to start from; got none. Start from another")
+            raise ConvergenceError("the curve to start from has no finite energy. Start from another")
         return self._scale
 
     def run(self) -> None:

@@ -67,9 +67,7 @@ def slerp(
     weights = _checked(a, b, weight)
     angle = _angle(a, b)
     if angle > math.pi - _OPPOSITE:
-        raise ConfigError(
-            "expected vectors that are not opposite; got opposite ones: no arc between them is the shortest"
-        )
+        raise ConfigError("the vectors are opposite, and no arc between them is the shortest")
     whole = _sinc(torch.tensor(angle, dtype=torch.float64))
     first = (1 - weights) * _sinc((1 - weights) * angle) / whole
     second = weights * _sinc(weights * angle) / whole
@@ -79,10 +77,10 @@ def slerp(
 def _checked(a: Tensor, b: Tensor, weight: float | Tensor) -> Float[Tensor, " k"]:
     """The weights as a vector, in float64."""
     if a.shape != b.shape:
-        raise ShapeError(f"expected two vectors of one shape; got {list(a.shape)} and {list(b.shape)}")
+        raise ShapeError(f"the two vectors must have one shape; got {list(a.shape)} and {list(b.shape)}")
     weights = torch.as_tensor(weight, dtype=torch.float64, device="cpu").reshape(-1)
     if not bool(weights.isfinite().all()):
-        raise ConfigError(f"expected finite weights; got {weights.tolist()}")
+        raise ConfigError(f"weights must be finite; got {weights.tolist()}")
     return weights
 
 
@@ -103,7 +101,7 @@ def _angle(a: Tensor, b: Tensor) -> float:
     wide, other = _wide(a), _wide(b)
     lengths = float(wide.norm()), float(other.norm())
     if not (min(lengths) > 0 and math.isfinite(sum(lengths))):
-        raise ConfigError("expected finite vectors other than zero, which point somewhere; got one that does not")
+        raise ConfigError("a vector that is zero or not finite points nowhere. Leave it out")
     wide, other = wide / lengths[0], other / lengths[1]
     return 2 * math.atan2(float((wide - other).norm()), float((wide + other).norm()))
 

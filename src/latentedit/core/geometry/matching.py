@@ -32,7 +32,7 @@ class Matching:
             ShapeError: fewer vectors than the matching speaks of.
         """
         if len(basis) <= int(self.order.max()):
-            raise ShapeError(f"expected at least {int(self.order.max()) + 1} vectors; got {len(basis)}")
+            raise ShapeError(f"the matching speaks of {int(self.order.max()) + 1} vectors; got {len(basis)}")
         signs = self.signs.to(basis.device, basis.dtype)
         return basis[self.order.to(basis.device)] * signs.reshape(-1, *[1] * (basis.ndim - 1))
 
@@ -73,7 +73,7 @@ def match(reference: Float[Tensor, "r *shape"], basis: Float[Tensor, "q *shape"]
     """
     if reference.shape[1:] != basis.shape[1:] or len(basis) < len(reference):
         raise ShapeError(
-            f"expected at least {len(reference)} vectors of the reference's shape, {list(reference.shape[1:])}; "
+            f"the vectors do not match the reference, {len(reference)} or more of shape {list(reference.shape[1:])}; "
             f"got {len(basis)} of {list(basis.shape[1:])}"
         )
     cosines = unit_rows(reference).flatten(1) @ unit_rows(basis).flatten(1).T
@@ -107,7 +107,7 @@ def matched_mean(bases: Sequence[Tensor], *, rounds: int = 10) -> MatchedMean:
         The means of Park et al. 2023 (arXiv 2302.12469); the rounds are ours.
     """
     if not bases or rounds < 1:
-        raise ConfigError(f"expected at least one set of vectors and one round; got {len(bases)} and {rounds}")
+        raise ConfigError(f"a mean needs a set of vectors and a round; got {len(bases)} and {rounds}")
     before = [match(bases[0], basis) for basis in bases]
     mean = _mean(bases, before)
     matchings = [match(mean, basis) for basis in bases]
@@ -131,7 +131,7 @@ def unit_rows(vectors: Float[Tensor, "r *shape"]) -> Float[Tensor, "r *shape"]:
     wide = vectors.detach().to("cpu", torch.float64).flatten(1)
     lengths = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
     if not (len(wide) and bool((lengths > 0).all()) and bool(lengths.isfinite().all())):
-        raise ConfigError("expected vectors that are finite and not zero; got one that is not, or none")
+        raise ConfigError("there are no vectors, or one is zero or not finite. Leave it out")
     return (wide / lengths).reshape(vectors.shape)
 
 

@@ -223,11 +223,11 @@ def karcher_rotation(
 
 def _checked(bases: Sequence[Tensor], like: Tensor | None = None) -> Sequence[Tensor]:
     if not bases:
-        raise ConfigError("expected at least one basis; got none")
+        raise ConfigError("there is no basis to take the mean of")
     first = bases[0] if like is None else like
     for basis in bases:
         if basis.shape != first.shape:
-            raise ShapeError(f"expected bases of one shape, {list(first.shape)}; got {list(basis.shape)}")
+            raise ShapeError(f"all bases must have one shape, {list(first.shape)}; got {list(basis.shape)}")
     return bases
 
 

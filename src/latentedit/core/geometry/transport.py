@@ -103,13 +103,15 @@ def transported(
 
 def _check(u: Tensor, to_u: Tensor, values: Tensor, to_v: Tensor, rank: int, damping: float) -> None:
     if u.shape[1:] != to_u.shape[1:]:
-        raise ShapeError(f"expected features of one shape; got {list(u.shape[1:])} and {list(to_u.shape[1:])}")
+        raise ShapeError(f"the features have different shapes; got {list(u.shape[1:])} and {list(to_u.shape[1:])}")
     if not len(to_u) == len(values) == len(to_v):
-        raise ShapeError(f"expected a basis of one size; got {len(to_u)} u, {len(values)} values, {len(to_v)} v")
+        raise ShapeError(
+            f"the parts of the basis have different lengths; got {len(to_u)} u, {len(values)} values, {len(to_v)} v"
+        )
     if not 1 <= rank <= len(to_u):
-        raise ConfigError(f"expected a rank from 1 to {len(to_u)}; got {rank}")
+        raise ConfigError(f"the rank must lie from 1 to {len(to_u)}; got {rank}")
     if not damping >= 0:
-        raise ConfigError(f"expected a damping of 0 or more; got {damping}")
+        raise ConfigError(f"the damping must be 0 or more; got {damping}")
 
 
 def _rows(vectors: Tensor) -> Float[Tensor, "k n"]:

@@ -38,7 +38,7 @@ class Solver(abc.ABC):
             ``evaluations_per_step`` evaluations of the field.
         """
         if not (math.isfinite(s) and math.isfinite(s_next)) or s == s_next or min(s, s_next) < 0 or max(s, s_next) > 1:
-            raise CoordinateError(f"expected two different levels in [0, 1]; got {s} and {s_next}")
+            raise CoordinateError(f"a step goes between two different levels in [0, 1]; got {s} and {s_next}")
         return self._step(field, z, s, s_next)
 
     @abc.abstractmethod

@@ -69,7 +69,7 @@ def integrate(
     nodes = tuple(float(level) for level in levels)
     pairs = list(itertools.pairwise(nodes))
     if not nodes or not (all(a < b for a, b in pairs) or all(a > b for a, b in pairs)):
-        raise CoordinateError(f"expected one or more levels that strictly rise or strictly fall; got {nodes}")
+        raise CoordinateError(f"levels must strictly rise or strictly fall; got {nodes}")
     states = [z]
     for _, s, s_next in each_step(nodes, name="integrate", progress=progress):
         states.append(solver.step(field, states[-1], s, s_next))

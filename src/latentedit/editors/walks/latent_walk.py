@@ -78,11 +78,15 @@ class LatentWalk:
             ``evaluations(trace, k * m)`` a picture.
         """
         if scales.ndim != 2 or scales.shape[1] != len(v):
-            raise ShapeError(f"expected a row of scales for each of {len(v)} directions; got {list(scales.shape)}")
+            raise ShapeError(f"scales are rows of one number for each of {len(v)} directions; got {list(scales.shape)}")
         if trace.top.shape != latent.z.shape:
-            raise ShapeError(f"expected a trace of latents {list(latent.z.shape)}; got {list(trace.top.shape)}")
+            raise ShapeError(
+                f"the trace does not fit latents of shape {list(latent.z.shape)}; got {list(trace.top.shape)}"
+            )
         if v.shape[1:] != latent.z.shape[1:]:
-            raise ShapeError(f"expected directions of {list(latent.z.shape[1:])}; got {list(v.shape[1:])}")
+            raise ShapeError(
+                f"the directions do not fit latents of shape {list(latent.z.shape[1:])}; got {list(v.shape[1:])}"
+            )
         text = latent.condition if condition is None else condition.expand(len(latent))
         backbone, level, batch = latent.backbone, trace.levels[-1], len(latent)
         reference = clean_and_noise(backbone, trace.top, level, text)[0] if self.keep_contrast else None
