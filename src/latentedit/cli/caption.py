@@ -5,17 +5,18 @@ from typing import Annotated
 
 import typer
 
-from latentedit.cli.console import Device, Json, Model, Quiet, Reader, print_json, print_rows, say
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, say
 from latentedit.core.errors import ConfigError
 
 
 def caption(
     picture: Annotated[Path, typer.Argument(help="The picture to read.", show_default=False)],
-    captioner: Reader = None,
-    model: Model = "portraits",
-    device: Device = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    captioner: options.Reader = None,
+    model: options.Model = "portraits",
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Say what a picture shows: the caption that an edit starts from, to be copied and changed."""
     from latentedit.api.verbs import load

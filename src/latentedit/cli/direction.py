@@ -6,26 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit.api.request import EditRequest
-from latentedit.cli.console import (
-    Changes,
-    Device,
-    From,
-    Json,
-    Local,
-    Mask,
-    Mixing,
-    Model,
-    Output,
-    Quiet,
-    Reader,
-    Seed,
-    Strengths,
-    To,
-    print_json,
-    print_rows,
-    progress_bar,
-    say,
-)
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, progress_bar, say
 from latentedit.cli.edit import edit
 from latentedit.cli.reporting import cross_talk_rows, table_rows
 from latentedit.cli.request import default_output
@@ -48,16 +30,16 @@ def make(
         list[Path], typer.Argument(help="Pictures to find it on; of several, the mean.", show_default=False)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where it goes: FILE.safetensors.")],
-    to: To = None,
-    change: Changes = None,
-    source: From = None,
-    captioner: Reader = None,
+    to: options.To = None,
+    change: options.Changes = None,
+    source: options.From = None,
+    captioner: options.Reader = None,
     licence: Annotated[str, typer.Option("--licence", help="Under which you share it, such as CC0-1.0.")] = "",
-    model: Model = "portraits",
-    seed: Seed = 0,
-    device: Device = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    model: options.Model = "portraits",
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Find a direction, calibrate its strength, and keep it in a file."""
     request = EditRequest(
@@ -85,7 +67,7 @@ def make(
 
 
 @app.command()
-def show(file: File, as_json: Json = False) -> None:
+def show(file: File, as_json: options.Json = False) -> None:
     """What a direction does, how far it goes, how it was found and for which model."""
     from latentedit.directions.direction_file import load_direction
 
@@ -101,12 +83,12 @@ def preview(
     strengths: Annotated[
         str | None, typer.Option("--strengths", help="LOW:HIGH:COUNT or a list; all of its range if not given.")
     ] = None,
-    source: From = None,
-    captioner: Reader = None,
-    model: Model = "portraits",
-    device: Device = None,
-    output: Output = None,
-    quiet: Quiet = False,
+    source: options.From = None,
+    captioner: options.Reader = None,
+    model: options.Model = "portraits",
+    device: options.Device = None,
+    output: options.Output = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """A picture of what a direction does: the small one in the file, or a sweep of its range on a picture."""
     output = output if output is not None else default_output(file, "preview.png")
@@ -146,17 +128,17 @@ def preview(
 def apply(
     files: Files,
     on: On,
-    strength: Strengths = None,
-    mixing: Mixing = "sum",
-    local: Local = None,
-    mask: Mask = None,
-    source: From = None,
-    captioner: Reader = None,
-    model: Model = "portraits",
-    device: Device = None,
-    output: Output = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    strength: options.Strengths = None,
+    mixing: options.Mixing = "sum",
+    local: options.Local = None,
+    mask: options.Mask = None,
+    source: options.From = None,
+    captioner: options.Reader = None,
+    model: options.Model = "portraits",
+    device: options.Device = None,
+    output: options.Output = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Put directions on a picture, or on a folder of them: `latentedit edit PICTURE --direction FILE`, files first."""
     edit(
@@ -177,7 +159,7 @@ def apply(
 
 
 @app.command()
-def compare(files: Files, as_json: Json = False) -> None:
+def compare(files: Files, as_json: options.Json = False) -> None:
     """How alike directions are, and how much of each comes along with each other."""
     import torch
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit.api.request import check_texts
-from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, say, warn
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
     from latentedit.api.discovery import DirectionProbe, Discovery
@@ -36,11 +37,11 @@ def discover(
     level: LevelOption = 0.85,
     rank: Annotated[int, typer.Option("--rank", help="How many directions.")] = 10,
     site: Site = None,
-    model: Model = _DEFAULT_MODEL,
-    seed: Seed = 0,
-    device: Device = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    model: options.Model = _DEFAULT_MODEL,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Find the directions in which a picture can change most, name them, and keep each in a file."""
     check_texts({"--from": source, "--prompt": prompt})
@@ -75,10 +76,10 @@ def discover(
 
 def try_command(picture: Path, file: Path, *, model: str, source: str | None) -> str:
     """The command that sweeps along a direction, with the options that it needs."""
-    options = ["--direction", str(file), "--strengths=-1:1:5"]
-    options += [] if source is None else ["--from", source]
-    options += [] if model == _DEFAULT_MODEL else ["--model", model]
-    return shlex.join(["latentedit", "sweep", str(picture), *options])
+    more = ["--direction", str(file), "--strengths=-1:1:5"]
+    more += [] if source is None else ["--from", source]
+    more += [] if model == _DEFAULT_MODEL else ["--model", model]
+    return shlex.join(["latentedit", "sweep", str(picture), *more])
 
 
 def looked_at(basis: "LocalBasis") -> str:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from latentedit._version import __version__
-from latentedit.cli.console import Json, print_json, say
+from latentedit.cli import options
+from latentedit.cli.console import print_json, say
 from latentedit.cli.models import bundled, verification
 from latentedit.core.errors import LatentEditError
 
@@ -22,7 +23,7 @@ Row = tuple[str, str, bool]
 
 def doctor(
     thorough: Annotated[bool, typer.Option("--sample/--no-sample", help="Also sample from each bundled model.")] = True,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Say what works on this machine: versions, devices, memory, bundled models. Exit 1 where something does not."""
     rows = [*_software(), *_hardware(), *_models(thorough)]

@@ -6,31 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from latentedit.api.request import EditRequest
-from latentedit.cli.console import (
-    Changes,
-    Device,
-    Directions,
-    From,
-    Json,
-    Local,
-    Mask,
-    Method,
-    Mixing,
-    Model,
-    Output,
-    Quiet,
-    Ray,
-    Reader,
-    Seed,
-    Strengths,
-    To,
-    Workers,
-    print_json,
-    print_rows,
-    progress_bar,
-    say,
-    warn,
-)
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.edit_folder import BATCH, edit_many, is_many, refuse
 from latentedit.cli.reporting import replay_command, result_json, result_rows
 from latentedit.cli.request import default_output, open_checked
@@ -40,20 +17,20 @@ def edit(
     picture: Annotated[
         Path, typer.Argument(help="The picture to edit, or a folder or manifest of many.", show_default=False)
     ],
-    to: To = None,
-    change: Changes = None,
-    direction: Directions = None,
-    source: From = None,
-    captioner: Reader = None,
-    mask: Mask = None,
-    strength: Strengths = None,
-    method: Method = "eim",
-    mixing: Mixing = "sum",
-    local: Local = None,
-    model: Model = "portraits",
-    seed: Seed = 0,
-    device: Device = None,
-    output: Output = None,
+    to: options.To = None,
+    change: options.Changes = None,
+    direction: options.Directions = None,
+    source: options.From = None,
+    captioner: options.Reader = None,
+    mask: options.Mask = None,
+    strength: options.Strengths = None,
+    method: options.Method = "eim",
+    mixing: options.Mixing = "sum",
+    local: options.Local = None,
+    model: options.Model = "portraits",
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    output: options.Output = None,
     sheet: Annotated[
         Path | None, typer.Option("--sheet", help="Also write source, edited and difference side by side.")
     ] = None,
@@ -61,10 +38,10 @@ def edit(
         int | None,
         typer.Option("--batch", help=f"Of many: edited together; less where memory is short. Default: {BATCH}."),
     ] = None,
-    workers: Workers = None,
-    ray: Ray = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    workers: options.Workers = None,
+    ray: options.Ray = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Edit a picture, or many: from what it shows to what you ask for, and nothing else."""
     request = EditRequest(

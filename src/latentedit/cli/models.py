@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit.cli.console import Device, Json, Quiet, print_json, print_rows, progress_bar, say, warn
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.core.errors import RegistryError, nearest
 from latentedit.core.plugins import CHECKS, MODELS, RECIPES
 
@@ -20,7 +21,7 @@ Name = Annotated[
 
 
 @app.command("list")
-def list_models(as_json: Json = False) -> None:
+def list_models(as_json: options.Json = False) -> None:
     """The bundled models: name, size and what each is."""
     rows: list[dict[str, Any]] = [
         {"name": name, "size_bytes": _size_bytes(folder), "what": str(_settings(folder).get("description", ""))}
@@ -36,7 +37,7 @@ def list_models(as_json: Json = False) -> None:
 
 
 @app.command()
-def show(name: Name, as_json: Json = False) -> None:
+def show(name: Name, as_json: options.Json = False) -> None:
     """A model's facts: what it is, how good it was measured to be, its files."""
     folder = folder_of(name)
     settings, size = _settings(folder), _size_bytes(folder)
@@ -64,7 +65,7 @@ def path(name: Name) -> None:
 
 
 @app.command()
-def verify(name: Name, as_json: Json = False, quiet: Quiet = False) -> None:
+def verify(name: Name, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
     """Check a model's files and fingerprint, and a sampled picture against the one stored with it."""
     folder = folder_of(name)
     lines = verification(folder)
@@ -84,8 +85,8 @@ def train(
         typer.Option("--out", help="Where model and checkpoints go, out/training/NAME if not given; goes on there."),
     ] = None,
     recipe: Annotated[str, typer.Option("--recipe", help="cpu (hours) or gpu (minutes).")] = "cpu",
-    device: Device = None,
-    quiet: Quiet = False,
+    device: options.Device = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a bundled model from nothing; stop it and run it again to go on."""
     if recipe not in ("cpu", "gpu"):

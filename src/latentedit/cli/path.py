@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentedit.api.request import check_texts
-from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, say, warn
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.discover import Site
 from latentedit.core.errors import ConfigError
 
@@ -29,11 +30,11 @@ def path(
     rank: Annotated[int, typer.Option("--rank", help="Of the tangent spaces whose turning is measured.")] = 10,
     source: Annotated[str | None, typer.Option("--from", help="What A shows; read from it if not given.")] = None,
     target: Annotated[str | None, typer.Option("--to", help="What B shows; read from it if not given.")] = None,
-    model: Model = "portraits",
-    seed: Seed = 0,
-    device: Device = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    model: options.Model = "portraits",
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Walk from one picture to another in the latent space, and measure how long each way is."""
     check_texts({"--from": source, "--to": target})

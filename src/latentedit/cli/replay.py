@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.cli.console import Device, Json, Output, Quiet, print_json, print_rows, progress_bar, say
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, progress_bar, say
 from latentedit.cli.request import default_output, recorded_model
 from latentedit.core.errors import ConfigError
 
@@ -28,10 +29,10 @@ def replay(
     model: Annotated[
         str | None, typer.Option("--model", help="Where the model is; by the record's name if not given.")
     ] = None,
-    device: Device = None,
-    output: Output = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    device: options.Device = None,
+    output: options.Output = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Make a result again, and say whether it is the same file, or what differs."""
     output = output if output is not None else default_output(result, f"again{result.suffix}")

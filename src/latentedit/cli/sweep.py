@@ -6,25 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentedit.api.request import EditRequest
-from latentedit.cli.console import (
-    Changes,
-    Device,
-    Directions,
-    From,
-    Json,
-    Local,
-    Mask,
-    Model,
-    Quiet,
-    Reader,
-    Seed,
-    To,
-    print_json,
-    print_rows,
-    progress_bar,
-    say,
-    warn,
-)
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.request import default_output, open_checked
 from latentedit.cli.strengths import parse_strengths
 
@@ -34,28 +17,28 @@ if TYPE_CHECKING:
 
 def sweep(
     picture: Annotated[Path, typer.Argument(help="The picture to edit.", show_default=False)],
-    to: To = None,
-    change: Changes = None,
-    direction: Directions = None,
-    source: From = None,
-    captioner: Reader = None,
-    mask: Mask = None,
+    to: options.To = None,
+    change: options.Changes = None,
+    direction: options.Directions = None,
+    source: options.From = None,
+    captioner: options.Reader = None,
+    mask: options.Mask = None,
     strengths: Annotated[
         str, typer.Option("--strengths", help="LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1.")
     ] = "0:1:6",
     arm: Annotated[
         str | None, typer.Option("--arm", help="image, text or joint; what suits the model if not given.")
     ] = None,
-    local: Local = None,
-    model: Model = "portraits",
-    seed: Seed = 0,
-    device: Device = None,
+    local: options.Local = None,
+    model: options.Model = "portraits",
+    seed: options.Seed = 0,
+    device: options.Device = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="A sheet (.png, .jpg) or an animation (.gif, .webp)."),
     ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Sweep a change through strengths: 0 is the picture, 1 the whole change, -1 its opposite."""
     request = EditRequest(

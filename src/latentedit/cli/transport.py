@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentedit.api.request import check_texts
-from latentedit.cli.console import Device, Json, Model, Quiet, Seed, print_json, print_rows, progress_bar, say, warn
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.discover import Kept, basis_cost, looked_at, named, try_command
 from latentedit.core.errors import ConfigError, OutputError
 
@@ -30,11 +31,11 @@ def transport(
         float | None,
         typer.Option("--damping", help="Share of the strongest below which directions fade out; 0.1 if not given."),
     ] = None,
-    model: Model = "portraits",
-    seed: Seed = 0,
-    device: Device = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    model: options.Model = "portraits",
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Carry a discovered direction to another picture: the same change inside the network, made there."""
     check_texts({"--from": source})

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from latentedit.cli.console import Device, Json, Output, Quiet, print_json, print_rows, say
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, say
 from latentedit.cli.request import default_output, recorded_model
 from latentedit.core.errors import ConfigError
 
@@ -23,10 +24,10 @@ def undo(
     model: Annotated[
         str | None, typer.Option("--model", help="The model of the edit; the record's if not given.")
     ] = None,
-    device: Device = None,
-    output: Output = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    device: options.Device = None,
+    output: options.Output = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Take an edit back: from the latent that the PNG carries, or from its pixels and the direction's file."""
     output = output if output is not None else default_output(picture, "undone.png")

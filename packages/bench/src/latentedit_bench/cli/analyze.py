@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.cli.console import Device, Json, Quiet, Seed, print_json, print_rows, progress_bar, say, typed_command
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, progress_bar, say, typed_command
 from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.plugins import EXPERIMENTS
 
@@ -56,10 +57,10 @@ def analyze(
         int | None, typer.Option("--rank", help="Directions of each local basis. Default: the plan's.")
     ] = None,
     site: Annotated[str | None, typer.Option("--site", help="The feature; the model's own choice.")] = None,
-    seed: Seed = 0,
-    device: Device = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure one aspect of the latent space: a table, a plot, and what they say. Stop it, and it goes on next time.
 

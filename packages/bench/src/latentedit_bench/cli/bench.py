@@ -5,18 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit.cli.console import (
-    Device,
-    Json,
-    Model,
-    Quiet,
-    Seed,
-    print_json,
-    print_rows,
-    progress_bar,
-    say,
-    typed_command,
-)
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, progress_bar, say, typed_command
 from latentedit_bench.cli import bench_run
 from latentedit_bench.cli.bench_options import (
     DATA,
@@ -34,7 +24,7 @@ app = typer.Typer(help="Editors against known answers: choose settings, run, ran
 
 
 @app.command()
-def methods(as_json: Json = False) -> None:
+def methods(as_json: options.Json = False) -> None:
     """What can be compared: names, editors, and how many settings are tried of each."""
     from latentedit_bench.tuning.search_spaces import SEARCH_SPACES
 
@@ -58,7 +48,7 @@ def data(
     split: Split = "test",
     captions: Captions = "full",
     items: Items = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Check a data set, all of it, and say what is in it; or write it out as files."""
     from collections import Counter
@@ -92,12 +82,12 @@ def tune(
     store: Annotated[
         bool, typer.Option("--store", help="Also make the best of each the model's own, in its latentedit.json.")
     ] = False,
-    model: Model = "portraits",
+    model: options.Model = "portraits",
     dtype: Precision = None,
-    seed: Seed = 0,
-    device: Device = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Find each method's best settings on the calibration split: as many tries and evaluations for each."""
     from latentedit.models.registry import bundled_folder

@@ -7,21 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.cli.console import (
-    Device,
-    Json,
-    Model,
-    Quiet,
-    Ray,
-    Seed,
-    Workers,
-    print_json,
-    print_rows,
-    progress_bar,
-    say,
-    typed_command,
-    warn,
-)
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, progress_bar, say, typed_command, warn
 from latentedit.cli.run_status import finish, status_json, status_rows
 from latentedit.cli.strengths import parse_strengths
 from latentedit.core.errors import ConfigError
@@ -65,14 +52,14 @@ def run(
     ] = "0.5,1,1.5,2",
     batch: Annotated[int, typer.Option("--batch", help="Items edited together; less executor memory is short.")] = 32,
     pictures: Annotated[bool, typer.Option("--pictures", help="Also write every edited picture.")] = False,
-    workers: Workers = None,
-    ray: Ray = None,
-    model: Model = "portraits",
+    workers: options.Workers = None,
+    ray: options.Ray = None,
+    model: options.Model = "portraits",
     dtype: Precision = None,
-    seed: Seed = 0,
-    device: Device = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Edit every item by every method at every strength, measure against the right answers, and rank."""
     from latentedit.api.runs.executors import Executor
@@ -101,14 +88,14 @@ def run(
 def resume(
     folder: Folder,
     retry: Annotated[bool, typer.Option("--retry", help="Also do again the parts in which something failed.")] = False,
-    workers: Workers = None,
-    ray: Ray = None,
+    workers: options.Workers = None,
+    ray: options.Ray = None,
     model: Annotated[
         str | None, typer.Option("--model", help="The run's model, where it is none of those that are installed.")
     ] = None,
-    device: Device = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Go on with a run that was stopped, whatever stopped it."""
     from latentedit.api.runs.executors import Executor
@@ -142,7 +129,7 @@ def resume(
     _run(plan, folder, request, executor, as_json=as_json, quiet=quiet)
 
 
-def status(folder: Folder, as_json: Json = False) -> None:
+def status(folder: Folder, as_json: options.Json = False) -> None:
     """How far a run is, who works at it, what failed, and how long it may still take."""
     from latentedit.api.runs.folder import RunFolder
 
@@ -158,8 +145,8 @@ def status(folder: Folder, as_json: Json = False) -> None:
 def report(
     folder: Folder,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
-    as_json: Json = False,
-    quiet: Quiet = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """A run as one HTML page: ranking, curves, leakage, cost, and each method's best, median and worst pictures."""
     from latentedit.core.files.writing import check_place

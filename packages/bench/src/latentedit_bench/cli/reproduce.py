@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from latentedit.cli.console import Device, Json, Quiet, print_json, print_rows, progress_bar, say, typed_command, warn
+from latentedit.cli import options
+from latentedit.cli.console import print_json, print_rows, progress_bar, say, typed_command, warn
 from latentedit.core.plugins import EXPERIMENTS
 
 
@@ -27,9 +28,9 @@ def reproduce(
         Path | None,
         typer.Option("--page", help="The page, NAME.md, with NAME.html beside it. Default: claims.md in the folder."),
     ] = None,
-    device: Device = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure what the papers claim, each by a plan that is written first, and say what holds."""
     from latentedit.core.files.writing import check_place
