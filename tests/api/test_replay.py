@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit.api.keep import kept
+from latentedit.api.calibration import calibrate_direction
 from latentedit.api.outputs import read_record, same_picture
 from latentedit.api.replay import differences, replay
 from latentedit.api.result import EditResult, write_sweep
@@ -164,7 +164,7 @@ def test_directions_from_elsewhere_are_found_by_their_fingerprint(colours: Colou
     elsewhere = encode(colours, [grey(7), grey(8)], caption="grey")
     stored = []
     for name in ("red", "blue"):
-        save_direction(kept(elsewhere, identify(elsewhere, to=name)), tmp_path / f"{name}.safetensors")
+        save_direction(calibrate_direction(elsewhere, identify(elsewhere, to=name)), tmp_path / f"{name}.safetensors")
         stored.append(load_direction(tmp_path / f"{name}.safetensors", model=colours))
     latent = encode(colours, grey(), caption="grey")
     result = manipulate(latent, stored, strength=[0.6, 0.3], mixing="inverse")

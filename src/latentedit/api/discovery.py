@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.api.keep import preview_of
+from latentedit.api.calibration import preview_of
 from latentedit.api.measure import metered, peak_bytes
 from latentedit.api.naming import Meaning, ProbabilityReader, meaning_of
 from latentedit.core.cost import Cost

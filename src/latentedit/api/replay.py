@@ -49,11 +49,7 @@ def replay(
     """
     name = record.picture.name
     opened = dataclasses.replace(open_picture(picture), path=Path(name) if name else None)
-    if opened.fingerprint != record.picture.fingerprint:
-        raise ConfigError(
-            f"this is not the picture {name!r} of the record: its pixels are {opened.fingerprint}, not "
-            f"{record.picture.fingerprint}. Name the picture that was edited with --picture"
-        )
+    record.check_picture(opened)
     if model.fingerprint != record.model.fingerprint:
         raise ConfigError(
             f"{model.name!r} ({model.fingerprint}) is not the model of the record, {record.model.name!r} "
@@ -92,9 +88,7 @@ def _check_mask(record: RunRecord, picture: Picture, mask: MaskLike | None) -> N
         return
     if record.picture.mask is None:
         raise ConfigError("a mask is given, and none was used. Leave --mask out")
-    problem = (
-        "a mask was used, and none is given" if mask is None else "this is another mask than the one that was used"
-    )
+    problem = "a mask was used, and none is given" if mask is None else "this is another mask than was used"
     raise ConfigError(f"{problem}. Name that one with --mask")
 
 

@@ -242,8 +242,7 @@ class Session:
             directions: what to move by together.
             shares: how much of each; a negative share is that of its reverse.
             strengths: of the whole.
-            mixing: how directions are put together.
-            local: keep the change to where it is strong.
+            mixing: as in `manipulate`, as is ``local``.
 
         Returns:
             For each strength one result a picture.

@@ -197,11 +197,7 @@ def undo_again(
     Raises:
         ConfigError: another picture than the record's, or a direction or latent that is missing.
     """
-    if picture.fingerprint != record.picture.fingerprint:
-        raise ConfigError(
-            f"this is not the picture {record.picture.name!r} of the record: its pixels are {picture.fingerprint}, not "
-            f"{record.picture.fingerprint}. Name the picture that was edited with --picture"
-        )
+    record.check_picture(picture)
     if not record.directions:
         if payload is None:
             raise ConfigError(f"{record.picture.name!r} does not carry the latent of its edit")

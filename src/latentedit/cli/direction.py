@@ -51,7 +51,7 @@ def make(
     )
     request.check_wanted()
     from latentedit.api import verbs
-    from latentedit.api.keep import kept
+    from latentedit.api.calibration import calibrate_direction
     from latentedit.directions.direction_file import check_direction_output, save_direction
     from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture
@@ -61,7 +61,7 @@ def make(
     with progress_bar(quiet=quiet or as_json) as progress:
         latent = encode(verbs.load(model, device=device), opened, caption=source, captioner=captioner)
         found = verbs.identify(latent, to=request.to, change=request.change or None, seed=seed, progress=progress)
-        direction = kept(latent, found, licence=licence, progress=progress)
+        direction = calibrate_direction(latent, found, licence=licence, progress=progress)
     save_direction(direction, output)
     _tell(direction, output, as_json=as_json, quiet=quiet)
 

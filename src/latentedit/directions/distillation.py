@@ -116,7 +116,7 @@ class Distillation:
         branches = TARGET_BRANCHES[self.residual]
         source_v = v[branches] if len(v) > branches else torch.zeros_like(v[0])
         residual = -level * self._change(v[:branches], source_v, moved, noise)
-        changes = per_element(self._texts_differ(), x)
+        changes = per_element(texts_differ(self.latent.condition, self.target), x)
         return Pull(
             residual=torch.where(changes, residual, torch.zeros_like(residual)),
             unexplained=level * (source_v - noise[:, None] + x),
@@ -142,12 +142,6 @@ class Distillation:
             return ahead[0] - source_v + away
         slope = (ahead[0] - ahead[1]) / (2 * text_step(self.latent.condition.tokens.dtype))
         return slope if moved is None else slope + (ahead[0] + ahead[1]) / 2 - source_v + away
-
-    def _texts_differ(self) -> Bool[Tensor, " b"]:
-        """Which pictures have a target text other than the source text."""
-        source, target = self.latent.condition, self.target
-        tokens = (target.tokens != source.tokens).flatten(1).any(dim=1)
-        return tokens | (target.pooled != source.pooled).any(dim=1)
 
     def _velocities(
         self, points: list[tuple[Tensor, Condition]], level: float, count: int
@@ -186,3 +180,9 @@ def check_finite(values: Tensor, what: str, model: str, level: float) -> None:
             f"the {what} from the network {model} has values that are not finite, at level "
             f"s = {level:.4g}. Check its weights, or use a wider dtype: half precision may overflow"
         )
+
+
+def texts_differ(source: Condition, target: Condition) -> Bool[Tensor, " b"]:
+    """Whether the two texts of each picture are different to the last bit."""
+    tokens = (target.tokens != source.tokens).flatten(1).any(dim=1)
+    return tokens | (target.pooled != source.pooled).any(dim=1)

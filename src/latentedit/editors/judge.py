@@ -28,6 +28,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
 from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.core.solvers.base import level_batch
+from latentedit.directions.distillation import texts_differ
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
@@ -123,7 +124,7 @@ class Judge:
         before = self.losses(latent.backbone, latent.z, texts, seed=seed) if before is None else before
         after = before if z is latent.z else self.losses(latent.backbone, z, texts, seed=seed)
         moved = (z - latent.z).flatten(1).square().mean(1).sqrt()
-        worded = _differ(latent.condition, target.expand(len(z)))
+        worded = texts_differ(latent.condition, target.expand(len(z))).tolist()
         rows = zip(before.T.tolist(), after.T.tolist(), moved.tolist(), worded, strict=True)
         return [
             self._verdict(b, a, m > 0, strength) if has_words else self._wordless(b, a, m, strength)
@@ -167,12 +168,6 @@ class Judge:
             return "nothing changed", "the text has no effect at this level", "other words, or a higher level"
         reason = f"the model sees {100 * share:.0f} % of the change: the picture outvoted the text"
         return "nothing changed", reason, "more strength, or a higher level"
-
-
-def _differ(source: Condition, target: Condition) -> list[bool]:
-    """Whether the two texts of each picture are different to the last bit."""
-    tokens = (source.tokens != target.tokens).flatten(1).any(1)
-    return (tokens | (source.pooled != target.pooled).any(1)).tolist()
 
 
 _FAINT = 0.01

@@ -132,6 +132,18 @@ class RunRecord(_Record):
     evaluations: float
     before: "RunRecord | None" = None
 
+    def check_picture(self, picture: Picture) -> None:
+        """Refuse another picture than that of the record.
+
+        Raises:
+            ConfigError: it has other pixels.
+        """
+        if picture.fingerprint != self.picture.fingerprint:
+            raise ConfigError(
+                f"this is not the picture {self.picture.name!r} of the record: its pixels are {picture.fingerprint}, "
+                f"not {self.picture.fingerprint}. Name the picture that was edited with --picture"
+            )
+
     def to_json(self) -> str:
         """One line, the same for equal records.
 

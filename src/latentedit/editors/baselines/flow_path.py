@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
@@ -21,6 +22,29 @@ Levels = Float[Tensor, " b"]
 
 Difference = Callable[[Latents, Latents, Levels], Latents]
 """Called as ``difference(a, b, levels)`` with the noised picture, the noised edit and their levels."""
+
+
+def fidelity_and_steering(latent: JointLatent, target: Condition, weight: float, *, times: int = 1) -> Difference:
+    """``(v(b, c0) - v(a, c0)) + weight (v(b, c1) - v(b, c0))`` at the picture a and the edit b.
+
+    The first difference, *fidelity*, holds the source where it is; the second, *steering*, goes towards the target. The
+    three are calls of one shape, not one of three times the rows: kernels may round equal rows of one batch
+    differently, equal calls they round alike. So equal texts leave exactly zero.
+
+    Args:
+        latent: the pictures, under c0.
+        target: c1, one text a picture.
+        weight: of the steering, any number.
+        times: how often the batch is repeated.
+    """
+    velocity = latent.backbone.velocity
+    source_text, target_text = latent.condition.repeat(times), target.repeat(times)
+
+    def difference(a: Latents, b: Latents, levels: Levels) -> Latents:
+        held = velocity(b, levels, source_text)
+        return (held - velocity(a, levels, source_text)) + weight * (velocity(b, levels, target_text) - held)
+
+    return difference
 
 
 def follow_difference(

@@ -8,7 +8,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Guidance, Level, Share, settings
-from latentedit.editors.baselines.flow_path import Latents, Levels, follow_difference
+from latentedit.editors.baselines.flow_path import fidelity_and_steering, follow_difference
 from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.latents.joint import JointLatent
 
@@ -21,8 +21,7 @@ class FlowAlign(PathEditor):
     ``b = a + (y - x)``. The last bracket is the picture's clean estimate less that of the edit.
 
     Strength 1 is the published method. That it scales the guidance is ours: so it may have any sign and size, and
-    without a pull the product ``strength * guidance`` is `FlowSlider`'s strength. The three velocities are calls of one
-    shape, as there, so equal texts leave exactly zero.
+    without a pull the product ``strength * guidance`` is `FlowSlider`'s strength.
 
     Args:
         guidance: weight of the target over the source text.
@@ -45,13 +44,7 @@ class FlowAlign(PathEditor):
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
-        velocity, source, weight = latent.backbone.velocity, latent.condition, strength * self.guidance
-
-        def difference(a: Latents, b: Latents, levels: Levels) -> Latents:
-            held = velocity(b, levels, source)
-            steering = velocity(b, levels, target) - held
-            return held - velocity(a, levels, source) + weight * steering
-
+        difference = fidelity_and_steering(latent, target, strength * self.guidance)
         return follow_difference(
             latent,
             self._path(latent),

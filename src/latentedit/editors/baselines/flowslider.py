@@ -8,7 +8,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, settings
-from latentedit.editors.baselines.flow_path import Latents, Levels, follow_difference
+from latentedit.editors.baselines.flow_path import fidelity_and_steering, follow_difference
 from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.latents.joint import JointLatent
 
@@ -17,12 +17,8 @@ from latentedit.latents.joint import JointLatent
 class FlowSlider(PathEditor):
     """``y <- y + (s' - s) mean[(v(b, s, c0) - v(a, s, c0)) + strength (v(b, s, c1) - v(b, s, c0))]``, from y = x.
 
-    With ``a = (1 - s) x + s e`` and ``b = a + (y - x)``. The first difference, *fidelity*, holds the source where it
-    is; the second, *steering*, goes towards the target. Strength 1 is FlowEdit without guidance, on the same noises;
-    any real strength is allowed, also negative ones and those above 1.
-
-    The three branches are three calls of one shape, not one of three times the rows: kernels may round equal rows of
-    one batch differently, equal calls they round alike. So equal texts leave exactly zero, as in `FlowEdit`.
+    With ``a = (1 - s) x + s e`` and ``b = a + (y - x)``; see `flow_path.fidelity_and_steering`. Strength 1 is FlowEdit
+    without guidance, on the same noises; any real strength is allowed, also negative ones and those above 1.
 
     Args:
         noises: noises averaged in each step.
@@ -43,15 +39,7 @@ class FlowSlider(PathEditor):
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
-        velocity = latent.backbone.velocity
-        source_text, target_text = latent.condition.repeat(self.noises), target.repeat(self.noises)
-
-        def difference(a: Latents, b: Latents, levels: Levels) -> Latents:
-            held = velocity(b, levels, source_text)
-            fidelity = held - velocity(a, levels, source_text)
-            steering = velocity(b, levels, target_text) - held
-            return fidelity + strength * steering
-
+        difference = fidelity_and_steering(latent, target, strength, times=self.noises)
         return follow_difference(
             latent, self._path(latent), difference, noises=self.noises, seed=seed, name=self.name, progress=progress
         )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit.api.keep import PREVIEW_STRENGTHS, kept
+from latentedit.api.calibration import PREVIEW_STRENGTHS, calibrate_direction
 from latentedit.api.verbs import identify, manipulate
 from latentedit.core.errors import ConfigError
 from latentedit.directions.base import Direction
@@ -44,27 +44,27 @@ def told(direction: Direction) -> dict[str, Any]:
 
 
 def test_the_mean_of_several_pictures_is_kept(latent: JointLatent, direction: Direction) -> None:
-    found = kept(latent, direction, licence="CC0-1.0")
+    found = calibrate_direction(latent, direction, licence="CC0-1.0")
     assert torch.equal(found.z, direction.z.mean(0, keepdim=True))
     assert torch.equal(found.condition.tokens, direction.condition.tokens.mean(0, keepdim=True))
     assert len(found) == len(found.condition) == 1
     assert found.licence == "CC0-1.0"
     assert found.target_captions == ("red", "blue")
     assert found.pictures == direction.pictures
-    assert kept(latent, direction).licence == ""
+    assert calibrate_direction(latent, direction).licence == ""
 
 
 def test_that_of_one_picture_is_kept_as_it_is(colours: ColourBackbone) -> None:
     latent = encode(colours, grey(), caption="grey")
     direction = identify(latent, to="red")
-    found = kept(latent, direction)
+    found = calibrate_direction(latent, direction)
     assert found.fingerprint == direction.fingerprint
     assert found.z is direction.z
 
 
 @pytest.mark.parametrize("arm", [None, "joint"])
 def test_its_strength_is_calibrated_on_the_arm(latent: JointLatent, direction: Direction, arm: Arm | None) -> None:
-    known = kept(latent, direction, arm=arm).calibration
+    known = calibrate_direction(latent, direction, arm=arm).calibration
     assert known is not None
     assert known.arm == (arm or "image")
     assert known.scales == (*BELOW, 0.0, *WITHIN, *BEYOND)
@@ -75,7 +75,7 @@ def test_its_strength_is_calibrated_on_the_arm(latent: JointLatent, direction: D
 
 def test_the_preview_shows_three_strengths_of_the_first_picture(latent: JointLatent, direction: Direction) -> None:
     """128 pixels wide each, and as bright as what they show: no change, half of it, all of it."""
-    shown = opened(kept(latent, direction).preview)
+    shown = opened(calibrate_direction(latent, direction).preview)
     assert shown.size == (3 * 128, 64)
     mean, first = direction.mean(), encode(latent.backbone, grey(1, SIZE), caption="grey")
     panels = np.split(levels(shown), 3, axis=1)
@@ -90,7 +90,7 @@ def test_a_small_picture_is_shown_at_its_size_and_transparent_on_white(colours: 
     source = grey(1, (20, 10), "RGBA")
     source.putalpha(0)
     latent = encode(colours, source, caption="grey")
-    shown = opened(kept(latent, identify(latent, to="red")).preview)
+    shown = opened(calibrate_direction(latent, identify(latent, to="red")).preview)
     assert shown.size == (60, 10)
     assert (levels(shown) == 255).all()
 
@@ -99,7 +99,7 @@ def test_what_is_kept_comes_back_from_its_file(
     latent: JointLatent, direction: Direction, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     place = tmp_path_factory.mktemp("kept") / "red.safetensors"
-    found, again = (kept(latent, direction, licence="CC0-1.0") for _ in range(2))
+    found, again = (calibrate_direction(latent, direction, licence="CC0-1.0") for _ in range(2))
     assert (again.preview, told(again)) == (found.preview, told(found)), "the same search is kept as the same"
     save_direction(found, place)
     loaded = load_direction(place, model=latent.backbone)
@@ -110,4 +110,4 @@ def test_what_is_kept_comes_back_from_its_file(
 
 def test_a_direction_of_another_model_is_refused(latent: JointLatent, direction: Direction) -> None:
     with pytest.raises(ConfigError, match="another-2"):
-        kept(latent, dataclasses.replace(direction, model_fingerprint="another-2"))
+        calibrate_direction(latent, dataclasses.replace(direction, model_fingerprint="another-2"))

@@ -20,7 +20,7 @@ _PREVIEW_PX = 128
 
 
 @torch.no_grad()
-def kept(
+def calibrate_direction(
     latent: JointLatent,
     direction: Direction,
     *,
