@@ -288,7 +288,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
     assert "--workers 0 is nobody" in refused(*words, "--to", TO, "--workers", 0)
     assert "did you mean 'sdedit'" in refused(*words, "--to", TO, "--method", "sdedi")
     assert "would be one folder" in refused(*words, "--to", TO, "-o", photos)
-    assert "to be a folder; it is a file" in refused(*words, "--to", TO, "-o", photos / "a.png")
+    assert "is a file, and a folder is written" in refused(*words, "--to", TO, "-o", photos / "a.png")
     assert "there are no pictures in the folder" in refused("edit", tmp_path / "empty", "--to", TO)
     assert "there is no such file" in refused("edit", tmp_path / "no.csv")
     assert "no such file" in refused(*words, "--direction", tmp_path / "no.safetensors")

@@ -185,7 +185,7 @@ def test_pictures_without_a_record(refused: Callable[..., str], picture: Path, m
     Image.open(picture).save(tmp_path / "x.jpg")
     assert "x.json does not lie beside it" in refused("replay", tmp_path / "x.jpg", "--model", miniature)
     (tmp_path / "x.json").write_text('{"name": "a package"}')
-    assert "x.json; it holds none" in refused("replay", tmp_path / "x.jpg", "--model", miniature)
+    assert "no record in" in refused("replay", tmp_path / "x.jpg", "--model", miniature)
     for name in (".", "/", "", "no.png"):
         refused("replay", name, "--model", miniature)
 

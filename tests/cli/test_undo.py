@@ -170,7 +170,7 @@ def test_sheets_and_sweeps_are_no_edited_pictures(
     assert command("sweep", *arguments, "--strengths", "0,1").code == 0
     for name, kind in (("sheet.png", "sheet"), ("me.sweep.png", "sweep")):
         for more in ((), ("--direction", direction)):
-            assert f"is a {kind}. Name the picture itself" in refused(
+            assert f"is a {kind}, and no edited picture" in refused(
                 "undo", tmp_path / name, *more, "--model", miniature
             )
 
