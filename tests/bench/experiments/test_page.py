@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.experiments.page import page_files, verdict_text, write_claims_page
+from latentedit_bench.experiments.page import page_files, write_claims_page
 from latentedit_bench.experiments.run import PLANS, read_records, reproduce
 from tests.bench.experiments.tallying import Broken, Tally
 
@@ -75,7 +75,7 @@ def test_a_quick_one_is_marked_and_what_is_missing_is_named(tmp_path: Path) -> N
     assert "**The plan, quick:**" in text
     assert "asked with a smaller plan" in text
     assert "Planned here, and not finished: broken." in text
-    assert verdict_text(read_records(tmp_path)["tally"]) == "holds, quick"
+    assert read_records(tmp_path)["tally"].verdict == "holds, quick"
 
 
 def test_a_rule_of_its_own_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

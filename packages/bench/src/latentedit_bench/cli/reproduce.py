@@ -35,7 +35,7 @@ def reproduce(
     """Measure what the papers claim, each by a plan that is written first, and say what holds."""
     from latentedit.core.files.writing import check_place
     from latentedit_bench.experiments.base import make_experiment
-    from latentedit_bench.experiments.page import number_text, page_files, verdict_text, write_claims_page
+    from latentedit_bench.experiments.page import page_files, write_claims_page
     from latentedit_bench.experiments.run import reproduce as run
 
     experiments = [make_experiment(name) for name in dict.fromkeys(claims or EXPERIMENTS.names())]
@@ -65,8 +65,8 @@ def reproduce(
         for record in records:
             found = f": {record.failure}" if record.failure is not None else ""
             for claim in record.claims[:1]:
-                found = f": {number_text(claim)}, {claim.samples} pictures; {claim.model}: {claim.measure}"
-            say(f"{record.name}: {verdict_text(record)}{found}")
+                found = f": {claim.text}, {claim.samples} pictures; {claim.model}: {claim.measure}"
+            say(f"{record.name}: {record.verdict}{found}")
         print_rows([("page", str(written[0])), ("", str(written[1]))])
     if any(record.failure is not None for record in records):
         raise typer.Exit(1)

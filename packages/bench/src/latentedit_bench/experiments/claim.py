@@ -1,6 +1,7 @@
 """A sentence of a paper, and what became of it here."""
 
 import dataclasses
+import math
 
 from latentedit_bench.metrics.statistics import Estimate, Verdict, decide
 
@@ -28,6 +29,14 @@ class Claim:
     high: float
     samples: int
     verdict: Verdict
+
+    @property
+    def text(self) -> str:
+        """The number, such as "0.42 [0.31, 0.55]"."""
+        if math.isnan(self.estimate):
+            return "not measured"
+        ends = "" if math.isnan(self.low + self.high) else f" [{self.low:.3g}, {self.high:.3g}]"
+        return f"{self.estimate:.3g}{ends}"
 
     @staticmethod
     def of(statement: str, model: str, measure: str, found: Estimate) -> "Claim":

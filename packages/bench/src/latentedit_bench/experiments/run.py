@@ -57,6 +57,12 @@ class Record:
     peak_bytes: int
     latentedit: str = __version__
 
+    @property
+    def verdict(self) -> str:
+        """That of the first claim, and whether it was quick."""
+        word = "failed" if self.failure is not None else self.claims[0].verdict if self.claims else "not measured"
+        return f"{word}, quick" if self.about["quick"] else word
+
     def write(self, folder: Path) -> None:
         """As ``NAME.json``.
 

@@ -1,4 +1,4 @@
-"""A whole HTML document in one file: the house's style and sorting of tables, and no request to anywhere."""
+"""Pages from templates; a whole HTML document in one file has the house's style and sorting of tables, and no request to anywhere."""
 
 import base64
 
@@ -7,11 +7,14 @@ from markupsafe import Markup
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("latentedit_bench.report", "templates"),
-    autoescape=True,
+    autoescape=lambda name: name is not None and name.endswith(".html.jinja"),
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    keep_trailing_newline=True,
 )
+
+_TROUBLE = str.maketrans({letter: f"\\{letter}" for letter in "\\`*<"})
 
 
 def page(title: str, body: str) -> str:
@@ -26,7 +29,7 @@ def page(title: str, body: str) -> str:
         body: trusted HTML, from its ``<h1>`` on.
     """
     boxed = body.replace("<table", '<div class="table" tabindex="0"><table').replace("</table>", "</table></div>")
-    return render("page", title=title, body=Markup(boxed))
+    return render("page.html", title=title, body=Markup(boxed))
 
 
 def picture_uri(png: bytes, kind: str = "image/png") -> str:
@@ -40,10 +43,24 @@ def picture_uri(png: bytes, kind: str = "image/png") -> str:
 
 
 def render(name: str, **values: object) -> str:
-    """One of the package's templates; text is escaped, `Markup` is not.
+    """One of the package's templates.
+
+    In HTML text is escaped, and `Markup` is not. In Markdown the filter ``literal`` makes text say no more than its
+    letters, on one line, and ``cell`` keeps bars inside a cell of a table.
 
     Args:
-        name: of ``templates/NAME.html.jinja``.
+        name: of ``templates/NAME.jinja``, with its kind: "report.html".
         values: everything that it names.
     """
-    return _TEMPLATES.get_template(f"{name}.html.jinja").render(**values)
+    return _TEMPLATES.get_template(f"{name}.jinja").render(**values)
+
+
+def _literal(text: object) -> str:
+    return " ".join(str(text).split()).translate(_TROUBLE)
+
+
+def _cell(text: object) -> str:
+    return str(text).replace("|", "\\|")
+
+
+_TEMPLATES.filters |= {"literal": _literal, "cell": _cell}

@@ -64,7 +64,7 @@ def _body(run: RunFolder, plan: PlanSpec, rows: Table, title: str) -> str:
     shown = examples(run.path, rows)
     pie_bench = pie_bench_table(rows)
     return render(
-        "report",
+        "report.html",
         title=title,
         plan=plan,
         manifest=run.manifest,
