@@ -18,11 +18,8 @@ from latentedit_bench.experiments.benchmark_runs import (
     asking,
     best,
     cost_note,
-    means,
-    over_groups,
     paid,
     some_latent,
-    wide,
 )
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.hessian_preservation import HessianPreservation
@@ -31,7 +28,7 @@ from latentedit_bench.experiments.linear_strength import LinearStrength
 from latentedit_bench.experiments.network_kinds import NetworkKinds
 from latentedit_bench.experiments.plotting import draw_numbers, new_figure
 from latentedit_bench.experiments.single_attribute import SingleAttribute
-from latentedit_bench.metrics.statistics import Estimate
+from latentedit_bench.metrics.statistics import Estimate, by_item, means, over_groups
 from latentedit_bench.ranking import run as run_module
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.methods import Method
@@ -92,7 +89,7 @@ def test_the_mean_is_over_items_and_the_interval_over_groups_and_differences_are
     found = over_groups(pd.Series([1.0, 1.0, 0.0, np.nan], index=index))
     assert (found.mean, found.pictures) == (pytest.approx(2 / 3), 2)
     assert (found.low, found.high) == (0.0, 1.0)
-    table = wide(pd.DataFrame(rows({"a": [0.1, 0.5, 0.9], "b": [0.0, 0.4, 0.8]})), "disentanglement")
+    table = by_item(pd.DataFrame(rows({"a": [0.1, 0.5, 0.9], "b": [0.0, 0.4, 0.8]})), "disentanglement")
     found = over_groups(table["a"] - table["b"])
     assert found.mean == pytest.approx(0.1)
     assert found.high - found.low == pytest.approx(0, abs=1e-12)

@@ -56,14 +56,11 @@ def test_steps_have_one_length_and_little_is_lost_at_each() -> None:
     assert bool((shot.captured <= 1).all())
 
 
-def test_a_number_is_that_vector_of_the_basis_and_negative_steps_go_the_other_way() -> None:
+def test_negative_steps_go_the_other_way() -> None:
     first = sphere_basis(START)
-    by_number = shoot(sphere_basis, START, 1, step=0.01, segments=3)
-    by_change = shoot(sphere_basis, START, first.u[1], step=0.01, segments=3)
-    assert torch.allclose(by_number.points, by_change.points, atol=1e-14)
-    assert torch.allclose(by_number.points[1] - START, 0.01 * first.v[1])
-    back = shoot(sphere_basis, START, 1, step=-0.01, segments=1)
-    assert torch.allclose(back.points[1] - START, -0.01 * first.v[1])
+    for step in (0.01, -0.01):
+        shot = shoot(sphere_basis, START, first.u[1], step=step, segments=1)
+        assert torch.allclose(shot.points[1] - START, step * first.v[1])
 
 
 def test_signs_of_the_bases_do_not_matter() -> None:
@@ -87,23 +84,20 @@ def test_signs_of_the_bases_do_not_matter() -> None:
 def test_in_a_flat_space_it_goes_straight() -> None:
     jacobian = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     u, s, vh = torch.linalg.svd(jacobian, full_matrices=False)
-    flat, told = TangentBasis(u=u.T, singular_values=s, v=vh), list[tuple[str, int, int]]()
+    flat = TangentBasis(u=u.T, singular_values=s, v=vh)
     start = torch.ones(3, dtype=torch.float64)
-    shot = shoot(lambda z, before: flat, start, 2, step=0.5, segments=4, progress=lambda *what: told.append(what))
+    shot = shoot(lambda z, before: flat, start, flat.u[2], step=0.5, segments=4)
     expected = start + 0.5 * torch.arange(5, dtype=torch.float64)[:, None] * vh[2]
     assert torch.allclose(shot.points, expected, atol=1e-13)
-    assert told == [("shooting", done, 4) for done in (1, 2, 3, 4)]
 
 
 def test_bad_requests_are_refused() -> None:
+    u = sphere_basis(START).u[0]
     for step in (0.0, math.nan, math.inf):
-        with pytest.raises(ConfigError, match="step"):
-            shoot(sphere_basis, START, 0, step=step, segments=1)
-    with pytest.raises(ConfigError, match="one segment"):
-        shoot(sphere_basis, START, 0, step=1.0, segments=0)
-    for index in (-1, 2):
-        with pytest.raises(ConfigError, match="from 0 to 1"):
-            shoot(sphere_basis, START, index, step=1.0, segments=1)
+        with pytest.raises(ConfigError, match="goes nowhere"):
+            shoot(sphere_basis, START, u, step=step, segments=1)
+    with pytest.raises(ConfigError, match="no curve"):
+        shoot(sphere_basis, START, u, step=1.0, segments=0)
     normal = sphere(stretched(START[None]))[0]
     with pytest.raises(ConfigError, match="nothing"):
         shoot(sphere_basis, START, normal, step=1.0, segments=1)

@@ -62,25 +62,19 @@ def test_the_effective_dimension_is_an_average_over_four_different_rows() -> Non
 
 
 @pytest.mark.parametrize(
-    ("power", "spread", "null_spread", "largest", "null_largest"),
-    [(0.0, 0.0156, 0.0156, 0.061, 0.067), (0.7, 0.047, 0.046, 0.207, 0.199), (1.2, 0.21, 0.25, 0.78, None)],
+    ("power", "largest", "null_largest"), [(0.0, 0.061, 0.067), (0.7, 0.207, 0.199), (1.2, 0.78, None)]
 )
-def test_random_differences_do_what_the_null_says_and_fail(
-    power: float, spread: float, null_spread: float, largest: float, null_largest: float | None
-) -> None:
+def test_random_differences_do_what_the_null_says(power: float, largest: float, null_largest: float | None) -> None:
     """The table of an earlier simulation of random directions, 140 of them; one row of it a case.
 
-    Spread and largest of some 10^4 cosines are closer than 25 %, except where 16 dimensions matter. What comes from the
-    effective dimension has half its relative error, at most 7 %.
+    The largest of some 10^4 cosines is closer than 25 %. What comes from the effective dimension has half its relative
+    error, at most 7 %.
     """
     rows, null = gaussian(2 * ATTRIBUTES, power=power, index=1), gaussian(PAIRS, power=power)
     angles = orthogonality({str(i): rows[2 * i : 2 * i + 2] for i in range(ATTRIBUTES)}, null, permutations=9)
-    assert angles.spread == pytest.approx(spread, rel=0.25)
-    assert angles.null_spread == pytest.approx(null_spread, rel=0.15)
     assert angles.largest == pytest.approx(largest, rel=0.25)
     if null_largest is not None:
         assert angles.null_largest == pytest.approx(null_largest, rel=0.15)
-    assert not angles.passed
 
 
 def test_permutation_shares_are_uniform_for_random_differences() -> None:
@@ -93,10 +87,8 @@ def test_permutation_shares_are_uniform_for_random_differences() -> None:
     assert sum(shares) / 40 == pytest.approx(0.5, abs=4 * 0.29 / math.sqrt(40))
 
 
-def test_separate_directions_pass() -> None:
+def test_separate_directions_are_inside_the_null() -> None:
     found = orthogonality(planted(6, noise=0.5), gaussian(PAIRS))
-    assert found.passed
-    assert found.names == tuple(f"attribute {number}" for number in range(6))
     assert found.largest <= found.null_largest
     assert bool((found.consistency > 0.75).all())
     # some of the 6 * 12 differences, grouped at random, have the same directions in every group
@@ -104,7 +96,7 @@ def test_separate_directions_pass() -> None:
     assert torch.equal(found.cosines.diagonal(), torch.ones(6, dtype=torch.float64))
 
 
-def test_directions_that_overlap_fail() -> None:
+def test_directions_that_overlap_are_outside_the_null() -> None:
     """Attribute 0 takes half of attribute 1 with it: cosine ``0.5 / sqrt(1.25)`` between the axes."""
     rows = planted(6, noise=0.5)
     rows["attribute 0"][:, 2001] += 0.5
@@ -112,7 +104,7 @@ def test_directions_that_overlap_fail() -> None:
     # the mean over 12 prompts leaves 1/12 of the noise's square, 2 % and 1.7 % of the axes'
     assert float(found.cosines[0, 1]) == pytest.approx(0.5 / math.sqrt(1.25), abs=0.03)
     assert found.largest == abs(float(found.cosines[0, 1]))
-    assert not found.passed
+    assert found.largest > 2 * found.null_largest
 
 
 def test_the_cosines_are_those_of_the_mean_directions() -> None:
@@ -144,9 +136,9 @@ def test_what_every_change_shares_is_taken_out() -> None:
     rows = {name: value + common for name, value in planted(6, noise=0.5).items()}
     null = gaussian(PAIRS)
     null = null / torch.linalg.vector_norm(null, dim=1, keepdim=True)
-    assert orthogonality(rows, null + common).passed
+    seen = orthogonality(rows, null + common)
+    assert seen.largest <= seen.null_largest
     hidden = orthogonality(rows, null)
-    assert not hidden.passed
     assert hidden.largest == pytest.approx(0.5, abs=0.05)
 
 
@@ -164,17 +156,17 @@ def test_what_cannot_be_tested_is_refused() -> None:
     zero, endless = rows.clone(), rows.clone()
     zero[1], endless[2, 3] = 0.0, math.nan
     for wrong, nulls, words in (
-        (zero, null, "finite and not zero; hair has one"),
-        (endless, null, "finite and not zero; hair has one"),
-        (rows[:1], null, "at least 2 rows of hair; got 1"),
-        (rows, null[:3], "at least 4 rows of random_differences; got 3"),
-        (rows[:1].repeat(2, 1), rows[:1].repeat(4, 1), "lies along the shared direction"),
+        (zero, null, "hair has a difference that is zero or not finite"),
+        (endless, null, "hair has a difference that is zero or not finite"),
+        (rows[:1], null, "hair has 1 rows. Give at least 2"),
+        (rows, null[:3], "random_differences has 3 rows. Give at least 4"),
+        (rows[:1].repeat(2, 1), rows[:1].repeat(4, 1), "along the direction that all share"),
     ):
         with pytest.raises(ConfigError, match=words):
             orthogonality({"hair": wrong, "hat": rows.flip(0)}, nulls)
-    with pytest.raises(ConfigError, match="that vary"):
+    with pytest.raises(ConfigError, match="all equal"):
         effective_dimension(rows[:1].repeat(5, 1))
-    with pytest.raises(ConfigError, match="at least 2 attributes"):
+    with pytest.raises(ConfigError, match="too few to compare"):
         orthogonality({"hair": rows}, null)
     with pytest.raises(ConfigError, match="permutations must be"):
         orthogonality({"hair": rows, "hat": rows}, null, permutations=0)

@@ -14,13 +14,8 @@ from latentedit_bench.metrics.leakage_matrix import (
     _check_readings,
     _check_square,
     attribute_change,
+    attribute_scores,
     corrected,
-    dci_completeness,
-    dci_disentanglement,
-    decomposability_of,
-    effectiveness_of,
-    gap_of,
-    leak_of,
     leakage_matrix,
 )
 from tests.bench.metrics.constructed import noise
@@ -31,6 +26,18 @@ matrices = st.integers(2, 5).flatmap(
         lambda rows: torch.tensor(rows, dtype=torch.float64)
     )
 )
+
+
+def dci(matrix: Tensor) -> list[Tensor]:
+    found = attribute_scores(matrix)
+    return [found["DCI disentanglement"], found["DCI completeness"]]
+
+
+def leak_of(matrix: Tensor) -> Tensor:
+    """By its definition; decomposability is the only score that is made of it."""
+    columns = range(len(matrix))
+    beside = [torch.cat([matrix[:k, k], matrix[k + 1 :, k]]).norm() / matrix[k, k].abs() for k in columns]
+    return torch.stack(beside).double()
 
 
 def reading(seed: int) -> dict[str, Tensor]:
@@ -117,38 +124,40 @@ def test_a_reader_that_cannot_tell_attributes_apart_is_refused() -> None:
 
 def test_the_identity_is_perfect_and_an_even_matrix_the_worst() -> None:
     perfect, even = torch.eye(4, dtype=torch.float64), torch.full((4, 4), 0.3, dtype=torch.float64)
-    for measure in (effectiveness_of, decomposability_of, gap_of, dci_disentanglement, dci_completeness):
-        assert measure(perfect).tolist() == [1] * 4
-    assert leak_of(perfect).tolist() == [0] * 4
-    for measure in (gap_of, dci_disentanglement, dci_completeness):
-        assert measure(even).tolist() == pytest.approx([0] * 4, abs=1e-15)
-    assert leak_of(even).tolist() == pytest.approx([math.sqrt(3)] * 4, rel=1e-14)
-    assert decomposability_of(even).tolist() == pytest.approx([0.5] * 4, rel=1e-14)
+    found = attribute_scores(perfect)
+    assert {name: values.tolist() for name, values in found.items()} == dict.fromkeys(found, [1] * 4)
+    worst = {**dict.fromkeys(found, 0), "effectiveness": 0.3, "decomposability": 0.5}
+    for name, values in attribute_scores(even).items():
+        assert values.tolist() == pytest.approx([worst[name]] * 4, abs=1e-15, rel=1e-14)
 
 
 def test_columns_are_what_was_asked_for() -> None:
     matrix = torch.tensor([[1.0, 0.0], [0.5, 1.0]])  # asking for 0 changes 1 too
-    assert leak_of(matrix).tolist() == [0.5, 0]
-    assert gap_of(matrix).tolist() == [0.5, 1]
-    assert dci_disentanglement(matrix)[0] < 1 == dci_disentanglement(matrix)[1]
-    assert dci_completeness(matrix)[1] < 1 == dci_completeness(matrix)[0]
+    found = attribute_scores(matrix)
+    assert found["decomposability"].tolist() == pytest.approx([1 / math.sqrt(1.25), 1], rel=1e-14)
+    assert found["gap"].tolist() == [0.5, 1]
+    disentanglement, completeness = dci(matrix)
+    assert disentanglement[0] < 1 == disentanglement[1]
+    assert completeness[1] < 1 == completeness[0]
 
 
 def test_where_the_attribute_itself_did_not_change() -> None:
     matrix = torch.tensor([[0.0, 0.0], [0.5, 0.0]])
-    assert leak_of(matrix)[0].isinf()
-    assert decomposability_of(matrix)[0] == 0
-    assert gap_of(matrix)[0] == -math.inf
-    assert dci_disentanglement(matrix)[0] == 1  # one attribute, though the wrong one
-    for measure in (leak_of, decomposability_of, gap_of, dci_disentanglement):
-        assert measure(matrix)[1].isnan()
+    found = attribute_scores(matrix)
+    assert found["decomposability"][0] == 0
+    assert found["gap"][0] == -math.inf
+    assert found["DCI disentanglement"][0] == 1  # one attribute, though the wrong one
+    for name in ("decomposability", "gap", "DCI disentanglement"):
+        assert found[name][1].isnan()
 
 
 @given(matrices)
 def test_the_gap_lies_between_two_bounds_by_the_leak(matrix: Tensor) -> None:
     """The largest of K - 1 numbers is at most their length, and at least their length by sqrt(K - 1)."""
     assume(bool((matrix.diagonal() != 0).all()))
-    leak, gap = leak_of(matrix), gap_of(matrix)
+    leak, gap = leak_of(matrix), attribute_scores(matrix)["gap"]
+    expected = (1 + leak.square()).rsqrt()
+    torch.testing.assert_close(attribute_scores(matrix)["decomposability"], expected, rtol=1e-12, atol=0)
     assert (1 - leak <= gap + 1e-12 * (1 + leak)).all()
     assert (gap <= 1 - leak / math.sqrt(len(matrix) - 1) + 1e-12 * (1 + leak)).all()
 
@@ -157,27 +166,28 @@ def test_the_gap_lies_between_two_bounds_by_the_leak(matrix: Tensor) -> None:
 def test_the_measures_are_one_exactly_where_nothing_else_changed(matrix: Tensor) -> None:
     assume(bool((matrix.diagonal() != 0).all()))
     alone = ~(matrix - torch.diag(matrix.diagonal())).any(0)
-    for measure in (decomposability_of, gap_of, dci_disentanglement):
-        assert torch.equal(measure(matrix) > 1 - 1e-9, alone)  # the least off-diagonal is 1 in 20
+    for name in ("decomposability", "gap", "DCI disentanglement"):
+        assert torch.equal(attribute_scores(matrix)[name] > 1 - 1e-9, alone)  # the least off-diagonal is 1 in 20
 
 
 @given(matrices)
 def test_dci_is_scipys_entropy(matrix: Tensor) -> None:
     assume(bool(matrix.any(0).all() and matrix.any(1).all()))
     sizes = matrix.abs().numpy()
-    for measure, axis in ((dci_disentanglement, 0), (dci_completeness, 1)):
+    for axis, found in enumerate(dci(matrix)):
         theirs = 1 - entropy(sizes, base=len(matrix), axis=axis)
-        assert measure(matrix).tolist() == pytest.approx(theirs.tolist(), abs=1e-12)
-        assert ((measure(matrix) >= -1e-12) & (measure(matrix) <= 1 + 1e-12)).all()
+        assert found.tolist() == pytest.approx(theirs.tolist(), abs=1e-12)
+        assert ((found >= -1e-12) & (found <= 1 + 1e-12)).all()
 
 
 @given(matrices, st.sampled_from([0.25, 2.0, 8.0]))
 def test_strength_changes_the_diagonal_alone(matrix: Tensor, factor: float) -> None:
     """Powers of two, so that nothing rounds differently."""
     assume(bool((matrix.diagonal() != 0).all()))
-    assert torch.equal(effectiveness_of(factor * matrix), factor * effectiveness_of(matrix))
-    for measure in (leak_of, decomposability_of, gap_of, dci_disentanglement, dci_completeness):
-        torch.testing.assert_close(measure(factor * matrix), measure(matrix), rtol=1e-12, atol=1e-14)
+    one, other = attribute_scores(matrix), attribute_scores(factor * matrix)
+    assert torch.equal(other.pop("effectiveness"), factor * one.pop("effectiveness"))
+    for name, values in other.items():
+        torch.testing.assert_close(values, one[name], rtol=1e-12, atol=1e-14)
 
 
 def test_items_and_matrices_that_do_not_fit_are_refused() -> None:

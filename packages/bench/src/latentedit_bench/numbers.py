@@ -48,15 +48,15 @@ def filled(page: str, results: Path) -> str:
     """
     templates = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     templates.filters["told"] = _told
-    templates.globals["read"] = lambda file, place="": _at(_content(results / file), place)
-    page = re.sub(
-        r"<!--table (.+?)-->.*?<!--/table-->",
-        lambda mark: (
-            f"<!--table {mark[1]}-->\n{templates.from_string(_known(TABLES, mark[1])).render().strip()}\n<!--/table-->"
-        ),
-        page,
-        flags=re.DOTALL,
-    )
+
+    def read(file: str, place: str = "") -> Any:
+        return _at(_content(results / file), place)
+
+    def table(mark: re.Match[str]) -> str:
+        filled_in = templates.from_string(_known(TABLES, mark[1])).render(read=read)
+        return f"<!--table {mark[1]}-->\n{filled_in.strip()}\n<!--/table-->"
+
+    page = re.sub(r"<!--table (.+?)-->.*?<!--/table-->", table, page, flags=re.DOTALL)
     return re.sub(
         r"<!--((?!table |/)[^>]+?)-->[^<]*<!--/-->",
         lambda mark: f"<!--{mark[1]}-->{_number(results, *_known(NUMBERS, mark[1]))}<!--/-->",

@@ -21,7 +21,7 @@ from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import prepare
 from latentedit_bench.experiments.base import Context, Experiment, Row, Unit
 from latentedit_bench.experiments.claim import Claim
-from latentedit_bench.metrics.statistics import Estimate, Table, estimate
+from latentedit_bench.metrics.statistics import Table, over_groups
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.ranking.plan import BATCH, Plan
@@ -169,31 +169,11 @@ def as_eim(editor: Editor) -> EIM:
     return EIM.from_dict(to_plain(editor))
 
 
-def wide(rows: Table, measure: str, columns: str = "method") -> Table:
-    """One row an item, "group" and "item" in the index; one column a method, or whatever is named."""
-    return rows.pivot_table(index=["group", "item"], columns=columns, values=measure, aggfunc="mean")
-
-
-def over_groups(values: Table) -> Estimate:
-    """The mean of a column whose index has "group" and "item"; groups are drawn. Those that are nan are left out."""
-    known = values.astype(float).dropna()
-    names = [str(group) for group in known.index.get_level_values("group")]
-    place = {name: index for index, name in enumerate(sorted(set(names)))}
-    return estimate(known.tolist(), [(place[name],) for name in names])
-
-
-def means(rows: Table, by: Sequence[str], measure: str) -> list[dict[str, Any]]:
-    """Mean and interval of a column for each value of others, in the order of the rows."""
-    found: list[dict[str, Any]] = []
-    for key, part in rows.groupby(list(by), sort=False):
-        mean = over_groups(part.set_index(["group", "item"])[measure])
-        found.append({**dict(zip(by, key, strict=True)), "measure": measure, **dataclasses.asdict(mean)})
-    return found
-
-
-def best(rows: Table, measure: str = "disentanglement") -> list[str]:
-    """Methods by the mean of a measure, nan counting as 0, the best first; equal ones in the order of the rows."""
-    scores = rows.assign(score=rows[measure].astype(float).fillna(0)).groupby("method", sort=False)["score"].mean()
+def best(rows: Table) -> list[str]:
+    """Methods by their mean disentanglement, nan counting as 0, the best first; equal ones in the order of the rows."""
+    scores = (
+        rows.assign(score=rows["disentanglement"].astype(float).fillna(0)).groupby("method", sort=False)["score"].mean()
+    )
     return [str(name) for name in scores.sort_values(ascending=False, kind="stable").index]
 
 

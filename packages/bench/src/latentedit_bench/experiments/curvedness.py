@@ -122,7 +122,7 @@ class Curvedness(Geometry):
         bases: dict[str, Sequence[TangentBasis]] = {}
         if ends == "shot":
             step = self.length * float(torch.linalg.vector_norm(a)) / self.segments
-            shot = shoot(place.basis_at, a, 0, step=step, segments=self.segments, damping=DAMPING)
+            shot = shoot(place.basis_at, a, start.u[0], step=step, segments=self.segments, damping=DAMPING)
             curves["shooting"], bases["shooting"] = shot.points, shot.bases
             b, end = shot.points[-1], shot.bases[-1]
             chord = torch.linalg.vector_norm(b - a)

@@ -15,7 +15,7 @@ from latentedit.models.base import Backbone
 from latentedit_bench.experiments import benchmark_runs as bench
 from latentedit_bench.experiments.base import Context, Outcome
 from latentedit_bench.experiments.plotting import COLOURS, draw_line, draw_numbers, panels
-from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.metrics.statistics import Table, by_item, means
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.ranking.ranking import EFFECTS, per_item
 from latentedit_bench.tuning.search_spaces import BUDGET
@@ -98,7 +98,7 @@ class HessianPreservation(bench.EditingExperiment):
         """What others leak less what the searches with the Hessian leak, at matched effect."""
         items = per_item(rows)
         model = str(rows["model"].iloc[0])
-        leaks, errors = bench.wide(items, _AT), bench.wide(items, "matched")
+        leaks, errors = by_item(items, _AT), by_item(items, "matched")
         pairs = [
             ("dds", GAMMA),
             ("sds", GAMMA),
@@ -115,7 +115,7 @@ class HessianPreservation(bench.EditingExperiment):
         curves = [
             {"part": "curves", "effect": effect, **row}
             for effect in EFFECTS
-            for row in bench.means(items.assign(model=model), ["model", "method"], f"leakage at {effect:g}")
+            for row in means(items.assign(model=model), ["model", "method"], f"leakage at {effect:g}")
         ]
         because = claims[2]
         notes = (

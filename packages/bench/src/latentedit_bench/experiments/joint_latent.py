@@ -16,7 +16,7 @@ from latentedit.models.base import Backbone
 from latentedit_bench.experiments import benchmark_runs as bench
 from latentedit_bench.experiments.base import Context, Outcome
 from latentedit_bench.experiments.plotting import COLOURS, draw_levels, draw_numbers, panels
-from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.metrics.statistics import Table, by_item, means
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.tuning.search_spaces import BUDGET
 from latentedit_bench.tuning.tuning import stored_methods
@@ -153,7 +153,7 @@ class JointLatent(bench.EditingExperiment):
         Settings are chosen on the calibration rows, and compared on the test rows.
         """
         calibration, test = (rows[rows["run"] == run] for run in self.runs)
-        settings, table = self.settings, bench.wide(test, "disentanglement")
+        settings, table = self.settings, by_item(test, "disentanglement")
         at_best, model = chosen(calibration, settings), str(test["model"].iloc[0])
 
         def gain(names: Mapping[str, str]) -> Table:
@@ -175,7 +175,7 @@ class JointLatent(bench.EditingExperiment):
             {"part": "arms", **dataclasses.asdict(by_name[row["method"]]), **row}
             if row["method"] in by_name
             else {"part": "stored", **row}
-            for row in bench.means(test, ["model", "method"], "disentanglement")
+            for row in means(test, ["model", "method"], "disentanglement")
         ]
         notes = (
             f"Best on the calibration split: {', '.join(at_best.values())}.",

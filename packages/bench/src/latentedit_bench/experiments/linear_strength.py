@@ -22,7 +22,7 @@ from latentedit_bench.experiments import benchmark_runs as bench
 from latentedit_bench.experiments.base import Context, Outcome
 from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_line, draw_numbers, panels
 from latentedit_bench.metrics.matched import LEAST_EFFECT
-from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.metrics.statistics import Table, by_item, means
 from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.tuning.tuning import stored_methods
@@ -130,8 +130,8 @@ class LinearStrength(bench.EditingExperiment):
         """Straightness of the effect and of what the reader sees, and the share of items whose effect never falls."""
         rows = rows.assign(**{READ: _read(rows)})
         model = str(rows["model"].iloc[0])
-        effects = {str(name): _curves(part, "effect") for name, part in rows.groupby("method", sort=False)}
-        seen = {str(name): _curves(part, READ) for name, part in rows.groupby("method", sort=False)}
+        effects = {str(name): by_item(part, "effect", "strength") for name, part in rows.groupby("method", sort=False)}
+        seen = {str(name): by_item(part, READ, "strength") for name, part in rows.groupby("method", sort=False)}
         numbers = {f"effect, {name}": _straight(effects[name]) for name in effects}
         numbers |= {f"what the reader sees, {name}": _straight(seen[name]) for name in seen}
         numbers |= {f"share of items whose effect never falls, {name}": _rising(effects[name]) for name in effects}
@@ -143,9 +143,7 @@ class LinearStrength(bench.EditingExperiment):
             for name, wide in found.items():
                 share = wide.div(wide[1.0].where(wide[1.0].abs() > LEAST_EFFECT), axis=0)
                 long = share.stack().rename(measure).reset_index().assign(method=name, model=model)
-                curves += [
-                    {"part": "curves", **row} for row in bench.means(long, ["model", "method", "strength"], measure)
-                ]
+                curves += [{"part": "curves", **row} for row in means(long, ["model", "method", "strength"], measure)]
         dropped = {name: int(_straight(wide).isna().sum()) for name, wide in effects.items()}
         notes = (
             f"Items without an effect at strength 1 are left out: {', '.join(f'{n} {k}' for n, k in dropped.items())}.",
@@ -195,11 +193,6 @@ def straightness(effects: Float[np.ndarray, "n k"], strengths: Float[np.ndarray,
     away = np.abs(effects - strengths * end).max(1)
     large = np.abs(end[:, 0]) > LEAST_EFFECT
     return np.where(large, 1 - away / np.where(large, np.abs(end[:, 0]), 1), np.nan)
-
-
-def _curves(part: Table, measure: str) -> Table:
-    """One row an item, one column a strength, rising."""
-    return part.pivot_table(index=["group", "item"], columns="strength", values=measure).sort_index(axis=1)
 
 
 def _straight(wide: Table) -> Table:

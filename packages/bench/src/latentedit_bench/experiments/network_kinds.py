@@ -18,7 +18,7 @@ from latentedit.models.settings_file import read_settings
 from latentedit_bench.experiments import benchmark_runs as bench
 from latentedit_bench.experiments.base import Context, Outcome
 from latentedit_bench.experiments.plotting import COLOURS, draw_by_name, draw_numbers, panels
-from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.metrics.statistics import Table, by_item, means
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.tuning.search_spaces import BUDGET
 
@@ -110,7 +110,7 @@ class NetworkKinds(bench.EditingExperiment):
         numbers: dict[str, Table] = {}
         for arm in ARMS:
             for column, (words, sign) in _MEASURES.items():
-                pair = [bench.wide(rows[rows["method"] == arm], column) for rows in (transformer, unet)]
+                pair = [by_item(rows[rows["method"] == arm], column) for rows in (transformer, unet)]
                 difference = sign * (pair[0][arm] - pair[1][arm])
                 both = transformer.groupby(["group", "item"])["asked"].first().reindex(difference.index)
                 drawn = ~both.str.split(",").map(lambda names: bool(missing & set(names)))
@@ -119,7 +119,7 @@ class NetworkKinds(bench.EditingExperiment):
         summary = [
             {"part": "attributes", **row}
             for some in (transformer, unet)
-            for row in bench.means(
+            for row in means(
                 some.assign(attribute=some["asked"].str.split(",")).explode("attribute"),
                 ["model", "method", "attribute"],
                 "disentanglement",

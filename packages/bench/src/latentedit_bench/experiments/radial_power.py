@@ -13,6 +13,9 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 
+_LOW = 0.25
+"""Frequencies below which power counts as low, in units of Nyquist."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RadialPower:
@@ -23,13 +26,11 @@ class RadialPower:
     mean of the picture. The last one also holds all that lies beyond, the corners, so that nothing is lost.
 
     Args:
-        cycles: j of each bin, in cycles along the shorter side.
-        frequency: the same in units of Nyquist.
+        frequency: of each bin, in units of Nyquist.
         power: sum of the squares of all coefficients in a bin, over all channels; the sum over the bins is ``|v|^2``.
         moment: sum over the bin of power times the exact frequency in units of Nyquist, of which `centroid` is made.
     """
 
-    cycles: Float[Tensor, " bins"]
     frequency: Float[Tensor, " bins"]
     power: Float[Tensor, "k bins"]
     moment: Float[Tensor, "k bins"]
@@ -52,9 +53,11 @@ def radial_power(v: Float[Tensor, "k c h w"]) -> RadialPower:
     """
     count, _, height, width = v.shape
     if count < 1 or min(height, width) < 2:
-        raise ConfigError(f"expected vectors with sides of 2 at least; got {count} of {height} x {width}")
+        raise ConfigError(
+            f"{count} vectors of {height} x {width} have no frequencies. Give sides of 2 or more"
+        )
     if not bool(v.isfinite().all()):
-        raise ConfigError("expected finite vectors; got values that are not")
+        raise ConfigError("a vector holds values that are not finite. Leave it out")
     exact = _frequencies(height, width)
     bins = min(height, width) // 2 + 1
     ring = (exact * (min(height, width) / 2)).round().long().clamp(max=bins - 1).flatten()
@@ -64,8 +67,8 @@ def radial_power(v: Float[Tensor, "k c h w"]) -> RadialPower:
         spectrum = torch.fft.fft2(vector.to("cpu", torch.float64), norm="ortho").abs().square().sum(0)
         power[index].index_add_(0, ring, spectrum.flatten())
         moment[index].index_add_(0, ring, (spectrum * exact).flatten())
-    cycles = torch.arange(bins, dtype=torch.float64)
-    return RadialPower(cycles=cycles, frequency=cycles * (2 / min(height, width)), power=power, moment=moment)
+    frequency = torch.arange(bins, dtype=torch.float64) * (2 / min(height, width))
+    return RadialPower(frequency=frequency, power=power, moment=moment)
 
 
 def centroid(power: RadialPower) -> Float[Tensor, " k"]:
@@ -80,19 +83,13 @@ def centroid(power: RadialPower) -> Float[Tensor, " k"]:
     return power.moment.sum(1) / _total(power)
 
 
-def low_share(power: RadialPower, below: float = 0.25) -> Float[Tensor, " k"]:
-    """The share of each vector's power that lies in the bins of frequencies below a bound.
-
-    Args:
-        power: of the vectors.
-        below: the bound, in units of Nyquist; a bin counts if its `RadialPower.frequency` is smaller.
+def low_share(power: RadialPower) -> Float[Tensor, " k"]:
+    """The share of each vector's power in the bins whose frequency is below a quarter of Nyquist.
 
     Raises:
-        ConfigError: a vector that is zero, or a bound that is not above 0.
+        ConfigError: a vector that is zero.
     """
-    if not below > 0:
-        raise ConfigError(f"expected a bound above 0, in units of Nyquist; got {below}")
-    return power.power[:, power.frequency < below].sum(1) / _total(power)
+    return power.power[:, power.frequency < _LOW].sum(1) / _total(power)
 
 
 def white_centroid(height: int, width: int) -> float:
@@ -108,7 +105,7 @@ def white_centroid(height: int, width: int) -> float:
         ConfigError: sides below 2.
     """
     if min(height, width) < 2:
-        raise ConfigError(f"expected sides of 2 at least; got {height} x {width}")
+        raise ConfigError(f"a picture of {height} x {width} has no frequencies. Give sides of 2 or more")
     return float(_frequencies(height, width).mean())
 
 
@@ -120,5 +117,5 @@ def _frequencies(height: int, width: int) -> Float[Tensor, "h w"]:
 def _total(power: RadialPower) -> Float[Tensor, " k"]:
     total = power.power.sum(1)
     if not bool((total > 0).all()):
-        raise ConfigError("expected vectors other than zero, which have no frequency; got one of length 0")
+        raise ConfigError("a vector is zero, and has no frequency. Leave it out")
     return total

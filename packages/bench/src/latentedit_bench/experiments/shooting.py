@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.geometry.transport import Transported, transported
-from latentedit.core.progress import Progress
+from latentedit.core.geometry.transport import transported
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,13 +49,11 @@ class Shot:
 def shoot(
     basis_at: BasisAt,
     start: Float[Tensor, "*latent"],
-    along: int | Float[Tensor, "*feature"],
+    along: Float[Tensor, "*feature"],
     *,
     step: float,
     segments: int,
-    inverse: bool = True,
     damping: float = 0.0,
-    progress: Progress | None = None,
 ) -> Shot:
     """Go straight ahead: steps of one length along a direction that each new point is asked for anew.
 
@@ -67,16 +64,14 @@ def shoot(
     Args:
         basis_at: the tangent space at a point.
         start: one latent.
-        along: a vector of the basis at the start by its number, or any change of the feature.
+        along: the change of the feature that is followed.
         step: length of each step of the latent; negative goes the other way.
         segments: how many steps.
-        inverse: see `transported`.
-        damping: likewise.
-        progress: told "shooting" after each step.
+        damping: see `transported`.
 
     Raises:
-        ConfigError: a number outside the basis, a step that is 0 or no number, less than one segment, or a tangent
-            space that has nothing of the direction.
+        ConfigError: a step that is 0 or no number, less than one segment, or a tangent space that has nothing of the
+            direction.
 
     Cost:
         ``segments + 1`` bases.
@@ -85,29 +80,17 @@ def shoot(
         Park et al. 2023 (arXiv 2302.12469, geodesic shooting; 2307.12868, the pullback).
     """
     if not (math.isfinite(step) and step):
-        raise ConfigError(f"expected a step that is a number other than 0; got {step}")
+        raise ConfigError(f"a step of {step} goes nowhere. Give a number other than 0")
     if segments < 1:
-        raise ConfigError(f"expected at least one segment; got {segments}")
-    basis = basis_at(start, None)
-    if isinstance(along, int):
-        if not 0 <= along < len(basis.u):
-            raise ConfigError(f"expected a number from 0 to {len(basis.u) - 1}, the last of the basis; got {along}")
-        u = basis.u[along]
-    else:
-        u = along
-    points, bases, captured = [start], [basis], list[Tensor]()
-    heading = _heading(u, basis, inverse=inverse, damping=damping)
-    for done in range(segments):
-        points.append(points[-1] + step * heading.v[0].to(start.device, start.dtype))
-        basis = basis_at(points[-1], bases[-1])
-        heading = _heading(heading.u[0], basis, inverse=inverse, damping=damping)
-        bases.append(basis)
-        captured.append(heading.captured[0])
-        if progress is not None:
-            progress("shooting", done + 1, segments)
+        raise ConfigError(f"{segments} segments are no curve. Give 1 or more")
+    points, bases, captured = [start], [basis_at(start, None)], list[Tensor]()
+    for segment in range(segments + 1):
+        basis = bases[-1]
+        heading = transported(along[None], basis.u, basis.singular_values, basis.v, damping=damping)
+        along = heading.u[0]
+        if segment:
+            captured.append(heading.captured[0])
+        if segment < segments:
+            points.append(points[-1] + step * heading.v[0].to(start.device, start.dtype))
+            bases.append(basis_at(points[-1], basis))
     return Shot(points=torch.stack(points), bases=tuple(bases), captured=torch.stack(captured))
-
-
-def _heading(u: Tensor, basis: TangentBasis, *, inverse: bool, damping: float) -> Transported:
-    """The change of the feature as the tangent space has it, and the displacement that makes it."""
-    return transported(u[None], basis.u, basis.singular_values, basis.v, inverse=inverse, damping=damping)

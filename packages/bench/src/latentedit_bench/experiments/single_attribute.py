@@ -21,7 +21,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit_bench.experiments import benchmark_runs as bench
 from latentedit_bench.experiments.base import Context, Outcome
 from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_by_name, draw_numbers, panels
-from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.metrics.statistics import Table, by_item, means
 from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.tuning.tuning import stored_methods
@@ -120,7 +120,7 @@ class SingleAttribute(bench.EditingExperiment):
             margin=margin(rows),
             clean=(rows["done"] == 1).astype(float) - (rows["others_changed"] > 0).astype(float),
         )
-        margins, clean = bench.wide(rows, "margin"), bench.wide(rows, "clean")
+        margins, clean = by_item(rows, "margin"), by_item(rows, "clean")
         numbers = {
             "asked for less largest other": margins[OURS],
             "the same, less that of a random direction of equal length": margins[OURS] - margins[RANDOM],
@@ -133,9 +133,9 @@ class SingleAttribute(bench.EditingExperiment):
         cells = [
             {"part": "changes", "attribute": name, **row}
             for name in _attributes(rows)
-            for row in bench.means(ours, ["method", "asked for"], f"{CHANGE}{name}")
+            for row in means(ours, ["method", "asked for"], f"{CHANGE}{name}")
         ]
-        by_asked = bench.means(rows.rename(columns={"asked": "asked for"}), ["method", "asked for"], "margin")
+        by_asked = means(rows.rename(columns={"asked": "asked for"}), ["method", "asked for"], "margin")
         other = rows[rows["method"] == RANDOM]
         notes = (
             bench.cost_note(rows),

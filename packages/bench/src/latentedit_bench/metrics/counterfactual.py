@@ -1,12 +1,10 @@
 """How far an edited picture is from the answer, in units of the change that was asked for."""
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
-from latentedit_bench.metrics.pictures import differ, in_double, mean_square
-
-Pictures = Float[Tensor, "b 3 h w"]
+from latentedit_bench.metrics.pictures import Pictures, differ, in_double, mean_square
 
 
 def counterfactual_error(edited: Pictures, source: Pictures, truth: Pictures) -> Float64[Tensor, " b"]:

@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
@@ -101,51 +101,36 @@ def corrected(matrix: Matrix, truth_matrix: Matrix) -> Float64[Tensor, "K K"]:
     return torch.linalg.solve(truth, matrix.double(), left=False)
 
 
-def effectiveness_of(matrix: Matrix) -> Float64[Tensor, " K"]:
-    """``Lambda_kk``: how much of the wanted change of each attribute came; 1 is all of it, any number is possible."""
-    _check_square(matrix)
-    return matrix.double().diagonal()
+def attribute_scores(matrix: Matrix) -> dict[str, Float64[Tensor, " K"]]:
+    """What a leakage matrix says of each attribute k, by the name of the score.
 
+    effectiveness        ``Lambda_kk``: how much of the wanted change came; 1 is all of it, any number is possible
+    decomposability      ``1 / sqrt(1 + leak^2)``, ``leak = |Lambda_{-k,k}|_2 / |Lambda_kk|``; in [0, 1], blind to sign
+                         and strength, 0 where only others changed
+    gap                  ``1 - max_{j != k} |Lambda_jk| / |Lambda_kk|``: the lead over the attribute that changed most
+                         beside it; at most 1, below 0 another changed more, minus infinity where only others did;
+                         ``1 - leak <= gap <= 1 - leak / sqrt(K - 1)``
+    DCI disentanglement  ``1 + sum_j P_jk log P_jk / log K``, P the columns of |Lambda| made to sum to 1: does asking
+                         for k change one? In [0, 1]; 1 where one changed, *whichever it is*: look at the diagonal too
+    DCI completeness     the same with rows: does k change at one request alone?
 
-def leak_of(matrix: Matrix) -> Float64[Tensor, " K"]:
-    """``|Lambda_{-k,k}|_2 / |Lambda_kk|``: the other attributes' change by that of the one asked for.
+    Higher is better in all of them; all but the first are nan where nothing changed.
 
-    From 0 up; lower is better. Infinite where only others changed, nan where nothing did.
-    """
-    return torch.linalg.vector_norm(_others(matrix), dim=0) / effectiveness_of(matrix).abs()
-
-
-def decomposability_of(matrix: Matrix) -> Float64[Tensor, " K"]:
-    """``1 / sqrt(1 + leak^2)``, in [0, 1]; higher is better. Blind to sign and strength; nan where nothing changed."""
-    return (1 + leak_of(matrix).square()).rsqrt()
-
-
-def gap_of(matrix: Matrix) -> Float64[Tensor, " K"]:
-    """``1 - max_{j != k} |Lambda_jk| / |Lambda_kk|``: the lead over the attribute that changed most beside it.
-
-    At most 1; higher is better; below 0 another attribute changed more. ``1 - leak <= gap <= 1 - leak / sqrt(K - 1)``.
-    Sees the worst attribute alone. Minus infinity where only others changed, nan where nothing did.
-    """
-    return 1 - _others(matrix).abs().amax(0) / effectiveness_of(matrix).abs()
-
-
-def dci_disentanglement(matrix: Matrix) -> Float64[Tensor, " K"]:
-    """``1 + sum_j P_jk log P_jk / log K``, P the columns of |Lambda| made to sum to 1: does asking for k change one?
-
-    In [0, 1]; higher is better. 1 where one attribute changed, *whichever it is*: look at the diagonal too. nan where
-    nothing changed.
+    Raises:
+        ShapeError: no square matrix of two attributes or more.
     """
     _check_square(matrix)
-    return _concentration(matrix.double().abs())
-
-
-def dci_completeness(matrix: Matrix) -> Float64[Tensor, " K"]:
-    """``1 + sum_k P_jk log P_jk / log K``, P the rows of |Lambda| made to sum to 1: does j change at one request alone?
-
-    In [0, 1]; higher is better; as `dci_disentanglement`, with rows.
-    """
-    _check_square(matrix)
-    return _concentration(matrix.double().abs().T)
+    sizes = matrix.double().abs()
+    own = sizes.diagonal()
+    others = sizes.masked_fill(torch.eye(len(sizes), dtype=torch.bool, device=sizes.device), 0)
+    leak = torch.linalg.vector_norm(others, dim=0) / own
+    return {
+        "effectiveness": matrix.double().diagonal(),
+        "decomposability": (1 + leak.square()).rsqrt(),
+        "gap": 1 - others.amax(0) / own,
+        "DCI disentanglement": _concentration(sizes),
+        "DCI completeness": _concentration(sizes.T),
+    }
 
 
 def _check_readings(before: Probabilities, after: Probabilities) -> None:
@@ -157,13 +142,6 @@ def _check_readings(before: Probabilities, after: Probabilities) -> None:
 def _check_square(matrix: Float[Tensor, "..."]) -> None:
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         raise ShapeError(f"expected a matrix [K, K], K at least 2; got {list(matrix.shape)}")
-
-
-def _others(matrix: Matrix) -> Float64[Tensor, "K K"]:
-    """The matrix with zeros on the diagonal."""
-    _check_square(matrix)
-    own: Bool[Tensor, "K K"] = torch.eye(len(matrix), dtype=torch.bool, device=matrix.device)
-    return matrix.double().masked_fill(own, 0)
 
 
 def _concentration(sizes: Float64[Tensor, "K K"]) -> Float64[Tensor, " K"]:

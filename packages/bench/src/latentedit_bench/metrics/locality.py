@@ -1,13 +1,10 @@
 """Whether an edit stays where the right answer differs from the source."""
 
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
-from latentedit_bench.metrics.pictures import check_mask, differ, in_double, psnr_db
-
-Pictures = Float[Tensor, "b 3 h w"]
-Mask = Bool[Tensor, "b 1 h w"]
+from latentedit_bench.metrics.pictures import Mask, Pictures, check_mask, differ, in_double, psnr_db
 
 
 def outside_share(edited: Pictures, source: Pictures, mask: Mask) -> Float64[Tensor, " b"]:

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from latentedit.core.errors import DeviceError, ImageError, ShapeError
 
+Pictures = Float[Tensor, "b 3 h w"]
+Mask = Bool[Tensor, "b 1 h w"]
+
 SAME = 1e-6
 """Root mean square difference up to which two pictures are the same one.
 
@@ -41,7 +44,7 @@ def in_double(*pictures: Float[Tensor, "..."]) -> tuple[Float64[Tensor, "b 3 h w
     return tuple(picture.double() for picture in pictures)
 
 
-def check_mask(mask: Tensor, pictures: Float[Tensor, "b 3 h w"]) -> None:
+def check_mask(mask: Tensor, pictures: Pictures) -> None:
     """Refuse a mask or weights that do not belong to the pictures.
 
     Raises:
@@ -55,12 +58,12 @@ def check_mask(mask: Tensor, pictures: Float[Tensor, "b 3 h w"]) -> None:
         raise DeviceError(f"expected a mask on {pictures.device}; got one on {mask.device}. Move it with .to()")
 
 
-def mean_square(a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Float64[Tensor, " b"]:
+def mean_square(a: Pictures, b: Pictures) -> Float64[Tensor, " b"]:
     """``mean (a - b)^2`` of each picture, in float64: the distance where no other is given."""
     return (a.double() - b.double()).flatten(1).square().mean(1)
 
 
-def differ(a: Float[Tensor, "b 3 h w"], b: Float[Tensor, "b 3 h w"]) -> Bool[Tensor, " b"]:
+def differ(a: Pictures, b: Pictures) -> Bool[Tensor, " b"]:
     """Whether the two are different pictures; see `SAME`."""
     return mean_square(a, b) > SAME**2
 

@@ -17,18 +17,16 @@ Source:
 from typing import Literal, cast
 
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from latentedit.core.errors import ShapeError
 from latentedit.core.settings import check
-from latentedit_bench.metrics.pictures import check_mask, in_double, psnr_db
+from latentedit_bench.metrics.pictures import Mask, Pictures, check_mask, in_double, psnr_db
 
 Mode = Literal["legacy", "corrected"]
 MODES: tuple[Mode, ...] = ("legacy", "corrected")
-Pictures = Float[Tensor, "b 3 h w"]
-Mask = Bool[Tensor, "b 1 h w"]
 
 
 SCALE = {"background_psnr_db": 1, "background_mse": 1e4, "background_ssim": 1e2}

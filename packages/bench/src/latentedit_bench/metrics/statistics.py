@@ -66,6 +66,37 @@ def estimate(values: Sequence[float], pictures: Sequence[Sequence[int]], *, seed
     return _bootstrapped(lambda weights: _mean(told, weights), members, seed)
 
 
+def over_groups(values: Table) -> Estimate:
+    """The mean of a column whose index has "group"; groups are drawn, as pictures are. Those that are nan are left out.
+
+    Args:
+        values: of items, such as a difference of two columns of `by_item`.
+    """
+    names = [str(group) for group in values.index.get_level_values("group")]
+    place = {name: index for index, name in enumerate(sorted(set(names)))}
+    return estimate(values.astype(float).tolist(), [(place[name],) for name in names])
+
+
+def means(rows: Table, by: Sequence[str], measure: str) -> list[dict[str, Any]]:
+    """`over_groups` of a column for each value of others, in the order of the rows.
+
+    Args:
+        rows: with "group".
+        by: columns that are repeated in what is found.
+        measure: the column, whose name is told as "measure"; beside "mean", "low", "high" and "pictures".
+    """
+    found: list[dict[str, Any]] = []
+    for key, part in rows.groupby(list(by), sort=False):
+        mean = over_groups(part.set_index("group")[measure])
+        found.append({**dict(zip(by, key, strict=True)), "measure": measure, **dataclasses.asdict(mean)})
+    return found
+
+
+def by_item(rows: Table, measure: str, columns: str = "method") -> Table:
+    """One row an item, "group" and "item" in the index; one column a method, or whatever is named."""
+    return rows.pivot_table(index=["group", "item"], columns=columns, values=measure, aggfunc="mean")
+
+
 def correlation(
     first: Sequence[float], second: Sequence[float], pictures: Sequence[Sequence[int]], *, seed: int = 0
 ) -> Estimate:

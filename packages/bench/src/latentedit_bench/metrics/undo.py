@@ -1,12 +1,10 @@
 """Whether the opposite edit brings the picture back."""
 
-import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
-from latentedit_bench.metrics.pictures import differ, in_double, mean_square, psnr_db
-
-Pictures = Float[Tensor, "b 3 h w"]
+from latentedit_bench.metrics.counterfactual import counterfactual_error
+from latentedit_bench.metrics.pictures import Pictures, in_double, mean_square, psnr_db
 
 
 def undo_error(returned: Pictures, edited: Pictures, source: Pictures) -> Float64[Tensor, " b"]:
@@ -26,9 +24,7 @@ def undo_error(returned: Pictures, edited: Pictures, source: Pictures) -> Float6
     Raises:
         ShapeError, ImageError, DeviceError: see `in_double`.
     """
-    returned, edited, source = in_double(returned, edited, source)
-    left = mean_square(returned, source) / mean_square(edited, source)
-    return left.masked_fill(~differ(edited, source), torch.nan)
+    return counterfactual_error(returned, source=edited, truth=source)  # the way back, its answer the source
 
 
 def undo_psnr_db(returned: Pictures, source: Pictures) -> Float64[Tensor, " b"]:

@@ -11,7 +11,6 @@ between two methods are paired, item by item.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ from latentedit.core.errors import ConfigError
 from latentedit_bench.metrics.disentanglement import joint_gain
 from latentedit_bench.metrics.leakage_matrix import corrected, leakage_matrix
 from latentedit_bench.metrics.matched import curve_area, leakage_at, matched_error
-from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, decide, estimate
+from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, by_item, decide, means, over_groups
 from latentedit_bench.metrics.strength_curve import linearity, monotonicity
 from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
 
@@ -49,6 +48,8 @@ AT_ONE = (
 
 _SCORES = ("effectiveness", "decomposability", "disentanglement")
 """Those that are also told at every strength."""
+
+_BY_KIND = ["method", "kind", "mean", "low", "high", "pictures"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,31 +125,23 @@ def _curves(method: str, part: Table) -> Table:
     return table
 
 
-def summary(items: Table, *, seed: int = 0) -> Table:
+def summary(items: Table) -> Table:
     """Mean and interval of every measure of every method, the best at matched effect first.
 
     Args:
         items: from `per_item`.
-        seed: of the bootstrap.
 
     Returns:
         "method", "measure", "mean", "low", "high", "pictures".
     """
     measures = [name for name in items.columns if name not in ("method", "item", "group", "kind")]
-    rows: list[Mapping[str, object]] = []
-    for method, part in items.groupby("method", sort=False):
-        members = _members(part["group"])
-        for name in measures:
-            values = part[name].to_numpy(float)
-            told = estimate(np.where(np.isfinite(values), values, np.nan).tolist(), members, seed=seed)
-            rows.append({"method": method, "measure": name, **dataclasses.asdict(told)})
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame([row for name in measures for row in means(items, ["method"], name)])
     matched: Table = table[table["measure"] == "matched"]
-    order = [matched["method"].iloc[place] for place in np.argsort(matched["mean"].to_numpy(float), kind="stable")]
+    order = matched.sort_values("mean", kind="stable")["method"]
     return pd.concat([table[table["method"] == name] for name in order], ignore_index=True)
 
 
-def compare(items: Table, ours: str, other: str, *, measure: str = "matched", seed: int = 0) -> Comparison:
+def compare(items: Table, ours: str, other: str, *, measure: str = "matched") -> Comparison:
     """Whether one method errs less than another.
 
     Args:
@@ -156,62 +149,50 @@ def compare(items: Table, ours: str, other: str, *, measure: str = "matched", se
         ours: name.
         other: name.
         measure: "matched", "scaled" or "error".
-        seed: of the bootstrap.
     """
-    wide = _paired(items, measure)[[ours, other]].dropna()
-    found = estimate((wide[other] - wide[ours]).tolist(), _members(wide.index.get_level_values("group")), seed=seed)
+    wide = by_item(items, measure)[[ours, other]].dropna()
+    found = over_groups(wide[other] - wide[ours])
     ratio = float(wide[ours].mean() / wide[other].mean())
     return Comparison(ours=ours, other=other, difference=found, ratio=ratio, verdict=decide(found))
 
 
-def still(rows: Table, *, seed: int = 0) -> Table:
+def still(rows: Table) -> Table:
     """How far pictures move whose right answer is the picture itself, at strength 1: root mean square, white is 1.
 
     Returns:
         "method", "kind", "mean", "low", "high", "pictures".
     """
     quiet = rows[rows["effect"].isna() & (rows["strength"] == 1)]
-    found: list[Mapping[str, object]] = []
-    for (method, kind), part in quiet.groupby(["method", "kind"], sort=False):
-        told = estimate(part["changed_rms"].tolist(), _members(part["group"]), seed=seed)
-        found.append({"method": method, "kind": kind, **dataclasses.asdict(told)})
-    return pd.DataFrame(found, columns=["method", "kind", "mean", "low", "high", "pictures"])
+    return pd.DataFrame(means(quiet, ["method", "kind"], "changed_rms"), columns=_BY_KIND)
 
 
-def by_kind(items: Table, *, seed: int = 0) -> Table:
+def by_kind(items: Table) -> Table:
     """The matched error of each method on each kind of change: "method", "kind", "mean", "low", "high", "pictures"."""
-    found: list[Mapping[str, object]] = []
-    for (method, kind), part in items.groupby(["method", "kind"], sort=False):
-        told = estimate(part["matched"].tolist(), _members(part["group"]), seed=seed)
-        found.append({"method": method, "kind": kind, **dataclasses.asdict(told)})
-    return pd.DataFrame(found)
+    return pd.DataFrame(means(items, ["method", "kind"], "matched"), columns=_BY_KIND)
 
 
-def by_strength(rows: Table, *, seed: int = 0) -> Table:
+def by_strength(rows: Table) -> Table:
     """The disentanglement of each method at each strength, over the items that ask for a change.
 
     Returns:
         "method", "strength", "measure" (effectiveness, decomposability or disentanglement), "mean", "low", "high",
         "pictures".
     """
-    found: list[Mapping[str, object]] = []
-    asking = rows[rows["effect"].notna()]
-    for (method, strength), part in asking.groupby(["method", "strength"], sort=False):
-        for measure in [name for name in _SCORES if name in part]:
-            told = estimate(part[measure].astype(float).tolist(), _members(part["group"]), seed=seed)
-            found.append({"method": method, "strength": strength, "measure": measure, **dataclasses.asdict(told)})
-    return pd.DataFrame(found, columns=["method", "strength", "measure", "mean", "low", "high", "pictures"])
+    asking, keys = rows[rows["effect"].notna()], ["method", "strength"]
+    parts = [part for _, part in asking.groupby(keys, sort=False)]
+    found = [row for part in parts for name in _SCORES if name in part for row in means(part, keys, name)]
+    return pd.DataFrame(found, columns=[*keys, "measure", "mean", "low", "high", "pictures"])
 
 
-def gain(items: Table, joint: str, text: str, image: str, *, seed: int = 0) -> Estimate | None:
+def gain(items: Table, joint: str, text: str, image: str) -> Estimate | None:
     """`metrics.disentanglement.joint_gain` of three arms at strength 1, paired; None where one of them is missing."""
     if "disentanglement" not in items:
         return None
-    wide = _paired(items, "disentanglement")
+    wide = by_item(items, "disentanglement")
     if not {joint, text, image} <= set(wide.columns):
         return None
     found = joint_gain(*(torch.tensor(wide[arm].to_numpy(float)) for arm in (joint, text, image)))
-    return estimate(found.tolist(), _members(wide.index.get_level_values("group")), seed=seed)
+    return over_groups(pd.Series(found.numpy(), index=wide.index))
 
 
 def leakage_of(rows: Table, method: str) -> Table | None:
@@ -237,14 +218,3 @@ def leakage_of(rows: Table, method: str) -> Table | None:
     except ConfigError:  # two attributes that the reader cannot tell apart in these right answers
         return None
     return pd.DataFrame(matrix.numpy(), index=names, columns=names)
-
-
-def _paired(items: Table, measure: str) -> Table:
-    """A row a group and item, a column a method."""
-    return items.pivot_table(index=["group", "item"], columns="method", values=measure)
-
-
-def _members(groups: Iterable[str]) -> Sequence[tuple[int]]:
-    names = [str(name) for name in groups]
-    places = {name: index for index, name in enumerate(sorted(set(names)))}
-    return [(places[name],) for name in names]

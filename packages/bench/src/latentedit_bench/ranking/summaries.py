@@ -1,18 +1,11 @@
 """Everything that follows from the rows of a run with right answers: what the tables and the report are made of."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
 
-from latentedit_bench.metrics.leakage_matrix import (
-    dci_completeness,
-    dci_disentanglement,
-    decomposability_of,
-    effectiveness_of,
-    gap_of,
-)
+from latentedit_bench.metrics.leakage_matrix import attribute_scores
 from latentedit_bench.metrics.statistics import Estimate, Table
 from latentedit_bench.ranking.ranking import (
     Comparison,
@@ -49,15 +42,6 @@ ARMS = ("eim joint", "eim text", "eim")
 
 ERRORS = ("matched", "scaled", "error")
 """By which ours is compared with each baseline; by the first it is decided who is better."""
-
-MATRIX_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "effectiveness": effectiveness_of,
-    "decomposability": decomposability_of,
-    "gap": gap_of,
-    "DCI disentanglement": dci_disentanglement,
-    "DCI completeness": dci_completeness,
-}
-"""What a leakage matrix is told in."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -135,6 +119,6 @@ def is_ranked(rows: Table) -> bool:
 
 
 def matrix_scores(matrix: Table) -> Mapping[str, float]:
-    """Medians over attributes of each of `MATRIX_SCORES`; nan where none has a number."""
-    values = torch.tensor(matrix.to_numpy(float))
-    return {name: float(measure(values).nanmedian()) for name, measure in MATRIX_SCORES.items()}
+    """Medians over attributes of each of `attribute_scores`; nan where none has a number."""
+    scores = attribute_scores(torch.tensor(matrix.to_numpy(float)))
+    return {name: float(values.nanmedian()) for name, values in scores.items()}

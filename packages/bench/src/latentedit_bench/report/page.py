@@ -1,4 +1,4 @@
-"""Pages from templates; a whole HTML document in one file has the house's style and sorting of tables, and no request to anywhere."""
+"""Pages from templates. Those in HTML are one file in the house's style that asks for nothing from anywhere."""
 
 import base64
 

@@ -14,7 +14,7 @@ from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.plan import MethodSpec
 from latentedit_bench.ranking.ranking import EFFECTS
-from latentedit_bench.ranking.summaries import MATRIX_SCORES, SHOWN, Summaries, matrix_scores
+from latentedit_bench.ranking.summaries import SHOWN, Summaries, matrix_scores
 
 _BARRED = ("matched", "scaled", "area", "error", "effect", "decomposability", "disentanglement", "done")
 """Measures whose whole range, or the better part of it, is 0 to 1."""
@@ -158,11 +158,9 @@ def matrix_grid(matrix: Table) -> Grid:
 
 def matrix_score_grid(found: Summaries) -> Grid:
     """What the matrices are told in."""
-    rows = [
-        [Cell(text=name), *(number(score, barred=True) for score in matrix_scores(matrix).values())]
-        for name, matrix in found.matrices.items()
-    ]
-    return Grid(head=["method", *MATRIX_SCORES], rows=rows, marked=found.ours)
+    scores = {name: matrix_scores(matrix) for name, matrix in found.matrices.items()}
+    rows = [[Cell(text=name), *(number(one, barred=True) for one in some.values())] for name, some in scores.items()]
+    return Grid(head=["method", *next(iter(scores.values()), ())], rows=rows, marked=found.ours)
 
 
 def pie_bench_grid(table: Table, *, marked: str) -> Grid:
