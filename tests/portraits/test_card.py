@@ -4,8 +4,7 @@ import pytest
 
 from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings
-from latentedit_portraits import train_pixels
-from latentedit_portraits.card import PIXEL_PLANS, card_text
+from latentedit_portraits.card import card_text
 
 
 @pytest.mark.parametrize("name", ["portraits", "portraits-unet", "pixels-discs", "pixels-portraits"])
@@ -36,9 +35,3 @@ def test_the_card_states_the_stored_facts(name: str) -> None:
     ):
         assert fact in card
     assert "text 12. It was fine-tuned.\n" in card_text({**settings, "history": "It was fine-tuned."}, name)
-
-
-@pytest.mark.parametrize("recipe", train_pixels.RECIPES)
-def test_the_plans_of_the_pixel_models_are_their_recipes(recipe: str) -> None:
-    count, settings = train_pixels.RECIPES[recipe]
-    assert PIXEL_PLANS[recipe] == f"{count} pictures, {settings.steps} steps of {settings.batch}"

@@ -6,7 +6,7 @@ import torch
 
 from latentedit_portraits.attributes import VALUES, draw_split
 from latentedit_portraits.dataset import SIZE, render_split, to_pixels
-from latentedit_portraits.render import BACKGROUND, Framing, render, render_array
+from latentedit_portraits.render import COLORS, Framing, render, render_array
 
 PORTRAIT = draw_split("test", 1, 0)[0].replace(hair="short", hair_color="black", background="blue", accessory="none")
 
@@ -17,7 +17,7 @@ def test_size(size: int) -> None:
 
 
 def test_the_background_has_its_colour() -> None:
-    expected = tuple(int(BACKGROUND["blue"][i : i + 2], 16) for i in (1, 3, 5))
+    expected = tuple(int(COLORS["background"]["blue"][i : i + 2], 16) for i in (1, 3, 5))
     assert tuple(render_array(PORTRAIT)[0, 0]) == expected
 
 

@@ -21,7 +21,7 @@ from latentedit_portraits.autoencoder import (
     reconstruction_psnr_db,
 )
 from latentedit_portraits.dataset import render_split, to_pixels
-from latentedit_portraits.fitting import FitSettings
+from latentedit_portraits.fitting import FitSettings, Plan
 from latentedit_portraits.render import render_array
 from latentedit_portraits.train import encode_renders, reconstruct, rescale_channels, train, train_reader
 from latentedit_portraits.train_pixels import RECIPES as PIXEL_RECIPES
@@ -49,7 +49,10 @@ def test_an_unknown_recipe_is_refused(train: Any, tmp_path: Path) -> None:
 def test_the_recipe_makes_a_stock_folder_with_its_figures(
     name: str, train: Any, plans: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(plans, "cpu", (4, FitSettings(steps=1, batch=2, learning_rate=1e-3)))
+    network = "unet" if name == "portraits-unet" else "pixels"
+    monkeypatch.setitem(
+        plans, "cpu", Plan(pictures=4, fits={network: FitSettings(steps=1, batch=2, learning_rate=1e-3)})
+    )
     monkeypatch.setattr(recipes, "measure_quality", lambda *_, **__: {"a measure": {"mean": 0.5}})
     folder = train(tmp_path, "cpu", device="cpu", log=lambda _: None)
     pipeline: Any = DiffusionPipeline.from_pretrained(folder)
@@ -84,7 +87,7 @@ def test_rescaling_channels_changes_latents_and_keeps_pictures(tmp_path: Path) -
 def test_latents_are_normalised_and_kept(tmp_path: Path) -> None:
     renders = render_split(tmp_path, "train", 6, seed=0, framed=True, workers=1)
     autoencoder = build_autoencoder(0)
-    latents = encode_renders(autoencoder, renders, run_in(tmp_path), batch=3)
+    latents = encode_renders(autoencoder, renders, run_in(tmp_path))
     assert latents.shape == (6, 8, 16, 16)
     assert latents.astype(np.float32).mean() == pytest.approx(0, abs=1e-2)
     assert latents.astype(np.float32).std() == pytest.approx(1, abs=1e-2)
@@ -111,7 +114,7 @@ def test_the_reader_is_trained_once_on_renders_and_what_the_codec_makes_of_them(
     reader, _ = train_reader(autoencoder, renders, settings, run)
     assert [told.count(name) for name in ("reconstructions", "reader")] == [1, 4]
     decoded = np.load(tmp_path / "reconstructions-2.npy")
-    assert np.array_equal(decoded, reconstruct(autoencoder, renders.pixels[:2]))
+    assert np.array_equal(decoded, reconstruct(autoencoder, renders.pixels[:2], run.tell))
     again, _ = train_reader(autoencoder, renders, settings, run)
     assert len(told) == 5, "the second call had nothing left to do"
     for one, other in zip(reader.network.parameters(), again.network.parameters(), strict=True):
@@ -137,7 +140,7 @@ def test_the_folded_codec_gives_the_same_latents_and_pictures_without_a_shift(tm
 def test_latents_are_those_of_the_model_and_kept(tmp_path: Path) -> None:
     renders = render_split(tmp_path, "train", 3, seed=0, framed=True, workers=1)
     model = load("portraits", device="cpu")
-    latents = encode_latents(model, renders, run_in(tmp_path), batch=2)
+    latents = encode_latents(model, renders, run_in(tmp_path))
     expected = model.encode(to_pixels(renders.pixels, model.device)).numpy()
     # encoded in bfloat16, 8 bits, of values up to 5
     assert np.abs(latents - expected).mean() < 0.05

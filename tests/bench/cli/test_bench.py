@@ -116,12 +116,12 @@ def test_every_fault_of_a_manifest_is_in_the_line(refused: Callable[..., str], t
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("data", "--items", "0"), "expected --items to be 1 or more; got 0"),
+        (("data", "--items", "0"), "--items is 0, and must be 1 or more"),
         (("data", "--split", "train"), "calibration, test"),
         (("data", "nowhere.csv"), "nothing that is there"),
         (("tune", "--method", "flowedits"), "flowedit"),
         (("run", "--items", "1", "--workers", "0"), "--workers 0 is nobody"),
-        (("run", "--items", "1", "--batch", "0"), "expected --batch to be 1 or more; got 0"),
+        (("run", "--items", "1", "--batch", "0"), "--batch is 0, and must be 1 or more"),
         (("run", "--items", "1", "--dtype", "float8"), "networks do not run in float8"),
         (("run", "--items", "1", "--strengths", "1;2"), "--strengths takes"),
     ],

@@ -11,14 +11,14 @@ from latentedit_bench.cli.bench_options import DATA, lasting, open_dataset, open
 
 def test_the_first_items_of_a_data_set() -> None:
     assert len(open_dataset(DATA, split="test", captions="full", items=3).items) == 3
-    with pytest.raises(ConfigError, match="expected --items to be 1 or more; got 0"):
+    with pytest.raises(ConfigError, match="--items is 0, and must be 1 or more"):
         open_dataset(DATA, split="test", captions="full", items=0)
 
 
 def test_precisions_by_name(miniature: Path) -> None:
     assert open_model(str(miniature), device="cpu", dtype="bfloat16").network_dtype == torch.bfloat16
     assert open_model(str(miniature), device="cpu", dtype=None).network_dtype == torch.float32
-    with pytest.raises(ConfigError, match="float32, bfloat16, float16; got 'int8'"):
+    with pytest.raises(ConfigError, match=r"cannot be 'int8'. Give one of float32, bfloat16, float16"):
         open_model(str(miniature), device="cpu", dtype="int8")
 
 

@@ -100,5 +100,5 @@ def test_without_truths_and_a_reader_there_are_none() -> None:
 
 
 def test_pictures_of_several_sizes_are_refused() -> None:
-    with pytest.raises(ConfigError, match="one size in a batch"):
+    with pytest.raises(ConfigError, match="several sizes"):
         prepare(RenderedNetwork(reads=False), [sized("a", 20), sized("b", 30)])

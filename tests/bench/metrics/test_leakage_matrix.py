@@ -70,9 +70,9 @@ def test_readings_that_do_not_belong_together_are_refused() -> None:
         {**before, "hat": before["mouth"]},
         dict(zip(["hair", "mouth", "scarf"], before.values(), strict=True)),
     ):
-        with pytest.raises(ShapeError, match="expected two readings of the same attributes"):
+        with pytest.raises(ShapeError, match="other attributes or pictures"):
             attribute_change(before, after)
-    with pytest.raises(ShapeError, match="expected two readings"):
+    with pytest.raises(ShapeError, match="other attributes or pictures"):
         _check_readings({}, {})
 
 
@@ -90,7 +90,7 @@ def test_an_attribute_nobody_asked_for_has_no_column() -> None:
     changes = torch.ones(4, 3)
     found = leakage_matrix(changes, changes, torch.tensor([0, 0, 2, 2]))
     assert found.isnan().tolist() == [[False, True, False]] * 3
-    with pytest.raises(ConfigError, match="every attribute"):
+    with pytest.raises(ConfigError, match="no item asks for one"):
         corrected(found, found)
     # nor has one that its answers do not change, whatever the edit did
     still = changes.clone()
@@ -118,7 +118,7 @@ def test_the_readers_own_leakage_is_taken_out() -> None:
 def test_a_reader_that_cannot_tell_attributes_apart_is_refused() -> None:
     same = torch.ones(2, 2, dtype=torch.float64)
     for reader in (same, same + 1e-8 * torch.eye(2)):
-        with pytest.raises(ConfigError, match="tells attributes apart"):
+        with pytest.raises(ConfigError, match="cannot tell attributes apart"):
             corrected(torch.eye(2, dtype=torch.float64), reader)
 
 
@@ -191,16 +191,16 @@ def test_strength_changes_the_diagonal_alone(matrix: Tensor, factor: float) -> N
 
 
 def test_items_and_matrices_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"from 0 to 2; got \[1, 3\]"):
+    with pytest.raises(ConfigError, match=r"\[1, 3\] are asked for. Give numbers from 0 to 2"):
         leakage_matrix(torch.ones(2, 3), torch.ones(2, 3), torch.tensor([1, 3]))
     with pytest.raises(ShapeError, match="K at least 2"):
         leakage_matrix(torch.ones(2, 1), torch.ones(2, 1), torch.tensor([0, 0]))
     for shapes in [((4, 3), (4, 2), (4,)), ((4, 3), (4, 3), (3,)), ((3,), (3,), (3,))]:
         changes, truth, asked = (torch.zeros(shape) for shape in shapes)
-        with pytest.raises(ShapeError, match=r"expected changes \[n, K\]"):
+        with pytest.raises(ShapeError, match="do not fit"):
             inspect.unwrap(leakage_matrix)(changes, truth, asked.long())  # without the shapes that tests check
-    with pytest.raises(ShapeError, match="two matrices of one size"):
+    with pytest.raises(ShapeError, match="two of one size"):
         inspect.unwrap(corrected)(torch.eye(2), torch.eye(3))
     for matrix in (torch.ones(2, 3), torch.ones(1, 1)):
-        with pytest.raises(ShapeError, match=r"expected a matrix \[K, K\]"):
+        with pytest.raises(ShapeError, match=r"Give \[K, K\]"):
             _check_square(matrix)

@@ -16,7 +16,7 @@ def test_it_is_the_ratio_of_the_losses() -> None:
 @pytest.mark.parametrize("name", ["edited", "source"])
 def test_losses_that_are_none_are_refused(name: str, value: float) -> None:
     good, bad = torch.ones(2), torch.tensor([1.0, value])
-    with pytest.raises(ConfigError, match=f"expected {name} losses above 0; got {value:g}"):
+    with pytest.raises(ConfigError, match=f"a loss of the {name} pictures is {value:g}, not above 0"):
         residual_ratio(bad if name == "edited" else good, good if name == "edited" else bad)
 
 

@@ -153,7 +153,7 @@ def test_how_far_still_pictures_move() -> None:
 
 @pytest.mark.parametrize("rows", [pd.DataFrame({"method": ["a"]}), of_slopes(a=[0.1]).assign(effect=None)])
 def test_rows_without_answers_are_refused(rows: Any) -> None:
-    with pytest.raises(ConfigError, match="expected items with right answers"):
+    with pytest.raises(ConfigError, match="no item has a right answer"):
         per_item(rows)
 
 

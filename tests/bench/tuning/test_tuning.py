@@ -116,7 +116,7 @@ def test_worse_than_nothing_counts_as_nothing() -> None:
 
 @pytest.mark.parametrize("rows", [[], [{"error": None}], [{"changed_rms": 0.1}]])
 def test_items_without_answers_choose_nothing(rows: list[dict[str, Any]]) -> None:
-    with pytest.raises(ConfigError, match="expected items with a right answer"):
+    with pytest.raises(ConfigError, match="no item has a right answer"):
         score(rows)
 
 
@@ -178,7 +178,7 @@ def test_another_file_is_left_alone_and_gives_no_settings(tmp_path: Path, theirs
 
 def test_methods_without_settings_are_named(tmp_path: Path) -> None:
     path = written(tmp_path / "tuning.json", "flowslider")
-    with pytest.raises(ConfigError, match=r"expected settings of sdedit, eim in .* bench tune"):
+    with pytest.raises(ConfigError, match=r"no settings of sdedit, eim in .* bench tune"):
         tuned_methods(path, MODEL, ["sdedit", "flowslider", "eim"])
     with pytest.raises(ConfigError, match="at least one method in the folder of rendered-network"):
         stored_methods(MODEL)

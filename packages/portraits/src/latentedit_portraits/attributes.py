@@ -62,12 +62,12 @@ class Attributes:
         for name, allowed in VALUES.items():
             value = getattr(self, name)
             if value not in allowed:
-                raise ConfigError(f"expected {name} to be one of {', '.join(allowed)}; got {value!r}")
+                raise ConfigError(f"{name} cannot be {value!r}. Give one of {', '.join(allowed)}")
         for color, (part, absent) in _COLOR_OF.items():
             if (getattr(self, color) == NONE) != (getattr(self, part) == absent):
                 raise ConfigError(
-                    f"expected {color} to be 'none' exactly when {part} is {absent!r}; "
-                    f"got {part}={getattr(self, part)!r} with {color}={getattr(self, color)!r}"
+                    f"{part} is {getattr(self, part)!r} and {color} {getattr(self, color)!r}, which "
+                    f"contradict each other. Give {color} 'none' exactly where {part} is {absent!r}"
                 )
 
     def replace(self, **change: str) -> "Attributes":
@@ -84,7 +84,7 @@ class Attributes:
         """
         unknown = sorted(set(change) - set(VALUES))
         if unknown:
-            raise ConfigError(f"expected attributes among {', '.join(VALUES)}; got {', '.join(unknown)}")
+            raise ConfigError(f"a portrait has no attribute {', '.join(unknown)}. Give some of {', '.join(VALUES)}")
         values = dataclasses.asdict(self) | change
         for color, (part, absent) in _COLOR_OF.items():
             if values[part] == absent:

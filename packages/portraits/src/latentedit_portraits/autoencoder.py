@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit_portraits.dataset import to_pixels
+from latentedit_portraits.dataset import ENCODED, to_pixels
 from latentedit_portraits.fitting import FitSettings, Training, seeded
 
 CHANNELS = 8
@@ -90,12 +90,10 @@ def _draw_crops(
 
 
 @torch.no_grad()
-def reconstruction_psnr_db(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], batch: int = 50) -> list[float]:
+def reconstruction_psnr_db(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8]) -> list[float]:
     """PSNR in decibels of each picture after encoding by the posterior's mode and decoding, clipped to [-1, 1]."""
-    device = next(autoencoder.parameters()).device
     found: list[float] = []
-    for start in range(0, len(pixels), batch):
-        target = to_pixels(pixels[start : start + batch], device)
+    for target in to_pixels(pixels, next(autoencoder.parameters()).device).split(ENCODED):
         output = decode(autoencoder, encode_posterior(autoencoder, target).mode()).clamp(-1, 1)
         error = (output - target).square().mean(dim=(1, 2, 3))
         found += (10 * torch.log10(4.0 / error)).tolist()

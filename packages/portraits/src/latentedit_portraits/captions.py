@@ -8,92 +8,38 @@ from collections.abc import Iterator
 
 from latentedit.latents.captions.phrases import Phrase, phrase_key, read_phrases
 from latentedit_portraits.attributes import NONE, VALUES, Attributes
+from latentedit_portraits.package_data import read_table
 
 MAX_TOKENS = 37
 """What the text encoders take, start and end tokens included; every full caption fits."""
 
-_PREFIXES = ("a person with", "someone with", "a man with", "a woman with", "a portrait with", "a face with", "")
-
-_PLAIN: dict[str, dict[str, tuple[str, ...]]] = {
-    "skin": {
-        "pale": ("pale skin", "fair skin", "light skin"),
-        "tan": ("tan skin", "tanned skin", "olive skin"),
-        "brown": ("brown skin",),
-        "dark": ("dark skin", "black skin"),
-    },
-    "eyes": {
-        "open": ("open eyes", "normal eyes"),
-        "closed": ("closed eyes", "eyes closed", "shut eyes"),
-        "wide": ("wide eyes", "big eyes", "surprised eyes"),
-        "winking": ("winking eyes", "winking", "a wink"),
-    },
-    "eyebrows": {
-        "flat": ("flat eyebrows", "straight eyebrows", "flat brows"),
-        "raised": ("raised eyebrows", "arched eyebrows", "raised brows"),
-        "angry": ("angry eyebrows", "frowning eyebrows", "angry brows"),
-    },
-    "mouth": {
-        "smile": ("a smile", "smiling", "a happy mouth"),
-        "serious": ("a serious mouth", "a serious look", "serious"),
-        "sad": ("a sad mouth", "a sad look", "frowning"),
-        "grimace": ("a grimace", "gritted teeth", "clenched teeth"),
-        "shouting": ("a shouting mouth", "shouting", "an open mouth"),
-    },
-    "accessory": {
-        NONE: ("no glasses", "no accessory", "without glasses"),
-        "glasses": ("glasses", "square glasses", "black glasses", "wearing glasses"),
-        "round glasses": ("round glasses", "circular glasses", "wearing round glasses"),
-        "eyepatch": ("an eyepatch", "a patch", "an eye patch"),
-    },
-}
-"""Phrases of the attributes that stand alone, the canonical one first."""
-
-_COLORED: dict[str, dict[str, tuple[str, ...]]] = {
-    "hair": {
-        "bald": ("a bald head", "bald", "no hair"),
-        "short": ("short {} hair", "{} short hair", "short hair"),
-        "bob": ("a {} bob", "bobbed {} hair", "{} bobbed hair", "a bob"),
-        "long": ("long {} hair", "{} long hair", "long hair"),
-        "curly": ("curly {} hair", "{} curly hair", "a {} afro", "curly hair"),
-        "mohawk": ("a {} mohawk", "{} mohawk", "a mohawk"),
-    },
-    "facial_hair": {
-        NONE: ("no beard", "clean shaven", "a shaved face"),
-        "beard": ("a {} beard", "{} beard", "a beard"),
-        "moustache": ("a {} moustache", "a {} mustache", "{} moustache", "a moustache"),
-    },
-    "clothes": {
-        "hoodie": ("a {} hoodie", "{} hoodie", "a {} hooded sweatshirt", "a hoodie"),
-        "t-shirt": ("a {} shirt", "a {} tee", "a {} t-shirt", "{} shirt", "a shirt"),
-        "sweater": ("a {} sweater", "a {} jumper", "a {} pullover", "a sweater"),
-        "overalls": ("{} overalls", "{} dungarees", "overalls"),
-    },
-}
-"""Phrases of the parts that have a colour; the last ones, without a place for it, say nothing about it."""
+_GRAMMAR = read_table("grammar")
+_PREFIXES: list[str] = _GRAMMAR["prefixes"]
+_BACKGROUND: list[str] = _GRAMMAR["background"]
+_PLAIN: dict[str, dict[str, list[str]]] = _GRAMMAR["plain"]
+_COLORED: dict[str, dict[str, list[str]]] = _GRAMMAR["colored"]
 
 COLOR_OF = {"hair": "hair_color", "facial_hair": "facial_hair_color", "clothes": "clothes_color"}
 """The parts that have a colour, and the attribute that holds it."""
 
-_BACKGROUND = ("on a {} background", "a {} background", "{} background")
-_COLOR_WORDS = {"blonde": ("blonde", "blond"), "ginger": ("ginger", "red", "orange"), "gray": ("gray", "grey")}
 _JOINT = re.compile(r"\b(?:and|with)\b|(?<=\S)\s+(?:(?:in|wearing)\b|(?=on\b))", re.IGNORECASE)
 _ORDER = ("skin", "hair", "eyes", "eyebrows", "mouth", "accessory", "facial_hair", "clothes", "background")
 
 
-def _color_words(field: str, color: str) -> tuple[str, ...]:
+def _color_words(field: str, color: str) -> list[str]:
     """Words for a colour; "red" means ginger for hair and is a colour of its own for clothes."""
-    return _COLOR_WORDS.get(color, (color,)) if field in ("hair", "facial_hair") else (color,)
+    return _GRAMMAR["hair_color_words"].get(color, [color]) if field in ("hair", "facial_hair") else [color]
 
 
 def phrases_for(field: str, value: str, color: str | None) -> list[str]:
     """All phrases that say one attribute and, where it is not None, the colour of a part; the canonical one first."""
     if field in _PLAIN:
-        return list(_PLAIN[field][value])
+        return _PLAIN[field][value]
     if field == "background":
         return [pattern.format(value) for pattern in _BACKGROUND]
     patterns = _COLORED[field][value]
     if not any("{}" in pattern for pattern in patterns):
-        return list(patterns)
+        return patterns
     if color is None:
         return [pattern for pattern in patterns if "{}" not in pattern]
     words = _color_words(field, color)

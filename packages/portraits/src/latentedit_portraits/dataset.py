@@ -20,6 +20,9 @@ from latentedit_portraits.render import draw_framing, render_array
 SIZE = 128
 """Side of a portrait in pixels."""
 
+ENCODED = 100
+"""Pictures that a codec takes at once."""
+
 _CHUNK = 200  # portraits that a process renders at once
 
 
@@ -105,8 +108,6 @@ def encode_in_batches(
     encode: Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b *latent"]],
     pixels: NDArray[np.uint8],
     device: torch.device,
-    *,
-    batch: int,
     progress: Callable[[str, int, int], None],
 ) -> NDArray[np.float32]:
     """Latents of all pictures, encoded in bfloat16 where the encoder's operations allow it.
@@ -115,12 +116,11 @@ def encode_in_batches(
         encode: pixels in [-1, 1] to latents.
         pixels: bytes ``[n, h, w, 3]``.
         device: where the encoder runs.
-        batch: pictures at once.
         progress: told "latents" after each batch.
     """
     found: list[NDArray[np.float32]] = []
-    for start in range(0, len(pixels), batch):
-        chunk = to_pixels(pixels[start : start + batch], device)
+    for start in range(0, len(pixels), ENCODED):
+        chunk = to_pixels(pixels[start : start + ENCODED], device)
         with torch.autocast(device.type, torch.bfloat16):
             latents = encode(chunk)
         found.append(latents.float().cpu().numpy())
@@ -128,8 +128,10 @@ def encode_in_batches(
     return np.concatenate(found)
 
 
-def keep_array(path: Path, values: NDArray[Any]) -> None:
-    """Write an array to a file, whole or not at all."""
-    partial = path.with_suffix(".partial.npy")
-    np.save(partial, values)
-    partial.replace(path)
+def kept_array(path: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """An array from its file, which is made where it is missing, whole or not at all."""
+    if not path.exists():
+        partial = path.with_suffix(".partial.npy")
+        np.save(partial, make())
+        partial.replace(path)
+    return np.load(path, mmap_mode="r")

@@ -3,7 +3,6 @@
 It implements the protocol of `latentedit_bench`, which finds it by name and is not needed to use it.
 """
 
-import functools
 import random
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +16,6 @@ from latentedit_portraits.captions import COLOR_OF, CaptionStyle, draw_caption, 
 from latentedit_portraits.pixels import draw_discs, shrink
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import render_array
-from latentedit_portraits.weights import PORTRAITS as WEIGHTS
 
 _LEAD = "a person with "
 """Begins every full caption; phrases with commas between them follow."""
@@ -85,7 +83,7 @@ class PortraitDomain:
 
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
         """What pictures show, by the reader that lies beside the model; pixels in [-1, 1]."""
-        return _reader().attributes(pixels)
+        return PortraitReader.bundled().attributes(pixels)
 
     def pictures(self, model: str, count: int) -> list[Image.Image] | None:
         """Portraits of the test split, or discs; None for models that are not trained on either."""
@@ -95,11 +93,6 @@ class PortraitDomain:
             return None
         drawn = [render_array(scene) for scene in draw_split("test", count, _SAMPLES_SEED)]
         return [Image.fromarray(shrink(one[None])[0] if model == "pixels-portraits" else one) for one in drawn]
-
-
-@functools.cache
-def _reader() -> PortraitReader:
-    return PortraitReader.from_folder(WEIGHTS)
 
 
 PORTRAITS = PortraitDomain()

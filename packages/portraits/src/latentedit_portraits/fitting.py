@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
+from latentedit_portraits.package_data import read_table
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
 """The loss of one step, given its number and the generator from which all of its random numbers come."""
@@ -52,6 +53,27 @@ class FitSettings:
         decay_steps = max(1, round(self.decay_share * self.steps))
         rise = min(1.0, (step + 1) / max(1, self.warm_up))
         return self.learning_rate * rise * min(1.0, (self.steps - step) / decay_steps)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a model is trained.
+
+    Args:
+        pictures: different training pictures.
+        fits: name of each network to its settings.
+    """
+
+    pictures: int
+    fits: Mapping[str, FitSettings]
+
+
+def read_plans(model: str) -> dict[str, Plan]:
+    """The recipes of a model by their names, "cpu" and "gpu", from ``recipes.toml``."""
+    return {
+        recipe: Plan(pictures=plan.pop("pictures"), fits={name: FitSettings(**fit) for name, fit in plan.items()})
+        for recipe, plan in read_table("recipes")[model].items()
+    }
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,8 @@
 """The framer of `portraits`: a small CNN that sees where the standard crop lies, asked again until it lies still."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,13 +12,11 @@ from torch.nn import functional
 
 from latentedit.latents.crop import Box, Framer, cut
 from latentedit.models.base import Backbone
-from latentedit.models.registry import bundled_folder
-from latentedit_portraits.convnet import PictureNetwork
+from latentedit_portraits.convnet import PictureNetwork, StoredNetwork
 from latentedit_portraits.dataset import to_pixels
-from latentedit_portraits.fitting import FitSettings, Training, load_half, save_half, seeded
+from latentedit_portraits.fitting import FitSettings, Training, seeded
 from latentedit_portraits.variety import VIEW_SIZE, Views
 
-_FILE = "framer.safetensors"
 _WORKING_SIDE_PX = 512  # larger pictures are shrunk before they are looked at
 _LOOKS = 4  # at most
 _FARTHEST = 2.0  # log zoom beyond which a look is not believed
@@ -30,8 +26,10 @@ _STANDARD = (0.04, 0.12)  # how far off, in sides of the picture and in log zoom
 class FramerNetwork(PictureNetwork):
     """How the portrait sits in a view: shifts, log zoom and the logit of a portrait; see `Views`."""
 
-    def __init__(self) -> None:
-        super().__init__(side=VIEW_SIZE, widths=(24, 48, 72, 96), hidden=128, outputs=4)
+    side = VIEW_SIZE
+    widths = (24, 48, 72, 96)
+    hidden_width = 128
+    outputs = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,26 +56,15 @@ class _Square:
         return _Square(left=left, top=top, side=side)
 
 
-class PortraitFramer(Framer):
+class PortraitFramer(StoredNetwork, Framer):
     """Finds the square that shows a portrait as the model's training pictures do.
 
     It looks at the whole picture, then at the square that it found, until a look says that the portrait sits as it
     should. Where one sees no portrait, or the last one still is not content, the whole picture is taken.
     """
 
-    def __init__(self, network: FramerNetwork) -> None:
-        self.network = network.eval()
-
-    @classmethod
-    def from_folder(cls, folder: Path) -> "PortraitFramer":
-        """The framer that lies beside a model, in ``folder/framer``."""
-        network = FramerNetwork()
-        load_half(network, folder / "framer" / _FILE)
-        return cls(network)
-
-    def save(self, folder: Path) -> None:
-        """Write the weights to ``folder/framer`` in half precision."""
-        save_half(self.network, folder / "framer" / _FILE)
+    kind = "framer"
+    architecture = FramerNetwork
 
     def boxes(self, images: Sequence[Image.Image]) -> list[Box | None]:
         """The standard square of each portrait that fills its picture otherwise; see `Framer`."""
@@ -116,12 +103,7 @@ def build_framer(seed: int) -> FramerNetwork:
 def framer_for(backbone: Backbone) -> PortraitFramer:
     """The entry point ``portraits`` of ``latentedit.framers``: the framer that lies beside the bundled model."""
     del backbone
-    return _bundled_framer()
-
-
-@functools.cache
-def _bundled_framer() -> PortraitFramer:
-    return PortraitFramer.from_folder(bundled_folder("portraits"))
+    return PortraitFramer.bundled()
 
 
 def fit_framer(network: FramerNetwork, views: Views, settings: FitSettings, run: Training) -> float:

@@ -31,21 +31,19 @@ _RENDERS, _RECONSTRUCTIONS, _SAMPLES, _BATCH = 1000, 200, 300, 25
 
 @torch.no_grad()
 def sample_pictures(
-    model: Backbone, captions: list[str], *, guidance: float | None = None, steps: int = STEPS, seed: int = 0
+    model: Backbone, captions: list[str], *, steps: int = STEPS, seed: int = 0
 ) -> Float[Tensor, "b 3 h w"]:
-    """Pictures from captions, of the size that the model prefers, in [-1, 1].
+    """Pictures from captions, of the size and at the guidance that the model prefers, in [-1, 1].
 
     Each has noise of its own, drawn from (seed, its position).
 
     Args:
         model: the backbone.
         captions: one a picture.
-        guidance: None is the model's default.
         steps: of the model's own grid.
         seed: of the noises.
     """
-    weight = model.capabilities.guidance if guidance is None else guidance
-    field = GuidedField(backbone=model, condition=model.embed(captions), guidance=weight)
+    field = GuidedField(backbone=model, condition=model.embed(captions), guidance=model.capabilities.guidance)
     side = model.capabilities.sizes[1]
     shape = model.latent_shape(side, side)
     noise = torch.stack([draw(shape, seed=seed, purpose="sample", index=i) for i in range(len(captions))])
@@ -59,15 +57,13 @@ def adherence(
     model: Backbone,
     reader: PortraitReader,
     wanted: list[Attributes],
-    *,
-    guidance: float | None = None,
     progress: Progress | None = None,
 ) -> dict[str, float]:
     """Share of sampled pictures in which the reader finds what the full caption said, an attribute at a time."""
     found: list[Attributes] = []
     for start in range(0, len(wanted), _BATCH):
         captions = [full_caption(item) for item in wanted[start : start + _BATCH]]
-        found += reader.attributes(sample_pictures(model, captions, guidance=guidance, seed=start))
+        found += reader.attributes(sample_pictures(model, captions, seed=start))
         if progress is not None:
             progress("adherence", min(start + _BATCH, len(wanted)), len(wanted))
     return accuracy(found, wanted)

@@ -1,8 +1,6 @@
 """The attribute reader: a small CNN with one head an attribute, for captions and for measuring."""
 
-import functools
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,24 +12,23 @@ from torch.nn import functional
 from latentedit.latents.captions.base import AttributeReader
 from latentedit.latents.captions.change import Change
 from latentedit.models.base import Backbone
-from latentedit.models.registry import bundled_folder
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import full_caption
-from latentedit_portraits.convnet import PictureNetwork
+from latentedit_portraits.convnet import PictureNetwork, StoredNetwork
 from latentedit_portraits.dataset import SIZE, to_pixels
-from latentedit_portraits.fitting import FitSettings, Training, load_half, save_half, seeded
+from latentedit_portraits.fitting import FitSettings, Training, seeded
 from latentedit_portraits.rewriting import rewrite
 
-_FILE = "reader.safetensors"
 _NOISE = 0.06  # largest deviation of the noise that is added in training, of a range of 2
 
 
 class ReaderNetwork(PictureNetwork):
     """Logits of every value of every attribute, in the order of ``VALUES``."""
 
-    def __init__(self) -> None:
-        outputs = sum(len(values) for values in VALUES.values())
-        super().__init__(side=SIZE, widths=(32, 64, 128, 192, 256), hidden=256, outputs=outputs)
+    side = SIZE
+    widths = (32, 64, 128, 192, 256)
+    hidden_width = 256
+    outputs = sum(len(values) for values in VALUES.values())
 
 
 def split_logits(logits: Float[Tensor, "b values"]) -> tuple[Float[Tensor, "b k"], ...]:
@@ -39,24 +36,12 @@ def split_logits(logits: Float[Tensor, "b values"]) -> tuple[Float[Tensor, "b k"
     return logits.split([len(values) for values in VALUES.values()], dim=1)
 
 
-class PortraitReader(AttributeReader):
+class PortraitReader(StoredNetwork, AttributeReader):
     """Reads the attributes of portraits of 128 x 128 pixels, and says them in the grammar's canonical caption."""
 
     values = VALUES
-
-    def __init__(self, network: ReaderNetwork) -> None:
-        self.network = network.eval()
-
-    @classmethod
-    def from_folder(cls, folder: Path) -> "PortraitReader":
-        """The reader that lies beside a model, in ``folder/reader``."""
-        network = ReaderNetwork()
-        load_half(network, folder / "reader" / _FILE)
-        return cls(network)
-
-    def save(self, folder: Path) -> None:
-        """Write the weights to ``folder/reader`` in half precision."""
-        save_half(self.network, folder / "reader" / _FILE)
+    kind = "reader"
+    architecture = ReaderNetwork
 
     @torch.no_grad()
     def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
@@ -91,12 +76,7 @@ def reader_for(backbone: Backbone) -> PortraitReader:
     It is on the CPU wherever the model is; its pictures may come from any device.
     """
     del backbone
-    return _bundled_reader()
-
-
-@functools.cache
-def _bundled_reader() -> PortraitReader:
-    return PortraitReader.from_folder(bundled_folder("portraits"))
+    return PortraitReader.bundled()
 
 
 def build_reader(seed: int) -> ReaderNetwork:

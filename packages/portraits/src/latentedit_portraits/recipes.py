@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,15 +14,13 @@ from latentedit.models.libraries import quiet_libraries
 from latentedit.models.placement import existing_device
 from latentedit.models.settings_file import change_json, write_settings
 from latentedit_portraits.card import write_card
-from latentedit_portraits.fitting import Training
+from latentedit_portraits.fitting import Plan, Training
 from latentedit_portraits.quality import measure_quality
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.verify import write_reference
 
 SEED = 0
 """Of all portraits, networks and batches."""
-
-Plan = TypeVar("Plan")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

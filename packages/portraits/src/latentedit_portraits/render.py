@@ -13,83 +13,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit_portraits.attributes import Attributes
+from latentedit_portraits.package_data import read_table
 
-SKIN = {"pale": "#FFDBB4", "tan": "#EBB07C", "brown": "#C08450", "dark": "#6E4838"}
-HAIR = {
-    "none": "#000000",
-    "black": "#221A1A",
-    "brown": "#96572A",
-    "blonde": "#E6BE52",
-    "ginger": "#D2480F",
-    "gray": "#C4C6CE",
-    "pink": "#F277A8",
-}
-CLOTHES = {
-    "red": "#E8413F",
-    "blue": "#2C6BD8",
-    "green": "#2E9E5B",
-    "yellow": "#FFD034",
-    "black": "#262E33",
-    "white": "#FFFFFF",
-}
-BACKGROUND = {
-    "blue": "#8CCBFF",
-    "pink": "#FFB9D6",
-    "green": "#B4E6A2",
-    "yellow": "#FFE89A",
-    "purple": "#BFA3EE",
-    "white": "#FFFFFF",
-}
-_CATALOGUE: dict[str, tuple[Any, dict[str, str]]] = {
-    "hair": (
-        avatars.HairType,
-        {
-            "bald": "NONE",
-            "short": "SHORT_FLAT",
-            "bob": "BOB",
-            "long": "STRAIGHT_STRAND",
-            "curly": "CURLY",
-            "mohawk": "MOHAWK",
-        },
-    ),
-    "eyes": (avatars.EyeType, {"open": "DEFAULT", "closed": "CLOSED", "wide": "SURPRISED", "winking": "WINK"}),
-    "eyebrows": (
-        avatars.EyebrowType,
-        {"flat": "FLAT_NATURAL", "raised": "RAISED_EXCITED", "angry": "ANGRY_NATURAL"},
-    ),
-    "mouth": (
-        avatars.MouthType,
-        {"smile": "SMILE", "serious": "SERIOUS", "sad": "SAD", "grimace": "GRIMACE", "shouting": "SCREAM_OPEN"},
-    ),
-    "accessory": (
-        avatars.AccessoryType,
-        {"none": "NONE", "glasses": "PRESCRIPTION_2", "round glasses": "ROUND", "eyepatch": "EYEPATCH"},
-    ),
-    "facial_hair": (
-        avatars.FacialHairType,
-        {"none": "NONE", "beard": "BEARD_MEDIUM", "moustache": "MOUSTACHE_MAGNUM"},
-    ),
-    "clothes": (
-        avatars.ClothingType,
-        {"hoodie": "HOODIE", "t-shirt": "SHIRT_CREW_NECK", "sweater": "COLLAR_SWEATER", "overalls": "OVERALL"},
-    ),
-}
+_DRAWING = read_table("drawing")
+_PALETTES = {"hair_color": "hair", "facial_hair_color": "hair", "clothes_color": "clothes"}
+
 PARTS: dict[str, dict[str, Any]] = {
-    attribute: {value: kind[name] for value, name in names.items()} for attribute, (kind, names) in _CATALOGUE.items()
+    attribute: {value: getattr(avatars, part["catalogue"])[name] for value, name in part["values"].items()}
+    for attribute, part in _DRAWING["parts"].items()
 }
 """Attribute that is a shape to value to what is drawn for it, of python-avatars' catalogue."""
 
 COLORS: dict[str, dict[str, str]] = {
-    "skin": SKIN,
-    "hair_color": HAIR,
-    "facial_hair_color": HAIR,
-    "clothes_color": CLOTHES,
-    "background": BACKGROUND,
+    attribute: _DRAWING["colors"][_PALETTES.get(attribute, attribute)]
+    for attribute in ("skin", "hair_color", "facial_hair_color", "clothes_color", "background")
 }
 """Attribute that is a colour to value to that colour, as ``#rrggbb``."""
 
 _CANVAS = 'width="264px" height="280px" viewBox="0 0 264 280"'
-_LEFT, _TOP, _SIDE = 32.0, 30.0, 200.0
+_CENTER, _SIDE = (132.0, 130.0), 200.0  # of the square that a standard portrait shows, in the drawing's own units
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,19 +88,28 @@ def draw_avatar(parts: Mapping[str, Any], colors: Mapping[str, str], **more: Any
     ).render()
 
 
+def seen_square(framing: Framing) -> tuple[float, float, float]:
+    """Left, top and side of the square that a framing shows, in the drawing's own units."""
+    side = _SIDE / framing.zoom
+    return _CENTER[0] - (framing.shift_x + 0.5) * side, _CENTER[1] - (framing.shift_y + 0.5) * side, side
+
+
+def rasterize(svg: str, square: tuple[float, float, float], size: int, background: str) -> NDArray[np.uint8]:
+    """The square of a drawing, on a colour ``#rrggbb``, as ``[size, size, 3]``."""
+    left, top, side = square
+    view = f'viewBox="{left:.4f} {top:.4f} {side:.4f} {side:.4f}"'
+    svg = svg.replace(_CANVAS, f'width="{size}" height="{size}" {view} overflow="visible"')
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, background=background)
+    return np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB"))
+
+
 def render_array(attributes: Attributes, size: int = 128, framing: Framing = Framing()) -> NDArray[np.uint8]:
     """The picture of a portrait as ``[size, size, 3]`` unsigned bytes; the same call gives the same bytes."""
     svg = draw_avatar(
         {name: known[getattr(attributes, name)] for name, known in PARTS.items()},
         {name: known[getattr(attributes, name)] for name, known in COLORS.items()},
     )
-    side = _SIDE / framing.zoom
-    left = _LEFT + (_SIDE - side) / 2 - framing.shift_x * side
-    top = _TOP + (_SIDE - side) / 2 - framing.shift_y * side
-    canvas = f'width="{size}px" height="{size}px" viewBox="{left:.4f} {top:.4f} {side:.4f} {side:.4f}"'
-    svg = svg.replace(_CANVAS, canvas)
-    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, background=BACKGROUND[attributes.background])
-    pixels = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB"))
+    pixels = rasterize(svg, seen_square(framing), size, COLORS["background"][attributes.background])
     if any(framing.tint):
         pixels = np.clip(pixels + np.asarray(framing.tint), 0, 255).round().astype(np.uint8)
     return pixels

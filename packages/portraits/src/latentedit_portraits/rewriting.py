@@ -96,15 +96,13 @@ def _rewrite(caption: str, change: Change) -> str:
     pairs = both or list(itertools.product(olds or [""], news or [""]))
     held = [(old, new) for old, new in pairs if not old or _holds(caption, old, change.old, olds[old])]
     if not held:
-        return _unless_said(caption, change, {old for old, _ in pairs}, f"the OLD, {change.old!r},")
+        return _unless_said(caption, change, {old for old, _ in pairs}, f"the OLD, {change.old!r}")
     fitting = [(old, new) for old, new in held if not new or _fits(caption, new, news[new])]
     if not fitting:
         return _unless_said(caption, change, {new for _, new in held}, f"something for {change.new!r} to colour")
     if len(fitting) > 1:
         meant = [_phrase(caption, new, news[new]) if new else _said(caption, old)[0].text for old, new in fitting]
-        raise ConfigError(
-            f"expected --change to mean one thing; got {str(change)!r}, which may be {_quoted(meant, 'or')}. Say more"
-        )
+        raise ConfigError(f"the change {str(change)!r} may mean {_quoted(meant, 'or')}. Say more")
     old, new = fitting[0]
     changed = _stating(caption, change.new, new, news[new]) if new else caption
     return _without(changed, old, olds[old]) if old and old != new else changed
@@ -154,10 +152,10 @@ def _stating(caption: str, words: str, field: str, meaning: Meaning) -> str:
         ConfigError: words that name no value, or nothing to change.
     """
     if not meaning:
-        raise ConfigError(f"expected the NEW of --change to be one of {', '.join(VALUES[field])}; got {words!r}")
+        raise ConfigError(f"the NEW of --change, {words!r}, says no value. Say one of {', '.join(VALUES[field])}")
     said = _said(caption, field)
     if meaning.items() <= parse(caption).items():
-        raise ConfigError(f"expected something to change; got {words!r}, and the caption says {said[0].text!r}")
+        raise ConfigError(f"the caption says {said[0].text!r}, so {words!r} changes nothing. Say something else")
     phrase = _phrase(caption, field, meaning)
     return _in_its_place(caption, field, phrase) if said else Change(old="", new=phrase).apply(caption)
 
@@ -180,7 +178,7 @@ def _in_its_place(caption: str, field: str, text: str) -> str:
     said = _said(caption, field)
     if len(said) > 1:
         texts = [phrase.text for phrase in said]
-        raise ConfigError(f"expected one phrase of the caption for each attribute; got {_quoted(texts, 'and')}")
+        raise ConfigError(f"the caption says {_quoted(texts, 'and')} of one attribute. Say one of them")
     return caption[: said[0].start] + text + caption[said[0].end :]
 
 
@@ -192,15 +190,15 @@ def _quoted(phrases: Iterable[str], joint: str) -> str:
     return f" {joint} ".join(map(repr, phrases))
 
 
-def _unless_said(caption: str, change: Change, fields: Iterable[str], expected: str) -> str:
+def _unless_said(caption: str, change: Change, fields: Iterable[str], missing: str) -> str:
     """The change as in any text, where the caption says nothing of some attributes.
 
     Raises:
-        ConfigError: it does, and so contradicts what is expected.
+        ConfigError: it does, and so contradicts what is missing.
     """
     said = [phrase.text for phrase, meaning in statements(caption) if not meaning.keys().isdisjoint(fields)]
     if said:
-        raise ConfigError(f"expected {expected} in the caption; got {_quoted(said, 'and')}. Change what is there")
+        raise ConfigError(f"the caption lacks {missing}: it says {_quoted(said, 'and')}. Change what is there")
     return _as_text(caption, change)
 
 
@@ -215,7 +213,6 @@ def _as_text(caption: str, change: Change) -> str:
         said = [phrase.text for phrase in _said(changed, field)]
         if len(said) > max(1, len(_said(caption, field))):
             raise ConfigError(
-                f"expected a change that leaves one phrase for each attribute; {str(change)!r} leaves "
-                f"{_quoted(said, 'and')}. Change the first, and remove the other"
+                f"the change {str(change)!r} leaves {_quoted(said, 'and')} of one attribute. Remove one of them"
             )
     return changed

@@ -1,6 +1,5 @@
 """The recipe of the bundled model, from nothing to a measured diffusers folder; each stage is kept and never redone."""
 
-import dataclasses
 import functools
 from pathlib import Path
 
@@ -14,14 +13,15 @@ from latentedit.core.progress import Progress
 from latentedit_portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder
 from latentedit_portraits.captions import vocabulary
 from latentedit_portraits.dataset import (
+    ENCODED,
     SIZE,
     Renders,
     encode_in_batches,
-    keep_array,
+    kept_array,
     render_split,
     to_pixels,
 )
-from latentedit_portraits.fitting import FitSettings, Training
+from latentedit_portraits.fitting import FitSettings, Plan, Training, read_plans
 from latentedit_portraits.framer import PortraitFramer, build_framer, fit_framer
 from latentedit_portraits.reader import PortraitReader, build_reader, fit_reader
 from latentedit_portraits.recipes import SEED, Trained, run_recipe, write_pipeline
@@ -42,66 +42,27 @@ _RECONSTRUCTED = 6000  # pictures of the codec that the reader learns from
 _VIEWS = 24_000  # pictures that the framer learns from
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How many portraits, and how long each network is trained.
-
-    Args:
-        portraits: different training portraits.
-        autoencoder: settings of the codec.
-        reader: settings of the attribute reader.
-        framer: settings of the framer.
-        text: settings of the text encoders' first training.
-        transformer: settings of transformer and text encoders together.
-    """
-
-    portraits: int
-    autoencoder: FitSettings
-    reader: FitSettings
-    framer: FitSettings
-    text: FitSettings
-    transformer: FitSettings
+RECIPES = read_plans("portraits")
 
 
-RECIPES = {
-    "cpu": Recipe(
-        portraits=30_000,
-        autoencoder=FitSettings(steps=4_200, batch=16, learning_rate=2e-3, warm_up=100, decay_share=0.4),
-        reader=FitSettings(steps=2_800, batch=64, learning_rate=2e-3, warm_up=100, decay_share=0.5, weight_decay=0.01),
-        framer=FitSettings(steps=4_000, batch=64, learning_rate=2e-3, warm_up=100, decay_share=0.6, weight_decay=0.01),
-        text=FitSettings(steps=1_200, batch=64, learning_rate=1e-3, warm_up=100, decay_share=0.3),
-        transformer=FitSettings(steps=2_700, batch=32, learning_rate=1e-3, warm_up=60, decay_share=0.4),
-    ),
-    "gpu": Recipe(
-        portraits=60_000,
-        autoencoder=FitSettings(steps=30_000, batch=64, learning_rate=2e-3, warm_up=500, decay_share=0.5),
-        reader=FitSettings(steps=5_000, batch=256, learning_rate=2e-3, warm_up=100, decay_share=0.5, weight_decay=0.01),
-        framer=FitSettings(steps=20_000, batch=64, learning_rate=2e-3, warm_up=100, decay_share=0.6, weight_decay=0.01),
-        text=FitSettings(steps=2_000, batch=256, learning_rate=1e-3, warm_up=100, decay_share=0.3),
-        transformer=FitSettings(steps=40_000, batch=256, learning_rate=1e-3, warm_up=1000, decay_share=0.3),
-    ),
-}
-"""The same code for both; the second only has more portraits, larger batches and more steps."""
-
-
-def _train(run: Training, plan: Recipe) -> Trained:
+def _train(run: Training, plan: Plan) -> Trained:
     """Renders, codec, reader, text encoders, transformer, framer."""
     out = run.folder
-    renders = render_split(out / "renders", "train", plan.portraits, seed=SEED, framed=True, progress=run.tell_renders)
+    renders = render_split(out / "renders", "train", plan.pictures, seed=SEED, framed=True, progress=run.tell_renders)
     autoencoder = build_autoencoder(SEED)
     nn.Module.to(autoencoder, run.device)
-    seconds = {"autoencoder": fit_autoencoder(autoencoder, renders.pixels, plan.autoencoder, run)}
+    seconds = {"autoencoder": fit_autoencoder(autoencoder, renders.pixels, plan.fits["autoencoder"], run)}
     latents = encode_renders(autoencoder, renders, run)
-    reader, seconds["reader"] = train_reader(autoencoder, renders, plan.reader, run)
+    reader, seconds["reader"] = train_reader(autoencoder, renders, plan.fits["reader"], run)
     tokenizer = build_tokenizer()
     network = build_text_to_velocity(tokenizer, SEED).to(run.device)
     captions = CaptionBatches(tokenizer, renders.attributes, run.device)
-    text = fit_text(network, captions, plan.text, run)
-    transformer = fit_transformer(network, captions, latents, plan.transformer, run)
+    text = fit_text(network, captions, plan.fits["text"], run)
+    transformer = fit_transformer(network, captions, latents, plan.fits["transformer"], run)
     folder = assemble(out / "model", autoencoder, network, reader)
     views = render_views(out / f"views-{_VIEWS}-{SEED}.npz", _VIEWS, seed=SEED, progress=run.tell_renders)
     framer = build_framer(SEED)
-    framing = fit_framer(framer, views, plan.framer, run)
+    framing = fit_framer(framer, views, plan.fits["framer"], run)
     PortraitFramer(framer).save(folder)
     seconds = {"text": text, "transformer": transformer, **seconds, "framer": framing}
     return Trained(folder=folder, seconds=seconds, reader=reader)
@@ -119,39 +80,37 @@ def train_reader(
         The reader and seconds of training.
     """
     path = run.folder / f"reconstructions-{_RECONSTRUCTED}.npy"
-    if not path.exists():
-        keep_array(path, reconstruct(autoencoder, renders.pixels[:_RECONSTRUCTED], progress=run.tell))
+    codec = kept_array(path, lambda: reconstruct(autoencoder, renders.pixels[:_RECONSTRUCTED], run.tell))
     network = build_reader(SEED).to(next(autoencoder.parameters()).device)
-    sources = [renders.pixels, np.load(path, mmap_mode="r")]
-    seconds = fit_reader(network, sources, renders.attributes, settings, run)
+    seconds = fit_reader(network, [renders.pixels, codec], renders.attributes, settings, run)
     return PortraitReader(network), seconds
 
 
 @torch.no_grad()
-def encode_renders(
-    autoencoder: AutoencoderKL, renders: Renders, run: Training, *, batch: int = 100
-) -> NDArray[np.float16]:
+def encode_renders(autoencoder: AutoencoderKL, renders: Renders, run: Training) -> NDArray[np.float16]:
     """Normalised latents ``[n, 8, 16, 16]`` of all renders, kept in the run's folder.
 
     The codec is rescaled so that every channel has unit variance (exact: the encoder's last and the decoder's first
     layer are linear); what remains, one mean and one deviation, goes into its configuration, as the stock pipeline
     wants it.
     """
-    path, scales_path = run.folder / "latents.npy", run.folder / "latents.scale.npz"
-    if not path.exists():
-        pixels, device = renders.pixels, next(autoencoder.parameters()).device
+    scales_path = run.folder / "latents.scale.npz"
+
+    def normalised() -> NDArray[np.float16]:
+        device = next(autoencoder.parameters()).device
         values = encode_in_batches(
-            lambda chunk: encode_posterior(autoencoder, chunk).mode(), pixels, device, batch=batch, progress=run.tell
+            lambda chunk: encode_posterior(autoencoder, chunk).mode(), renders.pixels, device, run.tell
         )
         deviation = values.std(axis=(0, 2, 3), keepdims=True)
         values /= deviation
         mean, scale = float(values.mean()), float(1 / values.std())
         np.savez(scales_path, deviation=deviation.ravel(), mean=mean, scale=scale)
-        keep_array(path, ((values - mean) * scale).astype(np.float16))
-    scales = np.load(scales_path)
+        return ((values - mean) * scale).astype(np.float16)
+
+    latents, scales = kept_array(run.folder / "latents.npy", normalised), np.load(scales_path)
     rescale_channels(autoencoder, torch.from_numpy(scales["deviation"]))
     autoencoder.register_to_config(shift_factor=float(scales["mean"]), scaling_factor=float(scales["scale"]))
-    return np.load(path)
+    return latents
 
 
 @torch.no_grad()
@@ -167,18 +126,15 @@ def rescale_channels(autoencoder: AutoencoderKL, deviation: torch.Tensor) -> Non
 
 
 @torch.no_grad()
-def reconstruct(
-    autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], *, batch: int = 100, progress: Progress | None = None
-) -> NDArray[np.uint8]:
+def reconstruct(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], progress: Progress) -> NDArray[np.uint8]:
     """What the codec makes of pictures, as bytes ``[n, h, w, 3]``."""
     device = next(autoencoder.parameters()).device
     found: list[NDArray[np.uint8]] = []
-    for start in range(0, len(pixels), batch):
-        code = encode_posterior(autoencoder, to_pixels(pixels[start : start + batch], device)).mode()
+    for start in range(0, len(pixels), ENCODED):
+        code = encode_posterior(autoencoder, to_pixels(pixels[start : start + ENCODED], device)).mode()
         scaled = decode(autoencoder, code).clamp(-1, 1).add(1).mul(127.5).round().byte()
         found.append(scaled.permute(0, 2, 3, 1).cpu().numpy())
-        if progress is not None:
-            progress("reconstructions", start + len(code), len(pixels))
+        progress("reconstructions", start + len(code), len(pixels))
     return np.concatenate(found)
 
 

@@ -12,22 +12,18 @@ from torch import nn
 
 from latentedit_portraits.card import PIXEL_DATA
 from latentedit_portraits.dataset import render_split
-from latentedit_portraits.fitting import FitSettings, Training
+from latentedit_portraits.fitting import Plan, Training, read_plans
 from latentedit_portraits.pixels import SIDE, build_pixel_unet, draw_discs, fit_pixels, noise_scheduler, shrink
 from latentedit_portraits.recipes import SEED, Trained, run_recipe, write_pipeline
 
-RECIPES = {
-    "cpu": (8_000, FitSettings(steps=1_800, batch=16, learning_rate=1e-3, warm_up=100, checkpoint_seconds=60.0)),
-    "gpu": (30_000, FitSettings(steps=20_000, batch=128, learning_rate=1e-3, warm_up=500)),
-}
-"""How many pictures, and how long the network is trained on them: the same for both sets."""
+RECIPES = read_plans("pixels")
+"""The same for both sets."""
 
 
-def _train(name: str, run: Training, plan: tuple[int, FitSettings]) -> Trained:
-    count, settings = plan
+def _train(name: str, run: Training, plan: Plan) -> Trained:
     network = build_pixel_unet(SEED).to(run.device)
-    pictures = _pictures(name, run, count)
-    seconds = fit_pixels(network, pictures, settings, run)
+    pictures = _pictures(name, run, plan.pictures)
+    seconds = fit_pixels(network, pictures, plan.fits["pixels"], run)
     return Trained(folder=assemble(run.folder / "model", name, network), seconds={"pixels": seconds})
 
 

@@ -14,8 +14,8 @@ from latentedit.models.base import Backbone
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import bundled_folder, load
 from latentedit_portraits.captions import vocabulary
-from latentedit_portraits.dataset import SIZE, Renders, encode_in_batches, keep_array, render_split
-from latentedit_portraits.fitting import FitSettings, Training
+from latentedit_portraits.dataset import SIZE, Renders, encode_in_batches, kept_array, render_split
+from latentedit_portraits.fitting import Plan, Training, read_plans
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.recipes import SEED, Trained, run_recipe, write_pipeline
 from latentedit_portraits.tokenizer import build_tokenizer
@@ -26,31 +26,23 @@ GUIDANCE = 2.0
 
 _PARENT = "portraits"
 
-RECIPES = {
-    "cpu": (
-        30_000,
-        FitSettings(steps=3_800, batch=32, learning_rate=1e-3, warm_up=60, decay_share=0.4, checkpoint_seconds=60.0),
-    ),
-    "gpu": (60_000, FitSettings(steps=40_000, batch=256, learning_rate=1e-3, warm_up=1000, decay_share=0.3)),
-}
-"""How many portraits, and how long the U-Net is trained on them."""
+RECIPES = read_plans("portraits-unet")
 
 
-def _train(run: Training, plan: tuple[int, FitSettings]) -> Trained:
+def _train(run: Training, plan: Plan) -> Trained:
     """Renders, their latents, U-Net and text encoder.
 
     The codec is that of the bundled `portraits`, and the text encoder begins as its second one.
     """
-    portraits, settings = plan
     renders = render_split(
-        run.folder / "renders", "train", portraits, seed=SEED, framed=True, progress=run.tell_renders
+        run.folder / "renders", "train", plan.pictures, seed=SEED, framed=True, progress=run.tell_renders
     )
     parent = open_folder(bundled_folder(_PARENT))
     latents = encode_latents(load(parent.path, device=run.device), renders, run)
     beginning = parent.load("text_encoder_2")
     network = build_text_to_noise(beginning, SEED).to(run.device)
     captions = CaptionBatches(build_tokenizer(), renders.attributes, run.device)
-    seconds = fit_unet(network, captions, latents, settings, run)
+    seconds = fit_unet(network, captions, latents, plan.fits["unet"], run)
     autoencoder = with_folded_shift(parent.load("vae"))
     folder = assemble(run.folder / "model", autoencoder, network)
     return Trained(folder=folder, seconds={"unet": seconds}, reader=PortraitReader.from_folder(parent.path))
@@ -60,13 +52,13 @@ train_unet = functools.partial(run_recipe, "portraits-unet", RECIPES, _train)
 
 
 @torch.no_grad()
-def encode_latents(model: Backbone, renders: Renders, run: Training, *, batch: int = 100) -> NDArray[np.float16]:
+def encode_latents(model: Backbone, renders: Renders, run: Training) -> NDArray[np.float16]:
     """Clean latents ``[n, 8, 16, 16]`` of all renders, normalised as the model wants them, kept in the run's folder."""
-    path = run.folder / "latents.npy"
-    if not path.exists():
-        values = encode_in_batches(model.encode, renders.pixels, model.device, batch=batch, progress=run.tell)
-        keep_array(path, values.astype(np.float16))
-    return np.load(path)
+
+    def encoded() -> NDArray[np.float16]:
+        return encode_in_batches(model.encode, renders.pixels, model.device, run.tell).astype(np.float16)
+
+    return kept_array(run.folder / "latents.npy", encoded)
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 import colorsys
 import dataclasses
-import io
 import math
 import random
 import re
@@ -12,18 +11,16 @@ from typing import Any
 
 import numpy as np
 import python_avatars as avatars
-import resvg_py
 from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit_portraits.dataset import in_processes
-from latentedit_portraits.render import Framing, draw_avatar
+from latentedit_portraits.render import Framing, draw_avatar, rasterize, seen_square
 
 VIEW_SIZE = 64
 """Side of a view in pixels: enough to see where a head is."""
 
 _CHUNK = 200  # views that a process renders at once
-_CENTER, _SIDE = (132.0, 130.0), 200.0  # of the square that a standard portrait shows, in the drawing's own units
 
 _TOPS = (*avatars.HairType, *avatars.HatType)
 
@@ -56,29 +53,14 @@ def render_view(framing: Framing, generator: random.Random, size: int = VIEW_SIZ
 
     Backgrounds are plain, graded or a disc; some pictures end before the view does, and their edges are repeated.
     """
-    square = _seen_square(framing)
+    square = seen_square(framing)
     svg, ground = _drawing(generator), generator.random()
     if ground < 0.3:
         svg = _on_disc(svg, generator)
     elif ground < 0.45:
         svg = _graded(svg, square, generator)
-    pixels = _rasterize(svg, square, size, _any_color(generator))
+    pixels = rasterize(svg, square, size, _any_color(generator))
     return _edges_repeated(pixels, generator) if generator.random() < 0.35 else pixels
-
-
-def _seen_square(framing: Framing) -> tuple[float, float, float]:
-    """Left, top and side of the square that a framing shows, in the drawing's own units."""
-    side = _SIDE / framing.zoom
-    return _CENTER[0] - (framing.shift_x + 0.5) * side, _CENTER[1] - (framing.shift_y + 0.5) * side, side
-
-
-def _rasterize(svg: str, square: tuple[float, float, float], size: int, background: str) -> NDArray[np.uint8]:
-    """The square of a drawing, on a colour ``#rrggbb``, as ``[size, size, 3]``."""
-    left, top, side = square
-    root = f'width="{size}" height="{size}" viewBox="{left:.3f} {top:.3f} {side:.3f} {side:.3f}" overflow="visible"'
-    svg = svg.replace('width="264px" height="280px" viewBox="0 0 264 280"', root)
-    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, background=background)
-    return np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGB"))
 
 
 def render_other(generator: random.Random, size: int = VIEW_SIZE) -> NDArray[np.uint8]:

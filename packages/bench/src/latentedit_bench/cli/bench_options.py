@@ -40,7 +40,7 @@ def open_dataset(place: str, *, split: str, captions: str, items: int | None) ->
     from latentedit_bench.data.loading import load_dataset
 
     if items is not None and items < 1:
-        raise ConfigError(f"expected --items to be 1 or more; got {items}")
+        raise ConfigError(f"--items is {items}, and must be 1 or more")
     found = load_dataset(place, split=split, captions=captions)
     return found if items is None else found.head(items)
 

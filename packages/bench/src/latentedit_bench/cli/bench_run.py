@@ -67,7 +67,7 @@ def run(
     from latentedit_bench.tuning.tuning import stored_methods, tuned_methods
 
     if batch < 1:
-        raise ConfigError(f"expected --batch to be 1 or more; got {batch}")
+        raise ConfigError(f"--batch is {batch}, and must be 1 or more")
     executor = Executor(workers=workers, ray=ray)
     found, at = open_dataset(place, split=split, captions=captions, items=items), parse_strengths(strengths)
     backbone = open_model(model, device=device, dtype=dtype)

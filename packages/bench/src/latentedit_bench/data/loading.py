@@ -42,4 +42,4 @@ def load_dataset(place: str | Path, *, split: str = "test", captions: str = "ful
             return load_flowedit(path)
         return load_manifest(path)
     what = "a folder without it" if path.is_dir() else "another file" if path.exists() else "nothing that is there"
-    raise ConfigError(f"expected {_READABLE}; got {place}, {what}. Check the path")
+    raise ConfigError(f"{place} is {what}. Give {_READABLE}")

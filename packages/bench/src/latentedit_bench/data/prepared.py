@@ -73,7 +73,7 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
     captions = tuple(item.source_caption for item in items)
     latent = encode_frames(model, frames, caption=captions)
     if len({picture.size for picture in pictures}) > 1:
-        raise ConfigError("expected pictures of one size in a batch; got several. Sort them by size first")
+        raise ConfigError("the pictures of a batch are of several sizes. Sort them by size first")
     truths = [item.truth() for item in items if item.truth is not None]
     masks = [item.mask() for item in items if item.mask is not None]
     answers = truths if len(truths) == len(items) else []

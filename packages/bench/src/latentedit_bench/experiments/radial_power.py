@@ -53,9 +53,7 @@ def radial_power(v: Float[Tensor, "k c h w"]) -> RadialPower:
     """
     count, _, height, width = v.shape
     if count < 1 or min(height, width) < 2:
-        raise ConfigError(
-            f"{count} vectors of {height} x {width} have no frequencies. Give sides of 2 or more"
-        )
+        raise ConfigError(f"{count} vectors of {height} x {width} have no frequencies. Give sides of 2 or more")
     if not bool(v.isfinite().all()):
         raise ConfigError("a vector holds values that are not finite. Leave it out")
     exact = _frequencies(height, width)

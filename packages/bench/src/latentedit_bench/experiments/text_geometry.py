@@ -159,9 +159,7 @@ def _without_shared(gram: Float[Tensor, "n n"], pairs: int) -> Float[Tensor, "n 
     rest = cosines - along[:, None] * along / along[-pairs:].mean().clamp_min(_TINY)
     lengths = rest.diagonal()
     if bool((lengths <= _TINY).any()):
-        raise ConfigError(
-            "a difference lies along the direction that all share. Leave it out"
-        )
+        raise ConfigError("a difference lies along the direction that all share. Leave it out")
     return rest / (lengths[:, None] * lengths).sqrt()
 
 

@@ -27,10 +27,8 @@ def nuisance_drift(changes: Float[Tensor, "b K"], asked: Bool[Tensor, "b K"]) ->
         ShapeError: the two differ in shape.
     """
     if changes.shape != asked.shape:
-        raise ShapeError(
-            f"expected changes and asked of one shape [b, K]; got {list(changes.shape)} and {list(asked.shape)}"
-        )
+        raise ShapeError(f"changes are {list(changes.shape)} and asked {list(asked.shape)}. Give both as [b, K]")
     if not ((changes >= 0) & (changes <= 1 + 1e-6)).all():
-        raise ConfigError("expected changes in [0, 1]; got others. Give those of attribute_change")
+        raise ConfigError("a change lies outside [0, 1]. Give those of attribute_change")
     others = ~asked
     return ((changes.double() * others).sum(1) / others.sum(1)).masked_fill(~others.any(1), torch.nan)

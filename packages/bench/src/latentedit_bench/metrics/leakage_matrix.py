@@ -64,11 +64,11 @@ def leakage_matrix(
     count = changes.shape[-1]
     if changes.ndim != 2 or changes.shape != truth_changes.shape or asked.shape != changes.shape[:1] or count < 2:
         raise ShapeError(
-            "expected changes [n, K] of edits and of answers, K at least 2, and n indices; "
-            f"got {list(changes.shape)}, {list(truth_changes.shape)} and {list(asked.shape)}"
+            f"changes {list(changes.shape)}, answers {list(truth_changes.shape)} and indices {list(asked.shape)} do "
+            "not fit. Give [n, K] twice, K at least 2, and [n]"
         )
     if ((asked < 0) | (asked >= count)).any():
-        raise ConfigError(f"expected indices of attributes from 0 to {count - 1}; got {sorted(set(asked.tolist()))}")
+        raise ConfigError(f"attributes {sorted(set(asked.tolist()))} are asked for. Give numbers from 0 to {count - 1}")
     member = torch.nn.functional.one_hot(asked.long(), count).double()  # n, K
     whole = (member * truth_changes.double()).sum(0)  # the numbers of items cancel in the ratio of means
     matrix = changes.double().T @ member / whole
@@ -88,14 +88,14 @@ def corrected(matrix: Matrix, truth_matrix: Matrix) -> Float64[Tensor, "K K"]:
     for given in (matrix, truth_matrix):
         _check_square(given)
     if matrix.shape != truth_matrix.shape:
-        raise ShapeError(f"expected two matrices of one size; got {list(matrix.shape)} and {list(truth_matrix.shape)}")
+        raise ShapeError(f"the matrices are {list(matrix.shape)} and {list(truth_matrix.shape)}. Give two of one size")
     truth = truth_matrix.double()
     if not truth.isfinite().all():
-        raise ConfigError("expected items that ask for every attribute; got a column of nan. Leave that attribute out")
+        raise ConfigError("no item asks for one of the attributes: its column is nan. Leave that attribute out")
     condition = torch.linalg.cond(truth).item()
     if not condition < _WORST_CONDITION:
         raise ConfigError(
-            f"expected a reader that tells attributes apart; got a matrix of condition {condition:.0e}. "
+            f"the reader cannot tell attributes apart: its matrix has the condition {condition:.0e}. "
             "Use items whose answers change one attribute, or another reader"
         )
     return torch.linalg.solve(truth, matrix.double(), left=False)
@@ -136,12 +136,12 @@ def attribute_scores(matrix: Matrix) -> dict[str, Float64[Tensor, " K"]]:
 def _check_readings(before: Probabilities, after: Probabilities) -> None:
     shapes = [{name: list(part.shape) for name, part in reading.items()} for reading in (before, after)]
     if not shapes[0] or shapes[0] != shapes[1] or len({shape[0] for shape in shapes[0].values()}) != 1:
-        raise ShapeError(f"expected two readings of the same attributes and pictures; got {shapes[0]} and {shapes[1]}")
+        raise ShapeError(f"readings of other attributes or pictures: {shapes[0]} and {shapes[1]}. Read both alike")
 
 
 def _check_square(matrix: Float[Tensor, "..."]) -> None:
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
-        raise ShapeError(f"expected a matrix [K, K], K at least 2; got {list(matrix.shape)}")
+        raise ShapeError(f"a leakage matrix cannot be {list(matrix.shape)}. Give [K, K], K at least 2")
 
 
 def _concentration(sizes: Float64[Tensor, "K K"]) -> Float64[Tensor, " K"]:

@@ -107,11 +107,10 @@ def _paths(
     """Effects and leakages in float64 with the origin before them, and which paths are finite; others are all 0."""
     if effects.shape != leakages.shape or effects.ndim != 2 or effects.shape[1] == 0:
         raise ShapeError(
-            "expected effects and leakages [n, strengths] of one shape, at least one strength; "
-            f"got {list(effects.shape)} and {list(leakages.shape)}"
+            f"effects are {list(effects.shape)} and leakages {list(leakages.shape)}. Give both as [n, strengths]"
         )
     if (leakages < 0).any():
-        raise ConfigError(f"expected leakages of 0 or more; got {np.nanmin(leakages):g}. Give their lengths")
+        raise ConfigError(f"a leakage is {np.nanmin(leakages):g}, below 0. Give lengths")
     known: NDArray[np.bool_] = np.asarray(np.isfinite(effects + leakages).all(axis=1))
     along, beside = (
         np.pad(np.where(known[:, None], part, 0).astype(np.float64), ((0, 0), (1, 0))) for part in (effects, leakages)

@@ -27,11 +27,10 @@ def residual_ratio(edited_losses: Float[Tensor, " b"], source_losses: Float[Tens
     """
     if edited_losses.shape != source_losses.shape:
         raise ShapeError(
-            "expected one loss of each picture before and after; "
-            f"got {list(source_losses.shape)} and {list(edited_losses.shape)}"
+            f"losses are {list(source_losses.shape)} before and {list(edited_losses.shape)} after. Give one a picture"
         )
     for name, losses in (("edited", edited_losses), ("source", source_losses)):
         if not (losses.isfinite() & (losses > 0)).all():
             wrong = losses[~(losses.isfinite() & (losses > 0))][0].item()
-            raise ConfigError(f"expected {name} losses above 0; got {wrong:g}. Count such a picture as failed")
+            raise ConfigError(f"a loss of the {name} pictures is {wrong:g}, not above 0. Count it as failed")
     return edited_losses.double() / source_losses.double()

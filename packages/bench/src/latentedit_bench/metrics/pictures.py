@@ -30,17 +30,17 @@ def in_double(*pictures: Float[Tensor, "..."]) -> tuple[Float64[Tensor, "b 3 h w
     """
     shapes = sorted({tuple(picture.shape) for picture in pictures})
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 3:
-        raise ShapeError(f"expected pictures [b, 3, h, w] of one shape; got {[list(shape) for shape in shapes]}")
+        raise ShapeError(f"the pictures are {[list(shape) for shape in shapes]}. Give all as [b, 3, h, w] of one shape")
     devices = sorted({str(picture.device) for picture in pictures})
     if len(devices) != 1:
-        raise DeviceError(f"expected pictures on one device; got {', '.join(devices)}. Move them with .to()")
+        raise DeviceError(f"the pictures are on several devices, {', '.join(devices)}. Move them to one with .to()")
     for picture in pictures:
         if not picture.is_floating_point():
-            raise ImageError(f"expected pictures as floats in [-1, 1]; got {picture.dtype}. Divide by 127.5, less 1")
+            raise ImageError(f"the pictures are {picture.dtype}, not floats in [-1, 1]. Divide by 127.5, less 1")
         broken = (~picture.isfinite()).flatten(1).any(1)
         if broken.any():
             which = broken.nonzero().flatten().tolist()
-            raise ImageError(f"expected finite pictures; got values that are not, in {which}. Count these as failed")
+            raise ImageError(f"pictures {which} hold values that are not finite. Count them as failed")
     return tuple(picture.double() for picture in pictures)
 
 
@@ -53,9 +53,9 @@ def check_mask(mask: Tensor, pictures: Pictures) -> None:
     """
     expected = (len(pictures), 1, *pictures.shape[2:])
     if tuple(mask.shape) != expected:
-        raise ShapeError(f"expected a mask of shape {list(expected)}; got {list(mask.shape)}")
+        raise ShapeError(f"the mask is {list(mask.shape)}, not {list(expected)} as the pictures. Resize it")
     if mask.device != pictures.device:
-        raise DeviceError(f"expected a mask on {pictures.device}; got one on {mask.device}. Move it with .to()")
+        raise DeviceError(f"the mask is on {mask.device}, the pictures on {pictures.device}. Move it with .to()")
 
 
 def mean_square(a: Pictures, b: Pictures) -> Float64[Tensor, " b"]:

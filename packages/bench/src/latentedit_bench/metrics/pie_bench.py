@@ -67,7 +67,7 @@ def last_square(pictures: Pictures) -> Float[Tensor, "b 3 side side"]:
     if height == width:
         return pictures
     if min(height, width) < LEGACY_SIDE:
-        raise ShapeError(f"expected pictures that are square or at least 512 pixels on each side; got {height}x{width}")
+        raise ShapeError(f"pictures of {height}x{width} pixels cannot be cut to 512x512. Give square or larger ones")
     return pictures[..., -LEGACY_SIDE:, -LEGACY_SIDE:]
 
 
@@ -115,7 +115,7 @@ def background_ssim(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mod
     """
     edited, source, outside = _checked(edited, source, mask, mode)
     if min(edited.shape[2:]) < _LEAST_SIDE:
-        raise ShapeError(f"expected pictures of at least 6x6 pixels; got {list(edited.shape[2:])}. Enlarge them")
+        raise ShapeError(f"pictures of {list(edited.shape[2:])} pixels are smaller than 6x6. Enlarge them")
     a, b = (_unit(picture) for picture in _prepared(edited, source, outside, mode))
     _, windows = cast(
         "tuple[Tensor, Tensor]",

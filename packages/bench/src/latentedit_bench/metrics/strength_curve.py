@@ -55,12 +55,12 @@ def _checked(
 ) -> tuple[Float64[Tensor, "b k"], Float64[Tensor, "1 k"]]:
     if effects.ndim != 2 or strengths.shape != effects.shape[1:] or len(strengths) < 2:
         raise ShapeError(
-            f"expected effects [b, k] at k strengths, 2 or more; got {list(effects.shape)} at {list(strengths.shape)}"
+            f"effects {list(effects.shape)} do not fit strengths {list(strengths.shape)}. Give [b, k] and [k], k > 1"
         )
     if not effects.isfinite().all() or not strengths.isfinite().all():
-        raise ConfigError("expected finite effects and strengths; got others. Leave such pictures out and count them")
+        raise ConfigError("an effect or strength is not finite. Leave such pictures out and count them")
     if (strengths == strengths[0]).all():
-        raise ConfigError(f"expected different strengths; got {strengths[0].item():g} alone. Ask for two or more")
+        raise ConfigError(f"all strengths are {strengths[0].item():g}. Give two or more")
     return effects.double(), strengths.double().to(effects.device)[None]
 
 

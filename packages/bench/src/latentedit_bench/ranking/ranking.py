@@ -92,7 +92,7 @@ def per_item(rows: Table) -> Table:
 
 def _check(rows: Table) -> None:
     if "effect" not in rows or rows["effect"].isna().all():
-        raise ConfigError("expected items with right answers for a ranking; got none. Give the manifest truths")
+        raise ConfigError("no item has a right answer to rank by. Give the manifest truths")
 
 
 def _curves(method: str, part: Table) -> Table:

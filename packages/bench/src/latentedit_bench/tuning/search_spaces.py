@@ -126,8 +126,8 @@ def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Ed
         best = editor
     if best is None:
         raise ConfigError(
-            f"expected {space.name} with {dict(settings)} to fit {space.budget} evaluations; one step takes "
-            "more. Give it a larger budget"
+            f"one step of {space.name} with {dict(settings)} takes more than {space.budget} evaluations. "
+            "Give it a larger budget"
         )
     return best
 

@@ -103,7 +103,7 @@ def score(rows: Sequence[Row]) -> float:
     """What is minimised: an edit that is worse than none counts as none."""
     errors = [row["error"] for row in rows if row.get("error") is not None]
     if not errors:
-        raise ConfigError("expected items with a right answer to choose settings by; got none")
+        raise ConfigError("no item has a right answer to choose settings by. Give the manifest truths")
     return float(np.mean(np.minimum(np.asarray(errors, dtype=np.float64), 1.0)))
 
 
@@ -119,7 +119,7 @@ def write_tuning(
     new: dict[str, Any] = {"model": model.name, "fingerprint": model.fingerprint, "methods": {}}
     known = read_json(path) if path.exists() else new
     if known.get("fingerprint") != model.fingerprint:
-        raise ConfigError(f"expected {path} to hold settings of {model.name}; it holds those of another. Move it away")
+        raise ConfigError(f"{path} holds settings of another model than {model.name}. Move it away")
     known["methods"][space.name] = {
         "editor": space.editor,
         "local": space.local,
@@ -170,7 +170,7 @@ def tuned_methods(path: Path, model: Backbone, names: Sequence[str] | None = Non
     """
     known = read_json(path)
     if known.get("fingerprint") != model.fingerprint:
-        raise ConfigError(f"expected settings of {model.name} in {path}; it holds those of another model. Tune again")
+        raise ConfigError(f"{path} holds settings of another model than {model.name}. Tune again")
     return _methods(known["methods"], names, str(path))
 
 
@@ -178,7 +178,7 @@ def _methods(known: Mapping[str, Any], names: Sequence[str] | None, where: str) 
     missing = [name for name in names or () if name not in known]
     if missing or not known:
         wanted = ", ".join(missing) or "at least one method"
-        raise ConfigError(f"expected settings of {wanted} in {where}; there are none. Find them with: bench tune")
+        raise ConfigError(f"there are no settings of {wanted} in {where}. Find them with: bench tune")
     chosen = [{"name": name, **known[name], "settings": known[name]["best"]} for name in names or known]
     return list(planned_methods(chosen))
 
