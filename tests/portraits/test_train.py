@@ -114,7 +114,7 @@ def test_the_reader_is_trained_once_on_renders_and_what_the_codec_makes_of_them(
     reader, _ = train_reader(autoencoder, renders, settings, run)
     assert [told.count(name) for name in ("reconstructions", "reader")] == [1, 4]
     decoded = np.load(tmp_path / "reconstructions-2.npy")
-    assert np.array_equal(decoded, reconstruct(autoencoder, renders.pixels[:2], run.tell))
+    assert np.array_equal(decoded, reconstruct(autoencoder, renders.pixels[:2], lambda *_: None))
     again, _ = train_reader(autoencoder, renders, settings, run)
     assert len(told) == 5, "the second call had nothing left to do"
     for one, other in zip(reader.network.parameters(), again.network.parameters(), strict=True):

@@ -82,10 +82,10 @@ class Counting(Geometry):
         self.calls.append(int(item[0]))
         return [{"picture": item[0], "value": float(self.start + int(item[0]))}]
 
-    def of_model(self, model: str, part: Table) -> Found:
+    def of_model(self, part: Table) -> Found:
         found = estimate(part["value"].tolist(), [(one,) for one in part["picture"]])
         summary = part.assign(level=0.5, mean=part["value"])
-        return [Claim.of("pictures can be counted", model, "count", found)], [summary]
+        return [("pictures can be counted", "count", found)], [summary]
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
         axes[0].plot(part["value"])

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def test_another_place_or_seed_is_another_basis(backbone: Backbone, tmp_path: Pa
     study.basis(0, 0.5)
     study.basis(1, 0.5)
     study.basis(0, 0.4)
-    study.basis(0, 0.5, rank=2)
+    dataclasses.replace(study, rank=2).basis(0, 0.5)
     study.basis(0, 0.5, seed=1)
     study.basis(0, 0.5, prompt="a word")
     assert len(list(tmp_path.iterdir())) == 6

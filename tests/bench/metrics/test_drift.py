@@ -29,6 +29,6 @@ def test_what_is_no_total_variation_is_refused(value: float) -> None:
 
 
 def test_other_shapes_are_refused() -> None:
-    with pytest.raises(ShapeError, match="of one shape"):
+    with pytest.raises(ShapeError, match="Give both as"):
         # without the shapes that tests check
         inspect.unwrap(nuisance_drift)(torch.zeros(3, 2), torch.zeros(2, 2, dtype=torch.bool))

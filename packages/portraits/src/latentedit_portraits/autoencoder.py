@@ -57,9 +57,6 @@ def fit_autoencoder(
 
     The network stays eager: compiled on a CPU, the gradient above a nearest-neighbour upsampling layer was zero
     (torch 2.13).
-
-    Returns:
-        Seconds of training.
     """
     device = next(autoencoder.parameters()).device
 

@@ -1,4 +1,8 @@
-"""One training loop for all bundled networks: resumable after a kill, the same batches whatever the interruptions."""
+"""One training loop for all bundled networks: resumable after a kill, the same batches whatever the interruptions.
+
+The functions ``fit_...`` of this package train their network in place by `Training.fit`, and give the seconds of
+training, all calls together.
+"""
 
 import contextlib
 import dataclasses

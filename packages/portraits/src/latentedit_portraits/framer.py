@@ -107,7 +107,7 @@ def framer_for(backbone: Backbone) -> PortraitFramer:
 
 
 def fit_framer(network: FramerNetwork, views: Views, settings: FitSettings, run: Training) -> float:
-    """Train the framer on views, their mirror images, and some noise; gives the seconds of training."""
+    """Train the framer on views, their mirror images, and some noise."""
     device = next(network.parameters()).device
     truth = torch.from_numpy(views.framings).to(device)
     network.train()

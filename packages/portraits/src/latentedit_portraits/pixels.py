@@ -43,11 +43,7 @@ def noise_scheduler() -> DDIMScheduler:
 
 
 def build_pixel_unet(seed: int) -> nn.Module:
-    """The untrained network: four sizes from 64 to 8 pixels, attention at the last and in the middle.
-
-    Args:
-        seed: of the weights.
-    """
+    """The untrained network: four sizes from 64 to 8 pixels, attention at the last and in the middle."""
     build: Any = UNet2DModel  # its annotations say tuples of strings of any length
     with seeded(seed):
         return build(
@@ -88,17 +84,7 @@ def shrink(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def fit_pixels(network: nn.Module, pictures: NDArray[np.uint8], settings: FitSettings, run: Training) -> float:
-    """Train a network to predict v, at uniform times.
-
-    Args:
-        network: trained in place.
-        pictures: bytes ``[n, 64, 64, 3]``.
-        settings: steps, batch, rate.
-        run: where.
-
-    Returns:
-        Seconds of training.
-    """
+    """Train a network to predict v, at uniform times; pictures are bytes ``[n, 64, 64, 3]``."""
     device = run.device
     schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
     stock: Any = network

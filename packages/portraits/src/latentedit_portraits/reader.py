@@ -94,17 +94,8 @@ def fit_reader(
 ) -> float:
     """Train the reader on every source equally often.
 
-    Brightness, contrast, sharpness and noise vary, so that it does not depend on what a codec or a sampler blurs.
-
-    Args:
-        network: trained in place.
-        sources: each the pictures of the first portraits, as bytes ``[n, 128, 128, 3]``.
-        attributes: of the portraits.
-        settings: steps, batch, rate.
-        run: where.
-
-    Returns:
-        Seconds of training.
+    Brightness, contrast, sharpness and noise vary, so that it does not depend on what a codec or a sampler blurs. Each
+    source holds the pictures of the first portraits, as bytes ``[n, 128, 128, 3]``.
     """
     device = next(network.parameters()).device
     labels = torch.tensor([item.indices() for item in attributes], device=device)

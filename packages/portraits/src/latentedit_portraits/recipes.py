@@ -13,7 +13,9 @@ from latentedit.core.progress import Progress
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.placement import existing_device
 from latentedit.models.settings_file import change_json, write_settings
+from latentedit_portraits.captions import vocabulary
 from latentedit_portraits.card import write_card
+from latentedit_portraits.dataset import SIZE
 from latentedit_portraits.fitting import Plan, Training
 from latentedit_portraits.quality import measure_quality
 from latentedit_portraits.reader import PortraitReader
@@ -21,6 +23,9 @@ from latentedit_portraits.verify import write_reference
 
 SEED = 0
 """Of all portraits, networks and batches."""
+
+GUIDANCE = 2.0
+"""At which the models of portraits follow a caption, unless something else is asked for."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +86,18 @@ def run_recipe(
         write_settings(folder, {"quality": quality})
     write_card(folder, name)
     return folder
+
+
+def portrait_settings(architecture: str) -> dict[str, Any]:
+    """What ``latentedit.json`` says of a model of portraits, such as who captions pictures, and which words it knows."""
+    return {
+        "description": f"avatar portraits of {SIZE} px, from captions; {architecture}",
+        "captioner": "portraits",
+        "framer": "portraits",
+        "sizes": [SIZE, SIZE, SIZE],
+        "guidance": GUIDANCE,
+        "vocabulary": vocabulary(),
+    }
 
 
 def write_pipeline(

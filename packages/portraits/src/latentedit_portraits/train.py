@@ -11,10 +11,8 @@ from torch import nn
 
 from latentedit.core.progress import Progress
 from latentedit_portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder
-from latentedit_portraits.captions import vocabulary
 from latentedit_portraits.dataset import (
     ENCODED,
-    SIZE,
     Renders,
     encode_in_batches,
     kept_array,
@@ -24,7 +22,7 @@ from latentedit_portraits.dataset import (
 from latentedit_portraits.fitting import FitSettings, Plan, Training, read_plans
 from latentedit_portraits.framer import PortraitFramer, build_framer, fit_framer
 from latentedit_portraits.reader import PortraitReader, build_reader, fit_reader
-from latentedit_portraits.recipes import SEED, Trained, run_recipe, write_pipeline
+from latentedit_portraits.recipes import SEED, Trained, portrait_settings, run_recipe, write_pipeline
 from latentedit_portraits.tokenizer import build_tokenizer
 from latentedit_portraits.transformer import (
     CaptionBatches,
@@ -35,7 +33,6 @@ from latentedit_portraits.transformer import (
 )
 from latentedit_portraits.variety import render_views
 
-GUIDANCE = 2.0
 SHIFT = 3.0
 
 _RECONSTRUCTED = 6000  # pictures of the codec that the reader learns from
@@ -152,15 +149,7 @@ def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToVelocity, 
         text_encoder_3=None,  # pyright: ignore[reportArgumentType]
         tokenizer_3=None,  # pyright: ignore[reportArgumentType]
     )
-    settings = {
-        "description": "avatar portraits of 128 px, from captions; a small Stable Diffusion 3",
-        "captioner": "portraits",
-        "framer": "portraits",
-        "sizes": [SIZE, SIZE, SIZE],
-        "guidance": GUIDANCE,
-        "zero_tokens": 1,
-        "vocabulary": vocabulary(),
-    }
+    settings = {**portrait_settings("a small Stable Diffusion 3"), "zero_tokens": 1}
     networks: list[nn.Module] = [autoencoder, network.transformer, network.text_encoder, network.text_encoder_2]
     write_pipeline(folder, pipeline, networks, settings, ("text_encoder", "text_encoder_2"))
     reader.save(folder)

@@ -13,16 +13,13 @@ from torch import nn
 from latentedit.models.base import Backbone
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import bundled_folder, load
-from latentedit_portraits.captions import vocabulary
-from latentedit_portraits.dataset import SIZE, Renders, encode_in_batches, kept_array, render_split
+from latentedit_portraits.dataset import Renders, encode_in_batches, kept_array, render_split
 from latentedit_portraits.fitting import Plan, Training, read_plans
 from latentedit_portraits.reader import PortraitReader
-from latentedit_portraits.recipes import SEED, Trained, run_recipe, write_pipeline
+from latentedit_portraits.recipes import SEED, Trained, portrait_settings, run_recipe, write_pipeline
 from latentedit_portraits.tokenizer import build_tokenizer
 from latentedit_portraits.transformer import CaptionBatches
 from latentedit_portraits.unet import TextToNoise, build_text_to_noise, fit_unet, noise_scheduler
-
-GUIDANCE = 2.0
 
 _PARENT = "portraits"
 
@@ -98,13 +95,6 @@ def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToNoise) -> 
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    settings = {
-        "description": "avatar portraits of 128 px, from captions; a small Stable Diffusion 1.5",
-        "captioner": "portraits",
-        "framer": "portraits",
-        "sizes": [SIZE, SIZE, SIZE],
-        "guidance": GUIDANCE,
-        "vocabulary": vocabulary(),
-    }
+    settings = portrait_settings("a small Stable Diffusion 1.5")
     networks: list[nn.Module] = [autoencoder, network.unet, network.text_encoder]
     return write_pipeline(folder, pipeline, networks, settings, ("text_encoder",))

@@ -183,15 +183,7 @@ def fit_transformer(
 ) -> float:
     """Train text encoders and transformer to predict ``e - x`` from ``(1 - s) x + s e``.
 
-    Args:
-        network: trained in place.
-        captions: of the portraits whose latents follow, in the same order.
-        latents: normalised clean latents ``[n, 8, 16, 16]``.
-        settings: steps, batch, rate.
-        run: where.
-
-    Returns:
-        Seconds of training.
+    Captions and normalised clean latents ``[n, 8, 16, 16]`` are of the same portraits in the same order.
     """
     device = captions.device
     blocks = network.transformer.transformer_blocks.named_parameters()

@@ -102,15 +102,7 @@ def fit_unet(
 ) -> float:
     """Train text encoder and U-Net to predict the noise, at the transformer's levels and for its error.
 
-    Args:
-        network: trained in place.
-        captions: of the portraits whose latents follow, in the same order.
-        latents: normalised clean latents ``[n, 8, 16, 16]``.
-        settings: steps, batch, rate.
-        run: where.
-
-    Returns:
-        Seconds of training.
+    Captions and normalised clean latents ``[n, 8, 16, 16]`` are of the same portraits in the same order.
     """
     device = captions.device
     schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)

@@ -128,18 +128,17 @@ def with_value(world: Domain, scene: Scene, name: str, value: str) -> Scene:
     return world.change(scene, {name: value})
 
 
-def sample_pictures(model: str, count: int, *, among: Sequence[str] | None = None) -> list[Image.Image]:
+def sample_pictures(model: str, count: int) -> list[Image.Image]:
     """Pictures that a bundled model has not been trained on, from the domain that knows it.
 
     Args:
         model: its name.
         count: how many.
-        among: names of domains; None is every installed one.
 
     Raises:
         ConfigError: no installed domain has pictures for the model.
     """
-    for name in DOMAINS.names() if among is None else among:
+    for name in DOMAINS.names():
         found = domain(name).pictures(model, count)
         if found is not None:
             return list(found)

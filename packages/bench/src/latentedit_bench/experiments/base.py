@@ -9,14 +9,17 @@ from typing import Any, ClassVar, TypeVar
 import pandas as pd
 from matplotlib.figure import Figure
 
+from latentedit.api.runs.executors import run_work
+from latentedit.api.runs.folder import RunFolder, file_name
+from latentedit.api.runs.work import UnitResult
 from latentedit.core.errors import RegistryError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit.core.progress import Progress
 from latentedit.core.settings import to_plain
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.plotting import draw_numbers, panels
-from latentedit_bench.experiments.store import measured
 from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.ranking.run import table_of
 
 T = TypeVar("T")
 
@@ -139,22 +142,21 @@ class Experiment(abc.ABC):
         draw_numbers(panels(figure, [self.title or self.name])[0][0], outcome.claims, unit=self.statistic)
 
     def rows(self, at: Context) -> Table:
-        """Every row; what was not measured before is measured.
+        """Every row; what was not measured before is measured, and a run that was stopped goes on.
 
         Raises:
             ConfigError: the folder holds rows of another plan.
-            OutputError: the folder cannot be written to.
+            OutputError: the folder cannot be written to, or the disk is full.
+            KeyboardInterrupt: saying what is kept.
         """
-        return measured(
-            at.folder,
-            kind=self.name,
-            plan=self.stored_plan(at),
-            units=self.units(at),
-            measure=lambda unit: self.measure(unit, at),
-            command=at.command,
-            progress=at.progress,
-            note=at.note,
-        )
+        units = self.units(at)
+        named = {file_name(f"{index:05d} {' '.join(map(str, unit))}"): unit for index, unit in enumerate(units)}
+        work = _Work(spec=self.stored_plan(at), named=named, measure=lambda unit: self.measure(unit, at))
+        folder = RunFolder.start(at.folder, work.spec, kind=self.name, units=work.units, command=at.command, request={})
+        for said in run_work(folder, work, progress=at.progress):
+            if at.note is not None:
+                at.note(said)
+        return table_of(folder)
 
     def stored_plan(self, at: Context) -> Mapping[str, Any]:
         """What must be the same for stored rows to be the same: the plan, and what is found out about it on the way."""
@@ -165,6 +167,26 @@ class Experiment(abc.ABC):
         """What the rows say, and the rows themselves; see `rows`."""
         rows = self.rows(at)
         return dataclasses.replace(self.conclude(rows), rows=rows)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Work:
+    """Units as work for a runner in this process."""
+
+    spec: Mapping[str, Any]
+    named: Mapping[str, Unit]
+    measure: Callable[[Unit], Sequence[Row]]
+
+    @property
+    def units(self) -> list[str]:
+        return list(self.named)
+
+    def task(self, unit: str, *, with_bytes: bool = False) -> Unit:
+        del with_bytes
+        return self.named[unit]
+
+    def start(self) -> Callable[[Unit], UnitResult]:
+        return lambda unit: UnitResult(rows=self.measure(unit))
 
 
 def make_experiment(name: str) -> Experiment:

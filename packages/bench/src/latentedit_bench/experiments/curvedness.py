@@ -19,7 +19,6 @@ from latentedit.directions.local_basis import LocalBasis
 from latentedit.directions.transport import DAMPING
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit_bench.experiments.base import Row, Unit
-from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import QUICK, UNSUPERVISED, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, GREY, finish
 from latentedit_bench.experiments.shooting import TangentBasis, shoot
@@ -148,19 +147,19 @@ class Curvedness(Geometry):
             for method, points in curves.items()
         ]
 
-    def of_model(self, model: str, part: Table) -> Found:
+    def of_model(self, part: Table) -> Found:
         """Mean lengths, and the differences that the claims are about; each picture counts the mean of both levels."""
-        claims, rows = list[Claim](), list[dict[str, Any]]()
+        claims, rows = list[tuple[str, str, Estimate]](), list[dict[str, Any]]()
         for (ends, level, method), some in part.groupby(["ends", "level", "method"], sort=False):
             for measure in _MEASURES:
-                about = {"model": model, "level": level, "kind": f"{ends}, {method}", "measure": measure}
+                about = {"level": level, "kind": f"{ends}, {method}", "measure": measure}
                 rows.append(
                     {**about, "ends": ends, "method": method, **dataclasses.asdict(_mean(some, measure, str(ends)))}
                 )
         for statement, longer, shorter, measure, where in _CLAIMS:
             for ends in where:
                 found = _difference(part, longer, shorter, measure, ends)
-                claims.append(Claim.of(statement, model, _what(longer, shorter, measure, ends), found))
+                claims.append((statement, _what(longer, shorter, measure, ends), found))
         return claims, [pd.DataFrame(rows)]
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:

@@ -12,13 +12,12 @@ from latentedit.api.naming import FLOOR
 from latentedit_bench.domains.areas import CHANGED, attribute_areas
 from latentedit_bench.domains.base import domain
 from latentedit_bench.experiments.base import Row, Unit
-from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import QUICK, RIEMANNIAN, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, GREY, LEVEL_LABEL, draw_column
 from latentedit_bench.experiments.radial_power import radial_power, white_centroid
 from latentedit_bench.experiments.signed_edits import SignedEdit, random_units, signed_edits
 from latentedit_bench.experiments.study import Study
-from latentedit_bench.metrics.statistics import FEWEST, Estimate, Table, by_level, estimate, rise
+from latentedit_bench.metrics.statistics import FEWEST, Table, by_level, rise
 
 KINDS = {"basis": "local basis", "random": "random directions of equal effect"}
 
@@ -69,10 +68,6 @@ class Edits(Geometry):
     directions: int = 2
     controls: int = 1
 
-    def items(self, study: Study) -> Sequence[Unit]:
-        """A picture at a level."""
-        return [(picture, level) for level in study.levels for picture in range(len(study))]
-
     def look_at(self, study: Study, item: Unit) -> list[Row]:
         """The first directions there, and random ones."""
         picture, level = int(item[0]), float(item[1])
@@ -88,24 +83,23 @@ class Edits(Geometry):
             rows.append(about | edit_row(edit))
         return rows
 
-    def of_model(self, model: str, part: Table) -> Found:
+    def of_model(self, part: Table) -> Found:
         """Coarseness and centroid over levels, how they change, and the same of random directions."""
-        parts, claims = list[Table](), list[Claim]()
+        parts, basis = list[Table](), part[part["kind"] == "basis"]
         for kind in KINDS:
             for column in ("coarseness", "centroid", "changed", "effect"):
-                known = part[(part["kind"] == kind) & part[column].notna()].astype({column: float})
+                known = part[(part["kind"] == kind) & part[column].notna()]
                 if len(known):
-                    levels = by_level(known, column, members=["picture"])
-                    parts.append(levels.assign(model=model, measure=column, kind=kind))
+                    parts.append(by_level(known, column).assign(measure=column, kind=kind))
         top, low, last = float(part["level"].max()), float(part["level"].min()), _last_read(part)
         coarse = f"area of what is changed at level {top:.2f} minus at {last:.2f}, share of the picture"
         lower = f"centroid of the change at level {low:.2f} minus at {top:.2f}, in units of Nyquist"
-        for said, measure, column, start, end in (
-            ("early levels change coarse and late levels fine attributes", coarse, "coarseness", last, top),
-            ("edits at early levels change low, at late levels high frequencies", lower, "centroid", top, low),
-        ):
-            claims.append(Claim.of(said, model, measure, _difference(part, column, "basis", start=start, end=end)))
-        return claims, parts
+        attributes = rise(basis, "coarseness", start=last, end=top)
+        frequencies = rise(basis, "centroid", start=top, end=low)
+        return [
+            ("early levels change coarse and late levels fine attributes", coarse, attributes),
+            ("edits at early levels change low, at late levels high frequencies", lower, frequencies),
+        ], parts
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
         """Coarseness and centroid over levels, against random directions; below, the change of each attribute."""
@@ -153,14 +147,6 @@ def coarseness(changes: Mapping[str, float]) -> float | None:
 def _areas(names: set[str]) -> Mapping[str, float]:
     """What attributes cover, where they are those of the domain; else nothing."""
     return attribute_areas(DOMAIN) if names <= set(domain(DOMAIN).values) else {}
-
-
-def _difference(part: Table, column: str, kind: str, *, start: float, end: float) -> Estimate:
-    """How much a measure of one kind of directions grows between two levels; nothing where it is not known at both."""
-    known = part[(part["kind"] == kind) & part[column].notna()].astype({column: float})
-    if start == end or not {start, end} <= set(known["level"]):
-        return estimate([], [])
-    return rise(known, column, members=["picture"], start=start, end=end)
 
 
 def _last_read(part: Table) -> float:

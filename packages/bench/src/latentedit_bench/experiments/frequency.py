@@ -11,9 +11,8 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit_bench.experiments.base import Row, Unit
-from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import RIEMANNIAN, Found, Geometry
-from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, finish
+from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, draw_spread, falling_levels, finish
 from latentedit_bench.experiments.radial_power import RadialPower, centroid, low_share, radial_power, white_centroid
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import Table, by_level, rise
@@ -48,7 +47,7 @@ class Frequency(Geometry):
             ConfigError: latents that are no pictures.
         """
         _check(study)
-        return [(picture, level) for level in study.levels for picture in range(len(study))]
+        return Geometry.items(self, study)
 
     def look_at(self, study: Study, item: Unit) -> list[Row]:
         """The spectra there."""
@@ -73,18 +72,16 @@ class Frequency(Geometry):
             rows.append({"what": "bin", **about, **spectrum})
         return rows
 
-    def of_model(self, model: str, part: Table) -> Found:
+    def of_model(self, part: Table) -> Found:
         """Mean frequency over levels, and how much it grows towards the picture."""
         vectors, parts = part[part["what"] == "vector"], list[Table]()
         for column in ("centroid", "low_share"):
-            levels = by_level(vectors, column, members=["picture"])
-            latent = by_level(vectors, f"latent_{column}", members=["picture"])["mean"]
-            null = vectors[f"null_{column}"].mean()
-            parts.append(levels.assign(model=model, measure=column, latent=latent, null=null))
+            latent, null = by_level(vectors, f"latent_{column}")["mean"], vectors[f"null_{column}"].mean()
+            parts.append(by_level(vectors, column).assign(measure=column, latent=latent, null=null))
         top, low = parts[0]["level"].max(), parts[0]["level"].min()
-        grows = rise(vectors, "centroid", members=["picture"], start=top, end=low)
+        grows = rise(vectors, "centroid", start=top, end=low)
         measure = f"growth of the mean frequency from level {top:.2f} to {low:.2f}, in units of Nyquist"
-        return [Claim.of("the basis moves from low to high frequency as the level falls", model, measure, grows)], parts
+        return [("the basis moves from low to high frequency as the level falls", measure, grows)], parts
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
         """Spectra, a line a level; below, mean frequencies over levels."""
@@ -100,12 +97,9 @@ class Frequency(Geometry):
 
 
 def _draw_spectra(axis: Axes, bins: Table) -> None:
-    for colour, (level, rows) in zip(COLOURS * 9, reversed(list(bins.groupby("level"))), strict=False):
-        spread = rows.groupby("frequency")
-        axis.plot(spread["density"].mean(), color=colour, label=f"level {float(str(level)):.2f}")
-        low, high = spread["density"].min(), spread["density"].max()
-        axis.fill_between(low.index, low, high, color=colour, alpha=0.12, linewidth=0)
-        axis.plot(spread["latent_density"].mean(), color=colour, linestyle=":", linewidth=1)
+    for colour, (level, rows) in falling_levels(bins):
+        draw_spread(axis, rows, "frequency", "density", label=f"level {level:.2f}", colour=colour)
+        axis.plot(rows.groupby("frequency")["latent_density"].mean(), color=colour, linestyle=":", linewidth=1)
     axis.plot([], [], color=GREY, linestyle=":", linewidth=1, label="the latent itself, at each level")
     axis.axhline(1, color=GREY, linestyle="--", linewidth=1.2, label="white noise")
     axis.set_yscale("log")

@@ -26,7 +26,7 @@ from latentedit_bench.experiments.base import Context, Experiment, Outcome, Row,
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.plotting import new_figure, panels, save_figure
 from latentedit_bench.experiments.study import Study
-from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.metrics.statistics import Estimate, Table, with_numbers
 
 RIEMANNIAN = "Riemannian geometry of the latent space (arXiv 2307.12868)"
 UNSUPERVISED = "Unsupervised semantic directions (arXiv 2302.12469)"
@@ -43,8 +43,8 @@ WORK = "unfinished"
 QUICK: Mapping[str, Any] = {"models": ("portraits-unet",), "pictures": 6, "levels": (0.95, 0.5), "rank": 4}
 """What most quick plans change: one model where one is enough, two levels, less rank, fewer pictures."""
 
-Found = tuple[list[Claim], list[Table]]
-"""Of one model: its claims, and its parts of the summary."""
+Found = tuple[list[tuple[str, str, Estimate]], list[Table]]
+"""Of one model: what is said, the measure and its number of each claim; and its parts of the summary."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,16 +163,16 @@ class Geometry(Experiment):
         name = str(unit[0])
         return [{"model": name, **row} for row in self.look_at(self.studies(at)[name], unit[1:])]
 
-    @abc.abstractmethod
     def items(self, study: Study) -> Sequence[Unit]:
-        """The units of work in one model."""
+        """The units of work in one model; a picture at a level where nothing else is said."""
+        return [(picture, level) for level in study.levels for picture in range(len(study))]
 
     @abc.abstractmethod
     def look_at(self, study: Study, item: Unit) -> list[Row]:
         """The rows of one unit of one model."""
 
     @abc.abstractmethod
-    def of_model(self, model: str, part: Table) -> Found:
+    def of_model(self, part: Table) -> Found:
         """What the rows of one model say."""
 
     @abc.abstractmethod
@@ -181,15 +181,17 @@ class Geometry(Experiment):
 
     def conclude(self, rows: Table) -> Outcome:
         """Model by model; see `of_model`."""
-        found = [self.of_model(str(model), part) for model, part in rows.groupby("model", sort=False)]
-        summary = pd.concat([part for _, parts in found for part in parts], ignore_index=True)
-        return Outcome(
-            claims=tuple(claim for claims, _ in found for claim in claims), summary=summary, line=described(summary)
-        )
+        claims, parts = list[Claim](), list[Table]()
+        for model, part in with_numbers(rows).groupby("model", sort=False):
+            found, tables = self.of_model(part)
+            claims += [Claim.of(said, str(model), measure, number) for said, measure, number in found]
+            parts += [table.assign(model=model) for table in tables]
+        summary = pd.concat(parts, ignore_index=True)
+        return Outcome(claims=tuple(claims), summary=summary, line=described(summary))
 
     def draw(self, outcome: Outcome, figure: Figure) -> None:
         """A column a model; see `draw_model`."""
-        rows = outcome.rows
+        rows = with_numbers(outcome.rows)
         models = list(dict.fromkeys(rows["model"]))
         axes = panels(figure, models, rows=self.panel_rows, share_y=self.share_y)
         for column, model in enumerate(models):

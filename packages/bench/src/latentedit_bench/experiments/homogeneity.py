@@ -13,11 +13,10 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.rng import stream
 from latentedit.directions.global_directions import Mean, agreement, mean_directions
 from latentedit_bench.experiments.base import Row, Unit
-from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import UNSUPERVISED, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, draw_column, draw_null, finish
 from latentedit_bench.experiments.study import Study
-from latentedit_bench.metrics.statistics import Estimate, Table, by_level, estimate, rise
+from latentedit_bench.metrics.statistics import Table, by_level, rise
 
 MEASURES = {
     "captured": "energy of a global direction\nin a picture's tangent space",
@@ -72,25 +71,24 @@ class Homogeneity(Geometry):
                 rows.append(row | {f"null_{column}": values[index] for column, values in random.items()})
         return rows
 
-    def of_model(self, model: str, part: Table) -> Found:
+    def of_model(self, part: Table) -> Found:
         """Both measures over levels, and how much the captured energy falls towards the picture."""
-        known, parts = _numbers(part), list[Table]()
-        for column in MEASURES:
-            levels = by_level(known, column, members=["picture"])
-            null = by_level(known, f"null_{column}", members=["picture"])
-            parts.append(levels.assign(model=model, measure=column, null=null["mean"]))
+        parts = [
+            by_level(part, column).assign(measure=column, null=by_level(part, f"null_{column}")["mean"])
+            for column in MEASURES
+        ]
         top, low = part["level"].max(), part["level"].min()
         measure = f"captured energy at level {top:.2f} minus at {low:.2f}"
         said = "global directions agree between samples near noise and less later"
-        return [Claim.of(said, model, measure, _growth(known, "captured", start=low, end=top))], parts
+        return [(said, measure, rise(part, "captured", start=low, end=top))], parts
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
         """A row a measure: the mean of all directions, the first one, and the random level in grey."""
-        known, first = _numbers(part), part[part["index"] == 1]
+        first = part[part["index"] == 1]
         for axis, (column, label) in zip(axes, MEASURES.items(), strict=True):
-            draw_column(axis, known, column, label=f"mean of {part['index'].max()} directions", colour=COLOURS[0])
+            draw_column(axis, part, column, label=f"mean of {part['index'].max()} directions", colour=COLOURS[0])
             draw_column(axis, first, column, label="the first direction", colour=COLOURS[1])
-            null = known[f"null_{column}"].dropna()
+            null = part[f"null_{column}"].dropna()
             draw_null(axis, null.mean(), *null.quantile([0.025, 0.975]), label="random subspaces")
             finish(axis, label, unit_range=True)
 
@@ -121,16 +119,3 @@ def _random_sets(count: int, like: Float[Tensor, "r *feature"], *, seed: int) ->
         )
         drawn.append(torch.linalg.qr(noise)[0].T.reshape(like.shape))
     return drawn
-
-
-def _numbers(part: Table) -> Table:
-    """The rows of one model, with nan for what was not measured."""
-    return part.astype({f"{prefix}{column}": float for column in MEASURES for prefix in ("", "null_")})
-
-
-def _growth(part: Table, column: str, *, start: float, end: float) -> Estimate:
-    """Between two levels; nothing where it is not measured at both."""
-    known = part[part[column].notna()]
-    if not {start, end} <= set(known["level"]):
-        return estimate([], [])
-    return rise(known, column, members=["picture"], start=start, end=end)

@@ -1,7 +1,7 @@
 """How all plots look: one panel a model, lines with their intervals, null levels in grey."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -87,9 +87,34 @@ def draw_column(
     axis: Axes, rows: Table, column: str, *, label: str, colour: str, members: Sequence[str] = ("picture",)
 ) -> None:
     """`draw_levels` of a column, where it is known; see `statistics.by_level`."""
-    known = rows[rows[column].notna()].astype({column: float})
+    known = rows[rows[column].notna()]
     if len(known):
         draw_levels(axis, by_level(known, column, members=members), label=f"{label}, 95 %", colour=colour)
+
+
+def draw_spread(axis: Axes, rows: Table, along: str, column: str, *, label: str, colour: str) -> None:
+    """The mean of a column along another, with a band that holds all rows."""
+    spread = rows.groupby(along)[column]
+    low, high = spread.min(), spread.max()
+    axis.plot(spread.mean(), color=colour, label=label)
+    axis.fill_between(low.index, low, high, color=colour, alpha=0.12, linewidth=0)
+
+
+def draw_points(axis: Axes, rows: Table, along: str, column: str) -> None:
+    """A point a row, a colour a level; levels fall."""
+    for colour, (level, part) in falling_levels(rows):
+        label = f"level {level:.2f}"
+        axis.scatter(part[along], part[column], s=12, color=colour, alpha=0.65, linewidths=0, label=label)
+
+
+def falling_levels(rows: Table) -> Iterator[tuple[str, tuple[float, Table]]]:
+    """A colour, a level and its rows, from the highest level on."""
+    return zip(COLOURS * 9, reversed(list(rows.groupby("level"))), strict=False)
+
+
+def arms(rows: Table) -> list[Table]:
+    """Lengths of the two sides of intervals, from "mean", "low" and "high"."""
+    return [(rows["mean"] - rows["low"]).clip(lower=0), (rows["high"] - rows["mean"]).clip(lower=0)]
 
 
 def draw_null(axis: Axes, mean: float, low: float, high: float, *, label: str) -> None:
@@ -114,8 +139,8 @@ def draw_numbers(axis: Axes, claims: Sequence[Claim], *, unit: str) -> None:
     several = len({claim.model for claim in claims}) > 1
     for row, claim in enumerate(claims):
         colour = COLOURS[0] if claim.low > 0 else COLOURS[1] if claim.high < 0 else GREY
-        arms = [[max(0.0, claim.estimate - claim.low)], [max(0.0, claim.high - claim.estimate)]]
-        axis.errorbar(claim.estimate, row, xerr=arms, fmt="o", markersize=4, color=colour)
+        sides = [[max(0.0, claim.estimate - claim.low)], [max(0.0, claim.high - claim.estimate)]]
+        axis.errorbar(claim.estimate, row, xerr=sides, fmt="o", markersize=4, color=colour)
     axis.axvline(0, color=GREY, linestyle="--", linewidth=1.2)
     names = [f"{one.model}: {one.measure}" if several else one.measure for one in claims]
     axis.set_yticks(range(len(claims)), [textwrap.fill(name, 42) for name in names], fontsize=7)
@@ -137,8 +162,7 @@ def draw_by_name(axis: Axes, rows: Table, names: str, series: str, colours: Mapp
     for index, (name, colour) in enumerate(colours.items()):
         own = rows[rows[series] == name].set_index(names).reindex(order)
         places = np.arange(len(order)) + 0.24 * (index - (len(colours) - 1) / 2)
-        arms = [(own["mean"] - own["low"]).clip(lower=0), (own["high"] - own["mean"]).clip(lower=0)]
-        axis.errorbar(own["mean"], places, xerr=arms, fmt="o", markersize=4, color=colour, label=name)
+        axis.errorbar(own["mean"], places, xerr=arms(own), fmt="o", markersize=4, color=colour, label=name)
     axis.set_yticks(range(len(order)), [str(name).replace("_", " ") for name in order], fontsize=7)
     axis.set_ylim(len(order) - 0.5, -0.5)
     axis.legend(fontsize=7)

@@ -15,12 +15,11 @@ from latentedit.core.errors import ConfigError
 from latentedit.models.base import Backbone
 from latentedit_bench.domains.base import Domain, Scene, differences, domain, full_caption
 from latentedit_bench.experiments.base import Row, Unit
-from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import QUICK, RIEMANNIAN, Found, Geometry
-from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, draw_subspace_null, finish
+from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, draw_points, draw_subspace_null, finish
 from latentedit_bench.experiments.samples import SPACES, compared
 from latentedit_bench.experiments.study import Study
-from latentedit_bench.metrics.statistics import Table, by_level, estimate, rise
+from latentedit_bench.metrics.statistics import Estimate, Table, by_level, estimate, rise
 
 DOMAIN = "portraits"
 """Whose captions the prompts are."""
@@ -71,7 +70,7 @@ class Prompts(Geometry):
             ConfigError: a model that reads no text, or one of another domain.
         """
         _check(study.backbone)
-        return [(picture, level) for level in study.levels for picture in range(len(study))]
+        return Geometry.items(self, study)
 
     def look_at(self, study: Study, item: Unit) -> list[Row]:
         """All pairs of the picture's prompts there."""
@@ -92,27 +91,31 @@ class Prompts(Geometry):
                 rows.append({**about, **which, **related, **found})
         return rows
 
-    def of_model(self, model: str, part: Table) -> Found:
+    def of_model(self, part: Table) -> Found:
         """How distances follow the similarity of texts, and what becomes of that as the level falls."""
-        claims, parts = list[Claim](), list[Table]()
+        found, parts = list[tuple[str, str, Estimate]](), list[Table]()
         for space, rows in part.groupby("space", sort=False):
             strengths = _strengths(rows)
             ends = [shuffled_level(same) for _, same in rows.groupby("level")][::-1]
             shuffled = {"null_low": [low for low, _ in ends], "null_high": [high for _, high in ends]}
-            distances = by_level(rows, "distance", members=["picture"]).assign(null=rows["null"].mean())
-            followed = by_level(strengths, "strength", members=["picture"]).assign(**shuffled)
+            distances = by_level(rows, "distance").assign(null=rows["null"].mean())
+            followed = by_level(strengths, "strength").assign(**shuffled)
             parts += [
-                levels.assign(model=model, space=space, measure=measure)
+                levels.assign(space=space, measure=measure)
                 for measure, levels in (("distance", distances), ("strength", followed))
             ]
             if space == "h":
-                claims += _claims(model, rows, strengths, distances["level"].max(), distances["level"].min())
-        return claims, parts
+                found += _numbers(rows, strengths, distances["level"].max(), distances["level"].min())
+        return found, parts
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
         """Distance over similarity in h-space; below, both distance and its correlation over levels."""
         pairs, distances, strengths = axes
-        _draw_pairs(pairs, part[part["space"] == "h"])
+        features = part[part["space"] == "h"]
+        draw_points(pairs, features, "similarity", "distance")
+        draw_subspace_null(pairs, features)
+        pairs.set_xlabel("similarity of two prompts  (cosine of text embeddings)")
+        finish(pairs, "distance in h-space / largest possible", unit_range=True)
         for colour, (space, label) in zip(COLOURS, SPACES.items(), strict=False):
             rows = part[part["space"] == space]
             draw_column(distances, rows, "distance", label=f"{label}: mean", colour=colour)
@@ -120,7 +123,7 @@ class Prompts(Geometry):
         draw_subspace_null(distances, part)
         distances.set_title("distance between prompts over levels", fontsize=9)
         finish(distances, "distance / largest possible", unit_range=True)
-        ends = [(level, *shuffled_level(rows)) for level, rows in part[part["space"] == "h"].groupby("level")]
+        ends = [(level, *shuffled_level(rows)) for level, rows in features.groupby("level")]
         places, low, high = zip(*ends, strict=True)
         chance = "similarities shuffled (h), 95 %"
         strengths.fill_between(places, low, high, color=GREY, alpha=0.25, linewidth=0, label=chance)
@@ -203,38 +206,20 @@ def _strengths(part: Table) -> Table:
     return pd.DataFrame(rows)
 
 
-def _claims(model: str, part: Table, strengths: Table, top: float, low: float) -> list[Claim]:
+def _numbers(part: Table, strengths: Table, top: float, low: float) -> list[tuple[str, str, Estimate]]:
+    """How distances follow similarity at the highest level, and how both fade until the lowest."""
     highest = strengths[strengths["level"] == top]
     related = estimate(highest["strength"].tolist(), highest[["picture"]].to_numpy().tolist())
     wide = strengths.pivot(index="picture", columns="level", values="strength")
     weaker = estimate((wide[top] - wide[low]).tolist(), [(int(picture),) for picture in wide.index])
-    fades = "the prompt's influence fades at late levels"
+    follows, fades = "similar prompts give similar tangent spaces", "the prompt's influence fades at late levels"
+    correlation = f"minus the rank correlation of similarity and distance in h-space at level {top:.2f}"
     return [
-        Claim.of(
-            "similar prompts give similar tangent spaces",
-            model,
-            f"minus the rank correlation of similarity and distance in h-space at level {top:.2f}, mean over pictures",
-            related,
-        ),
-        Claim.of(
+        (follows, f"{correlation}, mean over pictures", related),
+        (
             fades,
-            model,
             f"distance between prompts in h-space at level {top:.2f} less that at {low:.2f}, share of the largest",
-            rise(part, "distance", members=["picture"], start=low, end=top),
+            rise(part, "distance", start=low, end=top),
         ),
-        Claim.of(
-            fades,
-            model,
-            f"minus the rank correlation at level {top:.2f} less that at {low:.2f}, mean over pictures",
-            weaker,
-        ),
+        (fades, f"minus the rank correlation at level {top:.2f} less that at {low:.2f}, mean over pictures", weaker),
     ]
-
-
-def _draw_pairs(axis: Axes, part: Table) -> None:
-    for colour, (level, rows) in zip(COLOURS * 9, reversed(list(part.groupby("level"))), strict=False):
-        label = f"level {float(str(level)):.2f}"
-        axis.scatter(rows["similarity"], rows["distance"], s=9, color=colour, alpha=0.6, linewidths=0, label=label)
-    draw_subspace_null(axis, part)
-    axis.set_xlabel("similarity of two prompts  (cosine of text embeddings)")
-    finish(axis, "distance in h-space / largest possible", unit_range=True)

@@ -84,18 +84,18 @@ class Samples(Geometry):
             for first, second, found in compared(bases, space, seed=study.seed)
         ]
 
-    def of_model(self, model: str, part: Table) -> Found:
+    def of_model(self, part: Table) -> Found:
         """How much distances grow as the level falls, in each space."""
-        claims, parts = list[Claim](), list[Table]()
+        found, parts = list[tuple[str, str, Estimate]](), list[Table]()
         for space, rows in part.groupby("space", sort=False):
-            levels = _means(rows).assign(model=model, space=space)
+            levels = _means(rows).assign(space=space)
             parts.append(levels)
             top, low = levels["level"].max(), levels["level"].min()
             grows = rise(rows, "distance", members=_PAIR, start=top, end=low)
             measure = f"growth of the distance in {space}-space from level {top:.2f} to {low:.2f}, share of the largest"
             said = "tangent spaces of different samples diverge as the level falls"
-            claims.append(Claim.of(said, model, measure, grows))
-        return claims, parts
+            found.append((said, measure, grows))
+        return found, parts
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
         """A line a space; the random level in grey."""

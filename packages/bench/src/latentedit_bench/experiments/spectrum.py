@@ -11,9 +11,8 @@ from matplotlib.axes import Axes
 from latentedit.core.rng import stream
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit_bench.experiments.base import Row, Unit
-from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import QUICK, UNSUPERVISED, Found, Geometry
-from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, finish
+from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, draw_spread, falling_levels, finish
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import Table, by_level, rise
 
@@ -46,10 +45,6 @@ class Spectrum(Geometry):
         """How many singular values, and how many probes."""
         return {"rank": self.rank, "probes": self.probes}
 
-    def items(self, study: Study) -> Sequence[Unit]:
-        """A picture at a level."""
-        return [(picture, level) for level in study.levels for picture in range(len(study))]
-
     def look_at(self, study: Study, item: Unit) -> list[Row]:
         """The spectrum there."""
         picture, level = int(item[0]), float(item[1])
@@ -73,27 +68,23 @@ class Spectrum(Geometry):
         values = enumerate(s.tolist(), start=1)
         return [{**about, "index": index, "value": value, "share": value / float(s[0])} for index, value in values]
 
-    def of_model(self, model: str, part: Table) -> Found:
+    def of_model(self, part: Table) -> Found:
         """Stable rank over levels, and how much it grows towards the picture."""
         first, tenth = part[part["index"] == 1], part[part["index"] == min(10, self.rank)]
-        ranks = by_level(first, "stable_rank", members=["picture"])
-        shares = by_level(tenth, "share", members=["picture"])
+        ranks, shares = by_level(first, "stable_rank"), by_level(tenth, "share")
         top, low = ranks["level"].max(), ranks["level"].min()
-        grows = rise(first, "stable_rank", members=["picture"], start=top, end=low)
+        grows = rise(first, "stable_rank", start=top, end=low)
         measure = f"growth of the stable rank from level {top:.2f} to {low:.2f}"
-        claim = Claim.of("the spectrum is steep near noise and flattens as the level falls", model, measure, grows)
-        return [claim], [
-            ranks.assign(model=model, measure="stable rank", null=first["random_stable_rank"].mean()),
-            shares.assign(model=model, measure=f"s_{min(10, self.rank)} / s_1", null=np.nan),
+        return [("the spectrum is steep near noise and flattens as the level falls", measure, grows)], [
+            ranks.assign(measure="stable rank", null=first["random_stable_rank"].mean()),
+            shares.assign(measure=f"s_{min(10, self.rank)} / s_1", null=np.nan),
         ]
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
         """Values in units of the first, a line a level; below, the stable rank over levels."""
         upper, lower = axes
-        for colour, (level, rows) in zip(COLOURS * 9, reversed(list(part.groupby("level"))), strict=False):
-            spread = rows.groupby("index")["share"]
-            upper.plot(spread.mean(), color=colour, label=f"level {level:.2f}")
-            upper.fill_between(spread.min().index, spread.min(), spread.max(), color=colour, alpha=0.12)
+        for colour, (level, rows) in falling_levels(part):
+            draw_spread(upper, rows, "index", "share", label=f"level {level:.2f}", colour=colour)
         upper.axhline(1, color=GREY, linestyle="--", linewidth=1.2, label="random matrix (nearly)")
         upper.set_yscale("log")
         upper.set_xlabel("index k")

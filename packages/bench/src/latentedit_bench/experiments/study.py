@@ -74,9 +74,7 @@ class Study:
             levels: in (0, 1], those above the model's highest become it.
             rank: of the local bases.
             site: None is the model's own choice.
-            steps: of the model's whole grid.
-            seed: of every search and every draw.
-            folder: where bases are kept.
+            steps, seed, folder: as in the class.
 
         Raises:
             ConfigError: no level, levels outside (0, 1], an unknown site, or pictures that the model takes at different
@@ -120,24 +118,22 @@ class Study:
             "dtype": str(self.backbone.network_dtype).removeprefix("torch."),
         }
 
-    def basis(
-        self, picture: int, level: float, *, prompt: str = "", rank: int | None = None, seed: int | None = None
-    ) -> LocalBasis:
+    def basis(self, picture: int, level: float, *, prompt: str = "", seed: int | None = None) -> LocalBasis:
         """The local basis of one picture at a level, read from the folder where it was computed before.
 
         Args:
             picture: its index.
             level: one of ``levels``, or another.
             prompt: text under which to look; the picture is inverted under none.
-            rank: None is that of the study.
             seed: of the search; None is that of the study.
         """
-        latent, size = self.latents[picture], rank or self.rank
-        draw = self.seed if seed is None else seed
-        place = self._place(picture, level, prompt, size, draw)
+        latent, draw = self.latents[picture], self.seed if seed is None else seed
+        place = self._place(picture, level, prompt, draw)
         if place is not None and place.is_file():
             return self._stored(latent, place, level, prompt, draw)
-        basis = local_basis(latent, site=self.site, rank=size, level=level, prompt=prompt, steps=self.steps, seed=draw)
+        basis = local_basis(
+            latent, site=self.site, rank=self.rank, level=level, prompt=prompt, steps=self.steps, seed=draw
+        )
         if place is not None:
             place.parent.mkdir(parents=True, exist_ok=True)
             counts = {name: str(getattr(basis, name)) for name in _COUNTS}
@@ -146,11 +142,11 @@ class Study:
                 file.write(pack({name: getattr(basis, name) for name in _TENSORS}, counts))
         return basis
 
-    def _place(self, picture: int, level: float, prompt: str, rank: int, seed: int) -> Path | None:
+    def _place(self, picture: int, level: float, prompt: str, seed: int) -> Path | None:
         if self.folder is None:
             return None
         about = [self.settings[name] for name in ("model_fingerprint", "site", "steps", "dtype")]
-        which = [self.settings["pictures"][picture], level, prompt, rank, seed]
+        which = [self.settings["pictures"][picture], level, prompt, self.rank, seed]
         digest = hashlib.sha256(json.dumps([*about, *which]).encode()).hexdigest()[:24]
         return self.folder / f"{digest}.safetensors"
 

@@ -11,9 +11,8 @@ from matplotlib.axes import Axes
 
 from latentedit.core.errors import ConfigError
 from latentedit_bench.experiments.base import Row, Unit
-from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import RIEMANNIAN, Found, Geometry
-from latentedit_bench.experiments.plotting import COLOURS, draw_subspace_null, finish
+from latentedit_bench.experiments.plotting import COLOURS, arms, draw_subspace_null, finish
 from latentedit_bench.experiments.samples import DISTANCE, SPACES, compared
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import Estimate, Table, correlation, estimate, permutation_level
@@ -70,21 +69,18 @@ class Trajectory(Geometry):
                     rows.append({**about, **which, **found})
         return rows
 
-    def of_model(self, model: str, part: Table) -> Found:
+    def of_model(self, part: Table) -> Found:
         """How far neighbouring levels are apart, and whether levels that lie further apart are, in each space."""
-        claims, parts = list[Claim](), list[Table]()
+        found, parts = list[tuple[str, str, Estimate]](), list[Table]()
         for space, rows in part.groupby("space", sort=False):
             related, chance = _follows_gap(rows)
             columns = {"correlation": related.mean, "shuffled_low": chance[0], "shuffled_high": chance[1]}
-            parts.append(_means(rows).assign(model=model, space=space, **columns))
+            parts.append(_means(rows).assign(space=space, **columns))
             near = f"distance of neighbouring levels in {space}-space less that of two searches, share of the largest"
-            said = "tangent spaces differ between levels of one trajectory"
-            claims.append(Claim.of(said, model, near, _above_search(rows)))
+            found.append(("tangent spaces differ between levels of one trajectory", near, _above_search(rows)))
             said = "the further apart two levels, the further apart their tangent spaces"
-            claims.append(
-                Claim.of(said, model, f"rank correlation of |s - s'| with the distance in {space}-space", related)
-            )
-        return claims, parts
+            found.append((said, f"rank correlation of |s - s'| with the distance in {space}-space", related))
+        return found, parts
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
         """A map of all pairs of levels in h-space; below, distance over how far levels are apart."""
@@ -160,12 +156,12 @@ def _draw_gaps(axis: Axes, part: Table) -> None:
         rows = part[part["space"] == space]
         pairs = rows[rows["what"] == "levels"]
         found = _means(pairs)
-        arms = np.stack([found["mean"] - found["low"], found["high"] - found["mean"]]).clip(min=0)
         related, chance = _follows_gap(rows)
         heads.append(f"{space}: rank correlation {related.text} (shuffled: {chance[0]:.2f} to {chance[1]:.2f})")
         label = f"{SPACES[space]}, 95 %"
         away = found["level"] - found["other"]
-        axis.errorbar(away, found["mean"], yerr=arms, fmt="o", markersize=4, elinewidth=1, color=colour, label=label)
+        sides = arms(found)
+        axis.errorbar(away, found["mean"], yerr=sides, fmt="o", markersize=4, elinewidth=1, color=colour, label=label)
         search = rows.loc[rows["what"] == "search", "distance"].mean()
         axis.axhline(search, color=colour, linestyle=":", linewidth=1.2, label=f"two searches, {space}")
     draw_subspace_null(axis, part)

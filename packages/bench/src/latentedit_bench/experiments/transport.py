@@ -15,9 +15,8 @@ from latentedit.core.geometry.transport import transported
 from latentedit.directions.local_basis import LocalBasis
 from latentedit.directions.transport import DAMPING
 from latentedit_bench.experiments.base import Row, Unit
-from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import QUICK, RIEMANNIAN, Found, Geometry
-from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, draw_null, finish
+from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, draw_null, draw_points, finish
 from latentedit_bench.experiments.signed_edits import SignedEdit, random_units, signed_edits
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import Estimate, Table, by_level, correlation, estimate, permutation_level
@@ -115,34 +114,33 @@ class Transport(Geometry):
             )
         return rows
 
-    def of_model(self, model: str, part: Table) -> Found:
+    def of_model(self, part: Table) -> Found:
         """Agreement over levels, above that of random directions, and its correlation with the distance."""
-        known, claims = _numbers(part), list[Claim]()
+        claims = list[tuple[str, str, Estimate]]()
         parts = [
-            by_level(known, column, members=_PAIR).assign(model=model, measure=column)
+            by_level(part, column, members=_PAIR).assign(measure=column)
             for column in (*MEASURES, "distance", "captured", "kept", "kept_plain")
         ]
         for column, of in _SEEN.items():
-            for level in sorted(set(known["level"]), reverse=True):
-                above = _above_random(known[known["level"] == level], column)
+            for level in sorted(set(part["level"]), reverse=True):
+                above = _above_random(part[part["level"] == level], column)
                 measure = f"cosine of {of}, carried minus random direction, level {level:.2f}"
-                claims.append(Claim.of("transport carries an edit across samples", model, measure, above))
-            found, (low, high) = _falls_with_distance(known, column)
+                claims.append(("transport carries an edit across samples", measure, above))
+            found, (low, high) = _falls_with_distance(part, column)
             measure = f"minus rank correlation of distance and cosine of {of}, all pairs and levels"
-            claims.append(Claim.of("transport carries an edit where tangent spaces align", model, measure, found))
-            parts[list(MEASURES).index(column)] = parts[list(MEASURES).index(column)].assign(
-                shuffled_low=low, shuffled_high=high
-            )
+            claims.append(("transport carries an edit where tangent spaces align", measure, found))
+            place = list(MEASURES).index(column)
+            parts[place] = parts[place].assign(shuffled_low=low, shuffled_high=high)
         return claims, parts
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
         """Agreement against distance, a point a direction and pair, as read and of pixels; below, means over levels."""
-        known, last = _numbers(part), axes[-1]
+        last = axes[-1]
         for axis, (measure, of) in zip(axes, _SEEN.items(), strict=False):
-            _draw_points(axis, known, measure, of)
+            _draw_points(axis, part, measure, of)
         colours = (COLOURS[0], COLOURS[1], GREY, COLOURS[2], COLOURS[6])
         for place, (colour, (measure, label)) in enumerate(zip(colours, MEASURES.items(), strict=True)):
-            beside = known.assign(level=known["level"] - 0.03 * place)  # else they lie upon each other
+            beside = part.assign(level=part["level"] - 0.03 * place)  # else they lie upon each other
             draw_column(last, beside, measure, label=label, colour=colour, members=_PAIR)
         last.axhline(0, color="#444444", linewidth=0.8)
         finish(last, "cosine with the edit at the source")
@@ -184,11 +182,6 @@ def _cosine(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> 
     return float(a @ b) / lengths if lengths > 0 else None
 
 
-def _numbers(part: Table) -> Table:
-    """The rows of one model, with nan for what was not measured."""
-    return part.astype(dict.fromkeys(MEASURES, float))
-
-
 def _above_random(part: Table, column: str) -> Estimate:
     """How much more the carried direction agrees with its source than a random one, paired."""
     members = part[list(_PAIR)].to_numpy().tolist()
@@ -205,10 +198,7 @@ def _falls_with_distance(part: Table, column: str) -> tuple[Estimate, tuple[floa
 
 def _draw_points(axis: Axes, part: Table, column: str, of: str) -> None:
     """Agreement against distance by level, and where random directions lie."""
-    levels = sorted(set(part["level"]), reverse=True)
-    for colour, level in zip(COLOURS * 9, levels, strict=False):
-        rows = part[part["level"] == level]
-        axis.scatter(rows["distance"], rows[column], s=14, alpha=0.7, color=colour, label=f"level {level:.2f}")
+    draw_points(axis, part, "distance", column)
     random = part[f"{column}_random"].dropna()
     draw_null(axis, random.mean(), *random.quantile([0.025, 0.975]), label="random directions, 95 %")
     axis.set_xlabel("distance of tangent spaces / largest possible")

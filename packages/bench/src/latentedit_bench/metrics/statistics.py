@@ -19,6 +19,7 @@ FEWEST = 6
 """Pictures below which an interval decides nothing: of fewer, all may differ to one side by chance (1 in 32)."""
 
 _DRAWS = 2000
+_SHUFFLES = 1000
 _PERCENTILES = (2.5, 97.5)
 
 Table = Any
@@ -97,62 +98,63 @@ def by_item(rows: Table, measure: str, columns: str = "method") -> Table:
     return rows.pivot_table(index=["group", "item"], columns=columns, values=measure, aggfunc="mean")
 
 
-def correlation(
-    first: Sequence[float], second: Sequence[float], pictures: Sequence[Sequence[int]], *, seed: int = 0
-) -> Estimate:
+def correlation(first: Sequence[float], second: Sequence[float], pictures: Sequence[Sequence[int]]) -> Estimate:
     """Spearman's rank correlation of two columns; see the module. Rows with a nan are left out."""
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     known = np.isfinite(a) & np.isfinite(b)
     ranks = rankdata(a[known]), rankdata(b[known])
     members = [tuple(which) for which, there in zip(pictures, known, strict=True) if there]
-    return _bootstrapped(lambda weights: _pearson(*ranks, weights), members, seed)
+    return _bootstrapped(lambda weights: _pearson(*ranks, weights), members)
 
 
-def permutation_level(
-    first: Sequence[float], second: Sequence[float], *, draws: int = 1000, seed: int = 0
-) -> tuple[float, float]:
+def permutation_level(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
     """Ends of the central 95 % of Spearman's correlation where the second column is shuffled: what chance gives.
 
     nan where a column does not vary.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     a, b = rankdata(first), rankdata(second)
     ones = np.ones(len(a))
-    found = [_pearson(a, generator.permutation(b), ones) for _ in range(draws)]
+    found = [_pearson(a, generator.permutation(b), ones) for _ in range(_SHUFFLES)]
     return interval(found)
 
 
-def by_level(table: Table, column: str, *, members: Sequence[str], seed: int = 0) -> Table:
+def with_numbers(table: Table) -> Table:
+    """The table with nan in columns that say nothing anywhere, which pandas would not take for columns of numbers."""
+    return table.astype({name: float for name in table.columns if table[name].isna().all()})
+
+
+def by_level(table: Table, column: str, *, members: Sequence[str] = ("picture",)) -> Table:
     """Mean and interval of a column at each level: "level", "mean", "low", "high", "pictures"; levels fall.
 
     Args:
         table: rows of one model, with "level".
         column: of numbers.
         members: columns that name the pictures of a row.
-        seed: of the bootstrap.
     """
     rows: list[dict[str, float]] = []
     for level, part in table.groupby("level", sort=True):
-        found = estimate(part[column].tolist(), part[list(members)].to_numpy().tolist(), seed=seed)
+        found = estimate(part[column].tolist(), part[list(members)].to_numpy().tolist())
         rows.append({"level": float(str(level)), **dataclasses.asdict(found)})
     return pd.DataFrame(rows[::-1])
 
 
-def rise(table: Table, column: str, *, members: Sequence[str], start: float, end: float, seed: int = 0) -> Estimate:
-    """How much a column grows from one level to another, paired within the same pictures.
+def rise(table: Table, column: str, *, start: float, end: float, members: Sequence[str] = ("picture",)) -> Estimate:
+    """How much a column grows from one level to another, paired within the same pictures; nothing without two levels.
 
     Args:
         table: rows of one model, with "level".
         column: of numbers; several rows of the same pictures at a level are averaged first.
-        members: columns that name the pictures of a row.
         start: level.
         end: level.
-        seed: of the bootstrap.
+        members: columns that name the pictures of a row.
     """
+    if start == end:
+        return estimate([], [])
     wide = table.pivot_table(index=list(members), columns="level", values=column, aggfunc="mean")
     wide = wide.reindex(columns=[start, end])  # a level at which nothing is known has no column
     index = [tuple(np.atleast_1d(which).tolist()) for which in wide.index]
-    return estimate((wide[end] - wide[start]).tolist(), index, seed=seed)
+    return estimate((wide[end] - wide[start]).tolist(), index)
 
 
 def decide(found: Estimate) -> Verdict:
@@ -184,7 +186,7 @@ def interval(found: Sequence[float] | Float[np.ndarray, " draws"]) -> tuple[floa
     return float(low), float(high)
 
 
-def _bootstrapped(statistic: Weighted, members: Sequence[tuple[int, ...]], seed: int) -> Estimate:
+def _bootstrapped(statistic: Weighted, members: Sequence[tuple[int, ...]], seed: int = 0) -> Estimate:
     if not members:
         return Estimate(mean=float("nan"), low=float("nan"), high=float("nan"), pictures=0)
     low, high = interval([statistic(weights) for weights in drawn_weights(members, np.random.default_rng(seed))])

@@ -12,7 +12,7 @@ from latentedit.api.runs.folder import RunFolder
 from latentedit.core.files.pictures import read_image
 from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
-from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.metrics.statistics import Table, with_numbers
 from latentedit_bench.ranking.plan import KIND, Plan
 from latentedit_bench.ranking.work import SOURCE, TRUTH, BenchWork, preview_name
 
@@ -71,9 +71,7 @@ def table_of(run: RunFolder) -> Table:
     Raises:
         FileFormatError: a unit's file that is damaged.
     """
-    table: Table = pd.DataFrame(run.rows())
-    empty = [name for name in table.columns if table[name].isna().all()]
-    return table.astype(dict.fromkeys(empty, float))
+    return with_numbers(pd.DataFrame(run.rows()))
 
 
 def shown(plan: Plan, folder: Path) -> dict[str, list[Image.Image | None]]:

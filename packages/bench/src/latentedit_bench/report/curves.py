@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from latentedit_bench.experiments.plotting import COLOURS, GREY, new_figure, panels, save_figure
+from latentedit_bench.experiments.plotting import COLOURS, GREY, arms, new_figure, panels, save_figure
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.ranking import EFFECTS
 from latentedit_bench.ranking.summaries import Summaries
@@ -82,8 +82,7 @@ def _draw_errors(axis: Axes, found: Summaries) -> None:
     shown = _shown(found)
     matched = found.table[found.table["measure"] == "matched"].set_index("method").loc[list(found.order)[::-1]]
     colours = [COLOURS[shown.index(name)] if name in shown else GREY for name in matched.index]
-    spread = [(matched["mean"] - matched["low"]).clip(lower=0), (matched["high"] - matched["mean"]).clip(lower=0)]
     bars = {"linewidth": 1, "ecolor": mpl.rcParams["text.color"]}
-    axis.barh(list(matched.index), matched["mean"], xerr=spread, color=colours, error_kw=bars)
+    axis.barh(list(matched.index), matched["mean"], xerr=arms(matched), color=colours, error_kw=bars)
     axis.tick_params(axis="y", labelsize=8)
     axis.set_xlabel("matched error, 95 % interval (0 right, 1 no edit)")
