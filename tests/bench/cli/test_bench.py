@@ -137,9 +137,9 @@ def test_wrong_input_is_refused_before_a_model_is_loaded(
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ((), "expected settings of at least one method in the folder of miniature"),
-        (("--method", "eim"), "expected settings of eim in the folder of miniature; there are none. Find them with"),
-        (("--settings", "OTHER"), "those of another model. Tune again"),
+        ((), "there are no settings of any method in the folder of miniature"),
+        (("--method", "eim"), "there are no settings of eim in the folder of miniature. Find them with"),
+        (("--settings", "OTHER"), "of another model than miniature. Tune again"),
         (("--settings", "nowhere.json"), "there is no such file: nowhere.json"),
         (("--settings", "SETTINGS", "--strengths", "0.5,2"), "some with 1 among them"),
     ],
@@ -174,7 +174,7 @@ def test_data_without_right_answers_is_not_ranked(
     assert names == {"claims", "pictures.png", "previews", "rows", "rows.csv", "run.json"}
     tuned = command("bench", "tune", tmp_path / "edits.json", "--method", "sdedit", *where, "-o", tmp_path / "t.json")
     assert (tuned.code, tuned.out) == (2, "")
-    assert "expected items with a right answer to choose settings by" in tuned.err
+    assert "no item has a right answer to choose settings by" in tuned.err
 
 
 def test_what_was_typed_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,5 +55,5 @@ def test_rows_without_right_answers() -> None:
     assert not is_ranked(rows)
     assert not is_ranked(rows.assign(effect=None))
     assert is_ranked(rows.assign(effect=0.5))
-    with pytest.raises(ConfigError, match="right answers"):
+    with pytest.raises(ConfigError, match="no item has a right answer"):
         Summaries.of(rows, ours="a", baselines=[])

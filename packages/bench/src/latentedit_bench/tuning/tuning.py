@@ -177,7 +177,7 @@ def tuned_methods(path: Path, model: Backbone, names: Sequence[str] | None = Non
 def _methods(known: Mapping[str, Any], names: Sequence[str] | None, where: str) -> list[Method]:
     missing = [name for name in names or () if name not in known]
     if missing or not known:
-        wanted = ", ".join(missing) or "at least one method"
+        wanted = ", ".join(missing) or "any method"
         raise ConfigError(f"there are no settings of {wanted} in {where}. Find them with: bench tune")
     chosen = [{"name": name, **known[name], "settings": known[name]["best"]} for name in names or known]
     return list(planned_methods(chosen))
