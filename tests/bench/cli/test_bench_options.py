@@ -18,7 +18,7 @@ def test_the_first_items_of_a_data_set() -> None:
 def test_precisions_by_name(miniature: Path) -> None:
     assert open_model(str(miniature), device="cpu", dtype="bfloat16").network_dtype == torch.bfloat16
     assert open_model(str(miniature), device="cpu", dtype=None).network_dtype == torch.float32
-    with pytest.raises(ConfigError, match=r"cannot be 'int8'. Give one of float32, bfloat16, float16"):
+    with pytest.raises(ConfigError, match="do not run in int8"):
         open_model(str(miniature), device="cpu", dtype="int8")
 
 

@@ -89,7 +89,7 @@ def run_recipe(
 
 
 def portrait_settings(architecture: str) -> dict[str, Any]:
-    """What ``latentedit.json`` says of a model of portraits, such as who captions pictures, and which words it knows."""
+    """What ``latentedit.json`` says of a model of portraits: who captions and crops pictures, which words it knows."""
     return {
         "description": f"avatar portraits of {SIZE} px, from captions; {architecture}",
         "captioner": "portraits",
