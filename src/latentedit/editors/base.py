@@ -47,6 +47,15 @@ class StrengthResult:
         return cls(z=z, strength=strength, measured=unknown, limit=unknown)
 
 
+GUIDANCE_SETTINGS = ("guidance", "source_guidance", "target_guidance")
+"""What editors call their weights of classifier-free guidance."""
+
+
+def weights_of_one(kind: "type[Editor]") -> dict[str, Any]:
+    """The guidance weights that an editor has, all 1."""
+    return {name: 1.0 for name in GUIDANCE_SETTINGS if hasattr(kind, name)}
+
+
 class Editor(abc.ABC):
     """A way to move clean latents towards a text. An editor is its own configuration, a frozen dataclass.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from latentedit.core.errors import RegistryError
 from latentedit.core.plugins import EDITORS
-from latentedit.editors.base import Editor
+from latentedit.editors.base import Editor, weights_of_one
 from latentedit.models.base import Backbone
 
 
@@ -22,8 +22,15 @@ def editor_class(name: str) -> type[Editor]:
 
 
 def stored_settings(name: str, backbone: Backbone) -> Mapping[str, Any]:
-    """The settings of an editor that suit a model, from the model's folder; empty where it has none."""
-    return backbone.defaults.get("editors", {}).get(name, {})
+    """The settings of an editor that suit a model.
+
+    Those of the model's folder; without such a table those that were published for its family. A model that was
+    distilled to need no guidance has weights of 1.
+    """
+    found = backbone.defaults.get("editors", backbone.published).get(name, {})
+    if backbone.capabilities.guidance_kind == "none":
+        return {**found, **weights_of_one(editor_class(name))}
+    return found
 
 
 def make_editor(method: str | Editor, backbone: Backbone) -> Editor:

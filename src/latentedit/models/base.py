@@ -49,6 +49,10 @@ class Capabilities:
     size_multiple: int = 1
     sizes: tuple[int, int, int] = (1, 1, 1)
 
+    def branches(self, guidance: float) -> int:
+        """Evaluations of a guided velocity: two, but one at weight 1, and where the network knows no second branch."""
+        return 1 if guidance == 1 or self.guidance_kind in ("embedded", "none") else 2
+
 
 class Backbone(abc.ABC):
     """A diffusion model as a velocity field ``v(z, s, c) = E[e - x | z, c]`` on ``z = (1 - s) x + s e``.
@@ -74,6 +78,9 @@ class Backbone(abc.ABC):
 
     half: ClassVar[torch.dtype] = torch.bfloat16
     """The half precision that the family was published for."""
+
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+    """Settings of editors, by name, that their papers published for the family; a folder's own "editors" come first."""
 
     optional_parts: ClassVar[frozenset[str]] = frozenset()
     """Those that may be null in ``model_index.json``, all of them or none."""

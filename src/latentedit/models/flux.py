@@ -49,6 +49,12 @@ class FluxBackbone(PackedFlowBackbone):
         "vae": ("AutoencoderKL", "AutoencoderTiny"),
     }
     tokenizer: ClassVar[str] = "tokenizer_2"
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "flowedit": {"level": 0.95, "steps": 28, "source_guidance": 1.5, "target_guidance": 5.5},  # 24 of 28, 1024 px
+        "rf-inversion": {"steps": 28, "guidance": 3.5},
+        "rf-solver": {"steps": 30},
+        "fireflow": {"steps": 8},
+    }
 
     def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
         config = components["transformer"].config

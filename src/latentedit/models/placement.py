@@ -79,9 +79,10 @@ def place(components: Mapping[str, Any], placement: Placement, *, denoiser: str)
         for name in order:
             _, before = offload.cpu_offload_with_hook(networks[name], device, prev_module_hook=before)
     elif placement.policy == "groups":
-        hooks: Any = require("diffusers.hooks", "models")
+        from diffusers.hooks import apply_group_offloading
+
         for network in networks.values():
-            hooks.apply_group_offloading(
+            apply_group_offloading(
                 network, onload_device=device, offload_device=torch.device("cpu"), offload_type="leaf_level"
             )
 

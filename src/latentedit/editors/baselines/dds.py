@@ -13,7 +13,7 @@ from latentedit.core.rng import draw, stream
 from latentedit.core.settings import Count, Guidance, Levels, Positive, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.path_editor import branches, two_fields
+from latentedit.editors.baselines.path_editor import two_fields
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
@@ -78,8 +78,7 @@ class DDS(Editor):
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """``steps * 2``, twice that if guided."""
-        del latent
-        return 0 if strength == 0 else self.steps * 2 * branches(self.guidance)
+        return 0 if strength == 0 else self.steps * 2 * latent.backbone.capabilities.branches(self.guidance)
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None

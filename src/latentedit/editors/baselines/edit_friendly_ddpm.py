@@ -11,7 +11,7 @@ from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_path import Latents, Levels
 from latentedit.editors.baselines.noise_maps import follow_maps, noise_maps
-from latentedit.editors.baselines.path_editor import branches, two_fields
+from latentedit.editors.baselines.path_editor import two_fields
 from latentedit.latents.joint import JointLatent
 
 
@@ -53,6 +53,7 @@ class EditFriendlyDDPM(Editor):
         """
         if strength == 0:
             return 0
+        branches = latent.backbone.capabilities.branches
         source, target = (branches(weight) for weight in (self.source_guidance, self.target_guidance))
         return latent.path(self.steps, self.level).steps * (target + (source if strength == 1 else 2 * source))
 

@@ -1,11 +1,12 @@
 """What the editors that walk the model's own levels have in common."""
 
 import abc
+import dataclasses
 
 from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid
 from latentedit.core.settings import Count, Level, settings
-from latentedit.editors.base import Editor
+from latentedit.editors.base import Editor, weights_of_one
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
@@ -26,11 +27,15 @@ class PathEditor(Editor):
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """That of `_cost` for the steps of this model's grid below ``level``."""
-        return 0 if strength == 0 else self._cost(self._path(latent).steps)
+        if strength == 0:
+            return 0
+        one_branch = latent.backbone.capabilities.branches(0.0) == 1
+        asked = dataclasses.replace(self, **weights_of_one(type(self))) if one_branch else self
+        return asked._cost(self._path(latent).steps)
 
     @abc.abstractmethod
     def _cost(self, k: int) -> int:
-        """Network evaluations a picture of an edit in k steps."""
+        """Network evaluations a picture of an edit in k steps, on a model with classifier-free guidance."""
 
     def _path(self, latent: JointLatent) -> LevelGrid:
         return latent.path(self.steps, self.level)

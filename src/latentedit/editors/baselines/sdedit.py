@@ -13,7 +13,6 @@ from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.path_editor import branches
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
 
@@ -46,7 +45,8 @@ class SDEdit(Editor):
         """``k * (2 if guided else 1)``, k steps of the grid below ``strength * level``."""
         if strength == 0:
             return 0
-        return latent.path(self.steps, self._start(latent, strength)).steps * branches(self.guidance)
+        steps = latent.path(self.steps, self._start(latent, strength)).steps
+        return steps * latent.backbone.capabilities.branches(self.guidance)
 
     def _start(self, latent: JointLatent, strength: float) -> float:
         highest = latent.backbone.capabilities.s_max

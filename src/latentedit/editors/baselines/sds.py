@@ -12,7 +12,6 @@ from latentedit.core.settings import Count, Guidance, Levels, Positive, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.dds import check_ascent, random_levels
-from latentedit.editors.baselines.path_editor import branches
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
@@ -50,8 +49,7 @@ class SDS(Editor):
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """``steps``, twice that if guided."""
-        del latent
-        return 0 if strength == 0 else self.steps * branches(self.guidance)
+        return 0 if strength == 0 else self.steps * latent.backbone.capabilities.branches(self.guidance)
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
