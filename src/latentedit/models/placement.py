@@ -79,7 +79,7 @@ def place(components: Mapping[str, Any], placement: Placement, *, denoiser: str)
         for name in order:
             _, before = offload.cpu_offload_with_hook(networks[name], device, prev_module_hook=before)
     elif placement.policy == "groups":
-        from diffusers.hooks import apply_group_offloading
+        from diffusers.hooks import apply_group_offloading  # noqa: PLC0415 (rarely wanted, and slow to import)
 
         for network in networks.values():
             apply_group_offloading(
