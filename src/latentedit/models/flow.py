@@ -1,36 +1,27 @@
 """What adapters of rectified-flow transformers share: levels, time, sign, text windows.
 
 A family says in its own file what the network is asked and when (`_ask`, `_time`), what its output means (`sign`),
-which levels its pipeline walks (`nodes`, `_mu`) and how its text is read. Text is embedded by the stock pipeline's own
-``encode_prompt``, one text at a time, since several families pad to the longest of a batch.
+which levels its pipeline walks (`nodes`, `_mu`) and how its text is read (see `latentedit.models.prompts`).
 """
 
 import abc
-import dataclasses
-import functools
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, CoordinateError, ModelError
+from latentedit.core.errors import CoordinateError, ModelError
 from latentedit.core.levels import LevelGrid
 from latentedit.models.base import Capabilities, GuidanceKind
 from latentedit.models.codec import Codec
 from latentedit.models.libraries import library_class, quiet_libraries
-from latentedit.models.network import CodecBackbone
-from latentedit.models.text_part import TextPart, dropped_note, unseen_note
-
-EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Bool[Tensor, "1 n"] | None]
-"""One text as a stock pipeline gives it: tokens, pooled part and mask of the tokens that are attended to."""
+from latentedit.models.prompts import PromptBackbone, cut
 
 
-class FlowBackbone(CodecBackbone):
+class FlowBackbone(PromptBackbone):
     """A rectified-flow transformer of a diffusers pipeline: ``v(z, s, c) = sign * transformer(z, time(s), c)``."""
 
     nodes: ClassVar[Literal["even", "scheduler"]] = "even"
@@ -39,18 +30,8 @@ class FlowBackbone(CodecBackbone):
     sign: ClassVar[Literal[1, -1]] = 1
     """-1 where the network gives x - e."""
 
-    windows: ClassVar[Literal["exact", "masked", "equal"]] = "exact"
-    """How texts of different lengths go together: all have one fixed length, of which the padding is part; padding is
-    masked in the network; or the network knows no mask, and texts of one length only go through it together."""
-
-    window: int = 512
-    """Most tokens of a text that the network is given."""
-
     trained_px: int = 1024
     """Side of the pictures that the family was trained on."""
-
-    tokenizer: ClassVar[str] = "tokenizer"
-    """The part whose tokens the window counts."""
 
     def _begin(
         self,
@@ -125,60 +106,6 @@ class FlowBackbone(CodecBackbone):
         slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
         return tokens * slope + config.base_shift - slope * config.base_image_seq_len
 
-    def embed(self, texts: Sequence[str]) -> Condition:
-        """Texts as the stock pipeline embeds them, in float32 or better, padded to the window where it masks padding.
-
-        Raises:
-            ConfigError: no text at all.
-
-        Cost:
-            One forward pass of the text encoders a text; no network evaluation.
-        """
-        if not texts:
-            raise ConfigError("expected at least one text; got none. The empty text '' is the unconditional one")
-        with torch.no_grad(), quiet_libraries():
-            return Condition.cat([self._padded(*self._encode_prompt(text)) for text in texts])
-
-    def _encode_prompt(self, text: str) -> EncodedPrompt:
-        """One text, by `stock`."""
-        raise NotImplementedError(f"{type(self).__name__} has neither _encode_prompt nor embed")
-
-    @functools.cached_property
-    def stock(self) -> Any:
-        """The stock pipeline around the same parts: it embeds text. Nothing is copied."""
-        build = library_class("diffusers", self._pipeline)
-        known = inspect.signature(build.__init__).parameters
-        parts = {name: self._components.get(name) for name, kind in known.items() if kind.default is kind.empty}
-        given = {**self._components, **self._configuration, "scheduler": fresh_scheduler(self._scheduler)}
-        with quiet_libraries():
-            return build(**{name: value for name, value in (parts | given).items() if name in known and name != "self"})
-
-    def _padded(self, tokens: Tensor, pooled: Tensor | None, mask: Tensor | None) -> Condition:
-        if mask is not None:
-            tokens = tokens[:, mask[0].to(torch.bool)]
-        length, given = tokens.shape[1], self.windows != "exact"
-        if given:
-            tokens = functional.pad(tokens, (0, 0, 0, self.window - length))
-        return Condition(
-            tokens=tokens.to(self.device, self.dtype),
-            pooled=(tokens.new_zeros(1, 0) if pooled is None else pooled).to(self.device, self.dtype),
-            mask=(torch.arange(tokens.shape[1], device=self.device) < length)[None] if given else None,
-        )
-
-    def caption_notes(self, texts: Sequence[str]) -> list[str]:
-        """Words dropped for length, and words that training never showed, as sentences."""
-        part = TextPart(tokenizer=self._components[self.tokenizer], encoder=None, device=self.device)
-        room = part.room(self.window)
-        notes = (
-            note
-            for text in texts
-            for note in (
-                *dropped_note(part.dropped(text, self.window), room),
-                *unseen_note(text, self._vocabulary()),
-            )
-        )
-        return list(dict.fromkeys(notes))
-
     def _network_velocity(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b *latent"]:
@@ -187,11 +114,11 @@ class FlowBackbone(CodecBackbone):
             return self._one_call(z, time, condition)
         lengths = condition.mask.sum(1)
         if self.windows != "equal":
-            return self._one_call(z, time, _cut(condition, int(lengths.max())))
+            return self._one_call(z, time, cut(condition, int(lengths.max())))
         v = torch.empty_like(z)
         for length in lengths.unique().tolist():
             rows = torch.nonzero(lengths == length)[:, 0]
-            part = self._one_call(z[rows], time[rows], _cut(condition[rows], length))
+            part = self._one_call(z[rows], time[rows], cut(condition[rows], length))
             v = v.index_copy(0, rows, part)
         return v
 
@@ -214,13 +141,6 @@ class FlowBackbone(CodecBackbone):
         self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b c h w"]:
         """The network's output; latents and text are in its dtype, text is cut to the longest of the batch."""
-
-
-def _cut(condition: Condition, length: int) -> Condition:
-    """The first tokens; without a mask where it would say nothing."""
-    assert condition.mask is not None
-    mask = condition.mask[:, :length]
-    return dataclasses.replace(condition, tokens=condition.tokens[:, :length], mask=None if bool(mask.all()) else mask)
 
 
 def whole_scheduler(scheduler: Any) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.flow import EncodedPrompt
 from latentedit.models.network import CLIP_TOKENIZERS
 from latentedit.models.packed import PackedFlowBackbone, positions
 from latentedit.models.patches import PATCH, Size
+from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
 T5_TOKENIZERS = ("T5Tokenizer", "T5TokenizerFast")

@@ -1,0 +1,100 @@
+"""Text as the stock pipeline of a family reads it: by its own ``encode_prompt``, around the same parts.
+
+Texts are embedded one at a time, since several families pad to the longest of a batch. A family says how it calls
+``encode_prompt``, how many tokens its network is given, and how texts of different lengths go together.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError
+from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.network import CodecBackbone
+from latentedit.models.text_part import TextPart, dropped_note, unseen_note
+
+EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Bool[Tensor, "1 n"] | None]
+"""One text as a stock pipeline gives it: tokens, pooled part and mask of the tokens that are attended to."""
+
+
+class PromptBackbone(CodecBackbone):
+    """A backbone of a text-to-image pipeline of diffusers, whose text encoders and tokenizers are used as they are."""
+
+    windows: ClassVar[Literal["exact", "masked", "equal"]] = "exact"
+    """How texts of different lengths go together: all have one fixed length, of which the padding is part; padding is
+    masked in the network; or the network knows no mask, and texts of one length only go through it together."""
+
+    window: int = 512
+    """Most tokens of a text that the network is given."""
+
+    tokenizer: ClassVar[str] = "tokenizer"
+    """The part whose tokens the window counts."""
+
+    def embed(self, texts: Sequence[str]) -> Condition:
+        """Texts as the stock pipeline embeds them, in float32 or better, padded to the window where it masks padding.
+
+        Raises:
+            ConfigError: no text at all.
+
+        Cost:
+            One forward pass of the text encoders a text; no network evaluation.
+        """
+        if not texts:
+            raise ConfigError("expected at least one text; got none. The empty text '' is the unconditional one")
+        with torch.no_grad(), quiet_libraries():
+            return Condition.cat([self._padded(*self._encode_prompt(text)) for text in texts])
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        """One text, by `stock`."""
+        raise NotImplementedError(f"{type(self).__name__} has neither _encode_prompt nor embed")
+
+    @functools.cached_property
+    def stock(self) -> Any:
+        """The stock pipeline around the same parts, without a scheduler: it embeds text. Nothing is copied."""
+        build = library_class("diffusers", self._pipeline)
+        known = inspect.signature(build.__init__).parameters
+        parts = {name: self._components.get(name) for name, kind in known.items() if kind.default is kind.empty}
+        given = {**self._components, **self._configuration, "scheduler": None}
+        with quiet_libraries():
+            return build(**{name: value for name, value in (parts | given).items() if name in known and name != "self"})
+
+    def _padded(self, tokens: Tensor, pooled: Tensor | None, mask: Tensor | None) -> Condition:
+        if mask is not None:
+            tokens = tokens[:, mask[0].to(torch.bool)]
+        length, given = tokens.shape[1], self.windows != "exact"
+        if given:
+            tokens = functional.pad(tokens, (0, 0, 0, self.window - length))
+        return Condition(
+            tokens=tokens.to(self.device, self.dtype),
+            pooled=(tokens.new_zeros(1, 0) if pooled is None else pooled).to(self.device, self.dtype),
+            mask=(torch.arange(tokens.shape[1], device=self.device) < length)[None] if given else None,
+        )
+
+    def caption_notes(self, texts: Sequence[str]) -> list[str]:
+        """Words dropped for length, and words that training never showed, as sentences."""
+        part = TextPart(tokenizer=self._components[self.tokenizer], encoder=None, device=self.device)
+        room = part.room(self.window)
+        notes = (
+            note
+            for text in texts
+            for note in (
+                *dropped_note(part.dropped(text, self.window), room),
+                *unseen_note(text, self._vocabulary()),
+            )
+        )
+        return list(dict.fromkeys(notes))
+
+
+def cut(condition: Condition, length: int) -> Condition:
+    """The first tokens of a condition that has a mask; without the mask where it would say nothing."""
+    assert condition.mask is not None
+    mask = condition.mask[:, :length]
+    return dataclasses.replace(condition, tokens=condition.tokens[:, :length], mask=None if bool(mask.all()) else mask)
