@@ -208,7 +208,8 @@ class Backbone(abc.ABC):
         spend(self, len(z))
         own = self._sites()
         if site in own:
-            return read(own[site], site, lambda: self._velocity(z, s, condition), self._image_tokens(z)).to(z.dtype)
+            tokens = self._image_tokens(z, condition)
+            return read(own[site], site, lambda: self._velocity(z, s, condition), tokens).to(z.dtype)
         v = self._velocity(z, s, condition)
         if site == "velocity":
             return v
@@ -241,16 +242,16 @@ class Backbone(abc.ABC):
         """
         own = self._sites()
         self._check_site(site, tuple(own))
-        with shifted(own[site], site, shift, self._image_tokens(z)):
+        with shifted(own[site], site, shift, self._image_tokens(z, condition)):
             return self.velocity(z, s, condition)
 
     def _sites(self) -> Mapping[str, Site]:
         """The network's own sites by name, in the order in which it computes them; none where it has no insides."""
         return {}
 
-    def _image_tokens(self, z: Float[Tensor, "b *latent"]) -> int:
-        """How many tokens the network makes of each of these latents, where a `Site` asks."""
-        del z
+    def _image_tokens(self, z: Float[Tensor, "b *latent"], condition: Condition) -> int:
+        """How many tokens the network makes of each of these latents and its references, where a `Site` asks."""
+        del z, condition
         return 0
 
     def _check_site(self, site: str, known: tuple[str, ...]) -> None:

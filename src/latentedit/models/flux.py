@@ -81,7 +81,7 @@ class FluxBackbone(PackedFlowBackbone):
     def _ask_packed(
         self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
     ) -> Float[Tensor, "b n d"]:
-        ids = [positions(size, first=int(index > 0), axes=3, like=tokens) for index, size in enumerate(sizes)]
+        ids = [positions(size, first=int(index > 0), axes=3, device=tokens.device) for index, size in enumerate(sizes)]
         return self._network(
             hidden_states=tokens,
             timestep=time,

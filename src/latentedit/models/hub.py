@@ -16,6 +16,7 @@ _DOWNLOADED = (
     "*/*.safetensors",
     "*/*.txt",
     "*/*.model",
+    "*/*.jinja",
 )
 _NOT_DOWNLOADED = (
     "*.fp16*",

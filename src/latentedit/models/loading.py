@@ -184,17 +184,22 @@ def open_folder(path: Path, *, t5: bool = True) -> ModelFolder:
         left_out=frozenset(left_out),
         weights=_checked_weights(path, parts),
         settings=read_json(path / SETTINGS_FILE) if (path / SETTINGS_FILE).exists() else {},
-        configuration=scalars(index),
+        configuration=own_settings(index),
     )
 
 
-def scalars(index: Mapping[str, Any]) -> dict[str, Any]:
+def own_settings(index: Mapping[str, Any]) -> dict[str, Any]:
     """Of the configuration of a pipeline, what is neither a part of it nor a remark of diffusers."""
     return {
         name: value
         for name, value in index.items()
-        if not name.startswith("_") and not isinstance(value, (list, tuple)) and value is not None
+        if not name.startswith("_") and value is not None and not _names_a_part(value)
     }
+
+
+def _names_a_part(value: Any) -> bool:
+    """Parts are pairs of library and class, both null where a pipeline goes without."""
+    return isinstance(value, (list, tuple)) and all(name is None or isinstance(name, str) for name in value)
 
 
 def check_known(pipeline: str, where: str) -> Any:
@@ -248,7 +253,12 @@ def _place(path: Path, part: str) -> Path:
 
 
 def _tokenizer_class(library: str, name: str) -> Any:
-    """The fast kind where there are two: the others of transformers 4 do not say where words are."""
+    """The fast kind where there are two: the others of transformers 4 do not say where words are.
+
+    Of a processor of pictures and text, its tokenizer: the other half needs torchvision, and is not used here.
+    """
+    if name.endswith("Processor"):
+        return library_class(library, "AutoTokenizer")
     with contextlib.suppress(ModelError):
         return library_class(library, f"{name.removesuffix('Fast')}Fast")
     return library_class(library, name)

@@ -165,8 +165,9 @@ class NetworkBackbone(Backbone):
         """Inside, a graph is recorded if one of these tensors asks for it: parameters alone are no reason."""
         return torch.set_grad_enabled(torch.is_grad_enabled() and any(part.requires_grad for part in inputs))
 
-    def _image_tokens(self, z: Float[Tensor, "b *latent"]) -> int:
-        return z.shape[-2] * z.shape[-1] // self._stride**2
+    def _image_tokens(self, z: Float[Tensor, "b *latent"], condition: Condition) -> int:
+        pictures = (z, *(condition.reference or ()))
+        return sum(latents.shape[-2] * latents.shape[-1] for latents in pictures) // self._stride**2
 
     def _sizes(self, trained_px: int, largest_px: int) -> tuple[int, int, int]:
         """Smallest, preferred and largest side: a quarter of the trained one and more, or what the folder says."""

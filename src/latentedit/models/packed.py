@@ -42,11 +42,14 @@ class PackedFlowBackbone(FlowBackbone):
         """
 
 
-def positions(size: Size, *, first: int, axes: int, like: Tensor) -> Float[Tensor, "n axes"]:
-    """Rotary positions of a picture's tokens: ``(first, row, column)``, then zeros up to so many axes."""
+def positions(size: Size, *, first: int, axes: int, device: torch.device) -> Float[Tensor, "n axes"]:
+    """Rotary positions of a picture's tokens: ``(first, row, column)``, then zeros up to so many axes.
+
+    In float32: bfloat16 knows no odd number beyond 256.
+    """
     rows, columns = size
-    ids = torch.zeros(rows, columns, axes, device=like.device, dtype=like.dtype)
+    ids = torch.zeros(rows, columns, axes, device=device)
     ids[..., 0] = first
-    ids[..., 1] = torch.arange(rows, device=like.device, dtype=like.dtype)[:, None]
-    ids[..., 2] = torch.arange(columns, device=like.device, dtype=like.dtype)[None]
+    ids[..., 1] = torch.arange(rows, device=device)[:, None]
+    ids[..., 2] = torch.arange(columns, device=device)[None]
     return ids.flatten(0, 1)

@@ -81,16 +81,21 @@ class PromptBackbone(CodecBackbone):
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Words dropped for length, and words that training never showed, as sentences."""
         part = TextPart(tokenizer=self._components[self.tokenizer], encoder=None, device=self.device)
-        room = part.room(self.window)
+        window = self.window - self._prefix_tokens()
+        room = part.room(window)
         notes = (
             note
             for text in texts
             for note in (
-                *dropped_note(part.dropped(text, self.window), room),
+                *dropped_note(part.dropped(text, window), room),
                 *unseen_note(text, self._vocabulary()),
             )
         )
         return list(dict.fromkeys(notes))
+
+    def _prefix_tokens(self) -> int:
+        """How many tokens of the window the pipeline puts before a text."""
+        return 0
 
 
 def cut(condition: Condition, length: int) -> Condition:

@@ -13,7 +13,7 @@ from latentedit.core.files.reading import user_path
 from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
 from latentedit.models.hub import download
-from latentedit.models.loading import check_known, open_folder, scalars
+from latentedit.models.loading import check_known, open_folder, own_settings
 from latentedit.models.placement import Placement, Policy, existing_device, known_dtype, suited_dtype
 from latentedit.models.weights import live_fingerprint
 
@@ -111,7 +111,7 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
         settings=settings,
         device=pipeline._execution_device,
         pipeline=kind,
-        configuration=scalars(pipeline.config),
+        configuration=own_settings(pipeline.config),
     )
 
 

@@ -25,7 +25,8 @@ class Site:
     Args:
         module: the module whose output it is; the network runs it once in a forward pass.
         item: which element of the module's tuple of outputs; None is the output itself.
-        image: where the picture's tokens stand in a sequence that has text too; None is an output of one kind.
+        image: where the tokens of the picture and its references stand in a sequence that has text too; None is an
+            output of one kind.
     """
 
     module: nn.Module

@@ -1,13 +1,24 @@
 """Tokenizers, text encoders and autoencoders that the miniatures of several families share."""
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel, T5Tokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3Model,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 
 from latentedit.models.libraries import quiet_libraries
 from latentedit.testing.miniature import CLIP_TOKENS, WORDS, clip_tokenizer, draw_weights
@@ -68,12 +79,80 @@ def t5_text(width: int = T5_WIDTH) -> tuple[Any, Any]:
     return T5Tokenizer(vocab=pieces, extra_ids=0), T5EncoderModel(config)
 
 
-def autoencoder_kl(channels: int, **settings: Any) -> nn.Module:
-    """An AutoencoderKL of 8 px a latent."""
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""The turns of Qwen's chats, without tools and thoughts."""
+
+
+MISTRAL_CHAT_TEMPLATE = (
+    "<s>{% for message in messages %}{% set mark = 'INST' if message['role'] == 'user' else "
+    "'SYSTEM_PROMPT' %}[{{ mark }}]{{ message['content'][0]['text'] }}[/{{ mark }}]{% endfor %}"
+)
+"""The turns of Mistral's chats, without pictures and tools."""
+
+MISTRAL_LAYERS = 31
+"""FLUX.2 reads the thirtieth."""
+
+
+def qwen_tokenizer(marks: Sequence[str] = ("<|im_start|>", "<|im_end|>"), *, chat_template: str = CHAT_TEMPLATE) -> Any:
+    """Qwen's tokenizer: letters and a few signs, one token each, and the marks of a chat."""
+    symbols = [*string.ascii_letters, *string.digits, *",.:;-'\"()<>|_/!?", "\u0120", "\u010a"]
+    vocabulary = {token: number for number, token in enumerate([*symbols, "<|endoftext|>", *marks])}
+    return Qwen2Tokenizer(
+        vocab=vocabulary, merges=[], additional_special_tokens=list(marks), chat_template=chat_template
+    )
+
+
+def qwen3_text(width: int = 16, *, layers: int = 2, kind: Any = Qwen3Model) -> tuple[Any, Any]:
+    """Qwen2's tokenizer and Qwen3's model, bare or with its head."""
+    tokenizer = qwen_tokenizer()
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return tokenizer, kind(config)
+
+
+def mistral3_text(width: int = 16) -> tuple[Any, Any]:
+    """A tokenizer with Mistral Small 3's chat, and the model that reads pictures too."""
+    marks = ("<s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]")
+    tokenizer = qwen_tokenizer(marks, chat_template=MISTRAL_CHAT_TEMPLATE)
+    text = {
+        "model_type": "mistral",
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": MISTRAL_LAYERS,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 4,
+    }
+    vision = {
+        "model_type": "pixtral",
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "image_size": 16,
+        "patch_size": 8,
+    }
+    return tokenizer, Mistral3ForConditionalGeneration(Mistral3Config(text_config=text, vision_config=vision))
+
+
+def autoencoder_kl(channels: int, *, kind: Any = AutoencoderKL, **settings: Any) -> nn.Module:
+    """An AutoencoderKL, or one of its kind, of 8 px a latent."""
     down: Any = ("DownEncoderBlock2D",) * 4
     up: Any = ("UpDecoderBlock2D",) * 4
     widths: Any = (4, 4, 8, 8)
-    return AutoencoderKL(
+    return kind(
         down_block_types=down,
         up_block_types=up,
         block_out_channels=widths,

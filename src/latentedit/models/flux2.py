@@ -1,0 +1,148 @@
+"""FLUX.2 (dev, klein and klein's base models) as a velocity field.
+
+Conventions of the family: time is s itself; the output is the velocity; latents are patches in the statistics of the
+autoencoder's batch norm, packed; the text is three layers of Mistral (dev) or Qwen3 (klein) side by side, within a chat
+template, 512 tokens, padding attended. Rotary positions have four axes: reference, row, column, word. Reference
+pictures stand at 10, 20, ... of the first. Dev takes its guidance weight as an input; klein needs none where its
+pipeline's configuration says ``is_distilled``, and is guided as usual where it does not. Levels are shifted by the size
+of the picture and by their own number.
+
+The network rounds time and guidance to its own dtype and then multiplies them by 1000, as in FLUX.1.
+
+Source:
+    Black Forest Labs 2025, FLUX.2, as diffusers 0.42.1 has it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.models.base import GuidanceKind
+from latentedit.models.fit import check_chat_template, check_widths
+from latentedit.models.packed import PackedFlowBackbone, positions
+from latentedit.models.patches import PATCH, Size
+from latentedit.models.prompts import EncodedPrompt
+from latentedit.models.sites import Site
+
+AXES = 4
+"""Of a rotary position: reference, row, column, word."""
+
+REFERENCE_STEP = 10
+"""Distance of reference pictures on the first axis."""
+
+TEXT_LAYERS = 3
+"""Layers of the text encoder that are joined to one token."""
+
+TEXT_MARK = "\N{OBJECT REPLACEMENT CHARACTER}"
+"""Stands for a text in a chat."""
+
+MANY_TOKENS = 4300
+"""Pictures of more tokens are shifted alike at every number of steps."""
+
+
+class Flux2Backbone(PackedFlowBackbone):
+    """FLUX.2 dev, klein and klein base: ``v(z, s, c) = transformer(tokens of z, s, text, guidance)``.
+
+    Args:
+        components: of a ``Flux2Pipeline`` or ``Flux2KleinPipeline`` by name.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+
+    Raises:
+        ModelError: parts that do not fit together, or a tokenizer without chat template.
+    """
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
+        "tokenizer": (
+            "Qwen2Tokenizer",
+            "Qwen2TokenizerFast",
+            "PixtralProcessor",
+            "LlamaTokenizer",
+            "LlamaTokenizerFast",
+            "PreTrainedTokenizerFast",
+            "TokenizersBackend",
+        ),
+        "text_encoder": ("Qwen3ForCausalLM", "Mistral3ForConditionalGeneration"),
+        "transformer": ("Flux2Transformer2DModel",),
+        "vae": ("AutoencoderKLFlux2",),
+    }
+
+    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
+        config = components["transformer"].config
+        check_widths(
+            text=int(config.joint_attention_dim),
+            encoder=components["text_encoder"],
+            layers=TEXT_LAYERS,
+            channels=int(config.in_channels) // PATCH**2,
+            vae=components["vae"],
+        )
+        check_chat_template(components["tokenizer"])
+        distilled = bool((placement.get("configuration") or {}).get("is_distilled"))
+        kind: GuidanceKind = "embedded" if config.guidance_embeds else "none" if distilled else "cfg"
+        self._begin(
+            components,
+            patch=PATCH,
+            widths=(int(config.joint_attention_dim), 0),
+            guidance=1.0 if kind == "none" else 4.0,
+            kind=kind,
+            **placement,
+        )
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        tokens, _ = self.stock.encode_prompt(text, device=self.device, max_sequence_length=self.window)
+        return tokens, None, None
+
+    def _prefix_tokens(self) -> int:
+        tokenizer, system = self._components["tokenizer"], getattr(self.stock, "system_message", None)
+        chat = [{"role": "user", "content": TEXT_MARK}]
+        if system is not None:
+            turns = [("system", system), ("user", TEXT_MARK)]
+            chat = [{"role": role, "content": [{"type": "text", "text": said}]} for role, said in turns]
+        before = tokenizer.apply_chat_template(chat, tokenize=False).partition(TEXT_MARK)[0]
+        return len(tokenizer(before, add_special_tokens=False).input_ids)
+
+    def _mu(self, config: Any, tokens: int, steps: int) -> float:
+        """The makers' fit: lines in tokens for 200 steps and for 10, and a line in steps through both."""
+        del config
+        at_200 = 0.00016927 * tokens + 0.45666666
+        if tokens > MANY_TOKENS:
+            return at_200
+        at_10 = 8.73809524e-05 * tokens + 1.89833333
+        return at_200 + (at_200 - at_10) / 190 * (steps - 200)
+
+    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        del z
+        return s
+
+    def _ask_packed(
+        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
+    ) -> Float[Tensor, "b n d"]:
+        words, device = condition.tokens.shape[1], tokens.device
+        text_ids = torch.zeros(words, AXES, device=device)
+        text_ids[:, 3] = torch.arange(words, device=device)
+        ids = [
+            positions(size, first=REFERENCE_STEP * index, axes=AXES, device=device) for index, size in enumerate(sizes)
+        ]
+        return self._network(
+            hidden_states=tokens,
+            timestep=time,
+            guidance=self._guidance(condition, tokens) if self._network.config.guidance_embeds else None,
+            encoder_hidden_states=condition.tokens,
+            txt_ids=text_ids,
+            img_ids=torch.cat(ids),
+            return_dict=False,
+        )[0]
+
+    def _sites(self) -> Mapping[str, Site]:
+        """Both streams after each double block, the picture's tokens after each single one."""
+        sites: dict[str, Site] = {}
+        for index, block in enumerate(self._network.transformer_blocks):
+            sites[f"double.{index}.text"] = Site(module=block, item=0)
+            sites[f"double.{index}.image"] = Site(module=block, item=1)
+        for index, block in enumerate(self._network.single_transformer_blocks):
+            sites[f"single.{index}.image"] = Site(module=block, image="last")
+        return sites

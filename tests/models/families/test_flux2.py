@@ -1,0 +1,158 @@
+"""FLUX.2 klein, klein base and dev against their stock pipelines."""
+
+import dataclasses
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+import torch
+from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
+from PIL import Image
+from torch import Tensor
+
+import latentedit as le
+from latentedit.core.errors import ModelError
+from latentedit.core.rng import draw
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import sample
+from latentedit.models.flux2 import Flux2Backbone
+from latentedit.models.guidance import GuidedField
+from latentedit.models.patches import patchify, unpack, unpatchify
+from latentedit.testing.miniatures.flux2 import flux2_dev, flux2_klein
+from latentedit.testing.tolerances import relative_error
+from tests.models.families.family import CAPTION, PARITY, SETTINGS, STEPS, FamilyContract
+
+WORDS = 200
+"""Text tokens of most tests, fewer than the 512 of the family, for speed; Mistral's system message takes 172."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_window() -> Generator[None]:
+    """The stock pipelines are called with as many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Flux2Backbone, "window", WORDS)
+        yield
+
+
+def normalised(pipeline: Any, latents: Tensor) -> Tensor:
+    """Latents of the autoencoder in the statistics of its batch norm, by PyTorch's own."""
+    patches = torch.nn.functional.batch_norm(
+        patchify(latents),
+        pipeline.vae.bn.running_mean.to(latents),
+        pipeline.vae.bn.running_var.to(latents),
+        eps=pipeline.vae.config.batch_norm_eps,
+    )
+    return unpatchify(patches)
+
+
+class TestKleinBase(FamilyContract):
+    def build(self) -> Any:
+        return flux2_klein()
+
+    def stock_latents(self, z: Tensor) -> Tensor:
+        return patchify(z)
+
+    def stock_arguments(self, weight: float) -> dict[str, Any]:
+        return {"guidance_scale": weight, "max_sequence_length": WORDS}
+
+    def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
+        """Latents come back in the autoencoder's own scale."""
+        made = super().stock_picture(pipeline, weight, size, z, **settings)
+        return made if "output_type" in settings else normalised(pipeline, made)
+
+
+class TestKlein(TestKleinBase):
+    weights = (1.0,)
+
+    def build(self) -> Any:
+        return flux2_klein(distilled=True)
+
+
+class TestDev(FamilyContract):
+    def build(self) -> Any:
+        return flux2_dev()
+
+    def stock_latents(self, z: Tensor) -> Tensor:
+        return patchify(z)
+
+    def stock_arguments(self, weight: float) -> dict[str, Any]:
+        return {"guidance_scale": weight, "max_sequence_length": WORDS}
+
+    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
+        return unpack(output, (like.shape[-2] // 2, like.shape[-1] // 2))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
+def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int]) -> None:
+    """Two pictures of different sizes beside the latent, each at its own place."""
+    pipeline = flux2_klein()
+    backbone = le.from_pipeline(pipeline, settings=SETTINGS)
+    pictures = [draw((*shape, 3), seed=5, purpose="picture").sigmoid() for shape in ((64, 96), (80, 64))]
+    images = [Image.fromarray((picture * 255).to(torch.uint8).numpy()) for picture in pictures]
+    pixels = [torch.as_tensor(pipeline.image_processor.preprocess(image)) for image in images]
+    z = draw((1, *backbone.latent_shape(*size)), seed=4, purpose="start")
+    reference = tuple(backbone.encode(picture) for picture in pixels)
+    told = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)
+    stock = pipeline(
+        prompt=CAPTION,
+        image=images,
+        latents=patchify(z),
+        height=size[0],
+        width=size[1],
+        num_inference_steps=STEPS,
+        guidance_scale=3.0,
+        max_sequence_length=WORDS,
+        output_type="latent",
+    ).images
+    field = GuidedField(backbone=backbone, condition=told, guidance=3.0)
+    grid = backbone.grid(STEPS, height_px=size[0], width_px=size[1])
+    assert relative_error(sample(field, z, grid, EulerSolver()).final, normalised(pipeline, stock)) <= PARITY
+    s, swapped = torch.tensor([0.5]), dataclasses.replace(told, reference=reference[::-1])
+    assert relative_error(backbone.velocity(z, s, swapped), backbone.velocity(z, s, told)) > 1e-3
+    for site in ("double.0.image", "single.0.image"):
+        tokens = sum(latents.shape[-2] * latents.shape[-1] // 4 for latents in (z, *reference))
+        assert backbone.features(z, s, told, site).shape[1] == tokens
+
+
+def test_word_positions_are_exact_in_half_precision() -> None:
+    """Beyond 256 bfloat16 knows even numbers only: positions reach the network in float32."""
+    pipeline = flux2_klein().to(torch.bfloat16)
+    backbone: Any = le.from_pipeline(pipeline, settings=SETTINGS)
+    backbone.window = 512
+    seen: list[Tensor] = []
+    pipeline.transformer.pos_embed.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    z = draw((1, *backbone.latent_shape(64, 64)), seed=4, purpose="start")
+    backbone.velocity(z, torch.tensor([0.5]), backbone.embed([""]))
+    assert [float(position) for position in seen[1][:, 3]] == list(range(512))
+
+
+def test_levels_depend_on_their_number_and_on_the_picture() -> None:
+    """The makers' shift, at two sizes and numbers of steps each side of their limits."""
+    backbone: Any = le.from_pipeline(flux2_klein(), settings=SETTINGS)
+    for tokens in (16, 4096, 4300, 4301, 9000):
+        for steps in (4, 50, 300):
+            assert backbone._mu(None, tokens, steps) == pytest.approx(compute_empirical_mu(tokens, steps), rel=1e-12)
+
+
+@pytest.mark.parametrize(("build", "room"), [(flux2_klein, 506), (flux2_dev, 340)])
+def test_long_captions_lose_their_end(build: Any, room: int) -> None:
+    """The window holds the beginning of the chat too."""
+    backbone: Any = le.from_pipeline(build())
+    backbone.window = 512
+    longest, longer = "x" * room, "x" * (room + 1)
+    assert backbone.caption_notes([longest]) == []
+    assert f"{room} tokens" in backbone.caption_notes([longer])[0]
+    assert torch.equal(backbone.embed([longer + "y"]).tokens, backbone.embed([longer + "z"]).tokens)
+    assert not torch.equal(backbone.embed([longest[:-1] + "y"]).tokens, backbone.embed([longest]).tokens)
+
+
+def test_parts_of_two_models_are_refused() -> None:
+    """By name, with the cure."""
+    pipeline = flux2_klein()
+    pipeline.tokenizer.chat_template = None
+    with pytest.raises(ModelError, match="has no chat template"):
+        le.from_pipeline(pipeline)
+    pipeline = flux2_klein()
+    pipeline.transformer.register_to_config(joint_attention_dim=48)
+    with pytest.raises(ModelError, match="takes text of width 48; the text encoder gives 24"):
+        le.from_pipeline(pipeline)
