@@ -85,7 +85,8 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
             preferred and largest side in pixels) or ``{"guidance": 4.0}``.
 
     Raises:
-        ModelError: a pipeline of an unsupported class, or whose parts are missing, of two models or on two devices.
+        ModelError: a pipeline of an unsupported class, or whose parts are missing, of two models or on two devices; or a
+            step cache is on.
 
     Cost:
         Reads 64 numbers of each parameter.
@@ -116,7 +117,7 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 
 
 def _check_components(adapter: Any, components: Mapping[str, Any], kind: str) -> None:
-    """Refuse a pipeline with parts missing, of other classes, or on two devices without hooks that move them."""
+    """Refuse a pipeline with parts missing, of other classes, or on two devices without hooks, or with a step cache."""
     for part, classes in adapter.parts.items():
         found = components.get(part)
         if found is None:
@@ -126,6 +127,11 @@ def _check_components(adapter: Any, components: Mapping[str, Any], kind: str) ->
         names = [base.__name__ for base in type(getattr(found, "_orig_mod", found)).__mro__]
         if not part.startswith(("scheduler", "tokenizer")) and not set(classes) & set(names):
             raise ModelError(f"the {part} of this {kind} is a {names[0]}, not a {' or '.join(classes)}")
+    if getattr(components[adapter.denoiser], "is_cache_enabled", False):
+        raise ModelError(
+            f"the {adapter.denoiser} of this {kind} reuses what it computed in earlier steps, so its velocity depends on "
+            f"them and its derivatives are wrong. Call pipeline.{adapter.denoiser}.disable_cache()"
+        )
     places = {
         part: network.device
         for part in (adapter.denoiser, "vae")

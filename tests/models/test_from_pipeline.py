@@ -1,0 +1,79 @@
+"""Live pipelines: Stable Diffusion as it is loaded by name, and those that are refused in one line."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from diffusers import FirstBlockCacheConfig, StableDiffusion3Pipeline, StableDiffusionPipeline
+
+import latentedit as le
+from latentedit.core.errors import ModelError
+from latentedit.testing.miniatures.flux import flux
+from tests.models.stock import CAPTION, start
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "nothing"),
+    [
+        (StableDiffusion3Pipeline, "without_t5", {"text_encoder_3": None, "tokenizer_3": None}),
+        (StableDiffusionPipeline, "sd", {}),
+    ],
+)
+def test_a_live_pipeline_is_the_model_that_its_folder_is(
+    kind: Any, name: str, nothing: dict[str, None], request: pytest.FixtureRequest
+) -> None:
+    loaded = request.getfixturevalue(name)
+    pipeline = kind.from_pretrained(request.getfixturevalue(f"folder_{name}"), **nothing)
+    live = le.from_pipeline(pipeline)
+    assert live.name == str(request.getfixturevalue(f"folder_{name}"))
+    assert live.capabilities == loaded.capabilities
+    assert live.grid(5) == loaded.grid(5)
+    z, s = start(live), torch.tensor([0.6])
+    v, expected = (model.velocity(z, s, model.embed([CAPTION])) for model in (live, loaded))
+    assert float((v - expected).norm() / expected.norm()) <= 1e-6
+    assert not v.requires_grad
+    assert all(parameter.requires_grad for parameter in live._network.parameters())  # type: ignore[attr-defined]
+    z.requires_grad_()
+    assert live.velocity(z, s, live.embed([CAPTION])).requires_grad
+    assert le.from_pipeline(pipeline, name="mine", settings={"guidance": 2.0}).capabilities.guidance == 2.0
+
+
+def spoilt(**changes: Any) -> Any:
+    """A pipeline that has other parts than it should."""
+    pipeline = flux()
+    for part, value in changes.items():
+        setattr(pipeline, part, value)
+    return pipeline
+
+
+def a_class(name: str) -> Any:
+    """An object of a class of that name."""
+    return type(name, (SimpleNamespace,), {})()
+
+
+def caching() -> Any:
+    """A pipeline with first-block caching."""
+    pipeline = flux()
+    pipeline.transformer.enable_cache(FirstBlockCacheConfig(threshold=0.1))
+    return pipeline
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        (lambda: a_class("FluxFillPipeline"), "FluxFillPipeline, which fills a masked part.*text-to-image model"),
+        (lambda: a_class("FluxControlPipeline"), "is steered by a control picture"),
+        (lambda: a_class("LatentConsistencyModelPipeline"), "flow map.*Use the base model"),
+        (lambda: a_class("FluxxPipeline"), "FluxxPipeline, which is not supported.*FluxPipeline.*CallableBackbone"),
+        (lambda: a_class("WanPipeline"), "WanPipeline, which is not supported.*latentedit models families"),
+        (lambda: spoilt(tokenizer_2=None), "the FluxPipeline has no tokenizer_2"),
+        (lambda: spoilt(vae=flux().transformer), "the vae of this FluxPipeline is a FluxTransformer2DModel"),
+        (caching, r"reuses what it computed.*Call pipeline\.transformer\.disable_cache\(\)"),
+        (lambda: spoilt(vae=flux().vae.to("meta")), "lie on two devices: transformer on cpu, vae on meta"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused_in_one_line(pipeline: Any, message: str) -> None:
+    with pytest.raises(ModelError, match=message) as caught:
+        le.from_pipeline(pipeline())
+    assert "\n" not in str(caught.value)
