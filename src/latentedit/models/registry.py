@@ -85,8 +85,8 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
             preferred and largest side in pixels) or ``{"guidance": 4.0}``.
 
     Raises:
-        ModelError: a pipeline of an unsupported class, or whose parts are missing, of two models or on two devices; or a
-            step cache is on.
+        ModelError: a pipeline of an unsupported class, or whose parts are missing, of two models or on two devices, or
+            with a step cache.
 
     Cost:
         Reads 64 numbers of each parameter.
@@ -129,8 +129,8 @@ def _check_components(adapter: Any, components: Mapping[str, Any], kind: str) ->
             raise ModelError(f"the {part} of this {kind} is a {names[0]}, not a {' or '.join(classes)}")
     if getattr(components[adapter.denoiser], "is_cache_enabled", False):
         raise ModelError(
-            f"the {adapter.denoiser} of this {kind} reuses what it computed in earlier steps, so its velocity depends on "
-            f"them and its derivatives are wrong. Call pipeline.{adapter.denoiser}.disable_cache()"
+            f"the {adapter.denoiser} of this {kind} reuses what it computed in earlier steps, so its velocity depends "
+            f"on them and its derivatives are wrong. Call pipeline.{adapter.denoiser}.disable_cache()"
         )
     places = {
         part: network.device
