@@ -93,11 +93,11 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 
     Example:
         >>> import latentedit as le
-        >>> from diffusers import StableDiffusion3Pipeline
-        >>> pipe = StableDiffusion3Pipeline.from_pretrained(
-        ...     le.models.path("portraits"), text_encoder_3=None, tokenizer_3=None
-        ... )
-        >>> model = le.from_pipeline(pipe)
+        >>> from latentedit.testing.miniatures.flux import flux
+        >>> pipeline = flux()  # or FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-dev", ...)
+        >>> model = le.from_pipeline(pipeline)
+        >>> model.capabilities.guidance_kind
+        'embedded'
     """
     kind = type(pipeline).__name__
     adapter = check_known(kind, "this is a")
