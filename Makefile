@@ -25,7 +25,7 @@ help:
 	@echo "make lint      the same without the tests"
 	@echo "make typed     the tests with every shape and type checked at run time (twice as long)"
 	@echo "make coverage  the tests with branch coverage"
-	@echo "make thorough  the tests with 200 examples for each property in place of 25"
+	@echo "make thorough  the tests with 200 examples for each property in place of 10"
 	@echo "make wheels    build the four packages into dist/, and try them in fresh environments"
 	@echo "make clean     remove $(VENV), out/demo and caches (trained models and renders in out/ stay)"
 

@@ -28,6 +28,7 @@ class Outcome:
 
 
 Command = Callable[..., Outcome]
+Refused = Callable[..., str]
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 @pytest.fixture
-def refused(command: Command, tmp_path: Path) -> Callable[..., str]:
+def refused(command: Command, tmp_path: Path) -> Refused:
     """Run a command line that must fail: exit code 2, one line on stderr, nothing on stdout, no file made."""
 
     def execute(*arguments: object) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.editors.colours import ColourBackbone
 
-settings.register_profile("default", max_examples=25, deadline=None)
+settings.register_profile("default", max_examples=10, deadline=None)
 settings.register_profile("thorough", max_examples=200, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import *  # noqa: F403
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 TO = ("--change", "=> glasses", "--from", "a person with no glasses")
 ESCAPES = "\x1b]0;pwned\x07\x1b[31m\u202e"
@@ -76,7 +76,7 @@ def test_special_files_among_the_pictures_of_a_folder_are_left_out_and_told(
 
 @pytest.mark.parametrize("kind", SPECIAL)
 def test_a_special_file_beside_an_output_is_another_programs(
-    refused: Callable[..., str], picture: Path, miniature: Path, tmp_path: Path, kind: str
+    refused: Refused, picture: Path, miniature: Path, tmp_path: Path, kind: str
 ) -> None:
     """H2."""
     SPECIAL[kind](tmp_path / "o.json")
@@ -126,7 +126,7 @@ def test_the_command_of_somebody_elses_run_does_not_steer_the_terminal(
     ],
 )
 def test_special_files_in_a_models_folder_are_refused(
-    refused: Callable[..., str], picture: Path, model: Path, file: str, kind: str
+    refused: Refused, picture: Path, model: Path, file: str, kind: str
 ) -> None:
     """H4."""
     (model / file).unlink()
@@ -135,9 +135,7 @@ def test_special_files_in_a_models_folder_are_refused(
 
 
 @pytest.mark.parametrize("file", ["model_index.json", "latentedit.json", "vae/config.json"])
-def test_deep_json_in_a_models_folder_is_refused(
-    refused: Callable[..., str], picture: Path, model: Path, file: str
-) -> None:
+def test_deep_json_in_a_models_folder_is_refused(refused: Refused, picture: Path, model: Path, file: str) -> None:
     """M3."""
     (model / file).write_text("[" * 200_000)
     assert "nested too deeply" in refused("edit", picture, *TO, "--model", model)
@@ -146,9 +144,7 @@ def test_deep_json_in_a_models_folder_is_refused(
 @pytest.mark.parametrize(
     "header", [b"[" * 200_000, b'{"a": {"dtype": "F32", "shape": [Infinity], "data_offsets": [0, 0]}}']
 )
-def test_a_hostile_header_of_weights_is_refused(
-    refused: Callable[..., str], picture: Path, model: Path, header: bytes
-) -> None:
+def test_a_hostile_header_of_weights_is_refused(refused: Refused, picture: Path, model: Path, header: bytes) -> None:
     """M3."""
     weights = next((model / "transformer").glob("*.safetensors"))
     weights.write_bytes(len(header).to_bytes(8, "little") + header)
@@ -156,18 +152,14 @@ def test_a_hostile_header_of_weights_is_refused(
 
 
 @pytest.mark.parametrize("text", ["!!bool foo", '!!int ""', '!!int "_"', '!!float ""', "!!timestamp foo"])
-def test_yaml_that_cannot_be_made_into_values_is_refused(
-    refused: Callable[..., str], tmp_path: Path, text: str
-) -> None:
+def test_yaml_that_cannot_be_made_into_values_is_refused(refused: Refused, tmp_path: Path, text: str) -> None:
     """M4."""
     (tmp_path / "m.yaml").write_text(f"- {text}\n")
     assert "m.yaml is not sound YAML: " in refused("edit", tmp_path / "m.yaml")
 
 
 @pytest.mark.parametrize("name", ["~nosuchuser/x", "A" * 5000, f"./{'A' * 5000}", f"org/{'A' * 5000}"])
-def test_names_that_no_file_can_have_are_refused(
-    refused: Callable[..., str], picture: Path, miniature: Path, name: str
-) -> None:
+def test_names_that_no_file_can_have_are_refused(refused: Refused, picture: Path, miniature: Path, name: str) -> None:
     """M9."""
     for option in ("--model", "--captioner", "--mask", "--direction", "-o"):
         rest = ("--model", miniature) if option != "--model" else ()
@@ -177,9 +169,7 @@ def test_names_that_no_file_can_have_are_refused(
     assert name[-100:-5] in refused("edit", name, *TO, "--model", miniature)
 
 
-def test_a_shard_of_a_name_that_no_file_can_have_is_refused(
-    refused: Callable[..., str], picture: Path, model: Path
-) -> None:
+def test_a_shard_of_a_name_that_no_file_can_have_is_refused(refused: Refused, picture: Path, model: Path) -> None:
     """M9."""
     weights = next((model / "transformer").glob("*.safetensors"))
     weights.unlink()
@@ -189,7 +179,7 @@ def test_a_shard_of_a_name_that_no_file_can_have_is_refused(
 
 
 def test_outputs_that_are_links_in_a_circle_are_refused(
-    refused: Callable[..., str], picture: Path, miniature: Path, tmp_path: Path
+    refused: Refused, picture: Path, miniature: Path, tmp_path: Path
 ) -> None:
     """M10."""
     (tmp_path / "l.png").symlink_to(tmp_path / "l.png")

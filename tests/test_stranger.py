@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import pytest
 from PIL import Image
 
 from latentedit.testing.miniature import miniature_sd3
+from tests.commands import Command, command
+
+__all__ = ["command"]
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "stranger"
 MOST_LINES = 60
@@ -32,13 +36,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def latentedit(installed: Path, *arguments: object) -> Any:
-    """A command line of a process that finds the package; what it printed, read as JSON."""
-    program = [sys.executable, "-m", "latentedit.cli.main", *map(str, arguments), "--json"]
-    where = os.environ | {"PYTHONPATH": str(installed)}
-    ended = subprocess.run(program, capture_output=True, text=True, env=where, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
+@pytest.fixture
+def told(installed: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """What a command line printed, read as JSON, where the package is found."""
+    monkeypatch.syspath_prepend(installed)
+
+    def execute(*arguments: object) -> Any:
+        outcome = command(*arguments, "--json")
+        assert outcome.code == 0, outcome.err
+        return json.loads(outcome.out)
+
+    return execute
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -48,27 +56,36 @@ def test_each_thing_is_one_short_file(path: Path) -> None:
 
 
 def test_model_editor_and_captioner(installed: Path, tmp_path: Path) -> None:
+    """In a process of their own, as a user has them."""
     values = np.random.default_rng(5).integers(0, 100, (64, 64, 3)).astype(np.uint8)
     Image.fromarray(values).save(tmp_path / "dark.png")
-    names = ("--model", "stranger-model", "--method", "stranger-editor", "--captioner", "stranger-captioner")
     output = tmp_path / "edited.png"
-    told = latentedit(installed, "edit", tmp_path / "dark.png", "--change", "black => red", *names, "-o", output)
-    assert (told["caption"], told["method"]) == ("black hair", "stranger-editor")
-    assert told["target"] == "red hair"
-    assert output.is_file()
-    assert latentedit(installed, "models", "show", "stranger-model")["folder"] == str(
-        installed / "stranger" / "weights"
+    words = ["edit", tmp_path / "dark.png", "--change", "black => red", "--json", "-o", output]
+    names = ["--model", "stranger-model", "--method", "stranger-editor", "--captioner", "stranger-captioner"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "latentedit.cli.main", *words, *names],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(installed)},
+        check=False,
     )
+    assert ended.returncode == 0, ended.stderr
+    record = json.loads(ended.stdout)
+    assert (record["caption"], record["method"], record["target"]) == ("black hair", "stranger-editor", "red hair")
+    assert output.is_file()
 
 
-def test_domain(installed: Path, tmp_path: Path) -> None:
-    told = latentedit(installed, "bench", "data", "counterfactual-stranger-world", "--items", 3, "-o", tmp_path / "out")
-    assert told["name"].startswith("counterfactual-stranger-world")
-    assert told["items"] == 3
+def test_the_place_of_a_model(told: Callable[..., Any], installed: Path) -> None:
+    assert told("models", "show", "stranger-model")["folder"] == str(installed / "stranger" / "weights")
+
+
+def test_domain(told: Callable[..., Any], tmp_path: Path) -> None:
+    found = told("bench", "data", "counterfactual-stranger-world", "--items", 3, "-o", tmp_path / "out")
+    assert found["name"].startswith("counterfactual-stranger-world")
+    assert found["items"] == 3
     assert len(list((tmp_path / "out").rglob("*.png"))) >= 6
 
 
-def test_experiment(installed: Path, tmp_path: Path) -> None:
-    told = latentedit(installed, "reproduce", "stranger-question", "-o", tmp_path / "out")
-    (record,) = told["experiments"]
+def test_experiment(told: Callable[..., Any], tmp_path: Path) -> None:
+    (record,) = told("reproduce", "stranger-question", "-o", tmp_path / "out")["experiments"]
     assert record["claims"][0]["verdict"] == "holds"

@@ -2,14 +2,13 @@
 
 import importlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from torch import Tensor
 
 from latentedit.latents.captions.base import AttributeReader
-from tests.commands import Command
+from tests.commands import Command, Refused
 from tests.latents.fake_endpoint import fake_endpoint, says
 
 
@@ -39,7 +38,7 @@ def test_caption_and_attributes(command: Command, picture: Path, miniature: Path
     assert facts["attributes"] == {"mouth": "smile", "hair_color": "black"}
 
 
-def test_a_model_without_captioner(refused: Callable[..., str], picture: Path, miniature: Path) -> None:
+def test_a_model_without_captioner(refused: Refused, picture: Path, miniature: Path) -> None:
     assert "captioner" in refused("caption", picture, "--model", miniature)
     assert "no such file" in refused("caption", picture.with_name("no.png"), "--model", miniature)
 
@@ -55,7 +54,7 @@ def test_a_captioner_by_name(command: Command, picture: Path, miniature: Path, m
 
 
 def test_captioners_that_are_none(
-    refused: Callable[..., str], picture: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
+    refused: Refused, picture: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "openai:MODEL" in refused("caption", picture, "--captioner", "nobody", "--model", miniature)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -16,7 +16,7 @@ from latentedit.api.outputs import read_record
 from latentedit.core.files.tensors import read_tensor_file
 from latentedit.directions.direction_file import FORMAT, load_direction
 from latentedit.testing.miniature import miniature_sd3
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 PARTS = ("z", "tokens", "pooled", "preview")
@@ -185,7 +185,7 @@ def test_directions_are_compared(command: Command, made: Callable[..., Path]) ->
     assert "a smile; length" in out
 
 
-def test_a_direction_is_not_compared_with_nothing(refused: Callable[..., str], made: Callable[..., Path]) -> None:
+def test_a_direction_is_not_compared_with_nothing(refused: Refused, made: Callable[..., Path]) -> None:
     place = made("a")
     assert "two or more" in refused("direction", "compare", place)
     other = made("b")
@@ -196,9 +196,7 @@ def test_a_direction_is_not_compared_with_nothing(refused: Callable[..., str], m
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_files(
-    refused: Callable[..., str], made: Callable[..., Path], other: Path, miniature: Path, case: str
-) -> None:
+def test_hostile_files(refused: Refused, made: Callable[..., Path], other: Path, miniature: Path, case: str) -> None:
     sound, place = made("a"), made("b")
     rewritten(place, case)
     on = ("--on", other, "--from", FROM, "--model", miniature)
@@ -225,7 +223,7 @@ def test_hostile_files(
     ],
 )
 def test_settings_that_make_no_sense(
-    refused: Callable[..., str],
+    refused: Refused,
     command: Command,
     made: Callable[..., Path],
     picture: Path,
@@ -241,7 +239,7 @@ def test_settings_that_make_no_sense(
 
 
 def test_a_direction_of_another_model_is_refused_by_both_fingerprints(
-    refused: Callable[..., str], made: Callable[..., Path], other: Path, tmp_path_factory: pytest.TempPathFactory
+    refused: Refused, made: Callable[..., Path], other: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     place = made("a")
     stranger = miniature_sd3(tmp_path_factory.mktemp("other") / "other", t5=False, seed=1)
@@ -276,7 +274,7 @@ def test_a_direction_of_another_model_is_refused_by_both_fingerprints(
     ],
 )
 def test_wrong_input_is_one_line(
-    refused: Callable[..., str],
+    refused: Refused,
     made: Callable[..., Path],
     picture: Path,
     miniature: Path,
@@ -291,7 +289,7 @@ def test_wrong_input_is_one_line(
     assert words in refused("direction", *arguments, *model)
 
 
-def test_a_file_without_preview(refused: Callable[..., str], made: Callable[..., Path]) -> None:
+def test_a_file_without_preview(refused: Refused, made: Callable[..., Path]) -> None:
     place = made("a")
     _without(place, "preview")
     assert "--on" in refused("direction", "preview", place)
@@ -299,7 +297,7 @@ def test_a_file_without_preview(refused: Callable[..., str], made: Callable[...,
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_picture_of_another_shape(
-    refused: Callable[..., str], made: Callable[..., Path], other: Path, miniature: Path, count: int
+    refused: Refused, made: Callable[..., Path], other: Path, miniature: Path, count: int
 ) -> None:
     files = [made("a"), made("b", to="a person with no glasses, a smile")][:count]
     Image.open(other).crop((0, 0, 20, 40)).save(other)

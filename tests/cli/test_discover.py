@@ -3,7 +3,6 @@
 import functools
 import json
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import Image
 from latentedit.api import verbs
 from latentedit.api.outputs import read_record
 from latentedit.directions.direction_file import load_direction
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 
 @pytest.fixture
@@ -123,7 +122,7 @@ def test_a_direction_is_shown_by_its_name(command: Command, discovered: Path) ->
     ],
 )
 def test_wrong_input_is_one_line_before_anything_is_loaded(
-    refused: Callable[..., str],
+    refused: Refused,
     arguments: list[object],
     unloaded: None,
     tmp_path: Path,
@@ -135,7 +134,7 @@ def test_wrong_input_is_one_line_before_anything_is_loaded(
     assert words in refused(*arguments, *more)
 
 
-def test_no_picture(refused: Callable[..., str], arguments: list[object], unloaded: None, tmp_path: Path) -> None:
+def test_no_picture(refused: Refused, arguments: list[object], unloaded: None, tmp_path: Path) -> None:
     assert "no such file" in refused(arguments[0], tmp_path / "no.png", *arguments[2:])
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from latentedit.api.outputs import read_record
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.endpoint import VisionEndpoint
-from tests.commands import Command
+from tests.commands import Command, Refused
 from tests.core.files.test_pictures import BAD
 from tests.latents.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, says
 
@@ -115,7 +115,7 @@ def test_directions_instead_of_words(
 
 
 def test_either_words_or_directions(
-    refused: Callable[..., str], arguments: list[object], picture: Path, made: Callable[..., Path], tmp_path: Path
+    refused: Refused, arguments: list[object], picture: Path, made: Callable[..., Path], tmp_path: Path
 ) -> None:
     file = made("a")
     assert "exclude each other" in refused(*arguments, "--direction", file)
@@ -137,7 +137,7 @@ def test_several_changes_at_strength_0_are_the_picture(
 
 
 def test_another_method_makes_several_changes_at_once(
-    command: Command, arguments: list[object], refused: Callable[..., str]
+    command: Command, arguments: list[object], refused: Refused
 ) -> None:
     several = [*_changed(arguments, "no glasses => glasses", "=> a smile"), "--method", "flowedit"]
     outcome = command(*several, "--strength", 0.5)
@@ -204,7 +204,7 @@ def test_a_captioner_behind_an_endpoint(
     ],
 )
 def test_a_captioner_that_fails(
-    refused: Callable[..., str], picture: Path, miniature: Path, endpoint: FakeEndpoint, answer: Answer, words: str
+    refused: Refused, picture: Path, miniature: Path, endpoint: FakeEndpoint, answer: Answer, words: str
 ) -> None:
     endpoint.answers = [answer] * 3
     wanted = ("--change", "no glasses => glasses", "--model", miniature)
@@ -246,9 +246,7 @@ def test_the_bundled_name_is_the_default(command: Command, picture: Path, bundle
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_pictures_and_masks(
-    refused: Callable[..., str], picture: Path, miniature: Path, tmp_path: Path, case: str
-) -> None:
+def test_bad_pictures_and_masks(refused: Refused, picture: Path, miniature: Path, tmp_path: Path, case: str) -> None:
     write, _ = BAD[case]
     write(tmp_path / "bad.png")
     asked = ("--from", FROM, "--to", TO, "--model", miniature)
@@ -283,7 +281,7 @@ def test_bad_pictures_and_masks(
     ],
 )
 def test_wrong_input_is_one_line(
-    refused: Callable[..., str],
+    refused: Refused,
     arguments: list[object],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -299,18 +297,18 @@ def test_wrong_input_is_one_line(
     assert {path: path.read_bytes() for path in tmp_path.glob("*.*")} == before
 
 
-def test_a_model_that_cannot_read_needs_a_caption(refused: Callable[..., str], picture: Path, miniature: Path) -> None:
+def test_a_model_that_cannot_read_needs_a_caption(refused: Refused, picture: Path, miniature: Path) -> None:
     assert "--from" in refused("edit", picture, "--to", TO, "--model", miniature)
 
 
-def test_a_model_with_pickles_is_refused(refused: Callable[..., str], arguments: list[object], bundled: Path) -> None:
+def test_a_model_with_pickles_is_refused(refused: Refused, arguments: list[object], bundled: Path) -> None:
     (bundled / "transformer" / "diffusion_pytorch_model.bin").write_bytes(b"\x80\x04.")
     assert "diffusion_pytorch_model.bin" in refused(*arguments, "--model", bundled)
 
 
 @pytest.mark.parametrize("name", [".", "/", "..", ""])
 def test_places_that_have_no_name(
-    refused: Callable[..., str], arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    refused: Refused, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Nor any picture: here are two empty folders."""
     (tmp_path / "outer" / "inner").mkdir(parents=True)

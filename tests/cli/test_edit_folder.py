@@ -3,7 +3,6 @@
 import csv
 import json
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from latentedit.api.runs.folder import RunFolder
 from latentedit.cli.edit_folder import default_folder, is_many
 from latentedit.core.errors import ConfigError
 from latentedit.latents.pictures import Picture
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 
@@ -243,15 +242,13 @@ def test_a_manifest_says_what_each_picture_should_show(
     [("--to", TO), ("--change", "=> a smile"), ("--from", FROM), ("--direction", "d"), ("--captioner", "portraits")],
 )
 def test_what_a_manifest_says_already_is_refused(
-    refused: Callable[..., str], unloaded: None, manifest: Path, option: str, value: str
+    refused: Refused, unloaded: None, manifest: Path, option: str, value: str
 ) -> None:
-    del unloaded
     line = refused("edit", manifest, option, value)
     assert f"{option} cannot be used here: a manifest says of each picture what it shows" in line
 
 
-def test_a_manifest_with_masks_is_refused(refused: Callable[..., str], unloaded: None, manifest: Path) -> None:
-    del unloaded
+def test_a_manifest_with_masks_is_refused(refused: Refused, unloaded: None, manifest: Path) -> None:
     mask = manifest.parent / "photos" / "mask.png"
     Image.new("L", (56, 40), 255).save(mask)
     manifest.write_text(f"picture,source_caption,target_caption,mask\nphotos/a.png,{FROM},{TO},photos/mask.png\n")
@@ -260,9 +257,8 @@ def test_a_manifest_with_masks_is_refused(refused: Callable[..., str], unloaded:
 
 @pytest.mark.parametrize("option", ["--sheet", "--mask"])
 def test_what_is_for_one_picture_is_refused_for_many(
-    refused: Callable[..., str], unloaded: None, photos: Path, manifest: Path, option: str
+    refused: Refused, unloaded: None, photos: Path, manifest: Path, option: str
 ) -> None:
-    del unloaded
     for place in (photos, manifest):
         line = refused("edit", place, "--from", FROM, "--to", TO, option, place.parent / "x.png")
         assert f"{option} cannot be used here: they are for a single picture" in line
@@ -270,17 +266,15 @@ def test_what_is_for_one_picture_is_refused_for_many(
 
 @pytest.mark.parametrize("option", ["--batch", "--workers", "--ray"])
 def test_what_is_for_many_is_refused_for_one_picture(
-    refused: Callable[..., str], unloaded: None, photos: Path, option: str
+    refused: Refused, unloaded: None, photos: Path, option: str
 ) -> None:
-    del unloaded
     line = refused("edit", photos / "a.png", "--from", FROM, "--to", TO, option, 1)
     assert f"{option} cannot be used here: they are for a folder or a manifest" in line
 
 
 def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
-    refused: Callable[..., str], unloaded: None, photos: Path, tmp_path: Path
+    refused: Refused, unloaded: None, photos: Path, tmp_path: Path
 ) -> None:
-    del unloaded
     words = ("edit", photos, "--from", FROM)
     (tmp_path / "empty").mkdir()
     assert "nothing says what the picture should show" in refused(*words)
@@ -294,9 +288,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
     assert "no such file" in refused(*words, "--direction", tmp_path / "no.safetensors")
 
 
-def test_a_model_that_cannot_read_needs_a_caption(
-    refused: Callable[..., str], photos: Path, options: tuple[object, ...]
-) -> None:
+def test_a_model_that_cannot_read_needs_a_caption(refused: Refused, photos: Path, options: tuple[object, ...]) -> None:
     assert "nobody can say what the pictures show" in refused("edit", photos, "--to", TO, *options)
     assert "'reader'" in refused("edit", photos, "--to", TO, "--captioner", "reader", *options)
 

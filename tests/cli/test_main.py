@@ -4,7 +4,6 @@ import importlib.metadata
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 import latentedit
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EDITORS, MODELS, Registry
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 HEAVY = ("torch", "diffusers", "transformers", "numpy", "PIL", "pytest")
 
@@ -82,7 +81,7 @@ def test_a_command_of_another_package(command: Command, tmp_path: Path, monkeypa
 
 
 def test_a_broken_command_is_named_and_breaks_no_other(
-    refused: Callable[..., str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refused: Refused, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stranger(monkeypatch, tmp_path, "raise OSError('no such library')\n")
     assert "hello" in command("--help").out
@@ -93,7 +92,7 @@ def test_a_broken_command_is_named_and_breaks_no_other(
 
 
 def test_a_command_whose_package_is_gone(
-    refused: Callable[..., str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refused: Refused, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stranger(monkeypatch, tmp_path, "", value="gone.away:hello")
     assert "no module is called 'gone'" in command("--help").out
@@ -101,7 +100,7 @@ def test_a_command_whose_package_is_gone(
 
 
 def test_a_command_of_ours_that_is_not_installed_says_what_to_install(
-    refused: Callable[..., str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refused: Refused, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stranger(monkeypatch, tmp_path, "")
     assert refused("bench", "run") == "latentedit: bench is not installed. Run: pip install latentedit-bench\n"

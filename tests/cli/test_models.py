@@ -11,7 +11,7 @@ import pytest
 
 import latentedit_portraits
 from tests.carried import carry
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 
 def test_list(command: Command, bundled: Path) -> None:
@@ -44,7 +44,7 @@ def test_path(command: Command, bundled: Path, miniature: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["show", "path", "verify"])
-def test_unknown_names_get_the_nearest(refused: Callable[..., str], bundled: Path, what: str) -> None:
+def test_unknown_names_get_the_nearest(refused: Refused, bundled: Path, what: str) -> None:
     assert "did you mean 'portraits'" in refused("models", what, "portrait")
 
 
@@ -58,13 +58,13 @@ def test_verify(command: Command, bundled: Path) -> None:
 
 
 @pytest.mark.usefixtures("verifier")
-def test_verify_finds_a_truncated_file(refused: Callable[..., str], bundled: Path) -> None:
+def test_verify_finds_a_truncated_file(refused: Refused, bundled: Path) -> None:
     file = bundled / "transformer" / "diffusion_pytorch_model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
     assert file.name in refused("models", "verify", "portraits")
 
 
-def test_damaged_facts_are_refused(refused: Callable[..., str], bundled: Path) -> None:
+def test_damaged_facts_are_refused(refused: Refused, bundled: Path) -> None:
     for text in ("{", "[]"):
         (bundled / "latentedit.json").write_text(text)
         assert "latentedit.json" in refused("models", "show", "portraits")
@@ -104,6 +104,6 @@ def test_train_hands_its_options_on(
     assert calls[-1][0] == Path("out/training") / name
 
 
-def test_train_refuses_what_has_no_recipe(refused: Callable[..., str]) -> None:
+def test_train_refuses_what_has_no_recipe(refused: Refused) -> None:
     assert "did you mean 'portraits'" in refused("models", "train", "portrait")
     assert "--recipe" in refused("models", "train", "portraits", "--recipe", "tpu")

@@ -14,7 +14,7 @@ from latentedit.cli.main import run
 from latentedit.core.files.pictures import pack_chunks, read_chunks
 from latentedit.latents.record import FORMAT
 from tests.cli.test_direction import HOSTILE, rewritten
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 
@@ -90,7 +90,7 @@ def test_the_bundled_model_is_known_by_its_name(command: Command, picture: Path,
 
 def test_the_picture_is_looked_for_beside_the_result_and_here(
     command: Command,
-    refused: Callable[..., str],
+    refused: Refused,
     edited: Path,
     picture: Path,
     miniature: Path,
@@ -137,7 +137,7 @@ def test_another_seed_is_another_picture(command: Command, edited: Path, miniatu
 
 
 def test_directions_from_files_are_asked_for(
-    command: Command, refused: Callable[..., str], made: Callable[..., Path], other: Path, miniature: Path
+    command: Command, refused: Refused, made: Callable[..., Path], other: Path, miniature: Path
 ) -> None:
     files = (made("a"), made("b", to="a person with no glasses, a smile"))
     arguments = ("--on", other, "--from", FROM, "--model", miniature)
@@ -154,7 +154,7 @@ def test_directions_from_files_are_asked_for(
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_directions(
-    refused: Callable[..., str], edited: Path, made: Callable[..., Path], miniature: Path, case: str
+    refused: Refused, edited: Path, made: Callable[..., Path], miniature: Path, case: str
 ) -> None:
     place = made("a")
     rewritten(place, case)
@@ -162,7 +162,7 @@ def test_hostile_directions(
 
 
 def test_a_model_that_is_not_bundled_has_to_be_named(
-    refused: Callable[..., str], edited: Path, bundled: Path, miniature: Path
+    refused: Refused, edited: Path, bundled: Path, miniature: Path
 ) -> None:
     assert "the record names 'miniature', which is no bundled model" in refused("replay", edited)
     for name in ("org/name", str(miniature), "../miniature"):
@@ -171,7 +171,7 @@ def test_a_model_that_is_not_bundled_has_to_be_named(
 
 
 def test_nothing_that_is_read_is_overwritten(
-    refused: Callable[..., str], edited: Path, picture: Path, mask: Path, miniature: Path, tmp_path: Path
+    refused: Refused, edited: Path, picture: Path, mask: Path, miniature: Path, tmp_path: Path
 ) -> None:
     for place in (edited, picture, mask):
         found = refused("replay", edited, "--mask", mask, "--model", miniature, "-o", place)
@@ -180,7 +180,7 @@ def test_nothing_that_is_read_is_overwritten(
     assert "holds something else" in refused("replay", edited, "--model", miniature, "-o", tmp_path / "x.png")
 
 
-def test_pictures_without_a_record(refused: Callable[..., str], picture: Path, miniature: Path, tmp_path: Path) -> None:
+def test_pictures_without_a_record(refused: Refused, picture: Path, miniature: Path, tmp_path: Path) -> None:
     assert "Only pictures that latentedit wrote" in refused("replay", picture, "--model", miniature)
     Image.open(picture).save(tmp_path / "x.jpg")
     assert "x.json does not lie beside it" in refused("replay", tmp_path / "x.jpg", "--model", miniature)
@@ -215,7 +215,7 @@ def test_pictures_without_a_record(refused: Callable[..., str], picture: Path, m
     ],
 )
 def test_records_that_make_no_sense(
-    refused: Callable[..., str],
+    refused: Refused,
     command: Command,
     edited: Path,
     miniature: Path,
@@ -244,7 +244,7 @@ def test_records_that_make_no_sense(
     ],
 )
 def test_wrong_input_is_one_line(
-    refused: Callable[..., str],
+    refused: Refused,
     edited: Path,
     miniature: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from latentedit.api.outputs import read_record
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 
@@ -84,7 +84,7 @@ def test_negative_strengths_and_json(command: Command, arguments: list[object], 
     ],
 )
 def test_wrong_input_is_one_line(
-    refused: Callable[..., str], arguments: list[object], tmp_path: Path, more: list[str], words: str
+    refused: Refused, arguments: list[object], tmp_path: Path, more: list[str], words: str
 ) -> None:
     more = [str(tmp_path / item) if item.startswith("out.") else item for item in more]
     assert words in refused(*arguments, *more)
@@ -105,7 +105,7 @@ def test_a_direction_instead_of_words(
 
 
 def test_either_words_or_a_direction(
-    refused: Callable[..., str], arguments: list[object], made: Callable[..., Path], picture: Path, tmp_path: Path
+    refused: Refused, arguments: list[object], made: Callable[..., Path], picture: Path, tmp_path: Path
 ) -> None:
     assert "exclude each other" in refused(*arguments, "--direction", made("a"))
     missing = ("sweep", picture, "--direction", tmp_path / "no.safetensors", *arguments[6:])
@@ -114,7 +114,7 @@ def test_either_words_or_a_direction(
 
 
 def test_nothing_that_is_read_is_overwritten(
-    refused: Callable[..., str], arguments: list[object], picture: Path, mask: Path, tmp_path: Path
+    refused: Refused, arguments: list[object], picture: Path, mask: Path, tmp_path: Path
 ) -> None:
     for place in (picture, mask):
         assert "another name" in refused(*arguments, "--mask", mask, "-o", place)

@@ -4,14 +4,13 @@ import dataclasses
 import json
 import shlex
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from latentedit.api.outputs import read_record
 from latentedit.directions.direction_file import load_direction, save_direction
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 
 @pytest.fixture
@@ -88,7 +87,7 @@ def test_json_and_settings(command: Command, arguments: list[object], tmp_path: 
     ],
 )
 def test_wrong_input_is_one_line_before_anything_is_loaded(
-    refused: Callable[..., str],
+    refused: Refused,
     arguments: list[object],
     unloaded: None,
     tmp_path: Path,
@@ -101,7 +100,7 @@ def test_wrong_input_is_one_line_before_anything_is_loaded(
 
 
 def test_directions_that_cannot_be_carried(
-    refused: Callable[..., str], arguments: list[object], direction: Path, unloaded: None
+    refused: Refused, arguments: list[object], direction: Path, unloaded: None
 ) -> None:
     found = load_direction(direction)
     save_direction(dataclasses.replace(found, feature=None, method="hsds"), direction)

@@ -19,7 +19,7 @@ from latentedit.directions.direction_file import load_direction
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import FORMAT
 from tests.cli.test_direction import HOSTILE, rewritten
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 
@@ -130,12 +130,12 @@ def test_what_was_undone_can_be_undone_again(
         assert "yes, byte for byte" in outcome.out
 
 
-def test_a_picture_that_carries_nothing(refused: Callable[..., str], picture: Path, miniature: Path) -> None:
+def test_a_picture_that_carries_nothing(refused: Refused, picture: Path, miniature: Path) -> None:
     assert "--direction FILE" in refused("undo", picture, "--model", miniature)
 
 
 def test_a_model_that_is_not_bundled_has_to_be_named(
-    command: Command, refused: Callable[..., str], edited: Path, bundled: Path
+    command: Command, refused: Refused, edited: Path, bundled: Path
 ) -> None:
     assert "the record names 'miniature', which is no bundled model" in refused("undo", edited)
 
@@ -145,7 +145,7 @@ def test_the_bundled_model_is_known_by_its_name(command: Command, picture: Path,
     assert command("undo", tmp_path / "me.edited.png").code == 0
 
 
-def test_damaged_records_and_latents(refused: Callable[..., str], edited: Path, miniature: Path) -> None:
+def test_damaged_records_and_latents(refused: Refused, edited: Path, miniature: Path) -> None:
     text, payload = read_chunks(edited)
     assert text is not None
     assert payload is not None
@@ -163,7 +163,7 @@ def test_damaged_records_and_latents(refused: Callable[..., str], edited: Path, 
 
 
 def test_sheets_and_sweeps_are_no_edited_pictures(
-    command: Command, refused: Callable[..., str], picture: Path, direction: Path, miniature: Path, tmp_path: Path
+    command: Command, refused: Refused, picture: Path, direction: Path, miniature: Path, tmp_path: Path
 ) -> None:
     arguments = (picture, "--from", FROM, "--to", TO, "--model", miniature)
     assert command("edit", *arguments, "--strength", 0, "--sheet", tmp_path / "sheet.png").code == 0
@@ -186,16 +186,14 @@ def test_sheets_and_sweeps_are_no_edited_pictures(
     ],
 )
 def test_wrong_input_is_one_line(
-    refused: Callable[..., str], edited: Path, miniature: Path, tmp_path: Path, more: tuple[str, str], words: str
+    refused: Refused, edited: Path, miniature: Path, tmp_path: Path, more: tuple[str, str], words: str
 ) -> None:
     value = tmp_path / more[1] if "." in more[1] else more[1]
     assert words in refused("undo", edited, more[0], value, "--model", miniature)
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_directions(
-    refused: Callable[..., str], edited: Path, direction: Path, miniature: Path, case: str
-) -> None:
+def test_hostile_directions(refused: Refused, edited: Path, direction: Path, miniature: Path, case: str) -> None:
     rewritten(direction, case)
     assert direction.name in refused("undo", edited, "--direction", direction, "--model", miniature)
 
@@ -213,5 +211,5 @@ def test_outputs_are_checked_before_the_model_is_loaded(
 
 
 @pytest.mark.parametrize("name", [".", "/", "", "no.png"])
-def test_pictures_that_are_none(refused: Callable[..., str], miniature: Path, name: str) -> None:
+def test_pictures_that_are_none(refused: Refused, miniature: Path, name: str) -> None:
     refused("undo", name, "--model", miniature)

@@ -43,11 +43,15 @@ def test_lerp_meets_its_ends_exactly(seed: int, weight: float) -> None:
     assert equal(a.lerp(b, weight), a * (1 - weight) + b * weight, atol=1e-12)
 
 
-def test_each_element_can_have_its_own_factor() -> None:
+def test_shapes_and_factors() -> None:
     a = condition(0)
     scaled = a * torch.tensor([1.0, 2.0], dtype=torch.float64)
     assert equal(scaled[:1], a[:1])
     assert equal(scaled[1:], a[1:] * 2.0)
+    with pytest.raises(ShapeError, match="expected two conditions of one shape"):
+        _ = condition(0) + condition(0, batch=1)
+    with pytest.raises((ShapeError, TypeError)):  # jaxtyping, which is on in tests, sees it first
+        Condition(tokens=torch.zeros(2, 3, 4), pooled=torch.zeros(1, 5))
 
 
 def test_batches() -> None:
@@ -59,13 +63,6 @@ def test_batches() -> None:
     assert a.expand(2) is a
     with pytest.raises(ShapeError, match="one text or one a picture"):
         a.expand(3)
-
-
-def test_shapes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ShapeError, match="expected two conditions of one shape"):
-        _ = condition(0) + condition(0, batch=1)
-    with pytest.raises((ShapeError, TypeError)):  # jaxtyping, which is on in tests, sees it first
-        Condition(tokens=torch.zeros(2, 3, 4), pooled=torch.zeros(1, 5))
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,9 @@ def test_every_error_is_ours_and_what_a_caller_would_expect(kind: type[Exception
     assert issubclass(kind, builtin)
 
 
-def test_nearest_names_come_first() -> None:
+def test_names_and_packages_that_are_missing() -> None:
     assert errors.nearest("portrait", ["portraits", "sd3"]) == "did you mean 'portraits'? known: portraits, sd3"
     assert errors.nearest("zzz", ["portraits"]) == "known: portraits"
-
-
-def test_a_missing_package_names_the_command_that_installs_it() -> None:
     assert errors.require("json", "any").__name__ == "json"
     with pytest.raises(errors.MissingDependencyError, match=r"pip install 'latentedit\[web\]'"):
         errors.require("no_such_package", "web")

@@ -64,11 +64,8 @@ def test_below_starts_exactly_at_the_level_and_keeps_the_lower_nodes(steps: int,
     assert part.levels[1:] == tuple(node for node in grid.levels if node < level - 1e-9)
 
 
-def test_below_refuses_levels_under_the_grid() -> None:
+def test_below_and_above_the_grid() -> None:
     with pytest.raises(CoordinateError):
         uniform_grid(4, start=0.9, end=0.2).below(0.2)
-
-
-def test_below_a_level_above_the_grid_is_the_grid() -> None:
     grid = uniform_grid(4, start=0.9, end=0.2)
     assert grid.below(1.0).levels == grid.levels

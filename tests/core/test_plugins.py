@@ -18,12 +18,9 @@ def test_names_are_sorted_and_load_what_they_name(monkeypatch: pytest.MonkeyPatc
     assert toys.load("root")(9) == 3
 
 
-def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+def test_names_that_are_not_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RegistryError, match=r"no editor is called 'flowedti': did you mean 'flowedit'"):
         EDITORS.load("flowedti")
-
-
-def test_what_another_distribution_of_ours_offers_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     with pytest.raises(RegistryError, match="pip install latentedit-bench"):
         COMMANDS.load("bench")

@@ -13,12 +13,15 @@ from latentedit.editors.eim import EIM
 from latentedit.editors.slider import Arm
 
 
-def test_settings_come_back_as_they_were() -> None:
+def test_settings_inside_settings_take_their_defaults() -> None:
     config = HSDS(gamma=-0.5, levels=(0.8, 0.4), steps=3)
     plain = to_plain(config)
     assert plain["levels"] == [0.8, 0.4]
     assert from_plain(HSDS, plain) == config
     assert from_plain(HSDS, {"steps": 3}) == HSDS(steps=3)
+    assert from_plain(EIM, {"search": {"steps": 24}}) == EIM(search=HSDS(steps=24))
+    assert from_plain(EIM, {"search": HSDS(steps=24)}) == EIM(search=HSDS(steps=24))
+    assert from_plain(EIM, {}) == EIM()
 
 
 @given(
@@ -41,12 +44,6 @@ def test_settings_inside_settings_come_back_too(search: HSDS, arm: Arm, level: f
     plain = to_plain(editor)
     assert plain["search"] == to_plain(search)
     assert from_plain(EIM, plain) == editor
-
-
-def test_what_is_left_out_inside_takes_its_default() -> None:
-    assert from_plain(EIM, {"search": {"steps": 24}}) == EIM(search=HSDS(steps=24))
-    assert from_plain(EIM, {"search": HSDS(steps=24)}) == EIM(search=HSDS(steps=24))
-    assert from_plain(EIM, {}) == EIM()
 
 
 def test_unknown_settings_are_refused_with_the_nearest_names() -> None:

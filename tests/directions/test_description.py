@@ -77,9 +77,15 @@ def test_changes_in_words(sources: tuple[str, ...], targets: tuple[str, ...], to
     assert row("change", source_captions=sources, target_captions=targets) == told
 
 
-def test_a_change_can_be_asked_for_again() -> None:
+def test_settings_can_be_printed_and_asked_for_again() -> None:
     told = row("change", source_captions=("a man, a smile",), target_captions=("a man, a sad look",))
     assert Change.parse(told).apply("a woman, a smile, a hat") == "a woman, a sad look, a hat"
+    kinds = {"a": None, "b": True, "c": {"d": 1, "e": [0.1, "x"]}, "f": (), "g": {}}
+    assert row("settings", settings=kinds) == "a none, b True, c (d 1, e [0.1, x]), f [], g ()"
+    assert row("found on", pictures=("p", "q")) == "2 pictures"
+    assert row("preview", preview=PNG + bytes(1492)) == "PNG, 1.5 kB"
+    assert row("licence", licence="free\n\x1b[2J\u202eevil") == "free [2J evil"
+    assert row("licence", licence="x" * 400) == "x" * 300 + "..."
 
 
 @pytest.mark.parametrize(
@@ -97,21 +103,9 @@ def test_ranges(lowest: float, highest: float, told: str) -> None:
     assert row("strength", calibration=known) == f"{told} damage, by the text arm, level 0.5, 1 step"
 
 
-def test_settings_of_all_kinds() -> None:
-    kinds = {"a": None, "b": True, "c": {"d": 1, "e": [0.1, "x"]}, "f": (), "g": {}}
-    assert row("settings", settings=kinds) == "a none, b True, c (d 1, e [0.1, x]), f [], g ()"
-    assert row("found on", pictures=("p", "q")) == "2 pictures"
-    assert row("preview", preview=PNG + bytes(1492)) == "PNG, 1.5 kB"
-
-
 @given(direction=directions())
 def test_whoever_wrote_it_it_can_be_printed(direction: Direction) -> None:
     for label, text in describe(direction):
         assert len(label) < 12
         assert text.isprintable()
         assert len(text) <= 303
-
-
-def test_terminals_are_not_told_what_to_do() -> None:
-    assert row("licence", licence="free\n\x1b[2J\u202eevil") == "free [2J evil"
-    assert row("licence", licence="x" * 400) == "x" * 300 + "..."

@@ -259,11 +259,17 @@ def test_other_endings_are_refused(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_places_that_cannot_be(tmp_path: Path) -> None:
+def test_files_and_places_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="Create it first"):
         save_direction(example(), tmp_path / "nowhere" / "me.safetensors")
     with pytest.raises(FileFormatError, match="there is no such file"):
         load_direction(tmp_path / "me.safetensors")
+    (tmp_path / "other").write_bytes(pack(TENSORS, {"format": "pt"}))
+    assert "is no direction: it says nothing under 'latentedit.direction'" in refusal(tmp_path / "other")
+    data = written(tmp_path / "whole").read_bytes()
+    for length in range(len(data)):
+        (tmp_path / "cut").write_bytes(data[:length])
+        refusal(tmp_path / "cut")
 
 
 def test_features_have_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,11 +413,6 @@ def test_hostile_files_are_refused(tmp_path: Path, case: str) -> None:
     refusal(place)
 
 
-def test_a_safetensors_file_that_is_no_direction(tmp_path: Path) -> None:
-    (tmp_path / "other").write_bytes(pack(TENSORS, {"format": "pt"}))
-    assert "is no direction: it says nothing under 'latentedit.direction'" in refusal(tmp_path / "other")
-
-
 @given(data=st.data())
 def test_flipped_bits_are_refused_or_give_something_sound(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -434,10 +435,3 @@ def test_flipped_bits_are_refused_or_give_something_sound(
     assert 0 <= found.level <= 1
     save_direction(found, place)
     assert facts(load_direction(place)) == facts(found)
-
-
-def test_a_file_that_is_cut_anywhere_is_refused(tmp_path: Path) -> None:
-    data = written(tmp_path / "whole").read_bytes()
-    for length in range(len(data)):
-        (tmp_path / "cut").write_bytes(data[:length])
-        refusal(tmp_path / "cut")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -87,7 +87,6 @@ def test_what_is_shared_comes_first(mean: Mean) -> None:
 
 
 @given(seed=st.integers(0, 1000), turn=st.floats(-3, 3))
-@settings(max_examples=10)
 def test_energy_in_a_space_does_not_depend_on_its_basis(seed: int, turn: float) -> None:
     """`agreement` against a projector, with a basis that is sheared within the space."""
     u, one = random_set(seed), random_set(seed + 1)

@@ -15,9 +15,14 @@ from latentedit.directions.hsds import HSDS
 LEVELS = st.tuples(st.floats(0.02, 1.0), st.floats(0.01, 1.0)).map(lambda pair: (max(pair), min(pair)))
 
 
-def test_a_single_step_looks_at_the_first_level_and_goes_all_the_way() -> None:
+def test_the_ends_of_the_levels() -> None:
     assert HSDS(steps=1, levels=(0.7, 0.2)).path() == [(0.7, 1.0)]
     assert HSDS(steps=1, levels=(0.7, 0.2), step_size=None).path() == [(0.7, 1.0)]
+    path = HSDS(levels=(1.0, 0.0), steps=4, step_size=None).path()
+    assert path == [(1.0, 1.0), (0.75, pytest.approx(2 / 3)), (0.5, pytest.approx(2 / 3)), (0.25, 1.0)]
+    assert [level for level, _ in HSDS(levels=(0.5, 0.5), steps=3).path()] == [0.5] * 3
+    assert HSDS(levels=(0.5, 0.5), steps=1, step_size=None).path() == [(0.5, 1.0)]
+    assert HSDS(levels=(0.5, 0.0), steps=2, step_size=None).path()[0][0] == 0.5
 
 
 @given(levels=LEVELS, shift=st.floats(0.1, 10.0), steps=st.integers(2, 9))
@@ -49,11 +54,6 @@ def test_the_flows_own_steps_multiply_to_the_whole_way(levels: tuple[float, floa
     assert path[-1][0] > levels[1]
     kept = math.prod(1 - level * step for level, step in path)
     assert kept == pytest.approx((1 - levels[0]) / (1 - levels[1]), abs=1e-12)
-
-
-def test_the_flows_own_steps_reach_the_clean_end() -> None:
-    path = HSDS(levels=(1.0, 0.0), steps=4, step_size=None).path()
-    assert path == [(1.0, 1.0), (0.75, pytest.approx(2 / 3)), (0.5, pytest.approx(2 / 3)), (0.25, 1.0)]
 
 
 @pytest.mark.parametrize("noises", [2, 6])
@@ -130,9 +130,3 @@ def test_refuses_settings_that_make_no_sense(field: str, values: tuple[object, .
 def test_refuses_settings_that_do_not_go_together(settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         HSDS(**settings)
-
-
-def test_equal_levels_and_the_clean_end_are_for_those_who_can_use_them() -> None:
-    assert [level for level, _ in HSDS(levels=(0.5, 0.5), steps=3).path()] == [0.5] * 3
-    assert HSDS(levels=(0.5, 0.5), steps=1, step_size=None).path() == [(0.5, 1.0)]
-    assert HSDS(levels=(0.5, 0.0), steps=2, step_size=None).path()[0][0] == 0.5

@@ -589,16 +589,12 @@ def test_a_network_without_forward_mode_is_reported(
     assert relative_error(direction.z, forward.z) < tolerance("difference", torch.float64)
 
 
-def test_a_damaged_network_is_named_in_one_line(
-    mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_broken_is_named(mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixture, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
     with pytest.raises(ModelError, match=r"velocity .* that are not finite, at level s = 0\.95") as found:
         identify(mixture_latent(mixture), mixture.embed(["c"]), HSDS(), seed=0)
     assert "\n" not in str(found.value)
-
-
-def test_a_broken_derivative_is_named(mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     dual = forward_ad.make_dual
     monkeypatch.setattr(forward_ad, "make_dual", lambda point, tangent: dual(point, tangent * torch.nan))
     with pytest.raises(ModelError, match=r"displacement .* values that are not finite"):

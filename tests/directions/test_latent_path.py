@@ -62,16 +62,15 @@ def test_straight_and_arc(between: PathsBetween) -> None:
     assert torch.allclose(paths["slerp"].points, arc / math.sin(angle))
 
 
-def test_the_geodesic_has_the_least_energy(between: PathsBetween) -> None:
+def test_the_geodesic_has_the_least_energy(
+    between: PathsBetween, latent: JointLatent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths = by_method(between)
     energies = {method: float(path.speeds.square().sum()) for method, path in paths.items()}
     assert energies["geodesic"] < min(energies["slerp"], energies["lerp"])
     settled = shortest_curve(feature_map(between), paths["geodesic"].points, steps=300)
     assert settled.converged
     assert energies["geodesic"] == pytest.approx(settled.energy[1], rel=0.05)
-
-
-def test_a_curve_that_could_be_shorter_is_told(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
     short = functools.partial(shortest_curve, steps=2)
     monkeypatch.setattr("latentedit.directions.latent_path.shortest_curve", short)
     found = paths_between(latent, methods=["geodesic"], frames=3, level=LEVEL, steps=2, rank=1)

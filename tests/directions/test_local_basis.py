@@ -119,13 +119,10 @@ def test_a_direction_moves_the_latent_at_its_level_by_its_step(
         basis.direction(3)
 
 
-def test_at_level_one_the_share_of_the_picture_has_a_floor(latent: JointLatent) -> None:
+def test_the_text_and_the_level_of_a_basis(latent: JointLatent, basis: LocalBasis) -> None:
+    """Not of the way up, which is the picture's own."""
     top = local_basis(latent, rank=1, level=1.0, steps=2)
     assert torch.allclose(LEAST_SHARE * top.direction(0).z, top.v)
-
-
-def test_the_prompt_is_the_text_of_the_jacobian(latent: JointLatent, basis: LocalBasis) -> None:
-    """Not of the way up, which is the picture's own."""
     empty = local_basis(latent, site="block.0.image", rank=3, level=0.6, steps=4, prompt="")
     assert torch.equal(empty.trace.top, basis.trace.top)
     assert (empty.prompt, basis.prompt) == ("", CAPTION)

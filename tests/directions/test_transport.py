@@ -59,7 +59,7 @@ def jacobian(basis: LocalBasis) -> Tensor:
     return found.reshape(basis.u[0].numel(), -1)
 
 
-def test_at_its_own_picture_a_direction_stays_as_it_is(here: LocalBasis) -> None:
+def test_the_negative_and_its_own_picture(here: LocalBasis, there: LocalBasis) -> None:
     for index in range(3):
         direction = here.direction(index, step=2.5)
         carried = transport(direction, here)
@@ -67,6 +67,8 @@ def test_at_its_own_picture_a_direction_stays_as_it_is(here: LocalBasis) -> None
         assert torch.allclose(carried.direction.z, direction.z, atol=1e-12)
         assert carried.direction.feature is not None
         assert torch.allclose(carried.direction.feature, here.u[index], atol=1e-12)
+    direction = here.direction(2)
+    assert torch.allclose(transport(-direction, there).direction.z, -transport(direction, there).direction.z)
 
 
 def test_it_makes_the_same_change_of_the_feature_as_far_as_it_can(here: LocalBasis, there: LocalBasis) -> None:
@@ -99,11 +101,6 @@ def test_what_it_says_of_itself(here: LocalBasis, there: LocalBasis) -> None:
     assert not bool(found.condition.tokens.any())
     plain = transport(direction, there, inverse=False).direction.settings
     assert (plain["inverse"], plain["damping"]) == (False, None)
-
-
-def test_the_negative_is_carried_to_the_negative(here: LocalBasis, there: LocalBasis) -> None:
-    direction = here.direction(2)
-    assert torch.allclose(transport(-direction, there).direction.z, -transport(direction, there).direction.z)
 
 
 def test_it_goes_through_a_file_and_on_to_a_third_picture(here: LocalBasis, there: LocalBasis, tmp_path: Path) -> None:

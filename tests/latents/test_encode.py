@@ -79,6 +79,9 @@ def test_captions_are_one_for_all_or_one_each(model: Backbone) -> None:
 def test_captions_are_read_where_none_is_given(reading: Backbone) -> None:
     assert encode(reading, [plain(BLUE), plain(RED)]).captions == ("blue", "red")
     assert encode(reading, plain(BLUE), caption="red").captions == ("red",)
+    latent = encode(reading, [plain(RED), plain(BLUE)], caption=["", "red"])
+    assert latent.captions == ("", "red")
+    assert torch.equal(latent.condition.tokens, reading.embed(["", "red"]).tokens)
 
 
 @final
@@ -105,12 +108,6 @@ def test_a_captioner_reads_what_the_model_sees(model: Backbone, reading: Backbon
     assert torch.equal(shown, torch.stack([frame.pixels for frame in latent.frames]))
     assert encode(reading, pictures, captioner=parrot, caption="red").captions == ("red", "red")
     assert len(parrot.shown) == 1
-
-
-def test_the_empty_caption_is_no_text(reading: Backbone) -> None:
-    latent = encode(reading, [plain(RED), plain(BLUE)], caption=["", "red"])
-    assert latent.captions == ("", "red")
-    assert torch.equal(latent.condition.tokens, reading.embed(["", "red"]).tokens)
 
 
 def test_a_captioner_is_found_by_its_name(reading: Backbone) -> None:
@@ -180,16 +177,13 @@ def test_no_gradients_are_kept(model: Backbone) -> None:
     assert torch.is_grad_enabled()
 
 
-def test_captions_of_a_pair_are_given_or_read(reading: ColourBackbone) -> None:
+def test_captions_of_a_pair(reading: ColourBackbone) -> None:
     pair = encode_pair(reading, [noisy(), grey()], ["green", None])
     assert pair.captions == ("green", "grey")
     assert torch.equal(pair.condition.tokens, reading.embed(["green", "grey"]).tokens)
     alone = encode(reading, grey(), caption="grey")
     assert torch.equal(pair.z[1], alone.z[0])
     assert torch.equal(pair.frames[1].pixels, alone.frames[0].pixels)
-
-
-def test_a_pair_without_a_captioner_has_no_text() -> None:
     model = ColourBackbone()
     pair = encode_pair(model, [noisy(), grey()], [None, "red"])
     assert pair.captions == ("", "red")

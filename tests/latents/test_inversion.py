@@ -69,12 +69,17 @@ def test_the_way_back_can_be_guided(latent: JointLatent) -> None:
     assert relative_error(guided, replay(latent, trace, target)) > 1e-3
 
 
-def test_costs_one_evaluation_a_step_each_way(latent: JointLatent) -> None:
+def test_costs_one_evaluation_a_step_each_way_and_keeps_to_its_picture(latent: JointLatent) -> None:
     with latent.backbone.count() as cost:
         trace = invert(latent, latent.path(5))
         assert cost.evaluations == 5 * len(latent)
         replay(latent, trace, latent.condition)
     assert cost.evaluations == 10 * len(latent)
+    trace = invert(latent, latent.path(3))
+    with pytest.raises(CoordinateError, match="other latents"):
+        replay(dataclasses.replace(latent, z=latent.z + 1), trace, latent.condition)
+    with pytest.raises(ShapeError, match="one velocity fewer"):
+        InversionTrace(levels=trace.levels, states=trace.states, velocities=trace.velocities[1:])
 
 
 def test_levels_below_the_models_range_are_evaluated_at_its_end(latent: JointLatent) -> None:
@@ -92,14 +97,6 @@ def test_levels_below_the_models_range_are_evaluated_at_its_end(latent: JointLat
     trace = invert(latent, latent.path(4))
     assert torch.equal(replay(latent, trace, latent.condition), latent.z)
     assert seen == pytest.approx([0.05, 0.25, 0.5, 0.75, 0.75, 0.5, 0.25, 0.05])
-
-
-def test_refuses_what_does_not_belong_together(latent: JointLatent) -> None:
-    trace = invert(latent, latent.path(3))
-    with pytest.raises(CoordinateError, match="other latents"):
-        replay(dataclasses.replace(latent, z=latent.z + 1), trace, latent.condition)
-    with pytest.raises(ShapeError, match="one velocity fewer"):
-        InversionTrace(levels=trace.levels, states=trace.states, velocities=trace.velocities[1:])
 
 
 def test_a_repeated_trace_retraces_every_copy(latent: JointLatent) -> None:

@@ -72,12 +72,17 @@ def test_the_ramp_is_a_fiftieth_of_the_shorter_side_and_the_border_is_no_edge(si
     assert allowed[0, 299 + 2 * radius] < 255
 
 
-def test_colours_count_by_their_brightness() -> None:
+def test_brightness_counts() -> None:
     """Rec. 601: 0.299 red + 0.587 green + 0.114 blue."""
     pixels = np.zeros((4, 4, 3), dtype=np.uint8)
     pixels[:2, :2, 0] = pixels[:2, 2:, 1] = pixels[2:, :2, 2] = 255
     expected = np.kron([[0.299, 0.587], [0.114, 0]], np.ones((2, 2))) * 255
     assert abs(opened(pixels) - expected).max() <= 0.5
+    pixels = np.zeros((4, 4, 4), dtype=np.uint8)
+    pixels[..., :3], pixels[:2, :, 3], pixels[2:, :2, 3] = 200, 128, 255
+    expected = np.array([[100] * 4] * 2 + [[200, 200, 0, 0]] * 2)
+    assert abs(opened(pixels) - expected).max() <= 1
+    assert not opened(pixels)[2:, 2:].any()
 
 
 def kinds() -> dict[str, Image.Image]:
@@ -115,14 +120,6 @@ def test_masks_of_every_kind_are_one(kind: str, tmp_path: Path) -> None:
     image.save(tmp_path / f"mask.{ending}")
     for path in (tmp_path / f"mask.{ending}", str(tmp_path / f"mask.{ending}")):
         assert np.array_equal(open_mask(path, (40, 40)), square())
-
-
-def test_what_shines_through_by_half_is_half_as_bright() -> None:
-    pixels = np.zeros((4, 4, 4), dtype=np.uint8)
-    pixels[..., :3], pixels[:2, :, 3], pixels[2:, :2, 3] = 200, 128, 255
-    expected = np.array([[100] * 4] * 2 + [[200, 200, 0, 0]] * 2)
-    assert abs(opened(pixels) - expected).max() <= 1
-    assert not opened(pixels)[2:, 2:].any()
 
 
 @pytest.mark.parametrize("as_file", [True, False])

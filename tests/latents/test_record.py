@@ -100,13 +100,10 @@ def test_what_is_written_is_read_again(record: RunRecord) -> None:
     assert again.to_json() == text
 
 
-def test_numbers_stay_what_they_are() -> None:
+def test_numbers_and_texts_are_kept() -> None:
     """1 is not 1.0, nor true, and a number keeps its last bit."""
     told = {"a": 1, "b": 1.0, "c": True, "d": 0.1 + 0.2, "e": -0.0, "f": 5e-324}
     assert repr(RunRecord.from_json(example(settings=told).to_json(), "me.png").settings) == repr(told)
-
-
-def test_equal_records_are_equal_texts() -> None:
     assert example().to_json() == example().to_json()
     assert example().to_json() != example(seed=4).to_json()
 
@@ -129,10 +126,14 @@ def test_other_texts_are_refused(text: str, words: str) -> None:
     assert words in refusal(text)
 
 
-def test_a_text_that_was_cut_short_is_refused() -> None:
+def test_texts_that_are_no_record_of_ours() -> None:
     text = example().to_json()
     for length in range(len(text)):
         refusal(text[:length])
+    told = json.loads(example().to_json()) | {"format": FORMAT + 1, "what_comes": "next"}
+    assert "from a newer latentedit. Update it" in refusal(json.dumps(told))
+    text = example(caption="a" * (MAX_RECORD_BYTES + 1)).to_json()
+    assert f"more than {MAX_RECORD_BYTES}" in refusal(text)
 
 
 @pytest.mark.parametrize(
@@ -189,16 +190,6 @@ def test_numbers_that_are_none_are_never_recorded(value: float) -> None:
     for changes in ({"evaluations": value}, {"strengths": (value,)}):
         with pytest.raises(ValueError, match="finite"):
             example(**changes)
-
-
-def test_a_newer_format_asks_for_an_update() -> None:
-    told = json.loads(example().to_json()) | {"format": FORMAT + 1, "what_comes": "next"}
-    assert "from a newer latentedit. Update it" in refusal(json.dumps(told))
-
-
-def test_a_huge_text_is_refused_unread() -> None:
-    text = example(caption="a" * (MAX_RECORD_BYTES + 1)).to_json()
-    assert f"more than {MAX_RECORD_BYTES}" in refusal(text)
 
 
 def test_edits_that_go_on_from_each_other_have_an_end() -> None:

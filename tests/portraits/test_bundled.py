@@ -11,7 +11,6 @@ from PIL import Image
 
 import latentedit
 from latentedit.cli.main import run
-from latentedit.core.plugins import EDITORS
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.models.base import Backbone
@@ -41,7 +40,7 @@ def pipeline() -> Any:
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
 @pytest.mark.parametrize("zero_tokens", [1, 256])
 def test_our_sampler_is_the_stock_pipeline(pipeline: Any, guidance: float, zero_tokens: int) -> None:
-    steps = 28 if zero_tokens == 1 else 6  # 293 text tokens are several times slower; the arithmetic is the same
+    steps = 8 if zero_tokens == 1 else 3  # 293 text tokens are several times slower; the arithmetic is the same
     model = StableDiffusion3Backbone.from_folder(
         open_folder(bundled_folder("portraits")),
         name="portraits",
@@ -67,10 +66,10 @@ def test_our_sampler_is_the_stock_pipeline(pipeline: Any, guidance: float, zero_
 def test_a_stock_user_gets_the_same_picture_by_default(pipeline: Any, portraits: Backbone) -> None:
     """256 zero tokens, the pipeline's default, against the 1 of our adapter: about the same picture."""
     noise = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
-    theirs = pipeline(prompt=TARGET, num_inference_steps=12, guidance_scale=2.0, latents=noise.clone()).images[0]
+    theirs = pipeline(prompt=TARGET, num_inference_steps=6, guidance_scale=2.0, latents=noise.clone()).images[0]
     with torch.no_grad():
         field = GuidedField(backbone=portraits, condition=portraits.embed([TARGET]), guidance=2.0)
-        final = sample(field, noise, portraits.grid(12), EulerSolver()).final
+        final = sample(field, noise, portraits.grid(6), EulerSolver()).final
         ours = portraits.decode(final).clamp(-1, 1)[0].permute(1, 2, 0).add(1).mul(127.5).numpy()
     assert np.abs(ours - np.asarray(theirs)).mean() < 12  # other noise or another caption: above 40
 
@@ -85,7 +84,7 @@ def test_an_edit_adds_glasses_and_nothing_else(portraits: Backbone) -> None:
     assert result.caption == full_caption(PORTRAIT)  # read from the picture
 
 
-@pytest.mark.parametrize("method", EDITORS.names())
+@pytest.mark.parametrize("method", ["eim", "sdedit", "turboedit"])
 def test_strength_0_returns_the_pixels_bit_for_bit(method: str, tmp_path: Path) -> None:
     source, edited = tmp_path / "source.png", tmp_path / "edited.png"
     render(PORTRAIT, 200).convert("RGBA").save(source)
@@ -112,9 +111,9 @@ def test_a_picture_has_its_own_noise_whatever_the_batch(portraits: Backbone) -> 
 
 def test_the_bundled_model_listens(portraits: Backbone) -> None:
     reader = PortraitReader.from_folder(bundled_folder("portraits"))
-    wanted = draw_split("test", 10, 9)
+    wanted = draw_split("test", 6, 9)
     shares = adherence(portraits, reader, wanted)
-    # 120 readings; the stored figure on 300 captions is the measurement, this is the alarm
+    # 72 readings; the stored figure on 300 captions is the measurement, this is the alarm
     assert sum(shares.values()) / len(shares) > 0.85
-    other = accuracy(draw_split("test", 10, 10), wanted)  # the control: other portraits
+    other = accuracy(draw_split("test", 6, 10), wanted)  # the control: other portraits
     assert sum(other.values()) / len(other) < 0.5

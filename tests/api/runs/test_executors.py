@@ -30,7 +30,7 @@ from latentedit.api.runs.executors import (
 from latentedit.api.runs.folder import CLAIMS, RunFolder
 from latentedit.api.runs.work import Measure, UnitResult
 from latentedit.core.errors import ConfigError, OutputError
-from tests.api.runs.small_work import FORK, SmallWork, begin, contents, small_work, wait_until
+from tests.api.runs.small_work import FORK, SmallWork, begin, made, small_work, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +47,7 @@ def test_everything_is_done_once(tmp_path: Path, work: SmallWork, undisturbed: d
     folder, told = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
     run_here(folder, work, progress=lambda *step: told.append(step))
     run_here(folder, work)
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
     assert work.begun() == list(work.units)
     assert told == [*(("small", done, 8) for done in range(1, 9)), ("small", 8, 8)]
     assert all(record.seconds >= 0 for record in folder.records().values())
@@ -72,8 +71,7 @@ def test_two_threads_share_a_folder(tmp_path: Path, work: SmallWork, undisturbed
         thread.start()
     for thread in threads:
         thread.join()
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
     assert work.begun() == list(work.units)
 
 
@@ -86,8 +84,7 @@ def test_two_processes_share_a_folder(tmp_path: Path, undisturbed: dict[str, byt
         runner.join()
     assert [runner.exitcode for runner in runners] == [0, 0]
     folder = begin(tmp_path / "run", work)
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
     assert work.begun() == list(work.units)
     assert len(processes_of(folder)) == 2
 
@@ -107,8 +104,7 @@ def test_a_killed_runner_leaves_its_unit_free_and_its_work_done(tmp_path: Path, 
         assert folder.finished() == list(work.units[:kept])
         assert folder.claimed() == []
     run_here(folder, work)
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
     assert Counter(work.begun()) == {unit: 2 if unit in work.fate else 1 for unit in work.units}
 
 
@@ -130,8 +126,7 @@ def test_a_unit_that_another_holds_is_waited_for(
             other.join()
 
     run_here(folder, work, progress=progress)
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
     assert Counter(work.begun())["000-unit"] == 2
 
 
@@ -148,8 +143,7 @@ def test_an_interruption_says_what_is_kept(tmp_path: Path, work: SmallWork, undi
     assert str(caught.value) == said
     assert folder.claimed() == []
     run_here(folder, work)
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
 
 
 def test_an_error_keeps_what_is_done_and_lets_go_of_the_unit(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
@@ -160,8 +154,7 @@ def test_an_error_keeps_what_is_done_and_lets_go_of_the_unit(tmp_path: Path, und
     assert folder.finished() == list(work.units[:4])
     assert folder.claimed() == []
     run_here(folder, SmallWork(notes=work.notes))
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
 
 
 def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(
@@ -180,8 +173,7 @@ def test_a_full_disk_stops_a_run_that_goes_on_when_there_is_room(
     monkeypatch.undo()
     assert folder.finished() == list(work.units[:3])
     run_here(folder, work)
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
 
 
 def test_units_are_held_one_at_a_time(tmp_path: Path, work: SmallWork) -> None:
@@ -265,8 +257,7 @@ def test_one_that_dies_is_survived(tmp_path: Path, undisturbed: dict[str, bytes]
     work = small_work(tmp_path / "notes", fate={"001-unit": "killed"}, pause_s=0.1)
     folder, told = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
     assert run_processes(folder, work, 2, progress=lambda *step: told.append(step)) == 1
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
     assert Counter(work.begun())["001-unit"] == 2
     assert len(work.begun()) <= 10, "that unit, and what the other was at"
     assert told[-1] == ("small", 8, 8)
@@ -278,8 +269,7 @@ def test_all_share_the_work(forked: None, tmp_path: Path, undisturbed: dict[str,
     work = small_work(tmp_path / "notes", pause_s=0.1)
     folder = begin(tmp_path / "run", work)
     assert run_processes(folder, work, 3) == 0
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
     assert work.begun() == list(work.units)
     assert len(processes_of(folder) - {os.getpid()}) == 3
 
@@ -308,8 +298,7 @@ def test_when_all_die_that_is_said(forked: None, tmp_path: Path, undisturbed: di
     assert {"000-unit", "001-unit", "002-unit"} <= set(folder.finished()) < set(work.units)
     assert children() == []
     assert run_processes(folder, SmallWork(notes=work.notes), 2) == 0
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
 
 
 @pytest.mark.parametrize("last", [False, True])
@@ -364,8 +353,7 @@ def test_none_is_left_behind(
     assert folder.claimed() == []
     assert capfd.readouterr() == ("", ""), "nobody prints a traceback"
     run_processes(folder, SmallWork(notes=work.notes), 2)
-    folder.write_table()
-    assert contents(folder.path) == undisturbed
+    assert made(folder) == undisturbed
     assert all(Counter(work.begun())[unit] == 1 for unit in kept)
 
 

@@ -1,7 +1,6 @@
 """``latentedit analyze`` on a tiny model: its files, what is printed, going on after a stop; wrong input refused."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from PIL import Image
 
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments.spectrum import Spectrum
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ def command(command: Command) -> Command:
     ],
 )
 def test_wrong_input_is_refused(
-    refused: Callable[..., str], arguments: list[object], change: dict[str | int, str | None], expected: str
+    refused: Refused, arguments: list[object], change: dict[str | int, str | None], expected: str
 ) -> None:
     changed = list(arguments)
     for where, value in change.items():

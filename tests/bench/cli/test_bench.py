@@ -12,7 +12,7 @@ from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.tuning.search_spaces import SEARCH_SPACES
 from tests.api.manifests.pictures import write_picture
 from tests.bench.cli.conftest import METHOD
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 
 def test_the_list_names_every_method(command: Command) -> None:
@@ -27,7 +27,6 @@ def test_the_list_names_every_method(command: Command) -> None:
 
 
 def test_the_rendered_set_is_described_without_a_model(command: Command, unloaded: None) -> None:
-    del unloaded
     outcome = command("bench", "data", "--split", "calibration", "--items", 8)
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
@@ -103,7 +102,7 @@ def test_a_run_compares_ours_with_the_baselines_and_goes_on(
 
 
 @pytest.mark.parametrize("name", ["data", "run", "tune"])
-def test_every_fault_of_a_manifest_is_in_the_line(refused: Callable[..., str], tmp_path: Path, name: str) -> None:
+def test_every_fault_of_a_manifest_is_in_the_line(refused: Refused, tmp_path: Path, name: str) -> None:
     write_picture(tmp_path / "a.png", (64, 64))
     sound = {"id": "x", "picture": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
     (tmp_path / "edits.json").write_text(json.dumps([sound, sound | {"picture": "missing.png", "target_caption": 7}]))
@@ -127,9 +126,8 @@ def test_every_fault_of_a_manifest_is_in_the_line(refused: Callable[..., str], t
     ],
 )
 def test_wrong_input_is_refused_before_a_model_is_loaded(
-    refused: Callable[..., str], unloaded: None, tmp_path: Path, arguments: tuple[str, ...], expected: str
+    refused: Refused, unloaded: None, tmp_path: Path, arguments: tuple[str, ...], expected: str
 ) -> None:
-    del unloaded
     more = () if arguments[0] == "data" else ("-o", tmp_path / "out")
     assert expected in refused("bench", *arguments, *more)
 
@@ -145,7 +143,7 @@ def test_wrong_input_is_refused_before_a_model_is_loaded(
     ],
 )
 def test_a_run_without_its_settings_is_refused(
-    refused: Callable[..., str],
+    refused: Refused,
     manifest: Path,
     where: tuple[str, ...],
     tmp_path: Path,

@@ -15,7 +15,7 @@ from latentedit.api.runs import executors as run_module
 from latentedit.api.runs.folder import RunFolder
 from tests.api.runs.small_work import FORK
 from tests.bench.cli.conftest import METHOD
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 Begin = Callable[..., tuple[str, ...]]
 
@@ -126,7 +126,7 @@ def finished(command: Command, begin: Begin, tmp_path: Path) -> Path:
     ],
 )
 def test_a_run_of_another_kind_or_version_is_refused(
-    refused: Callable[..., str], finished: Path, change: dict[str, Any], expected: str
+    refused: Refused, finished: Path, change: dict[str, Any], expected: str
 ) -> None:
     manifest = finished / "run.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
@@ -136,7 +136,7 @@ def test_a_run_of_another_kind_or_version_is_refused(
 
 
 def test_a_damaged_manifest_or_unit_is_one_line(
-    refused: Callable[..., str], finished: Path, tmp_path: Path, miniature: Path
+    refused: Refused, finished: Path, tmp_path: Path, miniature: Path
 ) -> None:
     """Whatever has another type, or is not there: never a traceback."""
     whole = json.loads((finished / "run.json").read_text())
@@ -162,7 +162,7 @@ def test_a_damaged_manifest_or_unit_is_one_line(
 
 
 def test_a_model_that_only_the_folder_names_is_not_opened(
-    refused: Callable[..., str], finished: Path, monkeypatch: pytest.MonkeyPatch
+    refused: Refused, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = json.loads((finished / "run.json").read_text())
     monkeypatch.setattr("latentedit_bench.cli.bench_run.open_model", lambda *_, **__: pytest.fail("it was opened"))
@@ -173,7 +173,7 @@ def test_a_model_that_only_the_folder_names_is_not_opened(
 
 
 @pytest.mark.parametrize("name", ["resume", "status", "report"])
-def test_a_folder_without_a_run_is_refused(refused: Callable[..., str], tmp_path: Path, name: str) -> None:
+def test_a_folder_without_a_run_is_refused(refused: Refused, tmp_path: Path, name: str) -> None:
     assert "is not the folder of a run: there is no run.json in it" in refused("bench", name, tmp_path / "nothing")
 
 

@@ -1,7 +1,6 @@
 """``latentedit reproduce`` with experiments that count: what is printed, the page, exit codes; wrong input refused."""
 
 import json
-from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from latentedit.core.plugins import EXPERIMENTS, Registry
 from latentedit_bench.experiments.base import Context
 from latentedit_bench.metrics.statistics import Table
 from tests.bench.experiments.tallying import Broken, Tally
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 
 @pytest.fixture(autouse=True)
@@ -106,5 +105,5 @@ def test_the_list_names_every_experiment(command: Command) -> None:
         (["tally", "--device", "nowhere"], "this machine has no device"),
     ],
 )
-def test_wrong_input_is_refused(refused: Callable[..., str], out: Path, more: list[str], expected: str) -> None:
+def test_wrong_input_is_refused(refused: Refused, out: Path, more: list[str], expected: str) -> None:
     assert expected in refused("reproduce", *more, "-o", out)

@@ -80,9 +80,11 @@ def test_exif_orientation_is_undone(tmp_path: Path, orientation: int) -> None:
     assert np.array_equal(read_image(tmp_path / "phone.png"), undo[orientation](np.asarray(gradient())))
 
 
-def test_damaged_exif_does_not_keep_a_picture_out(tmp_path: Path) -> None:
+def test_damaged_exif_and_texts_of_others_do_not_matter(tmp_path: Path) -> None:
     gradient().save(tmp_path / "me.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff", quality=95)
     assert read_image(tmp_path / "me.jpg").size == (12, 8)
+    (tmp_path / "me.png").write_bytes(with_chunks(itxt(b"t", b"Comment"), chunk(b"leDx", b"p")))
+    assert read_chunks(tmp_path / "me.png") == (None, None)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA"])
@@ -96,7 +98,7 @@ def test_grey(tmp_path: Path, mode: str) -> None:
     assert np.array_equal(read_image(tmp_path / "me.png"), levels[..., channels])
 
 
-def test_palette_with_transparency(tmp_path: Path) -> None:
+def test_transparency_of_palettes_and_colour_keys(tmp_path: Path) -> None:
     palette = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8), "P")
     palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     palette.save(tmp_path / "icon.png", transparency=1)
@@ -104,14 +106,8 @@ def test_palette_with_transparency(tmp_path: Path) -> None:
     assert read[..., 3].tolist() == [[255, 0], [255, 0]]
     assert read[0, 0].tolist() == [255, 0, 0, 255]
     assert read[1, 0].tolist() == [0, 0, 255, 255]
-
-
-def test_palette_without_transparency_has_no_alpha(tmp_path: Path) -> None:
     gradient().quantize(16).save(tmp_path / "icon.gif")
     assert read_image(tmp_path / "icon.gif").mode == "RGB"
-
-
-def test_colour_key_of_rgb_becomes_alpha(tmp_path: Path) -> None:
     gradient().save(tmp_path / "me.png", transparency=tuple(int(v) for v in np.asarray(gradient())[0, 0]))
     read = np.asarray(read_image(tmp_path / "me.png"))
     assert read.shape[2] == 4
@@ -134,15 +130,12 @@ def test_sixteen_bits_keep_their_range(tmp_path: Path, ending: str) -> None:
     assert np.array_equal(read[..., 0], np.rint(values / 257))
 
 
-def test_integers_and_floats() -> None:
+def test_numbers_of_other_kinds() -> None:
     ramp = np.linspace(0, 1, 16).reshape(4, 4)
     unit = np.asarray(to_eight_bit(Image.fromarray(ramp.astype(np.float32))))
     wide = np.asarray(to_eight_bit(Image.fromarray((ramp * 2**30).astype(np.int32))))
     assert unit[..., 0].tolist() == np.rint(255 * ramp).astype(int).tolist()
     assert wide[..., 1].tolist() == np.rint(255 * ramp).astype(int).tolist()
-
-
-def test_values_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(ImageError, match="nan or infinity"):
         decode(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "x")
 
@@ -286,13 +279,10 @@ def test_unknown_endings_are_refused(tmp_path: Path, name: str) -> None:
         save_image(gradient(), tmp_path / name)
 
 
-def test_transparency_needs_a_format_that_has_it(tmp_path: Path) -> None:
+def test_places_and_formats_of_an_output(tmp_path: Path) -> None:
     check_output(tmp_path / "out.jpg")
     with pytest.raises(OutputError, match="transparency"):
         check_output(tmp_path / "out.jpg", transparent=True)
-
-
-def test_the_place_of_an_output_is_looked_at(tmp_path: Path) -> None:
     gradient().save(tmp_path / "me.png")
     with pytest.raises(OutputError, match="is the picture itself"):
         check_output(tmp_path / "me.png", source=tmp_path / "." / "me.png")
@@ -344,19 +334,19 @@ def test_the_chunks_are_what_the_specification_says(tmp_path: Path) -> None:
     assert found[2][1] == b"\0\xff"
 
 
-def test_without_a_record_the_file_is_pillows_own(tmp_path: Path) -> None:
+def test_what_a_record_changes_in_a_file(tmp_path: Path) -> None:
     save_image(gradient(), tmp_path / "ours.png")
     gradient().save(tmp_path / "plain.png")
     assert (tmp_path / "ours.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
     assert pack_chunks(None, None).chunks == []
     assert read_chunks(tmp_path / "ours.png") == (None, None)
-
-
-def test_the_same_record_gives_the_same_bytes(tmp_path: Path) -> None:
     for name, record in (("a", "one"), ("b", "one"), ("c", "two")):
         save_image(gradient(), tmp_path / f"{name}.png", record=record, payload=b"x")
     first, second, other = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
     assert first == second != other
+    save_image(gradient(), tmp_path / "first.png", record="r", payload=b"p")
+    save_image(read_image(tmp_path / "first.png"), tmp_path / "second.png")
+    assert read_chunks(tmp_path / "second.png") == (None, None)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp", "tiff", "bmp"])
@@ -371,17 +361,6 @@ def test_pixels_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     save_image(gradient(), tmp_path / "me.png", record="r", payload=b"p")
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
     assert read_chunks(str(tmp_path / "me.png")) == ("r", b"p")
-
-
-def test_a_record_does_not_go_over_to_the_next_picture(tmp_path: Path) -> None:
-    save_image(gradient(), tmp_path / "first.png", record="r", payload=b"p")
-    save_image(read_image(tmp_path / "first.png"), tmp_path / "second.png")
-    assert read_chunks(tmp_path / "second.png") == (None, None)
-
-
-def test_texts_of_others_are_no_record(tmp_path: Path) -> None:
-    (tmp_path / "me.png").write_bytes(with_chunks(itxt(b"t", b"Comment"), chunk(b"leDx", b"p")))
-    assert read_chunks(tmp_path / "me.png") == (None, None)
 
 
 def test_the_longest_that_is_written_is_read_and_what_is_longer_is_not_written(

@@ -243,14 +243,11 @@ def test_junk_is_refused(junk: bytes) -> None:
     refusal(built(junk, b""))
 
 
-def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+def test_files_of_sizes_beyond_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(MAX_BYTES + 1)  # takes no room on the disk
     with pytest.raises(FileFormatError, match=f"above the limit of {MAX_BYTES}. It was not read"):
         read_tensor_file(tmp_path / "huge", allowed=NAMES)
-
-
-def test_the_largest_file_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     data = sound()
     monkeypatch.setattr(tensor_file, "MAX_BYTES", len(data))
     unpack(data, "me", allowed=NAMES)

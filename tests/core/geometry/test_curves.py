@@ -48,20 +48,17 @@ def test_semantic_lengths_are_additive_angles() -> None:
     assert float(coarse.sum()) == pytest.approx(float(found.sum()), abs=1e-9)
 
 
-def test_a_constant_tangent_space_has_no_semantic_length() -> None:
+def test_no_curve_has_no_semantic_length() -> None:
     plane = turning_plane(0.4)
     turn = torch.tensor([[0.0, 2.0], [-1.0, 0.5]], dtype=torch.float64)
     assert semantic_lengths([plane, turn @ plane, plane]).tolist() == pytest.approx([0, 0], abs=1e-12)
+    with pytest.raises(ShapeError, match="two points"):
+        speeds(torch.zeros(1, 3))
+    with pytest.raises(ShapeError, match="two tangent spaces"):
+        semantic_lengths([torch.zeros(1, 3)])
 
 
 def test_features_of_any_shape_and_all_angles_count() -> None:
     a, b = (torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     angles = principal_angles(a, b)
     assert float(semantic_lengths([a, b])) == pytest.approx(float(angles.norm()), rel=1e-9)
-
-
-def test_one_point_is_no_curve() -> None:
-    with pytest.raises(ShapeError, match="two points"):
-        speeds(torch.zeros(1, 3))
-    with pytest.raises(ShapeError, match="two tangent spaces"):
-        semantic_lengths([torch.zeros(1, 3)])

@@ -42,26 +42,31 @@ def test_angles_near_both_ends_are_exact(angle: float) -> None:
     assert float(principal_angles(a, b)[0]) == pytest.approx(angle, abs=1e-15)
 
 
-def test_a_subspace_of_another_is_at_no_angle_and_order_does_not_matter() -> None:
+def test_spaces_inside_and_beside_each_other() -> None:
     b = gaussian(4, 3, 5)
     a = torch.stack([b[0] - b[2], b[1] + 2 * b[3]])
     assert float(principal_angles(a, b).max()) < 1e-13
     c = gaussian(3, 3, 5, seed=1)
     assert torch.allclose(principal_angles(c, b), principal_angles(b, c), atol=1e-13)
-
-
-def test_the_complement_is_at_right_angles() -> None:
     turn = rotation(6)
     assert principal_angles(turn[:2], turn[2:]).tolist() == pytest.approx([math.pi / 2] * 2, abs=1e-15)
 
 
-def test_bad_vectors_are_refused() -> None:
+def test_what_does_not_fit_is_refused() -> None:
     vectors = gaussian(2, 4)
     with pytest.raises((ShapeError, TypeError)):
         principal_angles(vectors, gaussian(2, 5))
     for bad in (gaussian(0, 4), gaussian(5, 4), torch.zeros(1, 4), torch.stack([vectors[0], 2 * vectors[0]])):
         with pytest.raises(ConfigError, match=r"a basis takes|one of the vectors is zero"):
             principal_angles(bad, vectors)
+    turn = rotation(6)
+    with pytest.raises(ConfigError, match="pi / 2"):
+        log_columns(turn[:, :2], turn[:, [0, 3]])
+    for rank in (5, 0):
+        with pytest.raises(ConfigError, match=f"got {rank}"):
+            random_level(4, rank)
+    with pytest.raises(ConfigError, match="draws must be at least 1"):
+        random_level(4, 2, draws=0)
 
 
 @given(st.integers(1, 5), st.integers(0, 20))
@@ -101,9 +106,14 @@ def test_distances_of_spaces_at_known_angles(angles: list[float], seed: int) -> 
     assert geodesic_distance(*spaces) == pytest.approx(math.hypot(*angles), abs=1e-12)
 
 
-def test_a_distance_of_a_billionth_is_exact() -> None:
-    """The sines are known to 1e-16, so the smallest angle, 1e-9, to 1e-7 of itself; cosines alone would give 0."""
+def test_small_distances_and_angles_are_exact() -> None:
+    """By sines; cosines alone would give 0. ``b = a + theta beyond`` up to theta^2, so the logarithm is ``b - a``."""
     assert geodesic_distance(*pair([1e-9, 2e-9, 2e-9], 40)) == pytest.approx(3e-9, rel=1e-5)
+    for scale in (1e-9, 1e-6):
+        a, b = (rows.T for rows in pair([scale, 2 * scale, 3 * scale], 10))
+        assert float((log_columns(a, b) - (b - a)).norm()) < 1e-5 * scale
+    whole = rotation(4, 1)
+    assert float(log_columns(whole, rotation(4)).norm()) < 1e-13  # a whole space has nowhere to go
 
 
 @given(seeds)
@@ -161,21 +171,6 @@ def test_the_columns_of_a_tangent_are_the_velocities_of_the_columns_of_the_base(
     assert torch.allclose((ahead - behind) / 2e-5, tangent, atol=1e-8)
 
 
-def test_the_logarithm_is_exact_at_small_angles() -> None:
-    """Angles that no cosine tells apart: ``b = a + theta beyond`` up to theta^2, so the logarithm is ``b - a``."""
-    for scale in (1e-9, 1e-6):
-        a, b = (rows.T for rows in pair([scale, 2 * scale, 3 * scale], 10))
-        assert float((log_columns(a, b) - (b - a)).norm()) < 1e-5 * scale
-    whole = rotation(4, 1)
-    assert float(log_columns(whole, rotation(4)).norm()) < 1e-13  # a whole space has nowhere to go
-
-
-def test_what_has_no_logarithm_is_refused() -> None:
-    turn = rotation(6)
-    with pytest.raises(ConfigError, match="pi / 2"):
-        log_columns(turn[:, :2], turn[:, [0, 3]])
-
-
 @pytest.mark.parametrize(("dimension", "rank"), [(6, 2), (7, 3), (5, 4), (9, 1)])
 def test_random_angles_are_those_of_subspaces_drawn_at_random(dimension: int, rank: int) -> None:
     """Against pairs of normal vectors, whose span is uniform. A right law fails one of a row in 1,000 seeds."""
@@ -204,25 +199,14 @@ def test_the_mean_of_all_squared_cosines_is_known(dimension: int, rank: int) -> 
     assert abs(float(shared.mean()) - rank * rank / dimension) < 4 * float(shared.std()) / 20
 
 
-def test_the_random_level_of_a_large_space_is_nearly_that_of_orthogonal_ones() -> None:
+def test_the_random_level() -> None:
     """It is less by at most the norm of what the angles lack of pi / 2, whose mean square is ``r^2 / n``."""
     level = random_level(20_000, 10, draws=50)
     limit = math.pi / 2 * math.sqrt(10)
     assert limit - 1.2 * math.sqrt(10 * 10 / 20_000) < level.low < level.mean < level.high < limit
-
-
-def test_the_random_level_holds_95_percent_in_the_middle() -> None:
     level = random_level(10, 3, draws=400, seed=5)
     fresh = random_angles(10, 3, draws=2000, seed=6).norm(dim=1)
     assert 0.91 < float(((fresh > level.low) & (fresh < level.high)).double().mean()) < 0.98
     assert abs(level.mean - float(fresh.mean())) < 5 * float(fresh.std()) / 20
     assert level.mean == random_level(10, 3, draws=400, seed=5).mean != random_level(10, 3, draws=400).mean
     assert random_level(3, 3).high == pytest.approx(0, abs=1e-7)
-
-
-def test_ranks_that_do_not_fit_are_refused() -> None:
-    for rank in (5, 0):
-        with pytest.raises(ConfigError, match=f"got {rank}"):
-            random_level(4, rank)
-    with pytest.raises(ConfigError, match="draws must be at least 1"):
-        random_level(4, 2, draws=0)

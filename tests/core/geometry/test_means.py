@@ -5,7 +5,7 @@ import pymanopt
 import pytest
 import scipy.linalg
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -16,7 +16,6 @@ from latentedit.core.geometry.matching import match
 from latentedit.core.geometry.means import aligned_basis, chordal_mean, chordal_rotation, karcher_mean, karcher_rotation
 from tests.core.geometry.drawn import gaussian, rotation
 
-FEW = settings(max_examples=10)
 seeds = st.integers(0, 1000)
 
 
@@ -30,7 +29,6 @@ def small_turns(rank: int, count: int, size: float, seed: int = 0) -> list[torch
     return [torch.linalg.matrix_exp(sign * (half - half.T)) for half in halves for sign in (1, -1)]
 
 
-@FEW
 @given(seeds)
 def test_the_mean_of_two_spaces_is_the_middle_of_the_way(seed: int) -> None:
     """Both means; gradients within 1e-10 put the Karcher mean within about as much. Angles here reach 1.3."""
@@ -90,7 +88,6 @@ def test_the_karcher_mean_is_where_pymanopt_ends() -> None:
     assert geodesic_distance(found.basis, chordal_mean(bases)) > 1e-4
 
 
-@FEW
 @given(seeds)
 def test_the_mean_sees_only_subspaces_and_turns_with_them(seed: int) -> None:
     bases = near(rotation(10, seed)[:3], 4, 0.2, seed)
@@ -151,7 +148,6 @@ def test_the_karcher_mean_of_rotations_is_a_critical_point() -> None:
     assert middle.distances.tolist() == pytest.approx([abs(t - sum(angles) / 3) for t in angles], abs=1e-6)
 
 
-@FEW
 @given(seeds, st.integers(1, 4))
 def test_a_basis_comes_back_from_samples_in_any_order_and_with_any_signs(seed: int, rank: int) -> None:
     """Samples that span one space; their rotations from the basis come in opposite pairs, so that it is their mean."""

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -25,7 +25,6 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 
 @given(seed=st.integers(0, 1000), inverse=st.booleans(), damping=st.floats(0, 2))
-@settings(max_examples=20)
 def test_to_where_it_is_a_basis_stays_as_it_is(seed: int, inverse: bool, damping: float) -> None:
     u, s, v, _ = basis(seed)
     found = transported(u, u, s, v, inverse=inverse, damping=damping)
@@ -35,7 +34,6 @@ def test_to_where_it_is_a_basis_stays_as_it_is(seed: int, inverse: bool, damping
 
 
 @given(seed=st.integers(0, 1000), length=st.floats(1e-3, 1e3))
-@settings(max_examples=20)
 def test_with_the_inverse_the_projection_is_what_the_latent_makes(seed: int, length: float) -> None:
     """On J itself, restricted to its first singular vectors: ``J v`` is parallel to ``U U^T u``, and never longer."""
     u, s, v, jacobian = basis(seed)
@@ -66,7 +64,6 @@ def test_without_the_inverse_large_singular_values_win() -> None:
 
 
 @given(damping=st.floats(0.01, 1))
-@settings(max_examples=15)
 def test_damping_bounds_what_the_inverse_makes_of_small_singular_values(damping: float) -> None:
     """By 1 / (2 d), reached at s = d s_1."""
     s = torch.tensor([1.0, damping, 1e-6], dtype=torch.float64)

@@ -51,14 +51,20 @@ def test_every_iterate_is_scipys(size: int, steps: int, seed: int) -> None:
     assert solution.iterations.tolist() == [steps, steps]
 
 
-def test_an_iterate_short_of_the_solution_is_not_the_solution() -> None:
-    """The control of the tests above: another number of steps is seen."""
+def test_the_number_of_steps() -> None:
+    """Fewer are seen, the control of the tests above; more try no directions made of rounding."""
     matrices, rhs = symmetric(spectra(1, 6, 30.0, 0)), vectors(1, 6)
     two = conjugate_gradient(Dense(matrices), rhs, iterations=2).value
     assert relative_error(two[0], scipy_iterate(matrices[0], rhs[0], 3)) > 1e-3
+    matrices, rhs = symmetric(spectra(3, 5, 50.0, 1)).float(), vectors(3, 5).float()
+    solution = conjugate_gradient(Dense(matrices), rhs, iterations=60, tolerance=0.0)
+    assert not bool(solution.negative_curvature.any())
+    assert int(solution.iterations.max()) <= 10, "five directions span the space; the rest is rounding"
+    expected = torch.linalg.solve(matrices.double(), rhs.double())
+    assert relative_error(solution.value, expected) <= 50 * 1e-6  # condition times some roundings of float32
 
 
-def test_elements_stop_on_their_own() -> None:
+def test_elements_are_solved_on_their_own() -> None:
     """With k different eigenvalues an element needs k steps, whatever the others need."""
     spectrum = torch.tensor([[2.0, 2, 2, 2], [1, 3, 3, 3], [1, 2, 3, 4]], dtype=torch.float64)
     operator = Dense(symmetric(spectrum))
@@ -66,6 +72,12 @@ def test_elements_stop_on_their_own() -> None:
     assert solution.iterations.tolist() == [1, 2, 4]
     assert operator.products == 10, "the cost does not depend on the data"
     assert bool((solution.residual <= 1e-6).all())
+    together = solve_mixed()
+    for index in range(5):
+        alone = solve_mixed(slice(index, index + 1))
+        for name in ("value", "residual", "iterations", "negative_curvature", "lowest_curvature"):
+            left, right = getattr(together, name)[index].double(), getattr(alone, name)[0].double()
+            assert torch.allclose(left, right, rtol=1e-9, atol=1e-12, equal_nan=True), name
 
 
 @given(lowest=st.floats(-5.0, -0.05), seed=st.integers(0, 2**31 - 1))
@@ -103,16 +115,7 @@ def solve_mixed(rows: slice = slice(None)) -> Solution:
     return conjugate_gradient(Dense(symmetric(spectrum)[rows]), rhs[rows], iterations=6)
 
 
-def test_elements_do_not_see_each_other() -> None:
-    together = solve_mixed()
-    for index in range(5):
-        alone = solve_mixed(slice(index, index + 1))
-        for name in ("value", "residual", "iterations", "negative_curvature", "lowest_curvature"):
-            left, right = getattr(together, name)[index].double(), getattr(alone, name)[0].double()
-            assert torch.allclose(left, right, rtol=1e-9, atol=1e-12, equal_nan=True), name
-
-
-def test_zero_gives_zero_and_what_is_not_a_number_stays_so() -> None:
+def test_what_is_not_a_number_stays_so() -> None:
     solution = solve_mixed()
     assert bool((solution.value[2] == 0).all())
     assert (float(solution.residual[2]), int(solution.iterations[2])) == (0, 0)
@@ -120,9 +123,6 @@ def test_zero_gives_zero_and_what_is_not_a_number_stays_so() -> None:
     assert bool(solution.value[3].isnan().all())
     assert bool(solution.residual[3].isnan())
     assert bool(solution.value[[0, 1, 4]].isfinite().all())
-
-
-def test_products_that_are_not_numbers_do_not_pass_for_a_solution() -> None:
     matrices = symmetric(torch.ones(2, 3, dtype=torch.float64))
     matrices[0, 0, 0] = torch.nan
     solution = conjugate_gradient(Dense(matrices), vectors(2, 3), iterations=3)
@@ -140,26 +140,13 @@ def test_the_length_of_the_right_hand_side_does_not_matter(scale: float) -> None
     assert scaled.iterations.tolist() == plain.iterations.tolist() == [3, 3]
 
 
-def test_more_steps_than_needed_do_no_harm() -> None:
-    """Directions made of rounding are not tried, so none of them looks like negative curvature."""
-    matrices, rhs = symmetric(spectra(3, 5, 50.0, 1)).float(), vectors(3, 5).float()
-    solution = conjugate_gradient(Dense(matrices), rhs, iterations=60, tolerance=0.0)
-    assert not bool(solution.negative_curvature.any())
-    assert int(solution.iterations.max()) <= 10, "five directions span the space; the rest is rounding"
-    expected = torch.linalg.solve(matrices.double(), rhs.double())
-    assert relative_error(solution.value, expected) <= 50 * 1e-6  # condition times some roundings of float32
-
-
-def test_half_precision_is_computed_in_float32() -> None:
+def test_any_precision_and_shape() -> None:
     operator = Dense(torch.diag_embed(torch.tensor([[1.0, 2.0, 4.0], [2.0, 2.0, 8.0]], dtype=torch.bfloat16)))
     rhs = torch.tensor([[1.0, 2.0, 3.0], [1.0, 0.5, -1.0]], dtype=torch.bfloat16)
     solution = conjugate_gradient(operator, rhs, iterations=3)
     assert (solution.value.dtype, solution.residual.dtype) == (torch.bfloat16, torch.float32)
     expected = rhs.double() / operator.matrices.double().diagonal(dim1=1, dim2=2)
     assert relative_error(solution.value, expected) <= 2 * torch.finfo(torch.bfloat16).eps
-
-
-def test_latents_keep_their_shape() -> None:
     matrices, rhs = symmetric(spectra(2, 6, 5.0, 3)), vectors(2, 1, 2, 3)
     solution = conjugate_gradient(Dense(matrices, (1, 2, 3)), rhs, iterations=8, tolerance=1e-12)
     assert solution.value.shape == rhs.shape

@@ -61,9 +61,6 @@ def test_states_are_those_of_single_steps() -> None:
     middle = MidpointSolver().step(field, latents(), 0.9, 0.6)
     assert torch.equal(walk.states[1], middle)
     assert torch.equal(walk.final, MidpointSolver().step(field, middle, 0.6, 0.2))
-
-
-def test_one_level_is_no_walk() -> None:
     walk = integrate(only(example_mixture(), 0), latents(), [0.4], EulerSolver())
     assert torch.equal(walk.final, latents())
 

@@ -43,20 +43,19 @@ def backbone(monkeypatch: pytest.MonkeyPatch) -> Backbone:
     return example_mixture(dimension=2)
 
 
-def test_the_models_folder_names_its_captioner(backbone: Backbone) -> None:
+def test_who_reads_is_found_by_name(backbone: Backbone, tmp_path: Path) -> None:
     assert captioner_for(backbone) is None
     backbone.defaults = {"captioner": "fixed"}
     found = captioner_for(backbone)
     assert isinstance(found, Captioner)
     assert found.caption(torch.zeros(2, 3, 4, 4)) == ["a", "a"]
-
-
-def test_an_entry_point_is_made_by_its_name(backbone: Backbone) -> None:
     made = make_captioner("fixed", backbone)
     assert isinstance(made, Fixed)
     assert made.backbone is backbone
     with pytest.raises(RegistryError, match="makes a int, which is no Captioner"):
         make_captioner("odd", backbone)
+    with pytest.raises(ModelError, match="does not load as an image-to-text model"):
+        make_captioner(str(tmp_path), backbone)
 
 
 @pytest.mark.parametrize(("name", "model"), [("openai:m", "m"), ("openai:org/m:8b", "org/m:8b")])
@@ -87,11 +86,6 @@ def test_a_folder_and_a_hub_id_are_image_to_text_models(
     names = ["blip", "./blip", str(tmp_path / "blip"), "org/name", "org/name@main", "./nowhere"]
     assert all(make_captioner(name, backbone) is here for name in names)
     assert asked == [(name, backbone.device) for name in names]
-
-
-def test_an_empty_folder_is_no_model(backbone: Backbone, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="does not load as an image-to-text model"):
-        make_captioner(str(tmp_path), backbone)
 
 
 @pytest.mark.parametrize(("name", "hint"), [("fixde", "did you mean 'fixed'"), ("", "known: "), ("openai", "known: ")])
