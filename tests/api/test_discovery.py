@@ -79,10 +79,16 @@ def test_random_directions_of_equal_length_and_of_equal_effect(basis: LocalBasis
     assert not torch.equal(other.equal_effect[0].z, discovery.equal_effect[0].z)
 
 
-def test_the_cost_is_what_was_counted(basis: LocalBasis) -> None:
+def test_progress_and_cost_and_what_is_needed(basis: LocalBasis) -> None:
     with basis.latent.backbone.count() as cost:
         found = discover(basis)
     assert found.cost.evaluations == cost.evaluations
+    told: list[str] = []
+    discover(basis, progress=lambda what, done, total: told.append(what))
+    assert list(dict.fromkeys(told)) == ["step lengths", "edits", "random directions"]
+    bare = dataclasses.replace(basis, latent=dataclasses.replace(basis.latent, frames=()))
+    with pytest.raises(ConfigError, match="bare latents"):
+        discover(bare)
 
 
 def test_models_without_such_a_reader_have_places(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,18 +97,6 @@ def test_models_without_such_a_reader_have_places(colours: ColourBackbone, monke
     found = discover(known_basis(colours))
     assert [one.probe.meaning.name for one in found.directions] == ["top", "bottom"]
     assert all(math.isnan(one.meaning.purity) for one in (*found.equal_length, *found.equal_effect))
-
-
-def test_progress_tells_the_stages(basis: LocalBasis) -> None:
-    told: list[str] = []
-    discover(basis, progress=lambda what, done, total: told.append(what))
-    assert list(dict.fromkeys(told)) == ["step lengths", "edits", "random directions"]
-
-
-def test_bare_latents_are_refused(basis: LocalBasis) -> None:
-    bare = dataclasses.replace(basis, latent=dataclasses.replace(basis.latent, frames=()))
-    with pytest.raises(ConfigError, match="bare latents"):
-        discover(bare)
 
 
 @pytest.mark.parametrize(

@@ -111,12 +111,17 @@ def test_results_come_by_strength_and_picture(latent: JointLatent) -> None:
     assert [row[0].verdict.word for row in rows] == ["changed", "nothing changed", "damaged"]
 
 
-def test_the_verdict_follows_the_models_judge(latent: JointLatent) -> None:
+def test_the_verdict_and_the_notes(latent: JointLatent) -> None:
     """Half way between two colours there are no pictures, unless the model is patient."""
     latent.backbone.defaults = {"judge": {"damage": 1000.0}}
     ((first, second),) = results(latent, at(latent, 0.5))
     assert first.verdict.word == second.verdict.word == "changed"
     assert first.verdict.share == pytest.approx(0.5, abs=0.05)
+    moved = at(latent, 3.0, limits=(1.25, math.nan), notes=("found oddly",))
+    ((first, second),) = results(latent, moved, targets=("mauve", "green"))
+    clamped = "strength 3 was clamped to 1.25, the furthest this picture is known to go undamaged"
+    assert first.notes == ("unknown colour in 'mauve'", "found oddly", clamped)
+    assert second.notes == ("found oddly",)
 
 
 def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> None:
@@ -133,14 +138,6 @@ def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> N
         evaluations, seconds = meter.read()
     assert evaluations == 12 + 6 * 4
     assert 0 < 6 * rows[0][0].cost.seconds <= seconds
-
-
-def test_notes_say_what_is_odd_and_what_was_clamped(latent: JointLatent) -> None:
-    moved = at(latent, 3.0, limits=(1.25, math.nan), notes=("found oddly",))
-    ((first, second),) = results(latent, moved, targets=("mauve", "green"))
-    clamped = "strength 3 was clamped to 1.25, the furthest this picture is known to go undamaged"
-    assert first.notes == ("unknown colour in 'mauve'", "found oddly", clamped)
-    assert second.notes == ("found oddly",)
 
 
 @pytest.mark.parametrize(("strength", "limit", "clamped"), [(1.5, 1.5, False), (-1.5, -1.6, False), (-1.5, -1.2, True)])

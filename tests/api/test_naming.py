@@ -82,12 +82,17 @@ def test_nothing_changed_has_no_purity() -> None:
     assert (meaning.name, meaning.place) == (UNNAMED, "nowhere")
 
 
-def test_without_a_reader_the_place_is_the_name() -> None:
+def test_places_without_readers() -> None:
     pictures = SOURCE[None].clone()
     pictures[:, :, 4:, :2] = 0.5
     meaning = meaning_of(None, SOURCE, pictures, (1.0,))
     assert (meaning.name, meaning.place, meaning.changes) == ("bottom left", "bottom left", {})
     assert math.isnan(meaning.purity)
+    assert place_of(torch.zeros(1, 3, 9, 9)) == "nowhere"
+    assert place_of(torch.ones(1, 3, 9, 9)) == "all over"
+    corners = torch.zeros(1, 3, 9, 9)
+    corners[..., 0, 0] = corners[..., 8, 8] = 1.0
+    assert place_of(corners) == "all over"
 
 
 def test_readers_see_no_values_that_a_picture_cannot_have() -> None:
@@ -103,11 +108,3 @@ def test_a_change_in_one_ninth_is_there(row: int, column: int, factor: float) ->
     change[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = factor
     rows, columns = ("top", "", "bottom"), ("left", "", "right")
     assert place_of(change) == (f"{rows[row]} {columns[column]}".strip() or "middle")
-
-
-def test_places_that_are_none() -> None:
-    assert place_of(torch.zeros(1, 3, 9, 9)) == "nowhere"
-    assert place_of(torch.ones(1, 3, 9, 9)) == "all over"
-    corners = torch.zeros(1, 3, 9, 9)
-    corners[..., 0, 0] = corners[..., 8, 8] = 1.0
-    assert place_of(corners) == "all over"

@@ -185,7 +185,7 @@ def test_directions_are_compared(command: Command, made: Callable[..., Path]) ->
     assert "a smile; length" in out
 
 
-def test_a_direction_is_not_compared_with_nothing(refused: Refused, made: Callable[..., Path]) -> None:
+def test_what_a_file_is_compared_with_and_shows(refused: Refused, made: Callable[..., Path]) -> None:
     place = made("a")
     assert "two or more" in refused("direction", "compare", place)
     other = made("b")
@@ -193,6 +193,8 @@ def test_a_direction_is_not_compared_with_nothing(refused: Refused, made: Callab
     found = refused("direction", "compare", place, other)
     assert "f" * 16 in found
     assert load_direction(place).model_fingerprint in found
+    _without(place, "preview")
+    assert "--on" in refused("direction", "preview", place)
 
 
 @pytest.mark.parametrize("case", HOSTILE)
@@ -287,12 +289,6 @@ def test_wrong_input_is_one_line(
         made("a")
     model = () if arguments[0] == "show" else ("--from", FROM, "--model", miniature)
     assert words in refused("direction", *arguments, *model)
-
-
-def test_a_file_without_preview(refused: Refused, made: Callable[..., Path]) -> None:
-    place = made("a")
-    _without(place, "preview")
-    assert "--on" in refused("direction", "preview", place)
 
 
 @pytest.mark.parametrize("count", [1, 2])

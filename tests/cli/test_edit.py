@@ -227,9 +227,11 @@ def test_json_is_one_object(command: Command, arguments: list[object], tmp_path:
     assert facts["output"] == str(tmp_path / "me.edited.png")
 
 
-def test_quiet_prints_nothing(command: Command, arguments: list[object]) -> None:
+def test_quiet_and_debug(command: Command, arguments: list[object]) -> None:
     outcome = command(*arguments, "--quiet")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    with pytest.raises(ConfigError):
+        command(*arguments, "--strength=nan", "--debug")
 
 
 def test_words_that_were_dropped_are_named_in_a_warning(command: Command, arguments: list[object]) -> None:
@@ -325,8 +327,3 @@ def test_output_is_checked_before_the_model_is_loaded(
     assert command(*arguments, "--method", "nothing").code == 2
     with pytest.raises(AssertionError, match="loaded"):
         command(*arguments)
-
-
-def test_debug_shows_the_traceback(command: Command, arguments: list[object]) -> None:
-    with pytest.raises(ConfigError):
-        command(*arguments, "--strength=nan", "--debug")

@@ -64,10 +64,12 @@ def test_verify_finds_a_truncated_file(refused: Refused, bundled: Path) -> None:
     assert file.name in refused("models", "verify", "portraits")
 
 
-def test_damaged_facts_are_refused(refused: Refused, bundled: Path) -> None:
+def test_unsound_models_are_refused(refused: Refused, bundled: Path) -> None:
     for text in ("{", "[]"):
         (bundled / "latentedit.json").write_text(text)
         assert "latentedit.json" in refused("models", "show", "portraits")
+    assert "did you mean 'portraits'" in refused("models", "train", "portrait")
+    assert "--recipe" in refused("models", "train", "portraits", "--recipe", "tpu")
 
 
 def test_a_model_without_facts_is_shown_all_the_same(command: Command, bundled: Path) -> None:
@@ -102,8 +104,3 @@ def test_train_hands_its_options_on(
     assert command(*arguments, "--quiet").out == ""
     command("models", "train", name)
     assert calls[-1][0] == Path("out/training") / name
-
-
-def test_train_refuses_what_has_no_recipe(refused: Refused) -> None:
-    assert "did you mean 'portraits'" in refused("models", "train", "portrait")
-    assert "--recipe" in refused("models", "train", "portraits", "--recipe", "tpu")

@@ -73,16 +73,13 @@ def test_wrong_input_is_one_line_before_anything_is_loaded(
     assert words in refused(*arguments, *more)
 
 
-def test_pictures_between_which_there_is_no_path(
+def test_paths_that_there_are_not(
     refused: Refused, arguments: list[object], unloaded: None, picture: Path, tmp_path: Path
 ) -> None:
     assert "the same one twice" in refused(arguments[0], picture, picture, *arguments[3:])
     (tmp_path / "copy.png").write_bytes(picture.read_bytes())
     assert "the same one twice" in refused(arguments[0], picture, tmp_path / "copy.png", *arguments[3:])
     assert "no such file" in refused(arguments[0], picture, tmp_path / "no.png", *arguments[3:])
-
-
-def test_what_the_model_does_not_have(refused: Refused, arguments: list[object], picture: Path, tmp_path: Path) -> None:
     assert "block.0.image" in refused(*arguments, "--site", "blok.0.image")
     assert "from 1 to" in refused(*arguments, "--rank", 100_000)
     tall = tmp_path / "tall.png"

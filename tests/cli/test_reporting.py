@@ -60,8 +60,10 @@ def test_a_caption_that_was_read_can_be_corrected(result: EditResult) -> None:
     assert rows(result, origin="read")["caption"] == "grey (read; --from to correct)"
 
 
-def test_a_target_without_words_is_not_known(result: EditResult) -> None:
+def test_what_cannot_be_known(result: EditResult) -> None:
     assert rows(dataclasses.replace(result, target_caption=""))["target"] == "not known in words"
+    found = dataclasses.replace(result, method="sdedit", measured_strength=None)
+    assert how(found) == "sdedit, strength 0.50"
 
 
 def test_a_remedy_and_the_rest_of_the_picture(result: EditResult) -> None:
@@ -85,11 +87,6 @@ def test_what_the_reader_sees_is_said_first(result: EditResult, after: dict[str,
     effect = dataclasses.replace(result.effect, read_before=before, read_after=after)
     found = rows(dataclasses.replace(result, effect=effect))["effect"]
     assert found == f"{words}; 12.5 % of the pixels changed, by 20 % of full scale"
-
-
-def test_an_editor_that_does_not_measure(result: EditResult) -> None:
-    found = dataclasses.replace(result, method="sdedit", measured_strength=None)
-    assert how(found) == "sdedit, strength 0.50"
 
 
 def test_several_directions_have_a_strength_each() -> None:

@@ -97,13 +97,10 @@ def test_places_that_are_not_good(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_transparent_picture_needs_a_format_for_it(picture: Path, tmp_path: Path) -> None:
+def test_masks_and_pictures_that_do_not_fit(picture: Path, tmp_path: Path) -> None:
     Image.open(picture).convert("RGBA").save(picture)
     refusal(OutputError, lambda: open_checked(picture, output=tmp_path / "o.jpg"))
     open_checked(picture, output=tmp_path / "o.png", sheet=tmp_path / "s.jpg")
-
-
-def test_a_mask_of_another_size_is_refused(picture: Path, tmp_path: Path) -> None:
     mask = mask_file(tmp_path, (40, 56))
     assert "40x56" in refusal(ImageError, lambda: open_checked(picture, output=tmp_path / "o.png", mask=mask))
 

@@ -104,18 +104,13 @@ def test_a_direction_instead_of_words(
     assert "yes, byte for byte" in command(*again).out
 
 
-def test_either_words_or_a_direction(
-    refused: Refused, arguments: list[object], made: Callable[..., Path], picture: Path, tmp_path: Path
+def test_words_directions_and_what_is_overwritten(
+    refused: Refused, arguments: list[object], made: Callable[..., Path], picture: Path, tmp_path: Path, mask: Path
 ) -> None:
     assert "exclude each other" in refused(*arguments, "--direction", made("a"))
     missing = ("sweep", picture, "--direction", tmp_path / "no.safetensors", *arguments[6:])
     assert "no such file" in refused(*missing)
     assert "nothing says what the picture should show" in refused("sweep", picture, *arguments[6:])
-
-
-def test_nothing_that_is_read_is_overwritten(
-    refused: Refused, arguments: list[object], picture: Path, mask: Path, tmp_path: Path
-) -> None:
     for place in (picture, mask):
         assert "another name" in refused(*arguments, "--mask", mask, "-o", place)
     (tmp_path / "me.sweep.json").write_text("[]")

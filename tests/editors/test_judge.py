@@ -270,7 +270,7 @@ def test_without_words_what_has_moved_enough_is_changed(
         assert verdict.residual > 0
 
 
-def test_without_words_damage_and_stillness_are_named_as_ever(apart: GaussianMixtureBackbone) -> None:
+def test_words_of_a_list(apart: GaussianMixtureBackbone) -> None:
     latent = pictures(apart, "a")
     gone = torch.tensor([0.0, 6.0, 0.0, 0.0]).double()
     moved = torch.stack([latent.z[0] + gone, latent.z[1], latent.z[2] + 0.5])
@@ -279,10 +279,6 @@ def test_without_words_damage_and_stillness_are_named_as_ever(apart: GaussianMix
     assert found[0].remedy == "less strength"
     still = Judge().judge(latent, latent.condition, latent.z + gone, strength=0.0, seed=0)
     assert all("strength 0" in verdict.reason for verdict in still)
-
-
-def test_a_list_can_have_words_for_some(apart: GaussianMixtureBackbone) -> None:
-    latent = pictures(apart, "a")
     target = apart.embed(["a", "b", "a"])
     found = Judge().judge(latent, target, latent.z + 0.1, strength=1.0, seed=0)
     assert ["of its scale" in verdict.reason for verdict in found] == [True, False, True]

@@ -10,9 +10,13 @@ from latentedit.editors.registry import editor_class, make_editor
 from latentedit.testing.gaussian_mixture import example_mixture
 
 
-def test_names_are_the_editors_own() -> None:
+def test_registered_editors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"} <= set(EDITORS.names())
     assert all(editor_class(name).name == name for name in EDITORS.names())
+    point = importlib.metadata.EntryPoint(name="odd", value="math:sqrt", group=EDITORS.group)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
+    with pytest.raises(RegistryError, match="subclass of Editor"):
+        editor_class("odd")
 
 
 def test_the_models_settings_come_first() -> None:
@@ -26,10 +30,3 @@ def test_the_models_settings_come_first() -> None:
     backbone.defaults = {"editors": {"eim": {"arms": "joint"}}}
     with pytest.raises(ConfigError, match="did you mean 'arm'"):
         make_editor("eim", backbone)
-
-
-def test_an_entry_point_that_is_no_editor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = importlib.metadata.EntryPoint(name="odd", value="math:sqrt", group=EDITORS.group)
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
-    with pytest.raises(RegistryError, match="subclass of Editor"):
-        editor_class("odd")

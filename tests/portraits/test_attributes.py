@@ -43,16 +43,13 @@ def test_contradictions_and_unknown_values_are_refused() -> None:
     assert Attributes.from_indices(indices).hair_color == NONE
 
 
-def test_splits_are_disjoint_and_repeatable() -> None:
+def test_splits_are_disjoint_and_of_five_percent() -> None:
     splits = {split: draw_split(split, 300, 0) for split in ("train", "calibration", "test")}
     for split, items in splits.items():
         assert {split_of(item) for item in items} == {split}
         assert len(set(items)) == 300
         assert draw_split(split, 20, 0) == items[:20]  # a longer draw starts with the shorter one
     assert not set(splits["train"]) & set(splits["test"])
-
-
-def test_the_split_takes_five_percent_each() -> None:
     generator = random.Random(1)
     found = [split_of(draw(generator)) for _ in range(4000)]
     # binomial: 200 of 4000 with standard deviation 13.8

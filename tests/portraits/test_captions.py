@@ -37,15 +37,11 @@ def test_a_drawn_caption_states_only_what_is_true_and_fits_the_encoders(seed: in
     assert set(words_of(caption)) <= set(vocabulary())
 
 
-def test_full_style_states_everything_that_has_a_colour_word() -> None:
+def test_styles_of_captions() -> None:
     generator = random.Random(0)
     style = CaptionStyle(empty=0.0, full=1.0)
     for attributes in draw_split("train", 200, 0):
         assert parse(draw_caption(attributes, generator, style)) == dataclasses.asdict(attributes)
-
-
-def test_partial_captions_leave_out_and_empty_ones_are_empty() -> None:
-    generator = random.Random(0)
     attributes = draw_split("train", 1, 0)[0]
     partial = [parse(draw_caption(attributes, generator, CaptionStyle(empty=0.0, full=0.0))) for _ in range(200)]
     assert min(map(len, partial)) < 9

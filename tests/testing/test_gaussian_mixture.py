@@ -32,13 +32,20 @@ def test_words_add_to_log_weights_in_any_order_and_the_empty_text_is_the_prior()
     assert backbone.weights.log_weights(backbone.only(1)).exp().tolist() == [[0, 1, 0]]
 
 
-def test_ignored_words_are_named() -> None:
+def test_fingerprints_and_words_of_mixtures() -> None:
     backbone = example_mixture()
     notes = backbone.caption_notes(["a zebra", " ".join("b" * (TEXT_TOKENS + 1))])
     assert len(notes) == 2
     assert "zebra" in notes[0]
     assert str(TEXT_TOKENS) in notes[1]
     assert backbone.caption_notes(["a b c"]) == []
+    assert example_mixture().fingerprint == example_mixture().fingerprint
+    assert example_mixture().fingerprint != example_mixture(seed=1).fingerprint
+    assert not backbone.capabilities.pixels
+    with pytest.raises(ConfigError, match="latents only"):
+        backbone.encode(torch.zeros(1, 3, 4, 4))
+    with pytest.raises(ConfigError, match="latents only"):
+        backbone.decode(torch.zeros(1, 5))
 
 
 def test_latents_of_another_shape_are_the_same_numbers() -> None:
@@ -51,20 +58,6 @@ def test_latents_of_another_shape_are_the_same_numbers() -> None:
         example_mixture(dimension=12, latent=(3, 2))
     with pytest.raises(ShapeError):
         square.velocity(z.reshape(2, 2, 2, 3), s, square.embed(["a"]))
-
-
-def test_there_are_no_pictures() -> None:
-    backbone = example_mixture()
-    assert not backbone.capabilities.pixels
-    with pytest.raises(ConfigError, match="latents only"):
-        backbone.encode(torch.zeros(1, 3, 4, 4))
-    with pytest.raises(ConfigError, match="latents only"):
-        backbone.decode(torch.zeros(1, 5))
-
-
-def test_fingerprints_tell_mixtures_apart() -> None:
-    assert example_mixture().fingerprint == example_mixture().fingerprint
-    assert example_mixture().fingerprint != example_mixture(seed=1).fingerprint
 
 
 KINDS: list[Prediction] = ["epsilon", "v_prediction", "sample", "flow"]

@@ -60,7 +60,7 @@ def test_row_5_float32_is_float64_rounded(backbone: GaussianMixtureBackbone, z: 
     assert relative_error(v, expected) <= tolerance("velocity", torch.float32)
 
 
-def test_row_6_end_points_are_exact(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+def test_clean_and_noise_estimates_end_exactly(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
     condition = backbone.embed(["a"])
     zero, one = torch.zeros(5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
     weights = backbone.weights.log_weights(condition).exp()
@@ -68,9 +68,6 @@ def test_row_6_end_points_are_exact(backbone: GaussianMixtureBackbone, z: Tensor
     # E[e | z] is 0 where there is no noise in z; E[x | z] is the mean where there is only noise.
     assert relative_error(backbone.velocity(z, zero, condition), -z) <= 1e-12
     assert relative_error(backbone.velocity(z, one, condition), z - mean) <= 1e-12
-
-
-def test_row_7_clean_and_noise_estimates(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
     truth = backbone.at(z, LEVELS, backbone.embed(["a"]))
     assert relative_error(clean_estimate(z, LEVELS, truth.velocity), truth.clean) <= 1e-12
     e_hat = noise_estimate(z, LEVELS, truth.velocity)

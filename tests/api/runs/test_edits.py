@@ -68,16 +68,13 @@ def pictured(made: UnitResult) -> dict[str, bytes]:
     return {name: content for name, content in made.files.items() if name.endswith(".png")}
 
 
-def test_units_are_batches_in_order(model: Backbone, pictures: list[EditJob]) -> None:
+def test_units_are_batches_in_order_of_the_pictures(model: Backbone, pictures: list[EditJob]) -> None:
     work = cut(model, pictures)
     assert isinstance(work, Work)
     assert [unit.rpartition("-")[0] for unit in work.units] == ["a", "c"]
     assert [[one.id for one in work.task(unit)] for unit in work.units] == [["a.png", "b.png"], ["c.png"]]
     assert json.loads(json.dumps(work.spec))["pictures"][0]["target_caption"] == TO
     assert cut(model, pictures).spec == work.spec
-
-
-def test_units_of_the_same_pictures_are_called_the_same(model: Backbone, pictures: list[EditJob]) -> None:
     before = cut(model, pictures).units
     assert cut(model, list(pictures)).units == before
     pictures[2].path.write_bytes(pictures[1].path.read_bytes())

@@ -54,13 +54,10 @@ def test_rows_lie_in_the_order_of_the_plan_in_whichever_order_they_came(
     assert list(written.columns) == ["unit", "place", "third", "none", "source", "seldom", "later"]
 
 
-def test_numbers_that_json_has_no_word_for_are_empty(folder: RunFolder) -> None:
+def test_tables_without_numbers_or_rows(folder: RunFolder) -> None:
     folder.add("000-unit", UnitResult(rows=[{"x": 1, "y": float("nan")}, {"x": 2.5, "y": 3}]))
     assert folder.write_table() == [{"x": 1, "y": None}, {"x": 2.5, "y": 3}]
     assert (folder.path / TABLE).read_text() == "x,y\n1,\n2.5,3\n"
-
-
-def test_a_run_without_rows_has_an_empty_table(folder: RunFolder) -> None:
     assert folder.rows() == []
     folder.add("000-unit", UnitResult(rows=()))
     folder.add("001-unit", UnitResult(rows=()))
@@ -149,10 +146,15 @@ def test_a_unit_is_held_by_one(folder: RunFolder) -> None:
         assert mine
 
 
-def test_the_claim_of_a_finished_unit_is_cleared_away(folder: RunFolder) -> None:
+def test_finished_and_forgotten_units(folder: RunFolder, work: SmallWork) -> None:
     with folder.claim("a"), folder.claim("b"):
         folder.add("a", UnitResult(rows=()))
     assert not (folder.path / CLAIMS / "a.lock").exists()
+    fill(folder, work)
+    folder.forget("005-unit")
+    folder.forget("005-unit")
+    assert folder.finished() == [unit for unit in work.units if unit != "005-unit"]
+    assert folder.failures() == []
 
 
 @pytest.mark.parametrize("error", [NotImplementedError("no locks"), OSError(37, "No locks available")])
@@ -167,14 +169,6 @@ def test_without_locks_units_are_done_all_the_same(
     with folder.claim("a") as mine:
         assert mine
     assert folder.claimed() == []
-
-
-def test_a_forgotten_unit_is_to_be_done_again(folder: RunFolder, work: SmallWork) -> None:
-    fill(folder, work)
-    folder.forget("005-unit")
-    folder.forget("005-unit")
-    assert folder.finished() == [unit for unit in work.units if unit != "005-unit"]
-    assert folder.failures() == []
 
 
 def test_the_same_run_goes_on_and_keeps_how_it_was_begun(folder: RunFolder, work: SmallWork) -> None:

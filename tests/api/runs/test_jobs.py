@@ -37,7 +37,7 @@ def named(*names: str) -> list[str]:
     return named_apart([PurePath(name) for name in names])
 
 
-def test_names_are_the_files_own_where_that_is_enough() -> None:
+def test_names_are_the_files_own() -> None:
     assert named("x/me.png", "x/you.JPG", "x/Müller 2.webp") == ["me", "you", "Müller 2"]
     assert named("a.jpg", "a.png", "b.png") == ["a.jpg", "a.png", "b"]
     assert named("a.jpg", "A.png") == ["a.jpg", "A.png"], "one file where the case of letters is not told apart"
@@ -46,9 +46,6 @@ def test_names_are_the_files_own_where_that_is_enough() -> None:
     assert named("A.png", "a.png") == ["A.png", "a.png (2)"]
     assert named("50%.png", 'what "now"?.png') == ["50%25", "what %22now%22%3F"]
     assert ids_apart(["1", "a/b", "a", "A"]) == ["1", "a%2Fb", "a", "A (2)"]
-
-
-def test_a_name_that_is_no_text_is_shown_as_one() -> None:
     path = PurePath(b"caf\xe9.png".decode("utf-8", "surrogateescape"))
     assert shown(path) == "caf?.png"
     assert named_apart([path]) == ["caf%3F"]

@@ -163,8 +163,10 @@ def test_a_shortened_text_is_as_long_as_fits(text: str, width: int, size: int) -
         assert text_width(f"{longer}…", size) > width - 2 * text_width("M", size)
 
 
-def test_very_long_texts_are_shortened_at_once() -> None:
+def test_texts_are_shortened_and_spelt() -> None:
     assert text_width(shortened("many words " * 500, 500, 20), 20) <= 500
+    assert shortened("a → b\n− 1 ×  2", 1000, 16) == "a -> b - 1 x 2"
+    assert wrapped("1 ≤ 2", 1000, 16) == ["1 <= 2"]
 
 
 @given(text=WORDS, width=st.integers(20, 400))
@@ -172,8 +174,3 @@ def test_a_wrapped_text_keeps_its_words(text: str, width: int) -> None:
     pieces = wrapped(text, width, 16)
     assert " ".join(pieces) == shortened(text, WIDE, 16)
     assert all(text_width(piece, 16) <= width or " " not in piece for piece in pieces)
-
-
-def test_signs_that_the_font_lacks_are_spelt() -> None:
-    assert shortened("a → b\n− 1 ×  2", 1000, 16) == "a -> b - 1 x 2"
-    assert wrapped("1 ≤ 2", 1000, 16) == ["1 <= 2"]

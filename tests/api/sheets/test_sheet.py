@@ -30,10 +30,12 @@ def test_the_factor_is_the_largest_that_saturates_at_most_one_percent(by: int, s
     assert not np.asarray(difference)[-1].any()
 
 
-def test_no_difference_is_black_and_not_amplified() -> None:
+def test_differences_of_one_size() -> None:
     difference, factor = amplified_difference(plain(), plain())
     assert factor == 1
     assert not np.asarray(difference).any()
+    with pytest.raises(ShapeError, match="one size"):
+        draw_sheet(plain((40, 30)), plain((30, 40)), title="t")
 
 
 def test_the_three_pictures_lie_side_by_side() -> None:
@@ -41,8 +43,3 @@ def test_the_three_pictures_lie_side_by_side() -> None:
     boxes = [box_of(sheet, plain(color=color)) for color in ((90, 120, 150), (200, 100, 150), (255, 80, 0))]
     assert len({box[1:] for box in boxes}) == 1
     assert boxes[0][0] < boxes[1][0] < boxes[2][0]
-
-
-def test_pictures_of_two_sizes_are_refused() -> None:
-    with pytest.raises(ShapeError, match="one size"):
-        draw_sheet(plain((40, 30)), plain((30, 40)), title="t")

@@ -23,7 +23,7 @@ def test_the_steps_are_as_many_as_can_be_paid() -> None:
     assert most.steps == MOST_STEPS
 
 
-def test_steps_go_to_the_search_unless_it_has_them() -> None:
+def test_what_a_budget_pays_for() -> None:
     latent = mixture_latent(example_mixture(dimension=6))
     one = SearchSpace(name="x", editor="eim", candidates=(), budget=20)
     searched: Any = at_budget(one, {"arm": "image", "search": {"shift": 2.0}}, latent)
@@ -32,10 +32,6 @@ def test_steps_go_to_the_search_unless_it_has_them() -> None:
     walked: Any = at_budget(one, {"arm": "text", "search": {"steps": 1}}, latent)
     assert walked.search.steps == 1
     assert walked.steps > 1
-
-
-def test_what_no_budget_pays_for_is_refused() -> None:
-    latent = mixture_latent(example_mixture(dimension=6))
     one = SearchSpace(name="dear", editor="flowedit", candidates=(), budget=1)
     with pytest.raises(ConfigError, match=r"dear .* larger budget"):
         at_budget(one, {"source_guidance": 1.0, "target_guidance": 1.0}, latent)

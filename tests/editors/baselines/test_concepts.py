@@ -155,8 +155,12 @@ def test_without_mask_and_momentum_it_is_the_aligned_inversion_with_a_target(
     assert torch.equal(reverse.edit(places, target, [-1.0])[0].z, found)
 
 
-def test_guidance_that_never_begins_changes_nothing(places: JointLatent) -> None:
+def test_steps_of_concepts(places: JointLatent) -> None:
+    """With three places and threshold 0.9, one place moves, in both channels."""
     assert torch.equal(SEGA(steps=9, warm_up=1.0).edit(places, places.backbone.embed(["c"]), [1.0])[0].z, places.z)
+    moved = LEDITS(level=0.5, steps=1).edit(places, places.backbone.embed(["c"]), [1.0])[0].z - places.z
+    assert (moved != 0).sum(2).tolist() == [[1, 1]] * 3
+    assert ((moved != 0).any(1) == (moved != 0).all(1)).all()
 
 
 def test_shares_become_the_published_steps() -> None:
@@ -207,13 +211,6 @@ def test_without_a_mask_it_is_edit_friendly_ddpm(places: JointLatent, strength: 
     )
     plain = EditFriendlyDDPM(level=0.9, steps=8, target_guidance=1.0)
     assert relative_error(found, plain.edit(places, target, [2.5 * strength], seed=3)[0].z) < 1e-12
-
-
-def test_one_step_changes_only_the_strongest_places(places: JointLatent) -> None:
-    """With three places and threshold 0.9, one place moves, in both channels."""
-    moved = LEDITS(level=0.5, steps=1).edit(places, places.backbone.embed(["c"]), [1.0])[0].z - places.z
-    assert (moved != 0).sum(2).tolist() == [[1, 1]] * 3
-    assert ((moved != 0).any(1) == (moved != 0).all(1)).all()
 
 
 @pytest.mark.parametrize("strength", [1.0, -3.0])

@@ -35,12 +35,17 @@ def test_a_constant_difference_is_multiplied_by_the_length_of_the_path(places: J
     assert relative_error(found - places.z, -0.8 * weight * pull.expand_as(places.z)) < EXACT
 
 
-def test_what_was_moved_is_what_the_second_branch_has_more(places: JointLatent) -> None:
-    """``d = c - k (b - a)``: m = y - x follows ``m' = m + h (c - k m)``, by induction ``(1 - prod(1 - kh)) c/k``."""
+def test_constant_differences(places: JointLatent) -> None:
+    """m = y - x follows ``m' = m + h (c - k m)``, so ``(1 - prod(1 - kh)) c/k``; with a whole pull ``m' = s' c``."""
     c, k = 1.5, 2.0
     found = follow_difference(places, GRID, lambda a, b, s: c - k * (b - a), noises=3, seed=0, name="t")
     factor = math.prod(1 - k * (s_next - s) for s, s_next in itertools.pairwise(GRID.levels))
     assert relative_error(found - places.z, torch.full_like(places.z, (1 - factor) * c / k)) < EXACT
+    for grid, left in ((GRID, 0.0), (LevelGrid(levels=GRID.levels[:-1]), 0.1)):
+        found = follow_difference(
+            places, grid, lambda a, b, s: torch.ones_like(a), noises=1, seed=0, name="t", weight=-2.0, pull=1.0
+        )
+        assert relative_error(found, places.z - 2 * left) < EXACT
 
 
 def test_noised_pictures_come_noise_by_noise_and_are_averaged(places: JointLatent) -> None:
@@ -84,15 +89,6 @@ def test_a_pull_draws_the_edits_clean_estimate_to_the_pictures(places: JointLate
             step += ((s_next - s) * (p - q) + 0.3 * ((a - s * q) - (b - s * p))) / 2
         y = y + step
     assert relative_error(found, y) < EXACT
-
-
-def test_a_whole_pull_with_a_constant_difference_forgets_the_way(places: JointLatent) -> None:
-    """``m' = m + h c + (s c - m) = s' c``: after the last step nothing, before it s' c."""
-    for grid, left in ((GRID, 0.0), (LevelGrid(levels=GRID.levels[:-1]), 0.1)):
-        found = follow_difference(
-            places, grid, lambda a, b, s: torch.ones_like(a), noises=1, seed=0, name="t", weight=-2.0, pull=1.0
-        )
-        assert relative_error(found, places.z - 2 * left) < EXACT
 
 
 Rule = Callable[[Callable[[Tensor, str], Tensor], Tensor, Tensor, float], tuple[Tensor, Tensor]]

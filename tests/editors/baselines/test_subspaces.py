@@ -75,14 +75,11 @@ def test_what_is_mapped_to_nothing_is_no_direction() -> None:
     assert [bool((row != 0).any()) for row in rows[0]] == [True, False, True, True]
 
 
-def test_a_projection_keeps_what_lies_in_the_span() -> None:
+def test_lengths_and_spans() -> None:
     rows, v = orthonormal(drawn(2, 3, 2, 4)), drawn(2, 2, 4)
     part = projected(rows, v)
     assert torch.allclose(part.flatten(1)[:, :, None], projector(rows) @ v.flatten(1)[:, :, None], atol=1e-12)
     assert torch.allclose(projected(rows, part), part, atol=1e-12)
-
-
-def test_lengths_are_what_they_are_said_to_be_and_nothing_stays_nothing() -> None:
     v = torch.stack([drawn(2, 4), torch.zeros(2, 4, dtype=torch.float64)])
     found = of_length(v, torch.tensor([3.0, 3.0], dtype=torch.float64))
     assert float(found[0].norm()) == pytest.approx(3.0)

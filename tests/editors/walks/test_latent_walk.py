@@ -68,9 +68,13 @@ def test_every_way_is_as_it_would_be_alone(
     assert relative_error(alone[0, 0], found[1, 1]) < BATCH
 
 
-def test_costs_written_out(trace: InversionTrace) -> None:
+def test_costs_and_progress(trace: InversionTrace, latent: JointLatent, v: Tensor) -> None:
     counts = [walk.evaluations(trace, 6) for walk in WALKS]
     assert counts == [6 * 7, 6 * (7 + 6), 6 * 7 + 7, 6 * (7 + 4) + 7]
+    for walk, name in ((LatentWalk(move="guidance"), "guide"), (LatentWalk(), "return")):
+        heard = list[tuple[str, int, int]]()
+        walk.edit(latent, trace, v[:1], SCALES[:1, :1], progress=lambda *told, heard=heard: heard.append(told))
+        assert [done for what, done, _ in heard if what == name] == list(range(1, 17 if name == "guide" else 8))
 
 
 @pytest.mark.parametrize("walk", WALKS)
@@ -97,13 +101,6 @@ def test_guidance_and_contrast_written_out(latent: JointLatent, trace: Inversion
         assert relative_error(found, expected) < BATCH
         plain = dataclasses.replace(walk, keep_contrast=False).edit(latent, trace, v[:1], SCALES[:1, :1])[0, 0]
         assert relative_error(plain, expected) > 1e-3
-
-
-def test_progress_is_told(latent: JointLatent, trace: InversionTrace, v: Tensor) -> None:
-    for walk, name in ((LatentWalk(move="guidance"), "guide"), (LatentWalk(), "return")):
-        heard = list[tuple[str, int, int]]()
-        walk.edit(latent, trace, v[:1], SCALES[:1, :1], progress=lambda *told, heard=heard: heard.append(told))
-        assert [done for what, done, _ in heard if what == name] == list(range(1, 17 if name == "guide" else 8))
 
 
 @pytest.mark.parametrize("settings", [{"move": "jump"}, {"repeats": 0}, {"probe": 0.0}])

@@ -38,20 +38,21 @@ def walk() -> Walk:
     return Walk(latent=basis.latent, trace=basis.trace)
 
 
-def test_effects_of_a_linear_model_are_its_gain(walk: Walk) -> None:
-    """A unit direction of n numbers at length a makes ``a * gain / sqrt(n)``."""
+def test_effects_of_both_signs(walk: Walk) -> None:
+    """A unit direction of n numbers at length a makes ``a * gain / sqrt(n)``; one side alone, ``1 / sqrt(2)`` of it."""
     basis = known_basis(ColourBackbone())
     lengths = torch.tensor([0.5, 3.0], dtype=torch.float64)
     found = effects_at(walk, halves(), lengths, what="test")
     assert torch.allclose(found, lengths * gain(basis) / math.sqrt(3 * 8 * 8), rtol=1e-4)
-
-
-def test_the_effect_is_of_both_signs_together() -> None:
     x = torch.zeros(1, 3, 2, 2)
     both = torch.zeros(2, 2, 3, 2, 2)
     both[0, 0], both[1, 0] = 0.3, 0.5
     both[0, 1, 0] = 0.6  # one channel of three, on one side
     assert effect_of(both, x).tolist() == pytest.approx([math.sqrt((0.09 + 0.25) / 2), math.sqrt(0.36 / 6)])
+    odd = dataclasses.replace(walk, move=Response(factor=4.0, lame_side=0.0))
+    found = step_lengths(odd, halves())
+    one_side = 4.0 * found.length / math.sqrt(3 * 8 * 8)
+    assert torch.allclose(found.effect, one_side / math.sqrt(2), rtol=1e-5)
 
 
 def test_lengths_of_a_linear_model(walk: Walk) -> None:
@@ -74,14 +75,6 @@ def test_any_rising_response_is_met(walk: Walk, power: float, factor: float) -> 
     assert torch.allclose(found.effect, torch.full((2,), EFFECT, dtype=torch.float64), rtol=CLOSE)
     reached = factor * found.length**power / math.sqrt(3 * 8 * 8)
     assert torch.allclose(found.effect, reached, rtol=1e-5)
-
-
-def test_both_signs_count_alike(walk: Walk) -> None:
-    """One side that does nothing leaves the root of half the squares."""
-    odd = dataclasses.replace(walk, move=Response(factor=4.0, lame_side=0.0))
-    found = step_lengths(odd, halves())
-    one_side = 4.0 * found.length / math.sqrt(3 * 8 * 8)
-    assert torch.allclose(found.effect, one_side / math.sqrt(2), rtol=1e-5)
 
 
 def test_no_length_goes_beyond_the_noise(walk: Walk) -> None:
@@ -110,7 +103,7 @@ def test_a_response_that_jumps_is_left_at_the_nearest_after_the_last_round(walk:
     assert set(found.effect.round(decimals=4).tolist()) <= {0.01, 10.0}
 
 
-def test_what_is_close_is_not_tried_again(walk: Walk) -> None:
+def test_what_is_not_tried(walk: Walk) -> None:
     """Two ways back a direction and round, of those that are not met yet."""
     watched = Response(factor=4.0)
     step_lengths(dataclasses.replace(walk, move=watched), halves())
@@ -118,9 +111,6 @@ def test_what_is_close_is_not_tried_again(walk: Walk) -> None:
     with walk.latent.backbone.count() as cost:
         effects_at(walk, halves(), torch.ones(2, dtype=torch.float64), what="test")
     assert cost.evaluations == 4 * len(walk.trace.velocities)
-
-
-def test_progress_has_the_name_of_the_stage(walk: Walk) -> None:
     told: list[tuple[str, int, int]] = []
     walk = dataclasses.replace(walk, progress=lambda *row: told.append(row))
     effects_at(walk, halves(), torch.ones(2, dtype=torch.float64), what="lengths of steps")

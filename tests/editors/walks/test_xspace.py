@@ -53,9 +53,12 @@ def test_it_is_the_papers_step_in_the_models_own_coordinates(mixture: GaussianMi
     assert relative_error(found, x_t / size) < tolerance("prediction", torch.float64)
 
 
-def test_a_scale_of_nothing_moves_nothing(mixture: GaussianMixtureBackbone) -> None:
+def test_scales_and_contrasts_that_change_nothing(mixture: GaussianMixtureBackbone) -> None:
     z, v = drawn(3, 6), drawn(3, 6, seed=2)
     assert torch.equal(guided(mixture, z, v, torch.zeros(3).double(), repeats=4), z)
+    clean, flat = drawn(2, 5), torch.full((2, 5), 3.0).double()
+    assert relative_error(with_contrast_of(clean, clean), clean) < 1e-14
+    assert torch.equal(with_contrast_of(flat, clean), flat)
 
 
 def test_to_first_order_it_is_the_jacobian_of_the_noise(mixture: GaussianMixtureBackbone) -> None:
@@ -122,9 +125,3 @@ def test_the_contrast_is_the_references_and_the_mean_its_own(
     assert torch.allclose(found.mean(1), clean.flatten(1).mean(1), atol=1e-9)
     straight = (clean.flatten(1) - clean.flatten(1).mean(1, keepdim=True)) / clean.flatten(1).std(1, keepdim=True)
     assert torch.allclose((found - found.mean(1, keepdim=True)) / found.std(1, keepdim=True), straight, atol=1e-7)
-
-
-def test_a_contrast_that_is_right_stays_and_what_has_none_keeps_none() -> None:
-    clean, flat = drawn(2, 5), torch.full((2, 5), 3.0).double()
-    assert relative_error(with_contrast_of(clean, clean), clean) < 1e-14
-    assert torch.equal(with_contrast_of(flat, clean), flat)
