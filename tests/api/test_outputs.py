@@ -130,16 +130,12 @@ def test_formats_that_carry_no_record_have_it_beside_them(result: EditResult, tm
     assert read_record(str(tmp_path / name)) == result.record
 
 
-def test_records_beside_a_picture(result: EditResult, tmp_path: Path) -> None:
+def test_the_record_in_the_picture_counts_more_than_that_beside_it(result: EditResult, tmp_path: Path) -> None:
     result.save(tmp_path / "out.png")
     (tmp_path / "out.json").write_text("{}")
     assert read_record(tmp_path / "out.png") == result.record
     (tmp_path / "out.png").rename(tmp_path / "moved.png")
     assert read_record(tmp_path / "moved.png") == result.record
-    for _ in range(2):
-        check_beside(tmp_path / "out.png")
-        result.save(tmp_path / "out.png", sheet=tmp_path / "sheet.png")
-    assert names(tmp_path) == ["me.png", "out.json", "out.png", "sheet.json", "sheet.png"]
 
 
 def test_no_record_at_all(tmp_path: Path) -> None:
@@ -195,6 +191,13 @@ def test_a_record_beside_is_read_with_distrust(result: EditResult, tmp_path: Pat
         found = refusal(lambda: read_record(tmp_path / "out.jpg"))
         assert words in found
         assert "out.json" in found
+
+
+def test_our_own_json_is_overwritten(result: EditResult, tmp_path: Path) -> None:
+    for _ in range(2):
+        check_beside(tmp_path / "out.png")
+        result.save(tmp_path / "out.png", sheet=tmp_path / "sheet.png")
+    assert names(tmp_path) == ["me.png", "out.json", "out.png", "sheet.json", "sheet.png"]
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:

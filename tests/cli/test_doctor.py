@@ -19,9 +19,7 @@ def test_doctor_finds_all_well(command: Command, bundled: Path) -> None:
         assert word in outcome.out
 
 
-def test_doctor_finds_what_is_damaged_or_missing(
-    command: Command, bundled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_finds_a_damaged_model(command: Command, bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (bundled / "vae" / "config.json").unlink()
     outcome = command("doctor", "--no-sample")
     assert outcome.code == 1
@@ -29,7 +27,11 @@ def test_doctor_finds_what_is_damaged_or_missing(
     facts = json.loads(command("doctor", "--no-sample", "--json").out)
     assert facts["ok"] is False
     assert [check["check"] for check in facts["checks"] if not check["ok"]] == ["model portraits"]
+
+
+def test_doctor_misses_a_package(command: Command, bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.cli.doctor._PACKAGES", ("torch", "no-such-package"))
+    outcome = command("doctor", "--no-sample")
     assert outcome.code == 1
     assert "pip install no-such-package" in outcome.out
 

@@ -1,13 +1,14 @@
 """``latentedit path`` on a tiny model: the strip, what is printed, wrong input refused."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.commands import Command, Refused
+from tests.commands import Command
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_a_strip_and_a_row_a_method(
     ],
 )
 def test_wrong_input_is_one_line_before_anything_is_loaded(
-    refused: Refused,
+    refused: Callable[..., str],
     arguments: list[object],
     unloaded: None,
     tmp_path: Path,
@@ -73,13 +74,18 @@ def test_wrong_input_is_one_line_before_anything_is_loaded(
     assert words in refused(*arguments, *more)
 
 
-def test_paths_that_there_are_not(
-    refused: Refused, arguments: list[object], unloaded: None, picture: Path, tmp_path: Path
+def test_pictures_between_which_there_is_no_path(
+    refused: Callable[..., str], arguments: list[object], unloaded: None, picture: Path, tmp_path: Path
 ) -> None:
     assert "the same one twice" in refused(arguments[0], picture, picture, *arguments[3:])
     (tmp_path / "copy.png").write_bytes(picture.read_bytes())
     assert "the same one twice" in refused(arguments[0], picture, tmp_path / "copy.png", *arguments[3:])
     assert "no such file" in refused(arguments[0], picture, tmp_path / "no.png", *arguments[3:])
+
+
+def test_what_the_model_does_not_have(
+    refused: Callable[..., str], arguments: list[object], picture: Path, tmp_path: Path
+) -> None:
     assert "block.0.image" in refused(*arguments, "--site", "blok.0.image")
     assert "from 1 to" in refused(*arguments, "--rank", 100_000)
     tall = tmp_path / "tall.png"

@@ -43,15 +43,10 @@ def text(folder: RunFolder) -> str:
     return "\n".join(f"{label}: {value}" for label, value in status_rows(folder))
 
 
-def test_runs_at_their_ends(folder: RunFolder) -> None:
+def test_a_run_that_has_just_begun(folder: RunFolder) -> None:
     told = status_json(folder)
     assert (told["state"], told["done"], told["units"], told["rows"]) == ("stopped", 0, 4, 0)
     assert (told["seconds"], told["seconds_left"], told["failures"], told["at_work"]) == (0, None, [], [])
-    for number in range(4):
-        add(folder, number, seconds=100.0)
-    assert (told["state"], told["done"], told["rows"], told["seconds_left"]) == ("finished", 4, 8, 0)
-    assert "time: 7 min of work\n" in text(folder)
-    assert "go on" not in text(folder)
 
 
 def test_a_run_that_was_stopped(folder: RunFolder) -> None:
@@ -88,6 +83,15 @@ def test_two_at_work_take_half_as_long(folder: RunFolder) -> None:
         assert "time: 60 min of work; about 1.5 h to go" in text(folder)
         assert "go on" not in text(folder)
     assert status_json(folder)["state"] == "stopped"
+
+
+def test_a_finished_run(folder: RunFolder) -> None:
+    for number in range(4):
+        add(folder, number, seconds=100.0)
+    told = status_json(folder)
+    assert (told["state"], told["done"], told["rows"], told["seconds_left"]) == ("finished", 4, 8, 0)
+    assert "time: 7 min of work\n" in text(folder)
+    assert "go on" not in text(folder)
 
 
 def test_another_kind_of_run_goes_on_by_its_own_command(tmp_path: Path) -> None:

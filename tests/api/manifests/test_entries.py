@@ -42,12 +42,9 @@ def test_all_are_told_up_to_the_limit_and_the_rest_counted(count: int) -> None:
     assert message.endswith(f"; and {count - MOST_FAULTS} more") == (count > MOST_FAULTS)
 
 
-def test_messages_and_captions(checker: Checker) -> None:
+def test_the_message_is_one_line(checker: Checker) -> None:
     checker.add("row 1 (id 'a\nb')", "two\r\n lines")
     assert said(checker).endswith("row 1 (id 'a b'): two lines")
-    assert checker.entry(Said, "row 1", {"caption": " été ", "other": 5}) == Said(caption=" été ")
-    assert checker.entry(Said, "row 2", {}, noted=("caption",)) is None
-    assert not checker
 
 
 @pytest.mark.parametrize(
@@ -67,6 +64,12 @@ def test_messages_and_captions(checker: Checker) -> None:
 def test_what_is_no_caption_is_told(checker: Checker, value: object, what: str) -> None:
     assert checker.entry(Said, "row 1", {"caption": value}) is None
     assert f"row 1: caption {what}" in said(checker)
+
+
+def test_a_caption_is_kept_as_it_is(checker: Checker) -> None:
+    assert checker.entry(Said, "row 1", {"caption": " été ", "other": 5}) == Said(caption=" été ")
+    assert checker.entry(Said, "row 2", {}, noted=("caption",)) is None
+    assert not checker
 
 
 def test_a_picture_that_many_share_is_decoded_once(

@@ -54,10 +54,13 @@ def test_rows_lie_in_the_order_of_the_plan_in_whichever_order_they_came(
     assert list(written.columns) == ["unit", "place", "third", "none", "source", "seldom", "later"]
 
 
-def test_tables_without_numbers_or_rows(folder: RunFolder) -> None:
+def test_numbers_that_json_has_no_word_for_are_empty(folder: RunFolder) -> None:
     folder.add("000-unit", UnitResult(rows=[{"x": 1, "y": float("nan")}, {"x": 2.5, "y": 3}]))
     assert folder.write_table() == [{"x": 1, "y": None}, {"x": 2.5, "y": 3}]
     assert (folder.path / TABLE).read_text() == "x,y\n1,\n2.5,3\n"
+
+
+def test_a_run_without_rows_has_an_empty_table(folder: RunFolder) -> None:
     assert folder.rows() == []
     folder.add("000-unit", UnitResult(rows=()))
     folder.add("001-unit", UnitResult(rows=()))
