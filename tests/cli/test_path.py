@@ -1,14 +1,13 @@
 """``latentedit path`` on a tiny model: the strip, what is printed, wrong input refused."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ def test_a_strip_and_a_row_a_method(
     ],
 )
 def test_wrong_input_is_one_line_before_anything_is_loaded(
-    refused: Callable[..., str],
+    refused: Refused,
     arguments: list[object],
     unloaded: None,
     tmp_path: Path,
@@ -75,7 +74,7 @@ def test_wrong_input_is_one_line_before_anything_is_loaded(
 
 
 def test_pictures_between_which_there_is_no_path(
-    refused: Callable[..., str], arguments: list[object], unloaded: None, picture: Path, tmp_path: Path
+    refused: Refused, arguments: list[object], unloaded: None, picture: Path, tmp_path: Path
 ) -> None:
     assert "the same one twice" in refused(arguments[0], picture, picture, *arguments[3:])
     (tmp_path / "copy.png").write_bytes(picture.read_bytes())
@@ -83,9 +82,7 @@ def test_pictures_between_which_there_is_no_path(
     assert "no such file" in refused(arguments[0], picture, tmp_path / "no.png", *arguments[3:])
 
 
-def test_what_the_model_does_not_have(
-    refused: Callable[..., str], arguments: list[object], picture: Path, tmp_path: Path
-) -> None:
+def test_what_the_model_does_not_have(refused: Refused, arguments: list[object], picture: Path, tmp_path: Path) -> None:
     assert "block.0.image" in refused(*arguments, "--site", "blok.0.image")
     assert "from 1 to" in refused(*arguments, "--rank", 100_000)
     tall = tmp_path / "tall.png"
