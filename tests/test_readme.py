@@ -28,7 +28,7 @@ def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     def load_quick(*arguments: Any, **options: Any) -> Any:
         model: Any = load(*arguments, **options)
-        del model._transformer.transformer_blocks[2:-1]
+        del model._network.transformer_blocks[2:-1]
         model.defaults = few_steps(
             {**model.defaults, "editors": {"eim": {**model.defaults["editors"]["eim"], "steps": 2}}}
         )

@@ -87,4 +87,4 @@ def test_what_the_model_does_not_have(refused: Refused, arguments: list[object],
     assert "from 1 to" in refused(*arguments, "--rank", 100_000)
     tall = tmp_path / "tall.png"
     Image.fromarray(np.zeros((96, 32, 3), dtype=np.uint8)).save(tall)
-    assert "that the model takes at one size" in refused(arguments[0], picture, tall, *arguments[3:])
+    assert "takes the two pictures at different sizes" in refused(arguments[0], picture, tall, *arguments[3:])

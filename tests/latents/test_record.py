@@ -131,7 +131,7 @@ def test_texts_that_are_no_record_of_ours() -> None:
     for length in range(len(text)):
         refusal(text[:length])
     told = json.loads(example().to_json()) | {"format": FORMAT + 1, "what_comes": "next"}
-    assert "from a newer latentedit. Update it" in refusal(json.dumps(told))
+    assert "from a newer latentedit" in refusal(json.dumps(told))
     text = example(caption="a" * (MAX_RECORD_BYTES + 1)).to_json()
     assert f"more than {MAX_RECORD_BYTES}" in refusal(text)
 
