@@ -4,7 +4,10 @@ Every kind has one group, ``latentedit.KIND``; what comes with latentedit regist
 """
 
 import dataclasses
+import functools
 import importlib.metadata
+import sys
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from latentedit.core.errors import RegistryError, nearest
@@ -28,6 +31,15 @@ _DISTRIBUTIONS = {
 _Made = TypeVar("_Made")
 
 
+@functools.cache
+def _points(
+    installed: Callable[..., Any], places: tuple[str, ...], group: str
+) -> dict[str, importlib.metadata.EntryPoint]:
+    """Entry points of a group by name; what is installed in these places is looked at once a process."""
+    del places
+    return {point.name: point for point in sorted(installed(group=group))}
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
     """The entry points of one group.
@@ -42,7 +54,7 @@ class Registry:
 
     def points(self) -> dict[str, importlib.metadata.EntryPoint]:
         """Entry points by name, sorted; nothing is imported."""
-        return {point.name: point for point in sorted(importlib.metadata.entry_points(group=self.group))}
+        return _points(importlib.metadata.entry_points, tuple(sys.path), self.group)
 
     def names(self) -> list[str]:
         """Every registered name, sorted."""
