@@ -14,6 +14,8 @@ from latentedit.models.loading import open_folder
 from latentedit.models.sd import StableDiffusionBackbone
 from latentedit.models.sd3 import StableDiffusion3Backbone
 
+ENCODER_OF_ANOTHER = SimpleNamespace(config=SimpleNamespace(projection_dim=8, hidden_size=32))
+
 
 @pytest.fixture(scope="module")
 def sd3_parts(folder_without_t5: Path) -> Mapping[str, Any]:
@@ -32,7 +34,7 @@ def test_every_part_is_loaded_frozen(sd_parts: Mapping[str, Any]) -> None:
 
 
 def test_a_backbone_can_be_built_around_networks_in_memory(sd3_parts: Mapping[str, Any], without_t5: Any) -> None:
-    backbone = StableDiffusion3Backbone(sd3_parts, name="in training", device="cpu")
+    backbone = StableDiffusion3Backbone(sd3_parts, name="in training", device="cpu", max_sequence_length=1)
     z, s = torch.ones(1, 8, 8, 8), torch.tensor([0.5])
     expected = without_t5.velocity(z, s, without_t5.embed(["a"]))
     assert torch.equal(backbone.velocity(z, s, backbone.embed(["a"])), expected)
@@ -45,6 +47,7 @@ def test_a_backbone_can_be_built_around_networks_in_memory(sd3_parts: Mapping[st
     [
         ({"text_encoder_2": None}, "takes 24 pooled features"),
         ({"vae": SimpleNamespace(config=SimpleNamespace(latent_channels=4))}, "8 channels in and 8 out, .* have 4"),
+        ({"text_encoder": ENCODER_OF_ANOTHER}, "reads text of width 32; the CLIP encoders give 48"),
         ({"scheduler": {"invert_sigmas": True}}, "invert_sigmas"),
     ],
 )
@@ -62,7 +65,7 @@ def test_sd3_refuses_parts_of_different_models(
         ({"in_channels": 8, "out_channels": 8}, "8 channels in and 8 out, the VAE's latents have 4"),
         ({"cross_attention_dim": [16, 8]}, "one width in every block"),
         ({"num_class_embeds": 3}, "class labels"),
-        ({"cross_attention_dim": 24}, "text encoder of width 24; got 16"),
+        ({"cross_attention_dim": 24}, "text of width 24, and the text encoders give 16"),
     ],
 )
 def test_sd_refuses_a_u_net_of_another_kind(sd_parts: Mapping[str, Any], changes: dict[str, Any], message: str) -> None:

@@ -122,7 +122,7 @@ def test_prompt_embeddings_equal_the_pipelines(pipelines, sd) -> None:
     with torch.no_grad():  # the kernels that PyTorch chooses with and without gradients round differently
         tokens, _ = pipelines["epsilon"].encode_prompt(texts, "cpu", 1, False)
         condition = sd.embed(texts)
-    assert torch.equal(condition.tokens, tokens)
+    assert relative_error(condition.tokens, tokens) <= 1e-6
     assert condition.pooled.shape == (3, 0)
 
 

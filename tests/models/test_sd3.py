@@ -1,5 +1,6 @@
 """The SD3 adapter against the stock pipeline, part by part and as a whole, on miniatures with random weights."""
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 
+import latentedit as le
 from latentedit.core.errors import CoordinateError, DeviceError, ShapeError
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
@@ -20,6 +22,7 @@ from latentedit.models.registry import load
 from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.miniature import miniature_sd3
+from latentedit.testing.tolerances import relative_error
 from tests.models.folders import folder_with
 from tests.models.stock import CAPTION, PARITY, start, stock
 
@@ -113,8 +116,8 @@ def test_prompt_embeddings_equal_the_pipelines(pipelines, with_t5, without_t5) -
             )
             condition = backbone.embed(texts)
         assert condition.tokens.shape == (3, 20 + length, 32)
-        assert torch.equal(condition.tokens, tokens)
-        assert torch.equal(condition.pooled, pooled)
+        assert relative_error(condition.tokens, tokens) <= 1e-6
+        assert relative_error(condition.pooled, pooled) <= 1e-6
 
 
 def test_time_argument_is_a_thousand_times_the_level(with_t5, monkeypatch) -> None:
@@ -136,8 +139,25 @@ def test_capabilities_without_settings(with_t5, tmp_path, folder_with_t5) -> Non
     assert with_t5.capabilities.sizes == (16, 64, 192)
     assert with_t5.capabilities.guidance == 4.5
     assert with_t5.defaults == {}
-    turbo = shutil.copytree(folder_with_t5, tmp_path / "sd3.5-turbo")
-    assert load(turbo, device="cpu").capabilities.guidance == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("sd3.5-large-turbo", {}, (1.0, "none")),
+        ("sd3.5-large-turbo", {"guidance": 2.0}, (2.0, "cfg")),
+        ("turbocharged", {}, (4.5, "cfg")),
+        ("turbo/sd3.5", {}, (4.5, "cfg")),
+        ("renamed", {"guidance": 1.0}, (1.0, "cfg")),
+    ],
+)
+def test_turbo_is_known_by_its_settings_or_its_name(folder_with_t5, tmp_path, name, settings, expected) -> None:
+    folder = shutil.copytree(folder_with_t5, tmp_path / name)
+    if settings:
+        (folder / "latentedit.json").write_text(json.dumps(settings))
+    pipeline: Any = StableDiffusion3Pipeline.from_pretrained(folder)
+    for backbone in (load(folder, device="cpu"), le.from_pipeline(pipeline, settings=settings)):
+        assert (backbone.capabilities.guidance, backbone.capabilities.guidance_kind) == expected
 
 
 def test_left_out_t5_is_replaced_by_the_stock_number_of_zero_tokens(folder_with_t5, with_t5) -> None:

@@ -14,8 +14,8 @@ from latentedit.core.errors import DeviceError, ModelError, ShapeError
 from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.codec import Codec
 from latentedit.models.loading import ModelFolder
+from latentedit.models.notes import word_pieces
 from latentedit.models.placement import Placement, contiguous_norms, existing_device, known_dtype, place
-from latentedit.models.text_part import word_pieces
 from latentedit.models.weights import fingerprint
 
 CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")

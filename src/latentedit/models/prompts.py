@@ -19,7 +19,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.network import CodecBackbone
-from latentedit.models.text_part import TextPart, dropped_note, unseen_note
+from latentedit.models.notes import dropped_note, dropped_words, room, unseen_note
 
 EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Bool[Tensor, "1 n"] | None]
 """One text as a stock pipeline gives it: tokens, pooled part and mask of the tokens that are attended to."""
@@ -37,6 +37,10 @@ class PromptBackbone(CodecBackbone):
 
     tokenizer: ClassVar[str] = "tokenizer"
     """The part whose tokens the window counts."""
+
+    prompt_pipeline: ClassVar[str] = ""
+    """The class whose ``encode_prompt`` reads texts, where all pipelines of the family have the same one; else it is
+    that of the pipeline itself."""
 
     def embed(self, texts: Sequence[str]) -> Condition:
         """Texts as the stock pipeline embeds them, in float32 or better, padded to the window where it masks padding.
@@ -59,7 +63,7 @@ class PromptBackbone(CodecBackbone):
     @functools.cached_property
     def stock(self) -> Any:
         """The stock pipeline around the same parts, without a scheduler: it embeds text. Nothing is copied."""
-        build = library_class("diffusers", self._pipeline)
+        build = library_class("diffusers", self.prompt_pipeline or self._pipeline)
         known = inspect.signature(build.__init__).parameters
         parts = {name: self._components.get(name) for name, kind in known.items() if kind.default is kind.empty}
         given = {**self._components, **self._configuration, "scheduler": None}
@@ -80,18 +84,14 @@ class PromptBackbone(CodecBackbone):
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Words dropped for length, and words that training never showed, as sentences."""
-        part = TextPart(tokenizer=self._components[self.tokenizer], encoder=None, device=self.device)
-        window = self.window - self._prefix_tokens()
-        room = part.room(window)
-        notes = (
-            note
-            for text in texts
-            for note in (
-                *dropped_note(part.dropped(text, window), room),
-                *unseen_note(text, self._vocabulary()),
-            )
-        )
+        vocabulary = self._vocabulary()
+        notes = (note for text in texts for note in (*self._dropped_notes(text), *unseen_note(text, vocabulary)))
         return list(dict.fromkeys(notes))
+
+    def _dropped_notes(self, text: str) -> list[str]:
+        """What is not read of a text for its length, as sentences."""
+        tokenizer, window = self._components[self.tokenizer], self.window - self._prefix_tokens()
+        return dropped_note(dropped_words(tokenizer, text, window), room(tokenizer, window))
 
     def _prefix_tokens(self) -> int:
         """How many tokens of the window the pipeline puts before a text."""

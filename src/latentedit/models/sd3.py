@@ -1,6 +1,6 @@
 """Stable Diffusion 3 and 3.5 as a velocity field, and every smaller model of the same classes.
 
-Conventions of the family, all confined to this module and `sd3_text`:
+Conventions of the family, all confined to this module:
 
 - Time: the network takes ``t = s * num_train_timesteps`` (1000), s itself being the noise fraction; no reversal.
 - Sign: its output is ``E[e - x | z, c]``, the velocity of this package; no negation. Euler falls from s = 1 to 0.
@@ -8,30 +8,37 @@ Conventions of the family, all confined to this module and `sd3_text`:
 - Guidance: weight w is ``v(n) + w (v(c) - v(n))`` with n the empty text; w = 1 is the conditional velocity.
 - Levels: FlowMatchEulerDiscreteScheduler shifts its smallest level once when it is built and again when it makes the
   grid (shift 3: 0.0030 becomes 0.0089), so a grid is taken from a scheduler built afresh from its configuration.
-- Text: see `sd3_text`.
+- Text: ``tokens = [ [clip_1 | clip_2 | 0] ; t5 or 0 ]``, the last hidden state but one of both CLIPs side by side, with
+  zeros up to the transformer's width, and T5's tokens behind them, or zero tokens in their place. The pooled part is
+  the projected end-of-text states of both CLIPs.
+- SD3.5 Large Turbo, which needs no guidance, has the configuration of SD3.5 Large in every file. So a weight in the
+  settings decides, ``{"guidance": 1.0}`` for a renamed copy; without one, the word "turbo" in the name of the folder or
+  hub id that the pipeline or its transformer was loaded from.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ModelError, ShapeError
+from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.loading import ModelFolder
 from latentedit.models.network import CLIP_TOKENIZERS
-from latentedit.models.sd3_text import SD3Text
+from latentedit.models.notes import dropped_note, dropped_words, listed, room
+from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
-from latentedit.models.text_part import TextPart
 
 T5_TOKENS = 256
 """Text tokens that T5 reads, as many as in the stock pipeline."""
 
 ZERO_TOKENS = 1
-"""Zero tokens in place of a T5 that a model never had; real SD3 was trained with 256 there."""
+"""Zero tokens in place of a T5 that a model never had, several times faster on small pictures than SD3's 256."""
+
+_TURBO = re.compile(r"(?<![a-z])turbo(?![a-z])", re.IGNORECASE)
 
 
 class StableDiffusion3Backbone(FlowBackbone):
@@ -42,8 +49,8 @@ class StableDiffusion3Backbone(FlowBackbone):
     Args:
         components: of a ``StableDiffusion3Pipeline`` by name, see `parts`; the scheduler may be its configuration.
         placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
-        max_sequence_length: number of T5 tokens, or of zero tokens in place of an absent T5. None is 256 with T5 and,
-            without, ``settings["zero_tokens"]`` or 1, which is several times faster on small pictures.
+        max_sequence_length: number of T5 tokens, or of zero tokens in place of an absent T5. None is 256, as in the
+            stock pipeline, but without T5 what ``settings["zero_tokens"]`` says, and 1 in a folder that never had T5.
 
     Raises:
         ConfigError: a length that makes no sense.
@@ -62,6 +69,7 @@ class StableDiffusion3Backbone(FlowBackbone):
         "transformer": ("SD3Transformer2DModel",),
         "vae": ("AutoencoderKL",),
     }
+    prompt_pipeline: ClassVar[str] = "StableDiffusion3Pipeline"
     nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "flowedit": {"level": 0.85, "steps": 50, "source_guidance": 3.5, "target_guidance": 13.5},  # 33 of 50, shift 3
@@ -73,55 +81,60 @@ class StableDiffusion3Backbone(FlowBackbone):
     ) -> None:
         transformer, vae = components["transformer"], components["vae"]
         config = transformer.config
-        texts = {
-            suffix: (components[f"tokenizer{suffix}"], components[f"text_encoder{suffix}"])
-            for suffix in ("", "_2", "_3")
-            if components.get(f"text_encoder{suffix}") is not None
-        }
-        _check_fit(config, vae.config, [texts[suffix][1] for suffix in texts if suffix != "_3"])
+        self._t5 = components.get("text_encoder_3") is not None
+        _check_fit(config, vae.config, components)
         scale, patch = 2 ** (len(vae.config.block_out_channels) - 1), int(config.patch_size)
         self.trained_px = int(config.sample_size) * scale
+        names = (str(placement.get("name", "")), str(config.get("_name_or_path", "")))
+        distilled = "guidance" not in (placement.get("settings") or {}) and any(map(_is_turbo, names))
         largest = int(config.pos_embed_max_size) * scale * patch if config.pos_embed_max_size else self.trained_px
         self._begin(
             components,
             patch=patch,
             widths=(int(config.joint_attention_dim), int(config.pooled_projection_dim)),
-            guidance=_published_guidance(config, str(placement.get("name", ""))),
+            guidance=1.0 if distilled else _published_guidance(config),
+            kind="none" if distilled else "cfg",
             largest_px=largest,
             **placement,
         )
         if self.capabilities.sizes[2] > largest:
             raise ModelError(f"'sizes' go up to {self.capabilities.sizes[2]} px, the network to {largest} px")
-        made = {
-            suffix: TextPart(tokenizer=tokenizer, encoder=encoder.eval(), device=self.device)
-            for suffix, (tokenizer, encoder) in texts.items()
-        }
-        t5 = made.pop("_3", None)
         if max_sequence_length is None:
-            max_sequence_length = int(self.defaults.get("zero_tokens", ZERO_TOKENS)) if t5 is None else T5_TOKENS
-        self._text = SD3Text(
-            clips=tuple(made.values()),
-            t5=t5,
-            width=int(config.joint_attention_dim),
-            length=max_sequence_length,
-            vocabulary=self._vocabulary(),
-        )
+            max_sequence_length = T5_TOKENS if self._t5 else int(self.defaults.get("zero_tokens", T5_TOKENS))
+        if max_sequence_length < int(self._t5):
+            raise ConfigError(f"max_sequence_length is at least {int(self._t5)}; got {max_sequence_length}")
+        self.window = max_sequence_length
 
     @classmethod
     def _build_from(cls, folder: ModelFolder, components: Mapping[str, Any], **settings: Any) -> Self:
-        """Real SD3 whose T5 is left out gets the stock pipeline's 256 zero tokens."""
-        if "text_encoder_3" in folder.left_out and "zero_tokens" not in folder.settings:
-            settings = {"max_sequence_length": T5_TOKENS, **settings}
+        """A folder that never had T5 gets one zero token unless it says how many."""
+        if "text_encoder_3" not in folder.left_out | folder.parts.keys() and "zero_tokens" not in folder.settings:
+            settings = {"max_sequence_length": ZERO_TOKENS, **settings}
         return super()._build_from(folder, components, **settings)
 
-    def embed(self, texts: Sequence[str]) -> Condition:
-        """Texts as the stock pipeline embeds them; see `sd3_text`."""
-        with torch.no_grad():
-            return self._text.embed(texts)
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        tokens, _, pooled, _ = self.stock.encode_prompt(
+            text,
+            prompt_2=None,
+            prompt_3=None,
+            device=self.device,
+            do_classifier_free_guidance=False,
+            max_sequence_length=self.window,
+        )
+        return tokens, pooled, None
 
-    def caption_notes(self, texts: Sequence[str]) -> list[str]:
-        """Words dropped for length, and words that training never showed, as sentences."""
-        return self._text.notes(texts)
+    def _dropped_notes(self, text: str) -> list[str]:
+        """Words that no encoder reads, and those that T5 alone reads."""
+        clip = self._components["tokenizer"]
+        length = int(clip.model_max_length)
+        by_clip, left = dropped_words(clip, text, length), room(clip, length)
+        if not self._t5:
+            return dropped_note(by_clip, left)
+        t5 = self._components["tokenizer_3"]
+        by_all = dropped_words(t5, text, self.window)
+        t5_only = by_clip[: max(len(by_clip) - len(by_all), 0)]
+        notes = [f"{listed(t5_only)} read by T5 only: the CLIP encoders take {left} tokens"] if t5_only else []
+        return [*notes, *dropped_note(by_all, room(t5, self.window))]
 
     def _ask(
         self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
@@ -153,25 +166,36 @@ class StableDiffusion3Backbone(FlowBackbone):
             )
 
 
-def _published_guidance(config: Any, name: str) -> float:
-    """The weight in the model cards' examples: SD3.5 Turbo none, SD3.5 Medium 4.5, SD3.5 Large 3.5, SD3 7."""
-    if "turbo" in name.lower():
-        return 1.0
+def _is_turbo(name: str) -> bool:
+    """Whether the last part of a folder's path or hub id calls the model so, as a word of its own."""
+    return _TURBO.search(name.replace("\\", "/").rstrip("/").rpartition("/")[2]) is not None
+
+
+def _published_guidance(config: Any) -> float:
+    """The weight in the model cards' examples: SD3.5 Medium 4.5, SD3.5 Large 3.5, SD3 7."""
     if config.dual_attention_layers:
         return 4.5
     return 3.5 if config.qk_norm else 7.0
 
 
-def _check_fit(transformer: Any, vae: Any, clips: Sequence[Any]) -> None:
+def _check_fit(transformer: Any, vae: Any, components: Mapping[str, Any]) -> None:
     """Refuse parts whose configurations do not belong together.
 
     Raises:
-        ModelError: another width of the pooled texts, or another number of latent channels.
+        ModelError: text of other widths than the transformer's, or another number of latent channels.
     """
-    pooled = sum(int(clip.config.projection_dim) for clip in clips)
+    clips = [components[name].config for name in ("text_encoder", "text_encoder_2") if components.get(name) is not None]
+    pooled, width = (sum(int(getattr(clip, size)) for clip in clips) for size in ("projection_dim", "hidden_size"))
     if pooled != transformer.pooled_projection_dim:
         raise ModelError(
             f"the transformer takes {transformer.pooled_projection_dim} pooled features; CLIP gives {pooled}"
+        )
+    t5 = components.get("text_encoder_3")
+    widest = transformer.joint_attention_dim
+    if width > widest or (t5 is not None and t5.config.d_model != widest):
+        third = f", T5 of {t5.config.d_model}" if t5 is not None else ""
+        raise ModelError(
+            f"the transformer reads text of width {widest}; the CLIP encoders give {width}{third}: parts of two models"
         )
     if not transformer.in_channels == transformer.out_channels == vae.latent_channels:
         raise ModelError(

@@ -1,6 +1,5 @@
-"""What adapters of U-Nets share: sizes, feature sites, and the velocity of a variance-preserving network."""
+"""What adapters of U-Nets share: sizes, feature sites, and the call of those that read text."""
 
-import abc
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -10,56 +9,14 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
-from latentedit.core.levels import LevelGrid
-from latentedit.models.base import Capabilities, GuidanceKind
-from latentedit.models.network import NetworkBackbone
+from latentedit.models.codec import Codec
+from latentedit.models.prompts import PromptBackbone
 from latentedit.models.sites import Site
-from latentedit.models.vp import VPSchedule
-
-
-class VPBackbone(NetworkBackbone):
-    """A network of diffusers on a `VPSchedule`. Adapters add text, the picture codec and the call of the network."""
-
-    schedule: VPSchedule
-
-    @property
-    def compute_dtype(self) -> torch.dtype:
-        """That of the network: a U-Net in float64 is so throughout."""
-        return self.network_dtype
-
-    def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        """The levels of the stock DDIM sampler, then 0; see `latentedit.models.vp`."""
-        del height_px, width_px
-        return self.schedule.grid(steps)
-
-    def _declare_vp(self, *, guidance: float, kind: GuidanceKind, trained_px: int, largest_px: int) -> None:
-        """Say what the model can do: its schedule's range, a guidance weight, sizes."""
-        self._declare(
-            Capabilities(
-                s_min=self.schedule.s_min,
-                s_max=self.schedule.s_max,
-                start_std=self.schedule.start_std,
-                guidance=float(self.defaults.get("guidance", guidance)),
-                guidance_kind=kind,
-                size_multiple=self._multiple,
-                sizes=self._sizes(trained_px, largest_px),
-            )
-        )
-
-    def _network_velocity(
-        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b *latent"]:
-        return self.schedule.velocity(lambda x_t, time: self._predict(x_t, time, condition), z, s)
-
-    @abc.abstractmethod
-    def _predict(
-        self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b c h w"]:
-        """The network's output at latents in its own coordinates."""
+from latentedit.models.vp import VPBackbone, VPSchedule
 
 
 class UNetBackbone(VPBackbone):
-    """A U-Net of diffusers; see `VPBackbone`."""
+    """A U-Net of diffusers; see `latentedit.models.vp`."""
 
     denoiser: ClassVar[str] = "unet"
     half: ClassVar[torch.dtype] = torch.float16
@@ -71,7 +28,6 @@ class UNetBackbone(VPBackbone):
         *,
         scale: int,
         guidance: float,
-        kind: GuidanceKind = "cfg",
         **placement: Any,
     ) -> None:
         """Take the U-Net as it is and say what it can do.
@@ -81,7 +37,6 @@ class UNetBackbone(VPBackbone):
             schedule: its trained times.
             scale: pixels a side of one latent.
             guidance: weight that its makers publish.
-            kind: how it acts.
             placement: name, fingerprint, settings, device, pipeline, configuration and widths; see `NetworkBackbone`.
         """
         config, blocks = components["unet"].config, len(components["unet"].down_blocks)
@@ -91,7 +46,7 @@ class UNetBackbone(VPBackbone):
         trained = 0 if side is None else int(side if isinstance(side, int) else max(side)) * scale
         preferred = max(multiple, trained // multiple * multiple)
         largest = max(preferred, preferred * 3 // 2 // multiple * multiple)
-        self._declare_vp(guidance=guidance, kind=kind, trained_px=preferred, largest_px=largest)
+        self._declare_vp(guidance=guidance, trained_px=preferred, largest_px=largest)
 
     def _sites(self) -> Mapping[str, Site]:
         """The blocks: "down.0", ..., "mid" (the h-space), "up.0", ...
@@ -107,11 +62,91 @@ class UNetBackbone(VPBackbone):
         }
 
 
-def check_plain(unet: Any) -> None:
-    """Refuse a U-Net that wants more than latents, a time and text.
+class TextUNetBackbone(UNetBackbone, PromptBackbone):
+    """A U-Net that reads text, on the latents of an autoencoder."""
+
+    additions: ClassVar[str | None] = None
+    """What the U-Net takes beside latents, a time and text: its ``addition_embed_type``."""
+
+    def _begin(
+        self,
+        components: Mapping[str, Any],
+        schedule: VPSchedule,
+        *,
+        widths: tuple[int, int],
+        guidance: float,
+        **placement: Any,
+    ) -> None:
+        """Take the parts as they are and say what the model can do, after they were found to fit together.
+
+        Args:
+            components: of the pipeline by name.
+            schedule: its trained times.
+            widths: of a token and of the pooled text, as the text encoders give them.
+            guidance: weight that its makers publish.
+            placement: name, fingerprint, settings, device, pipeline and configuration; see `NetworkBackbone`.
+
+        Raises:
+            ModelError: U-Net, VAE and text encoders that do not fit, or a U-Net that wants more.
+        """
+        unet, vae = components["unet"], components["vae"]
+        check_plain(unet, additions=self.additions)
+        _check_widths(unet.config, channels=int(vae.config.latent_channels), text=widths[0])
+        self.window = int(components[self.tokenizer].model_max_length)
+        self._codec = Codec(vae, torch.promote_types(unet.dtype, torch.float32))
+        self._build(components, schedule, scale=self._codec.scale_px, guidance=guidance, widths=widths, **placement)
+
+    def _predict(
+        self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b c h w"]:
+        dtype = self.network_dtype
+        return self._network(
+            x_t.to(dtype),
+            time,
+            condition.tokens.to(dtype),
+            added_cond_kwargs=self._added_conditions(x_t, condition),
+            return_dict=False,
+        )[0]
+
+    def _added_conditions(self, x_t: Float[Tensor, "b c h w"], condition: Condition) -> dict[str, Tensor] | None:
+        """What `additions` stands for, by the names of diffusers."""
+        del x_t, condition
+        return None
+
+
+def _check_widths(config: Any, *, channels: int, text: int) -> None:
+    """Refuse parts of two models.
 
     Raises:
-        ModelError: class labels, additional embeddings (SDXL, image prompts), the guidance weight as an input
+        ModelError: another number of latent channels than the VAE's, or text of another width.
+    """
+    taken, given, width = config.in_channels, config.out_channels, config.cross_attention_dim
+    if taken != channels == given:
+        raise ModelError(
+            f"the U-Net takes {taken} channels, and not the VAE's {channels}, as models for inpainting and upscaling "
+            "do. Use the text-to-image model"
+        )
+    if not taken == given == channels:
+        raise ModelError(f"the U-Net has {taken} channels in and {given} out, the VAE's latents have {channels}")
+    if not isinstance(width, int) and len(set(width)) != 1:
+        raise ModelError(f"the U-Net takes text of one width in every block; this one has {list(width)}")
+    width = int(width if isinstance(width, int) else width[0])
+    if text != width:
+        raise ModelError(
+            f"the U-Net reads text of width {width}, and the text encoders give {text}: parts of two models. "
+            "Use those of one"
+        )
+
+
+def check_plain(unet: Any, *, additions: str | None = None) -> None:
+    """Refuse a U-Net that wants more than latents, a time and text.
+
+    Args:
+        unet: of diffusers.
+        additions: the ``addition_embed_type`` that its adapter knows how to serve.
+
+    Raises:
+        ModelError: class labels, other additional embeddings (SDXL, image prompts), the guidance weight as an input
             (latent consistency), or times that are not counted.
     """
     config = unet.config
@@ -123,7 +158,7 @@ def check_plain(unet: Any) -> None:
         "time_cond_proj_dim": "the guidance weight as an input, as a latent consistency model",
     }
     for setting, what in wants.items():
-        if config.get(setting) is not None:
+        if config.get(setting) not in (None, additions if setting == "addition_embed_type" else None):
             raise ModelError(
                 f"the U-Net takes {what} ({setting} = {config[setting]!r}), and not latents, a time and text only. "
                 "It is not supported"

@@ -14,10 +14,14 @@ Conventions, all confined to this module:
   are the same time with "leading" spacing, and with "trailing" where ``steps`` divides n; otherwise (and always with
   "linspace") it takes latents of one level for those of another. Here a step ends at the level of the next time.
 - Clipping and thresholding of x_hat (``clip_sample``, ``thresholding``) are not done: they are no flow.
+- Distilled few-step models (SDXL Turbo and Lightning, SD Turbo) have the weights' shapes of their teachers; what tells
+  them is the scheduler that they are published with: Euler, ancestral or not, with "trailing" spacing. Those of such a
+  folder or pipeline that predict no v get no guidance, unless its settings name a weight.
 - Zero terminal SNR (``rescale_betas_zero_snr``): the last time is level 1, pure noise. A velocity is defined there for
   networks that predict v or x; from the noise alone it is not.
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,6 +30,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError
 from latentedit.core.flow import (
     Prediction,
@@ -35,7 +40,10 @@ from latentedit.core.flow import (
 )
 from latentedit.core.levels import LevelGrid
 from latentedit.core.schedule import DiscreteSchedule
+from latentedit.models.base import Capabilities
 from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.network import NetworkBackbone
+from latentedit.models.prompts import cut
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "v_prediction", "sample")
 TRAINED_BETAS = (
@@ -55,6 +63,9 @@ TRAINED_BETAS = (
 )
 """Schedulers that run on the same trained betas as `DDIMScheduler`, which stands for all of them here."""
 
+_FEW_STEP = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
+"""Schedulers that distilled models are published with; their teachers have the same ones with "leading" spacing."""
+
 _WHOLE = 0.01
 """Times this close to a whole one are taken for it: a level in float32 fixes them to some 0.001 near the noise."""
 
@@ -70,12 +81,14 @@ class VPSchedule:
         prediction: what the network predicts.
         table: levels of the trained times, without the last one where that is pure noise.
         pure_noise: the last trained time is level 1.
+        few_step: the folder's own scheduler is that of distilled models.
         scheduler: configuration of the `DDIMScheduler` that spaces the times.
     """
 
     prediction: Prediction
     table: DiscreteSchedule
     pure_noise: bool
+    few_step: bool
     scheduler: Mapping[str, Any]
 
     @classmethod
@@ -90,6 +103,12 @@ class VPSchedule:
             ModelError: betas or a prediction that this family does not have, or a network that predicts the noise
                 although its last time is nothing else.
         """
+        kind = type(config).__name__ if hasattr(config, "config") else str(config.get("_class_name"))
+        if kind.startswith("EDM"):
+            raise ModelError(
+                f"the scheduler is an {kind}: its network takes levels of noise without a bound, not counted times. "
+                "Use a variance-preserving model"
+            )
         scheduler = _ddim({**getattr(config, "config", config), **changes})
         settings = {key: scheduler.config[key] for key in scheduler.config if not key.startswith("_")}
         prediction, alphas = settings["prediction_type"], scheduler.alphas_cumprod
@@ -106,7 +125,14 @@ class VPSchedule:
             table = DiscreteSchedule.from_alphas_cumprod(alphas[:-1] if pure_noise else alphas)
         except CoordinateError as error:
             raise ModelError(f"expected betas within (0, 1) in the scheduler's configuration; {error}") from error
-        return cls(prediction=prediction, table=table, pure_noise=pure_noise, scheduler=settings)
+        trailing = kind in _FEW_STEP and settings["timestep_spacing"] == "trailing"
+        return cls(
+            prediction=prediction,
+            table=table,
+            pure_noise=pure_noise,
+            few_step=trailing and prediction != "v_prediction",
+            scheduler=settings,
+        )
 
     @property
     def times(self) -> int:
@@ -181,6 +207,50 @@ class VPSchedule:
         x_t = model_from_canonical(wide, alpha, sigma)
         output = network(x_t, self.time(s).to(torch.float32))
         return velocity_from_prediction(self.prediction, output.to(wide.dtype), x_t, alpha, sigma).to(z.dtype)
+
+
+class VPBackbone(NetworkBackbone):
+    """A network of diffusers on a `VPSchedule`. Adapters add text, the picture codec and the call of the network."""
+
+    schedule: VPSchedule
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """That of the network: a network of the family in float64 is so throughout."""
+        return self.network_dtype
+
+    def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
+        """The levels of the stock DDIM sampler, then 0; see `latentedit.models.vp`."""
+        del height_px, width_px
+        return self.schedule.grid(steps)
+
+    def _declare_vp(self, *, guidance: float, trained_px: int, largest_px: int) -> None:
+        """Say what the model can do: its schedule's range, the guidance weight of its makers, sizes."""
+        distilled = self.schedule.few_step and "guidance" not in self.defaults
+        self._declare(
+            Capabilities(
+                s_min=self.schedule.s_min,
+                s_max=self.schedule.s_max,
+                start_std=self.schedule.start_std,
+                guidance=1.0 if distilled else float(self.defaults.get("guidance", guidance)),
+                guidance_kind="none" if distilled else "cfg",
+                size_multiple=self._multiple,
+                sizes=self._sizes(trained_px, largest_px),
+            )
+        )
+
+    def _network_velocity(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b *latent"]:
+        if condition.mask is not None:
+            condition = cut(condition, int(condition.mask.sum(1).max()))
+        return self.schedule.velocity(lambda x_t, time: self._predict(x_t, time, condition), z, s)
+
+    @abc.abstractmethod
+    def _predict(
+        self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b c h w"]:
+        """The network's output at latents in its own coordinates; text is cut to the longest of the batch."""
 
 
 def _ddim(config: Mapping[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 import latentedit as le
+from latentedit.core.levels import LevelGrid
 from latentedit.core.rng import draw
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
@@ -36,7 +37,7 @@ class FamilyContract(BackboneContract):
     """The laws of a backbone, and parity of a family with its stock pipeline on a seeded miniature.
 
     A subclass gives `build` (a fresh stock pipeline, seeded) and, where they differ, `weights`, `stock_latents`,
-    `own_latents` and `stock_arguments`.
+    `own_latents`, `first_latents` and `stock_arguments`.
     """
 
     texts = (CAPTION, "a face")
@@ -100,7 +101,12 @@ class FamilyContract(BackboneContract):
             renormalised=kind == "renormalised",
         )
         grid = backbone.grid(STEPS, height_px=size[0], width_px=size[1])
-        return sample(field, z, grid, EulerSolver()).final
+        return sample(field, self.first_latents(z, grid), grid, EulerSolver()).final
+
+    def first_latents(self, z: Tensor, grid: LevelGrid) -> Tensor:
+        """Standard noise as canonical latents at the first level of a grid."""
+        del grid
+        return z
 
     def start(self, backbone: Backbone, size: tuple[int, int]) -> Tensor:
         """Starting noise for a picture of a size."""

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     Mistral3Config,
     Mistral3ForConditionalGeneration,
     Qwen2Tokenizer,
@@ -45,9 +46,9 @@ def drawn(build: Callable[[], Any], *, seed: int) -> Any:
     return pipeline
 
 
-def clip_text(width: int = 16) -> tuple[Any, Any]:
-    """CLIP's tokenizer and text encoder."""
-    tokenizer: Any = clip_tokenizer(pad_token="<|endoftext|>")
+def clip_text(width: int = 16, *, projected: bool = False, pad_token: str = "<|endoftext|>") -> tuple[Any, Any]:
+    """CLIP's tokenizer and text encoder, the latter with or without a projection of the whole text."""
+    tokenizer: Any = clip_tokenizer(pad_token=pad_token)
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -58,8 +59,9 @@ def clip_text(width: int = 16) -> tuple[Any, Any]:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
+        **({"projection_dim": width} if projected else {}),
     )
-    return tokenizer, CLIPTextModel(config)
+    return tokenizer, (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
 
 
 def t5_text(width: int = T5_WIDTH) -> tuple[Any, Any]:
