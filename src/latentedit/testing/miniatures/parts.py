@@ -49,6 +49,7 @@ def drawn(build: Callable[[], Any], *, seed: int) -> Any:
 def clip_text(width: int = 16, *, projected: bool = False, pad_token: str = "<|endoftext|>") -> tuple[Any, Any]:
     """CLIP's tokenizer and text encoder, the latter with or without a projection of the whole text."""
     tokenizer: Any = clip_tokenizer(pad_token=pad_token)
+    projection: dict[str, Any] = {"projection_dim": width} if projected else {}
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -59,7 +60,7 @@ def clip_text(width: int = 16, *, projected: bool = False, pad_token: str = "<|e
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        **({"projection_dim": width} if projected else {}),
+        **projection,
     )
     return tokenizer, (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
 
