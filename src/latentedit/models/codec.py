@@ -35,7 +35,7 @@ class Codec:
         self._patched = hasattr(vae, "bn")
         self._frames = hasattr(vae, "temperal_downsample") or hasattr(config, "temperal_downsample")
         self.channels = int(config.get("latent_channels", 0) or config["z_dim"])
-        self.scale_px = _scale_px(config)
+        self.scale_px = scale_px(config)
         mean, std = config.get("latents_mean"), config.get("latents_std")
         factor = 1.0 if self._frames else float(config.get("scaling_factor") or 1.0)
         if mean is not None and std is not None:
@@ -98,7 +98,7 @@ class Codec:
             self._vae.to(dtype)
 
 
-def _scale_px(config: Any) -> int:
+def scale_px(config: Any) -> int:
     """Pixels a side of one latent."""
     for name in ("block_out_channels", "encoder_block_out_channels"):
         if config.get(name) is not None:

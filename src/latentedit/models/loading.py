@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import difflib
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ class ModelFolder:
         adapter: the subclass of `Backbone` for that pipeline.
         parts: library and class of the parts that are present and wanted.
         left_out: names of the parts that are present and not wanted.
-        weights: files of each part that has weights.
+        weights: files of each part that has weights; none where only configurations were looked at.
         settings: content of ``latentedit.json``: what the folder's maker recommends; empty for most models.
         configuration: what ``model_index.json`` says of the pipeline beside its parts.
     """
@@ -70,11 +69,9 @@ class ModelFolder:
     settings: Mapping[str, Any]
     configuration: Mapping[str, Any]
 
-    @property
-    def bytes_float32(self) -> int:
-        """What all networks take in float32."""
-        shapes = (shape for files in self.weights.values() for file in files for shape in tensor_shapes(file).values())
-        return 4 * sum(math.prod(shape) for shape in shapes)
+    def place(self, part: str) -> Path:
+        """The folder in which a part lies."""
+        return _place(self.path, part)
 
     def load(self, part: str, dtype: torch.dtype = torch.float32) -> Any:
         """One part on the CPU, as a live pipeline has it; of a scheduler its configuration.
@@ -148,6 +145,20 @@ def open_folder(path: Path, *, t5: bool = True) -> ModelFolder:
     Cost:
         Reads the headers of the weight files only.
     """
+    folder = read_index(path, t5=t5)
+    return dataclasses.replace(folder, weights=_checked_weights(path, folder.parts))
+
+
+def read_index(path: Path, *, t5: bool = True) -> ModelFolder:
+    """What ``model_index.json`` says of a model; of its parts nothing is looked at, nor has to be there.
+
+    Args:
+        path: of the folder.
+        t5: as for `open_folder`.
+
+    Raises:
+        ModelError: not a model folder, another pipeline than those supported, or a part of another class.
+    """
     if not path.is_dir():
         raise ModelError(f"there is no model folder at {path}. Check the path")
     if not (path / "model_index.json").exists():
@@ -182,7 +193,7 @@ def open_folder(path: Path, *, t5: bool = True) -> ModelFolder:
         adapter=adapter,
         parts=parts,
         left_out=frozenset(left_out),
-        weights=_checked_weights(path, parts),
+        weights={},
         settings=read_json(path / SETTINGS_FILE) if (path / SETTINGS_FILE).exists() else {},
         configuration=own_settings(index),
     )

@@ -14,6 +14,7 @@ from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
 from latentedit.models.hub import download
 from latentedit.models.loading import check_known, open_folder, own_settings
+from latentedit.models.memory import check_memory, model_needs
 from latentedit.models.placement import Placement, Policy, existing_device, known_dtype, suited_dtype
 from latentedit.models.weights import live_fingerprint
 
@@ -59,15 +60,18 @@ def load(
 
     Raises:
         RegistryError: a name that is neither bundled nor a folder.
-        ModelError: a folder that is incomplete, damaged, unsafe or of an unsupported kind; a failed download.
+        ModelError: a folder that is incomplete, damaged, unsafe or of an unsupported kind; a failed download; too
+            little free memory for the weights, with a placement that fits.
         ConfigError: a dtype that networks do not run in, or an unknown placement.
         DeviceError: a device that this machine lacks.
     """
     name, path = _locate(model, t5=t5)
     folder, chosen = open_folder(path, t5=t5), existing_device(device)
+    needs = model_needs(folder)
     if dtype == "auto":
-        dtype = suited_dtype(chosen, bytes_float32=folder.bytes_float32, half=folder.adapter.half)
+        dtype = suited_dtype(chosen, bytes_float32=4 * needs.parameters, half=needs.half)
     put = Placement(device=chosen, dtype=known_dtype(dtype), policy=placement, storage=storage)
+    check_memory(needs, put, name=name)
     backbone: Backbone = folder.adapter.from_folder(folder, name=name, placement=put)
     return backbone
 

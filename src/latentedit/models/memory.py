@@ -1,0 +1,271 @@
+"""What a model takes in bytes, told before anything of it is loaded, and whether it fits a machine.
+
+Parameters are counted from the headers of the weight files, or where there are none from the configurations, whose
+networks are built on the meta device. What the networks keep while they run is estimated.
+"""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+import torch
+
+from latentedit.core.errors import ModelError
+from latentedit.models.codec import scale_px
+from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.loading import ModelFolder
+from latentedit.models.placement import POLICIES, Placement, Policy
+from latentedit.models.weights import read_json, tensor_shapes
+
+_ROWS = 2
+"""Elements of one guided call: the conditional and the unconditional one."""
+
+_TENSORS_OF_A_TRANSFORMER, _TENSORS_OF_A_UNET, _TENSORS_OF_A_CODEC = 18, 26, 6
+"""Peak of a forward pass in tensors of its tokens (of its pixels, for a codec) times its width, fused attention.
+Counted on the meta device: FLUX.1 17, Qwen-Image 14, SD3 and PixArt 12.5; SD1 26, SDXL 16; AutoencoderKL 6."""
+
+_CPU = torch.device("cpu")
+_HEAD_WIDTH = 64  # where a configuration does not say how many heads there are
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PartNeeds:
+    """How large one network is, in numbers.
+
+    Args:
+        kind: its class.
+        parameters: of the whole network, with what else is stored with them.
+        largest_layer: parameters of its largest layer.
+    """
+
+    kind: str
+    parameters: int
+    largest_layer: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelNeeds:
+    """What a model needs.
+
+    Args:
+        parts: its networks by name.
+        denoiser: name of the network that edits ask again and again.
+        half: the half precision that the family was published for.
+        side_px: of the square picture that the estimates are for.
+        tokens: of that picture and its text in the denoiser; of a U-Net, latents.
+        width: of one token in the denoiser.
+        heads: of its attention.
+        convolutional: the denoiser is a U-Net.
+        codec_width: channels of the autoencoder at the picture's resolution; 0 without one.
+    """
+
+    parts: Mapping[str, PartNeeds]
+    denoiser: str
+    half: torch.dtype
+    side_px: int
+    tokens: int
+    width: int
+    heads: int
+    convolutional: bool
+    codec_width: int
+
+    @property
+    def parameters(self) -> int:
+        """Of all networks."""
+        return sum(part.parameters for part in self.parts.values())
+
+    def part_bytes(self, part: str, placement: Placement) -> int:
+        """The weights of one network."""
+        return self.parts[part].parameters * self._dtype(part, placement).itemsize
+
+    def weight_bytes(self, placement: Placement) -> int:
+        """The most that weights take on the device at one time; on the CPU every policy keeps them all."""
+        sizes = [self.part_bytes(part, placement) for part in self.parts]
+        if placement.device.type == "cpu" or placement.policy == "resident":
+            return sum(sizes)
+        if placement.policy == "model":
+            return max(sizes, default=0)
+        return max(part.largest_layer * self._dtype(name, placement).itemsize for name, part in self.parts.items())
+
+    def activation_bytes(self, placement: Placement) -> int:
+        """Estimate of what the denoiser keeps in one guided call, or the codec for one picture, if that is more."""
+        tensors = _TENSORS_OF_A_UNET if self.convolutional else _TENSORS_OF_A_TRANSFORMER
+        denoiser = _ROWS * tensors * self.tokens * self.width * placement.dtype.itemsize
+        codec = _TENSORS_OF_A_CODEC * self.side_px**2 * self.codec_width * _wide(placement.dtype).itemsize
+        return max(denoiser, codec)
+
+    def derivative_bytes(self) -> int:
+        """Estimate of what a derivative takes beside, for one row: attention as plain products, in float32."""
+        return self.heads * self.tokens**2 * torch.float32.itemsize
+
+    def total_bytes(self, placement: Placement) -> int:
+        """Weights and activations on the device at one time; an estimate."""
+        return self.weight_bytes(placement) + self.activation_bytes(placement)
+
+    def _dtype(self, part: str, placement: Placement) -> torch.dtype:
+        if part == self.denoiser and placement.storage is not None:
+            return placement.storage
+        return _wide(placement.dtype) if part == "vae" else placement.dtype
+
+
+def model_needs(folder: ModelFolder) -> ModelNeeds:
+    """What a model needs, before any of it is loaded.
+
+    Args:
+        folder: of `open_folder`, or of `read_index` where only the configurations are there.
+
+    Raises:
+        ModelError: configurations that are missing, or of which no network can be built.
+
+    Cost:
+        Reads headers; without weight files, builds the networks on the meta device, about a second each.
+    """
+    networks = [part for part in folder.parts if part != "scheduler" and not part.startswith("tokenizer")]
+    shapes = {part: _shapes(folder, part) for part in networks}
+    denoiser = getattr(folder.adapter, "denoiser", "")
+    config = read_json(folder.place(denoiser) / "config.json") if denoiser in shapes else {}
+    vae = read_json(folder.place("vae") / "config.json") if "vae" in networks else {}
+    width = _width(config, shapes.get(denoiser, {}))
+    scale = scale_px(vae) if vae else 1
+    side = _side_px(folder, config, scale)
+    text = 0 if "block_out_channels" in config else int(getattr(folder.adapter, "window", 0))
+    widths = vae.get("block_out_channels") or vae.get("encoder_block_out_channels") or [vae.get("base_dim", 0)]
+    return ModelNeeds(
+        parts={part: _part_needs(folder.parts[part][1], shapes[part]) for part in networks},
+        denoiser=denoiser,
+        half=folder.adapter.half,
+        side_px=side,
+        tokens=(side // scale // _stride(config, vae)) ** 2 + text,
+        width=width,
+        heads=int(_largest(config.get("num_attention_heads") or config.get("n_heads") or width // _HEAD_WIDTH or 1)),
+        convolutional="block_out_channels" in config,
+        codec_width=int(widths[0]),
+    )
+
+
+def suited_policy(needs: ModelNeeds, placement: Placement, free: int) -> Policy | None:
+    """The fastest policy under which a model and its activations fit, by estimate; None where none does.
+
+    Args:
+        needs: of the model.
+        placement: device, dtype and storage; its own policy is not looked at.
+        free: bytes on the device.
+    """
+    for policy in POLICIES:
+        if needs.total_bytes(dataclasses.replace(placement, policy=policy)) <= free:
+            return policy
+    return None
+
+
+def check_memory(needs: ModelNeeds, placement: Placement, *, name: str) -> None:
+    """Refuse what cannot fit, before anything is allocated. Activations are estimates, and do not count here.
+
+    Args:
+        needs: of the model.
+        placement: as it is to be loaded. Weights pass through the CPU's memory, whatever the device.
+        name: of the model.
+
+    Raises:
+        ModelError: too little free memory, with a placement that fits.
+    """
+    in_memory = dataclasses.replace(placement, device=_CPU, policy="resident", storage=None)
+    for tried in (in_memory,) if placement.device.type == "cpu" else (in_memory, placement):
+        needed, free = needs.weight_bytes(tried), free_bytes(tried.device)
+        if needed > free:
+            raise ModelError(
+                f"the weights of {name} take {gigabytes(needed)} on {tried.device} in {_named(tried.dtype)} with "
+                f"placement={tried.policy!r}; {gigabytes(free)} are free. {_cure(needs, placement)}"
+            )
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can still be taken on a device; on those that share the CPU's, that of the machine."""
+    if device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
+    return psutil.virtual_memory().available
+
+
+def gigabytes(count: int) -> str:
+    """A number of bytes in GB (10^9)."""
+    return f"{count / 1e9:.3g} GB" if count >= 1e8 else f"{count / 1e6:.3g} MB"
+
+
+def _cure(needs: ModelNeeds, placement: Placement) -> str:
+    """The fastest placement that fits, in the dtype that was chosen or else in half precision."""
+    free, memory = free_bytes(placement.device), free_bytes(_CPU)
+    for dtype in dict.fromkeys((placement.dtype, needs.half)):
+        tried = dataclasses.replace(placement, dtype=dtype)
+        policy = suited_policy(needs, tried, free)
+        if policy is not None and needs.weight_bytes(dataclasses.replace(tried, device=_CPU, storage=None)) <= memory:
+            return f"Use dtype={_named(dtype)!r} and placement={policy!r}"
+    return "No placement fits this machine. Free memory, or use a smaller model"
+
+
+def _shapes(folder: ModelFolder, part: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a network's tensors, from its files or its configuration."""
+    if part in folder.weights:
+        return {name: shape for file in folder.weights[part] for name, shape in tensor_shapes(file).items()}
+    library, name = folder.parts[part]
+    kind, place = library_class(library, name), folder.place(part)
+    try:
+        with quiet_libraries(), torch.device("meta"):
+            if library == "diffusers":
+                network = kind.from_config(read_json(place / "config.json"))
+            else:
+                network = kind._from_config(kind.config_class.from_pretrained(place, local_files_only=True))
+    except ModelError:
+        raise
+    except Exception as error:  # configurations fail in as many ways as there are models
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"no {name} can be built from {place / 'config.json'}: {reason}. Update {library}") from error
+    state = network.state_dict(keep_vars=True)
+    names = {id(tensor): name for name, tensor in state.items()}  # matrices that are tied have two
+    return {name: tuple(state[name].shape) for name in names.values()}
+
+
+def _part_needs(kind: str, shapes: Mapping[str, tuple[int, ...]]) -> PartNeeds:
+    layers: collections.Counter[str] = collections.Counter()
+    for name, shape in shapes.items():
+        layers[name.rpartition(".")[0]] += math.prod(shape)
+    return PartNeeds(kind=kind, parameters=layers.total(), largest_layer=max(layers.values(), default=0))
+
+
+def _width(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """A U-Net's first width; of a transformer the width that most of its matrices take."""
+    if "block_out_channels" in config:
+        return int(config["block_out_channels"][0])
+    taken = collections.Counter(shape[1] for shape in shapes.values() if len(shape) == 2)
+    return taken.most_common(1)[0][0] if taken else 0
+
+
+def _stride(config: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
+    """Latents a side of one token: the network's patch, or as many as are packed into its channels."""
+    if "block_out_channels" in config:
+        return 1
+    patch = _largest(config.get("patch_size") or config.get("all_patch_size") or 1)
+    channels = vae.get("latent_channels") or vae.get("z_dim") or 1
+    return max(patch, math.isqrt(int(config.get("in_channels") or 1) // int(channels)))
+
+
+def _side_px(folder: ModelFolder, config: Mapping[str, Any], scale: int) -> int:
+    """The preferred side of a picture."""
+    if "sizes" in folder.settings:
+        return int(folder.settings["sizes"][1])
+    trained = _largest(config.get("sample_size") or 0) * scale
+    return trained or int(getattr(folder.adapter, "trained_px", 0))
+
+
+def _largest(value: Any) -> int:
+    return max(value) if isinstance(value, (list, tuple)) else int(value)
+
+
+def _named(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)

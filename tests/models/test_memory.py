@@ -1,0 +1,180 @@
+"""What a model takes, counted before it is loaded, and the refusal of what cannot fit."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from latentedit.core.errors import ModelError
+from latentedit.models import memory
+from latentedit.models.loading import open_folder, read_index
+from latentedit.models.memory import ModelNeeds, PartNeeds, check_memory, model_needs, suited_policy
+from latentedit.models.placement import Placement, Policy
+from latentedit.models.registry import load
+from latentedit.testing.miniatures.flux import flux
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+FP8 = torch.float8_e4m3fn
+
+FLUX = ModelNeeds(
+    parts={
+        "text_encoder": PartNeeds(kind="CLIPTextModel", parameters=123_060_480, largest_layer=37_945_344),
+        "text_encoder_2": PartNeeds(kind="T5EncoderModel", parameters=4_762_310_656, largest_layer=131_596_288),
+        "transformer": PartNeeds(kind="FluxTransformer2DModel", parameters=11_901_408_320, largest_layer=56_640_512),
+        "vae": PartNeeds(kind="AutoencoderKL", parameters=83_819_683, largest_layer=2_359_808),
+    },
+    denoiser="transformer",
+    half=torch.bfloat16,
+    side_px=1024,
+    tokens=4608,
+    width=3072,
+    heads=24,
+    convolutional=False,
+    codec_width=128,
+)
+"""FLUX.1 as its configurations give it; sums below by hand."""
+
+
+def on_gpu(policy: Policy = "resident", **settings: Any) -> Placement:
+    return Placement(device=GPU, policy=policy, **{"dtype": torch.bfloat16, **settings})
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set the free memory of the CPU and the GPU, in GB."""
+
+    def tell(*, cpu: float, cuda: float = 0.0) -> None:
+        sizes = {"cpu": int(cpu * 1e9), "cuda": int(cuda * 1e9)}
+        monkeypatch.setattr(memory, "free_bytes", lambda device: sizes[device.type])
+
+    return tell
+
+
+@pytest.fixture(scope="module")
+def folder_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("flux") / "dev"
+    flux().save_pretrained(place)
+    return place
+
+
+def stored(network: nn.Module, module: nn.Module) -> dict[int, int]:
+    """Numbers of a module of a network that are stored, by the address of each tensor."""
+    kept = {tensor.data_ptr() for tensor in network.state_dict().values()}
+    tensors = [*module.parameters(), *module.buffers()]
+    return {tensor.data_ptr(): tensor.numel() for tensor in tensors if tensor.data_ptr() in kept}
+
+
+@pytest.mark.parametrize("name", ["folder_flux", "folder_with_t5", "folder_sd", "folder_ddpm"])
+def test_parameters_are_those_of_the_loaded_networks(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """By headers, and by configurations where the weights are not there; tied matrices count once."""
+    source: Path = request.getfixturevalue(name)
+    folder = open_folder(source)
+    loaded = {part: folder.load(part) for part in folder.weights}
+    counted = {part: sum(stored(network, network).values()) for part, network in loaded.items()}
+    largest = {
+        part: max(sum(stored(network, module).values()) for module in network.modules() if not [*module.children()])
+        for part, network in loaded.items()
+    }
+    shutil.copytree(source, tmp_path / "light", ignore=shutil.ignore_patterns("*.safetensors", "*.txt"))
+    for needs in (model_needs(folder), model_needs(read_index(tmp_path / "light"))):
+        assert {part: found.parameters for part, found in needs.parts.items()} == counted
+        assert {part: found.largest_layer for part, found in needs.parts.items()} == largest
+        assert needs.parameters == sum(counted.values())
+
+
+def test_tokens_are_those_that_the_network_sees(folder_flux: Path, tmp_path: Path) -> None:
+    """Of the preferred picture and the text."""
+    seen: list[int] = []
+    place = tmp_path / "small"
+    shutil.copytree(folder_flux, place)
+    (place / "latentedit.json").write_text(json.dumps({"sizes": [64, 96, 128]}))
+    model: Any = load(place, device="cpu")
+    single = model._network.single_transformer_blocks[0]
+    single.register_forward_hook(lambda _module, _inputs, output: seen.append(sum(part.shape[1] for part in output)))
+    condition = model.embed(["a person"])
+    model.velocity(torch.zeros(1, *model.latent_shape(96, 96)), torch.tensor([0.5]), condition)
+    needs = model_needs(open_folder(place))
+    assert needs.side_px == 96
+    assert seen == [needs.tokens]
+    assert needs.width == int(model._network.inner_dim)
+    assert needs.heads == 2
+    assert needs.codec_width == 4
+
+
+def test_weights_by_policy_dtype_and_storage() -> None:
+    """Sums by hand: two bytes a number, the VAE four, a denoiser in fp8 one; all, one part or one layer."""
+    others, denoiser, vae = 2 * (123_060_480 + 4_762_310_656), 2 * 11_901_408_320, 4 * 83_819_683
+    assert FLUX.weight_bytes(on_gpu()) == others + denoiser + vae
+    assert FLUX.weight_bytes(on_gpu("model")) == denoiser
+    assert FLUX.weight_bytes(on_gpu("groups")) == 2 * 131_596_288
+    assert FLUX.weight_bytes(on_gpu(storage=FP8)) == others + denoiser // 2 + vae
+    assert FLUX.weight_bytes(on_gpu("model", storage=FP8)) == denoiser // 2
+    on_cpu = Placement(device=CPU, dtype=torch.float32, policy="groups")
+    assert FLUX.weight_bytes(on_cpu) == 2 * (others + denoiser) + vae
+
+
+def test_activations_by_hand() -> None:
+    """Of the codec here, six float32 tensors of a megapixel and 128 channels; of the denoiser where that is more."""
+    assert FLUX.activation_bytes(on_gpu()) == 6 * 1024**2 * 128 * 4
+    assert dataclasses.replace(FLUX, codec_width=1).activation_bytes(on_gpu()) == 2 * 18 * 4608 * 3072 * 2
+    assert FLUX.derivative_bytes() == 24 * 4608**2 * 4
+
+
+@pytest.mark.parametrize(
+    ("free_gb", "storage", "policy"),
+    [(40, None, "resident"), (30, None, "model"), (30, FP8, "resident"), (16, FP8, "model"), (16, None, "groups")],
+)
+def test_the_fastest_policy_that_fits(free_gb: float, storage: torch.dtype | None, policy: Policy) -> None:
+    placement = on_gpu(storage=storage)
+    assert suited_policy(FLUX, placement, int(free_gb * 1e9)) == policy
+    assert suited_policy(FLUX, placement, 10**9) is None
+    on_cpu = dataclasses.replace(placement, device=CPU, storage=None)
+    assert suited_policy(FLUX, on_cpu, int(33e9)) is None, "offloading to the same memory saves none"
+
+
+def test_what_cannot_fit_is_refused_with_what_does(free: Callable[..., None]) -> None:
+    free(cpu=64, cuda=30)
+    check_memory(FLUX, on_gpu("model"), name="flux")
+    with pytest.raises(ModelError, match=r"the weights of flux take 33.9 GB on cuda in bfloat16 with placement='res"):
+        check_memory(FLUX, on_gpu(), name="flux")
+    with pytest.raises(ModelError, match=r"30 GB are free. Use dtype='bfloat16' and placement='model'"):
+        check_memory(FLUX, on_gpu(), name="flux")
+    free(cpu=64, cuda=8)
+    with pytest.raises(ModelError, match="Use dtype='bfloat16' and placement='groups'"):
+        check_memory(FLUX, on_gpu("model"), name="flux")
+
+
+def test_weights_pass_through_memory_whatever_the_device(free: Callable[..., None]) -> None:
+    free(cpu=20, cuda=100)
+    with pytest.raises(ModelError, match=r"take 33.9 GB on cpu.*; 20 GB are free. No placement fits this machine"):
+        check_memory(FLUX, on_gpu(storage=FP8), name="flux")
+    free(cpu=40)
+    with pytest.raises(ModelError, match=r"take 67.5 GB on cpu in float32.*Use dtype='bfloat16' and placement='res"):
+        check_memory(FLUX, Placement(device=CPU, dtype=torch.float32), name="flux")
+    check_memory(FLUX, Placement(device=CPU, dtype=torch.bfloat16), name="flux")
+
+
+def test_a_model_is_refused_before_its_weights_are_read(
+    folder_flux: Path, free: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = model_needs(open_folder(folder_flux)).weight_bytes(Placement(device=CPU, dtype=torch.float32))
+    free(cpu=needed / 1e9 + 1e-6)
+    assert load(folder_flux, device="cpu").name == "dev"
+    monkeypatch.setattr("latentedit.models.loading.ModelFolder.load", lambda *_: pytest.fail("loaded"))
+    free(cpu=needed / 1e9 - 1e-6)
+    with pytest.raises(ModelError, match="the weights of dev take"):
+        load(folder_flux, device="cpu")
+
+
+def test_a_configuration_of_which_nothing_can_be_built(folder_flux: Path, tmp_path: Path) -> None:
+    place = tmp_path / "strange"
+    shutil.copytree(folder_flux, place, ignore=shutil.ignore_patterns("*.safetensors"))
+    (place / "transformer" / "config.json").write_text(json.dumps({"num_layers": "many"}))
+    with pytest.raises(ModelError, match=r"no FluxTransformer2DModel can be built from .*config.json"):
+        model_needs(read_index(place))
