@@ -7,8 +7,9 @@ Texts are embedded one at a time, since several families pad to the longest of a
 import dataclasses
 import functools
 import inspect
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,8 +19,11 @@ from torch.nn import functional
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.loading import ModelFolder
 from latentedit.models.network import CodecBackbone
 from latentedit.models.notes import dropped_note, dropped_words, room, unseen_note
+from latentedit.models.text_cache import TextCache, cache_folder
+from latentedit.models.weights import fingerprint
 
 EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Bool[Tensor, "1 n"] | None]
 """One text as a stock pipeline gives it: tokens, pooled part and mask of the tokens that are attended to."""
@@ -42,6 +46,9 @@ class PromptBackbone(CodecBackbone):
     """The class whose ``encode_prompt`` reads texts, where all pipelines of the family have the same one; else it is
     that of the pipeline itself."""
 
+    _texts: TextCache | None = None
+    """Of models whose files are known; a live pipeline may change under our hands."""
+
     def embed(self, texts: Sequence[str]) -> Condition:
         """Texts as the stock pipeline embeds them, in float32 or better, padded to the window where it masks padding.
 
@@ -49,12 +56,47 @@ class PromptBackbone(CodecBackbone):
             ConfigError: no text at all.
 
         Cost:
-            One forward pass of the text encoders a text; no network evaluation.
+            One forward pass of the text encoders a text, none where `TextCache` has it; no network evaluation.
         """
         if not texts:
             raise ConfigError("expected at least one text; got none. The empty text '' is the unconditional one")
         with torch.no_grad(), quiet_libraries():
-            return Condition.cat([self._padded(*self._encode_prompt(text)) for text in texts])
+            return Condition.cat([self._padded(*self._read(text)) for text in texts])
+
+    @classmethod
+    def _build_from(cls, folder: ModelFolder, components: Mapping[str, Any], **settings: Any) -> Self:
+        made = super()._build_from(folder, components, **settings)
+        made._texts = made._text_cache(folder)
+        return made
+
+    def _text_cache(self, folder: ModelFolder) -> TextCache | None:
+        parts = folder.parts.keys() - {self.denoiser, "vae", "scheduler"}
+        sizes = (file.stat().st_size for part in parts & folder.weights.keys() for file in folder.weights[part])
+        place = cache_folder(sum(sizes))
+        if place is None:
+            return None
+        files = {part: [file for file in sorted(folder.place(part).rglob("*")) if file.is_file()] for part in parts}
+        return TextCache(
+            place,
+            encoders=fingerprint(files),
+            dtype=str(self.network_dtype),
+            device=self.device.type,
+            pipeline=self._pipeline,
+            configuration=self._configuration,
+            adapter=type(self).__qualname__,
+            window=self.window,
+            widths=self._widths,
+            versions=[version(package) for package in ("latentedit", "diffusers", "transformers")],
+        )
+
+    def _read(self, text: str) -> EncodedPrompt:
+        """One text, from the cache where it is there."""
+        kept = None if self._texts is None else self._texts.read(text)
+        if kept is None:
+            kept = self._encode_prompt(text)
+            if self._texts is not None:
+                self._texts.write(text, kept)
+        return kept
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         """One text, by `stock`."""
