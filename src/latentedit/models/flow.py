@@ -110,7 +110,7 @@ class FlowBackbone(PromptBackbone):
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b *latent"]:
         time = self._time(s.to(torch.promote_types(s.dtype, torch.float32)), z)
-        if condition.mask is None:
+        if condition.mask is None or self.windows == "exact":
             return self._one_call(z, time, condition)
         lengths = condition.mask.sum(1)
         if self.windows != "equal":

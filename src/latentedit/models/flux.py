@@ -20,7 +20,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.network import CLIP_TOKENIZERS
-from latentedit.models.packed import PackedFlowBackbone, positions
+from latentedit.models.packed import PackedFlowBackbone, block_sites, positions
 from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
@@ -49,6 +49,7 @@ class FluxBackbone(PackedFlowBackbone):
         "vae": ("AutoencoderKL", "AutoencoderTiny"),
     }
     tokenizer: ClassVar[str] = "tokenizer_2"
+    takes_references: ClassVar[bool] = True
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "flowedit": {"level": 0.95, "steps": 28, "source_guidance": 1.5, "target_guidance": 5.5},  # 24 of 28, 1024 px
         "rf-inversion": {"steps": 28, "guidance": 3.5},
@@ -74,10 +75,6 @@ class FluxBackbone(PackedFlowBackbone):
         )
         return tokens, pooled, None
 
-    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-        del z
-        return s
-
     def _ask_packed(
         self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
     ) -> Float[Tensor, "b n d"]:
@@ -95,15 +92,7 @@ class FluxBackbone(PackedFlowBackbone):
 
     def _sites(self) -> Mapping[str, Site]:
         """Both streams after each block, double blocks first."""
-        sites: dict[str, Site] = {}
-        for kind, blocks in (
-            ("double", self._network.transformer_blocks),
-            ("single", self._network.single_transformer_blocks),
-        ):
-            for index, block in enumerate(blocks):
-                sites[f"{kind}.{index}.text"] = Site(module=block, item=0)
-                sites[f"{kind}.{index}.image"] = Site(module=block, item=1)
-        return sites
+        return block_sites(self._network, joint=False)
 
 
 def _published_guidance(config: Any, pipeline: str) -> float:

@@ -23,7 +23,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.models.base import GuidanceKind
 from latentedit.models.fit import check_chat_template, check_widths
-from latentedit.models.packed import PackedFlowBackbone, positions
+from latentedit.models.packed import PackedFlowBackbone, block_sites, positions
 from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
@@ -70,6 +70,7 @@ class Flux2Backbone(PackedFlowBackbone):
         "transformer": ("Flux2Transformer2DModel",),
         "vae": ("AutoencoderKLFlux2",),
     }
+    takes_references: ClassVar[bool] = True
 
     def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
         config = components["transformer"].config
@@ -103,7 +104,7 @@ class Flux2Backbone(PackedFlowBackbone):
             turns = [("system", system), ("user", TEXT_MARK)]
             chat = [{"role": role, "content": [{"type": "text", "text": said}]} for role, said in turns]
         before = tokenizer.apply_chat_template(chat, tokenize=False).partition(TEXT_MARK)[0]
-        return len(tokenizer(before, add_special_tokens=False).input_ids)
+        return len(self._words(before, add_special_tokens=False).input_ids)
 
     def _mu(self, config: Any, tokens: int, steps: int) -> float:
         """The makers' fit: lines in tokens for 200 steps and for 10, and a line in steps through both."""
@@ -113,10 +114,6 @@ class Flux2Backbone(PackedFlowBackbone):
             return at_200
         at_10 = 8.73809524e-05 * tokens + 1.89833333
         return at_200 + (at_200 - at_10) / 190 * (steps - 200)
-
-    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-        del z
-        return s
 
     def _ask_packed(
         self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
@@ -139,10 +136,4 @@ class Flux2Backbone(PackedFlowBackbone):
 
     def _sites(self) -> Mapping[str, Site]:
         """Both streams after each double block, the picture's tokens after each single one."""
-        sites: dict[str, Site] = {}
-        for index, block in enumerate(self._network.transformer_blocks):
-            sites[f"double.{index}.text"] = Site(module=block, item=0)
-            sites[f"double.{index}.image"] = Site(module=block, item=1)
-        for index, block in enumerate(self._network.single_transformer_blocks):
-            sites[f"single.{index}.image"] = Site(module=block, image="last")
-        return sites
+        return block_sites(self._network, joint=True)

@@ -6,6 +6,7 @@ tokens count.
 """
 
 import abc
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,10 +15,15 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.patches import PATCH, Size, pack, unpack
+from latentedit.models.sites import Site
 
 
 class PackedFlowBackbone(FlowBackbone):
-    """A rectified-flow transformer on packed latents; see `latentedit.models.flow`."""
+    """A rectified-flow transformer on packed latents, whose time is s itself; see `latentedit.models.flow`."""
+
+    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        del z
+        return s
 
     def _ask(
         self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
@@ -53,3 +59,27 @@ def positions(size: Size, *, first: int, axes: int, device: torch.device) -> Flo
     ids[..., 1] = torch.arange(rows, device=device)[:, None]
     ids[..., 2] = torch.arange(columns, device=device)[None]
     return ids.flatten(0, 1)
+
+
+def diagonal(words: int, *, device: torch.device) -> Float[Tensor, "n 3"]:
+    """Rotary positions of words that stand on the diagonal of a picture's grid: ``(0, k, k)``, in float32."""
+    places = torch.arange(words, device=device, dtype=torch.float32)
+    return torch.stack([torch.zeros_like(places), places, places], dim=1)
+
+
+def block_sites(network: Any, *, joint: bool) -> dict[str, Site]:
+    """Both streams after each block of a network with double and single ones, in the order in which it runs them.
+
+    Args:
+        network: with blocks as in FLUX.1.
+        joint: single blocks give text and picture as one sequence, of which the picture's part is the site.
+    """
+    sites: dict[str, Site] = {}
+    for kind, blocks in (("double", network.transformer_blocks), ("single", network.single_transformer_blocks)):
+        for index, block in enumerate(blocks):
+            if joint and kind == "single":
+                sites[f"{kind}.{index}.image"] = Site(module=block, image="last")
+            else:
+                sites[f"{kind}.{index}.text"] = Site(module=block, item=0)
+                sites[f"{kind}.{index}.image"] = Site(module=block, item=1)
+    return sites

@@ -33,8 +33,9 @@ class PromptBackbone(CodecBackbone):
     """A backbone of a text-to-image pipeline of diffusers, whose text encoders and tokenizers are used as they are."""
 
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "exact"
-    """How texts of different lengths go together: all have one fixed length, of which the padding is part; padding is
-    masked in the network; or the network knows no mask, and texts of one length only go through it together."""
+    """How texts of different lengths go together: all have one fixed length, of which the padding is part, and a mask
+    goes to the network as it is; padding is masked in the network; or the network knows no mask, and texts of one
+    length only go through it together."""
 
     window: int = 512
     """Most tokens of a text that the network is given."""
@@ -104,8 +105,12 @@ class PromptBackbone(CodecBackbone):
 
     @functools.cached_property
     def stock(self) -> Any:
-        """The stock pipeline around the same parts, without a scheduler: it embeds text. Nothing is copied."""
-        build = library_class("diffusers", self.prompt_pipeline or self._pipeline)
+        """The stock pipeline around the same parts: it embeds text."""
+        return self._stock_pipeline(self.prompt_pipeline or self._pipeline)
+
+    def _stock_pipeline(self, kind: str) -> Any:
+        """A pipeline of diffusers around the same parts, without a scheduler. Nothing is copied."""
+        build = library_class("diffusers", kind)
         known = inspect.signature(build.__init__).parameters
         parts = {name: self._components.get(name) for name, kind in known.items() if kind.default is kind.empty}
         given = {**self._components, **self._configuration, "scheduler": None}
@@ -113,15 +118,15 @@ class PromptBackbone(CodecBackbone):
             return build(**{name: value for name, value in (parts | given).items() if name in known and name != "self"})
 
     def _padded(self, tokens: Tensor, pooled: Tensor | None, mask: Tensor | None) -> Condition:
-        if mask is not None:
-            tokens = tokens[:, mask[0].to(torch.bool)]
-        length, given = tokens.shape[1], self.windows != "exact"
-        if given:
+        if self.windows != "exact":
+            tokens = tokens if mask is None else tokens[:, mask[0].to(torch.bool)]
+            length = tokens.shape[1]
             tokens = functional.pad(tokens, (0, 0, 0, self.window - length))
+            mask = (torch.arange(self.window, device=self.device) < length)[None]
         return Condition(
             tokens=tokens.to(self.device, self.dtype),
             pooled=(tokens.new_zeros(1, 0) if pooled is None else pooled).to(self.device, self.dtype),
-            mask=(torch.arange(tokens.shape[1], device=self.device) < length)[None] if given else None,
+            mask=mask,
         )
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
@@ -132,8 +137,14 @@ class PromptBackbone(CodecBackbone):
 
     def _dropped_notes(self, text: str) -> list[str]:
         """What is not read of a text for its length, as sentences."""
-        tokenizer, window = self._components[self.tokenizer], self.window - self._prefix_tokens()
+        tokenizer, window = self._words, self.window - self._prefix_tokens()
         return dropped_note(dropped_words(tokenizer, text, window), room(tokenizer, window))
+
+    @property
+    def _words(self) -> Any:
+        """The tokenizer; that of a processor, where the part reads pictures too."""
+        part = self._components[self.tokenizer]
+        return getattr(part, "tokenizer", part)
 
     def _prefix_tokens(self) -> int:
         """How many tokens of the window the pipeline puts before a text."""

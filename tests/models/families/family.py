@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -200,6 +201,21 @@ class FamilyContract(BackboneContract):
             assert not torch.equal(moved.latent.z, still.latent.z)
         basis = le.local_basis(le.encode(backbone, picture, caption=CAPTION), level=0.5, rank=1, steps=2)
         assert float(basis.singular_values[0]) > 0
+
+
+def error_with_rounded_time(family: FamilyContract, stock_time: Callable[[Tensor], Tensor]) -> float:
+    """How far our bfloat16 samples are from the stock pipeline's, once time is rounded as the pipeline rounds it.
+
+    Args:
+        family: whose pipeline is run without guidance.
+        stock_time: the network's time argument in bfloat16 from levels s.
+    """
+    pipeline, size = family.build().to(torch.bfloat16), SIZES[0]
+    backbone: Any = le.from_pipeline(pipeline, settings=SETTINGS)
+    backbone._time = lambda s, _z: stock_time(s)
+    z = family.start(backbone, size)
+    stock = family.own_latents(family.stock_picture(pipeline, 1.0, size, z.to(torch.bfloat16)), z).float()
+    return relative_error(family.ours(backbone, 1.0, size, z), stock)
 
 
 def change(pipeline: Any, denoiser: Any, variant: str, lora_targets: tuple[str, ...]) -> None:

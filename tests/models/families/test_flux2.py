@@ -146,6 +146,23 @@ def test_long_captions_lose_their_end(build: Any, room: int) -> None:
     assert not torch.equal(backbone.embed([longest[:-1] + "y"]).tokens, backbone.embed([longest]).tokens)
 
 
+class Processor:
+    """What reads pictures beside text: its words go to a tokenizer of its own."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer, self.chat_template = tokenizer, tokenizer.chat_template
+        self.apply_chat_template = tokenizer.apply_chat_template
+
+
+def test_a_processor_reads_as_its_tokenizer() -> None:
+    """Dev's live pipelines have one where a folder's text needs the tokenizer alone."""
+    plain, processed = flux2_dev(), flux2_dev()
+    processed.tokenizer = Processor(processed.tokenizer)
+    first, second = (le.from_pipeline(pipeline, settings=SETTINGS) for pipeline in (plain, processed))
+    assert torch.equal(first.embed([CAPTION]).tokens, second.embed([CAPTION]).tokens)
+    assert first.caption_notes(["x" * 600]) == second.caption_notes(["x" * 600]) != []
+
+
 def test_parts_of_two_models_are_refused() -> None:
     """By name, with the cure."""
     pipeline = flux2_klein()

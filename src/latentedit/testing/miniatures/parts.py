@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderKLQwenImage
 from torch import nn
 from transformers import (
     CLIPTextConfig,
@@ -124,6 +124,41 @@ def qwen3_text(width: int = 16, *, layers: int = 2, kind: Any = Qwen3Model) -> t
     return tokenizer, kind(config)
 
 
+def qwen_vl_text(kind: Any, config: Any, width: int = 16, *, layers: int = 2) -> tuple[Any, Any]:
+    """Qwen2's tokenizer and a Qwen-VL model, the reader of pictures as small as can be.
+
+    Args:
+        kind: of the model.
+        config: of its class.
+        width: of a text token.
+        layers: of text.
+    """
+    tokenizer = qwen_tokenizer(("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"))
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "rope_scaling": {"type": "default", "mrope_section": [1, 1, 2]},
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    vision = {
+        "depth": 1,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "num_heads": 1,
+        "out_hidden_size": width,
+        "fullatt_block_indexes": [0],
+        "deepstack_visual_indexes": [0],
+    }
+    return tokenizer, kind(config(text_config=text, vision_config=vision))
+
+
 def mistral3_text(width: int = 16) -> tuple[Any, Any]:
     """A tokenizer with Mistral Small 3's chat, and the model that reads pictures too."""
     marks = ("<s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]")
@@ -150,7 +185,7 @@ def mistral3_text(width: int = 16) -> tuple[Any, Any]:
     return tokenizer, Mistral3ForConditionalGeneration(Mistral3Config(text_config=text, vision_config=vision))
 
 
-def autoencoder_kl(channels: int, *, kind: Any = AutoencoderKL, **settings: Any) -> nn.Module:
+def autoencoder_kl(channels: int, *, kind: Any = AutoencoderKL, **settings: Any) -> Any:
     """An AutoencoderKL, or one of its kind, of 8 px a latent."""
     down: Any = ("DownEncoderBlock2D",) * 4
     up: Any = ("UpDecoderBlock2D",) * 4
@@ -163,4 +198,16 @@ def autoencoder_kl(channels: int, *, kind: Any = AutoencoderKL, **settings: Any)
         latent_channels=channels,
         sample_size=64,
         **settings,
+    )
+
+
+def autoencoder_qwen(channels: int) -> Any:
+    """Qwen-Image's autoencoder for video, 8 px a latent, with statistics of its own for each channel."""
+    return AutoencoderKLQwenImage(
+        base_dim=4,
+        z_dim=channels,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        latents_mean=[0.3 * index - 0.5 for index in range(channels)],
+        latents_std=[0.5 + 0.4 * index for index in range(channels)],
     )

@@ -1,0 +1,80 @@
+"""Chroma as a velocity field.
+
+Conventions of the family: time is s itself; the output is the velocity; latents are packed; the text is T5's 512
+tokens. T5 masks their padding; the transformer is told the true ones and one more. The stock pipeline tells it by
+numbers, 1 and 0, which attention adds to its scores: the padding is attended, e times less. So it is here.
+
+Source:
+    Rock 2025, Chroma1, as diffusers 0.42.1 has it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.models.fit import check_widths
+from latentedit.models.packed import PackedFlowBackbone, block_sites, positions
+from latentedit.models.patches import PATCH, Size
+from latentedit.models.prompts import EncodedPrompt
+from latentedit.models.sites import Site
+
+
+class ChromaBackbone(PackedFlowBackbone):
+    """Chroma1: ``v(z, s, c) = transformer(tokens of z, s, t5, mask)``.
+
+    Args:
+        components: of a ``ChromaPipeline`` by name.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+
+    Raises:
+        ModelError: parts that do not fit together.
+    """
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
+        "tokenizer": ("T5Tokenizer", "T5TokenizerFast"),
+        "text_encoder": ("T5EncoderModel",),
+        "transformer": ("ChromaTransformer2DModel",),
+        "vae": ("AutoencoderKL",),
+    }
+    prompt_pipeline: ClassVar[str] = "ChromaPipeline"
+
+    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
+        config = components["transformer"].config
+        check_widths(
+            text=int(config.joint_attention_dim),
+            encoder=components["text_encoder"],
+            channels=int(config.in_channels) // PATCH**2,
+            vae=components["vae"],
+        )
+        self._begin(components, patch=PATCH, widths=(int(config.joint_attention_dim), 0), guidance=5.0, **placement)
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        tokens, _, mask, *_ = self.stock.encode_prompt(
+            text, device=self.device, do_classifier_free_guidance=False, max_sequence_length=self.window
+        )
+        return tokens, None, mask.to(torch.bool)
+
+    def _ask_packed(
+        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
+    ) -> Float[Tensor, "b n d"]:
+        told = tokens.new_ones(len(tokens), condition.tokens.shape[1] + tokens.shape[1])
+        if condition.mask is not None:
+            told[:, : condition.tokens.shape[1]] = condition.mask.to(tokens.dtype)
+        return self._network(
+            hidden_states=tokens,
+            timestep=time,
+            encoder_hidden_states=condition.tokens,
+            txt_ids=torch.zeros(condition.tokens.shape[1], 3, device=tokens.device),
+            img_ids=positions(sizes[0], first=0, axes=3, device=tokens.device),
+            attention_mask=told,
+            return_dict=False,
+        )[0]
+
+    def _sites(self) -> Mapping[str, Site]:
+        """Both streams after each double block, the picture's tokens after each single one."""
+        return block_sites(self._network, joint=True)

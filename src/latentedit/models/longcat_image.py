@@ -1,0 +1,77 @@
+"""LongCat-Image as a velocity field.
+
+Conventions of the family: time is s itself; the output is the velocity; latents are packed; the text is Qwen2.5-VL's
+last layer, 512 tokens, padding attended, in quotes letter by letter; the chat around it takes nothing of the window.
+Words stand on the diagonal of the rotary grid, and the picture behind their last, 1 on the first axis. The stock
+pipeline has the text encoder rewrite a prompt first (``enable_prompt_rewrite``) and shortens a guided velocity to the
+norm of the conditional one (``enable_cfg_renorm``); here texts are taken as they are, and guidance is affine.
+
+Source:
+    LongCat Team 2025, LongCat-Image, arXiv 2512.07584, as diffusers 0.42.1 has it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.models.fit import check_widths
+from latentedit.models.packed import PackedFlowBackbone, block_sites, diagonal, positions
+from latentedit.models.patches import PATCH, Size
+from latentedit.models.prompts import EncodedPrompt
+from latentedit.models.sites import Site
+
+
+class LongCatImageBackbone(PackedFlowBackbone):
+    """LongCat-Image: ``v(z, s, c) = transformer(tokens of z, s, text)``.
+
+    Args:
+        components: of a ``LongCatImagePipeline`` by name; its text processor is not used.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+
+    Raises:
+        ModelError: parts that do not fit together.
+    """
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
+        "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast"),
+        "text_encoder": ("Qwen2_5_VLForConditionalGeneration",),
+        "transformer": ("LongCatImageTransformer2DModel",),
+        "vae": ("AutoencoderKL",),
+    }
+
+    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
+        config = components["transformer"].config
+        check_widths(
+            text=int(config.joint_attention_dim),
+            encoder=components["text_encoder"],
+            channels=int(config.in_channels) // PATCH**2,
+            vae=components["vae"],
+        )
+        self._begin(components, patch=PATCH, widths=(int(config.joint_attention_dim), 0), guidance=4.5, **placement)
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        tokens, _ = self.stock.encode_prompt(text)
+        return tokens, None, None
+
+    def _ask_packed(
+        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
+    ) -> Float[Tensor, "b n d"]:
+        words, device = condition.tokens.shape[1], tokens.device
+        behind = torch.tensor([0.0, words, words], device=device)
+        return self._network(
+            hidden_states=tokens,
+            timestep=time,
+            encoder_hidden_states=condition.tokens,
+            txt_ids=diagonal(words, device=device),
+            img_ids=positions(sizes[0], first=1, axes=3, device=device) + behind,
+            return_dict=False,
+        )[0]
+
+    def _sites(self) -> Mapping[str, Site]:
+        """Both streams after each block, double blocks first."""
+        return block_sites(self._network, joint=False)

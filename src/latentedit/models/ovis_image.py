@@ -1,0 +1,75 @@
+"""Ovis-Image as a velocity field.
+
+Conventions of the family: time is s itself; the output is the velocity; latents are packed; the text is Qwen3's last
+layer within a chat, 256 tokens, padding zero and attended. Words stand on the diagonal of the picture's rotary grid.
+
+Source:
+    Ovis Team 2025, Ovis-Image, as diffusers 0.42.1 has it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.models.fit import check_chat_template, check_widths
+from latentedit.models.packed import PackedFlowBackbone, block_sites, diagonal, positions
+from latentedit.models.patches import PATCH, Size
+from latentedit.models.prompts import EncodedPrompt
+from latentedit.models.sites import Site
+
+
+class OvisImageBackbone(PackedFlowBackbone):
+    """Ovis-Image: ``v(z, s, c) = transformer(tokens of z, s, text)``.
+
+    Args:
+        components: of an ``OvisImagePipeline`` by name.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+
+    Raises:
+        ModelError: parts that do not fit together, or a tokenizer without chat template.
+    """
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
+        "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast"),
+        "text_encoder": ("Qwen3Model",),
+        "transformer": ("OvisImageTransformer2DModel",),
+        "vae": ("AutoencoderKL",),
+    }
+    window: int = 256
+
+    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
+        config = components["transformer"].config
+        check_widths(
+            text=int(config.joint_attention_dim),
+            encoder=components["text_encoder"],
+            channels=int(config.in_channels) // PATCH**2,
+            vae=components["vae"],
+        )
+        check_chat_template(components["tokenizer"])
+        self._begin(components, patch=PATCH, widths=(int(config.joint_attention_dim), 0), guidance=5.0, **placement)
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        tokens, *_ = self.stock.encode_prompt(
+            text, do_classifier_free_guidance=False, device=self.device, max_sequence_length=self.window
+        )
+        return tokens, None, None
+
+    def _ask_packed(
+        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
+    ) -> Float[Tensor, "b n d"]:
+        return self._network(
+            hidden_states=tokens,
+            timestep=time,
+            encoder_hidden_states=condition.tokens,
+            txt_ids=diagonal(condition.tokens.shape[1], device=tokens.device),
+            img_ids=positions(sizes[0], first=0, axes=3, device=tokens.device),
+            return_dict=False,
+        )[0]
+
+    def _sites(self) -> Mapping[str, Site]:
+        """Both streams after each block, double blocks first."""
+        return block_sites(self._network, joint=False)

@@ -1,0 +1,118 @@
+"""Qwen-Image and Qwen-Image-Edit (also 2509 and 2511) as a velocity field.
+
+Conventions of the family: time is s itself; the output is the velocity; latents are packed, of an autoencoder for video
+with one frame and statistics of its own for each channel; the text is Qwen2.5-VL's last layer behind a fixed beginning
+of a chat, of its true length, padding masked. The stock pipelines give a guided velocity the norm of the conditional
+one, token by token (`GuidedField.renormalised`). Levels end at 0.02 before they come to 0 (``shift_terminal``).
+
+Reference pictures of the edit models follow the picture in ``img_shapes``; which time they are modulated at is the
+network's affair (2511: 0). The edit models' stock pipelines also show the references to the text encoder. Here it reads
+the words alone, within the edit models' own chat: what a reference contributes comes through its latents.
+
+Source:
+    Qwen Team 2025, Qwen-Image, arXiv 2508.02324, as diffusers 0.42.1 has it.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.models.fit import check_widths
+from latentedit.models.packed import PackedFlowBackbone
+from latentedit.models.patches import PATCH, Size
+from latentedit.models.prompts import EncodedPrompt
+from latentedit.models.sites import Site
+
+QWEN_TOKENIZERS = ("Qwen2Tokenizer", "Qwen2TokenizerFast")
+
+PICTURE_SLOT = "<|vision_start|><|image_pad|><|vision_end|>"
+"""Where a chat holds a picture."""
+
+
+class QwenImageBackbone(PackedFlowBackbone):
+    """Qwen-Image: ``v(z, s, c) = transformer(tokens of z, s, text, mask)``.
+
+    Args:
+        components: of a ``QwenImagePipeline`` by name.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+
+    Raises:
+        ModelError: parts that do not fit together.
+    """
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
+        "tokenizer": QWEN_TOKENIZERS,
+        "text_encoder": ("Qwen2_5_VLForConditionalGeneration",),
+        "transformer": ("QwenImageTransformer2DModel",),
+        "vae": ("AutoencoderKLQwenImage",),
+    }
+    prompt_pipeline: ClassVar[str] = "QwenImagePipeline"
+    windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
+
+    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
+        config = components["transformer"].config
+        check_widths(
+            text=int(config.joint_attention_dim),
+            encoder=components["text_encoder"],
+            channels=int(config.in_channels) // PATCH**2,
+            vae=components["vae"],
+        )
+        self._begin(
+            components,
+            patch=PATCH,
+            widths=(int(config.joint_attention_dim), 0),
+            guidance=4.0,
+            kind="renormalised",
+            **placement,
+        )
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        tokens, mask = self.stock.encode_prompt(text, device=self.device, max_sequence_length=self.window)
+        return tokens, None, mask
+
+    def _ask_packed(
+        self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
+    ) -> Float[Tensor, "b n d"]:
+        return self._network(
+            hidden_states=tokens,
+            timestep=time,
+            encoder_hidden_states=condition.tokens,
+            encoder_hidden_states_mask=condition.mask,
+            img_shapes=[[(1, rows, columns) for rows, columns in sizes]] * len(tokens),
+            return_dict=False,
+        )[0]
+
+    def _sites(self) -> Mapping[str, Site]:
+        """Both streams after each block."""
+        sites: dict[str, Site] = {}
+        for index, block in enumerate(self._network.transformer_blocks):
+            sites[f"block.{index}.text"] = Site(module=block, item=0)
+            sites[f"block.{index}.image"] = Site(module=block, item=1)
+        return sites
+
+
+class QwenImageEditBackbone(QwenImageBackbone):
+    """Qwen-Image-Edit and its later versions: the same with references, ``Condition.reference``.
+
+    Args:
+        components: of a ``QwenImageEditPipeline`` or ``QwenImageEditPlusPipeline`` by name; its processor is not used.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+
+    Raises:
+        ModelError: parts that do not fit together.
+    """
+
+    takes_references: ClassVar[bool] = True
+
+    @functools.cached_property
+    def stock(self) -> Any:
+        """The text-to-image pipeline with the chat of the edit models, less the place of their picture."""
+        edit, text = self._stock_pipeline(self._pipeline), self._stock_pipeline(self.prompt_pipeline)
+        text.prompt_template_encode = edit.prompt_template_encode.replace(PICTURE_SLOT, "")
+        text.prompt_template_encode_start_idx = edit.prompt_template_encode_start_idx
+        return text
