@@ -20,7 +20,6 @@ import torch
 from results import RESULTS, save, table
 from torch import Tensor
 
-from latentedit.api.verbs import load
 from latentedit.core.geometry.angles import principal_angles
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.core.rng import stream
@@ -28,7 +27,7 @@ from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert
 from latentedit.models.base import Backbone
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
-from latentedit.models.registry import bundled_names
+from latentedit.models.registry import bundled_names, load
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.render import render

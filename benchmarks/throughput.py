@@ -29,10 +29,10 @@ from results import rounded, save, table
 from latentedit.api.manifests.items import Dataset
 from latentedit.api.runs.executors import Executor
 from latentedit.api.runs.folder import RunFolder
-from latentedit.api.verbs import load
 from latentedit.core.memory import keep_freed_memory
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.models.base import Backbone
+from latentedit.models.registry import load
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import prepare
 from latentedit_bench.ranking.methods import Method

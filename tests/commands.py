@@ -117,7 +117,7 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_: object, **__: object) -> None:
         raise AssertionError("loaded")
 
-    monkeypatch.setattr("latentedit.api.verbs.load", load)
+    monkeypatch.setattr("latentedit.models.registry.load", load)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from latentedit.api import verbs
+from latentedit.models.registry import load
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.render import render
 
@@ -24,7 +24,6 @@ def few_steps(settings: Any) -> Any:
 
 
 def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = verbs.load
 
     def load_quick(*arguments: Any, **options: Any) -> Any:
         model: Any = load(*arguments, **options)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentedit.api.measure import measured, metered
 from latentedit.api.result import EditResult
-from latentedit.api.verbs import edit, load
+from latentedit.api.verbs import edit
 from latentedit.core.errors import ModelError
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import StrengthResult
@@ -26,6 +26,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.base import Backbone
+from latentedit.models.registry import load
 from latentedit.testing.miniature import miniature_sd3
 from tests.editors.colours import COLOURS, ColourBackbone
 

@@ -21,6 +21,7 @@ from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import encode
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
+from latentedit.models.registry import load
 from latentedit.testing.miniature import miniature_sd3
 
 FROM, TO = "a person with no glasses", "a person with glasses"
@@ -30,7 +31,7 @@ FILE = Path("a.safetensors")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    return verbs.load(miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False), device="cpu")
+    return load(miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False), device="cpu")
 
 
 def pictures(*sizes: tuple[int, int]) -> list[Picture]:
@@ -154,7 +155,7 @@ def test_directions_found_elsewhere_do_not_depend_on_who_is_edited_with_whom(mod
 
 
 def test_a_direction_of_another_model_is_refused(model: Backbone, tmp_path: Path) -> None:
-    other = verbs.load(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
+    other = load(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
     found = verbs.identify(encode(other, pictures()[0], caption=FROM), to=TO)
     with pytest.raises(ConfigError, match="the direction was found in another model"):
         verbs.edit(model, pictures(), direction=found, caption=FROM)

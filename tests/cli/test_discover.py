@@ -1,6 +1,5 @@
 """``latentedit discover`` on a tiny model: the folder, what is printed, the way into an edit; wrong input refused."""
 
-import functools
 import json
 import shlex
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit.api import verbs
 from latentedit.api.outputs import read_record
 from latentedit.directions.direction_file import load_direction
 from tests.commands import Command, Refused
@@ -55,7 +53,7 @@ def test_a_folder_and_a_row_a_direction(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png", "out"]
     trial = shlex.split(lines[-1].split(maxsplit=1)[1])
     assert trial[:3] == ["latentedit", "sweep", str(picture)]
-    assert trial[-2:] == ["--model", str(arguments[9])]
+    assert trial[-4:] == ["--model", str(arguments[9]), "--device", "cpu"]
     outcome = command(*trial[1:], "--from", "a person", "-o", tmp_path / "s.png")
     assert outcome.code == 0, outcome.err
     assert len(read_record(tmp_path / "s.png").strengths) == 5
@@ -138,12 +136,9 @@ def test_no_picture(refused: Refused, arguments: list[object], unloaded: None, t
     assert "no such file" in refused(arguments[0], tmp_path / "no.png", *arguments[2:])
 
 
-def test_a_network_in_half_precision(
-    command: Command, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_in_half_precision(command: Command, arguments: list[object], tmp_path: Path) -> None:
     """The directions come out orthonormal in single precision all the same."""
-    monkeypatch.setattr("latentedit.api.verbs.load", functools.partial(verbs.load, dtype=torch.bfloat16))
-    outcome = command(*arguments, "--json")
+    outcome = command(*arguments, "--dtype", "bfloat16", "--json")
     assert outcome.code == 0, outcome.err
     facts = json.loads(outcome.out)
     assert facts["record"]["model"]["dtype"] == "bfloat16"

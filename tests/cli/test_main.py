@@ -147,7 +147,7 @@ def test_errors_become_exit_codes(
     def load(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("latentedit.api.verbs.load", load)
+    monkeypatch.setattr("latentedit.models.registry.load", load)
     outcome = command("caption", picture)
     assert (outcome.code, outcome.out, outcome.err) == (code, "", line)
 
@@ -156,6 +156,6 @@ def test_other_errors_keep_their_traceback(command: Command, picture: Path, monk
     def load(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("latentedit.api.verbs.load", load)
+    monkeypatch.setattr("latentedit.models.registry.load", load)
     with pytest.raises(ZeroDivisionError):
         command("caption", picture)

@@ -13,6 +13,7 @@ import torch
 from latentedit.api.outputs import plain
 from latentedit.api.result import EditResult
 from latentedit.api.verbs import edit, identify, manipulate
+from latentedit.cli.model_choice import ModelChoice
 from latentedit.cli.reporting import (
     cross_talk_rows,
     how,
@@ -130,12 +131,12 @@ def test_json_holds_the_same(result: EditResult) -> None:
 def test_the_command_that_makes_a_file_again_names_what_it_needs(bundled: Path, tmp_path: Path) -> None:
     picture, other = tmp_path / "me.png", tmp_path / "other" / "out.png"
     near = tmp_path / "out.png"
-    assert replay_command(near, picture=picture, model="portraits") == f"latentedit replay {near}"
+    assert replay_command(near, picture=picture, choice=ModelChoice(model="portraits")) == f"latentedit replay {near}"
     directions = [tmp_path / "a.safetensors", tmp_path / "it's.safetensors"]
-    command = replay_command(
-        other, picture=picture, model="org/name", mask=tmp_path / "a mask.png", directions=directions
-    )
+    choice = ModelChoice(model="org/name", dtype="float32", placement="model")
+    mask = tmp_path / "a mask.png"
+    command = replay_command(other, picture=picture, choice=choice, mask=mask, directions=directions)
     words = shlex.split(command)
     assert words[:5] == ["latentedit", "replay", str(other), "--picture", str(picture)]
     assert words[5:9] == [word for place in directions for word in ("--direction", str(place))]
-    assert words[9:] == ["--mask", str(tmp_path / "a mask.png"), "--model", "org/name"]
+    assert words[9:] == ["--mask", str(mask), "--model", "org/name", "--placement", "model"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from latentedit.cli.model_choice import ModelChoice
 from latentedit.cli.request import (
     check_apart,
     default_output,
@@ -110,10 +111,10 @@ def test_the_model_is_the_one_that_was_named_or_a_bundled_one(bundled: Path, nam
     """A file of anyone's has nothing downloaded, and no folder opened."""
     record = example()
     assert record.model.name == "portraits"
-    assert recorded_model(record, named) == ("portraits" if named is None else named)
+    assert recorded_model(record, ModelChoice(model=named)).name == ("portraits" if named is None else named)
     for name in ("org/name", "folder", "/home/me/portraits", ""):
         other: RunRecord = record.model_copy(update={"model": record.model.model_copy(update={"name": name})})
         if named is None:
-            assert "with --model" in refusal(ConfigError, lambda other=other: recorded_model(other, None))
+            assert "with --model" in refusal(ConfigError, lambda other=other: recorded_model(other, ModelChoice()))
         else:
-            assert recorded_model(other, named) == named
+            assert recorded_model(other, ModelChoice(model=named)).name == named

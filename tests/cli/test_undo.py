@@ -12,12 +12,12 @@ from PIL.PngImagePlugin import PngInfo
 
 from latentedit.api.outputs import read_record
 from latentedit.api.undo import undo_direction
-from latentedit.api.verbs import load
 from latentedit.cli.main import run
 from latentedit.core.files.pictures import pack_chunks, read_chunks
 from latentedit.directions.direction_file import load_direction
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import FORMAT
+from latentedit.models.registry import load
 from tests.cli.test_direction import HOSTILE, rewritten
 from tests.commands import Command, Refused
 

@@ -147,7 +147,7 @@ def test_a_good_folder_is_described(folder_with_t5: Path, folder_without_t5: Pat
     assert "text_encoder_3" in three.weights
     assert "text_encoder_3" not in two.weights
     assert three.parts.keys() - two.parts.keys() == {"text_encoder_3", "tokenizer_3"}
-    assert open_folder(folder_with_t5, t5=False).left_out == {"text_encoder_3", "tokenizer_3"}
+    assert open_folder(folder_with_t5, text_encoders="required").left_out == {"text_encoder_3", "tokenizer_3"}
 
 
 def test_fp16_files_load_as_float32(folder: Path, without_t5: Any) -> None:
@@ -184,7 +184,7 @@ def test_a_hub_id_downloads_no_pickles(folder_with_t5: Path, monkeypatch: pytest
         return str(folder_with_t5)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    backbone = load("org/sd3@v1", device="cpu", t5=False)
+    backbone = load("org/sd3@v1", device="cpu", text_encoders="required")
     assert backbone.name == "org/sd3@v1"
     assert (asked["name"], asked["revision"]) == ("org/sd3", "v1")
     files = [

@@ -161,7 +161,7 @@ def test_turbo_is_known_by_its_settings_or_its_name(folder_with_t5, tmp_path, na
 
 
 def test_left_out_t5_is_replaced_by_the_stock_number_of_zero_tokens(folder_with_t5, with_t5) -> None:
-    backbone = load(folder_with_t5, device="cpu", t5=False)
+    backbone = load(folder_with_t5, device="cpu", text_encoders="required")
     tokens = backbone.embed([CAPTION]).tokens
     assert tokens.shape[1] == 20 + 256
     assert bool((tokens[:, 20:] == 0).all())

@@ -1,4 +1,4 @@
-"""What a person does with pictures: load, encode, identify, manipulate, edit, undo, replay."""
+"""What a person does with pictures: encode, identify, manipulate, edit, undo, replay."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from latentedit.api.verbs import edit as edit
     from latentedit.api.verbs import edit_pictures as edit_pictures
     from latentedit.api.verbs import identify as identify
-    from latentedit.api.verbs import load as load
     from latentedit.api.verbs import manipulate as manipulate
     from latentedit.api.verbs import sweep as sweep
     from latentedit.api.verbs import sweep_picture as sweep_picture

@@ -1,4 +1,4 @@
-"""The front door: load, encode, identify, manipulate, edit. Everything below runs without gradients."""
+"""The front door: encode, identify, manipulate, edit. Everything below runs without gradients."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -28,7 +28,6 @@ from latentedit.latents.masks import MaskLike
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import Mixing
 from latentedit.models.base import Backbone
-from latentedit.models.registry import load as load  # noqa: PLC0414 (a verb of the package; its home is there)
 
 
 def identify(

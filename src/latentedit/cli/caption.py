@@ -7,28 +7,29 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, say
+from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
 
 
+@chooses_model
 def caption(
     picture: Annotated[Path, typer.Argument(help="The picture to read.", show_default=False)],
     captioner: options.Reader = None,
-    model: options.Model = "portraits",
-    device: options.Device = None,
+    *,
+    choice: ModelChoice,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Say what a picture shows: the caption that an edit starts from, to be copied and changed."""
-    from latentedit.api.verbs import load
     from latentedit.latents.captions.base import AttributeReader, captioner_for, make_captioner
     from latentedit.latents.encode import fit_all
     from latentedit.latents.pictures import Picture
 
     opened = Picture.open(picture)
-    backbone = load(model, device=device)
+    backbone = choice.load()
     reader = captioner_for(backbone) if captioner is None else make_captioner(captioner, backbone)
     if reader is None:
-        raise ConfigError(f"the model {model} has no captioner. Name one with --captioner, or write the caption")
+        raise ConfigError(f"the model {choice.name} has no captioner. Name one with --captioner, or write the caption")
     pixels = fit_all(backbone, [opened])[0].pixels[None].to(backbone.device)
     text = reader.caption(pixels)[0]
     attributes = reader.read(pixels)[0] if isinstance(reader, AttributeReader) else None

@@ -8,7 +8,8 @@ import typer
 from latentedit.api.request import EditRequest
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say
-from latentedit.cli.edit import edit
+from latentedit.cli.edit import edit_asked
+from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.reporting import cross_talk_rows, table_rows
 from latentedit.cli.request import default_output
 from latentedit.cli.strengths import parse_strengths
@@ -25,6 +26,7 @@ On = Annotated[Path, typer.Option("--on", help="The picture.", show_default=Fals
 
 
 @app.command()
+@chooses_model
 def make(
     pictures: Annotated[
         list[Path], typer.Argument(help="Pictures to find it on; of several, the mean.", show_default=False)
@@ -35,9 +37,9 @@ def make(
     source: options.From = None,
     captioner: options.Reader = None,
     licence: Annotated[str, typer.Option("--licence", help="Under which you share it, such as CC0-1.0.")] = "",
-    model: options.Model = "portraits",
+    *,
+    choice: ModelChoice,
     seed: options.Seed = 0,
-    device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -59,7 +61,7 @@ def make(
     opened = [Picture.open(picture) for picture in pictures]
     check_direction_output(output)
     with progress_bar(quiet=quiet or as_json) as progress:
-        latent = encode(verbs.load(model, device=device), opened, caption=source, captioner=captioner)
+        latent = encode(choice.load(), opened, caption=source, captioner=captioner)
         found = verbs.identify(latent, to=request.to, change=request.change or None, seed=seed, progress=progress)
         direction = calibrate_direction(latent, found, licence=licence, progress=progress)
     save_direction(direction, output)
@@ -75,6 +77,7 @@ def show(file: File, as_json: options.Json = False) -> None:
 
 
 @app.command()
+@chooses_model
 def preview(
     file: File,
     on: Annotated[
@@ -85,8 +88,8 @@ def preview(
     ] = None,
     source: options.From = None,
     captioner: options.Reader = None,
-    model: options.Model = "portraits",
-    device: options.Device = None,
+    *,
+    choice: ModelChoice,
     output: options.Output = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -116,7 +119,7 @@ def preview(
         check_beside(output)
         values = parse_strengths(strengths or _range(direction))
         with progress_bar(quiet=quiet) as progress:
-            latent = encode(verbs.load(model, device=device), opened, caption=source, captioner=captioner)
+            latent = encode(choice.load(), opened, caption=source, captioner=captioner)
             direction = load_direction(file, model=latent.backbone)
             results = verbs.sweep(latent, direction, strengths=values, progress=progress)
         write_sweep(results, output)
@@ -125,6 +128,7 @@ def preview(
 
 
 @app.command()
+@chooses_model
 def apply(
     files: Files,
     on: On,
@@ -134,28 +138,23 @@ def apply(
     mask: options.Mask = None,
     source: options.From = None,
     captioner: options.Reader = None,
-    model: options.Model = "portraits",
-    device: options.Device = None,
+    *,
+    choice: ModelChoice,
     output: options.Output = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Put directions on a picture, or on a folder of them: `latentedit edit PICTURE --direction FILE`, files first."""
-    edit(
-        on,
-        direction=files,
-        strength=strength,
+    request = EditRequest(
+        direction=tuple(files),
+        caption=source,
+        captioner=captioner,
+        mask=mask,
+        strength=tuple(strength or (1.0,)),
         mixing=mixing,
         local=local,
-        mask=mask,
-        source=source,
-        captioner=captioner,
-        model=model,
-        device=device,
-        output=output,
-        as_json=as_json,
-        quiet=quiet,
     )
+    edit_asked(on, request, choice=choice, mask=mask, output=output, as_json=as_json, quiet=quiet)
 
 
 @app.command()

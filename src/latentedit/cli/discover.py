@@ -10,12 +10,11 @@ import typer
 from latentedit.api.request import check_texts
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
+from latentedit.cli.model_choice import ModelChoice, chooses_model
 
 if TYPE_CHECKING:
     from latentedit.api.discovery import DirectionProbe, Discovery
     from latentedit.directions.local_basis import LocalBasis
-
-_DEFAULT_MODEL = "portraits"
 
 Kept = Annotated[
     str | None,
@@ -27,6 +26,7 @@ Site = Annotated[
 LevelOption = Annotated[float, typer.Option("--level", help="How noisy: near 1 large changes, towards 0 details.")]
 
 
+@chooses_model
 def discover(
     picture: Annotated[Path, typer.Argument(help="The picture at which to look.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder that is written.")],
@@ -37,9 +37,9 @@ def discover(
     level: LevelOption = 0.85,
     rank: Annotated[int, typer.Option("--rank", help="How many directions.")] = 10,
     site: Site = None,
-    model: options.Model = _DEFAULT_MODEL,
+    *,
+    choice: ModelChoice,
     seed: options.Seed = 0,
-    device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -49,7 +49,6 @@ def discover(
 
     check(Count, **{"--rank": rank})
     check(Level, **{"--level": level})
-    from latentedit.api import verbs
     from latentedit.api.discovery import discover as walk_basis
     from latentedit.api.discovery_files import check_folder, write_discovery
     from latentedit.directions.local_basis import local_basis
@@ -59,7 +58,7 @@ def discover(
     opened = Picture.open(picture)
     check_folder(output)
     with progress_bar(quiet=quiet or as_json) as progress:
-        backbone = verbs.load(model, device=device)
+        backbone = choice.load()
         latent = encode(backbone, opened, caption=source or "")
         basis = local_basis(latent, site=site, rank=rank, level=level, prompt=prompt, seed=seed, progress=progress)
         discovery = walk_basis(basis, progress=progress)
@@ -70,15 +69,15 @@ def discover(
     elif not quiet:
         say(f"{picture} -> {output}")
         print_rows(discovery_rows(discovery, [row["file"] for row in told["directions"]]))
-        again = try_command(picture, output / told["directions"][0]["file"], model=model, source=source)
+        again = try_command(picture, output / told["directions"][0]["file"], choice=choice, source=source)
         print_rows([("sheet", str(output / "directions.png")), ("try", again)])
 
 
-def try_command(picture: Path, file: Path, *, model: str, source: str | None) -> str:
+def try_command(picture: Path, file: Path, *, choice: ModelChoice, source: str | None) -> str:
     """The command that sweeps along a direction, with the options that it needs."""
     more = ["--direction", str(file), "--strengths=-1:1:5"]
     more += [] if source is None else ["--from", source]
-    more += [] if model == _DEFAULT_MODEL else ["--model", model]
+    more += choice.arguments()
     return shlex.join(["latentedit", "sweep", str(picture), *more])
 
 

@@ -9,10 +9,12 @@ from latentedit.api.request import EditRequest
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.edit_folder import BATCH, edit_many, is_many, refuse
+from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.reporting import replay_command, result_json, result_rows
 from latentedit.cli.request import default_output, open_checked
 
 
+@chooses_model
 def edit(
     picture: Annotated[
         Path, typer.Argument(help="The picture to edit, or a folder or manifest of many.", show_default=False)
@@ -27,9 +29,9 @@ def edit(
     method: options.Method = "eim",
     mixing: options.Mixing = "sum",
     local: options.Local = None,
-    model: options.Model = "portraits",
+    *,
+    choice: ModelChoice,
     seed: options.Seed = 0,
-    device: options.Device = None,
     output: options.Output = None,
     sheet: Annotated[
         Path | None, typer.Option("--sheet", help="Also write source, edited and difference side by side.")
@@ -57,7 +59,41 @@ def edit(
         local=local,
         seed=seed,
     )
-    common: dict[str, Any] = {"model": model, "device": device, "output": output, "as_json": as_json, "quiet": quiet}
+    edit_asked(
+        picture,
+        request,
+        choice=choice,
+        mask=mask,
+        output=output,
+        sheet=sheet,
+        batch=batch,
+        workers=workers,
+        ray=ray,
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+def edit_asked(
+    picture: Path,
+    request: EditRequest,
+    *,
+    choice: ModelChoice,
+    mask: Path | None,
+    output: Path | None,
+    sheet: Path | None = None,
+    batch: int | None = None,
+    workers: int | None = None,
+    ray: str | None = None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Edit a picture, or those of a folder or manifest, and say what came of it.
+
+    Raises:
+        ConfigError: options that are for the other of the two.
+    """
+    common: dict[str, Any] = {"choice": choice, "output": output, "as_json": as_json, "quiet": quiet}
     if not is_many(picture):
         refuse("they are for a folder or a manifest", {"--batch": batch, "--workers": workers, "--ray": ray})
         _edit_one(picture, request, mask=mask, sheet=sheet, **common)
@@ -70,10 +106,9 @@ def _edit_one(
     picture: Path,
     request: EditRequest,
     *,
-    model: str,
-    device: str | None,
-    output: Path | None,
+    choice: ModelChoice,
     mask: Path | None,
+    output: Path | None,
     sheet: Path | None,
     as_json: bool,
     quiet: bool,
@@ -81,12 +116,12 @@ def _edit_one(
     request.check_wanted()
     output = output if output is not None else default_output(picture, "edited.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.
-    from latentedit.api.verbs import edit_pictures, load, read_directions
+    from latentedit.api.verbs import edit_pictures, read_directions
 
     opened = open_checked(picture, output=output, sheet=sheet, mask=mask)
     files, request = request.direction, read_directions(request)
     with progress_bar(quiet=quiet or as_json) as progress:
-        (result,) = edit_pictures(load(model, device=device), [opened], request, progress=progress)
+        (result,) = edit_pictures(choice.load(), [opened], request, progress=progress)
     result.save(output, sheet=sheet)
     warn(() if quiet else result.notes)
     origin = "read" if request.caption is None else "given"
@@ -96,6 +131,6 @@ def _edit_one(
     elif not quiet:
         say(f"{picture} -> {output}")
         again = replay_command(
-            output, picture=picture, model=model, mask=mask, directions=[Path(str(file)) for file in files]
+            output, picture=picture, choice=choice, mask=mask, directions=[Path(str(file)) for file in files]
         )
         print_rows(result_rows(result, origin=origin, sheet=sheet, again=again))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from latentedit.api.request import EditRequest
 from latentedit.cli.console import print_json, progress_bar, say, typed_command, warn
+from latentedit.cli.model_choice import ModelChoice
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.core.files.reading import user_path
@@ -53,8 +54,7 @@ def edit_many(
     place: Path,
     request: EditRequest,
     *,
-    model: str,
-    device: str | None,
+    choice: ModelChoice,
     output: Path | None,
     batch: int,
     workers: int | None,
@@ -82,7 +82,7 @@ def edit_many(
     from latentedit.api.runs.folder import RunFolder
 
     captioner = request.captioner if isinstance(request.captioner, str) else None
-    load = functools.partial(Loaded.named, model, device=device, captioner=captioner)
+    load = functools.partial(Loaded.by, choice.load, captioner=captioner)
     with progress_bar(quiet=quiet or as_json) as progress:
         loaded = load()
         work = EditWork.of(loaded, pictures, request, batch=batch, captioner=captioner)

@@ -17,20 +17,61 @@ def _known(names: Sequence[str]) -> str:
 MIXINGS = ("sum", "inverse", "projection")
 """How several changes become one, for help and completion."""
 
+_MODEL = "Model"
+"""The panel of a command's help in which the options of `ModelChoice` stand."""
+
 Model = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--model",
-        help=f"A bundled model ({_known(MODELS.names())}), a diffusers folder, or a hub id.",
+        help=(
+            f"A bundled model ({_known(MODELS.names())}), a diffusers folder, or a hub id; where something was edited "
+            "before, its model, else portraits."
+        ),
         autocompletion=MODELS.complete,
+        rich_help_panel=_MODEL,
     ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu, cuda or mps; chosen by itself if not given.", rich_help_panel=_MODEL),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        help="Of the networks: auto (the default: what suits the device), float32, bfloat16 or float16.",
+        rich_help_panel=_MODEL,
+    ),
+]
+PlacementPolicy = Annotated[
+    str | None,
+    typer.Option(
+        "--placement",
+        help=(
+            "Where networks wait: resident (the default: on the device), model (in memory, moved one by one) or groups "
+            "(layer by layer: least memory, slowest)."
+        ),
+        rich_help_panel=_MODEL,
+    ),
+]
+TextEncoders = Annotated[
+    str | None,
+    typer.Option(
+        "--text-encoders",
+        help="all (the default), or required: without those that the model can do without, such as SD3's T5.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Revision = Annotated[
+    str | None,
+    typer.Option("--revision", help="Of a hub id: a branch, tag or commit.", rich_help_panel=_MODEL),
 ]
 Method = Annotated[
     str,
     typer.Option("--method", help=f"The editor: {_known(EDITORS.names())}.", autocompletion=EDITORS.complete),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of every random number; the same seed gives the same file.")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps; chosen by itself if not given.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 To = Annotated[str | None, typer.Option("--to", help="What the picture should show: a full caption.")]
 Changes = Annotated[

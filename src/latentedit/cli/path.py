@@ -9,6 +9,7 @@ from latentedit.api.request import check_texts
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.discover import Site
+from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _ALL = "all"
 
 
+@chooses_model
 def path(
     first: Annotated[Path, typer.Argument(metavar="A", help="The picture to start from.", show_default=False)],
     second: Annotated[Path, typer.Argument(metavar="B", help="The picture to end at.", show_default=False)],
@@ -30,15 +32,14 @@ def path(
     rank: Annotated[int, typer.Option("--rank", help="Of the tangent spaces whose turning is measured.")] = 10,
     source: Annotated[str | None, typer.Option("--from", help="What A shows; read from it if not given.")] = None,
     target: Annotated[str | None, typer.Option("--to", help="What B shows; read from it if not given.")] = None,
-    model: options.Model = "portraits",
+    *,
+    choice: ModelChoice,
     seed: options.Seed = 0,
-    device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Walk from one picture to another in the latent space, and measure how long each way is."""
     check_texts({"--from": source, "--to": target})
-    from latentedit.api import verbs
     from latentedit.api.sheets.path_strip import draw_paths, paths_json
     from latentedit.core.settings import Count, Level, check
     from latentedit.directions.latent_path import METHODS, check_methods, paths_between
@@ -55,7 +56,7 @@ def path(
     if opened[0].fingerprint == opened[1].fingerprint:
         raise ConfigError(SAME_TWICE)
     with progress_bar(quiet=quiet or as_json) as progress:
-        backbone = verbs.load(model, device=device)
+        backbone = choice.load()
         latent = encode_pair(backbone, opened, (source, target))
         how: dict[str, Any] = {"frames": frames, "level": level, "site": site, "rank": rank, "seed": seed}
         between = paths_between(latent, methods=methods, **how, progress=progress)

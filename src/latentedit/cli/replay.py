@@ -7,16 +7,16 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say
+from latentedit.cli.model_choice import DTYPES, ModelChoice, chooses_model
 from latentedit.cli.request import default_output, recorded_model
 from latentedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    import torch
-
     from latentedit.api.result import EditResult
     from latentedit.latents.record import RunRecord
 
 
+@chooses_model
 def replay(
     result: Annotated[Path, typer.Argument(help="A file that latentedit wrote.", show_default=False)],
     picture: Annotated[
@@ -26,10 +26,8 @@ def replay(
         list[Path] | None, typer.Option("--direction", help="Files of directions that were applied. Repeatable.")
     ] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help="The mask that was used.")] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Where the model is; by the record's name if not given.")
-    ] = None,
-    device: options.Device = None,
+    *,
+    choice: ModelChoice,
     output: options.Output = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -40,7 +38,6 @@ def replay(
     from latentedit.api.replay import differences
     from latentedit.api.replay import replay as replay_record
     from latentedit.api.undo import METHOD, undo_again
-    from latentedit.api.verbs import load
     from latentedit.core.files.pictures import read_chunks
     from latentedit.directions.direction_file import load_direction
     from latentedit.latents.pictures import Picture
@@ -51,8 +48,7 @@ def replay(
     transparent = source.image.mode == "RGBA"
     for read in filter(None, (result, place, mask)):
         _check_place(record, output, source=read, transparent=transparent)
-    name = recorded_model(record, model)
-    backbone = load(name, device=device or record.model.device, dtype=_dtype(record))
+    backbone = recorded_model(record, choice).or_else(_as_recorded(record)).load()
     directions = [load_direction(path, model=backbone) for path in direction or ()]
     if record.method == METHOD:
         undone = undo_again(record, backbone, source, read_chunks(place)[1], directions)
@@ -104,17 +100,14 @@ def _check_place(record: "RunRecord", output: Path, *, source: Path, transparent
     check_beside(output)
 
 
-def _dtype(record: "RunRecord") -> "torch.dtype":
-    import torch
-
-    kinds = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-    known = {str(kind).removeprefix("torch."): kind for kind in kinds}
-    if record.model.dtype not in known:
+def _as_recorded(record: "RunRecord") -> ModelChoice:
+    """On the device and in the dtype in which it ran."""
+    if record.model.dtype not in DTYPES[1:]:
         raise ConfigError(
-            f"the record names an unknown dtype, {record.model.dtype!r}; known are {', '.join(known)}. Edit the "
+            f"the record names an unknown dtype, {record.model.dtype!r}; known are {', '.join(DTYPES[1:])}. Edit the "
             "picture again"
         )
-    return known[record.model.dtype]
+    return ModelChoice(device=record.model.device, dtype=record.model.dtype)
 
 
 def _write(record: "RunRecord", made: "list[EditResult]", output: Path) -> None:

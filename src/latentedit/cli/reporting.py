@@ -1,5 +1,6 @@
 """What commands say of a result: rows on a terminal, JSON for machines."""
 
+import dataclasses
 import math
 import shlex
 from pathlib import Path
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latentedit.api.result import EditResult
+    from latentedit.cli.model_choice import ModelChoice
     from latentedit.editors.judge import Verdict
 
 
@@ -42,11 +44,12 @@ def result_rows(result: "EditResult", *, origin: str, sheet: Path | None, again:
 
 
 def replay_command(
-    output: Path, *, picture: Path, model: str, mask: Path | None = None, directions: "Sequence[Path]" = ()
+    output: Path, *, picture: Path, choice: "ModelChoice", mask: Path | None = None, directions: "Sequence[Path]" = ()
 ) -> str:
     """The command that makes a file again, with the options that it needs.
 
-    A picture is found without being named where it lies beside the file, and a bundled model by the record.
+    A picture is found without being named where it lies beside the file; a bundled model, device and dtype by the
+    record.
     """
     from latentedit.models.registry import bundled_names
 
@@ -57,8 +60,9 @@ def replay_command(
         options += ["--direction", direction]
     if mask is not None:
         options += ["--mask", mask]
-    if model not in bundled_names():
-        options += ["--model", model]
+    if choice.name in bundled_names():
+        choice = dataclasses.replace(choice, model=None)
+    options += dataclasses.replace(choice, device=None, dtype=None).arguments()
     return shlex.join(["latentedit", "replay", str(output), *map(str, options)])
 
 

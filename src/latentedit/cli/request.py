@@ -1,11 +1,13 @@
 """Files that a command reads and writes, refused where that cannot be, before anything is loaded."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentedit.core.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
+    from latentedit.cli.model_choice import ModelChoice
     from latentedit.latents.pictures import Picture
     from latentedit.latents.record import RunRecord
 
@@ -65,7 +67,7 @@ def open_checked(
     return opened
 
 
-def recorded_model(record: "RunRecord", named: str | None) -> str:
+def recorded_model(record: "RunRecord", choice: "ModelChoice") -> "ModelChoice":
     """The model that was named, or else the record's, if it comes with the package: a file has nothing downloaded.
 
     Raises:
@@ -73,8 +75,8 @@ def recorded_model(record: "RunRecord", named: str | None) -> str:
     """
     from latentedit.models.registry import bundled_names
 
-    if named is None and record.model.name not in bundled_names():
+    if choice.model is None and record.model.name not in bundled_names():
         raise ConfigError(
             f"the record names {record.model.name!r}, which is no bundled model. Say where it is, with --model"
         )
-    return record.model.name if named is None else named
+    return choice if choice.model is not None else dataclasses.replace(choice, model=record.model.name)

@@ -8,6 +8,7 @@ import typer
 from latentedit.api.request import EditRequest
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
+from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.request import default_output, open_checked
 from latentedit.cli.strengths import parse_strengths
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from latentedit.api.result import EditResult
 
 
+@chooses_model
 def sweep(
     picture: Annotated[Path, typer.Argument(help="The picture to edit.", show_default=False)],
     to: options.To = None,
@@ -30,9 +32,9 @@ def sweep(
         str | None, typer.Option("--arm", help="image, text or joint; what suits the model if not given.")
     ] = None,
     local: options.Local = None,
-    model: options.Model = "portraits",
+    *,
+    choice: ModelChoice,
     seed: options.Seed = 0,
-    device: options.Device = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="A sheet (.png, .jpg) or an animation (.gif, .webp)."),
@@ -56,14 +58,14 @@ def sweep(
     output = output if output is not None else default_output(picture, "sweep.png")
     # Cheap checks first: the picture and the names before the model, the model before the work.
     from latentedit.api.result import write_sweep
-    from latentedit.api.verbs import load, read_directions, sweep_picture
+    from latentedit.api.verbs import read_directions, sweep_picture
     from latentedit.editors.slider import check_arm
 
     opened = open_checked(picture, output=output, mask=mask, sweep=True)
     files, request = request.direction, read_directions(request)
     moved = None if arm is None else check_arm(arm)
     with progress_bar(quiet=quiet or as_json) as progress:
-        results = sweep_picture(load(model, device=device), opened, request, values, arm=moved, progress=progress)
+        results = sweep_picture(choice.load(), opened, request, values, arm=moved, progress=progress)
     write_sweep(results, output)
     notes = dict.fromkeys(note for result in results for note in result.notes)
     warn(() if quiet else tuple(notes))

@@ -9,6 +9,7 @@ from latentedit.api.request import check_texts
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.discover import Kept, basis_cost, looked_at, named, try_command
+from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from latentedit.directions.base import Direction
 
 
+@chooses_model
 def transport(
     file: Annotated[
         Path, typer.Argument(metavar="DIRECTION", help="Of latentedit discover: FILE.safetensors.", show_default=False)
@@ -31,9 +33,9 @@ def transport(
         float | None,
         typer.Option("--damping", help="Share of the strongest below which directions fade out; 0.1 if not given."),
     ] = None,
-    model: options.Model = "portraits",
+    *,
+    choice: ModelChoice,
     seed: options.Seed = 0,
-    device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -47,7 +49,6 @@ def transport(
 
     check(Count, **{"--rank": rank})
     check(Weight, **{"--damping": damping or 0.0})
-    from latentedit.api import verbs
     from latentedit.api.carrying import transport_to
     from latentedit.directions.direction_file import check_direction_output, load_direction, save_direction
     from latentedit.directions.transport import DAMPING, feature_of
@@ -60,7 +61,7 @@ def transport(
     if output.resolve() == file.resolve():
         raise OutputError(f"the output is the direction itself, {output}. Rename it")
     with progress_bar(quiet=quiet or as_json) as progress:
-        backbone = verbs.load(model, device=device)
+        backbone = choice.load()
         direction = load_direction(file, model=backbone)
         arrived = transport_to(
             direction,
@@ -77,7 +78,7 @@ def transport(
         print_json({"direction": file, "picture": picture, "output": output, **carried_json(direction, arrived)})
     elif not quiet:
         say(f"{file} -> {output}")
-        again = try_command(picture, output, model=model, source=source)
+        again = try_command(picture, output, choice=choice, source=source)
         print_rows([*carried_rows(direction, arrived), ("try", again)])
 
 

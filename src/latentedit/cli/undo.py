@@ -7,10 +7,12 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, say
+from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.request import default_output, recorded_model
 from latentedit.core.errors import ConfigError
 
 
+@chooses_model
 def undo(
     picture: Annotated[Path, typer.Argument(help="A picture that latentedit edited.", show_default=False)],
     direction: Annotated[
@@ -21,10 +23,8 @@ def undo(
     local: Annotated[
         bool, typer.Option("--local/--no-local", help="The direction was applied with its change kept local.")
     ] = True,
-    model: Annotated[
-        str | None, typer.Option("--model", help="The model of the edit; the record's if not given.")
-    ] = None,
-    device: options.Device = None,
+    *,
+    choice: ModelChoice,
     output: options.Output = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -33,7 +33,6 @@ def undo(
     output = output if output is not None else default_output(picture, "undone.png")
     from latentedit.api.outputs import check_beside
     from latentedit.api.undo import undo_direction, undo_stored
-    from latentedit.api.verbs import load
     from latentedit.core.files.pictures import read_chunks
     from latentedit.directions.direction_file import load_direction
     from latentedit.latents.pictures import Picture, check_output
@@ -51,8 +50,7 @@ def undo(
             f"{picture} does not carry the latent of its edit. Give the direction that was applied, with --direction "
             "FILE"
         )
-    name = (model or "portraits") if record is None else recorded_model(record, model)
-    backbone = load(name, device=device)
+    backbone = (choice if record is None else recorded_model(record, choice)).load()
     if direction is not None:
         found = load_direction(direction, model=backbone)
         undone = undo_direction(backbone, opened, found, strength=strength, local=local)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from latentedit.core.errors import ModelError, require
+from latentedit.models.loading import TextEncoders
 from latentedit.models.weights import PICKLE_SUFFIXES
 
 _DOWNLOADED = (
@@ -31,7 +32,7 @@ _NOT_DOWNLOADED = (
 def download(
     model_id: str,
     *,
-    t5: bool = True,
+    text_encoders: TextEncoders = "all",
     wanted: Sequence[str] = _DOWNLOADED,
     unwanted: Sequence[str] = _NOT_DOWNLOADED,
 ) -> Path:
@@ -41,7 +42,7 @@ def download(
 
     Args:
         model_id: ``org/name``, or ``org/name@revision``.
-        t5: False leaves out the third text encoder, by far the largest part of SD3.
+        text_encoders: "required" leaves out the third text encoder, by far the largest part of SD3.
         wanted: patterns of the files that are downloaded; those of a diffusers pipeline by default.
         unwanted: patterns of those among them that are not.
 
@@ -50,7 +51,7 @@ def download(
     """
     hub = require("huggingface_hub", "hub")
     name, _, revision = model_id.partition("@")
-    skipped = unwanted if t5 else (*unwanted, "text_encoder_3/*", "tokenizer_3/*")
+    skipped = unwanted if text_encoders == "all" else (*unwanted, "text_encoder_3/*", "tokenizer_3/*")
     try:
         found = hub.snapshot_download(
             name, revision=revision or None, allow_patterns=list(wanted), ignore_patterns=list(skipped)

@@ -5,11 +5,11 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
-from latentedit.core.errors import ModelError
+from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.weights import read_json, tensor_shapes, weight_files
@@ -41,6 +41,9 @@ _REFUSED = {
 
 _STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 """Name of a network's weight files, by the library of its class."""
+
+TextEncoders = Literal["all", "required"]
+"""Which text encoders of a model are loaded: those that it can do without too, or not."""
 
 _AGAIN = "Download or copy the folder again"
 
@@ -131,34 +134,38 @@ class ModelFolder:
             )
 
 
-def open_folder(path: Path, *, t5: bool = True) -> ModelFolder:
+def open_folder(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
     """Check a model folder: every part, configuration and weight file there and complete, nothing that runs code.
 
     Args:
         path: a folder as ``save_pretrained`` of a pipeline writes it.
-        t5: False leaves parts out that a model can do without (SD3's third text encoder), as if it had none.
+        text_encoders: "required" leaves out parts that a model can do without (SD3's T5), as if it had none.
 
     Raises:
+        ConfigError: another word for ``text_encoders``.
         ModelError: not a model folder, another pipeline than those supported, a part that is missing, damaged or of
             another class, or pickle weights.
 
     Cost:
         Reads the headers of the weight files only.
     """
-    folder = read_index(path, t5=t5)
+    folder = read_index(path, text_encoders=text_encoders)
     return dataclasses.replace(folder, weights=_checked_weights(path, folder.parts))
 
 
-def read_index(path: Path, *, t5: bool = True) -> ModelFolder:
+def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
     """What ``model_index.json`` says of a model; of its parts nothing is looked at, nor has to be there.
 
     Args:
         path: of the folder.
-        t5: as for `open_folder`.
+        text_encoders: as for `open_folder`.
 
     Raises:
+        ConfigError: another word for ``text_encoders``.
         ModelError: not a model folder, another pipeline than those supported, or a part of another class.
     """
+    if text_encoders not in get_args(TextEncoders):
+        raise ConfigError(f"text_encoders is 'all' or 'required'; got {text_encoders!r}")
     if not path.is_dir():
         raise ModelError(f"there is no model folder at {path}. Check the path")
     if not (path / "model_index.json").exists():
@@ -185,7 +192,7 @@ def read_index(path: Path, *, t5: bool = True) -> ModelFolder:
         raise ModelError(
             f"{path / 'model_index.json'} has only some of {_listed(sorted(adapter.optional_parts))}. {_AGAIN}"
         )
-    left_out = frozenset() if t5 else present.keys() & adapter.optional_parts
+    left_out = frozenset() if text_encoders == "all" else present.keys() & adapter.optional_parts
     parts = {part: kind for part, kind in present.items() if part not in left_out}
     return ModelFolder(
         path=path,

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from latentedit.core.errors import ModelError, RegistryError
+from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.files.reading import user_path
 from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
 from latentedit.models.hub import download
-from latentedit.models.loading import check_known, open_folder, own_settings
+from latentedit.models.loading import TextEncoders, check_known, open_folder, own_settings
 from latentedit.models.memory import check_memory, model_needs
 from latentedit.models.placement import Placement, Policy, existing_device, known_dtype, suited_dtype
 from latentedit.models.weights import live_fingerprint
@@ -42,7 +42,8 @@ def load(
     dtype: torch.dtype | str = "auto",
     placement: Policy = "resident",
     storage: torch.dtype | None = None,
-    t5: bool = True,
+    text_encoders: TextEncoders = "all",
+    revision: str | None = None,
 ) -> Backbone:
     """Load a model.
 
@@ -56,17 +57,19 @@ def load(
             memory (needs accelerate). "groups": the same layer by layer: least memory, slowest.
         storage: dtype in which the denoiser's layers are kept between calls, such as ``torch.float8_e4m3fn``; None is
             ``dtype``.
-        t5: False leaves out SD3's third text encoder, by far its largest part.
+        text_encoders: "required" leaves out those that the model can do without, such as SD3's T5, by far its largest
+            part.
+        revision: of a hub id, as ``@revision`` says it: a branch, tag or commit.
 
     Raises:
         RegistryError: a name that is neither bundled nor a folder.
         ModelError: a folder that is incomplete, damaged, unsafe or of an unsupported kind; a failed download; too
             little free memory for the weights, with a placement that fits.
-        ConfigError: a dtype that networks do not run in, or an unknown placement.
+        ConfigError: a dtype that networks do not run in, an unknown placement, or a revision of what is no hub id.
         DeviceError: a device that this machine lacks.
     """
-    name, path = _locate(model, t5=t5)
-    folder, chosen = open_folder(path, t5=t5), existing_device(device)
+    name, path = _locate(model if revision is None else _pinned(model, revision), text_encoders)
+    folder, chosen = open_folder(path, text_encoders=text_encoders), existing_device(device)
     needs = model_needs(folder)
     if dtype == "auto":
         dtype = suited_dtype(chosen, bytes_float32=4 * needs.parameters, half=needs.half)
@@ -150,7 +153,19 @@ def _moved_by_hooks(network: nn.Module) -> bool:
     return any(hasattr(module, "_hf_hook") or hasattr(module, "_diffusers_hook") for module in network.modules())
 
 
-def _locate(model: str | Path, *, t5: bool) -> tuple[str, Path]:
+def _pinned(model: str | Path, revision: str) -> str:
+    """A hub id at a revision.
+
+    Raises:
+        ConfigError: no hub id, or one that names a revision itself.
+    """
+    name = str(model)
+    if name in bundled_names() or Path(name).exists() or not _HUB_ID.fullmatch(name) or "@" in name:
+        raise ConfigError(f"a revision is of a hub id without one (org/name); got {name!r}. Leave revision out")
+    return f"{name}@{revision}"
+
+
+def _locate(model: str | Path, text_encoders: TextEncoders) -> tuple[str, Path]:
     """Name and folder: bundled names first, then folders, then the hub."""
     if isinstance(model, str) and model in bundled_names():
         return model, bundled_folder(model)
@@ -160,7 +175,7 @@ def _locate(model: str | Path, *, t5: bool) -> tuple[str, Path]:
     if path.exists():
         raise ModelError(f"{path} is a file, and no model folder. Give the folder that holds model_index.json")
     if isinstance(model, str) and _HUB_ID.fullmatch(model):
-        return model, download(model, t5=t5)
+        return model, download(model, text_encoders=text_encoders)
     if isinstance(model, str) and path.name == model:
         raise RegistryError(f"{MODELS.unknown(model)}. A folder or a hub id (org/name) is taken too")
     raise ModelError(f"there is no model folder at {path}. Check the path")

@@ -25,6 +25,7 @@ from latentedit.latents.captions.base import Captioner
 from latentedit.latents.encode import encode
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
+from latentedit.models.registry import load as load_model
 from latentedit.testing.miniature import miniature_sd3
 
 FROM, TO = "a person with no glasses", "a person with glasses"
@@ -38,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Backbone:
-    return verbs.load(folder, device="cpu")
+    return load_model(folder, device="cpu")
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_a_worker_elsewhere_makes_the_same(
 ) -> None:
     """It was sent the plan, has a model of its own, and does not see the pictures' files."""
     pictures = [dataclasses.replace(one, target=None) for one in pictures] if wanted.change else pictures
-    load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
+    load = functools.partial(Loaded.by, functools.partial(load_model, folder, device="cpu"), captioner=None)
     work: EditWork = pickle.loads(pickle.dumps(cut(model, pictures, wanted, load=load)))
     carried = work.task(work.units[0], with_bytes=True)
     here = done(cut(model, pictures, wanted), 0)
@@ -151,7 +152,7 @@ def test_a_worker_elsewhere_makes_the_same(
 def test_directions_can_be_sent(model: Backbone, folder: Path, pictures: list[EditJob]) -> None:
     direction = verbs.identify(encode(model, pictures[2].path, caption=FROM), to=TO)
     wanted, wordless = EditRequest(direction=(direction,)), [dataclasses.replace(one, target=None) for one in pictures]
-    load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
+    load = functools.partial(Loaded.by, functools.partial(load_model, folder, device="cpu"), captioner=None)
     work: EditWork = pickle.loads(pickle.dumps(cut(model, wordless, wanted, load=load)))
     assert done(work, 0).rows == done(cut(model, wordless, wanted), 0).rows
     assert done(work, 0).rows[0]["target_caption"] == TO
@@ -178,7 +179,7 @@ def test_what_cannot_be_done_fails_alone(model: Backbone, pictures: list[EditJob
 def test_a_picture_that_the_model_cannot_take_fails_alone(
     model: Backbone, folder: Path, pictures: list[EditJob], changes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, met = verbs.load(folder, device="cpu"), list[int]()
+    real, met = load_model(folder, device="cpu"), list[int]()
 
     def refusing(pixels: Any) -> Any:
         met.append(len(pixels))
@@ -236,10 +237,10 @@ def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures:
     for some, batch in ((pictures, 0), ([], 2)):
         with pytest.raises(ConfigError, match=r"are no work\. Give 1 picture or more"):
             cut(model, some, batch=batch)
-    other = verbs.load(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
+    other = load_model(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
     direction = verbs.identify(encode(other, pictures[0].path, caption=FROM), to=TO)
     with pytest.raises(ConfigError, match="was found in another model"):
         cut(model, pictures, EditRequest(direction=(direction,)))
-    load = functools.partial(Loaded.named, str(folder), device="cpu", captioner=None)
+    load = functools.partial(Loaded.by, functools.partial(load_model, folder, device="cpu"), captioner=None)
     with pytest.raises(ModelError, match="Put the same files on every machine"):
         cut(other, pictures, load=load).start()

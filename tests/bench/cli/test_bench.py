@@ -121,7 +121,7 @@ def test_every_fault_of_a_manifest_is_in_the_line(refused: Refused, tmp_path: Pa
         (("tune", "--method", "flowedits"), "flowedit"),
         (("run", "--items", "1", "--workers", "0"), "--workers 0 is nobody"),
         (("run", "--items", "1", "--batch", "0"), "--batch is 0, and must be 1 or more"),
-        (("run", "--items", "1", "--dtype", "float8"), "networks do not run in float8"),
+        (("run", "--items", "1", "--dtype", "float8"), "no --dtype is called 'float8'"),
         (("run", "--items", "1", "--strengths", "1;2"), "--strengths takes"),
     ],
 )

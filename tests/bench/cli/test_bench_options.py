@@ -3,23 +3,15 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.cli.bench_options import DATA, lasting, open_dataset, open_model
+from latentedit_bench.cli.bench_options import DATA, lasting, open_dataset
 
 
 def test_the_first_items_of_a_data_set() -> None:
     assert len(open_dataset(DATA, split="test", captions="full", items=3).items) == 3
     with pytest.raises(ConfigError, match="--items is 0, and must be 1 or more"):
         open_dataset(DATA, split="test", captions="full", items=0)
-
-
-def test_precisions_by_name(miniature: Path) -> None:
-    assert open_model(str(miniature), device="cpu", dtype="bfloat16").network_dtype == torch.bfloat16
-    assert open_model(str(miniature), device="cpu", dtype=None).network_dtype == torch.float32
-    with pytest.raises(ConfigError, match="do not run in int8"):
-        open_model(str(miniature), device="cpu", dtype="int8")
 
 
 def test_places_last_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,9 +165,9 @@ def test_a_model_that_only_the_folder_names_is_not_opened(
     refused: Refused, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = json.loads((finished / "run.json").read_text())
-    monkeypatch.setattr("latentedit_bench.cli.bench_run.open_model", lambda *_, **__: pytest.fail("it was opened"))
-    for model in ("somebody/else", manifest["request"]["model"]):
-        manifest["request"]["model"] = model
+    monkeypatch.setattr("latentedit.models.registry.load", lambda *_, **__: pytest.fail("it was opened"))
+    for model in ("somebody/else", manifest["request"]["model"]["model"]):
+        manifest["request"]["model"]["model"] = model
         (finished / "run.json").write_text(json.dumps(manifest))
         assert f"Name it yourself: --model {model}" in refused("bench", "resume", finished)
 

@@ -39,13 +39,13 @@ class Loaded:
     captioner: Captioner | None
 
     @staticmethod
-    def named(model: str, *, device: str | None, captioner: str | None) -> "Loaded":
-        """Load both; can be sent to another process as a `functools.partial`.
+    def by(load: Callable[[], Backbone], *, captioner: str | None) -> "Loaded":
+        """Load both; can be sent to another process as a `functools.partial`, if ``load`` can.
 
         Raises:
-            LatentEditError: no such model or captioner; see `verbs.load` and `captioning.make_captioner`.
+            LatentEditError: what ``load`` raises, or no such captioner; see `captions.base.make_captioner`.
         """
-        backbone = verbs.load(model, device=device)
+        backbone = load()
         return Loaded(model=backbone, captioner=None if captioner is None else make_captioner(captioner, backbone))
 
 
@@ -129,7 +129,7 @@ class EditWork:
 
         Raises:
             ModelError: another model than the plan's.
-            LatentEditError: see `Loaded.named`.
+            LatentEditError: see `Loaded.by`.
         """
         loaded = self.load()
         check_model(self.spec, loaded.model.fingerprint)

@@ -7,6 +7,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, typed_command
+from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit_bench.cli import bench_run
 from latentedit_bench.cli.bench_options import (
     DATA,
@@ -14,10 +15,8 @@ from latentedit_bench.cli.bench_options import (
     Data,
     Items,
     Methods,
-    Precision,
     Split,
     open_dataset,
-    open_model,
 )
 
 app = typer.Typer(help="Editors against known answers: choose settings, run, rank, report.", no_args_is_help=True)
@@ -71,6 +70,7 @@ def data(
 
 
 @app.command()
+@chooses_model
 def tune(
     place: Data = DATA,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file of all that was tried.")] = Path(
@@ -82,10 +82,9 @@ def tune(
     store: Annotated[
         bool, typer.Option("--store", help="Also make the best of each the model's own, in its latentedit.json.")
     ] = False,
-    model: options.Model = "portraits",
-    dtype: Precision = None,
+    *,
+    choice: ModelChoice,
     seed: options.Seed = 0,
-    device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -95,10 +94,10 @@ def tune(
     from latentedit_bench.tuning.tuning import prepare_all, store_best, tune_method, write_tuning
 
     if store:
-        bundled_folder(model)  # refused before any work where there is none
+        bundled_folder(choice.name)  # refused before any work where there is none
     chosen = [search_space(name) for name in method] if method else list(SEARCH_SPACES)
     found = open_dataset(place, split="calibration", captions=captions, items=items)
-    backbone = open_model(model, device=device, dtype=dtype)
+    backbone = choice.load()
     best: dict[str, Any] = {}
     with progress_bar(quiet=quiet or as_json) as progress:
         batches = prepare_all(backbone, found)
@@ -109,7 +108,7 @@ def tune(
             if not (quiet or as_json):
                 say(f"{one.name:<24}error {tried[0].score:.4f}, the best of {len(tried)}")
     if store:
-        store_best(model, output)
+        store_best(choice.name, output)
     if as_json:
         print_json({"file": output, "best": best})
 

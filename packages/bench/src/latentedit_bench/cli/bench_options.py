@@ -9,7 +9,6 @@ from latentedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from latentedit.api.manifests.items import Dataset
-    from latentedit.models.base import Backbone
 
 DATA = "counterfactual-portraits"
 
@@ -26,9 +25,6 @@ Items = Annotated[int | None, typer.Option("--items", help="The first items only
 Methods = Annotated[
     list[str] | None, typer.Option("--method", help="A method of `bench methods`; repeatable. Default: all.")
 ]
-Precision = Annotated[
-    str | None, typer.Option("--dtype", help="Of the network: float32, bfloat16 or float16; what suits the device.")
-]
 
 
 def open_dataset(place: str, *, split: str, captions: str, items: int | None) -> "Dataset":
@@ -43,18 +39,6 @@ def open_dataset(place: str, *, split: str, captions: str, items: int | None) ->
         raise ConfigError(f"--items is {items}, and must be 1 or more")
     found = load_dataset(place, split=split, captions=captions)
     return found if items is None else found.head(items)
-
-
-def open_model(name: str, *, device: str | None, dtype: str | None) -> "Backbone":
-    """The model, in the precision that is asked for; can be sent to another process.
-
-    Raises:
-        ConfigError: an unknown precision.
-        LatentEditError: no such model; see `latentedit.load`.
-    """
-    from latentedit.models.registry import load
-
-    return load(name, device=device, dtype=dtype or "auto")
 
 
 def lasting(place: str) -> str:

@@ -1,6 +1,6 @@
 """``latentedit bench run``, ``resume``, ``status`` and ``report``: a run is a folder, and all of them look into it."""
 
-import functools
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +9,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, typed_command, warn
+from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.run_status import finish, status_json, status_rows
 from latentedit.cli.strengths import parse_strengths
 from latentedit.core.errors import ConfigError
@@ -18,11 +19,9 @@ from latentedit_bench.cli.bench_options import (
     Data,
     Items,
     Methods,
-    Precision,
     Split,
     lasting,
     open_dataset,
-    open_model,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
 
 
+@chooses_model
 def run(
     place: Data = DATA,
     output: Annotated[
@@ -54,23 +54,22 @@ def run(
     pictures: Annotated[bool, typer.Option("--pictures", help="Also write every edited picture.")] = False,
     workers: options.Workers = None,
     ray: options.Ray = None,
-    model: options.Model = "portraits",
-    dtype: Precision = None,
+    *,
+    choice: ModelChoice,
     seed: options.Seed = 0,
-    device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Edit every item by every method at every strength, measure against the right answers, and rank."""
     from latentedit.api.runs.executors import Executor
-    from latentedit_bench.ranking.plan import Plan, Request
+    from latentedit_bench.ranking.plan import Plan, Request, StoredChoice
     from latentedit_bench.tuning.tuning import stored_methods, tuned_methods
 
     if batch < 1:
         raise ConfigError(f"--batch is {batch}, and must be 1 or more")
     executor = Executor(workers=workers, ray=ray)
     found, at = open_dataset(place, split=split, captions=captions, items=items), parse_strengths(strengths)
-    backbone = open_model(model, device=device, dtype=dtype)
+    backbone = choice.load()
     chosen = stored_methods(backbone, method) if settings is None else tuned_methods(settings, backbone, method)
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seed=seed, batch=batch)
     request = Request(
@@ -79,21 +78,19 @@ def run(
         captions=captions,
         items=items,
         pictures=pictures,
-        model=model,
-        device=device,
+        model=StoredChoice(**dataclasses.asdict(choice)),
     )
-    _run(plan, output, request, executor, as_json=as_json, quiet=quiet)
+    _run(plan, output, request, choice, executor, as_json=as_json, quiet=quiet)
 
 
+@chooses_model
 def resume(
     folder: Folder,
     retry: Annotated[bool, typer.Option("--retry", help="Also do again the parts in which something failed.")] = False,
     workers: options.Workers = None,
     ray: options.Ray = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="The run's model, where it is none of those that are installed.")
-    ] = None,
-    device: options.Device = None,
+    *,
+    choice: ModelChoice,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -108,14 +105,15 @@ def resume(
     opened = RunFolder.read(folder)
     spec, request = read_plan(opened), read_request(opened)
     opened.check_version()
-    if model is None and request.model not in MODELS.names():
+    begun = ModelChoice(**request.model.model_dump())
+    if choice.model is None and begun.name not in MODELS.names():
         raise ConfigError(
-            f"the run in {folder} was begun with the model {request.model!r}, which comes from elsewhere, and a run's "
-            f"folder has nothing downloaded or opened. Name it yourself: --model {shlex.quote(request.model)}"
+            f"the run in {folder} was begun with the model {begun.name!r}, which comes from elsewhere, and a run's "
+            f"folder has nothing downloaded or opened. Name it yourself: --model {shlex.quote(begun.name)}"
         )
-    request = request.model_copy(update={"model": model or request.model, "device": device or request.device})
+    choice = choice.or_else(dataclasses.replace(begun, dtype=spec.network_dtype))
     plan = Plan(
-        model=open_model(request.model, device=request.device, dtype=spec.network_dtype),
+        model=choice.load(),
         dataset=open_dataset(request.data, split=request.split, captions=request.captions, items=request.items),
         methods=planned_methods([method.model_dump() for method in spec.methods]),
         strengths=tuple(spec.strengths),
@@ -126,7 +124,7 @@ def resume(
     if retry:
         for unit in [unit for unit, record in opened.records().items() if record.failures]:
             opened.forget(unit)
-    _run(plan, folder, request, executor, as_json=as_json, quiet=quiet)
+    _run(plan, folder, request, choice, executor, as_json=as_json, quiet=quiet)
 
 
 def status(folder: Folder, as_json: options.Json = False) -> None:
@@ -160,7 +158,16 @@ def report(
         say(f"{folder} -> {output}")
 
 
-def _run(plan: "Plan", output: Path, request: "Request", executor: "Executor", *, as_json: bool, quiet: bool) -> None:
+def _run(
+    plan: "Plan",
+    output: Path,
+    request: "Request",
+    choice: ModelChoice,
+    executor: "Executor",
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Run, or go on; then rank, draw, and say what came of it."""
     from latentedit.api.runs.executors import Executor, suitable_workers
     from latentedit.api.runs.folder import RunFolder
@@ -172,7 +179,6 @@ def _run(plan: "Plan", output: Path, request: "Request", executor: "Executor", *
     from latentedit_bench.report.sheet import draw_edits
     from latentedit_bench.tuning.search_spaces import OURS, SEARCH_SPACES
 
-    load = functools.partial(open_model, request.model, device=request.device, dtype=plan.spec["network_dtype"])
     if executor.ray is None and executor.workers is None:
         executor = Executor(workers=suitable_workers(plan.model.device, len(plan.dataset.items) // plan.batch + 1))
     notes: list[str] = []
@@ -183,7 +189,7 @@ def _run(plan: "Plan", output: Path, request: "Request", executor: "Executor", *
             command=typed_command(),
             request=request.model_dump(),
             pictures=request.pictures,
-            load=load,
+            load=dataclasses.replace(choice, dtype=plan.spec["network_dtype"]).load,
             executor=executor,
             progress=progress,
             note=notes.append,

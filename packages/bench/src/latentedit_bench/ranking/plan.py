@@ -61,6 +61,17 @@ class PlanSpec(_Stored):
     beside: bool
 
 
+class StoredChoice(_Stored):
+    """The options of the command that say which model, as `ModelChoice` has them."""
+
+    model: str | None
+    device: str | None
+    dtype: str | None
+    placement: str | None
+    text_encoders: str | None
+    revision: str | None
+
+
 class Request(_Stored):
     """What makes a plan again: the options of the command that began the run.
 
@@ -70,8 +81,7 @@ class Request(_Stored):
         captions: of the rendered set.
         items: the first ones only.
         pictures: every edited picture is written too.
-        model: name or path.
-        device: where it runs.
+        model: and how it was loaded.
     """
 
     data: str
@@ -79,8 +89,7 @@ class Request(_Stored):
     captions: str
     items: int | None
     pictures: bool
-    model: str
-    device: str | None
+    model: StoredChoice
 
 
 def read_plan(run: RunFolder) -> PlanSpec:

@@ -1,0 +1,119 @@
+"""Which model a command works with and how it is loaded: the options of `--model` and its like, as one value."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from latentedit.cli import options
+from latentedit.core.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from latentedit.models.base import Backbone
+
+DEFAULT_MODEL = "portraits"
+
+DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
+
+_KNOWN = {
+    "dtype": DTYPES,
+    "placement": ("resident", "model", "groups"),
+    "text_encoders": ("all", "required"),
+}
+"""Values of options that take one of a few words."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """The model of a command; can be sent to another process, and loads the same there.
+
+    Args:
+        model: a bundled name, a folder or a hub id; `DEFAULT_MODEL` where it is None. So with the others: None is what
+            `latentedit.load` does when it is not given, and `or_else` fills it in.
+
+    Raises:
+        ConfigError: a word that the option does not know, with the nearest one.
+    """
+
+    model: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    placement: str | None = None
+    text_encoders: str | None = None
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in _KNOWN.items():
+            value = getattr(self, name)
+            if value is not None and value not in known:
+                raise ConfigError(f"no {_option(name)} is called {value!r}: {nearest(value, known)}")
+
+    @property
+    def name(self) -> str:
+        """The model's name, folder or hub id."""
+        return DEFAULT_MODEL if self.model is None else self.model
+
+    def or_else(self, other: Self) -> Self:
+        """This choice, with whatever was not given as in another one."""
+        return dataclasses.replace(self, **{**other.given(), **self.given()})
+
+    def given(self) -> dict[str, Any]:
+        """What was given, by the names of the fields."""
+        return {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
+
+    def arguments(self) -> list[str]:
+        """The options that say this choice again on a command line."""
+        return [word for name, value in self.given().items() for word in (_option(name), str(value))]
+
+    def load(self) -> "Backbone":
+        """The model.
+
+        Raises:
+            LatentEditError: see `latentedit.load`.
+        """
+        from latentedit.models.registry import load
+
+        return load(self.name, **{name: value for name, value in self.given().items() if name != "model"})
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(ModelChoice))
+
+_ANNOTATIONS: Mapping[str, Any] = {
+    "model": options.Model,
+    "device": options.Device,
+    "dtype": options.Dtype,
+    "placement": options.PlacementPolicy,
+    "text_encoders": options.TextEncoders,
+    "revision": options.Revision,
+}
+
+
+def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameter ``choice`` is a `ModelChoice`, with the options that make it in place of it."""
+    signature = inspect.signature(command)
+    parameters = [
+        made
+        for parameter in signature.parameters.values()
+        for made in (
+            [
+                parameter.replace(name=name, default=None, annotation=_ANNOTATIONS[name], kind=parameter.KEYWORD_ONLY)
+                for name in _FIELDS
+            ]
+            if parameter.name == "choice"
+            else [parameter.replace(kind=parameter.KEYWORD_ONLY)]
+        )
+    ]
+
+    @functools.wraps(command)
+    def with_options(**given: Any) -> None:
+        choice = ModelChoice(**{name: given.pop(name) for name in _FIELDS})
+        command(choice=choice, **given)
+
+    described: Any = with_options
+    described.__signature__ = signature.replace(parameters=parameters)
+    return described
+
+
+def _option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"

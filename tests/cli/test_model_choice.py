@@ -1,0 +1,114 @@
+"""The options of ``--model`` and its like: on every command that loads a model, and what they load."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+
+from latentedit.cli.model_choice import ModelChoice, chooses_model
+from latentedit.core.errors import ConfigError
+from latentedit.core.plugins import COMMANDS
+from tests.commands import Command
+
+OPTIONS = ("--model", "--device", "--dtype", "--placement", "--text-encoders", "--revision")
+LOADING = ("caption", "discover", "edit", "path", "replay", "sweep", "transport", "undo")
+"""Commands that load a model; and those of `direction` that do."""
+
+
+def options_of(command: Any) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts}
+
+
+@pytest.mark.parametrize("name", [*LOADING, "direction make", "direction preview", "direction apply"])
+def test_every_command_that_loads_a_model_has_all_the_options(name: str) -> None:
+    first, *below = name.split()
+    found = COMMANDS.load(first)
+    group = found if isinstance(found, typer.Typer) else typer.Typer()
+    if group is not found:
+        group.command()(found)
+    command: Any = typer.main.get_command(group)
+    assert options_of(command.commands[below[0]] if below else command) >= set(OPTIONS)
+
+
+def test_what_is_not_given_is_left_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr("latentedit.models.registry.load", lambda *given, **more: told.append((given, more)))
+    ModelChoice().load()
+    ModelChoice(model="org/name", dtype="float16", text_encoders="required", revision="v1").load()
+    assert told == [
+        (("portraits",), {}),
+        (("org/name",), {"dtype": "float16", "text_encoders": "required", "revision": "v1"}),
+    ]
+
+
+def test_a_choice_can_be_sent_and_filled_in() -> None:
+    choice = ModelChoice(model="a", dtype="auto")
+    assert pickle.loads(pickle.dumps(choice)) == choice
+    assert choice.or_else(ModelChoice(model="b", dtype="float32", device="cpu")) == ModelChoice(
+        model="a", dtype="auto", device="cpu"
+    )
+    assert choice.arguments() == ["--model", "a", "--dtype", "auto"]
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"dtype": "fp16"}, "no --dtype is called 'fp16': did you mean 'float16'"),
+        ({"placement": "group"}, "no --placement is called 'group': did you mean 'groups'"),
+        ({"text_encoders": "none"}, "no --text-encoders is called 'none': known: all, required"),
+    ],
+)
+def test_unknown_words_are_refused_before_anything_is_loaded(given: dict[str, str], line: str) -> None:
+    with pytest.raises(ConfigError, match=line):
+        ModelChoice(**given)
+
+
+def test_the_options_take_the_place_of_the_choice(capsys: pytest.CaptureFixture[str]) -> None:
+    @chooses_model
+    def shown(first: int = 1, *, choice: ModelChoice, last: int = 2) -> None:
+        typer.echo(f"{first} {last} {choice}")
+
+    group = typer.Typer()
+    group.command()(shown)
+    group(["--first", "3", "--device", "cpu", "--last", "4"], standalone_mode=False)
+    assert capsys.readouterr().out == f"3 4 {ModelChoice(device='cpu')}\n"
+
+
+def test_the_options_reach_the_network(command: Command, picture: Path, miniature: Path, tmp_path: Path) -> None:
+    """Dtype of an edit, which `replay` takes from the record unless told; a half-precision result is another file."""
+    place = tmp_path / "out.png"
+    wanted = ("--from", "a person", "--to", "a person with glasses", "--method", "sdedit", "--model", miniature)
+    assert command("edit", picture, *wanted, "--dtype", "bfloat16", "--placement", "groups", "-o", place).code == 0
+    again = ("--picture", picture, "--model", miniature, "--json", "-o", tmp_path / "again.png")
+    assert json.loads(command("replay", place, *again).out)["same"]
+    other = json.loads(command("replay", place, *again, "--dtype", "float32").out)
+    assert not other["same"]
+    assert any("dtype" in line for line in other["differences"])
+
+
+def test_a_folder_is_edited_as_told(
+    command: Command, picture: Path, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in other processes."""
+    pictures = tmp_path / "many"
+    pictures.mkdir()
+    for name in ("a.png", "b.png"):
+        (pictures / name).write_bytes(picture.read_bytes())
+    wanted = ("--from", "a person", "--to", "a person with glasses", "--method", "sdedit", "--model", miniature)
+    where = ("--dtype", "bfloat16", "--device", "cpu", "--workers", 2, "--batch", 1, "-o", tmp_path / "run")
+    outcome = command("edit", pictures, *wanted, *where)
+    assert outcome.code == 0, outcome.err
+    records = [json.loads(file.read_text()) for file in (tmp_path / "run/pictures").glob("*.json")]
+    assert [record["record"]["model"]["dtype"] for record in records] == ["bfloat16", "bfloat16"]
+
+
+def test_the_command_line_knows_dtypes_and_policies_as_the_library_does() -> None:
+    from latentedit.cli.model_choice import _KNOWN, DTYPES
+    from latentedit.models.placement import POLICIES, known_dtype
+
+    assert {known_dtype(name) for name in DTYPES[1:]} == {torch.float32, torch.float64, torch.bfloat16, torch.float16}
+    assert _KNOWN["placement"] == POLICIES
