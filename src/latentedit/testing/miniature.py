@@ -44,16 +44,17 @@ TrainedFor = Literal["epsilon", "v_prediction", "sample"]
 
 
 def miniature_sd3(folder: Path, *, t5: bool, channels: int = 16, seed: int = 0) -> Path:
-    """Save a tiny stock SD3 pipeline: two layers, two heads, pictures of 64 px, latents of 8 x 8.
+    """Save `sd3_pipeline` and return the folder, which is made if it does not exist."""
+    return _saved(sd3_pipeline(t5=t5, channels=channels, seed=seed), folder)
+
+
+def sd3_pipeline(*, t5: bool, channels: int = 16, seed: int = 0) -> Any:
+    """A tiny stock SD3 pipeline: two layers, two heads, pictures of 64 px, latents of 8 x 8.
 
     Args:
-        folder: written to; made if it does not exist.
-        t5: with the third text encoder; without it, its two parts are null in ``model_index.json``.
+        t5: with the third text encoder; without it, its two parts are None.
         channels: of the latent; 16 as in SD3.
         seed: of every weight. The global random state is left as it was.
-
-    Returns:
-        The folder.
     """
     with torch.random.fork_rng(devices=[]):
         parts: dict[str, Any] = {
@@ -69,28 +70,26 @@ def miniature_sd3(folder: Path, *, t5: bool, channels: int = 16, seed: int = 0) 
     for part in parts.values():
         if part is not None:
             draw_weights(part, generator)
-    pipeline = StableDiffusion3Pipeline(
+    return StableDiffusion3Pipeline(
         **parts,
         tokenizer=clip_tokenizer(pad_token="<|endoftext|>"),
         tokenizer_2=clip_tokenizer(pad_token="!"),
         tokenizer_3=T5Tokenizer(vocab=_t5_vocabulary(), extra_ids=0) if t5 else None,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
     )
-    with quiet_libraries():
-        pipeline.save_pretrained(folder, safe_serialization=True)
-    return Path(folder)
 
 
 def miniature_sd(folder: Path, *, prediction: TrainedFor = "epsilon", seed: int = 0) -> Path:
-    """Save a tiny stock Stable Diffusion pipeline: two sizes of blocks, pictures of 64 px, latents of 8 x 8.
+    """Save `sd_pipeline` and return the folder, which is made if it does not exist."""
+    return _saved(sd_pipeline(prediction=prediction, seed=seed), folder)
+
+
+def sd_pipeline(*, prediction: TrainedFor = "epsilon", seed: int = 0) -> Any:
+    """A tiny stock Stable Diffusion pipeline: two sizes of blocks, pictures of 64 px, latents of 8 x 8.
 
     Args:
-        folder: written to; made if it does not exist.
         prediction: what the U-Net is said to predict, in the scheduler's configuration; the betas are the real ones.
         seed: of every weight. The global random state is left as it was.
-
-    Returns:
-        The folder.
     """
     with torch.random.fork_rng(devices=[]):
         parts: dict[str, Any] = {
@@ -104,7 +103,7 @@ def miniature_sd(folder: Path, *, prediction: TrainedFor = "epsilon", seed: int 
     none: Any = None
     build: Any = StableDiffusionPipeline  # its annotations know an enumeration of schedulers only
     with quiet_libraries():
-        build(
+        return build(
             **parts,
             tokenizer=clip_tokenizer(pad_token="<|endoftext|>"),
             scheduler=DDIMScheduler(
@@ -119,8 +118,7 @@ def miniature_sd(folder: Path, *, prediction: TrainedFor = "epsilon", seed: int 
             safety_checker=none,
             feature_extractor=none,
             requires_safety_checker=False,
-        ).save_pretrained(folder, safe_serialization=True)
-    return Path(folder)
+        )
 
 
 def miniature_ddpm(folder: Path, *, learned_variance: bool = False, seed: int = 0) -> Path:
@@ -146,8 +144,12 @@ def miniature_ddpm(folder: Path, *, learned_variance: bool = False, seed: int = 
             up_block_types=("AttnUpBlock2D", "UpBlock2D"),
         )
     draw_weights(unet, torch.Generator().manual_seed(seed))
+    return _saved(DDPMPipeline(unet=unet, scheduler=DDPMScheduler()), folder)
+
+
+def _saved(pipeline: Any, folder: Path) -> Path:
     with quiet_libraries():
-        DDPMPipeline(unet=unet, scheduler=DDPMScheduler()).save_pretrained(folder, safe_serialization=True)
+        pipeline.save_pretrained(folder, safe_serialization=True)
     return Path(folder)
 
 

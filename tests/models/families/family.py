@@ -43,6 +43,7 @@ class FamilyContract(BackboneContract):
 
     texts = (CAPTION, "a face")
     weights: ClassVar[tuple[float, ...]] = (1.0, 3.0)
+    settings: ClassVar[dict[str, Any]] = SETTINGS
     sizes: ClassVar[tuple[tuple[int, int], ...]] = SIZES
     lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_v")
     tolerance: ClassVar[float] = PARITY
@@ -84,7 +85,7 @@ class FamilyContract(BackboneContract):
     @pytest.fixture(scope="class")
     def backbone(self, pipeline: Any) -> Backbone:
         """Ours around the same networks."""
-        return le.from_pipeline(pipeline, settings=SETTINGS)
+        return le.from_pipeline(pipeline, settings=self.settings)
 
     @pytest.fixture
     def latent(self, backbone: Backbone) -> Tensor:
@@ -148,7 +149,7 @@ class FamilyContract(BackboneContract):
     def test_a_folder_gives_the_same_model(self, pipeline: Any, backbone: Backbone, tmp_path: Path) -> None:
         """Saved by the pipeline and loaded by name: the same velocity, but for memory that is aligned otherwise."""
         pipeline.save_pretrained(tmp_path / "model", safe_serialization=True)
-        (tmp_path / "model/latentedit.json").write_text(json.dumps(SETTINGS))
+        (tmp_path / "model/latentedit.json").write_text(json.dumps(self.settings))
         loaded = le.load(tmp_path / "model", device="cpu")
         z, s = self.start(backbone, self.sizes[0]), torch.tensor([0.6])
         v = backbone.velocity(z, s, backbone.embed([CAPTION]))
@@ -169,7 +170,7 @@ class FamilyContract(BackboneContract):
         pipeline = self.build()
         denoiser = pipeline.components[type(backbone).denoiser]  # type: ignore[attr-defined]
         change(pipeline, denoiser, variant, self.lora_targets)
-        live = le.from_pipeline(pipeline, settings=SETTINGS)
+        live = le.from_pipeline(pipeline, settings=self.settings)
         z, s, weight = self.start(live, self.sizes[0]), torch.tensor([0.5]), self.weights[0]
         v = live.velocity(z, s, live.embed([CAPTION]))
         assert torch.equal(v, backbone.velocity(z, s, backbone.embed([CAPTION]))) == (variant == "groups")
@@ -229,8 +230,12 @@ def change(pipeline: Any, denoiser: Any, variant: str, lora_targets: tuple[str, 
         denoiser.enable_group_offload(onload_device=cpu, offload_device=cpu, offload_type="leaf_level")
     else:
         peft = pytest.importorskip("peft")
+        config = peft.LoraConfig(r=2, target_modules=list(lora_targets), init_lora_weights=False)
         with torch.random.fork_rng(devices=[]):
-            denoiser.add_adapter(peft.LoraConfig(r=2, target_modules=list(lora_targets), init_lora_weights=False))
+            if hasattr(denoiser, "add_adapter"):
+                denoiser.add_adapter(config)
+            else:  # a network that diffusers itself loads no LoRA into
+                peft.inject_adapter_in_model(config, denoiser)
         generator = torch.Generator().manual_seed(0)
         for name, parameter in denoiser.named_parameters():
             if "lora_" in name:

@@ -1,0 +1,101 @@
+"""PixArt-alpha and PixArt-Sigma as a velocity field.
+
+Conventions of the family: times, levels and sampler are as in `latentedit.models.vp`; the network returns noise and a
+variance, of which the first half counts; latents are the VAE's mode, scaled; text is T5's last layer, 120 tokens in
+alpha and 300 in Sigma, padding masked both in T5 and in the network. Networks with additional conditions (alpha of 1024
+px) are told the picture's height, width and their ratio. Sides are taken as they are: the stock pipelines round them to
+a list of sizes and crop, unless called with ``use_resolution_binning=False``.
+
+Source:
+    Chen et al. 2023, PixArt-alpha, arXiv 2310.00426, and 2024, PixArt-Sigma, arXiv 2403.04692, as diffusers 0.42.1
+    has them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.models.codec import Codec
+from latentedit.models.fit import check_widths
+from latentedit.models.flux import T5_TOKENIZERS
+from latentedit.models.prompts import EncodedPrompt, PromptBackbone
+from latentedit.models.sites import Site
+from latentedit.models.vp import TRAINED_BETAS, VPBackbone, VPSchedule
+
+PUBLISHED_GUIDANCE = 4.5
+"""The default weight of both stock pipelines."""
+
+
+class PixArtBackbone(VPBackbone, PromptBackbone):
+    """PixArt-alpha and Sigma: ``e_hat(x_t, t, c) = transformer(x_t, t, t5)``, in flow coordinates.
+
+    A float64 network computes in float64 throughout, so it serves derivatives to 1e-10.
+
+    Args:
+        components: of a ``PixArtAlphaPipeline`` or ``PixArtSigmaPipeline`` by name; the scheduler is of any class that
+            runs on trained betas.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+
+    Raises:
+        ModelError: parts that do not fit together.
+    """
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "scheduler": TRAINED_BETAS,
+        "tokenizer": T5_TOKENIZERS,
+        "text_encoder": ("T5EncoderModel",),
+        "transformer": ("PixArtTransformer2DModel", "Transformer2DModel"),
+        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+    }
+    windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
+
+    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
+        transformer, vae = components["transformer"], components["vae"]
+        config = transformer.config
+        channels, patch = int(config.in_channels), int(config.patch_size)
+        text = int(config.caption_channels)
+        check_widths(text=text, encoder=components["text_encoder"], channels=channels, vae=vae)
+        self.window = 120 if "Alpha" in str(placement.get("pipeline", "")) else 300
+        self.schedule = VPSchedule.from_config(components["scheduler"])
+        self._codec = Codec(vae, torch.promote_types(transformer.dtype, torch.float32))
+        scale = self._codec.scale_px
+        self._settle(components, channels=channels, scale=scale, stride=patch, widths=(text, 0), **placement)
+        trained = int(config.sample_size) * scale
+        self._declare_vp(guidance=PUBLISHED_GUIDANCE, trained_px=trained, largest_px=2 * trained)
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        tokens, mask, _, _ = self.stock.encode_prompt(
+            text, do_classifier_free_guidance=False, device=self.device, max_sequence_length=self.window
+        )
+        return tokens, None, mask
+
+    def _predict(
+        self, x_t: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b c h w"]:
+        dtype = self.network_dtype
+        output = self._network(
+            x_t.to(dtype),
+            encoder_hidden_states=condition.tokens.to(dtype),
+            encoder_attention_mask=condition.mask,
+            timestep=time,
+            added_cond_kwargs=self._sizes_told(x_t),
+            return_dict=False,
+        )[0]
+        return output[:, : self._channels]
+
+    def _sizes_told(self, x_t: Float[Tensor, "b c h w"]) -> dict[str, Tensor | None]:
+        if not self._network.use_additional_conditions:
+            return {"resolution": None, "aspect_ratio": None}
+        height, width = (side * self._scale for side in x_t.shape[-2:])
+        resolution = torch.tensor([[height, width]], device=x_t.device, dtype=torch.float32)
+        ratio = torch.tensor([[height / width]], device=x_t.device, dtype=torch.float32)
+        return {"resolution": resolution.repeat(len(x_t), 1), "aspect_ratio": ratio.repeat(len(x_t), 1)}
+
+    def _sites(self) -> Mapping[str, Site]:
+        """The picture's tokens after each block."""
+        blocks = self._network.transformer_blocks
+        return {f"block.{index}.image": Site(module=block) for index, block in enumerate(blocks)}
