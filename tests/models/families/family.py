@@ -48,6 +48,7 @@ class FamilyContract(BackboneContract):
     lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_v")
     tolerance: ClassVar[float] = PARITY
     half_tolerance: ClassVar[float] = 0.05
+    difference_tolerance: ClassVar[float] = 5e-3
 
     def build(self) -> Any:
         """A stock pipeline with seeded weights, new at every call."""
@@ -183,7 +184,7 @@ class FamilyContract(BackboneContract):
         assert error <= self.tolerance
         product = VelocityJacobian(live, z, s, live.embed([CAPTION]), mode="forward").matvec(z.sin())
         differences = VelocityJacobian(live, z, s, live.embed([CAPTION]), mode="finite_difference").matvec(z.sin())
-        assert relative_error(differences, product) <= 5e-3
+        assert relative_error(differences, product) <= self.difference_tolerance
 
     def test_edits_and_local_basis(self, backbone: Backbone) -> None:
         """FlowEdit and our own editor change a picture; strength 0 is the picture; a local basis has a direction."""

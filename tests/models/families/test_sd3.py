@@ -29,3 +29,4 @@ class TestTwoEncoders(TestThreeEncoders):
 
     t5: ClassVar[bool] = False
     settings: ClassVar[dict[str, Any]] = {**SETTINGS, "zero_tokens": 256}
+    difference_tolerance: ClassVar[float] = 0.02  # differences in float32 are off by 0.008 before anything is changed
