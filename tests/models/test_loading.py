@@ -62,6 +62,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: change_json(f / "model_index.json", _class_name="ScoreSdeVePipeline"),
         "a ScoreSdeVePipeline, which is variance-exploding.*no bound",
     ),
+    "a pipeline without gradients": (
+        lambda f: change_json(f / "model_index.json", _class_name="HiDreamImagePipeline"),
+        "a HiDreamImagePipeline, which runs its experts without gradients",
+    ),
     "another transformer": (
         lambda f: change_json(f / "model_index.json", transformer=["diffusers", "FluxTransformer2DModel"]),
         "a FluxTransformer2DModel, not a SD3Transformer2DModel",

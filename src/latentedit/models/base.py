@@ -3,7 +3,7 @@
 import abc
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -35,6 +35,8 @@ class Capabilities:
         pixels: the backbone has a picture codec (`encode`, `decode`).
         guidance: default guidance weight of sampling; 1 is the conditional velocity itself.
         guidance_kind: how the weight acts, see `GuidanceKind`.
+        guidance_norm: of kind "renormalised": over what stock pipelines keep the conditional norm, a token of 2 x 2
+            latents or a row of latents.
         size_multiple: picture sides must be multiples of this.
         sizes: smallest, preferred and largest side of a picture in pixels.
     """
@@ -46,6 +48,7 @@ class Capabilities:
     pixels: bool = True
     guidance: float = 1.0
     guidance_kind: GuidanceKind = "cfg"
+    guidance_norm: Literal["token", "row"] = "token"
     size_multiple: int = 1
     sizes: tuple[int, int, int] = (1, 1, 1)
 
@@ -208,8 +211,12 @@ class Backbone(abc.ABC):
         spend(self, len(z))
         own = self._sites()
         if site in own:
-            tokens = self._image_tokens(z, condition)
-            return read(own[site], site, lambda: self._velocity(z, s, condition), tokens).to(z.dtype)
+
+            def feature(rows: slice | Tensor) -> Tensor:
+                tokens = self._image_tokens(z, condition)
+                return read(own[site], site, lambda: self._velocity(z[rows], s[rows], condition[rows]), tokens)
+
+            return self._by_call(condition, feature).to(z.dtype)
         v = self._velocity(z, s, condition)
         if site == "velocity":
             return v
@@ -242,12 +249,32 @@ class Backbone(abc.ABC):
         """
         own = self._sites()
         self._check_site(site, tuple(own))
-        with shifted(own[site], site, shift, self._image_tokens(z, condition)):
-            return self.velocity(z, s, condition)
+        condition = self._checked(z, s, condition)
+        if len(shift) != len(z):
+            raise ShapeError(f"expected a shift for each of {len(z)} latents; got {len(shift)}")
+        spend(self, len(z))
+
+        def moved(rows: slice | Tensor) -> Tensor:
+            with shifted(own[site], site, shift[rows], self._image_tokens(z, condition)):
+                return self._velocity(z[rows], s[rows], condition[rows])
+
+        return self._by_call(condition, moved)
 
     def _sites(self) -> Mapping[str, Site]:
         """The network's own sites by name, in the order in which it computes them; none where it has no insides."""
         return {}
+
+    def _calls(self, condition: Condition) -> Sequence[Tensor]:
+        """Rows of a batch that go through the network together, a call each; empty where one call takes them all."""
+        del condition
+        return ()
+
+    def _by_call(self, condition: Condition, ask: Callable[[slice | Tensor], Tensor]) -> Tensor:
+        """What is asked of each call, in the order of the batch."""
+        calls = self._calls(condition)
+        if not calls:
+            return ask(slice(None))
+        return torch.cat([ask(rows) for rows in calls])[torch.cat(list(calls)).argsort()]
 
     def _image_tokens(self, z: Float[Tensor, "b *latent"], condition: Condition) -> int:
         """How many tokens the network makes of each of these latents and its references, where a `Site` asks."""

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import CoordinateError, ModelError
+from latentedit.core.errors import CoordinateError, ModelError, ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.models.base import Capabilities, GuidanceKind
 from latentedit.models.codec import Codec
@@ -41,6 +41,7 @@ class FlowBackbone(PromptBackbone):
         widths: tuple[int, int],
         guidance: float,
         kind: GuidanceKind = "cfg",
+        norm: Literal["token", "row"] = "token",
         largest_px: int | None = None,
         **placement: Any,
     ) -> None:
@@ -52,7 +53,8 @@ class FlowBackbone(PromptBackbone):
             widths: of a token and of the pooled text.
             guidance: weight that the makers publish, where 1 is the conditional velocity.
             kind: how it acts.
-            largest_px: largest side of a picture; None is twice the trained one.
+            norm: over what guidance of kind "renormalised" keeps the conditional norm.
+            largest_px: largest side that the network has positions for; None is no limit.
             placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
         """
         dtype = torch.promote_types(components[self.denoiser].dtype, torch.float32)
@@ -71,10 +73,22 @@ class FlowBackbone(PromptBackbone):
             Capabilities(
                 guidance=float(self.defaults.get("guidance", guidance)),
                 guidance_kind=kind,
+                guidance_norm=norm,
                 size_multiple=self._multiple,
                 sizes=self._sizes(trained, 2 * trained if largest_px is None else largest_px),
             )
         )
+        self._largest_px = largest_px
+        if largest_px is not None and self.capabilities.sizes[2] > largest_px:
+            raise ModelError(f"'sizes' go up to {self.capabilities.sizes[2]} px, the network to {largest_px} px")
+
+    def _check_latents(self, z: Tensor) -> None:
+        super()._check_latents(z)
+        largest = max(z.shape[-2:]) if self._largest_px is None else self._largest_px // self._scale
+        if max(z.shape[-2:]) > largest:
+            raise ShapeError(
+                f"latents are at most {largest} x {largest} ({largest * self._scale} px); got {list(z.shape)}"
+            )
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         """The levels that the stock pipeline walks, shifted by picture size where its scheduler asks for that.
@@ -94,11 +108,15 @@ class FlowBackbone(PromptBackbone):
     def _set_levels(self, scheduler: Any, steps: int, tokens: int) -> None:
         """Have the scheduler make its levels as the pipeline does it, for pictures of so many tokens."""
         mu = self._mu(scheduler.config, tokens, steps) if scheduler.config.use_dynamic_shifting else None
-        if self.nodes == "scheduler":
+        sigmas = self._unshifted(steps)
+        if sigmas is None:
             scheduler.set_timesteps(steps, device="cpu", mu=mu)
         else:
-            sigmas = torch.linspace(1, 1 / steps, steps, dtype=torch.float64).tolist()
             scheduler.set_timesteps(sigmas=sigmas, device="cpu", mu=mu)
+
+    def _unshifted(self, steps: int) -> list[float] | None:
+        """Levels before shifting, without the last, 0; None are the scheduler's own."""
+        return torch.linspace(1, 1 / steps, steps, dtype=torch.float64).tolist() if self.nodes == "even" else None
 
     def _mu(self, config: Any, tokens: int, steps: int) -> float:
         """The shift by picture size, affine in its tokens: ``base_shift`` at ``base_image_seq_len``, and so on."""
@@ -110,21 +128,14 @@ class FlowBackbone(PromptBackbone):
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b *latent"]:
         time = self._time(s.to(torch.promote_types(s.dtype, torch.float32)), z)
-        if condition.mask is None or self.windows == "exact":
-            return self._one_call(z, time, condition)
-        lengths = condition.mask.sum(1)
-        if self.windows != "equal":
-            return self._one_call(z, time, cut(condition, int(lengths.max())))
-        v = torch.empty_like(z)
-        for length in lengths.unique().tolist():
-            rows = torch.nonzero(lengths == length)[:, 0]
-            part = self._one_call(z[rows], time[rows], cut(condition[rows], length))
-            v = v.index_copy(0, rows, part)
-        return v
 
-    def _one_call(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
-        dtype = self._network_dtype
-        return self.sign * self._ask(z.to(dtype), time, condition.to(dtype)).to(z.dtype)
+        def one_call(rows: slice | Tensor) -> Tensor:
+            text = condition[rows].to(self._network_dtype)
+            if text.mask is not None and self.windows != "exact":
+                text = cut(text, int(text.mask.sum(1).max()))
+            return self.sign * self._ask(z[rows].to(self._network_dtype), time[rows], text).to(z.dtype)
+
+        return self._by_call(condition, one_call)
 
     def _guidance(self, condition: Condition, like: Tensor) -> Float[Tensor, " b"]:
         """The weight as an input of guidance-distilled networks: the condition's, or the published one; float32."""

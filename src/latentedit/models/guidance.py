@@ -28,8 +28,8 @@ class GuidedField:
         condition: c, one text or one an element.
         guidance: w, finite.
         unconditional: n, the empty text or a negative one; None is `Backbone.null` where it is needed.
-        renormalised: give v_w the norm of v(z, s, c), a token of 2 x 2 latents each, as the stock pipelines of
-            Qwen-Image do; then the field is no longer affine in w.
+        renormalised: give v_w the norm of v(z, s, c), as the stock pipelines of Qwen-Image (each token of 2 x 2
+            latents) and Lumina 2 (each row of latents) do; then the field is no longer affine in w.
 
     Raises:
         ConfigError: a guidance weight that is not finite, or other than 1 for a network distilled to need none.
@@ -79,11 +79,18 @@ class GuidedField:
         v = self.backbone.velocity(torch.cat([z, z]), torch.cat([s, s]), both)
         null, conditional = v.to(torch.promote_types(v.dtype, torch.float32)).chunk(2)
         guided = null + self.guidance * (conditional - null)
-        return (_with_norm_of(conditional, guided) if self.renormalised else guided).to(v.dtype)
+        if self.renormalised:
+            by_row = self.backbone.capabilities.guidance_norm == "row"
+            guided = _rows_with_norm_of(conditional, guided) if by_row else _with_norm_of(conditional, guided)
+        return guided.to(v.dtype)
 
 
 def _with_norm_of(conditional: Tensor, guided: Tensor) -> Tensor:
     """Each token of 2 x 2 latents scaled to the norm that it has without guidance."""
-    norms = [pack(field).norm(dim=-1, keepdim=True) for field in (conditional, guided)]
     size = (guided.shape[-2] // PATCH, guided.shape[-1] // PATCH)
-    return unpack(pack(guided) * (norms[0] / norms[1]), size)
+    return unpack(_rows_with_norm_of(pack(conditional), pack(guided)), size)
+
+
+def _rows_with_norm_of(conditional: Tensor, guided: Tensor) -> Tensor:
+    """Each vector along the last axis scaled to the norm that it has without guidance."""
+    return guided * (conditional.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True))

@@ -23,6 +23,7 @@ _EXPLODING = (
 _MASKED = "fills a masked part of a picture and takes more than latents. Use the text-to-image model of its family"
 _STEERED = "is steered by a control picture. Use the text-to-image model of its family"
 _MAP = "is distilled to jump between two levels (a flow map): it has no velocity at one level. Use the base model"
+_NO_REVERSE = "runs its experts without gradients, so that gradients would be wrong unnoticed. Use another family"
 _REFUSED = {
     "ScoreSdeVePipeline": _EXPLODING,
     "KarrasVePipeline": _EXPLODING,
@@ -36,6 +37,7 @@ _REFUSED = {
     "StableDiffusion3ControlNetPipeline": _STEERED,
     "Flux3DistilledModularPipeline": _MAP,
     "LatentConsistencyModelPipeline": _MAP,
+    "HiDreamImagePipeline": _NO_REVERSE,
 }
 """Pipelines that look like supported ones, and why they are not."""
 

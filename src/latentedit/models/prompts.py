@@ -129,6 +129,12 @@ class PromptBackbone(CodecBackbone):
             mask=mask,
         )
 
+    def _calls(self, condition: Condition) -> Sequence[Tensor]:
+        if self.windows != "equal" or condition.mask is None:
+            return ()
+        lengths = condition.mask.sum(1)
+        return [torch.nonzero(lengths == length)[:, 0] for length in lengths.unique().tolist()]
+
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Words dropped for length, and words that training never showed, as sentences."""
         vocabulary = self._vocabulary()

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ModelError, ShapeError
+from latentedit.core.errors import ConfigError, ModelError
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.loading import ModelFolder
 from latentedit.models.network import CLIP_TOKENIZERS
@@ -87,18 +87,16 @@ class StableDiffusion3Backbone(FlowBackbone):
         self.trained_px = int(config.sample_size) * scale
         names = (str(placement.get("name", "")), str(config.get("_name_or_path", "")))
         distilled = "guidance" not in (placement.get("settings") or {}) and any(map(_is_turbo, names))
-        largest = int(config.pos_embed_max_size) * scale * patch if config.pos_embed_max_size else self.trained_px
+        positions = config.pos_embed_max_size
         self._begin(
             components,
             patch=patch,
             widths=(int(config.joint_attention_dim), int(config.pooled_projection_dim)),
             guidance=1.0 if distilled else _published_guidance(config),
             kind="none" if distilled else "cfg",
-            largest_px=largest,
+            largest_px=int(positions) * scale * patch if positions else None,
             **placement,
         )
-        if self.capabilities.sizes[2] > largest:
-            raise ModelError(f"'sizes' go up to {self.capabilities.sizes[2]} px, the network to {largest} px")
         if max_sequence_length is None:
             max_sequence_length = T5_TOKENS if self._t5 else int(self.defaults.get("zero_tokens", T5_TOKENS))
         if max_sequence_length < int(self._t5):
@@ -155,15 +153,6 @@ class StableDiffusion3Backbone(FlowBackbone):
                 sites[f"block.{index}.text"] = Site(module=block, item=0)
             sites[f"block.{index}.image"] = Site(module=block, item=1)
         return sites
-
-    def _check_latents(self, z: Tensor) -> None:
-        super()._check_latents(z)
-        limit = self._network.config.pos_embed_max_size
-        largest = int(limit) * self._stride if limit else max(z.shape[-2:])
-        if max(z.shape[-2:]) > largest:
-            raise ShapeError(
-                f"latents are at most {largest} x {largest} ({largest * self._scale} px); got {list(z.shape)}"
-            )
 
 
 def _is_turbo(name: str) -> bool:

@@ -1,7 +1,7 @@
 """Tokenizers, text encoders and autoencoders that the miniatures of several families share."""
 
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,14 +11,22 @@ from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    Gemma2Config,
+    Gemma2Model,
+    GemmaTokenizer,
+    GlmConfig,
+    GlmModel,
     Mistral3Config,
     Mistral3ForConditionalGeneration,
+    PreTrainedTokenizerFast,
     Qwen2Tokenizer,
     Qwen3Config,
     Qwen3Model,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
 )
 
 from latentedit.models.libraries import quiet_libraries
@@ -65,21 +73,22 @@ def clip_text(width: int = 16, *, projected: bool = False, pad_token: str = "<|e
     return tokenizer, (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
 
 
-def t5_text(width: int = T5_WIDTH) -> tuple[Any, Any]:
-    """T5's tokenizer and encoder."""
+def t5_text(width: int = T5_WIDTH, *, multilingual: bool = False) -> tuple[Any, Any]:
+    """T5's tokenizer and encoder, or with it the encoder of UMT5."""
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -4.0)]
     words = [(f"\u2581{word}", -2.0) for word in WORDS]
     pieces = [*special, *words, *((letter, -9.0) for letter in [*string.ascii_lowercase, *",.-"])]
-    config = T5Config(
-        vocab_size=len(pieces),
-        d_model=width,
-        d_kv=8,
-        d_ff=2 * width,
-        num_layers=2,
-        num_heads=2,
-        feed_forward_proj="gated-gelu",
-    )
-    return T5Tokenizer(vocab=pieces, extra_ids=0), T5EncoderModel(config)
+    settings: dict[str, Any] = {
+        "vocab_size": len(pieces),
+        "d_model": width,
+        "d_kv": 8,
+        "d_ff": 2 * width,
+        "num_layers": 2,
+        "num_heads": 2,
+        "feed_forward_proj": "gated-gelu",
+    }
+    encoder = UMT5EncoderModel(UMT5Config(**settings)) if multilingual else T5EncoderModel(T5Config(**settings))
+    return T5Tokenizer(vocab=pieces, extra_ids=0), encoder
 
 
 CHAT_TEMPLATE = (
@@ -183,6 +192,49 @@ def mistral3_text(width: int = 16) -> tuple[Any, Any]:
         "patch_size": 8,
     }
     return tokenizer, Mistral3ForConditionalGeneration(Mistral3Config(text_config=text, vision_config=vision))
+
+
+def gemma_tokenizer(words: Iterable[str] = WORDS) -> Any:
+    """Gemma's tokenizer: words that follow a space, and letters and a few signs, one token each, after a mark."""
+    marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    symbols = [*string.ascii_letters, *string.digits, *",.:;-'\"()<>|_/!?", "\u2581", "\n"]
+    beginnings = sorted({f"\u2581{word[:end]}" for word in words for end in range(1, len(word) + 1)}, key=len)
+    vocabulary = {token: number for number, token in enumerate([*marks, *symbols, *beginnings])}
+    merges: Any = [(beginning[:-1], beginning[-1]) for beginning in beginnings]
+    return GemmaTokenizer(vocab=vocabulary, merges=merges, add_bos_token=True)
+
+
+def gemma2_text(width: int = 16, *, words: Iterable[str] = WORDS) -> tuple[Any, Any]:
+    """Gemma's tokenizer, which knows some words, and Gemma 2's model."""
+    tokenizer = gemma_tokenizer(words)
+    config = Gemma2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+    )
+    return tokenizer, Gemma2Model(config)
+
+
+def glm_text(width: int = 16) -> tuple[Any, Any]:
+    """A tokenizer of no class of its own that pads on the left, as GLM-4's does, and GLM's model."""
+    tokenizer: Any = PreTrainedTokenizerFast(
+        tokenizer_object=gemma_tokenizer().backend_tokenizer, pad_token="<pad>", padding_side="left"
+    )
+    config = GlmConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return tokenizer, GlmModel(config)
 
 
 def autoencoder_kl(channels: int, *, kind: Any = AutoencoderKL, **settings: Any) -> Any:

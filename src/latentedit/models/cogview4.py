@@ -1,0 +1,108 @@
+"""CogView4 as a velocity field.
+
+Conventions of the family: the output is the velocity; the network is asked at the time that the level had before it was
+shifted, 1000 s / (s + a (1 - s)) with a shift a by picture size; the sizes of the picture and its crop are inputs; the
+text is GLM-4's last but one layer, padded on the left to a multiple of 16, and the padding is attended to, so texts of
+one length go through the network together.
+
+Source:
+    Zhipu AI 2025, CogView4, as diffusers 0.42.1 has it.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.models.fit import check_widths
+from latentedit.models.flow import FlowBackbone
+from latentedit.models.prompts import EncodedPrompt
+from latentedit.models.sites import Site
+
+
+class CogView4Backbone(FlowBackbone):
+    """CogView4: ``v(z, s, c) = transformer(z, 1000 s / (s + a (1 - s)), glm, sizes)``.
+
+    Args:
+        components: of a ``CogView4Pipeline`` by name.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+
+    Raises:
+        ModelError: parts that do not fit together.
+    """
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
+        "tokenizer": ("PreTrainedTokenizerFast", "TokenizersBackend"),
+        "text_encoder": ("GlmModel",),
+        "transformer": ("CogView4Transformer2DModel",),
+        "vae": ("AutoencoderKL",),
+    }
+    windows: ClassVar[Literal["exact", "masked", "equal"]] = "equal"
+    window: int = 1024
+
+    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
+        config = components["transformer"].config
+        check_widths(
+            text=int(config.text_embed_dim),
+            encoder=components["text_encoder"],
+            channels=int(config.in_channels),
+            vae=components["vae"],
+        )
+        self._begin(
+            components,
+            patch=int(config.patch_size),
+            widths=(int(config.text_embed_dim), 0),
+            guidance=5.0,
+            **placement,
+        )
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        tokens, _ = self.stock.encode_prompt(
+            text, do_classifier_free_guidance=False, device=self.device, max_sequence_length=self.window
+        )
+        return tokens, None, None
+
+    def _unshifted(self, steps: int) -> list[float]:
+        """Even in the trained times, rounded down."""
+        trained = int(self._scheduler["num_train_timesteps"])
+        return (torch.linspace(trained, 1, steps, dtype=torch.float64).floor() / trained).tolist()
+
+    def _mu(self, config: Mapping[str, Any], tokens: int, steps: int) -> float:
+        """Of the side of a picture, counted in tokens."""
+        del steps
+        return math.sqrt(tokens / config["base_image_seq_len"]) * config["max_shift"] + config["base_shift"]
+
+    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        config = self._scheduler
+        shift = float(config["shift"])
+        if config["use_dynamic_shifting"]:
+            mu = self._mu(config, z.shape[-2] * z.shape[-1] // self._stride**2, 0)
+            shift = mu if config["time_shift_type"] == "linear" else math.exp(mu)
+        return super()._time(s / (s + shift * (1 - s)), z)
+
+    def _ask(
+        self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b c h w"]:
+        size = z.new_tensor([[side * self._scale for side in z.shape[-2:]]]).expand(len(z), 2)
+        return self._network(
+            z,
+            encoder_hidden_states=condition.tokens,
+            timestep=time,
+            original_size=size,
+            target_size=size,
+            crop_coords=torch.zeros_like(size),
+            return_dict=False,
+        )[0]
+
+    def _sites(self) -> Mapping[str, Site]:
+        """Both streams after each block."""
+        sites: dict[str, Site] = {}
+        for index, block in enumerate(self._network.transformer_blocks):
+            sites[f"block.{index}.text"] = Site(module=block, item=1)
+            sites[f"block.{index}.image"] = Site(module=block, item=0)
+        return sites

@@ -1,0 +1,96 @@
+"""Lumina-Image 2.0 as a velocity field.
+
+Conventions of the family: time is 1 - s; the output is x - e; the text is Gemma 2's last but one layer, of a prompt
+that begins with a system prompt; the empty text has none. Stock pipelines keep the conditional norm of every row of
+latents. The picture's tokens stand behind the text's, so texts of one length go through the network together.
+
+Source:
+    Qin et al. 2025, Lumina-Image 2.0, arXiv 2503.21758, as diffusers 0.42.1 has it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.models.fit import check_widths
+from latentedit.models.flow import FlowBackbone
+from latentedit.models.prompts import EncodedPrompt
+from latentedit.models.sites import Site
+
+
+class Lumina2Backbone(FlowBackbone):
+    """Lumina-Image 2.0: ``v(z, s, c) = -transformer(z, 1 - s, gemma)``.
+
+    Args:
+        components: of a ``Lumina2Pipeline`` by name.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+
+    Raises:
+        ModelError: parts that do not fit together.
+    """
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "scheduler": ("FlowMatchEulerDiscreteScheduler",),
+        "tokenizer": ("GemmaTokenizer", "GemmaTokenizerFast"),
+        "text_encoder": ("Gemma2Model",),
+        "transformer": ("Lumina2Transformer2DModel",),
+        "vae": ("AutoencoderKL",),
+    }
+    sign: ClassVar[Literal[1, -1]] = -1
+    windows: ClassVar[Literal["exact", "masked", "equal"]] = "equal"
+    window: int = 256
+
+    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
+        config = components["transformer"].config
+        check_widths(
+            text=int(config.cap_feat_dim),
+            encoder=components["text_encoder"],
+            channels=int(config.in_channels),
+            vae=components["vae"],
+        )
+        self._begin(
+            components,
+            patch=int(config.patch_size),
+            widths=(int(config.cap_feat_dim), 0),
+            guidance=4.0,
+            kind="renormalised",
+            norm="row",
+            **placement,
+        )
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        tokens, mask, null, null_mask = self.stock.encode_prompt(
+            text, do_classifier_free_guidance=not text, device=self.device, max_sequence_length=self.window
+        )
+        return (tokens, None, mask) if text else (null, None, null_mask)
+
+    def _prefix_tokens(self) -> int:
+        """Those of the system prompt."""
+        prompt = f"{self.stock.system_prompt} <Prompt Start> "
+        return len(self._components["tokenizer"](prompt, add_special_tokens=False).input_ids)
+
+    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        del z
+        return 1 - s
+
+    def _ask(
+        self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b c h w"]:
+        return self._network(
+            z,
+            timestep=time,
+            encoder_hidden_states=condition.tokens,
+            encoder_attention_mask=torch.ones_like(condition.tokens[..., 0], dtype=torch.bool),
+            return_dict=False,
+        )[0]
+
+    def _sites(self) -> Mapping[str, Site]:
+        """The picture's tokens after each block, the blocks before the text joins first."""
+        refiners = enumerate(self._network.noise_refiner)
+        sites = {f"refiner.{index}.image": Site(module=block) for index, block in refiners}
+        blocks = enumerate(self._network.layers)
+        return sites | {f"block.{index}.image": Site(module=block, image="last") for index, block in blocks}

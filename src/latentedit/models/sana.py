@@ -1,0 +1,162 @@
+"""Sana and Sana-Sprint as a velocity field.
+
+Conventions of the family: the output is the velocity; time is 1000 s times the network's own factor (the stock pipeline
+rounds it down to a whole number); levels are those of DPM-Solver for flows, which begin below 1; the text is Gemma 2's
+first token and last 299, of a prompt that begins with an instruction; the empty text has no instruction.
+
+Sprint's own coordinates are angles t with s = sin t / (sin t + cos t); in ours its network gives the velocity, time is
+s itself and the guidance weight an input. It is a consistency model: its clean estimates are made to be pictures, so
+its velocity is not the mean E[e - x | z, c], and the stock pipeline draws fresh noise at each step.
+
+Source:
+    Xie et al. 2024, Sana, arXiv 2410.10629; Chen et al. 2025, Sana-Sprint, arXiv 2503.09641; as in diffusers 0.42.1.
+"""
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ModelError
+from latentedit.models.base import GuidanceKind
+from latentedit.models.fit import check_widths
+from latentedit.models.flow import FlowBackbone
+from latentedit.models.prompts import EncodedPrompt
+from latentedit.models.sites import Site
+
+GUIDANCE = 4.5
+"""The weight in the model cards' examples."""
+
+MIDDLE_ANGLE = 1.3
+"""Where Sprint's second of two steps begins."""
+
+
+class SanaBackbone(FlowBackbone):
+    """Sana 0.6B, 1.6B and 1.5: ``v(z, s, c) = transformer(z, 1000 s, gemma)``.
+
+    Args:
+        components: of a ``SanaPipeline`` by name.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+
+    Raises:
+        ModelError: parts that do not fit together, or a scheduler whose levels are not those of a flow.
+    """
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "scheduler": ("DPMSolverMultistepScheduler",),
+        "tokenizer": ("GemmaTokenizer", "GemmaTokenizerFast"),
+        "text_encoder": ("Gemma2Model",),
+        "transformer": ("SanaTransformer2DModel",),
+        "vae": ("AutoencoderDC",),
+    }
+    windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
+    kind: ClassVar[GuidanceKind] = "cfg"
+    window: int = 300
+
+    def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
+        transformer, vae = components["transformer"].config, components["vae"]
+        check_widths(
+            text=int(transformer.caption_channels),
+            encoder=components["text_encoder"],
+            channels=int(transformer.in_channels),
+            vae=vae,
+        )
+        self.trained_px = int(transformer.sample_size) * 2 ** (len(vae.config.encoder_block_out_channels) - 1)
+        scheduler = components["scheduler"]
+        self._begin(
+            {**components, "scheduler": self._flow_scheduler(getattr(scheduler, "config", scheduler))},
+            patch=int(transformer.patch_size),
+            widths=(int(transformer.caption_channels), 0),
+            guidance=GUIDANCE,
+            kind=self.kind,
+            **placement,
+        )
+
+    def _flow_scheduler(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration of the flow scheduler with the same levels."""
+        if not config.get("use_flow_sigmas"):
+            raise ModelError(
+                "the scheduler's levels are not those of a flow. Use DPMSolverMultistepScheduler with use_flow_sigmas"
+            )
+        return {"shift": config["flow_shift"], "num_train_timesteps": config["num_train_timesteps"]}
+
+    def _unshifted(self, steps: int) -> list[float]:
+        first = 1 - 1 / int(self._scheduler["num_train_timesteps"])
+        return torch.linspace(first, 0, steps + 1, dtype=torch.float64)[:-1].tolist()
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        tokens, mask, *_ = self.stock.encode_prompt(
+            text,
+            do_classifier_free_guidance=False,
+            device=self.device,
+            max_sequence_length=self.window,
+            complex_human_instruction=self._instruction() if text else None,
+        )
+        return tokens, None, mask
+
+    def _instruction(self) -> list[str]:
+        """What the pipeline puts before a text: the default of its call."""
+        return inspect.signature(type(self.stock).__call__).parameters["complex_human_instruction"].default
+
+    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        return super()._time(s, z) * float(self._network.config.timestep_scale)
+
+    def _ask(
+        self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b c h w"]:
+        weight = self._network.config.guidance_embeds_scale * self._guidance(condition, z)
+        return self._network(
+            z,
+            encoder_hidden_states=condition.tokens,
+            encoder_attention_mask=condition.mask,
+            timestep=time,
+            guidance=weight if self.kind == "embedded" else None,
+            return_dict=False,
+        )[0]
+
+    def _sites(self) -> Mapping[str, Site]:
+        """The picture's tokens after each block."""
+        blocks = self._network.transformer_blocks
+        return {f"block.{index}.image": Site(module=block) for index, block in enumerate(blocks)}
+
+
+class SanaSprintBackbone(SanaBackbone):
+    """Sana-Sprint: ``v(z, s, c) = transformer(z, s, gemma, w / 10)``.
+
+    Args:
+        components: of a ``SanaSprintPipeline`` by name.
+        placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
+
+    Raises:
+        ModelError: parts that do not fit together.
+    """
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {**SanaBackbone.parts, "scheduler": ("SCMScheduler",)}
+    kind: ClassVar[GuidanceKind] = "embedded"
+
+    def _flow_scheduler(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        return {"num_train_timesteps": config["num_train_timesteps"]}
+
+    def _unshifted(self, steps: int) -> list[float]:
+        angles = torch.linspace(math.pi / 2, 0, steps + 1, dtype=torch.float64)[:-1]
+        if steps == 2:
+            angles[1] = MIDDLE_ANGLE
+        return (angles.sin() / (angles.sin() + angles.cos())).tolist()
+
+    def _encode_prompt(self, text: str) -> EncodedPrompt:
+        tokens, mask = self.stock.encode_prompt(
+            text,
+            device=self.device,
+            max_sequence_length=self.window,
+            complex_human_instruction=self._instruction(),
+        )
+        return tokens, None, mask
+
+    def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        del z
+        return s

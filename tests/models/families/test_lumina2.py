@@ -1,0 +1,38 @@
+"""Lumina-Image 2.0 against its stock pipeline."""
+
+from typing import Any
+
+import latentedit as le
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import sample
+from latentedit.models.guidance import GuidedField
+from latentedit.testing.miniatures.lumina2 import lumina2
+from latentedit.testing.tolerances import relative_error
+from tests.models.families.family import CAPTION, PARITY, SETTINGS, STEPS, FamilyContract
+
+
+class TestLumina2(FamilyContract):
+    def build(self) -> Any:
+        return lumina2()
+
+
+def test_without_normalisation_guidance_is_affine() -> None:
+    """As the stock pipeline does it when asked."""
+    contract, pipeline = TestLumina2(), lumina2()
+    backbone = le.from_pipeline(pipeline, settings=SETTINGS)
+    z, grid = contract.start(backbone, (64, 64)), backbone.grid(STEPS, height_px=64, width_px=64)
+    stock = contract.stock_picture(pipeline, 3.0, (64, 64), z, cfg_normalization=False)
+    affine = GuidedField(backbone=backbone, condition=backbone.embed([CAPTION]), guidance=3.0)
+    assert relative_error(sample(affine, z, grid, EulerSolver()).final, stock) <= PARITY
+
+
+def test_the_system_prompt_takes_room() -> None:
+    """And the empty text has none: the mark of the beginning alone."""
+    backbone = le.from_pipeline(lumina2())
+    mask = backbone.embed(["", "xy"]).mask
+    assert mask is not None
+    used = mask.sum(1).tolist()
+    assert used[0] == 1
+    room = 256 - used[1] + 2
+    assert backbone.caption_notes(["x" * room]) == []
+    assert f"{room} tokens" in backbone.caption_notes(["x" * (room + 1)])[0]

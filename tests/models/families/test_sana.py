@@ -1,0 +1,95 @@
+"""Sana and Sana-Sprint against their stock pipelines."""
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler
+from torch import Tensor
+
+import latentedit as le
+from latentedit.core.errors import ModelError
+from latentedit.core.flow import clean_estimate
+from latentedit.models.base import Backbone
+from latentedit.models.guidance import GuidedField
+from latentedit.testing.miniatures.sana import sana
+from tests.models.families.family import CAPTION, SETTINGS, STEPS, FamilyContract
+
+
+class _UnroundedTimes(DPMSolverMultistepScheduler):
+    """Without the rounding of 1000 s to whole numbers, which moves pictures of this random network by 5 %."""
+
+    def set_timesteps(self, *arguments: Any, **settings: Any) -> None:
+        super().set_timesteps(*arguments, **settings)
+        self.timesteps = self.sigmas[:-1] * self.config["num_train_timesteps"]
+
+
+class TestSana(FamilyContract):
+    def build(self) -> Any:
+        return sana()
+
+    def stock_arguments(self, weight: float) -> dict[str, Any]:
+        return {"guidance_scale": weight, "use_resolution_binning": False}
+
+    def stock_picture(self, pipeline: Any, *arguments: Any, **settings: Any) -> Any:
+        rounded = pipeline.scheduler
+        pipeline.scheduler = _UnroundedTimes.from_config(rounded.config)
+        try:
+            return super().stock_picture(pipeline, *arguments, **settings)
+        finally:
+            pipeline.scheduler = rounded
+
+    def test_levels_are_the_schedulers(self, pipeline: Any, backbone: Backbone) -> None:
+        """Those of DPM-Solver for flows."""
+        pipeline.scheduler.set_timesteps(7)
+        assert backbone.grid(7).levels == pytest.approx(pipeline.scheduler.sigmas.tolist(), abs=1e-6)
+
+    def test_the_empty_text_has_no_instruction(self, backbone: Backbone) -> None:
+        """It is one token; other texts have the first and the last of the instruction beside their own two."""
+        mask = backbone.embed(["", "xy"]).mask
+        assert mask is not None
+        assert mask.sum(1).tolist() == [1, 4]
+
+
+class TestSprint(FamilyContract):
+    def build(self) -> Any:
+        return sana(sprint=True)
+
+    def stock_arguments(self, weight: float) -> dict[str, Any]:
+        return {
+            "guidance_scale": weight,
+            "use_resolution_binning": False,
+            "intermediate_timesteps": None,
+            "generator": torch.Generator().manual_seed(5),
+        }
+
+    def ours(self, backbone: Backbone, weight: float, size: tuple[int, int], z: Tensor) -> Tensor:
+        """The clean estimate at each level, and fresh noise for the next."""
+        generator = torch.Generator().manual_seed(5)
+        field = GuidedField(backbone=backbone, condition=backbone.embed([CAPTION]), guidance=weight)
+        clean = z
+        for level, following in itertools.pairwise(backbone.grid(STEPS, height_px=size[0], width_px=size[1]).levels):
+            s = torch.tensor([level])
+            clean = clean_estimate(z, s, field(z, s))
+            z = (1 - following) * clean + following * torch.randn(z.shape, generator=generator)
+        return clean
+
+    def test_levels_are_even_in_angle(self, backbone: Backbone) -> None:
+        """But for two steps, where the second begins at 1.3."""
+        angles = [math.atan2(level, 1 - level) for level in backbone.grid(4).levels]
+        assert angles == pytest.approx([math.pi / 2 * part / 4 for part in (4, 3, 2, 1, 0)], abs=1e-6)
+        assert math.atan2(backbone.grid(2).levels[1], 1 - backbone.grid(2).levels[1]) == pytest.approx(1.3, abs=1e-6)
+
+    def test_weight_is_an_input(self, backbone: Backbone) -> None:
+        """With the published one as default."""
+        assert (backbone.capabilities.guidance, backbone.capabilities.guidance_kind) == (4.5, "embedded")
+
+
+def test_other_schedulers_are_refused() -> None:
+    """DPM-Solver of a model that is no flow has other levels."""
+    pipeline = sana()
+    pipeline.scheduler = DPMSolverMultistepScheduler()
+    with pytest.raises(ModelError, match="Use DPMSolverMultistepScheduler with use_flow_sigmas"):
+        le.from_pipeline(pipeline, settings=SETTINGS)
