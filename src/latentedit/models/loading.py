@@ -37,6 +37,9 @@ _REFUSED = {
     "StableDiffusion3ControlNetPipeline": _STEERED,
     "Flux3DistilledModularPipeline": _MAP,
     "LatentConsistencyModelPipeline": _MAP,
+    "SanaControlNetPipeline": _STEERED,
+    "CogView4ControlPipeline": _STEERED,
+    "ZImageControlNetPipeline": _STEERED,
     "HiDreamImagePipeline": _NO_REVERSE,
 }
 """Pipelines that look like supported ones, and why they are not."""

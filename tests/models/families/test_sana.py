@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler
+from diffusers import DPMSolverMultistepScheduler, SanaSprintImg2ImgPipeline
 from torch import Tensor
 
 import latentedit as le
@@ -85,6 +85,15 @@ class TestSprint(FamilyContract):
     def test_weight_is_an_input(self, backbone: Backbone) -> None:
         """With the published one as default."""
         assert (backbone.capabilities.guidance, backbone.capabilities.guidance_kind) == (4.5, "embedded")
+
+
+def test_the_pipeline_from_pictures_is_the_same_model() -> None:
+    """Its parts are the same, and its text is read alike."""
+    pipeline = sana(sprint=True)
+    other = le.from_pipeline(SanaSprintImg2ImgPipeline(**pipeline.components))
+    backbone = le.from_pipeline(pipeline)
+    assert torch.equal(other.embed([CAPTION]).tokens, backbone.embed([CAPTION]).tokens)
+    assert other.capabilities == backbone.capabilities
 
 
 def test_other_schedulers_are_refused() -> None:

@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+import torch
+from diffusers import ZImageImg2ImgPipeline
 
 import latentedit as le
 from latentedit.core.errors import ModelError
 from latentedit.testing.miniatures.zimage import zimage
-from tests.models.families.family import SETTINGS, FamilyContract
+from tests.models.families.family import CAPTION, SETTINGS, FamilyContract
 
 
 class TestZImage(FamilyContract):
@@ -31,6 +33,15 @@ def test_turbo_is_known_by_its_levels() -> None:
     assert le.from_pipeline(zimage(turbo=True)).capabilities.guidance_kind == "none"
     told = le.from_pipeline(zimage(turbo=True), settings={"guidance": 2.0}).capabilities
     assert (told.guidance, told.guidance_kind) == (2.0, "cfg")
+
+
+def test_the_pipeline_from_pictures_is_the_same_model() -> None:
+    """Its parts are the same, and its text is read alike."""
+    pipeline = zimage()
+    other = le.from_pipeline(ZImageImg2ImgPipeline(**pipeline.components))
+    backbone = le.from_pipeline(pipeline)
+    assert torch.equal(other.embed([CAPTION]).tokens, backbone.embed([CAPTION]).tokens)
+    assert other.capabilities == backbone.capabilities
 
 
 def test_long_captions_lose_their_end() -> None:

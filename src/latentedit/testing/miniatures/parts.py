@@ -220,9 +220,9 @@ def gemma2_text(width: int = 16, *, words: Iterable[str] = WORDS) -> tuple[Any, 
 
 
 def glm_text(width: int = 16) -> tuple[Any, Any]:
-    """A tokenizer of no class of its own that pads on the left, as GLM-4's does, and GLM's model."""
+    """A tokenizer of letters, of no class of its own, that pads on the left as GLM-4's does, and GLM's model."""
     tokenizer: Any = PreTrainedTokenizerFast(
-        tokenizer_object=gemma_tokenizer().backend_tokenizer, pad_token="<pad>", padding_side="left"
+        tokenizer_object=gemma_tokenizer(words=()).backend_tokenizer, pad_token="<pad>", padding_side="left"
     )
     config = GlmConfig(
         vocab_size=len(tokenizer),
