@@ -100,9 +100,6 @@ class CogView4Backbone(FlowBackbone):
         )[0]
 
     def _sites(self) -> Mapping[str, Site]:
-        """Both streams after each block."""
-        sites: dict[str, Site] = {}
-        for index, block in enumerate(self._network.transformer_blocks):
-            sites[f"block.{index}.text"] = Site(module=block, item=1)
-            sites[f"block.{index}.image"] = Site(module=block, item=0)
-        return sites
+        """The picture's tokens after each block; the text's are not of one length."""
+        blocks = self._network.transformer_blocks
+        return {f"block.{index}.image": Site(module=block, item=0) for index, block in enumerate(blocks)}
