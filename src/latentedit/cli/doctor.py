@@ -10,6 +10,8 @@ import typer
 from latentedit._version import __version__
 from latentedit.cli import options
 from latentedit.cli.console import print_json, say
+from latentedit.cli.doctor_model import examine
+from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.models import bundled, verification
 from latentedit.core.errors import LatentEditError
 
@@ -21,11 +23,21 @@ Row = tuple[str, str, bool]
 """What was looked at, what was found, and whether it will do."""
 
 
+@chooses_model
 def doctor(
-    thorough: Annotated[bool, typer.Option("--sample/--no-sample", help="Also sample from each bundled model.")] = True,
+    thorough: Annotated[bool, typer.Option("--sample/--no-sample", help="Also sample from the models.")] = True,
+    *,
+    choice: ModelChoice,
     as_json: options.Json = False,
 ) -> None:
-    """Say what works on this machine: versions, devices, memory, bundled models. Exit 1 where something does not."""
+    """Say what works on this machine: versions, devices, memory, models. Exit 1 where something does not.
+
+    With --model, of that model alone: what it needs, before it is downloaded, and how it works once it is loaded.
+    """
+    if choice.model is not None:
+        if not examine(choice, load=thorough, as_json=as_json):
+            raise typer.Exit(1)
+        return
     rows = [*_software(), *_hardware(), *_models(thorough)]
     failed = [label for label, _, ok in rows if not ok]
     if as_json:

@@ -7,7 +7,7 @@ from latentedit.core.errors import ModelError, require
 from latentedit.models.loading import TextEncoders
 from latentedit.models.weights import PICKLE_SUFFIXES
 
-_DOWNLOADED = (
+PIPELINE_FILES = (
     "model_index.json",
     "latentedit.json",
     "config.json",
@@ -28,12 +28,15 @@ _NOT_DOWNLOADED = (
     *(f"*{suffix}" for suffix in sorted(PICKLE_SUFFIXES)),
 )
 
+CONFIGURATIONS = ("model_index.json", "latentedit.json", "config.json", "*/config.json")
+"""Files that say what a model needs, a few kilobytes."""
+
 
 def download(
     model_id: str,
     *,
     text_encoders: TextEncoders = "all",
-    wanted: Sequence[str] = _DOWNLOADED,
+    wanted: Sequence[str] = PIPELINE_FILES,
     unwanted: Sequence[str] = _NOT_DOWNLOADED,
 ) -> Path:
     """The snapshot folder of a model on the hub, downloaded unless it lies in the cache.

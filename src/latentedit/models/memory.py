@@ -160,6 +160,25 @@ def suited_policy(needs: ModelNeeds, placement: Placement, free: int) -> Policy 
     return None
 
 
+def suited_placement(needs: ModelNeeds, placement: Placement) -> Placement | None:
+    """The fastest policy that fits this machine, in the dtype that was chosen or else in half precision.
+
+    Args:
+        needs: of the model.
+        placement: device, dtype and storage; its own policy is not looked at.
+
+    Returns:
+        None where nothing fits the device, or the weights do not fit the memory through which they pass.
+    """
+    free, memory = free_bytes(placement.device), free_bytes(_CPU)
+    for dtype in dict.fromkeys((placement.dtype, needs.half)):
+        tried = dataclasses.replace(placement, dtype=dtype)
+        policy = suited_policy(needs, tried, free)
+        if policy is not None and needs.weight_bytes(dataclasses.replace(tried, device=_CPU, storage=None)) <= memory:
+            return dataclasses.replace(tried, policy=policy)
+    return None
+
+
 def check_memory(needs: ModelNeeds, placement: Placement, *, name: str) -> None:
     """Refuse what cannot fit, before anything is allocated. Activations are estimates, and do not count here.
 
@@ -175,9 +194,15 @@ def check_memory(needs: ModelNeeds, placement: Placement, *, name: str) -> None:
     for tried in (in_memory,) if placement.device.type == "cpu" else (in_memory, placement):
         needed, free = needs.weight_bytes(tried), free_bytes(tried.device)
         if needed > free:
+            suited = suited_placement(needs, placement)
+            cure = (
+                "No placement fits this machine. Free memory, or use a smaller model"
+                if suited is None
+                else f"Use dtype={dtype_name(suited.dtype)!r} and placement={suited.policy!r}"
+            )
             raise ModelError(
-                f"the weights of {name} take {gigabytes(needed)} on {tried.device} in {_named(tried.dtype)} with "
-                f"placement={tried.policy!r}; {gigabytes(free)} are free. {_cure(needs, placement)}"
+                f"the weights of {name} take {gigabytes(needed)} on {tried.device} in {dtype_name(tried.dtype)} with "
+                f"placement={tried.policy!r}; {gigabytes(free)} are free. {cure}"
             )
 
 
@@ -192,17 +217,6 @@ def free_bytes(device: torch.device) -> int:
 def gigabytes(count: int) -> str:
     """A number of bytes in GB (10^9)."""
     return f"{count / 1e9:.3g} GB" if count >= 1e8 else f"{count / 1e6:.3g} MB"
-
-
-def _cure(needs: ModelNeeds, placement: Placement) -> str:
-    """The fastest placement that fits, in the dtype that was chosen or else in half precision."""
-    free, memory = free_bytes(placement.device), free_bytes(_CPU)
-    for dtype in dict.fromkeys((placement.dtype, needs.half)):
-        tried = dataclasses.replace(placement, dtype=dtype)
-        policy = suited_policy(needs, tried, free)
-        if policy is not None and needs.weight_bytes(dataclasses.replace(tried, device=_CPU, storage=None)) <= memory:
-            return f"Use dtype={_named(dtype)!r} and placement={policy!r}"
-    return "No placement fits this machine. Free memory, or use a smaller model"
 
 
 def _shapes(folder: ModelFolder, part: str) -> dict[str, tuple[int, ...]]:
@@ -263,7 +277,8 @@ def _largest(value: Any) -> int:
     return max(value) if isinstance(value, (list, tuple)) else int(value)
 
 
-def _named(dtype: torch.dtype) -> str:
+def dtype_name(dtype: torch.dtype) -> str:
+    """A dtype as it is given: "bfloat16"."""
     return str(dtype).removeprefix("torch.")
 
 

@@ -1,7 +1,7 @@
 """From a name to a model: bundled, a folder, or an id of the Hugging Face hub."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.files.reading import user_path
 from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
-from latentedit.models.hub import download
-from latentedit.models.loading import TextEncoders, check_known, open_folder, own_settings
-from latentedit.models.memory import check_memory, model_needs
+from latentedit.models.hub import CONFIGURATIONS, PIPELINE_FILES, download
+from latentedit.models.loading import TextEncoders, check_known, open_folder, own_settings, read_index
+from latentedit.models.memory import ModelNeeds, check_memory, model_needs
 from latentedit.models.placement import Placement, Policy, existing_device, known_dtype, suited_dtype
 from latentedit.models.weights import live_fingerprint
 
@@ -77,6 +77,23 @@ def load(
     check_memory(needs, put, name=name)
     backbone: Backbone = folder.adapter.from_folder(folder, name=name, placement=put)
     return backbone
+
+
+def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision: str | None = None) -> ModelNeeds:
+    """What a model needs, before any of it is loaded; of a hub id the configurations alone are downloaded.
+
+    Args:
+        model: as for `load`, as are the others.
+        text_encoders: which ones.
+        revision: of a hub id.
+
+    Raises:
+        RegistryError, ConfigError: as `load`.
+        ModelError: likewise, or configurations of which no network can be built.
+    """
+    pinned = model if revision is None else _pinned(model, revision)
+    _, path = _locate(pinned, text_encoders, wanted=CONFIGURATIONS)
+    return model_needs(read_index(path, text_encoders=text_encoders))
 
 
 def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Backbone:
@@ -165,8 +182,10 @@ def _pinned(model: str | Path, revision: str) -> str:
     return f"{name}@{revision}"
 
 
-def _locate(model: str | Path, text_encoders: TextEncoders) -> tuple[str, Path]:
-    """Name and folder: bundled names first, then folders, then the hub."""
+def _locate(
+    model: str | Path, text_encoders: TextEncoders, *, wanted: Sequence[str] = PIPELINE_FILES
+) -> tuple[str, Path]:
+    """Name and folder: bundled names first, then folders, then the hub, of which some files are downloaded."""
     if isinstance(model, str) and model in bundled_names():
         return model, bundled_folder(model)
     path = user_path(model, error=ModelError)
@@ -175,7 +194,7 @@ def _locate(model: str | Path, text_encoders: TextEncoders) -> tuple[str, Path]:
     if path.exists():
         raise ModelError(f"{path} is a file, and no model folder. Give the folder that holds model_index.json")
     if isinstance(model, str) and _HUB_ID.fullmatch(model):
-        return model, download(model, text_encoders=text_encoders)
+        return model, download(model, text_encoders=text_encoders, wanted=wanted)
     if isinstance(model, str) and path.name == model:
         raise RegistryError(f"{MODELS.unknown(model)}. A folder or a hub id (org/name) is taken too")
     raise ModelError(f"there is no model folder at {path}. Check the path")

@@ -1,0 +1,131 @@
+"""``latentedit doctor --model``: what one model needs, whether it fits this machine, and whether it works here."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from latentedit.cli.console import print_json, progress_bar, say
+from latentedit.cli.model_choice import ModelChoice
+from latentedit.core.errors import LatentEditError
+
+if TYPE_CHECKING:
+    from latentedit.models.memory import ModelNeeds
+    from latentedit.models.placement import Placement
+
+_LABEL_WIDTH = 18
+
+
+def examine(choice: ModelChoice, *, load: bool, as_json: bool) -> bool:
+    """Say what a model needs, then load it and try what editing asks of it.
+
+    Args:
+        choice: the model and how it is to be loaded; of a hub id only the configurations are downloaded at first.
+        load: go on to load it, downloading what is missing, where it fits.
+        as_json: one object at the end, instead of a line for each finding.
+
+    Returns:
+        Whether all is well.
+
+    Raises:
+        LatentEditError: no such model, or a device that this machine lacks.
+    """
+    from latentedit.models.memory import dtype_name, suited_placement
+    from latentedit.models.placement import Placement, existing_device, known_dtype, suited_dtype
+    from latentedit.models.registry import look_up
+
+    given = choice.given()
+    needs = look_up(choice.name, **{name: given[name] for name in ("text_encoders", "revision") if name in given})
+    device = existing_device(choice.device)
+    suitable = suited_dtype(device, bytes_float32=4 * needs.parameters, half=needs.half)
+    wished = Placement(
+        device=device, dtype=suitable if choice.dtype in (None, "auto") else known_dtype(str(choice.dtype))
+    )
+    suited = suited_placement(needs, wished)
+    rows = [*_part_rows(needs, wished), _fit_row(needs, wished, suited)]
+    if not as_json:
+        for row in rows:
+            _say(row)
+    tried = [] if suited is None or not load else _tried(choice, suited, as_json=as_json)
+    ok = suited is not None and all(row["ok"] for row in tried)
+    if as_json:
+        placement = None if suited is None else {"dtype": dtype_name(suited.dtype), "placement": suited.policy}
+        print_json(
+            {"ok": ok, "model": choice.name, "device": str(device), "fits": placement, "checks": [*rows, *tried]}
+        )
+    else:
+        failed = [row["check"] for row in (*rows, *tried) if not row["ok"]]
+        say()
+        say(f"to be mended: {', '.join(failed)}" if failed else "all well")
+    return ok
+
+
+def _part_rows(needs: "ModelNeeds", placement: "Placement") -> list[dict[str, Any]]:
+    """Each network with its parameters and bytes by dtype, and what is used while they run."""
+    import torch
+
+    from latentedit.models.memory import dtype_name, gigabytes
+
+    in_half = dataclasses.replace(placement, dtype=needs.half)
+    kept = {
+        "float32": dataclasses.replace(placement, dtype=torch.float32),
+        dtype_name(needs.half): in_half,
+        "fp8 storage": dataclasses.replace(in_half, storage=torch.float8_e4m3fn),
+    }
+    rows: list[dict[str, Any]] = []
+    for part, network in needs.parts.items():
+        sizes = {label: needs.part_bytes(part, one) for label, one in kept.items()}
+        if part != needs.denoiser:
+            del sizes["fp8 storage"]
+        told = ", ".join(f"{gigabytes(size)} in {label}" for label, size in sizes.items())
+        found = f"{network.kind}, {network.parameters / 1e6:,.4g} M parameters: {told}"
+        rows.append(_row(part, found, parameters=network.parameters, bytes=sizes))
+    work, more = needs.activation_bytes(placement), needs.derivative_bytes()
+    found = (
+        f"about {gigabytes(work)} in {dtype_name(placement.dtype)} for a picture of {needs.side_px} px, and "
+        f"{gigabytes(more)} for a derivative"
+    )
+    return [*rows, _row("at work", found, activation_bytes=work, derivative_bytes=more)]
+
+
+def _fit_row(needs: "ModelNeeds", wished: "Placement", suited: "Placement | None") -> dict[str, Any]:
+    """Whether and how the model fits this machine."""
+    from latentedit.models.memory import dtype_name, free_bytes, gigabytes
+
+    free = gigabytes(free_bytes(wished.device))
+    if suited is None:
+        total = gigabytes(needs.total_bytes(wished))
+        return _row("fits", f"no: {total}, with {free} free on {wished.device}", ok=False, cure="Use a smaller model")
+    how = f"dtype={dtype_name(suited.dtype)!r} and placement={suited.policy!r}"
+    return _row("fits", f"{suited.device} with {how}: {gigabytes(needs.total_bytes(suited))} of {free} free")
+
+
+def _tried(choice: ModelChoice, placement: "Placement", *, as_json: bool) -> list[dict[str, Any]]:
+    """What a model does, once it is loaded; each finding is said as soon as it is there."""
+    from latentedit.api.checkup import check_model
+    from latentedit.models.memory import dtype_name, gigabytes
+
+    rows: list[dict[str, Any]] = []
+    with progress_bar(quiet=as_json) as progress:
+        try:
+            suited = ModelChoice(dtype=dtype_name(placement.dtype), placement=placement.policy)
+            model = dataclasses.replace(choice, dtype=None).or_else(suited).load()
+        except LatentEditError as error:
+            rows.append(_row("load", " ".join(str(error).split()), ok=False))
+            if not as_json:
+                _say(rows[-1])
+            return rows
+        for check in check_model(model, progress=progress):
+            spent = f"{check.seconds:.1f} s, peak {gigabytes(check.peak_bytes)}"
+            cost = {"seconds": check.seconds, "peak_bytes": check.peak_bytes}
+            rows.append(_row(check.name, f"{check.found} ({spent})", ok=check.ok, cure=check.cure, **cost))
+            if not as_json:
+                _say(rows[-1])
+    return rows
+
+
+def _row(check: str, found: str, *, ok: bool = True, cure: str = "", **facts: Any) -> dict[str, Any]:
+    return {"check": check, "found": found, "ok": ok, "cure": cure, **facts}
+
+
+def _say(row: dict[str, Any]) -> None:
+    cure = f". {row['cure']}" if row["cure"] else ""
+    say(f"{'ok ' if row['ok'] else 'BAD'}  {row['check']:<{_LABEL_WIDTH}}{row['found']}{cure}")
