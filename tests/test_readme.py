@@ -1,12 +1,16 @@
 """The Python of the README runs as it stands, in few steps of few layers; what needs a GPU is only compiled."""
 
+import functools
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
+from PIL import Image
 
+import latentedit as le
 from latentedit.models.registry import load
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.render import render
@@ -47,3 +51,18 @@ def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for block in compiled[:-1]:
         exec(block, scope)
     assert Path("out/demo/me-glasses.png").is_file()
+
+
+def test_the_block_of_live_pipelines_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With miniatures in the place of what the hub has, on pictures of 64 px and in two steps."""
+    made = {diffusers.Flux2KleinPipeline: flux2_klein, diffusers.QwenImagePipeline: qwen_image}
+    for kind, build in {**made, diffusers.StableDiffusionXLPipeline: sdxl}.items():
+        monkeypatch.setattr(kind, "from_pretrained", lambda *_, build=build, **__: build())
+        monkeypatch.setattr(kind, "to", lambda self, _: self)
+    small = {"sizes": [64, 64, 96], "editors": {"eim": {"steps": 2, "search": {"steps": 2}}, "flowedit": {"steps": 2}}}
+    monkeypatch.setattr("latentedit.from_pipeline", functools.partial(le.from_pipeline, settings=small), raising=False)
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64), (90, 120, 90)).save("photo.jpg")
+    exec(compile(BLOCKS[-1], "README.md", "exec"), {"le": le})
+    for name in ("flux2", "qwen", "sdxl"):
+        assert Image.open(f"{name}.png").size == (64, 64)
