@@ -12,6 +12,9 @@ from PIL import Image
 
 import latentedit as le
 from latentedit.models.registry import load
+from latentedit.testing.miniatures.flux2 import flux2_klein
+from latentedit.testing.miniatures.qwen_image import qwen_image
+from latentedit.testing.miniatures.sdxl import sdxl
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.render import render
 

@@ -53,7 +53,8 @@ GUIDANCE_SETTINGS = ("guidance", "source_guidance", "target_guidance")
 
 def weights_of_one(kind: "type[Editor]") -> dict[str, Any]:
     """The guidance weights that an editor has, all 1."""
-    return {name: 1.0 for name in GUIDANCE_SETTINGS if hasattr(kind, name)}
+    fields: Any = getattr(kind, "__dataclass_fields__", ())
+    return {name: 1.0 for name in GUIDANCE_SETTINGS if name in fields}
 
 
 class Editor(abc.ABC):
