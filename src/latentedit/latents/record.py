@@ -42,12 +42,16 @@ class _Record(pydantic.BaseModel):
 
 
 class ModelRecord(_Record):
-    """The model: its name (of a folder, the last part), the fingerprint of its weights, where and how it ran."""
+    """The model: its name (of a folder, the last part), the fingerprint of its weights, where and how it ran.
+
+    ``revision`` is the commit of a model of the hub.
+    """
 
     name: str
     fingerprint: str
     dtype: str
     device: str
+    revision: str | None = None
 
     @classmethod
     def of(cls, backbone: Backbone) -> "ModelRecord":
@@ -57,6 +61,7 @@ class ModelRecord(_Record):
             fingerprint=backbone.fingerprint,
             dtype=str(backbone.network_dtype).removeprefix("torch."),
             device=backbone.device.type,
+            revision=backbone.revision,
         )
 
 

@@ -76,6 +76,9 @@ class Backbone(abc.ABC):
     defaults: Mapping[str, Any] = MappingProxyType({})
     """What the model's maker recommends (``latentedit.json``): settings of "editors" by name, the "captioner", ..."""
 
+    revision: str | None = None
+    """Commit of the hub's repository from which the weights come; None where they come from elsewhere."""
+
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     """The parts of a model folder that ``from_folder`` reads, each with the classes that it may have; see `loading`."""
 

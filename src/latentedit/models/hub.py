@@ -1,64 +1,109 @@
-"""Models of the Hugging Face hub, downloaded into its cache."""
+"""Models of the Hugging Face hub: of their files those that are read, downloaded into its cache."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from latentedit.core.errors import ModelError, require
-from latentedit.models.loading import TextEncoders
-from latentedit.models.weights import PICKLE_SUFFIXES
-
-PIPELINE_FILES = (
-    "model_index.json",
-    "latentedit.json",
-    "config.json",
-    "scheduler_config.json",
-    "diffusion_pytorch_model.safetensors",
-    "*/*.json",
-    "*/*.safetensors",
-    "*/*.txt",
-    "*/*.model",
-    "*/*.jinja",
-)
-_NOT_DOWNLOADED = (
-    "*.fp16*",
-    "*.non_ema*",
-    "safety_checker/*",
-    "feature_extractor/*",
-    "image_encoder/*",
-    *(f"*{suffix}" for suffix in sorted(PICKLE_SUFFIXES)),
-)
+from latentedit.models.loading import TextEncoders, is_network, read_index, weight_stem
+from latentedit.models.weights import VARIANTS, weight_variant
 
 CONFIGURATIONS = ("model_index.json", "latentedit.json", "config.json", "*/config.json")
 """Files that say what a model needs, a few kilobytes."""
 
+_FIRST = ("model_index.json", "latentedit.json")
+"""What says which other files a model has."""
 
-def download(
-    model_id: str,
-    *,
-    text_encoders: TextEncoders = "all",
-    wanted: Sequence[str] = PIPELINE_FILES,
-    unwanted: Sequence[str] = _NOT_DOWNLOADED,
-) -> Path:
-    """The snapshot folder of a model on the hub, downloaded unless it lies in the cache.
+_OF_TEXTS = ("*.json", "*.txt", "*.model", "*.jinja")
+"""Of tokenizers and processors: vocabularies and chat templates."""
 
-    Pickles and half-precision copies are left out.
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def download_model(model_id: str, *, text_encoders: TextEncoders = "all") -> Path:
+    """The snapshot folder of a diffusers model, downloaded unless it lies in the cache; all files of one commit.
+
+    Of each network the plain safetensors files, a half-precision copy (``*.bf16.*``, ``*.fp16.*``) where there are no
+    plain ones; of tokenizers and processors what is text. Neither pickles nor parts that the adapter does not read.
 
     Args:
         model_id: ``org/name``, or ``org/name@revision``.
-        text_encoders: "required" leaves out the third text encoder, by far the largest part of SD3.
-        wanted: patterns of the files that are downloaded; those of a diffusers pipeline by default.
+        text_encoders: "required" leaves out parts that the model can do without, such as SD3's T5.
+
+    Raises:
+        ModelError: with what to do: no such model, none of diffusers or of a supported kind, a licence to accept, or no
+            network.
+    """
+    name, _, revision = model_id.partition("@")
+    place = download(model_id, wanted=_FIRST)
+    parts = read_index(place, text_encoders=text_encoders).parts
+    pinned = f"{name}@{commit_of(place) or revision}".removesuffix("@")
+    wanted = [pattern for part, (library, _) in parts.items() for pattern in _files(part, library)]
+    place = download(pinned, wanted=wanted)
+    stems = {part: weight_stem(library) for part, (library, _) in parts.items() if is_network(part)}
+    if any(not (place / part).is_dir() for part in parts):
+        names = {"config.json", "scheduler_config.json", *(f"{stem}.safetensors" for stem in stems.values())}
+        return download(pinned, wanted=sorted(names))
+    for number, variant in enumerate(VARIANTS):
+        enough = (None, *VARIANTS[:number])
+        lacking = [part for part, stem in stems.items() if weight_variant(place / part, stem) not in enough]
+        if lacking:
+            place = download(pinned, wanted=[one for part in lacking for one in _copies(part, stems[part], variant)])
+    return place
+
+
+def download(model_id: str, *, wanted: Sequence[str], unwanted: Sequence[str] = ()) -> Path:
+    """The snapshot folder of a repository of the hub, downloaded unless it lies in the cache.
+
+    Args:
+        model_id: ``org/name``, or ``org/name@revision``.
+        wanted: patterns of the files that are downloaded.
         unwanted: patterns of those among them that are not.
 
     Raises:
-        ModelError: with what to do: no such model, a licence to accept, or no network.
+        ModelError: with what to do: no such repository, a licence to accept, or no network.
     """
-    hub = require("huggingface_hub", "hub")
+    hub: Any = require("huggingface_hub", "hub")
     name, _, revision = model_id.partition("@")
-    skipped = unwanted if text_encoders == "all" else (*unwanted, "text_encoder_3/*", "tokenizer_3/*")
-    try:
+    with _explained(hub, model_id):
         found = hub.snapshot_download(
-            name, revision=revision or None, allow_patterns=list(wanted), ignore_patterns=list(skipped)
+            name, revision=revision or None, allow_patterns=list(wanted), ignore_patterns=list(unwanted)
         )
+    return Path(found)
+
+
+def commit_of(place: Path) -> str | None:
+    """The commit of a folder in the hub's cache; None elsewhere."""
+    return place.name if place.parent.name == "snapshots" and _COMMIT.fullmatch(place.name) else None
+
+
+def _files(part: str, library: str) -> list[str]:
+    """Patterns of the files of a part that are read."""
+    if part == "scheduler":
+        return [f"{part}/scheduler_config.json"]
+    if not is_network(part):
+        return [f"{part}/{pattern}" for pattern in _OF_TEXTS]
+    stem = weight_stem(library)
+    return [f"{part}/*.json", f"{part}/{stem}.safetensors", f"{part}/{stem}-?????-of-?????.safetensors"]
+
+
+def _copies(part: str, stem: str, variant: str) -> list[str]:
+    """Patterns of the weights of a half-precision copy."""
+    return [
+        f"{part}/{stem}.{variant}.safetensors",
+        f"{part}/{stem}.{variant}-?????-of-?????.safetensors",
+        f"{part}/{stem}-?????-of-?????.{variant}.safetensors",
+    ]
+
+
+@contextmanager
+def _explained(hub: Any, model_id: str) -> Generator[None]:
+    """Errors of the hub as errors that say what to do."""
+    name = model_id.partition("@")[0]
+    try:
+        yield
     except hub.errors.GatedRepoError as error:
         raise ModelError(
             f"{name} needs its licence accepted. Accept it at https://huggingface.co/{name}, then run: hf auth login"
@@ -74,4 +119,3 @@ def download(
             f"{model_id!r} cannot be downloaded: the hub cannot be reached and the cache does not have it. "
             "Check the network, or copy the folder here and give its path"
         ) from error
-    return Path(found)

@@ -12,7 +12,7 @@ import torch
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.libraries import library_class, quiet_libraries
-from latentedit.models.weights import read_json, tensor_shapes, weight_files
+from latentedit.models.weights import read_json, tensor_shapes, weight_files, weight_variant
 
 SETTINGS_FILE = "latentedit.json"
 
@@ -97,12 +97,13 @@ class ModelFolder:
         library, name = self.parts[part]
         try:
             with quiet_libraries():
-                if part.startswith("tokenizer"):
+                if not is_network(part):
                     return _tokenizer_class(library, name).from_pretrained(place, local_files_only=True)
                 network, report = library_class(library, name).from_pretrained(
                     place,
                     torch_dtype=dtype,
                     use_safetensors=True,
+                    variant=weight_variant(place, weight_stem(library)) or None,
                     local_files_only=True,
                     ignore_mismatched_sizes=True,
                     output_loading_info=True,
@@ -250,23 +251,38 @@ def check_known(pipeline: str, where: str) -> Any:
 def _checked_weights(path: Path, parts: Mapping[str, tuple[str, str]]) -> dict[str, tuple[Path, ...]]:
     """The weight files of every network, after the files of every part were found to be there and whole."""
     weights: dict[str, tuple[Path, ...]] = {}
+    missing = [part for part in parts if not _place(path, part).is_dir()]
+    if missing:
+        raise ModelError(f"{path} has no folder {_listed(missing)}, so the model is not whole. {_AGAIN}")
     for part, (library, _) in parts.items():
         place = _place(path, part)
-        if not place.is_dir():
-            raise ModelError(f"the part {place} is missing. {_AGAIN}")
         for file in place.iterdir():
             if file.exists() and not file.is_file() and not file.is_dir():
                 raise ModelError(f"{file} is no regular file but a pipe or a device. Do not use the model")
-        if part.startswith("tokenizer"):
+        if _reads_text(part):
             sets = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
             if not any(all((place / file).is_file() for file in files) for files in sets):
                 raise ModelError(f"{place} has no tokenizer.json, nor vocab.json and merges.txt. {_AGAIN}")
         read_json(place / _configuration_file(part))
-        if part != "scheduler" and not part.startswith("tokenizer"):
-            weights[part] = weight_files(place, _STEMS[library])
+        if is_network(part):
+            weights[part] = weight_files(place, weight_stem(library))
             for file in weights[part]:
                 tensor_shapes(file)
     return weights
+
+
+def is_network(part: str) -> bool:
+    """A part with weights: neither the scheduler, nor a tokenizer, nor a processor of pictures and text."""
+    return part != "scheduler" and not _reads_text(part)
+
+
+def _reads_text(part: str) -> bool:
+    return part.startswith(("tokenizer", "processor"))
+
+
+def weight_stem(library: str) -> str:
+    """How a network's weight files are called, by the library of its class."""
+    return _STEMS[library]
 
 
 def _place(path: Path, part: str) -> Path:
@@ -288,7 +304,7 @@ def _tokenizer_class(library: str, name: str) -> Any:
 
 
 def _configuration_file(part: str) -> str:
-    if part.startswith("tokenizer"):
+    if _reads_text(part):
         return "tokenizer_config.json"
     return "scheduler_config.json" if part == "scheduler" else "config.json"
 

@@ -16,7 +16,7 @@ import torch
 from latentedit.core.errors import ModelError
 from latentedit.models.codec import scale_px
 from latentedit.models.libraries import library_class, quiet_libraries
-from latentedit.models.loading import ModelFolder
+from latentedit.models.loading import ModelFolder, is_network
 from latentedit.models.placement import POLICIES, Placement, Policy
 from latentedit.models.weights import read_json, tensor_shapes
 
@@ -123,7 +123,7 @@ def model_needs(folder: ModelFolder) -> ModelNeeds:
     Cost:
         Reads headers; without weight files, builds the networks on the meta device, about a second each.
     """
-    networks = [part for part in folder.parts if part != "scheduler" and not part.startswith("tokenizer")]
+    networks = [part for part in folder.parts if is_network(part)]
     shapes = {part: _shapes(folder, part) for part in networks}
     denoiser = getattr(folder.adapter, "denoiser", "")
     config = read_json(folder.place(denoiser) / "config.json") if denoiser in shapes else {}

@@ -1,7 +1,8 @@
 """From a name to a model: bundled, a folder, or an id of the Hugging Face hub."""
 
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.files.reading import user_path
 from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
-from latentedit.models.hub import CONFIGURATIONS, PIPELINE_FILES, download
+from latentedit.models.hub import CONFIGURATIONS, commit_of, download, download_model
 from latentedit.models.loading import TextEncoders, check_known, open_folder, own_settings, read_index
 from latentedit.models.memory import ModelNeeds, check_memory, model_needs
 from latentedit.models.placement import Placement, Policy, existing_device, known_dtype, suited_dtype
@@ -68,7 +69,8 @@ def load(
         ConfigError: a dtype that networks do not run in, an unknown placement, or a revision of what is no hub id.
         DeviceError: a device that this machine lacks.
     """
-    name, path = _locate(model if revision is None else _pinned(model, revision), text_encoders)
+    pinned = model if revision is None else _pinned(model, revision)
+    name, path = _locate(pinned, functools.partial(download_model, text_encoders=text_encoders))
     folder, chosen = open_folder(path, text_encoders=text_encoders), existing_device(device)
     needs = model_needs(folder)
     if dtype == "auto":
@@ -76,6 +78,7 @@ def load(
     put = Placement(device=chosen, dtype=known_dtype(dtype), policy=placement, storage=storage)
     check_memory(needs, put, name=name)
     backbone: Backbone = folder.adapter.from_folder(folder, name=name, placement=put)
+    backbone.revision = commit_of(path.resolve())
     return backbone
 
 
@@ -92,7 +95,7 @@ def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision:
         ModelError: likewise, or configurations of which no network can be built.
     """
     pinned = model if revision is None else _pinned(model, revision)
-    _, path = _locate(pinned, text_encoders, wanted=CONFIGURATIONS)
+    _, path = _locate(pinned, functools.partial(download, wanted=CONFIGURATIONS))
     return model_needs(read_index(path, text_encoders=text_encoders))
 
 
@@ -182,10 +185,8 @@ def _pinned(model: str | Path, revision: str) -> str:
     return f"{name}@{revision}"
 
 
-def _locate(
-    model: str | Path, text_encoders: TextEncoders, *, wanted: Sequence[str] = PIPELINE_FILES
-) -> tuple[str, Path]:
-    """Name and folder: bundled names first, then folders, then the hub, of which some files are downloaded."""
+def _locate(model: str | Path, fetch: Callable[[str], Path]) -> tuple[str, Path]:
+    """Name and folder: bundled names first, then folders, then the hub, from which ``fetch`` downloads."""
     if isinstance(model, str) and model in bundled_names():
         return model, bundled_folder(model)
     path = user_path(model, error=ModelError)
@@ -194,7 +195,7 @@ def _locate(
     if path.exists():
         raise ModelError(f"{path} is a file, and no model folder. Give the folder that holds model_index.json")
     if isinstance(model, str) and _HUB_ID.fullmatch(model):
-        return model, download(model, text_encoders=text_encoders, wanted=wanted)
+        return model, fetch(model)
     if isinstance(model, str) and path.name == model:
         raise RegistryError(f"{MODELS.unknown(model)}. A folder or a hub id (org/name) is taken too")
     raise ModelError(f"there is no model folder at {path}. Check the path")

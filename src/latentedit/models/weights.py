@@ -15,6 +15,9 @@ from latentedit.core.errors import ModelError
 from latentedit.core.files import reading
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+VARIANTS = ("bf16", "fp16")
+"""Names of half-precision copies, as ``save_pretrained(variant=...)`` writes them, the better one first."""
+
 _SAMPLES = 64
 """Numbers of a parameter that `live_fingerprint` looks at."""
 
@@ -38,13 +41,16 @@ def refuse_pickles(folder: Path) -> None:
 def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
     """The files of one network: ``STEM.safetensors``, or the shards that ``STEM.safetensors.index.json`` lists.
 
+    Where there are neither, those of a half-precision copy, see `weight_variant`.
+
     Raises:
         ModelError: no such file, pickles in its place, an unreadable index, or a shard that is missing.
     """
-    single = folder / f"{stem}.safetensors"
+    variant = f".{found}" if (found := weight_variant(folder, stem)) else ""
+    single = folder / f"{stem}{variant}.safetensors"
     if single.exists():
         return (single,)
-    index = folder / f"{stem}.safetensors.index.json"
+    index = folder / f"{stem}.safetensors.index{variant}.json"
     if not index.exists():
         refuse_pickles(folder)
         raise ModelError(f"there are no weights {single}. Download or copy the folder again")
@@ -55,9 +61,22 @@ def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
     for name in names:
         if Path(name).name != name or not name.endswith(".safetensors"):
             raise ModelError(f"{index} names {name!r}, which is no safetensors file beside it. Do not use it")
-        if not reading.user_path(folder / name, error=ModelError).exists():
-            raise ModelError(f"the shard {folder / name} is missing. Download it again")
+    missing = [name for name in names if not reading.user_path(folder / name, error=ModelError).exists()]
+    if missing:
+        raise ModelError(
+            f"{len(missing)} of {len(names)} shards are missing in {folder}: {', '.join(missing)}. Download them again"
+        )
     return tuple(folder / name for name in names)
+
+
+def weight_variant(folder: Path, stem: str) -> str | None:
+    """Which copy of a network's weights is read: None is the plain one, "" none, else one of `VARIANTS`."""
+    for variant in (None, *VARIANTS):
+        infix = "" if variant is None else f".{variant}"
+        names = (f"{stem}{infix}.safetensors", f"{stem}.safetensors.index{infix}.json")
+        if any((folder / name).exists() for name in names):
+            return variant
+    return ""
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,163 @@
+"""Downloads from a hub that is a folder here: what is fetched and what is not, and errors that say what to do."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import latentedit as le
+from latentedit.core.errors import ConfigError, ModelError
+from latentedit.models.hub import download, download_model
+from latentedit.models.registry import load
+from tests.models.folders import change_json
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+STRAY = (
+    "README.md",
+    "sd3_medium.safetensors",
+    "text_encoders/clip_g.safetensors",
+    "safety_checker/model.safetensors",
+    "transformer/diffusion_pytorch_model.fp16.safetensors",
+    "transformer/diffusion_pytorch_model.non_ema.safetensors",
+    "transformer/diffusion_pytorch_model.bin",
+    "vae/preview.png",
+)
+"""What repositories hold beside, and nobody reads."""
+
+
+@pytest.fixture
+def remote(folder_with_t5: Path, tmp_path: Path) -> Path:
+    """The repository."""
+    place = shutil.copytree(folder_with_t5, tmp_path / "remote")
+    for name in STRAY:
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(b"stray")
+    (place / "tokenizer/chat_template.jinja").write_text("{{ messages }}")
+    return place
+
+
+@pytest.fixture
+def asked(remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
+    """Names and revisions of which the hub is asked; files land in a cache as the hub's client lays it out."""
+    calls: list[tuple[str, str | None]] = []
+    cache = tmp_path / "models--org--sd3/snapshots" / COMMIT
+
+    def snapshot(name: str, *, revision: str | None, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
+        calls.append((name, revision))
+        names = [str(path.relative_to(remote)) for path in remote.rglob("*") if path.is_file()]
+        for wanted in huggingface_hub.utils.filter_repo_objects(
+            names, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns
+        ):
+            (cache / wanted).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(remote / wanted, cache / wanted)
+        return str(cache)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    return calls
+
+
+def fetched(place: Path) -> set[str]:
+    return {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+
+
+def test_only_the_files_that_are_read_are_downloaded(remote: Path, asked: list[Any]) -> None:
+    """All of one commit: the one at which the index was."""
+    place = download_model("org/sd3@v1")
+    assert fetched(place) == fetched(remote) - set(STRAY)
+    assert "tokenizer/chat_template.jinja" in fetched(place)
+    assert [revision for _, revision in asked] == ["v1", COMMIT]
+    assert {name for name, _ in asked} == {"org/sd3"}
+
+
+def test_parts_that_are_not_wanted_are_not_downloaded(asked: list[Any]) -> None:
+    place = download_model("org/sd3", text_encoders="required")
+    assert {path.name for path in place.iterdir() if path.is_dir()} == {
+        *("scheduler", "tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2", "transformer", "vae")
+    }
+    assert asked[0] == ("org/sd3", None)
+
+
+@pytest.mark.parametrize("variant", ["fp16", "bf16"])
+def test_half_precision_copies_are_taken_where_there_is_nothing_else(
+    remote: Path, asked: list[Any], variant: str
+) -> None:
+    """In one file or in shards; a plain copy of another part is taken as it is."""
+    for name in STRAY:
+        (remote / name).unlink()
+    whole = remote / "transformer/diffusion_pytorch_model.safetensors"
+    tensors = load_file(whole)
+    whole.unlink()
+    names, files = sorted(tensors), {}
+    for number, part in enumerate((names[:9], names[9:]), start=1):
+        shard = f"diffusion_pytorch_model-{number:05}-of-00002.{variant}.safetensors"
+        save_file({name: tensors[name].half() for name in part}, whole.parent / shard, metadata={"format": "pt"})
+        files |= dict.fromkeys(part, shard)
+    index = whole.parent / f"diffusion_pytorch_model.safetensors.index.{variant}.json"
+    index.write_text("{}")
+    change_json(index, weight_map=files, metadata={})
+    vae = remote / "vae/diffusion_pytorch_model.safetensors"
+    vae.rename(vae.with_suffix(f".{variant}.safetensors"))
+    backbone: Any = load("org/sd3", device="cpu", text_encoders="required")
+    assert (backbone._network.state_dict()[names[0]] - tensors[names[0]]).abs().max() <= 1e-3
+    assert {variant in name for name in fetched(download_model("org/sd3"))} == {True, False}
+    assert asked
+
+
+def test_plain_weights_come_first(remote: Path, asked: list[Any]) -> None:
+    copy = remote / "vae/diffusion_pytorch_model.fp16.safetensors"
+    shutil.copy(remote / "vae/diffusion_pytorch_model.safetensors", copy)
+    assert copy.name not in {Path(name).name for name in fetched(download_model("org/sd3"))}
+
+
+def test_the_record_holds_the_commit(asked: list[Any], tmp_path: Path) -> None:
+    """And the name that was asked for; a folder has none."""
+    model = load("org/sd3", revision="v1", device="cpu", text_encoders="required")
+    assert (model.name, model.revision) == ("org/sd3@v1", COMMIT)
+    side = model.capabilities.sizes[0]
+    result = le.edit(model, Image.new("RGB", (side, side)), caption="a", to="b", method="sdedit")
+    assert result.record.model.revision == COMMIT
+    copied = shutil.copytree(download_model("org/sd3"), tmp_path / "copied")
+    assert load(copied, device="cpu").revision is None
+
+
+def test_an_unsupported_model_is_refused_before_its_weights_are_downloaded(remote: Path, asked: list[Any]) -> None:
+    change_json(remote / "model_index.json", _class_name="FluxFillPipeline")
+    with pytest.raises(ModelError, match="a FluxFillPipeline, which fills a masked part"):
+        load("org/sd3")
+    assert len(asked) == 1
+
+
+def test_a_half_downloaded_model_names_what_is_missing(remote: Path, asked: list[Any]) -> None:
+    shutil.rmtree(remote / "vae")
+    (remote / "tokenizer/tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="has no folder vae, so the model is not whole"):
+        load("org/sd3")
+
+
+@pytest.mark.parametrize(("model", "revision"), [("org/sd3@v1", "v2"), ("portraits", "v1"), ("./folder", "v1")])
+def test_only_a_hub_id_has_a_revision(model: str, revision: str) -> None:
+    with pytest.raises(ConfigError, match=r"a revision is of a hub id without one \(org/name\)"):
+        load(model, revision=revision)
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (huggingface_hub.errors.LocalEntryNotFoundError("offline\nlong text"), "Check the network"),
+        (huggingface_hub.errors.HFValidationError("bad"), "Check the id"),
+        (ConnectionError("no route"), "Check the network"),
+    ],
+)
+def test_a_failed_download_says_what_to_do(error: Exception, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> str:
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    for way in (lambda: download("org/sd3", wanted=["*"]), lambda: download_model("org/sd3")):
+        with pytest.raises(ModelError, match=advice) as caught:
+            way()
+        assert "\n" not in str(caught.value)
