@@ -35,10 +35,11 @@ def examine(choice: ModelChoice, *, load: bool, as_json: bool) -> bool:
     given = choice.given()
     needs = look_up(choice.name, **{name: given[name] for name in ("text_encoders", "revision") if name in given})
     device = existing_device(choice.device)
-    suitable = suited_dtype(device, bytes_float32=4 * needs.parameters, half=needs.half)
-    wished = Placement(
-        device=device, dtype=suitable if choice.dtype in (None, "auto") else known_dtype(str(choice.dtype))
-    )
+    if choice.dtype in (None, "auto"):
+        dtype = suited_dtype(device, bytes_float32=4 * needs.parameters, half=needs.half)
+    else:
+        dtype = known_dtype(choice.dtype)
+    wished = Placement(device=device, dtype=dtype)
     suited = suited_placement(needs, wished)
     rows = [*_part_rows(needs, wished), _fit_row(needs, wished, suited)]
     if not as_json:
@@ -48,9 +49,8 @@ def examine(choice: ModelChoice, *, load: bool, as_json: bool) -> bool:
     ok = suited is not None and all(row["ok"] for row in tried)
     if as_json:
         placement = None if suited is None else {"dtype": dtype_name(suited.dtype), "placement": suited.policy}
-        print_json(
-            {"ok": ok, "model": choice.name, "device": str(device), "fits": placement, "checks": [*rows, *tried]}
-        )
+        checks = [*rows, *tried]
+        print_json({"ok": ok, "model": choice.name, "device": str(device), "fits": placement, "checks": checks})
     else:
         failed = [row["check"] for row in (*rows, *tried) if not row["ok"]]
         say()
