@@ -33,7 +33,7 @@ def test_version_is_the_installed_one() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", latentedit.__version__)
 
 
-@pytest.mark.parametrize("name", {"edit", "errors", "Session", *latentedit.__all__})
+@pytest.mark.parametrize("name", sorted({"edit", "errors", "Session", *latentedit.__all__}))
 def test_public_names_exist(name: str) -> None:
     assert getattr(latentedit, name) is not None
     assert name in dir(latentedit)
