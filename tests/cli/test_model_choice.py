@@ -14,7 +14,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import COMMANDS
 from tests.commands import Command
 
-OPTIONS = ("--model", "--device", "--dtype", "--placement", "--text-encoders", "--revision")
+OPTIONS = ("--model", "--device", "--dtype", "--placement", "--text-encoders", "--revision", "--lora")
 LOADING = ("caption", "discover", "edit", "path", "replay", "sweep", "transport", "undo")
 """Commands that load a model; and those of `direction` that do."""
 
@@ -112,3 +112,12 @@ def test_the_command_line_knows_dtypes_and_policies_as_the_library_does() -> Non
 
     assert {known_dtype(name) for name in DTYPES[1:]} == {torch.float32, torch.float64, torch.bfloat16, torch.float16}
     assert _KNOWN["placement"] == POLICIES
+
+
+def test_a_lora_is_a_file_with_or_without_a_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr("latentedit.models.registry.load", lambda *_, lora: told.extend(lora))
+    choice = ModelChoice(lora=("a.safetensors", "C:/b.safetensors:0.5", "c:d.safetensors:-1"))
+    choice.load()
+    assert told == [("a.safetensors", 1.0), ("C:/b.safetensors", 0.5), ("c:d.safetensors", -1.0)]
+    assert choice.arguments()[:4] == ["--lora", "a.safetensors", "--lora", "C:/b.safetensors:0.5"]

@@ -29,8 +29,8 @@ class ModelChoice:
     """The model of a command; can be sent to another process, and loads the same there.
 
     Args:
-        model: a bundled name, a folder or a hub id; `DEFAULT_MODEL` where it is None. So with the others: None is what
-            `latentedit.load` does when it is not given, and `or_else` fills it in.
+        model: a bundled name, a folder or a hub id; `DEFAULT_MODEL` where it is None. So with the others: None, or no
+            LoRA, is what `latentedit.load` does when it is not given, and `or_else` fills it in.
 
     Raises:
         ConfigError: a word that the option does not know, with the nearest one.
@@ -42,6 +42,7 @@ class ModelChoice:
     placement: str | None = None
     text_encoders: str | None = None
     revision: str | None = None
+    lora: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, known in _KNOWN.items():
@@ -60,11 +61,16 @@ class ModelChoice:
 
     def given(self) -> dict[str, Any]:
         """What was given, by the names of the fields."""
-        return {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
+        return {name: value for name in _FIELDS if (value := getattr(self, name)) not in (None, ())}
 
     def arguments(self) -> list[str]:
         """The options that say this choice again on a command line."""
-        return [word for name, value in self.given().items() for word in (_option(name), str(value))]
+        return [
+            word
+            for name, value in self.given().items()
+            for one in (value if isinstance(value, tuple) else (value,))
+            for word in (_option(name), str(one))
+        ]
 
     def load(self) -> "Backbone":
         """The model.
@@ -74,7 +80,10 @@ class ModelChoice:
         """
         from latentedit.models.registry import load
 
-        return load(self.name, **{name: value for name, value in self.given().items() if name != "model"})
+        given = {name: value for name, value in self.given().items() if name != "model"}
+        if self.lora:
+            given["lora"] = [_scaled(one) for one in self.lora]
+        return load(self.name, **given)
 
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(ModelChoice))
@@ -86,6 +95,7 @@ _ANNOTATIONS: Mapping[str, Any] = {
     "placement": options.PlacementPolicy,
     "text_encoders": options.TextEncoders,
     "revision": options.Revision,
+    "lora": options.Lora,
 }
 
 
@@ -107,12 +117,23 @@ def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_options(**given: Any) -> None:
-        choice = ModelChoice(**{name: given.pop(name) for name in _FIELDS})
+        told = {name: given.pop(name) for name in _FIELDS}
+        told["lora"] = tuple(told["lora"] or ())
+        choice = ModelChoice(**told)
         command(choice=choice, **given)
 
     described: Any = with_options
     described.__signature__ = signature.replace(parameters=parameters)
     return described
+
+
+def _scaled(lora: str) -> tuple[str, float]:
+    """File and scale of ``FILE:SCALE``; 1 without a scale."""
+    file, _, scale = lora.rpartition(":")
+    try:
+        return (file, float(scale)) if file else (lora, 1.0)
+    except ValueError:
+        return lora, 1.0
 
 
 def _option(field: str) -> str:

@@ -63,6 +63,14 @@ TextEncoders = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+Lora = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        help="A LoRA's safetensors file, FILE or FILE:SCALE, such as style.safetensors:0.8. Repeatable.",
+        rich_help_panel=_MODEL,
+    ),
+]
 Revision = Annotated[
     str | None,
     typer.Option("--revision", help="Of a hub id: a branch, tag or commit.", rich_help_panel=_MODEL),

@@ -8,10 +8,11 @@ that nothing here uses: a third of the time that an edit from the shell takes to
 import functools
 import importlib
 import importlib.util
+import inspect
 import logging
 import sys
 import types
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,6 +72,22 @@ def library_class(library: str, name: str) -> Any:
     if not isinstance(found, type):
         raise ModelError(f"{library} has no class {name} in the version that is installed. Update it")
     return found
+
+
+def stock_pipeline(kind: str, components: Mapping[str, Any], configuration: Mapping[str, Any]) -> Any:
+    """A pipeline of diffusers around parts, without a scheduler; parts that are not there are None, nothing is copied.
+
+    Args:
+        kind: its class.
+        components: parts by name.
+        configuration: what ``model_index.json`` says beside the parts.
+    """
+    build = library_class("diffusers", kind)
+    known = inspect.signature(build.__init__).parameters
+    parts = {name: components.get(name) for name, parameter in known.items() if parameter.default is parameter.empty}
+    given = {**components, **configuration, "scheduler": None}
+    with quiet_libraries():
+        return build(**{name: value for name, value in (parts | given).items() if name in known and name != "self"})
 
 
 @contextmanager

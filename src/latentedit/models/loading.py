@@ -12,7 +12,8 @@ import torch
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.libraries import library_class, quiet_libraries
-from latentedit.models.weights import read_json, tensor_shapes, weight_files, weight_variant
+from latentedit.models.lora import LoraFile, merge_loras
+from latentedit.models.weights import fingerprint, read_json, tensor_shapes, weight_files, weight_variant
 
 SETTINGS_FILE = "latentedit.json"
 
@@ -66,6 +67,7 @@ class ModelFolder:
         weights: files of each part that has weights; none where only configurations were looked at.
         settings: content of ``latentedit.json``: what the folder's maker recommends; empty for most models.
         configuration: what ``model_index.json`` says of the pipeline beside its parts.
+        loras: that are merged into the networks when they are loaded.
     """
 
     path: Path
@@ -76,6 +78,17 @@ class ModelFolder:
     weights: Mapping[str, tuple[Path, ...]]
     settings: Mapping[str, Any]
     configuration: Mapping[str, Any]
+    loras: tuple[LoraFile, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the contents of all weight files, and of the LoRAs with their scales."""
+        return fingerprint(
+            {
+                **self.weights,
+                **{f"lora {index} x {lora.scale:g}": (lora.path,) for index, lora in enumerate(self.loras)},
+            }
+        )
 
     def place(self, part: str) -> Path:
         """The folder in which a part lies."""
@@ -122,7 +135,10 @@ class ModelFolder:
         Raises:
             ModelError: see `load`.
         """
-        return {part: self.load(part, torch.float32 if part == "vae" else dtype) for part in self.parts}
+        made = {part: self.load(part, torch.float32 if part == "vae" else dtype) for part in self.parts}
+        if self.loras:
+            merge_loras(made, self.loras, pipeline=self.pipeline, configuration=self.configuration)
+        return made
 
     def _check_complete(self, part: str, report: Mapping[str, Any]) -> None:
         place = _place(self.path, part)

@@ -16,7 +16,6 @@ from latentedit.models.codec import Codec
 from latentedit.models.loading import ModelFolder
 from latentedit.models.notes import word_pieces
 from latentedit.models.placement import Placement, contiguous_norms, existing_device, known_dtype, place
-from latentedit.models.weights import fingerprint
 
 CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
 
@@ -73,7 +72,7 @@ class NetworkBackbone(Backbone):
         adapter: Any = cls
         return adapter(
             components,
-            fingerprint=fingerprint(folder.weights),
+            fingerprint=folder.fingerprint,
             settings=folder.settings,
             pipeline=folder.pipeline,
             configuration=folder.configuration,

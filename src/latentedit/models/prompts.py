@@ -6,7 +6,6 @@ Texts are embedded one at a time, since several families pad to the longest of a
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, ClassVar, Literal, Self
@@ -18,7 +17,7 @@ from torch.nn import functional
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.libraries import quiet_libraries, stock_pipeline
 from latentedit.models.loading import ModelFolder
 from latentedit.models.network import CodecBackbone
 from latentedit.models.notes import dropped_note, dropped_words, room, unseen_note
@@ -110,12 +109,7 @@ class PromptBackbone(CodecBackbone):
 
     def _stock_pipeline(self, kind: str) -> Any:
         """A pipeline of diffusers around the same parts, without a scheduler. Nothing is copied."""
-        build = library_class("diffusers", kind)
-        known = inspect.signature(build.__init__).parameters
-        parts = {name: self._components.get(name) for name, kind in known.items() if kind.default is kind.empty}
-        given = {**self._components, **self._configuration, "scheduler": None}
-        with quiet_libraries():
-            return build(**{name: value for name, value in (parts | given).items() if name in known and name != "self"})
+        return stock_pipeline(kind, self._components, self._configuration)
 
     def _padded(self, tokens: Tensor, pooled: Tensor | None, mask: Tensor | None) -> Condition:
         if self.windows != "exact":

@@ -1,8 +1,9 @@
 """From a name to a model: bundled, a folder, or an id of the Hugging Face hub."""
 
+import dataclasses
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
 from latentedit.models.hub import CONFIGURATIONS, commit_of, download, download_model
 from latentedit.models.loading import TextEncoders, check_known, open_folder, own_settings, read_index
+from latentedit.models.lora import lora_files
 from latentedit.models.memory import ModelNeeds, check_memory, model_needs
 from latentedit.models.placement import Placement, Policy, existing_device, known_dtype, suited_dtype
 from latentedit.models.weights import live_fingerprint
@@ -45,6 +47,7 @@ def load(
     storage: torch.dtype | None = None,
     text_encoders: TextEncoders = "all",
     revision: str | None = None,
+    lora: Sequence[str | Path | tuple[str | Path, float]] = (),
 ) -> Backbone:
     """Load a model.
 
@@ -61,6 +64,7 @@ def load(
         text_encoders: "required" leaves out those that the model can do without, such as SD3's T5, by far its largest
             part.
         revision: of a hub id, as ``@revision`` says it: a branch, tag or commit.
+        lora: safetensors files of LoRAs, or pairs of file and scale, merged into the weights (needs peft).
 
     Raises:
         RegistryError: a name that is neither bundled nor a folder.
@@ -71,7 +75,8 @@ def load(
     """
     pinned = model if revision is None else _pinned(model, revision)
     name, path = _locate(pinned, functools.partial(download_model, text_encoders=text_encoders))
-    folder, chosen = open_folder(path, text_encoders=text_encoders), existing_device(device)
+    loras, chosen = lora_files(lora), existing_device(device)
+    folder = dataclasses.replace(open_folder(path, text_encoders=text_encoders), loras=loras)
     needs = model_needs(folder)
     if dtype == "auto":
         dtype = suited_dtype(chosen, bytes_float32=4 * needs.parameters, half=needs.half)

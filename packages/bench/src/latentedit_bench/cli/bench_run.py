@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -78,7 +78,7 @@ def run(
         captions=captions,
         items=items,
         pictures=pictures,
-        model=StoredChoice(**dataclasses.asdict(choice)),
+        model=StoredChoice.model_validate({**dataclasses.asdict(choice), "lora": list(choice.lora)}),
     )
     _run(plan, output, request, choice, executor, as_json=as_json, quiet=quiet)
 
@@ -105,12 +105,16 @@ def resume(
     opened = RunFolder.read(folder)
     spec, request = read_plan(opened), read_request(opened)
     opened.check_version()
-    begun = ModelChoice(**request.model.model_dump())
+    stored: dict[str, Any] = request.model.model_dump() | {"lora": tuple(request.model.lora)}
+    begun = ModelChoice(**stored)
     if choice.model is None and begun.name not in MODELS.names():
         raise ConfigError(
             f"the run in {folder} was begun with the model {begun.name!r}, which comes from elsewhere, and a run's "
             f"folder has nothing downloaded or opened. Name it yourself: --model {shlex.quote(begun.name)}"
         )
+    if begun.lora and not choice.lora:
+        named = " ".join(f"--lora {shlex.quote(one)}" for one in begun.lora)
+        raise ConfigError(f"the run in {folder} was begun with a LoRA, whose file you name yourself: {named}")
     choice = choice.or_else(dataclasses.replace(begun, dtype=spec.network_dtype))
     plan = Plan(
         model=choice.load(),

@@ -70,6 +70,7 @@ class StoredChoice(_Stored):
     placement: str | None
     text_encoders: str | None
     revision: str | None
+    lora: list[str]
 
 
 class Request(_Stored):

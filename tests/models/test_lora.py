@@ -1,0 +1,129 @@
+"""LoRA files, against the stock pipeline with the same file; files of other bases refused by name."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import latentedit as le
+from latentedit.core.errors import ConfigError, MissingDependencyError, ModelError
+from latentedit.core.rng import draw
+from latentedit.models.base import Backbone
+from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.sdxl import sdxl
+from latentedit.testing.tolerances import relative_error
+
+BUILDS = {"flux": flux, "sdxl": sdxl}
+
+
+def adapted(pipeline: Any, seed: int, *, text: bool) -> None:
+    """Random adapters on the denoiser's attention, and on a text encoder's."""
+    denoiser = getattr(pipeline, "transformer", None) or pipeline.unet
+    config = peft.LoraConfig(r=2, lora_alpha=3, target_modules=["to_q", "to_v"], init_lora_weights=False)
+    denoiser.add_adapter(config)
+    if text:
+        pipeline.text_encoder.add_adapter(
+            peft.LoraConfig(r=2, lora_alpha=3, target_modules=["q_proj"], init_lora_weights=False)
+        )
+    generator = torch.Generator().manual_seed(seed)
+    for network in (denoiser, pipeline.text_encoder):
+        for name, parameter in network.named_parameters():
+            if "lora_" in name:
+                parameter.data.normal_(std=0.1, generator=generator)
+
+
+def saved_lora(build: Any, place: Path, seed: int, *, text: bool = False) -> Path:
+    """A file as diffusers' training scripts write it."""
+    pipeline = build()
+    adapted(pipeline, seed, text=text)
+    layers: dict[str, Any] = {}
+    for part in ("transformer", "unet", "text_encoder"):
+        network = getattr(pipeline, part, None)
+        if network is not None and getattr(network, "peft_config", None):
+            layers[f"{part}_lora_layers"] = peft.get_peft_model_state_dict(network)
+            layers[f"{part}_lora_adapter_metadata"] = network.peft_config["default"].to_dict()
+    type(pipeline).save_lora_weights(place.parent, weight_name=place.name, **layers)
+    return place
+
+
+@pytest.fixture(params=BUILDS)
+def family(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def folder(family: str, tmp_path: Path) -> Path:
+    BUILDS[family]().save_pretrained(tmp_path / "model", safe_serialization=True)
+    return tmp_path / "model"
+
+
+def asked(backbone: Backbone) -> torch.Tensor:
+    z = draw((1, *backbone.latent_shape(64, 64)), seed=0, purpose="lora")
+    return backbone.velocity(z, torch.tensor([0.5]), backbone.embed(["a face with red hair"]))
+
+
+def test_it_is_the_stock_pipeline_with_the_same_files(family: str, folder: Path, tmp_path: Path) -> None:
+    """Two at their scales, one with layers of a text encoder too; the scale, and each file, matter."""
+    first = saved_lora(BUILDS[family], tmp_path / "first.safetensors", 1, text=True)
+    second = saved_lora(BUILDS[family], tmp_path / "second.safetensors", 2)
+    stock = BUILDS[family]()
+    stock.load_lora_weights(str(tmp_path), weight_name=first.name, adapter_name="first")
+    stock.load_lora_weights(str(tmp_path), weight_name=second.name, adapter_name="second")
+    stock.set_adapters(["first", "second"], [0.8, -0.5])
+    plain, ours = le.load(folder, device="cpu"), le.load(folder, device="cpu", lora=[(first, 0.8), (second, -0.5)])
+    expected = asked(le.from_pipeline(stock))
+    assert relative_error(asked(ours), expected) <= 1e-5
+    assert relative_error(asked(plain), expected) > 1e-3
+    others = [le.load(folder, device="cpu", lora=lora) for lora in ([(first, 0.8)], [(first, 0.7), (second, -0.5)])]
+    assert all(relative_error(asked(other), expected) > 1e-4 for other in others)
+    assert len({model.fingerprint for model in (plain, ours, *others)}) == 4
+    assert not any("lora" in name for name, _ in ours._components[ours.denoiser].named_modules())  # type: ignore[attr-defined]
+
+
+def test_scale_0_is_the_model_itself_and_1_the_default(family: str, folder: Path, tmp_path: Path) -> None:
+    file = saved_lora(BUILDS[family], tmp_path / "a.safetensors", 1)
+    plain = asked(le.load(folder, device="cpu"))
+    assert relative_error(asked(le.load(folder, device="cpu", lora=[(file, 0.0)])), plain) <= 1e-6
+    whole = asked(le.load(folder, device="cpu", lora=[file]))
+    assert torch.equal(whole, asked(le.load(folder, device="cpu", lora=[(file, 1.0)])))
+    assert relative_error(whole, plain) > 1e-3
+
+
+def test_a_lora_of_another_base_is_refused(family: str, folder: Path, tmp_path: Path) -> None:
+    """Other layers, or the same in another width: which one, and nothing is loaded in part."""
+    other = saved_lora(BUILDS["sdxl" if family == "flux" else "flux"], tmp_path / "other.safetensors", 1)
+    with pytest.raises(ModelError, match=r"other.safetensors is a LoRA of another base than this .*: \d+ of its"):
+        le.load(folder, device="cpu", lora=[other])
+    own = saved_lora(BUILDS[family], tmp_path / "own.safetensors", 1)
+    tensors = load_file(own)
+    name = next(name for name in tensors if "lora_A" in name)
+    save_file({**tensors, name: torch.zeros(2, 5)}, own)
+    with pytest.raises(ModelError, match=r"1 of its \d+ tensors do not fit, such as .*lora_A"):
+        le.load(folder, device="cpu", lora=[own])
+
+
+def test_what_is_no_lora_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.safetensors").write_bytes(b"no")
+    (tmp_path / "pickle.bin").write_bytes(b"\x80\x04.")
+    save_file({"other": torch.zeros(2)}, tmp_path / "weights.safetensors")
+    for name, words in (
+        ("bad.safetensors", "truncated, damaged or no safetensors"),
+        ("pickle.bin", "must be a file NAME.safetensors"),
+        ("missing.safetensors", "must be a file NAME.safetensors"),
+        ("weights.safetensors", "no LoRA that diffusers can read|of another base"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            le.load(folder, device="cpu", lora=[tmp_path / name])
+    with pytest.raises(ConfigError, match="the scale of a LoRA is a finite number; got nan"):
+        le.load(folder, device="cpu", lora=[(tmp_path / "bad.safetensors", float("nan"))])
+
+
+def test_without_peft_it_says_what_to_install(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = saved_lora(flux, tmp_path / "a.safetensors", 1)
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'latentedit\[lora\]'"):
+        le.load(folder, device="cpu", lora=[file])
