@@ -104,3 +104,18 @@ def test_train_hands_its_options_on(
     assert command(*arguments, "--quiet").out == ""
     command("models", "train", name)
     assert calls[-1][0] == Path("out/training") / name
+
+
+def test_families_say_what_was_tested_and_that_no_real_weights_were(command: Command) -> None:
+    outcome = command("models", "families")
+    assert outcome.code == 0, outcome.err
+    assert "FLUX.2: Flux2KleinPipeline, Flux2Pipeline\n" in outcome.out
+    assert outcome.out.endswith("none was run with real weights.\n")
+    told = json.loads(command("models", "families", "--json").out)
+    flux = next(one for one in told["families"] if one["name"] == "FLUX.1")
+    assert {"FluxPipeline", "FluxKontextPipeline"} <= set(flux["pipelines"])
+    assert [(one["name"], one["guidance_kind"], one["guidance"]) for one in flux["members"]] == [
+        ("Dev", "embedded", 3.5),
+        ("Schnell", "none", 1.0),
+    ]
+    assert flux["lines"] > 50

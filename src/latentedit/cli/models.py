@@ -36,6 +36,26 @@ def list_models(as_json: options.Json = False) -> None:
         say("no bundled models. Run: pip install latentedit-portraits")
 
 
+@app.command("families")
+def list_families(as_json: options.Json = False) -> None:
+    """Families of models that can be edited with: their pipelines, guidance, text, and what was tested."""
+    from latentedit.models.families import UNTRIED, families
+
+    found = families()
+    if as_json:
+        print_json({"families": found, "note": UNTRIED})
+        return
+    for one in found:
+        say(f"{one.name}: {', '.join(one.pipelines)}")
+        sides = f"multiples of {one.multiple_px} px" if one.multiple_px else "each model's own"
+        print_rows([("weights", one.licence), ("adapter", f"{one.module}, {one.lines} lines"), ("sides", sides)])
+        for member in one.members:
+            guidance = f"guidance {member.guidance_kind} {member.guidance:g}"
+            print_rows([(member.name, f"{guidance}; tested: {', '.join(member.tested)}")])
+    say()
+    say(UNTRIED)
+
+
 @app.command()
 def show(name: Name, as_json: options.Json = False) -> None:
     """A model's facts: what it is, how good it was measured to be, its files."""

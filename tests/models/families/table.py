@@ -1,0 +1,109 @@
+"""Writes what the tests of the families found, for `latentedit models families` and its page.
+
+python -m tests.models.families.table
+"""
+
+import importlib
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import latentedit as le
+from latentedit.models.families import MEASURED, UNTRIED, Family, families
+from tests.models.families.family import SETTINGS, FamilyContract
+
+PAGE = Path(__file__).parents[3] / "docs" / "models.md"
+
+CHECKS = {
+    "parity": "test_sampling_equals_the_stock_pipeline",
+    "pictures": "test_pictures_equal_the_stock_pipelines",
+    "codec": "test_encoding_is_the_inverse_normalisation",
+    "folder": "test_a_folder_gives_the_same_model",
+    "edits": "test_edits_and_local_basis",
+}
+"""What is said to be tested, by the test that does it."""
+
+CHANGED = "test_a_changed_pipeline_edits_as_it_is"
+
+
+def contracts() -> list[type[FamilyContract]]:
+    """The test classes of all families."""
+    found: list[type[FamilyContract]] = []
+    for file in sorted(Path(__file__).parent.glob("test_*.py")):
+        module = importlib.import_module(f"tests.models.families.{file.stem}")
+        found += [
+            one
+            for name, one in vars(module).items()
+            if name.startswith("Test") and inspect.isclass(one) and issubclass(one, FamilyContract)
+        ]
+    return found
+
+
+def tested(contract: type[FamilyContract]) -> list[str]:
+    """What a class tests, as it stands in the table."""
+    known = [label for label, test in CHECKS.items() if getattr(contract, test, None) is not None]
+    marks = getattr(getattr(contract, CHANGED, None), "pytestmark", ())
+    variants = [variant for mark in marks if mark.name == "parametrize" for variant in mark.args[1]]
+    return [*known, *variants, *(["derivatives"] if variants else [])]
+
+
+def measured() -> dict[str, Any]:
+    """By the module of the adapter: what its miniatures can do."""
+    table: dict[str, Any] = {}
+    for contract in contracts():
+        pipeline = contract().build()
+        model: Any = le.from_pipeline(pipeline, settings=SETTINGS)
+        kind = type(model)
+        family = table.setdefault(
+            kind.__module__,
+            {
+                "denoiser": type(pipeline.components[kind.denoiser]).__name__,
+                "half": str(kind.half).removeprefix("torch."),
+                "published": sorted(kind.published),
+                "members": [],
+            },
+        )
+        family["members"].append(
+            {
+                "name": contract.__name__.removeprefix("Test"),
+                "pipeline": type(pipeline).__name__,
+                "guidance_kind": model.capabilities.guidance_kind,
+                "guidance": model.capabilities.guidance,
+                "window": 0 if model.window == model._words.model_max_length else int(model.window),
+                "windows": model.windows,
+                "tested": tested(contract),
+            }
+        )
+    return dict(sorted(table.items()))
+
+
+def page(found: list[Family]) -> str:
+    """The page, in Markdown."""
+    lines = ["# Families of models", "", f"{UNTRIED} Written by `python -m tests.models.families.table`.", ""]
+    lines += ["| family | pipelines | network | sides | half precision | published settings | licence of the weights |"]
+    lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
+    for one in found:
+        sides = f"{one.multiple_px} px" if one.multiple_px else "each its own"
+        cells = (", ".join(one.pipelines), one.denoiser, sides, one.half, ", ".join(one.published), one.licence)
+        lines.append(f"| {one.name} | {' | '.join(cells)} |")
+    lines += ["", "| family | miniature | guidance | text | tested |", "| --- | --- | --- | --- | --- |"]
+    for one in found:
+        for member in one.members:
+            text = (
+                f"{member.window} tokens, {member.windows}" if member.window else f"the tokenizer's, {member.windows}"
+            )
+            guidance = f"{member.guidance_kind} {member.guidance:g}"
+            cells = (member.name, guidance, text, ", ".join(member.tested))
+            lines.append(f"| {one.name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the table and the page."""
+    MEASURED.write_text(json.dumps(measured(), indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(page(families()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
