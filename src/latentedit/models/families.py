@@ -33,8 +33,8 @@ _KNOWN = {
     "sdxl": ("Stable Diffusion XL", "OpenRAIL++-M", 32),
     "zimage": ("Z-Image", "Apache-2.0", 16),
 }
-"""By the module of the adapter: name of the family, licence of its makers' weights (as read in 2026), and what the sides
-of pictures are multiples of with its makers' autoencoder, in px; 0 where that differs from model to model."""
+"""By the module of the adapter: name of the family, licence of its makers' weights (as read in 2026), and what sides of
+pictures are multiples of with its makers' autoencoder, in px; 0 where that differs from model to model."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
