@@ -12,7 +12,6 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import DeviceError, ModelError, ShapeError
 from latentedit.models.base import Backbone, Capabilities
-from latentedit.models.codec import Codec
 from latentedit.models.loading import ModelFolder
 from latentedit.models.notes import word_pieces
 from latentedit.models.placement import Placement, contiguous_norms, existing_device, known_dtype, place
@@ -207,27 +206,3 @@ class NetworkBackbone(Backbone):
     def _check_device(self, tensor: Tensor) -> None:
         if tensor.device.type != self._device.type:
             raise DeviceError(f"the model is on {self._device}, a tensor on {tensor.device}. Move it with .to()")
-
-
-class CodecBackbone(NetworkBackbone):
-    """A backbone on the latents of an autoencoder; see `latentedit.models.codec`."""
-
-    _codec: Codec
-
-    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
-        """The mode of the autoencoder's posterior, normalised as the network wants it.
-
-        Raises:
-            ShapeError: not [b, 3, h, w], or sides that do not fit the network.
-            DeviceError: on another device.
-        """
-        self._check_pixels(pixels)
-        with self._graph(pixels):
-            return self._codec.encode(pixels)
-
-    def decode(self, z: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b 3 h w"]:
-        """The autoencoder's picture of clean latents."""
-        self._check_latents(z)
-        self._check_device(z)
-        with self._graph(z):
-            return self._codec.decode(z)

@@ -17,9 +17,10 @@ from torch.nn import functional
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.models.codec import Codec
 from latentedit.models.libraries import quiet_libraries, stock_pipeline
 from latentedit.models.loading import ModelFolder
-from latentedit.models.network import CodecBackbone
+from latentedit.models.network import NetworkBackbone
 from latentedit.models.notes import dropped_note, dropped_words, room, unseen_note
 from latentedit.models.text_cache import TextCache, cache_folder
 from latentedit.models.weights import fingerprint
@@ -28,8 +29,10 @@ EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Bool[
 """One text as a stock pipeline gives it: tokens, pooled part and mask of the tokens that are attended to."""
 
 
-class PromptBackbone(CodecBackbone):
-    """A backbone of a text-to-image pipeline of diffusers, whose text encoders and tokenizers are used as they are."""
+class PromptBackbone(NetworkBackbone):
+    """A backbone of a text-to-image pipeline of diffusers: its text encoders and autoencoder as they are."""
+
+    _codec: Codec
 
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "exact"
     """How texts of different lengths go together: all have one fixed length, of which the padding is part, and a mask
@@ -48,6 +51,24 @@ class PromptBackbone(CodecBackbone):
 
     _texts: TextCache | None = None
     """Of models whose files are known; a live pipeline may change under our hands."""
+
+    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
+        """The mode of the autoencoder's posterior, normalised as the network wants it.
+
+        Raises:
+            ShapeError: not [b, 3, h, w], or sides that do not fit the network.
+            DeviceError: on another device.
+        """
+        self._check_pixels(pixels)
+        with self._graph(pixels):
+            return self._codec.encode(pixels)
+
+    def decode(self, z: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b 3 h w"]:
+        """The autoencoder's picture of clean latents."""
+        self._check_latents(z)
+        self._check_device(z)
+        with self._graph(z):
+            return self._codec.decode(z)
 
     def embed(self, texts: Sequence[str]) -> Condition:
         """Texts as the stock pipeline embeds them, in float32 or better, padded to the window where it masks padding.
