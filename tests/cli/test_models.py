@@ -110,7 +110,7 @@ def test_families_say_what_was_tested_and_that_no_real_weights_were(command: Com
     outcome = command("models", "families")
     assert outcome.code == 0, outcome.err
     assert "FLUX.2: Flux2KleinPipeline, Flux2Pipeline\n" in outcome.out
-    assert outcome.out.endswith("none was run with real weights.\n")
+    assert "none was run with real weights" in outcome.out.splitlines()[-1]
     told = json.loads(command("models", "families", "--json").out)
     flux = next(one for one in told["families"] if one["name"] == "FLUX.1")
     assert {"FluxPipeline", "FluxKontextPipeline"} <= set(flux["pipelines"])

@@ -13,8 +13,8 @@ MEASURED = Path(__file__).with_name("families.json")
 """What the tests of the families found; they write it too."""
 
 UNTRIED = (
-    "Tested on miniatures with random weights against the stock pipelines; none was run with real weights. Licences are "
-    "as known in November 2026, some from memory: the model's card decides."
+    "Tested on miniatures with random weights against the stock pipelines; none was run with real weights. Licences "
+    "are as known in November 2026, some from memory: the model's card decides."
 )
 
 _KNOWN = {
