@@ -48,7 +48,7 @@ def test_shapes_and_factors() -> None:
     scaled = a * torch.tensor([1.0, 2.0], dtype=torch.float64)
     assert equal(scaled[:1], a[:1])
     assert equal(scaled[1:], a[1:] * 2.0)
-    with pytest.raises(ShapeError, match="expected two conditions of one shape"):
+    with pytest.raises(ShapeError, match="conditions of different shapes"):
         _ = condition(0) + condition(0, batch=1)
     with pytest.raises((ShapeError, TypeError)):  # jaxtyping, which is on in tests, sees it first
         Condition(tokens=torch.zeros(2, 3, 4), pooled=torch.zeros(1, 5))

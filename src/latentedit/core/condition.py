@@ -45,7 +45,7 @@ class Condition:
     def __post_init__(self) -> None:
         if self.tokens.ndim != 3 or self.pooled.ndim != 2 or len(self.tokens) != len(self.pooled):
             raise ShapeError(
-                "expected tokens [b, n, d] and pooled [b, p] of one batch; "
+                "texts must be tokens [b, n, d] and pooled [b, p] of one batch; "
                 f"got {list(self.tokens.shape)} and {list(self.pooled.shape)}"
             )
         if self.mask is not None and self.mask.shape != self.tokens.shape[:2]:
@@ -94,7 +94,7 @@ class Condition:
         if len(self) == batch:
             return self
         if len(self) != 1:
-            raise ShapeError(f"expected one text or one a picture ({batch}); got {len(self)}")
+            raise ShapeError(f"there must be one text or one a picture ({batch}); got {len(self)}")
         return self.repeat(batch)
 
     def to(self, target: torch.device | torch.dtype) -> "Condition":
@@ -145,7 +145,7 @@ class Condition:
     def _with(self, other: "Condition", combine: Callable[[Tensor, Tensor], Tensor]) -> "Condition":
         if self.tokens.shape != other.tokens.shape or self.pooled.shape != other.pooled.shape:
             raise ShapeError(
-                "expected two conditions of one shape; "
+                "conditions of different shapes cannot be combined; "
                 f"got tokens {list(self.tokens.shape)} and {list(other.tokens.shape)}, "
                 f"pooled {list(self.pooled.shape)} and {list(other.pooled.shape)}"
             )

@@ -254,7 +254,7 @@ class Backbone(abc.ABC):
         self._check_site(site, tuple(own))
         condition = self._checked(z, s, condition)
         if len(shift) != len(z):
-            raise ShapeError(f"expected a shift for each of {len(z)} latents; got {len(shift)}")
+            raise ShapeError(f"shifts are {len(shift)} for {len(z)} latents. Give one each")
         spend(self, len(z))
 
         def moved(rows: slice | Tensor) -> Tensor:
@@ -287,18 +287,18 @@ class Backbone(abc.ABC):
     def _check_site(self, site: str, known: tuple[str, ...]) -> None:
         if site not in known:
             hint = nearest(site, known) if known else "it has none inside its network"
-            raise ConfigError(f"expected a site of {self.name}; got {site!r}: {hint}")
+            raise ConfigError(f"{self.name} has no site {site!r} here: {hint}")
 
     def _checked(self, z: Tensor, s: Tensor, condition: Condition) -> Condition:
         """The texts, one a latent, after everything was found to fit."""
         if s.shape != (len(z),):
-            raise ShapeError(f"expected one level a latent, s of shape [{len(z)}]; got {list(s.shape)}")
+            raise ShapeError(f"levels s of shape {list(s.shape)} do not fit {len(z)} latents. Give one each")
         if z.device.type != self.device.type or s.device != z.device:
-            raise DeviceError(f"expected z and s on {self.device}; got {z.device} and {s.device}")
+            raise DeviceError(f"z and s must be on {self.device}; got {z.device} and {s.device}. Move them with .to()")
         low, high = self.capabilities.s_min, self.capabilities.s_max
         if not bool(((s >= low - 1e-6) & (s <= high + 1e-6)).all()):
             raise CoordinateError(
-                f"expected levels s in [{low:.4g}, {high:.4g}] for {self.name}; got {s.min():.4g} to {s.max():.4g}"
+                f"levels s must lie in [{low:.4g}, {high:.4g}] for {self.name}; got {s.min():.4g} to {s.max():.4g}"
             )
         return condition.expand(len(z))
 

@@ -58,7 +58,9 @@ class DDPMBackbone(UNetBackbone):
             ConfigError: no text at all.
         """
         if not texts:
-            raise ConfigError("expected at least one text; got none. The empty text '' is the unconditional one")
+            raise ConfigError(
+                "there is no text to embed. Give at least one text; the empty one, '', is the unconditional one"
+            )
         count = len(texts)
         zeros = torch.zeros(count, 1, 1, device=self.device, dtype=self.dtype)
         return Condition(tokens=zeros, pooled=zeros.new_zeros(count, 0))

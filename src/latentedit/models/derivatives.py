@@ -64,7 +64,7 @@ class VelocityJacobian(LinearOperator):
     ) -> None:
         super().__init__(shape=z.shape, dtype=z.dtype, device=z.device)
         if s.shape != (len(z),):
-            raise ShapeError(f"expected one level a latent, s of shape [{len(z)}]; got {list(s.shape)}")
+            raise ShapeError(f"levels s of shape {list(s.shape)} do not fit {len(z)} latents. Give one each")
         self._backbone = backbone
         self._z, self._s, self._condition = z, s, condition.expand(len(z))
         self._step = step
@@ -74,8 +74,7 @@ class VelocityJacobian(LinearOperator):
         self._mode: Mode = mode or ("forward" if "jvp" in able else "finite_difference")
         if _NEEDS.get(self._mode, "") not in {"", *able}:
             raise UnsupportedDerivativeError(
-                f"expected a model that has derivatives in mode {mode!r}; {backbone.name} has none. "
-                "Use mode='finite_difference'"
+                f"{backbone.name} has no derivatives in mode {mode!r}. Use mode='finite_difference'"
             )
         self._blocks = self._make_blocks(self._mode)
 
@@ -102,8 +101,7 @@ class VelocityJacobian(LinearOperator):
     def _rmatvec(self, u: Tensor) -> Tensor:
         if "vjp" not in self._backbone.capabilities.derivatives:
             raise UnsupportedDerivativeError(
-                f"expected a model with reverse-mode derivatives; {self._backbone.name} has none, so its Jacobian "
-                "has no transpose. Use matvec"
+                f"{self._backbone.name} has no reverse-mode derivatives, so its Jacobian has no transpose. Use matvec"
             )
         return self._apply(self._make_blocks("double_backward", nullcontext), JacobianOperator.rmatvec, u)
 

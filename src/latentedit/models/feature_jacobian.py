@@ -56,23 +56,23 @@ class FeatureMap:
     def __post_init__(self) -> None:
         if self.site not in self.backbone.sites:
             hint = nearest(self.site, self.backbone.sites)
-            raise ConfigError(f"expected a site of {self.backbone.name}; got {self.site!r}: {hint}")
+            raise ConfigError(f"{self.backbone.name} has no site {self.site!r}: {hint}")
         if self.pooling not in get_args(Pooling):
             hint = nearest(self.pooling, get_args(Pooling))
-            raise ConfigError(f"expected a known pooling; got {self.pooling!r}: {hint}")
+            raise ConfigError(f"there is no pooling {self.pooling!r}: {hint}")
         if len(self.condition) != 1:
-            raise ShapeError(f"expected one text; got {len(self.condition)}")
+            raise ShapeError(f"the condition must be one text; got {len(self.condition)}")
         if self.mask is None:
             return
         if self.site not in (*GENERAL, PICTURE):
             raise ConfigError(
-                f"expected the site 'velocity', 'clean' or 'picture' with a mask; got {self.site!r}, whose numbers "
-                "each see the whole picture"
+                f"the site {self.site!r} takes no mask, for each of its numbers sees the whole picture. "
+                "Use 'velocity', 'clean' or 'picture'"
             )
         if self.pooling != "none":
-            raise ConfigError("expected a mask or pooling, not both")
+            raise ConfigError("a mask and pooling exclude each other. Give one, not both")
         if not bool(self.mask.any()):
-            raise ConfigError("expected a mask that is true somewhere; it is false everywhere")
+            raise ConfigError("the mask is false everywhere. Give one that is true somewhere")
 
     def __call__(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *feature"]:
         """The feature of each latent.
@@ -87,12 +87,14 @@ class FeatureMap:
         feature = self.backbone.features(z, s, self.condition, self.site)
         if self.pooling == "space":
             if feature.ndim not in (3, 4):
-                raise ShapeError(f"expected a feature with tokens or pixels to pool; {self.site!r} has none")
+                raise ShapeError(f"the site {self.site!r} has no tokens or pixels to pool. Use pooling='none'")
             return feature.sum(1) if feature.ndim == 3 else feature.sum((2, 3))
         if self.mask is None:
             return feature
         if feature.shape[2:] != self.mask.shape:
-            raise ShapeError(f"expected a mask of {list(feature.shape[2:])}; got {list(self.mask.shape)}")
+            raise ShapeError(
+                f"the mask does not fit the feature, {list(feature.shape[2:])}; got {list(self.mask.shape)}"
+            )
         inside = self.mask.flatten().nonzero()[:, 0].to(z.device)
         return feature.flatten(2).index_select(2, inside)
 
@@ -105,7 +107,7 @@ def reduced_mask(mask: Bool[Tensor, "h w"], height: int, width: int) -> Bool[Ten
     """
     rows, columns = mask.shape
     if rows % height or columns % width:
-        raise ShapeError(f"expected a mask in whole multiples of {height} x {width}; got {rows} x {columns}")
+        raise ShapeError(f"the sides of the mask must be whole multiples of {height} x {width}; got {rows} x {columns}")
     cells = functional.max_pool2d(mask[None, None].float(), (rows // height, columns // width))
     return cells[0, 0] > 0
 
@@ -146,9 +148,9 @@ class FeatureJacobian(BlockOperator):
         rows: int = ROWS,
     ) -> None:
         if len(z) != 1:
-            raise ShapeError(f"expected one latent; got {len(z)}")
+            raise ShapeError(f"the Jacobian is of one latent; got {len(z)}. Give one at a time")
         if rows < 1:
-            raise ConfigError(f"expected at least one row; got {rows}")
+            raise ConfigError(f"rows must be at least 1; got {rows}")
         backbone = feature.backbone
         able = backbone.capabilities.derivatives
         self._may_fall_back = mode is None
@@ -156,8 +158,8 @@ class FeatureJacobian(BlockOperator):
         self._mode: Mode = mode or ("forward" if "jvp" in able else "double_backward")
         if not {"vjp", *(["jvp"] if self._mode == "forward" else [])} <= able:
             raise UnsupportedDerivativeError(
-                f"expected a model with forward- and reverse-mode derivatives for mode {self._mode!r}; "
-                f"{backbone.name} has {', '.join(sorted(able)) or 'none'}"
+                f"{backbone.name} lacks derivatives that mode {self._mode!r} needs; it has "
+                f"{', '.join(sorted(able)) or 'none'}. Use another mode or model"
             )
         self._feature, self._z, self._step, self._size = feature, z.detach(), step, rows
         with torch.no_grad():
@@ -221,6 +223,6 @@ class FeatureJacobian(BlockOperator):
     def _check_finite(self, values: Tensor, what: str) -> None:
         if not bool(values.isfinite().all()):
             raise ModelError(
-                f"expected finite {what} of {self._feature.backbone.name} at {self._feature.site!r} and level "
-                f"{self._feature.level:.3g}; got values that are not. Check its weights, or load it with another dtype"
+                f"the {what} of {self._feature.backbone.name} at {self._feature.site!r} and level "
+                f"{self._feature.level:.3g} are not finite. Check its weights, or load it with another dtype"
             )

@@ -50,7 +50,7 @@ class GuidedField:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.guidance):
-            raise ConfigError(f"expected a finite guidance weight; got {self.guidance}")
+            raise ConfigError(f"the guidance weight must be a finite number; got {self.guidance}")
         kind = self.backbone.capabilities.guidance_kind
         if kind == "embedded":
             told = dataclasses.replace(self.condition, guidance=float(self.guidance))
@@ -66,8 +66,8 @@ class GuidedField:
         null = self.backbone.null(self.condition) if self.unconditional is None else self.unconditional
         if null.tokens.shape[1:] != self.condition.tokens.shape[1:]:
             raise ShapeError(
-                "expected the unconditional text to have as many tokens as the condition; "
-                f"got {list(null.tokens.shape)} and {list(self.condition.tokens.shape)}"
+                f"the unconditional text, {list(null.tokens.shape)}, does not fit the condition, "
+                f"{list(self.condition.tokens.shape)}. Give both as many tokens"
             )
         object.__setattr__(self, "unconditional", null)
 

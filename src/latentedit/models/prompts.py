@@ -80,7 +80,9 @@ class PromptBackbone(NetworkBackbone):
             One forward pass of the text encoders a text, none where `TextCache` has it; no network evaluation.
         """
         if not texts:
-            raise ConfigError("expected at least one text; got none. The empty text '' is the unconditional one")
+            raise ConfigError(
+                "there is no text to embed. Give at least one text; the empty one, '', is the unconditional one"
+            )
         with torch.no_grad(), quiet_libraries():
             return Condition.cat([self._padded(*self._read(text)) for text in texts])
 

@@ -72,7 +72,7 @@ def read(site: Site, name: str, forward: Callable[[], object], tokens: int = 0) 
         return reached.feature
     finally:
         handle.remove()
-    raise ModelError(f"expected the network to run its module {name!r}; it does not. Choose another site")
+    raise ModelError(f"the network does not run its module {name!r}. Choose another site")
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"], tokens: i
         feature = _feature(site, output, tokens)
         if shift.shape != feature.shape:
             raise ShapeError(
-                f"expected a shift of the feature {name!r}, {list(feature.shape)}; got {list(shift.shape)}"
+                f"the shift does not fit the feature {name!r}, {list(feature.shape)}; got {list(shift.shape)}"
             )
         whole = output if site.item is None else output[site.item]
         moved = feature + shift.to(feature.dtype)

@@ -113,18 +113,18 @@ class VPSchedule:
         settings = {key: scheduler.config[key] for key in scheduler.config if not key.startswith("_")}
         prediction, alphas = settings["prediction_type"], scheduler.alphas_cumprod
         if prediction not in _PREDICTIONS:
-            raise ModelError(f"expected a network that predicts one of {', '.join(_PREDICTIONS)}; got {prediction!r}")
+            raise ModelError(f"the network predicts {prediction!r}, which is none of {', '.join(_PREDICTIONS)}")
         pure_noise = bool(alphas[-1] == 0)
         if pure_noise and prediction == "epsilon":
             raise ModelError(
-                "expected a schedule that ends before pure noise, for the network predicts the noise (epsilon) and "
-                "has no velocity there; this one has zero terminal SNR. Set rescale_betas_zero_snr to false, or use "
-                "the v_prediction model that belongs to this schedule"
+                "the schedule ends at pure noise (zero terminal SNR), where a network that predicts the noise "
+                "(epsilon) has no velocity. Set rescale_betas_zero_snr to false, or use the v_prediction model that "
+                "belongs to this schedule"
             )
         try:
             table = DiscreteSchedule.from_alphas_cumprod(alphas[:-1] if pure_noise else alphas)
         except CoordinateError as error:
-            raise ModelError(f"expected betas within (0, 1) in the scheduler's configuration; {error}") from error
+            raise ModelError(f"the betas of the scheduler's configuration are not within (0, 1): {error}") from error
         trailing = kind in _FEW_STEP and settings["timestep_spacing"] == "trailing"
         return cls(
             prediction=prediction,
@@ -182,14 +182,16 @@ class VPSchedule:
             CoordinateError: no step, or more than there are trained times for.
         """
         if steps < 1:
-            raise CoordinateError(f"expected at least one step; got {steps}")
+            raise CoordinateError(f"steps must be at least 1; got {steps}")
         scheduler = _ddim(self.scheduler)
         times: list[int] = []
         if steps <= self.times:
             scheduler.set_timesteps(steps, device="cpu")
             times = [int(time) for time in scheduler.timesteps]
         if len(times) != steps or max(times) >= self.times:
-            raise CoordinateError(f"expected fewer steps than the {self.times} times of the training; got {steps}")
+            raise CoordinateError(
+                f"steps are too many for the {self.times} times of the training; got {steps}. Take fewer"
+            )
         return LevelGrid(levels=(*(self.level(time) for time in times), 0.0))
 
     def velocity(

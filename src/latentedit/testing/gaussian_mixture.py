@@ -35,7 +35,7 @@ class WordWeights:
 
     def __init__(self, words: Mapping[str, Float[Tensor, " k"]], prior: Float[Tensor, " k"]) -> None:
         if any(vector.shape != prior.shape for vector in words.values()):
-            raise ShapeError(f"expected one number a component ({len(prior)}) for every word")
+            raise ShapeError(f"a word does not have {len(prior)} numbers. Give one a component")
         self.words = {word: vector.to(prior) for word, vector in words.items()}
         self.prior = prior
 
@@ -93,7 +93,7 @@ class WordMixtureBackbone(Backbone):
         self.weights = weights
         self.latent = (mixture.means.shape[1],) if latent is None else latent
         if torch.Size(self.latent).numel() != mixture.means.shape[1]:
-            raise ShapeError(f"expected a latent shape of {mixture.means.shape[1]} numbers; got {list(self.latent)}")
+            raise ShapeError(f"the latent shape must hold {mixture.means.shape[1]} numbers; got {list(self.latent)}")
 
     @property
     def device(self) -> torch.device:
@@ -130,7 +130,7 @@ class WordMixtureBackbone(Backbone):
             ConfigError: always.
         """
         del pixels
-        raise ConfigError(f"expected a model with a picture codec; {self.name} has latents only (capabilities.pixels)")
+        raise ConfigError(f"{self.name} has no picture codec but latents only (capabilities.pixels)")
 
     def decode(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:
         """Not possible.
@@ -139,7 +139,7 @@ class WordMixtureBackbone(Backbone):
             ConfigError: always.
         """
         del z
-        raise ConfigError(f"expected a model with a picture codec; {self.name} has latents only (capabilities.pixels)")
+        raise ConfigError(f"{self.name} has no picture codec but latents only (capabilities.pixels)")
 
     def only(self, component: int) -> Condition:
         """The condition that leaves one component alone."""
@@ -214,7 +214,7 @@ class GaussianMixtureBackbone(WordMixtureBackbone):
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b *latent"]:
         if z.shape[1:] != self.latent:
-            raise ShapeError(f"expected latents of shape {list(self.latent)}; got {list(z.shape[1:])}")
+            raise ShapeError(f"latents must have the shape {list(self.latent)}; got {list(z.shape[1:])}")
         return self.at(z, s, condition).velocity.reshape(z.shape).to(z.dtype)
 
 

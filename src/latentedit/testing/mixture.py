@@ -44,13 +44,13 @@ class GaussianMixture:
         means, covariances = self.means, self.covariances
         if means.ndim != 2 or covariances.shape != (*means.shape, means.shape[1]):
             raise ShapeError(
-                "expected means [k, d] and covariances [k, d, d]; "
-                f"got {list(means.shape)} and {list(covariances.shape)}"
+                f"means {list(means.shape)} and covariances {list(covariances.shape)} do not fit. "
+                "Give them as [k, d] and [k, d, d]"
             )
         spectrum, vectors = torch.linalg.eigh(covariances)
         if not bool((spectrum > 0).all()) or not torch.allclose(covariances, covariances.mT):
             raise ConfigError(
-                f"expected symmetric positive definite covariances; lowest eigenvalue {spectrum.min():.3g}"
+                f"covariances must be symmetric positive definite; their lowest eigenvalue is {spectrum.min():.3g}"
             )
         object.__setattr__(self, "spectrum", spectrum)
         object.__setattr__(self, "vectors", vectors)

@@ -32,11 +32,11 @@ def tolerance(quantity: str, dtype: torch.dtype) -> float:
         ConfigError: an unknown quantity, or one that is not tested in this dtype.
     """
     if quantity not in TOLERANCES:
-        raise ConfigError(f"expected a known quantity; got {quantity!r}. {nearest(quantity, TOLERANCES)}")
+        raise ConfigError(f"there is no quantity {quantity!r}: {nearest(quantity, TOLERANCES)}")
     if dtype in (torch.bfloat16, torch.float16):
         return 32 * torch.finfo(dtype).eps
     if dtype not in TOLERANCES[quantity]:
-        raise ConfigError(f"expected a dtype that {quantity!r} is tested in; got {dtype}")
+        raise ConfigError(f"{quantity!r} is not tested in {dtype}. Use {', '.join(map(str, TOLERANCES[quantity]))}")
     return TOLERANCES[quantity][dtype]
 
 

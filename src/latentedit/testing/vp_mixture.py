@@ -82,7 +82,7 @@ class VariancePreservingMixture(WordMixtureBackbone):
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b *latent"]:
         if z.shape[1:] != self.latent:
-            raise ShapeError(f"expected latents of shape {list(self.latent)}; got {list(z.shape[1:])}")
+            raise ShapeError(f"latents must have the shape {list(self.latent)}; got {list(z.shape[1:])}")
         wide, level = z.reshape(len(z), -1).to(self.dtype), s.to(self.dtype)
         alpha, sigma = self.schedule.alpha_sigma(level)
         x_t = model_from_canonical(wide, alpha, sigma)

@@ -256,7 +256,7 @@ def test_errors_of_the_function_itself_pass(mode: Mode) -> None:
 
 def test_what_makes_no_sense_is_refused() -> None:
     for step in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(ConfigError, match="positive step"):
+        with pytest.raises(ConfigError, match="step must be a finite number above 0"):
             JacobianOperator(Map(), POINT, mode="finite_difference", step=step)
     # Run-time checks of annotations, where they are on, are first to notice.
     with pytest.raises((ConfigError, TypeError)):

@@ -299,7 +299,7 @@ def test_under_gaussians_of_one_covariance_and_everything_inside_it_is_linear_in
 @pytest.mark.parametrize(
     ("editor", "problem"),
     [
-        (AsymmetricEdit(site="velocity"), "expected a site"),
+        (AsymmetricEdit(site="velocity"), "has no site"),
         (Pullback(rank=7), "at most 6"),
         (LOCO(rank=6), r"at most 5 .* got 6"),
     ],

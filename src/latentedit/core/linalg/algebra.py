@@ -43,7 +43,9 @@ class Affine(LinearOperator):
         if not isinstance(number, Tensor):
             return number
         if tuple(number.shape) != self.shape[:1]:
-            raise ShapeError(f"expected one number an element, [{self.shape[0]}]; got {list(number.shape)}")
+            raise ShapeError(
+                f"a scale or a shift must be one number an element, [{self.shape[0]}]; got {list(number.shape)}"
+            )
         return number.to(self.dtype).reshape(-1, *[1] * (len(self.shape) - 1))
 
 
@@ -69,9 +71,9 @@ class Mean(LinearOperator):
     def __init__(self, operator: LinearOperator, groups: int) -> None:
         rows, *latent = operator.shape
         if groups < 1:
-            raise ConfigError(f"expected at least one group; got {groups}")
+            raise ConfigError(f"groups must be at least 1; got {groups}")
         if rows % groups:
-            raise ShapeError(f"expected rows in {groups} groups of one size; got {rows} rows")
+            raise ShapeError(f"{rows} rows do not make {groups} groups of one size. Give a multiple of {groups}")
         super().__init__(shape=(rows // groups, *latent), dtype=operator.dtype, device=operator.device)
         self._operator = operator
         self._groups = groups
@@ -106,7 +108,9 @@ class Product(LinearOperator):
 
     def __init__(self, after: LinearOperator, before: LinearOperator) -> None:
         if after.shape != before.shape:
-            raise ShapeError(f"expected operators of one shape; got {list(after.shape)} and {list(before.shape)}")
+            raise ShapeError(
+                f"operators of different shapes cannot be composed; got {list(after.shape)} and {list(before.shape)}"
+            )
         super().__init__(shape=after.shape, dtype=after.dtype, device=after.device)
         self._after = after
         self._before = before

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from latentedit.core.errors import ConfigError, UnsupportedDerivativeError
+from latentedit.core.errors import ConfigError, UnsupportedDerivativeError, nearest
 from latentedit.core.flow import per_element
 from latentedit.core.linalg.operator import LinearOperator
 
@@ -68,12 +68,12 @@ class Derivative:
         name: str = "the function",
     ) -> None:
         if mode not in get_args(Mode):
-            raise ConfigError(f"expected one of the modes {', '.join(get_args(Mode))}; got {mode!r}")
+            raise ConfigError(f"there is no mode {mode!r}: {nearest(mode, get_args(Mode))}")
         if step is None:
             rms = _RMS_STEP.get(precision or point.dtype, _RMS_STEP_OF_HALF_PRECISION)
             step = rms * math.sqrt(math.prod(point.shape[1:]))
         if not (math.isfinite(step) and step > 0):
-            raise ConfigError(f"expected a positive step; got {step}")
+            raise ConfigError(f"step must be a finite number above 0; got {step}")
         self._norm = step
         self._function = function
         self._point = point.detach().contiguous()
@@ -158,7 +158,7 @@ class Derivative:
                 self._function(self._point)
             reason = str(error).partition("\n")[0]
             raise UnsupportedDerivativeError(
-                f"expected {kind} derivatives of {self._name}; it has none ({reason}). Use mode='finite_difference'"
+                f"{self._name} has no {kind} derivatives ({reason}). Use mode='finite_difference'"
             ) from error
 
 
@@ -203,7 +203,6 @@ class JacobianOperator(LinearOperator):
     def _rmatvec(self, u: Tensor) -> Tensor:
         if self._mode == "finite_difference":
             raise UnsupportedDerivativeError(
-                "expected a Jacobian with a transpose; finite differences give none. "
-                "Use mode='forward' or mode='double_backward'"
+                "finite differences give a Jacobian no transpose. Use mode='forward' or mode='double_backward'"
             )
         return self._derivative.reverse(u)

@@ -127,11 +127,11 @@ def _checked_block(operator: BlockOperator, rank: int, block: int | None, start:
     """The rows to multiply at once, after everything was found to fit."""
     largest = operator.largest_rank
     if not 1 <= rank <= largest:
-        raise ConfigError(f"expected a rank from 1 to {largest}, the dimensions of the smaller space; got {rank}")
+        raise ConfigError(f"rank must be from 1 to {largest}, the dimensions of the smaller space; got {rank}")
     if block is not None and block < 1:
-        raise ConfigError(f"expected a block of at least 1 row; got {block}")
+        raise ConfigError(f"block must be at least 1 row; got {block}")
     if start is not None and tuple(start.shape[1:]) != operator.in_shape:
-        raise ShapeError(f"expected start vectors {list(operator.in_shape)}; got {list(start.shape[1:])}")
+        raise ShapeError(f"start vectors must have the shape {list(operator.in_shape)}; got {list(start.shape[1:])}")
     return min(max(2, -(-rank // 10)) if block is None else block, largest)
 
 
@@ -261,7 +261,7 @@ class _Search:
         shaped = rows.to(operator.dtype).reshape(-1, *shape)
         product = (operator.rmatmat if transposed else operator.matmat)(shaped)
         if not bool(product.isfinite().all()):
-            raise ConvergenceError("expected products that are finite; got some that are not")
+            raise ConvergenceError("the operator gives products that are not finite. Use a wider dtype")
         return product.to(self._wide).flatten(1)
 
     def _filled(self, rows: Tensor) -> Tensor:

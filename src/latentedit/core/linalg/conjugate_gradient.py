@@ -61,9 +61,9 @@ def conjugate_gradient(
         1983, without a trust region.
     """
     if iterations < 1:
-        raise ConfigError(f"expected at least one iteration; got {iterations}")
+        raise ConfigError(f"iterations must be at least 1; got {iterations}")
     if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ConfigError(f"expected a tolerance of at least 0; got {tolerance}")
+        raise ConfigError(f"tolerance must be finite and at least 0; got {tolerance}")
     wide = torch.promote_types(rhs.dtype, torch.float32)
     b = rhs.to(wide).flatten(1)
     length = torch.linalg.vector_norm(b, dim=1, keepdim=True)

@@ -33,7 +33,7 @@ class LinearOperator(abc.ABC):
 
     def __init__(self, *, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
         if not shape:
-            raise ShapeError("expected latents with a batch, [b, *latent]; got a single number")
+            raise ShapeError("latents must have a batch, [b, *latent]; got a single number")
         self.shape = tuple(shape)
         self.dtype = dtype
         self.device = device
@@ -140,8 +140,8 @@ class BlockOperator(abc.ABC):
 
 def _check(u: Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
     if tuple(u.shape) != shape:
-        raise ShapeError(f"expected a vector of the operator's shape, {list(shape)}; got {list(u.shape)}")
+        raise ShapeError(f"a vector must have the operator's shape, {list(shape)}; got {list(u.shape)}")
     if u.dtype != dtype:
-        raise ConfigError(f"expected a vector in the operator's {dtype}; got {u.dtype}. Cast it with .to()")
+        raise ConfigError(f"a vector must be in the operator's {dtype}; got {u.dtype}. Cast it with .to()")
     if u.device != device:
-        raise DeviceError(f"expected a vector on {device}; got one on {u.device}. Move it with .to()")
+        raise DeviceError(f"a vector must be on {device}; got one on {u.device}. Move it with .to()")

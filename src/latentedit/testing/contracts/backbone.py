@@ -262,7 +262,7 @@ class BackboneContract:
         clean = clean_estimate(latent, levels, v)
         assert relative_error(backbone.features(latent, levels, condition, "clean"), clean) <= 1e-6
         assert backbone.default_site in backbone.sites
-        with pytest.raises(ConfigError, match="expected a site"):
+        with pytest.raises(ConfigError, match="has no site"):
             backbone.features(latent, levels, condition, "no such site")
 
     def test_a_shifted_feature_changes_the_velocity(
@@ -270,7 +270,7 @@ class BackboneContract:
     ) -> None:
         """By nothing at a shift of zero, by something otherwise, and only inside the network."""
         v = backbone.velocity(latent, levels, condition)
-        with pytest.raises(ConfigError, match="expected a site"):
+        with pytest.raises(ConfigError, match="has no site"):
             backbone.velocity_with(latent, levels, condition, "velocity", torch.zeros_like(v))
         if backbone.default_site == "clean":
             return

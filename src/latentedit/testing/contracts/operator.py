@@ -60,7 +60,7 @@ class OperatorContract:
     def test_law_2_adjoint(self, operator: LinearOperator, u: Tensor, w: Tensor) -> None:
         """``<w, A u> = <A^T w, u>`` for each element, or a refusal that says what to do."""
         if not self.transpose:
-            with pytest.raises(UnsupportedDerivativeError, match=r"expected .* Use"):
+            with pytest.raises(UnsupportedDerivativeError, match=r"\. Use "):
                 operator.rmatvec(w)
             return
         product, transposed = operator.matvec(u), operator.rmatvec(w)
