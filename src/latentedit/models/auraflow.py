@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_widths
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.prompts import EncodedPrompt
@@ -37,7 +38,7 @@ class AuraFlowBackbone(FlowBackbone):
         "tokenizer": ("LlamaTokenizer", "LlamaTokenizerFast", "T5Tokenizer", "T5TokenizerFast"),
         "text_encoder": ("UMT5EncoderModel",),
         "transformer": ("AuraFlowTransformer2DModel",),
-        "vae": ("AutoencoderKL",),
+        "vae": KL_CODECS,
     }
     nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"
     window: int = 256

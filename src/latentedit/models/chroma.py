@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_widths
 from latentedit.models.packed import PackedFlowBackbone, block_sites, positions
 from latentedit.models.patches import PATCH, Size
@@ -39,7 +40,7 @@ class ChromaBackbone(PackedFlowBackbone):
         "tokenizer": ("T5Tokenizer", "T5TokenizerFast"),
         "text_encoder": ("T5EncoderModel",),
         "transformer": ("ChromaTransformer2DModel",),
-        "vae": ("AutoencoderKL",),
+        "vae": KL_CODECS,
     }
     prompt_pipeline: ClassVar[str] = "ChromaPipeline"
 

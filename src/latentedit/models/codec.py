@@ -16,6 +16,9 @@ from torch import Tensor
 from latentedit.models.patches import patchify, unpatchify
 from latentedit.models.placement import contiguous_norms
 
+KL_CODECS = ("AutoencoderKL", "AutoencoderTiny")
+"""The autoencoder of most families, and the small ones that were distilled from it."""
+
 
 class Codec:
     """An autoencoder of a pipeline, as it is: where its hooks put it, in its dtype.

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_widths
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.prompts import EncodedPrompt
@@ -40,7 +41,7 @@ class CogView4Backbone(FlowBackbone):
         "tokenizer": ("PreTrainedTokenizerFast", "TokenizersBackend"),
         "text_encoder": ("GlmModel",),
         "transformer": ("CogView4Transformer2DModel",),
-        "vae": ("AutoencoderKL",),
+        "vae": KL_CODECS,
     }
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "equal"
     window: int = 1024

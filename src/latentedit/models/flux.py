@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.models.codec import KL_CODECS
 from latentedit.models.network import CLIP_TOKENIZERS
 from latentedit.models.packed import PackedFlowBackbone, block_sites, positions
 from latentedit.models.patches import PATCH, Size
@@ -46,7 +47,7 @@ class FluxBackbone(PackedFlowBackbone):
         "text_encoder": ("CLIPTextModel",),
         "text_encoder_2": ("T5EncoderModel",),
         "transformer": ("FluxTransformer2DModel",),
-        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+        "vae": KL_CODECS,
     }
     tokenizer: ClassVar[str] = "tokenizer_2"
     takes_references: ClassVar[bool] = True

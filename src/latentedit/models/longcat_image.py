@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_widths
 from latentedit.models.packed import PackedFlowBackbone, block_sites, diagonal, positions
 from latentedit.models.patches import PATCH, Size
@@ -41,7 +42,7 @@ class LongCatImageBackbone(PackedFlowBackbone):
         "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast"),
         "text_encoder": ("Qwen2_5_VLForConditionalGeneration",),
         "transformer": ("LongCatImageTransformer2DModel",),
-        "vae": ("AutoencoderKL",),
+        "vae": KL_CODECS,
     }
 
     def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_widths
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.prompts import EncodedPrompt
@@ -38,7 +39,7 @@ class Lumina2Backbone(FlowBackbone):
         "tokenizer": ("GemmaTokenizer", "GemmaTokenizerFast"),
         "text_encoder": ("Gemma2Model",),
         "transformer": ("Lumina2Transformer2DModel",),
-        "vae": ("AutoencoderKL",),
+        "vae": KL_CODECS,
     }
     sign: ClassVar[Literal[1, -1]] = -1
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "equal"

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_chat_template, check_widths
 from latentedit.models.packed import PackedFlowBackbone, block_sites, diagonal, positions
 from latentedit.models.patches import PATCH, Size
@@ -37,7 +38,7 @@ class OvisImageBackbone(PackedFlowBackbone):
         "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast"),
         "text_encoder": ("Qwen3Model",),
         "transformer": ("OvisImageTransformer2DModel",),
-        "vae": ("AutoencoderKL",),
+        "vae": KL_CODECS,
     }
     window: int = 256
 

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.codec import Codec
+from latentedit.models.codec import KL_CODECS, Codec
 from latentedit.models.fit import check_widths
 from latentedit.models.flux import T5_TOKENIZERS
 from latentedit.models.prompts import EncodedPrompt, PromptBackbone
@@ -49,7 +49,7 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
         "tokenizer": T5_TOKENIZERS,
         "text_encoder": ("T5EncoderModel",),
         "transformer": ("PixArtTransformer2DModel", "Transformer2DModel"),
-        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+        "vae": KL_CODECS,
     }
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
 

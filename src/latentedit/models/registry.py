@@ -198,7 +198,10 @@ def _locate(model: str | Path, fetch: Callable[[str], Path]) -> tuple[str, Path]
     if path.is_dir():
         return path.resolve().name, path
     if path.exists():
-        raise ModelError(f"{path} is a file, and no model folder. Give the folder that holds model_index.json")
+        raise ModelError(
+            f"{path} is a file, and no model folder. Give the folder that holds model_index.json; a single-file "
+            "checkpoint is loaded by from_single_file of its diffusers pipeline, which latentedit.from_pipeline takes"
+        )
     if isinstance(model, str) and _HUB_ID.fullmatch(model):
         return model, fetch(model)
     if isinstance(model, str) and path.name == model:

@@ -12,6 +12,7 @@ Conventions of the family, confined to this module and `vp` (times, levels, samp
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from latentedit.models.codec import KL_CODECS
 from latentedit.models.network import CLIP_TOKENIZERS
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.unet import TextUNetBackbone
@@ -39,7 +40,7 @@ class StableDiffusionBackbone(TextUNetBackbone):
         "tokenizer": CLIP_TOKENIZERS,
         "text_encoder": ("CLIPTextModel",),
         "unet": ("UNet2DConditionModel",),
-        "vae": ("AutoencoderKL",),
+        "vae": KL_CODECS,
     }
     prompt_pipeline: ClassVar[str] = "StableDiffusionPipeline"
 

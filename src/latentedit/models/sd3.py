@@ -25,6 +25,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError
+from latentedit.models.codec import KL_CODECS
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.loading import ModelFolder
 from latentedit.models.network import CLIP_TOKENIZERS
@@ -67,7 +68,7 @@ class StableDiffusion3Backbone(FlowBackbone):
         "text_encoder_2": ("CLIPTextModelWithProjection",),
         "text_encoder_3": ("T5EncoderModel",),
         "transformer": ("SD3Transformer2DModel",),
-        "vae": ("AutoencoderKL",),
+        "vae": KL_CODECS,
     }
     prompt_pipeline: ClassVar[str] = "StableDiffusion3Pipeline"
     nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
+from latentedit.models.codec import KL_CODECS
 from latentedit.models.network import CLIP_TOKENIZERS
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.unet import TextUNetBackbone
@@ -50,7 +51,7 @@ class StableDiffusionXLBackbone(TextUNetBackbone):
         "text_encoder": ("CLIPTextModel",),
         "text_encoder_2": ("CLIPTextModelWithProjection",),
         "unet": ("UNet2DConditionModel",),
-        "vae": ("AutoencoderKL",),
+        "vae": KL_CODECS,
     }
     additions: ClassVar[str | None] = "text_time"
     prompt_pipeline: ClassVar[str] = "StableDiffusionXLPipeline"

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_chat_template, check_widths
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.prompts import EncodedPrompt
@@ -43,7 +44,7 @@ class ZImageBackbone(FlowBackbone):
         "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast"),
         "text_encoder": ("Qwen3Model", "Qwen3ForCausalLM"),
         "transformer": ("ZImageTransformer2DModel",),
-        "vae": ("AutoencoderKL",),
+        "vae": KL_CODECS,
     }
     sign: ClassVar[Literal[1, -1]] = -1
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderKLQwenImage
+from diffusers import AutoencoderKL, AutoencoderKLQwenImage, AutoencoderTiny
 from torch import nn
 from transformers import (
     CLIPTextConfig,
@@ -262,4 +262,16 @@ def autoencoder_qwen(channels: int) -> Any:
         num_res_blocks=1,
         latents_mean=[0.3 * index - 0.5 for index in range(channels)],
         latents_std=[0.5 + 0.4 * index for index in range(channels)],
+    )
+
+
+def autoencoder_tiny(channels: int) -> Any:
+    """An AutoencoderTiny of 8 px a latent."""
+    widths: Any = (4, 4, 4, 4)
+    return AutoencoderTiny(
+        latent_channels=channels,
+        encoder_block_out_channels=widths,
+        decoder_block_out_channels=widths,
+        num_encoder_blocks=(1, 1, 1, 1),
+        num_decoder_blocks=(1, 1, 1, 1),
     )
