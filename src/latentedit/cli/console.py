@@ -76,7 +76,7 @@ def complain(text: str) -> None:
 def print_rows(rows: Sequence[tuple[str, str]], *, indent: int = 2) -> None:
     """Label and text, aligned; text that is longer than the terminal stays on one line for pipes and greps."""
     for label, text in rows:
-        say(f"{'':{indent}}{label:<{max(_LABEL_WIDTH, len(label) + 1)}}{text}")
+        say(f"{'':{indent}}{label:<{_LABEL_WIDTH}}{text}")
 
 
 def warn(notes: Sequence[str]) -> None:

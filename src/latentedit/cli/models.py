@@ -51,7 +51,7 @@ def list_families(as_json: options.Json = False) -> None:
         print_rows([("weights", one.licence), ("adapter", f"{one.module}, {one.lines} lines"), ("sides", sides)])
         for member in one.members:
             guidance = f"guidance {member.guidance_kind} {member.guidance:g}"
-            print_rows([(member.name, f"{guidance}; tested: {', '.join(member.tested)}")])
+            say(f"  {member.name:<16}{guidance}; tested: {', '.join(member.tested)}")
     say()
     say(UNTRIED)
 
