@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError, nearest
@@ -55,7 +55,7 @@ class ModelChoice:
         """The model's name, folder or hub id."""
         return DEFAULT_MODEL if self.model is None else self.model
 
-    def or_else(self, other: Self) -> Self:
+    def or_else(self, other: "ModelChoice") -> "ModelChoice":
         """This choice, with whatever was not given as in another one."""
         return dataclasses.replace(self, **{**other.given(), **self.given()})
 

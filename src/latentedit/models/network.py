@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,9 @@ from latentedit.models.notes import word_pieces
 from latentedit.models.placement import Placement, contiguous_norms, existing_device, known_dtype, place
 
 CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
+
+
+_Adapter = TypeVar("_Adapter", bound="NetworkBackbone")
 
 
 class NetworkBackbone(Backbone):
@@ -50,7 +53,9 @@ class NetworkBackbone(Backbone):
     """Whether pictures beside the latent, `Condition.reference`, mean anything to the network."""
 
     @classmethod
-    def from_folder(cls, folder: ModelFolder, *, name: str, placement: Placement, **options: Any) -> Self:
+    def from_folder(
+        cls: type[_Adapter], folder: ModelFolder, *, name: str, placement: Placement, **options: Any
+    ) -> _Adapter:
         """Load the parts of a checked folder.
 
         Args:
@@ -67,7 +72,7 @@ class NetworkBackbone(Backbone):
         return cls._build_from(folder, components, name=name, device=placement.device, **options)
 
     @classmethod
-    def _build_from(cls, folder: ModelFolder, components: Mapping[str, Any], **settings: Any) -> Self:
+    def _build_from(cls, folder: ModelFolder, components: Mapping[str, Any], **settings: Any) -> Any:
         adapter: Any = cls
         return adapter(
             components,

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -87,7 +87,7 @@ class PromptBackbone(NetworkBackbone):
             return Condition.cat([self._padded(*self._read(text)) for text in texts])
 
     @classmethod
-    def _build_from(cls, folder: ModelFolder, components: Mapping[str, Any], **settings: Any) -> Self:
+    def _build_from(cls, folder: ModelFolder, components: Mapping[str, Any], **settings: Any) -> Any:
         made = super()._build_from(folder, components, **settings)
         made._texts = made._text_cache(folder)
         return made

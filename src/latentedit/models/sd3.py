@@ -18,7 +18,7 @@ Conventions of the family, all confined to this module:
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -105,7 +105,7 @@ class StableDiffusion3Backbone(FlowBackbone):
         self.window = max_sequence_length
 
     @classmethod
-    def _build_from(cls, folder: ModelFolder, components: Mapping[str, Any], **settings: Any) -> Self:
+    def _build_from(cls, folder: ModelFolder, components: Mapping[str, Any], **settings: Any) -> Any:
         """A folder that never had T5 gets one zero token unless it says how many."""
         if "text_encoder_3" not in folder.left_out | folder.parts.keys() and "zero_tokens" not in folder.settings:
             settings = {"max_sequence_length": ZERO_TOKENS, **settings}

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -43,6 +43,9 @@ class PictureNetwork(nn.Module):
         return self.head(functional.relu(self.hidden(self.features(pixels).flatten(1))))
 
 
+_Stored = TypeVar("_Stored", bound="StoredNetwork")
+
+
 class StoredNetwork:
     """Something that looks at pictures by a network of its own, which lies in ``KIND/KIND.safetensors`` of a model."""
 
@@ -53,7 +56,7 @@ class StoredNetwork:
         self.network = network.eval()
 
     @classmethod
-    def from_folder(cls, folder: Path) -> Self:
+    def from_folder(cls: type[_Stored], folder: Path) -> _Stored:
         """The one that lies beside a model."""
         network = cls.architecture()
         load_half(network, folder / cls.kind / f"{cls.kind}.safetensors")
@@ -61,7 +64,7 @@ class StoredNetwork:
 
     @classmethod
     @functools.cache
-    def bundled(cls) -> Self:
+    def bundled(cls) -> Any:
         """The one beside the bundled `portraits`; on the CPU, wherever the model is."""
         return cls.from_folder(bundled_folder("portraits"))
 

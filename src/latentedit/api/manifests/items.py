@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,6 +125,9 @@ class Dataset:
         return dataclasses.replace(self, items=self.items[:count])
 
 
+_InFile = TypeVar("_InFile", bound="_PictureInFile")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _PictureInFile:
     """A picture in a file.
@@ -141,7 +144,7 @@ class _PictureInFile:
         """SHA-256 of the file."""
         return _file_digest(self.path)
 
-    def with_bytes(self) -> Self:
+    def with_bytes(self: _InFile) -> _InFile:
         """With its content, for a machine that does not see the file."""
         return dataclasses.replace(self, content=content_of(self.path))
 
