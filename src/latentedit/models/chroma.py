@@ -18,6 +18,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_widths
+from latentedit.models.network import T5_TOKENIZERS
 from latentedit.models.packed import PackedFlowBackbone, block_sites, positions
 from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
@@ -37,7 +38,7 @@ class ChromaBackbone(PackedFlowBackbone):
 
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": ("T5Tokenizer", "T5TokenizerFast"),
+        "tokenizer": T5_TOKENIZERS,
         "text_encoder": ("T5EncoderModel",),
         "transformer": ("ChromaTransformer2DModel",),
         "vae": KL_CODECS,

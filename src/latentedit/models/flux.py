@@ -20,13 +20,11 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.codec import KL_CODECS
-from latentedit.models.network import CLIP_TOKENIZERS
+from latentedit.models.network import CLIP_TOKENIZERS, T5_TOKENIZERS
 from latentedit.models.packed import PackedFlowBackbone, block_sites, positions
 from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
-
-T5_TOKENIZERS = ("T5Tokenizer", "T5TokenizerFast")
 
 
 class FluxBackbone(PackedFlowBackbone):

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.fit import check_widths
+from latentedit.models.network import QWEN_TOKENIZERS
 from latentedit.models.packed import PackedFlowBackbone, positions
 from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
@@ -40,7 +41,7 @@ class Krea2Backbone(PackedFlowBackbone):
 
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast"),
+        "tokenizer": QWEN_TOKENIZERS,
         "text_encoder": ("Qwen3VLModel",),
         "transformer": ("Krea2Transformer2DModel",),
         "vae": ("AutoencoderKLQwenImage",),

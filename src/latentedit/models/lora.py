@@ -76,10 +76,8 @@ def merge_loras(
     stock = stock_pipeline(pipeline, components, configuration)
     parts = [part for part in kind._lora_loadable_modules if isinstance(components.get(part), nn.Module)]
     for number, lora in enumerate(loras):
-        name, where = (
-            f"lora_{number}",
-            {"weight_name": lora.path.name, "local_files_only": True, "use_safetensors": True},
-        )
+        name = f"lora_{number}"
+        where = {"weight_name": lora.path.name, "local_files_only": True, "use_safetensors": True}
         with quiet_libraries():
             _check_fit(_tensors(kind, lora, components, where), components, lora, pipeline)
             try:

@@ -19,6 +19,7 @@ from latentedit.core.condition import Condition
 from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_widths
 from latentedit.models.flow import FlowBackbone
+from latentedit.models.network import GEMMA_TOKENIZERS
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
@@ -36,7 +37,7 @@ class Lumina2Backbone(FlowBackbone):
 
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": ("GemmaTokenizer", "GemmaTokenizerFast"),
+        "tokenizer": GEMMA_TOKENIZERS,
         "text_encoder": ("Gemma2Model",),
         "transformer": ("Lumina2Transformer2DModel",),
         "vae": KL_CODECS,

@@ -17,6 +17,9 @@ from latentedit.models.notes import word_pieces
 from latentedit.models.placement import Placement, contiguous_norms, existing_device, known_dtype, place
 
 CLIP_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
+GEMMA_TOKENIZERS = ("GemmaTokenizer", "GemmaTokenizerFast")
+QWEN_TOKENIZERS = ("Qwen2Tokenizer", "Qwen2TokenizerFast")
+T5_TOKENIZERS = ("T5Tokenizer", "T5TokenizerFast")
 
 
 _Adapter = TypeVar("_Adapter", bound="NetworkBackbone")

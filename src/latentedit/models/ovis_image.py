@@ -16,6 +16,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_chat_template, check_widths
+from latentedit.models.network import QWEN_TOKENIZERS
 from latentedit.models.packed import PackedFlowBackbone, block_sites, diagonal, positions
 from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
@@ -35,7 +36,7 @@ class OvisImageBackbone(PackedFlowBackbone):
 
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast"),
+        "tokenizer": QWEN_TOKENIZERS,
         "text_encoder": ("Qwen3Model",),
         "transformer": ("OvisImageTransformer2DModel",),
         "vae": KL_CODECS,

@@ -21,7 +21,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.models.codec import KL_CODECS, Codec
 from latentedit.models.fit import check_widths
-from latentedit.models.flux import T5_TOKENIZERS
+from latentedit.models.network import T5_TOKENIZERS
 from latentedit.models.prompts import EncodedPrompt, PromptBackbone
 from latentedit.models.sites import Site
 from latentedit.models.vp import TRAINED_BETAS, VPBackbone, VPSchedule

@@ -22,12 +22,11 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.fit import check_widths
+from latentedit.models.network import QWEN_TOKENIZERS
 from latentedit.models.packed import PackedFlowBackbone
 from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
-
-QWEN_TOKENIZERS = ("Qwen2Tokenizer", "Qwen2TokenizerFast")
 
 PICTURE_SLOT = "<|vision_start|><|image_pad|><|vision_end|>"
 """Where a chat holds a picture."""

@@ -26,6 +26,7 @@ from latentedit.core.errors import ModelError
 from latentedit.models.base import GuidanceKind
 from latentedit.models.fit import check_widths
 from latentedit.models.flow import FlowBackbone
+from latentedit.models.network import GEMMA_TOKENIZERS
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
@@ -49,7 +50,7 @@ class SanaBackbone(FlowBackbone):
 
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "scheduler": ("DPMSolverMultistepScheduler",),
-        "tokenizer": ("GemmaTokenizer", "GemmaTokenizerFast"),
+        "tokenizer": GEMMA_TOKENIZERS,
         "text_encoder": ("Gemma2Model",),
         "transformer": ("SanaTransformer2DModel",),
         "vae": ("AutoencoderDC",),

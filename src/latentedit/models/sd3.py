@@ -28,7 +28,7 @@ from latentedit.core.errors import ConfigError, ModelError
 from latentedit.models.codec import KL_CODECS
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.loading import ModelFolder
-from latentedit.models.network import CLIP_TOKENIZERS
+from latentedit.models.network import CLIP_TOKENIZERS, T5_TOKENIZERS
 from latentedit.models.notes import dropped_note, dropped_words, listed, room
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
@@ -63,7 +63,7 @@ class StableDiffusion3Backbone(FlowBackbone):
         "scheduler": ("FlowMatchEulerDiscreteScheduler",),
         "tokenizer": CLIP_TOKENIZERS,
         "tokenizer_2": CLIP_TOKENIZERS,
-        "tokenizer_3": ("T5Tokenizer", "T5TokenizerFast"),
+        "tokenizer_3": T5_TOKENIZERS,
         "text_encoder": ("CLIPTextModelWithProjection",),
         "text_encoder_2": ("CLIPTextModelWithProjection",),
         "text_encoder_3": ("T5EncoderModel",),

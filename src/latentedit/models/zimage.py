@@ -19,6 +19,7 @@ from latentedit.core.condition import Condition
 from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_chat_template, check_widths
 from latentedit.models.flow import FlowBackbone
+from latentedit.models.network import QWEN_TOKENIZERS
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
@@ -41,7 +42,7 @@ class ZImageBackbone(FlowBackbone):
 
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "scheduler": ("FlowMatchEulerDiscreteScheduler",),
-        "tokenizer": ("Qwen2Tokenizer", "Qwen2TokenizerFast"),
+        "tokenizer": QWEN_TOKENIZERS,
         "text_encoder": ("Qwen3Model", "Qwen3ForCausalLM"),
         "transformer": ("ZImageTransformer2DModel",),
         "vae": KL_CODECS,
