@@ -65,7 +65,7 @@ class DDS(Editor):
         guidance: classifier-free guidance weight of both branches.
 
     Source:
-        Hertz et al. 2023, arXiv 2304.07464, which takes 200 steps of 0.049 at weight 7.5 and times uniform in the
+        Hertz et al. 2023, arXiv 2304.07090, which takes 200 steps of 0.049 at weight 7.5 and times uniform in the
         network's own clock; levels uniform in s are ours, the flow form is derived here.
     """
 

@@ -32,7 +32,7 @@ class SDS(Editor):
 
     Source:
         Poole et al. 2022, arXiv 2209.14988, eq. 3 with a constant weight, from the picture as in Hertz et al. 2023
-        (arXiv 2304.07464); levels uniform in s and the strength, which scales the steps, are ours.
+        (arXiv 2304.07090); levels uniform in s and the strength, which scales the steps, are ours.
     """
 
     name: ClassVar[str] = "sds"

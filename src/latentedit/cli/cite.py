@@ -1,0 +1,45 @@
+"""``latentedit cite``: BibTeX of what was used. What is heavy is imported when the command runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentedit.cli import options
+from latentedit.cli.console import print_json, say
+
+
+def _complete(incomplete: str) -> list[str]:
+    from latentedit.api.citations import citable
+
+    return [name for name in citable() if name.startswith(incomplete)]
+
+
+def cite(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[METHOD | FAMILY | PICTURE]...",
+            help="Names of editors, directions and model families; or pictures that latentedit edited.",
+            show_default=False,
+            autocompletion=_complete,
+        ),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Print BibTeX of latentedit and of what was used: by name, or as the record of a picture says."""
+    from latentedit.api.citations import citable
+    from latentedit.api.citations import cite as cite_names
+    from latentedit.api.outputs import read_record
+
+    known = set(citable())
+    pictures = [name for name in what or () if name not in known and Path(name).is_file()]
+    names = [name for name in what or () if name not in pictures]
+    found = cite_names(names, [read_record(picture) for picture in pictures])
+    if as_json:
+        entries = [{"key": one.key, "for": one.names, "bibtex": one.bibtex} for one in found.entries]
+        print_json({"entries": entries, "notes": found.notes})
+        return
+    notes = "\n".join(f"% {note}" for note in found.notes)
+    for line in "\n\n".join(filter(None, (notes, *(one.bibtex for one in found.entries)))).splitlines():
+        say(line)

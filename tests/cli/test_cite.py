@@ -1,0 +1,34 @@
+"""``latentedit cite``: BibTeX by names and by pictures."""
+
+import json
+from pathlib import Path
+
+from tests.commands import Command, Refused
+
+
+def test_bibtex_by_names(command: Command) -> None:
+    out = command("cite", "loco").out
+    assert out.startswith("@software{latentedit,\n")
+    assert out.endswith("archivePrefix = {arXiv}\n}\n")
+    assert out.count("\n\n@misc{") == 2
+
+
+def test_what_has_no_paper_stands_in_a_line_that_bibtex_passes_over(command: Command) -> None:
+    assert command("cite", "chroma").out.startswith(
+        "% chroma: no paper is known to us; cite the model's card.\n\n@soft"
+    )
+
+
+def test_bibtex_of_a_picture(command: Command, picture: Path, miniature: Path, tmp_path: Path) -> None:
+    edited = tmp_path / "edited.png"
+    words = ("--from", "a person with no glasses", "--to", "a person with glasses")
+    assert command("edit", picture, *words, "--method", "sdedit", "--model", miniature, "-o", edited).code == 0
+    told = json.loads(command("cite", edited, "--json").out)
+    assert [entry["key"] for entry in told["entries"]] == ["latentedit", "meng2021sdedit"]
+    assert told["entries"][1]["for"] == ["sdedit"]
+    assert told["notes"] == [f"{miniature.name}: not known here; cite its model's card or its authors."]
+
+
+def test_names_and_pictures_that_are_none(refused: Refused, picture: Path) -> None:
+    assert "did you mean 'flowedit'" in refused("cite", "flowedti")
+    assert "carries no record" in refused("cite", picture)
