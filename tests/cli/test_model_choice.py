@@ -107,7 +107,8 @@ def test_a_folder_is_edited_as_told(
 
 
 def test_the_command_line_knows_dtypes_and_policies_as_the_library_does() -> None:
-    from latentedit.cli.model_choice import _KNOWN, DTYPES
+    from latentedit.cli.model_choice import _KNOWN
+    from latentedit.cli.options import DTYPES
     from latentedit.models.placement import POLICIES, known_dtype
 
     assert {known_dtype(name) for name in DTYPES[1:]} == {torch.float32, torch.float64, torch.bfloat16, torch.float16}

@@ -13,14 +13,20 @@ from latentedit.core.errors import ConfigError
 
 @chooses_model
 def caption(
-    picture: Annotated[Path, typer.Argument(help="The picture to read.", show_default=False)],
+    picture: Annotated[Path, typer.Argument(help="The picture to read.", show_default=False, metavar="PICTURE")],
     captioner: options.Reader = None,
     *,
     choice: ModelChoice,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Say what a picture shows: the caption that an edit starts from, to be copied and changed."""
+    """Say what a picture shows: the caption that an edit starts from, to be copied and changed.
+
+    Examples:
+        latentedit caption me.png
+        latentedit caption me.png --json
+        latentedit caption photo.jpg --captioner Salesforce/blip-image-captioning-base
+    """
     from latentedit.latents.captions.base import AttributeReader, captioner_for, make_captioner
     from latentedit.latents.encode import fit_all
     from latentedit.latents.pictures import Picture

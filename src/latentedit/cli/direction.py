@@ -18,7 +18,15 @@ from latentedit.core.errors import ConfigError, OutputError
 if TYPE_CHECKING:
     from latentedit.directions.base import Direction
 
-app = typer.Typer(help="Directions as files: make one, look at it, put it on another picture.", no_args_is_help=True)
+app = typer.Typer(
+    help="""Directions as files: make one, look at it, put it on another picture.
+
+    Examples:
+        latentedit direction make me.png --change "=> glasses" -o glasses.safetensors
+        latentedit direction apply glasses.safetensors --on you.png
+    """,
+    no_args_is_help=True,
+)
 
 File = Annotated[Path, typer.Argument(help="A direction's file.", show_default=False)]
 Files = Annotated[list[Path], typer.Argument(help="Files of directions.", show_default=False)]
@@ -31,7 +39,9 @@ def make(
     pictures: Annotated[
         list[Path], typer.Argument(help="Pictures to find it on; of several, the mean.", show_default=False)
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where it goes: FILE.safetensors.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where it goes: FILE.safetensors.", rich_help_panel=options.OUTPUT)
+    ],
     to: options.To = None,
     change: options.Changes = None,
     source: options.From = None,
@@ -43,7 +53,13 @@ def make(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Find a direction, calibrate its strength, and keep it in a file."""
+    """Find a direction, calibrate its strength, and keep it in a file.
+
+    Examples:
+        latentedit direction make me.png --change "=> glasses" -o glasses.safetensors
+        latentedit direction make a.png b.png --change "=> glasses" -o c.safetensors
+        latentedit direction make me.png --change "=> a smile" -o smile.safetensors
+    """
     request = EditRequest(
         to=None if to is None else to.strip(),
         change=tuple(change or ()),
@@ -70,7 +86,12 @@ def make(
 
 @app.command()
 def show(file: File, as_json: options.Json = False) -> None:
-    """What a direction does, how far it goes, how it was found and for which model."""
+    """What a direction does, how far it goes, how it was found and for which model.
+
+    Examples:
+        latentedit direction show glasses.safetensors
+        latentedit direction show glasses.safetensors --json
+    """
     from latentedit.directions.direction_file import load_direction
 
     _tell(load_direction(file), file, as_json=as_json, quiet=False)
@@ -93,7 +114,13 @@ def preview(
     output: options.Output = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """A picture of what a direction does: the small one in the file, or a sweep of its range on a picture."""
+    """A picture of what a direction does: the small one in the file, or a sweep of its range on a picture.
+
+    Examples:
+        latentedit direction preview glasses.safetensors
+        latentedit direction preview glasses.safetensors --on you.png -o sweep.gif
+        latentedit direction preview glasses.safetensors --on you.png --strengths 0,1
+    """
     output = output if output is not None else default_output(file, "preview.png")
     from latentedit.api import verbs
     from latentedit.api.outputs import check_beside
@@ -144,7 +171,13 @@ def apply(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Put directions on a picture, or on a folder of them: `latentedit edit PICTURE --direction FILE`, files first."""
+    """Put directions on a picture, or on a folder of them: `latentedit edit PICTURE --direction FILE`, files first.
+
+    Examples:
+        latentedit direction apply glasses.safetensors --on you.png
+        latentedit direction apply glasses.safetensors --on you.png --strength 0.7
+        latentedit direction apply glasses.safetensors smile.safetensors --on you.png
+    """
     request = EditRequest(
         direction=tuple(files),
         caption=source,
@@ -159,7 +192,12 @@ def apply(
 
 @app.command()
 def compare(files: Files, as_json: options.Json = False) -> None:
-    """How alike directions are, and how much of each comes along with each other."""
+    """How alike directions are, and how much of each comes along with each other.
+
+    Examples:
+        latentedit direction compare glasses.safetensors smile.safetensors
+        latentedit direction compare glasses.safetensors smile.safetensors --json
+    """
     import torch
 
     from latentedit.directions.composition import cross_talk, named

@@ -28,8 +28,12 @@ LevelOption = Annotated[float, typer.Option("--level", help="How noisy: near 1 l
 
 @chooses_model
 def discover(
-    picture: Annotated[Path, typer.Argument(help="The picture at which to look.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder that is written.")],
+    picture: Annotated[
+        Path, typer.Argument(help="The picture at which to look.", show_default=False, metavar="PICTURE")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder that is written.", rich_help_panel=options.OUTPUT)
+    ],
     source: Kept = None,
     prompt: Annotated[
         str | None, typer.Option("--prompt", help="Look for directions that matter under this text.")
@@ -43,7 +47,15 @@ def discover(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Find the directions in which a picture can change most, name them, and keep each in a file."""
+    """Find the directions in which a picture can change most, name them, and keep each in a file.
+
+    A sheet in the folder shows what each does; `latentedit sweep` and `latentedit transport` take the files.
+
+    Examples:
+        latentedit discover me.png -o found/
+        latentedit discover me.png -o found/ --rank 5 --level 0.6
+        latentedit discover me.png -o found/ --prompt "a person with glasses"
+    """
     check_texts({"--from": source, "--prompt": prompt})
     from latentedit.core.settings import Count, Level, check
 

@@ -30,9 +30,15 @@ def doctor(
     choice: ModelChoice,
     as_json: options.Json = False,
 ) -> None:
-    """Say what works on this machine: versions, devices, memory, models. Exit 1 where something does not.
+    """Say what works on this machine: versions, devices, memory, models.
 
-    With --model, of that model alone: what it needs, before it is downloaded, and how it works once it is loaded.
+    With --model, of that model alone: what it needs, before it is downloaded, and how it works once it is loaded. The
+    exit code is 1 where something does not work.
+
+    Examples:
+        latentedit doctor
+        latentedit doctor --no-sample --json
+        latentedit doctor --model black-forest-labs/FLUX.2-klein-4B --no-sample
     """
     if choice.model is not None:
         if not examine(choice, load=thorough, as_json=as_json):

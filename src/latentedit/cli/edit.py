@@ -17,7 +17,10 @@ from latentedit.cli.request import default_output, open_checked
 @chooses_model
 def edit(
     picture: Annotated[
-        Path, typer.Argument(help="The picture to edit, or a folder or manifest of many.", show_default=False)
+        Path,
+        typer.Argument(
+            help="The picture to edit, or a folder or manifest of many.", show_default=False, metavar="PICTURE"
+        ),
     ],
     to: options.To = None,
     change: options.Changes = None,
@@ -34,18 +37,37 @@ def edit(
     seed: options.Seed = 0,
     output: options.Output = None,
     sheet: Annotated[
-        Path | None, typer.Option("--sheet", help="Also write source, edited and difference side by side.")
+        Path | None,
+        typer.Option(
+            "--sheet",
+            help="Also write source, edited and difference side by side.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option("--batch", help=f"Of many: edited together; less where memory is short. Default: {BATCH}."),
+        typer.Option(
+            "--batch",
+            help=f"Edited together; less where memory is short. Default: {BATCH}.",
+            rich_help_panel=options.MANY,
+        ),
     ] = None,
     workers: options.Workers = None,
     ray: options.Ray = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Edit a picture, or many: from what it shows to what you ask for, and nothing else."""
+    """Edit a picture, or many: from what it shows to what you ask for, and nothing else.
+
+    A change is told by words of the caption (--change), a full caption (--to) or files of directions (--direction).
+    The result carries its record: `latentedit replay` makes it again, `latentedit undo` takes it back.
+
+    Examples:
+        latentedit edit me.png --change "=> glasses"
+        latentedit edit me.png --change "=> glasses" --strength 0.7 -o glasses.png
+        latentedit edit me.png --change "=> glasses" --method flowedit
+        latentedit edit portraits/ --change "=> glasses" -o edited/ --workers 2
+    """
     request = EditRequest(
         to=None if to is None else to.strip(),
         change=tuple(change or ()),

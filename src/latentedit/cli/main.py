@@ -19,6 +19,7 @@ import typer.core
 
 from latentedit._version import __version__
 from latentedit.cli.console import complain, say
+from latentedit.cli.help_pages import help_page
 from latentedit.core.errors import LatentEditError
 from latentedit.core.memory import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit.core.plugins import COMMANDS
@@ -43,7 +44,23 @@ Debug = Annotated[
 
 app = typer.Typer(
     name="latentedit",
-    help="Edit a picture by moving it in the latent space of a diffusion model: no training, no mask.",
+    help="""Edit a picture by moving it in the latent space of a diffusion model: no training, no mask.
+
+    Examples:
+        latentedit doctor
+        latentedit edit me.png --change "=> glasses"
+        latentedit sweep me.png --change "=> glasses" --strengths=-1:1:9
+        latentedit edit --help
+
+    Exit codes:
+        0    done
+        1    done, with failures that are listed
+        2    wrong input: one line on stderr says what to do
+        130  interrupted
+
+    The Tab key completes commands, options, methods and models once `latentedit --install-completion` was run in bash,
+    zsh, fish or PowerShell and a new shell was opened.
+    """,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -82,6 +99,7 @@ def _load(name: str) -> Any:
     made: Any = typer.main.get_command(group)
     option, commands = made.commands["--debug"].params[0], [made.commands[name]]
     for command in commands:
+        command.help = help_page(command.help or "")
         if hasattr(command, "commands"):
             commands.extend(command.commands.values())
         else:
@@ -95,6 +113,7 @@ def _only_debug(debug: Debug = False) -> None: ...
 def _program() -> Any:
     """All commands by name; a name that one of our own packages would bring is there too, and says what to install."""
     program: Any = typer.main.get_command(app)
+    program.help = help_page(program.help)
     for name, point in COMMANDS.points().items():
         package = point.dist.name if point.dist is not None else "latentedit"
         panel = "Commands" if package == "latentedit" else f"Commands of {package}"

@@ -14,12 +14,10 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "portraits"
 
-DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
-
 _KNOWN = {
-    "dtype": DTYPES,
-    "placement": ("resident", "model", "groups"),
-    "text_encoders": ("all", "required"),
+    "dtype": options.DTYPES,
+    "placement": options.PLACEMENTS,
+    "text_encoders": options.TEXT_ENCODERS,
 }
 """Values of options that take one of a few words."""
 

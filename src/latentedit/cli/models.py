@@ -12,7 +12,13 @@ from latentedit.core.errors import RegistryError, nearest
 from latentedit.core.plugins import CHECKS, MODELS, RECIPES
 
 app = typer.Typer(
-    help="The bundled models: what they are, whether they are whole, how they are made.", no_args_is_help=True
+    help="""The bundled models: what they are, whether they are whole, how they are made.
+
+    Examples:
+        latentedit models list
+        latentedit models families
+    """,
+    no_args_is_help=True,
 )
 
 Name = Annotated[
@@ -22,7 +28,12 @@ Name = Annotated[
 
 @app.command("list")
 def list_models(as_json: options.Json = False) -> None:
-    """The bundled models: name, size and what each is."""
+    """The bundled models: name, size and what each is.
+
+    Examples:
+        latentedit models list
+        latentedit models list --json
+    """
     rows: list[dict[str, Any]] = [
         {"name": name, "size_bytes": _size_bytes(folder), "what": str(_settings(folder).get("description", ""))}
         for name, folder in bundled().items()
@@ -38,7 +49,12 @@ def list_models(as_json: options.Json = False) -> None:
 
 @app.command("families")
 def list_families(as_json: options.Json = False) -> None:
-    """Families of models that can be edited with: their pipelines, guidance, text, and what was tested."""
+    """Families of models that can be edited with: their pipelines, guidance, text, and what was tested.
+
+    Examples:
+        latentedit models families
+        latentedit models families --json
+    """
     from latentedit.models.families import UNTRIED, families
 
     found = families()
@@ -58,7 +74,13 @@ def list_families(as_json: options.Json = False) -> None:
 
 @app.command()
 def show(name: Name, as_json: options.Json = False) -> None:
-    """A model's facts: what it is, how good it was measured to be, its files."""
+    """A model's facts: what it is, how good it was measured to be, its files.
+
+    Examples:
+        latentedit models show portraits
+        latentedit models show portraits --json
+        latentedit models show models/my-model/
+    """
     folder = folder_of(name)
     settings, size = _settings(folder), _size_bytes(folder)
     files = [(str(file.relative_to(folder)), file.stat().st_size) for file in _files(folder)]
@@ -80,13 +102,23 @@ def show(name: Name, as_json: options.Json = False) -> None:
 
 @app.command()
 def path(name: Name) -> None:
-    """Print the folder, for other programs: a stock diffusers folder."""
+    """Print the folder, for other programs: a stock diffusers folder.
+
+    Examples:
+        latentedit models path portraits
+        latentedit models path portraits-unet
+    """
     say(folder_of(name))
 
 
 @app.command()
 def verify(name: Name, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
-    """Check a model's files and fingerprint, and a sampled picture against the one stored with it."""
+    """Check a model's files and fingerprint, and a sampled picture against the one stored with it.
+
+    Examples:
+        latentedit models verify portraits
+        latentedit models verify portraits --quiet
+    """
     folder = folder_of(name)
     lines = verification(folder)
     if as_json:
@@ -104,11 +136,19 @@ def train(
         Path | None,
         typer.Option("--out", help="Where model and checkpoints go, out/training/NAME if not given; goes on there."),
     ] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="cpu (hours) or gpu (minutes).")] = "cpu",
+    recipe: Annotated[
+        str,
+        typer.Option("--recipe", help="cpu (hours) or gpu (minutes).", autocompletion=options.completed("cpu", "gpu")),
+    ] = "cpu",
     device: options.Device = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a bundled model from nothing; stop it and run it again to go on."""
+    """Train a bundled model from nothing; stop it and run it again to go on.
+
+    Examples:
+        latentedit models train pixels-discs
+        latentedit models train portraits --recipe gpu --device cuda --out out/mine
+    """
     if recipe not in ("cpu", "gpu"):
         raise RegistryError(f"--recipe is cpu or gpu; got {recipe!r}: {nearest(recipe, ('cpu', 'gpu'))}")
     make = RECIPES.load(name)

@@ -1,6 +1,6 @@
 """Options that several commands take, each declared once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,11 +14,19 @@ def _known(names: Sequence[str]) -> str:
     return ", ".join(names) or "none installed"
 
 
-MIXINGS = ("sum", "inverse", "projection")
-"""How several changes become one, for help and completion."""
+def completed(*words: str) -> Callable[[str], list[str]]:
+    """Completion of an option that takes one of a few words."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
-_MODEL = "Model"
-"""The panel of a command's help in which the options of `ModelChoice` stand."""
+
+DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
+PLACEMENTS = ("resident", "model", "groups")
+TEXT_ENCODERS = ("all", "required")
+MIXINGS = ("sum", "inverse", "projection")
+ARMS = ("image", "text", "joint")
+
+CHANGE, CAPTION, MODEL, MANY, OUTPUT = "Change", "Caption", "Model", "Many pictures", "Output"
+"""Panels of a command's help. What is only one command's own stands in typer's panel "Options"."""
 
 Model = Annotated[
     str | None,
@@ -29,19 +37,25 @@ Model = Annotated[
             "before, its model, else portraits."
         ),
         autocompletion=MODELS.complete,
-        rich_help_panel=_MODEL,
+        rich_help_panel=MODEL,
     ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option("--device", help="cpu, cuda or mps; chosen by itself if not given.", rich_help_panel=_MODEL),
+    typer.Option(
+        "--device",
+        help="cpu, cuda or mps; chosen by itself if not given.",
+        autocompletion=completed("cpu", "cuda", "mps"),
+        rich_help_panel=MODEL,
+    ),
 ]
 Dtype = Annotated[
     str | None,
     typer.Option(
         "--dtype",
         help="Of the networks: auto (the default: what suits the device), float32, bfloat16 or float16.",
-        rich_help_panel=_MODEL,
+        autocompletion=completed(*DTYPES),
+        rich_help_panel=MODEL,
     ),
 ]
 PlacementPolicy = Annotated[
@@ -52,7 +66,8 @@ PlacementPolicy = Annotated[
             "Where networks wait: resident (the default: on the device), model (in memory, moved one by one) or groups "
             "(layer by layer: least memory, slowest)."
         ),
-        rich_help_panel=_MODEL,
+        autocompletion=completed(*PLACEMENTS),
+        rich_help_panel=MODEL,
     ),
 ]
 TextEncoders = Annotated[
@@ -60,7 +75,8 @@ TextEncoders = Annotated[
     typer.Option(
         "--text-encoders",
         help="all (the default), or required: without those that the model can do without, such as SD3's T5.",
-        rich_help_panel=_MODEL,
+        autocompletion=completed(*TEXT_ENCODERS),
+        rich_help_panel=MODEL,
     ),
 ]
 Lora = Annotated[
@@ -68,25 +84,42 @@ Lora = Annotated[
     typer.Option(
         "--lora",
         help="A LoRA's safetensors file, FILE or FILE:SCALE, such as style.safetensors:0.8. Repeatable.",
-        rich_help_panel=_MODEL,
+        rich_help_panel=MODEL,
     ),
 ]
 Revision = Annotated[
     str | None,
-    typer.Option("--revision", help="Of a hub id: a branch, tag or commit.", rich_help_panel=_MODEL),
+    typer.Option("--revision", help="Of a hub id: a branch, tag or commit.", rich_help_panel=MODEL),
 ]
 Method = Annotated[
     str,
-    typer.Option("--method", help=f"The editor: {_known(EDITORS.names())}.", autocompletion=EDITORS.complete),
+    typer.Option(
+        "--method",
+        help=f"The editor: {_known(EDITORS.names())}.",
+        autocompletion=EDITORS.complete,
+        rich_help_panel=CHANGE,
+    ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of every random number; the same seed gives the same file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-To = Annotated[str | None, typer.Option("--to", help="What the picture should show: a full caption.")]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", help="Of every random number; the same seed gives the same file.", rich_help_panel=CHANGE),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.", rich_help_panel=OUTPUT)]
+To = Annotated[
+    str | None, typer.Option("--to", help="What the picture should show: a full caption.", rich_help_panel=CHANGE)
+]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--change", help="Instead of --to: OLD => NEW in the caption; either may be empty. Repeatable."),
+    typer.Option(
+        "--change",
+        help="Instead of --to: OLD => NEW in the caption; either may be empty. Repeatable.",
+        rich_help_panel=CHANGE,
+    ),
 ]
-From = Annotated[str | None, typer.Option("--from", help="What the picture shows now; read from it if not given.")]
+From = Annotated[
+    str | None,
+    typer.Option("--from", help="What the picture shows now; read from it if not given.", rich_help_panel=CAPTION),
+]
 Reader = Annotated[
     str | None,
     typer.Option(
@@ -96,38 +129,61 @@ Reader = Annotated[
             "model's own if not given."
         ),
         autocompletion=CAPTIONERS.complete,
+        rich_help_panel=CAPTION,
     ),
 ]
 Mask = Annotated[
-    Path | None, typer.Option("--mask", help="Where the picture may change: a picture of its size, white for yes.")
+    Path | None,
+    typer.Option(
+        "--mask", help="Where the picture may change: a picture of its size, white for yes.", rich_help_panel=CHANGE
+    ),
 ]
 Local = Annotated[
     bool | None,
-    typer.Option("--local/--no-local", help="Keep the change to where it is strong. Default: yes with eim, else no."),
+    typer.Option(
+        "--local/--no-local",
+        help="Keep the change to where it is strong. Default: yes with eim, else no.",
+        rich_help_panel=CHANGE,
+    ),
 ]
 Mixing = Annotated[
     str,
     typer.Option(
         "--mixing",
         help="Several changes: sum, inverse (of their cross-talk), or projection.",
-        autocompletion=lambda incomplete: [name for name in MIXINGS if name.startswith(incomplete)],
+        autocompletion=completed(*MIXINGS),
+        rich_help_panel=CHANGE,
     ),
 ]
 Strengths = Annotated[
     list[float] | None,
-    typer.Option("--strength", help="How much: 0 is the picture itself, 1 all (the default). One, or one a change."),
+    typer.Option(
+        "--strength",
+        help="How much: 0 is the picture itself, 1 all (the default). One, or one a change.",
+        rich_help_panel=CHANGE,
+    ),
 ]
 Directions = Annotated[
     list[Path] | None,
-    typer.Option("--direction", help="Instead of --to and --change: a direction's file. Repeatable."),
+    typer.Option(
+        "--direction", help="Instead of --to and --change: a direction's file. Repeatable.", rich_help_panel=CHANGE
+    ),
 ]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the result goes.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where the result goes.", rich_help_panel=OUTPUT)]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", help="Processes, each with a model. Default: one a core or GPU; with --ray, one a GPU."),
+    typer.Option(
+        "--workers",
+        help="Processes, each with a model. Default: one a core or GPU; with --ray, one a GPU.",
+        rich_help_panel=MANY,
+    ),
 ]
 Ray = Annotated[
     str | None,
-    typer.Option("--ray", help="Address of a Ray cluster that is to do the work: HOST:PORT, or auto for one here."),
+    typer.Option(
+        "--ray",
+        help="Address of a Ray cluster that is to do the work: HOST:PORT, or auto for one here.",
+        rich_help_panel=MANY,
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUTPUT)]

@@ -22,23 +22,43 @@ _ALL = "all"
 def path(
     first: Annotated[Path, typer.Argument(metavar="A", help="The picture to start from.", show_default=False)],
     second: Annotated[Path, typer.Argument(metavar="B", help="The picture to end at.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The strip that is written: FILE.png.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The strip that is written: FILE.png.", rich_help_panel=options.OUTPUT),
+    ],
     method: Annotated[
-        str, typer.Option("--method", help="lerp, slerp or geodesic (shortest inside the network); or all.")
+        str,
+        typer.Option(
+            "--method",
+            help="lerp, slerp or geodesic (shortest inside the network); or all.",
+            autocompletion=options.completed("all", "geodesic", "lerp", "slerp"),
+        ),
     ] = _ALL,
     frames: Annotated[int, typer.Option("--frames", help="Pictures of each path, the two given ones included.")] = 7,
     level: Annotated[float, typer.Option("--level", help="How noisy the latents are between which it goes.")] = 0.85,
     site: Site = None,
     rank: Annotated[int, typer.Option("--rank", help="Of the tangent spaces whose turning is measured.")] = 10,
-    source: Annotated[str | None, typer.Option("--from", help="What A shows; read from it if not given.")] = None,
-    target: Annotated[str | None, typer.Option("--to", help="What B shows; read from it if not given.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="What A shows; read from it if not given.", rich_help_panel=options.CAPTION),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--to", help="What B shows; read from it if not given.", rich_help_panel=options.CAPTION),
+    ] = None,
     *,
     choice: ModelChoice,
     seed: options.Seed = 0,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Walk from one picture to another in the latent space, and measure how long each way is."""
+    """Walk from one picture to another in the latent space, and measure how long each way is.
+
+    Examples:
+        latentedit path me.png you.png -o strip.png
+        latentedit path me.png you.png -o strip.png --method slerp --frames 11
+        latentedit path me.png you.png -o strip.png --level 0.6 --json
+    """
     check_texts({"--from": source, "--to": target})
     from latentedit.api.sheets.path_strip import draw_paths, paths_json
     from latentedit.core.settings import Count, Level, check

@@ -7,7 +7,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say
-from latentedit.cli.model_choice import DTYPES, ModelChoice, chooses_model
+from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.request import default_output, recorded_model
 from latentedit.core.errors import ConfigError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @chooses_model
 def replay(
-    result: Annotated[Path, typer.Argument(help="A file that latentedit wrote.", show_default=False)],
+    result: Annotated[Path, typer.Argument(help="A file that latentedit wrote.", show_default=False, metavar="RESULT")],
     picture: Annotated[
         Path | None, typer.Option("--picture", help="The picture that was edited; looked for beside the result.")
     ] = None,
@@ -32,7 +32,15 @@ def replay(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Make a result again, and say whether it is the same file, or what differs."""
+    """Make a result again, and say whether it is the same file, or what differs.
+
+    The result's record says how it was made; the picture that was edited is looked for beside it.
+
+    Examples:
+        latentedit replay me.edited.png
+        latentedit replay me.edited.png --picture pictures/me.png -o again.png
+        latentedit replay glasses.png --direction glasses.safetensors
+    """
     output = output if output is not None else default_output(result, f"again{result.suffix}")
     from latentedit.api.outputs import read_record
     from latentedit.api.replay import differences
@@ -102,9 +110,10 @@ def _check_place(record: "RunRecord", output: Path, *, source: Path, transparent
 
 def _as_recorded(record: "RunRecord") -> ModelChoice:
     """On the device and in the dtype in which it ran."""
-    if record.model.dtype not in DTYPES[1:]:
+    known = options.DTYPES[1:]
+    if record.model.dtype not in known:
         raise ConfigError(
-            f"the record names an unknown dtype, {record.model.dtype!r}; known are {', '.join(DTYPES[1:])}. Edit the "
+            f"the record names an unknown dtype, {record.model.dtype!r}; known are {', '.join(known)}. Edit the "
             "picture again"
         )
     return ModelChoice(device=record.model.device, dtype=record.model.dtype)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @chooses_model
 def sweep(
-    picture: Annotated[Path, typer.Argument(help="The picture to edit.", show_default=False)],
+    picture: Annotated[Path, typer.Argument(help="The picture to edit.", show_default=False, metavar="PICTURE")],
     to: options.To = None,
     change: options.Changes = None,
     direction: options.Directions = None,
@@ -26,10 +26,21 @@ def sweep(
     captioner: options.Reader = None,
     mask: options.Mask = None,
     strengths: Annotated[
-        str, typer.Option("--strengths", help="LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1.")
+        str,
+        typer.Option(
+            "--strengths",
+            help="LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1.",
+            rich_help_panel=options.CHANGE,
+        ),
     ] = "0:1:6",
     arm: Annotated[
-        str | None, typer.Option("--arm", help="image, text or joint; what suits the model if not given.")
+        str | None,
+        typer.Option(
+            "--arm",
+            help="image, text or joint; what suits the model if not given.",
+            autocompletion=options.completed(*options.ARMS),
+            rich_help_panel=options.CHANGE,
+        ),
     ] = None,
     local: options.Local = None,
     *,
@@ -37,12 +48,25 @@ def sweep(
     seed: options.Seed = 0,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A sheet (.png, .jpg) or an animation (.gif, .webp)."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="A sheet (.png, .jpg) or an animation (.gif, .webp).",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Sweep a change through strengths: 0 is the picture, 1 the whole change, -1 its opposite."""
+    """Sweep a change through strengths: 0 is the picture, 1 the whole change, -1 its opposite.
+
+    The pictures stand side by side on a sheet, or one after the other in an animation.
+
+    Examples:
+        latentedit sweep me.png --change "=> glasses"
+        latentedit sweep me.png --change "=> glasses" --strengths=-1:1:9 -o me.gif
+        latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1
+    """
     request = EditRequest(
         to=None if to is None else to.strip(),
         change=tuple(change or ()),

@@ -23,7 +23,9 @@ def transport(
         Path, typer.Argument(metavar="DIRECTION", help="Of latentedit discover: FILE.safetensors.", show_default=False)
     ],
     picture: Annotated[Path, typer.Option("--to", help="The picture to which it is carried.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where it goes: FILE.safetensors.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where it goes: FILE.safetensors.", rich_help_panel=options.OUTPUT)
+    ],
     source: Kept = None,
     rank: Annotated[int, typer.Option("--rank", help="Of how many of the picture's own directions it is made.")] = 20,
     plain: Annotated[
@@ -39,7 +41,13 @@ def transport(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Carry a discovered direction to another picture: the same change inside the network, made there."""
+    """Carry a discovered direction to another picture: the same change inside the network, made there.
+
+    Examples:
+        latentedit transport 01-hair.safetensors --to you.png -o yours.safetensors
+        latentedit transport 01-hair.safetensors --to you.png -o b.safetensors --plain
+        latentedit sweep you.png --direction yours.safetensors --strengths=-1:1:5
+    """
     check_texts({"--from": source})
     if plain and damping is not None:
         raise ConfigError(

@@ -14,7 +14,9 @@ from latentedit.core.errors import ConfigError
 
 @chooses_model
 def undo(
-    picture: Annotated[Path, typer.Argument(help="A picture that latentedit edited.", show_default=False)],
+    picture: Annotated[
+        Path, typer.Argument(help="A picture that latentedit edited.", show_default=False, metavar="PICTURE")
+    ],
     direction: Annotated[
         Path | None,
         typer.Option("--direction", help="The direction's file; needed where the PNG does not carry its latent."),
@@ -29,7 +31,13 @@ def undo(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Take an edit back: from the latent that the PNG carries, or from its pixels and the direction's file."""
+    """Take an edit back: from the latent that the PNG carries, or from its pixels and the direction's file.
+
+    Examples:
+        latentedit undo me.edited.png
+        latentedit undo me.edited.png -o me.again.png
+        latentedit undo glasses.jpg --direction glasses.safetensors --strength 0.7
+    """
     output = output if output is not None else default_output(picture, "undone.png")
     from latentedit.api.outputs import check_beside
     from latentedit.api.undo import undo_direction, undo_stored

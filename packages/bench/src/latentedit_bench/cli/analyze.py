@@ -40,9 +40,10 @@ def analyze(
     pictures: Annotated[
         list[Path] | None, typer.Argument(help="Pictures to look at; a bundled model brings its own.")
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for tables and plots.")] = Path(
-        "out/geometry"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The folder for tables and plots.", rich_help_panel=options.OUTPUT),
+    ] = Path("out/geometry"),
     model: Annotated[
         list[str] | None, typer.Option("--model", help="A model; repeatable, a panel each. Default: the plan's.")
     ] = None,
@@ -65,6 +66,11 @@ def analyze(
     """Measure one aspect of the latent space: a table, a plot, and what they say. Stop it, and it goes on next time.
 
     What is not given is as in the experiment's plan, by which `latentedit reproduce` measures the same.
+
+    Examples:
+        latentedit analyze list
+        latentedit analyze spectrum --count 4 --rank 5
+        latentedit analyze frequency me.png you.png --levels 0.9,0.5,0.2 -o out/mine
     """
     from latentedit.latents.pictures import Picture
     from latentedit_bench.experiments.base import make_experiment

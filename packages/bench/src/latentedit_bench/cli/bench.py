@@ -19,12 +19,25 @@ from latentedit_bench.cli.bench_options import (
     open_dataset,
 )
 
-app = typer.Typer(help="Editors against known answers: choose settings, run, rank, report.", no_args_is_help=True)
+app = typer.Typer(
+    help="""Editors against known answers: choose settings, run, rank, report.
+
+    Examples:
+        latentedit bench run --items 24 --method eim --method flowedit -o out/run
+        latentedit bench report out/run -o report.html
+    """,
+    no_args_is_help=True,
+)
 
 
 @app.command()
 def methods(as_json: options.Json = False) -> None:
-    """What can be compared: names, editors, and how many settings are tried of each."""
+    """What can be compared: names, editors, and how many settings are tried of each.
+
+    Examples:
+        latentedit bench methods
+        latentedit bench methods --json
+    """
     from latentedit_bench.tuning.search_spaces import SEARCH_SPACES
 
     told = [
@@ -42,14 +55,26 @@ def methods(as_json: options.Json = False) -> None:
 def data(
     place: Data = DATA,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write pictures, truths, masks and a manifest here.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write pictures, truths, masks and a manifest here.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     split: Split = "test",
     captions: Captions = "full",
     items: Items = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check a data set, all of it, and say what is in it; or write it out as files."""
+    """Check a data set, all of it, and say what is in it; or write it out as files.
+
+    Examples:
+        latentedit bench data
+        latentedit bench data --items 12 -o out/items
+        latentedit bench data manifest.csv
+    """
     from collections import Counter
 
     from latentedit.api.manifests.manifest import write_manifest
@@ -73,9 +98,10 @@ def data(
 @chooses_model
 def tune(
     place: Data = DATA,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file of all that was tried.")] = Path(
-        "out/benchmark/tuning.json"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The file of all that was tried.", rich_help_panel=options.OUTPUT),
+    ] = Path("out/benchmark/tuning.json"),
     method: Methods = None,
     items: Items = 24,
     captions: Captions = "full",
@@ -88,7 +114,12 @@ def tune(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Find each method's best settings on the calibration split: as many tries and evaluations for each."""
+    """Find each method's best settings on the calibration split: as many tries and evaluations for each.
+
+    Examples:
+        latentedit bench tune --method flowedit
+        latentedit bench tune --items 6 -o out/tuning.json
+    """
     from latentedit.models.registry import bundled_folder
     from latentedit_bench.tuning.search_spaces import SEARCH_SPACES, search_space
     from latentedit_bench.tuning.tuning import prepare_all, store_best, tune_method, write_tuning

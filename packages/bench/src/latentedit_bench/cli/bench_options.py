@@ -1,14 +1,25 @@
 """What the benchmark's commands share: their options, and the data and models that these name."""
 
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from latentedit.cli.options import completed
 from latentedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from latentedit.api.manifests.items import Dataset
+
+
+def _complete_method(incomplete: str) -> list[str]:
+    """Methods of the search spaces of one word, by the file alone: the module that reads it needs torch."""
+    import yaml
+
+    text = resources.files("latentedit_bench.tuning").joinpath("search_spaces.yaml").read_text("utf-8")
+    return [name for name in yaml.safe_load(text)["methods"] if name.startswith(incomplete) and " " not in name]
+
 
 DATA = "counterfactual-portraits"
 
@@ -19,11 +30,28 @@ Data = Annotated[
         "YAML file."
     ),
 ]
-Split = Annotated[str, typer.Option("--split", help="Of the rendered set: calibration to choose, test to report.")]
-Captions = Annotated[str, typer.Option("--captions", help="Of the rendered set: full, or partial.")]
+Split = Annotated[
+    str,
+    typer.Option(
+        "--split",
+        help="Of the rendered set: calibration to choose, test to report.",
+        autocompletion=completed("calibration", "test"),
+    ),
+]
+Captions = Annotated[
+    str,
+    typer.Option(
+        "--captions",
+        help="Of the rendered set: full, or partial.",
+        autocompletion=completed("full", "partial"),
+    ),
+]
 Items = Annotated[int | None, typer.Option("--items", help="The first items only; the kinds of change take turns.")]
 Methods = Annotated[
-    list[str] | None, typer.Option("--method", help="A method of `bench methods`; repeatable. Default: all.")
+    list[str] | None,
+    typer.Option(
+        "--method", help="A method of `bench methods`; repeatable. Default: all.", autocompletion=_complete_method
+    ),
 ]
 
 

@@ -38,7 +38,10 @@ Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_defaul
 def run(
     place: Data = DATA,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The folder of the run; a stopped one goes on.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="The folder of the run; a stopped one goes on.", rich_help_panel=options.OUTPUT
+        ),
     ] = Path("out/benchmark/run"),
     method: Methods = None,
     settings: Annotated[
@@ -50,7 +53,7 @@ def run(
     strengths: Annotated[
         str, typer.Option("--strengths", help="LOW:HIGH:COUNT or a list; 1 among them.")
     ] = "0.5,1,1.5,2",
-    batch: Annotated[int, typer.Option("--batch", help="Items edited together; less executor memory is short.")] = 32,
+    batch: Annotated[int, typer.Option("--batch", help="Items edited together; less where memory is short.")] = 32,
     pictures: Annotated[bool, typer.Option("--pictures", help="Also write every edited picture.")] = False,
     workers: options.Workers = None,
     ray: options.Ray = None,
@@ -60,7 +63,15 @@ def run(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Edit every item by every method at every strength, measure against the right answers, and rank."""
+    """Edit every item by every method at every strength, measure against the right answers, and rank.
+
+    A run is a folder: stopped, it goes on where it was.
+
+    Examples:
+        latentedit bench run --items 24 --method eim --method flowedit -o out/run
+        latentedit bench run manifest.csv --model models/my-model/ -o out/mine
+        latentedit bench run --settings out/tuning.json --workers 2 -o out/run
+    """
     from latentedit.api.runs.executors import Executor
     from latentedit_bench.ranking.plan import Plan, Request, StoredChoice
     from latentedit_bench.tuning.tuning import stored_methods, tuned_methods
@@ -94,7 +105,12 @@ def resume(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Go on with a run that was stopped, whatever stopped it."""
+    """Go on with a run that was stopped, whatever stopped it.
+
+    Examples:
+        latentedit bench resume out/run
+        latentedit bench resume out/run --retry --workers 2
+    """
     from latentedit.api.runs.executors import Executor
     from latentedit.api.runs.folder import RunFolder
     from latentedit.core.plugins import MODELS
@@ -132,7 +148,12 @@ def resume(
 
 
 def status(folder: Folder, as_json: options.Json = False) -> None:
-    """How far a run is, who works at it, what failed, and how long it may still take."""
+    """How far a run is, who works at it, what failed, and how long it may still take.
+
+    Examples:
+        latentedit bench status out/run
+        latentedit bench status out/run --json
+    """
     from latentedit.api.runs.folder import RunFolder
 
     opened = RunFolder.read(folder)
@@ -146,11 +167,18 @@ def status(folder: Folder, as_json: options.Json = False) -> None:
 
 def report(
     folder: Folder,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page.", rich_help_panel=options.OUTPUT)] = Path(
+        "report.html"
+    ),
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """A run as one HTML page: ranking, curves, leakage, cost, and each method's best, median and worst pictures."""
+    """A run as one HTML page: ranking, curves, leakage, cost, and each method's best, median and worst pictures.
+
+    Examples:
+        latentedit bench report out/run
+        latentedit bench report out/run -o report.html
+    """
     from latentedit.core.files.writing import check_place
     from latentedit_bench.report.report import write_report
 

@@ -21,18 +21,29 @@ def reproduce(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller plans: minutes in all, and less is decided.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="Say what there is, and run nothing.")] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder; a stopped run goes on there.")] = Path(
-        "out/claims"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The folder; a stopped run goes on there.", rich_help_panel=options.OUTPUT),
+    ] = Path("out/claims"),
     page: Annotated[
         Path | None,
-        typer.Option("--page", help="The page, NAME.md, with NAME.html beside it. Default: claims.md in the folder."),
+        typer.Option(
+            "--page",
+            help="The page, NAME.md, with NAME.html beside it. Default: claims.md in the folder.",
+            rich_help_panel=options.OUTPUT,
+        ),
     ] = None,
     device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure what the papers claim, each by a plan that is written first, and say what holds."""
+    """Measure what the papers claim, each by a plan that is written first, and say what holds.
+
+    Examples:
+        latentedit reproduce --list
+        latentedit reproduce linear-strength --quick
+        latentedit reproduce -o out/claims --page docs/claims.md
+    """
     from latentedit.core.files.writing import check_place
     from latentedit_bench.experiments.base import make_experiment
     from latentedit_bench.experiments.page import page_files, write_claims_page

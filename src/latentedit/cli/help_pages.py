@@ -1,0 +1,45 @@
+"""What ``--help`` shows of a command's docstring: prose as it fits the terminal, examples line by line.
+
+A docstring here is a sentence, more paragraphs where they are needed, and sections: a title such as ``Examples:`` with
+indented lines below it. An example is one command line, as it would be typed.
+"""
+
+import inspect
+
+EXAMPLES = "Examples:"
+"""Title of the section with the examples of a command."""
+
+_VERBATIM = "\b"
+"""Before a paragraph whose lines typer keeps as they are."""
+
+
+def help_page(docstring: str) -> str:
+    r"""The docstring as the command line shows it: lines of prose joined, those of sections kept.
+
+    Example:
+        >>> help_page("Edit a\npicture.\n\nExamples:\n    latentedit edit me.png\n")
+        'Edit a picture.\n\n\x08Examples:\n  latentedit edit me.png'
+    """
+    return "\n\n".join(_shown(paragraph) for paragraph in _paragraphs(docstring))
+
+
+def examples(docstring: str) -> list[str]:
+    r"""The command lines of the section ``Examples:``; none where there is no such section.
+
+    Example:
+        >>> examples("Edit a picture.\n\nExamples:\n    latentedit edit me.png\n")
+        ['latentedit edit me.png']
+    """
+    sections = [one.splitlines() for one in _paragraphs(docstring) if one.startswith(f"{EXAMPLES}\n")]
+    return [line.strip() for lines in sections for line in lines[1:]]
+
+
+def _paragraphs(docstring: str) -> list[str]:
+    return [part.strip("\n") for part in inspect.cleandoc(docstring).split("\n\n") if part.strip()]
+
+
+def _shown(paragraph: str) -> str:
+    title, *lines = paragraph.splitlines()
+    if title.endswith(":") and lines and all(line.startswith(" ") for line in lines):
+        return _VERBATIM + "\n".join([title, *(f"  {line.strip()}" for line in lines)])
+    return " ".join(paragraph.split())

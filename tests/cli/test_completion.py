@@ -1,0 +1,94 @@
+"""Completion by the Tab key, as the shells ask for it, and what it costs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "diffusers", "transformers", "numpy", "PIL")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program under its own name, as the shell runs it."""
+    place = tmp_path_factory.mktemp("bin") / "latentedit"
+    place.write_text(f"#!{sys.executable}\nfrom latentedit.cli.main import main\n\nmain()\n")
+    place.chmod(0o755)
+    return place
+
+
+def printed(program: Path, *words: str, home: Path, **told: str) -> str:
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    shells = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", "HOME": str(home)}
+    env = os.environ | shells | told | {"PATH": path}
+    return subprocess.run(words, capture_output=True, text=True, check=True, env=env).stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["edit", "me.png", "--method", "flow"], ["flowalign", "flowedit", "flowslider"]),
+        (["sweep", "me.png", "--arm", ""], ["image", "text", "joint"]),
+        (["caption", "me.png", "--dtype", "b"], ["bfloat16"]),
+        (["bench", "run", "--method", "flow"], ["flowedit", "flowslider", "flowalign"]),
+        (["models", "verify", "portraits-"], ["portraits-unet"]),
+        (["edit", "some/picture"], [""]),
+    ],
+)
+def test_bash_with_the_script_that_it_is_given(
+    program: Path, tmp_path: Path, typed: list[str], offered: list[str]
+) -> None:
+    """Nothing where a file is expected, so that the shell completes files itself."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash here")
+    script = printed(program, str(program), "--show-completion", "bash", home=tmp_path)
+    words = " ".join(f"'{word}'" for word in typed)
+    asked = f"COMP_WORDS=(latentedit {words}); COMP_CWORD={len(typed)}; _latentedit_completion latentedit"
+    lines = f"{script}\n{asked}\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
+    assert printed(program, bash, "--norc", "-c", lines, home=tmp_path).split("\n")[:-1] == offered
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("latentedit edit me.png --placement g", "_arguments '*: :((\"groups\"))'"),
+        ("latentedit models train pixels-d", "_arguments '*: :((\"pixels-discs\"))'"),
+        ("latentedit edit some/picture", "_files"),
+    ],
+)
+def test_zsh(program: Path, tmp_path: Path, typed: str, offered: str) -> None:
+    asked = {"_LATENTEDIT_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": typed}
+    assert printed(program, str(program), home=tmp_path, **asked).strip() == offered
+
+
+@pytest.mark.parametrize(
+    ("shell", "file"),
+    [
+        ("bash", ".bash_completions/latentedit.sh"),
+        ("zsh", ".zfunc/_latentedit"),
+        ("fish", ".config/fish/completions/latentedit.fish"),
+    ],
+)
+def test_installing_writes_what_is_shown(program: Path, tmp_path: Path, shell: str, file: str) -> None:
+    shown = printed(program, str(program), "--show-completion", shell, home=tmp_path)
+    assert "_LATENTEDIT_COMPLETE" in shown
+    printed(program, str(program), "--install-completion", shell, home=tmp_path)
+    assert (tmp_path / file).read_text().strip() == shown.strip()
+
+
+@pytest.mark.parametrize("typed", ["edit me.png --method ", "bench run --method ", "models show ", "reproduce "])
+def test_nothing_heavy_is_imported(typed: str) -> None:
+    code = (
+        "import sys\nfrom latentedit.cli.main import run\nrun([])\n"
+        f"print('HEAVY', sorted(set(sys.modules) & set({HEAVY})))"
+    )
+    asked = {"_LATENTEDIT_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": f"latentedit {typed}"}
+    env = os.environ | asked
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+    lines = ended.stdout.splitlines()
+    assert lines[0].startswith("_arguments"), ended.stderr
+    assert lines[-1] == "HEAVY []"

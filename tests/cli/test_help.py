@@ -1,0 +1,111 @@
+"""Help pages: every command shows what it does and examples that the parser takes, in terminals of any width."""
+
+import contextlib
+import io
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from latentedit.cli import main
+from latentedit.cli.help_pages import EXAMPLES
+from latentedit.core.plugins import COMMANDS, EDITORS, EXPERIMENTS, MODELS
+
+
+def commands(command: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """A command and all below it, by the words that are typed."""
+    yield names, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, (*names, name))
+
+
+PAGES = {
+    "latentedit": main._program(),
+    **{
+        " ".join(("latentedit", *names)): command
+        for top in COMMANDS.names()
+        for names, command in commands(main._load(top), (top,))
+    },
+}
+
+
+def section(page: str, title: str) -> list[str]:
+    """Lines of a section of a help page."""
+    found = [part.removeprefix("\b") for part in page.split("\n\n")]
+    return [line.strip() for part in found if part.startswith(title) for line in part.splitlines()[1:]]
+
+
+def parsed(words: list[str]) -> dict[str, Any]:
+    """What the parser makes of a command line, which is not run."""
+    program, *rest = words
+    assert program == "latentedit"
+    if rest[0] not in COMMANDS.names():
+        return {}
+    command, name = main._load(rest[0]), rest.pop(0)
+    while hasattr(command, "commands"):
+        name = rest.pop(0)
+        command = command.commands[name]
+    if "--help" in rest:
+        return {}
+    return command.make_context(name, rest, obj={}).params
+
+
+def unknown(given: dict[str, Any]) -> list[str]:
+    """Names in a command line that nothing installed has; a hub id or folder counts as known."""
+    known = {
+        "method": [*EDITORS.names(), "all", "lerp", "slerp", "geodesic"],
+        "model": MODELS.names(),
+        "claims": EXPERIMENTS.names(),
+    }
+    named = {option: given.get(option) or () for option in known}
+    listed = {option: [value] if isinstance(value, str) else value for option, value in named.items()}
+    return [one for option, values in listed.items() for one in values if one not in known[option] and "/" not in one]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_examples_are_command_lines_that_the_parser_takes(name: str) -> None:
+    lines = section(PAGES[name].help, EXAMPLES)
+    assert 2 <= len(lines) <= 4
+    assert sum(line.startswith(f"{name} ") or line == name for line in lines) >= 2
+    for line in lines:
+        assert unknown(parsed(shlex.split(line))) == []
+
+
+@pytest.mark.parametrize("options", ["--chnage glasses", "--strength much", "--to"])
+def test_an_example_with_a_wrong_option_is_not_taken(options: str) -> None:
+    with pytest.raises(Exception, match=r"No such option|valid number|requires an argument"):
+        parsed(["latentedit", "edit", "me.png", *options.split()])
+
+
+def test_an_example_with_a_wrong_name_is_not_taken() -> None:
+    assert unknown(parsed(["latentedit", "edit", "me.png", "--method", "flowedti"])) == ["flowedti"]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("name", PAGES)
+def test_examples_stand_line_by_line(name: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, *words = name.split()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert main.run([*words, "--help"]) == 0
+    lines = [line.strip() for line in printed.getvalue().splitlines()]
+    wanted = section(PAGES[name].help, EXAMPLES)
+    start = lines.index(EXAMPLES) + 1
+    assert lines[start : start + len(wanted)] == wanted
+    assert not any("\b" in line for line in lines)
+
+
+def test_the_first_page_tells_exit_codes() -> None:
+    codes = [line.split()[0] for line in section(PAGES["latentedit"].help, "Exit codes:")]
+    assert codes == ["0", "1", "2", "130"]
+
+
+@pytest.mark.parametrize("name", ["edit", "sweep", "direction apply"])
+def test_options_stand_in_panels(name: str) -> None:
+    command = PAGES[f"latentedit {name}"]
+    panels = {one.name: one.rich_help_panel for one in command.params if one.param_type_name == "option"}
+    wanted = {"local": "Change", "source": "Caption", "dtype": "Model", "output": "Output", "quiet": "Output"}
+    assert {option: panels[option] for option in wanted} == wanted
+    assert [option for option, panel in panels.items() if panel is None and option != "on"] == ["debug"]
