@@ -34,11 +34,11 @@ class Browser:
     """One tab, and what went on in it since a page was opened.
 
     Args:
-        page: of playwright.
+        page: of playwright; for keys, the mouse and downloads.
     """
 
     def __init__(self, page: Page) -> None:
-        self._page = page
+        self.page = page
         self.requests: list[str] = []
         """What the page asked for, but for what is in it."""
         self.complaints: list[str] = []
@@ -51,22 +51,21 @@ class Browser:
         """Show a file, and wait until it has loaded."""
         self.requests.clear()
         self.complaints.clear()
-        self._page.set_viewport_size({"width": width, "height": height})
-        self._page.emulate_media(color_scheme="dark" if dark else "light")
-        self._page.goto(path.resolve().as_uri())
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.emulate_media(color_scheme="dark" if dark else "light")
+        self.page.goto(path.resolve().as_uri())
 
     def evaluate(self, script: str) -> Any:
         """The value of an expression in the page."""
-        return self._page.evaluate(script)
+        return self.page.evaluate(script)
 
 
 @contextlib.contextmanager
 def open_browser() -> Iterator[Browser]:
     """The first browser that starts; a failure says how to get one."""
-    with sync_playwright() as playwright:
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as settings:
         for binary in _binaries():
-            parts = {"LD_LIBRARY_PATH": f"{binary.parent / 'lib'}", "FONTCONFIG_PATH": f"{binary.parent}"}
-            own = parts if binary.is_relative_to(STORED) else {}
+            own = _surroundings(binary.parent, Path(settings)) if binary.is_relative_to(STORED) else {}
             with contextlib.suppress(Error):  # it is none, or it died
                 started = playwright.chromium.launch(executable_path=binary, args=_FLAGS, env={**os.environ, **own})
                 break
@@ -89,6 +88,13 @@ def _binaries() -> Iterator[Path]:
         yield unpacked(archive)
 
 
+def _surroundings(folder: Path, settings: Path) -> dict[str, str]:
+    """Where the stored Chromium finds its libraries and fonts; the package's own names another machine's places."""
+    fonts = f"<fontconfig><dir>{folder / 'fonts'}</dir><cachedir>{settings / 'cache'}</cachedir></fontconfig>"
+    (settings / "fonts.conf").write_text(f'<?xml version="1.0"?>{fonts}')
+    return {"LD_LIBRARY_PATH": f"{folder / 'lib'}", "FONTCONFIG_PATH": f"{settings}"}
+
+
 def unpacked(archive: Path) -> Path:
     """Chromium out of the npm package, with its libraries and fonts beside it; what was unpacked before is kept."""
     folder = archive.with_suffix("")
@@ -96,9 +102,6 @@ def unpacked(archive: Path) -> Path:
         if not folder.exists():
             part = Path(tempfile.mkdtemp(dir=STORED))
             _unpack(archive, part)
-            fonts = f"<fontconfig><dir>{folder / 'fonts'}</dir><cachedir>{folder / 'cache'}</cachedir></fontconfig>"
-            # The package's own has another machine's places.
-            (part / "fonts.conf").write_text(f'<?xml version="1.0"?>{fonts}')
             part.rename(folder)
     return folder / "chromium"
 

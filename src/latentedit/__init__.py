@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from latentedit.api.verbs import identify as identify
     from latentedit.api.verbs import manipulate as manipulate
     from latentedit.api.verbs import sweep as sweep
+    from latentedit.api.viewer.from_results import view as view
     from latentedit.core import errors as errors
     from latentedit.core.condition import Condition as Condition
     from latentedit.directions.base import Direction as Direction

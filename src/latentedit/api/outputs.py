@@ -12,6 +12,7 @@ from typing import Any
 import pydantic
 from PIL import Image
 
+from latentedit.api.viewer.page import is_page
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.pictures import MAX_RECORD_BYTES, read_chunks
 from latentedit.core.files.reading import read_json
@@ -53,7 +54,7 @@ def read_record(path: str | Path) -> RunRecord:
         ImageError: no picture.
         FileFormatError: no record, a damaged one, or one of a newer format.
     """
-    text, _ = read_chunks(path)
+    text = None if is_page(path) else read_chunks(path)[0]
     if text is not None:
         return RunRecord.from_json(text, str(path))
     place = beside(path)

@@ -15,9 +15,12 @@ from latentedit.api.outputs import OutputFile, beside_file, write_together
 from latentedit.api.sheets.sheet import draw_sheet
 from latentedit.api.sheets.strip import save_sweep
 from latentedit.api.undo import Undone, stored_latent, undo_stored
+from latentedit.api.viewer.page import is_page
+from latentedit.api.viewer.views import View
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ShapeError
 from latentedit.core.files.pictures import save_image
+from latentedit.core.files.writing import write_text
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.text import changed_phrases
@@ -47,6 +50,26 @@ class Effect:
     rest_psnr_db: float
     read_before: Mapping[str, str] | None = None
     read_after: Mapping[str, str] | None = None
+
+    @property
+    def size_text(self) -> str:
+        """How many pixels changed, and by how much."""
+        return f"{100 * self.changed_share:.1f} % of the pixels changed, by {100 * self.change_rms:.0f} % of full scale"
+
+    @property
+    def rest_text(self) -> str:
+        """What became of the other pixels."""
+        if math.isinf(self.rest_psnr_db):
+            return "every other pixel as it was"
+        return f"the rest of the picture agrees to {self.rest_psnr_db:.0f} dB"
+
+    @property
+    def read_changes(self) -> tuple[str, ...] | None:
+        """The attributes that a reader sees differ, such as "accessory none -> glasses"; None without a reader."""
+        before, after = self.read_before, self.read_after
+        if before is None or after is None:
+            return None
+        return tuple(f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after.get(name))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,12 +108,13 @@ class EditResult:
     notes: tuple[str, ...]
     record: RunRecord
 
-    def save(self, path: str | Path, *, sheet: str | Path | None = None) -> None:
-        """Write the edited picture with record and joint latent, the JSON beside it, and a sheet; all or nothing.
+    def save(self, path: str | Path, *, sheet: str | Path | None = None, view: str | Path | None = None) -> None:
+        """Write the edited picture with record and joint latent, the JSON beside it, and more; all or nothing.
 
         Args:
             path: of the picture; a PNG carries its record, and what `undo` needs.
             sheet: where source, edited and difference go side by side, if they are wanted.
+            view: where the page goes that shows the edit in a browser (see `viewer`), if it is wanted.
 
         Raises:
             OutputError: a place that cannot be written to, that is named twice, or where the JSON of something else
@@ -100,7 +124,11 @@ class EditResult:
         text, payload = self.record.to_json(), stored_latent(self.latent, self.image, local=self.record.local)
         picture = (Path(path), lambda place: save_image(self.image, place, record=text, payload=payload))
         files = [picture, beside_file(path, self.record, [self.measures])]
-        write_together(files if sheet is None else files + self._sheet_files(sheet))
+        if sheet is not None:
+            files += self._sheet_files(sheet)
+        if view is not None:
+            files.append(_view_file([self], view))
+        write_together(files)
 
     def save_sheet(self, path: str | Path) -> None:
         """Write source, edited and difference side by side with what was asked for, and the JSON beside it.
@@ -148,6 +176,10 @@ class EditResult:
         names = ("strength", "measured_strength", "verdict", "effect", "cost", "notes")
         return {name: getattr(self, name) for name in names}
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the edit in the viewer."""
+        return _view([self]).iframe
+
     def _sheet_files(self, path: str | Path) -> list[OutputFile]:
         record = self.record.model_copy(update={"output": "sheet"})
         change = ", ".join(changed_phrases(self.caption, self.target_caption)[1]) if self.target_caption else ""
@@ -167,7 +199,7 @@ class EditResult:
 
 
 def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
-    """Write pictures by strength, as a sheet or an animation, and the JSON beside it; both or neither.
+    """Write pictures by strength, as a sheet, an animation or a page, and the JSON beside it; both or neither.
 
     Raises:
         OutputError: a place that cannot be written to, or where the JSON of something else lies.
@@ -181,7 +213,19 @@ def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
     def write(place: Path) -> None:
         save_sweep(images, labels, place, title=record.picture.name or "picture", lines=lines, record=text)
 
-    write_together([(Path(path), write), beside_file(path, record, [result.measures for result in results])])
+    shown = _view_file(results, path) if is_page(path) else (Path(path), write)
+    write_together([shown, beside_file(path, record, [result.measures for result in results])])
+
+
+def _view(results: Sequence[EditResult]) -> View:
+    from latentedit.api.viewer.from_results import view  # noqa: PLC0415  # it knows results, so it knows this module
+
+    return view(results)
+
+
+def _view_file(results: Sequence[EditResult], path: str | Path) -> OutputFile:
+    page = _view(results).html
+    return Path(path), lambda place: write_text(place, page)
 
 
 def measure_effect(

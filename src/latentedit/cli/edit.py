@@ -44,6 +44,14 @@ def edit(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
+    view: Annotated[
+        Path | None,
+        typer.Option(
+            "--view",
+            help="Also write a page (.html) with a slider, a wipe and the difference.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
     batch: Annotated[
         int | None,
         typer.Option(
@@ -88,6 +96,7 @@ def edit(
         mask=mask,
         output=output,
         sheet=sheet,
+        view=view,
         batch=batch,
         workers=workers,
         ray=ray,
@@ -104,6 +113,7 @@ def edit_asked(
     mask: Path | None,
     output: Path | None,
     sheet: Path | None = None,
+    view: Path | None = None,
     batch: int | None = None,
     workers: int | None = None,
     ray: str | None = None,
@@ -118,9 +128,9 @@ def edit_asked(
     common: dict[str, Any] = {"choice": choice, "output": output, "as_json": as_json, "quiet": quiet}
     if not is_many(picture):
         refuse("they are for a folder or a manifest", {"--batch": batch, "--workers": workers, "--ray": ray})
-        _edit_one(picture, request, mask=mask, sheet=sheet, **common)
+        _edit_one(picture, request, mask=mask, sheet=sheet, view=view, **common)
         return
-    refuse("they are for a single picture", {"--sheet": sheet, "--mask": mask})
+    refuse("they are for a single picture", {"--sheet": sheet, "--view": view, "--mask": mask})
     edit_many(picture, request, batch=BATCH if batch is None else batch, workers=workers, ray=ray, **common)
 
 
@@ -132,6 +142,7 @@ def _edit_one(
     mask: Path | None,
     output: Path | None,
     sheet: Path | None,
+    view: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -140,19 +151,20 @@ def _edit_one(
     # Cheap checks first: the picture and the names before the model, the model before the work.
     from latentedit.api.verbs import edit_pictures, read_directions
 
-    opened = open_checked(picture, output=output, sheet=sheet, mask=mask)
+    opened = open_checked(picture, output=output, sheet=sheet, view=view, mask=mask)
     files, request = request.direction, read_directions(request)
     with progress_bar(quiet=quiet or as_json) as progress:
         (result,) = edit_pictures(choice.load(), [opened], request, progress=progress)
-    result.save(output, sheet=sheet)
+    result.save(output, sheet=sheet, view=view)
     warn(() if quiet else result.notes)
     origin = "read" if request.caption is None else "given"
     if as_json:
-        about = {"picture": picture, "output": output, "sheet": sheet, "seed": request.seed, "caption_origin": origin}
-        print_json(result_json(result, **about, directions=files))
+        places = {"picture": picture, "output": output, "sheet": sheet, "view": view}
+        about = {"seed": request.seed, "caption_origin": origin, "directions": files}
+        print_json(result_json(result, **places, **about))
     elif not quiet:
         say(f"{picture} -> {output}")
         again = replay_command(
             output, picture=picture, choice=choice, mask=mask, directions=[Path(str(file)) for file in files]
         )
-        print_rows(result_rows(result, origin=origin, sheet=sheet, again=again))
+        print_rows(result_rows(result, origin=origin, sheet=sheet, view=view, again=again))

@@ -134,8 +134,11 @@ def _how_far(first: Path, second: Path) -> str:
     """In pixels, for pictures of one size."""
     from latentedit.api.outputs import same_picture
     from latentedit.api.result import measure_effect
+    from latentedit.api.viewer.page import is_page
     from latentedit.latents.pictures import Picture
 
+    if is_page(first):
+        return "no"
     before, after = Picture.open(first).image, Picture.open(second).image
     if same_picture(before, after):
         return "every pixel; what the file says beside them differs"

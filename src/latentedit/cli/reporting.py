@@ -1,7 +1,6 @@
 """What commands say of a result: rows on a terminal, JSON for machines."""
 
 import dataclasses
-import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
     from latentedit.editors.judge import Verdict
 
 
-def result_rows(result: "EditResult", *, origin: str, sheet: Path | None, again: str) -> list[tuple[str, str]]:
+def result_rows(
+    result: "EditResult", *, origin: str, sheet: Path | None, view: Path | None = None, again: str
+) -> list[tuple[str, str]]:
     """Label and text of everything that a person wants to know about an edit.
 
     The caption was "read" or "given", and ``again`` is the `replay_command`.
@@ -27,7 +28,7 @@ def result_rows(result: "EditResult", *, origin: str, sheet: Path | None, again:
         ("caption", f"{result.caption} ({'read; --from to correct' if origin == 'read' else origin})"),
         ("target", result.target_caption or "not known in words"),
         ("method", how(result)),
-        ("verdict", f"{verdict_text(result.verdict)}; {_rest(result)}"),
+        ("verdict", f"{verdict_text(result.verdict)}; {result.effect.rest_text}"),
         ("effect", _effect(result)),
         *cross_talk_rows(result.cross_talk),
         (
@@ -38,8 +39,7 @@ def result_rows(result: "EditResult", *, origin: str, sheet: Path | None, again:
             ),
         ),
     ]
-    if sheet is not None:
-        rows.append(("sheet", str(sheet)))
+    rows += [(name, str(place)) for name, place in (("sheet", sheet), ("view", view)) if place is not None]
     return [*rows, ("again", again)]
 
 
@@ -119,22 +119,7 @@ def verdict_text(verdict: "Verdict") -> str:
 
 
 def _effect(result: "EditResult") -> str:
-    effect = result.effect
-    size = f"{100 * effect.changed_share:.1f} % of the pixels changed, by {100 * effect.change_rms:.0f} % of full scale"
-    changes = _read_changes(result)
+    size, changes = result.effect.size_text, result.effect.read_changes
     if changes is None:
         return size
     return f"{', '.join(changes) or 'no attribute reads differently'}; {size}"
-
-
-def _rest(result: "EditResult") -> str:
-    psnr = result.effect.rest_psnr_db
-    return "every other pixel as it was" if math.isinf(psnr) else f"the rest of the picture agrees to {psnr:.0f} dB"
-
-
-def _read_changes(result: "EditResult") -> list[str] | None:
-    """What a reader says differs; None where the model has no reader."""
-    before, after = result.effect.read_before, result.effect.read_after
-    if before is None or after is None:
-        return None
-    return [f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after.get(name)]

@@ -40,7 +40,13 @@ def check_apart(**places: Path | None) -> None:
 
 
 def open_checked(
-    picture: Path, *, output: Path, sheet: Path | None = None, mask: Path | None = None, sweep: bool = False
+    picture: Path,
+    *,
+    output: Path,
+    sheet: Path | None = None,
+    view: Path | None = None,
+    mask: Path | None = None,
+    sweep: bool = False,
 ) -> "Picture":
     """The picture, when everything that is to be read or written beside it (a sweep or an edited picture) can be.
 
@@ -50,6 +56,7 @@ def open_checked(
     """
     from latentedit.api.outputs import check_beside
     from latentedit.api.sheets.strip import check_sweep_output
+    from latentedit.api.viewer.page import check_page
     from latentedit.latents.masks import open_mask
     from latentedit.latents.pictures import Picture, check_output
 
@@ -63,6 +70,9 @@ def open_checked(
             else:
                 check_output(place, source=source, transparent=opened.image.mode == "RGBA" and place == output)
         check_beside(place)
+    if view is not None:
+        for source in filter(None, (picture, mask)):
+            check_page(view, source=source)
     check_apart(output=output, sheet=sheet)
     return opened
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from latentedit.api.sheets.animation import ANIMATED, save_animation
 from latentedit.api.sheets.drawing import GAP_PX, PANEL_PX, ROW_PX, check_one_size, draw_grid
+from latentedit.api.viewer.page import is_page
 from latentedit.core.errors import OutputError
 from latentedit.core.files.pictures import WRITABLE, save_image
 from latentedit.core.files.writing import check_place
@@ -82,16 +83,17 @@ def save_sweep(
 
 
 def check_sweep_output(path: str | Path, *, source: str | Path | None = None) -> None:
-    """Find out whether `save_sweep` could write to a place, before any work is spent on it.
+    """Find out whether a sweep could be written to a place, before any work is spent on it.
 
     Args:
         source: the picture that is edited, which must not be overwritten.
 
     Raises:
-        OutputError: an ending that stands for neither sheet nor animation, a folder that is missing or cannot be
+        OutputError: an ending that stands for no sheet, animation or page, a folder that is missing or cannot be
             written to, a name that is a folder, or the source itself.
     """
-    _check_ending(Path(path))
+    if not is_page(path):
+        _check_ending(Path(path))
     check_place(path, source=source)
 
 
@@ -99,5 +101,5 @@ def _check_ending(path: Path) -> None:
     if path.suffix.lower() not in (*_SHEETS, *ANIMATED):
         raise OutputError(
             f"A sweep cannot be written as {path.name!r}: a sheet ends in {', '.join(_SHEETS)}, an animation in "
-            f"{', '.join(ANIMATED)}. Use .png or .gif"
+            f"{', '.join(ANIMATED)}, a page in .html. Use .png, .gif or .html"
         )

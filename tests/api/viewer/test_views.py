@@ -1,0 +1,160 @@
+"""What a page holds: the pictures exactly, texts that are nothing but texts, little beside them."""
+
+import base64
+import dataclasses
+import hashlib
+import html
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit.api.outputs import same_picture
+from latentedit.api.viewer import Frame, View
+from latentedit.api.viewer.page import viewer_element, viewer_script
+from latentedit.api.viewer.pictures import MOST_PIXELS
+from latentedit.core.errors import ConfigError, OutputError, ShapeError
+from tests.api.viewer.pages import HOSTILE, data_of, opened, picture, rebuilt, view_of
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("strengths", [[1.0], [1.0, -1.0], [0.5, -0.25, 1.5, 1.0], list(np.linspace(-1, 2, 12))])
+def test_every_picture_is_there_exactly(strengths: list[float], mode: str) -> None:
+    view = view_of(strengths, mode=mode)
+    told = data_of(view.html)
+    assert [frame["strength"] for frame in told["frames"]] == sorted({0.0, *strengths})
+    images = {float(frame.strength): frame.image for frame in view.frames} | {0.0: view.source}
+    for frame in told["frames"]:
+        assert same_picture(rebuilt(told, frame), images[frame["strength"]])
+
+
+def test_of_a_change_only_its_box_is_there() -> None:
+    source = picture((64, 48))
+    image = source.copy()
+    for place in ((10, 7), (29, 20)):
+        image.putpixel(place, tuple(255 - level for level in source.getpixel(place)))
+    frame = data_of(View(source=source, frames=[Frame(strength=1, image=image)]).html)["frames"][1]
+    assert frame["box"] == [10, 7, 20, 14]
+    assert opened(frame["rgb"]).size == (20, 14)
+
+
+def test_strength_0_is_the_source_whatever_is_given() -> None:
+    told = data_of(view_of([0.0, 1.0]).html)
+    assert told["frames"][0]["rgb"] == ""
+    assert same_picture(rebuilt(told, told["frames"][0]), picture())
+
+
+def test_alpha_that_changes_is_there_too() -> None:
+    source = picture(mode="RGBA")
+    image = source.copy()
+    image.putalpha(picture(seed=5).getchannel("G"))
+    told = data_of(View(source=source, frames=[Frame(strength=1, image=image)]).html)
+    assert same_picture(rebuilt(told, told["frames"][1]), image)
+
+
+def test_pictures_of_other_modes_are_shown_in_eight_bits() -> None:
+    deep = Image.fromarray(np.arange(0, 65536, 65535 // 99, dtype=np.uint16)[:100].reshape(10, 10))
+    told = data_of(View(source=deep, frames=[Frame(strength=1, image=deep)]).html)
+    assert "8 bits" in told["notes"][0]
+    assert opened(told["source"]["rgb"]).getpixel((9, 9)) == (255, 255, 255)
+    palette = picture().quantize(16)
+    told = data_of(View(source=palette, frames=[Frame(strength=1, image=palette)]).html)
+    assert told["notes"] == []
+    assert same_picture(opened(told["source"]["rgb"]), palette.convert("RGB"))
+
+
+def test_a_large_picture_is_reduced_and_says_so() -> None:
+    source = Image.new("RGB", (3000, 2000), "teal")
+    image = source.copy()
+    image.paste("white", (100, 100, 200, 200))
+    view = View(source=source, frames=[Frame(strength=one, image=image) for one in (1.0, 2.0)])
+    told = data_of(view.html)
+    width, height = told["size"]
+    assert 0.99 * MOST_PIXELS < width * height <= MOST_PIXELS
+    assert width / height == pytest.approx(1.5, abs=0.001)
+    assert f"{width} x {height}" in told["notes"][0]
+    assert "3000 x 2000" in told["notes"][0]
+    left, top, box_width, box_height = told["frames"][1]["box"]
+    assert max(left, top) < 100
+    assert max(box_width, box_height) < 100
+    small = data_of(view_of([1.0], size=(2000, 2000)).html)
+    assert (small["size"], small["notes"]) == ([2000, 2000], [])
+
+
+def test_texts_are_nothing_but_texts() -> None:
+    frame = Frame(strength=1, image=picture(), verdict=HOSTILE, reason=HOSTILE, lines=(HOSTILE,))
+    texts = {"title": HOSTILE, "caption": HOSTILE, "target_caption": HOSTILE + " x", "name": HOSTILE}
+    view = View(source=picture(), frames=[frame], others={HOSTILE: picture(seed=3)}, **texts)
+    page = view.html
+    outside = page.replace(viewer_script(), "")
+    assert outside.count("<script") == 2
+    assert outside.count("</script>") == 2
+    assert "<img" not in outside
+    assert f"<title>{html.escape(HOSTILE)}</title>" in page
+    told = data_of(page)
+    assert told["title"] == HOSTILE
+    assert told["frames"][1]["lines"] == [HOSTILE]
+    assert "".join(text for text, _ in told["captions"][0]) == HOSTILE
+    assert re.fullmatch(r"[\w.-]+", told["name"])
+    assert view.iframe.count("<") == 2, "all of the page is in one attribute"
+
+
+def test_nothing_is_asked_of_anybody_and_only_our_script_runs() -> None:
+    page = view_of([1.0]).html
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy.startswith("default-src 'none';")
+    digest = base64.b64encode(hashlib.sha256(viewer_script().encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert f"<script>{viewer_script()}</script>" in page
+    assert "unsafe" not in policy
+    assert "://" not in page
+    assert "</script" not in viewer_script()
+
+
+def test_the_page_is_small_but_for_its_pictures() -> None:
+    view = view_of([1.0])
+    shell = view.html.replace(viewer_element(view.data()), "")
+    assert len(shell.encode()) < 60_000
+
+
+def test_the_order_of_frames_is_no_matter_and_the_page_is_the_same() -> None:
+    view = view_of([1.0, 0.5])
+    assert view.html == View(source=view.source, frames=list(reversed(view.frames))).html
+
+
+@pytest.mark.parametrize(
+    ("caption", "target", "marked"),
+    [
+        (
+            "a man, no glasses, a hat",
+            "a man, glasses, a hat",
+            ("a man, [no glasses, ]a hat", "a man, [glasses, ]a hat"),
+        ),
+        ("a, b", "a, b, c", ("a, b", "a, b, [c]")),
+        (
+            "a small cat on my chair",
+            "a small dog on my chair",
+            ("a small [cat ]on my chair", "a small [dog ]on my chair"),
+        ),
+        ("a red cat", "a blue dog", ("[a red cat]", "[a blue dog]")),
+    ],
+)
+def test_changed_phrases_are_marked_and_words_of_long_ones(caption: str, target: str, marked: tuple[str, str]) -> None:
+    view = dataclasses.replace(view_of([1.0]), caption=caption, target_caption=target)
+    found = view.data()["captions"]
+    assert tuple("".join(f"[{text}]" if new else text for text, new in one) for one in found) == marked
+
+
+def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="got no frames"):
+        View(source=picture(), frames=[])
+    with pytest.raises(ConfigError, match="finite number; got nan"):
+        view_of([float("nan")])
+    with pytest.raises(ShapeError):
+        _ = View(source=picture(), frames=[Frame(strength=1, image=picture((4, 4)))]).html
+    with pytest.raises(OutputError):
+        view_of([1.0]).save(tmp_path / "no" / "x.html")
+    view_of([1.0]).save(tmp_path / "x.html")
+    assert (tmp_path / "x.html").read_text("utf-8") == view_of([1.0]).html
