@@ -80,7 +80,7 @@ def test_installing_writes_what_is_shown(program: Path, tmp_path: Path, shell: s
     assert (tmp_path / file).read_text().strip() == shown.strip()
 
 
-@pytest.mark.parametrize("typed", ["edit me.png --method ", "bench run --method ", "models show ", "reproduce "])
+@pytest.mark.parametrize("typed", ["edit me.png --method ", "bench run --method ", "models show ", "cite flow"])
 def test_nothing_heavy_is_imported(typed: str) -> None:
     code = (
         "import sys\nfrom latentedit.cli.main import run\nrun([])\n"

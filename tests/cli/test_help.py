@@ -32,7 +32,7 @@ PAGES = {
 
 def section(page: str, title: str) -> list[str]:
     """Lines of a section of a help page."""
-    found = [part.removeprefix("\b") for part in page.split("\n\n")]
+    found = page.replace("\b", "").split("\n\n")
     return [line.strip() for part in found if part.startswith(title) for line in part.splitlines()[1:]]
 
 
@@ -90,9 +90,9 @@ def test_examples_stand_line_by_line(name: str, columns: int, monkeypatch: pytes
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         assert main.run([*words, "--help"]) == 0
-    lines = [line.strip() for line in printed.getvalue().splitlines()]
-    wanted = section(PAGES[name].help, EXAMPLES)
-    start = lines.index(EXAMPLES) + 1
+    lines = [line.rstrip() for line in printed.getvalue().splitlines()]
+    wanted = [f"   {line}" for line in section(PAGES[name].help, EXAMPLES)]
+    start = lines.index(f" {EXAMPLES}") + 1
     assert lines[start : start + len(wanted)] == wanted
     assert not any("\b" in line for line in lines)
 

@@ -25,7 +25,7 @@ def caption(
     Examples:
         latentedit caption me.png
         latentedit caption me.png --json
-        latentedit caption photo.jpg --captioner Salesforce/blip-image-captioning-base
+        latentedit caption me.jpg --captioner Salesforce/blip-image-captioning-base
     """
     from latentedit.latents.captions.base import AttributeReader, captioner_for, make_captioner
     from latentedit.latents.encode import fit_all

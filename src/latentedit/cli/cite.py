@@ -7,27 +7,28 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.console import print_json, say
-
-
-def _complete(incomplete: str) -> list[str]:
-    from latentedit.api.citations import citable
-
-    return [name for name in citable() if name.startswith(incomplete)]
+from latentedit.core.plugins import EDITORS
 
 
 def cite(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[METHOD | FAMILY | PICTURE]...",
+            metavar="NAME|PICTURE",
             help="Names of editors, directions and model families; or pictures that latentedit edited.",
             show_default=False,
-            autocompletion=_complete,
+            autocompletion=EDITORS.complete,
         ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Print BibTeX of latentedit and of what was used: by name, or as the record of a picture says."""
+    """Print BibTeX of latentedit and of what was used: by name, or as the record of a picture says.
+
+    Examples:
+        latentedit cite flowedit
+        latentedit cite me.edited.png > used.bib
+        latentedit cite eim hsds --json
+    """
     from latentedit.api.citations import citable
     from latentedit.api.citations import cite as cite_names
     from latentedit.api.outputs import read_record

@@ -22,7 +22,7 @@ app = typer.Typer(
     help="""Directions as files: make one, look at it, put it on another picture.
 
     Examples:
-        latentedit direction make me.png --change "=> glasses" -o glasses.safetensors
+        latentedit direction make a.png --change "=> glasses" -o glasses.safetensors
         latentedit direction apply glasses.safetensors --on you.png
     """,
     no_args_is_help=True,
@@ -56,7 +56,7 @@ def make(
     """Find a direction, calibrate its strength, and keep it in a file.
 
     Examples:
-        latentedit direction make me.png --change "=> glasses" -o glasses.safetensors
+        latentedit direction make a.png --change "=> glasses" -o glasses.safetensors
         latentedit direction make a.png b.png --change "=> glasses" -o c.safetensors
         latentedit direction make me.png --change "=> a smile" -o smile.safetensors
     """
@@ -119,7 +119,7 @@ def preview(
     Examples:
         latentedit direction preview glasses.safetensors
         latentedit direction preview glasses.safetensors --on you.png -o sweep.gif
-        latentedit direction preview glasses.safetensors --on you.png --strengths 0,1
+        latentedit direction preview smile.safetensors --on you.png --strengths 0,1
     """
     output = output if output is not None else default_output(file, "preview.png")
     from latentedit.api import verbs
@@ -176,7 +176,7 @@ def apply(
     Examples:
         latentedit direction apply glasses.safetensors --on you.png
         latentedit direction apply glasses.safetensors --on you.png --strength 0.7
-        latentedit direction apply glasses.safetensors smile.safetensors --on you.png
+        latentedit direction apply smile.safetensors hair.safetensors --on you.png
     """
     request = EditRequest(
         direction=tuple(files),

@@ -10,7 +10,7 @@ EXAMPLES = "Examples:"
 """Title of the section with the examples of a command."""
 
 _VERBATIM = "\b"
-"""Before a paragraph whose lines typer keeps as they are."""
+"""Before a line that typer keeps, with the spaces at its beginning; a terminal is not shown it."""
 
 
 def help_page(docstring: str) -> str:
@@ -18,7 +18,7 @@ def help_page(docstring: str) -> str:
 
     Example:
         >>> help_page("Edit a\npicture.\n\nExamples:\n    latentedit edit me.png\n")
-        'Edit a picture.\n\n\x08Examples:\n  latentedit edit me.png'
+        'Edit a picture.\n\n\x08Examples:\n\x08  latentedit edit me.png'
     """
     return "\n\n".join(_shown(paragraph) for paragraph in _paragraphs(docstring))
 
@@ -41,5 +41,5 @@ def _paragraphs(docstring: str) -> list[str]:
 def _shown(paragraph: str) -> str:
     title, *lines = paragraph.splitlines()
     if title.endswith(":") and lines and all(line.startswith(" ") for line in lines):
-        return _VERBATIM + "\n".join([title, *(f"  {line.strip()}" for line in lines)])
+        return "\n".join(_VERBATIM + line for line in [title, *(f"  {line.strip()}" for line in lines)])
     return " ".join(paragraph.split())

@@ -44,8 +44,8 @@ def transport(
     """Carry a discovered direction to another picture: the same change inside the network, made there.
 
     Examples:
-        latentedit transport 01-hair.safetensors --to you.png -o yours.safetensors
-        latentedit transport 01-hair.safetensors --to you.png -o b.safetensors --plain
+        latentedit transport hair.safetensors --to you.png -o yours.safetensors
+        latentedit transport hair.safetensors --to you.png -o b.safetensors --plain
         latentedit sweep you.png --direction yours.safetensors --strengths=-1:1:5
     """
     check_texts({"--from": source})
