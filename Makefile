@@ -7,7 +7,7 @@ STAMP := $(VENV)/.latentedit-installed
 SLIM := $(VENV)/.latentedit-slim
 REQUIREMENTS := pyproject.toml $(wildcard packages/*/pyproject.toml) constraints.txt
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 CHROMIUM := 153.0.0
 OLD := import sys; sys.exit(sys.version_info < (3, 11))
 

@@ -62,6 +62,7 @@ def stranger(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str, *, valu
     (folder / "strange" / "__init__.py").touch()
     (folder / "strange" / "hello.py").write_text(source)
     monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # else Python makes files there, which no command may
     for module in ("strange", "strange.hello"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     there = Registry.points
