@@ -17,6 +17,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format-check ruff-check types layers unit typed coverage thorough wheels clean
+.PHONY: docs docs-run docs-site docs-material
 
 help:
 	@echo "make demo      edit a drawn portrait; pictures and sheet go to out/demo/"
@@ -27,7 +28,9 @@ help:
 	@echo "make coverage  the tests with branch coverage"
 	@echo "make thorough  the tests with 200 examples for each property in place of 10"
 	@echo "make wheels    build the four packages into dist/, and try them in fresh environments"
-	@echo "make clean     remove $(VENV), out/demo and caches (trained models and renders in out/ stay)"
+	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
+	@echo "make docs-site build the site from the pages as they are"
+	@echo "make clean     remove $(VENV), site/, out/demo and caches (trained models and renders in out/ stay)"
 
 setup: $(STAMP)
 
@@ -85,6 +88,22 @@ wheels: $(STAMP)
 	for package in . packages/*; do $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist $$package || exit 1; done
 	$(BIN)/python -m pytest tests/test_wheels.py
 
+# PAGES="start tutorials/edit" chooses among the pages.
+docs: docs-run
+	$(MAKE) --no-print-directory docs-site
+
+docs-run: $(STAMP)
+	$(BIN)/python -m tools.pages $(PAGES)
+	$(BIN)/python -m tools.reference
+	$(BIN)/python -m tools.claims
+	$(BIN)/python -m tools.marked_numbers
+
+docs-site: $(STAMP)
+	$(BIN)/python -m zensical build --strict --clean
+
+docs-material: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 # One step after the other, whatever -j says; the first failure stops.
 test: $(STAMP)
 	@$(MAKE) --no-print-directory format-check
@@ -96,5 +115,5 @@ test: $(STAMP)
 	@echo "make test ran, and all passed: ruff format --check, ruff check, pyright (strict), lint-imports, pytest"
 
 clean:
-	rm -rf $(VENV) out/demo .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist
+	rm -rf $(VENV) out/demo site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist
 	find src packages tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -73,5 +73,5 @@ def way(tmp_path: Path) -> list[str]:
 
 def test_an_edit_enters_few_modules_and_those_that_the_document_lists(way: list[str]) -> None:
     assert len(way) <= MOST_MODULES
-    text = (Path(__file__).parents[2] / "docs" / "edit-path.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "development" / "edit-path.md").read_text()
     assert re.findall(r"^\d+\. `([\w.]+)`", text, flags=re.MULTILINE) == way

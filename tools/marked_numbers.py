@@ -1,8 +1,10 @@
-"""The numbers of README.md, read from `results/`, so that none is typed: ``python -m latentedit_bench.numbers``.
+"""The numbers of README.md and of the pages below docs/, read from `results/`, so that none is typed.
 
-The page marks its numbers by comments, which no reader of the rendered page sees, and this module fills in what stands
+    python -m tools.marked_numbers
+
+A page marks its numbers by comments, which no reader of the rendered page sees, and this module fills in what stands
 between them: ``<!--NAME-->text<!--/-->`` is one of `NUMBERS`, ``<!--table NAME-->...<!--/table-->`` one of `TABLES`.
-What each of them is stands in ``numbers.yaml`` beside this file.
+What each of them is stands in ``marked_numbers.yaml`` beside this file.
 """
 
 import csv
@@ -10,7 +12,6 @@ import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ import yaml
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.writing import write_text
 
-_KNOWN = yaml.safe_load(resources.files("latentedit_bench").joinpath("numbers.yaml").read_text("utf-8"))
+ROOT = Path(__file__).resolve().parents[1]
+
+_KNOWN = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
 
 NUMBERS: Mapping[str, Sequence[str]] = _KNOWN["numbers"]
 """Name of a number to its file below `results/`, its place there (see `_at`), and how it is written."""
@@ -30,10 +33,18 @@ TABLES: Mapping[str, str] = _KNOWN["tables"]
 
 
 def main() -> None:
-    """Fill in the page of the repository that this module lies in."""
-    root = Path(__file__).resolve().parents[4]
-    page = root / "README.md"
-    write_text(page, filled(page.read_text(encoding="utf-8"), root / "results"))
+    """Fill in all pages."""
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        new = filled(text, ROOT / "results")
+        if new != text:
+            write_text(page, new)
+            print(f"{page.relative_to(ROOT)}: numbers changed")
+
+
+def pages() -> list[Path]:
+    """README.md and every page below docs/."""
+    return [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 
 
 def filled(page: str, results: Path) -> str:
@@ -66,7 +77,7 @@ def filled(page: str, results: Path) -> str:
 
 def _known(things: Mapping[str, Any], name: str) -> Any:
     if name not in things:
-        raise ConfigError(f"the page marks {name!r}, which numbers.yaml does not know. Add it there")
+        raise ConfigError(f"the page marks {name!r}, which marked_numbers.yaml does not know. Add it there")
     return things[name]
 
 

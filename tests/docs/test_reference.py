@@ -1,0 +1,40 @@
+"""The generated pages of the reference are those of the commands and names as they are, and none is missing."""
+
+import importlib
+
+import pytest
+from tools.claims import PAGE, page
+from tools.reference import AREAS, described, home, reference
+
+DOCUMENTED = {name for area in AREAS.values() for names in area["sections"].values() for name in names}
+
+
+def test_pages_are_what_the_generator_writes() -> None:
+    """Where this fails: python -m tools.reference."""
+    assert [path for path, text in reference().items() if path.read_text(encoding="utf-8") != text] == []
+
+
+def test_the_claims_are_those_of_the_results() -> None:
+    """Where this fails: python -m tools.claims."""
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("module", ["latentedit", "latentedit.api", "latentedit.directions", "latentedit.editors"])
+def test_every_public_name_is_documented(module: str) -> None:
+    homes = {home(name) for name in DOCUMENTED}
+    public = importlib.import_module(module)
+    names = [name for name in public.__all__ if not hasattr(getattr(public, name), "__path__")]
+    assert [name for name in names if name != "errors" and home(f"{module}.{name}") not in homes] == []
+
+
+def test_every_error_is_documented() -> None:
+    errors = importlib.import_module("latentedit.core.errors")
+    names = [
+        name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
+    ]
+    assert [name for name in names if f"latentedit.core.errors.{name}" not in DOCUMENTED] == []
+
+
+def test_a_docstring_is_its_paragraphs_and_its_examples() -> None:
+    text = "Edit it.\n\nMore.\n\n\b\nExamples:\n  latentedit edit a.png\n  latentedit undo b.png\n"
+    assert described(text) == ("Edit it.\n\nMore.", ["latentedit edit a.png", "latentedit undo b.png"])

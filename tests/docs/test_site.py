@@ -1,0 +1,113 @@
+"""The site builds without a warning with both of its builders, its links lead somewhere, and it needs nothing else."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
+MARKDOWN_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+class Page(HTMLParser):
+    """What a page of the site can be pointed at, leads to, and loads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.anchors: set[str] = set()
+        self.links: set[str] = set()
+        self.loads: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.anchors |= {str(values[key]) for key in ("id", "name") if values.get(key)}
+        if tag == "a" and values.get("href"):
+            self.links.add(str(values["href"]))
+        if tag in LOADS and values.get("rel") not in ("canonical", "prev", "next") and values.get(LOADS[tag]):
+            self.loads.add(str(values[LOADS[tag]]))
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a site is built from, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("house")
+    for name in ("mkdocs.yml", "CHANGELOG.md", "CONTRIBUTING.md"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("src", "packages"):
+        (folder / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(house: Path) -> Path:
+    """The site as Zensical builds it, which stops at a warning."""
+    build(house, "zensical", "build", "--strict")
+    return house / "site"
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Page]:
+    return {path.relative_to(site): Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+
+
+def build(house: Path, *command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=house,
+        env={**os.environ, "NO_COLOR": "1", "NO_MKDOCS_2_WARNING": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_material_for_mkdocs_builds_it_too(house: Path) -> None:
+    build(house, "mkdocs", "build", "--strict", "--quiet", "--site-dir", "material")
+    assert (house / "material" / "start.html").is_file()
+
+
+def test_links_lead_to_pages_and_anchors(pages: dict[Path, Page], site: Path) -> None:
+    dead: list[str] = []
+    for path, page in pages.items():
+        for link in page.links | page.loads:
+            there = urlsplit(link)
+            if there.scheme or path.name == "404.html":
+                continue
+            place = Path(os.path.normpath(path.parent / unquote(there.path))) if there.path else path
+            known = pages[place].anchors if place in pages else set[str]()
+            if not (site / place).is_file() or (there.fragment and unquote(there.fragment) not in known):
+                dead.append(f"{path}: {link}")
+    assert dead == []
+
+
+def test_nothing_is_loaded_from_elsewhere(pages: dict[Path, Page], site: Path) -> None:
+    loads = {one for page in pages.values() for one in page.loads}
+    assert {one for one in loads if urlsplit(one).netloc} == set()
+    styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
+    assert re.findall(r"url\([\"']?(?:https?:)?//[^)]+", styles) == []
+
+
+def test_every_page_stands_in_the_navigation() -> None:
+    """Strict builds find what the navigation has and the folder has not; this is the other way round."""
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = re.findall(r"- (?:.+: )?([\w/-]+\.md)$", text, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md"))
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"])
+def test_links_of_the_repository_lead_to_files(name: str) -> None:
+    """As GitHub shows them; the pages below docs/ are held by the site's builders."""
+    path = ROOT / name
+    links = MARKDOWN_LINK.findall(path.read_text(encoding="utf-8")) if path.exists() else []
+    assert [one for one in links if not urlsplit(one).scheme and not (path.parent / unquote(one)).exists()] == []

@@ -1,0 +1,37 @@
+"""Random models of a few hundred kilobytes in the place of those of the hub, so that blocks of pages run anywhere.
+
+A page asks for them by ``<!-- with miniatures -->``, and says so to its readers.
+"""
+
+import functools
+from typing import Any
+
+import diffusers
+
+import latentedit as le
+from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.flux2 import flux2_klein
+from latentedit.testing.miniatures.qwen_image import qwen_image
+from latentedit.testing.miniatures.sdxl import sdxl
+
+BUILDERS = {
+    diffusers.FluxPipeline: flux,
+    diffusers.Flux2KleinPipeline: flux2_klein,
+    diffusers.QwenImagePipeline: qwen_image,
+    diffusers.StableDiffusionXLPipeline: sdxl,
+}
+SETTINGS = {
+    "sizes": [64, 64, 96],
+    "editors": {"eim": {"steps": 2, "search": {"steps": 2}}, "flowedit": {"steps": 2}},
+}
+
+
+@functools.cache
+def stand_in() -> None:
+    """From now on, in this process, pipelines are miniatures that stay where they are, and edits take two steps."""
+    for kind, build in BUILDERS.items():
+        pipeline: Any = kind
+        pipeline.from_pretrained = lambda *_, build=build, **__: build()
+        pipeline.to = lambda self, *_, **__: self
+    library: Any = le
+    library.from_pipeline = functools.partial(le.from_pipeline, settings=SETTINGS)

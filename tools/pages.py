@@ -1,0 +1,154 @@
+"""Runs what the pages show, and writes into them what came out: ``python -m tools.pages [PAGE ...] [--check]``.
+
+A page takes part by the mark ``<!-- ran: ... -->``, in which the digest of its blocks stands. In it
+
+* a ``console`` block has lines ``$ command``; below each stands what it printed. Commands run in ``out/docs/PAGE``,
+  which has the portraits of ``docs/pictures``. A line that ends with ``# exit 2`` is to end so.
+* ``python`` blocks run in one namespace; what one prints stands in the block ``text title="output"`` after it.
+* a block whose title is a file of the repository shows that file.
+* a picture below ``pictures/PAGE/`` is what a command wrote under that name (a WebP may be made of a PNG), and one
+  below ``pictures/results/`` that of ``results/``.
+
+Figures that another machine prints otherwise (seconds, bytes, rates) are left as they are where nothing else changed.
+"""
+
+import argparse
+import hashlib
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tools.blocks import Block, parsed, written
+from tools.pictures import collect
+from tools.running import ROOT, BlockError, Scratch
+
+MARK = re.compile(r"<!-- ran:(?: ([0-9a-f]+))? -->")
+MINIATURES = "<!-- with miniatures -->"
+
+_MACHINE = re.compile(
+    r"\b[\d.,]+ ?(?:h|min|ms|s|kB|MB|GB|KiB|MiB|GiB)\b"  # times and sizes
+    r"|\b[\d.,]+ evaluations a second"
+    r"|/tmp/\S+"
+    r"|\b20\d\d-\d\d-\d\d\b"
+)
+
+
+def main() -> int:
+    """0 where all pages are as they should be, 1 where one is not."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("page", nargs="*", help="such as start or tutorials/edit; all of them where none is given")
+    options.add_argument("--check", action="store_true", help="write nothing; fail where a page would change")
+    chosen = options.parse_args()
+    good = True
+    for path in pages(chosen.page):
+        name, started = path.relative_to(ROOT), time.monotonic()
+        print(f"{name} ...", end=" ", flush=True)
+        text = path.read_text(encoding="utf-8")
+        try:
+            new = run(path, text, write=not chosen.check)
+        except (BlockError, FileNotFoundError, ValueError) as error:
+            print(f"failed\n{error}")
+            good = False
+            continue
+        if new != text and not chosen.check:
+            path.write_text(new, encoding="utf-8")
+        good = good and (new == text or not chosen.check)
+        print(f"{'as it was' if new == text else 'changed'}, {time.monotonic() - started:.0f} s")
+    return 0 if good else 1
+
+
+def pages(names: list[str]) -> list[Path]:
+    """The pages with the mark, all or those of these names (with or without folder and suffix).
+
+    Raises:
+        SystemExit: a name that no page has.
+    """
+    marked = [path for path in sorted(ROOT.glob("docs/**/*.md")) if MARK.search(path.read_text(encoding="utf-8"))]
+    known = {path.relative_to(ROOT / "docs").with_suffix("").as_posix(): path for path in marked}
+    wanted = [name.removeprefix("docs/").removesuffix(".md") for name in names]
+    found = [path for name, path in known.items() if not wanted or {name, path.stem} & set(wanted)]
+    if len(found) < len(wanted):
+        sys.exit(f"pages with blocks to run are: {', '.join(known)}")
+    return found
+
+
+def run(path: Path, page: str, *, write: bool) -> str:
+    """The page with what its blocks give now.
+
+    Args:
+        path: of the page.
+        page: what stands in it.
+        write: the pictures too.
+
+    Raises:
+        BlockError: a block that does not do what it should.
+        FileNotFoundError: a picture that no command made.
+    """
+    folder = ROOT / "out" / "docs" / path.stem
+    with Scratch(path.relative_to(ROOT), folder, miniatures=MINIATURES in page) as scratch:
+        new = list(_run_all(parsed(page), scratch))
+        if write:
+            collect(page, path.stem, folder)
+    return MARK.sub(f"<!-- ran: {digest(new)} -->", written(new))
+
+
+def digest(parts: list[str | Block]) -> str:
+    """Of the blocks that are run, and of what stands for what they gave: twelve hexadecimal digits."""
+    blocks = [str(part) for part in parts if isinstance(part, Block) and part.language in ("console", "python", "text")]
+    return hashlib.sha256("\n".join(blocks).encode()).hexdigest()[:12]
+
+
+def _run_all(parts: list[str | Block], scratch: Scratch) -> Iterator[str | Block]:
+    """The page's parts with what the blocks give; the output of a Python block follows it."""
+    old: Block | None = None
+    for place, part in enumerate(parts):
+        if not isinstance(part, Block):
+            yield part
+        elif part.title and (ROOT / part.title).is_file():
+            part.lines = (ROOT / part.title).read_text(encoding="utf-8").splitlines()
+            yield part
+        elif part.language == "console":
+            part.lines = _kept(part.lines, scratch.console(part))
+            yield part
+        elif part.language == "python":
+            yield part
+            old = _output_after(parts, place)
+            printed = scratch.python(part)
+            if printed:
+                if old is None:
+                    yield ""
+                    old = Block("text", 'title="output"', [])
+                old.lines = _kept(old.lines, printed)
+                if old not in parts:
+                    yield old
+            elif old is not None:
+                old.lines = []
+        elif part.title == "output" and not part.lines:
+            continue
+        else:
+            yield part
+
+
+def _output_after(parts: list[str | Block], place: int) -> Block | None:
+    """The block of the output of the Python block at a place."""
+    for part in parts[place + 1 :]:
+        if isinstance(part, Block):
+            return part if part.title == "output" else None
+        if part.strip():
+            return None
+    return None
+
+
+def _kept(old: list[str], new: list[str]) -> list[str]:
+    """The old lines where the new ones differ by the machine's figures only."""
+    return old if _masked(old) == _masked(new) else new
+
+
+def _masked(lines: list[str]) -> list[str]:
+    return [_MACHINE.sub("#", line) for line in lines]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

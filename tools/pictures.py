@@ -1,0 +1,86 @@
+"""The pictures that pages show: copied from a page's scratch folder or from ``results/``, without records and small."""
+
+import io
+import re
+import shutil
+from pathlib import Path
+
+from PIL import Image, ImageChops
+
+from tools.running import ROOT
+
+PICTURES = ROOT / "docs" / "pictures"
+MOST_BYTES = 400_000
+
+_SHOWN = re.compile(r"[(\"](?:\.\./)*pictures/([\w./-]+)[)\"]")
+
+
+def shown(page: str) -> list[Path]:
+    """What a page refers to below ``docs/pictures``."""
+    return [Path(place) for place in dict.fromkeys(_SHOWN.findall(page))]
+
+
+def collect(page: str, name: str, scratch: Path) -> list[Path]:
+    """Copy what a page shows from ``pictures/NAME/`` and from ``pictures/results/``, where it has changed.
+
+    Returns:
+        What was written.
+
+    Raises:
+        FileNotFoundError: the page shows what none of its commands made.
+    """
+    changed: list[Path] = []
+    for place in shown(page):
+        if place.parts[0] == name:
+            source = _made(scratch / place.relative_to(name))
+        elif place.parts[0] == "results":
+            source = _made(ROOT / place)
+        else:
+            continue
+        if _copy(source, PICTURES / place):
+            changed.append(place)
+    return changed
+
+
+def _made(wanted: Path) -> Path:
+    """The file, or the PNG that it is to be made from."""
+    for candidate in (wanted, wanted.with_suffix(".png")):
+        if candidate.exists():
+            return candidate
+    raise FileNotFoundError(f"no command made {wanted}")
+
+
+def _copy(source: Path, target: Path) -> bool:
+    """Whether the target was written; a picture of the same pixels stays as it is."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.suffix != ".png":
+        if target.exists() and target.read_bytes() == source.read_bytes():
+            return False
+        shutil.copy(source, target)
+    else:
+        with Image.open(source) as opened:
+            picture = opened.convert("RGB")
+        if target.exists() and _alike(picture, target):
+            return False
+        target.write_bytes(_encoded(picture, target.suffix))
+    if target.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{target} takes {target.stat().st_size} bytes; {MOST_BYTES} are allowed")
+    return True
+
+
+def _encoded(picture: Image.Image, suffix: str) -> bytes:
+    stream = io.BytesIO()
+    if suffix == ".webp":
+        picture.save(stream, "WEBP", quality=88, method=6)
+    else:
+        picture.save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _alike(picture: Image.Image, target: Path) -> bool:
+    """Whether the target shows the picture, but for what its compression loses."""
+    now = _encoded(picture, target.suffix)
+    with Image.open(target) as opened, Image.open(io.BytesIO(now)) as again:
+        if opened.size != again.size:
+            return False
+        return ImageChops.difference(opened.convert("RGB"), again.convert("RGB")).getbbox() is None

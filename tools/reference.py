@@ -1,0 +1,170 @@
+"""Writes the reference below ``docs/reference`` from the commands and the public names: ``python -m tools.reference``.
+
+``commands.md`` comes from the declarations of the commands, with their docstrings and examples. Below ``python/``
+each page only names objects; mkdocstrings reads their docstrings when the site is built.
+"""
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import typer
+import yaml
+
+from latentedit.core.files.writing import write_text
+from latentedit.core.plugins import COMMANDS
+from tools.running import ROOT
+
+FOLDER = ROOT / "docs" / "reference"
+
+AREAS: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_name("areas.yaml").read_text("utf-8"))
+"""The pages of the Python reference by name."""
+
+_MODEL = "Model"
+"""The panel of options that every command which loads a model takes."""
+
+_INTRODUCTION = """\
+# Commands
+
+Written by `python -m tools.reference` from the commands themselves; `latentedit COMMAND --help` says the same. Results
+go to standard output, progress and warnings to standard error. What a command returns: [exit codes](exit-codes.md);
+what it writes: [files](files.md).
+"""
+
+
+def main() -> None:
+    """Write all pages of the reference that have changed."""
+    for path, text in reference().items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, text)
+            print(f"{path.relative_to(ROOT)}: written")
+
+
+def reference() -> dict[Path, str]:
+    """Every generated page, by its place."""
+    pages = {FOLDER / "commands.md": commands_page()}
+    return pages | {FOLDER / "python" / f"{name}.md": python_page(area) for name, area in AREAS.items()}
+
+
+def python_page(area: Mapping[str, Any]) -> str:
+    """The page of an area: what it is about, and its objects, each read by mkdocstrings."""
+    lines = [f"# {area['title']}", "", area["about"]]
+    for section, names in area["sections"].items():
+        lines += ["", f"## {section}"]
+        for name in names:
+            lines += ["", f"::: {home(name)}", "    options:", f"      heading: {name}"]
+    return "\n".join(lines) + "\n"
+
+
+def home(name: str) -> str:
+    """Where a public name is defined: mkdocstrings does not follow names that are imported when they are used."""
+    module, _, attribute = name.rpartition(".")
+    return f"{getattr(importlib.import_module(module), attribute).__module__}.{attribute}"
+
+
+def commands_page() -> str:
+    """All commands, those of our other distributions too."""
+    parts = [_INTRODUCTION]
+    for name, point in sorted(COMMANDS.points().items()):
+        package = point.dist.name if point.dist is not None else "latentedit"
+        if package not in ("latentedit", "latentedit-bench"):
+            continue
+        parts += _command_parts(f"latentedit {name}", _declared(name), "" if package == "latentedit" else package)
+    choosing = [one for one in _declared("edit").params if one.rich_help_panel == _MODEL]
+    parts += ["## Options of the model\n\nOf every command that loads one.\n", *_table(choosing)]
+    return "\n".join(parts)
+
+
+def _declared(name: str) -> Any:
+    """The command, or the group of commands, as it was declared."""
+    found, group = COMMANDS.load(name), typer.Typer()
+    group.callback()(lambda: None)
+    if isinstance(found, typer.Typer):
+        group.add_typer(found, name=name)
+    else:
+        group.command(name)(found)
+    made: Any = typer.main.get_command(group)
+    return made.commands[name]
+
+
+def _command_parts(name: str, command: Any, package: str = "", *, level: int = 2) -> Iterator[str]:
+    yield f"{'#' * level} {name.removeprefix('latentedit ')}\n"
+    about, examples = described(command.help or "")
+    if package:
+        about += f"\n\nComes with `{package}`."
+    yield f"{about}\n"
+    if hasattr(command, "commands"):
+        for below, one in command.commands.items():
+            if not one.hidden:
+                yield from _command_parts(f"{name} {below}", one, level=level + 1)
+        return
+    shown = [one for one in command.params if not one.hidden and one.name != "help"]
+    arguments = [one for one in shown if not _is_option(one)]
+    usage = " ".join([name, *(_argument(one) for one in arguments), "[OPTIONS]"])
+    yield f"```sh\n{usage}\n```\n"
+    if examples:
+        lines = "\n".join(examples)
+        yield f"Examples:\n\n```sh\n{lines}\n```\n"
+    own = [one for one in shown if one.rich_help_panel != _MODEL]
+    if own:
+        yield from _table([*arguments, *filter(_is_option, own)])
+    if len(own) < len(shown):
+        yield "And the [options of the model](#options-of-the-model).\n"
+
+
+def _table(parameters: Sequence[Any]) -> Iterator[str]:
+    yield "| | default | |\n| --- | --- | --- |"
+    yield from map(_row, parameters)
+    yield ""
+
+
+def described(text: str) -> tuple[str, list[str]]:
+    """A docstring's paragraphs, and the lines of its section of examples."""
+    about, _, examples = re.sub(r"\x08\n?", "", text).partition("Examples:")
+    return about.strip(), [line.strip() for line in examples.splitlines() if line.strip()]
+
+
+def _is_option(parameter: Any) -> bool:
+    return str(parameter.opts[0]).startswith("-")
+
+
+def _argument(parameter: Any) -> str:
+    name = _metavar(parameter)
+    many = parameter.nargs == -1 or parameter.multiple
+    return (name if parameter.required else f"[{name}]") + ("..." if many else "")
+
+
+def _metavar(parameter: Any) -> str:
+    return str(parameter.metavar or parameter.name).upper().replace("_", " ")
+
+
+def _row(parameter: Any) -> str:
+    """A row of a command's table: how it is written, its default, and what it is."""
+    if not _is_option(parameter):
+        return f"| `{_metavar(parameter)}` | {'required' if parameter.required else ''} | {_cell(parameter.help)} |"
+    names = ", ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
+    kind = _kind(parameter)
+    default = "" if parameter.default in (None, False, (), []) else f"`{parameter.default}`"
+    if parameter.required:
+        default = "required"
+    return f"| {names}{kind} | {default} | {_cell(parameter.help)} |"
+
+
+def _kind(parameter: Any) -> str:
+    if parameter.is_flag:
+        return ""
+    annotation = parameter.type_descriptor.annotation
+    if get_origin(annotation) in (list, tuple):
+        annotation = get_args(annotation)[0]
+    return f" {getattr(annotation, '__name__', 'text').upper().replace('STR', 'TEXT')}"
+
+
+def _cell(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    main()
