@@ -5,6 +5,7 @@ each page only names objects; mkdocstrings reads their docstrings when the site 
 """
 
 import importlib
+import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, get_args, get_origin
 import typer
 import yaml
 
+from latentedit.cli.help_pages import EXAMPLES, examples
 from latentedit.core.files.writing import write_text
 from latentedit.core.plugins import COMMANDS
 from tools.running import ROOT
@@ -92,7 +94,7 @@ def _declared(name: str) -> Any:
 
 def _command_parts(name: str, command: Any, package: str = "", *, level: int = 2) -> Iterator[str]:
     yield f"{'#' * level} {name.removeprefix('latentedit ')}\n"
-    about, examples = described(command.help or "")
+    about, lines = described(command.help or "")
     if package:
         about += f"\n\nComes with `{package}`."
     yield f"{about}\n"
@@ -105,9 +107,8 @@ def _command_parts(name: str, command: Any, package: str = "", *, level: int = 2
     arguments = [one for one in shown if not _is_option(one)]
     usage = " ".join([name, *(_argument(one) for one in arguments), "[OPTIONS]"])
     yield f"```sh\n{usage}\n```\n"
-    if examples:
-        lines = "\n".join(examples)
-        yield f"Examples:\n\n```sh\n{lines}\n```\n"
+    if lines:
+        yield "\n".join(["Examples:\n", "```sh", *lines, "```\n"])
     own = [one for one in shown if one.rich_help_panel != _MODEL]
     if own:
         yield from _table([*arguments, *filter(_is_option, own)])
@@ -122,9 +123,9 @@ def _table(parameters: Sequence[Any]) -> Iterator[str]:
 
 
 def described(text: str) -> tuple[str, list[str]]:
-    """A docstring's paragraphs, and the lines of its section of examples."""
-    about, _, examples = re.sub(r"\x08\n?", "", text).partition("Examples:")
-    return about.strip(), [line.strip() for line in examples.splitlines() if line.strip()]
+    """A docstring as Markdown without its examples, and those: a section's lines become a list."""
+    paragraphs = [one for one in inspect.cleandoc(text).split("\n\n") if not one.startswith(EXAMPLES)]
+    return "\n\n".join(re.sub(r"\n +", "\n* ", one.replace(":\n ", ":\n\n ", 1)) for one in paragraphs), examples(text)
 
 
 def _is_option(parameter: Any) -> bool:
@@ -138,7 +139,7 @@ def _argument(parameter: Any) -> str:
 
 
 def _metavar(parameter: Any) -> str:
-    return str(parameter.metavar or parameter.name).upper().replace("_", " ")
+    return str(parameter.metavar or parameter.name).upper().replace("_", " ").removesuffix("...")
 
 
 def _row(parameter: Any) -> str:

@@ -36,5 +36,8 @@ def test_every_error_is_documented() -> None:
 
 
 def test_a_docstring_is_its_paragraphs_and_its_examples() -> None:
-    text = "Edit it.\n\nMore.\n\n\b\nExamples:\n  latentedit edit a.png\n  latentedit undo b.png\n"
-    assert described(text) == ("Edit it.\n\nMore.", ["latentedit edit a.png", "latentedit undo b.png"])
+    text = "Edit it.\n\nExamples:\n    latentedit edit a.png\n    latentedit undo b.png\n\nCodes:\n    0 done\n"
+    assert described(text) == (
+        "Edit it.\n\nCodes:\n\n* 0 done",
+        ["latentedit edit a.png", "latentedit undo b.png"],
+    )
