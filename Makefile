@@ -17,7 +17,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format-check ruff-check types layers unit typed coverage thorough wheels clean
-.PHONY: docs docs-run docs-site docs-material
+.PHONY: docs docs-text docs-site docs-material
 
 help:
 	@echo "make demo      edit a drawn portrait; pictures and sheet go to out/demo/"
@@ -29,7 +29,7 @@ help:
 	@echo "make thorough  the tests with 200 examples for each property in place of 10"
 	@echo "make wheels    build the four packages into dist/, and try them in fresh environments"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
-	@echo "make docs-site build the site from the pages as they are"
+	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only"
 	@echo "make clean     remove $(VENV), site/, out/demo and caches (trained models and renders in out/ stay)"
 
 setup: $(STAMP)
@@ -88,14 +88,16 @@ wheels: $(STAMP)
 	for package in . packages/*; do $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist $$package || exit 1; done
 	$(BIN)/python -m pytest tests/test_wheels.py
 
-# PAGES="start tutorials/edit" chooses among the pages.
-docs: docs-run
-	$(MAKE) --no-print-directory docs-site
-
-docs-run: $(STAMP)
+# PAGES="start tutorials/edit" chooses among the pages whose blocks are run.
+docs: $(STAMP)
 	$(BIN)/python -m tools.pages $(PAGES)
+	@$(MAKE) --no-print-directory docs-text
+	@$(MAKE) --no-print-directory docs-site
+
+docs-text: $(STAMP)
 	$(BIN)/python -m tools.reference
 	$(BIN)/python -m tools.claims
+	$(BIN)/python -m tools.copies
 	$(BIN)/python -m tools.marked_numbers
 
 docs-site: $(STAMP)

@@ -4,7 +4,9 @@ import importlib
 
 import pytest
 from tools.claims import PAGE, page
+from tools.copies import copied, copies
 from tools.reference import AREAS, described, home, reference
+from tools.running import ROOT
 
 DOCUMENTED = {name for area in AREAS.values() for names in area["sections"].values() for name in names}
 
@@ -12,6 +14,13 @@ DOCUMENTED = {name for area in AREAS.values() for names in area["sections"].valu
 def test_pages_are_what_the_generator_writes() -> None:
     """Where this fails: python -m tools.reference."""
     assert [path for path, text in reference().items() if path.read_text(encoding="utf-8") != text] == []
+
+
+def test_pages_of_the_root_are_copied_with_links_that_lead_somewhere() -> None:
+    """Where this fails: python -m tools.copies."""
+    assert [path for path, text in copies().items() if path.read_text(encoding="utf-8") != text] == []
+    links = "[a](docs/models.md#b) [c](https://d.e) [f](Makefile)"
+    assert copied(links, ROOT / "docs" / "development" / "x.md") == "[a](../models.md#b) [c](https://d.e) f"
 
 
 def test_the_claims_are_those_of_the_results() -> None:
