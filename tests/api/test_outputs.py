@@ -97,7 +97,7 @@ def test_a_sheet_comes_with_the_picture(result: EditResult, tmp_path: Path) -> N
     assert (tmp_path / "alone.png").read_bytes() == (tmp_path / "sheet.png").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["s.png", "s.jpg", "s.gif", "s.webp"])
+@pytest.mark.parametrize("name", ["s.png", "s.jpg", "s.gif", "s.webp", "s.html"])
 def test_a_sweep_is_one_record_with_all_strengths(swept: list[EditResult], tmp_path: Path, name: str) -> None:
     write_sweep(swept, tmp_path / name)
     record = read_record(tmp_path / name)

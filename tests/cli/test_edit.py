@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.api.outputs import read_record
+from latentedit.api.outputs import read_record, same_picture
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.endpoint import VisionEndpoint
+from tests.api.viewer.pages import data_of, rebuilt
 from tests.commands import Command, Refused
 from tests.core.files.test_pictures import BAD
 from tests.latents.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, says
@@ -48,6 +49,16 @@ def test_an_edit_writes_picture_and_sheet_and_says_what_it_did(
     assert files(tmp_path) == ["me.edited.json", "me.edited.png", "me.png", "sheet.json", "sheet.png"]
     assert read_record(tmp_path / "me.edited.png").target_caption == TO
     assert read_record(tmp_path / "sheet.png").output == "sheet"
+
+
+def test_an_edit_with_a_page_that_shows_it(command: Command, arguments: list[object], tmp_path: Path) -> None:
+    outcome = command(*arguments, "--strength", 0.5, "--view", tmp_path / "me.edited.html")
+    assert outcome.code == 0, outcome.err
+    assert f"view        {tmp_path / 'me.edited.html'}" in outcome.out
+    assert files(tmp_path) == ["me.edited.html", "me.edited.json", "me.edited.png", "me.png"]
+    told = data_of((tmp_path / "me.edited.html").read_text("utf-8"))
+    assert [frame["strength"] for frame in told["frames"]] == [0, 0.5]
+    assert same_picture(rebuilt(told, told["frames"][1]), Image.open(tmp_path / "me.edited.png"))
 
 
 def test_the_command_that_is_named_makes_the_file_again(
@@ -277,6 +288,8 @@ def test_bad_pictures_and_masks(refused: Refused, picture: Path, miniature: Path
         ("-o nowhere/out.png", "does not"),
         ("-o out.psd", ".png"),
         ("--sheet me.png", "another name"),
+        ("--view me.png", "ends in .html"),
+        ("--view nowhere/x.html", "does not exist"),
         ("--mask 'a mask.png' -o 'a mask.png'", "another name"),
         ("-o x.png --sheet ./x.jpg", "would be one file"),
         ("-o other.png", "holds something else"),

@@ -255,7 +255,7 @@ def test_a_manifest_with_masks_is_refused(refused: Refused, unloaded: None, mani
     assert "has masks, and many pictures are edited without any" in refused("edit", manifest)
 
 
-@pytest.mark.parametrize("option", ["--sheet", "--mask"])
+@pytest.mark.parametrize("option", ["--sheet", "--view", "--mask"])
 def test_what_is_for_one_picture_is_refused_for_many(
     refused: Refused, unloaded: None, photos: Path, manifest: Path, option: str
 ) -> None:

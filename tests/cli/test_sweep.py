@@ -35,7 +35,7 @@ def test_a_sheet_with_a_line_for_each_strength(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png", "me.sweep.json", "me.sweep.png"]
 
 
-@pytest.mark.parametrize("name", ["out.png", "out.gif", "out.jpg"])
+@pytest.mark.parametrize("name", ["out.png", "out.gif", "out.jpg", "out.html"])
 def test_a_sweep_is_made_again(command: Command, arguments: list[object], tmp_path: Path, name: str) -> None:
     assert command(*arguments, "--strengths", "0,1", "--seed", 3, "-o", tmp_path / name).code == 0
     assert read_record(tmp_path / name).strengths == (0.0, 1.0)

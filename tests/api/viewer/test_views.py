@@ -79,8 +79,9 @@ def test_a_large_picture_is_reduced_and_says_so() -> None:
     left, top, box_width, box_height = told["frames"][1]["box"]
     assert max(left, top) < 100
     assert max(box_width, box_height) < 100
-    small = data_of(view_of([1.0], size=(2000, 2000)).html)
-    assert (small["size"], small["notes"]) == ([2000, 2000], [])
+    largest = [one.crop((0, 0, 2000, 2000)) for one in (source, image)]
+    told = data_of(View(source=largest[0], frames=[Frame(strength=1, image=largest[1])]).html)
+    assert (told["size"], told["notes"]) == ([2000, 2000], [])
 
 
 def test_texts_are_nothing_but_texts() -> None:

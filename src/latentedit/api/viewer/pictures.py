@@ -95,5 +95,5 @@ def _layer(image: Image.Image, box: Box, *, alpha: bool) -> dict[str, Any]:
 
 def _png(image: Image.Image) -> str:
     file = io.BytesIO()
-    image.save(file, "PNG", optimize=True)
+    image.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode("ascii")

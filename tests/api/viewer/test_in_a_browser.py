@@ -1,0 +1,397 @@
+"""The viewer in a browser, used as a person does: by mouse, by keys, by what a screen reader is told."""
+
+import base64
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Download, Locator
+
+from latentedit.api.outputs import read_record, same_picture
+from latentedit.api.replay import replay
+from latentedit.api.result import EditResult, write_sweep
+from latentedit.api.undo import undo_stored
+from latentedit.api.verbs import identify, sweep
+from latentedit.api.viewer import Frame, View
+from latentedit.core.files.pictures import read_chunks, read_image
+from latentedit.latents.encode import encode
+from latentedit.latents.pictures import Picture
+from tests.api.viewer.pages import HOSTILE, changed, picture, view_of
+from tests.browser import NONE_WANTED, Browser, open_browser
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import noisy
+
+STRENGTHS = [-1.0, 0.5, 1.0, 1.25]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if os.environ.get(NONE_WANTED):
+        pytest.skip(f"{NONE_WANTED} is set")
+    with open_browser() as started:
+        started.page.set_default_timeout(5_000)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def view() -> View:
+    """Noise in a box of noise, at four strengths."""
+    return view_of(STRENGTHS, size=(160, 120), others={"right answer": picture((160, 120), seed=9)})
+
+
+@pytest.fixture(scope="module")
+def page(view: View, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("noise") / "page.html"
+    view.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def red_to_blue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A red picture that is blue at strength 1."""
+    path = tmp_path_factory.mktemp("colours") / "page.html"
+    source = Image.new("RGB", (80, 60), "red")
+    View(source=source, frames=[Frame(strength=1, image=Image.new("RGB", (80, 60), "blue"))]).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model() -> ColourBackbone:
+    model = ColourBackbone()
+    model.defaults = {"editors": {"eim": {"search": {"steps": 24}}}}
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("edits")
+
+
+@pytest.fixture(scope="module")
+def swept(model: ColourBackbone, folder: Path) -> list[EditResult]:
+    noisy().save(folder / "me.png")
+    latent = encode(model, folder / "me.png", caption="red")
+    return sweep(latent, identify(latent, to="green"), strengths=[0.25, 0.5, 1.0])
+
+
+def shown(browser: Browser, path: Path, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
+    browser.open(path, width=width, height=height, dark=dark)
+    browser.page.wait_for_selector("latentedit-viewer[ready]")
+
+
+def part(browser: Browser, selector: str) -> Locator:
+    return browser.page.locator(f"latentedit-viewer {selector}")
+
+
+def typed(browser: Browser, strength: str) -> None:
+    part(browser, ".number").fill(strength)
+
+
+def canvas(browser: Browser, name: str) -> NDArray[np.int16]:
+    """The pixels of a canvas, without alpha."""
+    script = f"""(() => {{
+        const one = document.querySelector("latentedit-viewer").shadowRoot.querySelector("canvas.{name}");
+        const {{ data }} = one.getContext("2d").getImageData(0, 0, one.width, one.height);
+        return [one.width, one.height, btoa(Array.from(data, (x) => String.fromCharCode(x)).join(""))] }})()"""
+    width, height, content = browser.evaluate(script)
+    pixels = np.frombuffer(base64.b64decode(content), np.uint8).reshape(height, width, 4)
+    return pixels[..., :3].astype(np.int16)
+
+
+def pixels_of(image: Image.Image) -> NDArray[np.int16]:
+    return np.asarray(image.convert("RGB"), np.int16)
+
+
+def colours_across(browser: Browser, shares: Sequence[float]) -> list[tuple[int, ...]]:
+    """What the screen shows in the stage, a third down, so far from its left."""
+    shot = Image.open(io.BytesIO(part(browser, ".stage").screenshot())).convert("RGB")
+    return [shot.getpixel((int(share * shot.width), shot.height // 3)) for share in shares]
+
+
+def downloaded(browser: Browser, selector: str, folder: Path) -> Path:
+    with browser.page.expect_download() as waiting:
+        part(browser, selector).click()
+    download: Download = waiting.value
+    place = folder / download.suggested_filename
+    download.save_as(place)
+    return place
+
+
+def test_nothing_is_asked_for_and_nothing_complains(browser: Browser, page: Path) -> None:
+    shown(browser, page)
+    for selector in (".differ", ".in", ".fit", ".differ"):
+        part(browser, selector).click()
+    assert browser.requests == [page.resolve().as_uri()]
+    assert browser.complaints == []
+
+
+def test_every_rendered_strength_is_exactly_its_picture(browser: Browser, page: Path, view: View) -> None:
+    shown(browser, page)
+    images = dict(zip(STRENGTHS, [frame.image for frame in view.frames], strict=True)) | {0.0: view.source}
+    for strength in (1.0, 0.5, -1.0, 0.0, 1.25):
+        typed(browser, f"{strength:g}")
+        assert np.array_equal(canvas(browser, "after"), pixels_of(images[strength])), strength
+    assert np.array_equal(canvas(browser, "before"), pixels_of(view.source))
+
+
+def test_between_two_it_is_their_blend_and_says_so(browser: Browser, page: Path, view: View) -> None:
+    shown(browser, page)
+    images = {0.0: view.source} | {frame.strength: frame.image for frame in view.frames}
+    for strength, low, high in ((0.6, 0.5, 1.0), (0.1, 0.0, 0.5), (-0.25, -1.0, 0.0)):
+        typed(browser, str(strength))
+        share = (strength - low) / (high - low)
+        blend = (1 - share) * pixels_of(images[low]) + share * pixels_of(images[high])
+        assert np.abs(canvas(browser, "after") - blend).max() <= 1
+        told = part(browser, ".status").text_content() or ""
+        assert f"between {low:g} and {high:g}: a blend" in told
+    typed(browser, "1")
+    assert "blend" not in (part(browser, ".status").text_content() or "")
+
+
+def test_the_slider_by_keys(browser: Browser, page: Path) -> None:
+    shown(browser, page)
+    slider, number = part(browser, ".slider"), part(browser, ".number")
+    assert number.input_value() == "1", "the whole change first"
+    slider.focus()
+    for key, value in (
+        ("ArrowLeft", "0.99"), ("ArrowRight", "1"), ("ArrowUp", "1.01"), ("PageDown", "1"), ("PageDown", "0.5"),
+        ("PageUp", "1"), ("End", "1.25"), ("ArrowRight", "1.25"), ("Home", "-1"), ("PageUp", "0"),
+    ):  # fmt: skip
+        slider.press(key)
+        assert number.input_value() == value, key
+    assert slider.get_attribute("aria-valuetext") == "0 the original"
+
+
+def test_the_slider_by_mouse_stops_at_what_was_rendered(browser: Browser, page: Path) -> None:
+    shown(browser, page)
+    slider, number = part(browser, ".slider"), part(browser, ".number")
+    box = slider.bounding_box()
+    assert box is not None
+    seen = set()
+    for share in np.linspace(0.6, 0.75, 16):
+        browser.page.mouse.click(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+        seen.add(float(number.input_value()))
+    assert 0.5 in seen
+    assert not seen & {0.49, 0.51}
+
+
+def test_numbers_out_of_range_and_no_numbers(browser: Browser, page: Path) -> None:
+    shown(browser, page)
+    for text, strength in (("7", "1.25"), ("-3", "-1"), ("", "-1"), ("0.333", "0.33")):
+        typed(browser, text)
+        part(browser, ".number").blur()
+        assert part(browser, ".number").input_value() == strength
+
+
+def test_the_wipe_by_mouse_and_by_keys(browser: Browser, red_to_blue: Path) -> None:
+    red, blue = (255, 0, 0), (0, 0, 255)
+    shown(browser, red_to_blue)
+    assert colours_across(browser, (0.4, 0.6)) == [red, blue]
+    box = part(browser, ".stage").bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    mouse = browser.page.mouse
+    mouse.move(box["x"] + box["width"] / 2, middle)
+    mouse.down()
+    mouse.move(box["x"] + 0.8 * box["width"], middle, steps=3)
+    mouse.up()
+    mouse.move(box["x"] + 0.1 * box["width"], middle)
+    assert colours_across(browser, (0.6, 0.7, 0.95)) == [red, red, blue]
+    wipe = part(browser, ".wipe")
+    assert wipe.input_value() == "80", "screen readers hear the same"
+    for _ in range(30):
+        wipe.press("ArrowLeft")
+    assert wipe.input_value() == "50"
+    wipe.press("Home")
+    assert colours_across(browser, (0.05, 0.4)) == [blue, blue]
+
+
+def test_the_original_while_it_is_held(browser: Browser, red_to_blue: Path) -> None:
+    shown(browser, red_to_blue)
+    box = part(browser, ".hold").bounding_box()
+    assert box is not None
+    browser.page.mouse.move(box["x"] + 5, box["y"] + 5)
+    browser.page.mouse.down()
+    assert colours_across(browser, (0.1, 0.9)) == [(255, 0, 0)] * 2
+    browser.page.mouse.up()
+    assert colours_across(browser, (0.1, 0.9)) == [(255, 0, 0), (0, 0, 255)]
+    part(browser, ".slider").focus()
+    browser.page.keyboard.down("o")
+    assert part(browser, ".hold").get_attribute("aria-pressed") == "true"
+    browser.page.keyboard.up("o")
+    assert part(browser, ".hold").get_attribute("aria-pressed") == "false"
+
+
+def test_the_difference_is_amplified(browser: Browser, page: Path, view: View) -> None:
+    shown(browser, page)
+    part(browser, ".differ").click()
+    for strength, frame in zip(STRENGTHS, view.frames, strict=True):
+        typed(browser, f"{strength:g}")
+        difference = np.abs(pixels_of(frame.image) - pixels_of(view.source))
+        assert np.array_equal(canvas(browser, "after"), (4 * difference).clip(0, 255))
+    assert "×4" in (part(browser, ".differ").text_content() or "")
+    part(browser, ".differ").click()
+    assert np.array_equal(canvas(browser, "after"), pixels_of(view.frames[-1].image))
+
+
+def test_another_picture_to_compare_with(browser: Browser, page: Path, view: View) -> None:
+    shown(browser, page)
+    part(browser, ".other").select_option(label="right answer")
+    assert np.array_equal(canvas(browser, "before"), pixels_of(view.others["right answer"]))
+    assert part(browser, ".tag.left").text_content() == "right answer"
+    part(browser, ".other").select_option(label="original")
+    assert np.array_equal(canvas(browser, "before"), pixels_of(view.source))
+
+
+def test_zoom_and_pan(browser: Browser, page: Path) -> None:
+    shown(browser, page)
+    plane, stage, box = part(browser, ".plane"), part(browser, ".stage"), part(browser, ".stage").bounding_box()
+    assert box is not None
+
+    def place() -> dict[str, float]:
+        found = plane.bounding_box()
+        assert found is not None
+        return dict(found)
+
+    whole = place()
+    part(browser, ".in").click()
+    assert place()["width"] == pytest.approx(2 * whole["width"], abs=1)
+    part(browser, ".slider").focus()
+    browser.page.keyboard.press("+")
+    browser.page.keyboard.press("-")
+    assert place()["width"] == pytest.approx(2 * whole["width"], abs=1)
+    rendering = "getComputedStyle(document.querySelector('latentedit-viewer').shadowRoot.querySelector('canvas'))"
+    assert browser.evaluate(f"{rendering}.imageRendering") == "pixelated"
+    x, y = box["x"] + 0.2 * box["width"], box["y"] + 0.3 * box["height"]
+    under = (x - place()["x"]) / place()["width"]
+    browser.page.mouse.move(x, y)
+    browser.page.keyboard.down("Control")
+    browser.page.mouse.wheel(0, -200)
+    browser.page.keyboard.up("Control")
+    stage.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert place()["width"] > 3 * whole["width"]
+    assert (x - place()["x"]) / place()["width"] == pytest.approx(under, abs=0.01), "about the pointer"
+    before = place()
+    browser.page.mouse.down()
+    browser.page.mouse.move(x + 30, y + 20, steps=2)
+    browser.page.mouse.up()
+    assert (place()["x"] - before["x"], place()["y"] - before["y"]) == pytest.approx((30, 20), abs=0.5)
+    part(browser, ".fit").click()
+    assert place() == pytest.approx(whole, abs=0.5)
+
+
+def test_a_saved_picture_is_the_file_of_the_edit(
+    browser: Browser, swept: list[EditResult], model: ColourBackbone, folder: Path
+) -> None:
+    write_sweep(swept, folder / "page.html")
+    shown(browser, folder / "page.html")
+    typed(browser, "0.5")
+    place, record = downloaded(browser, ".keep", folder), downloaded(browser, ".note", folder)
+    assert (place.name, record.name) == ("me.0.50.png", "me.0.50.json")
+    result = swept[1]
+    result.save(folder / "saved.png")
+    assert same_picture(read_image(place), result.image)
+    assert read_chunks(place) == read_chunks(folder / "saved.png")
+    told, saved = (json.loads(one.read_text("utf-8")) for one in (record, folder / "saved.json"))
+    assert told["record"] == saved["record"]
+    assert told["results"][0].items() <= saved["results"][0].items()
+    picture = Picture.open(place)
+    _, payload = read_chunks(place)
+    assert payload is not None
+    assert same_picture(undo_stored(model, picture, payload).image, noisy())
+
+
+def test_a_saved_blend_says_what_it_is_and_how_the_exact_picture_is_made(
+    browser: Browser, swept: list[EditResult], model: ColourBackbone, folder: Path
+) -> None:
+    write_sweep(swept, folder / "page.html")
+    shown(browser, folder / "page.html")
+    typed(browser, "0.4")
+    place, record = downloaded(browser, ".keep", folder), downloaded(browser, ".note", folder)
+    assert read_chunks(place) == (None, None), "it is not the picture of a record"
+    told = json.loads(record.read_text("utf-8"))
+    assert told["blend"].startswith("a blend of the pictures at 0.25 and 0.5")
+    assert f"latentedit replay {place.name}" in told["blend"]
+    again = read_record(place)
+    assert again == swept[0].record.model_copy(update={"strengths": (0.4,)})
+    (exact,) = replay(again, model, folder / "me.png")
+    assert exact.strength == 0.4
+    assert np.abs(pixels_of(read_image(place)) - pixels_of(exact.image)).max() <= 1, "this model's decoder is linear"
+
+
+def test_transparent_pictures_are_saved_exactly(browser: Browser, tmp_path: Path) -> None:
+    source = picture((30, 20), "RGBA")
+    image = changed(source, (5, 5, 20, 12), 3)
+    image.info["icc_profile"] = source.info["icc_profile"] = b"a profile"
+    View(source=source, frames=[Frame(strength=0.5, image=image)], name="half").save(tmp_path / "page.html")
+    shown(browser, tmp_path / "page.html")
+    place = downloaded(browser, ".keep", tmp_path)
+    saved = Image.open(place)
+    assert same_picture(saved, image)
+    assert saved.info["icc_profile"] == b"a profile"
+    assert part(browser, ".note").is_hidden(), "nobody gave a record"
+
+
+def test_all_of_it_by_keys_alone(browser: Browser, page: Path) -> None:
+    shown(browser, page)
+    focused = "document.activeElement.shadowRoot?.activeElement"
+    names = []
+    for _ in range(14):
+        browser.page.keyboard.press("Tab")
+        if browser.evaluate(f"Boolean({focused})"):
+            names.append(browser.evaluate(f"{focused}.className"))
+            seen = f"({focused}.matches('.wipe') ? {focused}.parentNode.querySelector('.bar span') : {focused})"
+            assert browser.evaluate(f"getComputedStyle({seen}).outlineStyle") == "solid", "one sees where one is"
+            assert browser.evaluate(f"{focused}.ariaLabel"), "a screen reader says what it is"
+    assert names[:9] == ["wipe", "slider", "number", "hold", "differ", "other", "fit", "in", "keep"]
+
+
+def test_texts_stay_texts(browser: Browser, tmp_path: Path) -> None:
+    frame = Frame(strength=1, image=picture(seed=1), verdict="changed", reason=HOSTILE, lines=(HOSTILE,))
+    texts = {"title": HOSTILE, "caption": HOSTILE, "target_caption": f"{HOSTILE}, more"}
+    View(source=picture(), frames=[frame], others={HOSTILE: picture(seed=2)}, **texts).save(tmp_path / "page.html")
+    shown(browser, tmp_path / "page.html")
+    assert browser.complaints == []
+    assert len(browser.requests) == 1
+    for selector, text in (("h2", HOSTILE), (".lines li", HOSTILE), (".reason", HOSTILE), ("dd >> nth=0", HOSTILE)):
+        assert part(browser, selector).text_content() == text
+    assert browser.page.locator("img").count() == 0
+    assert browser.page.locator("script").count() == 2, "the data, and ours"
+    assert browser.page.title() == HOSTILE.strip()
+
+
+@pytest.mark.parametrize("width", [320, 800, 2000])
+def test_every_width_light_and_dark(browser: Browser, page: Path, width: int) -> None:
+    paper = "getComputedStyle(document.querySelector('latentedit-viewer')).backgroundColor"
+    for dark in (False, True):
+        shown(browser, page, width=width, dark=dark)
+        assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        shade = max(map(int, browser.evaluate(paper)[4:-1].split(",")))
+        assert shade < 64 if dark else shade > 240
+        for selector in (".stage", ".slider", ".keep"):
+            box = part(browser, selector).bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
+
+
+def test_in_a_frame_of_another_page(browser: Browser, view: View, tmp_path: Path) -> None:
+    """As in a notebook: it works, and it cannot reach the page around it."""
+    (tmp_path / "page.html").write_text(f"<title>x</title>{view._repr_html_()}", "utf-8")
+    browser.open(tmp_path / "page.html", width=1000)
+    inside = browser.page.frame_locator("iframe")
+    inside.locator(".number").fill("0.5")
+    assert "0.5" in (inside.locator(".status").text_content() or "")
+    with browser.page.expect_download() as waiting:
+        inside.locator(".keep").click()
+    assert same_picture(Image.open(waiting.value.path()), view.frames[1].image)
+    assert browser.complaints == []
+    assert all(url.startswith(("file:", "about:srcdoc")) for url in browser.requests)
+    reached = "(() => { try { return parent.document.title } catch { return null } })()"
+    assert browser.page.frames[1].evaluate(reached) is None
