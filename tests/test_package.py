@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trove_classifiers
 
 import latentedit
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = {"latentedit": ROOT} | {f"latentedit-{path.name}": path for path in ROOT.glob("packages/*")}
+MOST_LETTERS = 140
+"""Of a description, which an index shows on one line."""
+
 UNDER_ANOTHER_NAME = {"pillow": "PIL", "pyyaml": "yaml", "markdown-it-py": "markdown_it"}
 
 
@@ -89,6 +93,28 @@ def test_what_is_imported_is_declared_and_nothing_else(name: str) -> None:
     extras = {module for needs in optional.values() for module in modules(needs)}
     assert (declared | extras) - used == set()
     assert used - declared - extras - (modules(library["dependencies"]) if "latentedit" in declared else set()) == set()
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_what_an_index_shows(name: str) -> None:
+    facts, folder = project(name), DISTRIBUTIONS[name]
+    assert facts["name"] == name
+    assert facts["description"].endswith(".")
+    assert len(facts["description"]) <= MOST_LETTERS
+    assert (folder / facts["readme"]).read_text(encoding="utf-8").startswith(f"# {name}\n")
+    assert facts["license"] == "Apache-2.0"
+    assert [(folder / file).read_bytes() for file in facts["license-files"]] == [(ROOT / "LICENSE").read_bytes()]
+    assert facts["authors"] == [{"name": "The latentedit maintainers"}]
+    assert facts["keywords"]
+    assert set(facts["classifiers"]) <= trove_classifiers.classifiers
+    typed = "Typing :: Typed" in facts["classifiers"]
+    assert typed == (folder / "src" / name.replace("-", "_") / "py.typed").is_file()
+    assert facts["requires-python"] == project("latentedit")["requires-python"]
+
+
+@pytest.mark.parametrize("name", sorted(DISTRIBUTIONS.keys() - {"latentedit"}))
+def test_the_distributions_have_one_version(name: str) -> None:
+    assert project(name)["version"] == latentedit.__version__ == importlib.metadata.version(name)
 
 
 def test_every_oldest_version_of_the_library_has_its_reason() -> None:
