@@ -17,6 +17,9 @@ import latentedit
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = {"latentedit": ROOT} | {f"latentedit-{path.name}": path for path in ROOT.glob("packages/*")}
+TOOLS = ("dev", "docs")
+"""Extras with programs that are run and not imported."""
+
 MOST_LETTERS = 140
 """Of a description, which an index shows on one line."""
 
@@ -89,7 +92,7 @@ def imported(name: str) -> set[str]:
 def test_what_is_imported_is_declared_and_nothing_else(name: str) -> None:
     facts, library = project(name), project("latentedit")
     declared, used = modules(facts["dependencies"]), imported(name)
-    optional = {extra: needs for extra, needs in facts.get("optional-dependencies", {}).items() if extra != "dev"}
+    optional = {extra: needs for extra, needs in facts.get("optional-dependencies", {}).items() if extra not in TOOLS}
     extras = {module for needs in optional.values() for module in modules(needs)}
     assert (declared | extras) - used == set()
     assert used - declared - extras - (modules(library["dependencies"]) if "latentedit" in declared else set()) == set()

@@ -1,0 +1,65 @@
+# %% [markdown]
+"""
+# A diffusers pipeline of your own
+
+latentedit takes a pipeline that is loaded already, as it is: its dtype, its device, its LoRA, its offloading.
+
+* `python examples/own_pipeline.py photo.jpg` edits a photograph with FLUX.2 Klein, fetched from the hub on first use
+* `python examples/own_pipeline.py --miniature` runs the same lines with a tiny pipeline of that class with random
+  weights: it shows that everything fits together, and draws noise
+"""
+
+# %%
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import Flux2KleinPipeline
+from PIL import Image
+
+import latentedit as le
+from latentedit.testing.miniatures.flux2 import flux2_klein
+
+MINIATURE = "--miniature" in sys.argv  # in a notebook write down both: True or False, and the name of a file
+PHOTO = "photo.jpg" if MINIATURE else sys.argv[-1]
+
+folder = Path("out/examples")
+folder.mkdir(parents=True, exist_ok=True)
+
+# %% [markdown]
+"""
+Load the pipeline as you always do; `pipe.load_lora_weights(...)` and `pipe.enable_model_cpu_offload()` come before it
+is handed over.
+"""
+
+# %%
+if MINIATURE:
+    pipe = flux2_klein()
+    picture = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
+else:
+    pipe = Flux2KleinPipeline.from_pretrained("black-forest-labs/FLUX.2-klein-base-4B", torch_dtype=torch.bfloat16)
+    pipe = pipe.to("cuda")
+    picture = PHOTO
+
+model = le.from_pipeline(pipe, settings={"sizes": [64, 64, 96]} if MINIATURE else None)
+
+# %% [markdown]
+"""
+Such a model has no captioner of its own: say what the picture shows, or name one with `captioner=`.
+"""
+
+# %%
+words = {"caption": "a photo of a man in a park", "to": "a photo of a man with a beard in a park"}
+edit = le.edit(model, picture, **words, strength=0.8)
+edit.save(folder / "own.png")
+print(f"{edit.verdict.word}: {edit.verdict.reason}; {edit.cost.evaluations:g} evaluations")
+
+# %% [markdown]
+"""
+Every other editor runs on it too, by its name: `latentedit edit --help` lists them.
+"""
+
+# %%
+baseline = le.edit(model, picture, **words, method="flowedit")
+baseline.save(folder / "own-flowedit.png")
+print(f"{baseline.verdict.word}: {baseline.verdict.reason}; {baseline.cost.evaluations:g} evaluations")
