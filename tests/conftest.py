@@ -2,9 +2,11 @@
 
 import gc
 import importlib.metadata
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import pytest
@@ -55,6 +57,14 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", write)
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of a run begin as copies of this process, which have everything imported."""
+    forking = SimpleNamespace(get_context=lambda _: multiprocessing.get_context("fork"))
+    monkeypatch.setattr("latentedit.api.runs.executors.multiprocessing", forking)
+    monkeypatch.setattr("latentedit.api.runs.executors.PAUSE_S", 0.02)
 
 
 @pytest.fixture

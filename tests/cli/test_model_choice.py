@@ -91,9 +91,9 @@ def test_the_options_reach_the_network(command: Command, picture: Path, miniatur
 
 
 def test_a_folder_is_edited_as_told(
-    command: Command, picture: Path, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, picture: Path, miniature: Path, tmp_path: Path, forked: None
 ) -> None:
-    """Also in other processes."""
+    """Also in other processes, of which each loads the model."""
     pictures = tmp_path / "many"
     pictures.mkdir()
     for name in ("a.png", "b.png"):

@@ -241,13 +241,6 @@ def processes_of(folder: RunFolder) -> set[int]:
     return {record.model_dump()["process"] for record in folder.records().values()}
 
 
-@pytest.fixture
-def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes begin as copies of this one, which have everything imported."""
-    monkeypatch.setattr(executors_module, "multiprocessing", SimpleNamespace(get_context=lambda _: FORK))
-    monkeypatch.setattr(executors_module, "PAUSE_S", 0.02)
-
-
 def children() -> list[int]:
     return [child.pid for child in psutil.Process().children() if "resource_tracker" not in " ".join(child.cmdline())]
 

@@ -2,9 +2,9 @@
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,6 @@ import pytest
 from latentedit.api.manifests.items import PictureFile
 from latentedit.api.runs import executors as run_module
 from latentedit.api.runs.folder import RunFolder
-from tests.api.runs.small_work import FORK
 from tests.bench.cli.conftest import METHOD
 from tests.commands import Command, Refused
 
@@ -68,11 +67,8 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
     assert "finished: 4 of 4 parts done" in command("bench", "status", folder).out
 
 
-def test_the_number_of_workers_changes_nothing(
-    command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each worker loads the model in a process of its own, forked here to spare the imports."""
-    monkeypatch.setattr(run_module, "multiprocessing", SimpleNamespace(get_context=lambda _: FORK))
+def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, tmp_path: Path, forked: None) -> None:
+    """Each worker loads the model in a process of its own."""
     assert command(*begin("one")).code == 0
     two = command(*begin("two", "--workers", "2"))
     assert two.code == 0, two.err
@@ -110,11 +106,19 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_told(
     assert PictureFile(damaged)().size == (64, 64)
 
 
+@pytest.fixture(scope="session")
+def kept_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the folder of a run is, once there is one."""
+    return tmp_path_factory.mktemp("kept") / "run"
+
+
 @pytest.fixture
-def finished(command: Command, begin: Begin, tmp_path: Path) -> Path:
-    """The folder of a run."""
-    assert command(*begin("run")).code == 0
-    return tmp_path / "run"
+def finished(command: Command, begin: Begin, kept_run: Path, tmp_path: Path) -> Path:
+    """The folder of a run, to be damaged."""
+    if not kept_run.exists():
+        assert command(*begin("run")).code == 0
+        shutil.copytree(tmp_path / "run", kept_run)
+    return shutil.copytree(kept_run, tmp_path / "run", dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize(
