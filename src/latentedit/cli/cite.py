@@ -14,7 +14,7 @@ def cite(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME|PICTURE",
+            metavar="WHAT",
             help="Names of editors, directions and model families; or pictures that latentedit edited.",
             show_default=False,
             autocompletion=EDITORS.complete,
