@@ -65,7 +65,7 @@ def sweep(
     Examples:
         latentedit sweep me.png --change "=> glasses"
         latentedit sweep me.png --change "=> glasses" --strengths=-1:1:9 -o me.gif
-        latentedit sweep me.png --change "=> glasses" --strengths=-1:1.5:11 -o me.html
+        latentedit sweep me.png --change "=> glasses" --strengths 0:1.5:7 -o me.html
         latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1
     """
     request = EditRequest(
