@@ -1,10 +1,12 @@
 """The best, the median and the worst edit of each method, with its pictures."""
 
-import base64
+import io
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from latentedit.api.outputs import same_picture
 from latentedit.api.runs.folder import RunFolder
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.run import table_of
@@ -25,10 +27,14 @@ def test_best_median_and_worst_by_error(folder: Path) -> None:
     assert worst.numbers["error"] == f"{0.97**2:.3f}"
     assert worst.numbers["SDE"] == "0.550"
     assert (worst.kind, worst.change, worst.asked) == ("single", "short hair => long hair", "eyes")
-    told = worst.pictures["edited"]
-    assert told == f"data:image/webp;base64,{base64.b64encode(picture(80)).decode()}", "that of this method"
-    assert worst.pictures["picture"] is not None
-    assert found["eim"][1].pictures["edited"] is None, "it is missing"
+    view = worst.view
+    assert view is not None
+    edited = Image.open(io.BytesIO(picture(80))).convert("RGB")
+    assert same_picture(view.frames[0].image, edited), "that of this method"
+    assert set(view.others) == {"right answer"}
+    assert view.title == "worst: i7"
+    assert view.frames[0].reason.startswith("error 0.941; effect 1.000; SDE 0.550")
+    assert found["eim"][1].view is None, "it is missing"
 
 
 def test_few_items(folder: Path) -> None:

@@ -27,8 +27,9 @@ class Layers:
     Args:
         size: width and height in pixels.
         alpha: they have transparency.
-        layers: one a picture, the source first: ``box``, and the PNGs ``rgb`` and ``alpha`` of what is in it, each in
-            base64; empty without a box, for a picture that is the source, and where the alpha is the source's.
+        layers: one a picture, the source first: ``box``, and the files ``rgb`` and ``alpha`` of what is in it, in
+            base64: PNGs, or see `layers_of`. They are empty without a box, for a picture that is the source, and where
+            the alpha is the source's.
         notes: what the viewer does not show as it is.
     """
 
@@ -38,11 +39,12 @@ class Layers:
     notes: tuple[str, ...]
 
 
-def layers_of(pictures: Sequence[Image.Image]) -> Layers:
+def layers_of(pictures: Sequence[Image.Image], *, quality: int | None = None) -> Layers:
     """Take pictures apart for the viewer.
 
     Args:
         pictures: the source first.
+        quality: of WebP, from 0 to 100; without loss where none is given.
 
     Raises:
         ShapeError: pictures of different sizes.
@@ -50,7 +52,8 @@ def layers_of(pictures: Sequence[Image.Image]) -> Layers:
     check_one_size(pictures)
     notes = [f"shown with 8 bits a channel; the picture has the mode {deep}"] if (deep := _deep(pictures)) else []
     alpha = any("A" in to_eight_bit(picture).mode for picture in pictures)
-    images = [to_eight_bit(picture).convert("RGBA" if alpha else "RGB") for picture in pictures]
+    mode = "RGBA" if alpha else "RGB"
+    images = [one if one.mode == mode else one.convert(mode) for one in map(to_eight_bit, pictures)]
     (width, height), boxes = images[0].size, [_box(images[0], image) for image in images[1:]]
     together = width * height + sum(box[2] * box[3] for box in boxes)
     scale = math.sqrt(min(1, MOST_PIXELS / (width * height), MOST_PIXELS_TOGETHER / together))
@@ -62,9 +65,9 @@ def layers_of(pictures: Sequence[Image.Image]) -> Layers:
             f"shown and saved at {size[0]} x {size[1]} pixels; the picture has {width} x {height}, too many for a page"
         )
     source, size = images[0], images[0].size
-    layers = [_layer(source, (0, 0, *size), alpha=alpha)]
+    layers = [_layer(source, (0, 0, *size), alpha=alpha, quality=quality)]
     for image, box in zip(images[1:], boxes, strict=True):
-        layers.append(_layer(image, box, alpha=alpha and _alpha_differs(source, image)))
+        layers.append(_layer(image, box, alpha=alpha and _alpha_differs(source, image), quality=quality))
     return Layers(size=size, alpha=alpha, layers=tuple(layers), notes=tuple(notes))
 
 
@@ -83,17 +86,19 @@ def _alpha_differs(source: Image.Image, image: Image.Image) -> bool:
     return ImageChops.difference(source.getchannel("A"), image.getchannel("A")).getbbox() is not None
 
 
-def _layer(image: Image.Image, box: Box, *, alpha: bool) -> dict[str, Any]:
+def _layer(image: Image.Image, box: Box, *, alpha: bool, quality: int | None) -> dict[str, Any]:
     left, top, width, height = box
     if not width:
         return {"box": box, "rgb": "", "alpha": ""}
     part = image.crop((left, top, left + width, top + height))
     # Colour and alpha apart: browsers keep colours multiplied by alpha, and lose levels.
     colour = Image.merge("RGB", part.split()[:3])
-    return {"box": box, "rgb": _png(colour), "alpha": _png(part.getchannel("A")) if alpha else ""}
+    opacity = _file(part.getchannel("A"), "PNG") if alpha else ""
+    rgb = _file(colour, "PNG") if quality is None else _file(colour, "WEBP", quality=quality)
+    return {"box": box, "rgb": rgb, "alpha": opacity}
 
 
-def _png(image: Image.Image) -> str:
+def _file(image: Image.Image, kind: str, **options: int) -> str:
     file = io.BytesIO()
-    image.save(file, "PNG")
+    image.save(file, kind, **options)
     return base64.b64encode(file.getvalue()).decode("ascii")

@@ -7,7 +7,7 @@
   const CLOSE = 0.005; // strengths nearer to a rendered one than this are that one
   const SNAP = 0.012; // share of the slider within which a dragged thumb snaps to a rendered strength
 
-  // ---- bytes and PNG: pixels never pass through a canvas on their way in or out, so that none is changed
+  // ---- bytes and PNG: exact pixels pass through no canvas on their way in or out, where browsers may change them
 
   const bytesOf = (text) => {
     const letters = atob(text), bytes = new Uint8Array(letters.length);
@@ -20,6 +20,7 @@
 
   // The samples of a PNG of eight bits without palette or interlacing, as Pillow writes grey and RGB.
   const decode = async (bytes) => {
+    if (bytes[0] !== 137) return decodeByCanvas(bytes);
     const view = new DataView(bytes.buffer), parts = [];
     for (let at = 8; at < bytes.length; at += 12 + view.getUint32(at)) {
       if (view.getUint32(at + 4) === 0x49444154) parts.push(bytes.subarray(at + 8, at + 8 + view.getUint32(at)));
@@ -29,6 +30,14 @@
     const stride = width * step, samples = new Uint8Array(stride * height);
     for (let y = 0; y < height; y++) unfilter(rows, y * (stride + 1), samples, y * stride, stride, step, y > 0);
     return { samples, step };
+  };
+
+  // Of a WebP, which has lost levels before.
+  const decodeByCanvas = async (bytes) => {
+    const bitmap = await createImageBitmap(new Blob([bytes]), { colorSpaceConversion: "none" });
+    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    return { samples: context.getImageData(0, 0, bitmap.width, bitmap.height).data, step: 4 };
   };
 
   const unfilter = (rows, from, samples, to, stride, step, above) => {
@@ -90,11 +99,11 @@
   const unpacked = async ({ box, rgb, alpha }, source, width) => {
     const [left, top, w, h] = box, data = new Uint8ClampedArray(w * h * 4);
     if (!data.length) return { box, data };
-    const colours = (await decode(bytesOf(rgb))).samples;
+    const { samples: colours, step } = await decode(bytesOf(rgb));
     const opacity = alpha ? (await decode(bytesOf(alpha))).samples : null;
     for (let i = 0, y = 0; y < h; y++) {
       for (let x = 0; x < w; x++, i++) {
-        for (let c = 0; c < 3; c++) data[4 * i + c] = colours[3 * i + c];
+        for (let c = 0; c < 3; c++) data[4 * i + c] = colours[step * i + c];
         data[4 * i + 3] = opacity ? opacity[i] : source ? source[4 * ((top + y) * width + left + x) + 3] : 255;
       }
     }
@@ -122,6 +131,7 @@
     constructor(width, height, source, frames, others, strengths) {
       Object.assign(this, { width, height, source, frames, others, strengths });
       this.shown = source.slice();
+      this.differed = new Uint8ClampedArray(source.length);
       this.box = [0, 0, 0, 0];
     }
 
@@ -164,11 +174,14 @@
       return out;
     }
 
-    difference(other) {
-      const out = new Uint8ClampedArray(other.length);
-      for (let i = 0; i < out.length; i += 4) {
-        for (let c = 0; c < 3; c++) out[i + c] = GAIN * Math.abs(this.shown[i + c] - other[i + c]);
-        out[i + 3] = 255;
+    // Put into `differed`, inside a box, how far `shown` is from another picture.
+    difference(other, [left, top, w, h]) {
+      const { shown, differed: out } = this;
+      for (let y = top; y < top + h; y++) {
+        for (let i = 4 * (y * this.width + left), end = i + 4 * w; i < end; i += 4) {
+          for (let c = 0; c < 3; c++) out[i + c] = GAIN * Math.abs(shown[i + c] - other[i + c]);
+          out[i + 3] = 255;
+        }
       }
       return out;
     }
@@ -201,6 +214,9 @@
   class Viewer extends HTMLElement {
     async connectedCallback() {
       if (this.shadowRoot) return;
+      if (document.readyState === "loading") {
+        await new Promise((done) => document.addEventListener("DOMContentLoaded", done, { once: true })); // data follow
+      }
       this.told = JSON.parse(this.querySelector("script").textContent);
       this.attachShadow({ mode: "open" }).adoptedStyleSheets = [sheet];
       this.zoom = 1;
@@ -268,16 +284,14 @@
       this.into = button("in", "+", "Zoom in (+)");
       this.keep = button("keep", "Save picture", "Save the picture at this strength, as PNG");
       this.note = button("note", "Save record", "Save how it was made, as JSON");
-      this.note.hidden = !this.told.between.length;
       const options = ["original", ...others.map((one) => one.name)].map((name, i) => make("option", { value: i }, name));
       this.other = make("select", { class: "other", "aria-label": "Compare with" }, ...options);
-      const against = make("label", { class: "against" }, "against ", this.other);
-      against.hidden = !others.length;
+      const against = others.length ? [make("label", { class: "against" }, "against ", this.other)] : [];
       const group = (label, ...some) => make("div", { class: "group", role: "group", "aria-label": label }, ...some);
       return make("div", { class: "tools" },
-        group("Compare", this.hold, this.differ), against,
+        group("Compare", this.hold, this.differ), ...against,
         group("Zoom", this.out, this.fit, this.into),
-        group("Save", this.keep, this.note),
+        group("Save", this.keep, ...(this.told.between.length ? [this.note] : [])),
       );
     }
 
@@ -350,9 +364,7 @@
       this.value = value;
       this.slider.value = value;
       if (fill) this.number.value = written(value);
-      const [left, top, width, height] = this.pictures.show(value);
-      if (width) this.paint(this.after, this.pictures.shown, [left, top, width, height]);
-      if (this.pressed(this.differ)) this.paintDifference();
+      this.paintEdit(this.pictures.show(value));
       this.tell();
     }
 
@@ -360,7 +372,7 @@
       const { told } = this, { low, high, share } = this.pictures.near(this.value);
       const nearest = told.frames[share > 0.5 ? high : low];
       const measured = (frame) => (frame.measured === null ? "" : fixed(frame.measured));
-      const parts = [make("strong", { class: "at" }, written(this.value))];
+      const parts = [make("span", { class: "quiet" }, "strength"), make("strong", { class: "at" }, written(this.value))];
       if (share) {
         const [a, b] = [told.frames[low], told.frames[high]];
         parts.push(make("span", {}, `between ${written(a.strength)} and ${written(b.strength)}: a blend of the two pictures`));
@@ -382,9 +394,14 @@
 
     // ---- what is seen
 
-    paint(canvas, rgba, [left, top, width, height]) {
-      const [w, h] = this.told.size;
-      canvas.getContext("2d").putImageData(new ImageData(rgba, w, h), 0, 0, left, top, width, height);
+    paint(canvas, rgba, box) {
+      canvas.getContext("2d").putImageData(new ImageData(rgba, ...this.told.size), 0, 0, ...box);
+    }
+
+    // What has changed inside a box: the edit, or its difference from what it is compared with.
+    paintEdit(box) {
+      const { pictures } = this, differs = this.pressed(this.differ);
+      this.paint(this.after, differs ? pictures.difference(this.against, box) : pictures.shown, box);
     }
 
     compare() {
@@ -396,13 +413,8 @@
     }
 
     repaint() {
-      if (this.pressed(this.differ)) this.paintDifference();
-      else this.paint(this.after, this.pictures.shown, [0, 0, ...this.told.size]);
+      this.paintEdit([0, 0, ...this.told.size]);
       this.place();
-    }
-
-    paintDifference() {
-      this.paint(this.after, this.pictures.difference(this.against), [0, 0, ...this.told.size]);
     }
 
     pressed(one) {

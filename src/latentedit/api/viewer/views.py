@@ -17,7 +17,7 @@ from PIL import Image
 
 from latentedit.api.outputs import plain
 from latentedit.api.viewer.page import viewer_iframe, viewer_page
-from latentedit.api.viewer.pictures import Layers, layers_of
+from latentedit.api.viewer.pictures import layers_of
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.pictures import pack_chunks
 from latentedit.core.files.writing import write_text
@@ -72,6 +72,7 @@ class View:
         target_caption: what was asked for; likewise.
         name: of the files that are saved from the page, without ending.
         others: name to picture, what the edit can be compared with beside the source, such as "right answer".
+        quality: of WebP, from 0 to 100, for pages that show many small pictures; without it no pixel is lost.
 
     Raises:
         ConfigError: no frames, or a strength that is no finite number.
@@ -87,6 +88,7 @@ class View:
     target_caption: str = ""
     name: str = "picture"
     others: Mapping[str, Image.Image] = dataclasses.field(default_factory=dict)
+    quality: int | None = None
 
     def __post_init__(self) -> None:
         if not self.frames:
@@ -133,7 +135,8 @@ class View:
             ShapeError: pictures of different sizes.
         """
         frames = self._by_strength()
-        found = layers_of([self.source, *(frame.image for frame in frames), *self.others.values()])
+        pictures = [self.source, *(frame.image for frame in frames), *self.others.values()]
+        found = layers_of(pictures, quality=self.quality)
         source, *layers = found.layers
         profile = self.source.info.get("icc_profile")
         words = _marked(self.caption, self.target_caption) if self.target_caption else ([[self.caption, False]], [])
@@ -149,7 +152,7 @@ class View:
             "profile": _in_base64(_chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile, 9)) if profile else b""),
             "between": _between(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [
-                _told(frame, layer, whole=_is_whole(found, self.source))
+                _told(frame, layer, whole=found.size == self.source.size and self.quality is None)
                 for frame, layer in zip(frames, layers[: len(frames)], strict=True)
             ],
         }
@@ -162,7 +165,7 @@ class View:
 
 
 def _told(frame: Frame, layer: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
-    """One frame for the script; pictures that are shown reduced carry no record, since it is of another picture."""
+    """One frame for the script; what is not shown as it is carries no record, since that is of another picture."""
     record = frame.record
     told = None if record is None else {"record": record, "results": [frame.measures] if frame.measures else []}
     return {
@@ -175,10 +178,6 @@ def _told(frame: Frame, layer: Mapping[str, Any], *, whole: bool) -> dict[str, A
         "record": "" if told is None else json.dumps(plain(told), ensure_ascii=False, indent=1),
         "chunks": _in_base64(_record_chunks(frame)) if whole else "",
     }
-
-
-def _is_whole(found: Layers, source: Image.Image) -> bool:
-    return found.size == source.size
 
 
 def _between(record: RunRecord | None) -> list[str]:

@@ -9,6 +9,7 @@ import yaml
 from markupsafe import Markup
 
 from latentedit.api.runs.folder import RunFolder
+from latentedit.api.viewer.page import viewer_element, viewer_script
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.writing import write_text
 from latentedit_bench.metrics.statistics import Table
@@ -75,6 +76,8 @@ def _body(run: RunFolder, plan: PlanSpec, rows: Table, title: str) -> str:
         pie_bench=None if pie_bench is None else pie_bench_grid(pie_bench, marked=OURS),
         cost=cost_grid(rows, records, marked=OURS),
         examples=shown,
+        viewer=lambda view: Markup(viewer_element(view.data())),
+        viewer_script=Markup(viewer_script()),
         first=OURS if OURS in shown else next(iter(shown), ""),
         glossary=GLOSSARY,
     )

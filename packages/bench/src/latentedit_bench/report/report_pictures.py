@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from latentedit.core.files.pictures import content_of
+from latentedit.api.viewer import Frame, View
+from latentedit.core.files.pictures import content_of, read_image
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CODEC, TRUE_CHANGE
 from latentedit_bench.ranking.work import SOURCE, TRUTH, preview_name
-from latentedit_bench.report.page import picture_uri
 
 _TOLD = {"error": "error", "effect": "effect", "disentanglement": "SDE", "changed_rms": "changed by (rms, white is 1)"}
 """Columns told under each edit, and what they are called there."""
+
+_QUALITY = 80
+"""Of pictures in the page; they are stored with this quality too."""
 
 _FEWEST_SURE = 0.5
 """Total variation from which the reader is taken to see an attribute change in the right answer."""
@@ -31,7 +35,7 @@ class Example:
         change: in the captions' words.
         asked: the attributes in which a reader sees the right answer differ.
         numbers: name to text.
-        pictures: name to a data URI, None where the picture is missing.
+        view: the edit against the picture and the right answer; None where the picture or the edit is missing.
     """
 
     place: str
@@ -40,7 +44,7 @@ class Example:
     change: str
     asked: str
     numbers: Mapping[str, str]
-    pictures: Mapping[str, str | None]
+    view: View | None
 
 
 def examples(folder: Path, rows: Table) -> Mapping[str, Sequence[Example]]:
@@ -72,18 +76,33 @@ def _chosen(part: Table) -> list[tuple[str, Mapping[str, Any]]]:
 def _example(folder: Path, method: str, place: str, row: Mapping[str, Any]) -> Example:
     changes = {str(name).removeprefix(TRUE_CHANGE): row[name] for name in row if str(name).startswith(TRUE_CHANGE)}
     item, numbers = str(row["item"]), {name: row[column] for column, name in _TOLD.items() if column in row}
-    kinds = {"picture": SOURCE, "right answer": TRUTH, "edited": method}
+    told = {name: f"{value:.3f}" for name, value in numbers.items() if value is not None and np.isfinite(value)}
     return Example(
         place=place,
         item=item,
         kind=str(row["kind"]),
         change=str(row["change"]),
         asked=", ".join(name for name, moved in changes.items() if moved > _FEWEST_SURE),
-        numbers={name: f"{value:.3f}" for name, value in numbers.items() if value is not None and np.isfinite(value)},
-        pictures={name: _uri(folder / preview_name(kind, item)) for name, kind in kinds.items()},
+        numbers=told,
+        view=_view(folder, method, item, f"{place}: {item}" if place else item, told),
     )
 
 
-def _uri(path: Path) -> str | None:
+def _view(folder: Path, method: str, item: str, title: str, numbers: Mapping[str, str]) -> View | None:
+    source, truth, edited = (_preview(folder / preview_name(kind, item)) for kind in (SOURCE, TRUTH, method))
+    if source is None or edited is None:
+        return None
+    reason = "; ".join(f"{name} {value}" for name, value in numbers.items())
+    return View(
+        source=source,
+        frames=[Frame(strength=1, image=edited, reason=reason)],
+        title=title,
+        name=f"{item}.{method}",
+        others={} if truth is None else {"right answer": truth},
+        quality=_QUALITY,
+    )
+
+
+def _preview(path: Path) -> Image.Image | None:
     content = content_of(path)
-    return None if content is None else picture_uri(content, "image/webp")
+    return None if content is None else read_image(path, content=content)
