@@ -6,6 +6,7 @@ answered at once. That is the only reason for which a function of this package i
 """
 
 import ast
+import functools
 import importlib.metadata
 import importlib.util
 import io
@@ -115,12 +116,17 @@ def _program() -> Any:
     program: Any = typer.main.get_command(app)
     program.help = help_page(program.help)
     for name, point in COMMANDS.points().items():
-        package = point.dist.name if point.dist is not None else "latentedit"
+        package = _name(point.dist) if point.dist is not None else "latentedit"
         panel = "Commands" if package == "latentedit" else f"Commands of {package}"
         program.add_command(_Later(name=name, help=_summary(point), rich_help_panel=panel))
     for name in COMMANDS.missing():
         program.add_command(_Later(name=name, hidden=True))
     return program
+
+
+@functools.cache
+def _name(package: importlib.metadata.Distribution) -> str:
+    return package.name
 
 
 def _summary(point: importlib.metadata.EntryPoint) -> str:
@@ -132,15 +138,23 @@ def _summary(point: importlib.metadata.EntryPoint) -> str:
     places = [Path(folder, *below) for folder in spec.submodule_search_locations or ()]
     files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
     for file in files or ([Path(spec.origin)] if spec.origin and not below else []):
-        for node in ast.parse(file.read_bytes()).body:
-            match node:
-                case ast.FunctionDef(name=point.attr):
-                    return ast.get_docstring(node) or ""
-                case ast.Assign(targets=[ast.Name(id=point.attr)], value=ast.Call(keywords=options)):
-                    return "".join(str(ast.literal_eval(one.value)) for one in options if one.arg == "help")
-                case _:
-                    pass
+        if (said := _said(file.read_bytes(), point.attr)) is not None:
+            return said
     return ""
+
+
+@functools.cache
+def _said(source: bytes, name: str) -> str | None:
+    """What a source says of a command that it makes."""
+    for node in ast.parse(source).body:
+        match node:
+            case ast.FunctionDef() if node.name == name:
+                return ast.get_docstring(node) or ""
+            case ast.Assign(targets=[ast.Name(id=target)], value=ast.Call(keywords=options)) if target == name:
+                return "".join(str(ast.literal_eval(one.value)) for one in options if one.arg == "help")
+            case _:
+                pass
+    return None
 
 
 def run(arguments: list[str]) -> int:
