@@ -315,6 +315,7 @@ def test_a_saved_blend_says_what_it_is_and_how_the_exact_picture_is_made(
     typed(browser, "0.4")
     place, record = downloaded(browser, ".keep", folder), downloaded(browser, ".note", folder)
     assert read_chunks(place) == (None, None), "it is not the picture of a record"
+    assert Image.open(place).info["Comment"] == "a blend of the pictures at 0.25 and 0.5"
     told = json.loads(record.read_text("utf-8"))
     assert told["blend"].startswith("a blend of the pictures at 0.25 and 0.5")
     assert f"latentedit replay {place.name}" in told["blend"]
@@ -368,12 +369,14 @@ def test_texts_stay_texts(browser: Browser, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [320, 800, 2000])
 def test_every_width_light_and_dark(browser: Browser, page: Path, width: int) -> None:
-    paper = "getComputedStyle(document.querySelector('latentedit-viewer')).backgroundColor"
+    paper = "getComputedStyle(document.body).backgroundColor"
     for dark in (False, True):
         shown(browser, page, width=width, dark=dark)
         assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
         shade = max(map(int, browser.evaluate(paper)[4:-1].split(",")))
         assert shade < 64 if dark else shade > 240
+        ink = browser.evaluate("getComputedStyle(document.querySelector('latentedit-viewer')).color")
+        assert min(map(int, ink[4:-1].split(","))) > 192 if dark else max(map(int, ink[4:-1].split(","))) < 64
         for selector in (".stage", ".slider", ".keep"):
             box = part(browser, selector).bounding_box()
             assert box is not None

@@ -153,7 +153,7 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
         View(source=picture(), frames=[])
     with pytest.raises(ConfigError, match="finite number; got nan"):
         view_of([float("nan")])
-    with pytest.raises(ShapeError):
+    with pytest.raises(ShapeError, match="of one size"):
         _ = View(source=picture(), frames=[Frame(strength=1, image=picture((4, 4)))]).html
     with pytest.raises(OutputError):
         view_of([1.0]).save(tmp_path / "no" / "x.html")

@@ -18,10 +18,15 @@ from typing import Any
 from latentedit.core.errors import OutputError
 from latentedit.core.files.writing import check_place
 
+_SCRIPTS = ("png.js", "layers.js", "viewer.js")
+"""In this order; each uses what the ones before it define."""
+
 _STYLE_PLACE = '"viewer.css"'
 """In the script: where the style sheet's text goes."""
 
-_PAGE_STYLE = "body{margin:0;background:#fdfdfc}@media(prefers-color-scheme:dark){body{background:#17191c}}"
+_WITHOUT_SCRIPT = "These pictures are shown with JavaScript, by browsers of 2023 and later."
+
+_PAGE_STYLE = "body{margin:0;background:#fff}@media(prefers-color-scheme:dark){body{background:#17191c}}"
 
 _FRAME_HEIGHT_PX = 680
 """Of the viewer in a notebook's cell: picture, slider and buttons of a square picture at 1,000 px width."""
@@ -54,14 +59,15 @@ def viewer_element(data: Mapping[str, Any]) -> str:
         data: of `View.data`.
     """
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    return f'<latentedit-viewer><script type="application/json">{text}</script></latentedit-viewer>'
+    data_script = f'<script type="application/json">{text}</script>'
+    return f"<latentedit-viewer>{data_script}<p>{_WITHOUT_SCRIPT}</p></latentedit-viewer>"
 
 
 @functools.cache
 def viewer_script() -> str:
     """The content of the script element that makes viewers work, wherever it stands in the page."""
-    script, style = _resource("viewer.js"), _resource("viewer.css")
-    return script.replace(_STYLE_PLACE, json.dumps(style))
+    script = "".join(_resource(name) for name in _SCRIPTS).replace(_STYLE_PLACE, json.dumps(_resource("viewer.css")))
+    return f'"use strict";\n(() => {{\n{script}}})();\n'
 
 
 def viewer_page(data: Mapping[str, Any]) -> str:

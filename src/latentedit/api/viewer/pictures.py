@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from latentedit.api.sheets.drawing import check_one_size
+from latentedit.core.errors import ShapeError
 from latentedit.core.files.pictures import to_eight_bit
 from latentedit.latents.crop import Box
 
@@ -49,7 +49,9 @@ def layers_of(pictures: Sequence[Image.Image], *, quality: int | None = None) ->
     Raises:
         ShapeError: pictures of different sizes.
     """
-    check_one_size(pictures)
+    sizes = sorted({picture.size for picture in pictures})
+    if len(sizes) > 1:
+        raise ShapeError(f"the pictures of a view must be of one size; got {sizes}. Scale them to the source's")
     notes = [f"shown with 8 bits a channel; the picture has the mode {deep}"] if (deep := _deep(pictures)) else []
     alpha = any("A" in to_eight_bit(picture).mode for picture in pictures)
     mode = "RGBA" if alpha else "RGB"
