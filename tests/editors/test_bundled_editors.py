@@ -18,10 +18,7 @@ from latentedit.testing.miniature import miniature_sd, miniature_sd3
 from latentedit.testing.tolerances import relative_error
 from tests.editors.few_steps import few_steps
 
-TEXTS = (
-    "a person with pale skin, short brown hair, a smile, no glasses, a red hoodie, on a blue background",
-    "a person with dark skin, a pink bob, a serious mouth, no glasses, green overalls, on a white background",
-)
+TEXT = "a person with pale skin, short brown hair, a smile, no glasses, a red hoodie, on a blue background"
 WANTED = "a person with pale skin, short brown hair, a smile, glasses, a red hoodie, on a blue background"
 
 
@@ -72,7 +69,8 @@ class TestMiniatureUNet(MiniatureContract):
 
 @functools.cache
 def bundled(name: str) -> JointLatent:
-    return latent_of(load(name, device="cpu"), 128, TEXTS)
+    """One latent: what several cost is law 4."""
+    return latent_of(load(name, device="cpu"), 128, (TEXT,))
 
 
 @pytest.mark.parametrize("name", EDITORS.names())
@@ -81,7 +79,7 @@ def test_on_a_bundled_model_a_strength_changes_something_at_the_cost_that_it_say
     latent, editor = bundled(model), few_steps(name)
     with latent.backbone.count() as cost:
         (edited,) = editor.edit(latent, latent.backbone.embed([WANTED]), [0.8])
-    assert cost.evaluations == len(latent) * editor.evaluations(latent, strength=0.8) > 0
+    assert cost.evaluations == editor.evaluations(latent, strength=0.8) > 0
     assert edited.z.dtype == latent.z.dtype
     assert bool(torch.isfinite(edited.z).all())
     assert relative_error(edited.z, latent.z) > 1e-3

@@ -1,3 +1,4 @@
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from latentedit.models.registry import bundled_folder, load
 from latentedit.models.settings_file import read_settings
 from latentedit_portraits import recipes
 from latentedit_portraits import train as recipe
+from latentedit_portraits import verify as verify_module
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.autoencoder import (
     build_autoencoder,
@@ -22,6 +24,7 @@ from latentedit_portraits.autoencoder import (
 )
 from latentedit_portraits.dataset import render_split, to_pixels
 from latentedit_portraits.fitting import FitSettings, Plan
+from latentedit_portraits.quality import sample_pictures
 from latentedit_portraits.render import render_array
 from latentedit_portraits.train import encode_renders, reconstruct, rescale_channels, train, train_reader
 from latentedit_portraits.train_pixels import RECIPES as PIXEL_RECIPES
@@ -54,6 +57,7 @@ def test_the_recipe_makes_a_stock_folder_with_its_figures(
         plans, "cpu", Plan(pictures=4, fits={network: FitSettings(steps=1, batch=2, learning_rate=1e-3)})
     )
     monkeypatch.setattr(recipes, "measure_quality", lambda *_, **__: {"a measure": {"mean": 0.5}})
+    monkeypatch.setattr(verify_module, "sample_pictures", functools.partial(sample_pictures, steps=3))
     folder = train(tmp_path, "cpu", device="cpu", log=lambda _: None)
     pipeline: Any = DiffusionPipeline.from_pretrained(folder)
     model, settings = load(folder, device="cpu"), read_settings(folder)

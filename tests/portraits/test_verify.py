@@ -1,3 +1,4 @@
+import functools
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, load
 from latentedit.models.settings_file import read_settings, write_settings
 from latentedit_portraits import verify as verify_module
+from latentedit_portraits.quality import sample_pictures
 from latentedit_portraits.verify import verify, write_reference
 
 
@@ -42,7 +44,8 @@ def test_fingerprint_and_picture_are_stored(copy: Path) -> None:
     assert np.abs(again - picture).mean() < 2
 
 
-def test_another_fingerprint_or_picture_is_found(copy: Path) -> None:
+def test_another_fingerprint_or_picture_is_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_module, "sample_pictures", functools.partial(sample_pictures, steps=2))
     Image.new("RGB", (128, 128), "red").save(copy / "reference.png")
     with pytest.raises(ModelError, match=r"differs by [0-9.]+ levels"):
         verify(copy)

@@ -1,5 +1,6 @@
 """What every family must do: subclass `FamilyContract`, build its stock miniature, say how its pipeline is called."""
 
+import functools
 import itertools
 import json
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 import latentedit as le
+from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid
+from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
@@ -87,6 +90,11 @@ class FamilyContract(BackboneContract):
     def backbone(self, pipeline: Any) -> Backbone:
         """Ours around the same networks."""
         return le.from_pipeline(pipeline, settings=self.settings)
+
+    @pytest.fixture(scope="class")
+    def condition(self, backbone: Backbone) -> Condition:
+        """Two texts, which some encoders read for as long as a test takes."""
+        return backbone.embed(list(self.texts))
 
     @pytest.fixture
     def latent(self, backbone: Backbone) -> Tensor:
@@ -186,8 +194,10 @@ class FamilyContract(BackboneContract):
         differences = VelocityJacobian(live, z, s, live.embed([CAPTION]), mode="finite_difference").matvec(z.sin())
         assert relative_error(differences, product) <= self.difference_tolerance
 
-    def test_edits_and_local_basis(self, backbone: Backbone) -> None:
+    def test_edits_and_local_basis(self, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
         """FlowEdit and our own editor change a picture; strength 0 is the picture; a local basis has a direction."""
+        short = functools.partial(truncated_svd, most_products=4)
+        monkeypatch.setattr("latentedit.directions.local_basis.truncated_svd", short)
         noise = draw((*self.sizes[0], 3), seed=1, purpose="picture").sigmoid()
         picture = Image.fromarray((noise * 255).to(torch.uint8).numpy())
         weight = 1.0 if backbone.capabilities.guidance_kind == "none" else 2.0

@@ -98,8 +98,8 @@ class EditorContract:
 
     def test_law_5_equal_texts(self, editor: Editor, latent: JointLatent) -> None:
         """A target equal to the source changes nothing where the editor says so."""
-        edited = editor.edit(latent, latent.condition, [self.strength])[0].z
         if editor.keeps_equal_texts:
+            edited = editor.edit(latent, latent.condition, [self.strength])[0].z
             assert relative_error(edited, latent.z) < tolerance("batch", latent.z.dtype)
 
     def test_law_6_settings_round_trip(self, editor: Editor) -> None:
