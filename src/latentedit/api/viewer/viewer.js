@@ -147,6 +147,7 @@ class Viewer extends HTMLElement {
     this.shadowRoot.addEventListener("keydown", (event) => this.shortcut(event));
     this.shadowRoot.addEventListener("keyup", (event) => event.key.toLowerCase() === "o" && this.original(false));
     new ResizeObserver(() => this.place()).observe(stage);
+    new ResizeObserver(() => this.announce()).observe(document.documentElement);
   }
 
   // ---- strength
@@ -207,6 +208,13 @@ class Viewer extends HTMLElement {
     this.when.hidden = !lines.length;
     this.when.textContent = share ? `What changed at ${written(nearest.strength)}` : "What changed";
     this.lines.replaceChildren(...lines.map((line) => make("li", {}, line)));
+    this.announce();
+  }
+
+  // A page around this one, as that of `latentedit app`, hears where the slider stands and how high this page is.
+  announce() {
+    const height = document.documentElement.offsetHeight;
+    if (parent !== window) parent.postMessage({ latentedit: { strength: this.value, height } }, "*");
   }
 
   // ---- what is seen

@@ -1,0 +1,76 @@
+"""Files that a visitor takes home. They are written to a folder of their own, read, and gone."""
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from latentedit.api.outputs import plain
+from latentedit.api.result import EditResult
+from latentedit.core.files.pictures import save_image
+from latentedit.directions.base import Direction
+from latentedit.directions.direction_file import ENDING, save_direction
+from latentedit.latents.pictures import Picture
+
+_NAME_LETTERS = 60
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """One file.
+
+    Args:
+        name: without a folder, of plain letters.
+        kind: its MIME type.
+        content: its bytes.
+    """
+
+    name: str
+    kind: str
+    content: bytes
+
+
+def picture_file(picture: Picture, result: EditResult | None) -> Download:
+    """A picture as PNG: what an edit made of it, with its record and what undoes it, or as it came."""
+    with tempfile.TemporaryDirectory() as folder:
+        if result is None:
+            place = Path(folder, f"{_stem(picture)}.png")
+            save_image(picture.image, place)
+        else:
+            place = Path(folder, f"{_stem(picture)}.edited.png")
+            result.save(place)
+        return Download(name=place.name, kind="image/png", content=place.read_bytes())
+
+
+def record_file(picture: Picture, result: EditResult) -> Download:
+    """The record of an edit, and what was measured, as the JSON beside a saved picture has it."""
+    told = plain({"record": result.record, "results": [result.measures]})
+    content = json.dumps(told, ensure_ascii=False, indent=1).encode()
+    return Download(name=f"{_stem(picture)}.edited.json", kind="application/json", content=content)
+
+
+def direction_files(directions: Mapping[str, Direction]) -> list[Download]:
+    """One file a direction, named after what was asked for."""
+    files: list[Download] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for text, direction in directions.items():
+            place = Path(folder, f"{plain_name(text.removesuffix(ENDING))}{ENDING}")
+            save_direction(direction, place)
+            files.append(Download(name=place.name, kind="application/octet-stream", content=place.read_bytes()))
+    return files
+
+
+def plain_name(text: str) -> str:
+    """Letters, digits and hyphens of a text, for the name of a file.
+
+    Example:
+        >>> plain_name("=> ../round glasses")
+        'round-glasses'
+    """
+    words = "".join(letter if letter.isalnum() and letter.isascii() else " " for letter in text).split()
+    return "-".join(words)[:_NAME_LETTERS] or "picture"
+
+
+def _stem(picture: Picture) -> str:
+    return plain_name("" if picture.path is None else picture.path.stem)

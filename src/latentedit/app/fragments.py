@@ -1,0 +1,119 @@
+"""Pieces of HTML that the page shows. Text of visitors, captions and files goes through `html.escape`, all of it."""
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+
+from PIL import Image
+
+from latentedit.api.discovery import SCALES, Discovery
+from latentedit.api.result import EditResult
+from latentedit.app.history import Edit, Entry
+from latentedit.latents.captions.base import to_images
+
+_THUMBNAIL_PX = 96
+_PREVIEW_PX = 640
+
+_SANDBOX = "allow-scripts allow-downloads"
+"""Of the viewer's frame: an origin of its own, which reaches neither the page nor its cookies."""
+
+
+def data_url(image: Image.Image, *, longest_px: int) -> str:
+    """A picture as an address that holds it; no file of it ever lies on the server."""
+    shown = image.copy()
+    shown.thumbnail((longest_px, longest_px))
+    file = io.BytesIO()
+    shown.save(file, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def message(text: str, *, kind: str = "error") -> str:
+    """One line that tells the visitor what happened; "error" is read out at once by a screen reader."""
+    role = "alert" if kind == "error" else "status"
+    return f'<p class="le-message le-{kind}" role="{role}">{escape(text)}</p>' if text else ""
+
+
+def frame(page: str) -> str:
+    """A page of its own, such as the viewer, in a frame that cannot reach the page around it."""
+    return f'<iframe class="le-viewer" title="the edit" sandbox="{_SANDBOX}" srcdoc="{escape(page)}"></iframe>'
+
+
+def preview(entry: Entry) -> str:
+    """The current picture, and what is to be known about how the model sees it."""
+    width, height = entry.picture.size
+    url = data_url(entry.picture.image, longest_px=_PREVIEW_PX)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in entry.notes)
+    alt = escape(entry.caption or "the picture")
+    about = f"<figcaption>{width} x {height} px</figcaption>"
+    return f'<figure class="le-preview"><img src="{url}" alt="{alt}">{about}</figure><ul class="le-notes">{notes}</ul>'
+
+
+def pictures(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: int | None = None) -> str:
+    """Pictures as buttons; a click tells the index, see `page.CHOOSE`."""
+    buttons = [
+        f'<button type="button" data-index="{index}" aria-pressed="{str(index == chosen).lower()}" '
+        f'title="{escape(label)}"><img src="{data_url(image, longest_px=_THUMBNAIL_PX)}" alt="">'
+        f"<span>{escape(label)}</span></button>"
+        for index, (image, label) in enumerate(zip(images, labels, strict=True))
+    ]
+    return f'<div class="le-pictures">{"".join(buttons)}</div>' if buttons else ""
+
+
+def history(entries: Sequence[Entry], current: Entry | None) -> str:
+    """All pictures of the visit, oldest first."""
+    chosen = next((index for index, entry in enumerate(entries) if entry is current), None)
+    return pictures([entry.picture.image for entry in entries], [entry.title for entry in entries], chosen=chosen)
+
+
+def facts(edit: Edit) -> str:
+    """What the whole change did and cost, as a table; and the cross-talk of several directions."""
+    last = edit.results[-1]
+    spent = f"{edit.evaluations} evaluations, {edit.seconds:.1f} s for {len(edit.results)} strengths and their verdicts"
+    rows = [("verdict", _verdict(last)), ("strength", _strength(last)), ("cost", spent)]
+    notes = dict.fromkeys(note for result in edit.results for note in result.notes)
+    rows += [("note", note) for note in notes]
+    cells = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows)
+    return f'<table class="le-facts">{cells}</table>{_cross_talk(last, list(edit.directions))}'
+
+
+def discovered(discovery: Discovery) -> str:
+    """One button a direction, which takes it: the picture moved by -2 and 2 steps, and what that changes."""
+    scales = [SCALES.index(-2.0), SCALES.index(2.0)]
+    pairs = [_beside(to_images(found.probe.pictures[scales])) for found in discovery.directions]
+    return pictures(pairs, [found.probe.meaning.name for found in discovery.directions])
+
+
+def _beside(images: Sequence[Image.Image]) -> Image.Image:
+    """Pictures of one size in a row."""
+    width, height = images[0].size
+    row = Image.new("RGB", (width * len(images), height))
+    for index, image in enumerate(images):
+        row.paste(image, (index * width, 0))
+    return row
+
+
+def _verdict(result: EditResult) -> str:
+    verdict = result.verdict
+    remedy = f" ({verdict.remedy})" if verdict.remedy else ""
+    return f"{verdict.word}: {verdict.reason}{remedy}"
+
+
+def _strength(result: EditResult) -> str:
+    """What was asked for, one number a direction, and what was measured."""
+    several = [direction.strength for direction in result.record.directions]
+    asked = ", ".join(f"{one:.2f}" for one in several) if len(several) > 1 else f"{result.strength:.2f}"
+    return asked if result.measured_strength is None else f"{asked}; measured {result.measured_strength:.2f}"
+
+
+def _cross_talk(result: EditResult, names: Sequence[str]) -> str:
+    """How much of each direction's change comes along with each other one."""
+    if result.cross_talk is None:
+        return ""
+    heads = "".join(f"<th scope='col'>{escape(name)}</th>" for name in names)
+    rows = [
+        f"<tr><th scope='row'>{escape(name)}</th>{''.join(f'<td>{value:+.3f}</td>' for value in row)}</tr>"
+        for name, row in zip(names, result.cross_talk.tolist(), strict=True)
+    ]
+    caption = "Cross-talk: the share of each column's change that comes with each row's"
+    return f'<table class="le-cross-talk"><caption>{caption}</caption><tr><td></td>{heads}</tr>{"".join(rows)}</table>'

@@ -1,0 +1,268 @@
+"""One visitor's tasks, without a page: what is rendered, undone, kept, taken home, stopped and refused."""
+
+import dataclasses
+import functools
+import itertools
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import latentedit as le
+from latentedit.api.outputs import read_record, same_picture
+from latentedit.api.viewer import view
+from latentedit.app.models import Models
+from latentedit.app.visit import STRENGTHS, StoppedError, Visit, Wish
+from latentedit.core.errors import ConfigError, ImageError, LatentEditError, RegistryError
+from latentedit.directions.local_basis import local_basis
+from latentedit.latents.pictures import Picture
+from tests.api.discoveries import widen
+from tests.app.visits import EIM, RED, SCENE, opened, png
+from tests.editors.colours import ColourBackbone
+from tests.editors.edits import grey, noisy
+
+
+@pytest.fixture
+def visit(colours: ColourBackbone) -> Visit:
+    return opened(colours)
+
+
+def test_the_picture_is_read(visit: Visit) -> None:
+    assert visit.current is not None
+    assert visit.current.caption == "grey"
+    assert visit.current.notes == ()
+    assert same_picture(visit.current.picture.image, grey())
+
+
+def test_an_edit_is_the_librarys_own_at_every_strength(colours: ColourBackbone, visit: Visit) -> None:
+    entry = visit.edit([dataclasses.replace(RED, strength=0.8)], **EIM)
+    assert entry.edit is not None
+    latent = le.encode(colours, grey(), caption=SCENE)
+    expected = le.sweep(latent, le.identify(latent, change=RED.text), strengths=[0.8 * one for one in STRENGTHS])
+    for made, wanted in zip(entry.edit.results, expected, strict=True):
+        assert same_picture(made.image, wanted.image)
+    assert entry.strength == 0.8
+    assert entry.caption == "red room, a hat, a wall"
+    assert entry.edit.evaluations > 0
+    assert view(entry.edit.results).html
+
+
+def test_several_changes_have_strengths_of_their_own_and_cross_talk(colours: ColourBackbone, visit: Visit) -> None:
+    wishes = [dataclasses.replace(RED, strength=0.5), Wish(text="a hat => a scarf", strength=1.0), Wish(text=" ")]
+    with pytest.raises(ConfigError, match="zero length"):  # the model knows no hats
+        visit.edit(wishes, **EIM)
+    red = visit.edit([RED], **EIM).edit
+    visit.undo(model="colours")
+    assert red is not None
+    (direction,) = red.directions.values()
+    visit.directions["mine.safetensors"] = direction
+    both = visit.edit([dataclasses.replace(RED, strength=0.5), Wish(text="mine.safetensors", strength=0.25)], **EIM)
+    assert both.edit is not None
+    last = both.edit.results[-1]
+    assert last.cross_talk is not None
+    assert last.cross_talk.shape == (2, 2)
+    assert [one.strength for one in last.record.directions] == [0.5, 0.25]
+    latent = le.encode(colours, grey(), caption=SCENE)
+    wanted = le.manipulate(latent, [le.identify(latent, change=RED.text), direction], strength=[0.5, 0.25])
+    assert same_picture(last.image, wanted.image)
+
+
+def test_other_methods_edit_towards_the_same_caption(colours: ColourBackbone, visit: Visit) -> None:
+    entry = visit.edit([RED], **{**EIM, "method": "sdedit"})
+    assert entry.edit is not None
+    assert entry.edit.directions == {}
+    wanted = le.edit(colours, grey(), change=RED.text, caption=SCENE, method="sdedit", strength=0.5)
+    assert same_picture(entry.edit.results[2].image, wanted.image)
+    with pytest.raises(ConfigError, match="no direction to save"):
+        visit.direction_files()
+
+
+def test_undo_gives_the_picture_before_bit_for_bit(visit: Visit) -> None:
+    visit.edit([RED], **EIM)
+    entry = visit.undo(model="colours")
+    assert entry is visit.entries[0]
+    assert same_picture(entry.picture.image, grey())
+    assert entry.caption == SCENE, "the corrected caption stays"
+    with pytest.raises(ConfigError, match="no edit to take back"):
+        visit.undo(model="colours")
+
+
+def test_undo_of_an_edit_that_was_made_before_the_visit(colours: ColourBackbone, visit: Visit) -> None:
+    visit.edit([RED], **EIM)
+    saved = visit.picture_file(None)
+    later = Visit(Models(colours))
+    later.open(saved.content, saved.name, model="colours")
+    entry = later.undo(model="colours")
+    assert same_picture(entry.picture.image, grey())
+    assert len(later.entries) == 2
+
+
+def test_the_history_goes_back_to_any_picture_and_has_an_end(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentedit.app.visit.MAX_ENTRIES", 4)
+    first = visit.edit([RED], **EIM)
+    visit.edit([Wish(text="red => green")], **{**EIM, "caption": first.caption})
+    assert [entry.title for entry in visit.entries] == ["the picture", "grey => red (1)", "red => green (1)"]
+    assert visit.go_to(1) is first
+    for index in (-1, 3):
+        with pytest.raises(ConfigError, match="the history has 3 pictures"):
+            visit.go_to(index)
+    for _ in range(3):
+        visit.go_to(0)
+        visit.edit([RED], **EIM)
+    assert len(visit.entries) == 4
+    assert visit.entries[0].before is None
+
+
+def test_a_strength_that_was_not_rendered_is_kept_exactly_and_edited_on(colours: ColourBackbone, visit: Visit) -> None:
+    visit.edit([RED], **EIM)
+    result = visit.settle(0.6)
+    latent = le.encode(colours, grey(), caption=SCENE)
+    wanted = le.manipulate(latent, le.identify(latent, change=RED.text), strength=0.6)
+    assert result is not None
+    assert visit.current is not None
+    assert same_picture(result.image, wanted.image)
+    assert same_picture(visit.current.picture.image, wanted.image)
+    onward = visit.edit([Wish(text="red => blue")], **{**EIM, "caption": visit.current.caption})
+    assert onward.edit is not None
+    assert same_picture(onward.edit.results[0].image, wanted.image)
+    with pytest.raises(ConfigError, match="finite"):
+        visit.settle(float("nan"))
+
+
+def test_a_saved_picture_carries_its_record_and_undoes(colours: ColourBackbone, visit: Visit, tmp_path: Path) -> None:
+    visit.edit([RED], **EIM)
+    saved, record = visit.picture_file(0.5), visit.record_file(0.5)
+    assert (saved.name, record.name) == ("a-grey-one.edited.png", "a-grey-one.edited.json")
+    (tmp_path / saved.name).write_bytes(saved.content)
+    told = read_record(tmp_path / saved.name)
+    assert told.strengths == (0.5,)
+    assert json.loads(record.content)["record"]["caption"] == SCENE
+    (replayed,) = le.replay(told, colours, Picture.from_image(grey()))
+    assert same_picture(replayed.image, Image.open(tmp_path / saved.name))
+
+
+def test_a_direction_goes_home_and_comes_back(visit: Visit, tmp_path: Path) -> None:
+    edited = visit.edit([RED], **EIM)
+    (file,) = visit.direction_files()
+    assert file.name == "grey-red.safetensors"
+    (tmp_path / file.name).write_bytes(file.content)
+    visit.undo(model="colours")
+    names = [visit.add_direction(tmp_path / file.name, model="colours") for _ in range(2)]
+    assert names == ["grey-red.safetensors", "grey-red-2.safetensors"]
+    again = visit.edit([Wish(text=names[0])], **EIM)
+    assert same_picture(again.picture.image, edited.picture.image)
+
+
+def test_directions_that_nobody_named_are_found_and_applied(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    widen(monkeypatch)
+    monkeypatch.setattr("latentedit.app.visit.local_basis", functools.partial(local_basis, steps=4))
+    found = visit.discover(model="colours", rank=1, level=0.5)
+    assert len(found.directions) == len(visit.discovered) == 1
+    entry = visit.edit([Wish(text=visit.discovered[0])], **EIM)
+    assert not same_picture(entry.picture.image, grey())
+
+
+def test_a_task_stops_at_its_next_step_and_leaves_the_history_alone(visit: Visit) -> None:
+    steps: list[str] = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        steps.append(what)
+        visit.stop()
+
+    with pytest.raises(StoppedError, match="as they were"):
+        visit.edit([RED], **EIM, progress=progress)
+    assert len(steps) == 1
+    assert "evaluations" in steps[0]
+    assert len(visit.entries) == 1
+    assert visit.edit([RED], **EIM).edit is not None
+
+
+def test_a_visitor_who_left_has_nothing_more_computed(visit: Visit) -> None:
+    visit.close()
+    assert visit.entries == []
+    with pytest.raises(ConfigError, match="no picture yet"):
+        visit.edit([RED], **EIM)
+    with pytest.raises(StoppedError, match="closed"):
+        visit.open(png(grey()), "a.png", model="colours")
+
+
+def test_one_task_at_a_time(colours: ColourBackbone) -> None:
+    models = Models(colours)
+    steps: list[int] = []
+
+    def work(index: int) -> None:
+        visit = Visit(models)
+        visit.open(png(grey()), "a.png", model="colours")
+        visit.edit([RED], **EIM, progress=lambda what, done, total: steps.append(index))
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(steps) > 3
+    assert len([index for index, _ in itertools.groupby(steps)]) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is empty"), (b"a text", "no picture"), (png(grey())[:60], "a.png")],
+    ids=["empty", "text", "cut"],
+)
+def test_what_is_no_picture_is_refused(colours: ColourBackbone, content: bytes, message: str) -> None:
+    visit = Visit(Models(colours))
+    with pytest.raises(ImageError, match=message):
+        visit.open(content, "/etc/a.png", model="colours")
+    assert visit.current is None
+
+
+def test_a_picture_that_is_too_large_is_refused(colours: ColourBackbone) -> None:
+    large = Image.fromarray(np.zeros((2001, 2000, 3), np.uint8))
+    with pytest.raises(ImageError, match=r"2000 x 2001 = 4\.0 megapixels"):
+        Visit(Models(colours)).open(png(large), "large.png", model="colours")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "more", "message"),
+    [
+        ([], {}, "nothing says what should change"),
+        ([Wish(text="glasses")], {}, "has the form"),
+        ([Wish(text="hair => beard")], {}, "not words of the caption"),
+        ([dataclasses.replace(RED, strength=0.0)], {}, "strength 0 is the picture"),
+        ([RED, RED], {}, "not words"),
+        ([RED], {"caption": " "}, "empty caption"),
+        ([RED], {"method": "../eim"}, "no editor is called"),
+        ([RED], {"model": "/etc"}, "offers no model"),
+    ],
+)
+def test_requests_that_make_no_sense(visit: Visit, wishes: list[Wish], more: dict[str, str], message: str) -> None:
+    with pytest.raises(LatentEditError, match=message):
+        visit.edit(wishes, **{**EIM, **more})
+    assert len(visit.entries) == 1
+
+
+def test_other_models_are_loaded_once_and_no_path_is(colours: ColourBackbone) -> None:
+    loads: list[str] = []
+
+    def load() -> ColourBackbone:
+        loads.append("second")
+        return ColourBackbone()
+
+    models = Models(colours, {"second": load, "colours": load})
+    assert models.names == ["colours", "second"]
+    assert models.get("second") is models.get("second")
+    assert models.get("colours") is colours
+    assert loads == ["second"]
+    with pytest.raises(RegistryError, match="did you mean 'second'"):
+        models.get("secnd")
+    assert models.examples() == []
+
+
+def test_a_visit_without_a_captioner_asks_for_the_words() -> None:
+    visit = Visit(Models(ColourBackbone()))
+    entry = visit.open(png(noisy()), "a.png", model="colours")
+    assert entry.caption == ""
+    assert entry.notes == ("the model colours reads no pictures: say what this one shows",)

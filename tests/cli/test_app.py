@@ -1,0 +1,94 @@
+"""``latentedit app``: what it refuses before anything is loaded, and a server that comes and goes without a trace."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from subprocess import PIPE
+
+import pytest
+
+from latentedit.app.address import is_loopback
+from latentedit.cli.app import PASSWORD, read_password
+from latentedit.core.errors import ConfigError
+from tests.commands import Refused
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PASSWORD, raising=False)
+
+
+def test_without_gradio_it_says_what_to_install(
+    refused: Refused, unloaded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert "pip install 'latentedit[app]'" in refused("app")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.7", "::", "example.org"])
+def test_an_address_that_others_reach_needs_a_password(refused: Refused, unloaded: None, host: str) -> None:
+    assert "needs a password. Give --password-file" in refused("app", "--host", host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.3.4.5", "::1", "[::1]", "localhost", "LOCALHOST"])
+def test_addresses_of_this_machine_alone(host: str) -> None:
+    assert is_loopback(host)
+
+
+def test_the_password_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_password(None) == ""
+    monkeypatch.setenv(PASSWORD, "from outside")
+    assert read_password(None) == "from outside"
+    file = tmp_path / "password.txt"
+    file.write_text(" a b \r\nsecond line\n")
+    assert read_password(file) == " a b "
+    file.write_text("\nsecond line\n")
+    with pytest.raises(ConfigError, match=r"first line of .* is empty"):
+        read_password(file)
+    file.write_bytes(b"\xff\xfe")
+    for place in (file, tmp_path / "none", tmp_path):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            read_password(place)
+
+
+def test_it_serves_until_it_is_interrupted_and_leaves_nothing(miniature: Path, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "latentedit.cli.main", "app", "--model", miniature, "--port", free_port()]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(arguments, stdout=PIPE, stderr=PIPE, text=True, env=environment) as server:
+        try:
+            assert server.stdout is not None
+            told = server.stdout.readline()
+            address = f"http://127.0.0.1:{arguments[-1]}/"
+            assert told == f"the page is at {address} (Ctrl-C ends it)\n", server.communicate()
+            folders = list(tmp_path.glob("latentedit-app-*"))
+            assert len(folders) == 1
+            assert all(stat.S_IMODE(folder.stat().st_mode) == 0o700 for folder in folders)
+            with urllib.request.urlopen(address) as answer:
+                assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+            server.send_signal(signal.SIGINT)
+            _, complaints = server.communicate(timeout=60)
+        finally:
+            server.kill()
+    assert server.returncode == 130
+    assert complaints == "latentedit: interrupted\n"
+    assert [path.name for path in tmp_path.iterdir() if "latentedit" in path.name or "gradio" in path.name] == []
+
+
+def test_a_port_in_use_is_told_in_one_line(refused: Refused, miniature: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = refused("app", "--model", miniature, "--port", port)
+    assert said == f"latentedit: port {port} is in use at 127.0.0.1. Choose another one with --port\n"
+
+
+def free_port() -> str:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
