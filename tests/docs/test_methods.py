@@ -1,0 +1,10 @@
+"""The table of editors on its page is that of the registry."""
+
+from tools.methods import PAGE, filled
+
+
+def test_the_table_is_that_of_the_registry() -> None:
+    """Where this fails: python -m tools.methods."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert filled(page) == page
+    assert filled(page.replace("| `flowedit` |", "| `other` |")) == page
