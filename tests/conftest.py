@@ -7,14 +7,16 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 from hypothesis import settings
 from PIL import Image
 
 from latentedit.core.memory import collect_garbage_less_often
-from tests.editors.colours import ColourBackbone
+
+if TYPE_CHECKING:
+    from tests.editors.colours import ColourBackbone
 
 settings.register_profile("default", max_examples=10, deadline=None)
 settings.register_profile("thorough", max_examples=200, deadline=None)
@@ -86,8 +88,13 @@ def rows_asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]]:
 
 
 @pytest.fixture
-def colours(monkeypatch: pytest.MonkeyPatch) -> ColourBackbone:
-    """The colour model, whose reader is found through an entry point as an installed one would be."""
+def colours(monkeypatch: pytest.MonkeyPatch) -> "ColourBackbone":
+    """The colour model, whose reader is found through an entry point as an installed one would be.
+
+    Imported here: the process that hands out the tests reads this file too, and needs no torch.
+    """
+    from tests.editors.colours import ColourBackbone
+
     group = "latentedit.captioners"
     point = importlib.metadata.EntryPoint(name="colours", value="tests.editors.colours:ColourReader", group=group)
     real = importlib.metadata.entry_points
