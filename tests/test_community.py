@@ -123,6 +123,12 @@ def test_limits_that_are_told_are_those_of_the_code(said: str, limit: str) -> No
     assert said in " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
 
 
+def test_the_size_of_an_upload_is_that_of_the_page() -> None:
+    serve = (ROOT / "src" / "latentedit" / "app" / "serve.py").read_text(encoding="utf-8")
+    assert '_MAX_UPLOAD = "20mb"' in serve
+    assert "at most 20 MB" in " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
+
+
 def test_the_pickles_that_are_told_are_those_that_are_refused() -> None:
     from latentedit.models.weights import PICKLE_SUFFIXES
 

@@ -31,7 +31,7 @@ def app(
     user: Annotated[str, typer.Option("--user", help="The name to log in with, where there is a password.")] = "guest",
     password_file: Annotated[
         Path | None,
-        typer.Option("--password-file", help=f"A file whose first line is the password; or set {PASSWORD}."),
+        typer.Option("--password-file", help="A file whose first line is the password."),
     ] = None,
     show: Annotated[bool, typer.Option("--open/--no-browser", help="Open the page in the browser.")] = False,
     *,
@@ -40,8 +40,8 @@ def app(
 ) -> None:
     """Edit in the browser: a page on this machine with a picture, a change and a slider.
 
-    Nobody else reaches it, unless another address is given, which needs a password; nothing of what visitors do is left
-    when it ends.
+    Nobody else reaches it, unless another address is given, which needs a password: in a file, or in the variable
+    LATENTEDIT_APP_PASSWORD. Nothing of what visitors do is left when it ends.
 
     Examples:
         latentedit app --open
