@@ -23,7 +23,14 @@ TOOLS = ("dev", "docs")
 MOST_LETTERS = 140
 """Of a description, which an index shows on one line."""
 
-UNDER_ANOTHER_NAME = {"pillow": "PIL", "pyyaml": "yaml", "markdown-it-py": "markdown_it"}
+UNDER_ANOTHER_NAME = {
+    "markdown-it-py": "markdown_it",
+    "opencv-python-headless": "cv2",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scikit-image": "skimage",
+    "scikit-learn": "sklearn",
+}
 
 
 def test_import_loads_nothing_heavy() -> None:

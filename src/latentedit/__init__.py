@@ -11,6 +11,9 @@ from latentedit.core.lazy import exports
 if TYPE_CHECKING:
     from latentedit import directions as directions
     from latentedit import editors as editors
+    from latentedit.api.keep import KeepResult as KeepResult
+    from latentedit.api.keep import keep as keep
+    from latentedit.api.keep import kept as kept
     from latentedit.api.replay import replay as replay
     from latentedit.api.request import EditRequest as EditRequest
     from latentedit.api.result import EditResult as EditResult

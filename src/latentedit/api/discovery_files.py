@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from latentedit.api.discovery import SCALES, DirectionProbe, Discovery
-from latentedit.api.outputs import plain
 from latentedit.api.sheets.discovery_sheet import draw_discovery
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.pictures import save_image
 from latentedit.core.files.reading import read_json, user_path
 from latentedit.core.files.writing import check_place, write_text
+from latentedit.core.plain import plain
 from latentedit.directions.direction_file import save_direction
 from latentedit.editors.walks.step_length import EFFECT
 from latentedit.latents.record import ModelRecord, PictureRecord, versions

@@ -1,15 +1,12 @@
 """Files that say how they were made: in the PNG itself, and with costs and measures in JSON beside it."""
 
 import contextlib
-import dataclasses
 import json
-import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pydantic
 from PIL import Image
 
 from latentedit.api.viewer.page import is_page
@@ -17,6 +14,7 @@ from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.pictures import MAX_RECORD_BYTES, read_chunks
 from latentedit.core.files.reading import read_json
 from latentedit.core.files.writing import check_place, write_text
+from latentedit.core.plain import plain
 from latentedit.latents.record import RunRecord
 
 _MAX_BESIDE_BYTES = 4 * MAX_RECORD_BYTES
@@ -67,25 +65,6 @@ def read_record(path: str | Path) -> RunRecord:
     if told is None:
         raise FileFormatError(f"there is no record in {place}. Edit the picture again")
     return RunRecord.from_json(json.dumps(told["record"]), str(place))
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, mappings and sequences as JSON knows them; numbers that it has no word for become null."""
-    if dataclasses.is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    match value:
-        case pydantic.BaseModel():
-            return plain(value.model_dump())
-        case Mapping():
-            return {str(key): plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownArgumentType]
-        case str() | bool() | int() | None:
-            return value
-        case float():
-            return value if math.isfinite(value) else None
-        case Sequence():
-            return [plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-        case _:
-            return str(value)
 
 
 def same_picture(first: Image.Image, second: Image.Image) -> bool:

@@ -87,7 +87,7 @@ def warn(notes: Sequence[str]) -> None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on stdout; numbers that JSON has no word for become null."""
-    from latentedit.api.outputs import plain
+    from latentedit.core.plain import plain
 
     text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
     print(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text))

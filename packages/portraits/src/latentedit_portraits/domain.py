@@ -65,6 +65,10 @@ class PortraitDomain:
         """Its picture."""
         return render_array(scene)
 
+    def render_at(self, scene: Attributes, side: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Its picture with sides of so many pixels."""
+        return render_array(scene, side)
+
     def phrases(self, scene: Attributes) -> list[str]:
         """What the canonical caption says, phrase by phrase."""
         return full_caption(scene).removeprefix(_LEAD).split(", ")

@@ -15,12 +15,12 @@ from typing import Any
 
 from PIL import Image
 
-from latentedit.api.outputs import plain
 from latentedit.api.viewer.page import viewer_iframe, viewer_page
 from latentedit.api.viewer.pictures import layers_of
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.pictures import pack_chunks
 from latentedit.core.files.writing import write_text
+from latentedit.core.plain import plain
 from latentedit.latents.record import RunRecord
 
 _NO_NAME = re.compile(r"[^\w.-]+")

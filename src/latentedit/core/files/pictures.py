@@ -224,7 +224,12 @@ def check_output(path: str | Path, *, source: str | Path | None = None, transpar
 
 
 def save_image(
-    image: Image.Image, path: str | Path, *, record: str | None = None, payload: bytes | None = None
+    image: Image.Image,
+    path: str | Path,
+    *,
+    record: str | None = None,
+    payload: bytes | None = None,
+    exif: bytes | None = None,
 ) -> None:
     """Write a picture beside its place, then rename it into place: no half-written file is ever seen.
 
@@ -236,6 +241,7 @@ def save_image(
         record: text that a PNG carries, for `read_chunks`; 1 MB at most. Other formats carry none and are written
             without it.
         payload: bytes that a PNG carries beside the record; 64 MB at most. Other formats are written without it.
+        exif: where and how the picture was taken, of an upright picture; BMP is written without it.
 
     Raises:
         OutputError: the place cannot be written to, the ending stands for no format, the disk is full, or a record or
@@ -244,6 +250,8 @@ def save_image(
     path = Path(path)
     kind = _format_of(path, transparent=image.mode == "RGBA")
     options: dict[str, object] = {"icc_profile": image.info["icc_profile"]} if "icc_profile" in image.info else {}
+    if exif is not None:
+        options["exif"] = exif
     if kind == "PNG":
         options |= {"pnginfo": pack_chunks(record, payload)}
     elif kind == "JPEG":

@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latentedit._version import __version__
-from latentedit.api.outputs import plain
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.writing import write_text
+from latentedit.core.plain import plain
 from latentedit.core.progress import Progress
 from latentedit.latents.encode import PictureLike
 from latentedit.models.registry import load

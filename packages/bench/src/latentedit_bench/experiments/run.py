@@ -16,10 +16,10 @@ from typing import Any
 
 from latentedit._version import __version__
 from latentedit.api.measure import peak_bytes, reset_peak
-from latentedit.api.outputs import plain
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
 from latentedit.core.files.tensors import read_object
 from latentedit.core.files.writing import make_folder, write_text
+from latentedit.core.plain import plain
 from latentedit.core.progress import Progress
 from latentedit.models.placement import existing_device
 from latentedit_bench.experiments.base import Context, Experiment

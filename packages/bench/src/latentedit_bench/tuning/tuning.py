@@ -14,9 +14,9 @@ import numpy as np
 
 from latentedit._version import __version__
 from latentedit.api.manifests.items import Dataset
-from latentedit.api.outputs import plain
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.writing import write_text
+from latentedit.core.plain import plain
 from latentedit.core.progress import Progress
 from latentedit.editors.base import Editor
 from latentedit.editors.registry import editor_class

@@ -1,0 +1,162 @@
+"""What editors do to a whole picture although nobody asked: frame, size, colours, sharpness, codec noise."""
+
+import dataclasses
+import io
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from latentedit.keeping.opencv import cv2
+from latentedit_bench.known_pairs.changes import Picture, blurred
+from latentedit_bench.known_pairs.photographs import Pixels
+
+CODECS = ("none", "jpeg", "strong jpeg", "blur", "blur and jpeg", "down and up", "texture", "texture and jpeg")
+"""Kinds of loss; "texture" puts another texture of the same strength in the place of the finest detail."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Damage:
+    """One editor's damage, drawn once and then fixed.
+
+    Args:
+        matrix: from the original's pixels to the edited picture's, 3 x 3.
+        size: of the edited picture, width and height.
+        gamma: of each channel.
+        gain: of each channel.
+        contrast: around middle grey.
+        saturation: 1 is as it was.
+        codec: of `CODECS`.
+        amount: of the codec's loss, in [0, 1].
+        seed: of its noise.
+    """
+
+    matrix: NDArray[np.float64]
+    size: tuple[int, int]
+    gamma: NDArray[np.float64]
+    gain: NDArray[np.float64]
+    contrast: float
+    saturation: float
+    codec: str
+    amount: float
+    seed: int
+
+    def apply(self, picture: Picture) -> Pixels:
+        """What the editor gives back for a true edit."""
+        moved = _moved(picture, self.matrix, self.size)
+        generator = np.random.default_rng(self.seed)
+        toned = self._toned(moved)
+        return _coded(toned, self.codec, self.amount, generator)
+
+    def _toned(self, picture: Picture) -> Picture:
+        toned = 255 * self.gain * (np.clip(picture, 0, 255) / 255) ** self.gamma
+        toned = (toned - 128) * self.contrast + 128
+        grey = toned @ np.array([0.299, 0.587, 0.114])
+        return (grey[..., None] + (toned - grey[..., None]) * self.saturation).astype(np.float32)
+
+
+def draw_damage(size: tuple[int, int], generator: np.random.Generator, *, reframed: bool = False) -> Damage:
+    """Frame, size, colours and codec of one editor.
+
+    Args:
+        size: of the original, width and height.
+        reframed: the frame moves so far that no editor would call it the same.
+    """
+    edited = _edited_size(size, generator)
+    cast = generator.choice(["none", "light", "strong"], p=[0.35, 0.4, 0.25])
+    spread = {"none": 0.0, "light": 0.05, "strong": 0.125}[cast]
+    return Damage(
+        matrix=_frame(size, edited, generator, reframed=reframed),
+        size=edited,
+        gamma=np.exp(generator.normal(0, spread, 3) * 0.6 + generator.normal(0, spread) * 0.8),
+        gain=1 + generator.normal(0, 0.4 * spread, 3),
+        contrast=1 + float(generator.normal(0, 0.5 * spread)),
+        saturation=1 + float(generator.normal(0, 1.2 * spread)),
+        codec=str(generator.choice(CODECS)),
+        amount=float(generator.uniform()),
+        seed=int(generator.integers(2**31)),
+    )
+
+
+def _edited_size(size: tuple[int, int], generator: np.random.Generator) -> tuple[int, int]:
+    """As editors choose it: the same, multiples of 16, or about the model's own number of pixels."""
+    kind = generator.integers(4)
+    if kind == 0:
+        return size
+    factor = 1.0 if kind == 1 else float(generator.uniform(0.7, 1.5))
+    multiple = 16 if kind < 3 else 32
+    if min(size) * factor < 4 * multiple:
+        multiple = 8
+    width, height = (max(64, multiple * round(side * factor / multiple)) for side in size)
+    return width, height
+
+
+def _frame(
+    size: tuple[int, int], edited: tuple[int, int], generator: np.random.Generator, *, reframed: bool
+) -> NDArray[np.float64]:
+    """Resizing, and on it a shift, a zoom and a turn about the middle."""
+    zoom, turn, shift = 1.0, 0.0, np.zeros(2)
+    if reframed:
+        zoom = float(generator.choice([generator.uniform(0.78, 0.88), generator.uniform(1.15, 1.3)]))
+        shift = generator.uniform(-0.06, 0.06, 2) * min(size)
+    elif generator.uniform() < 0.85:
+        furthest = min(30.0, 0.08 * min(size))
+        shift = generator.uniform(-1, 1, 2) * furthest * generator.uniform() ** 2
+        zoom = float(generator.choice([1.0, generator.uniform(0.95, 1.05)]))
+        turn = math.radians(float(generator.choice([0.0, 0.0, generator.uniform(-1, 1)])))
+    cos, sin = zoom * math.cos(turn), zoom * math.sin(turn)
+    middle = (np.array(size) - 1) / 2
+    linear = np.array([[cos, -sin], [sin, cos]])
+    moved = np.eye(3)
+    moved[:2, :2] = linear
+    moved[:2, 2] = middle + shift - linear @ middle
+    x, y = edited[0] / size[0], edited[1] / size[1]
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]]) @ moved
+
+
+def _moved(picture: Picture, matrix: NDArray[np.float64], size: tuple[int, int]) -> Picture:
+    """The picture in the editor's frame; what lies outside of the original is invented by mirroring it."""
+    shrinks = 1 / math.sqrt(abs(float(np.linalg.det(matrix[:2, :2]))))
+    if shrinks > 1.02:
+        picture = blurred(picture, 0.5 * math.sqrt(shrinks**2 - 1))
+    return cv2.warpAffine(picture, matrix[:2], size, flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT)
+
+
+def _coded(picture: Picture, codec: str, amount: float, generator: np.random.Generator) -> Pixels:
+    if "blur" in codec:
+        picture = blurred(picture, 0.5 + 0.9 * amount)
+    if codec == "down and up":
+        height, width = picture.shape[:2]
+        factor = 0.8 - 0.3 * amount
+        small = (max(8, round(width * factor)), max(8, round(height * factor)))
+        down = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
+        picture = cv2.resize(down, (width, height), interpolation=cv2.INTER_CUBIC)
+    if "texture" in codec:
+        picture = _other_texture(picture, 0.25 + 0.45 * amount, generator)
+    pixels = np.rint(picture).clip(0, 255).astype(np.uint8)
+    if "jpeg" in codec:
+        quality = round(60 - 20 * amount) if codec == "strong jpeg" else round(95 - 30 * amount)
+        pixels = through_jpeg(pixels, quality)
+    return pixels
+
+
+def through_jpeg(pixels: Pixels, quality: int) -> Pixels:
+    """Written as JPEG and read again."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="JPEG", quality=quality)
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _other_texture(picture: Picture, share: float, generator: np.random.Generator) -> Picture:
+    """The finest two bands give way to noise of the same local strength, as latent codecs make up texture."""
+    result = picture.copy()
+    for low, high in ((0.0, 1.0), (1.0, 2.0)):
+        band = (picture if low == 0 else blurred(picture, low)) - blurred(picture, high)
+        strength = np.sqrt(blurred((band**2).mean(axis=2), 4.0))
+        noise = generator.normal(0, 1, picture.shape[:2]).astype(np.float32)
+        noise = (noise if low == 0 else blurred(noise, low)) - blurred(noise, high)
+        noise *= strength / max(float(noise.std()), 1e-6)
+        result += share * (0.8 * noise[..., None] - band)
+    return result

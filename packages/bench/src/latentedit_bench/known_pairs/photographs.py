@@ -1,0 +1,101 @@
+"""Photographs that come with installed libraries, split before anything was measured, and portraits at any size."""
+
+import functools
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from latentedit.core.errors import MissingDependencyError
+from latentedit.keeping.opencv import cv2
+from latentedit_bench.domains.base import Domain, Scene, domain
+
+Half = Literal["calibration", "test"]
+
+Pixels = NDArray[np.uint8]
+"""``[height, width, 3]``."""
+
+PHOTOGRAPHS: dict[Half, tuple[str, ...]] = {
+    "calibration": (
+        "skimage/data/chelsea.png",
+        "sklearn/datasets/images/china.jpg",
+        "skimage/data/motorcycle_left.png",
+        "skimage/data/retina.jpg",
+        "skimage/data/camera.png",
+        "skimage/data/gravel.png",
+        "skimage/data/coins.png",
+    ),
+    "test": (
+        "skimage/data/astronaut.png",
+        "skimage/data/coffee.png",
+        "skimage/data/rocket.jpg",
+        "skimage/data/hubble_deep_field.jpg",
+        "skimage/data/ihc.png",
+        "matplotlib/mpl-data/sample_data/grace_hopper.jpg",
+        "sklearn/datasets/images/flower.jpg",
+        "skimage/data/brick.png",
+        "skimage/data/grass.png",
+        "skimage/data/moon.png",
+        "skimage/data/page.png",
+    ),
+}
+"""Files of Matplotlib, scikit-learn and scikit-image; no photograph is in both halves."""
+
+GRAIN_LEVELS = 1.5
+"""Standard deviation of the noise that an enlarged photograph is given, as a sensor would."""
+
+
+class AnySize(Domain, Protocol):
+    """A domain that draws its scenes at any size."""
+
+    def render_at(self, scene: Scene, side: int) -> Pixels:
+        """The picture of a scene, square."""
+        ...
+
+
+@functools.cache
+def photograph(name: str) -> Pixels:
+    """One of `PHOTOGRAPHS`, in colour.
+
+    Raises:
+        MissingDependencyError: its library is not installed.
+    """
+    package, _, rest = name.partition("/")
+    with Image.open(_libraries()[package] / rest) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _libraries() -> dict[str, Path]:
+    """Where the libraries lie that bring photographs."""
+    try:
+        import matplotlib as mpl  # noqa: PLC0415
+        import skimage  # noqa: PLC0415
+        import sklearn  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{error.name} is not installed, which brings photographs. Run: pip install 'latentedit-bench[photographs]'"
+        ) from error
+    modules = {"matplotlib": mpl, "skimage": skimage, "sklearn": sklearn}
+    return {name: Path(str(module.__file__)).parent for name, module in modules.items()}
+
+
+def scaled(pixels: Pixels, side: int, generator: np.random.Generator) -> Pixels:
+    """A photograph with this longer side; one that grows gets grain, or it would be smoother than any camera's."""
+    height, width = pixels.shape[:2]
+    factor = side / max(height, width)
+    size = (max(8, round(width * factor)), max(8, round(height * factor)))
+    if factor <= 1:
+        return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    grown = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    grain = generator.normal(0, GRAIN_LEVELS, (size[1], size[0], 1)) + generator.normal(0, 0.5, grown.shape)
+    return np.rint(grown + grain).clip(0, 255).astype(np.uint8)
+
+
+def portraits() -> AnySize:
+    """The domain of drawn portraits."""
+    world = domain("portraits")
+    if not hasattr(world, "render_at"):
+        raise MissingDependencyError("portraits are drawn at one size only. Install the newest latentedit-portraits")
+    return world  # pyright: ignore[reportReturnType]

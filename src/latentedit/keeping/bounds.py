@@ -1,0 +1,44 @@
+"""Where a change may be kept, when the user says so."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from latentedit.core.errors import ImageError
+from latentedit.keeping.composite import levels
+from latentedit.keeping.opencv import cv2
+from latentedit.keeping.pixel_files import read_pixels
+
+_FEATHER = 1 / 100
+"""Half the width of the soft edge as a share of the shorter side."""
+
+
+def open_bounds(mask: str | Path | Image.Image, size: tuple[int, int]) -> NDArray[np.floating[Any]]:
+    """A mask in [0, 1], softened inwards: what is black stays black.
+
+    Args:
+        mask: white where the change may be kept; colours count by their brightness, transparent parts are black.
+        size: of the original, width and height.
+
+    Raises:
+        ImageError: no picture, another size, or black everywhere.
+    """
+    name = "the mask" if isinstance(mask, Image.Image) else f"the mask {mask}"
+    found = read_pixels(mask, name)
+    if found.size != size:
+        raise ImageError(
+            f"{name} has {found.size[0]}x{found.size[1]} pixels, the original {size[0]}x{size[1]}. Save it at the "
+            "original's size"
+        )
+    plane = cv2.cvtColor(levels(found.pixels[..., :3]), cv2.COLOR_RGB2GRAY) / 255
+    if found.pixels.shape[2] == 4:
+        plane *= found.pixels[..., 3] / np.float32(np.iinfo(found.pixels.dtype).max)
+    if not plane.any():
+        raise ImageError(f"{name} is black everywhere, so nothing may be kept. Paint white what may")
+    width = 2 * round(_FEATHER * min(size)) + 1
+    darkest = cv2.erode(plane, np.ones((width, width), dtype=np.uint8))
+    soft = np.minimum(plane, cv2.blur(darkest, (width, width), borderType=cv2.BORDER_REPLICATE))
+    return np.where(plane >= 1 / 255, soft, 0).astype(np.float32)

@@ -1,0 +1,204 @@
+"""Where two aligned pictures differ by more than the damage does that was done to all of the edited one.
+
+The damage (codec noise, what is left of a shift on an edge) grows with the detail around a pixel. So its size is
+measured where nothing changed, as a function of local detail, at several scales; a place counts as changed where the
+difference is many times as large, and with it what hangs together with it at a lower threshold.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_fill_holes
+
+from latentedit.keeping.opencv import cv2
+from latentedit.keeping.warp import Picture, smoothed
+
+SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)
+"""At which differences are averaged; the coarse ones find shadows and light that no single pixel shows."""
+
+_FLOORS = (2.4, 1.5, 0.9, 0.6, 0.5)
+"""Levels of 255 that count as noise at each scale even in a clean picture: rounding, resampling."""
+
+_FINE = 3
+"""So many of the scales find sharp changes; what they found is cut out before the others look."""
+
+_CHROMA = 1.4
+"""Weight of differences in colour against brightness."""
+
+_ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)
+"""Pixels in order of the detail around them are binned at these shares; edges are few and count most."""
+
+HIGH, LOW = 8.0, 3.0
+"""Times the noise from which on a place counts as changed by itself, and as a part of a change."""
+
+_UNSURE = 1.2
+"""Times the noise that the inside of a hole has on average, from which on it is taken for a part of the change."""
+
+Mask = NDArray[np.bool_]
+Plane = NDArray[np.floating[Any]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evidence:
+    """What the scales say.
+
+    Args:
+        changed: the places, whole and without specks.
+        fine: of them those that sharp differences show.
+        amount: the difference at the finest scale, in levels.
+        noise: that a difference of the finest scale has by itself, in levels.
+        fading: how sure the coarse scales are, 0 at the lower threshold and 1 at twice that.
+    """
+
+    changed: Mask
+    fine: Mask
+    amount: Plane
+    noise: Plane
+    fading: Plane
+
+
+def detect(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, blur: float) -> Evidence:
+    """Find the changes between two pictures in one frame, alike in colour and sharpness.
+
+    Args:
+        original: in [0, 255].
+        edited: the same.
+        inside: what the edited picture shows.
+        unchanged: what is taken for unchanged, to measure the noise on.
+        blur: of both, in pixels, as far as the editor made it.
+    """
+    difference = _opponent(edited - original)
+    difference[~inside] = 0
+    activity = _activity(original)
+    side = min(inside.shape)
+    shrink = min(1.0, max(0.35, side / 400))
+    evidence: list[tuple[Plane, Plane]] = []
+    core = np.zeros(inside.shape, dtype=bool)
+    fine = core
+    for index, scale in enumerate(SCALES_PX):
+        if index == _FINE:
+            fine = _hysteresis([amount / noise for amount, noise in evidence], side)
+            core = cv2.dilate(fine.astype(np.uint8), _disc(round(2 * shrink + 2.5 * max(blur, 0)) + 1)) > 0
+        amount, known = _averaged(difference, inside & ~core, scale * shrink if index else scale)
+        noise = _noise(amount, activity, unchanged & ~core, _FLOORS[index])
+        if index >= _FINE:
+            amount = np.where(known > 0.25, amount, 0)
+        evidence.append((amount, noise))
+    ratios = [amount / noise for amount, noise in evidence]
+    changed = _hysteresis(ratios, side) & inside
+    coarse = np.max(ratios[_FINE:], axis=0)
+    return Evidence(
+        changed=changed,
+        fine=fine & inside,
+        amount=evidence[0][0],
+        noise=evidence[0][1],
+        fading=np.clip(coarse / LOW - 1, 0, 1),
+    )
+
+
+def _opponent(difference: Picture) -> Picture:
+    """Brightness, and the two colour differences with their weight."""
+    luma = cv2.cvtColor(difference, cv2.COLOR_RGB2GRAY)
+    red, blue = 0.713 * (difference[..., 0] - luma), 0.564 * (difference[..., 2] - luma)
+    return np.stack([luma, _CHROMA * red, _CHROMA * blue], axis=-1)
+
+
+def _activity(original: Picture) -> Plane:
+    """Detail around each pixel: the size of gradients, near and a little farther (codecs work in blocks)."""
+    luma = smoothed(cv2.cvtColor(original, cv2.COLOR_RGB2GRAY), 0.7)
+    across, down = cv2.Sobel(luma, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(luma, cv2.CV_32F, 0, 1, scale=0.125)
+    energy = across**2 + down**2
+    return np.sqrt(smoothed(energy, 1.5)) + np.sqrt(smoothed(energy, 5.0)) / 2
+
+
+def _averaged(difference: Picture, known: Mask, scale: float) -> tuple[Plane, Plane]:
+    """Size of the difference under a Gaussian over what is known, and how much of it is known."""
+    weight = smoothed(known.astype(np.float32), scale)
+    mean = smoothed(difference * known[..., None], scale) / np.maximum(weight, 1e-3)[..., None]
+    return np.sqrt((mean**2).sum(axis=2)), weight
+
+
+def _noise(amount: Plane, activity: Plane, unchanged: Mask, floor: float) -> Plane:
+    """What unchanged pixels of as much detail have; it never falls as detail grows."""
+    values, detail = amount[unchanged], activity[unchanged]
+    if len(values) < 600:
+        usual = float(np.median(values)) * 1.48 if len(values) else floor
+        return np.full_like(amount, max(usual, floor))
+    step = max(1, len(values) // 150_000)
+    order = np.argsort(detail[::step], kind="stable")
+    values, detail = values[::step][order], detail[::step][order]
+    ends = (np.array(_ACTIVITY_SHARES) * len(values)).astype(int)
+    parts = [slice(low, high) for low, high in itertools.pairwise(ends) if high - low > 8]
+    at = np.array([float(np.median(detail[part])) for part in parts])
+    sizes = [max(1.48 * float(np.median(values[part])), float(np.quantile(values[part], 0.9))) / 1.6 for part in parts]
+    rising = np.maximum.accumulate(np.maximum(sizes, floor))
+    noise = np.interp(activity, at, rising)
+    beyond = np.maximum(activity / max(float(at[-1]), 1e-3), 1)  # of more detail than any that is known: in proportion
+    return (noise * beyond).astype(np.float32)
+
+
+def _hysteresis(ratios: Sequence[Plane], side: int) -> Mask:
+    """What is above the lower threshold and hangs together with something above the higher one, specks left out."""
+    strongest = np.max(ratios, axis=0)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((strongest > LOW).astype(np.uint8), connectivity=8)
+    sure = np.bincount(labels[strongest > HIGH], minlength=count)
+    smallest = max(12, round(6e-5 * side * side))
+    wanted = (sure >= max(3, smallest // 6)) & (stats[:, cv2.CC_STAT_AREA] >= smallest)
+    wanted[0] = False
+    return whole(wanted[labels], strongest, side)
+
+
+def whole(mask: Mask, ratio: Plane, side: int) -> Mask:
+    """Without gaps and without holes, but for those that are surely unchanged, such as what is seen through glasses."""
+    radius = max(1, round(0.003 * side))
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(radius)) > 0
+    holes = binary_fill_holes(closed) & ~closed
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(holes.astype(np.uint8), connectivity=4)
+    areas = np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
+    mean = np.bincount(labels.ravel(), weights=np.minimum(ratio, LOW).ravel(), minlength=count) / areas
+    filled = (areas <= 3e-4 * side * side) | (mean > _UNSURE) & (areas <= 0.1 * side * side)
+    filled[0] = False
+    return closed | filled[labels]
+
+
+def _disc(radius: int) -> NDArray[np.uint8]:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+
+def rim(evidence: Evidence, inside: Mask, blur: float) -> Plane:
+    """The soft mask, ``[height, width]`` in [0, 1]: sharp where the change ends sharply, fading where it fades.
+
+    A sharp edge that the editor blurred is wider than it was; it is put back to where half of the step is reached.
+    """
+    reach = max(1, round(1.5 + 2 * max(blur, 0)))
+    changed, fine = evidence.changed.astype(np.uint8), evidence.fine.astype(np.uint8)
+    ring = (cv2.dilate(fine, _disc(reach)) > 0) & (cv2.erode(fine, _disc(reach + 1)) == 0)
+    peak = cv2.dilate(evidence.amount * changed, _disc(reach + 1))
+    sure = evidence.amount > np.maximum(0.4 * peak, LOW * evidence.noise)
+    sharp = np.where(ring, sure & (changed > 0), evidence.fine)
+    sharp = whole(sharp, evidence.amount / evidence.noise, min(inside.shape))
+    fading = (changed > 0) & ~(cv2.dilate(fine, _disc(reach + 1)) > 0)
+    soft = smoothed(sharp.astype(np.float32), 0.7)
+    soft = np.maximum(soft, np.where(fading, smoothed(evidence.fading, 1.5), 0))
+    return np.where(inside, soft, 0).astype(np.float32)
+
+
+def components(mask: Plane) -> tuple[int, NDArray[np.int32]]:
+    """Separate changes, numbered from the largest; what lies close together is one, as a shadow and its object.
+
+    Returns:
+        How many, and the number of each pixel's change, 0 for none.
+    """
+    radius = max(2, round(0.006 * max(mask.shape)))
+    near = cv2.dilate((mask > 1 / 255).astype(np.uint8), _disc(radius))
+    count, labels = cv2.connectedComponents(near, connectivity=8)
+    areas = np.bincount(labels.ravel(), weights=mask.ravel(), minlength=count)
+    order = sorted(range(1, count), key=lambda label: -areas[label])
+    numbers = np.zeros(count, dtype=np.int32)
+    for number, label in enumerate(order, start=1):
+        numbers[label] = number
+    return count - 1, numbers[labels]

@@ -1,0 +1,99 @@
+"""``latentedit keep``: one picture, folders, and what it refuses in one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit.core.errors import OutputError
+from latentedit.core.files.pictures import read_chunks
+from tests.commands import Command, Refused
+from tests.keeping.pairs import scene, with_object
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    places = tmp_path / "photo.jpg", tmp_path / "edited.png"
+    Image.fromarray(scene()).save(places[0], quality=95)
+    Image.fromarray(with_object(np.asarray(Image.open(places[0])))).resize((192, 192)).save(places[1])
+    return places
+
+
+def test_it_writes_the_result_beside_the_original(pair: tuple[Path, Path], command: Command) -> None:
+    done = command("keep", *pair)
+    assert (done.code, done.err) == (0, "")
+    assert "verdict     kept" in done.out
+    assert "outside: " in done.out
+    kept = pair[0].with_name("photo.kept.png")
+    original, result = np.asarray(Image.open(pair[0])), np.asarray(Image.open(kept))
+    np.testing.assert_array_equal(result[120:], original[120:])
+    assert (result[65:75, 85:95] != original[65:75, 85:95]).any()
+    assert json.loads(str(read_chunks(kept)[0]))["output"] == "kept"
+
+
+def test_json_has_the_numbers(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
+    told = json.loads(command("keep", *pair, "-o", tmp_path / "k.png", "--only", "1", "--json").out)
+    assert told["verdict"] == "kept"
+    assert [one["number"] for one in told["changes"]] == [1]
+    assert abs(told["zoom"] - 1) < 0.01
+    assert told["outside_db_after"] is None  # the same, bit for bit
+
+
+def test_a_page_compares_them(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
+    assert command("keep", *pair, "-o", tmp_path / "k.png", "--view", tmp_path / "k.html").code == 0
+    assert "editor's picture" in (tmp_path / "k.html").read_text(encoding="utf-8")
+
+
+def test_different_pictures_end_with_one(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
+    Image.fromarray(scene(seed=8)).save(tmp_path / "other.png")
+    done = command("keep", pair[0], tmp_path / "other.png", "-o", tmp_path / "k.png")
+    assert done.code == 1
+    assert "shows nothing of" in done.err
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "k.png")), np.asarray(Image.open(pair[0])))
+
+
+def test_folders_are_paired_by_name(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
+    first, second = tmp_path / "originals", tmp_path / "edits"
+    for folder in (first, second):
+        folder.mkdir()
+    pair[0].rename(first / "a.jpg")
+    pair[1].rename(second / "a.png")
+    Image.fromarray(scene()).save(first / "alone.png")
+    done = command("keep", first, second, "-o", tmp_path / "kept")
+    assert done.code == 1
+    assert done.err == f"alone: no picture of this name in {second}\n"
+    assert [place.name for place in (tmp_path / "kept").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["{0}", "{1}", "-o", "{0}"], "is the picture itself"),
+        (["{0}", "{1}", "-o", "{1}"], "is the picture itself"),
+        (["{0}", "{1}", "-o", "{t}/k.xyz"], "no ending of a picture"),
+        (["{0}", "{1}", "-o", "{t}/k.png", "--only", "one"], "--only takes numbers"),
+        (["{0}", "{1}", "-o", "{t}/k.png", "--only", "7"], "there is no change 7"),
+        (["{0}", "{1}", "-o", "{t}/k.png", "--strength", "2"], "strength is from 0"),
+        (["{0}", "{1}", "-o", "{t}/k.png", "--view", "{t}/k.png"], "Use .html"),
+        (["{0}", "{t}/nothing.png", "-o", "{t}/k.png"], "there is no such file"),
+        (["{0}", "{t}", "-o", "{t}/k"], "either both are folders or none"),
+        (["{t}", "{t}"], "a folder needs a folder"),
+        (["{t}", "{t}", "-o", "{t}"], "holds the pictures themselves"),
+        (["{t}", "{t}", "-o", "{t}/k", "--only", "1"], "--only is for a single picture"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(
+    arguments: list[str], why: str, pair: tuple[Path, Path], tmp_path: Path, refused: Refused
+) -> None:
+    before = {place: place.read_bytes() for place in tmp_path.iterdir()}
+    line = refused("keep", *(one.format(*pair, t=tmp_path) for one in arguments))
+    assert why in line
+    assert {place: place.read_bytes() for place in tmp_path.iterdir()} == before
+
+
+def test_transparency_is_not_written_as_jpeg(tmp_path: Path, pair: tuple[Path, Path], refused: Refused) -> None:
+    Image.fromarray(scene()).convert("RGBA").save(tmp_path / "clear.png")
+    assert "transparency" in refused("keep", tmp_path / "clear.png", pair[1], "-o", tmp_path / "k.jpg")
+    assert issubclass(OutputError, OSError)

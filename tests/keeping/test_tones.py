@@ -1,0 +1,67 @@
+"""What was done to all colours: curves and mixing that are known."""
+
+import numpy as np
+import pytest
+
+from latentedit.keeping.sharpness import fit_blur
+from latentedit.keeping.tones import Tones, first_guess, fit_tones
+from latentedit.keeping.warp import smoothed
+from tests.keeping.pairs import SIDE, scene, with_object
+
+WHOLE = np.ones((SIDE, SIDE), dtype=bool)
+
+
+def done(picture: np.ndarray, gamma: float, gain: tuple[float, float, float], saturation: float = 1.0) -> np.ndarray:
+    toned = 255 * np.array(gain) * (picture / 255.0) ** gamma
+    grey = toned @ np.array([0.299, 0.587, 0.114])
+    return (grey[..., None] + (toned - grey[..., None]) * saturation).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "gain", "saturation"),
+    [(1.0, (1.0, 1.0, 1.0), 1.0), (1.2, (0.97, 1.0, 1.03), 1.0), (0.85, (1, 0.96, 0.9), 1.0), (1.1, (1, 1, 0.95), 0.8)],
+)
+def test_a_cast_is_undone(gamma: float, gain: tuple[float, float, float], saturation: float) -> None:
+    picture = scene().astype(np.float32)
+    edited = done(picture, gamma, gain, saturation)
+    tones = fit_tones(picture, edited, WHOLE)
+    assert np.abs(tones.apply(edited) - picture).mean() < 0.7
+    unknown = np.array([[[250, 15, 15], [10, 240, 40]]], dtype=np.float32)  # colours that the picture has not
+    assert np.abs(tones.apply(done(unknown, gamma, gain, saturation)) - unknown).max() < 12
+
+
+def test_the_first_guess_is_not_drawn_by_what_is_new() -> None:
+    picture = scene().astype(np.float32)
+    edited = done(picture, 1.1, (1.0, 0.97, 0.92))
+    edited[: SIDE * 2 // 5] = (200, 30, 60)
+    tones, fitting = first_guess(picture, edited, WHOLE)
+    rest = slice(SIDE * 2 // 5, None)
+    assert np.abs(tones.apply(edited) - picture)[rest].mean() < 2.5
+    assert fitting[: SIDE * 2 // 5].mean() < 0.1
+    assert fitting[rest].mean() > 0.7
+
+
+def test_what_black_cuts_off_is_no_difference() -> None:
+    picture = scene().astype(np.float32)
+    picture[:40] *= 0.2
+    edited = np.clip(1.3 * picture - 40, 0, 255)  # darker than black becomes black
+    tones = Tones.affine(np.full(3, 1 / 1.3), np.full(3, 40 / 1.3))
+    assert np.abs(tones.apply(edited) - picture).max() > 15
+    assert np.abs(tones.apply(edited) - tones.limited(picture)).max() < 0.1
+
+
+def test_no_tones_are_the_same_colours() -> None:
+    picture = scene().astype(np.float32)
+    np.testing.assert_allclose(Tones.none().apply(picture), picture, atol=1e-3)
+    assert Tones.none().cast == pytest.approx(0, abs=1e-3)
+    assert Tones.affine(np.ones(3), np.full(3, 10.0)).cast == pytest.approx(10, abs=1e-3)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.75, 1.2])
+def test_blur_is_found_on_what_did_not_change(sigma: float) -> None:
+    picture = scene().astype(np.float32)
+    edited = smoothed(with_object(scene()).astype(np.float32), sigma)
+    unchanged = WHOLE.copy()
+    unchanged[45:95, 65:115] = False
+    assert fit_blur(picture, edited, unchanged) == pytest.approx(sigma, abs=0.15)
+    assert fit_blur(edited, picture, unchanged) <= 0
