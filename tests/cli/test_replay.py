@@ -55,6 +55,15 @@ def test_the_same_file_again(command: Command, edited: Path, miniature: Path, tm
     assert names == ["me.edited.again.json", "me.edited.again.png", "me.edited.png", "me.png"]
 
 
+def test_the_same_picture_from_another_encoder(command: Command, edited: Path, miniature: Path) -> None:
+    """As the viewer saves it."""
+    with Image.open(edited) as image:
+        image.load()
+        image.save(edited, compress_level=0, pnginfo=pack_chunks(*read_chunks(edited)))
+    outcome = command("replay", edited, "--model", miniature)
+    assert "yes, every pixel and what is said beside them" in outcome.out
+
+
 @pytest.mark.parametrize(("name", "method"), [("o.png", "eim"), ("o.jpg", "flowedit"), ("o.webp", "sdedit")])
 def test_every_format_and_method(
     command: Command, picture: Path, miniature: Path, tmp_path: Path, name: str, method: str

@@ -135,12 +135,15 @@ def _how_far(first: Path, second: Path) -> str:
     from latentedit.api.outputs import same_picture
     from latentedit.api.result import measure_effect
     from latentedit.api.viewer.page import is_page
+    from latentedit.core.files.pictures import read_chunks
     from latentedit.latents.pictures import Picture
 
     if is_page(first):
         return "no"
     before, after = Picture.open(first).image, Picture.open(second).image
     if same_picture(before, after):
+        if read_chunks(first) == read_chunks(second):
+            return "yes, every pixel and what is said beside them; packed into the file otherwise"
         return "every pixel; what the file says beside them differs"
     if before.size != after.size:
         return f"no: {before.width}x{before.height} pixels against {after.width}x{after.height}"
