@@ -1,26 +1,25 @@
-"""The Python of the README runs as it stands, in few steps of few layers; what needs a GPU is only compiled."""
+"""The README keeps to a page, types no number, and its Python runs as it stands, in few steps of few layers."""
 
-import functools
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import pytest
 from PIL import Image
 
 import latentedit as le
+from latentedit.cli.main import run
 from latentedit.models.registry import load
 from latentedit.testing.miniatures.flux2 import flux2_klein
-from latentedit.testing.miniatures.qwen_image import qwen_image
-from latentedit.testing.miniatures.sdxl import sdxl
-from latentedit_portraits.attributes import draw_split
-from latentedit_portraits.render import render
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+YOURS, BUNDLED = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+SMALL = {"sizes": [64, 64, 96], "editors": {"eim": {"steps": 2, "search": {"steps": 2}}}}
+MARK = r"<!--[^>]+-->"
+TYPED = {"0", "1", "3.11", "2411.08196", "2509.00541", "128", "2.0"}
+"""Numbers that nothing measured: strengths, a version of Python, papers, the side of a portrait, the licence."""
 
 
 def few_steps(settings: Any) -> Any:
@@ -30,42 +29,44 @@ def few_steps(settings: Any) -> Any:
     return {key: min(value, 2) if key == "steps" else few_steps(value) for key, value in settings.items()}
 
 
-def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_a_page() -> None:
+    assert len(README.splitlines()) <= 120
+    assert len(re.sub(MARK, "", README).split()) <= 900
 
-    def load_quick(*arguments: Any, **options: Any) -> Any:
-        model: Any = load(*arguments, **options)
+
+def test_every_number_in_its_prose_is_generated() -> None:
+    prose = re.sub(r"```.+?```|`[^`]+`|<!--[^/][^>]*-->.*?<!--/-->|\]\([^)]+\)", "", README, flags=re.DOTALL)
+    assert set(re.findall(r"(?<![\w.])\d+(?:\.\d+)?", prose)) <= TYPED
+
+
+def test_its_commands_and_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    for line in re.findall(r"^\$ latentedit (.+)$", README, flags=re.MULTILINE):
+        name, *words = line.split()
+        assert run([name, "--help"]) == 0
+        told = capsys.readouterr().out
+        assert [word for word in words if word.startswith("-") and word.partition("=")[0] not in told] == []
+
+
+def test_the_block_of_your_pipeline_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a random FLUX.2 of a few hundred kilobytes as ``pipe``."""
+    taken = le.from_pipeline
+    monkeypatch.setattr("latentedit.from_pipeline", lambda pipe: taken(pipe, settings=SMALL), raising=False)
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64), (90, 120, 90)).save("photo.jpg")
+    exec(compile(YOURS, "README.md", "exec"), {"pipe": flux2_klein()})
+    assert Image.open("edited.png").size == (64, 64)
+
+
+def test_the_block_of_the_bundled_model_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_quick(name: str) -> Any:
+        model: Any = load(name)
         del model._network.transformer_blocks[2:-1]
-        model.defaults = few_steps(
-            {**model.defaults, "editors": {"eim": {**model.defaults["editors"]["eim"], "steps": 2}}}
-        )
+        model.defaults = few_steps(model.defaults)
         return model
 
     monkeypatch.setattr("latentedit.load", load_quick, raising=False)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "out" / "demo").mkdir(parents=True)
-    portrait = next(item for item in draw_split("test", 50, 3) if item.accessory == "none")
-    render(portrait).save("out/demo/source.png")
-    portrait_of_others = Path("tests/data/foreign/dicebear-plain.png")
-    portrait_of_others.parent.mkdir(parents=True)
-    shutil.copy(ROOT / portrait_of_others, portrait_of_others)
-    compiled = [compile(block.replace("rank=5", "rank=2"), "README.md", "exec") for block in BLOCKS]
-    assert len(compiled) == 4
-    scope: dict[str, object] = {}
-    for block in compiled[:-1]:
-        exec(block, scope)
-    assert Path("out/demo/me-glasses.png").is_file()
-
-
-def test_the_block_of_live_pipelines_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With miniatures in the place of what the hub has, on pictures of 64 px and in two steps."""
-    made = {diffusers.Flux2KleinPipeline: flux2_klein, diffusers.QwenImagePipeline: qwen_image}
-    for kind, build in {**made, diffusers.StableDiffusionXLPipeline: sdxl}.items():
-        monkeypatch.setattr(kind, "from_pretrained", lambda *_, build=build, **__: build())
-        monkeypatch.setattr(kind, "to", lambda self, _: self)
-    small = {"sizes": [64, 64, 96], "editors": {"eim": {"steps": 2, "search": {"steps": 2}}, "flowedit": {"steps": 2}}}
-    monkeypatch.setattr("latentedit.from_pipeline", functools.partial(le.from_pipeline, settings=small), raising=False)
-    monkeypatch.chdir(tmp_path)
-    Image.new("RGB", (64, 64), (90, 120, 90)).save("photo.jpg")
-    exec(compile(BLOCKS[-1], "README.md", "exec"), {"le": le})
-    for name in ("flux2", "qwen", "sdxl"):
-        assert Image.open(f"{name}.png").size == (64, 64)
+    Path("docs/pictures").mkdir(parents=True)
+    shutil.copy(ROOT / "docs/pictures/me.png", "docs/pictures")
+    exec(compile(BUNDLED, "README.md", "exec"), {"le": le})
+    assert "<latentedit-viewer" in Path("slider.html").read_text(encoding="utf-8")
