@@ -31,7 +31,7 @@ _LISTEN = """
 addEventListener("message", (event) => {
   const frame = document.querySelector("iframe.le-viewer"), told = event.data?.latentedit;
   if (!told || event.source !== frame?.contentWindow) return;
-  if (told.height > 0) frame.style.height = `${Math.min(Number(told.height), 4000)}px`;
+  if (told.height > 0) frame.style.height = `${Math.min(Number(told.height), Math.max(900, 1.2 * innerHeight))}px`;
   const box = document.querySelector("#le-strength input[type=number]");
   if (box && Number.isFinite(told.strength)) {
     box.value = told.strength;

@@ -1,0 +1,67 @@
+"""The page's server on the colour model, in this process, and pages of it in a browser."""
+
+import contextlib
+import importlib.metadata
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from latentedit.app.models import Models
+from latentedit.app.serve import serving
+from latentedit.core.plugins import CAPTIONERS
+from tests.editors.colours import ColourBackbone
+
+
+class PausedBackbone(ColourBackbone):
+    """The colour model, whose network waits wherever the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.defaults = {"captioner": "colours", "editors": {"eim": {"search": {"steps": 4}}, "sdedit": {"level": 0.5}}}
+        self.running = threading.Event()
+        """The network was asked."""
+        self.goes_on = threading.Event()
+        """The network answers."""
+        self.goes_on.set()
+
+    def _velocity(self, z: Tensor, s: Tensor, condition: Any) -> Tensor:
+        self.running.set()
+        assert self.goes_on.wait(60)
+        return super()._velocity(z, s, condition)
+
+    def pause(self) -> None:
+        """From now on the network waits."""
+        self.running.clear()
+        self.goes_on.clear()
+
+
+@contextlib.contextmanager
+def served(model: ColourBackbone, **options: Any) -> Iterator[tuple[str, Path]]:
+    """Where the page is, and where its uploads go."""
+    point = importlib.metadata.EntryPoint(
+        name="colours", value="tests.editors.colours:ColourReader", group=CAPTIONERS.group
+    )
+    real = importlib.metadata.entry_points
+
+    def entry_points(**wanted: str) -> importlib.metadata.EntryPoints:
+        ours = wanted == {"group": CAPTIONERS.group}
+        return importlib.metadata.EntryPoints([point]) if ours else real(**wanted)
+
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as home:
+        patch.setattr(importlib.metadata, "entry_points", entry_points)
+        uploads = Path(home, "uploads")
+        with serving(Models(model), uploads, port=options.pop("port", None) or free_port(), **options) as address:
+            yield address, uploads
+
+
+def free_port() -> int:
+    """A port that nobody uses."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]

@@ -1,0 +1,140 @@
+"""What the page's server answers to whoever asks it without the page."""
+
+import http.cookiejar
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latentedit.app.address import check_host
+from latentedit.core.errors import ConfigError
+from tests.app.servers import PausedBackbone, served
+from tests.app.visits import png
+from tests.editors.edits import grey
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[str, Path]]:
+    with served(PausedBackbone()) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def locked() -> Iterator[str]:
+    with served(PausedBackbone(), user="anna", password=PASSWORD) as (address, _):
+        yield address
+
+
+def status(url: str, content: bytes | None = None, opener: Any = None, **headers: str) -> int:
+    """Of a GET, or of a POST where there is content."""
+    request = urllib.request.Request(
+        url, data=content, headers={name.replace("_", "-"): v for name, v in headers.items()}
+    )
+    try:
+        with (opener or urllib.request.build_opener()).open(request, timeout=60) as answer:
+            answer.read(1)
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_page_and_what_it_needs_are_answered(server: tuple[str, Path]) -> None:
+    for path in ("", "config", "theme.css", "gradio_api/startup-events"):
+        assert status(server[0] + path) == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "gradio_api/file=/etc/passwd",
+        "gradio_api/file=../../etc/passwd",
+        "gradio_api/file/etc/passwd",
+        "gradio_api/file=http://127.0.0.1:22/",
+        "gradio_api/proxy=http://127.0.0.1:22/",
+        "gradio_api/info",
+        "gradio_api/openapi.json",
+        "gradio_api/call/edit",
+        "gradio_api/deep_link",
+        "gradio_api/mcp/",
+        "gradio_api/runs",
+        "gradio_api/dev/reload",
+        "gradio_api/vibe-code",
+        "gradio_api/custom_component/0/client/component/index.js",
+        "monitoring",
+        "docs",
+        "assets/../../../../../../etc/passwd",
+        "assets/..%2f..%2f..%2f..%2f..%2fetc%2fpasswd",
+        "static/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+    ],
+)
+def test_no_file_no_other_server_and_no_interface_for_programs(server: tuple[str, Path], path: str) -> None:
+    assert status(server[0] + path) == 404
+
+
+def test_a_file_that_a_visitor_sent_cannot_be_had_back(server: tuple[str, Path]) -> None:
+    address, uploads = server
+    edge = "edge"
+    body = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="../../secret.png"\r\n\r\n'.encode()
+    content = body + png(grey()) + f"\r\n--{edge}--\r\n".encode()
+    kind = f"multipart/form-data; boundary={edge}"
+    with urllib.request.urlopen(
+        urllib.request.Request(address + "gradio_api/upload", data=content, headers={"Content-Type": kind})
+    ) as answer:
+        (place,) = json.loads(answer.read())
+    assert Path(place).is_relative_to(uploads)
+    assert Path(place).is_file()
+    assert status(f"{address}gradio_api/file={place}") == 404
+    too_long = body + b"0" * 21_000_000 + f"\r\n--{edge}--\r\n".encode()
+    assert status(address + "gradio_api/upload", too_long, Content_Type=kind) == 413
+
+
+def test_a_task_cannot_be_started_past_the_queue(server: tuple[str, Path]) -> None:
+    address = server[0]
+    with urllib.request.urlopen(address + "config") as answer:
+        events = json.loads(answer.read())["dependencies"]
+    queued = [event["id"] for event in events if event["queue"] is not False and event["backend_fn"]]
+    assert len(queued) >= 8
+    for event in queued:
+        body = json.dumps({"fn_index": event, "data": [], "session_hash": "stranger"}).encode()
+        assert status(address + "gradio_api/run/predict", body, Content_Type="application/json") == 404
+    assert [event["api_visibility"] for event in events if event["api_visibility"] != "private"] == []
+
+
+def test_a_strangers_name_for_this_machine_is_refused(server: tuple[str, Path]) -> None:
+    assert status(server[0], Host="evil.example:7860") == 421
+    assert status(server[0], Host="127.0.0.1") == 200
+    assert status(server[0], Host="localhost:1234") == 200
+
+
+def test_another_sites_page_may_not_read_answers(server: tuple[str, Path]) -> None:
+    request = urllib.request.Request(server[0] + "config", headers={"Origin": "http://evil.example"})
+    with urllib.request.urlopen(request) as answer:
+        assert "access-control-allow-origin" not in answer.headers
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_without_the_password_there_is_nothing(locked: str) -> None:
+    for path in ("config", "gradio_api/upload_progress?upload_id=1", "gradio_api/queue/data?session_hash=a"):
+        assert status(locked + path) == 401
+    for path in ("gradio_api/run/predict", "gradio_api/queue/join", "gradio_api/upload"):
+        assert status(locked + path, b"{}", Content_Type="application/json") == 401
+    wrong = urllib.parse.urlencode({"username": "anna", "password": "incorrect"}).encode()
+    assert status(locked + "login", wrong) == 400
+    jar = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+    right = urllib.parse.urlencode({"username": "anna", "password": PASSWORD}).encode()
+    assert status(locked + "login", right, jar) == 200
+    assert status(locked + "config", None, jar) == 200
+
+
+def test_others_are_let_in_with_a_password_only() -> None:
+    check_host("0.0.0.0", "a password")
+    check_host("127.0.0.1", "")
+    with pytest.raises(ConfigError, match="needs a password"):
+        check_host("10.0.0.1", "")
