@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 import latentedit
 from latentedit.api.outputs import read_record, same_picture
 from latentedit.api.replay import replay
 from latentedit.api.result import EditResult, write_sweep
 from latentedit.api.verbs import edit, identify, sweep
-from latentedit.api.viewer import view
+from latentedit.api.viewer import from_results, view
 from latentedit.core.errors import ConfigError
 from latentedit.latents.encode import encode
 from tests.api.viewer.pages import data_of, rebuilt
@@ -55,7 +54,8 @@ def test_a_notebook_shows_a_result(swept: list[EditResult]) -> None:
 
 
 def test_of_large_pictures_no_more_is_decoded(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = edit(colours, Image.new("RGB", (1200, 900), (200, 76, 76)), to="green")
+    monkeypatch.setattr(from_results, "MOST_UNDO_PIXELS", 100)
+    result = edit(colours, noisy(size=(20, 6)), to="green")
     monkeypatch.setattr(ColourBackbone, "decode", lambda *_: pytest.fail("decoded"))
     (frame,) = view(result).frames
     assert frame.payload is None

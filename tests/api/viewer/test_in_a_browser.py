@@ -35,7 +35,6 @@ def browser() -> Iterator[Browser]:
     if os.environ.get(NONE_WANTED):
         pytest.skip(f"{NONE_WANTED} is set")
     with open_browser() as started:
-        started.page.set_default_timeout(5_000)
         yield started
 
 
@@ -187,6 +186,30 @@ def test_numbers_out_of_range_and_no_numbers(browser: Browser, page: Path) -> No
         typed(browser, text)
         part(browser, ".number").blur()
         assert part(browser, ".number").input_value() == strength
+
+
+def test_strengths_of_many_digits_are_met_by_two(browser: Browser, tmp_path: Path) -> None:
+    view = view_of([1 / 3, 2 / 3, 1.0])
+    view.save(tmp_path / "page.html")
+    shown(browser, tmp_path / "page.html")
+    typed(browser, "0.33")
+    assert np.array_equal(canvas(browser, "after"), pixels_of(view.frames[0].image))
+    slider, number = part(browser, ".slider"), part(browser, ".number")
+    for key, value in (("PageUp", "0.67"), ("ArrowLeft", "0.66"), ("ArrowRight", "0.67"), ("PageDown", "0.33")):
+        slider.press(key)
+        assert number.input_value() == value, key
+    assert "blend" not in (part(browser, ".status").text_content() or "")
+
+
+def test_the_page_around_it_hears_of_the_strength(browser: Browser, view: View, tmp_path: Path) -> None:
+    heard = "<script>heard = []; onmessage = (event) => heard.push(event.data.latentedit)</script>"
+    (tmp_path / "page.html").write_text(heard + view.iframe, "utf-8")
+    browser.open(tmp_path / "page.html", width=1000)
+    inside = browser.page.frame_locator("iframe")
+    inside.locator("latentedit-viewer[ready]").wait_for()
+    inside.locator(".number").fill("0.5")
+    browser.page.wait_for_function("heard.at(-1)?.strength === 0.5")
+    assert browser.evaluate("heard.at(-1).height") > 500
 
 
 def test_the_wipe_by_mouse_and_by_keys(browser: Browser, red_to_blue: Path) -> None:
@@ -389,6 +412,7 @@ def test_in_a_frame_of_another_page(browser: Browser, view: View, tmp_path: Path
     (tmp_path / "page.html").write_text(f"<title>x</title>{view._repr_html_()}", "utf-8")
     browser.open(tmp_path / "page.html", width=1000)
     inside = browser.page.frame_locator("iframe")
+    inside.locator("latentedit-viewer[ready]").wait_for()
     inside.locator(".number").fill("0.5")
     assert "0.5" in (inside.locator(".status").text_content() or "")
     with browser.page.expect_download() as waiting:

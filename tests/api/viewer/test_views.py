@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 
 from latentedit.api.outputs import same_picture
-from latentedit.api.viewer import Frame, View
+from latentedit.api.viewer import Frame, View, pictures
 from latentedit.api.viewer.page import viewer_element, viewer_script
-from latentedit.api.viewer.pictures import MOST_PIXELS
 from latentedit.core.errors import ConfigError, OutputError, ShapeError
 from tests.api.viewer.pages import HOSTILE, data_of, opened, picture, rebuilt, view_of
 
@@ -65,23 +64,26 @@ def test_pictures_of_other_modes_are_shown_in_eight_bits() -> None:
     assert same_picture(opened(told["source"]["rgb"]), palette.convert("RGB"))
 
 
-def test_a_large_picture_is_reduced_and_says_so() -> None:
-    source = Image.new("RGB", (3000, 2000), "teal")
-    image = source.copy()
-    image.paste("white", (100, 100, 200, 200))
-    view = View(source=source, frames=[Frame(strength=one, image=image) for one in (1.0, 2.0)])
+def test_a_large_picture_is_reduced_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 4000)
+    view = view_of([1.0, 2.0], size=(120, 80))
     told = data_of(view.html)
     width, height = told["size"]
-    assert 0.99 * MOST_PIXELS < width * height <= MOST_PIXELS
-    assert width / height == pytest.approx(1.5, abs=0.001)
-    assert f"{width} x {height}" in told["notes"][0]
-    assert "3000 x 2000" in told["notes"][0]
+    assert (width, height) == (77, 51)
+    assert "shown and saved at 77 x 51 pixels; the picture has 120 x 80" in told["notes"][0]
     left, top, box_width, box_height = told["frames"][1]["box"]
-    assert max(left, top) < 100
-    assert max(box_width, box_height) < 100
-    largest = [one.crop((0, 0, 2000, 2000)) for one in (source, image)]
-    told = data_of(View(source=largest[0], frames=[Frame(strength=1, image=largest[1])]).html)
-    assert (told["size"], told["notes"]) == ([2000, 2000], [])
+    assert min(left, top) > 0, "reduced alike, both are the same where they were"
+    assert box_width * box_height < width * height / 2
+    told = data_of(view_of([1.0], size=(80, 50)).html)
+    assert (told["size"], told["notes"]) == ([80, 50], [])
+
+
+def test_many_whole_pictures_are_reduced_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MOST_PIXELS_TOGETHER", 4000)
+    source = picture((40, 30))
+    frames = [Frame(strength=seed, image=picture((40, 30), seed=seed)) for seed in range(1, 12)]
+    told = data_of(View(source=source, frames=frames).html)
+    assert sum(frame["box"][2] * frame["box"][3] for frame in [told["source"], *told["frames"]]) <= 4000
 
 
 def test_texts_are_nothing_but_texts() -> None:

@@ -44,6 +44,7 @@ class Viewer extends HTMLElement {
     this.listen();
     this.compare();
     this.go(this.start());
+    this.parts.inert = false;
     this.setAttribute("ready", "");
   }
 
@@ -86,10 +87,9 @@ class Viewer extends HTMLElement {
       this.number,
     );
     this.status = make("p", { class: "status", "aria-live": "polite" });
-    this.shadowRoot.append(make("section", { class: "viewer", "aria-label": told.title },
-      make("div", { class: "main" }, this.stage, this.strength, this.tools()),
-      this.facts(),
-    ));
+    const main = make("div", { class: "main" }, this.stage, this.strength, this.tools());
+    this.parts = make("section", { class: "viewer", "aria-label": told.title, inert: "" }, main, this.facts());
+    this.shadowRoot.append(this.parts);
   }
 
   tools() {
@@ -213,8 +213,9 @@ class Viewer extends HTMLElement {
 
   // A page around this one, as that of `latentedit app`, hears where the slider stands and how high this page is.
   announce() {
+    if (parent === window) return;
     const height = document.documentElement.offsetHeight;
-    if (parent !== window) parent.postMessage({ latentedit: { strength: this.value, height } }, "*");
+    parent.postMessage({ latentedit: { strength: this.value, height } }, "*");
   }
 
   // ---- what is seen
@@ -353,7 +354,7 @@ class Viewer extends HTMLElement {
   }
 
   shortcut(event) {
-    if (event.target === this.number || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target === this.number || event.target === this.other || event.ctrlKey || event.metaKey || event.altKey) return;
     const acts = {
       "+": () => this.scaled(2), "=": () => this.scaled(2), "-": () => this.scaled(1 / 2), 0: () => this.scaled(0),
       d: () => this.press(this.differ), o: () => this.original(true),
