@@ -56,7 +56,7 @@ def red_to_blue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A red picture that is blue at strength 1."""
     path = tmp_path_factory.mktemp("colours") / "page.html"
     source = Image.new("RGB", (80, 60), "red")
-    View(source=source, frames=[Frame(strength=1, image=Image.new("RGB", (80, 60), "blue"))]).save(path)
+    View(source=source, frames=[Frame(strength=1.0, image=Image.new("RGB", (80, 60), "blue"))]).save(path)
     return path
 
 
@@ -377,7 +377,7 @@ def test_all_of_it_by_keys_alone(browser: Browser, page: Path) -> None:
 
 
 def test_texts_stay_texts(browser: Browser, tmp_path: Path) -> None:
-    frame = Frame(strength=1, image=picture(seed=1), verdict="changed", reason=HOSTILE, lines=(HOSTILE,))
+    frame = Frame(strength=1.0, image=picture(seed=1), verdict="changed", reason=HOSTILE, lines=(HOSTILE,))
     texts = {"title": HOSTILE, "caption": HOSTILE, "target_caption": "a hat"}
     View(source=picture(), frames=[frame], others={HOSTILE: picture(seed=2)}, **texts).save(tmp_path / "page.html")
     shown(browser, tmp_path / "page.html")

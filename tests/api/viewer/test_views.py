@@ -34,7 +34,7 @@ def test_of_a_change_only_its_box_is_there() -> None:
     image = source.copy()
     for place in ((10, 7), (29, 20)):
         image.putpixel(place, tuple(255 - level for level in source.getpixel(place)))
-    frame = data_of(View(source=source, frames=[Frame(strength=1, image=image)]).html)["frames"][1]
+    frame = data_of(View(source=source, frames=[Frame(strength=1.0, image=image)]).html)["frames"][1]
     assert frame["box"] == [10, 7, 20, 14]
     assert opened(frame["rgb"]).size == (20, 14)
 
@@ -49,17 +49,17 @@ def test_alpha_that_changes_is_there_too() -> None:
     source = picture(mode="RGBA")
     image = source.copy()
     image.putalpha(picture(seed=5).getchannel("G"))
-    told = data_of(View(source=source, frames=[Frame(strength=1, image=image)]).html)
+    told = data_of(View(source=source, frames=[Frame(strength=1.0, image=image)]).html)
     assert same_picture(rebuilt(told, told["frames"][1]), image)
 
 
 def test_pictures_of_other_modes_are_shown_in_eight_bits() -> None:
     deep = Image.fromarray(np.arange(0, 65536, 65535 // 99, dtype=np.uint16)[:100].reshape(10, 10))
-    told = data_of(View(source=deep, frames=[Frame(strength=1, image=deep)]).html)
+    told = data_of(View(source=deep, frames=[Frame(strength=1.0, image=deep)]).html)
     assert "8 bits" in told["notes"][0]
     assert opened(told["source"]["rgb"]).getpixel((9, 9)) == (255, 255, 255)
     palette = picture().quantize(16)
-    told = data_of(View(source=palette, frames=[Frame(strength=1, image=palette)]).html)
+    told = data_of(View(source=palette, frames=[Frame(strength=1.0, image=palette)]).html)
     assert told["notes"] == []
     assert same_picture(opened(told["source"]["rgb"]), palette.convert("RGB"))
 
@@ -81,13 +81,13 @@ def test_a_large_picture_is_reduced_and_says_so(monkeypatch: pytest.MonkeyPatch)
 def test_many_whole_pictures_are_reduced_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MOST_PIXELS_TOGETHER", 4000)
     source = picture((40, 30))
-    frames = [Frame(strength=seed, image=picture((40, 30), seed=seed)) for seed in range(1, 12)]
+    frames = [Frame(strength=float(seed), image=picture((40, 30), seed=seed)) for seed in range(1, 12)]
     told = data_of(View(source=source, frames=frames).html)
     assert sum(frame["box"][2] * frame["box"][3] for frame in [told["source"], *told["frames"]]) <= 4000
 
 
 def test_texts_are_nothing_but_texts() -> None:
-    frame = Frame(strength=1, image=picture(), verdict=HOSTILE, reason=HOSTILE, lines=(HOSTILE,))
+    frame = Frame(strength=1.0, image=picture(), verdict=HOSTILE, reason=HOSTILE, lines=(HOSTILE,))
     texts = {"title": HOSTILE, "caption": HOSTILE, "target_caption": HOSTILE + " x", "name": HOSTILE}
     view = View(source=picture(), frames=[frame], others={HOSTILE: picture(seed=3)}, **texts)
     page = view.html
@@ -156,7 +156,7 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="finite number; got nan"):
         view_of([float("nan")])
     with pytest.raises(ShapeError, match="of one size"):
-        _ = View(source=picture(), frames=[Frame(strength=1, image=picture((4, 4)))]).html
+        _ = View(source=picture(), frames=[Frame(strength=1.0, image=picture((4, 4)))]).html
     with pytest.raises(OutputError):
         view_of([1.0]).save(tmp_path / "no" / "x.html")
     view_of([1.0]).save(tmp_path / "x.html")

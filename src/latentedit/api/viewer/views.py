@@ -78,7 +78,7 @@ class View:
         ConfigError: no frames, or a strength that is no finite number.
 
     Example:
-        View(source=photo, frames=[Frame(strength=1, image=edited)], title="a hat").save("hat.html")
+        View(source=photo, frames=[Frame(strength=1.0, image=edited)], title="a hat").save("hat.html")
     """
 
     source: Image.Image
@@ -160,7 +160,7 @@ class View:
     def _by_strength(self) -> list[Frame]:
         """One frame a strength, rising, the source among them."""
         known = {float(frame.strength): frame for frame in self.frames}
-        known[0.0] = dataclasses.replace(known.get(0.0, Frame(strength=0, image=self.source)), image=self.source)
+        known[0.0] = dataclasses.replace(known.get(0.0, Frame(strength=0.0, image=self.source)), image=self.source)
         return [known[strength] for strength in sorted(known)]
 
 

@@ -95,7 +95,7 @@ def _view(folder: Path, method: str, item: str, title: str, numbers: Mapping[str
     reason = "; ".join(f"{name} {value}" for name, value in numbers.items())
     return View(
         source=source,
-        frames=[Frame(strength=1, image=edited, reason=reason)],
+        frames=[Frame(strength=1.0, image=edited, reason=reason)],
         title=title,
         name=f"{item}.{method}",
         others={} if truth is None else {"right answer": truth},
