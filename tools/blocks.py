@@ -31,6 +31,11 @@ class Block:
         return found[1] if found else ""
 
     @property
+    def is_file(self) -> bool:
+        """Whether the title is a file's name."""
+        return bool(re.fullmatch(r"[\w./-]+\.\w+", self.title))
+
+    @property
     def text(self) -> str:
         """What stands between the fences."""
         return "\n".join(self.lines)

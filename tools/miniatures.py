@@ -1,12 +1,13 @@
 """Random models of a few hundred kilobytes in the place of those of the hub, so that blocks of pages run anywhere.
 
-A page asks for them by ``<!-- with miniatures -->``, and says so to its readers.
+A page asks for them by ``<!-- with miniatures -->``, and says so to its readers. Beside them lies a ``photo.jpg``.
 """
 
 import functools
 from typing import Any
 
 import diffusers
+from PIL import Image
 
 import latentedit as le
 from latentedit.testing.miniatures.flux import flux
@@ -29,6 +30,7 @@ SETTINGS = {
 @functools.cache
 def stand_in() -> None:
     """From now on, in this process, pipelines are miniatures that stay where they are, and edits take two steps."""
+    Image.new("RGB", (64, 64), (90, 120, 90)).save("photo.jpg")
     for kind, build in BUILDERS.items():
         pipeline: Any = kind
         pipeline.from_pretrained = lambda *_, build=build, **__: build()

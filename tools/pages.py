@@ -5,7 +5,8 @@ A page takes part by the mark ``<!-- ran: ... -->``, in which the digest of its 
 * a ``console`` block has lines ``$ command``; below each stands what it printed. Commands run in ``out/docs/PAGE``,
   which has the portraits of ``docs/pictures``. A line that ends with ``# exit 2`` is to end so.
 * ``python`` blocks run in one namespace; what one prints stands in the block ``text title="output"`` after it.
-* a block whose title is a file of the repository shows that file.
+* a block whose title is a file of the repository shows that file; another file's is written into the scratch folder.
+* there is ``examples``, and what a command installs by pip is there for those after it.
 * a picture below ``pictures/PAGE/`` is what a command wrote under that name (a WebP may be made of a PNG), and one
   below ``pictures/results/`` that of ``results/``.
 
@@ -39,6 +40,7 @@ def main() -> int:
     """0 where all pages are as they should be, 1 where one is not."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("page", nargs="*", help="such as start or tutorials/edit; all of them where none is given")
+    options.add_argument("--figures", action="store_true", help="write seconds and bytes of this machine too")
     options.add_argument("--check", action="store_true", help="write nothing; fail where a page would change")
     chosen = options.parse_args()
     good = True
@@ -47,7 +49,7 @@ def main() -> int:
         print(f"{name} ...", end=" ", flush=True)
         text = path.read_text(encoding="utf-8")
         try:
-            new = run(path, text, write=not chosen.check)
+            new = run(path, text, write=not chosen.check, figures=chosen.figures)
         except (BlockError, FileNotFoundError, ValueError) as error:
             print(f"failed\n{error}")
             good = False
@@ -74,13 +76,14 @@ def pages(names: list[str]) -> list[Path]:
     return found
 
 
-def run(path: Path, page: str, *, write: bool) -> str:
+def run(path: Path, page: str, *, write: bool, figures: bool = False) -> str:
     """The page with what its blocks give now.
 
     Args:
         path: of the page.
         page: what stands in it.
         write: the pictures too.
+        figures: write those of this machine even where nothing else has changed.
 
     Raises:
         BlockError: a block that does not do what it should.
@@ -88,7 +91,7 @@ def run(path: Path, page: str, *, write: bool) -> str:
     """
     folder = ROOT / "out" / "docs" / path.stem
     with Scratch(path.relative_to(ROOT), folder, miniatures=MINIATURES in page) as scratch:
-        new = list(_run_all(parsed(page), scratch))
+        new = list(_run_all(parsed(page), scratch, figures=figures))
         if write:
             collect(page, path.stem, folder)
     return MARK.sub(f"<!-- ran: {digest(new)} -->", written(new))
@@ -96,21 +99,29 @@ def run(path: Path, page: str, *, write: bool) -> str:
 
 def digest(parts: list[str | Block]) -> str:
     """Of the blocks that are run, and of what stands for what they gave: twelve hexadecimal digits."""
-    blocks = [str(part) for part in parts if isinstance(part, Block) and part.language in ("console", "python", "text")]
+    blocks = [
+        str(part)
+        for part in parts
+        if isinstance(part, Block) and (part.is_file or part.language in ("console", "python", "text"))
+    ]
     return hashlib.sha256("\n".join(blocks).encode()).hexdigest()[:12]
 
 
-def _run_all(parts: list[str | Block], scratch: Scratch) -> Iterator[str | Block]:
+def _run_all(parts: list[str | Block], scratch: Scratch, *, figures: bool) -> Iterator[str | Block]:
     """The page's parts with what the blocks give; the output of a Python block follows it."""
     old: Block | None = None
     for place, part in enumerate(parts):
         if not isinstance(part, Block):
             yield part
-        elif part.title and (ROOT / part.title).is_file():
-            part.lines = (ROOT / part.title).read_text(encoding="utf-8").splitlines()
+        elif part.is_file:
+            if (ROOT / part.title).is_file():
+                part.lines = (ROOT / part.title).read_text(encoding="utf-8").splitlines()
+            else:
+                (scratch.folder / part.title).write_text(f"{part.text}\n", encoding="utf-8")
             yield part
         elif part.language == "console":
-            part.lines = _kept(part.lines, scratch.console(part))
+            new = scratch.console(part)
+            part.lines = new if figures else _kept(part.lines, new)
             yield part
         elif part.language == "python":
             yield part
@@ -120,7 +131,7 @@ def _run_all(parts: list[str | Block], scratch: Scratch) -> Iterator[str | Block
                 if old is None:
                     yield ""
                     old = Block("text", 'title="output"', [])
-                old.lines = _kept(old.lines, printed)
+                old.lines = printed if figures else _kept(old.lines, printed)
                 if old not in parts:
                     yield old
             elif old is not None:

@@ -18,7 +18,7 @@ def main() -> None:
     """Answer until nothing comes in any more."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries write by themselves is no answer
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.path[:1] = [str(Path.cwd()), str(Path(__file__).resolve().parents[1])]
     scope: dict[str, Any] = {"__name__": "__main__"}
     for line in sys.stdin:
         print(json.dumps(_run(json.loads(line), scope)), file=answers, flush=True)

@@ -16,6 +16,15 @@ ROOT = Path(__file__).resolve().parents[1]
 GIVEN = ("me.png", "you.png", "portraits")
 """What every scratch folder has, out of ``docs/pictures``."""
 
+_PIP = {
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_BUILD_ISOLATION": "0",  # pip's way of saying yes
+    "PIP_NO_DEPS": "1",
+    "PIP_QUIET": "1",
+    "PIP_ROOT_USER_ACTION": "ignore",
+}
+"""What a page installs goes into its scratch folder, by what is installed already, and asks no index."""
+
 COLUMNS = 110
 
 
@@ -43,6 +52,9 @@ class Scratch:
             "COLUMNS": str(COLUMNS),
             "NO_COLOR": "1",
             "TERM": "dumb",
+            **_PIP,
+            "PIP_TARGET": str(folder / ".installed"),
+            "PYTHONPATH": str(folder / ".installed"),
             "HF_HUB_OFFLINE": "1",
             "TRANSFORMERS_VERBOSITY": "error",
             "DIFFUSERS_VERBOSITY": "error",
@@ -57,6 +69,7 @@ class Scratch:
                 shutil.copytree(source, self.folder / name)
             else:
                 shutil.copy(source, self.folder / name)
+        (self.folder / "examples").symlink_to(ROOT / "examples")
         return self
 
     def __exit__(

@@ -26,6 +26,12 @@ def test_blocks_of_a_page_were_run_as_they_stand(path: Path) -> None:
         assert mark[1] == digest(parts)
 
 
+def test_files_of_the_repository_are_shown_as_they_are() -> None:
+    blocks = [part for path in PAGES for part in parsed(path.read_text(encoding="utf-8")) if isinstance(part, Block)]
+    files = [part for part in blocks if (ROOT / part.title).is_file()]
+    assert [one.title for one in files if one.text.rstrip() != (ROOT / one.title).read_text("utf-8").rstrip()] == []
+
+
 def test_what_pages_show_is_there_and_small() -> None:
     shown = {place for path in PAGES for place in pictures.shown(path.read_text(encoding="utf-8"))}
     assert [place for place in sorted(shown) if not (pictures.PICTURES / place).is_file()] == []
