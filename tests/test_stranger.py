@@ -1,5 +1,6 @@
 """A package of somebody else (``examples/stranger``) is installed, and each thing in it is used by its name."""
 
+import importlib
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from latentedit.editors.base import Editor
+from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.miniature import miniature_sd3
 from tests.commands import Command, command
 
@@ -47,6 +50,14 @@ def told(installed: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> 
         return json.loads(outcome.out)
 
     return execute
+
+
+class TestEditor(EditorContract):
+    @pytest.fixture
+    def editor(self, monkeypatch: pytest.MonkeyPatch) -> Editor:
+        monkeypatch.syspath_prepend(EXAMPLE / "src")
+        made: Editor = importlib.import_module("stranger.editor").OneStep()
+        return made
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -11,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.browser import NONE_WANTED, open_browser
+
 ROOT = Path(__file__).parents[2]
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
 MARKDOWN_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -95,6 +97,18 @@ def test_nothing_is_loaded_from_elsewhere(pages: dict[Path, Page], site: Path) -
     assert {one for one in loads if urlsplit(one).netloc} == set()
     styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
     assert re.findall(r"url\([\"']?(?:https?:)?//[^)]+", styles) == []
+
+
+def test_it_is_read_and_searched_from_a_disk(site: Path) -> None:
+    if os.environ.get(NONE_WANTED):
+        pytest.skip(f"{NONE_WANTED} is set")
+    with open_browser() as browser:
+        browser.open(site / "index.html", width=1400)
+        browser.page.keyboard.press("/")
+        browser.page.keyboard.type("flowedit")
+        browser.page.locator("a", has_text="latentedit.editors.FlowEdit").first.wait_for(timeout=20_000)
+        assert [one for one in browser.requests if not one.startswith("file:")] == []
+        assert browser.complaints == []
 
 
 def test_every_page_stands_in_the_navigation() -> None:

@@ -41,4 +41,6 @@ class OneStep(Editor):
     ) -> Float[Tensor, "b *latent"]:
         s = latent.z.new_full((len(latent),), self.level)
         v_source, v_target = (latent.backbone.velocity(latent.z, s, text) for text in (latent.condition, target))
+        if progress is not None:
+            progress("editing", 1, 1)
         return latent.z - strength * self.level * (v_target - v_source)
