@@ -54,8 +54,8 @@ def told(installed: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> 
 
 class TestEditor(EditorContract):
     @pytest.fixture
-    def editor(self, monkeypatch: pytest.MonkeyPatch) -> Editor:
-        monkeypatch.syspath_prepend(EXAMPLE / "src")
+    def editor(self, installed: Path, monkeypatch: pytest.MonkeyPatch) -> Editor:
+        monkeypatch.syspath_prepend(installed)
         made: Editor = importlib.import_module("stranger.editor").OneStep()
         return made
 

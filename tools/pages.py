@@ -99,12 +99,9 @@ def run(path: Path, page: str, *, write: bool, figures: bool = False) -> str:
 
 def digest(parts: list[str | Block]) -> str:
     """Of the blocks that are run, and of what stands for what they gave: twelve hexadecimal digits."""
-    blocks = [
-        str(part)
-        for part in parts
-        if isinstance(part, Block) and (part.is_file or part.language in ("console", "python", "text"))
-    ]
-    return hashlib.sha256("\n".join(blocks).encode()).hexdigest()[:12]
+    blocks = [part for part in parts if isinstance(part, Block)]
+    run = [part for part in blocks if part.is_file or part.title == "output" or part.language in ("console", "python")]
+    return hashlib.sha256("\n".join(map(str, run)).encode()).hexdigest()[:12]
 
 
 def _run_all(parts: list[str | Block], scratch: Scratch, *, figures: bool) -> Iterator[str | Block]:
