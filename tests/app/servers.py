@@ -24,20 +24,25 @@ class PausedBackbone(ColourBackbone):
     def __init__(self) -> None:
         super().__init__()
         self.defaults = {"captioner": "colours", "editors": {"eim": {"search": {"steps": 4}}, "sdedit": {"level": 0.5}}}
-        self.running = threading.Event()
-        """The network was asked."""
+        self.waits = threading.Event()
+        """The network was asked, and waits."""
         self.goes_on = threading.Event()
         """The network answers."""
         self.goes_on.set()
+        self._answers = 0
 
     def _velocity(self, z: Tensor, s: Tensor, condition: Any) -> Tensor:
-        self.running.set()
-        assert self.goes_on.wait(60)
+        if not self.goes_on.is_set():
+            self._answers -= 1
+            if self._answers < 0:
+                self.waits.set()
+                assert self.goes_on.wait(60)
         return super()._velocity(z, s, condition)
 
-    def pause(self) -> None:
-        """From now on the network waits."""
-        self.running.clear()
+    def pause(self, *, after: int = 0) -> None:
+        """From now on the network waits, after so many answers."""
+        self._answers = after
+        self.waits.clear()
         self.goes_on.clear()
 
 

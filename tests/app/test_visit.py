@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 
 import latentedit as le
 from latentedit.api.outputs import read_record, same_picture
+from latentedit.api.session import Session
 from latentedit.api.viewer import view
 from latentedit.app.models import Models
 from latentedit.app.visit import STRENGTHS, StoppedError, Visit, Wish
@@ -178,6 +180,20 @@ def test_a_task_stops_at_its_next_step_and_leaves_the_history_alone(visit: Visit
     assert "evaluations" in steps[0]
     assert len(visit.entries) == 1
     assert visit.edit([RED], **EIM).edit is not None
+
+
+def test_a_task_that_was_stopped_in_its_last_step_changes_nothing(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sweep(session: Session, *arguments: Any, **options: Any) -> Any:
+        visit.stop()
+        return real(session, *arguments, **{**options, "progress": None})
+
+    real = Session.sweep
+    monkeypatch.setattr(Session, "sweep", sweep)
+    with pytest.raises(StoppedError, match="as they were"):
+        visit.edit([RED], **EIM)
+    assert len(visit.entries) == 1
 
 
 def test_a_visitor_who_left_has_nothing_more_computed(visit: Visit) -> None:

@@ -31,7 +31,7 @@ _LISTEN = """
 addEventListener("message", (event) => {
   const frame = document.querySelector("iframe.le-viewer"), told = event.data?.latentedit;
   if (!told || event.source !== frame?.contentWindow) return;
-  if (told.height > 0) frame.style.height = `${Math.min(Number(told.height), Math.max(900, 1.2 * innerHeight))}px`;
+  if (told.height > 0) frame.style.height = `${Math.min(Number(told.height), Math.max(1200, 1.2 * innerHeight))}px`;
   const box = document.querySelector("#le-strength input[type=number]");
   if (box && Number.isFinite(told.strength)) {
     box.value = told.strength;
@@ -41,6 +41,8 @@ addEventListener("message", (event) => {
 </script>
 """
 """The viewer tells where its slider stands, and how high it is; this strength is what is saved and edited on."""
+
+EMPTY = '<p class="le-empty">Here the edit appears, beside the original, with a slider for its strength.</p>'
 
 HEAD = f'<meta name="color-scheme" content="light dark">{_LISTEN}'
 
@@ -98,12 +100,14 @@ class Parts:
         said: one line about what happened.
         gift: files on their way to the visitor, as JSON.
         tabs: "change" and "discover".
+        working: where progress is seen beside the buttons that start tasks.
     """
 
     visit: gr.State
     said: gr.HTML
     gift: gr.Textbox
     tabs: gr.Tabs
+    working: gr.HTML
     model: gr.Dropdown
     method: gr.Dropdown
     cancel: gr.Button
@@ -146,6 +150,7 @@ def lay_out(models: Sequence[str], examples: str) -> tuple[gr.Blocks, Parts]:
                 with gr.Accordion("Model and method", open=False):
                     model = gr.Dropdown(list(models), value=models[0], label="Model")
                     method = gr.Dropdown(EDITORS.names(), value="eim", label="Method")
+                working = gr.HTML(elem_id="le-working")
                 cancel = gr.Button("Cancel what runs", size="sm", elem_id="le-cancel")
             with gr.Column(scale=3, min_width=320):
                 result = _result()
@@ -154,6 +159,7 @@ def lay_out(models: Sequence[str], examples: str) -> tuple[gr.Blocks, Parts]:
         said=said,
         gift=gift,
         tabs=tabs,
+        working=working,
         model=model,
         method=method,
         cancel=cancel,
@@ -171,7 +177,7 @@ def _close(visit: object) -> None:
 
 
 def _picture(examples: str) -> PictureParts:
-    limit = f"A picture (PNG, JPEG, WebP, GIF, TIFF; up to 20 MB and {MAX_PIXELS // 1_000_000} megapixels)"
+    limit = f"A picture: up to 20 MB and {MAX_PIXELS // 1_000_000} megapixels"
     return PictureParts(
         upload=gr.File(label=limit, file_types=["image"], height=140, elem_id="le-upload"),
         examples=gr.HTML(examples, js_on_load=_CHOOSE, elem_id="le-examples", visible=bool(examples)),
@@ -209,7 +215,10 @@ def _strength() -> gr.Slider:
 
 
 def _discover() -> DiscoverParts:
-    gr.HTML("<p>Directions in which this picture can change most, found without words. A click takes one.</p>")
+    gr.HTML(
+        "<p>Directions in which this picture can change most, found without words: it takes many "
+        "evaluations of the network. A click on one takes it as a change.</p>"
+    )
     rank = gr.Slider(1, 10, value=4, step=1, label="How many")
     level = gr.Slider(0.2, 0.95, value=0.85, step=0.05, label="Noise level", info="High: large changes; low: details")
     look = gr.Button("Discover", variant="primary", elem_id="le-discover")
@@ -217,14 +226,18 @@ def _discover() -> DiscoverParts:
     return DiscoverParts(rank=rank, level=level, look=look, found=found)
 
 
+def _button(text: str, name: str) -> gr.Button:
+    return gr.Button(text, size="sm", elem_id=name, min_width=100)
+
+
 def _result() -> ResultParts:
-    viewer = gr.HTML(elem_id="le-result", min_height=240)
+    viewer = gr.HTML(EMPTY, elem_id="le-result", min_height=240)
+    strength = gr.Number(0, visible="hidden", elem_id="le-strength")  # the viewer's own, see _LISTEN
     with gr.Row():
-        strength = gr.Number(0, label="Strength to keep", step=0.05, elem_id="le-strength", min_width=120)
-        undo = gr.Button("Undo", elem_id="le-undo", min_width=80)
-        save_picture = gr.Button("Save picture", elem_id="le-save-picture", min_width=120)
-        save_direction = gr.Button("Save direction", elem_id="le-save-direction", min_width=120)
-        save_record = gr.Button("Save record", elem_id="le-save-record", min_width=120)
+        undo = _button("Undo", "le-undo")
+        save_picture = _button("Save picture", "le-save-picture")
+        save_direction = _button("Save direction", "le-save-direction")
+        save_record = _button("Save record", "le-save-record")
     return ResultParts(
         viewer=viewer,
         strength=strength,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from latentedit.api.viewer import view
 from latentedit.app import fragments
-from latentedit.app.layout import lay_out
+from latentedit.app.layout import EMPTY, lay_out
 from latentedit.app.models import Models
 from latentedit.app.visit import Download, Visit, Wish
 from latentedit.core.errors import ConfigError, LatentEditError
@@ -77,7 +77,7 @@ class Page:
         screen += [result.history, result.strength]
         task: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": 1, "api_visibility": "private"}
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        shows: dict[str, Any] = {**task, "show_progress_on": result.viewer}
+        shows: dict[str, Any] = {**task, "show_progress_on": [result.viewer, at.working]}
         self.blocks.load(self._welcome, None, [at.visit], **quick)
         self.blocks.unload(self._farewell)
         wishes = [*change.texts, *change.strengths]
@@ -92,7 +92,7 @@ class Page:
                 [at.visit, at.model, discover.rank, discover.level],
                 [at.visit, at.said, discover.found],
                 **task,
-                show_progress_on=discover.found,
+                show_progress_on=[discover.found, at.working],
             ),
         ]
         for button, save in (
@@ -263,7 +263,7 @@ class Page:
         return {
             picture.preview: fragments.preview(entry),
             picture.caption: entry.caption,
-            result.viewer: "" if edit is None else fragments.frame(view(edit.results).html),
+            result.viewer: EMPTY if edit is None else fragments.frame(view(edit.results).html),
             result.facts: "" if edit is None else fragments.facts(edit),
             result.history: fragments.history(visit.entries, entry),
             result.strength: entry.strength,

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -83,12 +82,12 @@ class Visit:
         self.directions: dict[str, Direction] = {}
         self.discovered: list[str] = []
         self._session: tuple[Entry, str, str, Session] | None = None
-        self._stop = threading.Event()
+        self._stops = 0  # so often was `stop` called
         self._closed = False
 
     def stop(self) -> None:
-        """End the task that runs, at its next step."""
-        self._stop.set()
+        """End the task that runs or waits for its turn, at its next step."""
+        self._stops += 1
 
     def close(self) -> None:
         """The visitor has left: end what runs, and let go of everything."""
@@ -282,20 +281,26 @@ class Visit:
     @contextlib.contextmanager
     def _task(self, model: str, progress: Progress | None) -> Generator[tuple[Backbone, Progress]]:
         """The model, and what reports progress with the evaluations so far, while no other task computes."""
-        with self.models.working:
-            self._stop.clear()
+        begun = self._stops
+
+        def check() -> None:
             if self._closed:
                 raise StoppedError("the page was closed")
+            if self._stops != begun:
+                raise StoppedError(STOPPED)
+
+        with self.models.working:
+            check()
             backbone = self.models.get(model)
             with backbone.count() as count:
 
                 def report(what: str, done: int, total: int) -> None:
-                    if self._stop.is_set():
-                        raise StoppedError(STOPPED)
+                    check()
                     if progress is not None:
                         progress(f"{what}, {count.evaluations} evaluations", done, total)
 
                 yield backbone, report
+            check()
 
     def _way(
         self, session: Session, wanted: Sequence[Wish], method: str, report: Progress
@@ -365,7 +370,9 @@ def _looked_at(backbone: Backbone, picture: Picture) -> tuple[str, tuple[str, ..
         return "", (f"the model {backbone.name} reads no pictures: say what this one shows",)
     latent = encode(backbone, picture)
     (caption,), (frame,) = latent.captions, latent.frames
-    notes = list(backbone.caption_notes([caption]))
+    known: str = backbone.defaults.get("description", "")
+    notes = [f"the model {backbone.name} knows {known}"] if known else []
+    notes += backbone.caption_notes([caption])
     if frame.region is not None:
         left, top, width, height = frame.region
         notes.append(f"the model sees {width} x {height} px of the picture, from {left}, {top}")
