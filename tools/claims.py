@@ -10,6 +10,8 @@ from tools.pictures import collect
 from tools.running import ROOT
 
 PAGE = ROOT / "docs" / "results" / "claims.md"
+READING = ROOT / "tools" / "claims_reading.md"
+"""What a reader of the verdicts should know, and the experiments do not say of themselves."""
 
 
 def main() -> None:
@@ -24,6 +26,7 @@ def page() -> str:
     with tempfile.TemporaryDirectory() as folder:
         written = write_claims_page(ROOT / "results" / "claims", Path(folder) / "claims.md")[0]
         text = written.read_text(encoding="utf-8")
+    text = text.replace("| experiment |", READING.read_text(encoding="utf-8") + "| experiment |", 1)
     return re.sub(r"\]\([^)]*results/claims/([\w-]+)\.png\)", r"](../pictures/results/claims/\1.webp)", text)
 
 

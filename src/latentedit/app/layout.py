@@ -211,7 +211,7 @@ def _text(label: str, info: str | None, placeholder: str) -> gr.Textbox:
 
 
 def _strength() -> gr.Slider:
-    return gr.Slider(-1, 2, value=1, step=0.05, label="Strength", info="1 is the whole change, -1 its opposite")
+    return gr.Slider(-1, 2, value=1, step=0.05, label="Strength", info="0 is the picture, 1 the whole change")
 
 
 def _discover() -> DiscoverParts:
