@@ -59,6 +59,7 @@ class KeepResult:
         kept: the result, with the original's size, bits, alpha, profile and EXIF.
         mask: what of the edited picture was put where, 8-bit grey of the original's size.
         verdict: what the pair is.
+        matrix: 3 x 3, from centres of the original's pixels to those of the editor's picture.
         shift_px: how far the editor moved the picture's middle to the right and down, in the original's pixels.
         zoom: how much larger things were made than resizing the whole explains.
         rotation_degrees: clockwise.
@@ -78,6 +79,7 @@ class KeepResult:
     kept: PixelPicture
     mask: Image.Image
     verdict: Verdict
+    matrix: NDArray[np.float64]
     shift_px: tuple[float, float]
     zoom: float
     rotation_degrees: float
@@ -206,6 +208,7 @@ def keep(
         kept=dataclasses.replace(first, pixels=pixels),
         mask=Image.fromarray(np.rint(255 * weight).astype(np.uint8)),
         verdict=verdict,
+        matrix=found.matrix,
         shift_px=found.shift_px,
         zoom=found.zoom,
         rotation_degrees=found.rotation_degrees,

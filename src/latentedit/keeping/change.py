@@ -91,8 +91,8 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
         count=count,
         inside=inside,
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
-        residual=_residual(here, toned, unchanged),
-        structure=_structure(here, toned, inside),
+        residual=_residual(tones.limited(here), toned, unchanged),
+        structure=_structure(tones.limited(here), toned, inside),
     )
 
 

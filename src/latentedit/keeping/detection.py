@@ -35,7 +35,16 @@ _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 
 HIGH, LOW = 8.0, 3.0
 """Times the noise from which on a place counts as changed by itself, and as a part of a change."""
 
-_UNSURE = 1.2
+_STEP = 0.25
+"""Of a sharp step that the mask's edge takes in; less than half of it, since a pixel too few shows and one too many not."""
+
+_GAP = 0.003
+"""Of the side: half the width of gaps that are closed."""
+
+_ISLAND = 0.05
+"""Of the largest change: a smaller place counts only where half of it is above the higher threshold."""
+
+_UNSURE = 2.0
 """Times the noise that the inside of a hole has on average, from which on it is taken for a part of the change."""
 
 Mask = NDArray[np.bool_]
@@ -51,7 +60,7 @@ class Evidence:
         fine: of them those that sharp differences show.
         amount: the difference at the finest scale, in levels.
         noise: that a difference of the finest scale has by itself, in levels.
-        fading: how sure the coarse scales are, 0 at the lower threshold and 1 at twice that.
+        fading: how sure the coarse scales are, half at the lower threshold and 1 from a quarter above it.
     """
 
     changed: Mask
@@ -96,7 +105,7 @@ def detect(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, bl
         fine=fine & inside,
         amount=evidence[0][0],
         noise=evidence[0][1],
-        fading=np.clip(coarse / LOW - 1, 0, 1),
+        fading=np.clip(2 * coarse / LOW - 1.5, 0, 1),
     )
 
 
@@ -147,14 +156,17 @@ def _hysteresis(ratios: Sequence[Plane], side: int) -> Mask:
     count, labels, stats, _ = cv2.connectedComponentsWithStats((strongest > LOW).astype(np.uint8), connectivity=8)
     sure = np.bincount(labels[strongest > HIGH], minlength=count)
     smallest = max(12, round(6e-5 * side * side))
-    wanted = (sure >= max(3, smallest // 6)) & (stats[:, cv2.CC_STAT_AREA] >= smallest)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    wanted = (sure >= max(3, smallest // 6)) & (areas >= smallest)
     wanted[0] = False
+    largest = int(areas[wanted].max()) if wanted.any() else 0
+    wanted &= (areas >= _ISLAND * largest) | (sure >= 0.5 * areas)
     return whole(wanted[labels], strongest, side)
 
 
 def whole(mask: Mask, ratio: Plane, side: int) -> Mask:
     """Without gaps and without holes, but for those that are surely unchanged, such as what is seen through glasses."""
-    radius = max(1, round(0.003 * side))
+    radius = max(1, round(_GAP * side))
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(radius)) > 0
     holes = binary_fill_holes(closed) & ~closed
     count, labels, stats, _ = cv2.connectedComponentsWithStats(holes.astype(np.uint8), connectivity=4)
@@ -178,7 +190,7 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Plane:
     changed, fine = evidence.changed.astype(np.uint8), evidence.fine.astype(np.uint8)
     ring = (cv2.dilate(fine, _disc(reach)) > 0) & (cv2.erode(fine, _disc(reach + 1)) == 0)
     peak = cv2.dilate(evidence.amount * changed, _disc(reach + 1))
-    sure = evidence.amount > np.maximum(0.4 * peak, LOW * evidence.noise)
+    sure = evidence.amount > np.maximum(_STEP * peak, LOW * evidence.noise)
     sharp = np.where(ring, sure & (changed > 0), evidence.fine)
     sharp = whole(sharp, evidence.amount / evidence.noise, min(inside.shape))
     fading = (changed > 0) & ~(cv2.dilate(fine, _disc(reach + 1)) > 0)

@@ -30,6 +30,9 @@ _TILE_AGREES = 0.5
 _FEATURES = 4000
 _FEW_INLIERS = 30
 _RANSAC_PX = 2.0
+_DETAIL = 0.2
+"""Of the normalised grey: what is above belongs to an edge or to texture."""
+
 _OUTLIER = 2.5
 """Times the noise beyond which a pixel is left out of the refinement."""
 
@@ -245,8 +248,9 @@ def _fitting(fixed: Grey, moving: Grey, matrix: Matrix) -> NDArray[np.uint8]:
     """Which pixels of the original fit to what the matrix finds."""
     plane, inside = _aligned(moving, matrix, fixed.shape)
     residual = np.abs(smoothed(fixed - plane, min(3.0, min(fixed.shape) / 80)))
-    noise = 1.48 * float(np.median(residual[inside])) if inside.any() else 0.0
-    return ((residual < _OUTLIER * noise) & inside).astype(np.uint8)
+    detailed = inside & (np.abs(fixed) > _DETAIL)  # flat places fit to everything
+    noise = 1.48 * float(np.median(residual[detailed])) if detailed.any() else 0.0
+    return ((residual < _OUTLIER * max(noise, _DETAIL / 4)) & inside).astype(np.uint8)
 
 
 def _ecc(fixed: Grey, moving: Grey, matrix: Matrix, fitting: NDArray[np.uint8]) -> Matrix:

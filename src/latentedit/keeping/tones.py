@@ -25,7 +25,7 @@ _DRAWS = 400
 _FIT_LEVELS = (7.0, 12.0, 20.0)
 """Levels of 255 within which all channels of a block must fit; the next where fewer than half do."""
 
-_TOLERANCES = (50.0, 30.0, 15.0, 7.0)
+_TOLERANCES = (40.0, 15.0, 7.0)
 """Levels by which a pixel may miss the first guess to have a say in the next one, and to be taken for unchanged."""
 
 _HELD = 2e-4
@@ -35,7 +35,7 @@ _CAST_COSTS = 0.2
 """Share of the blocks that a guess must explain more for each factor of e that it changes brightness by."""
 
 _BINS = 48
-_CLIPPED = (6.0, 249.0)
+_CLIPPED = (0.8, 254.2)
 """Edited values outside say little about what they were."""
 
 Mask = NDArray[np.bool_]
@@ -136,18 +136,15 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
         return Tones.none()
     step = max(1, len(here) // 60_000)
     here, there = here[::step].astype(np.float64), there[::step].astype(np.float64)
-    sound = ((there > _CLIPPED[0]) & (there < _CLIPPED[1])).all(axis=1)
-    if sound.sum() >= 200:
-        here, there = here[sound], there[sound]
+    sound = (there > _CLIPPED[0]) & (there < _CLIPPED[1])
+    sound |= sound.sum(axis=0) < 200  # a channel that is cut off nearly everywhere
     mixing, aim = np.eye(3, 4), here
     curves = np.stack([_LINE] * 3)
     for _ in range(2):
-        mixing = _mixing(there, aim, tolerance)
+        mixing = _mixing(there, aim, sound, tolerance)
         mixed = there @ mixing[:, :3].T + mixing[:, 3]
-        curves = np.stack([_curve(mixed[:, channel], here[:, channel]) for channel in range(3)])
-        aim = np.stack(
-            [np.interp(here[:, channel], curves[channel] + 1e-6 * _LINE, _LINE) for channel in range(3)], axis=1
-        )
+        curves = np.stack([_curve(mixed[part, at], here[part, at]) for at, part in enumerate(sound.T)])
+        aim = np.stack([np.interp(here[:, at], curves[at] + 1e-6 * _LINE, _LINE) for at in range(3)], axis=1)
     return Tones(mixing=mixing, curves=curves)
 
 
@@ -228,16 +225,18 @@ def _curve(there: Values, here: Values) -> Values:
     return np.maximum.accumulate(curve)
 
 
-def _mixing(there: Values, here: Values, tolerance: float) -> Values:
+def _mixing(there: Values, here: Values, sound: Mask, tolerance: float) -> Values:
     """The mixing of channels that the unchanged pixels ask for, by weighted least squares held to none."""
     x = np.hstack([there / 255, np.ones((len(there), 1))])
     y = here - there
     weight = np.ones(len(x))
     change = np.zeros((4, 3))
     for _ in range(4):
-        weighted = x * weight[:, None]
-        change = np.linalg.solve(weighted.T @ x / len(x) + _HELD * np.eye(4), weighted.T @ y / len(x))
-        miss = np.abs(y - x @ change).max(axis=1)
+        for channel in range(3):
+            weighted = x * (weight * sound[:, channel])[:, None]
+            square = weighted.T @ x / len(x) + _HELD * np.eye(4)
+            change[:, channel] = np.linalg.solve(square, weighted.T @ y[:, channel] / len(x))
+        miss = (np.abs(y - x @ change) * sound).max(axis=1)
         weight = 1 / (1 + (miss / max(tolerance, 2 * float(np.median(miss)))) ** 2)
     mixing = np.eye(3, 4)
     mixing[:, :3] += change[:3].T / 255

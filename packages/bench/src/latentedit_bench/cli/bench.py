@@ -8,7 +8,7 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, typed_command
 from latentedit.cli.model_choice import ModelChoice, chooses_model
-from latentedit_bench.cli import bench_run
+from latentedit_bench.cli import bench_keep, bench_run
 from latentedit_bench.cli.bench_options import (
     DATA,
     Captions,
@@ -144,5 +144,5 @@ def tune(
         print_json({"file": output, "best": best})
 
 
-for command in (bench_run.run, bench_run.resume, bench_run.status, bench_run.report):
+for command in (bench_run.run, bench_run.resume, bench_run.status, bench_run.report, bench_keep.keep):
     app.command()(command)

@@ -25,7 +25,7 @@ _LOCAL: tuple[Kind, ...] = ("local",)
 _CYCLE: tuple[Kind, ...] = (*_LOCAL * 13, "unchanged", "unchanged", "reframed", "global", "global", "different")
 """Kinds of every so many cases; the longest is the one that the command is for."""
 
-_PHOTOGRAPH_SIDES = (256, 400, 512, 640, 800, 1024)
+_PHOTOGRAPH_SIDES = (256, 320, 400, 480, 512, 640)
 _PORTRAIT_SIDES = (128, 256, 512, 1024)
 _PORTRAITS_SHARE = 0.2
 _LEAST_CHANGED = 0.003

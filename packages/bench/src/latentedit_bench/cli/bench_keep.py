@@ -1,0 +1,110 @@
+"""``latentedit bench keep``: `latentedit keep` against pairs whose answer is known."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from latentedit.cli import options
+from latentedit.cli.console import print_json, progress_bar, say
+from latentedit.core.errors import ConfigError
+from latentedit_bench.cli.bench_options import Split
+
+if TYPE_CHECKING:
+    from latentedit_bench.known_pairs.measured import Row
+    from latentedit_bench.known_pairs.photographs import Half
+
+
+def keep(
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="The folder for the table; a stopped run goes on.", rich_help_panel=options.OUTPUT
+        ),
+    ] = Path("out/keep"),
+    split: Split = "test",
+    count: Annotated[int, typer.Option("--count", help="Cases.")] = 209,
+    chains: Annotated[int, typer.Option("--chains", help="Photographs that are edited ten times in a row.")] = 6,
+    workers: Annotated[int, typer.Option("--workers", help="Processes.")] = 1,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure `latentedit keep` on pairs with known changes and known damage, beside what people do today.
+
+    Examples:
+        latentedit bench keep
+        latentedit bench keep --split calibration --count 38 --workers 2 -o out/keep-calibration
+    """
+    if split not in ("calibration", "test"):
+        raise ConfigError(f"--split is calibration or test; got {split!r}")
+    if min(count, workers) < 1 or chains < 0:
+        raise ConfigError(f"--count and --workers are at least 1, --chains 0; got {count}, {workers} and {chains}")
+    from latentedit.core.files.writing import make_folder, write_text
+    from latentedit_bench.known_pairs.summary import against, bars, parts
+
+    make_folder(output)
+    with progress_bar(quiet=quiet or as_json) as progress:
+        rows = _rows(output / "cases.jsonl", split, count, workers, progress)
+        chain_rows = _chains(split, chains, workers, progress)
+    found = bars(rows)
+    told: dict[str, Any] = {
+        "split": split,
+        "cases": len(rows),
+        "bars": [{**dataclasses.asdict(bar), "holds": bar.holds} for bar in found],
+        "against": against(rows),
+        "parts": {by: parts(rows, by) for by in ("what", "codec", "side", "picture")},
+        "repeated": chain_rows,
+    }
+    write_text(output / "keep.json", json.dumps(told, indent=1))
+    if as_json:
+        print_json(told)
+    elif not quiet:
+        for bar in found:
+            word = "holds" if bar.holds else "does not hold"
+            say(f"{word:<14}{bar.value:8.3f} (bar {bar.bar:g})  {bar.statement}, {bar.cases} cases")
+
+
+def _rows(place: Path, half: "Half", count: int, workers: int, progress: Any) -> "list[Row]":
+    """The rows of all cases in order; what stands in the file is not measured again."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    known = _known(place)
+    missing = [index for index in range(count) if index not in known]
+    with place.open("a", encoding="utf-8") as file, ProcessPoolExecutor(workers) as pool:
+        for done, row in enumerate(pool.map(_measure, [half] * len(missing), missing), start=1):
+            file.write(f"{json.dumps(row)}\n")
+            file.flush()
+            known[int(cast("int", row["case"]))] = row
+            if progress is not None:
+                progress("cases", done, len(missing))
+    return [known[index] for index in range(count)]
+
+
+def _known(place: Path) -> "dict[int, Row]":
+    if not place.is_file():
+        return {}
+    rows = [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
+    return {row["case"]: row for row in rows}
+
+
+def _measure(half: "Half", index: int) -> "Row":
+    from latentedit_bench.known_pairs.cases import make_case
+    from latentedit_bench.known_pairs.measured import measured
+
+    return measured(make_case(half, index))
+
+
+def _chains(half: "Half", chains: int, workers: int, progress: Any) -> "list[Row]":
+    from concurrent.futures import ProcessPoolExecutor
+
+    from latentedit_bench.known_pairs.repeated import repeated
+
+    rows: list[Row] = []
+    with ProcessPoolExecutor(workers) as pool:
+        for done, found in enumerate(pool.map(repeated, [half] * chains, range(chains)), start=1):
+            rows += found
+            if progress is not None:
+                progress("edits in a row", done, chains)
+    return rows
