@@ -36,7 +36,7 @@ HIGH, LOW = 8.0, 3.0
 """Times the noise from which on a place counts as changed by itself, and as a part of a change."""
 
 _STEP = 0.25
-"""Of a sharp step that the mask's edge takes in; less than half of it, since a pixel too few shows and one too many not."""
+"""Share of a sharp step from which on a pixel belongs to the change: one too few shows, one too many does not."""
 
 _GAP = 0.003
 """Of the side: half the width of gaps that are closed."""
