@@ -65,3 +65,14 @@ def test_blur_is_found_on_what_did_not_change(sigma: float) -> None:
     unchanged[45:95, 65:115] = False
     assert fit_blur(picture, edited, unchanged) == pytest.approx(sigma, abs=0.15)
     assert fit_blur(edited, picture, unchanged) <= 0
+
+
+def test_two_flat_colours_do_not_make_a_cast_where_the_rest_has_none() -> None:
+    """A line fits any two colours: the changed face and the hair could outvote the wall and the hair."""
+    picture = np.empty((SIDE, SIDE, 3), dtype=np.float32)
+    picture[:], picture[:, :70], picture[:, 70:100] = (180, 230, 162), (235, 176, 124), (210, 72, 15)
+    edited = picture.copy()
+    edited[:, :70] = (255, 219, 180)
+    tones, fitting = first_guess(picture, edited, WHOLE)
+    assert np.abs(tones.apply(edited) - picture)[:, 72:].mean() < 4
+    assert not fitting[:, :68].any()

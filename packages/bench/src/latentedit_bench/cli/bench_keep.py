@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.console import print_json, progress_bar, say
+from latentedit.cli.console import print_json, progress_bar, say, typed_command
 from latentedit.core.errors import ConfigError
 from latentedit_bench.cli.bench_options import Split
 
@@ -41,7 +41,10 @@ def keep(
         raise ConfigError(f"--split is calibration or test; got {split!r}")
     if min(count, workers) < 1 or chains < 0:
         raise ConfigError(f"--count and --workers are at least 1, --chains 0; got {count}, {workers} and {chains}")
+    from latentedit.core.files.pictures import save_image
     from latentedit.core.files.writing import make_folder, write_text
+    from latentedit_bench.known_pairs.cases import make_case
+    from latentedit_bench.known_pairs.sheet import draw_cases, worst
     from latentedit_bench.known_pairs.summary import against, bars, parts
 
     make_folder(output)
@@ -49,12 +52,17 @@ def keep(
         rows = _rows(output / "cases.jsonl", split, count, workers, progress)
         chain_rows = _chains(split, chains, workers, progress)
     found = bars(rows)
+    failed = worst(rows, 5)
+    if failed:
+        save_image(draw_cases([make_case(split, index) for index in failed]), output / "worst.png")
     told: dict[str, Any] = {
+        "command": typed_command(),
         "split": split,
         "cases": len(rows),
         "bars": [{**dataclasses.asdict(bar), "holds": bar.holds} for bar in found],
         "against": against(rows),
         "parts": {by: parts(rows, by) for by in ("what", "codec", "side", "picture")},
+        "worst": [next(row for row in rows if row["case"] == index) for index in failed],
         "repeated": chain_rows,
     }
     write_text(output / "keep.json", json.dumps(told, indent=1))

@@ -12,7 +12,7 @@ from latentedit_bench.known_pairs.measured import Row
 
 _DRAWS = 2000
 BEST_THRESHOLDS = {"threshold": 50, "orb": 25}
-"""Of each baseline the threshold with the best median mask on the calibration half, out of `THRESHOLDS`."""
+"""Of each baseline the threshold with the best median mask on the calibration half; see `best_thresholds`."""
 
 Values = NDArray[np.floating[Any]]
 
