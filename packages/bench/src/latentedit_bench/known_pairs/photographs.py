@@ -71,8 +71,8 @@ def _libraries() -> dict[str, Path]:
     """Where the libraries lie that bring photographs."""
     try:
         import matplotlib as mpl  # noqa: PLC0415
-        import skimage  # noqa: PLC0415
-        import sklearn  # noqa: PLC0415
+        import skimage  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
+        import sklearn  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingDependencyError(
             f"{error.name} is not installed, which brings photographs. Run: pip install 'latentedit-bench[photographs]'"
