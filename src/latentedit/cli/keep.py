@@ -47,9 +47,9 @@ def keep(
     """Keep only what any editor changed, on the original's own pixels: no shift, no cast, no rot. Needs no model.
 
     Examples:
-        latentedit keep photo.jpg from-the-editor.png -o photo.kept.png
-        latentedit keep photo.jpg from-the-editor.png --only 1,3 --strength 0.7
-        latentedit keep photo.jpg from-the-editor.png --mask mask.png --view compare.html
+        latentedit keep photo.jpg edited.png -o photo.kept.png
+        latentedit keep photo.jpg edited.png --only 1,3 --strength 0.7
+        latentedit keep photo.jpg edited.png --mask mask.png --view compare.html
         latentedit keep originals/ edited/ -o kept/
     """
     numbers = None if only is None else _numbers(only)

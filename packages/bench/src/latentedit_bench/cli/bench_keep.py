@@ -35,7 +35,7 @@ def keep(
 
     Examples:
         latentedit bench keep
-        latentedit bench keep --split calibration --count 38 --workers 2 -o out/keep-calibration
+        latentedit bench keep --split calibration --workers 2 -o out/keep
     """
     if split not in ("calibration", "test"):
         raise ConfigError(f"--split is calibration or test; got {split!r}")
