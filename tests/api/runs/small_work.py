@@ -103,8 +103,8 @@ def begin(path: Path, work: SmallWork) -> RunFolder:
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    """What a run is for: the table and the files, not the seconds."""
-    kept = [path / "rows.csv", *sorted((path / "files").rglob("*"))]
+    """What a run is for: the table and the files, not the seconds, nor what a killed worker was writing beside them."""
+    kept = [path / "rows.csv", *sorted((path / "files").rglob("[!.]*"))]
     return {str(place.relative_to(path)): place.read_bytes() for place in kept if place.is_file()}
 
 
