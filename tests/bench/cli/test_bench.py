@@ -30,7 +30,7 @@ def test_the_rendered_set_is_described_without_a_model(command: Command, unloade
     outcome = command("bench", "data", "--split", "calibration", "--items", 8)
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert lines[0] == "counterfactual-portraits/calibration/full, version 1: 8 items, 8 with a right answer"
+    assert lines[0] == "counterfactual-portraits/calibration/full, version 2: 8 items, 8 with a right answer"
     assert lines[1].split(maxsplit=1) == ["kinds", "4 single, 1 pair, 2 graded, 1 triple"]
     told = json.loads(command("bench", "data", "--split", "calibration", "--items", 8, "--json").out)
     assert told["kinds"] == {"single": 4, "pair": 1, "graded": 2, "triple": 1}

@@ -4,7 +4,7 @@ import functools
 import itertools
 import pickle
 from collections import Counter
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 import pytest
@@ -20,17 +20,21 @@ from latentedit_bench.data.counterfactual import (
     counterfactual,
 )
 from latentedit_portraits.attributes import NONE, VALUES, Attributes, split_of
-from latentedit_portraits.captions import COLOR_OF, parse
+from latentedit_portraits.captions import COLOR_OF, MAX_TOKENS, parse, words_of
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.render import render_array
 
 STILL = ("nothing", "contradiction")
 FINGERPRINTS = {
-    "1": {
-        ("calibration", "full"): "55d9737b3b80513e535a9bf94888860e20d5135d3ede27b194d6f17d4493a60d",
-        ("calibration", "partial"): "1bd0debb8c115b876e7e399ad98d1469e357d8f9f074db63637f6fa402f2db4b",
-        ("test", "full"): "31cb1026d6b6f25240b34bd695d3228fdae9d5d6496c9194e7345dbe523b033e",
-        ("test", "partial"): "da79cef166211d7bcd94666f676551c5445885ea1be079f62abb7d8b3a002441",
+    "2": {
+        ("calibration", "full"): "82be22dd668372b3d2c435eca58db47931483a8106a5de41b5888c0c92ae03a4",
+        ("calibration", "partial"): "cfbb007c80dff021e9fdbcfba70a964e261661c1529db19c98b24ac6b87da62c",
+        ("calibration", "paraphrased"): "fec9c5a59caa93dc90a998ae2d73d1ec6f58b21e148a4014c78cfc6d6f3b46a7",
+        ("calibration", "wrong"): "f6c25bdc0f0ee5ce4ff87690db8f0e470225ae7759217e54a5a37711e58367e9",
+        ("test", "full"): "10231b3826709cc208cb3a289cd536f1781d19d9b8147f4f8990b849529e58a6",
+        ("test", "partial"): "840344357641d792a131cd0a6eb48d8e08dd5e688973c818aa6ded53f78e8db1",
+        ("test", "paraphrased"): "cae22bdb34beb26eabf5930135f6863a3fc12395f03bb39a32188ef710290b5b",
+        ("test", "wrong"): "22571a59f587fd21aa3c6441a9ffc4281f596ee398fe14390bbffa75183168e2",
     }
 }
 
@@ -61,7 +65,7 @@ def changed(item: Item) -> set[str]:
     return set(shown(item).differences(wanted(item)))
 
 
-@pytest.mark.parametrize("captions", ["full", "partial"])
+@pytest.mark.parametrize("captions", get_args(Captions))
 def test_the_content_of_a_version_never_changes(split: str, captions: Captions) -> None:
     """Results name the version: other portraits, captions or changes under the same one would not be comparable."""
     advice = "the content has changed: raise VERSION of counterfactual, and add its fingerprints here"
@@ -166,6 +170,44 @@ def test_partial_captions_name_what_changes_and_are_equal_otherwise(split: str) 
     assert np.mean(shares) == pytest.approx(0.5, abs=0.05)
 
 
+def test_paraphrased_captions_mean_what_full_ones_mean_and_share_their_words(split: str) -> None:
+    same, other = 0, 0
+    for item, full in zip(whole(split, "paraphrased").items, whole(split).items, strict=True):
+        assert (item.id, item.picture, item.truth) == (full.id, full.picture, full.truth)
+        assert parse(item.source_caption) == parse(full.source_caption)
+        assert parse(item.target_caption) == parse(full.target_caption)
+        if item.kind == "nothing":
+            continue
+        old, new, first, second = (
+            text.split(", ")
+            for text in (item.source_caption, item.target_caption, full.source_caption, full.target_caption)
+        )
+        shared = [(a, c) for a, b, c, d in zip(old, new, first, second, strict=True) if c == d]
+        assert sum(a == b for a, b in zip(old, new, strict=True)) == len(shared)
+        assert all(len(words_of(text)) + 2 <= MAX_TOKENS for text in (item.source_caption, item.target_caption))
+        same, other = same + sum(a == c for a, c in shared[1:]), other + sum(a != c for a, c in shared[1:])
+    assert other > same, "few words are other ones"
+
+
+def test_wrong_captions_tell_one_untruth_that_is_not_asked_for(split: str) -> None:
+    untrue: Counter[str] = Counter()
+    for item, full in zip(whole(split, "wrong").items, whole(split).items, strict=True):
+        assert (item.id, item.picture, item.truth) == (full.id, full.picture, full.truth)
+        if item.kind == "nothing":
+            assert (item.source_caption, item.target_caption) == (full.source_caption, full.target_caption)
+            continue
+        said = parse(item.source_caption), parse(item.target_caption)
+        right = parse(full.source_caption), parse(full.target_caption)
+        wrong = [{name for name in VALUES if a[name] != b[name]} for a, b in zip(said, right, strict=True)]
+        differ = [{name for name in VALUES if old[name] != new[name]} for old, new in (said, right)]
+        assert differ[0] == differ[1]
+        assert wrong[0] == wrong[1]
+        assert all(said[0][name] == said[1][name] for name in wrong[0])
+        assert len(wrong[0] - set(COLOR_OF.values())) == 1 or len(wrong[0]) == 1, "one, and the colour that follows it"
+        untrue.update(wrong[0])
+    assert set(untrue) == set(VALUES)
+
+
 def test_still_items_have_the_picture_for_an_answer(split: str) -> None:
     quiet = [item for item in whole(split).items if item.kind in STILL]
     assert len(quiet) == SIZES[split] // 10
@@ -200,7 +242,8 @@ def test_what_is_drawn_is_in_the_fingerprint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("split", "captions", "named"), [("train", "full", "calibration, test"), ("test", "short", "full or partial")]
+    ("split", "captions", "named"),
+    [("train", "full", "calibration, test"), ("test", "short", "full, partial, paraphrased, wrong")],
 )
 def test_other_splits_and_captions_are_refused(split: str, captions: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):

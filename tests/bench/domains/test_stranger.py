@@ -26,7 +26,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     base.domain.cache_clear()
 
 
-@pytest.mark.parametrize("captions", ["full", "partial"])
+@pytest.mark.parametrize("captions", ["full", "partial", "paraphrased", "wrong"])
 def test_a_strangers_world_is_a_data_set(captions: str) -> None:
     data = load_dataset("counterfactual-squares", split="test", captions=captions)
     assert data.name == f"counterfactual-squares/test/{captions}"

@@ -97,6 +97,18 @@ def draw_caption(attributes: Attributes, generator: random.Random, style: Captio
     return caption
 
 
+def reworded_caption(attributes: Attributes, generator: random.Random) -> str:
+    """The full caption, each phrase by a synonym that is no longer, so that it fits the text encoders as well.
+
+    One number is drawn for each phrase: portraits that share a phrase, and generators that are equal, share its words.
+    """
+    chosen: list[str] = []
+    for phrases in (_PREFIXES, *(_phrases(field, attributes, with_color=True) for field in _ORDER)):
+        fitting = [phrase for phrase in phrases if len(words_of(phrase)) <= len(words_of(phrases[0]))]
+        chosen.append(fitting[int(generator.random() * len(fitting))])
+    return f"{chosen[0]} {', '.join(chosen[1:])}".strip()
+
+
 def words_of(caption: str) -> list[str]:
     """The pieces that the tokenizer sees: words and punctuation marks, in lower case."""
     return re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", caption.lower())

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit_portraits.attributes import NONE, VALUES, Attributes, Split, draw_split
-from latentedit_portraits.captions import COLOR_OF, CaptionStyle, draw_caption, full_caption, words_of
+from latentedit_portraits.captions import COLOR_OF, full_caption, reworded_caption, words_of
 from latentedit_portraits.pixels import draw_discs, shrink
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import render_array
@@ -20,8 +20,6 @@ from latentedit_portraits.render import render_array
 _LEAD = "a person with "
 """Begins every full caption; phrases with commas between them follow."""
 
-_PARAPHRASE = CaptionStyle(empty=0.0, full=1.0, drop=0.0, canonical=0.3, ordered=1.0)
-"""Everything in the canonical order, mostly in other words."""
 
 _SAMPLES_SEED = 11
 """Of the portraits and discs that are shown where nobody gave pictures."""
@@ -78,8 +76,8 @@ class PortraitDomain:
         return _LEAD + ", ".join(phrases)
 
     def paraphrase(self, scene: Attributes, generator: random.Random) -> str:
-        """The full caption in other words."""
-        return draw_caption(scene, generator, _PARAPHRASE)
+        """The full caption in other words: those of a scene that differs in one phrase differ in that phrase alone."""
+        return reworded_caption(scene, generator)
 
     def words(self, caption: str) -> list[str]:
         """The words and marks that the tokenizer sees."""

@@ -42,8 +42,8 @@ Captions = Annotated[
     str,
     typer.Option(
         "--captions",
-        help="Of the rendered set: full, or partial.",
-        autocompletion=completed("full", "partial"),
+        help="Of the rendered set: full, partial (half is left unsaid), paraphrased, or wrong (about something else).",
+        autocompletion=completed("full", "partial", "paraphrased", "wrong"),
     ),
 ]
 Items = Annotated[int | None, typer.Option("--items", help="The first items only; the kinds of change take turns.")]

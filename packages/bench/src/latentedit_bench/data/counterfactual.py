@@ -16,7 +16,7 @@ import functools
 import itertools
 import random
 from collections.abc import Iterator, Mapping
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,19 +29,27 @@ from latentedit_bench.domains.base import Domain, Scene, Split, differences, dom
 PREFIX = "counterfactual-"
 """Before a domain's name: what the set is called."""
 
-VERSION = "1"
+VERSION = "2"
 
 SIZES: dict[str, int] = {"calibration": 240, "test": 480}
 """Items of each split; there is no training split, for nothing is trained on edits."""
 
-Captions = Literal["full", "partial"]
-"""Whether captions name every attribute, or what changes and about half of the others."""
+Captions = Literal["full", "partial", "paraphrased", "wrong"]
+"""What captions say; those of an item differ in what is asked for alone.
+
+- full: every attribute, in the canonical words.
+- partial: what changes and about half of the others, as people write.
+- paraphrased: every attribute, in other words, the same ones in both captions.
+- wrong: as full, but for one attribute that is not asked for, about which both captions say the same wrong thing.
+
+"nothing" keeps its two full captions in all of them.
+"""
 
 _CYCLE = ("single", "single", "pair", "single", "single", "graded", "triple", "single") * 2
 _TURN = (*_CYCLE[:8], "nothing", *_CYCLE[8:], "contradiction")
 """Kinds in their turn; "graded" stands for two items of one scene."""
 
-_SEED = 2411
+_SEED = 2412
 _KEPT = 128
 """Scenes that are kept once drawn: pictures and answers of two batches, each of which is asked for several times."""
 
@@ -55,7 +63,7 @@ def counterfactual(name: str, split: str, *, captions: str = "full") -> Dataset:
     Args:
         name: of the domain, such as "portraits".
         split: "calibration", to choose settings, or "test", to report.
-        captions: see `Captions`; partial ones leave the model to guess, as users do.
+        captions: see `Captions`.
 
     Raises:
         ConfigError: another split or another kind of captions.
@@ -63,9 +71,9 @@ def counterfactual(name: str, split: str, *, captions: str = "full") -> Dataset:
     """
     if split not in SIZES:
         raise ConfigError(f"no split is called {split!r}. Give one of {', '.join(SIZES)}")
-    if captions not in ("full", "partial"):
-        raise ConfigError(f"captions cannot be {captions!r}. Say full or partial")
-    maker = _Maker(world=domain(name), split=cast("Split", split), captions=captions)
+    if captions not in get_args(Captions):
+        raise ConfigError(f"captions cannot be {captions!r}. Say one of {', '.join(get_args(Captions))}")
+    maker = _Maker(world=domain(name), split=cast("Split", split), captions=cast("Captions", captions))
     items = tuple(itertools.islice(maker.items(), SIZES[split]))
     return Dataset(name=f"{PREFIX}{name}/{split}/{captions}", version=VERSION, items=items)
 
@@ -169,33 +177,30 @@ class _Maker:
         truth = self.world.change(source, change)
         asked = differences(self.world, source, truth)
         about = {"change": "+".join(change), "asked": ",".join(asked)}
-        return self._item(kind, number, (source, truth), (source, truth), about, suffix)
+        return self._item(kind, number, (source, truth), about, self._texts(source, truth, number), suffix)
 
     def _still(self, kind: str, number: int, source: Scene, generator: random.Random) -> Item:
         """An item whose right answer is the picture itself."""
         world = self.world
         if kind == "nothing":
             texts = (full_caption(world, source), world.paraphrase(source, generator))
-            return self._item(kind, number, (source, source), texts, {"change": "words", "asked": ""})
+            return self._item(kind, number, (source, source), {"change": "words", "asked": ""}, texts)
         name = self._fields(source, generator.choice(list(world.values)), 1, generator)[0]
         said = world.change(source, {name: generator.choice(world.alternatives(source)[name])})
-        return self._item(kind, number, (source, source), (said, source), {"change": name, "asked": ""})
+        about = {"change": name, "asked": ""}
+        return self._item(kind, number, (source, source), about, self._texts(said, source, number))
 
     def _item(
         self,
         kind: str,
         number: int,
         shown: tuple[Scene, Scene],
-        said: tuple[Scene | str, Scene | str],
         about: Mapping[str, str],
+        texts: tuple[str, str],
         suffix: str = "",
     ) -> Item:
-        """An item by its picture and answer, and by what its captions say: of scenes, or word for word."""
-        name = f"{self.split}-{number:03d}"
-        texts = [one if isinstance(one, str) else full_caption(self.world, one) for one in said]
-        if self.captions == "partial" and kind != "nothing":
-            texts = self._partial(*said, name)
-        source, truth = shown
+        """An item by its picture and answer, and by its captions."""
+        name, (source, truth) = self._name(number), shown
         return Item(
             id=f"{name}{suffix}",
             group=name,
@@ -208,11 +213,32 @@ class _Maker:
             about=about,
         )
 
-    def _partial(self, source: Scene, target: Scene, name: str) -> list[str]:
-        """Both captions without about half of the phrases that they share."""
-        generator = random.Random(f"{PREFIX}{self.world.name}/partial/{name}")
-        old, new = self.world.phrases(source), self.world.phrases(target)
-        kept = [
-            i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b or generator.random() >= _PARTIAL_SHARE
-        ]
-        return [self.world.caption([phrases[i] for i in kept]) for phrases in (old, new)]
+    def _name(self, number: int) -> str:
+        return f"{self.split}-{number:03d}"
+
+    def _texts(self, source: Scene, target: Scene, number: int) -> tuple[str, str]:
+        """Captions of two scenes, of the kind that is asked for; equal draws for all items of one number."""
+        world, seed = self.world, f"{PREFIX}{self.world.name}/{VERSION}/{self.captions}/{self._name(number)}"
+        if self.captions == "paraphrased":
+            return world.paraphrase(source, random.Random(seed)), world.paraphrase(target, random.Random(seed))
+        generator = random.Random(seed)
+        if self.captions == "wrong":
+            source, target = self._misstated(source, target, generator)
+        old, new = world.phrases(source), world.phrases(target)
+        pairs = list(zip(old, new, strict=True))
+        if self.captions == "partial":
+            pairs = [(a, b) for a, b in pairs if a != b or generator.random() >= _PARTIAL_SHARE]
+        return world.caption([a for a, _ in pairs]), world.caption([b for _, b in pairs])
+
+    def _misstated(self, source: Scene, target: Scene, generator: random.Random) -> tuple[Scene, Scene]:
+        """Both scenes with one phrase that they share changed to the same wrong one; as they are where none is left."""
+        world = self.world
+        said, able = (world.phrases(source), world.phrases(target)), world.alternatives(source)
+        for name in generator.sample(list(able), len(able)):
+            change = {name: generator.choice(able[name])}
+            wrong = (world.change(source, change), world.change(target, change))
+            places = zip(*said, *(world.phrases(one) for one in wrong), strict=True)
+            untrue = [(a == b, c == d) for a, b, c, d in places if (a, b) != (c, d)]
+            if untrue == [(True, True)]:
+                return wrong
+        return source, target

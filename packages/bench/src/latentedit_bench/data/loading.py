@@ -25,7 +25,7 @@ def load_dataset(place: str | Path, *, split: str = "test", captions: str = "ful
     Args:
         place: "counterfactual-portraits", or that of another domain; or the folder or file.
         split: of the rendered set.
-        captions: of the rendered set, "full" or "partial".
+        captions: of the rendered set, see `counterfactual.Captions`.
 
     Raises:
         RegistryError: no domain of that name is installed.

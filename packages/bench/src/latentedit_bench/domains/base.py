@@ -27,6 +27,7 @@ class Domain(Protocol):
         1. ``draw`` gives the same scenes for the same arguments on every machine; scenes of two splits never meet.
         2. ``attributes(change(scene, {name: value}))[name]`` is ``value`` for every value of ``alternatives(scene)``.
         3. ``render`` gives the same bytes for equal scenes.
+        4. ``paraphrase`` says what two scenes share in the same words where it is given equal generators.
     """
 
     name: str
