@@ -1,17 +1,19 @@
 """Writes ``docs/results/claims.md`` from the results that stand in ``results/claims``: ``python -m tools.claims``."""
 
+import json
 import re
 import tempfile
 from pathlib import Path
 
 from latentedit.core.files.writing import write_text
+from latentedit_bench.experiments.base import make_experiment
 from latentedit_bench.experiments.page import write_claims_page
+from latentedit_bench.experiments.run import planned, read_records
 from tools.pictures import collect
 from tools.running import ROOT
 
 PAGE = ROOT / "docs" / "results" / "claims.md"
-READING = ROOT / "tools" / "claims_reading.md"
-"""What a reader of the verdicts should know, and the experiments do not say of themselves."""
+STORED = ROOT / "results" / "claims"
 
 
 def main() -> None:
@@ -24,10 +26,30 @@ def main() -> None:
 def page() -> str:
     """The page as the site has it, with its figures below ``docs/pictures``."""
     with tempfile.TemporaryDirectory() as folder:
-        written = write_claims_page(ROOT / "results" / "claims", Path(folder) / "claims.md")[0]
+        written = write_claims_page(STORED, Path(folder) / "claims.md")[0]
         text = written.read_text(encoding="utf-8")
-    text = text.replace("| experiment |", READING.read_text(encoding="utf-8") + "| experiment |", 1)
+    text = text.replace("| experiment |", _warning(outdated()) + "| experiment |", 1)
     return re.sub(r"\]\([^)]*results/claims/([\w-]+)\.png\)", r"](../pictures/results/claims/\1.webp)", text)
+
+
+def outdated() -> list[str]:
+    """Experiments whose stored numbers were measured by another plan than theirs of today."""
+    return [
+        name
+        for name, record in read_records(STORED).items()
+        if json.loads(json.dumps(planned(make_experiment(name), quick=False))) != record.about
+    ]
+
+
+def _warning(names: list[str]) -> str:
+    """What the page says of them; nothing where there are none."""
+    if not names:
+        return ""
+    return (
+        '!!! warning "Measured by an older plan"\n'
+        "    These experiments have been designed anew since they were measured, and ask something else today. What\n"
+        f"    stands here of them is what the older plan found: {', '.join(names)}.\n\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The page of all claims: both files say the same, links and figures lead somewhere, and text stays text."""
 
 import base64
+import dataclasses
 import html
 import re
 from pathlib import Path
@@ -26,8 +27,8 @@ def test_the_markdown_says_what_was_claimed_planned_and_found(folder: Path) -> N
     lines = text.splitlines()
     row = next(line for line in lines if line.startswith("| [tally](#tally)"))
     assert "items can be counted \\| one by one" in row
-    assert re.search(r"\| holds \| 4\.5 \[[\d., ]+\] \| fingers: size of \\\|n\\\|, in \\<items> \| 8 \|$", row)
-    assert "| [broken](#broken) | items can be counted \\| one by one | failed | - | - | - |" in lines
+    assert re.search(r"\| fingers \| holds \| 4\.5 \[[\d., ]+\] \| size of \\\|n\\\|, in \\<items> \| 8 \|$", row)
+    assert "| [broken](#broken) | items can be counted \\| one by one | - | failed | - | - | - |" in lines
     assert "Numbers of this kind below: 1." in text
     assert "one in forty would still hold" in text
     assert "not the papers' models" in text
@@ -75,7 +76,25 @@ def test_a_quick_one_is_marked_and_what_is_missing_is_named(tmp_path: Path) -> N
     assert "**The plan, quick:**" in text
     assert "asked with a smaller plan" in text
     assert "Planned here, and not finished: broken." in text
-    assert read_records(tmp_path)["tally"].verdict == "holds, quick"
+    (tally,) = read_records(tmp_path).values()
+    assert [tally.verdict(head) for head in tally.heads] == ["holds, quick"]
+
+
+def test_every_model_has_a_verdict_of_its_own(folder: Path) -> None:
+    """That of its first claim, in the order in which models come."""
+    record = read_records(folder)["tally"]
+    (claim,) = record.claims
+    others = [
+        dataclasses.replace(claim, measure="another"),
+        dataclasses.replace(claim, model="toes", verdict="does not hold"),
+        dataclasses.replace(claim, model="toes", measure="another"),
+    ]
+    more = dataclasses.replace(record, claims=(claim, *others))
+    assert more.heads == (claim, others[1])
+    more.write(folder)
+    text = write_claims_page(folder, folder / "claims.md")[0].read_text()
+    table = text[: text.index("## Counting")]
+    assert re.findall(r"\| (fingers|toes) \| ([a-z ]+) \|", table) == [("fingers", "holds"), ("toes", "does not hold")]
 
 
 def test_a_rule_of_its_own_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,10 +74,11 @@ def reproduce(
         print_json({"experiments": records, "files": written})
     elif not quiet:
         for record in records:
-            found = f": {record.failure}" if record.failure is not None else ""
-            for claim in record.claims[:1]:
-                found = f": {claim.text}, {claim.samples} pictures; {claim.model}: {claim.measure}"
-            say(f"{record.name}: {record.verdict}{found}")
+            for head in record.heads:
+                number = f"{head.text}, {head.samples} pictures; {head.model}: {head.measure}"
+                say(f"{record.name}: {record.verdict(head)}: {number}")
+            if not record.heads:
+                say(f"{record.name}: {record.verdict()}{f': {record.failure}' if record.failure is not None else ''}")
         print_rows([("page", str(written[0])), ("", str(written[1]))])
     if any(record.failure is not None for record in records):
         raise typer.Exit(1)

@@ -9,13 +9,15 @@ from typing import Any, ClassVar, TypeVar
 import pandas as pd
 from matplotlib.figure import Figure
 
-from latentedit.api.runs.executors import run_work
+from latentedit.api.runs.executors import Executor, run_work, suitable_workers
 from latentedit.api.runs.folder import RunFolder, file_name
 from latentedit.api.runs.work import UnitResult
 from latentedit.core.errors import RegistryError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit.core.progress import Progress
 from latentedit.core.settings import to_plain
+from latentedit.latents.encode import PictureLike
+from latentedit.models.placement import existing_device
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.plotting import draw_numbers, panels
 from latentedit_bench.metrics.statistics import Table
@@ -29,6 +31,9 @@ Unit = tuple[str | int | float, ...]
 Row = dict[str, str | int | float | None]
 """One measured row of a table; None stands for what could not be measured."""
 
+_FEWEST = 4
+"""Units for which it is worth loading the models once more, in another process."""
+
 RULE = (
     "holds where the 95 % interval of the number (bootstrap over pictures) lies above 0, does not hold where it lies "
     "below 0, and is undecided at this size otherwise"
@@ -41,7 +46,8 @@ class Outcome:
     """What all rows of an experiment together say.
 
     Args:
-        claims: each with its number, interval and verdict; the first is the one that the statement is about.
+        claims: each with its number, interval and verdict; the first of each model is the one that the statement is
+            about.
         summary: the table behind the plot: means, intervals, null levels.
         rows: what it is concluded from; see `Experiment.run`.
         line: what was found, in one line; may be empty.
@@ -65,7 +71,8 @@ class Context:
         device: where models run; None is the best there is.
         progress: called with the experiment's name, and that of its part where it has several, after each unit.
         note: called with what the user should know, such as workers that died on the way.
-        made: what `once` keeps.
+        pictures: to look at instead of those that the experiment would choose.
+        made: what `once` keeps, in one process.
     """
 
     folder: Path
@@ -73,6 +80,7 @@ class Context:
     device: str | None = None
     progress: Progress | None = None
     note: Callable[[str], None] | None = None
+    pictures: tuple[PictureLike, ...] = ()
     made: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any])
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
@@ -144,6 +152,8 @@ class Experiment(abc.ABC):
     def rows(self, at: Context) -> Table:
         """Every row; what was not measured before is measured, and a run that was stopped goes on.
 
+        On a CPU by a process a core, see `suitable_workers`.
+
         Raises:
             ConfigError: the folder holds rows of another plan.
             OutputError: the folder cannot be written to, or the disk is full.
@@ -151,9 +161,10 @@ class Experiment(abc.ABC):
         """
         units = self.units(at)
         named = {file_name(f"{index:05d} {' '.join(map(str, unit))}"): unit for index, unit in enumerate(units)}
-        work = _Work(spec=self.stored_plan(at), named=named, measure=lambda unit: self.measure(unit, at))
+        work = _Work(experiment=self, spec=self.stored_plan(at), named=named, at=at)
         folder = RunFolder.start(at.folder, work.spec, kind=self.name, units=work.units, command=at.command, request={})
-        for said in run_work(folder, work, progress=at.progress):
+        executor = Executor(workers=suitable_workers(existing_device(at.device), len(units) // _FEWEST))
+        for said in run_work(folder, work, executor=executor, progress=at.progress):
             if at.note is not None:
                 at.note(said)
         return table_of(folder)
@@ -169,13 +180,14 @@ class Experiment(abc.ABC):
         return dataclasses.replace(self.conclude(rows), rows=rows)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class _Work:
-    """Units as work for a runner in this process."""
+    """Units as work for runners, of which another process makes anew what several units share."""
 
+    experiment: Experiment
     spec: Mapping[str, Any]
     named: Mapping[str, Unit]
-    measure: Callable[[Unit], Sequence[Row]]
+    at: Context
 
     @property
     def units(self) -> list[str]:
@@ -186,7 +198,11 @@ class _Work:
         return self.named[unit]
 
     def start(self) -> Callable[[Unit], UnitResult]:
-        return lambda unit: UnitResult(rows=self.measure(unit))
+        return lambda unit: UnitResult(rows=self.experiment.measure(unit, self.at))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        elsewhere = dataclasses.replace(self.at, progress=None, note=None, made={})
+        return _Work, (self.experiment, self.spec, self.named, elsewhere)
 
 
 def make_experiment(name: str) -> Experiment:

@@ -124,7 +124,7 @@ class Geometry(Experiment):
         backbone = load(name, device=at.device)
         return Study.of(
             backbone,
-            at.made.get("pictures") or sample_pictures(backbone.name, self.pictures),
+            at.pictures or sample_pictures(backbone.name, self.pictures),
             levels=self.levels,
             rank=self.rank,
             site=self.site,
@@ -246,7 +246,7 @@ def analyse(
         if progress is not None:
             progress(experiment.look, done, total)
 
-    bases = Context(folder=folder / WORK / BASES, command=command, device=device, made={"pictures": tuple(pictures)})
+    bases = Context(folder=folder / WORK / BASES, command=command, device=device, pictures=tuple(pictures))
     plan = experiment.stored_plan(bases)
     digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
     own = folder / WORK / f"{experiment.look}-{digest}"

@@ -36,7 +36,7 @@ class Record:
     Args:
         name: of the experiment.
         about: what was written down before it ran, see `planned`.
-        claims: none where it failed; the first is the one that the statement is about.
+        claims: none where it failed; the first of each model is the one that the statement is about.
         notes: what a reader must know beside the numbers.
         failure: why nothing was found; None where something was.
         command: that was typed.
@@ -58,9 +58,13 @@ class Record:
     latentedit: str = __version__
 
     @property
-    def verdict(self) -> str:
-        """That of the first claim, and whether it was quick."""
-        word = "failed" if self.failure is not None else self.claims[0].verdict if self.claims else "not measured"
+    def heads(self) -> tuple[Claim, ...]:
+        """Of each model the first claim, by which the statement is decided there."""
+        return tuple({claim.model: claim for claim in reversed(self.claims)}.values())[::-1]
+
+    def verdict(self, claim: Claim | None = None) -> str:
+        """That of a claim, or without one what became of the experiment; and whether it was quick."""
+        word = "failed" if self.failure is not None else "not measured" if claim is None else claim.verdict
         return f"{word}, quick" if self.about["quick"] else word
 
     def write(self, folder: Path) -> None:
