@@ -278,8 +278,8 @@ def test_the_codec_alone_errs_by_what_it_loses() -> None:
         rows = codec_rows(batch)
     names = [(row["method"], row["item"], row["strength"]) for row in rows]
     assert names == [(CODEC, item.id, 1.0) for item in batch.items]
-    for row in rows:  # pictures have eight bits
-        assert row["effect"] == pytest.approx(0.9, abs=0.005)
+    for row in rows:  # pictures have eight bits: a change of 60 levels is rounded by up to .008 of it
+        assert row["effect"] == pytest.approx(0.9, abs=0.01)
         assert row["error"] == pytest.approx(0.01, abs=0.002)
         assert row["evaluations"] == 0
     assert cost.evaluations == 0
