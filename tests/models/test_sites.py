@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from latentedit.core.errors import ModelError, ShapeError
-from latentedit.models.sites import Site, read, shifted
+from latentedit.models.sites import Site, giving, keeping, projections, read, shifted
 
 
 class Pair(nn.Module):
@@ -71,4 +71,48 @@ def test_errors_pass_and_leave_no_hook() -> None:
         shifted(Site(module=network.last), "last", torch.zeros(1, 3)),
     ):
         network(X)
+    assert hooks(network) == 0
+
+
+class Attention(nn.Module):
+    """Single-head attention with diffusers' names; what it is given are two tokens of text and three of a picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_q, self.to_k, self.to_v = (nn.Linear(4, 4) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = (self.to_q(x) @ self.to_k(x).mT).softmax(-1)
+        return weights @ self.to_v(x)
+
+
+def test_values_of_the_picture_are_kept_and_given_and_the_text_keeps_its_own() -> None:
+    attention, other = Attention(), torch.ones(1, 3, 4)
+    x = torch.arange(20.0).reshape(1, 5, 4).sin()
+    sites = projections({"block.0": Site(module=attention, image="last")})
+    assert list(sites) == ["block.0.query", "block.0.key", "block.0.value"]
+    only = {"block.0.value": sites["block.0.value"]}
+    with keeping(only, tokens=3) as kept:
+        plain = attention(x)
+    assert torch.equal(kept["block.0.value"], attention.to_v(x)[:, 2:])
+    with giving(only, {"block.0.value": other}, tokens=3):
+        given = attention(x)
+    weights = (attention.to_q(x) @ attention.to_k(x).mT).softmax(-1)
+    assert torch.allclose(given, weights @ torch.cat([attention.to_v(x)[:, :2], other], 1))
+    assert not torch.allclose(given, plain)
+    assert torch.equal(attention(x), plain)
+    assert hooks(attention) == 0
+
+
+def test_modules_that_a_pass_runs_never_or_twice_are_refused_by_name() -> None:
+    network = Network()
+    sites = {"last": Site(module=network.last), "unused": Site(module=network.unused)}
+    with pytest.raises(ModelError, match="does not run its module 'unused'"), keeping(sites):
+        network(X)
+    with pytest.raises(ModelError, match="'last' more than once"), keeping({"last": sites["last"]}):
+        network(network(X))
+    with pytest.raises((ShapeError, TypeError)), giving({"last": sites["last"]}, {"last": torch.zeros(1, 3)}):
+        network(X)
+    with pytest.raises(KeyError), keeping(sites):
+        raise KeyError("inside")
     assert hooks(network) == 0

@@ -16,7 +16,7 @@ from latentedit.core.cost import Count, counting, spend
 from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError, nearest
 from latentedit.core.flow import clean_estimate
 from latentedit.core.levels import LevelGrid
-from latentedit.models.sites import GENERAL, PICTURE, Site, read, shifted
+from latentedit.models.sites import GENERAL, PICTURE, Kept, Site, giving, keeping, projections, read, shifted
 
 GuidanceKind = Literal["cfg", "renormalised", "embedded", "none"]
 """How guidance acts: classifier-free on two branches; the same, and stock pipelines keep the conditional norm; as an
@@ -68,7 +68,9 @@ class Backbone(abc.ABC):
         5. ``embed(texts)[i]`` equals ``embed([texts[i]])``.
         6. ``embed`` and ``velocity`` leave the global random state as it was.
         7. ``null(c)`` has the length, references and embedded guidance of c; of ``embed(texts)`` it is the empty text.
-        8. ``features`` and ``velocity_with`` leave the network as it was, errors included.
+        8. ``features`` and ``velocity_with`` leave the network as it was, errors included; so do ``velocity_keeping``
+           and ``velocity_given``.
+        9. ``velocity_keeping`` gives the bits of ``velocity``, and so does ``velocity_given`` with what it kept.
 
     Subclasses write the private hooks; the public methods here validate and count.
     """
@@ -263,6 +265,92 @@ class Backbone(abc.ABC):
 
         return self._by_call(condition, moved)
 
+    @property
+    def attention_layers(self) -> tuple[str, ...]:
+        """Names of the layers in which the picture's tokens attend to each other, as the network runs them.
+
+        Each has a "query", a "key" and a "value" of the picture's tokens, of its references too, before heads, norms
+        and positions: ``f"{layer}.key"``. None where these cannot be reached one by one.
+        """
+        return tuple(self._attention())
+
+    def velocity_keeping(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, names: Sequence[str]
+    ) -> tuple[Float[Tensor, "b *latent"], Kept]:
+        """The velocity, and what attention layers made of the picture's tokens on the way to it.
+
+        Args:
+            z: canonical latents.
+            s: level of each element, as in `velocity`.
+            condition: one text a latent, or a single one for all.
+            names: what to keep, such as "block.3.key"; see `attention_layers`.
+
+        Raises:
+            ConfigError: an unknown name, with the nearest ones; and what `velocity` raises.
+
+        Cost:
+            One evaluation an element, and the memory of what is kept, in the network's dtype.
+        """
+        sites = self._projections(names)
+        condition = self._checked(z, s, condition)
+        spend(self, len(z))
+        parts: list[dict[str, Tensor]] = []
+
+        def kept(rows: slice | Tensor) -> Tensor:
+            with keeping(sites, self._image_tokens(z, condition)) as found:
+                v = self._velocity(z[rows], s[rows], condition[rows])
+            parts.append(found)
+            return v
+
+        v = self._by_call(condition, kept)
+        return v, {name: self._rejoined(condition, [part[name] for part in parts]) for name in sites}
+
+    def velocity_given(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, given: Kept
+    ) -> Float[Tensor, "b *latent"]:
+        """The velocity of the same network with these queries, keys or values in place of its own.
+
+        Args:
+            z: canonical latents.
+            s: level of each element, as in `velocity`.
+            condition: one text a latent, or a single one for all.
+            given: one an element, as `velocity_keeping` gives them for latents of this size.
+
+        Raises:
+            ConfigError: an unknown name, with the nearest ones.
+            ShapeError: what is given does not fit; and what `velocity` raises.
+
+        Cost:
+            One evaluation an element.
+        """
+        sites = self._projections(list(given))
+        condition = self._checked(z, s, condition)
+        spend(self, len(z))
+
+        def asked(rows: slice | Tensor) -> Tensor:
+            part = {name: feature[rows] for name, feature in given.items()}
+            with giving(sites, part, self._image_tokens(z, condition)):
+                return self._velocity(z[rows], s[rows], condition[rows])
+
+        return self._by_call(condition, asked)
+
+    def _projections(self, names: Sequence[str]) -> dict[str, Site]:
+        """The sites of these queries, keys and values.
+
+        Raises:
+            ConfigError: a name that is none of them.
+        """
+        known = projections(self._attention())
+        for name in names:
+            if name not in known:
+                hint = nearest(name, known) if known else "its queries, keys and values cannot be reached"
+                raise ConfigError(f"{self.name} has no attention {name!r} here: {hint}")
+        return {name: known[name] for name in names}
+
+    def _attention(self) -> Mapping[str, Site]:
+        """The network's own attention among the picture's tokens, as `attention_layers`: modules with ``to_q``, ..."""
+        return {}
+
     def _sites(self) -> Mapping[str, Site]:
         """The network's own sites by name, in the order in which it computes them; none where it has no insides."""
         return {}
@@ -274,10 +362,12 @@ class Backbone(abc.ABC):
 
     def _by_call(self, condition: Condition, ask: Callable[[slice | Tensor], Tensor]) -> Tensor:
         """What is asked of each call, in the order of the batch."""
-        calls = self._calls(condition)
-        if not calls:
-            return ask(slice(None))
-        return torch.cat([ask(rows) for rows in calls])[torch.cat(list(calls)).argsort()]
+        return self._rejoined(condition, [ask(rows) for rows in self._calls(condition) or [slice(None)]])
+
+    def _rejoined(self, condition: Condition, parts: Sequence[Tensor]) -> Tensor:
+        """What each call gave, in the order of the batch."""
+        calls = list(self._calls(condition))
+        return torch.cat(list(parts))[torch.cat(calls).argsort()] if calls else parts[0]
 
     def _image_tokens(self, z: Float[Tensor, "b *latent"], condition: Condition) -> int:
         """How many tokens the network makes of each of these latents and its references, where a `Site` asks."""

@@ -19,7 +19,7 @@ from latentedit.core.condition import Condition
 from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_widths
 from latentedit.models.network import T5_TOKENIZERS
-from latentedit.models.packed import PackedFlowBackbone, block_sites, positions
+from latentedit.models.packed import PackedFlowBackbone, block_attention, block_sites, positions
 from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
@@ -80,3 +80,6 @@ class ChromaBackbone(PackedFlowBackbone):
     def _sites(self) -> Mapping[str, Site]:
         """Both streams after each double block, the picture's tokens after each single one."""
         return block_sites(self._network, joint=True)
+
+    def _attention(self) -> Mapping[str, Site]:
+        return block_attention(self._network)

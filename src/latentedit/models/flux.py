@@ -21,7 +21,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.models.codec import KL_CODECS
 from latentedit.models.network import CLIP_TOKENIZERS, T5_TOKENIZERS
-from latentedit.models.packed import PackedFlowBackbone, block_sites, positions
+from latentedit.models.packed import PackedFlowBackbone, block_attention, block_sites, positions
 from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
@@ -52,8 +52,8 @@ class FluxBackbone(PackedFlowBackbone):
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "flowedit": {"level": 0.95, "steps": 28, "source_guidance": 1.5, "target_guidance": 5.5},  # 24 of 28, 1024 px
         "rf-inversion": {"steps": 28, "guidance": 3.5},
-        "rf-solver": {"steps": 30},
-        "fireflow": {"steps": 8},
+        "rf-solver": {"steps": 25, "share": 2, "guidance": 2.0},
+        "fireflow": {"steps": 8, "share": 1, "guidance": 2.0},
     }
 
     def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
@@ -92,6 +92,9 @@ class FluxBackbone(PackedFlowBackbone):
     def _sites(self) -> Mapping[str, Site]:
         """Both streams after each block, double blocks first."""
         return block_sites(self._network, joint=False)
+
+    def _attention(self) -> Mapping[str, Site]:
+        return block_attention(self._network)
 
 
 def _published_guidance(config: Any, pipeline: str) -> float:

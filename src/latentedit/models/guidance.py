@@ -11,6 +11,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.models.base import Backbone
 from latentedit.models.patches import PATCH, pack, unpack
+from latentedit.models.sites import Kept
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,18 +72,33 @@ class GuidedField:
             )
         object.__setattr__(self, "unconditional", null)
 
-    def __call__(self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"]) -> Float[Tensor, "b *latent"]:
-        """The guided velocity at canonical latents z and one level an element."""
+    def __call__(
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], *, given: Kept | None = None
+    ) -> Float[Tensor, "b *latent"]:
+        """The guided velocity at canonical latents z and one level an element.
+
+        Args:
+            z: latents.
+            s: levels.
+            given: queries, keys or values of attention that both branches have in place of their own, one an element;
+                see `Backbone.velocity_given`.
+        """
         if self.guidance == 1 or self.unconditional is None:
-            return self.backbone.velocity(z, s, self.condition)
+            return self._velocity(z, s, self.condition, given)
         both = Condition.cat([self.unconditional.expand(len(z)), self.condition.expand(len(z))])
-        v = self.backbone.velocity(torch.cat([z, z]), torch.cat([s, s]), both)
+        twice = None if given is None else {name: torch.cat([part, part]) for name, part in given.items()}
+        v = self._velocity(torch.cat([z, z]), torch.cat([s, s]), both, twice)
         null, conditional = v.to(torch.promote_types(v.dtype, torch.float32)).chunk(2)
         guided = null + self.guidance * (conditional - null)
         if self.renormalised:
             by_row = self.backbone.capabilities.guidance_norm == "row"
             guided = _rows_with_norm_of(conditional, guided) if by_row else _with_norm_of(conditional, guided)
         return guided.to(v.dtype)
+
+    def _velocity(self, z: Tensor, s: Tensor, condition: Condition, given: Kept | None) -> Tensor:
+        if given is None:
+            return self.backbone.velocity(z, s, condition)
+        return self.backbone.velocity_given(z, s, condition, given)
 
 
 def _with_norm_of(conditional: Tensor, guided: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from latentedit.core.condition import Condition
 from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_widths
 from latentedit.models.network import QWEN_TOKENIZERS
-from latentedit.models.packed import PackedFlowBackbone, block_sites, diagonal, positions
+from latentedit.models.packed import PackedFlowBackbone, block_attention, block_sites, diagonal, positions
 from latentedit.models.patches import PATCH, Size
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
@@ -77,3 +77,6 @@ class LongCatImageBackbone(PackedFlowBackbone):
     def _sites(self) -> Mapping[str, Site]:
         """Both streams after each block, double blocks first."""
         return block_sites(self._network, joint=False)
+
+    def _attention(self) -> Mapping[str, Site]:
+        return block_attention(self._network)

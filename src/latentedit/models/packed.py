@@ -83,3 +83,10 @@ def block_sites(network: Any, *, joint: bool) -> dict[str, Site]:
                 sites[f"{kind}.{index}.text"] = Site(module=block, item=0)
                 sites[f"{kind}.{index}.image"] = Site(module=block, item=1)
     return sites
+
+
+def block_attention(network: Any) -> dict[str, Site]:
+    """The attention of each block of a network as in FLUX.1; in single ones it is given text, then picture."""
+    double = {f"double.{index}": Site(module=block.attn) for index, block in enumerate(network.transformer_blocks)}
+    single = enumerate(network.single_transformer_blocks)
+    return double | {f"single.{index}": Site(module=block.attn, image="last") for index, block in single}

@@ -99,3 +99,8 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
         """The picture's tokens after each block."""
         blocks = self._network.transformer_blocks
         return {f"block.{index}.image": Site(module=block) for index, block in enumerate(blocks)}
+
+    def _attention(self) -> Mapping[str, Site]:
+        """Self-attention of each block."""
+        blocks = self._network.transformer_blocks
+        return {f"block.{index}": Site(module=block.attn1) for index, block in enumerate(blocks)}

@@ -94,6 +94,11 @@ class QwenImageBackbone(PackedFlowBackbone):
             sites[f"block.{index}.image"] = Site(module=block, item=1)
         return sites
 
+    def _attention(self) -> Mapping[str, Site]:
+        """Joint attention of each block."""
+        blocks = self._network.transformer_blocks
+        return {f"block.{index}": Site(module=block.attn) for index, block in enumerate(blocks)}
+
 
 class QwenImageEditBackbone(QwenImageBackbone):
     """Qwen-Image-Edit and its later versions: the same with references, ``Condition.reference``.

@@ -155,6 +155,15 @@ class StableDiffusion3Backbone(FlowBackbone):
             sites[f"block.{index}.image"] = Site(module=block, item=1)
         return sites
 
+    def _attention(self) -> Mapping[str, Site]:
+        """Joint attention of each block, and "block.0.self" of the blocks that have attention without text beside."""
+        layers: dict[str, Site] = {}
+        for index, block in enumerate(self._network.transformer_blocks):
+            layers[f"block.{index}"] = Site(module=block.attn)
+            if getattr(block, "attn2", None) is not None:
+                layers[f"block.{index}.self"] = Site(module=block.attn2)
+        return layers
+
 
 def _is_turbo(name: str) -> bool:
     """Whether the last part of a folder's path or hub id calls the model so, as a word of its own."""

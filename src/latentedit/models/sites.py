@@ -1,8 +1,8 @@
-"""Places inside a network whose outputs are features: read on the way, or moved on the way."""
+"""Places inside a network whose outputs are features: read, moved, kept or given on the way."""
 
 import dataclasses
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, cast
 
 import torch
@@ -16,6 +16,12 @@ GENERAL = ("velocity", "clean")
 
 PICTURE = "picture"
 """The decoded clean estimate, of models with a picture codec."""
+
+PROJECTIONS = {"query": "to_q", "key": "to_k", "value": "to_v"}
+"""What an attention layer makes of the picture's tokens, and the modules of diffusers that make it."""
+
+Kept = Mapping[str, Float[Tensor, "b *feature"]]
+"""Features of one pass by the names of their sites, such as "block.3.value"."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,21 +95,96 @@ def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"], tokens: i
             raise ShapeError(
                 f"the shift does not fit the feature {name!r}, {list(feature.shape)}; got {list(shift.shape)}"
             )
-        whole = output if site.item is None else output[site.item]
-        moved = feature + shift.to(feature.dtype)
-        if site.image is not None:
-            moved = torch.slice_scatter(whole, moved, 1, *_bounds(site.tokens(tokens), whole.shape[1]))
-        if site.item is None:
-            return moved
-        outputs = list(cast("tuple[Any, ...]", output))
-        outputs[site.item] = moved
-        return tuple(outputs)
+        return _replaced(site, output, feature + shift.to(feature.dtype), tokens)
 
     handle = site.module.register_forward_hook(move)
     try:
         yield
     finally:
         handle.remove()
+
+
+def projections(attention: Mapping[str, Site]) -> dict[str, Site]:
+    """Sites of the queries, keys and values of attention layers: "block.3" has "block.3.key" and so on.
+
+    Args:
+        attention: attention modules of diffusers by name; ``image`` says where the picture's tokens stand in what they
+            are given.
+    """
+    return {
+        f"{layer}.{what}": dataclasses.replace(site, module=getattr(site.module, linear))
+        for layer, site in attention.items()
+        for what, linear in PROJECTIONS.items()
+    }
+
+
+@contextmanager
+def keeping(sites: Mapping[str, Site], tokens: int = 0) -> Generator[dict[str, Tensor]]:
+    """Inside the context, one forward pass leaves its features at sites in what the context gives.
+
+    Raises:
+        ModelError: a module that the pass does not run, or runs more than once.
+    """
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str, site: Site, output: Any) -> None:
+        found[name] = _feature(site, output, tokens)
+
+    with _hooked(sites, keep):
+        yield found
+
+
+@contextmanager
+def giving(sites: Mapping[str, Site], features: Kept, tokens: int = 0) -> Generator[None]:
+    """Inside the context, one forward pass goes on from given features at sites, cast to the dtype of its own.
+
+    Raises:
+        ModelError: a module that the pass does not run, or runs more than once.
+        ShapeError: a feature of another shape than the network's own.
+    """
+
+    def give(name: str, site: Site, output: Any) -> Any:
+        own, feature = _feature(site, output, tokens), features[name]
+        if feature.shape != own.shape:
+            raise ShapeError(f"what is given at {name!r} is not {list(own.shape)}; got {list(feature.shape)}")
+        return _replaced(site, output, feature.to(own), tokens)
+
+    with _hooked(sites, give):
+        yield
+
+
+@contextmanager
+def _hooked(sites: Mapping[str, Site], at: Callable[[str, Site, Any], Any]) -> Generator[None]:
+    """Inside the context, each module's output goes through ``at(name, site, output)``, once."""
+    reached: set[str] = set()
+
+    def hook(name: str, site: Site) -> Callable[[nn.Module, Any, Any], Any]:
+        def reach(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            if name in reached:
+                raise ModelError(f"the network runs its module {name!r} more than once in a pass. Choose another layer")
+            reached.add(name)
+            return at(name, site, output)
+
+        return reach
+
+    with ExitStack() as hooks:
+        for name, site in sites.items():
+            hooks.callback(site.module.register_forward_hook(hook(name, site)).remove)
+        yield
+    if missed := sorted(sites.keys() - reached):
+        raise ModelError(f"the network does not run its module {missed[0]!r}. Undo a fusion of its projections, if any")
+
+
+def _replaced(site: Site, output: Any, feature: Tensor, tokens: int) -> Any:
+    """The module's output with another feature at the site."""
+    if site.image is not None:
+        whole = output if site.item is None else output[site.item]
+        feature = torch.slice_scatter(whole, feature, 1, *_bounds(site.tokens(tokens), whole.shape[1]))
+    if site.item is None:
+        return feature
+    outputs = list(cast("tuple[Any, ...]", output))
+    outputs[site.item] = feature
+    return tuple(outputs)
 
 
 def _feature(site: Site, output: Any, tokens: int) -> Tensor:

@@ -61,6 +61,19 @@ class UNetBackbone(VPBackbone):
             **{f"up.{index}": Site(module=block) for index, block in enumerate(self._network.up_blocks)},
         }
 
+    def _attention(self) -> Mapping[str, Site]:
+        """Self-attention of each transformer block, "down.1.0.0" being block 0 of transformer 0 of the second block."""
+        network = self._network
+        blocks = {f"down.{index}": block for index, block in enumerate(network.down_blocks)}
+        blocks |= {} if network.mid_block is None else {"mid": network.mid_block}
+        blocks |= {f"up.{index}": block for index, block in enumerate(network.up_blocks)}
+        return {
+            f"{name}.{place}.{index}": Site(module=layer.attn1)
+            for name, block in blocks.items()
+            for place, transformer in enumerate(getattr(block, "attentions", ()))
+            for index, layer in enumerate(getattr(transformer, "transformer_blocks", ()))
+        }
+
 
 class TextUNetBackbone(UNetBackbone, PromptBackbone):
     """A U-Net that reads text, on the latents of an autoencoder."""

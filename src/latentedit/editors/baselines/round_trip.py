@@ -40,9 +40,13 @@ class RoundTrip(PathEditor):
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
         levels = self._path(latent).levels
-        top = self._walk(text_field(latent, latent.condition), latent.z, levels[::-1], progress)
-        field = text_field(latent, towards(latent, target, strength), guidance=self.guidance)
-        return self._walk(field, top, levels, progress)
+        up, down = self._fields(latent, towards(latent, target, strength), len(levels) - 1)
+        return self._walk(down, self._walk(up, latent.z, levels[::-1], progress), levels, progress)
+
+    def _fields(self, latent: JointLatent, text: Condition, steps: int) -> tuple[Field, Field]:
+        """The velocities of the way up, and of the way down under a text, in so many steps each."""
+        del steps
+        return text_field(latent, latent.condition), text_field(latent, text, guidance=self.guidance)
 
     @abc.abstractmethod
     def _walk(

@@ -281,3 +281,30 @@ class BackboneContract:
         moved = backbone.velocity_with(latent, levels, condition, backbone.default_site, shift)
         assert relative_error(moved, v) > 1e-4
         assert torch.equal(backbone.velocity(latent, levels, condition), v)
+
+    def test_law_9_attention_that_is_given_back_changes_nothing(
+        self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
+    ) -> None:
+        """Not one bit; another picture's values do, each picture's its own, and nothing is left in the network."""
+        v, layers = backbone.velocity(latent, levels, condition), backbone.attention_layers
+        with pytest.raises(ConfigError, match="has no attention"):
+            backbone.velocity_keeping(latent, levels, condition, ["no such layer.value"])
+        if not layers:
+            return
+        names = [f"{layer}.{what}" for layer in layers for what in ("query", "key", "value")]
+        with backbone.count() as counted:
+            same, kept = backbone.velocity_keeping(latent, levels, condition, names)
+            back = backbone.velocity_given(latent, levels, condition, kept)
+        assert counted.evaluations == 2 * len(latent)
+        assert list(kept) == names
+        assert torch.equal(same, v)
+        assert torch.equal(back, v)
+        others = {f"{layer}.value": kept[f"{layer}.value"].flip(0) for layer in layers}
+        moved = backbone.velocity_given(latent, levels, condition, others)
+        assert relative_error(moved, v) > 1e-3
+        mine = {name: feature[:1] for name, feature in others.items()}
+        alone = backbone.velocity_given(latent[:1], levels[:1], condition[:1], mine)
+        assert relative_error(moved[:1], alone) <= tolerance("batch", latent.dtype)
+        with pytest.raises(ShapeError, match="is not"):
+            backbone.velocity_given(latent, levels, condition, {names[0]: kept[names[0]][:, 1:]})
+        assert torch.equal(backbone.velocity(latent, levels, condition), v)

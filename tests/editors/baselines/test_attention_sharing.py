@@ -1,0 +1,126 @@
+"""Editors that share attention, against the published loops with hooks of their own."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
+
+import latentedit as le
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError
+from latentedit.core.rng import draw
+from latentedit.editors.base import Editor
+from latentedit.editors.baselines.fireflow import FireFlow
+from latentedit.editors.baselines.rf_solver import RFSolver
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.guidance import GuidedField
+from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.testing.miniature import sd3_pipeline
+from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.tolerances import relative_error
+from tests.directions.mixtures import mixture_latent
+
+TEXT, WANTED = "a person with black hair", "a person with glasses"
+
+
+def latent_of(backbone: Backbone, count: int = 1) -> JointLatent:
+    z = draw((count, *backbone.latent_shape(64, 64)), seed=0, purpose="latent").to(backbone.dtype)
+    return JointLatent(backbone=backbone, z=z, condition=backbone.embed([TEXT] * count), captions=(TEXT,) * count)
+
+
+@pytest.fixture(scope="module")
+def sd3() -> Backbone:
+    return le.from_pipeline(sd3_pipeline(t5=False), settings={"sizes": [64, 64, 96]})
+
+
+class Memory:
+    """What the published code calls ``info``: outputs of layers by a key, stored on one way, read on the other."""
+
+    def __init__(self, modules: list[nn.Module]) -> None:
+        self.modules = modules
+        self.found: dict[Any, Tensor] = {}
+
+    @contextmanager
+    def at(self, key: Any, *, store: bool) -> Iterator[None]:
+        def hook(index: int) -> Any:
+            def reach(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
+                if store:
+                    self.found[(key, index)] = output
+                    return None
+                return self.found.get((key, index))
+
+            return reach
+
+        handles = [module.register_forward_hook(hook(index)) for index, module in enumerate(self.modules)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+@pytest.mark.parametrize("share", [1, 3])
+@pytest.mark.parametrize("kind", [RFSolver, FireFlow])
+def test_values_are_shared_as_the_published_code_shares_them(sd3: Backbone, kind: type[Editor], share: int) -> None:
+    """Keys of its store: the noisier level of the step, and whether it is the second evaluation."""
+    latent, target = latent_of(sd3), sd3.embed([WANTED])
+    editor: Any = kind.from_dict({"steps": 3, "share": share, "first_layer": 0.3})
+    rising = latent.path(3).levels[::-1]
+    blocks = [module for module in sd3._network.modules() if isinstance(module, Attention)]  # type: ignore[attr-defined]
+    memory = Memory([block.to_v for block in blocks[1:]])
+    shared = set(sorted(rising)[-share:])
+
+    def asked(z: Tensor, level: float, text: Condition, key: Any, *, store: bool) -> Tensor:
+        with memory.at(key if key[0] in shared else None, store=store and key[0] in shared):
+            return sd3.velocity(z, torch.full((1,), level), text)
+
+    def walk(z: Tensor, text: Condition, levels: tuple[float, ...], *, store: bool) -> Tensor:
+        last: Tensor | None = None
+        for s, s_next in itertools.pairwise(levels):
+            h, top = s_next - s, max(s, s_next)
+            first = asked(z, s, text, (top, False), store=store) if last is None else last
+            middle = asked(z + h / 2 * first, s + h / 2, text, (top, True), store=store)
+            z = z + h * middle
+            last = middle if kind is FireFlow else None
+        return z
+
+    top = walk(latent.z, latent.condition, rising, store=True)
+    expected = walk(top, target, rising[::-1], store=False)
+    assert memory.found
+    found = editor.edit(latent, target, [1.0])[0].z
+    assert relative_error(found, expected) < 1e-5
+    plain = kind.from_dict({"steps": 3}).edit(latent, target, [1.0])[0].z
+    assert relative_error(found, plain) > 1e-4
+
+
+def test_with_guidance_both_branches_have_the_values_of_the_way_up(sd3: Backbone) -> None:
+    """Those of the conditional branch of the picture, which has no other."""
+    latent, target = latent_of(sd3, 2), sd3.embed([WANTED])
+    names = [f"{layer}.value" for layer in sd3.attention_layers]
+    levels = torch.full((2,), 0.5)
+    _, kept = sd3.velocity_keeping(latent.z, levels, latent.condition, names)
+    given, null = (sd3.velocity_given(latent.z, levels, text.expand(2), kept) for text in (target, sd3.null(target)))
+    field = GuidedField(backbone=sd3, condition=target, guidance=3.0)
+    assert relative_error(field(latent.z, levels, given=kept), null + 3 * (given - null)) < 1e-5
+    assert relative_error(field(latent.z, levels), null + 3 * (given - null)) > 1e-4
+
+
+def test_in_flux_the_values_of_the_text_stay_its_own() -> None:
+    backbone = le.from_pipeline(flux(), settings={"sizes": [64, 64, 96]})
+    latent = latent_of(backbone)
+    assert backbone.attention_layers == ("double.0", "single.0")
+    _, kept = backbone.velocity_keeping(latent.z, torch.full((1,), 0.5), latent.condition, ["single.0.value"])
+    assert kept["single.0.value"].shape[1] == latent.z.shape[-1] * latent.z.shape[-2] // 4
+
+
+@pytest.mark.parametrize("editor", [RFSolver(steps=3, share=1), FireFlow(steps=3, share=1)], ids=lambda it: it.name)
+def test_a_model_without_attention_is_refused_in_one_line(editor: Editor) -> None:
+    latent = mixture_latent(example_mixture(dimension=6))
+    with pytest.raises(ConfigError, match="has no attention whose keys and values can be reached"):
+        editor.edit(latent, latent.backbone.embed(["c"]), [1.0])
