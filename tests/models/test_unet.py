@@ -10,6 +10,7 @@ from latentedit.core.errors import ModelError
 from latentedit.core.rng import draw
 from latentedit.models.ddpm import DDPMBackbone
 from latentedit.models.sd import StableDiffusionBackbone
+from latentedit.models.sites import keeping, projections
 from latentedit.models.unet import check_plain
 
 
@@ -22,6 +23,14 @@ def test_sites_are_the_blocks_in_their_order(sd: StableDiffusionBackbone, ddpm: 
         for site, side in zip(own, sides, strict=True):
             feature = backbone.features(z, torch.tensor([0.5]), backbone.embed([""]), site)
             assert feature.shape[2:] == (side, side)
+
+
+def test_attention_layers_are_in_the_order_in_which_the_network_runs_them(sd: Any) -> None:
+    z = draw((1, *sd.latent_shape(64, 64)), seed=0, purpose="sites")
+    with keeping(projections(sd._attention())) as found:
+        sd.velocity(z, torch.tensor([0.5]), sd.embed([""]))
+    assert list(dict.fromkeys(name.rpartition(".")[0] for name in found)) == list(sd.attention_layers)
+    assert [name.partition(".")[0] for name in sd.attention_layers] == ["down", "mid", "up", "up"]
 
 
 @pytest.mark.parametrize(

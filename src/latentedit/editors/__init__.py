@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from latentedit.editors.baselines.inversion import Inversion as Inversion
     from latentedit.editors.baselines.ledits import LEDITS as LEDITS
     from latentedit.editors.baselines.loco import LOCO as LOCO
+    from latentedit.editors.baselines.masactrl import MasaCtrl as MasaCtrl
     from latentedit.editors.baselines.pullback import Pullback as Pullback
     from latentedit.editors.baselines.rf_inversion import RFInversion as RFInversion
     from latentedit.editors.baselines.rf_solver import RFSolver as RFSolver
     from latentedit.editors.baselines.sdedit import SDEdit as SDEdit
     from latentedit.editors.baselines.sds import SDS as SDS
     from latentedit.editors.baselines.sega import SEGA as SEGA
+    from latentedit.editors.baselines.stable_flow import StableFlow as StableFlow
     from latentedit.editors.baselines.steering_fields import SteeringFields as SteeringFields
     from latentedit.editors.baselines.text_steering import TextSteering as TextSteering
     from latentedit.editors.baselines.turboedit import TurboEdit as TurboEdit

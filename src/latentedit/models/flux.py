@@ -54,6 +54,7 @@ class FluxBackbone(PackedFlowBackbone):
         "rf-inversion": {"steps": 28, "guidance": 3.5},
         "rf-solver": {"steps": 25, "share": 2, "guidance": 2.0},
         "fireflow": {"steps": 8, "share": 1, "guidance": 2.0},
+        "stable-flow": {"steps": 50, "guidance": 3.0, "layers": (0, 1, 17, 18, 25, 28, 53, 54, 56)},
     }
 
     def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:

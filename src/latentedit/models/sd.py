@@ -43,6 +43,7 @@ class StableDiffusionBackbone(TextUNetBackbone):
         "vae": KL_CODECS,
     }
     prompt_pipeline: ClassVar[str] = "StableDiffusionPipeline"
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"masactrl": {"steps": 50, "guidance": 7.5}}
 
     def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
         self._begin(

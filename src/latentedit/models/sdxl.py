@@ -55,6 +55,7 @@ class StableDiffusionXLBackbone(TextUNetBackbone):
     }
     additions: ClassVar[str | None] = "text_time"
     prompt_pipeline: ClassVar[str] = "StableDiffusionXLPipeline"
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"masactrl": {"steps": 50, "guidance": 7.5}}
 
     def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
         first, second = (components[name].config for name in ("text_encoder", "text_encoder_2"))

@@ -16,12 +16,14 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.fireflow import FireFlow
+from latentedit.editors.baselines.masactrl import MasaCtrl
 from latentedit.editors.baselines.rf_solver import RFSolver
+from latentedit.editors.baselines.stable_flow import StableFlow
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.miniature import sd3_pipeline
+from latentedit.testing.miniature import sd3_pipeline, sd_pipeline
 from latentedit.testing.miniatures.flux import flux
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent
@@ -119,7 +121,97 @@ def test_in_flux_the_values_of_the_text_stay_its_own() -> None:
     assert kept["single.0.value"].shape[1] == latent.z.shape[-1] * latent.z.shape[-2] // 4
 
 
-@pytest.mark.parametrize("editor", [RFSolver(steps=3, share=1), FireFlow(steps=3, share=1)], ids=lambda it: it.name)
+@contextmanager
+def rows_of_the_first(modules: list[nn.Module], before: int) -> Iterator[None]:
+    """All rows of a batch have the outputs of its first row, but for so many tokens of text that stand before."""
+
+    def copied(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        return torch.cat([output[:, :before], output[:1, before:].expand_as(output[:, before:])], 1)
+
+    handles = [module.register_forward_hook(copied) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def walked_in_one_batch(
+    latent: JointLatent,
+    text: Condition,
+    modules: list[nn.Module],
+    *,
+    nudge: float = 1.0,
+    first: int = 0,
+    before: int = 0,
+    weight: float = 1.0,
+) -> Tensor:
+    """The published loops of MasaCtrl and Stable Flow, three steps: picture, null branch and edit are rows of a batch.
+
+    Args:
+        latent: one picture.
+        text: the target.
+        modules: whose outputs the rows share.
+        nudge: of the picture.
+        first: step down from which they share.
+        before: tokens of text before the picture's in those modules.
+        weight: of guidance.
+    """
+    backbone, levels = latent.backbone, latent.path(3).levels[::-1]
+    trace = [nudge * latent.z]
+    for s, s_next in itertools.pairwise(levels):
+        at = torch.full((1,), max(s, backbone.capabilities.s_min))
+        trace.append(trace[-1] + (s_next - s) * backbone.velocity(trace[-1], at, latent.condition))
+    z, batch = trace[-1], Condition.cat([latent.condition, backbone.null(text), text])
+    for index, (s, s_next) in enumerate(itertools.pairwise(levels[::-1])):
+        rows = torch.cat([trace[-1 - index], z, z])
+        with rows_of_the_first(modules if index >= first else [], before):
+            _, unconditional, conditional = backbone.velocity(rows, torch.full((3,), s), batch).split(1)
+        z = z + (s_next - s) * (unconditional + weight * (conditional - unconditional))
+    return z
+
+
+@pytest.mark.parametrize("start", [0.0, 0.4])
+def test_masactrl_is_mutual_self_attention_in_a_unet(start: float) -> None:
+    backbone: Any = le.from_pipeline(sd_pipeline(), settings={"sizes": [64, 64, 96]})
+    latent, target, ups = latent_of(backbone), backbone.embed([WANTED]), backbone._network.up_blocks
+    last = [module for name, module in ups.named_modules() if name.endswith("attn1")][-2:]
+    share = 1 - 2 / len(backbone.attention_layers)
+    modules = [linear for layer in last for linear in (layer.to_k, layer.to_v)]
+    expected = walked_in_one_batch(latent, target, modules, first=round(3 * start), weight=3.0)
+    editor = MasaCtrl(steps=3, start=start, first_layer=share, guidance=3.0)
+    found = editor.edit(latent, target, [1.0])[0].z
+    assert relative_error(found, expected) < 1e-4
+    other = MasaCtrl(steps=3, start=1.0, guidance=3.0).edit(latent, target, [1.0])[0].z
+    assert relative_error(found, other) > 1e-3
+
+
+def test_stable_flow_copies_what_vital_layers_see_of_the_nudged_picture(sd3: Any) -> None:
+    latent, target, vital = latent_of(sd3), sd3.embed([WANTED]), sd3._network.transformer_blocks[0].attn
+    expected = walked_in_one_batch(latent, target, [vital.to_k, vital.to_v], nudge=1.15, weight=2.0)
+    found, other = (
+        StableFlow(steps=3, layers=layers, guidance=2.0).edit(latent, target, [1.0])[0].z for layers in ((0, 77), (1,))
+    )
+    assert relative_error(found, expected) < 1e-5
+    assert relative_error(other, expected) > 1e-4
+    with pytest.raises(ConfigError, match="has 3 attention layers, numbers 0 to 2; got layers"):
+        StableFlow(steps=3, layers=(77,)).edit(latent, target, [1.0])
+
+
+def test_stable_flow_in_a_single_block_of_flux_leaves_the_text_alone() -> None:
+    backbone: Any = le.from_pipeline(flux(guidance_embeds=False), settings={"sizes": [64, 64, 96]})
+    latent, target = latent_of(backbone), backbone.embed([WANTED])
+    block = backbone._network.single_transformer_blocks[0].attn
+    expected = walked_in_one_batch(latent, target, [block.to_k, block.to_v], before=target.tokens.shape[1])
+    found = StableFlow(steps=3, layers=(-1,), nudge=1.0).edit(latent, target, [1.0])[0].z
+    assert relative_error(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "editor",
+    [RFSolver(steps=3, share=1), FireFlow(steps=3, share=1), MasaCtrl(steps=3), StableFlow(steps=3)],
+    ids=lambda it: it.name,
+)
 def test_a_model_without_attention_is_refused_in_one_line(editor: Editor) -> None:
     latent = mixture_latent(example_mixture(dimension=6))
     with pytest.raises(ConfigError, match="has no attention whose keys and values can be reached"):

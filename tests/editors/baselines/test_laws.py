@@ -109,6 +109,8 @@ COSTS: list[Row] = [
     ("ledits", {"level": 0.55, "steps": 10, "reference": "source"}, 1.0, 18),
     ("loco", {"level": 1.0, "steps": 10}, 1.0, 20 + 8 + 4 + 60),
     ("loco", {"level": 0.5, "steps": 10, "rank": 0, "maps": 3}, -2.0, 10 + 6 + 4),
+    ("masactrl", {"steps": 50, "guidance": 7.5}, 1.0, 50 + 100 + 46),
+    ("masactrl", {"level": 0.5, "steps": 10, "start": 0.4}, -1.0, 5 + 5 + 3),
     ("pullback", {"level": 1.0, "steps": 10}, 1.0, 20 + 3 + 60 + 8),
     ("rf-inversion", {"steps": 28}, 1.0, 56),
     ("rf-inversion", {"level": 0.55, "steps": 10, "guidance": 2.0}, 1.0, 18),
@@ -120,6 +122,8 @@ COSTS: list[Row] = [
     ("sds", {"steps": 10, "guidance": 2.0}, 0.5, 20),
     ("sega", {"steps": 10}, 1.0, 40),
     ("sega", {"steps": 10, "level": 0.55, "reference": "source"}, 1.0, 18),
+    ("stable-flow", {"steps": 50}, 1.0, 50 + 50 + 50),
+    ("stable-flow", {"level": 0.5, "steps": 10, "guidance": 2.0}, -1.0, 5 + 5 + 10),
     ("steering-fields", {"level": 1.0, "steps": 10}, 1.0, 40),
     ("steering-fields", {"level": 0.5, "steps": 10, "repel": 0.0}, 1.0, 15),
     ("text-steering", {"level": 1.0, "steps": 10}, 1.0, 20),
@@ -207,7 +211,9 @@ class TestContracts(EditorContract):
 
 @pytest.mark.parametrize(("name", "settings", "strength", "cost"), COSTS)
 def test_t12_costs(name: str, settings: dict[str, Any], strength: float, cost: int) -> None:
-    """Written out by hand; fireflow 18, rf-inversion 56, rf-solver 120 and uni-edit 28 are published settings."""
+    """Written out by hand; fireflow 18, masactrl 196, rf-inversion 56, rf-solver 120, stable-flow 150 and
+    uni-edit 28 are published settings.
+    """
     assert made(name, settings).evaluations(latent_on("mixture"), strength=strength) == cost
 
 
@@ -279,6 +285,7 @@ REFUSED: dict[str, dict[str, tuple[Any, ...]]] = {
     "flowslider": {**WALK, "noises": (0,)},
     "inversion": GUIDED,
     "ledits": {**WALK, "scale": (-101.0,), "threshold": (-0.5,), "reference": ("target",)},
+    "masactrl": {**GUIDED, "start": (1.5,), "first_layer": (-0.1,)},
     "loco": {**WALK, "scale": (0.0,), "rank": (-1,), "iterations": (0,), "maps": (0,), "ratio": (0.0,)},
     "pullback": {**WALK, "rank": (0,), "iterations": (0,), "scale": (0.0,), "repeats": (0,), "probe": (0.0,)},
     "rf-inversion": {**GUIDED, "gamma": (1.1,), "eta": (-0.1,), "start": (2.0, 0.5), "stop": (1.5,)},
@@ -295,6 +302,7 @@ REFUSED: dict[str, dict[str, tuple[Any, ...]]] = {
         "decay": (1.5,),
         "reference": ("target",),
     },
+    "stable-flow": {**GUIDED, "layers": ((), (0.5,)), "nudge": (0.0,)},
     "steering-fields": {**WALK, "attract": (0.0,), "repel": (-1.0,)},
     "text-steering": GUIDED,
     "turboedit": {**WALK, "weight": (101.0,), "shift": (-1,), "clip": (-0.1,)},

@@ -184,6 +184,10 @@ class FamilyContract(BackboneContract):
         v = live.velocity(z, s, live.embed([CAPTION]))
         assert torch.equal(v, backbone.velocity(z, s, backbone.embed([CAPTION]))) == (variant == "groups")
         assert (live.fingerprint == backbone.fingerprint) == (variant in ("groups", "bfloat16"))
+        names = [f"{layer}.{what}" for layer in live.attention_layers for what in ("key", "value")]
+        _, kept = live.velocity_keeping(z, s, live.embed([CAPTION]), names)
+        assert torch.equal(live.velocity_given(z, s, live.embed([CAPTION]), kept), v)
+        assert all(feature.dtype == live.network_dtype for feature in kept.values())
         stock = self.own_latents(self.stock_picture(pipeline, weight, self.sizes[0], z.to(live.network_dtype)), z)
         error = relative_error(self.ours(live, weight, self.sizes[0], z), stock.float())
         if variant == "bfloat16":  # stock pipelines walk in bfloat16, and round time another way

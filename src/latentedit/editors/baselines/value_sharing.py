@@ -5,12 +5,11 @@ import abc
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError
 from latentedit.core.settings import Natural, Share, settings
 from latentedit.core.solvers.base import Field
+from latentedit.editors.baselines.mutual_attention import layers_from
 from latentedit.editors.baselines.round_trip import RoundTrip
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.sites import Kept
 
@@ -66,18 +65,3 @@ class ValueSharing(RoundTrip):
     @abc.abstractmethod
     def _evaluations(self, steps: int) -> list[Evaluation]:
         """The evaluations of a walk of so many steps, in their order."""
-
-
-def layers_from(backbone: Backbone, first: float) -> tuple[str, ...]:
-    """The attention layers of a network from a share of them on, at least one.
-
-    Raises:
-        ConfigError: a network whose attention cannot be reached.
-    """
-    layers = backbone.attention_layers
-    if not layers:
-        raise ConfigError(
-            f"{backbone.name} has no attention whose keys and values can be reached, so none can be shared. Use an "
-            "editor that shares none, such as flowedit"
-        )
-    return layers[min(round(first * len(layers)), len(layers) - 1) :]
