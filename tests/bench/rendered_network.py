@@ -19,7 +19,7 @@ from latentedit.core.rng import stream
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, Capabilities
-from latentedit_bench.data.counterfactual import counterfactual
+from latentedit_bench.data.counterfactual import Rendered, counterfactual
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor
 from latentedit_portraits.attributes import VALUES
 from latentedit_portraits.captions import parse
@@ -154,7 +154,7 @@ def _key(z: Tensor, tokens: Tensor) -> bytes:
 
 
 @dataclasses.dataclass(frozen=True)
-class Kept:
+class Kept(Rendered):
     """A picture that was rendered once, for all tests."""
 
     image: Image.Image
@@ -175,10 +175,14 @@ def some_items() -> tuple[Item, ...]:
         assert item.truth is not None
         assert item.mask is not None
         mask = item.mask()
-        picture = Kept(item.picture(), f"{item.id} picture")
-        truth = picture if item.kind in ("nothing", "contradiction") else Kept(item.truth(), f"{item.id} truth")
+        picture = _kept(item.picture, f"{item.id} picture")
+        truth = picture if item.kind in ("nothing", "contradiction") else _kept(item.truth, f"{item.id} truth")
         found.append(dataclasses.replace(item, picture=picture, truth=truth, mask=lambda mask=mask: mask))
     return tuple(found)
+
+
+def _kept(drawn: Any, name: str) -> Kept:
+    return Kept(scene=drawn.scene, world=drawn.world, image=drawn(), name=name)
 
 
 @functools.cache

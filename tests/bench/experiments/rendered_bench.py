@@ -11,7 +11,7 @@ from latentedit.api.manifests.items import Dataset
 from latentedit.core.cost import Count
 from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings
-from latentedit_bench.experiments import benchmark_runs
+from latentedit_bench.experiments import benchmark_runs, known_items
 from tests.bench.rendered_network import RenderedNetwork, some_items
 
 
@@ -25,7 +25,8 @@ class Loaded:
     def __call__(self, name: str, **asked: Any) -> RenderedNetwork:
         self.asked.append({"name": name, **asked})
         model = RenderedNetwork()
-        model.defaults = {**model.defaults, "benchmark": read_settings(bundled_folder("portraits"))["benchmark"]}
+        stored = read_settings(bundled_folder("portraits"))
+        model.defaults = {**model.defaults, **{name: stored[name] for name in ("benchmark", "editors")}}
         self.models.append(model)
         return model
 
@@ -38,14 +39,15 @@ class Loaded:
 
 
 def use_rendered(monkeypatch: pytest.MonkeyPatch) -> Loaded:
-    """From here on every bundled model is a rendered network, and every split its dozen items."""
+    """From here on every bundled model is a rendered network, and every split its dozen items, whatever captions."""
     loaded = Loaded()
 
-    def items(_: str, split: str) -> Dataset:
-        return Dataset(name=f"some/{split}", version="1", items=some_items())
+    def items(_: str, split: str, *, captions: str) -> Dataset:
+        return Dataset(name=f"some/{split}/{captions}", version="1", items=some_items())
 
-    monkeypatch.setattr(benchmark_runs, "load", loaded)
-    monkeypatch.setattr(benchmark_runs, "counterfactual", items)
+    for module in (benchmark_runs, known_items):
+        monkeypatch.setattr(module, "load", loaded)
+    monkeypatch.setattr(known_items, "counterfactual", items)
     monkeypatch.setattr(benchmark_runs, "suitable_workers", lambda *_: 1)  # another process would load the real ones
     return loaded
 
@@ -53,6 +55,7 @@ def use_rendered(monkeypatch: pytest.MonkeyPatch) -> Loaded:
 def rows(scores: dict[str, list[float]], column: str = "disentanglement", **more: Any) -> list[dict[str, Any]]:
     """Rows of methods at strength 1: one item, in a group of its own, for each score."""
     about = {"model": "portraits", "kind": "single", "strength": 1.0, "evaluations": 28.0, "asked": "skin"}
+    about |= {"captions": "partial", "split": "test"}
     return [
         {**about, "method": method, "item": f"i{index:02d}", "group": f"i{index:02d}", column: score, **more}
         for method, some in scores.items()

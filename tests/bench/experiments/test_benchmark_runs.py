@@ -12,18 +12,12 @@ from latentedit.api.runs.executors import run_work
 from latentedit.editors.baselines.flowslider import FlowSlider
 from latentedit_bench.experiments import benchmark_runs
 from latentedit_bench.experiments.base import Context
-from latentedit_bench.experiments.benchmark_runs import (
-    DTYPE,
-    EditingExperiment,
-    asking,
-    best,
-    cost_note,
-    paid,
-    some_latent,
-)
+from latentedit_bench.experiments.benchmark_runs import best, cost_note, paid, some_latent
+from latentedit_bench.experiments.change_or_drift import ChangeOrDrift
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.hessian_preservation import HessianPreservation
 from latentedit_bench.experiments.joint_latent import JointLatent
+from latentedit_bench.experiments.known_items import DTYPE, KnownItems, Part, asking
 from latentedit_bench.experiments.linear_strength import LinearStrength
 from latentedit_bench.experiments.network_kinds import NetworkKinds
 from latentedit_bench.experiments.plotting import draw_numbers, new_figure
@@ -38,6 +32,7 @@ from tests.bench.experiments.rendered_bench import rows, use_rendered
 def test_items_ask_for_something() -> None:
     data = asking("calibration", 1000)
     assert len(data.items) == 216
+    assert asking("calibration", 1, captions="partial").items[0].source_caption != data.items[0].source_caption
     assert {item.kind for item in data.items} == {"single", "pair", "triple", "graded"}
     single = asking("test", 5, ("single",))
     assert [item.kind for item in single.items] == ["single"] * 5
@@ -49,17 +44,19 @@ def test_a_run_says_whose_rows_they_are(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(run_module, "run_work", lambda *rest, **more: (*run_work(*rest, **more), "a worker died"))
     steps, notes, it = list[str](), list[str](), SingleAttribute()
     at = Context(folder=tmp_path, command="it", progress=lambda what, *_: steps.append(what), note=notes.append)
-    data, methods = asking("test", 3), [Method(name="slide", editor=FlowSlider(steps=2))]
-    first = it.edit("a run", at, it.loaded("portraits", at), data, methods)
+    part, methods = Part(model="portraits", items=3), [Method(name="slide", editor=FlowSlider(steps=2))]
+    first = it.edit(part, at, part.data(), methods)
     assert CODEC not in set(first["method"])
-    assert list(first["asked"]) == [item.about["asked"] for item in data.items]
-    assert set(steps) == {"single-attribute: a run"}
+    assert list(first["asked"]) == [item.about["asked"] for item in part.data().items]
+    assert set(steps) == {"single-attribute: portraits-test-full"}
     assert notes == ["a worker died"]
+    assert part.about == {"part": "portraits-test-full", "model": "portraits", "captions": "full", "split": "test"}
+    assert Part(model="out/mine", items=3, captions="partial").name == "mine-test-partial"
 
 
 def test_every_process_loads_the_model_alike(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In this process, and by what other processes are given to load it with."""
-    loaded, given = use_rendered(monkeypatch), list[Callable[[], object]]()
+    known, given = use_rendered(monkeypatch), list[Callable[[], object]]()
     real = run_module.run
 
     def watched(*rest: Any, load: Callable[[], object], **more: Any) -> Any:
@@ -68,12 +65,14 @@ def test_every_process_loads_the_model_alike(monkeypatch: pytest.MonkeyPatch, tm
 
     monkeypatch.setattr(benchmark_runs, "run", watched)
     at, it = Context(folder=tmp_path, command="it", device="cpu"), SingleAttribute()
-    it.edit("a run", at, it.loaded("portraits", at), asking("test", 2), [Method(name="m", editor=FlowSlider(steps=2))])
-    before = len(loaded.asked)
+    part = Part(model="portraits-unet", items=2)
+    it.edit(part, at, part.data(), [Method(name="m", editor=FlowSlider(steps=2))])
+    before = len(known.asked)
     given[0]()
-    assert len(loaded.asked) == before + 1
-    for asked in loaded.asked:
-        assert {key: asked[key] for key in ("device", "dtype")} == {"device": "cpu", "dtype": DTYPE}
+    assert len(known.asked) == before + 1
+    for asked in known.asked:
+        wanted = {"name": "portraits-unet", "device": "cpu", "dtype": DTYPE}
+        assert {key: asked[key] for key in wanted} == wanted
 
 
 def test_the_budget_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,31 +122,32 @@ def test_numbers_are_drawn_beside_zero() -> None:
     assert len({line.get_color() for line in points}) == 3
 
 
-@pytest.mark.parametrize(
-    ("small", "claims", "curves"),
-    [
-        (JointLatent(items=3, calibration=2, levels=(0.9,)), 7, 3),
-        (NetworkKinds(items=3, calibration=2, levels=(0.5, 0.9), shifts=(1.0, 2.5)), 12, None),
-        (SingleAttribute(items=3), 4, None),
-        (HessianPreservation(items=2, strengths=(0.5, 1.0)), 9, 7),
-        (LinearStrength(items=2, strengths=(0.5, 1.0)), 12, 5),
-    ],
-    ids=lambda one: getattr(one, "name", None),
+SMALL = (
+    NetworkKinds(items=3, calibration=2, levels=(0.5, 0.9), shifts=(1.0, 2.5)),
+    SingleAttribute(items=3, others=2),
+    HessianPreservation(items=2, others=2),
+    LinearStrength(items=2, others=2, strengths=(0.5, 1.0), steps=4),
+    JointLatent(items=3, others=2, levels=(0.5, 0.9), steps=4),
+    ChangeOrDrift(items=3, others=2, levels=(0.9, 0.5)),
 )
-def test_the_whole_way(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small: EditingExperiment, claims: int, curves: int | None
-) -> None:
-    """On a drawn model; a second time nothing is measured, and the same is found."""
-    loaded = use_rendered(monkeypatch)
-    found = small.run(Context(folder=tmp_path, command="it"))
-    assert len(found.claims) == claims
-    assert [unit[0] for unit in small.units(Context(folder=tmp_path, command="it"))] == list(found.rows["run"].unique())
+
+
+@pytest.mark.parametrize("small", SMALL, ids=lambda one: one.name)
+def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small: KnownItems) -> None:
+    """On a drawn model, at no more than what the plan says; a second time nothing is measured, the same is found."""
+    known, at = use_rendered(monkeypatch), Context(folder=tmp_path, command="it")
+    with known.count() as counted:
+        found = small.run(at)
+    told = str(small.plan["network evaluations"]).split(",")[0]
+    assert 0.7 * int(told.split()[1]) <= counted.evaluations <= int(told.split()[1])
+    assert found.claims[0].statement == small.statement
+    assert set(found.rows["part"]) == {part.name for part in small.parts}
+    if not isinstance(small, NetworkKinds):
+        assert list(dict.fromkeys(claim.model for claim in found.claims)) == list(small.models)
     figure = new_figure()
     small.draw(found, figure)
-    numbers = figure.axes[2] if len(figure.axes) > 2 else figure.axes[1]
-    assert len(numbers.get_yticklabels()) == claims
-    assert curves is None or len(figure.axes[0].lines) == curves
-    with loaded.count() as counted:
+    assert any(axis.get_yticklabels() and "true above 0" in axis.get_xlabel() for axis in figure.axes)
+    with known.count() as counted:
         again = small.run(Context(folder=tmp_path, command="it"))
     assert counted.evaluations == 0
     pd.testing.assert_frame_equal(found.rows, again.rows)

@@ -13,6 +13,9 @@ from latentedit_bench.experiments import text_directions
 from latentedit_bench.experiments.base import Context
 from latentedit_bench.experiments.plotting import new_figure
 from latentedit_bench.experiments.text_directions import (
+    POOLED,
+    SUMMED,
+    TOKENS,
     Differences,
     TextDirections,
     caption_pairs,
@@ -62,13 +65,41 @@ def test_a_text_of_ones_is_orthogonal_and_of_one_length() -> None:
     """A caption is a one for each value that it states, so a change has length sqrt(2) and an axis of its own."""
     pairs = [caption_pairs(DOMAIN, portrait, random.Random(index)) for index, portrait in enumerate(PORTRAITS)]
     found = differences(RenderedNetwork(reads=False), DOMAIN, pairs)
-    assert list(found) == ["tokens"]  # this text has no pooled part
-    assert mean_cosines(found["tokens"].ours) == pytest.approx([0.0] * len(PORTRAITS))
-    assert found["tokens"].ours.norm(dim=2).flatten().tolist() == pytest.approx([2**0.5] * 12 * len(PORTRAITS))
-    outcome = compare(pd.DataFrame(text_rows("portraits", "tokens", found["tokens"], seed=0)))
-    angles, lengths, *stricter = outcome.claims
-    assert {claim.verdict for claim in (angles, *stricter)} == {"holds"}
-    assert lengths.estimate >= 0  # a random change of one attribute has the same length
+    assert list(found) == [SUMMED, TOKENS]  # this text has no pooled part
+    torch.testing.assert_close(found[SUMMED].ours, found[TOKENS].ours)  # and one place
+    assert mean_cosines(found[TOKENS].ours) == pytest.approx([0.0] * len(PORTRAITS))
+    assert found[TOKENS].ours.norm(dim=2).flatten().tolist() == pytest.approx([2**0.5] * 12 * len(PORTRAITS))
+    outcome = compare(pd.DataFrame(text_rows("portraits", SUMMED, found[SUMMED], seed=0)))
+    angles, lengths, captions, random_lengths = outcome.claims
+    assert {claim.verdict for claim in (angles, lengths, captions)} == {"holds"}
+    assert random_lengths.estimate >= 0  # a random change of one attribute has the same length
+
+
+def test_tokens_at_places_of_their_own_decide_nothing() -> None:
+    """One word's vector at twelve places: at right angles by construction, and one direction without the places."""
+    word = draw((8, 1, 50), seed=0, purpose="word").double()
+    tokens = torch.zeros(8, 12, 12, 50, dtype=torch.float64)
+    for place in range(12):
+        tokens[:, place, place] = word[:, 0]
+    null = draw((8, 12, 12, 50), seed=1, purpose="null").double()
+    parts = {SUMMED: (tokens.sum(2), null.sum(2)), TOKENS: (tokens.flatten(2), null.flatten(2))}
+    rows = [
+        row
+        for part, (ours, others) in parts.items()
+        for row in text_rows("portraits", part, Differences(ours=ours, null=others), seed=0)
+    ]
+    found = {claim.measure: claim for claim in compare(pd.DataFrame(rows)).claims}
+    angle = "random vectors' mean |cosine| less attributes'"
+    assert found[f"{TOKENS} (by construction): {angle}"].verdict == "holds"
+    assert found[f"{SUMMED}: {angle}"].verdict == "does not hold"
+    assert compare(pd.DataFrame(rows)).claims[0].measure == f"{SUMMED}: {angle}"
+
+
+def test_random_directions_are_not_more_orthogonal_than_random_ones() -> None:
+    """The null: isotropic vectors decide neither way, whatever their dimension."""
+    ours, null = (draw((60, 12, 30), seed=seed, purpose="isotropic").double() for seed in (0, 1))
+    first = compare(pd.DataFrame(text_rows("portraits", POOLED, Differences(ours=ours, null=null), seed=0))).claims[0]
+    assert abs(first.estimate) < 0.01
 
 
 def test_attributes_that_are_alike_do_not_hold() -> None:
@@ -78,7 +109,7 @@ def test_attributes_that_are_alike_do_not_hold() -> None:
     axis = torch.zeros(50, dtype=torch.float64)
     axis[0] = 1
     ours = torch.arange(1.0, 9.0).double()[:, None, None] * (axis + noise)
-    found = compare(pd.DataFrame(text_rows("portraits", "tokens", Differences(ours=ours, null=null), seed=0)))
+    found = compare(pd.DataFrame(text_rows("portraits", TOKENS, Differences(ours=ours, null=null), seed=0)))
     assert [claim.verdict for claim in found.claims] == ["does not hold"] * 4
 
 
@@ -88,7 +119,9 @@ def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = small.run(Context(folder=tmp_path, command="it", progress=lambda *step: steps.append(step)))
     assert steps[-1] == ("text-directions", 2, 2)
     assert {claim.model for claim in found.claims} == {"portraits", "portraits-unet"}
-    assert len(found.claims) == 8
+    assert len(found.claims) == 2 * 2 * 4
+    heads = {claim.model: claim.measure for claim in reversed(found.claims)}
+    assert set(heads.values()) == {f"{SUMMED}: random vectors' mean |cosine| less attributes'"}
     figure = new_figure()
     small.draw(found, figure)
     labels = [axis.get_xlabel().split(",")[0] for axis in figure.axes[:2]]

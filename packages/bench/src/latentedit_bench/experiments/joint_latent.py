@@ -1,220 +1,252 @@
-"""Does moving both parts of the joint latent beat moving one? The three arms at several levels, at equal cost."""
+"""Does editing take both parts of the joint latent? The text's part, the image's and both, with one direction in all.
+
+With ``Z_s`` the state of a picture's inversion at the level s, d a displacement of its clean latent, and R the way back
+from there under a text, the arms are
+
+    text    R(Z_s, c1)
+    image   R(Z_s + (1-s) d, c0)
+    joint   R(Z_s + (1-s) d, c1)
+    direct  x + d, which makes no way
+
+The image arm is the image's part of the joint latent, moved, under the source's text. The direct one is another thing,
+an edit of the clean latent; nothing but the codec stands between it and the picture.
+"""
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import pandas as pd
+import torch
+from jaxtyping import Float
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from latentedit.core.settings import to_plain
+from latentedit.core.condition import Condition
+from latentedit.core.levels import uniform_grid
+from latentedit.directions.at_level import clean_share
 from latentedit.directions.hsds import HSDS
-from latentedit.editors.eim import EIM
-from latentedit.editors.slider import Arm
-from latentedit.latents import joint
-from latentedit.models.base import Backbone
-from latentedit_bench.experiments import benchmark_runs as bench
-from latentedit_bench.experiments.base import Context, Outcome
-from latentedit_bench.experiments.plotting import COLOURS, draw_levels, draw_numbers, panels
+from latentedit.directions.identification import identify
+from latentedit.latents.inversion import invert, replay
+from latentedit.latents.joint import JointLatent as Encoded
+from latentedit_bench.data.prepared import Prepared
+from latentedit_bench.experiments.base import Outcome, Row
+from latentedit_bench.experiments.batches import BatchExperiment, scored
+from latentedit_bench.experiments.claim import Claim
+from latentedit_bench.experiments.known_items import CAPTIONS, FULL, PARTIAL, Part, of_models, recommended
+from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_levels, draw_numbers, panels
+from latentedit_bench.metrics.disentanglement import joint_gain
 from latentedit_bench.metrics.statistics import Table, by_item, means
-from latentedit_bench.ranking.methods import Method
 from latentedit_bench.tuning.search_spaces import BUDGET
-from latentedit_bench.tuning.tuning import stored_methods
 
-ONE_LOOK = "one look"
 ANNEALED = "annealed"
+ONE_LOOK = "one look"
 
-TUNED = ("eim joint", "eim text", "eim")
-"""Of the settings stored with the model: joint, text and image arm, each tuned by itself."""
+LOOK = HSDS(levels=(0.95, 0.95), steps=1, noises=4, antithetic=True)
+"""The coarse direction: one level, four noises."""
 
-_LOOK: Mapping[str, Any] = {"levels": (0.95, 0.95), "steps": 1, "antithetic": True}
-_LOOK_NOISES = 4
-"""Of the joint arm, which walks with the rest of the budget."""
+TEXT, IMAGE, JOINT, DIRECT = "text", "image", "joint", "direct"
 
-_ANNEALED_STEPS = 3
-"""Steps of the joint arm's annealed search, which also walks with a part of the budget."""
+DECIDING = 0.5
+"""The level that decides; declared before the run, as are full captions and the annealed direction."""
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """One arm with one search at one level.
-
-    Args:
-        arm: which part of the joint latent moves.
-        search: `ONE_LOOK` or `ANNEALED`; "" for the text arm.
-        level: how far up the text and joint arms go; 0 for the image arm.
-    """
-
-    arm: Arm
-    search: str = ""
-    level: float = 0.0
-
-    @property
-    def name(self) -> str:
-        """As the rows say it."""
-        parts = [self.arm, self.search, f"at {self.level:g}" if self.level else ""]
-        return " ".join(part for part in parts if part)
-
-    def editor(self, stored: HSDS, latent: joint.JointLatent) -> EIM:
-        """With as many steps, or noises of one look, as the budget pays for.
-
-        Args:
-            stored: the search of several steps that is stored with the model.
-            latent: on whose grid of levels the cost depends.
-        """
-        alone = self.arm == "image"
-        look = {**_LOOK, "noises": BUDGET // 2 if alone else _LOOK_NOISES}  # a noise takes two evaluations
-        annealed = to_plain(stored) if alone else {**to_plain(stored), "steps": _ANNEALED_STEPS}
-        searches = {"": {}, ONE_LOOK: {"search": look}, ANNEALED: {"search": annealed}}
-        settings = {"arm": self.arm, **searches[self.search]}
-        if alone:
-            return EIM.from_dict(settings)
-        return bench.as_eim(bench.paid(EIM.name, {**settings, "level": self.level}, latent))
+NO_WALK = "a direction that was found on the picture by annealing needs no way through the model; ours, not the paper's"
+COARSE = "a coarse direction is better brought back through the model under the target's text; ours, not the paper's"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class JointLatent(bench.EditingExperiment):
+class JointLatent(BatchExperiment):
     """The joint gain ``SDE(joint) - max(SDE(text), SDE(image))``, the maximum taken an item at a time.
 
     Args:
-        items: of the test split.
-        calibration: items by which each arm's setting is chosen.
-        levels: of the text and joint arms.
-        model: a bundled name.
-        seed: of the searches' noises.
+        levels: from which the arms come back.
+        steps: even ones of a walk from level 1; one from s takes ``ceil(steps * s)``.
     """
 
     name: ClassVar[str] = "joint-latent"
-    runs: ClassVar[tuple[str, ...]] = ("calibration", "test")
     statement: ClassVar[str] = "editing takes the joint latent: neither the image's part nor the text's alone is enough"
     statistic: ClassVar[str] = (
-        "SDE of the joint arm less the larger of those of text arm and image arm, paired by item, each arm at the "
-        "search and level that were best for it on the calibration split"
+        "SDE of the joint arm less the larger of those of text arm and image arm, paired by item, all with the same "
+        f"annealed direction, from level {DECIDING:g}, full captions"
     )
     notes: ClassVar[tuple[str, ...]] = (
         (
-            "With one look, what the joint arm pays for its walk the image arm spends on more noises, which makes its "
-            "direction better; with the annealed search, the joint arm's takes fewer steps."
+            "The paper's exact arms are not public; these are derived from its words. The image arm is the moved image "
+            "latent brought back under the source's text. The maximum over the two single arms is taken an item at a "
+            "time, which favours them: it is the control, and where one part is enough, the gain is not above 0."
         ),
         (
-            "The maximum over the two single arms is taken an item at a time, which favours them. The search is our "
-            "derivation; nothing but the stored settings keeps its change local."
+            "All arms of a picture have the same direction, the same way up and as many steps back. They differ in "
+            "cost by the search alone, which the text arm does not need. Only level "
+            f"{DECIDING:g} with full captions decides; the rest is told."
         ),
     )
 
-    calibration: int = 24
-    levels: tuple[float, ...] = (0.5, 0.65, 0.75, 0.85, 0.95)
-    model: str = "portraits"
+    levels: tuple[float, ...] = (0.3, 0.5, 0.65, 0.8, 0.95)
+    steps: int = 12
 
     @property
     def plan(self) -> Mapping[str, Any]:
-        """Every arm, search and level; what they cost is in the notes."""
-        return {
-            **to_plain(self),
-            "data": "counterfactual portraits that ask for a change, full captions",
-            "arms": [setting.name for setting in self.settings],
-            "one look": {**_LOOK, "noises": {"image": BUDGET // 2, "joint": _LOOK_NOISES}},
-            "annealed": {"search": "as stored with the model", "steps of the joint arm's": _ANNEALED_STEPS},
-            "stored": list(TUNED),
-            "evaluations a picture, at most": BUDGET,
-            "strength": 1.0,
-        }
+        """The arms, the directions, and what decides."""
+        return self.planned(
+            arms={
+                TEXT: "R(Z_s, c1)",
+                IMAGE: "R(Z_s + (1-s) d, c0)",
+                JOINT: "R(Z_s + (1-s) d, c1)",
+                DIRECT: "x + d",
+            },
+            directions={ANNEALED: "as the model's folder recommends", ONE_LOOK: self.planned_look},
+            captions=list(CAPTIONS),
+            decides={"level": DECIDING, "captions": FULL, "direction": ANNEALED},
+            local=False,
+        )
 
     @property
-    def settings(self) -> list[Setting]:
-        """All that are tried on the calibration split."""
-        found = [Setting(arm="image", search=search) for search in (ONE_LOOK, ANNEALED)]
-        found += [Setting(arm="text", level=level) for level in self.levels]
-        return found + [
-            Setting(arm="joint", search=search, level=level) for search in (ONE_LOOK, ANNEALED) for level in self.levels
-        ]
+    def planned_look(self) -> Mapping[str, Any]:
+        """Of the coarse direction."""
+        return {"level": LOOK.levels[0], "noises": LOOK.noises, "antithetic": LOOK.antithetic}
 
     def quick(self) -> "JointLatent":
         """A few items at three levels."""
-        return dataclasses.replace(self, items=8, calibration=4, levels=(0.65, 0.75, 0.95))
+        return dataclasses.replace(self, items=8, others=6, levels=(0.5, 0.8), steps=8)
 
-    def edited(self, run: str, at: Context) -> Table:
-        """All settings on calibration items; those of one look, the best ones and the stored ones on test items."""
-        model = self.loaded(self.model, at)
-        data = bench.asking("calibration", self.calibration)
-        methods = _methods(model, self.settings, bench.some_latent(model, data))
-        if run == "calibration":
-            return self.edit(run, at, model, data, list(methods.values()))
-        calibration = self.part("calibration", at)
-        kept = [one.name for one in self.settings if one.search != ANNEALED]
-        kept += [name for name in chosen(calibration, self.settings).values() if name not in kept]
-        kept += [name for name in chosen(calibration, self.settings, ANNEALED).values() if name not in kept]
-        tested = [*(methods[name] for name in kept), *stored_methods(model, TUNED)]
-        return self.edit(run, at, model, bench.asking("test", self.items), tested)
+    def cost(self, part: Part) -> int:
+        """Two searches; of each level the way up, that of the text, and those of two arms with two directions."""
+        del part
+        return BUDGET + LOOK.evaluations() + 6 * sum(self._steps(level) for level in self.levels)
+
+    def look_at(self, part: Part, batch: Prepared) -> list[tuple[int, Row]]:
+        """Every arm with both directions from every level."""
+        del part
+        latent, found = batch.latent, list[tuple[int, Row]]()
+
+        def add(arm: str, z: Tensor, *, search: str = "", level: float = 0.0) -> None:
+            about = {"arm": arm, "search": search, "level": level}
+            found.extend((index, {**about, **scores}) for index, scores in enumerate(scored(batch, z)))
+
+        searches = {ANNEALED: recommended(latent.backbone).search, ONE_LOOK: LOOK}
+        d = {name: identify(latent, batch.target, one, seed=self.seed).z for name, one in searches.items()}
+        for search, displacement in d.items():
+            add(DIRECT, latent.z + displacement, search=search)
+        for level in self.levels:
+            moved = arms(latent, batch.target, d, level=level, steps=self._steps(level))
+            for (arm, search), z in moved.items():
+                add(arm, z, search=search, level=level)
+        return found
+
+    def _steps(self, level: float) -> int:
+        return math.ceil(self.steps * level)
 
     def conclude(self, rows: Table) -> Outcome:
-        """The gain at the best setting of each arm first, then what it is made of, each search alone, and each level.
-
-        Settings are chosen on the calibration rows, and compared on the test rows.
-        """
-        calibration, test = (rows[rows["run"] == run] for run in self.runs)
-        settings, table = self.settings, by_item(test, "disentanglement")
-        at_best, model = chosen(calibration, settings), str(test["model"].iloc[0])
-
-        def gain(names: Mapping[str, str]) -> Table:
-            return table[names["joint"]] - table[[names["text"], names["image"]]].max(axis=1, skipna=False)
-
-        numbers = {"joint gain, each arm at its best": gain(at_best)}
-        for other in ("text", "image"):
-            numbers[f"joint less {other}, each at its best"] = table[at_best["joint"]] - table[at_best[other]]
-        for search in (ONE_LOOK, ANNEALED):
-            numbers[f"joint gain, {search}, each arm at its best level"] = gain(chosen(calibration, settings, search))
-        for level in sorted({one.level for one in settings if one.level}):
-            arms = (Setting(arm="joint", search=ONE_LOOK, level=level), Setting(arm="text", level=level))
-            names = {one.arm: one.name for one in (*arms, Setting(arm="image", search=ONE_LOOK))}
-            numbers[f"joint gain, one look, at level {level:g}"] = gain(names)
-        names = dict[str, str](zip(("joint", "text", "image"), TUNED, strict=True))
-        numbers["joint gain, stored settings of each arm"] = gain(names)
-        by_name = {one.name: one for one in settings}
-        summary = [
-            {"part": "arms", **dataclasses.asdict(by_name[row["method"]]), **row}
-            if row["method"] in by_name
-            else {"part": "stored", **row}
-            for row in means(test, ["model", "method"], "disentanglement")
-        ]
-        notes = (
-            f"Best on the calibration split: {', '.join(at_best.values())}.",
-            bench.cost_note(test),
-        )
-        return Outcome(claims=self.claims(model, numbers), summary=pd.DataFrame(summary), notes=notes)
+        """Model by model: the gain where it is decided, in SDE and in error; elsewhere; and what the way back gives."""
+        claims, summary = list[Claim](), list[dict[str, Any]]()
+        for model, own in of_models(rows).items():
+            gains, ways = numbers(own, self.levels)
+            claims += self.claims(model, gains)
+            for statement, values in ways.items():
+                claims += self.claims(model, values, statement)
+            summary += means(own, ["model", "captions", "arm", "search", "level"], "disentanglement")
+        return Outcome(claims=tuple(claims), summary=pd.DataFrame(summary))
 
     def draw(self, outcome: Outcome, figure: Figure) -> None:
-        """The three arms over levels, and the claims' numbers."""
-        (arms, numbers), *_ = panels(
-            figure, ["SDE at strength 1, one look", "joint gain and its parts"], share_y=False, size=(11.5, 4.4)
-        )
-        part = outcome.summary[(outcome.summary["part"] == "arms") & outcome.summary["search"].isin(["", ONE_LOOK])]
-        for colour, arm in zip(COLOURS, ("text", "joint"), strict=False):
-            draw_levels(arms, part[part["arm"] == arm], label=f"{arm} arm", colour=colour)
-        image = part[part["arm"] == "image"]
-        arms.axhline(image["mean"].iloc[0], color=COLOURS[2], label="image arm (has no level)")
-        arms.axhspan(image["low"].iloc[0], image["high"].iloc[0], color=COLOURS[2], alpha=0.2, linewidth=0)
-        arms.set_ylabel("SDE, 1 is best, 95 % interval")
-        arms.legend(fontsize=7)
-        draw_numbers(numbers, outcome.claims, unit="SDE")
+        """The arms over levels for each model, full captions, annealed direction; and what decides."""
+        models = list(dict.fromkeys(outcome.summary["model"]))
+        *arm_axes, numbers_axis = panels(
+            figure, [*models, "joint gain"], share_y=False, size=(4.6 * len(models) + 6, 5.2)
+        )[0]
+        known = outcome.summary[(outcome.summary["captions"] == FULL) & outcome.summary["search"].isin(["", ANNEALED])]
+        for axis, model in zip(arm_axes, models, strict=True):
+            own = known[known["model"] == model]
+            for colour, arm in zip(COLOURS, (TEXT, IMAGE, JOINT), strict=False):
+                part = own[own["arm"] == arm].sort_values("level", ascending=False)
+                draw_levels(axis, part, label=f"{arm} arm", colour=colour)
+            direct = own[own["arm"] == DIRECT]
+            axis.axhline(direct["mean"].iloc[0], color=GREY, linestyle="--", label="x + d, no way back")
+            axis.set_ylabel("SDE, full captions, annealed d; 95 % interval", fontsize=8)
+            axis.set_ylim(0, 1)
+            axis.legend(fontsize=7)
+        gains = [claim for claim in outcome.claims if claim.statement == self.statement]
+        shown = [claim for claim in gains if ANNEALED in claim.measure and claim.measure.startswith("SDE")]
+        draw_numbers(numbers_axis, shown, unit="SDE")
 
 
-def chosen(calibration: Table, settings: Sequence[Setting], search: str | None = None) -> dict[str, str]:
-    """Each arm's best setting by mean SDE: "joint", "text" and "image" to a method.
+def arms(
+    latent: Encoded,
+    target: Condition,
+    directions: Mapping[str, Float[Tensor, "b *latent"]],
+    *,
+    level: float,
+    steps: int,
+) -> dict[tuple[str, str], Float[Tensor, "b *latent"]]:
+    """Clean latents of the text arm, and of image and joint arm with each direction: by arm and direction's name.
 
     Args:
-        calibration: rows of all settings.
-        settings: all of them.
-        search: of the image and joint arms, where only one is asked about.
+        latent: encoded pictures.
+        target: text.
+        directions: displacements of the clean latent.
+        level: from which to come back, at most the model's highest.
+        steps: of each way, even ones.
+
+    Cost:
+        ``2 + 2 len(directions)`` evaluations a step.
     """
-    order = bench.best(calibration)
-    found: dict[str, str] = {}
-    for arm in ("joint", "text", "image"):
-        able = {one.name for one in settings if one.arm == arm and (arm == "text" or search in (None, one.search))}
-        found[arm] = next(name for name in order if name in able)
+    grid = uniform_grid(steps, start=min(level, latent.backbone.capabilities.s_max))
+    trace = invert(latent, grid)
+    share = clean_share(trace.levels[-1])
+    found = {(TEXT, ""): replay(latent, trace, target)}
+    for name, d in directions.items():
+        found[IMAGE, name] = replay(latent, trace, latent.condition, offset=share * d)
+        found[JOINT, name] = replay(latent, trace, target, offset=share * d)
     return found
 
 
-def _methods(model: Backbone, settings: Sequence[Setting], latent: joint.JointLatent) -> dict[str, Method]:
-    image = bench.as_eim(stored_methods(model, ["eim, not local"])[0].editor)
-    return {one.name: Method(name=one.name, editor=one.editor(image.search, latent)) for one in settings}
+def numbers(rows: Table, levels: Sequence[float]) -> tuple[dict[str, Table], dict[str, dict[str, Table]]]:
+    """Of one model: the joint gain, what decides first; and our own claims to what bears on them.
+
+    Args:
+        rows: as `JointLatent` measures them.
+        levels: from which the arms came back.
+    """
+    scores = {
+        (str(captions), score): by_item(part.assign(setting=_setting(part)), score, "setting")
+        for captions, part in rows.groupby("captions", sort=False)
+        for score in ("disentanglement", "error")
+    }
+
+    def gain(captions: str, search: str, level: float) -> Table:
+        sde = scores[captions, "disentanglement"]
+        columns = [sde[_name(*one)] for one in ((JOINT, search, level), (TEXT, "", level), (IMAGE, search, level))]
+        return pd.Series(joint_gain(*(torch.tensor(one.to_numpy(float)) for one in columns)).numpy(), index=sde.index)
+
+    def error_gain(captions: str, search: str, level: float) -> Table:
+        error = scores[captions, "error"].clip(upper=1)
+        single = error[[_name(TEXT, "", level), _name(IMAGE, search, level)]].min(axis=1, skipna=False)
+        return single - error[_name(JOINT, search, level)]
+
+    others = [level for level in levels if level != DECIDING]
+    every = itertools.product((ANNEALED, ONE_LOOK), (FULL, PARTIAL), (DECIDING, *others))
+    settings = [(captions, search, level) for search, captions, level in every]
+    gains = {f"SDE, {_words(*one)}": gain(*one) for one in settings}
+    gains |= {f"error at most 1, {_words(*one)}": error_gain(*one) for one in settings if one[2] == DECIDING}
+    ways: dict[str, dict[str, Table]] = {NO_WALK: {}, COARSE: {}}
+    for captions in (FULL, PARTIAL):
+        sde = scores[captions, "disentanglement"]
+        for statement, search, sign in ((NO_WALK, ANNEALED, -1), (COARSE, ONE_LOOK, 1)):
+            walked = sde[_name(JOINT, search, DECIDING)] - sde[_name(DIRECT, search, 0.0)]
+            which = "joint arm less x + d" if sign > 0 else "x + d less joint arm"
+            ways[statement][f"SDE, {which}, {_words(captions, search, DECIDING)}"] = sign * walked
+    return gains, ways
+
+
+def _words(captions: str, search: str, level: float) -> str:
+    return f"{search} d, {captions} captions, level {level:g}"
+
+
+def _name(arm: str, search: str, level: float) -> str:
+    return f"{arm}/{search}/{level:g}"
+
+
+def _setting(rows: Table) -> list[str]:
+    return [_name(*one) for one in zip(rows["arm"], rows["search"], rows["level"], strict=True)]

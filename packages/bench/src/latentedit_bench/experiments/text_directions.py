@@ -1,8 +1,9 @@
-"""Are text directions of different attributes at right angles, and of one length? Against random caption differences.
+"""Are text directions of different attributes at right angles, and of one length? More so than random vectors?
 
-In many dimensions both come for nothing, and words at different places of a caption are nearly at right angles by
-construction. So each number stands beside its null: captions of the same portraits that differ at random in as many
-words.
+In many dimensions both come for nothing. So each number stands beside what isotropic random vectors have in as many
+dimensions as differences of captions effectively take, and beside that of captions which differ at random in as many
+words. And words at different places of a caption are nearly at right angles by construction: tokens decide nothing.
+What decides has no places: the pooled part of a text, or where a model has none, the sum of its tokens over places.
 """
 
 import dataclasses
@@ -26,19 +27,20 @@ from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit_bench.domains.base import Domain, Scene, domain, full_caption, with_value
 from latentedit_bench.experiments.base import Context, Experiment, Outcome, Row, Unit
-from latentedit_bench.experiments.benchmark_runs import PAPER
 from latentedit_bench.experiments.claim import Claim
+from latentedit_bench.experiments.known_items import MODELS, PAPER, SEED
 from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_by_name, draw_numbers, panels
 from latentedit_bench.experiments.text_geometry import effective_dimension, orthogonality_test
 from latentedit_bench.metrics.statistics import Estimate, Table, drawn_weights, estimate, interval
-
-MODELS = ("portraits", "portraits-unet")
 
 DOMAIN = "portraits"
 """Whose `plain_changes` are made, so that all other words keep their places."""
 
 _TRIES = 24
 """Random captions of a portrait, of which those that change as many words are taken."""
+
+TOKENS, POOLED, SUMMED = "tokens", "pooled", "tokens summed over places"
+"""Parts of a text."""
 
 COSINE = "mean |cosine|"
 VARIATION = "coefficient of variation of lengths"
@@ -73,12 +75,13 @@ class TextDirections(Experiment):
     paper: ClassVar[str] = PAPER
     statement: ClassVar[str] = "text directions of different attributes are nearly orthogonal, and of nearly one length"
     statistic: ClassVar[str] = (
-        "mean |cosine| between random caption differences that change as many words, less that between the text "
-        "differences of different attributes, both within one portrait's captions; token part of the transformer's text"
+        "mean |cosine| of isotropic random vectors in the effective dimension of caption differences, less that "
+        "between the text differences of different attributes within one portrait's captions; pooled part of the text, "
+        "or where there is none, tokens summed over places"
     )
 
     portraits: int = 96
-    seed: int = 0
+    seed: int = SEED
 
     @property
     def plan(self) -> Mapping[str, Any]:
@@ -87,7 +90,10 @@ class TextDirections(Experiment):
             **to_plain(self),
             "models": list(MODELS),
             "changes": {name: list(values) for name, values in domain(DOMAIN).plain_changes.items()},
-            "null": f"of {_TRIES} random captions of the portrait, one that changes as many words for each change",
+            "null": "random vectors, Gaussian and isotropic, in d = (tr C)^2 / tr C^2 dimensions",
+            "random captions": f"of {_TRIES} of the portrait, one that changes as many words for each change",
+            "parts": {"decides": f"{POOLED}, else {SUMMED}", "by construction": TOKENS},
+            "network evaluations": "none: nothing but text is encoded",
             "captions": "full, which name all attributes in one order; padding left out",
         }
 
@@ -155,7 +161,7 @@ def changed_words(world: Domain, source: str, target: str) -> int:
 def differences(
     model: Backbone, world: Domain, pairs: Sequence[tuple[list[Pair], list[Pair]]]
 ) -> dict[str, Differences]:
-    """Token part without padding and, where the model has one, pooled part; target less source.
+    """Each part of the text, tokens without padding; where the model has no pooled one, without it; target less source.
 
     Args:
         model: whose text encoders are used.
@@ -169,7 +175,8 @@ def differences(
         ends = torch.tensor([2 + max(len(world.words(caption)) for caption in pair) for pair in every])
         read = torch.arange(change.tokens.shape[1]) < ends[:, None]
         tokens = change.tokens.double().cpu() * read[..., None]
-        for part, rows in (("tokens", tokens.flatten(1)), ("pooled", change.pooled.double().cpu())):
+        own = {POOLED: change.pooled.double().cpu(), SUMMED: tokens.sum(1), TOKENS: tokens.flatten(1)}
+        for part, rows in own.items():
             parts.setdefault(part, []).append(rows.unflatten(0, (len(pairs), -1)))
     return {part: Differences(ours=rows[0], null=rows[1]) for part, rows in parts.items() if rows[0].shape[2]}
 
@@ -204,7 +211,7 @@ def text_rows(model: str, part: str, given: Differences, *, seed: int) -> list[R
 
     Args:
         model: its name.
-        part: "tokens" or "pooled".
+        part: of the text.
         given: the differences.
         seed: of the permutations.
     """
@@ -237,8 +244,9 @@ def compare(rows: Table, *, seed: int = 0) -> Outcome:
     claims, summary, notes = list[Claim](), list[dict[str, Any]](), list[str]()
     for (model, part), given in rows.groupby(["model", "text"], sort=False):
         numbers, shown = _compared(given, seed)
+        where = f"{part} (by construction)" if part == TOKENS else str(part)
         claims += [
-            Claim.of(TextDirections.statement, str(model), f"{part}: {measure}", one)
+            Claim.of(TextDirections.statement, str(model), f"{where}: {measure}", one)
             for measure, one in numbers.items()
         ]
         about = {"part": "means", "model": model, "space": f"{model},\n{part}"}
@@ -247,20 +255,19 @@ def compare(rows: Table, *, seed: int = 0) -> Outcome:
         ]
         first = given.iloc[0]
         notes.append(
-            f"{model}, {part}, mean directions over portraits without what all changes share: largest |cosine| "
-            f"{first['largest']:.2f} (random vectors about {first['null largest']:.2f}), least consistency "
-            f"{first['consistency']:.2f}, effective dimension {first['test dimension']:.0f}; share of random groupings "
-            f"with as small a largest |cosine| {first['grouping share']:.3f}."
+            f"{model}, {part}: effective dimension {first['dimension']:.0f}. Mean directions over portraits without "
+            f"what all changes share, told and not decided by: largest |cosine| {first['largest']:.2f} (of as many "
+            f"random vectors about {first['null largest']:.2f}), least consistency {first['consistency']:.2f}; share "
+            f"of random groupings with as small a largest |cosine| {first['grouping share']:.3f}."
         )
     notes += [
         (
             "Words of different attributes stand at different places of a caption, so their token differences are "
-            "nearly orthogonal by construction. Random captions change as many words at places of their own, where two "
-            "may meet, and one to three attributes, so their lengths vary more for that reason alone."
+            "nearly orthogonal by construction, in these models as in any; that is told, and says nothing of them."
         ),
         (
-            "In the pooled part there are no places. Random vectors: Gaussian and isotropic in as many dimensions as "
-            "the random captions' differences effectively have, d = (tr C)^2 / tr C^2; the stricter null."
+            "Random captions change as many words at places of their own, where two may meet, and one to three "
+            "attributes, so their lengths vary more for that reason alone: a weaker control than random vectors."
         ),
     ]
     return Outcome(claims=tuple(claims), summary=pd.DataFrame(summary), notes=tuple(notes))
@@ -274,12 +281,12 @@ def _compared(given: Table, seed: int) -> tuple[dict[str, Estimate], dict[tuple[
     cosine, variation = math.sqrt(2 / (math.pi * dimension)), math.sqrt(1 / (2 * dimension))
     drawn = functools.partial(_bootstrapped, count=len(ours), seed=seed)
     numbers = {
+        "random vectors' mean |cosine| less attributes'": _mean(cosine - ours, seed),
+        "variation of random vectors' lengths less attributes'": drawn(lambda w: variation - spread(lengths, w)),
         "random captions' mean |cosine| less attributes'": _mean(null - ours, seed),
         "variation of random captions' lengths less attributes'": drawn(
             lambda w: spread(others, w) - spread(lengths, w)
         ),
-        "random vectors' mean |cosine| less attributes'": _mean(cosine - ours, seed),
-        "variation of random vectors' lengths less attributes'": drawn(lambda w: variation - spread(lengths, w)),
     }
     shown = {
         (COSINE, "attributes"): _mean(ours, seed),
