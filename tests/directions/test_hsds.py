@@ -86,10 +86,13 @@ def test_noises_depend_on_seed_and_step_alone() -> None:
         (HSDS(residual="mixed", steps=3, projection="null-space"), 2, 15),
         (HSDS(filter="newton", iterations=5, steps=2), 0, 24),
         (HSDS(filter="levenberg-marquardt", iterations=5, steps=2, projection="kkt"), 1, 70),
+        (HSDS(gamma=-0.5, one_sided=True, steps=3, noises=2), 0, 18),
+        (HSDS(gamma=-0.5, one_sided=True, gamma_levels=(0.9, 0.3), levels=(1.0, 0.2), steps=5), 0, 13),
+        (HSDS(gamma=0.5, gamma_levels=(0.3, 0.0), levels=(0.9, 0.3), steps=3), 0, 8),
     ],
 )
 def test_costs_by_hand(config: HSDS, preserved: int, expected: int) -> None:
-    """Branches, twice if guided, and two for each product; the last: 2 (3 + 2 (11 + 5)) with K = 5."""
+    """Branches, twice if guided, and two for each product, or one; with K = 5: 2 (3 + 2 (11 + 5))."""
     assert config.evaluations(preserved) == expected
 
 
@@ -105,6 +108,8 @@ def test_costs_by_hand(config: HSDS, preserved: int, expected: int) -> None:
         ("shift", (0.0, float("nan"))),
         ("keep", (1.1, -0.1)),
         ("release", (float("nan"),)),
+        ("gain", (0.0, -1.0)),
+        ("gamma_levels", ((1.2, 0.0),)),
         ("damping", (-0.1, 1001.0)),
         ("iterations", (0,)),
         ("residual", ("newtown",)),
@@ -125,8 +130,18 @@ def test_refuses_settings_that_make_no_sense(field: str, values: tuple[object, .
         ({"residual": "sds", "release": 0.1}, "the residual 'dds' only; got 'sds'"),
         ({"levels": (0.5, 0.5), "step_size": None}, "own steps need falling levels"),
         ({"filter": "newton", "gamma": 0.5}, "'newton' does not use gamma; got 0.5"),
+        ({"gamma_levels": (0.2, 0.8)}, "fall"),
+        ({"one_sided": True, "filter": "newton"}, "one_sided needs .* got 'newton', 'dds' and 1"),
+        ({"one_sided": True, "residual": "sds"}, "one_sided needs .* got 'gamma', 'sds' and 1"),
+        ({"one_sided": True, "guidance": 2.0}, "one_sided needs .* got 'gamma', 'dds' and 2"),
     ],
 )
 def test_refuses_settings_that_do_not_go_together(settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         HSDS(**settings)
+
+
+def test_gamma_counts_between_its_levels_ends_included() -> None:
+    config = HSDS(gamma=-0.5, gamma_levels=(0.8, 0.3))
+    assert [config.gamma_at(level) for level in (0.81, 0.8, 0.5, 0.3, 0.29)] == [0, -0.5, -0.5, -0.5, 0]
+    assert {HSDS(gamma=1.0).gamma_at(level) for level in (0.0, 0.5, 1.0)} == {1.0}

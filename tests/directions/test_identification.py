@@ -1,6 +1,7 @@
 """The whole search against closed forms of the Gaussian mixture."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +17,7 @@ from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions import distillation
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify, measure_curvature
+from latentedit.directions.locality import change_share
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
@@ -70,6 +72,69 @@ def test_one_step_with_shared_covariance_is_the_filtered_shift(
     assert relative_error(found, expected) < DERIVATIVE
     wrong = (filters(shared, level, -gamma if gamma else 0.5) @ shift(shared)).expand_as(found)
     assert relative_error(found, wrong) > 1e-4  # (1 - s)^2 is 2.5e-3 at the noisiest level
+
+
+@pytest.mark.parametrize("level", [0.2, 0.6, 0.95])
+def test_the_one_sided_product_is_exact_where_estimates_are_affine(
+    shared: GaussianMixtureBackbone, mixture: GaussianMixtureBackbone, level: float
+) -> None:
+    """Where they are not, it is the difference of the estimates at both ends of the residual, at half the price."""
+    config = HSDS(gamma=-0.5, levels=(level, level), steps=1, noises=2, one_sided=True)
+    exact = dataclasses.replace(config, one_sided=False)
+    latent, target = mixture_latent(shared, condition=shared.only(0)), shared.only(1)
+    with shared.count() as cost:
+        found = identify(latent, target, config, seed=0).z
+    assert cost.evaluations == config.evaluations() * len(latent) == 6 * len(latent)
+    assert relative_error(found, identify(latent, target, exact, seed=0).z) < DERIVATIVE
+
+    latent, target = mixture_latent(mixture), mixture.embed(["c"])
+    total = torch.zeros_like(latent.z)
+    for noise in noise_of(latent, seed=0, index=0, noises=2):
+        x_s = (1 - level) * latent.z + level * noise
+        still = clean_at(mixture, x_s, level, latent.condition)
+        r = clean_at(mixture, x_s, level, target) - still
+        total += r - 0.5 * (clean_at(mixture, x_s + (1 - level) * r, level, latent.condition) - still)
+    curved = identify(latent, target, config, seed=0).z
+    assert relative_error(curved, total / 2) < EXACT
+    assert level > 0.9 or relative_error(curved, identify(latent, target, exact, seed=0).z) > 1e-4
+
+
+def test_gamma_counts_at_its_levels_only(mixture: GaussianMixtureBackbone) -> None:
+    """Two looks, the second without the Hessian: the first is that of gamma at all levels, and one look alone."""
+    latent, target = mixture_latent(mixture), mixture.embed(["c"])
+    config = HSDS(gamma=-0.5, levels=(0.9, 0.4), steps=2, step_size=1.0, gamma_levels=(0.9, 0.5))
+    with mixture.count() as cost:
+        found = identify(latent, target, config, seed=0).z
+    assert cost.evaluations == config.evaluations() * len(latent) == 6 * len(latent)
+    first = identify(latent, target, HSDS(gamma=-0.5, levels=(0.9, 0.9), steps=1), seed=0).z
+    noise = noise_of(latent, seed=0, index=1)
+    x_s = 0.6 * latent.z + 0.4 * noise
+    away = clean_at(mixture, x_s + 0.6 * first, 0.4, target) - clean_at(mixture, x_s, 0.4, latent.condition)
+    assert relative_error(found, away) < 1e-11
+
+
+def test_release_lets_go_of_the_unexplained_along_the_change_where_it_is_strong() -> None:
+    """Two looks at pictures of three channels; the second place by place, by hand."""
+    backbone = example_mixture(dimension=12, latent=(3, 2, 2))
+    latent, target, s = mixture_latent(backbone), backbone.embed(["c"]), 0.4
+    config = HSDS(levels=(0.9, s), steps=2, step_size=1.0, release=0.3)
+    found = identify(latent, target, config, seed=0).z
+    moved = identify(latent, target, HSDS(levels=(0.9, 0.9), steps=1), seed=0).z
+    x_s = (1 - s) * latent.z + s * noise_of(latent, seed=0, index=1)
+    still = clean_at(backbone, x_s, s, latent.condition)
+    expected = clean_at(backbone, x_s + (1 - s) * moved, s, target) - still
+    share = change_share(moved, 0.3)
+    for picture, row, column in itertools.product(range(3), range(2), range(2)):
+        m, q = moved[picture, :, row, column], (latent.z - still)[picture, :, row, column]
+        expected[picture, :, row, column] -= share[picture, 0, row, column] ** 2 * (q @ m) / (m @ m) * m
+    assert relative_error(found, expected) < 1e-11
+
+
+@pytest.mark.parametrize("gain", [0.5, 1.06])
+def test_the_gain_is_a_factor_of_the_whole_displacement(mixture: GaussianMixtureBackbone, gain: float) -> None:
+    latent, target, config = mixture_latent(mixture), mixture.embed(["c"]), HSDS(steps=3, keep=0.2)
+    once = identify(latent, target, config, seed=0).z
+    assert torch.equal(identify(latent, target, dataclasses.replace(config, gain=gain), seed=0).z, gain * once)
 
 
 @pytest.mark.parametrize("gamma", [-1.0, 0.3, 1.0])

@@ -1,14 +1,16 @@
 """Where a change takes place: the laws of the share, and its value on displacements whose energy is known."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from latentedit.core.rng import stream
-from latentedit.directions.locality import change_share
+from latentedit.directions.locality import along, change_share
 
 SHAPES = st.sampled_from([(2, 5), (3, 2, 3), (2, 4, 5, 6), (1, 1, 1, 1)])
 FLOORS = st.floats(1e-4, 1.0)
@@ -74,3 +76,27 @@ def test_three_places_where_nothing_is_said_and_none_for_a_vector() -> None:
     assert not torch.allclose(change_share(moved, 0.1), change_share(moved, 0.1, width=5))
     vector = displacement((2, 9), 0)
     assert torch.equal(change_share(vector, 0.1, width=1), change_share(vector, 0.1, width=9))
+
+
+@given(st.integers(0, 50), st.sampled_from([1e-20, 1.0, -3.0, 1e20]))
+def test_what_lies_along_a_displacement_is_a_projection_at_each_place(seed: int, size: float) -> None:
+    """The rest is at a right angle to it, what lies along it already stays, and its size and sign do not matter."""
+    part, moved = displacement((2, 4, 3, 5), seed)[None], displacement((2, 4, 3, 5), seed + 1)
+    found = along(part, moved)
+    assert torch.allclose(((part - found) * moved).sum(-3), torch.zeros(2, 3, 5, dtype=torch.float64), atol=1e-13)
+    assert torch.allclose(along(found, moved), found, rtol=1e-12, atol=1e-14)
+    assert torch.allclose(along(part, size * moved), found, rtol=1e-12, atol=1e-14)
+    assert torch.allclose(found[0, 1, :, 2, 4], torch.from_numpy(_line(part[0, 1, :, 2, 4], moved[1, :, 2, 4])))
+
+
+def _line(part: Tensor, moved: Tensor) -> NDArray[np.float64]:
+    """The same at one place, by least squares."""
+    design = moved.numpy()[:, None]
+    return design[:, 0] * np.linalg.lstsq(design, part.numpy())[0]
+
+
+def test_nothing_lies_along_what_has_not_moved_and_all_of_a_vector_where_it_has() -> None:
+    moved = torch.tensor([[0.0, 2.0, -1e-9]], dtype=torch.float64)
+    part = torch.tensor([[[3.0, -4.0, 5.0]]], dtype=torch.float64)
+    assert torch.allclose(along(part, moved), torch.tensor([[[0.0, -4.0, 5.0]]], dtype=torch.float64), rtol=1e-14)
+    assert not along(torch.ones(1, 1, 2, 3, 3), torch.zeros(1, 2, 3, 3)).any()

@@ -61,12 +61,14 @@ class Pull:
         residual: r; exactly zero for pictures whose source and target text are equal.
         unexplained: ``x - x_hat(x_s, c0)``, what the source estimate leaves of the picture ("dds" only)
         preserved: ``x_hat(x_s, c_j) - x_hat(x_s, c0)`` of each caption c_j to preserve.
+        velocity: the source branch's, ``v(x_s, c0)``; zero where it was not asked for.
         jacobian: of the unguided velocity under the source text at x_s; rows are ordered noise by noise.
     """
 
     residual: Float[Tensor, "m b *latent"]
     unexplained: Float[Tensor, "m b *latent"]
     preserved: tuple[Float[Tensor, "m b *latent"], ...]
+    velocity: Float[Tensor, "m b *latent"]
     jacobian: VelocityJacobian
 
 
@@ -121,6 +123,7 @@ class Distillation:
             residual=torch.where(changes, residual, torch.zeros_like(residual)),
             unexplained=level * (source_v - noise[:, None] + x),
             preserved=tuple(-level * (changed - source_v) for changed in v[branches + 1 :]),
+            velocity=source_v,
             jacobian=VelocityJacobian(self.latent.backbone, x_s, level_batch(level, x_s), source.repeat(count)),
         )
 

@@ -103,7 +103,10 @@ def apply_filter(
         `products`, two evaluations each.
     """
     if kind == "gamma":
-        return gamma_family(residual, hessian, gamma) if measured or gamma != 0 else unfiltered(residual)
+        if gamma == 0 and not measured:
+            return unfiltered(residual)
+        curved = hessian.matvec(residual.flatten(0, 1)).unflatten(0, residual.shape[:2])
+        return gamma_family(residual, curved, gamma)
     mean, average = residual.mean(0), Mean(hessian, len(residual))
     if kind == "neumann":
         return neumann(mean, average, terms=iterations)
@@ -122,21 +125,19 @@ def unfiltered(residual: Float[Tensor, "m b *latent"]) -> Filtered:
     return Filtered(value=value, rayleigh=quotients.nanmean(0), quotients=quotients, fell_back=_none(quotients))
 
 
-def gamma_family(residual: Float[Tensor, "m b *latent"], hessian: LinearOperator, gamma: float) -> Filtered:
+def gamma_family(
+    residual: Float[Tensor, "m b *latent"], curved: Float[Tensor, "m b *latent"], gamma: float
+) -> Filtered:
     """``mean(r + gamma (r - A r))`` with each noise's own r and A.
 
     Args:
         residual: noise by noise.
-        hessian: A, on rows ordered noise by noise.
+        curved: A r, likewise.
         gamma: -1 keeps the Hessian, 0 is r itself, 1 is the first step towards Newton's.
-
-    Cost:
-        One product a noise.
     """
-    watched = WatchedOperator(hessian)
+    value = (residual + gamma * (residual - curved)).mean(0)
     rows = residual.flatten(0, 1)
-    value = (rows + gamma * (rows - watched.matvec(rows))).unflatten(0, residual.shape[:2]).mean(0)
-    quotients = watched.quotients.reshape(residual.shape[:2])
+    quotients = (_dot(rows, curved.flatten(0, 1)) / _dot(rows, rows)).reshape(residual.shape[:2])
     return Filtered(value=value, rayleigh=quotients.nanmean(0), quotients=quotients, fell_back=_none(quotients))
 
 

@@ -51,6 +51,9 @@ class HSDS:
             leaves open), "mixed" the derivative along the text at the source.
         filter: what is done with it: "gamma", "newton", "levenberg-marquardt" or "neumann".
         gamma: weight of the Hessian term, in [-1, 1]; 0 needs no derivative, and is what the other filters want.
+        gamma_levels: first and last level, falling, between which gamma counts; outside them it is 0.
+        one_sided: ``(1 - s) D r`` is taken as ``x_hat(x_s + (1 - s) r) - x_hat(x_s)``: 1 evaluation in the place of 2,
+            and D a mean over the way. For gamma, the residual "dds" and guidance 1 only.
         damping: mu of Newton, Levenberg-Marquardt and of the metric of "kkt", in [0, 1000]; curvature is at most 1.
         iterations: of conjugate gradients, for the same three; the terms of the Neumann sum.
         projection: how the captions to preserve are kept: "null-space" in Euclid's metric, "kkt" in the metric
@@ -65,7 +68,9 @@ class HSDS:
         keep: floor f of a soft mask: displacements are multiplied by ``p / (p + f max p)``, p their local energy
             (`locality.change_share`), so that weak places stay as they are; 0 is off.
         release: floor of the same mask; its square scales how much of the source reconstruction residual
-            ``x - x_hat(x_s, c0)`` is subtracted where the displacement is strong; 0 is off.
+            ``x - x_hat(x_s, c0)`` is subtracted where the displacement is strong, of the part that lies along the
+            displacement (`locality.along`); 0 is off.
+        gain: factor of the whole displacement at the end, for what the masks take from it.
         guidance: classifier-free guidance weight of every branch; 1 is the conditional velocity. The Jacobian is
             always that of the unguided velocity: a guided field is not the score of any density.
 
@@ -76,6 +81,8 @@ class HSDS:
     residual: Residual = "dds"
     filter: Filter = "gamma"
     gamma: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    gamma_levels: Levels = (1.0, 0.0)
+    one_sided: bool = False
     damping: Annotated[float, Field(ge=0, le=1000)] = 0.3
     iterations: Count = 3
     projection: Projection = "none"
@@ -87,6 +94,7 @@ class HSDS:
     antithetic: bool = False
     keep: Share = 0.0
     release: Share = 0.0
+    gain: Positive = 1.0
     guidance: Guidance = 1.0
 
     def __post_init__(self) -> None:
@@ -100,6 +108,11 @@ class HSDS:
             raise ConfigError(f"antithetic noises come in pairs; got {self.noises}. Take an even number of noises")
         if self.release and self.residual != "dds":
             raise ConfigError(f"release works with the residual 'dds' only; got {self.residual!r}")
+        if self.one_sided and (self.filter, self.residual, self.guidance) != ("gamma", "dds", 1):
+            raise ConfigError(
+                "one_sided needs the filter 'gamma', the residual 'dds' and guidance 1; "
+                f"got {self.filter!r}, {self.residual!r} and {self.guidance:g}"
+            )
 
     def path(self) -> list[tuple[float, float]]:
         """The levels at which it looks, and how far it goes at each."""
@@ -113,6 +126,11 @@ class HSDS:
             return [(s, self.step_size) for s in nodes]
         return [(s, (s - after) / (s * (1 - after))) for s, after in itertools.pairwise(nodes)]
 
+    def gamma_at(self, level: float) -> float:
+        """Weight of the Hessian term at a level."""
+        first, last = self.gamma_levels
+        return self.gamma if last <= level <= first else 0.0
+
     def draw(self, shape: Sequence[int], *, seed: int, index: int) -> Float[Tensor, "m *latent"]:
         """The noises of a step."""
         if not self.antithetic:
@@ -121,7 +139,7 @@ class HSDS:
         return torch.cat([half, -half])
 
     def evaluations(self, preserved: int = 0, *, measured: bool = False) -> int:
-        """Network evaluations a picture: ``noises * (branches * (2 if guided) + 2 * products)``.
+        """Network evaluations a picture: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
 
         Args:
             preserved: number of captions to preserve.
@@ -130,10 +148,15 @@ class HSDS:
         Returns:
             With k captions and K iterations: a step has 1 ("dds", "sds") or 2 ("mixed") target branches, k more, and
             a source branch but for "sds" and the first "mixed" step without captions. Its products are 1 at gamma
-            other than 0, K for "newton" and "neumann", 1 + 2 K for "levenberg-marquardt", and K k more for "kkt".
+            other than 0 at its level, K for "newton" and "neumann", 1 + 2 K for "levenberg-marquardt", and K k more for
+            "kkt".
         """
         sources = sum(needs_source(self.residual, first=step == 0, preserved=preserved) for step in range(self.steps))
         branches = self.steps * (TARGET_BRANCHES[self.residual] + preserved) + sources
-        taken = products(self.filter, gamma=self.gamma, iterations=self.iterations, measured=measured)
-        metric = self.iterations * preserved if self.projection == "kkt" else 0
-        return self.noises * (branches * (1 if self.guidance == 1 else 2) + 2 * self.steps * (taken + metric))
+        taken = sum(
+            products(self.filter, gamma=self.gamma_at(level), iterations=self.iterations, measured=measured)
+            for level, _ in self.path()
+        )
+        metric = self.steps * self.iterations * preserved if self.projection == "kkt" else 0
+        price = 1 if self.one_sided else 2
+        return self.noises * (branches * (1 if self.guidance == 1 else 2) + price * taken + 2 * metric)

@@ -14,9 +14,9 @@ from latentedit.core.progress import Progress
 from latentedit.core.settings import to_plain
 from latentedit.directions.base import Curvature, Direction
 from latentedit.directions.distillation import Distillation, Pull, check_finite
-from latentedit.directions.filters import Filtered, apply_filter, solve, summarise
+from latentedit.directions.filters import Filtered, apply_filter, gamma_family, solve, summarise
 from latentedit.directions.hsds import HSDS
-from latentedit.directions.locality import change_share
+from latentedit.directions.locality import along, change_share
 from latentedit.directions.preserve import project
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import curvature
@@ -111,17 +111,8 @@ def _search(
         noise = config.draw(latent.z.shape[1:], seed=seed, index=index)
         pull = distillation.at(moved if index else None, level, noise.to(latent.z.device, latent.z.dtype))
         hessian = curvature(pull.jacobian, level)
-        found.append(
-            apply_filter(
-                config.filter,
-                _without_residual(pull, moved, config),
-                hessian,
-                gamma=config.gamma,
-                damping=config.damping,
-                iterations=config.iterations,
-                measured=measured,
-            )
-        )
+        residual = _without_residual(pull, moved, config)
+        found.append(_filtered(residual, pull, hessian, config, level, config.gamma_at(wished), measured=measured))
         d = _projected(found[-1].value, pull, hessian, config)
         check_finite(d, "displacement", latent.backbone.name, level)
         moved = moved + step * (_masked(d, moved, config) if index else d)
@@ -130,7 +121,7 @@ def _search(
             progress("identify", index + 1, config.steps)
     notes |= dict.fromkeys(_fallbacks(found))
     return Direction(
-        z=moved,
+        z=config.gain * moved,
         condition=target - latent.condition,
         level=min(config.levels[0], known.s_max),
         method="hsds",
@@ -162,7 +153,38 @@ def _without_residual(pull: Pull, moved: Tensor, config: HSDS) -> Float[Tensor, 
     """The residual without the source reconstruction residual where the displacement is strong."""
     if not config.release:
         return pull.residual
-    return pull.residual - change_share(moved, config.release).square() * pull.unexplained
+    return pull.residual - change_share(moved, config.release).square() * along(pull.unexplained, moved)
+
+
+def _filtered(
+    residual: Float[Tensor, "m b *latent"],
+    pull: Pull,
+    hessian: LinearOperator,
+    config: HSDS,
+    level: float,
+    gamma: float,
+    *,
+    measured: bool,
+) -> Filtered:
+    """The residual weighted by the Hessian, as the settings say for this level."""
+    if config.one_sided and (measured or gamma != 0):
+        return gamma_family(residual, _one_sided(residual, pull, level), gamma)
+    return apply_filter(
+        config.filter,
+        residual,
+        hessian,
+        gamma=gamma,
+        damping=config.damping,
+        iterations=config.iterations,
+        measured=measured,
+    )
+
+
+def _one_sided(residual: Float[Tensor, "m b *latent"], pull: Pull, level: float) -> Float[Tensor, "m b *latent"]:
+    """``A r = r - [x_hat(x_s + (1 - s) r) - x_hat(x_s)] = s (r + v(x_s + (1 - s) r) - v(x_s))``."""
+    rows = (1 - level) * residual.flatten(0, 1)
+    ahead = pull.jacobian.difference(rows, pull.velocity.flatten(0, 1))
+    return level * (residual + ahead.unflatten(0, residual.shape[:2]))
 
 
 def _check_preserved(config: HSDS, captions: int) -> None:

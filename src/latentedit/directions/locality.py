@@ -7,9 +7,11 @@ there is none. Two things are done with it, both derived here:
 
 - *keep*: the displacement that a step aims at is multiplied by the share, so that what the texts hardly change goes
   back to what it is in the picture.
-- *release*: a change of text asks for ``x_hat(y_s, c1) + (x - x_hat(x_s, c0))``, the new estimate and what the old one
-  left unexplained of the picture. Where the change is strong, the unexplained belongs to what goes away (the outline of
-  a mouth that is replaced), so there the squared share of it is let go.
+- *release*: a change of text asks for ``x_hat(y_s, c1) + q`` with ``q = x - x_hat(x_s, c0)``, the new estimate and what
+  the old one left unexplained of the picture. Where the change is strong, a part of q belongs to what goes away (the
+  outline of a mouth that is replaced): the part that lies along the displacement. So there the squared share of that
+  part is let go. What lies across it, no text speaks of; a caption that leaves much out leaves much of the picture
+  there, and it stays.
 """
 
 import torch
@@ -40,3 +42,19 @@ def change_share(moved: Float[Tensor, "b *latent"], floor: float, *, width: int 
         energy = functional.avg_pool2d(functional.pad(energy, (width // 2,) * 4, mode="replicate"), width, stride=1)
     strongest = per_element(energy.flatten(1).amax(1), moved)
     return energy / (energy + floor * strongest).clamp_min(torch.finfo(energy.dtype).tiny)
+
+
+def along(part: Float[Tensor, "m b *latent"], moved: Float[Tensor, "b *latent"]) -> Float[Tensor, "m b *latent"]:
+    """``(part . moved / |moved|^2) moved`` at each place: what of a latent lies along a displacement.
+
+    A place of latents ``[channels, height, width]`` is a vector of channels; that of other latents is a number, all of
+    which lies along a displacement.
+
+    Args:
+        part: latents, such as one a noise.
+        moved: the displacement; where it is 0, nothing lies along it.
+    """
+    product, square = part * moved, moved.square()
+    if moved.ndim == 4:
+        product, square = product.sum(-3, keepdim=True), square.sum(-3, keepdim=True)
+    return product / square.clamp_min(torch.finfo(square.dtype).tiny) * moved

@@ -88,6 +88,22 @@ class VelocityJacobian(LinearOperator):
         """What the user should know about the mode in use; empty if nothing."""
         return self._note
 
+    def difference(
+        self, u: Float[Tensor, "b *latent"], velocity: Float[Tensor, "b *latent"]
+    ) -> Float[Tensor, "b *latent"]:
+        """``v(z + u) - v(z)``: ``J_v u`` to first order in u, with its mean over the way to ``z + u`` beyond that.
+
+        Args:
+            u: displacements in the size that is meant, for the difference is not linear in it.
+            velocity: v(z), which the caller has.
+
+        Cost:
+            One evaluation an element, half of a product's.
+        """
+        parts = [slice(start, start + ROWS) for start in range(0, len(u), ROWS)]
+        z, s, condition = self._z + u, self._s, self._condition
+        return torch.cat([self._backbone.velocity(z[k], s[k], condition[k]) for k in parts]) - velocity
+
     def _matvec(self, u: Tensor) -> Tensor:
         if self._mode == "forward" and self._may_fall_back:
             try:
