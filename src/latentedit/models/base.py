@@ -16,7 +16,17 @@ from latentedit.core.cost import Count, counting, spend
 from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError, nearest
 from latentedit.core.flow import clean_estimate
 from latentedit.core.levels import LevelGrid
-from latentedit.models.sites import GENERAL, PICTURE, Kept, Site, giving, keeping, projections, read, shifted
+from latentedit.models.sites import (
+    GENERAL,
+    PICTURE,
+    AttentionFeatures,
+    Site,
+    giving,
+    keeping,
+    projections,
+    read,
+    shifted,
+)
 
 GuidanceKind = Literal["cfg", "renormalised", "embedded", "none"]
 """How guidance acts: classifier-free on two branches; the same, and stock pipelines keep the conditional norm; as an
@@ -276,7 +286,7 @@ class Backbone(abc.ABC):
 
     def velocity_keeping(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, names: Sequence[str]
-    ) -> tuple[Float[Tensor, "b *latent"], Kept]:
+    ) -> tuple[Float[Tensor, "b *latent"], AttentionFeatures]:
         """The velocity, and what attention layers made of the picture's tokens on the way to it.
 
         Args:
@@ -306,7 +316,7 @@ class Backbone(abc.ABC):
         return v, {name: self._rejoined(condition, [part[name] for part in parts]) for name in sites}
 
     def velocity_given(
-        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, given: Kept
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, given: AttentionFeatures
     ) -> Float[Tensor, "b *latent"]:
         """The velocity of the same network with these queries, keys or values in place of its own.
 

@@ -11,7 +11,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.models.base import Backbone
 from latentedit.models.patches import PATCH, pack, unpack
-from latentedit.models.sites import Kept
+from latentedit.models.sites import AttentionFeatures
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,7 +73,7 @@ class GuidedField:
         object.__setattr__(self, "unconditional", null)
 
     def __call__(
-        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], *, given: Kept | None = None
+        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], *, given: AttentionFeatures | None = None
     ) -> Float[Tensor, "b *latent"]:
         """The guided velocity at canonical latents z and one level an element.
 
@@ -95,7 +95,7 @@ class GuidedField:
             guided = _rows_with_norm_of(conditional, guided) if by_row else _with_norm_of(conditional, guided)
         return guided.to(v.dtype)
 
-    def _velocity(self, z: Tensor, s: Tensor, condition: Condition, given: Kept | None) -> Tensor:
+    def _velocity(self, z: Tensor, s: Tensor, condition: Condition, given: AttentionFeatures | None) -> Tensor:
         if given is None:
             return self.backbone.velocity(z, s, condition)
         return self.backbone.velocity_given(z, s, condition, given)

@@ -20,7 +20,7 @@ PICTURE = "picture"
 PROJECTIONS = {"query": "to_q", "key": "to_k", "value": "to_v"}
 """What an attention layer makes of the picture's tokens, and the modules of diffusers that make it."""
 
-Kept = Mapping[str, Float[Tensor, "b *feature"]]
+AttentionFeatures = Mapping[str, Float[Tensor, "b *feature"]]
 """Features of one pass by the names of their sites, such as "block.3.value"."""
 
 
@@ -135,7 +135,7 @@ def keeping(sites: Mapping[str, Site], tokens: int = 0) -> Generator[dict[str, T
 
 
 @contextmanager
-def giving(sites: Mapping[str, Site], features: Kept, tokens: int = 0) -> Generator[None]:
+def giving(sites: Mapping[str, Site], features: AttentionFeatures, tokens: int = 0) -> Generator[None]:
     """Inside the context, one forward pass goes on from given features at sites, cast to the dtype of its own.
 
     Raises:

@@ -11,7 +11,7 @@ from latentedit.editors.baselines.mutual_attention import layers_from
 from latentedit.editors.baselines.round_trip import RoundTrip
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
-from latentedit.models.sites import Kept
+from latentedit.models.sites import AttentionFeatures
 
 Evaluation = tuple[int, int]
 """One of a walk: its step, and whether it is at the step's beginning (0) or in its middle (1)."""
@@ -48,7 +48,7 @@ class ValueSharing(RoundTrip):
         low, high = backbone.capabilities.s_min, backbone.capabilities.s_max
         rising = iter([(steps - 1 - step, place) for step, place in self._evaluations(steps)])
         falling = iter(self._evaluations(steps))
-        kept: dict[Evaluation, Kept] = {}
+        kept: dict[Evaluation, AttentionFeatures] = {}
 
         def up(z: Tensor, s: Tensor) -> Tensor:
             evaluation, s = next(rising), s.clamp(low, high)
