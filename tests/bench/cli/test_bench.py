@@ -19,11 +19,11 @@ def test_the_list_names_every_method(command: Command) -> None:
     outcome = command("bench", "methods")
     assert outcome.code == 0
     lines = outcome.out.splitlines()
-    assert [line[:24].strip() for line in lines] == [one.name for one in SEARCH_SPACES]
-    assert all("12 settings" in line for line in lines)
+    assert [line[:46].strip() for line in lines] == [one.name for one in SEARCH_SPACES]
+    assert {line.split(" tried")[0].split()[-1] for line in lines} == {"16", "1"}, "the factorial is not tuned"
     told = json.loads(command("bench", "methods", "--json").out)["methods"]
     assert [one["name"] for one in told] == [one.name for one in SEARCH_SPACES]
-    assert told[0] == {"name": "eim", "editor": "eim", "candidates": 12, "evaluations": 28}
+    assert told[0] == {"name": "eim", "editor": "eim", "tries": 16, "evaluations": 28}
 
 
 def test_the_rendered_set_is_described_without_a_model(command: Command, unloaded: None) -> None:
@@ -36,6 +36,13 @@ def test_the_rendered_set_is_described_without_a_model(command: Command, unloade
     assert told["kinds"] == {"single": 4, "pair": 1, "graded": 2, "triple": 1}
     assert told["fingerprint"] == counterfactual("portraits", "calibration").head(8).fingerprint == lines[2].split()[-1]
     assert told["manifest"] is None
+
+
+def test_kinds_of_captions_take_turns(command: Command) -> None:
+    told = [json.loads(command("bench", "data", "--captions", one, "--json").out) for one in ("partial+full", "full")]
+    assert told[0]["name"] == "counterfactual-portraits/test/partial by turns with counterfactual-portraits/test/full"
+    assert told[0]["items"] == told[1]["items"] == 480
+    assert told[0]["fingerprint"] != told[1]["fingerprint"]
 
 
 def test_a_set_that_is_written_is_read_again(command: Command, tmp_path: Path) -> None:
@@ -67,9 +74,13 @@ def test_tuning_and_a_run_with_what_it_found(
     tuned = command("bench", "tune", manifest, "--method", "sdedit", "--items", 1, "-o", settings, *where)
     assert tuned.code == 0, tuned.err
     assert tuned.out.startswith("sdedit")
-    assert "the best of 12" in tuned.out
+    assert "the best of 16" in tuned.out
     known = json.loads(settings.read_text())["methods"]["sdedit"]
-    assert (len(known["tried"]), known["data"]["items"]) == (12, 1)
+    assert (len(known["tried"]), known["data"]["items"]) == (16, 1)
+    before = settings.read_bytes()
+    again = command("bench", "tune", manifest, "--method", "sdedit", "--items", 1, "-o", settings, *where)
+    assert (again.code, again.out) == (0, ""), "what is known is not tried again"
+    assert settings.read_bytes() == before
     words = ("--settings", settings, "--strengths", "0.5,1", "-o", folder, "--pictures")
     ran = command("bench", "run", manifest, *words, *where)
     assert ran.code == 0, ran.err
@@ -95,10 +106,10 @@ def test_a_run_compares_ours_with_the_baselines_and_goes_on(
     assert json.loads(command(*arguments, *run, "--json").out) == first
     assert (tmp_path / "run" / "rows.csv").read_bytes() == before
     assert command(*arguments, *run, "--quiet").out == ""
-    alone = command(*arguments, "--method", METHOD, "--items", 1, "-o", tmp_path / "one")
+    alone = command(*arguments[:-1], "1", "--method", METHOD, "--items", 1, "-o", tmp_path / "one")
     assert alone.code == 0, alone.err
     assert len(alone.out.splitlines()) == 1
-    assert alone.out.startswith("3 rows;")
+    assert alone.out.startswith("2 rows;"), "at strength 1 alone"
 
 
 @pytest.mark.parametrize("name", ["data", "run", "tune"])
@@ -123,6 +134,7 @@ def test_every_fault_of_a_manifest_is_in_the_line(refused: Refused, tmp_path: Pa
         (("run", "--items", "1", "--batch", "0"), "--batch is 0, and must be 1 or more"),
         (("run", "--items", "1", "--dtype", "float8"), "no --dtype is called 'float8'"),
         (("run", "--items", "1", "--strengths", "1;2"), "--strengths takes"),
+        (("run", "--items", "1", "--seeds", "1;2"), "--seeds is '1;2'. Give whole numbers"),
     ],
 )
 def test_wrong_input_is_refused_before_a_model_is_loaded(

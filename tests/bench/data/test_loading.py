@@ -5,7 +5,7 @@ import pytest
 from tests.api.manifests.pictures import write_picture
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.data.loading import load_dataset
+from latentedit_bench.data.loading import load_dataset, taking_turns
 
 ROW = {"picture": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
 
@@ -43,3 +43,10 @@ def test_a_folder_with_a_mapping_is_pie_bench(folder: Path) -> None:
 def test_anything_else_is_refused_with_what_can_be_read(folder: Path, name: str, what: str) -> None:
     with pytest.raises(ConfigError, match=rf"{what}.*PIE-Bench.*FlowEdit.*\.csv, \.json"):
         load_dataset(folder / name)
+
+
+def test_data_sets_take_turns() -> None:
+    full, partial = (load_dataset("counterfactual-portraits", captions=one).head(5) for one in ("full", "partial"))
+    found = taking_turns([partial, full])
+    assert found.items == tuple((partial, full)[place % 2].items[place] for place in range(5))
+    assert taking_turns([full]).fingerprint == full.fingerprint

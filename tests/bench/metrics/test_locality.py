@@ -6,7 +6,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from latentedit.core.errors import ShapeError
-from latentedit_bench.metrics.locality import outside_psnr_db, outside_share
+from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share
 from tests.bench.metrics.constructed import noise
 
 
@@ -24,6 +24,17 @@ def test_the_share_is_of_squares() -> None:
     assert outside_share(edited, source, left_half()).tolist() == pytest.approx([0.1, 1], rel=1e-6)
     # a share knows no size; single precision
     assert outside_share(0.01 * edited, source, left_half()).tolist() == pytest.approx([0.1, 1], rel=1e-6)
+
+
+def test_the_change_outside_is_in_units_of_the_wanted_change() -> None:
+    """A wanted change of 9 parts in the left half; 9 and 1 parts are made, then what was wanted alone."""
+    source = torch.zeros(2, 3, 4, 6)
+    truth, edited = source.clone(), source.clone()
+    truth[:, :, :, :3] = 0.3
+    edited[0, :, :, :3], edited[0, :, :, 3:] = 0.6, 0.1
+    edited[1] = truth[1]
+    assert outside_change(edited, source, truth, left_half()).tolist() == pytest.approx([1 / 9, 0], rel=1e-6)
+    assert outside_change(edited, source, source, left_half()).isnan().all()
 
 
 def test_no_change_has_no_share() -> None:

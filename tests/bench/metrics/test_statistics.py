@@ -13,6 +13,7 @@ from latentedit_bench.metrics.statistics import (
     decide,
     estimate,
     permutation_level,
+    ratio_over_groups,
     rise,
 )
 
@@ -45,6 +46,26 @@ def test_values_that_are_not_known_are_left_out() -> None:
     nothing = estimate([math.nan], [(0,)])
     assert math.isnan(nothing.mean)
     assert decide(nothing) == "undecided at this size"
+
+
+def test_a_ratio_is_of_means_and_paired() -> None:
+    """Twice as much on every item is 2 in every draw, however items differ; scipy's interval where it is not."""
+    generator = np.random.default_rng(0)
+    bottom = pd.Series(generator.uniform(1, 3, 40), index=pd.Index([f"g{n}" for n in range(40)], name="group"))
+    twice = ratio_over_groups(2 * bottom, bottom)
+    assert (twice.mean, twice.low, twice.high) == pytest.approx((2, 2, 2))
+    top = bottom + pd.Series(generator.normal(size=40), index=bottom.index)
+    found = ratio_over_groups(top, bottom)
+    theirs = bootstrap(
+        (top.to_numpy(), bottom.to_numpy()),
+        lambda a, b, axis: a.mean(axis=axis) / b.mean(axis=axis),
+        paired=True,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert found.mean == pytest.approx(top.mean() / bottom.mean())
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.02)
+    assert math.isnan(ratio_over_groups(top, 0 * bottom).mean)
 
 
 def test_a_correlation_is_scipys() -> None:

@@ -47,7 +47,7 @@ def test_the_truth_scores_one(oracle: list[Row]) -> None:
     for row in asking:
         for name in ("effect", "effectiveness", "decomposability", "disentanglement"):
             assert row[name] == pytest.approx(1, abs=ROUNDING), name
-        for name in ("error", "leakage", "outside", "undo_error"):
+        for name in ("error", "leakage", "outside", "outside_change", "undo_error"):
             assert row[name] == pytest.approx(0, abs=ROUNDING), name
         assert (row["done"], row["others_changed"]) == (1, 0)
         assert (row["undo_psnr"], row["outside_psnr"]) == (100, 100)
@@ -78,12 +78,8 @@ def test_where_nothing_was_asked_nothing_is_scored_but_the_way(oracle: list[Row]
 def test_rows_name_their_items(oracle: list[Row]) -> None:
     for row, item in zip(oracle, some_items(), strict=True):
         assert (row["method"], row["strength"]) == ("x", 1.0)
-        assert [row[name] for name in ("item", "group", "kind", "change")] == [
-            item.id,
-            item.group,
-            item.kind,
-            item.change,
-        ]
+        told = [row[name] for name in ("item", "group", "kind", "change", "asked", "seed")]
+        assert told == [item.id, item.group, item.kind, item.change, item.about["asked"], 0]
 
 
 def test_an_editor_that_does_nothing(batch: Prepared) -> None:
@@ -128,6 +124,8 @@ def test_a_second_attribute_costs_decomposability_by_what_the_pictures_say(batch
         assert row["others_changed"] == 1, "and one thing more"
         outside = (made**2)[(wanted == 0).all(2)].sum() / (made**2).sum()
         assert row["outside"] == pytest.approx(outside, abs=1e-5)
+        beside = (made**2)[(wanted == 0).all(2)].sum() / (wanted**2).sum()
+        assert row["outside_change"] == pytest.approx(beside, abs=1e-5)
         lost.append(1 - row["decomposability"])
     assert len(lost) >= 6
     assert max(lost) > 0.2, "a background is a large thing to change"
@@ -292,7 +290,8 @@ def test_without_truths_what_needs_none_is_measured() -> None:
     batch = prepare(RenderedNetwork(), items)
     rows = scored(batch, Idle())
     assert set(rows[0]) == {
-        *("method", "item", "group", "kind", "change", "strength", "changed_rms", "evaluations", "seconds"),
+        *("method", "item", "group", "kind", "change", "asked", "strength", "seed", "changed_rms"),
+        *("evaluations", "seconds"),
         *("residual", "undo_error", "undo_psnr", "failed"),
         *(f"{CHANGE}{name}" for name in VALUES),
     }

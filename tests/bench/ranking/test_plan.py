@@ -16,7 +16,7 @@ def test_the_plan_says_everything() -> None:
     methods = [(one["name"], one["editor"], one["local"]) for one in told["methods"]]
     assert methods == [("slide", "flowslider", True), ("noisy", "sdedit", False)]
     assert told["methods"][1]["settings"] == NOISY.editor.to_dict()
-    assert (told["strengths"], told["seed"], told["batch"], told["beside"]) == ([0.5, 1.0], 0, 2, True)
+    assert (told["strengths"], told["seeds"], told["batch"], told["beside"]) == ([0.5, 1.0], [0], 2, True)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,8 @@ def test_the_plan_says_everything() -> None:
         ({"strengths": (0.5, 2.0)}, "with 1 among them"),
         ({"strengths": (0.0, 1.0)}, "without 0"),
         ({"batch": 0}, "batch of 0 items"),
+        ({"seeds": ()}, "seeds are none"),
+        ({"seeds": (1, 2, 1)}, "seeds are 1, 2, 1. Give one or more, each once"),
     ],
 )
 def test_wrong_plans_are_refused(change: dict[str, Any], named: str) -> None:

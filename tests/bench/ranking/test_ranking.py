@@ -1,4 +1,4 @@
-"""Constructed rows, whose matched errors are known: the order, the paired difference, and what is told beside."""
+"""Constructed rows, whose errors are known: the order, the paired difference, and what is told beside."""
 
 import dataclasses
 import math
@@ -11,8 +11,19 @@ import torch
 
 from latentedit.core.errors import ConfigError
 from latentedit_bench.metrics.leakage_matrix import leakage_matrix
-from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
-from latentedit_bench.ranking.ranking import by_kind, by_strength, compare, gain, leakage_of, per_item, still, summary
+from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE
+from latentedit_bench.ranking.ranking import (
+    MEAN,
+    by_attribute,
+    by_kind,
+    compare,
+    gain,
+    leakage_of,
+    pairs,
+    per_item,
+    still,
+    summary,
+)
 from tests.bench.rendered_network import constructed
 
 STRENGTHS = (0.5, 1.0, 2.0)
@@ -24,7 +35,7 @@ def straight(slope: float, gain: float = 1.0) -> list[tuple[float, float, float]
 
 
 def of_slopes(**slopes: list[float]) -> Any:
-    """One method a name, one item a slope; its matched error is the slope squared, at most 1."""
+    """One method a name, one item a slope; its error at strength 1 is the slope squared."""
     paths = {name: {f"i{index}": straight(slope) for index, slope in enumerate(some)} for name, some in slopes.items()}
     return pd.DataFrame(constructed(paths))
 
@@ -33,26 +44,37 @@ def number(table: Any, method: str, measure: str, column: str = "mean") -> float
     return float(table[(table["method"] == method) & (table["measure"] == measure)][column].iloc[0])
 
 
-def test_curves_in_numbers() -> None:
-    """Straight ways: at effect w a leakage of slope * w, an area of slope / 2, and a line through the origin."""
-    items = per_item(of_slopes(a=[0.2, 0.6]))
-    assert list(items["matched"]) == pytest.approx([0.04, 0.36])
-    assert list(items["area"]) == pytest.approx([0.1, 0.3])
-    assert list(items["leakage at 0.25"]) == pytest.approx([0.05, 0.15])
-    assert list(items["leakage at 0.75"]) == pytest.approx([0.15, 0.45])
-    assert list(items["linearity"]) == pytest.approx([1, 1])
-    assert list(items["monotonicity"]) == pytest.approx([1, 1])
-    assert list(items["reached"]) == [True, True]
-    assert list(items["error"]) == pytest.approx([0.04, 0.36])
+def test_errors_count_from_the_codecs_own() -> None:
+    """min(error, 1) - min(codec, 1) of the same item, and the same of leakage^2 / effect^2, at strength 1."""
+    paths = {
+        CODEC: {"i0": [(1.0, 1.0, 0.1)], "i1": [(1.0, 0.5, 0.2)]},
+        "a": {"i0": [(0.5, 0.1, 9.0), (1.0, 0.5, 0.3)], "i1": [(1.0, 3.0, 1.5)]},
+    }
+    items = per_item(pd.DataFrame(constructed(paths))).set_index(["method", "item"])
+    codec = {"i0": 0.01, "i1": 0.25 + 0.04}
+    assert items.loc[("a", "i0"), "above"] == pytest.approx(0.25 + 0.09 - codec["i0"])
+    assert items.loc[("a", "i1"), "above"] == pytest.approx(1 - codec["i1"]), "worse than no edit counts as none"
+    assert items.loc[("a", "i0"), "above scaled"] == pytest.approx((0.3 / 0.5) ** 2 - 0.01)
+    assert items.loc[("a", "i1"), "above scaled"] == pytest.approx(0.25 - (0.2 / 0.5) ** 2)
+    assert items.loc[("a", "i1"), "error"] == pytest.approx(4 + 2.25), "told as it is"
+    assert items.loc[(CODEC, "i1"), "above"] == 0
 
 
-def test_equal_effects_are_compared_not_equal_strengths() -> None:
-    """A timid method of the same slope has less error at strength 1, and the same matched error."""
-    paths = {"bold": {"i0": straight(0.8)}, "timid": {"i0": straight(0.8, gain=0.5)}}
-    items = per_item(pd.DataFrame(constructed(paths))).set_index("method")
-    assert items.loc["timid", "error"] == pytest.approx(0.25 + 0.16)
-    assert items.loc["bold", "error"] == pytest.approx(0.64)
-    assert items.loc["timid", "matched"] == pytest.approx(items.loc["bold", "matched"]) == pytest.approx(0.64)
+def test_seeds_of_an_item_are_averaged_and_drawn_together() -> None:
+    """Each error counts at most 1 before the mean; three equal seeds say no more than one."""
+    rows = of_slopes(**{CODEC: [0.1, 0.1], "a": [0.2, 0.5]})
+    rows = rows[rows["strength"] == 1]
+    again = rows[rows["method"] == "a"].assign(seed=7)
+    both = per_item(pd.concat([rows, again.assign(error=4.0, effect=-1.0, leakage=0.0)]))
+    of_a = both[both["method"] == "a"]
+    assert list(of_a["above"]) == pytest.approx([(0.04 - 0.01 + 0.99) / 2, (0.25 - 0.01 + 0.99) / 2])
+    assert list(of_a["effect"]) == pytest.approx([0, 0])
+    slopes = np.linspace(0.1, 0.9, 9).tolist()
+    once = of_slopes(a=slopes, b=slopes[::-1])
+    thrice = pd.concat([once.assign(seed=seed) for seed in (1, 2, 3)])
+    pd.testing.assert_frame_equal(summary(per_item(thrice)), summary(per_item(once)))
+    told = dataclasses.astuple(compare(per_item(thrice), "a", "b").difference)
+    assert told == pytest.approx(dataclasses.astuple(compare(per_item(once), "a", "b").difference))
 
 
 def test_rows_may_come_in_any_order() -> None:
@@ -64,34 +86,18 @@ def test_rows_may_come_in_any_order() -> None:
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_the_best_at_matched_effect_is_first() -> None:
+def test_the_best_is_first() -> None:
     table = summary(per_item(of_slopes(worst=[0.9, 0.8], best=[0.1, 0.2], middle=[0.5, 0.5])))
     assert list(dict.fromkeys(table["method"])) == ["best", "middle", "worst"]
-    assert number(table, "best", "matched") == pytest.approx(0.025)
-    assert number(table, "worst", "area") == pytest.approx(0.425)
+    assert number(table, "best", "above") == pytest.approx(0.025)
     assert number(table, "middle", "evaluations") == 28
-    assert number(table, "best", "matched", "pictures") == 2
-    assert number(table, "best", "matched", "low") <= 0.025 <= number(table, "best", "matched", "high")
+    assert number(table, "best", "above", "pictures") == 2
+    assert number(table, "best", "above", "low") <= 0.025 <= number(table, "best", "above", "high")
 
 
 def test_a_method_that_moves_nothing_errs_as_no_edit() -> None:
-    paths = {"idle": {f"i{n}": [(s, 0.0, 0.0) for s in STRENGTHS] for n in range(3)}}
-    items = per_item(pd.DataFrame(constructed(paths)))
-    assert list(items["matched"]) == [1, 1, 1]
-    assert list(items["area"]) == [1, 1, 1]
-    assert items["linearity"].isna().all()
-
-
-def test_a_method_with_one_strength_has_no_line() -> None:
-    """Some editors refuse all others; that they are linear in one number says nothing."""
-    once = {"i0": [(1.0, 1.0, 0.5)], "i1": [(1.0, 0.5, 0.1)]}
-    paths = {"once": once, "a": {"i0": straight(0.3), "i1": straight(0.3)}}
-    items = per_item(pd.DataFrame(constructed(paths)))
-    once = items[items["method"] == "once"]
-    assert list(once["matched"]) == pytest.approx([0.25, 0.04])
-    assert once["linearity"].isna().all()
-    assert once["monotonicity"].isna().all()
-    assert items[items["method"] == "a"]["linearity"].notna().all()
+    items = per_item(pd.DataFrame(constructed({"idle": {f"i{n}": [(1.0, 0.0, 0.0)] for n in range(3)}})))
+    assert list(items["above"]) == list(items["above scaled"]) == [1, 1, 1]
 
 
 def test_paired_comparison() -> None:
@@ -104,11 +110,12 @@ def test_paired_comparison() -> None:
     assert found.difference.mean == pytest.approx((other**2 - ours**2).mean())
     assert 0 < found.difference.low < found.difference.mean < found.difference.high
     assert found.difference.pictures == 8
-    assert found.ratio == pytest.approx((ours**2).mean() / (other**2).mean())
+    assert found.ratio.mean == pytest.approx((ours**2).mean() / (other**2).mean())
+    assert found.ratio.low < found.ratio.mean < found.ratio.high < 1
     assert found.verdict == "holds"
     back = compare(items, "other", "ours")
     assert back.difference.mean == pytest.approx(-found.difference.mean)
-    assert back.ratio == pytest.approx(1 / found.ratio)
+    assert back.ratio.mean == pytest.approx(1 / found.ratio.mean)
     assert back.verdict == "does not hold"
 
 
@@ -125,7 +132,29 @@ def test_items_that_one_method_lacks_are_left_out() -> None:
     paths = {"ours": {"i0": straight(0.1), "i1": straight(0.9)}, "other": {"i0": straight(0.2)}}
     found = compare(per_item(pd.DataFrame(constructed(paths))), "ours", "other")
     assert found.difference.pictures == 1
-    assert found.ratio == pytest.approx(0.01 / 0.04)
+    assert found.ratio.mean == pytest.approx(0.01 / 0.04)
+
+
+def test_every_pair_is_compared_once() -> None:
+    items = per_item(of_slopes(a=[0.1, 0.2], b=[0.3, 0.4], c=[0.5, 0.6]))
+    table = pairs(items, ["a", "b", "c"])
+    above = table[table["measure"] == "above"]
+    assert list(zip(above["first"], above["second"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert list(above["mean"]) == pytest.approx([0.1, 0.28, 0.18])
+    pair = compare(items, "a", "c").difference
+    assert list(above.iloc[1][["mean", "low", "high"]]) == pytest.approx([pair.mean, pair.low, pair.high])
+
+
+def test_attributes_weigh_the_same_however_often_they_are_asked_for() -> None:
+    """Hair three times, eyes once: means of .04 and of .81, and of both."""
+    rows = of_slopes(a=[0.2, 0.2, 0.2, 0.9, 0.5, 0.5])
+    rows.loc[rows["item"] == "i2", "asked"] = "hair,hair_color"
+    rows.loc[rows["item"] == "i3", "asked"] = "eyes"
+    rows.loc[rows["item"] == "i4", "kind"] = "pair"
+    rows.loc[rows["item"] == "i5", "asked"] = ""
+    table = by_attribute(per_item(rows)).set_index("attribute")
+    assert table["mean"].to_dict() == pytest.approx({"hair": 0.04, "eyes": 0.81, MEAN: (0.04 + 0.81) / 2})
+    assert table.loc["hair", "pictures"] == 3
 
 
 def test_each_kind_has_its_own_mean() -> None:
@@ -204,18 +233,6 @@ def test_where_there_is_no_matrix_there_is_none() -> None:
     assert leakage_of(rows, "a") is None
 
 
-def test_disentanglement_over_strengths() -> None:
-    """Each strength by itself, items that ask for nothing left out."""
-    rows = of_slopes(a=[0.2, 0.6])
-    rows["disentanglement"] = rows["strength"] / 4
-    rows["effectiveness"], rows["decomposability"] = 0.5, 1.0
-    found = by_strength(rows)
-    told = found[found["measure"] == "disentanglement"]
-    assert list(told["strength"]) == [0.5, 1.0, 2.0]
-    assert list(told["mean"]) == pytest.approx([0.125, 0.25, 0.5])
-    assert set(told["pictures"]) == {2}
-
-
 def test_joint_gain_is_over_the_better_arm_of_each_item() -> None:
     """.9 - .5 and .8 - .7, not the difference of the means of the arms."""
     scores = {"joint": [0.9, 0.8], "text": [0.5, 0.1], "image": [0.2, 0.7]}
@@ -255,7 +272,6 @@ def test_intervals_draw_pictures_and_not_items() -> None:
     for measure, first, second in (
         (summary, per_item(once), per_item(twice)),
         (by_kind, per_item(once), per_item(twice)),
-        (by_strength, once, twice),
         (still, still_once, still_twice),
     ):
         found, again = measure(first), measure(second)

@@ -38,6 +38,20 @@ def test_every_item_method_and_strength_has_a_row(plan: Plan, tmp_path: Path) ->
     pd.testing.assert_frame_equal(written, table, check_dtype=False)
 
 
+def test_every_seed_has_rows_of_its_own(tmp_path: Path) -> None:
+    """One that draws noise differs from seed to seed, and the codec is measured once."""
+    plan = small_plan(dataset=DATA.head(2), methods=(NOISY,), strengths=(1.0,), seeds=(1, 2), beside=False)
+    table = run(plan, tmp_path / "both", command="it")
+    keys = [(row["method"], row["item"], row["seed"]) for row in table.to_dict("records")]
+    names = [item.id for item in DATA.items[:2]]
+    assert set(keys) == {("noisy", name, seed) for name in names for seed in (1, 2)} | {(CODEC, n, 0) for n in names}
+    assert len(keys) == len(set(keys))
+    noisy = table[table["method"] == "noisy"].set_index(["seed", "item"])["error"]
+    assert (noisy[1] != noisy[2]).all()
+    alone = run(dataclasses.replace(plan, seeds=(2,)), tmp_path / "one", command="it")
+    assert alone[alone["method"] == "noisy"]["error"].tolist() == noisy[2].tolist()
+
+
 def test_the_second_run_measures_nothing(plan: Plan, tmp_path: Path, rows_asked: Callable[[Any], list[int]]) -> None:
     first = run(plan, tmp_path, command="it")
     before = (tmp_path / TABLE).read_bytes()
@@ -60,7 +74,7 @@ def test_rows_do_not_depend_on_the_batches(plan: Plan, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"seed": 1}, "seed"),
+        ({"seeds": (1,)}, "seeds"),
         ({"strengths": (1.0, 2.0)}, "strengths"),
         ({"methods": (SLIDER,)}, "methods"),
         ({"methods": (dataclasses.replace(SLIDER, local=False), NOISY)}, "methods"),

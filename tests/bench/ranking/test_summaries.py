@@ -6,24 +6,41 @@ import pytest
 
 from latentedit.core.errors import ConfigError
 from latentedit_bench.ranking.evaluate import CODEC
-from latentedit_bench.ranking.summaries import ERRORS, Summaries, is_ranked, matrix_scores
+from latentedit_bench.ranking.ranking import COMPARED
+from latentedit_bench.ranking.summaries import Summaries, is_ranked, matrix_scores
+from latentedit_bench.tuning.search_spaces import Roles
 from tests.bench.report.report_runs import ATTRIBUTES, SLOPES, rows_of
 
+ROLES = Roles(family=frozenset(("eim", "eim joint", "eim text")), apart=frozenset(("sdedit",)))
 
-def found_of(*methods: str, ours: str = "eim") -> Summaries:
-    rows = pd.DataFrame([row for name in methods for row in rows_of(name)])
-    return Summaries.of(rows, ours=ours, baselines=["flow<edit>", "sdedit", "never ran"])
+
+def found_of(*methods: str, roles: Roles = ROLES) -> Summaries:
+    return Summaries.of(pd.DataFrame([row for name in methods for row in rows_of(name)]), roles)
 
 
 def test_methods_are_in_order_and_ours_is_compared_by_each_error() -> None:
+    """Straight paths: what is above the codec, scaled or not, is the square of the slope less that of the codec's."""
     found = found_of(*reversed(SLOPES))
-    assert list(found.order) == sorted(SLOPES, key=lambda name: SLOPES[name])
-    assert list(found.rivals) == ["flow<edit>", "sdedit"], "the best first"
+    ranked = [name for name in SLOPES if name != "sdedit"]
+    assert list(found.order) == sorted(ranked, key=lambda name: SLOPES[name])
+    assert list(found.apart) == ["sdedit"]
+    assert list(found.rivals) == ["flow<edit>"], "neither our family nor what is told apart"
     assert list(found.told_first) == ["eim", "flow<edit>"]
-    assert [(one[0].other, len(one)) for one in found.comparisons] == [("flow<edit>", 3), ("sdedit", 3)]
-    slopes = np.arange(8) / 100
-    wanted = ((0.5 + slopes) ** 2 - (0.2 + slopes) ** 2).mean()
-    assert [one.difference.mean for one in found.comparisons[0]] == pytest.approx([wanted] * len(ERRORS))
+    assert [one[0].other for one in found.comparisons] == ["eim joint", "eim text", "flow<edit>"]
+    assert [one.measure for one in found.comparisons[0]] == list(COMPARED)
+    slopes, (above, scaled, error) = np.arange(8) / 100, found.comparisons[-1]
+    ours, other, codec = (((SLOPES[name] + slopes) ** 2).mean() for name in ("eim", "flow<edit>", CODEC))
+    assert [one.difference.mean for one in (above, scaled, error)] == pytest.approx([other - ours] * 3)
+    assert [above.ratio.mean, scaled.ratio.mean] == pytest.approx([(ours - codec) / (other - codec)] * 2)
+    assert error.ratio.mean == pytest.approx(ours / other)
+    assert set(found.pairs["first"]) | set(found.pairs["second"]) == set(found.order)
+    assert found.curves is not None
+    assert found.parts.empty
+
+
+def test_a_run_at_one_strength_has_no_curves() -> None:
+    rows = pd.DataFrame([row for name in SLOPES for row in rows_of(name) if row["strength"] == 1])
+    assert Summaries.of(rows, ROLES).curves is None
 
 
 def test_the_gain_is_of_the_arms() -> None:
@@ -35,9 +52,9 @@ def test_the_gain_is_of_the_arms() -> None:
 
 
 def test_without_ours_nothing_is_compared() -> None:
-    found = found_of("sdedit", CODEC)
+    found = found_of("flow<edit>", CODEC)
     assert found.comparisons == []
-    assert list(found.told_first) == ["sdedit"]
+    assert list(found.told_first) == ["flow<edit>"]
 
 
 def test_scores_of_a_matrix() -> None:
@@ -56,4 +73,4 @@ def test_rows_without_right_answers() -> None:
     assert not is_ranked(rows.assign(effect=None))
     assert is_ranked(rows.assign(effect=0.5))
     with pytest.raises(ConfigError, match="no item has a right answer"):
-        Summaries.of(rows, ours="a", baselines=[])
+        Summaries.of(rows, ROLES)

@@ -18,7 +18,7 @@ from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.ranking import work as work_module
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.ranking.work import SOURCE, TRUTH, BenchWork, preview_name
-from tests.bench.ranking.small_plan import small_plan
+from tests.bench.ranking.small_plan import DATA, NOISY, SLIDER, small_plan
 from tests.bench.rendered_network import some_items
 
 ITEMS = some_items()[:3]
@@ -32,13 +32,35 @@ def test_work_goes_by_batch_and_the_table_by_method() -> None:
     work, kinds = cut(), ("000-{}-codec alone", "001-{}-slide", "002-{}-noisy")
     assert work.units == [kind.format(batch) for batch in ("000000", "000001") for kind in kinds]
     tasks = [work.task(unit) for unit in work.units]
-    assert [(tuple(item.id for item in items), method and method.name) for items, method in tasks] == [
-        (tuple(item.id for item in items), name)
+    assert [(tuple(item.id for item in items), [one.name for one in methods]) for items, methods, _ in tasks] == [
+        (tuple(item.id for item in items), names)
         for items in (ITEMS[:2], ITEMS[2:])
-        for name in (None, "slide", "noisy")
+        for names in ([], ["slide"], ["noisy"])
     ]
-    names = [work.task(unit)[1] for unit in sorted(work.units)]
-    assert [method and method.name for method in names] == [None, None, "slide", "slide", "noisy", "noisy"]
+    names = [[one.name for one in work.task(unit)[1]] for unit in sorted(work.units)]
+    assert names == [[], [], ["slide"], ["slide"], ["noisy"], ["noisy"]]
+
+
+def test_units_of_several_seeds() -> None:
+    work = BenchWork.of(small_plan(seeds=(3, 5), dataset=Dataset(name="some", version="1", items=ITEMS[:1])))
+    told = [([one.name for one in methods], seed) for _, methods, seed in map(work.task, work.units)]
+    assert told == [([], 0), (["slide"], 3), (["slide"], 5), (["noisy"], 3), (["noisy"], 5)]
+    assert len(set(work.units)) == 5
+
+
+def test_methods_that_differ_in_locality_share_their_edits() -> None:
+    """What each comes to is what it comes to alone, at the cost of one of them."""
+    twin = dataclasses.replace(NOISY, name="noisy, local", local=True)
+    both = BenchWork.of(small_plan(methods=(NOISY, SLIDER, twin), batch=3, dataset=DATA.head(3)))
+    assert [unit.split("-", 2)[2] for unit in both.units] == ["codec alone", "noisy", "slide"]
+    done = both.start()(both.task(both.units[1]))
+    assert done.about["method"] == "noisy / noisy, local"
+    alone = [BenchWork.of(small_plan(methods=(one,), batch=3, dataset=DATA.head(3))) for one in (NOISY, twin)]
+    found = [work.start()(work.task(work.units[1])) for work in alone]
+    assert done.rows == [row for one in found for row in one.rows]
+    assert done.rows[0]["changed_rms"] != done.rows[6]["changed_rms"], "one of them is kept local"
+    assert done.about["evaluations"] == found[0].about["evaluations"] == found[1].about["evaluations"]
+    assert set(done.files) == {name for one in found for name in one.files}
 
 
 def test_a_unit_gives_the_same_alone_as_among_others() -> None:

@@ -28,7 +28,7 @@ PLAN: dict[str, Any] = {
         if name != CODEC
     ],
     "strengths": [0.5, 1.0],
-    "seed": 4,
+    "seeds": [4],
     "batch": 32,
     "beside": True,
 }

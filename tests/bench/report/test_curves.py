@@ -12,13 +12,14 @@ from PIL import Image
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.summaries import Summaries
 from latentedit_bench.report.curves import curves_svg, write_curves
+from latentedit_bench.tuning.search_spaces import Roles
 from tests.bench.report.report_runs import SLOPES, rows_of
 
 
 @pytest.fixture(scope="module")
 def found() -> Summaries:
     rows = pd.DataFrame([row for name in SLOPES for row in rows_of(name)])
-    return Summaries.of(rows, ours="eim", baselines=["sdedit", "flow<edit>"])
+    return Summaries.of(rows, Roles())
 
 
 def test_svg_is_sound_readable_and_in_the_colour_of_its_page(found: Summaries) -> None:
@@ -33,13 +34,19 @@ def test_svg_is_sound_readable_and_in_the_colour_of_its_page(found: Summaries) -
 
 def test_without_ours_the_best_are_named() -> None:
     rows = pd.DataFrame([row for name in SLOPES if name != "eim" for row in rows_of(name)])
-    curves, _ = curves_svg(Summaries.of(rows, ours="eim", baselines=["sdedit"]))
+    curves, _ = curves_svg(Summaries.of(rows, Roles()))
     named = {name for name in SLOPES if name in {part.text for part in ET.fromstring(curves).iter()}}
     assert named == set(SLOPES) - {"eim", CODEC}
 
 
 def test_the_same_run_gives_the_same_svg(found: Summaries) -> None:
     assert curves_svg(found) == curves_svg(found)
+
+
+def test_a_run_at_one_strength_has_errors_alone() -> None:
+    rows = pd.DataFrame([row for name in SLOPES for row in rows_of(name) if row["strength"] == 1])
+    (drawn,) = curves_svg(Summaries.of(rows, Roles()))
+    assert "error above the codec" in drawn
 
 
 def test_both_are_in_one_file(found: Summaries, tmp_path: Path) -> None:

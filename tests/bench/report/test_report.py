@@ -42,7 +42,8 @@ def texts(browser: Browser, selector: str) -> list[str]:
 def test_sections_tables_and_pictures(browser: Browser, report: Path) -> None:
     browser.open(report, width=1200)
     assert texts(browser, "h1") == ["Benchmark of some by x"]
-    ids = ["ranking", "compared", "curves", "kinds", "strengths", "leakage", "cost", "pictures", "run", "words"]
+    ids = ["ranking", "compared", "curves", "kinds", "attributes", "strengths", "leakage", "cost", "pictures", "run"]
+    ids.append("words")
     assert browser.evaluate("[...document.querySelectorAll('h2')].map((one) => one.id)") == ids
     assert browser.evaluate("[...document.querySelectorAll('nav a')].map((one) => one.hash.slice(1))") == ids
     ranked = browser.evaluate(f"[...{COLUMN}.rows].map((row) => row.cells[0].lastChild.textContent.trim())")
@@ -56,8 +57,8 @@ def test_sections_tables_and_pictures(browser: Browser, report: Path) -> None:
     assert texts(browser, "pre") == ["latentedit bench run <x>"]
     opened = "[...document.querySelectorAll('#leakage ~ details[open]')].map((one) => one.firstChild.textContent)"
     browser.open(report, width=1200)
-    shown = ["eim", "sdedit", "eim"]
-    assert browser.evaluate(opened) == shown, "matrices of ours and the best baseline; pictures of ours"
+    shown = ["eim", "flow<edit>", "eim"]
+    assert browser.evaluate(opened) == shown, "matrices of ours and the best other; pictures of ours"
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_complains(browser: Browser, report: Path) -> None:

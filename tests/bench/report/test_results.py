@@ -13,10 +13,13 @@ from latentedit.api.runs.folder import RunFolder
 from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
 from latentedit_bench.ranking.ranking import Comparison
 from latentedit_bench.report.results import write_results
+from latentedit_bench.tuning.search_spaces import Roles
 from tests.bench.rendered_network import constructed
 from tests.bench.report.report_runs import PLAN as REPORTED
 
-FILES = ["curves.png", "items.csv", "kinds.csv", "ranking.md", "run.json", "still.csv", "strengths.csv", "summary.csv"]
+FILES = ["attributes.csv", "curves.csv", "curves.png", "items.csv", "kinds.csv", "pairs.csv", "ranking.md", "run.json"]
+FILES += ["still.csv", "strengths.csv", "summary.csv"]
+ROLES = Roles(ours="ours", family=frozenset(("ours", "variant of ours")))
 PLAN = REPORTED | {"data": REPORTED["data"] | {"items": 7}}
 NAMES = ("hair", "eyes", "skin")
 
@@ -57,20 +60,19 @@ def rows_of(*, read: bool = False, **slopes: Sequence[float]) -> Any:
     return pd.DataFrame(found)
 
 
-def compared(folder: Path, rows: Any, ours: str = "ours") -> list[Comparison]:
-    baselines = [name for name in dict.fromkeys(rows["method"]) if name != ours]
-    return write_results(folder, rows, ours=ours, baselines=baselines[::-1])
+def compared(folder: Path, rows: Any) -> list[Comparison]:
+    return write_results(folder, rows, ROLES)
 
 
 def test_every_file_is_there_and_holds_the_numbers(folder: Path) -> None:
     ours, good, bad = [0.1, 0.2] * 4, [0.4, 0.5] * 4, [0.8, 0.9] * 4
     comparisons = compared(folder, rows_of(bad=bad, ours=ours, good=good))
     assert sorted(path.name for path in folder.iterdir() if path.is_file()) == FILES
-    assert [one.other for one in comparisons] == ["good", "bad"], "the best baseline first"
+    assert [one.other for one in comparisons] == ["good", "bad"], "the best first"
     table = pd.read_csv(folder / "summary.csv")
     assert list(dict.fromkeys(table["method"])) == ["ours", "good", "bad"]
-    matched = table[table["measure"] == "matched"].set_index("method")["mean"]
-    assert matched.to_dict() == pytest.approx({"ours": 0.025, "good": 0.205, "bad": 0.725}, rel=1e-4)
+    above = table[table["measure"] == "above"].set_index("method")["mean"]
+    assert above.to_dict() == pytest.approx({"ours": 0.025, "good": 0.205, "bad": 0.725}, rel=1e-4)
     assert len(pd.read_csv(folder / "items.csv")) == 24
     assert set(pd.read_csv(folder / "kinds.csv")["kind"]) == {"single"}
     assert list(pd.read_csv(folder / "still.csv")["mean"]) == pytest.approx([0.123] * 3)
@@ -78,19 +80,21 @@ def test_every_file_is_there_and_holds_the_numbers(folder: Path) -> None:
 
 
 def test_the_page_says_what_ran_and_what_came_of_it(folder: Path) -> None:
-    """Matched errors .01 and .04 against .16 and .25: means .025 and .205, ratio .12."""
+    """Errors .01 and .04 against .16 and .25: means .025 and .205, ratio .12."""
     comparisons = compared(folder, rows_of(ours=[0.1, 0.2] * 4, other=[0.4, 0.5] * 4))
     page = (folder / "ranking.md").read_text()
     assert page.startswith("`latentedit bench run --model x`\n\n7 items of some (version 3, ffffffffffffffff); model x")
-    assert "strengths 0.5, 1; seed 4." in page
+    assert "strengths 0.5, 1; seeds 4." in page
     lines = page.splitlines()
     first = next(line for line in lines if line.startswith("| 1 |"))
     assert first.startswith("| 1 | ours | 0.025 [")
     assert first.rstrip(" |").endswith("28")
     told = comparisons[0].difference
-    compared_line = f"| other | 0.1800 [{told.low:.4f}, {told.high:.4f}] | 0.12 | holds | 0.1800 ["
-    assert sum(line.startswith(compared_line) for line in lines) == 1, "straight paths: scaled is matched"
-    assert "## ours against each baseline, paired" in lines
+    ratio = comparisons[0].ratio
+    compared_line = f"| other | 0.1800 [{told.low:.4f}, {told.high:.4f}] | 0.12 [{ratio.low:.2f}, {ratio.high:.2f}] | "
+    compared_line += "holds | 0.1800 ["
+    assert sum(line.startswith(compared_line) for line in lines) == 1, "paired"
+    assert "## ours against each other method, paired" in lines
     assert "| method | nothing |" in lines
     assert "| other | 0.123 [0.123, 0.123] |" in lines
     for start, line in enumerate(lines):
@@ -102,20 +106,20 @@ def test_leakage_matrices_without_the_readers_own(folder: Path) -> None:
     """The reader keeps the answers apart, so the matrix is the editor's: .7 on the diagonal, .1 elsewhere."""
     compared(folder, rows_of(read=True, ours=[0.1] * 6, other=[0.5] * 6, third=[0.7] * 6))
     assert {"leakage-ours.csv", "leakage-other.csv"} < {path.name for path in folder.iterdir()}
-    assert not (folder / "leakage-third.csv").exists(), "of ours and of the best baseline"
+    assert not (folder / "leakage-third.csv").exists(), "of ours and of the best other one"
     table = pd.read_csv(folder / "leakage-ours.csv").set_index("attribute")
     assert list(table.index) == list(table.columns) == list(NAMES)
     assert np.allclose(table.to_numpy(), 0.6 * np.eye(3) + 0.1, atol=1e-5)
     assert "| ours | 0.700 |" in (folder / "ranking.md").read_text()
 
 
-@pytest.mark.parametrize("methods", [["ours"], ["other", "third"], ["variant of ours"]])
-def test_without_ours_or_any_baseline_nothing_is_compared(folder: Path, methods: list[str]) -> None:
+@pytest.mark.parametrize("methods", [["ours"], ["other", "third"]])
+def test_without_ours_or_any_other_nothing_is_compared(folder: Path, methods: list[str]) -> None:
     rows = rows_of(**{name: [0.3 + 0.1 * place] * 3 for place, name in enumerate(methods)})
-    assert write_results(folder, rows, ours="ours", baselines=["other", "third"]) == []
+    assert compared(folder, rows) == []
     page = (folder / "ranking.md").read_text()
     assert f"| 1 | {methods[0]} | 0.090 [0.090, 0.090]" in page
-    assert "against each baseline" not in page
+    assert "against each other method" not in page
 
 
 @pytest.mark.parametrize("slope", [0.1, 0.3, 0.7, 1.1])

@@ -1,5 +1,6 @@
 """Cells say, sort by and show the numbers of a run."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from latentedit.api.runs.folder import UnitRecord
 from latentedit.core.errors import OutputError
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.plan import PlanSpec
+from latentedit_bench.ranking.ranking import MEAN
 from latentedit_bench.ranking.summaries import SHOWN, Summaries
 from latentedit_bench.report import tables
 from latentedit_bench.report.tables import Cell, Grid, markdown, number, write_csv
+from latentedit_bench.tuning.search_spaces import Roles
 from tests.bench.report.report_runs import PLAN, SLOPES, rows_of
 
 ROWS: Any = pd.DataFrame([row for name in SLOPES for row in rows_of(name)])
@@ -22,7 +25,7 @@ ROWS: Any = pd.DataFrame([row for name in SLOPES for row in rows_of(name)])
 
 @pytest.fixture(scope="module")
 def found() -> Summaries:
-    return Summaries.of(ROWS, ours="eim", baselines=["sdedit", "flow<edit>"])
+    return Summaries.of(ROWS, Roles())
 
 
 def cell(grid: Grid, row: str, column: str) -> Cell:
@@ -32,6 +35,10 @@ def cell(grid: Grid, row: str, column: str) -> Cell:
 
 def mean_square(method: str) -> float:
     return float(((SLOPES[method] + np.arange(8) / 100) ** 2).mean())
+
+
+def above(method: str) -> float:
+    return mean_square(method) - mean_square(CODEC)
 
 
 def test_numbers() -> None:
@@ -44,35 +51,50 @@ def test_numbers() -> None:
 
 
 def test_ranking(found: Summaries) -> None:
-    grid = tables.ranking_grid(found)
+    grid = tables.ranking_grid(found, found.order)
     assert set(grid.head[1:]) <= set(SHOWN.values())
     assert [cells[0].text for cells in grid.rows] == list(found.order)
     assert [cells[0].value for cells in grid.rows] == [1, 2, 3, 4, 5, 6]
-    told = cell(grid, "sdedit", "matched error")
-    assert told.value == told.share == pytest.approx(mean_square("sdedit"))
-    assert told.text == f"{mean_square('sdedit'):.3f}"
+    told = cell(grid, "sdedit", "above the codec")
+    assert told.value == told.share == pytest.approx(above("sdedit"))
+    assert told.text == f"{above('sdedit'):.3f}"
     assert told.beside.startswith("[0.")
     assert cell(grid, "sdedit", "evaluations") == Cell(text="28", value=28.0)
-    assert cell(grid, CODEC, "linearity").text == "-"
+    assert cell(grid, CODEC, "error at 1").value == pytest.approx(mean_square(CODEC)), "the floor"
 
 
 def test_comparisons(found: Summaries) -> None:
     grid = tables.comparison_grid(found)
-    told = cell(grid, "sdedit", "matched: baseline less ours")
+    told = cell(grid, "sdedit", "above: its less ours")
     assert told.value == pytest.approx(mean_square("sdedit") - mean_square("eim"))
     assert told.text == f"{told.value:.4f}"
-    assert cell(grid, "sdedit", "ours / baseline").text == f"{mean_square('eim') / mean_square('sdedit'):.2f}"
+    assert cell(grid, "sdedit", "ours / its").text == f"{above('eim') / above('sdedit'):.2f}"
+    assert (
+        cell(grid, "sdedit", "ratio with the codec's error").text == f"{mean_square('eim') / mean_square('sdedit'):.2f}"
+    )
     assert cell(grid, "sdedit", "ours is better").text == "holds"
+    assert all(len(line) == len(grid.head) for line in grid.rows)
+
+
+def test_attributes_and_parts(found: Summaries) -> None:
+    assert cell(tables.attribute_grid(found), "eim", MEAN).value == pytest.approx(above("eim"))
+    told = {"measure": "above", "mean": -0.0123, "low": -0.02, "high": -0.01, "pictures": 8}
+    grid = tables.part_grid(dataclasses.replace(found, parts=pd.DataFrame([{"part": "keep", **told}])))
+    assert cell(grid, "keep", "above the codec") == Cell(text="-0.0123", beside="[-0.0200, -0.0100]", value=-0.0123)
 
 
 def test_curves_kinds_and_strengths(found: Summaries) -> None:
     assert cell(tables.curve_grid(found), "eim", "leakage at 0.5").value == pytest.approx(0.5 * (0.2 + 0.035))
     assert cell(tables.curve_grid(found), "eim", "reaches it").value == 1
+    assert cell(tables.curve_grid(found), "eim", "matched error").value == pytest.approx(mean_square("eim"))
     kinds = tables.kind_grid(found.kinds, found.order, marked="eim")
     assert list(kinds.head) == ["method", "single"]
-    assert cell(kinds, "sdedit", "single").value == pytest.approx(mean_square("sdedit"))
+    assert cell(kinds, "sdedit", "single").value == pytest.approx(above("sdedit"))
     strengths = tables.strength_grid(found)
-    assert strengths.head[:3] == ["method", "SDE at 0.5", "SDE at 1"]
+    assert strengths.head == [
+        "method",
+        *(f"{name} at {s}" for name in ("error", "effect", "SDE") for s in ("0.5", "1")),
+    ]
     assert cell(strengths, "eim", "SDE at 1").value == pytest.approx(0.9)
     assert cell(strengths, CODEC, "SDE at 0.5").text == "-"
 

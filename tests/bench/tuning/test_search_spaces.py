@@ -1,5 +1,6 @@
 """Every method is given as many tries at as many evaluations, on both bundled models."""
 
+import dataclasses
 import functools
 import itertools
 from typing import Any
@@ -15,8 +16,9 @@ from latentedit.models.registry import load
 from latentedit_bench.tuning.search_spaces import (
     BUDGET,
     MOST_STEPS,
-    OURS,
+    ROLES,
     SEARCH_SPACES,
+    TRIES,
     SearchSpace,
     at_budget,
     expand,
@@ -39,26 +41,63 @@ def test_every_editor_is_compared() -> None:
     assert len(set(names)) == len(names)
     assert {one.editor for one in SEARCH_SPACES} == set(EDITORS.names())
     assert {one.name for one in SEARCH_SPACES if one.budget != BUDGET} == {"pullback"}, "a local basis is dearer"
+    assert ROLES.family | ROLES.apart | set(ROLES.parts) < set(names)
 
 
-def test_baselines_are_the_others_as_their_authors_describe_them() -> None:
-    """Every editor but ours has one; neither variants of ours nor controls that borrow our locality are any."""
-    baselines = [one for one in SEARCH_SPACES if one.baseline]
-    assert {one.editor for one in baselines} == set(EDITORS.names()) - {"eim"}
-    assert not any(one.local for one in baselines)
-    assert not search_space(OURS).baseline
-    assert not search_space("flowedit, local").baseline
+def test_what_helps_any_text_editor_is_given_to_every_one() -> None:
+    """A row with our locality beside the row without, from the same settings: the two can share their edits."""
+    rows = {one.name: one for one in SEARCH_SPACES}
+    rivals = set(rows) - ROLES.family - ROLES.apart - set(ROLES.parts)
+    assert {rows[name].editor for name in rivals} == set(EDITORS.names()) - {"eim"} - ROLES.apart
+    for name in rivals:
+        whole, local = rows[name.removesuffix(", local")], rows[f"{name.removesuffix(', local')}, local"]
+        assert (whole.local, local.local) == (False, True)
+        assert dataclasses.replace(local, name=whole.name, local=False) == whole
+    assert {name for name in ROLES.parts if rows[name].local} == {
+        n for n, some in ROLES.parts.items() if "local" in some
+    }
 
 
 @pytest.mark.parametrize("one", SEARCH_SPACES, ids=lambda one: one.name)
-def test_each_has_a_dozen_different_tries(one: SearchSpace) -> None:
-    assert len(one.candidates) == 12
+def test_each_has_as_many_tries(one: SearchSpace) -> None:
+    """A dozen or so before it goes on from the best; the factorial is not tuned."""
+    assert one.tries == (1 if one.name in ROLES.parts else TRIES)
+    assert len(one.candidates) == 1 if one.name in ROLES.parts else 12 <= len(one.candidates) <= 13
     made = [editor_class(one.editor).from_dict(settings).to_dict() for settings in one.candidates]
     assert all(first != second for index, first in enumerate(made) for second in made[:index])
 
 
+def test_parts_are_switched_and_nothing_else() -> None:
+    """Without any of them the search walks FlowEdit's path, as a test of the search shows."""
+    rows = {one.name: one.candidates[0] for one in SEARCH_SPACES if one.name in ROLES.parts}
+    alone = rows["path"]
+    assert alone["search"].keys() == {"levels", "shift", "step_size"}
+    assert rows["path + local"] == alone
+    more = {"noises": 2, "antithetic": True, "keep": 0.003}
+    assert rows["path + antithetic + keep"]["search"] == {**alone["search"], **more}
+
+
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "flowedit": {"level": 0.85, "source_guidance": 3.5, "target_guidance": 13.5, "noises": 1},
+    "flowalign": {"level": 1.0, "guidance": 7.0, "pull": 0.01},
+    "rf-inversion": {"gamma": 0.5, "level": 1.0, "eta": 0.9, "stop": 0.25},
+    "turboedit": {"clip": 0.121, "level": 1.0, "weight": 1.5, "shift": 1},
+    "dnaedit": {"level": 0.85, "eta": 0.8, "guidance": 1.0},
+    "rf-solver": {"level": 1.0, "guidance": 2.0},
+}
+"""As the papers and their code have them, for some of those whose first grids lay elsewhere."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_settings_are_tried(name: str) -> None:
+    assert PUBLISHED[name] in search_space(name).candidates
+    assert PUBLISHED[name] in search_space(f"{name}, local").candidates
+
+
 @pytest.mark.parametrize("model", ["portraits", "portraits-unet"])
-@pytest.mark.parametrize("one", SEARCH_SPACES, ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "one", [one for one in SEARCH_SPACES if not one.name.endswith(", local")], ids=lambda one: one.name
+)
 def test_every_candidate_takes_what_its_budget_pays_for(one: SearchSpace, model: str) -> None:
     """A step may cost so much that what is left over is more than half; below a low level there are few of 60 steps."""
     latent = latent_of(model)

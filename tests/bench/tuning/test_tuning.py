@@ -1,5 +1,6 @@
 """The best setting is found, with the effort that is said, and comes back from its file as it went."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -15,7 +16,9 @@ from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.tuning import tuning
 from latentedit_bench.tuning.search_spaces import SearchSpace, search_space
 from latentedit_bench.tuning.tuning import (
+    Trials,
     Tried,
+    already_tuned,
     prepare_all,
     score,
     store_best,
@@ -27,7 +30,7 @@ from latentedit_bench.tuning.tuning import (
 from tests.bench.rendered_network import Knowing, RenderedNetwork, prepared, some_items, told
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.5)
-TOY = SearchSpace(name="toy", editor="toy", candidates=tuple({"share": share} for share in SHARES), budget=4)
+TOY = SearchSpace(name="toy", editor="toy", candidates=tuple({"share": s} for s in SHARES), budget=4, tries=len(SHARES))
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def test_data_is_encoded_in_batches() -> None:
 def test_the_best_setting_is_found(batches: list[Prepared]) -> None:
     """The error of a share k of the way is ``(1 - k)^2``, up to the rounding to eight bits; what lies beyond the answer
     is clipped at black and white."""
-    tried = tune_method(TOY, batches)
+    tried = tune_method(TOY, Trials(batches, {False}))
     assert len(tried) == len(SHARES)
     assert tried[0].settings["share"] == 1.0
     for one in tried:
@@ -74,11 +77,11 @@ def test_the_best_third_of_the_first_batch_is_tried_on_all(batches: list[Prepare
     told_of: list[tuple[str, int, int]] = []
     model = batches[0].latent.backbone
     with model.count() as cost:
-        tried = tune_method(TOY, batches, progress=lambda *step: told_of.append(step))
+        tried = tune_method(TOY, Trials(batches, {False}), progress=lambda *step: told_of.append(step))
         assert [one.items for one in tried] == [12] * 4 + [4] * 8
         assert {one.settings["share"] for one in tried[:4]} == {0.7, 0.8, 0.9, 1.0}
         assert told_of == [("toy", done, 16) for done in range(1, 17)]
-    assert cost.evaluations == 4 * (12 * 4 + 4 * 12), "twelve on four items, four on all twelve"
+    assert cost.evaluations == 4 * (12 * 4 + 4 * 8), "twelve on four items, four of them on the others too"
     assert [one.moved == one.moved for one in tried] == [True] * 4 + [False] * 8, "only all items hold a still one"
 
 
@@ -98,9 +101,11 @@ def test_the_order_of_the_first_batch_is_not_the_last_word(
         return rows, pictures
 
     monkeypatch.setattr(tuning, "evaluate", misled)
-    told_of, all_batches = list[int](), tune_method(TOY, batches)
+    told_of, all_batches = list[int](), tune_method(TOY, Trials(batches, {False}))
     with batches[0].latent.backbone.count() as counted:
-        one_batch = tune_method(TOY, batches[:1], progress=lambda _, done, total: told_of.append(total - done))
+        one_batch = tune_method(
+            TOY, Trials(batches[:1], {False}), progress=lambda _, done, total: told_of.append(total - done)
+        )
     assert counted.evaluations == 4 * 12 * 4, "one batch is tried once"
     assert [one.items for one in one_batch] == [4] * 12
     assert told_of == list(range(11, -1, -1))
@@ -108,6 +113,39 @@ def test_the_order_of_the_first_batch_is_not_the_last_word(
     assert one_batch[0].score == pytest.approx(0, abs=1e-9)
     assert all_batches[0].settings["share"] == 1.0
     assert all_batches[3].settings["share"] == 0.9
+
+
+@pytest.mark.usefixtures("toy")
+def test_from_an_edge_it_goes_on_until_all_have_had_as_many_tries(batches: list[Prepared]) -> None:
+    """The best of .1 to .4 is an end: on to .4 * .4 / .3, .71 and .95; the next lies beyond the answer, and then it is
+    halfway between the best and the next."""
+    shares = (0.1, 0.2, 0.3, 0.4)
+    some = SearchSpace(name="toy", editor="toy", candidates=tuple({"share": s} for s in shares), budget=4, tries=9)
+    told_of: list[tuple[int, int]] = []
+    tried = tune_method(some, Trials(batches, {False}), progress=lambda _, done, total: told_of.append((done, total)))
+    assert len(tried) == 9
+    assert told_of[-1] == (11, 11), "four on the first batch, two of them and five more on all"
+    made = sorted(one.settings["share"] for one in tried)
+    assert made[4:] == pytest.approx([0.533, 0.71, (0.71 + 0.946) / 2, 0.946, 1.26], abs=2e-3)
+    assert tried[0].settings["share"] == 0.946
+    assert tried[0].score == min(one.score for one in tried if one.items == 12)
+    assert {one.items for one in tried[:7]} == {12}
+    assert all(one.settings["steps"] == 4 for one in tried), "as many steps as the budget pays for"
+
+
+@pytest.mark.usefixtures("toy")
+def test_rows_that_differ_in_locality_share_their_edits(batches: list[Prepared]) -> None:
+    local = dataclasses.replace(TOY, name="toy, local", local=True)
+    trials, model = Trials(batches, {False, True}), batches[0].latent.backbone
+    with model.count() as first:
+        whole = tune_method(TOY, trials)
+    with model.count() as second:
+        kept = tune_method(local, trials)
+    assert first.evaluations == 4 * (12 * 4 + 4 * 8)
+    assert second.evaluations <= 4 * 4 * 8, "what was dropped after the first batch may be another one"
+    alone = tune_method(local, Trials(batches, {True}))
+    assert [(one.settings, one.score) for one in kept] == [(one.settings, one.score) for one in alone]
+    assert [one.score for one in kept] != [one.score for one in whole]
 
 
 def test_worse_than_nothing_counts_as_nothing() -> None:
@@ -158,6 +196,10 @@ def test_the_file_says_how_it_came_about_and_keeps_the_others(tmp_path: Path) ->
     assert (one["budget"], one["command"]) == (28, "tune flowslider")
     assert one["data"] == {"name": "some", "version": "7", "items": 2}
     assert [entry["score"] for entry in one["tried"]] == [0.1, 1.1]
+    assert one["edges"] == [], "the level was .8 both times, and one noise is the least"
+    assert already_tuned(path, MODEL, DATA) == {"flowslider", "sdedit"}
+    assert already_tuned(path, MODEL, dataclasses.replace(DATA, version="8")) == set()
+    assert already_tuned(tmp_path / "none.json", MODEL, DATA) == set()
 
 
 @pytest.mark.parametrize("theirs", ["another model's", "something else"])
@@ -200,18 +242,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_best_becomes_the_models_own(folder: Path, tmp_path: Path) -> None:
     before = read_settings(folder)
     store_best("portraits", written(tmp_path / "tuning.json", "flowslider", "eim"))
-    store_best("portraits", written(tmp_path / "second.json", "sdedit"))
+    store_best("portraits", written(tmp_path / "second.json", "sdedit", "flowslider, local"))
     after = read_settings(folder)
     assert after["editors"]["eim"] == before["editors"]["eim"], "chosen with more than this benchmark in mind"
     for name in ("flowslider", "sdedit"):
         assert after["editors"][name] == tried_of(name)[0].settings
-    assert list(after["benchmark"]) == ["flowslider", "eim", "sdedit"]
+    assert list(after["benchmark"]) == ["flowslider", "eim", "sdedit", "flowslider, local"]
     untouched = set(before) - {"editors", "benchmark"}
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
     model = RenderedNetwork()
     model.defaults = after
     found = [(one.name, one.local) for one in stored_methods(model)]
-    assert found == [("flowslider", False), ("eim", True), ("sdedit", False)]
+    assert found == [("flowslider", False), ("eim", True), ("sdedit", False), ("flowslider, local", True)]
     assert stored_methods(model, ["eim"])[0].editor == tuned_methods(tmp_path / "tuning.json", MODEL, ["eim"])[0].editor
 
 

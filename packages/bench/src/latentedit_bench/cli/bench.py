@@ -41,14 +41,13 @@ def methods(as_json: options.Json = False) -> None:
     from latentedit_bench.tuning.search_spaces import SEARCH_SPACES
 
     told = [
-        {"name": one.name, "editor": one.editor, "candidates": len(one.candidates), "evaluations": one.budget}
-        for one in SEARCH_SPACES
+        {"name": one.name, "editor": one.editor, "tries": one.tries, "evaluations": one.budget} for one in SEARCH_SPACES
     ]
     if as_json:
         print_json({"methods": told})
         return
     for one in told:
-        say(f"{one['name']:<24}{one['editor']:<20}{one['candidates']:>3} settings, {one['evaluations']} evaluations")
+        say(f"{one['name']:<46}{one['editor']:<20}{one['tries']:>3} tried, {one['evaluations']} evaluations")
 
 
 @app.command()
@@ -104,25 +103,29 @@ def tune(
     ] = Path("out/benchmark/tuning.json"),
     method: Methods = None,
     items: Items = 24,
-    captions: Captions = "full",
+    captions: Captions = "partial+full",
     store: Annotated[
         bool, typer.Option("--store", help="Also make the best of each the model's own, in its latentedit.json.")
     ] = False,
     *,
     choice: ModelChoice,
-    seed: options.Seed = 0,
+    seed: options.Seed = 1000,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Find each method's best settings on the calibration split: as many tries and evaluations for each.
 
+    A stopped one goes on: what the file holds of this model and data is not tried again.
+
     Examples:
         latentedit bench tune --method flowedit
         latentedit bench tune --items 6 -o out/tuning.json
     """
+    from itertools import groupby
+
     from latentedit.models.registry import bundled_folder
     from latentedit_bench.tuning.search_spaces import SEARCH_SPACES, search_space
-    from latentedit_bench.tuning.tuning import prepare_all, store_best, tune_method, write_tuning
+    from latentedit_bench.tuning.tuning import Trials, already_tuned, prepare_all, store_best, tune_method, write_tuning
 
     if store:
         bundled_folder(choice.name)  # refused before any work where there is none
@@ -131,13 +134,18 @@ def tune(
     backbone = choice.load()
     best: dict[str, Any] = {}
     with progress_bar(quiet=quiet or as_json) as progress:
-        batches = prepare_all(backbone, found)
-        for one in chosen:
-            tried = tune_method(one, batches, seed=seed, progress=progress)
-            write_tuning(output, backbone, found, one, tried, command=typed_command())
-            best[one.name] = {"error": tried[0].score, "settings": tried[0].settings}
-            if not (quiet or as_json):
-                say(f"{one.name:<24}error {tried[0].score:.4f}, the best of {len(tried)}")
+        left = already_tuned(output, backbone, found)
+        chosen = [one for one in chosen if one.name not in left]
+        batches = prepare_all(backbone, found) if chosen else []
+        for _, some in groupby(chosen, key=lambda one: (one.editor, one.candidates)):
+            rows = list(some)
+            trials = Trials(batches, {one.local for one in rows}, seed=seed)
+            for one in rows:
+                tried = tune_method(one, trials, progress=progress)
+                write_tuning(output, backbone, found, one, tried, command=typed_command())
+                best[one.name] = {"error": tried[0].score, "settings": tried[0].settings}
+                if not (quiet or as_json):
+                    say(f"{one.name:<46}error {tried[0].score:.4f}, the best of {len(tried)}")
     if store:
         store_best(choice.name, output)
     if as_json:

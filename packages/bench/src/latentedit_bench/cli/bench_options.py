@@ -42,7 +42,8 @@ Captions = Annotated[
     str,
     typer.Option(
         "--captions",
-        help="Of the rendered set: full, partial (half is left unsaid), paraphrased, or wrong (about something else).",
+        help="Of the rendered set: full, partial (half is left unsaid), paraphrased, or wrong (about something else); "
+        "partial+full by turns.",
         autocompletion=completed("full", "partial", "paraphrased", "wrong"),
     ),
 ]
@@ -55,17 +56,31 @@ Methods = Annotated[
 ]
 
 
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Whole numbers between commas.
+
+    Raises:
+        ConfigError: something else.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--seeds is {text!r}. Give whole numbers between commas, such as 1,2,3") from None
+
+
 def open_dataset(place: str, *, split: str, captions: str, items: int | None) -> "Dataset":
-    """The data set, or its first items.
+    """The data set, or its first items; by turns with each of several kinds of captions, "partial+full".
 
     Raises:
         ConfigError: nothing there, anything wrong with its content, or no number of items.
     """
-    from latentedit_bench.data.loading import load_dataset
+    from latentedit_bench.data.counterfactual import PREFIX
+    from latentedit_bench.data.loading import load_dataset, taking_turns
 
     if items is not None and items < 1:
         raise ConfigError(f"--items is {items}, and must be 1 or more")
-    found = load_dataset(place, split=split, captions=captions)
+    told = captions.split("+") if place.startswith(PREFIX) else [captions]
+    found = taking_turns([load_dataset(place, split=split, captions=kind) for kind in told])
     return found if items is None else found.head(items)
 
 

@@ -1,5 +1,7 @@
 """A dataset from wherever it lies: which layout it has is seen from the file."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from latentedit.api.manifests.documents import read_yaml
@@ -43,3 +45,9 @@ def load_dataset(place: str | Path, *, split: str = "test", captions: str = "ful
         return load_manifest(path)
     what = "a folder without it" if path.is_dir() else "another file" if path.exists() else "nothing that is there"
     raise ConfigError(f"{place} is {what}. Give {_READABLE}")
+
+
+def taking_turns(datasets: Sequence[Dataset]) -> Dataset:
+    """One of as many items, each from the next of some data sets that have the same items with other captions."""
+    items = tuple(datasets[place % len(datasets)].items[place] for place in range(len(datasets[0].items)))
+    return dataclasses.replace(datasets[0], name=" by turns with ".join(data.name for data in datasets), items=items)

@@ -89,7 +89,7 @@ class EditingExperiment(KnownItems):
             dataset=data,
             methods=tuple(methods),
             strengths=tuple(strengths),
-            seed=self.seed,
+            seeds=(self.seed,),
             batch=min(BATCH, max(1, len(data.items) // 2)),
             beside=False,
         )

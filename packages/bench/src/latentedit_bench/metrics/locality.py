@@ -31,6 +31,28 @@ def outside_share(edited: Pictures, source: Pictures, mask: Mask) -> Float64[Ten
     return share.masked_fill(~differ(edited, source), torch.nan)
 
 
+def outside_change(edited: Pictures, source: Pictures, truth: Pictures, mask: Mask) -> Float64[Tensor, " b"]:
+    """``sum outside of (edited - source)^2 / sum of (truth - source)^2``: in units of the wanted change, as errors are.
+
+    From 0 up; lower is better. nan where nothing is wanted (0/0).
+
+    Traps: it grows with the square of the strength, so compare at equal effect, or read the effect beside it.
+
+    Args:
+        edited: pictures in [-1, 1].
+        source: before the edit.
+        truth: the right answers.
+        mask: true where the answer differs from the source.
+
+    Raises:
+        ShapeError, ImageError, DeviceError: see `in_double` and `check_mask`.
+    """
+    edited, source, truth = in_double(edited, source, truth)
+    check_mask(mask, edited)
+    beside = ((edited - source).square() * ~mask).flatten(1).sum(1)
+    return (beside / (truth - source).square().flatten(1).sum(1)).masked_fill(~differ(truth, source), torch.nan)
+
+
 def outside_psnr_db(edited: Pictures, source: Pictures, mask: Mask) -> Float64[Tensor, " b"]:
     """Peak signal-to-noise ratio of edited picture and source outside the mask, in decibels: see `psnr_db`.
 

@@ -6,6 +6,7 @@ that share a picture are not counted as independent.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -64,7 +65,10 @@ def estimate(values: Sequence[float], pictures: Sequence[Sequence[int]], *, seed
     known = np.isfinite(np.asarray(values, dtype=np.float64))
     told = np.asarray(values, dtype=np.float64)[known]
     members = [tuple(which) for which, there in zip(pictures, known, strict=True) if there]
-    return _bootstrapped(lambda weights: _mean(told, weights), members, seed)
+    if not members:
+        return Estimate(mean=float("nan"), low=float("nan"), high=float("nan"), pictures=0)
+    weights = _weights(tuple(members), seed)
+    return _told(float(told.mean()), _ratio(weights @ told, weights.sum(1)), members)
 
 
 def over_groups(values: Table) -> Estimate:
@@ -73,9 +77,28 @@ def over_groups(values: Table) -> Estimate:
     Args:
         values: of items, such as a difference of two columns of `by_item`.
     """
+    return estimate(values.astype(float).tolist(), _members(values))
+
+
+def ratio_over_groups(top: Table, bottom: Table) -> Estimate:
+    """The mean of a column over that of another, paired: both are of the same items; see `over_groups`. nan where
+    there is nothing above 0 to divide by.
+
+    Args:
+        top: without nan, as the other one.
+        bottom: with the same index.
+    """
+    members, above, below = _members(top), top.to_numpy(float), bottom.to_numpy(float)
+    weights = _weights(tuple(members), 0)
+    mean = above.mean() / below.mean() if below.mean() > 0 else float("nan")
+    return _told(float(mean), _ratio(weights @ above, weights @ below), members)
+
+
+def _members(values: Table) -> list[tuple[int, ...]]:
+    """The number of each row's group."""
     names = [str(group) for group in values.index.get_level_values("group")]
     place = {name: index for index, name in enumerate(sorted(set(names)))}
-    return estimate(values.astype(float).tolist(), [(place[name],) for name in names])
+    return [(place[name],) for name in names]
 
 
 def means(rows: Table, by: Sequence[str], measure: str) -> list[dict[str, Any]]:
@@ -178,6 +201,17 @@ def drawn_weights(members: Sequence[Sequence[int]], generator: np.random.Generat
     return counts[:, places].prod(2).astype(np.float64)
 
 
+@functools.lru_cache(maxsize=4)
+def _weights(members: tuple[tuple[int, ...], ...], seed: int) -> Float[np.ndarray, "draws n"]:
+    """Those of `drawn_weights`, once for all measures of the same items."""
+    return drawn_weights(members, np.random.default_rng(seed))
+
+
+def _ratio(above: Float[np.ndarray, " draws"], below: Float[np.ndarray, " draws"]) -> Float[np.ndarray, " draws"]:
+    """Nan where a draw leaves nothing to divide by."""
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+
+
 def interval(found: Sequence[float] | Float[np.ndarray, " draws"]) -> tuple[float, float]:
     """Ends of the central 95 % of draws; nan where none gave a number."""
     if not np.isfinite(found).any():
@@ -189,9 +223,13 @@ def interval(found: Sequence[float] | Float[np.ndarray, " draws"]) -> tuple[floa
 def _bootstrapped(statistic: Weighted, members: Sequence[tuple[int, ...]], seed: int = 0) -> Estimate:
     if not members:
         return Estimate(mean=float("nan"), low=float("nan"), high=float("nan"), pictures=0)
-    low, high = interval([statistic(weights) for weights in drawn_weights(members, np.random.default_rng(seed))])
-    pictures = len({picture for which in members for picture in which})
-    return Estimate(mean=statistic(np.ones(len(members))), low=low, high=high, pictures=pictures)
+    found = np.array([statistic(weights) for weights in _weights(tuple(members), seed)])
+    return _told(statistic(np.ones(len(members))), found, members)
+
+
+def _told(mean: float, draws: Float[np.ndarray, " draws"], members: Sequence[tuple[int, ...]]) -> Estimate:
+    low, high = interval(draws)
+    return Estimate(mean=mean, low=low, high=high, pictures=len({picture for which in members for picture in which}))
 
 
 def _mean(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]) -> float:

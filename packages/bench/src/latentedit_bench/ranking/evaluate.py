@@ -1,5 +1,10 @@
-"""One method on one batch of items: edit at every strength, put the change back into the pictures, measure."""
+"""One method on one batch of items: edit at every strength, put the change back into the pictures, measure.
 
+Locality is applied to the decoded change, so methods that differ in locality alone share their `Edits`.
+"""
+
+import dataclasses
+import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +22,7 @@ from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.drift import nuisance_drift
 from latentedit_bench.metrics.leakage_matrix import attribute_change
-from latentedit_bench.metrics.locality import outside_psnr_db, outside_share
+from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share
 from latentedit_bench.metrics.off_manifold import residual_ratio
 from latentedit_bench.metrics.pie_bench import MODES, scores
 from latentedit_bench.metrics.undo import undo_error, undo_psnr_db
@@ -36,9 +41,72 @@ TRUE_CHANGE = "true tv "
 """Prefix of those of the right answer."""
 
 
+@dataclasses.dataclass(kw_only=True, eq=False)
+class Edits:
+    """What an editor makes of a batch, before its change is put into the pictures.
+
+    Args:
+        method: whose editor it is, local or not.
+        batch: what is edited.
+        seed: of every random number of the editor.
+        latents: by strength; the source in the place of those that are not finite.
+        failed: by strength, which those were.
+        seconds: a picture and strength.
+    """
+
+    method: Method
+    batch: Prepared
+    seed: int
+    latents: Mapping[float, Tensor]
+    failed: Mapping[float, Tensor]
+    seconds: float
+
+    @staticmethod
+    @torch.no_grad()
+    def of(method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int) -> "Edits":
+        """Edit at each of the strengths that the editor takes.
+
+        Cost:
+            ``Method.edits`` at the strengths.
+        """
+        latent, allowed = batch.latent, method.allowed(batch.latent, strengths)
+        started = time.perf_counter()
+        found = method.edits(latent, batch.target, allowed, seed=seed)
+        seconds = (time.perf_counter() - started) / (len(latent) * max(1, len(allowed)))
+        finite = {strength: _finite(z, latent.z) for strength, z in zip(allowed, found, strict=True)}
+        return Edits(
+            method=method,
+            batch=batch,
+            seed=seed,
+            latents={strength: z for strength, (z, _) in finite.items()},
+            failed={strength: failed for strength, (_, failed) in finite.items()},
+            seconds=seconds,
+        )
+
+    @functools.cached_property
+    def back(self) -> Tensor:
+        """The edits at strength 1, edited back; those that cannot be stay."""
+        z = self.latents[1.0]
+        return _finite(self.method.undone(self.batch.latent, z, self.batch.target, seed=self.seed), z)[0]
+
+    @functools.cached_property
+    def residual(self) -> Float[Tensor, " b"]:
+        """The better of the losses at strength 1 under the two texts, in that of the source under its own."""
+        latent, judge = self.batch.latent, Judge.of(self.batch.latent.backbone)
+        texts = (latent.condition, self.batch.target)
+        after = judge.losses(latent.backbone, self.latents[1.0], texts, seed=self.seed).amin(0)
+        return residual_ratio(after, judge.losses(latent.backbone, latent.z, texts, seed=self.seed)[0])
+
+
 @torch.no_grad()
 def evaluate(
-    method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int, beside: bool = True
+    method: Method,
+    batch: Prepared,
+    strengths: Sequence[float],
+    *,
+    seed: int,
+    beside: bool = True,
+    edits: Edits | None = None,
 ) -> tuple[list[Row], dict[float, list[Image.Image]]]:
     """Rows of a method, item by item, one a strength, and the edited pictures at each strength.
 
@@ -50,25 +118,30 @@ def evaluate(
         strengths: at which; those that the editor refuses are left out.
         seed: of every random number of the editor.
         beside: at strength 1 also take the off-manifold residual, edit back, and measure what was lost on the way.
+        edits: of the same editor at the same strengths and seed, where they were made for another method.
 
     Cost:
-        ``Method.edits`` at the strengths, once more for the way back, and the judge's for the residual at strength 1.
+        ``Method.edits`` at the strengths, once more for the way back, and the judge's for the residual at strength 1;
+        nothing where the edits are given and were asked for all of that.
     """
-    latent, allowed = batch.latent, method.allowed(batch.latent, strengths)
-    started = time.perf_counter()
-    found = method.edits(latent, batch.target, allowed, seed=seed)
-    seconds = (time.perf_counter() - started) / (len(latent) * max(1, len(allowed)))
+    edits = Edits.of(method, batch, strengths, seed=seed) if edits is None else edits
     rows: list[list[Row]] = []
     pictures: dict[float, list[Image.Image]] = {}
-    for strength, edited in zip(allowed, found, strict=True):
-        z, failed = _finite(edited, latent.z)
+    for strength, z in edits.latents.items():
         change = _change(batch, z, local=method.local)
         pictures[strength] = _restored(batch, change)
-        columns = _measured(batch, to_tensor(pictures[strength]), batch.read(change)) | {"failed": failed.double()}
+        edited = to_tensor(pictures[strength])
+        columns = _measured(batch, edited, batch.read(change)) | {"failed": edits.failed[strength].double()}
         if strength == 1 and beside:
-            columns |= _residual(batch, z, seed) | _undone(method, batch, z, to_tensor(pictures[strength]), seed)
-        spent = float(method.editor.evaluations(latent, strength=strength))
-        rows.append(_rows(batch, method.name, strength, columns, evaluations=spent, seconds=seconds))
+            returned = to_tensor(_restored(batch, _change(batch, edits.back, local=method.local)))
+            columns["residual"] = edits.residual
+            columns["undo_error"] = undo_error(returned, edited, batch.source)
+            columns["undo_psnr"] = undo_psnr_db(returned, batch.source)
+        about = {
+            "evaluations": float(method.editor.evaluations(batch.latent, strength=strength)),
+            "seconds": edits.seconds,
+        }
+        rows.append(_rows(batch, method.name, strength, seed, columns, about))
     return [row for of_item in zip(*rows, strict=True) for row in of_item], pictures
 
 
@@ -82,30 +155,29 @@ def _finite(z: Tensor, instead: Tensor) -> tuple[Tensor, Tensor]:
 def codec_rows(batch: Prepared) -> list[Row]:
     """The right answers themselves, encoded and put back: what is left of the error where nothing but the codec errs.
 
-    Rows of the method `CODEC` at strength 1; none without right answers.
+    Rows of the method `CODEC` at strength 1 and seed 0, which draws nothing; none without right answers.
     """
     if batch.answer_pixels is None:
         return []
     backbone = batch.latent.backbone
     change = _change(batch, backbone.encode(batch.answer_pixels.to(backbone.device, backbone.dtype)), local=False)
     columns = _measured(batch, to_tensor(_restored(batch, change)), batch.read(change))
-    return _rows(batch, CODEC, 1.0, columns, evaluations=0.0, seconds=0.0)
+    return _rows(batch, CODEC, 1.0, 0, columns, {"evaluations": 0.0, "seconds": 0.0})
 
 
 def _rows(
     batch: Prepared,
     method: str,
     strength: float,
-    columns: dict[str, Float[Tensor, " b"]],
-    *,
-    evaluations: float,
-    seconds: float,
+    seed: int,
+    columns: Mapping[str, Float[Tensor, " b"]],
+    about: Mapping[str, float],
 ) -> list[Row]:
     return [
         {"method": method, "item": item.id, "group": item.group, "kind": item.kind, "change": item.change}
-        | {"strength": strength}
+        | {"asked": item.about.get("asked", ""), "strength": strength, "seed": seed}
         | {name: _plain(values[index]) for name, values in columns.items()}
-        | {"evaluations": evaluations, "seconds": seconds}
+        | dict(about)
         for index, item in enumerate(batch.items)
     ]
 
@@ -130,6 +202,8 @@ def _measured(
         columns["error"] = counterfactual_error(edited, source, batch.truth)
     if batch.mask is not None:
         columns["outside"] = outside_share(edited, source, batch.mask)
+        if batch.truth is not None:
+            columns["outside_change"] = outside_change(edited, source, batch.truth, batch.mask)
         columns["outside_psnr"] = outside_psnr_db(edited, source, batch.mask)
     if batch.truth is None:
         columns |= pie_bench_columns(batch, edited)
@@ -169,25 +243,6 @@ def _readings(batch: Prepared, read: Readings) -> dict[str, Float[Tensor, " b"]]
     columns["others_changed"] = (~asked & (after != before)).sum(1).double()
     columns["drift"] = nuisance_drift(changes, asked)
     return columns
-
-
-def _residual(batch: Prepared, z: Tensor, seed: int) -> dict[str, Float[Tensor, " b"]]:
-    """The better of the losses under the two texts, in that of the source under its own; as `verdict`."""
-    latent, judge = batch.latent, Judge.of(batch.latent.backbone)
-    texts = (latent.condition, batch.target)
-    after = judge.losses(latent.backbone, z, texts, seed=seed).amin(0)
-    return {"residual": residual_ratio(after, judge.losses(latent.backbone, latent.z, texts, seed=seed)[0])}
-
-
-def _undone(
-    method: Method, batch: Prepared, z: Tensor, edited: Float[Tensor, "b 3 h w"], seed: int
-) -> dict[str, Float[Tensor, " b"]]:
-    back, _ = _finite(method.undone(batch.latent, z, batch.target, seed=seed), z)
-    returned = to_tensor(_restored(batch, _change(batch, back, local=method.local)))
-    return {
-        "undo_error": undo_error(returned, edited, batch.source),
-        "undo_psnr": undo_psnr_db(returned, batch.source),
-    }
 
 
 def _plain(value: Tensor) -> float | None:

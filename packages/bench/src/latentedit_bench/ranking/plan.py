@@ -56,7 +56,7 @@ class PlanSpec(_Stored):
     data: DataSpec
     methods: list[MethodSpec] = pydantic.Field(min_length=1)
     strengths: list[float]
-    seed: int
+    seeds: list[int] = pydantic.Field(min_length=1)
     batch: int = pydantic.Field(ge=1)
     beside: bool
 
@@ -135,7 +135,7 @@ class Plan:
         dataset: what is edited.
         methods: by which.
         strengths: at which.
-        seed: of every random number of the editors.
+        seeds: of every random number of the editors; everything is edited once with each of them.
         batch: items that are edited together; more take more memory, and change rows by rounding at
             most: by nothing where the network rounds rows of small batches like those of large ones.
         beside: at strength 1 also take the off-manifold residual, and edit back.
@@ -145,7 +145,7 @@ class Plan:
     dataset: Dataset
     methods: tuple[Method, ...]
     strengths: tuple[float, ...] = STRENGTHS
-    seed: int = 0
+    seeds: tuple[int, ...] = (0,)
     batch: int = BATCH
     beside: bool = True
 
@@ -157,6 +157,8 @@ class Plan:
             raise ConfigError(
                 f"the strengths are {', '.join(map(str, self.strengths))}. Give some with 1 among them, and without 0"
             )
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError(f"the seeds are {', '.join(map(str, self.seeds)) or 'none'}. Give one or more, each once")
         if self.batch < 1:
             raise ConfigError(f"a batch of {self.batch} items is no work. Give 1 or more")
 
@@ -175,7 +177,7 @@ class Plan:
                 for m in self.methods
             ],
             strengths=list(self.strengths),
-            seed=self.seed,
+            seeds=list(self.seeds),
             batch=self.batch,
             beside=self.beside,
         ).model_dump()

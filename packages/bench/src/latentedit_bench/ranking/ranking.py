@@ -1,31 +1,46 @@
-"""What the rows of a run say: a ranking at matched effect with intervals, and every other measure beside it.
+"""What the rows of a run say at strength 1: a ranking with intervals, and every other measure beside it.
 
-At a strength of 1 methods change pictures by different amounts, and less change is less error. So they are compared at
-the same effect: each item's curve of leakage against effect over the strengths is read at the whole effect, where
+The primary measure is the error above the codec's,
 
-    matched error = leakage^2        (the error to the right answer where the effect is 1)
+    above = min(error, 1) - min(error of the codec alone, 1)
 
-and counts at most 1, the error of no edit. What a strength other than 1 means is our choice for most baselines; so the
-scaled error stands beside it, of the change at strength 1 alone, enlarged or shrunk to the whole effect. Differences
-between two methods are paired, item by item.
+of the same item: 0 is the right answer as well as the model's codec can draw it. An edit that is worse than none counts
+as none, since a user would drop it. Errors are in units of the energy of the wanted change (`metrics.disentanglement`),
+so a small part of a portrait weighs as much as a large one. Less change is less error; so the same stands beside it for
+the change enlarged or shrunk to the whole effect ("above scaled").
+
+Everything is averaged over the seeds of an item, differences between two methods are paired, item by item, and
+intervals draw pictures, with all their items and seeds together.
 """
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 import torch
 
 from latentedit.core.errors import ConfigError
 from latentedit_bench.metrics.disentanglement import joint_gain
 from latentedit_bench.metrics.leakage_matrix import corrected, leakage_matrix
-from latentedit_bench.metrics.matched import curve_area, leakage_at, matched_error
-from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, by_item, decide, means, over_groups
-from latentedit_bench.metrics.strength_curve import linearity, monotonicity
-from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
+from latentedit_bench.metrics.matched import matched_error
+from latentedit_bench.metrics.statistics import (
+    Estimate,
+    Table,
+    Verdict,
+    by_item,
+    decide,
+    means,
+    over_groups,
+    ratio_over_groups,
+)
+from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE
 
-EFFECTS = (0.25, 0.5, 0.75, 1.0)
-"""At which curves are read; leakages count at most 1 there, as they do in the area."""
+PRIMARY = "above"
+"""By which methods are ranked."""
+
+COMPARED = (PRIMARY, "above scaled", "error")
+"""Measures in which methods are compared pair by pair; "error" with the codec's share in it."""
 
 AT_ONE = (
     "error",
@@ -34,6 +49,7 @@ AT_ONE = (
     "effectiveness",
     "decomposability",
     "disentanglement",
+    "outside_change",
     "outside",
     "outside_psnr",
     "done",
@@ -46,10 +62,11 @@ AT_ONE = (
 )
 """Measures of the items that ask for a change, at strength 1."""
 
-_SCORES = ("effectiveness", "decomposability", "disentanglement")
-"""Those that are also told at every strength."""
+MEAN = "mean of attributes"
+"""The attribute of a row over all attributes, each with the same weight."""
 
-_BY_KIND = ["method", "kind", "mean", "low", "high", "pictures"]
+_KEYS = ("method", "item", "group", "kind", "asked")
+_ESTIMATE = ["mean", "low", "high", "pictures"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +76,17 @@ class Comparison:
     Args:
         ours: name.
         other: name.
-        difference: mean of the other's error less ours, above 0 where ours is better.
-        ratio: of the mean errors, ours over the other's.
+        measure: that is compared.
+        difference: mean of the other's less ours, above 0 where ours is better.
+        ratio: of the means, ours over the other's.
         verdict: whether ours is better.
     """
 
     ours: str
     other: str
+    measure: str
     difference: Estimate
-    ratio: float
+    ratio: Estimate
     verdict: Verdict
 
     @property
@@ -77,56 +96,30 @@ class Comparison:
 
 
 def per_item(rows: Table) -> Table:
-    """One row a method and item that asks for a change: its curve in numbers, and what was measured at strength 1.
+    """One row a method and item that asks for a change, at strength 1: means over the seeds.
 
-    Columns: "method", "item", "group", "kind", "matched", "scaled", "reached", "area", "linearity", "monotonicity",
-    "leakage at EFFECT", and those of `AT_ONE`.
+    Columns: "method", "item", "group", "kind", "asked", "above", "above scaled", "scaled" (the error of the change
+    enlarged or shrunk to the whole effect), and those of `AT_ONE`. Without rows of the codec its error counts as 0.
+
+    Raises:
+        ConfigError: rows without right answers.
     """
-    _check(rows)
-    asking = rows[rows["effect"].notna()]
-    found: list[Table] = []
-    for method, part in asking.groupby("method", sort=False):
-        found.append(_curves(str(method), part))
-    return pd.concat(found, ignore_index=True)
-
-
-def _check(rows: Table) -> None:
     if "effect" not in rows or rows["effect"].isna().all():
         raise ConfigError("no item has a right answer to rank by. Give the manifest truths")
-
-
-def _curves(method: str, part: Table) -> Table:
-    effects = part.pivot_table(index="item", columns="strength", values="effect", sort=True)
-    leakages = part.pivot_table(index="item", columns="strength", values="leakage", sort=True).reindex(effects.index)
-    along, beside = effects.to_numpy(float), leakages.to_numpy(float)
-    strengths = torch.tensor(list(effects.columns), dtype=torch.float64)
-    lines = len(strengths) > 1  # an editor may take one strength alone
-    one = part[part["strength"] == 1].set_index("item").reindex(effects.index)
-    single = (one["effect"].to_numpy(float)[:, None], one["leakage"].to_numpy(float)[:, None])
-    table = pd.DataFrame(
-        {
-            "method": method,
-            "item": effects.index,
-            "group": one["group"].to_numpy(),
-            "kind": one["kind"].to_numpy(),
-            "matched": matched_error(along, beside, 1.0),
-            "scaled": matched_error(*single, 1.0),
-            "reached": leakage_at(along, beside, 1.0)[1],
-            "area": curve_area(along, beside),
-            "linearity": linearity(torch.tensor(along), strengths).numpy() if lines else np.nan,
-            "monotonicity": monotonicity(torch.tensor(along), strengths).numpy() if lines else np.nan,
-        }
-    )
-    for wanted in EFFECTS:
-        table[f"leakage at {wanted:g}"] = np.minimum(leakage_at(along, beside, wanted)[0], 1)
-    for name in AT_ONE:
-        if name in one:
-            table[name] = one[name].to_numpy(float)
-    return table
+    one = rows[rows["effect"].notna() & (rows["strength"] == 1)]
+    effect, leakage = (one[name].to_numpy(float)[:, None] for name in ("effect", "leakage"))
+    one = one.assign(scaled=matched_error(effect, leakage, 1.0), capped=one["error"].astype(float).clip(upper=1))
+    codec = one[one["method"] == CODEC].set_index("item")
+    for name, measure in ((PRIMARY, "capped"), ("above scaled", "scaled")):
+        floor = one["item"].map(codec[measure]) if len(codec) else 0.0
+        one[name] = one[measure] - floor
+    measures = [name for name in (PRIMARY, "above scaled", "scaled", *AT_ONE) if name in one]
+    numbers = one.astype(dict.fromkeys(measures, float)).groupby(list(_KEYS), sort=False)[measures].mean()
+    return numbers.reset_index()
 
 
 def summary(items: Table) -> Table:
-    """Mean and interval of every measure of every method, the best at matched effect first.
+    """Mean and interval of every measure of every method, the best by `PRIMARY` first.
 
     Args:
         items: from `per_item`.
@@ -134,26 +127,45 @@ def summary(items: Table) -> Table:
     Returns:
         "method", "measure", "mean", "low", "high", "pictures".
     """
-    measures = [name for name in items.columns if name not in ("method", "item", "group", "kind")]
+    measures = [name for name in items.columns if name not in _KEYS]
     table = pd.DataFrame([row for name in measures for row in means(items, ["method"], name)])
-    matched: Table = table[table["measure"] == "matched"]
-    order = matched.sort_values("mean", kind="stable")["method"]
+    ranked: Table = table[table["measure"] == PRIMARY]
+    order = ranked.sort_values("mean", kind="stable")["method"]
     return pd.concat([table[table["method"] == name] for name in order], ignore_index=True)
 
 
-def compare(items: Table, ours: str, other: str, *, measure: str = "matched") -> Comparison:
+def compare(items: Table, ours: str, other: str, *, measure: str = PRIMARY) -> Comparison:
     """Whether one method errs less than another.
 
     Args:
         items: from `per_item`.
         ours: name.
         other: name.
-        measure: "matched", "scaled" or "error".
+        measure: one of `COMPARED`.
     """
     wide = by_item(items, measure)[[ours, other]].dropna()
     found = over_groups(wide[other] - wide[ours])
-    ratio = float(wide[ours].mean() / wide[other].mean())
-    return Comparison(ours=ours, other=other, difference=found, ratio=ratio, verdict=decide(found))
+    ratio = ratio_over_groups(wide[ours], wide[other])
+    return Comparison(ours=ours, other=other, measure=measure, difference=found, ratio=ratio, verdict=decide(found))
+
+
+def pairs(items: Table, order: Sequence[str]) -> Table:
+    """Every method against every one after it.
+
+    Args:
+        items: from `per_item`.
+        order: of the methods.
+
+    Returns:
+        "first", "second", "measure", and "mean", "low", "high", "pictures" of the second's less the first's.
+    """
+    found: list[dict[str, object]] = []
+    for measure in COMPARED[:2]:
+        wide = by_item(items, measure)
+        for first, second in itertools.combinations(order, 2):
+            told = dataclasses.asdict(over_groups(wide[second] - wide[first]))
+            found.append({"first": first, "second": second, "measure": measure, **told})
+    return pd.DataFrame(found, columns=["first", "second", "measure", *_ESTIMATE])
 
 
 def still(rows: Table) -> Table:
@@ -163,25 +175,30 @@ def still(rows: Table) -> Table:
         "method", "kind", "mean", "low", "high", "pictures".
     """
     quiet = rows[rows["effect"].isna() & (rows["strength"] == 1)]
-    return pd.DataFrame(means(quiet, ["method", "kind"], "changed_rms"), columns=_BY_KIND)
+    return pd.DataFrame(means(quiet, ["method", "kind"], "changed_rms"), columns=["method", "kind", *_ESTIMATE])
 
 
 def by_kind(items: Table) -> Table:
-    """The matched error of each method on each kind of change: "method", "kind", "mean", "low", "high", "pictures"."""
-    return pd.DataFrame(means(items, ["method", "kind"], "matched"), columns=_BY_KIND)
+    """`PRIMARY` of each method on each kind of change: "method", "kind", "mean", "low", "high", "pictures"."""
+    return pd.DataFrame(means(items, ["method", "kind"], PRIMARY), columns=["method", "kind", *_ESTIMATE])
 
 
-def by_strength(rows: Table) -> Table:
-    """The disentanglement of each method at each strength, over the items that ask for a change.
+def by_attribute(items: Table) -> Table:
+    """`PRIMARY` of each method on each attribute that is asked for alone, and `MEAN`: every attribute weighs the same.
+
+    Where a part brings its colour along, the item is of the part.
 
     Returns:
-        "method", "strength", "measure" (effectiveness, decomposability or disentanglement), "mean", "low", "high",
-        "pictures".
+        "method", "attribute", "mean", "low", "high", "pictures".
     """
-    asking, keys = rows[rows["effect"].notna()], ["method", "strength"]
-    parts = [part for _, part in asking.groupby(keys, sort=False)]
-    found = [row for part in parts for name in _SCORES if name in part for row in means(part, keys, name)]
-    return pd.DataFrame(found, columns=[*keys, "measure", "mean", "low", "high", "pictures"])
+    single = items[(items["kind"] == "single") & (items["asked"] != "")]
+    keys = ["method", "attribute"]
+    single = single.assign(attribute=single["asked"].str.split(",").str[0])
+    count = single.groupby(keys)[PRIMARY].transform("size")
+    several = single.groupby("method")["attribute"].transform("nunique")
+    weight = single.groupby("method")[PRIMARY].transform("size") / (count * several)
+    whole = single.assign(attribute=MEAN, **{PRIMARY: single[PRIMARY] * weight})
+    return pd.DataFrame(means(pd.concat([single, whole]), keys, PRIMARY), columns=[*keys, *_ESTIMATE])
 
 
 def gain(items: Table, joint: str, text: str, image: str) -> Estimate | None:

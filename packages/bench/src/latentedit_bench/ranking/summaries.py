@@ -7,41 +7,42 @@ import torch
 
 from latentedit_bench.metrics.leakage_matrix import attribute_scores
 from latentedit_bench.metrics.statistics import Estimate, Table
+from latentedit_bench.ranking.curves import by_strength, summary_of_curves
+from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.parts import part_effects
 from latentedit_bench.ranking.ranking import (
+    COMPARED,
     Comparison,
+    by_attribute,
     by_kind,
-    by_strength,
     compare,
     gain,
     leakage_of,
+    pairs,
     per_item,
     still,
     summary,
 )
+from latentedit_bench.tuning.search_spaces import ROLES, Roles
 
 SHOWN = {
-    "matched": "matched error",
-    "scaled": "scaled error",
-    "area": "curve area",
+    "above": "above the codec",
+    "above scaled": "above, scaled",
     "error": "error at 1",
     "effect": "effect at 1",
+    "outside_change": "change outside",
+    "others_changed": "others changed",
+    "done": "asked for, done",
     "decomposability": "decomposability",
     "disentanglement": "SDE",
-    "done": "asked for, done",
-    "others_changed": "others changed",
-    "outside": "outside the truth's mask",
     "residual": "residual",
     "undo_psnr": "undo, dB",
-    "linearity": "linearity",
     "evaluations": "evaluations",
 }
 """Measures in the ranking, and what its columns are called."""
 
 ARMS = ("eim joint", "eim text", "eim")
 """The arms whose joint gain is told."""
-
-ERRORS = ("matched", "scaled", "error")
-"""By which ours is compared with each baseline; by the first it is decided who is better."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,66 +51,83 @@ class Summaries:
 
     Args:
         ours: the method that is compared.
-        order: of the methods, the best at matched effect first.
-        rivals: the baselines among them, likewise.
+        order: of the methods that are ranked, the codec alone among them, the best first.
+        apart: of those that are told apart, which are no text editors, likewise.
+        rivals: methods that are not of our family, likewise.
         items: see `ranking.per_item`.
         table: see `ranking.summary`.
         kinds: see `ranking.by_kind`.
+        attributes: see `ranking.by_attribute`.
         still: see `ranking.still`.
-        strengths: see `ranking.by_strength`.
-        comparisons: of ours with each rival, by each of `ERRORS`; none where ours or all baselines are missing.
+        curves: see `curves.summary_of_curves`; None for a run at one strength.
+        strengths: see `curves.by_strength`.
+        comparisons: of ours with each other method, by each of `COMPARED`; none where ours is missing.
+        parts: see `parts.part_effects`.
         matrices: of the methods whose leakage could be read, see `ranking.leakage_of`.
         gain: of the arms, see `ranking.gain`.
     """
 
     ours: str
     order: Sequence[str]
+    apart: Sequence[str]
     rivals: Sequence[str]
     items: Table
     table: Table
     kinds: Table
+    attributes: Table
     still: Table
+    curves: Table | None
     strengths: Table
     comparisons: Sequence[tuple[Comparison, ...]]
+    parts: Table
     matrices: Mapping[str, Table]
     gain: Estimate | None
 
     @staticmethod
-    def of(rows: Table, *, ours: str, baselines: Sequence[str]) -> "Summaries":
+    def of(rows: Table, roles: Roles = ROLES) -> "Summaries":
         """Compute all of them.
 
         Args:
             rows: all of the run.
-            ours: the method that is compared with each baseline.
-            baselines: in any order.
+            roles: of the methods; those that are not named in it are ranked.
 
         Raises:
             ConfigError: rows without right answers.
         """
         items = per_item(rows)
         table = summary(items)
-        order = list(dict.fromkeys(table["method"]))
-        rivals = [name for name in order if name in set(baselines)]
+        everyone = list(dict.fromkeys(table["method"]))
+        order = [name for name in everyone if name not in roles.apart and name not in roles.parts]
+        others = [name for name in order if name not in (CODEC, roles.ours)]
         return Summaries(
-            ours=ours,
+            ours=roles.ours,
             order=order,
-            rivals=rivals,
+            apart=[name for name in everyone if name in roles.apart],
+            rivals=[name for name in others if name not in roles.family],
             items=items,
             table=table,
             kinds=by_kind(items),
+            attributes=by_attribute(items),
             still=still(rows),
+            curves=summary_of_curves(rows) if rows["strength"].nunique() > 1 else None,
             strengths=by_strength(rows),
             comparisons=[
-                tuple(compare(items, ours, name, measure=measure) for measure in ERRORS)
-                for name in (rivals if ours in order else [])
+                tuple(compare(items, roles.ours, name, measure=measure) for measure in COMPARED)
+                for name in (others if roles.ours in order else [])
             ],
+            parts=part_effects(items, roles.parts),
             matrices={name: found for name in order if (found := leakage_of(rows, name)) is not None},
             gain=gain(items, *ARMS),
         )
 
     @property
+    def pairs(self) -> Table:
+        """See `ranking.pairs`; of the methods that are ranked."""
+        return pairs(self.items, self.order)
+
+    @property
     def told_first(self) -> Sequence[str]:
-        """Ours and the best baseline, as far as they ran."""
+        """Ours and the best method that is not of our family, as far as they ran."""
         return [name for name in (self.ours, *self.rivals[:1]) if name in self.order]
 
 
@@ -119,6 +137,6 @@ def is_ranked(rows: Table) -> bool:
 
 
 def matrix_scores(matrix: Table) -> Mapping[str, float]:
-    """Medians over attributes of each of `attribute_scores`; nan where none has a number."""
+    """Means over attributes of each of `attribute_scores`; nan where none has a number."""
     scores = attribute_scores(torch.tensor(matrix.to_numpy(float)))
-    return {name: float(values.nanmedian()) for name, values in scores.items()}
+    return {name: float(values.nanmean()) for name, values in scores.items()}

@@ -1,7 +1,11 @@
-"""A benchmark as work for runners: one batch of items by one method a unit."""
+"""A benchmark as work for runners: one batch of items, by one editor, from one seed a unit.
+
+Methods whose editors are equal, and that differ in locality, are one unit: the edit is paid once.
+"""
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Any
@@ -14,7 +18,7 @@ from latentedit.api.runs.folder import file_name
 from latentedit.api.runs.work import Failure, Measure, Row, UnitResult, check_model, in_halves, unchanged
 from latentedit.models.base import Backbone
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
-from latentedit_bench.ranking.evaluate import CODEC, codec_rows, evaluate
+from latentedit_bench.ranking.evaluate import CODEC, Edits, codec_rows, evaluate
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.ranking.plan import Plan
 
@@ -27,8 +31,11 @@ SOURCE, TRUTH = "source", "truth"
 
 _PREVIEW_PX = 192
 
-Task = tuple[tuple[Item, ...], Method | None]
-"""What a unit is made of; no method stands for the right answers, encoded and decoded."""
+BETWEEN = " / "
+"""Stands between the names of methods that share their edits."""
+
+Task = tuple[tuple[Item, ...], tuple[Method, ...], int]
+"""What a unit is made of, with its seed; no methods stand for the right answers, encoded and decoded."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,9 +45,9 @@ class BenchWork:
     Args:
         spec: see `Plan.spec`.
         load: loads the model; can be pickled where other processes are to work.
-        methods: of the plan.
-        strengths: likewise.
-        seed: likewise.
+        methods: of the plan, those together that share their edits.
+        strengths: of the plan.
+        seeds: likewise.
         beside: likewise.
         batches: of its items.
         pictures: also keep every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``.
@@ -48,9 +55,9 @@ class BenchWork:
 
     spec: Mapping[str, Any]
     load: Callable[[], Backbone]
-    methods: tuple[Method, ...]
+    methods: tuple[tuple[Method, ...], ...]
     strengths: tuple[float, ...]
-    seed: int
+    seeds: tuple[int, ...]
     beside: bool
     batches: tuple[tuple[Item, ...], ...]
     pictures: bool = False
@@ -70,9 +77,9 @@ class BenchWork:
         return BenchWork(
             spec=plan.spec,
             load=functools.partial(unchanged, plan.model) if load is None else load,
-            methods=plan.methods,
+            methods=alike(plan.methods),
             strengths=plan.strengths,
-            seed=plan.seed,
+            seeds=plan.seeds,
             beside=plan.beside,
             batches=tuple(same_size(plan.dataset.items, plan.batch)),
             pictures=pictures,
@@ -81,7 +88,7 @@ class BenchWork:
     @property
     def units(self) -> Sequence[str]:
         """In the order of work: all that is done with a batch, then the next."""
-        names = [CODEC, *(method.name for method in self.methods)]
+        names = [CODEC, *(some[0].name for some in self.methods for _ in self.seeds)]
         return [
             f"{place:03d}-{batch:06d}-{file_name(name)}"
             for batch in range(len(self.batches))
@@ -89,13 +96,13 @@ class BenchWork:
         ]
 
     def task(self, unit: str, *, with_bytes: bool = False) -> Task:
-        """The unit's items, and its method."""
+        """The unit's items, its methods, and its seed."""
         place, batch = map(int, unit.split("-", 2)[:2])
-        items = self.batches[batch]
-        return (
-            tuple(item.with_bytes() for item in items) if with_bytes else items,
-            self.methods[place - 1] if place else None,
-        )
+        items = tuple(item.with_bytes() for item in self.batches[batch]) if with_bytes else self.batches[batch]
+        if place == 0:
+            return items, (), 0
+        which, seed = divmod(place - 1, len(self.seeds))
+        return items, self.methods[which], self.seeds[seed]
 
     def start(self) -> Measure:
         """Load the model.
@@ -116,15 +123,15 @@ class _Bench:
         self._ready: Prepared | None = None
 
     def __call__(self, task: Task) -> UnitResult:
-        items, method = task
+        items, methods, seed = task
         with self._model.count() as cost:
-            parts = list(self._measured(items, method))
+            parts = list(self._measured(items, methods, seed))
         return UnitResult(
             rows=[row for part in parts for row in part.rows],
             files={name: content for part in parts for name, content in part.files.items()},
             failures=[failure for part in parts for failure in part.failures],
             about={
-                "method": CODEC if method is None else method.name,
+                "method": _named(methods),
                 "items": len(items),
                 "evaluations": cost.evaluations,
                 "edit_seconds": sum(part.about["edit_seconds"] for part in parts),
@@ -132,13 +139,12 @@ class _Bench:
             },
         )
 
-    def _measured(self, items: tuple[Item, ...], method: Method | None) -> list[UnitResult]:
-        what = CODEC if method is None else method.name
-
+    def _measured(self, items: tuple[Item, ...], methods: tuple[Method, ...], seed: int) -> list[UnitResult]:
         def failed(item: Item, error: Exception) -> UnitResult:
-            return UnitResult(rows=(), failures=[Failure.of(item.id, what, error)], about={"edit_seconds": 0.0})
+            failure = Failure.of(item.id, _named(methods), error)
+            return UnitResult(rows=(), failures=[failure], about={"edit_seconds": 0.0})
 
-        return in_halves(items, lambda some: self._one(self._prepared(tuple(some)), method), failed)
+        return in_halves(items, lambda some: self._one(self._prepared(tuple(some)), methods, seed), failed)
 
     def _prepared(self, items: tuple[Item, ...]) -> Prepared:
         if self._ready is None or self._ready.items != items:
@@ -146,25 +152,48 @@ class _Bench:
             self._ready = prepare(self._model, items)
         return self._ready
 
-    def _one(self, batch: Prepared, method: Method | None) -> UnitResult:
+    def _one(self, batch: Prepared, methods: tuple[Method, ...], seed: int) -> UnitResult:
         work, names = self._work, [item.id for item in batch.items]
-        if method is None:
+        if not methods:
             truths = [item.truth() for item in batch.items if item.truth is not None]
             files = _previews(SOURCE, names, [item.picture() for item in batch.items])
             files |= _previews(TRUTH, names, truths) if len(truths) == len(names) else {}
-            return _done(codec_rows(batch), files)
-        rows, images = evaluate(method, batch, work.strengths, seed=work.seed, beside=work.beside)
+            return _done(codec_rows(batch), files, 0.0)
+        edits = Edits.of(methods[0], batch, work.strengths, seed=seed)
+        rows, files = list[Row](), dict[str, bytes]()
+        for method in methods:
+            found, images = evaluate(method, batch, work.strengths, seed=seed, beside=work.beside, edits=edits)
+            rows += found
+            if seed == work.seeds[0]:
+                files |= self._files(method, names, images)
+        return _done(rows, files, edits.seconds * len(names) * len(edits.latents))
+
+    def _files(
+        self, method: Method, names: Sequence[str], images: Mapping[float, Sequence[Image.Image]]
+    ) -> dict[str, bytes]:
+        """Small pictures at strength 1 and, where they are wanted, all pictures."""
         files = _previews(method.name, names, images[1.0]) if 1.0 in images else {}
-        if work.pictures:
+        if self._work.pictures:
             for strength, some in images.items():
                 folder = f"{PICTURES}/{file_name(method.name)}/{strength:g}"
                 files |= {f"{folder}/{file_name(n)}.png": _encoded(i, "PNG") for n, i in zip(names, some, strict=True)}
-        return _done(rows, files)
+        return files
 
 
-def _done(rows: Sequence[Row], files: Mapping[str, bytes]) -> UnitResult:
+def alike(methods: Sequence[Method]) -> tuple[tuple[Method, ...], ...]:
+    """Methods in the order of the first of each editor, those together whose editors are equal."""
+    found: dict[str, list[Method]] = {}
+    for method in methods:
+        found.setdefault(json.dumps([method.editor.name, method.editor.to_dict()], sort_keys=True), []).append(method)
+    return tuple(tuple(some) for some in found.values())
+
+
+def _named(methods: Sequence[Method]) -> str:
+    return BETWEEN.join(method.name for method in methods) or CODEC
+
+
+def _done(rows: Sequence[Row], files: Mapping[str, bytes], seconds: float) -> UnitResult:
     """Seconds differ from run to run, so they are told beside the rows."""
-    seconds = sum(row["seconds"] for row in rows)
     kept = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
     return UnitResult(rows=kept, files=files, about={"edit_seconds": seconds})
 

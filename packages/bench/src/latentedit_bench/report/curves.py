@@ -1,4 +1,4 @@
-"""The two plots of a run: leakage against effect, and the matched error of every method with its interval."""
+"""The plots of a run: leakage against effect over strengths, and the error of every method with its interval."""
 
 from collections.abc import Callable, Sequence
 from io import StringIO
@@ -9,37 +9,45 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 
 from latentedit_bench.experiments.plotting import COLOURS, GREY, arms, new_figure, panels, save_figure
+from latentedit_bench.ranking.curves import EFFECTS
 from latentedit_bench.ranking.evaluate import CODEC
-from latentedit_bench.ranking.ranking import EFFECTS
+from latentedit_bench.ranking.ranking import PRIMARY
 from latentedit_bench.ranking.summaries import Summaries
 
-_TITLES = ("leakage against effect", "matched error at the whole effect")
+_CURVES, _ERRORS = "leakage against effect", "error above the codec's at strength 1"
 _INK = "#010203"
 """Stands for the colour of the text around an SVG."""
 
+Draw = Callable[[Axes, Summaries], None]
+
 
 def write_curves(path: Path, found: Summaries) -> None:
-    """Both plots beside each other, as a PNG.
+    """The plots beside each other, as a PNG.
 
     Raises:
         OutputError: the place cannot be written to.
     """
-    figure = new_figure(2)
-    axes = panels(figure, _TITLES, share_y=False)[0]
-    figure.set_size_inches(12, max(4.5, 0.26 * len(found.order) + 1.2))
-    for axis, draw in zip(axes, (_draw_curves, _draw_errors), strict=True):
+    plots = _plots(found)
+    figure = new_figure(len(plots))
+    axes = panels(figure, list(plots), share_y=False)[0]
+    figure.set_size_inches(6 * len(plots), max(4.5, 0.26 * len(found.order) + 1.2))
+    for axis, draw in zip(axes, plots.values(), strict=True):
         draw(axis, found)
     save_figure(figure, path)
 
 
-def curves_svg(found: Summaries) -> tuple[str, str]:
+def curves_svg(found: Summaries) -> tuple[str, ...]:
     """Each plot as an ``<svg>``, in the colour of the text around it and without a background."""
-    return _svg(_draw_curves, found, _TITLES[0], 5.2), _svg(
-        _draw_errors, found, _TITLES[1], 0.24 * len(found.order) + 1
-    )
+    heights = {_CURVES: 5.2, _ERRORS: 0.24 * len(found.order) + 1}
+    return tuple(_svg(draw, found, title, heights[title]) for title, draw in _plots(found).items())
 
 
-def _svg(draw: Callable[[Axes, Summaries], None], found: Summaries, title: str, height: float) -> str:
+def _plots(found: Summaries) -> dict[str, Draw]:
+    """Title to plot; a run at one strength has no curves."""
+    return ({} if found.curves is None else {_CURVES: _draw_curves}) | {_ERRORS: _draw_errors}
+
+
+def _svg(draw: Draw, found: Summaries, title: str, height: float) -> str:
     names = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     settings: Any = dict.fromkeys(names, _INK) | {"svg.fonttype": "none", "svg.hashsalt": title, "legend.framealpha": 0}
     text = StringIO()
@@ -62,9 +70,10 @@ def _shown(found: Summaries) -> Sequence[str]:
 
 
 def _draw_curves(axis: Axes, found: Summaries) -> None:
+    assert found.curves is not None
     shown = _shown(found)
     for name in found.order:
-        part = found.table[found.table["method"] == name].set_index("measure")["mean"]
+        part = found.curves[found.curves["method"] == name].set_index("measure")["mean"]
         along, beside = (0.0, *EFFECTS), (0.0, *(float(part[f"leakage at {wanted:g}"]) for wanted in EFFECTS))
         if name in shown:
             colour = COLOURS[shown.index(name)]
@@ -80,9 +89,9 @@ def _draw_curves(axis: Axes, found: Summaries) -> None:
 
 def _draw_errors(axis: Axes, found: Summaries) -> None:
     shown = _shown(found)
-    matched = found.table[found.table["measure"] == "matched"].set_index("method").loc[list(found.order)[::-1]]
-    colours = [COLOURS[shown.index(name)] if name in shown else GREY for name in matched.index]
+    errors = found.table[found.table["measure"] == PRIMARY].set_index("method").loc[list(found.order)[::-1]]
+    colours = [COLOURS[shown.index(name)] if name in shown else GREY for name in errors.index]
     bars = {"linewidth": 1, "ecolor": mpl.rcParams["text.color"]}
-    axis.barh(list(matched.index), matched["mean"], xerr=arms(matched), color=colours, error_kw=bars)
+    axis.barh(list(errors.index), errors["mean"], xerr=arms(errors), color=colours, error_kw=bars)
     axis.tick_params(axis="y", labelsize=8)
-    axis.set_xlabel("matched error, 95 % interval (0 right, 1 no edit)")
+    axis.set_xlabel("error above the codec's, 95 % interval")

@@ -21,6 +21,7 @@ from latentedit_bench.report.curves import curves_svg
 from latentedit_bench.report.page import page, render
 from latentedit_bench.report.report_pictures import examples
 from latentedit_bench.report.tables import (
+    attribute_grid,
     comparison_grid,
     cost_grid,
     curve_grid,
@@ -28,11 +29,12 @@ from latentedit_bench.report.tables import (
     matrix_grid,
     matrix_score_grid,
     method_grid,
+    part_grid,
     pie_bench_grid,
     ranking_grid,
     strength_grid,
 )
-from latentedit_bench.tuning.search_spaces import OURS, SEARCH_SPACES
+from latentedit_bench.tuning.search_spaces import OURS
 
 GLOSSARY: Mapping[str, str] = yaml.safe_load(
     resources.files("latentedit_bench.report").joinpath("glossary.yaml").read_text("utf-8")
@@ -85,17 +87,21 @@ def _body(run: RunFolder, plan: PlanSpec, rows: Table, title: str) -> str:
 
 def _ranked(rows: Table) -> dict[str, Any]:
     """What there is to say only where there are right answers."""
-    found = Summaries.of(rows, ours=OURS, baselines=[one.name for one in SEARCH_SPACES if one.baseline])
+    found = Summaries.of(rows)
+    everyone = list(dict.fromkeys(found.table["method"]))
     return {
         "ours": found.ours,
         "arms": ARMS,
         "gain": found.gain,
-        "ranking": ranking_grid(found),
+        "ranking": ranking_grid(found, found.order),
+        "apart": ranking_grid(found, found.apart) if found.apart else None,
+        "parts": part_grid(found) if len(found.parts) else None,
         "comparisons": comparison_grid(found) if found.comparisons else None,
         "plots": [Markup(svg) for svg in curves_svg(found)],
-        "curves": curve_grid(found),
+        "curves": None if found.curves is None else curve_grid(found),
         "kinds": kind_grid(found.kinds, found.order, marked=OURS),
-        "still": kind_grid(found.still, found.order, marked=OURS) if len(found.still) else None,
+        "attributes": attribute_grid(found) if len(found.attributes) else None,
+        "still": kind_grid(found.still, everyone, marked=OURS) if len(found.still) else None,
         "strengths": strength_grid(found),
         "scores": matrix_score_grid(found) if found.matrices else None,
         "matrices": {name: matrix_grid(matrix) for name, matrix in found.matrices.items()},

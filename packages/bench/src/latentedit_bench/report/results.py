@@ -1,55 +1,66 @@
 """A finished run as files: tables that a person reads, tables that a program reads, and the curves as a plot."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from latentedit.api.runs.folder import RunFolder
 from latentedit.core.files.writing import write_text
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.plan import read_plan
-from latentedit_bench.ranking.ranking import Comparison
+from latentedit_bench.ranking.ranking import PRIMARY, Comparison
 from latentedit_bench.ranking.summaries import ARMS, Summaries
 from latentedit_bench.report.curves import write_curves
 from latentedit_bench.report.tables import (
+    attribute_grid,
     comparison_grid,
+    curve_grid,
     kind_grid,
     markdown,
     matrix_score_grid,
+    part_grid,
     ranking_grid,
+    strength_grid,
     write_csv,
 )
+from latentedit_bench.tuning.search_spaces import ROLES, Roles
+
+_ITEMS = ("method", "item", "group", "kind", "asked", PRIMARY, "above scaled", "error", "effect", "leakage")
+"""Columns of ``items.csv``: enough for every comparison, item by item."""
 
 
-def write_results(folder: Path, rows: Table, *, ours: str, baselines: Sequence[str]) -> list[Comparison]:
-    """Write ``ranking.md``, ``summary.csv``, ``items.csv``, ``kinds.csv``, ``still.csv``, the matrices and the plot.
+def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Comparison]:
+    """Write ``ranking.md``, the tables of `Summaries` as CSV, the matrices and the plot.
 
     Args:
         folder: of the run.
         rows: all of them.
-        ours: the method that is compared with each baseline.
-        baselines: in any order.
+        roles: of the methods.
 
     Returns:
-        The comparisons, that with the best baseline first; none where ours or all baselines are missing.
+        Ours against each other method, the best first; none where ours is missing.
 
     Raises:
         ConfigError: rows without right answers.
         OutputError: the folder cannot be written to.
     """
-    found = Summaries.of(rows, ours=ours, baselines=baselines)
+    found = Summaries.of(rows, roles)
     frames = {
         "summary": found.table,
-        "items": found.items,
+        "items": found.items[list(_ITEMS)],
+        "pairs": found.pairs,
+        "parts": found.parts,
         "kinds": found.kinds,
+        "attributes": found.attributes,
         "still": found.still,
         "strengths": found.strengths,
+        "curves": found.curves,
     }
     for name, frame in frames.items():
-        write_csv(folder / f"{name}.csv", frame)
+        if frame is not None and len(frame):
+            write_csv(folder / f"{name}.csv", frame)
     for name in found.told_first:
         if name in found.matrices:
             matrix = found.matrices[name].reset_index(names="attribute")
-            write_csv(folder / f"leakage-{name.replace(' ', '-')}.csv", matrix)
+            write_csv(folder / f"leakage-{name.replace(', ', '-').replace(' ', '-')}.csv", matrix)
     write_text(folder / "ranking.md", "\n".join(_page(folder, found)) + "\n")
     write_curves(folder / "curves.png", found)
     return [by_error[0] for by_error in found.comparisons]
@@ -57,23 +68,35 @@ def write_results(folder: Path, rows: Table, *, ours: str, baselines: Sequence[s
 
 def _page(folder: Path, found: Summaries) -> list[str]:
     """The lines of ``ranking.md``."""
-    lines = [*_head(folder), "## Ranking", "", *markdown(ranking_grid(found), numbered=True)]
+    lines = [*_head(folder), "## Ranking", "", *markdown(ranking_grid(found, found.order), numbered=True)]
     if found.comparisons:
-        lines += [f"## {found.ours} against each baseline, paired", "", *markdown(comparison_grid(found))]
+        lines += [f"## {found.ours} against each other method, paired", "", *markdown(comparison_grid(found))]
+    if len(found.parts):
+        lines += ["## What each part gives on FlowEdit's path", "", *markdown(part_grid(found))]
     if (gain := found.gain) is not None:
         said = f"{gain.mean:.3f} [{gain.low:.3f}, {gain.high:.3f}]"
         lines += [
             f"Joint gain (SDE of {ARMS[0]} less the better of {ARMS[1]} and {ARMS[2]}, at strength 1): {said}",
             "",
         ]
-    for title, table in (
-        ("Matched error by kind of change", found.kinds),
-        ("Where the right answer is the picture: how far it moves (rms, white is 1)", found.still),
+    if found.apart:
+        title = "## Editors that are no text editors in their papers"
+        lines += [title, "", *markdown(ranking_grid(found, found.apart))]
+    everyone = list(dict.fromkeys(found.table["method"]))
+    for title, grid in (
+        ("Error above the codec's by kind of change", kind_grid(found.kinds, found.order, marked=found.ours)),
+        ("Error above the codec's by the one attribute that is asked for", attribute_grid(found)),
+        (
+            "Where the right answer is the picture: how far it moves (rms, white is 1)",
+            kind_grid(found.still, everyone, marked=found.ours),
+        ),
     ):
-        if len(table):
-            lines += [f"## {title}", "", *markdown(kind_grid(table, found.order, marked=found.ours))]
+        if len(grid.head) > 1:
+            lines += [f"## {title}", "", *markdown(grid)]
+    if found.curves is not None:
+        lines += ["## Over strengths", "", *markdown(curve_grid(found)), *markdown(strength_grid(found))]
     if found.matrices:
-        title = "## Leakage matrices, the reader's own leakage removed: medians over attributes"
+        title = "## Leakage matrices, the reader's own leakage removed: means over attributes"
         lines += [title, "", *markdown(matrix_score_grid(found))]
     return lines
 
@@ -88,7 +111,8 @@ def _head(folder: Path) -> list[str]:
         (
             f"{data.items} items of {data.name} (version {data.version}, {data.fingerprint[:16]}); model "
             f"{plan.model} ({plan.model_fingerprint}, {plan.network_dtype}); strengths "
-            f"{', '.join(f'{strength:g}' for strength in plan.strengths)}; seed {plan.seed}."
+            f"{', '.join(f'{strength:g}' for strength in plan.strengths)}; seeds "
+            f"{', '.join(map(str, plan.seeds))}."
         ),
         "",
     ]

@@ -10,14 +10,18 @@ from typing import Any
 
 from latentedit.api.runs.folder import UnitRecord
 from latentedit.core.files.writing import write_text
-from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.metrics.statistics import Estimate, Table
+from latentedit_bench.ranking.curves import EFFECTS
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.plan import MethodSpec
-from latentedit_bench.ranking.ranking import EFFECTS
 from latentedit_bench.ranking.summaries import SHOWN, Summaries, matrix_scores
+from latentedit_bench.ranking.work import BETWEEN
 
-_BARRED = ("matched", "scaled", "area", "error", "effect", "decomposability", "disentanglement", "done")
+_BARRED = ("above", "above scaled", "error", "effect", "decomposability", "disentanglement", "done")
 """Measures whose whole range, or the better part of it, is 0 to 1."""
+
+_AT_STRENGTHS = ("error", "effect", "disentanglement")
+"""Measures that are told at every strength, in this order."""
 
 _BLUE, _RED = "0 114 178", "213 94 0"
 
@@ -91,8 +95,8 @@ def markdown(grid: Grid, *, numbered: bool = False) -> list[str]:
     return [f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in rows] + [""]
 
 
-def ranking_grid(found: Summaries) -> Grid:
-    """All methods by all measures, the best first."""
+def ranking_grid(found: Summaries, methods: Sequence[str]) -> Grid:
+    """Some methods by all measures, in their order."""
     wide = {(row["method"], row["measure"]): row for row in found.table.to_dict("records")}
     known = [name for name in SHOWN if any(measure == name for _, measure in wide)]
     rows = [
@@ -100,35 +104,48 @@ def ranking_grid(found: Summaries) -> Grid:
             Cell(text=name, value=float(place)),
             *(_estimated(wide[name, one], digits=0 if one == "evaluations" else 3, measure=one) for one in known),
         ]
-        for place, name in enumerate(found.order, 1)
+        for place, name in enumerate(methods, 1)
     ]
     return Grid(head=["method", *(SHOWN[name] for name in known)], rows=rows, marked=found.ours)
 
 
 def comparison_grid(found: Summaries) -> Grid:
-    """Ours against each baseline by each error; by the first it is decided who is better."""
+    """Ours against each other method by each error; by the first it is decided who is better."""
     rows: list[list[Cell]] = []
     for by_error in found.comparisons:
-        cells = [
-            cell
-            for one in by_error
-            for cell in (_difference(one.difference.mean, one.text), number(one.ratio, digits=2))
-        ]
-        rows.append([Cell(text=by_error[0].other), *cells[:2], Cell(text=by_error[0].verdict), *cells[2:]])
-    head = ["baseline", "matched: baseline less ours", "ours / baseline", "ours is better"]
-    head += ["scaled: baseline less ours", "ratio", "error at 1: baseline less ours", "ratio"]
+        cells = [cell for one in by_error for cell in (_difference(one.difference.mean, one.text), _ratio(one.ratio))]
+        rows.append([Cell(text=by_error[0].other), *cells[:2], Cell(text=by_error[0].verdict), *cells[2:-2], cells[-1]])
+    head = ["method", "above: its less ours", "ours / its", "ours is better"]
+    head += ["above, scaled: its less ours", "ratio", "ratio with the codec's error"]
     return Grid(head=head, rows=rows)
 
 
+def _ratio(found: Estimate) -> Cell:
+    return number(found.mean, digits=2, beside=f"[{found.low:.2f}, {found.high:.2f}]")
+
+
+def part_grid(found: Summaries) -> Grid:
+    """By how much each part, and each pair of them beyond the sum, changes each measure."""
+    rows: dict[str, list[Cell]] = {}
+    for row in found.parts.to_dict("records"):
+        cell = number(float(row["mean"]), digits=4, beside=f"[{row['low']:.4f}, {row['high']:.4f}]")
+        rows.setdefault(row["part"], [Cell(text=row["part"])]).append(cell)
+    measures = list(dict.fromkeys(found.parts["measure"]))
+    return Grid(head=["part", *(SHOWN[name] for name in measures)], rows=list(rows.values()))
+
+
+def attribute_grid(found: Summaries) -> Grid:
+    """A column an attribute, each with the same weight in the last one."""
+    return _wide(found.attributes.assign(column=found.attributes["attribute"]), found.order, found.ours)
+
+
 def curve_grid(found: Summaries) -> Grid:
-    """The leakage of each method at the effects at which curves are read, and how often it gets to the last."""
-    wide = found.table.pivot_table(index="method", columns="measure", values="mean").reindex(found.order)
-    measures = [f"leakage at {wanted:g}" for wanted in EFFECTS]
-    rows = [
-        [Cell(text=name), *(number(wide.loc[name, one], barred=True) for one in (*measures, "reached"))]
-        for name in found.order
-    ]
-    return Grid(head=["method", *measures, "reaches it"], rows=rows, marked=found.ours)
+    """The matched error of each method, its leakage at the effects at which curves are read, and what else they say."""
+    assert found.curves is not None
+    shown = {"matched": "matched error", "reached": "reaches it", "linearity": "linearity"}
+    shown |= {name: name for wanted in EFFECTS if (name := f"leakage at {wanted:g}")}
+    told = found.curves[found.curves["measure"].isin(shown)]
+    return _wide(told.assign(column=told["measure"].map(shown)), found.order, found.ours)
 
 
 def kind_grid(table: Table, order: Sequence[str], *, marked: str) -> Grid:
@@ -143,9 +160,10 @@ def kind_grid(table: Table, order: Sequence[str], *, marked: str) -> Grid:
 
 
 def strength_grid(found: Summaries) -> Grid:
-    """SDE, effectiveness and decomposability at each strength."""
+    """Error, effect and SDE at each strength."""
     names = {"disentanglement": "SDE"}
-    table = found.strengths.sort_values(["measure", "strength"], key=_places, kind="stable")
+    table = found.strengths[found.strengths["measure"].isin(_AT_STRENGTHS)]
+    table = table.sort_values(["measure", "strength"], key=_places, kind="stable")
     told = [f"{names.get(row['measure'], row['measure'])} at {row['strength']:g}" for row in table.to_dict("records")]
     return _wide(table.assign(column=told), found.order, found.ours)
 
@@ -170,14 +188,18 @@ def pie_bench_grid(table: Table, *, marked: str) -> Grid:
 
 
 def cost_grid(rows: Table, records: Mapping[str, UnitRecord], *, marked: str) -> Grid:
-    """What each method took, in seconds and memory, and how many of its edits were not finite."""
+    """What each method took, in seconds and memory, and how many of its edits were not finite.
+
+    Methods that share their edits are each told all of the time.
+    """
     spent: dict[str, list[UnitRecord]] = {}
     for record in records.values():
-        spent.setdefault(record.method, []).append(record)
+        for name in record.method.split(BETWEEN):
+            spent.setdefault(name, []).append(record)
     cells: list[list[Cell]] = []
     for name, part in rows.groupby("method", sort=False):
         units = spent.get(str(name), [])
-        edits, seconds = sum(one.rows for one in units), float(sum(one.edit_seconds for one in units))
+        edits, seconds = len(part) if units else 0, float(sum(one.edit_seconds for one in units))
         memory = max((one.peak_bytes or 0 for one in units), default=0) / 2**20
         failed = float(part["failed"].sum()) if "failed" in part else math.nan
         edited = name != CODEC
@@ -236,8 +258,7 @@ def _tinted(value: float) -> Cell:
 
 def _places(column: Table) -> Table:
     """The key of a sort: measures in the order in which they are told, strengths as they are."""
-    told = ("disentanglement", "effectiveness", "decomposability")
-    return column.map(told.index) if column.name == "measure" else column
+    return column.map(_AT_STRENGTHS.index) if column.name == "measure" else column
 
 
 def _plainly(settings: Mapping[str, Any]) -> str:

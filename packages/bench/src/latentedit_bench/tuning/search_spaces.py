@@ -2,12 +2,13 @@
 
 The settings stand in ``search_spaces.yaml`` beside this file. They say everything but the number of steps, which is as
 many as the budget of network evaluations pays for: no method is given more evaluations than another. One that cannot be
-had at that price gets more, and its budget says so.
+had at that price gets more, and its budget says so. Text editors have a second row whose change is kept to where it is
+strong, as ours is: what helps any method is given to every method.
 """
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from importlib import resources
 from typing import Any
 
@@ -22,7 +23,10 @@ OURS = "eim"
 """The method that is compared with the baselines: what `latentedit edit` does."""
 
 BUDGET = 28
-"""Network evaluations a picture of one edit, everything counted."""
+"""Network evaluations a picture of one edit."""
+
+TRIES = 16
+"""Settings that are tried of every method."""
 
 MOST_STEPS = 60
 """Steps beyond which no candidate goes, where a step is cheap: some editors have none to spend below a low level."""
@@ -37,9 +41,10 @@ class SearchSpace:
     Args:
         name: in tables.
         editor: its name in the registry.
-        candidates: settings to be tried, all but the steps.
+        candidates: settings to be tried first, all but the steps.
         budget: network evaluations a picture that each candidate may take.
         local: its change is kept to where it is strong.
+        tries: candidates in all; those beyond the first ones go on from the best.
     """
 
     name: str
@@ -47,11 +52,24 @@ class SearchSpace:
     candidates: tuple[Settings, ...]
     budget: int = BUDGET
     local: bool = False
+    tries: int = TRIES
 
-    @property
-    def baseline(self) -> bool:
-        """Not of Encode, Identify, Manipulate, and as its authors describe it."""
-        return not (editor_class(self.editor).localizes or self.local)
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Roles:
+    """What the rows of a ranking are, beside the text editors that are compared with ours.
+
+    Args:
+        ours: the row that is compared with every other.
+        family: rows of Encode, Identify, Manipulate, ours among them: no rivals.
+        parts: rows of the factorial, each with the parts that it has.
+        apart: editors that are no text editors.
+    """
+
+    ours: str = OURS
+    family: Set[str] = frozenset((OURS,))
+    parts: Mapping[str, Set[str]] = dataclasses.field(default_factory=dict[str, Set[str]])
+    apart: Set[str] = frozenset()
 
 
 def search_space(name: str) -> SearchSpace:
@@ -89,22 +107,76 @@ def expand(space: Mapping[str, Any]) -> tuple[Settings, ...]:
     return tuple(found)
 
 
-def _read() -> tuple[SearchSpace, ...]:
-    table = yaml.safe_load(resources.files("latentedit_bench.tuning").joinpath("search_spaces.yaml").read_text("utf-8"))
-    return tuple(
-        SearchSpace(
-            name=name,
-            editor=method["editor"],
-            candidates=tuple(settings for space in method["spaces"] for settings in expand(space)),
-            budget=method.get("budget", BUDGET),
-            local=method.get("local", False),
-        )
-        for name, method in table["methods"].items()
+def part_name(parts: Set[str]) -> str:
+    """The row of the factorial that has some parts."""
+    return " + ".join(["path", *sorted(parts)])
+
+
+def _read(table: Mapping[str, Any]) -> Iterator[SearchSpace]:
+    """Ours, the factorial, text editors without and with locality, the others."""
+    for name, method in table["ours"].items():
+        yield _space(name, method, local=method.get("local", False))
+    for parts in _factorial(table["parts"]):
+        told = {"editor": table["parts"]["editor"], "spaces": [_switched(table["parts"], parts)]}
+        yield _space(part_name(parts), told, local=LOCAL in parts, tries=1)
+    for name, method in table["methods"].items():
+        yield _space(name, method, local=False)
+        yield _space(f"{name}, {LOCAL}", method, local=True)
+    for name, method in table["others"].items():
+        yield _space(name, method, local=False)
+
+
+LOCAL = "local"
+"""The part that is no setting of the editor; and what is added to the name of a text editor that has it."""
+
+
+def _space(name: str, method: Mapping[str, Any], *, local: bool, tries: int = TRIES) -> SearchSpace:
+    candidates = [settings for space in method["spaces"] for settings in expand(space)]
+    published = expand({key: value for key, value in method.get("published", {}).items() if key != "of"})[0]
+    if published and published not in candidates:
+        candidates.append(published)
+    return SearchSpace(
+        name=name,
+        editor=method["editor"],
+        candidates=tuple(candidates),
+        budget=method.get("budget", BUDGET),
+        local=local,
+        tries=tries,
     )
 
 
-SEARCH_SPACES = _read()
-"""Every method of the benchmark. Those that are not ours and yet local are controls: is it our locality alone?"""
+def _factorial(parts: Mapping[str, Any]) -> list[frozenset[str]]:
+    """Every set of the parts; those that differ in locality alone beside each other."""
+    names = [*parts["switches"], LOCAL]
+    return [
+        frozenset(name for name, on in zip(names, switched, strict=True) if on)
+        for switched in itertools.product((False, True), repeat=len(names))
+    ]
+
+
+def _switched(parts: Mapping[str, Any], on: Set[str]) -> Settings:
+    switches = [settings for name, settings in parts["switches"].items() if name in on]
+    return {name: value for settings in (parts["settings"], *switches) for name, value in settings.items()}
+
+
+_TABLE: Mapping[str, Any] = yaml.safe_load(
+    resources.files("latentedit_bench.tuning").joinpath("search_spaces.yaml").read_text("utf-8")
+)
+
+SEARCH_SPACES = tuple(_read(_TABLE))
+"""Every method of the benchmark; those that share an editor and its candidates beside each other."""
+
+ENDS: Mapping[str, tuple[float | None, float | None]] = {
+    name: (low, high) for name, (low, high) in _TABLE["ends"].items()
+}
+"""Natural ends of settings, by their names or the last part of them."""
+
+ROLES = Roles(
+    family=frozenset(_TABLE["ours"]),
+    parts={part_name(parts): parts for parts in _factorial(_TABLE["parts"])},
+    apart=frozenset(_TABLE["others"]),
+)
+"""Of the rows of the benchmark."""
 
 
 def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Editor:
@@ -130,6 +202,15 @@ def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Ed
             "Give it a larger budget"
         )
     return best
+
+
+def without_steps(settings: Settings, space: SearchSpace) -> dict[str, Any]:
+    """Whole settings of an editor less the steps that follow from the budget; those that the space fixes stay."""
+    search = settings.get("search")
+    if isinstance(search, Mapping) and all("steps" not in one.get("search", {"steps": 0}) for one in space.candidates):
+        free = {name: value for name, value in search.items() if name != "steps"}
+        return {**settings, "search": free}
+    return {name: value for name, value in settings.items() if name != "steps"}
 
 
 def _with_steps(settings: Settings, steps: int) -> dict[str, Any]:
