@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentedit.core.errors import ShapeError
 from latentedit.latents.pictures import Picture
-from latentedit.models.base import Capabilities
+from latentedit.models.capabilities import Capabilities
 
 FIXED = Capabilities(size_multiple=16, sizes=(128, 128, 128))
 RANGE = Capabilities(size_multiple=16, sizes=(64, 256, 512))

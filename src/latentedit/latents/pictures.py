@@ -17,7 +17,7 @@ from latentedit.core.errors import ShapeError
 from latentedit.core.files.pictures import check_output, decode, read_image, save_image
 from latentedit.latents.crop import Box, cut, put_back, resize
 from latentedit.latents.masks import MaskLike, open_mask
-from latentedit.models.base import Capabilities
+from latentedit.models.capabilities import Capabilities
 
 __all__ = ["Frame", "Picture", "check_output", "save_image"]
 

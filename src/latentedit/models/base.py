@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from latentedit.core.cost import Count, counting, spend
 from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError, nearest
 from latentedit.core.flow import clean_estimate
 from latentedit.core.levels import LevelGrid
+from latentedit.models.capabilities import Capabilities
 from latentedit.models.sites import (
     GENERAL,
     PICTURE,
@@ -27,44 +28,6 @@ from latentedit.models.sites import (
     read,
     shifted,
 )
-
-GuidanceKind = Literal["cfg", "renormalised", "embedded", "none"]
-"""How guidance acts: classifier-free on two branches; the same, and stock pipelines keep the conditional norm; as an
-input of a guidance-distilled network, in one branch; not at all, in a network distilled to need none."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
-    """What a backbone can do, as data.
-
-    Args:
-        s_min: lowest level at which the velocity is defined.
-        s_max: highest level at which it is defined; grids start there or below.
-        start_std: standard deviation of z at ``s_max`` (1 for rectified flow, 1 / (alpha + sigma) for VP).
-        derivatives: any of "jvp" and "vjp", where the network supports forward- and reverse-mode differentiation.
-        pixels: the backbone has a picture codec (`encode`, `decode`).
-        guidance: default guidance weight of sampling; 1 is the conditional velocity itself.
-        guidance_kind: how the weight acts, see `GuidanceKind`.
-        guidance_norm: of kind "renormalised": over what stock pipelines keep the conditional norm, a token of 2 x 2
-            latents or a row of latents.
-        size_multiple: picture sides must be multiples of this.
-        sizes: smallest, preferred and largest side of a picture in pixels.
-    """
-
-    s_min: float = 0.0
-    s_max: float = 1.0
-    start_std: float = 1.0
-    derivatives: frozenset[str] = frozenset({"jvp", "vjp"})
-    pixels: bool = True
-    guidance: float = 1.0
-    guidance_kind: GuidanceKind = "cfg"
-    guidance_norm: Literal["token", "row"] = "token"
-    size_multiple: int = 1
-    sizes: tuple[int, int, int] = (1, 1, 1)
-
-    def branches(self, guidance: float) -> int:
-        """Evaluations of a guided velocity: two, but one at weight 1, and where the network knows no second branch."""
-        return 1 if guidance == 1 or self.guidance_kind in ("embedded", "none") else 2
 
 
 class Backbone(abc.ABC):

@@ -47,7 +47,7 @@ class Member:
     Args:
         name: of its tests.
         pipeline: its class.
-        guidance_kind: how the guidance weight acts, see `latentedit.models.base.GuidanceKind`.
+        guidance_kind: how the guidance weight acts, see `latentedit.models.capabilities.GuidanceKind`.
         guidance: default weight.
         window: tokens of text; 0 where it is as many as the tokenizer has.
         windows: how texts of different lengths go together: "exact", "masked" or "equal".

@@ -15,7 +15,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError, ShapeError
 from latentedit.core.levels import LevelGrid
-from latentedit.models.base import Capabilities, GuidanceKind
+from latentedit.models.capabilities import Capabilities, GuidanceKind
 from latentedit.models.codec import Codec
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.prompts import PromptBackbone, cut

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.base import GuidanceKind
+from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.fit import check_chat_template, check_widths
 from latentedit.models.packed import PackedFlowBackbone, block_sites, positions
 from latentedit.models.patches import PATCH, Size

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import DeviceError, ModelError, ShapeError
-from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.base import Backbone
+from latentedit.models.capabilities import Capabilities
 from latentedit.models.loading import ModelFolder
 from latentedit.models.notes import word_pieces
 from latentedit.models.placement import Placement, contiguous_norms, existing_device, known_dtype, place

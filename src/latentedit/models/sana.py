@@ -23,7 +23,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
-from latentedit.models.base import GuidanceKind
+from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.fit import check_widths
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.network import GEMMA_TOKENIZERS

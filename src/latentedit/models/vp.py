@@ -40,7 +40,7 @@ from latentedit.core.flow import (
 )
 from latentedit.core.levels import LevelGrid
 from latentedit.core.schedule import DiscreteSchedule
-from latentedit.models.base import Capabilities
+from latentedit.models.capabilities import Capabilities
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.prompts import cut

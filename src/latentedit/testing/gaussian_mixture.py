@@ -11,7 +11,8 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError, nearest
 from latentedit.core.levels import LevelGrid, uniform_grid
-from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.base import Backbone
+from latentedit.models.capabilities import Capabilities
 from latentedit.testing.mixture import GaussianMixture, MixturePosterior
 
 TEXT_TOKENS = 8
