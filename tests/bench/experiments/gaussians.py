@@ -59,6 +59,11 @@ def measured(experiment: Geometry, study: Study) -> pd.DataFrame:
     return pd.DataFrame([{"model": "one", **row} for rows in found for row in rows])
 
 
+def beside(trained: pd.DataFrame, untrained: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a network and of its untrained twin."""
+    return pd.concat([trained.assign(network="trained"), untrained.assign(network="untrained")], ignore_index=True)
+
+
 def drawn(experiment: Experiment, table: pd.DataFrame, folder: Path) -> Figure:
     """The plot, after it was written to a file without trouble; every axis has labels and something in its legend."""
     figure = new_figure()

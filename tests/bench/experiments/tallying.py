@@ -64,6 +64,7 @@ class Counting(Geometry):
 
     name: ClassVar[str] = "geometry-counting"
     title: ClassVar[str] = "Pictures, counted"
+    twins: ClassVar[bool] = False
 
     start: int = 1
     calls: list[int] = dataclasses.field(default_factory=list[int], repr=False)

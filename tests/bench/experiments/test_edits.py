@@ -102,15 +102,25 @@ def table_of(coarse: float, fine: float, *, pictures: int = 7, read: bool = True
 )
 def test_claims_follow_area_and_frequency(coarse: float, fine: float, verdicts: list[str]) -> None:
     found = Edits().conclude(table_of(coarse, fine))
-    assert [claim.verdict for claim in found.claims] == verdicts
-    assert [claim.estimate for claim in found.claims] == pytest.approx([coarse, fine])
+    first, _, of_random, second, _, _ = found.claims
+    assert [first.verdict, second.verdict] == verdicts
+    assert [claim.estimate for claim in (first, second)] == pytest.approx([coarse, fine])
+    assert of_random.estimate == pytest.approx(0)
     rows = found.summary[(found.summary["measure"] == "centroid") & (found.summary["kind"] == "basis")]
     assert rows["mean"].tolist() == pytest.approx([0.4 - fine / 2, 0.4, 0.4 + fine / 2])
 
 
+def test_what_random_directions_do_as_well_is_no_finding() -> None:
+    table = table_of(0.2, 0.1)
+    own = table[table["kind"] == "basis"]
+    found = Edits().conclude(pd.concat([own, own.assign(kind="random")], ignore_index=True))
+    assert [found.claims[index].verdict for index in (0, 3)] == ["undecided at this size"] * 2
+    assert [found.claims[index].verdict for index in (1, 4)] == ["holds"] * 2
+
+
 def test_without_a_reader_the_frequency_is_left(tmp_path: Path) -> None:
     found = Edits().conclude(table_of(0.2, 0.1, read=False))
-    assert [claim.verdict for claim in found.claims] == ["undecided at this size", "holds"]
+    assert [found.claims[index].verdict for index in (0, 3)] == ["undecided at this size", "holds"]
     assert found.claims[0].samples == 0
     assert "coarseness" not in found.line
     assert "coarseness" not in set(found.summary["measure"])
@@ -128,7 +138,8 @@ def test_without_a_reader_the_frequency_is_left(tmp_path: Path) -> None:
 def test_areas_are_compared_down_to_where_they_are_read(read_from: float, measure: str, expected: Any) -> None:
     table = table_of(0.2, 0.1)
     table.loc[(table["level"] < read_from) & (table["picture"] > 0), "coarseness"] = None
-    areas, frequency = Edits().conclude(table).claims
+    claims = Edits().conclude(table).claims
+    areas, frequency = claims[0], claims[3]
     assert measure in areas.measure
     assert (areas.estimate, areas.samples) == expected
     assert areas.verdict == ("holds" if areas.samples else "undecided at this size")

@@ -11,7 +11,7 @@ import pytest
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments import geometry
-from latentedit_bench.experiments.base import Outcome, make_experiment
+from latentedit_bench.experiments.base import Context, Outcome, make_experiment
 from latentedit_bench.experiments.geometry import BASES, PREFIX, WORK, Geometry, analyse
 from latentedit_bench.experiments.page import write_analyses
 from latentedit_bench.experiments.run import reproduce
@@ -39,7 +39,7 @@ def studied(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             return study
 
     monkeypatch.setattr(geometry, "load", lambda name, device: Model(f"{name} on {device}"))
-    monkeypatch.setattr(geometry, "sample_pictures", lambda name, count: count)
+    monkeypatch.setattr(geometry, "sample_pictures", lambda name, count, seed: count)
     monkeypatch.setattr(geometry, "Study", Loaded)
     return asked
 
@@ -117,13 +117,37 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(read_only_
     assert counting.calls == []
 
 
+class Twinned(Counting):
+    """With its twin, of which the same is counted."""
+
+    twins = True
+
+
+def test_a_twin_is_looked_at_beside_each_model(
+    tmp_path: Path, studied: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, int, str | None]] = []
+
+    def twin(model: str, *, seed: int, device: str | None) -> Any:
+        made.append((model, seed, device))
+        return small_study(1).backbone
+
+    monkeypatch.setattr(geometry, "untrained_twin", twin)
+    experiment = Twinned(models=("one",), pictures=7, levels=(0.9, 0.6), rank=2, seed=3)
+    rows = experiment.rows(Context(folder=tmp_path / "it", command="it", device="cpu"))
+    assert rows["network"].tolist() == ["trained", "untrained"] * 7
+    assert made == [("one", 3, "cpu")], "once"
+    assert experiment.bases == 2 * 7 * 2
+    assert experiment.plan["cost, about"]["local bases"] == 28
+
+
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS.names() if name.startswith(PREFIX)])
 def test_plans_ask_enough_and_quick_ones_less(name: str) -> None:
     full = make_experiment(name)
     assert isinstance(full, Geometry)
     assert full.title
     quick = full.quick()
-    assert full.pictures >= 6, "of fewer pictures nothing is decided"
+    assert full.pictures >= 12, "half of those that are asked for elsewhere"
     for one in (full, quick):
         assert one.pictures >= one.fewest
         assert len(one.models) >= one.fewest_models

@@ -91,6 +91,20 @@ def test_in_a_flat_space_it_goes_straight() -> None:
     assert torch.allclose(shot.points, expected, atol=1e-13)
 
 
+def test_on_the_shell_the_length_stays_and_a_flat_space_is_crossed_on_a_great_circle() -> None:
+    """Along one direction of a linear map: the angle from the start is the sum of the steps' own."""
+    eye = torch.eye(4, dtype=torch.float64)
+    flat = TangentBasis(u=eye, singular_values=torch.ones(4, dtype=torch.float64), v=eye)
+    start, step, radius = 2 * eye[0] + eye[2], 0.3, 5**0.5
+    shot = shoot(lambda z, before: flat, start, eye[1], step=step, segments=3, on_shell=True)
+    assert shot.points.norm(dim=1).tolist() == pytest.approx([radius] * 4)
+    angles = [math.acos(float(point @ start) / radius**2) for point in shot.points]
+    assert angles[1] == pytest.approx(math.atan(step / radius))
+    assert angles == pytest.approx([count * angles[1] for count in range(4)], abs=1e-7)
+    plain = shoot(lambda z, before: flat, start, eye[1], step=step, segments=3)
+    assert float(plain.points[-1].norm()) > radius + 0.1, "else the test would see nothing"
+
+
 def test_bad_requests_are_refused() -> None:
     u = sphere_basis(START).u[0]
     for step in (0.0, math.nan, math.inf):

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from latentedit.core.errors import ConfigError
+from latentedit.editors.walks.latent_walk import LatentWalk
 from latentedit.editors.walks.step_length import CLOSE, EFFECT
-from latentedit_bench.experiments.signed_edits import SCALES, SignedEdit, random_units, signed_edits
+from latentedit_bench.domains.areas import CHANGED
+from latentedit_bench.experiments.signed_edits import SCALES, SignedEdit, changed_share, random_units, signed_edits
 from tests.api.discoveries import gain, halves, known_basis, read_surely, widen
 from tests.editors.colours import ColourBackbone
 
@@ -72,3 +74,22 @@ def test_bare_latents_are_refused() -> None:
     bare = dataclasses.replace(basis, latent=dataclasses.replace(basis.latent, frames=()))
     with pytest.raises(ConfigError, match="bare latents"):
         signed_edits(bare, halves())
+
+
+def test_the_effect_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the default; the colour model is linear, so guidance, which damps, needs another length and ends as far."""
+    widen(monkeypatch)
+    basis = known_basis(ColourBackbone())
+    plain, guided = (
+        signed_edits(basis, halves(), effect=2 * EFFECT, move=LatentWalk(move=move, repeats=2))
+        for move in ("addition", "guidance")
+    )
+    assert [edit.effect for edit in (*plain, *guided)] == pytest.approx([2 * EFFECT] * 4, rel=CLOSE)
+
+
+def test_the_share_of_pixels_that_changed() -> None:
+    """Of one sign a quarter, of the other none; any colour will do."""
+    change = torch.zeros(2, 3, 4, 4)
+    change[0, 1, 0] = -(CHANGED + 1) / 127.5
+    change[1] = (CHANGED - 1) / 127.5
+    assert changed_share(change) == 0.25 / 2

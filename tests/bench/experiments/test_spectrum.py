@@ -7,7 +7,7 @@ import torch
 
 from latentedit.core.rng import stream
 from latentedit_bench.experiments.spectrum import Spectrum
-from tests.bench.experiments.gaussians import drawn, gaussian, legend, measured, study_of
+from tests.bench.experiments.gaussians import beside, drawn, gaussian, legend, measured, study_of
 from tests.bench.experiments.portrait_network import portrait_study
 
 LEVELS = (0.9, 0.5, 0.1)
@@ -50,36 +50,53 @@ def test_the_control_is_the_stable_rank_of_a_random_matrix(monkeypatch: pytest.M
 
 
 def table_of(growth: float, pictures: int = 7, rank: int = 3) -> pd.DataFrame:
-    """Stable ranks of 3 at level 0.9 that grow by so much until 0.1, a little more in some pictures."""
+    """Stable ranks of 3 at level 0.9 that grow by so many powers of ten until 0.1, a little more in some pictures."""
     rows: list[dict[str, object]] = []
     for level in LEVELS:
         for picture in range(pictures):
-            stable = 3 + growth * (0.9 - level) / 0.8 * (1 + 0.01 * (picture - 3))
-            about = {"model": "one", "picture": picture, "level": level, "frobenius": 2.0, "stable_rank": stable}
+            log = math.log10(3) + growth * (0.9 - level) / 0.8 * (1 + 0.01 * (picture - 3))
+            about = {"model": "one", "picture": picture, "level": level, "frobenius": 2.0}
+            about |= {"stable_rank": 10**log, "log_stable_rank": log}
             for index in range(1, rank + 1):
                 value = {"index": index, "value": 2 / index, "share": 1 / index}
                 rows.append({**about, **value, "random_stable_rank": 50.0, "energy": 0.5})
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize(("growth", "verdict"), [(2.0, "holds"), (-2.0, "does not hold")])
-def test_the_claim_follows_the_growth_of_the_stable_rank(growth: float, verdict: str) -> None:
-    found = Spectrum(rank=3).conclude(table_of(growth))
-    (claim,) = found.claims
-    assert claim.verdict == verdict
-    assert claim.estimate == pytest.approx(growth)
-    assert claim.samples == 7
-    assert f"one, stable rank: 3 at 0.90, {3 + growth:.4g} at 0.10 (random: 50)" in found.line
+@pytest.mark.parametrize(
+    ("growth", "of_twin", "verdict"),
+    [(0.5, 0.1, "holds"), (-0.5, 0.0, "does not hold"), (0.5, 0.8, "does not hold"), (0.2, 0.2, "undecided")],
+)
+def test_the_claim_follows_the_growth_beyond_that_of_the_twin(growth: float, of_twin: float, verdict: str) -> None:
+    found = Spectrum(rank=3).conclude(beside(table_of(growth), table_of(of_twin)))
+    first, *alone = found.claims
+    assert first.verdict.startswith(verdict)
+    assert first.estimate == pytest.approx(growth - of_twin)
+    assert [claim.estimate for claim in alone] == pytest.approx([growth, of_twin])
+    assert [claim.measure.rsplit(", ", 1)[1] for claim in found.claims] == [
+        "trained less untrained",
+        "trained",
+        "untrained",
+    ]
+    assert first.samples == 7
     ranks = found.summary[found.summary["measure"] == "stable rank"]
-    assert ranks["mean"].tolist() == pytest.approx([3, 3 + growth / 2, 3 + growth])
-    assert ranks["null"].tolist() == [50.0] * 3
+    assert ranks["null"].tolist() == [50.0] * 6
+    assert ranks["mean"].iloc[0] == pytest.approx(3)
     shares = found.summary[found.summary["measure"] == "s_3 / s_1"]
-    assert shares["mean"].tolist() == pytest.approx([1 / 3] * 3)
+    assert shares["mean"].tolist() == pytest.approx([1 / 3] * 6)
 
 
-def test_the_plot_has_a_line_a_level_and_the_control(tmp_path: Path) -> None:
-    figure = drawn(Spectrum(rank=3), table_of(2.0), tmp_path)
+def test_the_logarithm_is_that_of_the_stable_rank() -> None:
+    table = measured(
+        Spectrum(rank=3, probes=4),
+        study_of(gaussian(torch.tensor(VARIANCES), torch.eye(10)[:3], (10,)), 2, levels=LEVELS[:2], rank=3),
+    )
+    assert table["log_stable_rank"].tolist() == pytest.approx([math.log10(one) for one in table["stable_rank"]])
+
+
+def test_the_plot_has_a_line_a_level_and_the_controls(tmp_path: Path) -> None:
+    figure = drawn(Spectrum(rank=3), beside(table_of(0.5), table_of(0.1)), tmp_path)
     assert legend(figure, 0) == ["level 0.90", "level 0.50", "level 0.10", "random matrix (nearly)"]
-    assert legend(figure, 1) == ["mean, 95 %", "random matrix"]
+    assert legend(figure, 1) == ["trained, 95 %", "untrained twin, 95 %", "random matrix"]
     assert figure.axes[0].lines[0].get_ydata().tolist() == pytest.approx([1, 1 / 2, 1 / 3])
-    assert figure.axes[1].lines[0].get_ydata().tolist() == pytest.approx([3, 4, 5])
+    assert figure.axes[1].lines[0].get_ydata()[0] == pytest.approx(3)

@@ -8,6 +8,7 @@ import torch
 
 from latentedit.core.geometry.transport import transported
 from latentedit.directions.local_basis import LocalBasis
+from latentedit.editors.walks.step_length import CLOSE
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_bench.experiments.signed_edits import SignedEdit
 from latentedit_bench.experiments.study import Study
@@ -20,15 +21,9 @@ from tests.editors.edits import grey
 LEVELS = (0.9, 0.5, 0.1)
 
 
-@pytest.mark.parametrize(
-    "ends", [["01", "10"], ["01", "12", "20"], ["01", "12", "23", "34", "40", "03", "14", "20", "31", "42"]]
-)
-def test_pairs_are_a_ring_at_three_levels(ends: list[str]) -> None:
-    pairs = [(int(one), int(other)) for one, other in ends]
-    study = study_of(example_mixture(dimension=4), 1 + max(pairs)[0], levels=(0.9, 0.8, 0.6, 0.4, 0.2), rank=2)
-    assert Transport().items(study) == [(level, *pair) for level in (0.9, 0.6, 0.2) for pair in pairs]
-    alone = dataclasses.replace(study, levels=(0.5,))
-    assert Transport().items(alone) == [(0.5, *pair) for pair in pairs]
+def test_pairs_are_a_ring_at_each_level() -> None:
+    study = study_of(example_mixture(dimension=4), 3, levels=(0.9, 0.2), rank=2)
+    assert Transport().items(study) == [(level, *pair) for level in (0.9, 0.2) for pair in ((0, 1), (1, 2), (2, 0))]
 
 
 def known_study(monkeypatch: pytest.MonkeyPatch, model: ColourBackbone, others: torch.Tensor | None = None) -> Study:
@@ -42,37 +37,48 @@ def known_study(monkeypatch: pytest.MonkeyPatch, model: ColourBackbone, others: 
 
 
 def test_where_all_is_alike_the_edit_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each half of a linear model by itself, read by halves: the carried edit agrees, the other one has no part."""
+    """Each half of a linear model by itself, read by halves: the carried edit agrees, and so does the one that is not
+    carried, for there is nothing between the pictures."""
     model = ColourBackbone()
     read_surely(monkeypatch, model)
     study = known_study(monkeypatch, model)
-    rows = Transport().look_at(study, (0.5, 0, 1))
-    assert rows == Transport().look_at(study, (0.5, 0, 1))
-    assert [(row["source"], row["target"], row["index"]) for row in rows] == [(0, 1, 1), (0, 1, 2)]
-    for row in rows:
-        assert row["distance"] == pytest.approx(0, abs=1e-6)
-        assert [row[name] for name in ("captured", "kept", "kept_plain")] == pytest.approx([1, 1, 1])
-        assert row["agreement"] == pytest.approx(1, abs=1e-4)
-        assert row["agreement_wrong"] == pytest.approx(0, abs=1e-4)
-        assert abs(float(row["agreement_random"] or 0)) < 0.9
+    (row,) = Transport().look_at(study, (0.5, 0, 1))
+    assert [row] == Transport().look_at(study, (0.5, 0, 1))
+    assert (row["source"], row["target"], row["level"]) == (0, 1, 0.5)
+    assert row["distance"] == pytest.approx(0, abs=1e-6)
+    assert [row[name] for name in ("captured", "kept", "kept_plain")] == pytest.approx([1, 1, 1])
+    for name in ("agreement", "agreement_unchanged", "pixels", "pixels_unchanged"):
+        assert row[name] == pytest.approx(1, abs=1e-4), name
+    assert abs(float(row["agreement_random"] or 0)) < 0.9
+    assert abs(float(row["pixels_random"] or 0)) < 0.5
+    assert row["effect"] == pytest.approx(0.6, rel=CLOSE)
+    assert float(row["changed"] or 0) > 0.05
 
 
 def test_without_a_reader_pixels_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The target's basis is turned by 0.5 rad within the same plane, and one of it by 0.3 rad out of it."""
+    """The first direction of the target leans by 0.3 rad out of the plane."""
     widen(monkeypatch)
     extra = torch.zeros(1, 3, 8, 8)
     extra[0, 1] = 1 / 8
     top, bottom = halves().split(1)
-    lean = torch.cos(torch.tensor(0.3)) * bottom + torch.sin(torch.tensor(0.3)) * extra
-    study = known_study(monkeypatch, ColourBackbone(), torch.cat([top, lean]))
-    first, second = Transport().look_at(study, (0.5, 0, 1))
-    assert first["agreement"] == pytest.approx(1, abs=1e-4)
-    assert [row["pixels"] for row in (first, second)] == [row["agreement"] for row in (first, second)]
+    lean = torch.cos(torch.tensor(0.3)) * top + torch.sin(torch.tensor(0.3)) * extra
+    study = known_study(monkeypatch, ColourBackbone(), torch.cat([lean, bottom]))
+    (row,) = Transport().look_at(study, (0.5, 0, 1))
     cosine = float(torch.cos(torch.tensor(0.3)))
-    assert second["captured"] == pytest.approx(cosine**2, rel=1e-5)
-    assert second["agreement"] == pytest.approx(cosine, rel=1e-4)
-    assert second["kept"] == pytest.approx(cosine, rel=1e-5)
-    assert second["distance"] == pytest.approx(0.3 / (torch.pi / 2 * 2**0.5), rel=1e-4)
+    assert row["pixels"] == row["agreement"] == pytest.approx(cosine, rel=1e-4)
+    assert row["pixels_unchanged"] == pytest.approx(1, abs=1e-4)
+    assert row["captured"] == pytest.approx(cosine**2, rel=1e-5)
+    assert row["kept"] == pytest.approx(cosine, rel=1e-5)
+    assert row["distance"] == pytest.approx(0.3 / (torch.pi / 2 * 2**0.5), rel=1e-4)
+
+
+def test_what_cannot_be_seen_at_the_source_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of some thousandths of the range."""
+    widen(monkeypatch)
+    study = known_study(monkeypatch, ColourBackbone())
+    (row,) = dataclasses.replace(Transport(), effect=0.004).look_at(study, (0.5, 0, 1))
+    assert row["changed"] == 0
+    assert [row[name] for name in ("pixels", "pixels_random", "pixels_unchanged")] == [None] * 3
 
 
 def test_what_is_not_seen_does_not_agree() -> None:
@@ -104,16 +110,24 @@ def test_the_inverse_keeps_the_change_of_the_feature(monkeypatch: pytest.MonkeyP
 
 
 def table_of(slope: float, above: float, *, pictures: int = 8) -> pd.DataFrame:
-    """Agreement that falls with the distance by a slope and lies so much above that of random directions."""
+    """Agreement that falls with the distance by a slope, and lies so much above that of random directions, and half as
+    much above that of directions that were not carried."""
     rows: list[dict[str, object]] = []
-    for level, source, stride in itertools.product(LEVELS, range(pictures), (1, 3)):
-        distance = 0.2 + 0.5 * (0.9 - level) + 0.03 * stride + 0.01 * source
+    for level, source in itertools.product(LEVELS, range(pictures)):
+        distance = 0.2 + 0.5 * (0.9 - level) + 0.01 * source
         agreement = 0.6 - slope * (distance - 0.5)
-        row = {"model": "one", "level": level, "source": source, "target": (source + stride) % pictures, "index": 1}
-        row |= {"distance": distance, "captured": 0.8, "kept": 0.9, "kept_plain": 0.7, "agreement": agreement}
-        wiggle = 0.01 * ((source + stride) % 3 - 1)
-        row |= {"agreement_wrong": 0.1, "agreement_random": agreement - above + wiggle, "effect": 0.4}
-        row |= {"pixels": 0.5, "pixels_random": 0.25}
+        row = {
+            "model": "one",
+            "level": level,
+            "source": source,
+            "target": (source + 1) % pictures,
+            "distance": distance,
+        }
+        row |= {"captured": 0.8, "kept": 0.9, "kept_plain": 0.7, "changed": 0.3, "effect": 0.6}
+        wiggle = 0.01 * (source % 3 - 1)
+        for name in ("pixels", "agreement"):
+            row |= {name: agreement, f"{name}_random": agreement - above + wiggle}
+            row |= {f"{name}_unchanged": agreement - above / 2 + wiggle}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -122,38 +136,32 @@ def table_of(slope: float, above: float, *, pictures: int = 8) -> pd.DataFrame:
     ("slope", "above", "agrees", "falls"),
     [(0.8, 0.5, "holds", "holds"), (-0.8, 0.5, "holds", "does not hold"), (0.8, -0.5, "does not hold", "holds")],
 )
-@pytest.mark.parametrize("column", ["agreement", "pixels"])
-def test_claims_follow_agreement_and_its_fall(column: str, slope: float, above: float, agrees: str, falls: str) -> None:
-    table = table_of(slope, above)
-    if column == "pixels":
-        table[["pixels", "pixels_random"]] = table[["agreement", "agreement_random"]]
-    found = Transport().conclude(table)
-    claims = found.claims[:4] if column == "agreement" else found.claims[4:]
-    assert [claim.verdict for claim in claims] == [agrees] * 3 + [falls]
-    assert [claim.estimate for claim in claims[:3]] == pytest.approx([above] * 3, abs=0.01)
-    assert claims[3].estimate == pytest.approx(1 if slope > 0 else -1, abs=1e-3)  # ties, by rounding
-    assert [claim.measure[-4:] for claim in claims[:3]] == ["0.90", "0.50", "0.10"]
-    assert all(("pixels" in claim.measure) == (column == "pixels") for claim in claims)
-    seen = found.summary[found.summary["measure"] == column].iloc[0]
-    assert [seen["shuffled_low"], seen["shuffled_high"]] == pytest.approx([-0.28, 0.28], abs=0.06)  # 2 / sqrt(48)
+def test_claims_follow_agreement_and_its_fall(slope: float, above: float, agrees: str, falls: str) -> None:
+    found = Transport().conclude(table_of(slope, above))
+    for column, claims in (("pixels", found.claims[:7]), ("reader", found.claims[7:])):
+        assert all(column in claim.measure for claim in claims)
+        assert [claim.verdict for claim in claims] == [agrees] * 6 + [falls]
+        assert [claim.estimate for claim in claims[:6]] == pytest.approx([above] * 3 + [above / 2] * 3, abs=0.01)
+        assert claims[6].estimate == pytest.approx(1 if slope > 0 else -1, abs=1e-3)  # ties, by rounding
+    assert "random one, level 0.90" in found.claims[0].measure
+    assert "not carried" in found.claims[3].measure
+    seen = found.summary[found.summary["measure"] == "pixels"].iloc[0]
+    assert [seen["shuffled_low"], seen["shuffled_high"]] == pytest.approx([-0.4, 0.4], abs=0.08)  # 2 / sqrt(24)
 
 
-def test_what_agrees_with_nothing_is_left_out(tmp_path: Path) -> None:
-    table = table_of(0.8, 0.5).astype({"agreement_wrong": object})
-    table["agreement_wrong"] = None
-    assert len(legend(drawn(Transport(), table, tmp_path), 2)) == len(MEASURES) - 1, "no second direction"
-    table.loc[table["level"] == 0.1, "agreement"] = None
-    claims = Transport().conclude(table).claims[:4]
-    assert [claim.verdict for claim in claims] == ["holds", "holds", "undecided at this size", "holds"]
+def test_what_agrees_with_nothing_is_left_out() -> None:
+    table = table_of(0.8, 0.5)
+    table.loc[table["level"] == 0.1, ["pixels", "pixels_random", "pixels_unchanged"]] = None
+    claims = Transport().conclude(table).claims[:7]
+    undecided = "undecided at this size"
+    assert [claim.verdict for claim in claims] == ["holds", "holds", undecided, "holds", "holds", undecided, "holds"]
 
 
 def test_the_plot_shows_points_means_and_controls(tmp_path: Path) -> None:
-    figure = drawn(Transport(), table_of(0.8, 0.5), tmp_path)
+    table = table_of(0.8, 0.5)
+    figure = drawn(Transport(), table, tmp_path)
     assert legend(figure, 0) == ["level 0.90", "level 0.50", "level 0.10", "random directions, 95 %"]
     assert legend(figure, 1) == legend(figure, 0)
-    assert legend(figure, 2) == [f"{label}, 95 %" for label in MEASURES.values()]
-    upper, middle, lower = figure.axes
-    assert len(upper.collections[0].get_offsets()) == 16
-    assert middle.collections[0].get_offsets()[:, 1].tolist() == [0.5] * 16, "the pixels"
-    means = table_of(0.8, 0.5).groupby("level")["agreement"].mean()
-    assert lower.lines[0].get_ydata().tolist() == pytest.approx([means[level] for level in LEVELS])
+    upper, _, lower = figure.axes
+    assert len(upper.collections[0].get_offsets()) == 8
+    assert sorted(text.get_text() for text in lower.get_yticklabels()) == sorted(MEASURES.values())

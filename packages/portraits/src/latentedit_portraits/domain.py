@@ -21,10 +21,6 @@ _LEAD = "a person with "
 """Begins every full caption; phrases with commas between them follow."""
 
 
-_SAMPLES_SEED = 11
-"""Of the portraits and discs that are shown where nobody gave pictures."""
-
-
 class PortraitDomain:
     """Scenes are `Attributes`; pictures are 128 x 128 pixels."""
 
@@ -87,13 +83,13 @@ class PortraitDomain:
         """What pictures show, by the reader that lies beside the model; pixels in [-1, 1]."""
         return PortraitReader.bundled().attributes(pixels)
 
-    def pictures(self, model: str, count: int) -> list[Image.Image] | None:
+    def pictures(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
         """Portraits of the test split, or discs; None for models that are not trained on either."""
         if model == "pixels-discs":
-            return [Image.fromarray(picture) for picture in draw_discs(count, seed=_SAMPLES_SEED)]
+            return [Image.fromarray(picture) for picture in draw_discs(count, seed=seed)]
         if model not in ("portraits", "portraits-unet", "pixels-portraits"):
             return None
-        drawn = [render_array(scene) for scene in draw_split("test", count, _SAMPLES_SEED)]
+        drawn = [render_array(scene) for scene in draw_split("test", count, seed)]
         return [Image.fromarray(shrink(one[None])[0] if model == "pixels-portraits" else one) for one in drawn]
 
 

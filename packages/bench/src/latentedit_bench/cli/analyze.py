@@ -58,7 +58,7 @@ def analyze(
         int | None, typer.Option("--rank", help="Directions of each local basis. Default: the plan's.")
     ] = None,
     site: Annotated[str | None, typer.Option("--site", help="The feature; the model's own choice.")] = None,
-    seed: options.Seed = 0,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of every draw. Default: the plan's.")] = None,
     device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,

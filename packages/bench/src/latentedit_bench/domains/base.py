@@ -89,7 +89,7 @@ class Domain(Protocol):
         """
         ...
 
-    def pictures(self, model: str, count: int) -> Sequence[Image.Image] | None:
+    def pictures(self, model: str, count: int, seed: int) -> Sequence[Image.Image] | None:
         """Pictures that a model of this domain has not been trained on, at its size; None for other models."""
         ...
 
@@ -129,18 +129,19 @@ def with_value(world: Domain, scene: Scene, name: str, value: str) -> Scene:
     return world.change(scene, {name: value})
 
 
-def sample_pictures(model: str, count: int) -> list[Image.Image]:
+def sample_pictures(model: str, count: int, *, seed: int) -> list[Image.Image]:
     """Pictures that a bundled model has not been trained on, from the domain that knows it.
 
     Args:
         model: its name.
         count: how many.
+        seed: of the draw.
 
     Raises:
         ConfigError: no installed domain has pictures for the model.
     """
     for name in DOMAINS.names():
-        found = domain(name).pictures(model, count)
+        found = domain(name).pictures(model, count, seed)
         if found is not None:
             return list(found)
     raise ConfigError(f"no installed domain has pictures for the model {model!r}. Name some pictures")

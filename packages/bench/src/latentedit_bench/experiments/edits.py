@@ -9,13 +9,14 @@ import torch
 from matplotlib.axes import Axes
 
 from latentedit.api.naming import FLOOR
-from latentedit_bench.domains.areas import CHANGED, attribute_areas
+from latentedit_bench.domains.areas import attribute_areas
 from latentedit_bench.domains.base import domain
 from latentedit_bench.experiments.base import Row, Unit
+from latentedit_bench.experiments.controls import against_control
 from latentedit_bench.experiments.geometry import QUICK, RIEMANNIAN, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, GREY, LEVEL_LABEL, draw_column
 from latentedit_bench.experiments.radial_power import radial_power, white_centroid
-from latentedit_bench.experiments.signed_edits import SignedEdit, random_units, signed_edits
+from latentedit_bench.experiments.signed_edits import SignedEdit, changed_share, random_units, signed_edits
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import FEWEST, Table, by_level, rise
 
@@ -37,10 +38,9 @@ class Edits(Geometry):
     mean of both signs), ``coarseness = sum_a change_a area_a / sum_a change_a`` with the share of a portrait's pixels
     that attribute a covers (`domains.areas`), the frequency centroid of the change of the pixels in units of
     Nyquist, and the share of pixels that it changes by more than 10 levels of 255. Coarseness is None where nobody
-    reads, or reads no change. The control are random directions of equal effect. The claim about attributes compares
-    the highest level with the lowest at which they are seen to change in `statistics.FEWEST` pictures. Cost of a
-    unit: the basis, which is shared, and about 32 ways back of 28 s evaluations each from level s: 850 at the
-    highest, 130 at the lowest.
+    reads, or reads no change. The control are random directions of equal effect at the same levels, which decide: what
+    the levels do to any direction is no finding about the basis. The claim about attributes compares the highest level
+    with the lowest at which attributes are seen to change in `statistics.FEWEST` pictures.
 
     Args:
         directions: of each basis, the first ones.
@@ -53,7 +53,8 @@ class Edits(Geometry):
     statement: ClassVar[str] = "edits at early levels change coarse attributes, at late levels fine ones"
     statistic: ClassVar[str] = (
         "area of the attributes that are changed at the highest level less that at the lowest one at which the reader "
-        "sees changes, as a share of the picture"
+        "sees changes, as a share of the picture, by the first direction of the basis less by a random one of equal "
+        "effect"
     )
     smaller: ClassVar[Mapping[str, Any]] = {
         **QUICK,
@@ -63,15 +64,22 @@ class Edits(Geometry):
     }
     panel_rows: ClassVar[int] = 3
     share_y: ClassVar[bool] = False
+    twins: ClassVar[bool] = False
 
-    levels: tuple[float, ...] = (0.95, 0.5, 0.15)
-    directions: int = 2
+    pictures: int = 16
+    directions: int = 1
     controls: int = 1
+
+    @property
+    def evaluations(self) -> int:
+        """Of a picture at a level: the way up, and eight ways back of each direction."""
+        ways = 1 + 8 * (self.directions + self.controls)
+        return round(len(self.models) * self.pictures * sum(self.levels) * self.steps * ways)
 
     def look_at(self, study: Study, item: Unit) -> list[Row]:
         """The first directions there, and random ones."""
         picture, level = int(item[0]), float(item[1])
-        basis = study.basis(picture, level)
+        basis = study.walkable(study.basis(picture, level))
         count = min(self.directions, len(basis))
         control = random_units(basis, self.controls, seed=study.seed, first=picture * self.controls)
         found = signed_edits(basis, torch.cat([basis.v[:count], control.to(basis.v)]))
@@ -85,7 +93,7 @@ class Edits(Geometry):
 
     def of_model(self, part: Table) -> Found:
         """Coarseness and centroid over levels, how they change, and the same of random directions."""
-        parts, basis = list[Table](), part[part["kind"] == "basis"]
+        parts = list[Table]()
         for kind in KINDS:
             for column in ("coarseness", "centroid", "changed", "effect"):
                 known = part[(part["kind"] == kind) & part[column].notna()]
@@ -94,11 +102,27 @@ class Edits(Geometry):
         top, low, last = float(part["level"].max()), float(part["level"].min()), _last_read(part)
         coarse = f"area of what is changed at level {top:.2f} minus at {last:.2f}, share of the picture"
         lower = f"centroid of the change at level {low:.2f} minus at {top:.2f}, in units of Nyquist"
-        attributes = rise(basis, "coarseness", start=last, end=top)
-        frequencies = rise(basis, "centroid", start=top, end=low)
         return [
-            ("early levels change coarse and late levels fine attributes", coarse, attributes),
-            ("edits at early levels change low, at late levels high frequencies", lower, frequencies),
+            *against_control(
+                part,
+                "coarseness",
+                ("picture", "level"),
+                lambda rows: rise(rows, "coarseness", start=last, end=top),
+                "early levels change coarse and late levels fine attributes",
+                coarse,
+                by="kind",
+                names=("basis", "random"),
+            ),
+            *against_control(
+                part,
+                "centroid",
+                ("picture", "level"),
+                lambda rows: rise(rows, "centroid", start=top, end=low),
+                "edits at early levels change low, at late levels high frequencies",
+                lower,
+                by="kind",
+                names=("basis", "random"),
+            ),
         ], parts
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
@@ -117,13 +141,12 @@ def edit_row(edit: SignedEdit) -> Row:
     change = edit.change.double()
     power = radial_power(change)
     energy = float(power.power.sum())
-    far = (change.abs().amax(1) > CHANGED / 127.5).double().mean()  # pixels are in [-1, 1]
     changes = edit.changes
     return {
         "coarseness": coarseness(changes),
         "centroid": float(power.moment.sum()) / energy if energy > 0 else None,
         "white": white_centroid(*change.shape[-2:]),
-        "changed": float(far),
+        "changed": changed_share(edit.change),
         **{f"{_CHANGE}{name}": value for name, value in changes.items()},
     }
 

@@ -1,9 +1,11 @@
 """How fine the vectors of the local basis are: their power over spatial frequency, over levels."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -11,10 +13,20 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit_bench.experiments.base import Row, Unit
+from latentedit_bench.experiments.controls import NETWORKS, of_network
 from latentedit_bench.experiments.geometry import RIEMANNIAN, Found, Geometry
-from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, draw_spread, falling_levels, finish
+from latentedit_bench.experiments.plotting import (
+    COLOURS,
+    GREY,
+    draw_column,
+    draw_networks,
+    draw_spread,
+    falling_levels,
+    finish,
+)
 from latentedit_bench.experiments.radial_power import RadialPower, centroid, low_share, radial_power, white_centroid
 from latentedit_bench.experiments.study import Study
+from latentedit_bench.experiments.subspaces import at_each_rank, at_fitted_rank, gaps
 from latentedit_bench.metrics.statistics import Table, by_level, rise
 
 
@@ -26,9 +38,9 @@ class Frequency(Geometry):
     its power below a quarter of Nyquist. "density" is the mean power of a coefficient in a ring, where that of white
     noise is 1, averaged over the vectors with equal weights. The null level is white noise, which is exact: vectors
     that were drawn at random would have it. The latent itself at the same level is a second reference: vectors that
-    only followed what is in the latent would have its spectrum.
-
-    Cost: one basis an item, some 370 evaluations at rank 10; nothing where it is kept already.
+    only followed what is in the latent would have its spectrum. The control is the untrained twin of the network at the
+    same latents. "gap" is ``log(s_k / s_{k+1})``: the mean over the first vectors decides up to the rank after which
+    the trained network's values fall most (`subspaces.fitted_rank`), and stands beside it for other ranks.
     """
 
     name: ClassVar[str] = "geometry-frequency"
@@ -36,7 +48,8 @@ class Frequency(Geometry):
     paper: ClassVar[str] = RIEMANNIAN
     statement: ClassVar[str] = "the local basis moves from low to high spatial frequency as the level falls"
     statistic: ClassVar[str] = (
-        "growth of the mean frequency of the basis from the highest to the lowest level, in units of Nyquist"
+        "growth of the mean frequency of the basis from the highest to the lowest level, in units of Nyquist, of the "
+        "trained network less that of its untrained twin; of as many vectors as the spectrum supports"
     )
     panel_rows: ClassVar[int] = 2
 
@@ -61,11 +74,11 @@ class Frequency(Geometry):
             "latent_centroid": float(centroid(latent)),
             "latent_low_share": float(low_share(latent)),
         }
-        found = enumerate(zip(centroid(own).tolist(), low_share(own).tolist(), strict=True), start=1)
-        rows: list[Row] = [
-            {"what": "vector", **about, "index": index, "centroid": middle, "low_share": low, **references}
-            for index, (middle, low) in found
-        ]
+        middles, lows, falls = centroid(own).tolist(), low_share(own).tolist(), gaps([basis])
+        rows: list[Row] = []
+        for rank, gap in falls.items():
+            means = {"centroid": float(np.mean(middles[:rank])), "low_share": float(np.mean(lows[:rank]))}
+            rows.append({"what": "vector", **about, "rank": rank, "gap": gap, **means, **references})
         columns = (own.frequency.tolist(), _density(own, white).tolist(), _density(latent, white).tolist())
         for frequency, density, of_latent in zip(*columns, strict=True):
             spectrum = {"frequency": frequency, "density": density, "latent_density": of_latent}
@@ -73,25 +86,33 @@ class Frequency(Geometry):
         return rows
 
     def of_model(self, part: Table) -> Found:
-        """Mean frequency over levels, and how much it grows towards the picture."""
+        """Mean frequency over levels, and how much it grows towards the picture, for each rank."""
         vectors, parts = part[part["what"] == "vector"], list[Table]()
-        for column in ("centroid", "low_share"):
-            latent, null = by_level(vectors, f"latent_{column}")["mean"], vectors[f"null_{column}"].mean()
-            parts.append(by_level(vectors, column).assign(measure=column, latent=latent, null=null))
-        top, low = parts[0]["level"].max(), parts[0]["level"].min()
-        grows = rise(vectors, "centroid", start=top, end=low)
-        measure = f"growth of the mean frequency from level {top:.2f} to {low:.2f}, in units of Nyquist"
-        return [("the basis moves from low to high frequency as the level falls", measure, grows)], parts
+        top, low = part["level"].max(), part["level"].min()
+        for network, column in itertools.product(NETWORKS, ("centroid", "low_share")):
+            own = of_network(at_fitted_rank(vectors), network)
+            latent, null = by_level(own, f"latent_{column}")["mean"], own[f"null_{column}"].mean()
+            named = by_level(own, column).assign(network=network, rank=own["rank"].iloc[0], measure=column)
+            parts.append(named.assign(latent=latent, null=null))
+        return at_each_rank(
+            vectors,
+            "centroid",
+            ("picture", "level"),
+            lambda rows: rise(rows, "centroid", start=top, end=low),
+            "the basis moves from low to high frequency as the level falls",
+            f"growth of the mean frequency from level {top:.2f} to {low:.2f}, in units of Nyquist",
+        ), parts
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
-        """Spectra, a line a level; below, mean frequencies over levels."""
+        """Spectra of the trained network, a line a level; below, mean frequencies over levels."""
         upper, lower = axes
-        _draw_spectra(upper, part[part["what"] == "bin"])
         vectors = part[part["what"] == "vector"]
-        draw_column(lower, vectors, "centroid", label="basis: mean", colour=COLOURS[0])
-        draw_column(lower, vectors, "latent_centroid", label="the latent itself: mean", colour=COLOURS[6])
-        lower.axhline(vectors["null_centroid"].mean(), color=GREY, linestyle="--", label="white noise")
-        lower.set_title("mean frequency over levels", fontsize=9)
+        _draw_spectra(upper, part[(part["what"] == "bin") & (part["network"] == "trained")])
+        own = at_fitted_rank(vectors)
+        draw_networks(lower, own, "centroid")
+        draw_column(lower, own, "latent_centroid", label="the latent itself: mean", colour=COLOURS[6])
+        lower.axhline(own["null_centroid"].mean(), color=GREY, linestyle="--", label="white noise")
+        lower.set_title(f"mean frequency of the first {own['rank'].iloc[0]:.0f} over levels", fontsize=9)
         lower.axhline(0, color=GREY, linewidth=0.8)  # in sight, whatever else is drawn in this row
         finish(lower, "mean frequency / Nyquist")
 

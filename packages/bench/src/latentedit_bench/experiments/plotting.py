@@ -92,6 +92,12 @@ def draw_column(
         draw_levels(axis, by_level(known, column, members=members), label=f"{label}, 95 %", colour=colour)
 
 
+def draw_networks(axis: Axes, rows: Table, column: str, *, members: Sequence[str] = ("picture",)) -> None:
+    """`draw_column` of the trained network, and of its untrained twin where that is the control."""
+    for network, label, colour in (("trained", "trained", COLOURS[0]), ("untrained", "untrained twin", COLOURS[1])):
+        draw_column(axis, rows[rows["network"] == network], column, label=label, colour=colour, members=members)
+
+
 def draw_spread(axis: Axes, rows: Table, along: str, column: str, *, label: str, colour: str) -> None:
     """The mean of a column along another, with a band that holds all rows."""
     spread = rows.groupby(along)[column]

@@ -15,16 +15,17 @@ from latentedit.core.errors import ConfigError
 from latentedit.models.base import Backbone
 from latentedit_bench.domains.base import Domain, Scene, differences, domain, full_caption
 from latentedit_bench.experiments.base import Row, Unit
+from latentedit_bench.experiments.controls import NETWORKS, against_control, of_network
 from latentedit_bench.experiments.geometry import QUICK, RIEMANNIAN, Found, Geometry
-from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, draw_points, draw_subspace_null, finish
-from latentedit_bench.experiments.samples import SPACES, compared
+from latentedit_bench.experiments.plotting import GREY, draw_networks, draw_points, draw_subspace_null, finish
 from latentedit_bench.experiments.study import Study
-from latentedit_bench.metrics.statistics import Estimate, Table, by_level, estimate, rise
+from latentedit_bench.experiments.subspaces import SPACES, at_each_rank, at_fitted_rank, compared
+from latentedit_bench.metrics.statistics import Table, by_level, estimate, rise
 
 DOMAIN = "portraits"
 """Whose captions the prompts are."""
 
-_REPLACED = (0, 1, 3, 6, 12)
+_REPLACED = (0, 1, 4, 12)
 """Attributes of the picture that each of its prompts says wrongly."""
 
 _SHUFFLES = 1000
@@ -34,13 +35,12 @@ _SHUFFLES = 1000
 class Prompts(Geometry):
     """Rows of a pair of prompts at one picture and level, in feature space and in latent space.
 
-    A picture has five prompts: its own full caption, and captions in which 1, 3, 6 and all 12 attributes are replaced.
+    A picture has four prompts: its own full caption, and captions in which 1, 4 and all 12 attributes are replaced.
     All bases are taken at the same latent, inverted under no text, so nothing but the prompt tells them apart.
     "similarity" is the cosine of the model's own text embeddings, pooled where it has them and averaged over the tokens
-    where it has not; "common" is the number of attributes in which the prompts agree. The controls are random
-    subspaces, for the distance, and similarities shuffled within each picture, for the correlation.
-
-    Cost: five bases an item, some 370 evaluations each at rank 10; none for those that are kept.
+    where it has not; "common" is the number of attributes in which the prompts agree. The control is the untrained twin
+    of the network, which reads the same embeddings by weights that know no words; beside it are random subspaces, for
+    the distance, and similarities shuffled within each picture, for the correlation.
     """
 
     name: ClassVar[str] = "geometry-prompts"
@@ -49,14 +49,20 @@ class Prompts(Geometry):
     statement: ClassVar[str] = "similar prompts give similar tangent spaces, and the prompt's influence fades later"
     statistic: ClassVar[str] = (
         "minus the rank correlation of the similarity of two texts with the distance of their tangent spaces, in "
-        "features, at the highest level, mean over pictures"
+        "features, at the highest level, mean over pictures, of the trained network less that of its untrained twin; at"
+        " the rank that the spectrum supports"
     )
     smaller: ClassVar[Mapping[str, Any]] = {**QUICK, "pictures": 2}
     panel_rows: ClassVar[int] = 3
 
-    pictures: int = 6
+    pictures: int = 12
     levels: tuple[float, ...] = (0.95, 0.3)
-    rank: int = 5
+    rank: int = 4
+
+    @property
+    def bases(self) -> int:
+        """One a prompt."""
+        return len(_REPLACED) * Geometry.bases.__get__(self)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -93,39 +99,58 @@ class Prompts(Geometry):
 
     def of_model(self, part: Table) -> Found:
         """How distances follow the similarity of texts, and what becomes of that as the level falls."""
-        found, parts = list[tuple[str, str, Estimate]](), list[Table]()
+        features, parts = part[part["space"] == "h"], list[Table]()
         for space, rows in part.groupby("space", sort=False):
-            strengths = _strengths(rows)
-            ends = [shuffled_level(same) for _, same in rows.groupby("level")][::-1]
-            shuffled = {"null_low": [low for low, _ in ends], "null_high": [high for _, high in ends]}
-            distances = by_level(rows, "distance").assign(null=rows["null"].mean())
-            followed = by_level(strengths, "strength").assign(**shuffled)
-            parts += [
-                levels.assign(space=space, measure=measure)
-                for measure, levels in (("distance", distances), ("strength", followed))
-            ]
-            if space == "h":
-                found += _numbers(rows, strengths, distances["level"].max(), distances["level"].min())
+            own = at_fitted_rank(rows)
+            for network in NETWORKS:
+                distances = by_level(of_network(own, network), "distance").assign(null=own["null"].mean())
+                followed = by_level(_strengths(of_network(own, network)), "strength")
+                parts += [
+                    levels.assign(space=space, network=network, measure=measure)
+                    for measure, levels in (("distance", distances), ("strength", followed))
+                ]
+        top, low = part["level"].max(), part["level"].min()
+        strengths, fades = _strengths(features), "the prompt's influence fades at late levels"
+        correlation = "minus the rank correlation of similarity and distance in h-space"
+        found = at_each_rank(
+            strengths[strengths["level"] == top],
+            "strength",
+            ("picture",),
+            lambda rows: estimate(rows["strength"].tolist(), rows[["picture"]].to_numpy().tolist()),
+            "similar prompts give similar tangent spaces",
+            f"{correlation} at level {top:.2f}, mean over pictures",
+        )
+        for rows, column, measure in (
+            (features, "distance", "distance between prompts in h-space, share of the largest,"),
+            (strengths, "strength", f"{correlation},"),
+        ):
+            found += against_control(
+                at_fitted_rank(rows),
+                column,
+                ("picture", "level"),
+                lambda some, column=column: rise(some, column, start=low, end=top),
+                fades,
+                f"{measure} at level {top:.2f} less that at {low:.2f}",
+            )
         return found, parts
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
-        """Distance over similarity in h-space; below, both distance and its correlation over levels."""
+        """Distance over similarity in features; below, both distance and its correlation over levels."""
         pairs, distances, strengths = axes
-        features = part[part["space"] == "h"]
-        draw_points(pairs, features, "similarity", "distance")
-        draw_subspace_null(pairs, features)
+        features = at_fitted_rank(part[part["space"] == "h"])
+        own = of_network(features, "trained")
+        draw_points(pairs, own, "similarity", "distance")
+        draw_subspace_null(pairs, own)
         pairs.set_xlabel("similarity of two prompts  (cosine of text embeddings)")
-        finish(pairs, "distance in h-space / largest possible", unit_range=True)
-        for colour, (space, label) in zip(COLOURS, SPACES.items(), strict=False):
-            rows = part[part["space"] == space]
-            draw_column(distances, rows, "distance", label=f"{label}: mean", colour=colour)
-            draw_column(strengths, _strengths(rows), "strength", label=f"{label}: mean", colour=colour)
-        draw_subspace_null(distances, part)
+        finish(pairs, f"distance in features / largest\nrank {own['rank'].iloc[0]:.0f}, trained", unit_range=True)
+        draw_networks(distances, features, "distance")
+        draw_networks(strengths, _strengths(features), "strength")
+        draw_subspace_null(distances, features)
         distances.set_title("distance between prompts over levels", fontsize=9)
         finish(distances, "distance / largest possible", unit_range=True)
-        ends = [(level, *shuffled_level(rows)) for level, rows in features.groupby("level")]
+        ends = [(level, *shuffled_level(rows)) for level, rows in own.groupby("level")]
         places, low, high = zip(*ends, strict=True)
-        chance = "similarities shuffled (h), 95 %"
+        chance = "similarities shuffled, 95 %"
         strengths.fill_between(places, low, high, color=GREY, alpha=0.25, linewidth=0, label=chance)
         strengths.set_title("how closely distance follows similarity, over levels", fontsize=9)
         finish(strengths, "- rank correlation with similarity")
@@ -197,29 +222,11 @@ def _similarity(backbone: Backbone, texts: Sequence[str]) -> torch.Tensor:
 
 
 def _strengths(part: Table) -> Table:
-    """Of each picture at each level: minus the rank correlation of similarity and distance."""
-    rows: list[dict[str, float | int]] = []
-    for (level, picture), same in part.groupby(["level", "picture"]):
+    """Of each picture at each level, by network and rank: minus the rank correlation of similarity and distance."""
+    rows: list[Row] = []
+    for (network, rank, level, picture), same in part.groupby(["network", "rank", "level", "picture"]):
         varies = same["similarity"].nunique() > 1 and same["distance"].nunique() > 1
         strength = -same["similarity"].corr(same["distance"], method="spearman") if varies else float("nan")
-        rows.append({"level": float(str(level)), "picture": int(str(picture)), "strength": strength})
+        about: Row = {"network": str(network), "rank": int(str(rank)), "gap": float(same["gap"].mean())}
+        rows.append({**about, "level": float(str(level)), "picture": int(str(picture)), "strength": strength})
     return pd.DataFrame(rows)
-
-
-def _numbers(part: Table, strengths: Table, top: float, low: float) -> list[tuple[str, str, Estimate]]:
-    """How distances follow similarity at the highest level, and how both fade until the lowest."""
-    highest = strengths[strengths["level"] == top]
-    related = estimate(highest["strength"].tolist(), highest[["picture"]].to_numpy().tolist())
-    wide = strengths.pivot(index="picture", columns="level", values="strength")
-    weaker = estimate((wide[top] - wide[low]).tolist(), [(int(picture),) for picture in wide.index])
-    follows, fades = "similar prompts give similar tangent spaces", "the prompt's influence fades at late levels"
-    correlation = f"minus the rank correlation of similarity and distance in h-space at level {top:.2f}"
-    return [
-        (follows, f"{correlation}, mean over pictures", related),
-        (
-            fades,
-            f"distance between prompts in h-space at level {top:.2f} less that at {low:.2f}, share of the largest",
-            rise(part, "distance", start=low, end=top),
-        ),
-        (fades, f"minus the rank correlation at level {top:.2f} less that at {low:.2f}, mean over pictures", weaker),
-    ]

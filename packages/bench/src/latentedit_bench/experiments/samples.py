@@ -2,8 +2,7 @@
 
 import dataclasses
 import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,19 +12,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latentedit.core.errors import ConfigError, nearest
-from latentedit.core.geometry.grassmann import geodesic_distance, random_level
-from latentedit.directions.local_basis import LocalBasis
 from latentedit_bench.experiments.base import Outcome, Row, Unit
 from latentedit_bench.experiments.claim import Claim
-from latentedit_bench.experiments.geometry import QUICK, RIEMANNIAN, Found, Geometry
-from latentedit_bench.experiments.plotting import COLOURS, draw_column, draw_subspace_null, finish, panels
+from latentedit_bench.experiments.controls import NETWORKS, Number, less_control, of_network
+from latentedit_bench.experiments.geometry import COVERAGE, QUICK, RIEMANNIAN, Found, Geometry
+from latentedit_bench.experiments.plotting import (
+    COLOURS,
+    draw_column,
+    draw_networks,
+    draw_subspace_null,
+    finish,
+    panels,
+)
 from latentedit_bench.experiments.study import Study
+from latentedit_bench.experiments.subspaces import DISTANCE, SPACES, at_each_rank, at_fitted_rank, compared
 from latentedit_bench.metrics.statistics import Estimate, Table, by_level, drawn_weights, interval, rise
-
-SPACES = {"h": "feature tangent spaces (u)", "x": "latent tangent spaces (v)"}
-
-DISTANCE = "geodesic distance / largest possible"
-"""What plots call the distance."""
 
 _PAIR = ("first", "second")
 
@@ -33,32 +34,14 @@ _KINDS = {"pixels-discs": "4 numbers a picture", "pixels-portraits": "12 attribu
 """What the pictures of the bundled pixel models are made of."""
 
 
-def compared(bases: Sequence[LocalBasis], space: str, *, seed: int) -> Iterator[tuple[int, int, dict[str, float]]]:
-    """All pairs of bases in one space: two indices, and what is found of that pair as columns of a row.
-
-    "distance" is the geodesic distance on the Grassmannian as a share of the largest, ``pi / 2 sqrt(r)``; "null",
-    "null_low" and "null_high" are the level of random subspaces of the same dimensions, in the same unit.
-
-    Args:
-        bases: of one rank, at one site.
-        space: one of `SPACES`.
-        seed: of the random subspaces.
-    """
-    sets = [basis.u if space == "h" else basis.v for basis in bases]
-    largest = math.pi / 2 * math.sqrt(len(sets[0]))
-    null = random_level(sets[0][0].numel(), len(sets[0]), seed=seed)
-    levels = {"null": null.mean, "null_low": null.low, "null_high": null.high}
-    columns = {name: value / largest for name, value in levels.items()}
-    for first, second in itertools.combinations(range(len(sets)), 2):
-        yield first, second, {"distance": geodesic_distance(sets[first], sets[second]) / largest, **columns}
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Samples(Geometry):
-    """Rows of a pair of pictures at a level, in feature space and in latent space.
+    """Rows of a pair of pictures at a level, in feature space and in latent space, at each rank of `subspaces.RANKS`.
 
-    "distance" is the geodesic distance on the Grassmannian as a share of the largest, ``pi / 2 sqrt(r)``; the null
-    level is that of random subspaces of the same dimensions.
+    "distance" is the geodesic distance on the Grassmannian as a share of the largest, ``pi / 2 sqrt(r)``. The rank "
+    "afte"
+    which the trained network's singular values fall most decides. The control is the untrained twin of the network at
+    the same latents; the level of random subspaces of the same dimensions is beside it.
     """
 
     name: ClassVar[str] = "geometry-samples"
@@ -67,7 +50,8 @@ class Samples(Geometry):
     statement: ClassVar[str] = "tangent spaces of different samples are alike near noise and diverge as the level falls"
     statistic: ClassVar[str] = (
         "growth of the mean geodesic distance between tangent spaces of the features from the highest to the lowest "
-        "level, as a share of the largest distance"
+        "level, as a share of the largest distance, of the trained network less that of its untrained twin; at the "
+        "rank that the spectrum supports"
     )
 
     def items(self, study: Study) -> Sequence[Unit]:
@@ -86,53 +70,66 @@ class Samples(Geometry):
 
     def of_model(self, part: Table) -> Found:
         """How much distances grow as the level falls, in each space."""
-        found, parts = list[tuple[str, str, Estimate]](), list[Table]()
+        found, parts = list[Number](), list[Table]()
+        top, low = part["level"].max(), part["level"].min()
         for space, rows in part.groupby("space", sort=False):
-            levels = _means(rows).assign(space=space)
-            parts.append(levels)
-            top, low = levels["level"].max(), levels["level"].min()
-            grows = rise(rows, "distance", members=_PAIR, start=top, end=low)
-            measure = f"growth of the distance in {space}-space from level {top:.2f} to {low:.2f}, share of the largest"
-            said = "tangent spaces of different samples diverge as the level falls"
-            found.append((said, measure, grows))
+            own = at_fitted_rank(rows)
+            parts += [_means(of_network(own, network)).assign(space=space, network=network) for network in NETWORKS]
+            found += at_each_rank(
+                rows,
+                "distance",
+                (*_PAIR, "level"),
+                lambda some: rise(some, "distance", members=_PAIR, start=top, end=low),
+                "tangent spaces of different samples diverge as the level falls",
+                f"growth of the distance in {space}-space from level {top:.2f} to {low:.2f}, share of the largest",
+            )
         return found, parts
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
-        """A line a space; the random level in grey."""
-        for colour, (space, label) in zip(COLOURS, SPACES.items(), strict=False):
-            draw_column(axes[0], part[part["space"] == space], "distance", label=label, colour=colour, members=_PAIR)
-        draw_subspace_null(axes[0], part)
-        finish(axes[0], DISTANCE, unit_range=True)
+        """In feature space at the fitted rank: both networks; the random level in grey."""
+        own = at_fitted_rank(part[part["space"] == "h"])
+        draw_networks(axes[0], own, "distance", members=_PAIR)
+        draw_subspace_null(axes[0], own)
+        finish(axes[0], f"{DISTANCE}\n(features, rank {own['rank'].iloc[0]:.0f})", unit_range=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DataSets(Samples):
     """The rows of `Samples`, in models that should differ in their data only.
 
-    One network a data set was trained, so what another training of the same network would give is not in the
-    intervals: they are of pictures.
-
-    Cost: a basis of each picture an item, some 370 evaluations each at rank 10; none for those that are kept.
+    What decides is a difference of differences: of the distance in complex data and that in simple data, trained less
+    untrained, for networks on other pictures differ before they are trained. One network a data set was trained, so
+    what another training of the same network would give is not in the intervals: they are of pictures.
 
     Args:
-        order: the models, from simple data to complex data; neighbours are compared.
+        order: names of the models, from simple data to complex data; neighbours are compared.
+        numbers: of which a picture of the simplest data is made; of that rank its tangent spaces can be, and no more.
     """
 
     name: ClassVar[str] = "geometry-datasets"
     title: ClassVar[str] = "Distance between tangent spaces: simple data (4 numbers) and complex data (12 attributes)"
     statement: ClassVar[str] = "simpler data gives more similar tangent spaces"
     statistic: ClassVar[str] = (
-        "mean distance between pictures in the model of complex data less that in the model of simple data, in "
-        "features, averaged over levels, as a share of the largest distance"
+        "mean distance between pictures in the model of complex data less that in the model of simple data, each less "
+        "that of its untrained twin, in features, averaged over levels, as a share of the largest distance; at the "
+        "rank of the simple data, the numbers that a picture is made of"
     )
     notes: ClassVar[tuple[str, ...]] = (
         "One network a data set was trained: what another training of it would give is not in the intervals.",
+        (
+            "Discs lie anywhere and portraits in the middle, so place differs together with complexity. Sets that "
+            "differ in complexity alone (a centred disc, a disc, one portrait, all portraits) ask for networks that "
+            "were not trained; the experiment takes folders of models whose domain draws such pictures."
+        ),
+        COVERAGE,
     )
     fewest_models: ClassVar[int] = 2
     smaller: ClassVar[Mapping[str, Any]] = {**QUICK, "models": tuple(_KINDS)}
 
     models: tuple[str, ...] = tuple(_KINDS)
+    levels: tuple[float, ...] = (0.7, 0.3)
     order: tuple[str, ...] = tuple(_KINDS)
+    numbers: int = 4
 
     def items(self, study: Study) -> Sequence[Unit]:
         """A level, at which all pairs of one model's pictures are compared.
@@ -153,21 +150,15 @@ class DataSets(Samples):
         Raises:
             ConfigError: no level that they share.
         """
+        deciding = min(self.numbers, int(rows["rank"].max()))
+        at_rank = rows[rows["rank"] == deciding]
         parts = [
-            _means(part).assign(model=model, space=space)
-            for (model, space), part in rows.groupby(["model", "space"], sort=False)
+            _means(part).assign(model=model, network=network, space=space)
+            for (model, network, space), part in at_rank.groupby(["model", "network", "space"], sort=False)
         ]
-        features, claims, words = rows[rows["space"] == "h"], list[Claim](), list[str]()
+        claims, words = list[Claim](), list[str]()
         for simple, complex_ in itertools.pairwise(self._ordered(rows)):
-            first, second = (features[features["model"] == name] for name in (simple, complex_))
-            levels = sorted({*first["level"]} & {*second["level"]}, reverse=True)
-            if not levels:
-                raise ConfigError(f"{simple} and {complex_} have no level in common. Name the levels")
-            first, second = (part[part["level"].isin(levels)] for part in (first, second))
-            found = {"averaged over levels": difference(second, first)}
-            for level in levels:
-                at_level = (part[part["level"] == level] for part in (second, first))
-                found[f"at level {level:.2f}"] = difference(*at_level)
+            found = self._numbers(rows[rows["space"] == "h"], (complex_, simple), deciding)
             claims += [
                 Claim.of(
                     "simpler data gives more similar tangent spaces",
@@ -177,28 +168,49 @@ class DataSets(Samples):
                 )
                 for place, one in found.items()
             ]
-            means = [_of_pairs(part)["distance"].mean() for part in (first, second)]
-            over_all = found["averaged over levels"].text
-            words.append(f"{simple} {means[0]:.2f}, {complex_} {means[1]:.2f}, difference {over_all}")
+            words.append(f"{complex_} less {simple}: {next(iter(found.values())).text}")
         line = (
-            f"mean distance in h-space as a share of the largest, averaged over levels: {'; '.join(words)} (random: "
-            f"{features['null'].mean():.2f}); one network was trained a data set, so training noise is not in the "
-            "interval"
+            f"distance in features, trained less untrained, rank {deciding}, share of the largest: {'; '.join(words)}"
         )
         return Outcome(claims=tuple(claims), summary=pd.concat(parts, ignore_index=True), line=line)
 
+    def _numbers(self, features: Table, models: tuple[str, str], deciding: int) -> dict[str, Estimate]:
+        """Of two models, the complex one first: what decides; then of each network alone, by level, and by rank."""
+        sets = [features[features["model"] == name] for name in models]
+        levels = sorted({*sets[0]["level"]} & {*sets[1]["level"]}, reverse=True)
+        if not levels:
+            raise ConfigError(f"{models[1]} and {models[0]} have no level in common. Name the levels")
+        sets = [part[part["level"].isin(levels)] for part in sets]
+        less = [less_control(part, "distance", (*_PAIR, "level", "rank")) for part in sets]
+
+        def apart(tables: Sequence[Table], **where: float | str) -> Estimate:
+            chosen = [table[(table[list(where)] == list(where.values())).all(axis=1)] for table in tables]
+            return difference(*chosen)
+
+        ranks = sorted({*features["rank"]} - {deciding})
+        return {
+            f"trained less untrained, rank {deciding}": apart(less, rank=deciding),
+            **{f"{name}, rank {deciding}": apart(sets, network=name, rank=deciding) for name in NETWORKS},
+            **{
+                f"trained less untrained, rank {deciding}, level {level:.2f}": apart(less, rank=deciding, level=level)
+                for level in levels
+            },
+            **{f"trained less untrained, rank {rank:.0f}": apart(less, rank=rank) for rank in ranks},
+        }
+
     def draw(self, outcome: Outcome, figure: Figure) -> None:
-        """A panel a space, a line a model; the random level in grey."""
-        rows, titles = outcome.rows, [f"{SPACES[space]}, {space}-space" for space in SPACES]
-        for axis, space in zip(panels(figure, titles)[0], SPACES, strict=True):
-            part = rows[rows["space"] == space]
-            for colour, model in zip(COLOURS * 9, self._ordered(rows), strict=False):
+        """A panel a network, a line a model, in feature space; the random level in grey."""
+        features = outcome.rows[outcome.rows["space"] == "h"]
+        features = features[features["rank"] == min(self.numbers, int(features["rank"].max()))]
+        for axis, network in zip(panels(figure, NETWORKS)[0], NETWORKS, strict=True):
+            part = of_network(features, network)
+            for colour, model in zip(COLOURS * 9, self._ordered(part), strict=False):
                 label = f"{model} ({_KINDS[model]})" if model in _KINDS else model
                 of_model = part[part["model"] == model]
                 draw_column(axis, of_model, "distance", label=label, colour=colour, members=_PAIR)
             draw_subspace_null(axis, part)
             finish(axis, DISTANCE, unit_range=True)
-        figure.suptitle("Tangent spaces of different pictures, from simple to complex data", fontsize=11)
+        figure.suptitle("Feature tangent spaces of different pictures, from simple to complex data", fontsize=11)
 
     def _ordered(self, rows: Table) -> list[str]:
         """The models of the table, from simple to complex data."""

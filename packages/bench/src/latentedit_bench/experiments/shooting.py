@@ -54,12 +54,14 @@ def shoot(
     step: float,
     segments: int,
     damping: float = 0.0,
+    on_shell: bool = False,
 ) -> Shot:
     """Go straight ahead: steps of one length along a direction that each new point is asked for anew.
 
     ``z += step * v``; then, with the basis there, ``u <- U U^T u / |U U^T u|`` and ``v <- V S^-1 U^T u``, normalised.
-    The curve follows a geodesic to first order in the step. Nothing keeps its distance from the origin: latents near
-    noise leave their shell by ``segments * step`` at most, and ``n`` numbers put the shell at ``sqrt(n)``.
+    The curve follows a geodesic to first order in the step. By itself nothing keeps its distance from the origin, and
+    latents near noise, of ``n`` numbers, lie on a shell of radius ``sqrt(n)``. On the shell, the part of each v along z
+    is left out and each point is given the length of the start.
 
     Args:
         basis_at: the tangent space at a point.
@@ -68,6 +70,7 @@ def shoot(
         step: length of each step of the latent; negative goes the other way.
         segments: how many steps.
         damping: see `transported`.
+        on_shell: keep the length of the latent; the step is then that along the tangent.
 
     Raises:
         ConfigError: a step that is 0 or no number, less than one segment, or a tangent space that has nothing of the
@@ -91,6 +94,15 @@ def shoot(
         if segment:
             captured.append(heading.captured[0])
         if segment < segments:
-            points.append(points[-1] + step * heading.v[0].to(start.device, start.dtype))
+            ahead = heading.v[0].to(start.device, start.dtype)
+            points.append(_on_shell(points[-1], ahead, step) if on_shell else points[-1] + step * ahead)
             bases.append(basis_at(points[-1], basis))
     return Shot(points=torch.stack(points), bases=tuple(bases), captured=torch.stack(captured))
+
+
+def _on_shell(z: Float[Tensor, "*latent"], ahead: Float[Tensor, "*latent"], step: float) -> Float[Tensor, "*latent"]:
+    """A step along the tangent of the sphere on which z lies, and back to that sphere."""
+    radius = torch.linalg.vector_norm(z)
+    along = ahead - (ahead * z).sum() / radius**2 * z
+    moved = z + step * along / torch.linalg.vector_norm(along)
+    return moved * radius / torch.linalg.vector_norm(moved)

@@ -12,7 +12,9 @@ from latentedit.api.naming import FLOOR
 from latentedit.core.errors import ConfigError
 from latentedit.directions.at_level import clean_share, random_direction
 from latentedit.directions.local_basis import LocalBasis
-from latentedit.editors.walks.step_length import Walk, effect_of, step_lengths
+from latentedit.editors.walks.latent_walk import LatentWalk
+from latentedit.editors.walks.step_length import EFFECT, Walk, effect_of, step_lengths
+from latentedit_bench.domains.areas import CHANGED
 
 SCALES = (1.0, -1.0)
 """Multiples of the length at which a direction has the effect."""
@@ -50,12 +52,20 @@ class SignedEdit:
 
 
 @torch.no_grad()
-def signed_edits(basis: LocalBasis, units: Float[Tensor, "k *latent"]) -> list[SignedEdit]:
+def signed_edits(
+    basis: LocalBasis,
+    units: Float[Tensor, "k *latent"],
+    *,
+    effect: float = EFFECT,
+    move: LatentWalk | None = None,
+) -> list[SignedEdit]:
     """What directions do to a picture, each as long as it takes for the same effect.
 
     Args:
         basis: says at which picture and level.
         units: directions there, of unit length.
+        effect: that they are to have, see `editors.walks.step_length`.
+        move: how they move at the level; None is addition.
 
     Raises:
         ConfigError: latents without a picture.
@@ -67,21 +77,26 @@ def signed_edits(basis: LocalBasis, units: Float[Tensor, "k *latent"]) -> list[S
     latent, backbone = basis.latent, basis.latent.backbone
     if not latent.frames:
         raise ConfigError("the basis is one of bare latents, without a picture. Encode a picture")
-    walk = Walk(latent=latent, trace=basis.trace)
-    lengths = step_lengths(walk, units).length
+    walk = Walk(latent=latent, trace=basis.trace, move=move or LatentWalk())
+    lengths = step_lengths(walk, units, effect=effect).length
     z = walk.to(units, torch.tensor(SCALES, dtype=torch.float64)[:, None] * lengths, what="edits")
     effects = effect_of(z, latent.z)
     decoded = backbone.decode(latent.z) if latent.decoded is None else latent.decoded
     reader, source = probability_reader(backbone), latent.frames[0].pixels.to(decoded)
     found: list[SignedEdit] = []
-    for index, effect in enumerate(effects.tolist()):
+    for index, reached in enumerate(effects.tolist()):
         change = backbone.decode(z[:, index]) - decoded
         shifts: dict[str, Tensor] = {}
         if reader is not None:
             read = reader.probabilities(torch.cat([source[None], source + change]).clamp(-1, 1))
             shifts = {name: (p[1:] - p[:1]).to("cpu", torch.float64) for name, p in read.items()}
-        found.append(SignedEdit(effect=effect, change=change.cpu(), shifts=shifts))
+        found.append(SignedEdit(effect=reached, change=change.cpu(), shifts=shifts))
     return found
+
+
+def changed_share(change: Float[Tensor, "2 3 h w"]) -> float:
+    """The share of pixels that a change of pixels in [-1, 1] moves by more than `areas.CHANGED`, mean of both signs."""
+    return float((change.abs().amax(1) > CHANGED / 127.5).double().mean())
 
 
 def random_units(basis: LocalBasis, count: int, *, seed: int, first: int = 0) -> Float[Tensor, "k *latent"]:

@@ -1,4 +1,4 @@
-"""What analyses look at: pictures in a model, levels, and the local bases there, each computed once."""
+"""What analyses look at: pictures in a model, levels, and the local bases there, each computed once and stored."""
 
 import dataclasses
 import hashlib
@@ -8,23 +8,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.tensors import pack, read_tensor_file
 from latentedit.core.files.writing import written_beside
-from latentedit.directions.local_basis import LocalBasis, local_basis
+from latentedit.core.linalg.block_lanczos import truncated_svd
+from latentedit.core.rng import stream
+from latentedit.directions.local_basis import LocalBasis
 from latentedit.latents.encode import PictureLike, encode
-from latentedit.latents.inversion import invert
+from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.feature_jacobian import FeatureMap
+from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 
 LEVELS = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15)
 """From almost noise to almost the picture."""
 
 _TENSORS = ("u", "singular_values", "v", "residuals")
 _COUNTS = ("iterations", "products", "evaluations")
-"""Fields of a basis that are stored as tensors, and as whole numbers."""
+"""Fields of a basis that are stored as tensors, and as whole numbers; beside them its latent, "top"."""
+
+_DEGREES = 1.0
+"""Largest principal angle between the space that is found and the true one; of 90 between orthogonal ones."""
+
+_PRODUCTS, _OF_TWINS = 20, 10
+"""Most products a rank, of trained networks and of untrained ones: the spectrum of these is nearly flat, and in a flat
+one no search ends."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,6 +50,7 @@ class Study:
         steps: of the model's whole grid.
         seed: of every search and every draw.
         folder: where bases are kept between runs; None keeps none.
+        trained: of an untrained twin the study of the trained network, at whose latents the twin is looked at.
     """
 
     backbone: Backbone
@@ -50,6 +61,7 @@ class Study:
     steps: int = 28
     seed: int = 0
     folder: Path | None = None
+    trained: "Study | None" = None
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -118,56 +130,90 @@ class Study:
             "dtype": str(self.backbone.network_dtype).removeprefix("torch."),
         }
 
-    def basis(self, picture: int, level: float, *, prompt: str = "", seed: int | None = None) -> LocalBasis:
+    def untrained(self, twin: Backbone) -> "Study":
+        """The study of another network at the same latents: those to which this one carries the pictures."""
+        return dataclasses.replace(self, backbone=twin, trained=self)
+
+    def basis(self, picture: int, level: float, *, prompt: str = "") -> LocalBasis:
         """The local basis of one picture at a level, read from the folder where it was computed before.
+
+        Each picture has a search of its own, so that what two searches have in common is the network's. Of the trace
+        there is the latent at the level alone; see `walkable`.
 
         Args:
             picture: its index.
             level: one of ``levels``, or another.
             prompt: text under which to look; the picture is inverted under none.
-            seed: of the search; None is that of the study.
+
+        Cost:
+            One evaluation a step below the level, and two a product; nothing where it is stored.
         """
-        latent, draw = self.latents[picture], self.seed if seed is None else seed
-        place = self._place(picture, level, prompt, draw)
+        place = self._place(self.settings["pictures"][picture], level, prompt, self.rank, self.seed + picture)
+        latent = dataclasses.replace(self.latents[picture], backbone=self.backbone)
         if place is not None and place.is_file():
-            return self._stored(latent, place, level, prompt, draw)
-        basis = local_basis(
-            latent, site=self.site, rank=self.rank, level=level, prompt=prompt, steps=self.steps, seed=draw
-        )
-        if place is not None:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            counts = {name: str(getattr(basis, name)) for name in _COUNTS}
-            counts["converged"] = "yes" if basis.converged else "no"
-            with written_beside(place) as file:
-                file.write(pack({name: getattr(basis, name) for name in _TENSORS}, counts))
-        return basis
-
-    def _place(self, picture: int, level: float, prompt: str, seed: int) -> Path | None:
-        if self.folder is None:
-            return None
-        about = [self.settings[name] for name in ("model_fingerprint", "site", "steps", "dtype")]
-        which = [self.settings["pictures"][picture], level, prompt, self.rank, seed]
-        digest = hashlib.sha256(json.dumps([*about, *which]).encode()).hexdigest()[:24]
-        return self.folder / f"{digest}.safetensors"
-
-    def _stored(self, latent: JointLatent, place: Path, level: float, prompt: str, seed: int) -> LocalBasis:
-        tensors, counts = read_tensor_file(place, allowed=_TENSORS)
-        with torch.no_grad():
-            trace = invert(latent, latent.path(self.steps, level))
+            tensors, counts = read_tensor_file(place, allowed=(*_TENSORS, "top"))
+        else:
+            tensors, counts = self._search(picture, level, prompt)
+            if place is not None:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with written_beside(place) as file:
+                    file.write(pack(tensors, counts))
+        on = latent.z.device
         fields: dict[str, Any] = {name: int(counts[name]) for name in _COUNTS}
-        fields |= {name: tensors[name].to(latent.z.device) for name in _TENSORS}
+        fields |= {name: tensors[name].to(on) for name in _TENSORS}
         return LocalBasis(
             latent=latent,
-            trace=trace,
+            trace=InversionTrace(levels=(self._cut(level),), states=(tensors["top"].to(on),), velocities=()),
             site=self.site,
-            level=trace.levels[-1],
+            level=self._cut(level),
             prompt=prompt,
             condition=self.backbone.embed([prompt]),
             steps=self.steps,
-            seed=seed,
+            seed=self.seed + picture,
             converged=counts["converged"] == "yes",
             **fields,
         )
+
+    def walkable(self, basis: LocalBasis) -> LocalBasis:
+        """The same basis with the whole trace of its picture, along which edits return.
+
+        Cost:
+            One evaluation a step below the level.
+        """
+        with torch.no_grad():
+            return dataclasses.replace(basis, trace=invert(basis.latent, basis.latent.path(self.steps, basis.level)))
+
+    @torch.no_grad()
+    def _search(self, picture: int, level: float, prompt: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """A basis as it is stored: tensors, and words."""
+        latent = self.latents[picture] if self.trained is None else self.trained.latents[picture]
+        with latent.backbone.count() as way:
+            z = invert(latent, latent.path(self.steps, level)).top
+        condition = self.backbone.embed([prompt])
+        feature = FeatureMap(backbone=self.backbone, site=self.site, level=self._cut(level), condition=condition)
+        with self.backbone.count() as cost:
+            found = truncated_svd(
+                FeatureJacobian(feature, z),
+                self.rank,
+                generator=stream(self.seed, "local basis", picture),
+                tolerance_degrees=_DEGREES,
+                most_products=(_PRODUCTS if self.trained is None else _OF_TWINS) * self.rank,
+            )
+        counts = {name: str(getattr(found, name)) for name in ("iterations", "products")}
+        counts |= {"evaluations": str(way.evaluations + cost.evaluations)}
+        counts |= {"converged": "yes" if found.converged else "no"}
+        return {name: getattr(found, name) for name in _TENSORS} | {"top": z}, counts
+
+    def _cut(self, level: float) -> float:
+        """Not above the model's highest."""
+        return min(level, self.backbone.grid(self.steps).levels[0])
+
+    def _place(self, *which: Any) -> Path | None:
+        if self.folder is None:
+            return None
+        about = [self.settings[name] for name in ("model_fingerprint", "site", "steps", "dtype")]
+        digest = hashlib.sha256(json.dumps([*about, *which]).encode()).hexdigest()[:24]
+        return self.folder / f"{digest}.safetensors"
 
 
 def _identity(latent: JointLatent) -> str:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import pandas as pd
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -15,43 +16,51 @@ from latentedit.core.geometry.transport import transported
 from latentedit.directions.local_basis import LocalBasis
 from latentedit.directions.transport import DAMPING
 from latentedit_bench.experiments.base import Row, Unit
-from latentedit_bench.experiments.geometry import QUICK, RIEMANNIAN, Found, Geometry
-from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, draw_null, draw_points, finish
-from latentedit_bench.experiments.signed_edits import SignedEdit, random_units, signed_edits
+from latentedit_bench.experiments.controls import Number
+from latentedit_bench.experiments.geometry import COVERAGE, QUICK, RIEMANNIAN, Found, Geometry
+from latentedit_bench.experiments.plotting import COLOURS, draw_by_name, draw_null, draw_points, finish
+from latentedit_bench.experiments.signed_edits import SignedEdit, changed_share, random_units, signed_edits
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import Estimate, Table, by_level, correlation, estimate, permutation_level
 
 MEASURES = {
-    "agreement": "the carried direction",
-    "agreement_wrong": "another carried one",
-    "agreement_random": "a random direction",
     "pixels": "the carried direction, pixels",
     "pixels_random": "a random direction, pixels",
+    "pixels_unchanged": "the source's own direction, pixels",
+    "agreement": "the carried direction, as read",
+    "agreement_random": "a random direction, as read",
+    "agreement_unchanged": "the source's own direction, as read",
 }
 """Columns of the rows, and what is done at the target."""
 
-_SEEN = {"agreement": "what the reader sees", "pixels": "the pixels"}
-"""Columns that are compared with those of random directions, and of what they are the cosine."""
+_SEEN = {"pixels": "the pixels", "agreement": "what the reader sees"}
+"""Columns that are compared with those of the controls, and of what they are the cosine."""
+
+_CONTROLS = {"random": "a random one", "unchanged": "the source's own direction, not carried"}
 
 _PAIR = ("source", "target")
-_STRIDES = (1, 3)
-_UNITS = 2
+
+_VISIBLE = 0.05
+"""Share of the pixels that an edit must change at its source, by more than `areas.CHANGED` levels, to count."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Transport(Geometry):
-    """Rows of a direction of one picture's basis, carried to another picture, at three of the levels.
+    """Rows of the first direction of one picture's basis, carried to the next picture in a ring.
 
     The change of the feature goes over and is pulled back with the damped inverse (`directions.transport`). At both
-    pictures the direction goes as far to both sides as it takes for one change of the clean latent. "agreement" is the
-    cosine between what the reader sees change at the source and at the target: the shifts of the probabilities of all
-    values of all attributes, for + and for -; without a reader, of the changes of the pixels. It is None where the
-    reader sees no change at the source, and 0 where it sees none at the target. "pixels" is the cosine of the changes
-    of the pixels in any case. Two controls have the same effect at the target: a random direction, and the other
-    direction of the source that was carried there.
-    "distance" is that of both tangent spaces of the feature as a share of the largest. "kept" is ``cos(J v', u)`` with
-    the inverse, "kept_plain" without; neither exceeds the root of "captured". Cost of a unit: two bases, which are
-    shared, and about 48 ways back of 28 s evaluations each from level s: 1300 at the highest.
+    pictures the direction goes as far to both sides as it takes for one change of the clean latent, ``effect``, which
+    is more than one changed attribute makes; where it still changes fewer pixels at its source than `_VISIBLE`, the
+    pair does not count. "pixels" is the cosine between the changes of the pixels at the source and at the target, which
+    need not show the same face at the same place; "agreement" is the cosine of what the reader sees change: the shifts
+    of the probabilities of all values of all attributes, for + and for -; without a reader, of the pixels. It is None
+    where the reader sees no change at the source, and 0 where it sees none at the target. Two controls have the same
+    effect at the target: a random direction, which decides, and the source's own direction as it is, which tells
+    whether carrying it does anything. "distance" is that of both tangent spaces of the feature as a share of the
+    largest. "kept" is ``cos(J v', u)`` with the inverse, "kept_plain" without; neither exceeds the root of "captured".
+
+    Args:
+        effect: change of the clean latent, see `editors.walks.step_length`.
     """
 
     name: ClassVar[str] = "geometry-transport"
@@ -59,73 +68,68 @@ class Transport(Geometry):
     paper: ClassVar[str] = RIEMANNIAN
     statement: ClassVar[str] = "an edit that was found at one sample does the same at another, carried by its feature"
     statistic: ClassVar[str] = (
-        "cosine between what the reader sees change at source and target, by the carried direction less by a random "
-        "one of equal effect"
+        "cosine between the changes of the pixels at source and target, by the carried direction less by a random one "
+        "of equal effect; of edits that change at least 5 % of the pixels at their source by more than 10 levels of 255"
     )
     notes: ClassVar[tuple[str, ...]] = (
         "Features are pulled back with their singular values, damped; the paper's public code leaves these out.",
+        COVERAGE,
     )
-    smaller: ClassVar[Mapping[str, Any]] = {**QUICK, "pictures": 3, "levels": (0.4,)}
+    smaller: ClassVar[Mapping[str, Any]] = {**QUICK, "pictures": 3, "levels": (0.7,)}
     panel_rows: ClassVar[int] = 3
+    twins: ClassVar[bool] = False
 
-    pictures: int = 6
     levels: tuple[float, ...] = (0.7,)
+    effect: float = 0.6
+
+    @property
+    def evaluations(self) -> int:
+        """Of a pair: the way up at both ends, and eight ways back of each of four directions."""
+        return round(len(self.models) * self.pictures * sum(self.levels) * self.steps * (2 + 8 * 4))
 
     def items(self, study: Study) -> Sequence[Unit]:
-        """A level, a source and a target; a ring of pictures, with the next one and with the third after."""
-        count, middle = len(study), len(study.levels) // 2
-        levels = list(dict.fromkeys((study.levels[0], study.levels[middle], study.levels[-1])))
-        steps = [(source, (source + stride) % count) for stride in _STRIDES for source in range(count)]
-        pairs = dict.fromkeys(pair for pair in steps if pair[0] != pair[1])
-        return [(level, *pair) for level in levels for pair in pairs]
+        """A level, a source and a target, the next one in a ring of pictures."""
+        count = len(study)
+        return [(level, source, (source + 1) % count) for level in study.levels for source in range(count)]
 
     def look_at(self, study: Study, item: Unit) -> list[Row]:
-        """The first two directions of the source there."""
+        """The first direction of the source there."""
         level, source, target = float(item[0]), int(item[1]), int(item[2])
-        here, there = study.basis(source, level), study.basis(target, level)
-        count = min(_UNITS, len(here))
-        carried = transported(here.u[:count], there.u, there.singular_values, there.v, damping=DAMPING)
-        plain = transported(here.u[:count], there.u, there.singular_values, there.v, inverse=False)
-        control = random_units(there, count, seed=study.seed, first=count * (source * len(study) + target))
-        own = signed_edits(here, here.v[:count])
-        found = signed_edits(there, torch.cat([carried.v.to(there.v), control.to(there.v)]))
-        distance = geodesic_distance(here.u, there.u) / (math.pi / 2 * math.sqrt(len(here)))
-        kept, kept_plain = (kept_of(here.u[:count], there, one.v) for one in (carried, plain))
-        rows: list[Row] = []
-        for index, edit in enumerate(own):
-            wrong = agreement(edit, found[1 - index]) if count == _UNITS else None
-            rows.append(
-                {
-                    "level": level,
-                    "source": source,
-                    "target": target,
-                    "index": index + 1,
-                    "distance": distance,
-                    "captured": float(carried.captured[index]),
-                    "kept": kept[index],
-                    "kept_plain": kept_plain[index],
-                    "agreement": agreement(edit, found[index]),
-                    "agreement_wrong": wrong,
-                    "agreement_random": agreement(edit, found[count + index]),
-                    "pixels": _cosine(edit.change, found[index].change),
-                    "pixels_random": _cosine(edit.change, found[count + index].change),
-                    "effect": found[index].effect,
-                }
-            )
-        return rows
+        here, there = (study.walkable(study.basis(picture, level)) for picture in (source, target))
+        carried = transported(here.u[:1], there.u, there.singular_values, there.v, damping=DAMPING)
+        plain = transported(here.u[:1], there.u, there.singular_values, there.v, inverse=False)
+        control = random_units(there, 1, seed=study.seed, first=source)
+        (own,) = signed_edits(here, here.v[:1], effect=self.effect)
+        units = torch.cat([carried.v.to(there.v), control.to(there.v), here.v[:1]])
+        found = dict(zip(("", "_random", "_unchanged"), signed_edits(there, units, effect=self.effect), strict=True))
+        visible = changed_share(own.change)
+        row: Row = {
+            "level": level,
+            "source": source,
+            "target": target,
+            "distance": geodesic_distance(here.u, there.u) / (math.pi / 2 * math.sqrt(len(here))),
+            "captured": float(carried.captured[0]),
+            "kept": kept_of(here.u[:1], there, carried.v)[0],
+            "kept_plain": kept_of(here.u[:1], there, plain.v)[0],
+            "effect": found[""].effect,
+            "changed": visible,
+        }
+        for name, edit in found.items():
+            row[f"pixels{name}"] = _cosine(own.change, edit.change) if visible >= _VISIBLE else None
+            row[f"agreement{name}"] = agreement(own, edit)
+        return [row]
 
     def of_model(self, part: Table) -> Found:
-        """Agreement over levels, above that of random directions, and its correlation with the distance."""
-        claims = list[tuple[str, str, Estimate]]()
-        parts = [
-            by_level(part, column, members=_PAIR).assign(measure=column)
-            for column in (*MEASURES, "distance", "captured", "kept", "kept_plain")
-        ]
+        """How much more the carried direction agrees with its source than the controls, and whether distance tells."""
+        claims, parts = list[Number](), list[Table]()
+        for column in (*MEASURES, "distance", "captured", "kept", "kept_plain", "changed"):
+            parts.append(by_level(part, column, members=_PAIR).assign(measure=column))
         for column, of in _SEEN.items():
-            for level in sorted(set(part["level"]), reverse=True):
-                above = _above_random(part[part["level"] == level], column)
-                measure = f"cosine of {of}, carried minus random direction, level {level:.2f}"
-                claims.append(("transport carries an edit across samples", measure, above))
+            for control, words in _CONTROLS.items():
+                for level in sorted(set(part["level"]), reverse=True):
+                    above = _above(part[part["level"] == level], column, control)
+                    measure = f"cosine of {of}, by the carried direction less by {words}, level {level:.2f}"
+                    claims.append(("transport carries an edit across samples", measure, above))
             found, (low, high) = _falls_with_distance(part, column)
             measure = f"minus rank correlation of distance and cosine of {of}, all pairs and levels"
             claims.append(("transport carries an edit where tangent spaces align", measure, found))
@@ -134,16 +138,21 @@ class Transport(Geometry):
         return claims, parts
 
     def draw_model(self, axes: Sequence[Axes], part: Table) -> None:
-        """Agreement against distance, a point a direction and pair, as read and of pixels; below, means over levels."""
+        """Agreement against distance, a point a pair, of pixels and as read; below, means with their intervals."""
         last = axes[-1]
         for axis, (measure, of) in zip(axes, _SEEN.items(), strict=False):
             _draw_points(axis, part, measure, of)
-        colours = (COLOURS[0], COLOURS[1], GREY, COLOURS[2], COLOURS[6])
-        for place, (colour, (measure, label)) in enumerate(zip(colours, MEASURES.items(), strict=True)):
-            beside = part.assign(level=part["level"] - 0.03 * place)  # else they lie upon each other
-            draw_column(last, beside, measure, label=label, colour=colour, members=_PAIR)
-        last.axhline(0, color="#444444", linewidth=0.8)
-        finish(last, "cosine with the edit at the source")
+        names = [name for name in MEASURES if part[name].notna().any()]
+        found = [by_level(part[part[name].notna()], name, members=_PAIR).iloc[0].to_dict() for name in names]
+        draw_by_name(
+            last,
+            pd.DataFrame(found).assign(name=[MEASURES[name] for name in names], of="mean"),
+            "name",
+            "of",
+            {"mean": COLOURS[0]},
+        )
+        last.axvline(0, color="#444444", linewidth=0.8)
+        last.set_xlabel("cosine with the edit at the source, 95 %")
 
 
 def kept_of(u: Float[Tensor, "k *feature"], basis: LocalBasis, v: Float[Tensor, "k *latent"]) -> list[float]:
@@ -182,10 +191,10 @@ def _cosine(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> 
     return float(a @ b) / lengths if lengths > 0 else None
 
 
-def _above_random(part: Table, column: str) -> Estimate:
-    """How much more the carried direction agrees with its source than a random one, paired."""
+def _above(part: Table, column: str, control: str) -> Estimate:
+    """How much more the carried direction agrees with its source than a control, paired."""
     members = part[list(_PAIR)].to_numpy().tolist()
-    return estimate((part[column] - part[f"{column}_random"]).tolist(), members)
+    return estimate((part[column] - part[f"{column}_{control}"]).tolist(), members)
 
 
 def _falls_with_distance(part: Table, column: str) -> tuple[Estimate, tuple[float, float]]:
