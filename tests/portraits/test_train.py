@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -160,9 +161,25 @@ def pictures() -> np.ndarray:
 def test_a_few_steps_lower_the_error(pictures: np.ndarray, tmp_path: Path) -> None:
     autoencoder = build_autoencoder(0)
     before = np.mean(reconstruction_psnr_db(autoencoder, pictures))
-    settings = FitSettings(steps=12, batch=2, learning_rate=2e-3, warm_up=1, average=0.5)
-    fit_autoencoder(autoencoder, pictures, settings, run_in(tmp_path))
+    settings = FitSettings(steps=6, batch=4, learning_rate=2e-3, warm_up=1, average=0.5)
+    plans = {"autoencoder": settings, "autoencoder_whole": settings}
+    fit_autoencoder(autoencoder, pictures[:2], pictures[2:], plans, run_in(tmp_path))
     assert np.mean(reconstruction_psnr_db(autoencoder, pictures)) > before + 0.5
+
+
+def test_a_codec_can_keep_the_latents_of_another(pictures: np.ndarray, tmp_path: Path) -> None:
+    like, settings = build_autoencoder(1), FitSettings(steps=8, batch=4, learning_rate=2e-3, warm_up=1, average=0.1)
+    plans = {"autoencoder": dataclasses.replace(settings, steps=0), "autoencoder_whole": settings}
+
+    def distance(folder: str, other: Any) -> float:
+        autoencoder = build_autoencoder(0)
+        fit_autoencoder(autoencoder, pictures, pictures, plans, run_in(tmp_path / folder), like=other)
+        whole = to_pixels(pictures, torch.device("cpu"))
+        with torch.no_grad():
+            modes = [encode_posterior(one, whole).mode() for one in (autoencoder, like)]
+        return float((modes[0] - modes[1]).square().mean())
+
+    assert distance("kept", like) < 0.7 * distance("free", None)
 
 
 def test_psnr_of_a_known_error(pictures: np.ndarray) -> None:

@@ -1,5 +1,12 @@
-"""The picture codec of `portraits`: a stock AutoencoderKL, trained on 64-pixel crops."""
+"""The picture codec of `portraits`: a stock AutoencoderKL, trained on crops and then on whole pictures.
 
+Crops are cheap, but a codec that has seen nothing else is worse on whole pictures: its norms and its attention take all
+places together. Every fourth picture is of any colours, framing and parts, so that other programs' portraits survive.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +23,10 @@ from latentedit_portraits.fitting import FitSettings, Training, seeded
 CHANNELS = 8
 _CROP = 64  # side of a crop that is trained on, in pixels
 _KL_WEIGHT = 5e-5  # of the pull to the normal distribution, beside the squared error
-_ABSOLUTE_WEIGHT = 0.1  # of the absolute error, likewise
+_ABSOLUTE_WEIGHT = 0.05  # of the absolute error, likewise
+_MATCH_WEIGHT = 0.05  # of the squared distance to the latents of a codec whose latents are kept, likewise
+_OTHERS = 4  # one picture in so many is of any colours and framing
+_MATCHED = 4  # one picture in so many is compared with the latents of a codec whose latents are kept
 
 
 def build_autoencoder(seed: int) -> AutoencoderKL:
@@ -51,38 +61,75 @@ def decode(autoencoder: AutoencoderKL, code: Float[Tensor, "b c lh lw"]) -> Floa
 
 
 def fit_autoencoder(
-    autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], settings: FitSettings, run: Training
+    autoencoder: AutoencoderKL,
+    portraits: NDArray[np.uint8],
+    others: NDArray[np.uint8],
+    plans: Mapping[str, FitSettings],
+    run: Training,
+    *,
+    like: AutoencoderKL | None = None,
 ) -> float:
-    """Train the codec on random crops: squared and absolute error and a weak pull to the normal distribution.
+    """Train the codec: squared and absolute error and a weak pull to the normal distribution.
 
     The network stays eager: compiled on a CPU, the gradient above a nearest-neighbour upsampling layer was zero
     (torch 2.13).
-    """
-    device = next(autoencoder.parameters()).device
 
-    def loss(step: int, generator: torch.Generator) -> Tensor:
+    Args:
+        autoencoder: on its device.
+        portraits: pictures ``[n, 128, 128, 3]``, three quarters of each batch.
+        others: pictures of the same size, the last quarter.
+        plans: "autoencoder" on crops, then "autoencoder_whole" on whole pictures.
+        run: where, and who hears of it.
+        like: another codec; the latents of portraits are drawn to its latents, so that what was trained on those
+            goes on with the new codec.
+    """
+    network: Any = autoencoder  # its annotations know no memory format
+    network.to(memory_format=torch.channels_last)
+    seconds = 0.0
+    for stage, side in (("autoencoder", _CROP), ("autoencoder_whole", portraits.shape[1])):
+        loss = _Loss(autoencoder=autoencoder, like=like, sources=(portraits, others), side=side)
+        seconds += run.fit(stage, autoencoder, functools.partial(loss, batch=plans[stage].batch), plans[stage])
+    return seconds
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Loss:
+    """The loss of one batch."""
+
+    autoencoder: AutoencoderKL
+    like: AutoencoderKL | None
+    sources: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    side: int
+
+    def __call__(self, step: int, generator: torch.Generator, *, batch: int) -> Tensor:
         del step
-        target = _draw_crops(pixels, settings.batch, generator, device)
+        device = next(self.autoencoder.parameters()).device
+        known = batch - batch // _OTHERS
+        drawn = zip(self.sources, (known, batch - known), strict=True)
+        target = torch.cat([_draw_crops(pixels, count, self.side, generator, device) for pixels, count in drawn])
+        target = target.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
-            posterior = encode_posterior(autoencoder, target)
+            posterior = encode_posterior(self.autoencoder, target)
             noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
             code = posterior.mean.float() + posterior.std.float() * noise
-            output = decode(autoencoder, code).float()
+            output = decode(self.autoencoder, code).float()
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
         error = functional.mse_loss(output, target) + _ABSOLUTE_WEIGHT * functional.l1_loss(output, target)
+        if self.like is not None:
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+                wanted = encode_posterior(self.like, target[: batch // _MATCHED]).mean
+            error = error + _MATCH_WEIGHT * functional.mse_loss(mean[: len(wanted)], wanted.float())
         return error + _KL_WEIGHT * kl
-
-    return run.fit("autoencoder", autoencoder, loss, settings)
 
 
 def _draw_crops(
-    pixels: NDArray[np.uint8], batch: int, generator: torch.Generator, device: torch.device
+    pixels: NDArray[np.uint8], count: int, side: int, generator: torch.Generator, device: torch.device
 ) -> Float[Tensor, "b 3 h w"]:
-    offsets = pixels.shape[1] - _CROP + 1
-    chosen = torch.randint(len(pixels), (batch,), generator=generator).tolist()
-    corners = torch.randint(offsets, (batch, 2), generator=generator).tolist()
-    crops = [pixels[i, y : y + _CROP, x : x + _CROP] for i, (y, x) in zip(chosen, corners, strict=True)]
+    offsets = pixels.shape[1] - side + 1
+    chosen = torch.randint(len(pixels), (count,), generator=generator).tolist()
+    corners = torch.randint(offsets, (count, 2), generator=generator).tolist()
+    crops = [pixels[i, y : y + side, x : x + side] for i, (y, x) in zip(chosen, corners, strict=True)]
     return to_pixels(np.stack(crops), device)
 
 

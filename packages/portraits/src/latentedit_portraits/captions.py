@@ -36,14 +36,19 @@ def phrases_for(field: str, value: str, color: str | None) -> list[str]:
     if field in _PLAIN:
         return _PLAIN[field][value]
     if field == "background":
-        return [pattern.format(value) for pattern in _BACKGROUND]
+        return [_said(pattern, value) for pattern in _BACKGROUND]
     patterns = _COLORED[field][value]
     if not any("{}" in pattern for pattern in patterns):
         return patterns
     if color is None:
         return [pattern for pattern in patterns if "{}" not in pattern]
     words = _color_words(field, color)
-    return [pattern.format(word) for pattern in patterns if "{}" in pattern for word in words]
+    return [_said(pattern, word) for pattern in patterns if "{}" in pattern for word in words]
+
+
+def _said(pattern: str, color: str) -> str:
+    """A phrase with a colour in it, after "an" where the colour begins with a vowel."""
+    return re.sub(r"\ba (?=[aeiou])", "an ", pattern.format(color))
 
 
 def _phrases(field: str, attributes: Attributes, *, with_color: bool) -> list[str]:
@@ -130,7 +135,7 @@ def _all_phrases() -> Iterator[tuple[str, dict[str, str]]]:
         for value, phrases in options.items():
             yield from ((phrase, {field: value}) for phrase in phrases)
     for value, pattern in itertools.product(VALUES["background"], _BACKGROUND):
-        yield pattern.format(value), {"background": value}
+        yield _said(pattern, value), {"background": value}
     for field, options in _COLORED.items():
         color_field = COLOR_OF[field]
         for value, patterns in options.items():
@@ -142,7 +147,7 @@ def _all_phrases() -> Iterator[tuple[str, dict[str, str]]]:
                 for color in VALUES[color_field]:
                     if color != NONE:
                         for word in _color_words(field, color):
-                            yield pattern.format(word), {field: value, color_field: color}
+                            yield _said(pattern, word), {field: value, color_field: color}
 
 
 MEANING = dict(_all_phrases())

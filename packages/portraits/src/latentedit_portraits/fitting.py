@@ -65,17 +65,25 @@ class Plan:
 
     Args:
         pictures: different training pictures.
+        recolored: beside them, portraits in colours that their attributes do not have.
         fits: name of each network to its settings.
     """
 
     pictures: int
+    recolored: int = 0
     fits: Mapping[str, FitSettings]
+
+
+_SIZES = ("pictures", "recolored")
 
 
 def read_plans(model: str) -> dict[str, Plan]:
     """The recipes of a model by their names, "cpu" and "gpu", from ``recipes.toml``."""
     return {
-        recipe: Plan(pictures=plan.pop("pictures"), fits={name: FitSettings(**fit) for name, fit in plan.items()})
+        recipe: Plan(
+            **{name: plan.pop(name) for name in _SIZES if name in plan},
+            fits={name: FitSettings(**fit) for name, fit in plan.items()},
+        )
         for recipe, plan in read_table("recipes")[model].items()
     }
 

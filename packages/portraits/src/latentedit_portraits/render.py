@@ -105,11 +105,22 @@ def rasterize(svg: str, square: tuple[float, float, float], size: int, backgroun
 
 def render_array(attributes: Attributes, size: int = 128, framing: Framing = Framing()) -> NDArray[np.uint8]:
     """The picture of a portrait as ``[size, size, 3]`` unsigned bytes; the same call gives the same bytes."""
-    svg = draw_avatar(
-        {name: known[getattr(attributes, name)] for name, known in PARTS.items()},
-        {name: known[getattr(attributes, name)] for name, known in COLORS.items()},
+    return render_colors(
+        attributes, {name: known[getattr(attributes, name)] for name, known in COLORS.items()}, size, framing
     )
-    pixels = rasterize(svg, seen_square(framing), size, COLORS["background"][attributes.background])
+
+
+def render_colors(attributes: Attributes, colors: Mapping[str, str], size: int, framing: Framing) -> NDArray[np.uint8]:
+    """The same in other colours.
+
+    Args:
+        attributes: whose shapes are drawn.
+        colors: attribute that is a colour to ``#rrggbb``.
+        size: side of the square picture, in pixels.
+        framing: shift, zoom and tint.
+    """
+    svg = draw_avatar({name: known[getattr(attributes, name)] for name, known in PARTS.items()}, colors)
+    pixels = rasterize(svg, seen_square(framing), size, colors["background"])
     if any(framing.tint):
         pixels = np.clip(pixels + np.asarray(framing.tint), 0, 255).round().astype(np.uint8)
     return pixels

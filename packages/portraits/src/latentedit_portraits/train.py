@@ -13,6 +13,7 @@ from latentedit.core.progress import Progress
 from latentedit_portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder
 from latentedit_portraits.dataset import (
     ENCODED,
+    SIZE,
     Renders,
     encode_in_batches,
     kept_array,
@@ -23,6 +24,7 @@ from latentedit_portraits.fitting import FitSettings, Plan, Training, read_plans
 from latentedit_portraits.framer import PortraitFramer, build_framer, fit_framer
 from latentedit_portraits.reader import PortraitReader, build_reader, fit_reader
 from latentedit_portraits.recipes import SEED, Trained, portrait_settings, run_recipe, write_pipeline
+from latentedit_portraits.recolored import render_recolored
 from latentedit_portraits.tokenizer import build_tokenizer
 from latentedit_portraits.transformer import (
     CaptionBatches,
@@ -45,10 +47,18 @@ RECIPES = read_plans("portraits")
 def _train(run: Training, plan: Plan) -> Trained:
     """Renders, codec, reader, text encoders, transformer, framer."""
     out = run.folder
-    renders = render_split(out / "renders", "train", plan.pictures, seed=SEED, framed=True, progress=run.tell_renders)
+    renders = training_pictures(run, plan)
     autoencoder = build_autoencoder(SEED)
     nn.Module.to(autoencoder, run.device)
-    seconds = {"autoencoder": fit_autoencoder(autoencoder, renders.pixels, plan.fits["autoencoder"], run)}
+    others = render_views(
+        out / f"views-{plan.recolored}-{SEED}-{SIZE}.npz",
+        plan.recolored,
+        seed=SEED,
+        size=SIZE,
+        progress=run.tell_renders,
+    )
+    seen = others.pixels[others.framings[:, -1] == 1]
+    seconds = {"autoencoder": fit_autoencoder(autoencoder, renders.pixels, seen, plan.fits, run)}
     latents = encode_renders(autoencoder, renders, run)
     reader, seconds["reader"] = train_reader(autoencoder, renders, plan.fits["reader"], run)
     tokenizer = build_tokenizer()
@@ -66,6 +76,18 @@ def _train(run: Training, plan: Plan) -> Trained:
 
 
 train = functools.partial(run_recipe, "portraits", RECIPES, _train)
+
+
+def training_pictures(run: Training, plan: Plan) -> Renders:
+    """Portraits of the training split in near-standard framings, and recoloured ones in wide framings, in disorder."""
+    folder = run.folder / "renders"
+    plain = render_split(folder, "train", plan.pictures, seed=SEED, framed=True, progress=run.tell_renders)
+    other = render_recolored(folder, plan.recolored, seed=SEED, progress=run.tell_renders)
+    order = np.random.default_rng(SEED).permutation(plan.pictures + plan.recolored)
+    attributes = [*plain.attributes, *other.attributes]
+    return Renders(
+        pixels=np.concatenate([plain.pixels, other.pixels])[order], attributes=[attributes[index] for index in order]
+    )
 
 
 def train_reader(

@@ -13,11 +13,12 @@ from torch import nn
 from latentedit.models.base import Backbone
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import bundled_folder, load
-from latentedit_portraits.dataset import Renders, encode_in_batches, kept_array, render_split
+from latentedit_portraits.dataset import Renders, encode_in_batches, kept_array
 from latentedit_portraits.fitting import Plan, Training, read_plans
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.recipes import SEED, Trained, portrait_settings, run_recipe, write_pipeline
 from latentedit_portraits.tokenizer import build_tokenizer
+from latentedit_portraits.train import training_pictures
 from latentedit_portraits.transformer import CaptionBatches
 from latentedit_portraits.unet import TextToNoise, build_text_to_noise, fit_unet, noise_scheduler
 
@@ -31,9 +32,7 @@ def _train(run: Training, plan: Plan) -> Trained:
 
     The codec is that of the bundled `portraits`, and the text encoder begins as its second one.
     """
-    renders = render_split(
-        run.folder / "renders", "train", plan.pictures, seed=SEED, framed=True, progress=run.tell_renders
-    )
+    renders = training_pictures(run, plan)
     parent = open_folder(bundled_folder(_PARENT))
     latents = encode_latents(load(parent.path, device=run.device), renders, run)
     beginning = parent.load("text_encoder_2")

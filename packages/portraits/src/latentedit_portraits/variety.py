@@ -30,7 +30,7 @@ class Views:
     """Pictures and how the portraits sit in them.
 
     Args:
-        pixels: unsigned bytes ``[n, 64, 64, 3]``.
+        pixels: unsigned bytes ``[n, size, size, 3]``.
         framings: shift_x, shift_y and log zoom (see `Framing`), and 1; all 0 without a portrait; ``[n, 4]``.
     """
 
@@ -82,7 +82,13 @@ def render_other(generator: random.Random, size: int = VIEW_SIZE) -> NDArray[np.
 
 
 def render_views(
-    path: Path, count: int, *, seed: int, workers: int = 2, progress: Callable[[int, int], None] | None = None
+    path: Path,
+    count: int,
+    *,
+    seed: int,
+    size: int = VIEW_SIZE,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Views:
     """``count`` views, kept in ``path`` and rendered only where it is missing; one in six shows no portrait.
 
@@ -90,13 +96,14 @@ def render_views(
         path: an ``.npz`` file.
         count: how many.
         seed: of everything drawn.
+        size: side of a view in pixels.
         workers: processes.
         progress: called with (done, total).
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         rows: list[tuple[NDArray[np.uint8], tuple[float, ...]]] = []
-        jobs = [(seed, range(start, min(start + _CHUNK, count))) for start in range(0, count, _CHUNK)]
+        jobs = [(seed, size, range(start, min(start + _CHUNK, count))) for start in range(0, count, _CHUNK)]
         for chunk in in_processes(_render_chunk, jobs, workers):
             rows += chunk
             if progress is not None:
@@ -109,17 +116,18 @@ def render_views(
         return Views(pixels=stored["pixels"], framings=stored["framings"])
 
 
-def _render_chunk(job: tuple[int, range]) -> list[tuple[NDArray[np.uint8], tuple[float, ...]]]:
+def _render_chunk(job: tuple[int, int, range]) -> list[tuple[NDArray[np.uint8], tuple[float, ...]]]:
     """Views, and how the portraits sit in them."""
+    seed, size, indices = job
     found: list[tuple[NDArray[np.uint8], tuple[float, ...]]] = []
-    for index in job[1]:
-        generator = random.Random(f"portraits/views/{job[0]}/{index}")
+    for index in indices:
+        generator = random.Random(f"portraits/views/{seed}/{index}")
         if generator.random() < 1 / 6:
-            found.append((render_other(generator), (0.0, 0.0, 0.0, 0.0)))
+            found.append((render_other(generator, size), (0.0, 0.0, 0.0, 0.0)))
             continue
         framing = draw_any_framing(generator)
         sits = (framing.shift_x, framing.shift_y, math.log(framing.zoom), 1.0)
-        found.append((render_view(framing, generator), sits))
+        found.append((render_view(framing, generator, size), sits))
     return found
 
 
