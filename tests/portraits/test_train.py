@@ -55,7 +55,7 @@ def test_the_recipe_makes_a_stock_folder_with_its_figures(
 ) -> None:
     network = "unet" if name == "portraits-unet" else "pixels"
     monkeypatch.setitem(
-        plans, "cpu", Plan(pictures=4, fits={network: FitSettings(steps=1, batch=2, learning_rate=1e-3)})
+        plans, "cpu", Plan(pictures=4, recolored=2, fits={network: FitSettings(steps=1, batch=2, learning_rate=1e-3)})
     )
     monkeypatch.setattr(recipes, "measure_quality", lambda *_, **__: {"a measure": {"mean": 0.5}})
     monkeypatch.setattr(verify_module, "sample_pictures", functools.partial(sample_pictures, steps=3))

@@ -21,12 +21,16 @@ from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.autoencoder import reconstruction_psnr_db
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.dataset import render_split, to_pixels
+from latentedit_portraits.other_programs import reading_accuracy, recoloring_accuracy
 from latentedit_portraits.reader import PortraitReader, accuracy
 
 STEPS = 28  # of a sampled picture
 
 # Pictures of the test split on which reader, codec and text adherence are measured, and how many are sampled at once.
 _RENDERS, _RECONSTRUCTIONS, _SAMPLES, _BATCH = 1000, 200, 300, 25
+
+# Portraits in other colours that are read, and that each colour is asked of.
+_OTHERS, _RECOLORED = 500, 10
 
 
 @torch.no_grad()
@@ -101,6 +105,10 @@ def measure_quality(
         ),
         f"text adherence, {_SAMPLES} test captions, guidance {model.capabilities.guidance:g}": _with_mean(
             adherence(model, reader, wanted, progress=progress)
+        ),
+        f"reader accuracy on {_OTHERS} recolored portraits": _with_mean(reading_accuracy(reader, _OTHERS)),
+        f"edits to colors that training never showed, {_RECOLORED} of each": _with_mean(
+            recoloring_accuracy(model, _RECOLORED)
         ),
     }
 

@@ -1,0 +1,45 @@
+"""Whether colours are counted as right: by the renderer's own answers, on a model that gives them or the picture back."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from latentedit_portraits import other_programs
+from latentedit_portraits.attributes import VALUES, draw_split
+from latentedit_portraits.other_programs import nearest_color, reading_accuracy
+from latentedit_portraits.reader import PortraitReader
+from latentedit_portraits.recolored import NAMED, recolored
+from latentedit_portraits.render import Framing, render_colors
+
+
+@pytest.mark.parametrize("word", NAMED)
+def test_a_painted_background_has_the_colour_of_its_name(word: str) -> None:
+    one = recolored(draw_split("test", 1, 5)[0], background=word)
+    picture = render_colors(one, one.paints, 128, Framing())
+    corner = torch.from_numpy(picture[:8, :8].reshape(-1, 3).T.astype(np.float32)) / 127.5 - 1
+    assert nearest_color(corner) == word
+
+
+def test_a_reader_is_counted_on_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    draw = other_programs.draw_recolored
+
+    def kept(generator):
+        drawn.append(draw(generator))
+        return drawn[-1]
+
+    class Knows(PortraitReader):
+        def __init__(self) -> None:
+            """Nothing is loaded."""
+
+        def attributes(self, pixels):
+            del pixels
+            return [dataclasses.replace(one, eyes=VALUES["eyes"][0]) for one in drawn]
+
+    monkeypatch.setattr(other_programs, "draw_recolored", kept)
+    shares = reading_accuracy(Knows(), 12)
+    assert shares["mouth"] == 1
+    assert shares["eyes"] == pytest.approx(np.mean([one.eyes == VALUES["eyes"][0] for one in drawn]))
+    assert 0 < shares["eyes"] < 1
