@@ -1,4 +1,4 @@
-"""Whether colours are counted as right: by the renderer's own answers, on a model that gives them or the picture back."""
+"""Whether colours and readings are counted as right, by what was painted."""
 
 import dataclasses
 

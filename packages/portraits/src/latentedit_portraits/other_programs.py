@@ -80,11 +80,8 @@ def _recolored_right(model: Backbone, portraits: Sequence[Attributes], name: str
     assert latent.decoded is not None
     change = local_change(model.decode(moved) - latent.decoded)
     edited = (to_pixels(sources, change.device) + change).clamp(-1, 1)
-    wanted = np.abs(truths.astype(int) - sources).max(axis=3) > _CHANGED
-    return [
-        nearest_color(picture[:, torch.from_numpy(where)]) == word
-        for picture, where in zip(edited, wanted, strict=True)
-    ]
+    asked = torch.from_numpy(np.abs(truths.astype(int) - sources).max(axis=3) > _CHANGED)
+    return [nearest_color(picture[:, where]) == word for picture, where in zip(edited, asked, strict=True)]
 
 
 def nearest_color(pixels: Float[Tensor, "3 n"]) -> str:
