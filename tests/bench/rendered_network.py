@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -68,7 +68,6 @@ class CaptionedNetwork(Backbone):
         return z
 
 
-@final
 class RenderedNetwork(CaptionedNetwork):
     """``v = z / 2 - s B c`` on pictures of 128 x 128 pixels.
 

@@ -58,7 +58,7 @@ def sweep(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Sweep a change through strengths: 0 is the picture, 1 the whole change, -1 its opposite.
+    """Sweep a change through strengths: 0 is the picture, 1 the whole change, below 0 away from it.
 
     The pictures stand side by side on a sheet, one after the other in an animation, or under a slider on a page.
 

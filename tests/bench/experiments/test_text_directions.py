@@ -1,6 +1,7 @@
 """Captions that change what they should, cosines and spreads in closed form, and a text whose differences are known."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
 from latentedit_bench.experiments import text_directions
 from latentedit_bench.experiments.base import Context
@@ -73,6 +75,28 @@ def test_a_text_of_ones_is_orthogonal_and_of_one_length() -> None:
     angles, lengths, captions, random_lengths = outcome.claims
     assert {claim.verdict for claim in (angles, lengths, captions)} == {"holds"}
     assert random_lengths.estimate >= 0  # a random change of one attribute has the same length
+
+
+class Placed(RenderedNetwork):
+    """A text is a vector of its own for each word, in the word's place."""
+
+    def embed(self, texts: Sequence[str]) -> Condition:
+        tokens = torch.zeros(len(texts), 40, 8)
+        for row, text in enumerate(texts):
+            for place, word in enumerate(DOMAIN.words(text)):
+                tokens[row, place + 1] = draw((8,), seed=0, purpose=word)
+        return Condition(tokens=tokens, pooled=tokens[:, 0, :0])
+
+
+def test_the_sum_over_places_knows_no_places() -> None:
+    """It is the difference of the words that go and come, wherever they stand."""
+    pairs = [caption_pairs(DOMAIN, portrait, random.Random(index)) for index, portrait in enumerate(PORTRAITS[:2])]
+    found = differences(Placed(reads=False), DOMAIN, pairs)
+    source, target = pairs[1][0][3]
+    words = [sum(draw((8,), seed=0, purpose=word) for word in DOMAIN.words(caption)) for caption in (target, source)]
+    assert found[SUMMED].ours.shape == (2, 12, 8)
+    torch.testing.assert_close(found[SUMMED].ours[1, 3], (words[0] - words[1]).double(), rtol=1e-4, atol=1e-5)
+    assert found[TOKENS].ours.shape == (2, 12, 40 * 8)
 
 
 def test_tokens_at_places_of_their_own_decide_nothing() -> None:

@@ -29,6 +29,10 @@ FEWER = "without Hessian, as many steps"
 """As the member that decides, so that what its products cost is saved."""
 
 MEMBERS: Mapping[str, Mapping[str, Any]] = {
+    "gamma -0.5 above level 0.5": {"gamma": -0.5, "one_sided": True, "gamma_levels": (0.98, 0.5)},
+    "gamma -1 above level 0.5": {"gamma": -1.0, "one_sided": True, "gamma_levels": (0.98, 0.5)},
+    "gamma -0.5": {"gamma": -0.5, "one_sided": True, "gamma_levels": (0.98, 0.0)},
+    "gamma 0.5 below level 0.5": {"gamma": 0.5, "one_sided": True, "gamma_levels": (0.5, 0.0)},
     "gamma -0.5, derivative": {"gamma": -0.5},
     "newton": {"filter": "newton", "iterations": 1},
 }
@@ -64,7 +68,7 @@ class HessianPreservation(EditingExperiment):
         (
             "The control is the same search without its Hessian, the evaluations of its products spent on more steps; "
             "beside it the same with as many steps, which is cheaper. The member that decides was chosen on "
-            "calibration items; the others are told."
+            "calibration items; the others are told. One-sided products take one evaluation, the derivative two."
         ),
         (
             "Our searches are our derivation, not the paper's formula, which we do not have. SDS and DDS have the "
