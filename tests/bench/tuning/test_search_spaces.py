@@ -84,6 +84,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "turboedit": {"clip": 0.121, "level": 1.0, "weight": 1.5, "shift": 1},
     "dnaedit": {"level": 0.85, "eta": 0.8, "guidance": 1.0},
     "rf-solver": {"level": 1.0, "guidance": 2.0},
+    "rf-solver, shared": {"level": 1.0, "guidance": 2.0, "share": 2, "first_layer": 0.684},
+    "masactrl": {"guidance": 7.5, "start": 0.08, "first_layer": 0.625},
+    "stable-flow": {"guidance": 3.0, "nudge": 1.15, "layers": [0, 1, -2, -1]},
 }
 """As the papers and their code have them, for some of those whose first grids lay elsewhere."""
 
