@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 import torch
 
-from latentedit.core.geometry.transport import transported
 from latentedit.directions.local_basis import LocalBasis
 from latentedit.editors.walks.step_length import CLOSE
+from latentedit.models.feature_jacobian import FeatureMap
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_bench.experiments.signed_edits import SignedEdit
 from latentedit_bench.experiments.study import Study
-from latentedit_bench.experiments.transport import MEASURES, Transport, agreement, kept_of
+from latentedit_bench.experiments.transport import MEASURES, Transport, agreement, pulled_back
 from tests.api.discoveries import halves, known_basis, read_surely, widen
 from tests.bench.experiments.gaussians import drawn, legend, study_of
 from tests.editors.colours import ColourBackbone
@@ -46,7 +46,7 @@ def test_where_all_is_alike_the_edit_is_the_same(monkeypatch: pytest.MonkeyPatch
     assert [row] == Transport().look_at(study, (0.5, 0, 1))
     assert (row["source"], row["target"], row["level"]) == (0, 1, 0.5)
     assert row["distance"] == pytest.approx(0, abs=1e-6)
-    assert [row[name] for name in ("captured", "kept", "kept_plain")] == pytest.approx([1, 1, 1])
+    assert [row[name] for name in ("captured", "kept")] == pytest.approx([1, 1])
     for name in ("agreement", "agreement_unchanged", "pixels", "pixels_unchanged"):
         assert row[name] == pytest.approx(1, abs=1e-4), name
     assert abs(float(row["agreement_random"] or 0)) < 0.9
@@ -56,7 +56,7 @@ def test_where_all_is_alike_the_edit_is_the_same(monkeypatch: pytest.MonkeyPatch
 
 
 def test_without_a_reader_pixels_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first direction of the target leans by 0.3 rad out of the plane."""
+    """And the target's own basis, which leans by 0.3 rad, does not matter: the whole Jacobian carries."""
     widen(monkeypatch)
     extra = torch.zeros(1, 3, 8, 8)
     extra[0, 1] = 1 / 8
@@ -64,12 +64,27 @@ def test_without_a_reader_pixels_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     lean = torch.cos(torch.tensor(0.3)) * top + torch.sin(torch.tensor(0.3)) * extra
     study = known_study(monkeypatch, ColourBackbone(), torch.cat([lean, bottom]))
     (row,) = Transport().look_at(study, (0.5, 0, 1))
-    cosine = float(torch.cos(torch.tensor(0.3)))
-    assert row["pixels"] == row["agreement"] == pytest.approx(cosine, rel=1e-4)
+    assert row["pixels"] == row["agreement"] == pytest.approx(1, abs=1e-4)
     assert row["pixels_unchanged"] == pytest.approx(1, abs=1e-4)
+    assert row["kept"] == pytest.approx(1, rel=1e-5)
+    cosine = float(torch.cos(torch.tensor(0.3)))
     assert row["captured"] == pytest.approx(cosine**2, rel=1e-5)
-    assert row["kept"] == pytest.approx(cosine, rel=1e-5)
     assert row["distance"] == pytest.approx(0.3 / (torch.pi / 2 * 2**0.5), rel=1e-4)
+
+
+def test_features_are_pulled_back_by_the_whole_jacobian() -> None:
+    """Against autograd; through the first vector of the basis alone less would be kept."""
+    study = study_of(example_mixture(dimension=6), 2, levels=(0.5,), rank=1)
+    here, there = (study.basis(picture, 0.5) for picture in range(2))
+    v, kept = pulled_back(there, here.u)
+    feature = FeatureMap(backbone=study.backbone, site="clean", level=there.level, condition=there.condition)
+    jacobian = torch.autograd.functional.jacobian(lambda z: feature(z[None])[0], there.trace.top[0])
+    assert isinstance(jacobian, torch.Tensor)
+    expected = jacobian.T @ here.u[0]
+    assert torch.allclose(v[0], expected / expected.norm(), atol=1e-9)
+    assert kept == pytest.approx(float(torch.cosine_similarity(jacobian @ expected, here.u[0], dim=0)))
+    through = float((here.u[0] @ there.u[0]).abs())
+    assert through < kept < 1
 
 
 def test_what_cannot_be_seen_at_the_source_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,21 +109,6 @@ def test_what_is_not_seen_does_not_agree() -> None:
     assert agreement(edit(0.05), edit(0.3)) is None
 
 
-def test_the_inverse_keeps_the_change_of_the_feature(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against the whole matrix: with it ``cos(J v, u)`` is the root of the captured share, without it is less."""
-    basis = known_basis(ColourBackbone())
-    flat_u, flat_v = basis.u.flatten(1).double(), basis.v.flatten(1).double()
-    jacobian = flat_u.T @ torch.diag(basis.singular_values.double()) @ flat_v
-    u = (0.6 * flat_u[:1] - 0.5 * flat_u[1:]).reshape(1, 3, 8, 8)
-    u[0, 2, 0, 0] = 0.39**0.5
-    found = [transported(u, basis.u, basis.singular_values, basis.v, inverse=inverse) for inverse in (True, False)]
-    pushed = [torch.cosine_similarity(jacobian @ one.v.flatten(), u.flatten(), dim=0) for one in found]
-    kept = [kept_of(u, basis, one.v)[0] for one in found]
-    assert kept == pytest.approx([float(one) for one in pushed], rel=1e-6)
-    assert kept[0] == pytest.approx(float(found[0].captured[0]) ** 0.5, rel=1e-6)
-    assert kept[1] < kept[0] - 0.01
-
-
 def table_of(slope: float, above: float, *, pictures: int = 8) -> pd.DataFrame:
     """Agreement that falls with the distance by a slope, and lies so much above that of random directions, and half as
     much above that of directions that were not carried."""
@@ -123,7 +123,7 @@ def table_of(slope: float, above: float, *, pictures: int = 8) -> pd.DataFrame:
             "target": (source + 1) % pictures,
             "distance": distance,
         }
-        row |= {"captured": 0.8, "kept": 0.9, "kept_plain": 0.7, "changed": 0.3, "effect": 0.6}
+        row |= {"captured": 0.8, "kept": 0.9, "changed": 0.3, "effect": 0.6}
         wiggle = 0.01 * (source % 3 - 1)
         for name in ("pixels", "agreement"):
             row |= {name: agreement, f"{name}_random": agreement - above + wiggle}

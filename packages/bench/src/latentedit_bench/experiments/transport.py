@@ -12,9 +12,8 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from latentedit.core.geometry.grassmann import geodesic_distance
-from latentedit.core.geometry.transport import transported
 from latentedit.directions.local_basis import LocalBasis
-from latentedit.directions.transport import DAMPING
+from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit_bench.experiments.base import Row, Unit
 from latentedit_bench.experiments.controls import Number
 from latentedit_bench.experiments.geometry import COVERAGE, QUICK, RIEMANNIAN, Found, Geometry
@@ -48,16 +47,17 @@ _VISIBLE = 0.05
 class Transport(Geometry):
     """Rows of the first direction of one picture's basis, carried to the next picture in a ring.
 
-    The change of the feature goes over and is pulled back with the damped inverse (`directions.transport`). At both
-    pictures the direction goes as far to both sides as it takes for one change of the clean latent, ``effect``, which
-    is more than one changed attribute makes; where it still changes fewer pixels at its source than `_VISIBLE`, the
-    pair does not count. "pixels" is the cosine between the changes of the pixels at the source and at the target, which
-    need not show the same face at the same place; "agreement" is the cosine of what the reader sees change: the shifts
-    of the probabilities of all values of all attributes, for + and for -; without a reader, of the pixels. It is None
-    where the reader sees no change at the source, and 0 where it sees none at the target. Two controls have the same
-    effect at the target: a random direction, which decides, and the source's own direction as it is, which tells
-    whether carrying it does anything. "distance" is that of both tangent spaces of the feature as a share of the
-    largest. "kept" is ``cos(J v', u)`` with the inverse, "kept_plain" without; neither exceeds the root of "captured".
+    The change of the feature goes over and is pulled back by the transpose of the target's whole Jacobian, see
+    `pulled_back`: no rank decides. "kept" is ``cos(J v', u)``, and "captured" the share of u in the span of the
+    target's basis, which is what the few vectors of a basis could keep of it. At both pictures the direction goes as
+    far to both sides as it takes for one change of the clean latent, ``effect``, which is more than one changed
+    attribute makes; where it still changes fewer pixels at its source than `_VISIBLE`, the pair does not count.
+    "pixels" is the cosine between the changes of the pixels at the source and at the target, which need not show the
+    same face at the same place; "agreement" is the cosine of what the reader sees change: the shifts of the
+    probabilities of all values of all attributes, for + and for -; without a reader, of the pixels. It is None where
+    the reader sees no change at the source, and 0 where it sees none at the target. Two controls have the same effect
+    at the target: a random direction, which decides, and the source's own direction as it is, which tells whether
+    carrying it does anything. "distance" is that of both tangent spaces of the feature as a share of the largest.
 
     Args:
         effect: change of the clean latent, see `editors.walks.step_length`.
@@ -72,7 +72,10 @@ class Transport(Geometry):
         "of equal effect; of edits that change at least 5 % of the pixels at their source by more than 10 levels of 255"
     )
     notes: ClassVar[tuple[str, ...]] = (
-        "Features are pulled back with their singular values, damped; the paper's public code leaves these out.",
+        (
+            "Features are pulled back by the whole Jacobian's transpose: the few vectors of a basis hold next to "
+            "nothing of a change that was found at another picture (captured), and would carry it as badly as chance."
+        ),
         COVERAGE,
     )
     smaller: ClassVar[Mapping[str, Any]] = {**QUICK, "pictures": 3, "levels": (0.7,)}
@@ -96,11 +99,10 @@ class Transport(Geometry):
         """The first direction of the source there."""
         level, source, target = float(item[0]), int(item[1]), int(item[2])
         here, there = (study.walkable(study.basis(picture, level)) for picture in (source, target))
-        carried = transported(here.u[:1], there.u, there.singular_values, there.v, damping=DAMPING)
-        plain = transported(here.u[:1], there.u, there.singular_values, there.v, inverse=False)
+        carried, kept = pulled_back(there, here.u[:1])
         control = random_units(there, 1, seed=study.seed, first=source)
         (own,) = signed_edits(here, here.v[:1], effect=self.effect)
-        units = torch.cat([carried.v.to(there.v), control.to(there.v), here.v[:1]])
+        units = torch.cat([carried, control.to(there.v), here.v[:1]])
         found = dict(zip(("", "_random", "_unchanged"), signed_edits(there, units, effect=self.effect), strict=True))
         visible = changed_share(own.change)
         row: Row = {
@@ -108,9 +110,8 @@ class Transport(Geometry):
             "source": source,
             "target": target,
             "distance": geodesic_distance(here.u, there.u) / (math.pi / 2 * math.sqrt(len(here))),
-            "captured": float(carried.captured[0]),
-            "kept": kept_of(here.u[:1], there, carried.v)[0],
-            "kept_plain": kept_of(here.u[:1], there, plain.v)[0],
+            "captured": float((here.u[0].flatten().double() @ there.u.flatten(1).double().T).square().sum()),
+            "kept": kept,
             "effect": found[""].effect,
             "changed": visible,
         }
@@ -122,7 +123,7 @@ class Transport(Geometry):
     def of_model(self, part: Table) -> Found:
         """How much more the carried direction agrees with its source than the controls, and whether distance tells."""
         claims, parts = list[Number](), list[Table]()
-        for column in (*MEASURES, "distance", "captured", "kept", "kept_plain", "changed"):
+        for column in (*MEASURES, "distance", "captured", "kept", "changed"):
             parts.append(by_level(part, column, members=_PAIR).assign(measure=column))
         for column, of in _SEEN.items():
             for control, words in _CONTROLS.items():
@@ -155,18 +156,22 @@ class Transport(Geometry):
         last.set_xlabel("cosine with the edit at the source, 95 %")
 
 
-def kept_of(u: Float[Tensor, "k *feature"], basis: LocalBasis, v: Float[Tensor, "k *latent"]) -> list[float]:
-    """``cos(J v, u)`` for displacements in the span of a basis, whose J v is known from its singular values.
+@torch.no_grad()
+def pulled_back(basis: LocalBasis, u: Float[Tensor, "1 *feature"]) -> tuple[Float[Tensor, "1 *latent"], float]:
+    """``v' = J^T u / |J^T u|``: the displacement that changes the feature along u most, and ``cos(J v', u)``.
 
     Args:
-        u: changes of the feature, of unit length.
-        basis: at the point.
-        v: displacements in its span.
+        basis: says where.
+        u: a change of the feature.
+
+    Cost:
+        One evaluation, a reverse and a forward product.
     """
-    inside = v.detach().to("cpu", torch.float64).flatten(1) @ basis.v.to("cpu", torch.float64).flatten(1).T
-    pushed = (inside * basis.singular_values.to("cpu", torch.float64)) @ basis.u.to("cpu", torch.float64).flatten(1)
-    wide = u.detach().to("cpu", torch.float64).flatten(1)
-    return torch.cosine_similarity(pushed, wide, dim=1).tolist()
+    feature = FeatureMap(backbone=basis.latent.backbone, site=basis.site, level=basis.level, condition=basis.condition)
+    jacobian = FeatureJacobian(feature, basis.trace.top)
+    found = jacobian.rmatmat(u)
+    v = found / torch.linalg.vector_norm(found)
+    return v, _cosine(jacobian.matmat(v), u) or 0.0
 
 
 def agreement(own: SignedEdit, other: SignedEdit) -> float | None:
