@@ -17,7 +17,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format-check ruff-check types layers unit typed coverage thorough wheels clean
-.PHONY: docs docs-text docs-site docs-material
+.PHONY: docs docs-text docs-site docs-material results
 
 help:
 	@echo "make demo      edit a drawn portrait; pictures and sheet go to out/demo/"
@@ -30,6 +30,7 @@ help:
 	@echo "make wheels    build the four packages into dist/, and try them in fresh environments"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
 	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only"
+	@echo "make results   tune, rank, reproduce the claims, write the pages: hours; ARGUMENTS=--plan says how many"
 	@echo "make clean     remove $(VENV), site/, out/demo and caches (trained models and renders in out/ stay)"
 
 setup: $(STAMP)
@@ -106,6 +107,9 @@ docs-site: $(STAMP)
 
 docs-material: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+results: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/all_results.py $(ARGUMENTS)
 
 # One step after the other, whatever -j says, but for the types, which take one core for a minute: they are checked beside
 # the tests.

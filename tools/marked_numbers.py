@@ -99,14 +99,15 @@ def _mean(value: Any) -> float:
 
 @functools.cache
 def _content(file: Path) -> Any:
-    """A JSON file, or a summary of a benchmark: method to measure to its numbers."""
+    """A JSON file, or a table of estimates: its first column to its second one to the numbers."""
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".json":
         return json.loads(text)
     summary: dict[str, dict[str, dict[str, float]]] = {}
     for row in csv.DictReader(text.splitlines()):
         numbers = {name: float(row[name] or "nan") for name in ("mean", "low", "high")}
-        summary.setdefault(row["method"], {})[row["measure"]] = numbers
+        first, second, *_ = row.values()
+        summary.setdefault(first, {})[second] = numbers
     return summary
 
 

@@ -17,8 +17,8 @@ from latentedit_bench.tuning.search_spaces import Roles
 from tests.bench.rendered_network import constructed
 from tests.bench.report.report_runs import PLAN as REPORTED
 
-FILES = ["attributes.csv", "curves.csv", "curves.png", "items.csv", "kinds.csv", "pairs.csv", "ranking.md", "run.json"]
-FILES += ["still.csv", "strengths.csv", "summary.csv"]
+FILES = ["attributes.csv", "comparisons.csv", "curves.csv", "curves.png", "items.csv", "kinds.csv", "pairs.csv"]
+FILES += ["ranking.md", "run.json", "still.csv", "strengths.csv", "summary.csv"]
 ROLES = Roles(ours="ours", family=frozenset(("ours", "variant of ours")))
 PLAN = REPORTED | {"data": REPORTED["data"] | {"items": 7}}
 NAMES = ("hair", "eyes", "skin")
@@ -76,6 +76,9 @@ def test_every_file_is_there_and_holds_the_numbers(folder: Path) -> None:
     assert len(pd.read_csv(folder / "items.csv")) == 24
     assert set(pd.read_csv(folder / "kinds.csv")["kind"]) == {"single"}
     assert list(pd.read_csv(folder / "still.csv")["mean"]) == pytest.approx([0.123] * 3)
+    told = pd.read_csv(folder / "comparisons.csv").set_index(["method", "measure"])["mean"]
+    assert told["bad", "above"] == pytest.approx(0.7)
+    assert told["good", "above ratio"] == pytest.approx(0.025 / 0.205, rel=1e-4)
     assert RunFolder.read(folder).manifest.plan == PLAN
 
 

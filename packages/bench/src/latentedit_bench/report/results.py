@@ -1,6 +1,10 @@
 """A finished run as files: tables that a person reads, tables that a program reads, and the curves as a plot."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+
+import pandas as pd
 
 from latentedit.api.runs.folder import RunFolder
 from latentedit.core.files.writing import write_text
@@ -46,6 +50,7 @@ def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Compa
     frames = {
         "summary": found.table,
         "items": found.items[list(_ITEMS)],
+        "comparisons": _compared(found.comparisons),
         "pairs": found.pairs,
         "parts": found.parts,
         "kinds": found.kinds,
@@ -64,6 +69,17 @@ def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Compa
     write_text(folder / "ranking.md", "\n".join(_page(folder, found)) + "\n")
     write_curves(folder / "curves.png", found)
     return [by_error[0] for by_error in found.comparisons]
+
+
+def _compared(comparisons: Sequence[Sequence[Comparison]]) -> Table:
+    """The other's less ours as "MEASURE", and ours over the other's as "MEASURE ratio"."""
+    rows = [
+        {"method": one.other, "measure": name, **dataclasses.asdict(told)}
+        for by_error in comparisons
+        for one in by_error
+        for name, told in ((one.measure, one.difference), (f"{one.measure} ratio", one.ratio))
+    ]
+    return pd.DataFrame(rows)
 
 
 def _page(folder: Path, found: Summaries) -> list[str]:
