@@ -136,7 +136,8 @@ class HessianPreservation(EditingExperiment):
         for axis, measure in ((area, OUTSIDE), (error, "error")):
             draw_by_name(axis, known[known["measure"] == measure], "method", "captions", colours)
             axis.set_xlabel("mean over items, each at most 1; 95 % interval", fontsize=8)
-        shown = [one for one in outcome.claims if DECIDING in one.measure]
+        adds = [one for one in outcome.claims if one.statement == self.statement and DECIDING in one.measure]
+        shown = [one for one in adds if PARTIAL in one.measure]
         draw_numbers(numbers, shown, unit="share of the wanted change, error, or attributes")
 
 

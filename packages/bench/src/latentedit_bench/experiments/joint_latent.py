@@ -168,7 +168,7 @@ class JointLatent(BatchExperiment):
             axis.set_ylim(0, 1)
             axis.legend(fontsize=7)
         gains = [claim for claim in outcome.claims if claim.statement == self.statement]
-        shown = [claim for claim in gains if ANNEALED in claim.measure and claim.measure.startswith("SDE")]
+        shown = [claim for claim in gains if claim.measure.startswith(f"SDE, {ANNEALED} d, {FULL}")]
         draw_numbers(numbers_axis, shown, unit="SDE")
 
 

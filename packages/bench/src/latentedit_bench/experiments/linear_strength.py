@@ -214,7 +214,7 @@ class LinearStrength(EditingExperiment):
             axis.legend(fontsize=7)
         effects.set_ylabel("effect / effect at strength 1, partial captions, 95 % interval")
         seen.set_ylabel("change of probabilities / that at strength 1")
-        shown = [one for one in outcome.claims if PARTIAL in one.measure]
+        shown = [one for one in outcome.claims if one.model == model and PARTIAL in one.measure]
         draw_numbers(numbers, shown, unit=f"share of items, or straightness, less {BAR:g}")
 
 
