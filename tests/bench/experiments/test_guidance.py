@@ -8,6 +8,7 @@ import torch
 from latentedit.core.errors import ConfigError
 from latentedit.editors.walks.step_length import CLOSE, EFFECT
 from latentedit_bench.experiments.guidance import KINDS, Guidance, distance_to_render
+from latentedit_bench.experiments.signed_edits import signed_edits
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.render import render_array
@@ -52,6 +53,11 @@ def test_all_ways_have_one_effect_and_the_codec_is_taken_off(monkeypatch: pytest
     shown = study.backbone.decode(study.latents[0].z).clamp(-1, 1) - (128 / 127.5 - 1)
     assert codec == pytest.approx(float(shown.square().mean().sqrt()))
     assert len({row["off"] for row in rows}) == 3
+    basis = study.walkable(study.basis(0, 0.5))
+    (edit,) = signed_edits(basis, basis.v[:1], effect=EFFECT)
+    moved = (study.backbone.decode(study.latents[0].z) + edit.change).clamp(-1, 1) - (128 / 127.5 - 1)
+    expected = float(moved.square().flatten(1).mean(1).sqrt().mean()) - codec
+    assert rows[0]["off"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_model_that_nobody_reads_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
