@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 
@@ -12,6 +13,8 @@ from latentedit_bench.metrics.statistics import (
     correlation,
     decide,
     estimate,
+    over_groups,
+    pair_differences,
     permutation_level,
     ratio_over_groups,
     rise,
@@ -110,3 +113,16 @@ def test_means_by_level_and_a_rise_that_is_paired_within_pictures() -> None:
     assert found.mean == pytest.approx(0.8)
     assert found.high - found.low < 1e-9
     assert decide(found) == "holds"
+
+
+def test_differences_of_all_pairs_are_those_of_each_by_itself() -> None:
+    generator = np.random.default_rng(0)
+    index = pd.MultiIndex.from_tuples([(f"g{i // 2}", f"i{i}") for i in range(24)], names=["group", "item"])
+    wide = pd.DataFrame(generator.normal(size=(24, 3)), index=index, columns=["a", "b", "c"])
+    wide.loc[wide.index[3], "c"] = np.nan
+    found = pair_differences(wide)
+    assert list(found) == [("a", "b"), ("a", "c"), ("b", "c")]
+    for (first, second), told in found.items():
+        alone = over_groups(wide[second] - wide[first])
+        assert dataclasses.astuple(told) == pytest.approx(dataclasses.astuple(alone), rel=1e-12)
+    assert found["a", "c"].mean != pytest.approx(float((wide["c"].fillna(0) - wide["a"]).mean()))

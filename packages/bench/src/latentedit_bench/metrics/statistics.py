@@ -7,6 +7,7 @@ that share a picture are not counted as independent.
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -78,6 +79,25 @@ def over_groups(values: Table) -> Estimate:
         values: of items, such as a difference of two columns of `by_item`.
     """
     return estimate(values.astype(float).tolist(), _members(values))
+
+
+def pair_differences(wide: Table) -> dict[tuple[str, str], Estimate]:
+    """`over_groups` of each column less one before it, by the names of the earlier and the later.
+
+    Args:
+        wide: of `by_item`. Columns that are known everywhere share their draws, so that many of them cost little.
+    """
+    members = _members(wide)
+    weights = _weights(tuple(members), 0)
+    whole = wide.loc[:, wide.notna().all()]
+    drawn = {name: _ratio(weights @ whole[name].to_numpy(float), weights.sum(1)) for name in whole}
+    found: dict[tuple[str, str], Estimate] = {}
+    for first, second in itertools.combinations(wide.columns, 2):
+        difference = wide[second] - wide[first]
+        both = first in drawn and second in drawn
+        told = _told(float(difference.mean()), drawn[second] - drawn[first], members) if both else None
+        found[first, second] = told or over_groups(difference)
+    return found
 
 
 def ratio_over_groups(top: Table, bottom: Table) -> Estimate:

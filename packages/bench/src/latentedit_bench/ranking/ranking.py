@@ -14,7 +14,6 @@ intervals draw pictures, with all their items and seeds together.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 
 import pandas as pd
@@ -32,6 +31,7 @@ from latentedit_bench.metrics.statistics import (
     decide,
     means,
     over_groups,
+    pair_differences,
     ratio_over_groups,
 )
 from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE
@@ -161,10 +161,8 @@ def pairs(items: Table, order: Sequence[str]) -> Table:
     """
     found: list[dict[str, object]] = []
     for measure in COMPARED[:2]:
-        wide = by_item(items, measure)
-        for first, second in itertools.combinations(order, 2):
-            told = dataclasses.asdict(over_groups(wide[second] - wide[first]))
-            found.append({"first": first, "second": second, "measure": measure, **told})
+        for (first, second), told in pair_differences(by_item(items, measure)[list(order)]).items():
+            found.append({"first": first, "second": second, "measure": measure, **dataclasses.asdict(told)})
     return pd.DataFrame(found, columns=["first", "second", "measure", *_ESTIMATE])
 
 
