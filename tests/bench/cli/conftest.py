@@ -9,7 +9,6 @@ import pytest
 from latentedit.api.manifests.items import Item
 from latentedit.api.manifests.manifest import write_manifest
 from latentedit.models.registry import load
-from tests.bench.rendered_network import Kept
 from tests.commands import *  # noqa: F403
 from tests.editors.edits import noisy
 
@@ -22,7 +21,7 @@ def manifest(tmp_path: Path) -> Path:
     captions = {"source_caption": "a person with no glasses", "target_caption": "a person with glasses"}
     pictures = [(noisy(seed, (64, 64)), noisy(seed, (64, 64), mean=(90, 150, 90))) for seed in range(2)]
     items = [
-        Item(id=f"item-{seed}", picture=Kept(picture, "picture"), truth=Kept(truth, "truth"), **captions)
+        Item(id=f"item-{seed}", picture=picture.copy, truth=truth.copy, **captions)
         for seed, (picture, truth) in enumerate(pictures)
     ]
     return write_manifest(items, tmp_path / "data")
