@@ -16,6 +16,7 @@ from PIL import Image
 from latentedit.core.memory import collect_garbage_less_often
 
 if TYPE_CHECKING:
+    from tests.browser import Browser
     from tests.editors.colours import ColourBackbone
 
 settings.register_profile("default", max_examples=10, deadline=None)
@@ -35,6 +36,17 @@ def pytest_collection() -> Iterator[None]:
     gc.enable()
     collect_garbage_less_often()
     return result
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """One tab for all tests of a module."""
+    from tests.browser import NONE_WANTED, open_browser
+
+    if os.environ.get(NONE_WANTED):
+        pytest.skip(f"{NONE_WANTED} is set")
+    with open_browser() as started:
+        yield started
 
 
 @pytest.fixture

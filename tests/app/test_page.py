@@ -2,13 +2,12 @@
 
 import functools
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, FrameLocator, Page, expect
+from playwright.sync_api import FrameLocator, Page, expect
 
 from latentedit.api.outputs import read_record, same_picture
 from latentedit.app.visit import Visit
@@ -16,7 +15,7 @@ from latentedit.directions.direction_file import load_direction
 from latentedit.directions.local_basis import local_basis
 from tests.app.servers import PausedBackbone, free_port, served
 from tests.app.visits import SCENE, png
-from tests.browser import NONE_WANTED, open_browser
+from tests.browser import Browser
 from tests.editors.edits import grey, noisy
 
 PATIENCE_MS = 30_000
@@ -89,22 +88,13 @@ class Visitor:
         return place
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if os.environ.get(NONE_WANTED):
-        pytest.skip(f"{NONE_WANTED} is set")
-    with open_browser() as started:
-        found = started.page.context.browser
-        assert found is not None
-        yield found
-
-
 @pytest.fixture
 def visitor(browser: Browser) -> Iterator[NewPage]:
-    contexts = []
+    contexts, started = [], browser.page.context.browser
+    assert started is not None
 
     def come() -> Visitor:
-        contexts.append(browser.new_context())
+        contexts.append(started.new_context())
         return Visitor(contexts[-1].new_page())
 
     yield come

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.browser import NONE_WANTED, open_browser
+from tests.browser import Browser
 
 ROOT = Path(__file__).parents[2]
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
@@ -99,16 +99,13 @@ def test_nothing_is_loaded_from_elsewhere(pages: dict[Path, Page], site: Path) -
     assert re.findall(r"url\([\"']?(?:https?:)?//[^)]+", styles) == []
 
 
-def test_it_is_read_and_searched_from_a_disk(site: Path) -> None:
-    if os.environ.get(NONE_WANTED):
-        pytest.skip(f"{NONE_WANTED} is set")
-    with open_browser() as browser:
-        browser.open(site / "index.html", width=1400)
-        browser.page.keyboard.press("/")
-        browser.page.keyboard.type("flowedit")
-        browser.page.locator("a", has_text="latentedit.editors.FlowEdit").first.wait_for(timeout=20_000)
-        assert [one for one in browser.requests if not one.startswith("file:")] == []
-        assert browser.complaints == []
+def test_it_is_read_and_searched_from_a_disk(site: Path, browser: Browser) -> None:
+    browser.open(site / "index.html", width=1400)
+    browser.page.keyboard.press("/")
+    browser.page.keyboard.type("flowedit")
+    browser.page.locator("a", has_text="latentedit.editors.FlowEdit").first.wait_for(timeout=20_000)
+    assert [one for one in browser.requests if not one.startswith("file:")] == []
+    assert browser.complaints == []
 
 
 def test_every_page_stands_in_the_navigation() -> None:

@@ -195,8 +195,8 @@ def keep(
         weight = weight * bounds
     pixels = composite(first.pixels, second.pixels, weight, matrix=found.matrix, tones=tones, strength=strength)
     record = KeepRecord(
-        original=KeptPicture(name=first.name, fingerprint=first.fingerprint),
-        edited=KeptPicture(name=second.name, fingerprint=second.fingerprint),
+        original=_told(first),
+        edited=_told(second),
         mask=None if mask is None else _told(read_pixels(mask)),
         strength=float(strength),
         only=None if only is None else tuple(only),

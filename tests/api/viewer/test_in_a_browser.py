@@ -3,8 +3,7 @@
 import base64
 import io
 import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +22,11 @@ from latentedit.core.files.pictures import read_chunks, read_image
 from latentedit.latents.encode import encode
 from latentedit.latents.pictures import Picture
 from tests.api.viewer.pages import HOSTILE, changed, picture, view_of
-from tests.browser import NONE_WANTED, Browser, open_browser
+from tests.browser import Browser
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy
 
 STRENGTHS = [-1.0, 0.5, 1.0, 1.25]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if os.environ.get(NONE_WANTED):
-        pytest.skip(f"{NONE_WANTED} is set")
-    with open_browser() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """A report in a browser: everything is there, nothing comes from elsewhere, and it fits a telephone."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ from latentedit.api.runs.folder import RunFolder
 from latentedit.core.errors import ConfigError
 from latentedit_bench.report.report import write_report
 from tests.bench.report.report_runs import PLAN, SLOPES, made_run
-from tests.browser import NONE_WANTED, Browser, open_browser
+from tests.browser import Browser
 
 COLUMN = "[...document.querySelectorAll('#ranking ~ .table tbody')][0]"
 
@@ -25,14 +23,6 @@ def report(folder: Path) -> Path:
     path = folder.parent / "report.html"
     write_report(folder, path)
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if os.environ.get(NONE_WANTED):
-        pytest.skip(f"{NONE_WANTED} is set")
-    with open_browser() as started:
-        yield started
 
 
 def texts(browser: Browser, selector: str) -> list[str]:
