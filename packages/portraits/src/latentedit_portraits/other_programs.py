@@ -2,7 +2,7 @@
 
 import colorsys
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -19,11 +19,11 @@ from latentedit_portraits.attributes import NONE, VALUES, Attributes, draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.dataset import SIZE, to_pixels
 from latentedit_portraits.reader import PortraitReader
-from latentedit_portraits.recolored import NAMED, UNSEEN, Recolored, draw_recolored, draw_wide_framing, recolored
+from latentedit_portraits.recolored import NAMED, Recolored, draw_recolored, draw_wide_framing, recolored
 from latentedit_portraits.render import Framing, render_array, render_colors
 
 _SEED = 20  # of portraits that are measured, apart from those of training
-_CHANGED = 60  # levels of 255 by which a pixel of the right answer differs where a colour is looked at
+_CHANGED = 30  # levels of 255 by which a pixel of the right answer differs where a colour is looked at
 _BATCH = 25
 
 
@@ -49,23 +49,21 @@ def reading_accuracy(reader: PortraitReader, count: int) -> dict[str, float]:
 
 
 @torch.no_grad()
-def recoloring_accuracy(model: Backbone, count: int) -> dict[str, float]:
-    """Share of edits after which a part has the colour that was asked for, of colours that training never shows of it.
+def recoloring_accuracy(model: Backbone, colors: Mapping[str, Sequence[str]], count: int) -> dict[str, float]:
+    """Share of edits after which a part has the colour that was asked for, an attribute at a time.
 
     A colour is right where it is, of all of `NAMED`, nearest to the median of what was to change.
 
     Args:
         model: edits with its own editor at strength 1, from full captions.
+        colors: attributes and the colours that are asked for, such as `OTHERS` or `UNSEEN`.
         count: portraits for each colour.
     """
     shares: dict[str, float] = {}
-    for name, words in UNSEEN.items():
-        right: list[bool] = []
-        for word in words:
-            able = [one for one in draw_split("test", 4 * count, _SEED) if getattr(one, name) != NONE][:count]
-            for start in range(0, len(able), _BATCH):
-                some = able[start : start + _BATCH]
-                right += _recolored_right(model, some, name, word)
+    for name, words in colors.items():
+        able = [one for one in draw_split("test", 4 * count, _SEED) if getattr(one, name) != NONE][:count]
+        batches = [able[start : start + _BATCH] for start in range(0, len(able), _BATCH)]
+        right = [one for word in words for some in batches for one in _recolored_right(model, some, name, word)]
         shares[name] = float(np.mean(right))
     return shares
 

@@ -23,6 +23,7 @@ from latentedit_portraits.captions import full_caption
 from latentedit_portraits.dataset import render_split, to_pixels
 from latentedit_portraits.other_programs import reading_accuracy, recoloring_accuracy
 from latentedit_portraits.reader import PortraitReader, accuracy
+from latentedit_portraits.recolored import OTHERS, UNSEEN
 
 STEPS = 28  # of a sampled picture
 
@@ -107,8 +108,11 @@ def measure_quality(
             adherence(model, reader, wanted, progress=progress)
         ),
         f"reader accuracy on {_OTHERS} recolored portraits": _with_mean(reading_accuracy(reader, _OTHERS)),
-        f"edits to colors that training never showed, {_RECOLORED} of each": _with_mean(
-            recoloring_accuracy(model, _RECOLORED)
+        f"edits to colors that are no values of the attribute, {_RECOLORED} of each": _with_mean(
+            recoloring_accuracy(model, OTHERS, _RECOLORED)
+        ),
+        f"edits to colors that training never showed of it, {_RECOLORED} of each": _with_mean(
+            recoloring_accuracy(model, UNSEEN, _RECOLORED)
         ),
     }
 

@@ -22,7 +22,19 @@ NAMED: Mapping[str, tuple[float, float, float]] = {name: tuple(hsv) for name, hs
 UNSEEN: Mapping[str, tuple[str, ...]] = {name: tuple(colors) for name, colors in _TABLE["unseen"].items()}
 """Attribute that is a colour to the colours that training never shows of it."""
 
-_OTHER_WORDS = {"hair_color": ("red", "orange"), "facial_hair_color": ("red", "orange")}  # they mean ginger there
+_GINGER = {"hair_color": ("red", "orange"), "facial_hair_color": ("red", "orange")}
+"""Colours whose words mean ginger of these attributes."""
+
+_SHOWN = {
+    name: tuple(word for word in NAMED if word not in (*unseen, *_GINGER.get(name, ())))
+    for name, unseen in UNSEEN.items()
+}
+
+OTHERS: Mapping[str, tuple[str, ...]] = {
+    name: tuple(word for word in words if word not in VALUES[name]) for name, words in _SHOWN.items()
+}
+"""Attribute that is a colour to the colours that are none of its values, and that training shows of it."""
+
 _SPREAD = (0.015, 0.08, 0.06)  # of shades of one colour, in hue, saturation and value
 _RECOLORED = 0.6  # probability that a part has a colour of `NAMED`; otherwise a shade of its own
 _CHUNK = 200  # portraits that a process renders at once
@@ -68,11 +80,10 @@ def draw_recolored(generator: random.Random) -> Recolored:
     words, paints = dict[str, str](), dict[str, str]()
     for name, known in COLORS.items():
         own = getattr(attributes, name)
-        shown = [word for word in NAMED if word not in (*UNSEEN.get(name, ()), *_OTHER_WORDS.get(name, ()))]
         if name == "skin" or own == NONE or generator.random() >= _RECOLORED:
             base = colorsys.rgb_to_hsv(*(int(known[own][i : i + 2], 16) / 255 for i in (1, 3, 5)))
         else:
-            words[name] = generator.choice(shown)
+            words[name] = generator.choice(_SHOWN[name])
             base = NAMED[words[name]]
         spread = (part + generator.gauss(0, 1) * width for part, width in zip(base, _SPREAD, strict=True))
         paints[name] = _hex(tuple(spread))
