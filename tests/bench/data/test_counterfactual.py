@@ -29,12 +29,12 @@ FINGERPRINTS = {
     "2": {
         ("calibration", "full"): "82be22dd668372b3d2c435eca58db47931483a8106a5de41b5888c0c92ae03a4",
         ("calibration", "partial"): "cfbb007c80dff021e9fdbcfba70a964e261661c1529db19c98b24ac6b87da62c",
-        ("calibration", "paraphrased"): "fec9c5a59caa93dc90a998ae2d73d1ec6f58b21e148a4014c78cfc6d6f3b46a7",
+        ("calibration", "paraphrased"): "60a798383085acf63f70627c705092109202af48d7526df331bb0f79e69327a2",
         ("calibration", "wrong"): "f6c25bdc0f0ee5ce4ff87690db8f0e470225ae7759217e54a5a37711e58367e9",
-        ("test", "full"): "10231b3826709cc208cb3a289cd536f1781d19d9b8147f4f8990b849529e58a6",
-        ("test", "partial"): "840344357641d792a131cd0a6eb48d8e08dd5e688973c818aa6ded53f78e8db1",
-        ("test", "paraphrased"): "cae22bdb34beb26eabf5930135f6863a3fc12395f03bb39a32188ef710290b5b",
-        ("test", "wrong"): "22571a59f587fd21aa3c6441a9ffc4281f596ee398fe14390bbffa75183168e2",
+        ("test", "full"): "f94a13d54afc9dfb18b8914aa5eef34743f493422277f0296948dac973781035",
+        ("test", "partial"): "3102d2e74948c22982305b9c1834722740f7d0f65d1aeb1f7df975a5eae4627e",
+        ("test", "paraphrased"): "b24763d0de073b93ba039d3cd1073e0d26c04d61dfaed933212937af536642f1",
+        ("test", "wrong"): "e6c09c22d5a66fc905810508a8192e4d9dc7ee7d4e412c0a89919a172d761e02",
     }
 }
 
