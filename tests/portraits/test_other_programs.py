@@ -24,11 +24,12 @@ def test_a_painted_background_has_the_colour_of_its_name(word: str) -> None:
 
 def test_a_reader_is_counted_on_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
-    draw = other_programs.draw_recolored
+    draw = other_programs.draw_picture
 
     def kept(generator):
-        drawn.append(draw(generator))
-        return drawn[-1]
+        item, picture = draw(generator)
+        drawn.append(item)
+        return item, picture
 
     class Knows(PortraitReader):
         def __init__(self) -> None:
@@ -38,7 +39,7 @@ def test_a_reader_is_counted_on_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -
             del pixels
             return [dataclasses.replace(one, eyes=VALUES["eyes"][0]) for one in drawn]
 
-    monkeypatch.setattr(other_programs, "draw_recolored", kept)
+    monkeypatch.setattr(other_programs, "draw_picture", kept)
     shares = reading_accuracy(Knows(), 12)
     assert shares["mouth"] == 1
     assert shares["eyes"] == pytest.approx(np.mean([one.eyes == VALUES["eyes"][0] for one in drawn]))

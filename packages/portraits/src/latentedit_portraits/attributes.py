@@ -11,6 +11,9 @@ Split = Literal["train", "calibration", "test"]
 
 NONE = "none"
 
+IGNORED = -100
+"""In the place of a value's index where there is nothing to learn: what torch's cross-entropy passes over."""
+
 VALUES: dict[str, tuple[str, ...]] = {
     "skin": ("pale", "tan", "brown", "dark"),
     "hair": ("bald", "short", "bob", "long", "curly", "mohawk"),

@@ -5,7 +5,6 @@ places together. Every fourth picture is of any colours, framing and parts, so t
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,8 +86,9 @@ def fit_autoencoder(
     network.to(memory_format=torch.channels_last)
     seconds = 0.0
     for stage, side in (("autoencoder", _CROP), ("autoencoder_whole", portraits.shape[1])):
-        loss = _Loss(autoencoder=autoencoder, like=like, sources=(portraits, others), side=side)
-        seconds += run.fit(stage, autoencoder, functools.partial(loss, batch=plans[stage].batch), plans[stage])
+        batch = plans[stage].batch
+        loss = _Loss(autoencoder=autoencoder, like=like, sources=(portraits, others), side=side, batch=batch)
+        seconds += run.fit(stage, autoencoder, loss, plans[stage])
     return seconds
 
 
@@ -100,12 +100,13 @@ class _Loss:
     like: AutoencoderKL | None
     sources: tuple[NDArray[np.uint8], NDArray[np.uint8]]
     side: int
+    batch: int
 
-    def __call__(self, step: int, generator: torch.Generator, *, batch: int) -> Tensor:
+    def __call__(self, step: int, generator: torch.Generator) -> Tensor:
         del step
         device = next(self.autoencoder.parameters()).device
-        known = batch - batch // _OTHERS
-        drawn = zip(self.sources, (known, batch - known), strict=True)
+        others = self.batch // _OTHERS
+        drawn = zip(self.sources, (self.batch - others, others), strict=True)
         target = torch.cat([_draw_crops(pixels, count, self.side, generator, device) for pixels, count in drawn])
         target = target.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
@@ -118,7 +119,7 @@ class _Loss:
         error = functional.mse_loss(output, target) + _ABSOLUTE_WEIGHT * functional.l1_loss(output, target)
         if self.like is not None:
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-                wanted = encode_posterior(self.like, target[: batch // _MATCHED]).mean
+                wanted = encode_posterior(self.like, target[: self.batch // _MATCHED]).mean
             error = error + _MATCH_WEIGHT * functional.mse_loss(mean[: len(wanted)], wanted.float())
         return error + _KL_WEIGHT * kl
 

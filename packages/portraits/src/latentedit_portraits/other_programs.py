@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from latentedit_portraits.attributes import NONE, VALUES, Attributes, draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.dataset import SIZE, to_pixels
 from latentedit_portraits.reader import PortraitReader
-from latentedit_portraits.recolored import NAMED, Recolored, draw_recolored, draw_wide_framing, recolored
+from latentedit_portraits.recolored import NAMED, draw_picture, recolored
 from latentedit_portraits.render import Framing, render_array, render_colors
 
 _SEED = 20  # of portraits that are measured, apart from those of training
@@ -34,12 +33,8 @@ def reading_accuracy(reader: PortraitReader, count: int) -> dict[str, float]:
         reader: whose answers are counted.
         count: portraits.
     """
-    drawn: list[Recolored] = []
-    pictures: list[NDArray[np.uint8]] = []
-    for index in range(count):
-        generator = random.Random(f"portraits/other/{_SEED}/{index}")
-        drawn.append(draw_recolored(generator))
-        pictures.append(render_colors(drawn[-1], drawn[-1].paints, SIZE, draw_wide_framing(generator)))
+    made = [draw_picture(random.Random(f"portraits/other/{_SEED}/{index}")) for index in range(count)]
+    drawn, pictures = zip(*made, strict=True)
     found = reader.attributes(to_pixels(np.stack(pictures), torch.device("cpu")))
     shares: dict[str, float] = {}
     for name, known in VALUES.items():

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_portraits.attributes import NONE, VALUES, Attributes, draw
+from latentedit_portraits.attributes import IGNORED, NONE, VALUES, Attributes, draw
 from latentedit_portraits.dataset import SIZE, Renders, in_processes, kept_array
 from latentedit_portraits.package_data import read_table
-from latentedit_portraits.render import COLORS, Framing, render_colors
+from latentedit_portraits.render import COLORS, Framing, hex_color, render_colors
 
 _TABLE = read_table("drawing")
 
@@ -38,7 +38,6 @@ OTHERS: Mapping[str, tuple[str, ...]] = {
 _SPREAD = (0.015, 0.08, 0.06)  # of shades of one colour, in hue, saturation and value
 _RECOLORED = 0.6  # probability that a part has a colour of `NAMED`; otherwise a shade of its own
 _CHUNK = 200  # portraits that a process renders at once
-_IGNORED = -100  # in the place of an index, for a colour that no value of the attribute names
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +54,9 @@ class Recolored(Attributes):
         """Nothing is refused: colours are free."""
 
     def indices(self) -> list[int]:
-        """As for `Attributes`, and -100 for a colour that is none of the attribute's values."""
+        """As for `Attributes`, and `IGNORED` for a colour that is none of the attribute's values."""
         return [
-            allowed.index(value) if (value := getattr(self, name)) in allowed else _IGNORED
+            allowed.index(value) if (value := getattr(self, name)) in allowed else IGNORED
             for name, allowed in VALUES.items()
         ]
 
@@ -70,7 +69,7 @@ def recolored(attributes: Attributes, **colors: str) -> Recolored:
         colors: attributes that are colours, and words of `NAMED`.
     """
     paints = {name: known[getattr(attributes, name)] for name, known in COLORS.items()}
-    paints |= {name: _hex(NAMED[color]) for name, color in colors.items()}
+    paints |= {name: hex_color(*NAMED[color]) for name, color in colors.items()}
     return Recolored(**dataclasses.asdict(attributes) | colors, paints=paints)
 
 
@@ -85,8 +84,8 @@ def draw_recolored(generator: random.Random) -> Recolored:
         else:
             words[name] = generator.choice(_SHOWN[name])
             base = NAMED[words[name]]
-        spread = (part + generator.gauss(0, 1) * width for part, width in zip(base, _SPREAD, strict=True))
-        paints[name] = _hex(tuple(spread))
+        hue, *rest = (part + generator.gauss(0, 1) * width for part, width in zip(base, _SPREAD, strict=True))
+        paints[name] = hex_color(hue % 1.0, *(min(max(part, 0.0), 1.0) for part in rest))
     return Recolored(**dataclasses.asdict(attributes) | words, paints=paints)
 
 
@@ -123,20 +122,15 @@ def render_recolored(
     return Renders(pixels=pixels, attributes=[draw_recolored(_generator(seed, index)) for index in range(count)])
 
 
+def draw_picture(generator: random.Random) -> tuple[Recolored, NDArray[np.uint8]]:
+    """A random recoloured portrait and its picture in a wide framing."""
+    item = draw_recolored(generator)
+    return item, render_colors(item, item.paints, SIZE, draw_wide_framing(generator))
+
+
 def _render_chunk(job: tuple[int, range]) -> NDArray[np.uint8]:
-    found: list[NDArray[np.uint8]] = []
-    for index in job[1]:
-        generator = _generator(job[0], index)
-        item = draw_recolored(generator)
-        found.append(render_colors(item, item.paints, SIZE, draw_wide_framing(generator)))
-    return np.stack(found)
+    return np.stack([draw_picture(_generator(job[0], index))[1] for index in job[1]])
 
 
 def _generator(seed: int, index: int) -> random.Random:
     return random.Random(f"portraits/recolored/{seed}/{index}")
-
-
-def _hex(hsv: tuple[float, ...]) -> str:
-    """A colour by hue, which goes round, and saturation and value, which are clipped, as ``#rrggbb``."""
-    hue, saturation, value = hsv[0] % 1.0, min(max(hsv[1], 0.0), 1.0), min(max(hsv[2], 0.0), 1.0)
-    return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hsv_to_rgb(hue, saturation, value))

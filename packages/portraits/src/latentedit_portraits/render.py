@@ -1,5 +1,6 @@
 """Portraits as pictures: the renderer, which is also the truth about every edit."""
 
+import colorsys
 import dataclasses
 import io
 import random
@@ -86,6 +87,11 @@ def draw_avatar(parts: Mapping[str, Any], colors: Mapping[str, str], **more: Any
         clothing_color=colors["clothes_color"],
         **more,
     ).render()
+
+
+def hex_color(hue: float, saturation: float, value: float) -> str:
+    """A colour by hue, saturation and value, each in [0, 1], as ``#rrggbb``."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hsv_to_rgb(hue, saturation, value))
 
 
 def seen_square(framing: Framing) -> tuple[float, float, float]:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
 from latentedit.models.attention import differentiable_attention
-from latentedit_portraits.attributes import VALUES, Attributes
+from latentedit_portraits.attributes import IGNORED, VALUES, Attributes
 from latentedit_portraits.autoencoder import CHANNELS
 from latentedit_portraits.captions import MAX_TOKENS, CaptionStyle, draw_caption, parse
 from latentedit_portraits.fitting import FitSettings, Training, seeded
@@ -101,12 +101,12 @@ class CaptionBatches:
     def draw(
         self, chosen: Sequence[int], generator: torch.Generator, style: CaptionStyle
     ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b attributes"]]:
-        """Token ids, and the index of each stated value (-100 where the caption is silent)."""
+        """Token ids, and the index of each stated value (`IGNORED` where the caption is silent)."""
         seed = int(torch.randint(2**31, (1,), generator=generator))
         words = random.Random(seed)
         captions = [draw_caption(self.attributes[i], words, style) for i in chosen]
         stated = [
-            [values.index(known[name]) if name in known else -100 for name, values in VALUES.items()]
+            [values.index(known[name]) if name in known else IGNORED for name, values in VALUES.items()]
             for known in map(parse, captions)
         ]
         encoded = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
@@ -116,7 +116,7 @@ class CaptionBatches:
 def attribute_loss(logits: Float[Tensor, "b values"], stated: Int[Tensor, "b attributes"]) -> Tensor:
     """Cross-entropy of the stated attributes from the pooled text."""
     losses = [
-        functional.cross_entropy(part.float(), stated[:, i], ignore_index=-100, reduction="sum")
+        functional.cross_entropy(part.float(), stated[:, i], ignore_index=IGNORED, reduction="sum")
         for i, part in enumerate(split_logits(logits))
     ]
     return torch.stack(losses).sum() / (stated >= 0).sum().clamp(min=1)

@@ -1,6 +1,5 @@
 """Portraits as other programs of the same style draw and frame them: the framer's training pictures."""
 
-import colorsys
 import dataclasses
 import math
 import random
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit_portraits.dataset import in_processes
-from latentedit_portraits.render import Framing, draw_avatar, rasterize, seen_square
+from latentedit_portraits.render import Framing, draw_avatar, hex_color, rasterize, seen_square
 
 VIEW_SIZE = 64
 """Side of a view in pixels: enough to see where a head is."""
@@ -137,7 +136,7 @@ def _drawing(generator: random.Random) -> str:
     parts: dict[str, Any] = {"hair": generator.choice(_TOPS)}
     hat = _any_color(generator)
     # From pale to dark, from pink to yellow.
-    skin = _hex_color(generator.uniform(0.02, 0.14), generator.uniform(0.2, 0.75), generator.uniform(0.35, 1.0) ** 0.7)
+    skin = hex_color(generator.uniform(0.02, 0.14), generator.uniform(0.2, 0.75), generator.uniform(0.35, 1.0) ** 0.7)
     colors = {"hair_color": hair, "skin": skin}
     parts["eyes"] = generator.choice(list(avatars.EyeType))
     parts["eyebrows"] = generator.choice(list(avatars.EyebrowType))
@@ -186,9 +185,4 @@ def _any_color(generator: random.Random) -> str:
     pale = generator.random() < 0.3
     saturation = 0.0 if pale else generator.uniform(0.1, 0.9)
     value = generator.choice((1.0, 1.0, 0.1, generator.random())) if pale else generator.uniform(0.25, 1.0)
-    return _hex_color(generator.random(), saturation, value)
-
-
-def _hex_color(hue: float, saturation: float, value: float) -> str:
-    """A colour by hue, saturation and value, each in [0, 1], as ``#rrggbb``."""
-    return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hsv_to_rgb(hue, saturation, value))
+    return hex_color(generator.random(), saturation, value)

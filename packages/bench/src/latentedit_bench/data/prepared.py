@@ -52,6 +52,15 @@ class Prepared:
     answer: Readings | None
     answer_pixels: Float[Tensor, "b 3 h2 w2"] | None
 
+    def changed(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h2 w2"]:
+        """How the model's pictures change when their latents become these."""
+        assert self.latent.decoded is not None
+        return self.latent.backbone.decode(z) - self.latent.decoded
+
+    def restored(self, change: Float[Tensor, "b 3 h2 w2"]) -> list[Image.Image]:
+        """The pictures at their own size with a change put back, as an edit is."""
+        return [frame.restore(row).convert("RGB") for frame, row in zip(self.latent.frames, change, strict=True)]
+
     def read(self, change: Float[Tensor, "b 3 h2 w2"]) -> Readings | None:
         """What the reader sees where the model's pictures change by so much."""
         reader = captioner_for(self.latent.backbone)

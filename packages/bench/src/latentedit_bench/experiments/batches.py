@@ -62,10 +62,7 @@ def scored(batch: Prepared, z: Float[Tensor, "b *latent"]) -> list[dict[str, flo
         z: clean latents.
     """
     assert batch.truth is not None
-    assert batch.latent.decoded is not None
-    change = batch.latent.backbone.decode(z) - batch.latent.decoded
-    restored = [frame.restore(row).convert("RGB") for frame, row in zip(batch.latent.frames, change, strict=True)]
-    edited = to_tensor(restored)
+    edited = to_tensor(batch.restored(batch.changed(z)))
     scores = all_scores(edited, batch.source, batch.truth)
     scores["error"] = counterfactual_error(edited, batch.source, batch.truth)
     return [{name: float(scores[name][index]) for name in SCORES} for index in range(len(z))]

@@ -94,9 +94,10 @@ def pair_differences(wide: Table) -> dict[tuple[str, str], Estimate]:
     found: dict[tuple[str, str], Estimate] = {}
     for first, second in itertools.combinations(wide.columns, 2):
         difference = wide[second] - wide[first]
-        both = first in drawn and second in drawn
-        told = _told(float(difference.mean()), drawn[second] - drawn[first], members) if both else None
-        found[first, second] = told or over_groups(difference)
+        if first in drawn and second in drawn:
+            found[first, second] = _told(float(difference.mean()), drawn[second] - drawn[first], members)
+        else:
+            found[first, second] = over_groups(difference)
     return found
 
 

@@ -129,11 +129,11 @@ def evaluate(
     pictures: dict[float, list[Image.Image]] = {}
     for strength, z in edits.latents.items():
         change = _change(batch, z, local=method.local)
-        pictures[strength] = _restored(batch, change)
+        pictures[strength] = batch.restored(change)
         edited = to_tensor(pictures[strength])
         columns = _measured(batch, edited, batch.read(change)) | {"failed": edits.failed[strength].double()}
         if strength == 1 and beside:
-            returned = to_tensor(_restored(batch, _change(batch, edits.back, local=method.local)))
+            returned = to_tensor(batch.restored(_change(batch, edits.back, local=method.local)))
             columns["residual"] = edits.residual
             columns["undo_error"] = undo_error(returned, edited, batch.source)
             columns["undo_psnr"] = undo_psnr_db(returned, batch.source)
@@ -160,8 +160,8 @@ def codec_rows(batch: Prepared) -> list[Row]:
     if batch.answer_pixels is None:
         return []
     backbone = batch.latent.backbone
-    change = _change(batch, backbone.encode(batch.answer_pixels.to(backbone.device, backbone.dtype)), local=False)
-    columns = _measured(batch, to_tensor(_restored(batch, change)), batch.read(change))
+    change = batch.changed(backbone.encode(batch.answer_pixels.to(backbone.device, backbone.dtype)))
+    columns = _measured(batch, to_tensor(batch.restored(change)), batch.read(change))
     return _rows(batch, CODEC, 1.0, 0, columns, {"evaluations": 0.0, "seconds": 0.0})
 
 
@@ -183,13 +183,8 @@ def _rows(
 
 
 def _change(batch: Prepared, z: Tensor, *, local: bool) -> Float[Tensor, "b 3 h w"]:
-    assert batch.latent.decoded is not None
-    change = batch.latent.backbone.decode(z) - batch.latent.decoded
+    change = batch.changed(z)
     return local_change(change) if local else change
-
-
-def _restored(batch: Prepared, change: Float[Tensor, "b 3 h w"]) -> list[Image.Image]:
-    return [frame.restore(row).convert("RGB") for frame, row in zip(batch.latent.frames, change, strict=True)]
 
 
 def _measured(
