@@ -16,7 +16,7 @@ from latentedit.editors.local_change import local_change
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.metrics.off_manifold import residual_ratio
-from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE, Row, codec_rows, evaluate
+from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE, Edits, Row, codec_rows, evaluate
 from latentedit_bench.ranking.methods import Method
 from latentedit_portraits.attributes import VALUES
 from latentedit_portraits.render import render
@@ -154,6 +154,16 @@ def test_half_the_way_is_half_the_effect_and_no_leak(batch: Prepared) -> None:
         assert {"residual", "undo_error"}.isdisjoint(one)
         assert "undo_error" in two
     assert all(row["effect"] > 1 for row in most)
+
+
+def test_a_gain_multiplies_the_change(batch: Prepared) -> None:
+    """Twice half the way is the answer, and edits without gain serve a method with it."""
+    half = Method(name="x", editor=told(batch)(share=0.5))
+    edits = Edits.of(half, batch, (1.0,), seed=0)
+    for gain, error in ((2.0, 0.0), (1.0, 0.25)):
+        method = dataclasses.replace(half, gain=gain)
+        rows = evaluate(method, batch, (1.0,), seed=0, beside=False, edits=edits)[0]
+        assert [row["error"] for row in rows if row["error"] is not None] == pytest.approx([error] * 11, abs=0.01)
 
 
 def test_strengths_that_are_refused_are_left_out(batch: Prepared) -> None:

@@ -23,6 +23,7 @@ from latentedit_bench.tuning.tuning import (
     score,
     store_best,
     stored_methods,
+    tune_gain,
     tune_method,
     tuned_methods,
     write_tuning,
@@ -148,6 +149,21 @@ def test_rows_that_differ_in_locality_share_their_edits(batches: list[Prepared])
     assert [one.score for one in kept] != [one.score for one in whole]
 
 
+@pytest.mark.parametrize(("share", "gain"), [(1.0, 1.0), (0.8, 1.24), (0.91, 1.12), (0.3, 1.48)])
+def test_the_gain_makes_up_for_what_a_change_lacks(
+    batches: list[Prepared], toy: type[Knowing], share: float, gain: float
+) -> None:
+    """Of steps of .06 the nearest to 1 / share, where the error is ``(1 - gain * share)^2``; at most 1.5."""
+    best = Tried(settings=toy(share=share).to_dict(), items=12, score=0.0, moved=0.0, evaluations=4.0)
+    told_of = list[tuple[str, int, int]]()
+    with batches[0].latent.backbone.count() as cost:
+        found, error = tune_gain(TOY, Trials(batches, {False}), best, progress=lambda *step: told_of.append(step))
+    assert found == gain
+    assert error == pytest.approx((1 - gain * share) ** 2, abs=0.01)
+    assert cost.evaluations == 12 * toy(share=share).evaluations(batches[0].latent), "the edits are paid once"
+    assert told_of[-1][1] == told_of[-1][2] == len(told_of)
+
+
 def test_worse_than_nothing_counts_as_nothing() -> None:
     assert score([{"error": 0.2}, {"error": 7.0}, {"error": None}]) == pytest.approx(0.6)
 
@@ -170,7 +186,7 @@ def tried_of(name: str) -> list[Tried]:
 
 def written(path: Path, *names: str) -> Path:
     for name in names:
-        write_tuning(path, MODEL, DATA, search_space(name), tried_of(name), command=f"tune {name}")
+        write_tuning(path, MODEL, DATA, search_space(name), tried_of(name), gain=1.12, command=f"tune {name}")
     return path
 
 
@@ -179,6 +195,7 @@ def test_settings_come_back_as_methods(tmp_path: Path) -> None:
     found = tuned_methods(path, MODEL)
     assert [one.name for one in found] == ["flowslider", "eim", "sdedit"]
     assert [one.local for one in found] == [False, True, False]
+    assert [one.gain for one in found] == [1.12] * 3
     for one in found:
         best = tried_of(one.name)[0].settings
         assert one.editor == type(one.editor).from_dict(best)
@@ -242,18 +259,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_best_becomes_the_models_own(folder: Path, tmp_path: Path) -> None:
     before = read_settings(folder)
     store_best("portraits", written(tmp_path / "tuning.json", "flowslider", "eim"))
-    store_best("portraits", written(tmp_path / "second.json", "sdedit", "flowslider, local"))
+    store_best("portraits", written(tmp_path / "second.json", "sdedit", "flowslider, local", "rf-solver, shared"))
     after = read_settings(folder)
     assert after["editors"]["eim"] == before["editors"]["eim"], "chosen with more than this benchmark in mind"
     for name in ("flowslider", "sdedit"):
         assert after["editors"][name] == tried_of(name)[0].settings
-    assert list(after["benchmark"]) == ["flowslider", "eim", "sdedit", "flowslider, local"]
+    assert after["editors"].get("rf-solver") == before["editors"].get("rf-solver"), "that row is a variant of it"
+    assert list(after["benchmark"]) == ["flowslider", "eim", "sdedit", "flowslider, local", "rf-solver, shared"]
     untouched = set(before) - {"editors", "benchmark"}
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
     model = RenderedNetwork()
     model.defaults = after
     found = [(one.name, one.local) for one in stored_methods(model)]
-    assert found == [("flowslider", False), ("eim", True), ("sdedit", False), ("flowslider, local", True)]
+    variants = [("flowslider, local", True), ("rf-solver, shared", False)]
+    assert found == [("flowslider", False), ("eim", True), ("sdedit", False), *variants]
     assert stored_methods(model, ["eim"])[0].editor == tuned_methods(tmp_path / "tuning.json", MODEL, ["eim"])[0].editor
 
 

@@ -124,8 +124,16 @@ def tune(
     from itertools import groupby
 
     from latentedit.models.registry import bundled_folder
-    from latentedit_bench.tuning.search_spaces import SEARCH_SPACES, search_space
-    from latentedit_bench.tuning.tuning import Trials, already_tuned, prepare_all, store_best, tune_method, write_tuning
+    from latentedit_bench.tuning.search_spaces import ROLES, SEARCH_SPACES, search_space
+    from latentedit_bench.tuning.tuning import (
+        Trials,
+        already_tuned,
+        prepare_all,
+        store_best,
+        tune_gain,
+        tune_method,
+        write_tuning,
+    )
 
     if store:
         bundled_folder(choice.name)  # refused before any work where there is none
@@ -142,10 +150,12 @@ def tune(
             trials = Trials(batches, {one.local for one in rows}, seed=seed)
             for one in rows:
                 tried = tune_method(one, trials, progress=progress)
-                write_tuning(output, backbone, found, one, tried, command=typed_command())
-                best[one.name] = {"error": tried[0].score, "settings": tried[0].settings}
+                fixed = one.name in ROLES.parts
+                gain, error = (1.0, tried[0].score) if fixed else tune_gain(one, trials, tried[0], progress=progress)
+                write_tuning(output, backbone, found, one, tried, gain=gain, command=typed_command())
+                best[one.name] = {"error": error, "gain": gain, "settings": tried[0].settings}
                 if not (quiet or as_json):
-                    say(f"{one.name:<46}error {tried[0].score:.4f}, the best of {len(tried)}")
+                    say(f"{one.name:<46}error {error:.4f}, gain {gain:g}, the best of {len(tried)}")
     if store:
         store_best(choice.name, output)
     if as_json:

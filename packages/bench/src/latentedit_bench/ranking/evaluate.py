@@ -1,6 +1,6 @@
 """One method on one batch of items: edit at every strength, put the change back into the pictures, measure.
 
-Locality is applied to the decoded change, so methods that differ in locality alone share their `Edits`.
+Gain and locality are applied to the change afterwards, so methods that differ in these alone share an editor's work.
 """
 
 import dataclasses
@@ -46,7 +46,7 @@ class Edits:
     """What an editor makes of a batch, before its change is put into the pictures.
 
     Args:
-        method: whose editor it is, local or not.
+        method: whose editor it is.
         batch: what is edited.
         seed: of every random number of the editor.
         latents: by strength; the source in the place of those that are not finite.
@@ -60,11 +60,12 @@ class Edits:
     latents: Mapping[float, Tensor]
     failed: Mapping[float, Tensor]
     seconds: float
+    _gained: dict[float, "Edits"] = dataclasses.field(default_factory=dict[float, "Edits"], init=False, repr=False)
 
     @staticmethod
     @torch.no_grad()
     def of(method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int) -> "Edits":
-        """Edit at each of the strengths that the editor takes.
+        """Edit at each of the strengths that the editor takes, without the method's gain.
 
         Cost:
             ``Method.edits`` at the strengths.
@@ -82,6 +83,13 @@ class Edits:
             failed={strength: failed for strength, (_, failed) in finite.items()},
             seconds=seconds,
         )
+
+    def gained(self, method: Method) -> "Edits":
+        """The same edits for a method with this editor, in its size; methods of one gain share what follows."""
+        if method.gain not in self._gained:
+            latents = {strength: method.gained(z, self.batch.latent.z) for strength, z in self.latents.items()}
+            self._gained[method.gain] = dataclasses.replace(self, method=method, latents=latents)
+        return self._gained[method.gain]
 
     @functools.cached_property
     def back(self) -> Tensor:
@@ -118,13 +126,13 @@ def evaluate(
         strengths: at which; those that the editor refuses are left out.
         seed: of every random number of the editor.
         beside: at strength 1 also take the off-manifold residual, edit back, and measure what was lost on the way.
-        edits: of the same editor at the same strengths and seed, where they were made for another method.
+        edits: of the same editor at the same strengths and seed, without gain, where they were made before.
 
     Cost:
         ``Method.edits`` at the strengths, once more for the way back, and the judge's for the residual at strength 1;
         nothing where the edits are given and were asked for all of that.
     """
-    edits = Edits.of(method, batch, strengths, seed=seed) if edits is None else edits
+    edits = (Edits.of(method, batch, strengths, seed=seed) if edits is None else edits).gained(method)
     rows: list[list[Row]] = []
     pictures: dict[float, list[Image.Image]] = {}
     for strength, z in edits.latents.items():

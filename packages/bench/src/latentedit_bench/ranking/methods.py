@@ -1,4 +1,4 @@
-"""What is compared: an editor with settings, whether its change is kept local, and the strengths at which it is run."""
+"""What is compared: an editor with settings, how large and how local its change is made, and at which strengths."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,11 +21,13 @@ class Method:
         editor: with its settings.
         local: the change is kept to where it is strong (`editors.local_change`), as `latentedit edit` does with eim;
             the other methods are left as their authors describe them.
+        gain: the change of the latents is multiplied by it, which costs nothing.
     """
 
     name: str
     editor: Editor
     local: bool = False
+    gain: float = 1.0
 
     def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:
         """Those of the strengths that the editor takes."""
@@ -41,7 +43,7 @@ class Method:
     def edits(
         self, latent: JointLatent, target: Condition, strengths: Sequence[float], *, seed: int
     ) -> list[Float[Tensor, "b *latent"]]:
-        """Clean latents at each strength; eim looks for its direction once.
+        """Clean latents at each strength, before their gain; eim looks for its direction once.
 
         Cost:
             ``editor.evaluations(latent, strength=...)`` a strength, less the search that eim shares.
@@ -53,4 +55,8 @@ class Method:
     ) -> Float[Tensor, "b *latent"]:
         """The same edit back: from the edited latents under the target text to the source text, whole."""
         edited = dataclasses.replace(latent, z=z, condition=target, start=latent.z)
-        return self.edits(edited, latent.condition, [1.0], seed=seed)[0]
+        return self.gained(self.edits(edited, latent.condition, [1.0], seed=seed)[0], z)
+
+    def gained(self, z: Float[Tensor, "b *latent"], source: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *latent"]:
+        """An edit of a source in the size of this method; the very latents at a gain of 1."""
+        return z if self.gain == 1 else source + self.gain * (z - source)

@@ -34,6 +34,7 @@ class MethodSpec(_Stored):
     name: str
     editor: str
     local: bool
+    gain: float = 1.0
     settings: dict[str, Any]
 
 
@@ -173,7 +174,7 @@ class Plan:
             network_dtype=str(self.model.network_dtype).removeprefix("torch."),
             data=DataSpec(name=data.name, version=data.version, items=len(data.items), fingerprint=data.fingerprint),
             methods=[
-                MethodSpec(name=m.name, editor=m.editor.name, local=m.local, settings=m.editor.to_dict())
+                MethodSpec(name=m.name, editor=m.editor.name, local=m.local, gain=m.gain, settings=m.editor.to_dict())
                 for m in self.methods
             ],
             strengths=list(self.strengths),

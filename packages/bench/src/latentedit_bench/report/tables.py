@@ -225,11 +225,12 @@ def method_grid(methods: Sequence[MethodSpec], *, marked: str) -> Grid:
             Cell(text=one.name),
             Cell(text=one.editor),
             Cell(text="yes" if one.local else "no"),
+            number(one.gain),
             Cell(text=_plainly(one.settings)),
         ]
         for one in methods
     ]
-    return Grid(head=["method", "editor", "change kept local", "settings"], rows=rows, marked=marked)
+    return Grid(head=["method", "editor", "change kept local", "gain", "settings"], rows=rows, marked=marked)
 
 
 def _wide(table: Table, order: Sequence[str], marked: str) -> Grid:

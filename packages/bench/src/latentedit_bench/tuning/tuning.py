@@ -2,8 +2,9 @@
 
 By successive halving: the first candidates are tried on the first batch of items, and the best third of them on all.
 Then on from the best, setting by setting, on all items, until every method has had as many tries: beyond the ends of
-what was tried where the best lies there, else between (`neighbours`). What is minimised is what is reported, the error
-at strength 1, which differs from that above the codec's by a constant.
+what was tried where the best lies there, else between (`neighbours`). At last the change of the best gets a factor, its
+gain. What is minimised is what is reported, the error at strength 1, which differs from that above the codec's by a
+constant.
 """
 
 import dataclasses
@@ -22,6 +23,7 @@ from latentedit.core.files.writing import write_text
 from latentedit.core.plain import plain
 from latentedit.core.progress import Progress
 from latentedit.editors.base import Editor
+from latentedit.editors.eim import EIM
 from latentedit.editors.registry import editor_class
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder
@@ -37,6 +39,11 @@ BATCH = 12
 
 SEED = 1000
 """Of tuning; runs that are reported draw their noise from others."""
+
+GAINS = (0.7, 1.5)
+"""Least and largest factor of a change that is tried, in steps of `_GAIN_STEP`."""
+
+_GAIN_STEP = 0.06
 
 KEPT = 3
 """One candidate in so many goes on from the first batch to all."""
@@ -79,6 +86,24 @@ class Trials:
         self.batches = batches
         self._localities, self._seed = localities, seed
         self._rows: dict[str, list[dict[bool, list[Row]]]] = {}
+        self._edited: tuple[Editor, list[Edits]] | None = None
+
+    def with_gain(self, space: SearchSpace, editor: Editor, gain: float) -> float:
+        """The score of an editor on all items whose change is multiplied by so much.
+
+        Cost:
+            Of all batches, but for a second factor of one editor.
+        """
+        method = Method(name=space.name, editor=editor, local=space.local, gain=gain)
+        if self._edited is None or self._edited[0] is not editor:
+            self._edited = editor, [Edits.of(method, one, [1.0], seed=self._seed) for one in self.batches]
+        return score(
+            [
+                row
+                for edits in self._edited[1]
+                for row in evaluate(method, edits.batch, [1.0], seed=self._seed, beside=False, edits=edits)[0]
+            ]
+        )
 
     def tried(self, space: SearchSpace, editor: Editor, count: int) -> Tried:
         """What an editor comes to on the first batches.
@@ -101,6 +126,42 @@ class Trials:
             moved=float(np.mean([row["changed_rms"] for row in rows if row.get("effect") is None] or [np.nan])),
             evaluations=float(np.mean([row["evaluations"] for row in rows])),
         )
+
+
+def tune_gain(
+    space: SearchSpace, trials: Trials, best: Tried, *, progress: Progress | None = None
+) -> tuple[float, float]:
+    """The factor of a method's change at which its best settings err least, and the error there.
+
+    From 1 up and down by steps for as long as the error falls, on all items.
+
+    Args:
+        space: the method.
+        trials: of its editor.
+        best: its best settings.
+        progress: told the method's name after each factor.
+
+    Cost:
+        The edits once; a few times what it takes to decode and measure them.
+    """
+    editor = editor_class(space.editor).from_dict(best.settings)
+    found: dict[float, float] = {}
+    for gain in _gains(found):
+        found[gain] = trials.with_gain(space, editor, gain)
+        if progress is not None:
+            progress(f"{space.name}, gain", len(found), max(3, len(found)))
+    chosen = min(found, key=lambda gain: found[gain])
+    return chosen, found[chosen]
+
+
+def _gains(found: Mapping[float, float]) -> Iterator[float]:
+    """Those to try next, until the best of what was found lies between others or at an end."""
+    yield from (1.0, round(1 - _GAIN_STEP, 2), round(1 + _GAIN_STEP, 2))
+    while (best := min(found, key=lambda gain: found[gain])) in (min(found), max(found)):
+        following = round(best + math.copysign(_GAIN_STEP, best - 1), 2)
+        if not GAINS[0] <= following <= GAINS[1]:
+            return
+        yield following
 
 
 def tune_method(space: SearchSpace, trials: Trials, *, progress: Progress | None = None) -> list[Tried]:
@@ -158,9 +219,16 @@ def score(rows: Sequence[Row]) -> float:
 
 
 def write_tuning(
-    path: Path, model: Backbone, dataset: Dataset, space: SearchSpace, tried: Sequence[Tried], *, command: str
+    path: Path,
+    model: Backbone,
+    dataset: Dataset,
+    space: SearchSpace,
+    tried: Sequence[Tried],
+    *,
+    gain: float = 1.0,
+    command: str,
 ) -> None:
-    """Add one method's candidates to the file of all; what it knows of the others stays.
+    """Add one method's candidates and gain to the file of all; what it knows of the others stays.
 
     "edges" names the settings whose best value is still an end of what was tried.
 
@@ -176,6 +244,7 @@ def write_tuning(
         "editor": space.editor,
         "local": space.local,
         "budget": space.budget,
+        "gain": gain,
         "best": tried[0].settings,
         "edges": sorted(edges(tried[0].settings, [one.settings for one in tried])),
         "tried": [dataclasses.asdict(one) for one in tried],
@@ -208,7 +277,7 @@ def store_best(name: str, path: Path) -> None:
     """Make the best settings of a file a bundled model's own, in its ``latentedit.json``.
 
     Under "benchmark" those of every method; under "editors" those of every baseline without our locality, for
-    ``latentedit edit --method``.
+    ``latentedit edit --method``, without their gain.
     What the model recommends for eim stays: it was chosen with more than this benchmark in mind.
 
     Raises:
@@ -218,9 +287,9 @@ def store_best(name: str, path: Path) -> None:
     tuned = read_json(path)["methods"]
     folder = bundled_folder(name)
     editors = dict(read_settings(folder).get("editors", {}))
-    plain_rows = [one for one in tuned.values() if not one["local"] and not editor_class(one["editor"]).composes]
-    editors |= {one["editor"]: one["best"] for one in plain_rows}
-    best = {key: {"editor": one["editor"], "local": one["local"], "best": one["best"]} for key, one in tuned.items()}
+    plain_rows = {key: one for key, one in tuned.items() if key == one["editor"] != EIM.name}
+    editors |= {key: one["best"] for key, one in plain_rows.items()}
+    best = {key: {part: one[part] for part in ("editor", "local", "gain", "best")} for key, one in tuned.items()}
     known = dict(read_settings(folder).get("benchmark", {}))
     write_settings(folder, {"editors": editors, "benchmark": known | best})
 
@@ -257,8 +326,13 @@ def _methods(known: Mapping[str, Any], names: Sequence[str] | None, where: str) 
 
 
 def planned_methods(told: Sequence[Mapping[str, Any]]) -> tuple[Method, ...]:
-    """Methods from what a plan tells of them: "name", "editor", "local", "settings"."""
+    """Methods from what a plan tells of them: "name", "editor", "local", "gain" (1 if it says none), "settings"."""
     return tuple(
-        Method(name=one["name"], editor=editor_class(one["editor"]).from_dict(one["settings"]), local=one["local"])
+        Method(
+            name=one["name"],
+            editor=editor_class(one["editor"]).from_dict(one["settings"]),
+            local=one["local"],
+            gain=one.get("gain", 1.0),
+        )
         for one in told
     )
