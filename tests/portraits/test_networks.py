@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from latentedit.core.flow import add_noise, model_from_canonical, velocity_from_prediction
 from latentedit.core.schedule import DiscreteSchedule
+from latentedit.models.registry import load
 from latentedit_portraits import pixels
 from latentedit_portraits.attributes import VALUES, draw_split
 from latentedit_portraits.captions import MAX_TOKENS, CaptionStyle, vocabulary
+from latentedit_portraits.dataset import to_pixels
 from latentedit_portraits.fitting import FitSettings
+from latentedit_portraits.render import render_array
 from latentedit_portraits.tokenizer import build_tokenizer
 from latentedit_portraits.transformer import (
     CaptionBatches,
@@ -23,7 +27,14 @@ from latentedit_portraits.transformer import (
     fit_text,
     fit_transformer,
 )
-from latentedit_portraits.unet import TextToNoise, build_text_to_noise, fit_unet, noise_scheduler, velocity_loss
+from latentedit_portraits.unet import (
+    TextToNoise,
+    build_text_to_noise,
+    detail_weights,
+    fit_unet,
+    noise_scheduler,
+    velocity_loss,
+)
 from tests.portraits.runs import run_in
 
 CPU = torch.device("cpu")
@@ -130,6 +141,20 @@ def test_the_loss_is_the_square_error_of_the_velocity_until_the_factor_is_cut() 
     assert velocity_loss(output - noise, s).item() == pytest.approx(expected.item(), rel=1e-9)
     cut = velocity_loss(output - noise, torch.full((4,), 0.98, dtype=torch.float64))
     assert cut.item() == pytest.approx(144 * (output - noise).square().mean().item(), rel=1e-12)
+
+
+def test_eyebrows_count_more_in_the_loss_of_the_unet() -> None:
+    """Where latents of raised and of angry eyebrows differ most; the mean weight is 1."""
+    portraits = [dataclasses.replace(one, eyebrows="angry") for one in draw_split("train", 4, 0)]
+    model = load("portraits", device="cpu")
+    with torch.no_grad():
+        angry, raised = (
+            model.encode(to_pixels(np.stack([render_array(one) for one in some]), model.device))
+            for some in (portraits, [dataclasses.replace(one, eyebrows="raised") for one in portraits])
+        )
+    energy, weights = (angry - raised).square().mean((0, 1)), detail_weights()
+    assert weights.mean().item() == pytest.approx(1)
+    assert (energy * (weights > 1)).sum() > 0.95 * energy.sum()
 
 
 def test_training_changes_both_networks(

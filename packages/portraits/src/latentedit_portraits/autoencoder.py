@@ -1,7 +1,8 @@
-"""The picture codec of `portraits`: a stock AutoencoderKL, trained on crops and then on whole pictures.
+"""The picture codec of `portraits`: a stock AutoencoderKL, trained on crops, then on whole pictures, then its decoder.
 
 Crops are cheap, but a codec that has seen nothing else is worse on whole pictures: its norms and its attention take all
-places together. Every fourth picture is of any colours, framing and parts, so that other programs' portraits survive.
+places together. The decoder goes on alone, for then latents stay as they are. Every fourth picture is of any colours,
+framing and parts, so that other programs' portraits survive.
 """
 
 import dataclasses
@@ -23,9 +24,7 @@ CHANNELS = 8
 _CROP = 64  # side of a crop that is trained on, in pixels
 _KL_WEIGHT = 5e-5  # of the pull to the normal distribution, beside the squared error
 _ABSOLUTE_WEIGHT = 0.05  # of the absolute error, likewise
-_MATCH_WEIGHT = 0.05  # of the squared distance to the latents of a codec whose latents are kept, likewise
 _OTHERS = 4  # one picture in so many is of any colours and framing
-_MATCHED = 4  # one picture in so many is compared with the latents of a codec whose latents are kept
 
 
 def build_autoencoder(seed: int) -> AutoencoderKL:
@@ -65,8 +64,6 @@ def fit_autoencoder(
     others: NDArray[np.uint8],
     plans: Mapping[str, FitSettings],
     run: Training,
-    *,
-    like: AutoencoderKL | None = None,
 ) -> float:
     """Train the codec: squared and absolute error and a weak pull to the normal distribution.
 
@@ -77,18 +74,18 @@ def fit_autoencoder(
         autoencoder: on its device.
         portraits: pictures ``[n, 128, 128, 3]``, three quarters of each batch.
         others: pictures of the same size, the last quarter.
-        plans: "autoencoder" on crops, then "autoencoder_whole" on whole pictures.
+        plans: "autoencoder" on crops, "autoencoder_whole" on whole pictures, "decoder" likewise without the encoder.
         run: where, and who hears of it.
-        like: another codec; the latents of portraits are drawn to its latents, so that what was trained on those
-            goes on with the new codec.
     """
     network: Any = autoencoder  # its annotations know no memory format
     network.to(memory_format=torch.channels_last)
     seconds = 0.0
-    for stage, side in (("autoencoder", _CROP), ("autoencoder_whole", portraits.shape[1])):
-        batch = plans[stage].batch
-        loss = _Loss(autoencoder=autoencoder, like=like, sources=(portraits, others), side=side, batch=batch)
+    whole = portraits.shape[1]
+    for stage, side in (("autoencoder", _CROP), ("autoencoder_whole", whole), ("decoder", whole)):
+        network.encoder.requires_grad_(stage != "decoder")
+        loss = _Loss(autoencoder=autoencoder, sources=(portraits, others), side=side, batch=plans[stage].batch)
         seconds += run.fit(stage, autoencoder, loss, plans[stage])
+    network.encoder.requires_grad_(True)
     return seconds
 
 
@@ -97,7 +94,6 @@ class _Loss:
     """The loss of one batch."""
 
     autoencoder: AutoencoderKL
-    like: AutoencoderKL | None
     sources: tuple[NDArray[np.uint8], NDArray[np.uint8]]
     side: int
     batch: int
@@ -117,10 +113,6 @@ class _Loss:
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
         error = functional.mse_loss(output, target) + _ABSOLUTE_WEIGHT * functional.l1_loss(output, target)
-        if self.like is not None:
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-                wanted = encode_posterior(self.like, target[: self.batch // _MATCHED]).mean
-            error = error + _MATCH_WEIGHT * functional.mse_loss(mean[: len(wanted)], wanted.float())
         return error + _KL_WEIGHT * kl
 
 
