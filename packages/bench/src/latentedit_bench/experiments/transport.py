@@ -153,7 +153,7 @@ class Transport(Geometry):
             {"mean": COLOURS[0]},
         )
         last.axvline(0, color="#444444", linewidth=0.8)
-        last.set_xlabel("cosine with the edit at the source, 95 %")
+        last.set_xlabel("cosine with the edit at the source, 95 %", fontsize=8)
 
 
 @torch.no_grad()
@@ -215,5 +215,5 @@ def _draw_points(axis: Axes, part: Table, column: str, of: str) -> None:
     draw_points(axis, part, "distance", column)
     random = part[f"{column}_random"].dropna()
     draw_null(axis, random.mean(), *random.quantile([0.025, 0.975]), label="random directions, 95 %")
-    axis.set_xlabel("distance of tangent spaces / largest possible")
+    axis.set_xlabel("distance of tangent spaces / largest possible", fontsize=8)
     finish(axis, f"cosine of {of} with the edit at the source")
