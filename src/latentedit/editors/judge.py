@@ -17,6 +17,7 @@ and is not damaged; the share is 0.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -81,12 +82,12 @@ class Judge:
         return 4 * self.pairs
 
     def losses(
-        self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: tuple[Condition, Condition], *, seed: int
-    ) -> Float[Tensor, "2 b"]:
-        """``mean |x_hat(z_s, c) - z|^2`` under each of two texts.
+        self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: int
+    ) -> Float[Tensor, "texts b"]:
+        """``mean |x_hat(z_s, c) - z|^2`` under each text.
 
         Cost:
-            ``evaluations`` a latent.
+            ``2 pairs`` evaluations a latent and text.
         """
         noise = draw((self.pairs, *z.shape[1:]), seed=seed, purpose="verdict").to(z.device, z.dtype)
         noise = torch.cat([noise, -noise])

@@ -16,6 +16,7 @@ from latentedit_bench.experiments.benchmark_runs import best, cost_note, paid, s
 from latentedit_bench.experiments.change_or_drift import ChangeOrDrift
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.hessian_preservation import HessianPreservation
+from latentedit_bench.experiments.joint_default import JointDefault
 from latentedit_bench.experiments.joint_latent import JointLatent
 from latentedit_bench.experiments.known_items import DTYPE, KnownItems, Part, asking
 from latentedit_bench.experiments.linear_strength import LinearStrength
@@ -129,6 +130,7 @@ SMALL = (
     LinearStrength(items=2, others=2, strengths=(0.5, 1.0), steps=4),
     JointLatent(items=3, others=2, levels=(0.5, 0.9), steps=4),
     ChangeOrDrift(items=3, others=2, levels=(0.9, 0.5)),
+    JointDefault(items=3, others=2),
 )
 
 

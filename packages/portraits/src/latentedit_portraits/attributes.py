@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import random
-from typing import Literal
+from typing import Literal, Self
 
 from latentedit.core.errors import ConfigError
 
@@ -73,7 +73,7 @@ class Attributes:
                     f"contradict each other. Give {color} 'none' exactly where {part} is {absent!r}"
                 )
 
-    def replace(self, **change: str) -> "Attributes":
+    def replace(self, **change: str) -> Self:
         """These attributes with some changed: the counterfactual.
 
         A colour follows its part: removing the part removes the colour, and a new part without a named colour takes the
@@ -88,14 +88,14 @@ class Attributes:
         unknown = sorted(set(change) - set(VALUES))
         if unknown:
             raise ConfigError(f"a portrait has no attribute {', '.join(unknown)}. Give some of {', '.join(VALUES)}")
-        values = dataclasses.asdict(self) | change
+        values = {name: getattr(self, name) for name in VALUES} | change
         for color, (part, absent) in _COLOR_OF.items():
             if values[part] == absent:
                 values[color] = NONE
             elif values[color] == NONE:
                 other = values["hair_color" if color == "facial_hair_color" else "facial_hair_color"]
                 values[color] = other if other in VALUES[color] and other != NONE else _DEFAULT_COLOR
-        return Attributes(**values)
+        return dataclasses.replace(self, **values)
 
     def indices(self) -> list[int]:
         """The position of each value in ``VALUES``, in the order of ``VALUES``."""

@@ -5,6 +5,7 @@ import dataclasses
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,10 +49,18 @@ class Recolored(Attributes):
         paints: what is painted for each attribute that is a colour, as ``#rrggbb``.
     """
 
-    paints: Mapping[str, str]
+    paints: Mapping[str, str] = dataclasses.field(hash=False)
 
     def __post_init__(self) -> None:
         """Nothing is refused: colours are free."""
+
+    def replace(self, **change: str) -> Self:
+        """As for `Attributes`; a colour that changes is painted as its value always is."""
+        new = Attributes.replace(self, **change)
+        changed = [name for name in COLORS if getattr(new, name) != getattr(self, name)]
+        plain = {name: COLORS[name][getattr(new, name)] for name in changed}
+        values = {name: getattr(new, name) for name in VALUES}
+        return dataclasses.replace(self, **values, paints={**self.paints, **plain})
 
     def indices(self) -> list[int]:
         """As for `Attributes`, and `IGNORED` for a colour that is none of the attribute's values."""

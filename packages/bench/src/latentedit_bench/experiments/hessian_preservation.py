@@ -29,6 +29,7 @@ FEWER = "without Hessian, as many steps"
 """As the member that decides, so that what its products cost is saved."""
 
 MEMBERS: Mapping[str, Mapping[str, Any]] = {
+    "gamma -0.5 at levels 0.8 to 0.5": {"gamma": -0.5, "one_sided": True, "gamma_levels": (0.8, 0.5)},
     "gamma -0.5 above level 0.5": {"gamma": -0.5, "one_sided": True, "gamma_levels": (0.98, 0.5)},
     "gamma -1 above level 0.5": {"gamma": -1.0, "one_sided": True, "gamma_levels": (0.98, 0.5)},
     "gamma -0.5": {"gamma": -0.5, "one_sided": True, "gamma_levels": (0.98, 0.0)},

@@ -1,0 +1,57 @@
+"""Other programs' portraits as a domain: its laws, and that a change is painted as its value always is."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from latentedit_bench.data.counterfactual import counterfactual
+from latentedit_bench.domains.base import differences, domain
+from latentedit_portraits.attributes import VALUES
+from latentedit_portraits.recolored_domain import RECOLORED
+from latentedit_portraits.render import COLORS
+
+SCENES = RECOLORED.draw("test", 12, seed=3)
+
+
+def test_it_is_found_by_name_and_draws_the_same_again() -> None:
+    assert domain("recolored-portraits") is RECOLORED
+    again = RECOLORED.draw("test", 12, seed=3)
+    assert again == SCENES
+    assert [hash(one) for one in again] == [hash(one) for one in SCENES]
+    assert not {*SCENES} & {*RECOLORED.draw("calibration", 12, seed=3)}
+    assert any(RECOLORED.attributes(one)["clothes_color"] not in VALUES["clothes_color"] for one in SCENES)
+
+
+@pytest.mark.parametrize("scene", SCENES[:4], ids=str)
+def test_a_change_is_what_was_asked_for_and_painted_plainly(scene: object) -> None:
+    one = next(known for known in SCENES if known is scene)
+    for name, values in RECOLORED.alternatives(one).items():
+        changed = RECOLORED.change(one, {name: values[0]})
+        assert RECOLORED.attributes(changed)[name] == values[0]
+        assert set(differences(RECOLORED, one, changed)) <= {name, RECOLORED.tied.get(name, name)}
+        assert changed.framing == one.framing
+        for color, paint in changed.portrait.paints.items():
+            known = COLORS[color].get(RECOLORED.attributes(changed)[color])
+            same = RECOLORED.attributes(changed)[color] == RECOLORED.attributes(one)[color]
+            assert paint == (one.portrait.paints[color] if same else known)
+
+
+def test_a_picture_shows_its_paints_in_its_framing() -> None:
+    one = SCENES[0]
+    painted = dataclasses.replace(one.portrait, paints={**one.portrait.paints, "background": "#123456"})
+    drawn = RECOLORED.render(dataclasses.replace(one, portrait=painted))
+    assert tuple(drawn[1, 1]) == (0x12, 0x34, 0x56)
+    assert not np.array_equal(
+        RECOLORED.render(one), RECOLORED.render(dataclasses.replace(one, framing=SCENES[1].framing))
+    )
+
+
+def test_counterfactuals_of_them_have_answers() -> None:
+    for item in counterfactual("recolored-portraits", "test", captions="partial").items[:6]:
+        assert item.truth is not None
+        assert item.mask is not None
+        changed = np.asarray(item.picture()) != np.asarray(item.truth())
+        assert np.array_equal(changed.any(axis=2), item.mask())
+        assert changed.any() == (item.kind != "nothing")
+        assert item.source_caption != item.target_caption
