@@ -64,18 +64,13 @@ def build(house: Path, *command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=house,
-        env={**os.environ, "NO_COLOR": "1", "NO_MKDOCS_2_WARNING": "1"},
+        env={**os.environ, "NO_COLOR": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout
-
-
-def test_material_for_mkdocs_builds_it_too(house: Path) -> None:
-    build(house, "mkdocs", "build", "--strict", "--quiet", "--site-dir", "material")
-    assert (house / "material" / "start.html").is_file()
 
 
 def test_links_lead_to_pages_and_anchors(pages: dict[Path, Page], site: Path) -> None:

@@ -93,7 +93,7 @@ def test_joint_training_moves_text_and_transformer(
 ) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     latents = np.random.default_rng(0).standard_normal((32, 8, 16, 16)).astype(np.float16)
-    settings = FitSettings(steps=3, batch=2, learning_rate=1e-3, warm_up=1, average=0.0)
+    settings = FitSettings(steps=1, batch=2, learning_rate=1e-3, warm_up=1, average=0.0)
     fit_transformer(network, captions, latents, settings, run_in(tmp_path))
     after = network.state_dict()
     for part in ("transformer.proj_out.weight", "text_encoder.text_projection.weight"):

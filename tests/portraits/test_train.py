@@ -162,8 +162,8 @@ def test_a_few_steps_lower_the_error(pictures: np.ndarray, tmp_path: Path) -> No
     """And the last of them leave the latents as they are."""
     autoencoder = build_autoencoder(0)
     whole, found = to_pixels(pictures, torch.device("cpu")), list[tuple[float, torch.Tensor]]()
-    settings = FitSettings(steps=6, batch=4, learning_rate=2e-3, warm_up=1, average=0.5)
-    for stages in ((0, 0, 0), (6, 6, 0), (6, 6, 6)):
+    settings = FitSettings(steps=4, batch=4, learning_rate=2e-3, warm_up=1, average=0.5)
+    for stages in ((0, 0, 0), (4, 4, 0), (4, 4, 4)):
         names = ("autoencoder", "autoencoder_whole", "decoder")
         plans = {name: dataclasses.replace(settings, steps=n) for name, n in zip(names, stages, strict=True)}
         fit_autoencoder(autoencoder, pictures[:2], pictures[2:], plans, run_in(tmp_path))

@@ -193,7 +193,7 @@ def latent_on(backbone: str) -> JointLatent:
 
 
 class TestContracts(EditorContract):
-    """Other settings, strengths and models than those of `tests.editors.test_bundled_editors`."""
+    """Other settings, strengths and models than those of `tests.editors.test_registered_editors`."""
 
     @pytest.fixture(params=CONTRACTS, ids=lambda row: f"{row[0]}-{row[2]}-{row[3]}")
     def row(self, request: pytest.FixtureRequest) -> Row:

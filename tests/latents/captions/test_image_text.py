@@ -1,6 +1,6 @@
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokeniz
 
 from latentedit.core.errors import MissingDependencyError, ModelError
 from latentedit.core.rng import draw
+from latentedit.latents.captions import image_text
 from latentedit.latents.captions.base import INSTRUCTION, Captioner, clean_caption
 from latentedit.latents.captions.image_text import ImageToText
 from latentedit.models.libraries import quiet_libraries
@@ -22,12 +23,20 @@ from tests.latents.miniature_captioners import save_blip, save_florence, save_ll
 from tests.models.folders import change_json
 
 PIXELS = draw((2, 3, 40, 24), seed=0, purpose="contract").clamp(-1, 1)
-LONGEST = 77
+LONGEST = 12
 WEIGHTS = "model.safetensors"
 PROMPTS = {
     "florence": "Describe with a paragraph what is shown in the image.",
     "llava": f"<|im_start|>user\n<image>{INSTRUCTION}<|im_end|>\n<|im_start|>assistant\n",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short() -> Iterator[None]:
+    """Captions of untrained networks never end by themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image_text, "_MAX_NEW_TOKENS", LONGEST)
+        yield
 
 
 @pytest.fixture(scope="session")

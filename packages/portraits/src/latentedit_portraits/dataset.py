@@ -92,8 +92,11 @@ def in_processes(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int) 
     Args:
         work: a module's own function, for other processes.
         jobs: its arguments.
-        workers: processes.
+        workers: processes; this one where there is work for one alone.
     """
+    if min(workers, len(jobs)) <= 1:
+        yield from map(work, jobs)
+        return
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         yield from pool.imap(work, jobs)
 

@@ -1,10 +1,8 @@
-"""Every registered editor: its laws on miniatures of both kinds of network, its cost on both bundled models."""
+"""Every registered editor: its laws on miniatures of both kinds of network."""
 
-import functools
 from pathlib import Path
 
 import pytest
-import torch
 
 from latentedit.core.condition import Condition
 from latentedit.core.plugins import EDITORS
@@ -15,11 +13,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.miniature import miniature_sd, miniature_sd3
-from latentedit.testing.tolerances import relative_error
 from tests.editors.few_steps import few_steps
-
-TEXT = "a person with pale skin, short brown hair, a smile, no glasses, a red hoodie, on a blue background"
-WANTED = "a person with pale skin, short brown hair, a smile, glasses, a red hoodie, on a blue background"
 
 
 @pytest.fixture(scope="session")
@@ -65,24 +59,6 @@ class TestMiniatureTransformer(MiniatureContract):
 
 class TestMiniatureUNet(MiniatureContract):
     kind = "unet"
-
-
-@functools.cache
-def bundled(name: str) -> JointLatent:
-    """One latent: what several cost is law 4."""
-    return latent_of(load(name, device="cpu"), 128, (TEXT,))
-
-
-@pytest.mark.parametrize("name", EDITORS.names())
-@pytest.mark.parametrize("model", ["portraits", "portraits-unet"])
-def test_on_a_bundled_model_a_strength_changes_something_at_the_cost_that_it_says(model: str, name: str) -> None:
-    latent, editor = bundled(model), few_steps(name)
-    with latent.backbone.count() as cost:
-        (edited,) = editor.edit(latent, latent.backbone.embed([WANTED]), [0.8])
-    assert cost.evaluations == editor.evaluations(latent, strength=0.8) > 0
-    assert edited.z.dtype == latent.z.dtype
-    assert bool(torch.isfinite(edited.z).all())
-    assert relative_error(edited.z, latent.z) > 1e-3
 
 
 def test_there_are_editors() -> None:
