@@ -86,6 +86,7 @@ def steps(items: int, seeds: str) -> Iterator[Step]:
     more = ["--items", str(SOME), "--strengths", STRENGTHS, "--beside", *half]
     at_all = (len(STRENGTHS.split(",")) + 2) * _run_cost(short, SOME)
     yield "strengths", _run("strengths", "partial", short, *more), at_all
+    yield "release", [sys.executable, str(Path(__file__).with_name("release.py"))], 4 * 28 * items
     yield "claims", _latentedit("reproduce", "-o", "results/claims"), 0
     yield "pages", ["make", "docs-text"], 0
 
