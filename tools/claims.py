@@ -47,8 +47,8 @@ def _warning(names: list[str]) -> str:
         return ""
     return (
         '!!! warning "Measured by an older plan"\n'
-        "    These experiments have been designed anew since they were measured, and ask something else today. What\n"
-        f"    stands here of them is what the older plan found: {', '.join(names)}.\n\n"
+        "    These experiments have been designed anew since they were measured, and the models were trained on. What\n"
+        f"    stands here of them is what the older plan found on the older weights: {', '.join(names)}.\n\n"
     )
 
 
