@@ -18,4 +18,4 @@ def test_what_an_older_plan_measured_is_named(monkeypatch: pytest.MonkeyPatch) -
     first = next(iter(asks))
     asks[first] = {**asks[first], "statistic": "something else"}
     assert claims.outdated() == [first]
-    assert f"older plan found: {first}." in claims.page()
+    assert f"older plan found on the older weights: {first}." in claims.page()

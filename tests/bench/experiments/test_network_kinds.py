@@ -33,7 +33,10 @@ def concluded(*tables: Any, models: tuple[str, ...] = MODELS) -> Outcome:
     return NetworkKinds(models=models).conclude(pd.concat([*parts, *tables]))
 
 
-def test_one_training_of_a_kind_decides_nothing_and_these_networks_are_told() -> None:
+def test_one_training_of_a_kind_decides_nothing_and_these_networks_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The U-Net's card says that it does not draw eyebrows."""
+    cards = {MODELS[0]: {"mean": 1.0, "eyebrows": 1.0}, MODELS[1]: {"mean": 0.9, "eyebrows": 0.5, "hair": 1.0}}
+    monkeypatch.setattr(network_kinds, "_adherence", lambda model: cards[model])
     pair = scored(MODELS[0], 0.8, 0.0, at_eyebrows=1.0), scored(MODELS[1], 0.7, 1.0, at_eyebrows=0.2)
     found = concluded(*pair)
     first = found.claims[0]
