@@ -18,6 +18,7 @@ from results import RESULTS, save, table
 
 import latentedit
 from latentedit.directions import identification
+from latentedit.models.base import Backbone
 from latentedit_bench.data.prepared import prepare, same_size
 from latentedit_bench.experiments.hessian_preservation import OUTSIDE, outside
 from latentedit_bench.experiments.known_items import CAPTIONS, asking, recommended
@@ -32,10 +33,9 @@ MEASURES = {"error": "error, at most 1", OUTSIDE: "change outside", "others_chan
 
 
 @torch.no_grad()
-def measured(captions: str, items: int) -> Table:
+def measured(model: Backbone, captions: str, items: int) -> Table:
     """Rows of both searches on the same items."""
-    model, rows = latentedit.load("portraits", dtype="bfloat16"), list[Row]()
-    now = recommended(model)
+    now, rows = recommended(model), list[Row]()
     before = dataclasses.replace(now, search=dataclasses.replace(now.search, gain=1.0))
     for some in same_size(asking("test", items, captions=captions).items, BATCH):
         batch = prepare(model, some)
@@ -51,22 +51,27 @@ def main() -> None:
     """Measure, and write results/release.json and results/release.md."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--items", type=int, default=480, help="of the test split, at most")
-    count = options.parse_args().items
+    options.add_argument("--dtype", default="auto", help="of the networks")
+    chosen = options.parse_args()
+    model = latentedit.load("portraits", dtype=chosen.dtype)
     numbers, cells = dict[str, dict[str, dict[str, float]]](), list[list[str]]()
     for captions in CAPTIONS:
-        rows = measured(captions, count)
+        rows = measured(model, captions, chosen.items)
         for measure, words in MEASURES.items():
             wide = by_item(rows, measure)
             found = {name: over_groups(values) for name, values in wide.items()}
             found[LESS] = over_groups(wide[NOW] - wide[BEFORE])
             numbers.setdefault(captions, {})[measure] = {name: dataclasses.asdict(one) for name, one in found.items()}
             shown = [f"{one.mean:.4f} [{one.low:.4f}, {one.high:.4f}]" for one in found.values()]
-            ratio = found[NOW].mean / found[BEFORE].mean
-            cells.append([captions, words, *shown, f"{ratio:.2f}"])
+            before = found[BEFORE].mean
+            cells.append([captions, words, *shown, f"{found[NOW].mean / before:.2f}" if before else "-"])
     head = ["captions", "measure", BEFORE, NOW, LESS, "ratio"]
-    fingerprint = latentedit.load("portraits").fingerprint
-    told = f"Model {fingerprint}, seed {SEED}; in brackets 95 % bootstrap intervals over portraits."
-    save(RESULTS / "release", {"model": fingerprint, "seed": SEED, "numbers": numbers}, [told, "", *table(head, cells)])
+    told = f"Model {model.fingerprint}, seed {SEED}; in brackets 95 % bootstrap intervals over portraits."
+    save(
+        RESULTS / "release",
+        {"model": model.fingerprint, "seed": SEED, "numbers": numbers},
+        [told, "", *table(head, cells)],
+    )
 
 
 if __name__ == "__main__":

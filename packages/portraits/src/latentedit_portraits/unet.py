@@ -27,7 +27,7 @@ _HIGHEST_FACTOR = 12.0
 _BROWS = (slice(2, 7), slice(3, 12))
 _BROWS_WEIGHT = 6.0
 """Rows and columns of latents that show eyebrows and eyes, and what an error there counts for: they are a sixth of the
-picture and hardly a hundredth of its error, so a network this small took raised eyebrows for angry ones."""
+picture, and a network this small took raised eyebrows for angry ones."""
 
 
 def noise_scheduler() -> DDIMScheduler:

@@ -82,8 +82,8 @@ class JointDefault(BatchExperiment):
             "that takes its way through the model."
         ),
         (
-            "Other programs' portraits are drawn in free colours and wider framings; half of the codec's, the "
-            "transformer's and the reader's training is of portraits in their own colours."
+            "Other programs' portraits are drawn in free colours and wider framings. The models have seen such "
+            "pictures in training, other ones than these."
         ),
     )
 
