@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     from latentedit.editors.base import Editor as Editor
     from latentedit.editors.base import StrengthResult as StrengthResult
     from latentedit.editors.baselines.asymmetric import AsymmetricEdit as AsymmetricEdit
+    from latentedit.editors.baselines.chordedit import ChordEdit as ChordEdit
     from latentedit.editors.baselines.dds import DDS as DDS
     from latentedit.editors.baselines.diffedit import DiffEdit as DiffEdit
     from latentedit.editors.baselines.dnaedit import DNAEdit as DNAEdit
+    from latentedit.editors.baselines.dvrf import DVRF as DVRF
     from latentedit.editors.baselines.edit_friendly_ddpm import EditFriendlyDDPM as EditFriendlyDDPM
     from latentedit.editors.baselines.fireflow import FireFlow as FireFlow
     from latentedit.editors.baselines.flowalign import FlowAlign as FlowAlign
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from latentedit.editors.baselines.text_steering import TextSteering as TextSteering
     from latentedit.editors.baselines.turboedit import TurboEdit as TurboEdit
     from latentedit.editors.baselines.uniedit import UniEdit as UniEdit
+    from latentedit.editors.baselines.veloedit import VeloEdit as VeloEdit
     from latentedit.editors.eim import EIM as EIM
     from latentedit.editors.judge import Judge as Judge
     from latentedit.editors.judge import Verdict as Verdict

@@ -85,6 +85,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "dnaedit": {"level": 0.85, "eta": 0.8, "guidance": 1.0},
     "rf-solver": {"level": 1.0, "guidance": 2.0},
     "rf-solver, shared": {"level": 1.0, "guidance": 2.0, "share": 2, "first_layer": 0.684},
+    "dvrf": {"level": 1.0, "shift": [0.0, 1.0], "step_size": 0.14, "source_guidance": 6.0, "target_guidance": 16.5},
+    "chordedit": {"noises": 7, "levels": [0.9, 0.3], "gap": 0.15},
+    "veloedit": {"level": 1.0, "until": 0.84, "threshold": 0.8, "guidance": 4.0},
     "masactrl": {"guidance": 7.5, "start": 0.08, "first_layer": 0.625},
     "stable-flow": {"guidance": 3.0, "nudge": 1.15, "layers": [0, 1, -2, -1]},
 }

@@ -35,6 +35,8 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
 CONTRACTS: list[Row] = [
     ("asyrp", {"steps": 5, "level": 1.0, "scale": 1.0}, -1.5, "network"),
     ("asyrp", {"level": 1.0, "steps": 6, "until": 0.0}, 0.8, "vp"),
+    ("chordedit", {"steps": 2, "noises": 3}, -1.5, "mixture"),
+    ("chordedit", {"levels": (1.0, 0.0)}, 0.8, "vp, single"),
     ("dds", {"steps": 5, "guidance": 1.0}, 1.5, "single"),
     ("dds", {"steps": 5, "levels": (1.0, 0.0), "guidance": 3.0}, 0.8, "vp"),
     ("diffedit", {"steps": 7, "maps": 3}, 0.8, "mixture"),
@@ -42,6 +44,8 @@ CONTRACTS: list[Row] = [
     ("diffedit", {"level": 1.0, "mask_level": 1.0, "steps": 6, "maps": 2}, 0.8, "vp"),
     ("dnaedit", {"steps": 8, "guidance": 2.0}, 0.8, "mixture"),
     ("dnaedit", {"steps": 6, "level": 1.0, "eta": 1.0}, -0.7, "mixture"),
+    ("dvrf", {"steps": 7, "source_guidance": 1.5, "noises": 2}, -0.8, "mixture"),
+    ("dvrf", {"level": 0.8, "steps": 6, "shift": (0.0, 0.0), "step_size": 0.1}, 0.8, "vp, single"),
     ("edit-friendly-ddpm", {"level": 1.0, "steps": 5, "source_guidance": 2.0, "target_guidance": 2.0}, 1.0, "mixture"),
     ("edit-friendly-ddpm", {"steps": 7}, 0.8, "vp"),
     ("fireflow", {"steps": 6, "level": 0.9, "guidance": 2.0}, 0.8, "mixture"),
@@ -85,13 +89,19 @@ CONTRACTS: list[Row] = [
     ("turboedit", {"steps": 5}, 0.8, "vp"),
     ("uni-edit", {"steps": 8, "level": 1.0, "weight": 1.0}, -0.3, "one axis"),
     ("uni-edit", {"steps": 6, "level": 0.8}, 0.8, "vp, single"),
+    ("veloedit", {"steps": 7, "guidance": 2.0, "threshold": 0.5}, -0.5, "mixture"),
+    ("veloedit", {"level": 0.8, "steps": 6, "until": 0.0}, 0.8, "vp, single"),
 ]
 COSTS: list[Row] = [
+    ("chordedit", {}, 1.0, 4),
+    ("chordedit", {"steps": 2, "noises": 3}, -1.0, 24),
     ("dds", {"steps": 10, "guidance": 2.0}, 0.5, 40),
     ("diffedit", {"level": 1.0, "steps": 10, "guidance": 1.0}, 1.0, 20 + 20),
     ("diffedit", {"level": 0.5, "steps": 10, "guidance": 2.0, "maps": 3}, -2.0, 6 + 15),
     ("dnaedit", {"level": 1.0, "steps": 10}, 1.0, 20),
     ("dnaedit", {"level": 0.55, "steps": 10, "guidance": 5.5}, 1.0, 18),
+    ("dvrf", {"steps": 10}, 1.0, 30),
+    ("dvrf", {"level": 0.5, "steps": 10, "target_guidance": 1.0, "noises": 3}, -1.0, 30),
     ("edit-friendly-ddpm", {"level": 1.0, "steps": 10}, 1.0, 30),
     ("edit-friendly-ddpm", {"level": 1.0, "steps": 10}, 0.5, 40),
     ("edit-friendly-ddpm", {"level": 0.5, "steps": 10, "source_guidance": 3.5}, 1.0, 20),
@@ -139,13 +149,17 @@ COSTS: list[Row] = [
     ("pullback", {"level": 0.5, "steps": 10, "rank": 2, "iterations": 1, "repeats": 1}, -2.0, 10 + 3 + 8 + 2),
     ("asyrp", {"level": 1.0, "steps": 10, "until": 0.45}, 1.0, 20 + 6),
     ("asyrp", {"level": 0.5, "steps": 10, "until": 1.0}, -2.0, 10),
+    ("veloedit", {"steps": 6}, 1.0, 6),
+    ("veloedit", {"level": 0.5, "steps": 10, "guidance": 2.0}, -1.0, 10),
 ]
 EXACT: list[Row] = [
     ("asyrp", {"steps": 10, "scale": 2.0}, -2.0, "mixture"),
     ("asyrp", {"steps": 10, "scale": 2.0}, -2.0, "network"),
+    ("chordedit", {"steps": 2, "noises": 2}, -2.0, "mixture"),
     ("dds", {"steps": 9, "guidance": 4.0}, 3.0, "mixture"),
     ("diffedit", {"steps": 6, "maps": 2, "guidance": 3.0}, 2.0, "mixture"),
     ("dnaedit", {"steps": 10, "eta": 1.0}, 1.0, "mixture"),
+    ("dvrf", {"steps": 10, "source_guidance": 3.5, "target_guidance": 3.5}, -2.0, "mixture"),
     ("edit-friendly-ddpm", {"steps": 10, "source_guidance": 1.0, "target_guidance": 1.0}, 1.0, "mixture"),
     ("edit-friendly-ddpm", {"steps": 10, "source_guidance": 3.5, "target_guidance": 3.5}, -2.0, "mixture"),
     ("flowalign", {"steps": 10, "pull": 0.1}, 1.0, "mixture"),
@@ -162,14 +176,18 @@ EXACT: list[Row] = [
 ]
 INEXACT: list[Row] = [
     ("dnaedit", {"steps": 10, "eta": 0.8}, 1.0, 1e-4),
+    ("dvrf", {"steps": 10}, 1.0, 1e-3),
     ("flowedit", {"steps": 10, "source_guidance": 1.0, "target_guidance": 2.0}, 1.0, 1e-3),
     ("steering-fields", {"steps": 6, "attract": 1.0, "repel": 0.9}, -2.0, 1e-3),
+    ("veloedit", {"steps": 10}, 1.0, 1e-3),
 ]
 SIGNS: list[Row] = [
     ("asyrp", {"steps": 6}, 1e-2, "mixture"),
     ("asyrp", {"steps": 6}, 1e-2, "network"),
+    ("chordedit", {}, 1e-2, "mixture"),
     ("dnaedit", {"steps": 6, "level": 0.6}, 1e-3, "own limit"),
     ("dnaedit", {"steps": 6, "level": 0.6, "eta": 1.0}, 1e-3, "mixture"),
+    ("dvrf", {"steps": 6, "target_guidance": 1.0}, 1e-2, "mixture"),
     ("edit-friendly-ddpm", {"steps": 6}, 1e-2, "mixture"),
     ("fireflow", {"steps": 6}, 1e-3, "own limit"),
     ("flowalign", {"steps": 6, "guidance": 2.0}, 1e-2, "mixture"),
@@ -275,9 +293,11 @@ DESCENT = {
 REFUSED: dict[str, dict[str, tuple[Any, ...]]] = {
     "aligned-inversion": GUIDED,
     "asyrp": {**WALK, "scale": (0.0,), "until": (1.5,)},
+    "chordedit": {"levels": DESCENT["levels"], "gap": (-0.1, 1.5), "step_size": (0.0,), "noises": (0,)},
     "dds": DESCENT,
     "diffedit": {**GUIDED, "under": ("target",), "mask_level": (1.2,), "maps": (0,), "ratio": (0.0,)},
     "dnaedit": {**GUIDED, "eta": (0.0, 1.1)},
+    "dvrf": {**WALK, **BRANCHES, "shift": ((0.0, 1.5), (-0.1, 1.0), (0.5,)), "step_size": (0.0,), "noises": (0,)},
     "edit-friendly-ddpm": {**WALK, **BRANCHES},
     "fireflow": {**GUIDED, "share": (-1, 1.5), "first_layer": (-0.1, 1.1)},
     "flowalign": {**GUIDED, "pull": (-0.1, 1.5)},
@@ -307,6 +327,7 @@ REFUSED: dict[str, dict[str, tuple[Any, ...]]] = {
     "text-steering": GUIDED,
     "turboedit": {**WALK, "weight": (101.0,), "shift": (-1,), "clip": (-0.1,)},
     "uni-edit": {**WALK, "weight": (-1.0,)},
+    "veloedit": {**GUIDED, "threshold": (-0.1, 1.5), "until": (1.5,)},
 }
 
 
