@@ -153,7 +153,7 @@ def _key(z: Tensor, tokens: Tensor) -> bytes:
     return z.numpy().tobytes() + tokens.numpy().tobytes()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Kept(Rendered):
     """A picture that was rendered once, for all tests."""
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import DOMAINS
 from latentedit_bench.data.counterfactual import SIZES, counterfactual
 from latentedit_bench.data.loading import load_dataset
 from latentedit_bench.domains import base
 from latentedit_bench.domains.areas import measured_areas
-from latentedit_bench.domains.base import Domain, domain
+from latentedit_bench.domains.base import Domain, domain, scalable
+from latentedit_bench.open_task.task import TaskSpec, task_items
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "stranger" / "src" / "stranger" / "domain.py"
 
@@ -48,3 +50,16 @@ def test_areas_are_those_of_the_renderer() -> None:
     assert isinstance(domain("squares"), Domain)
     square = 30**2 / 64**2
     assert measured_areas(domain("squares"), scenes=2) == pytest.approx({"square": square, "wall": 1 - square})
+
+
+def test_a_strangers_world_is_a_task_that_others_enter(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = TaskSpec.of("squares", size=128, month=None, secret=None, items=12)
+    items = task_items(spec)
+    for item in items:
+        picture, answer = item.whole.picture(), item.answers[1.0]()
+        assert picture.size == answer.size == (128, 128)
+        assert (picture.tobytes() == answer.tobytes()) == (item.whole.kind in ("nothing", "contradiction"))
+    assert items[0].instruction.startswith("Change the ")
+    monkeypatch.delattr(type(domain("squares")), "render_at")
+    with pytest.raises(ConfigError, match="draws at one size only: it lacks render_at"):
+        scalable("squares")

@@ -15,6 +15,7 @@ class Squares:
     """A square on a wall, 64 x 64 pixels; the place of the square tells the splits apart."""
 
     name = "stranger-world"
+    credits = "Squares, drawn by the example."
     values: ClassVar = {"square": tuple(COLOURS), "wall": tuple(COLOURS)}
     ordered: ClassVar = {}
     tied: ClassVar = {}
@@ -35,10 +36,16 @@ class Squares:
         return (scene[0], *(self.attributes(scene) | dict(change)).values())
 
     def render(self, scene: Scene) -> np.ndarray:
-        picture = np.full((64, 64, 3), COLOURS[scene[2]], np.uint8)
-        x, y = scene[0] % 30, scene[0] // 30
-        picture[y : y + 30, x : x + 30] = COLOURS[scene[1]]
+        return self.render_at(scene, 64)
+
+    def render_at(self, scene: Scene, side: int) -> np.ndarray:
+        picture = np.full((side, side, 3), COLOURS[scene[2]], np.uint8)
+        x, y, end_x, end_y = (place * side // 64 for place in (*self._place(scene), *self._place(scene, 30)))
+        picture[y:end_y, x:end_x] = COLOURS[scene[1]]
         return picture
+
+    def _place(self, scene: Scene, beyond: int = 0) -> tuple[int, int]:
+        return scene[0] % 30 + beyond, scene[0] // 30 + beyond
 
     def phrases(self, scene: Scene) -> list[str]:
         return [f"a {scene[1]} square", f"a {scene[2]} wall"]

@@ -15,7 +15,7 @@ from latentedit_portraits.attributes import NONE, VALUES, Attributes, Split, dra
 from latentedit_portraits.captions import COLOR_OF, full_caption, reworded_caption, words_of
 from latentedit_portraits.pixels import draw_discs, shrink
 from latentedit_portraits.reader import PortraitReader
-from latentedit_portraits.render import render_array
+from latentedit_portraits.render import CREDITS, render_array
 
 _LEAD = "a person with "
 """Begins every full caption; phrases with commas between them follow."""
@@ -25,6 +25,7 @@ class PortraitDomain:
     """Scenes are `Attributes`; pictures are 128 x 128 pixels."""
 
     name = "portraits"
+    credits = CREDITS
     values = VALUES
     ordered: Mapping[str, Sequence[str]] = {"skin": VALUES["skin"], "eyes": ("closed", "open", "wide")}
     tied = COLOR_OF
@@ -59,7 +60,7 @@ class PortraitDomain:
         """Its picture."""
         return render_array(scene)
 
-    def render_at(self, scene: Attributes, side: int) -> UInt8[np.ndarray, "h w 3"]:
+    def render_at(self, scene: Attributes, side: int) -> UInt8[np.ndarray, "side side 3"]:
         """Its picture with sides of so many pixels."""
         return render_array(scene, side)
 

@@ -17,7 +17,7 @@ from latentedit_portraits.attributes import Attributes, Split, split_of
 from latentedit_portraits.dataset import SIZE
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.recolored import Recolored, draw_recolored, draw_wide_framing
-from latentedit_portraits.render import Framing, render_colors
+from latentedit_portraits.render import CREDITS, Framing, render_colors
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,7 @@ class RecoloredDomain:
     """Scenes are `FramedPortrait`; pictures are 128 x 128 pixels."""
 
     name = "recolored-portraits"
+    credits = CREDITS
     values = PORTRAITS.values
     ordered = PORTRAITS.ordered
     tied = PORTRAITS.tied
@@ -61,7 +62,11 @@ class RecoloredDomain:
 
     def render(self, scene: FramedPortrait) -> UInt8[np.ndarray, "128 128 3"]:
         """Its picture."""
-        return render_colors(scene.portrait, scene.portrait.paints, SIZE, scene.framing)
+        return self.render_at(scene, SIZE)
+
+    def render_at(self, scene: FramedPortrait, side: int) -> UInt8[np.ndarray, "side side 3"]:
+        """Its picture with sides of so many pixels."""
+        return render_colors(scene.portrait, scene.portrait.paints, side, scene.framing)
 
     def phrases(self, scene: FramedPortrait) -> list[str]:
         """What the canonical caption says, phrase by phrase."""

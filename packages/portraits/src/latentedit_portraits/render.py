@@ -31,6 +31,9 @@ COLORS: dict[str, dict[str, str]] = {
 }
 """Attribute that is a colour to value to that colour, as ``#rrggbb``."""
 
+CREDITS = "The portraits are drawn with python-avatars (MIT, copyright 2021 Ibon) after Avataaars by Pablo Stanley."
+"""Whose work the pictures hold."""
+
 _CANVAS = 'width="264px" height="280px" viewBox="0 0 264 280"'
 _CENTER, _SIDE = (132.0, 130.0), 200.0  # of the square that a standard portrait shows, in the drawing's own units
 

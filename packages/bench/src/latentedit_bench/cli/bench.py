@@ -8,7 +8,8 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, typed_command
 from latentedit.cli.model_choice import ModelChoice, chooses_model
-from latentedit_bench.cli import bench_keep, bench_run
+from latentedit.core.errors import ConfigError
+from latentedit_bench.cli import bench_keep, bench_open, bench_run
 from latentedit_bench.cli.bench_options import (
     DATA,
     Captions,
@@ -65,15 +66,33 @@ def data(
     split: Split = "test",
     captions: Captions = "full",
     items: Items = None,
+    domain: bench_open.World = None,
+    size: bench_open.Size = None,
+    month: bench_open.Month = None,
+    secret: bench_open.Secret = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check a data set, all of it, and say what is in it; or write it out as files.
+    """Check a data set, all of it, and say what is in it; or write it out as files, with its right answers.
+
+    With --domain, write a task instead that any tool can enter: pictures and requests, without answers. It is scored by
+    `latentedit bench score`.
 
     Examples:
         latentedit bench data
         latentedit bench data --items 12 -o out/items
         latentedit bench data manifest.csv
+        latentedit bench data --domain portraits --size 512 -o task
+        latentedit bench data --domain portraits --month 2026-12 --secret secret.txt -o december
     """
+    if domain is not None:
+        if (place, split, captions) != (DATA, "test", "full"):
+            raise ConfigError(
+                "a task has its own items: --domain goes with no PLACE, --split or --captions. Leave them out"
+            )
+        bench_open.write_open_task(domain, output, size=size, month=month, secret=secret, items=items, as_json=as_json)
+        return
+    if (size, month, secret) != (None, None, None):
+        raise ConfigError("--size, --month and --secret are of a task that any tool can enter. Name its --domain too")
     from collections import Counter
 
     from latentedit.api.manifests.manifest import write_manifest
@@ -162,5 +181,5 @@ def tune(
         print_json({"file": output, "best": best})
 
 
-for command in (bench_run.run, bench_run.resume, bench_run.status, bench_run.report, bench_keep.keep):
+for command in (bench_run.run, bench_run.resume, bench_run.status, bench_run.report, bench_keep.keep, bench_open.score):
     app.command()(command)

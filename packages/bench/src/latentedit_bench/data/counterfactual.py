@@ -13,9 +13,10 @@ The kinds take turns, so the first items of the set are a balanced smaller set.
 
 import dataclasses
 import functools
+import hashlib
 import itertools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -24,7 +25,7 @@ from PIL import Image
 
 from latentedit.api.manifests.items import Dataset, Item
 from latentedit.core.errors import ConfigError
-from latentedit_bench.domains.base import Domain, Scene, Split, differences, domain, full_caption
+from latentedit_bench.domains.base import Domain, Scene, Split, differences, domain, full_caption, scalable
 
 PREFIX = "counterfactual-"
 """Before a domain's name: what the set is called."""
@@ -51,7 +52,11 @@ _TURN = (*_CYCLE[:8], "nothing", *_CYCLE[8:], "contradiction")
 
 _SEED = 2412
 _KEPT = 128
-"""Scenes that are kept once drawn: pictures and answers of two batches, each of which is asked for several times."""
+"""Scenes that are kept once drawn: pictures and answers of two batches, each of which is asked for several times.
+At 512 pixels they are 100 MB."""
+
+_SPARE = 100
+"""Scenes that are drawn beyond three an item: some cannot take a graded change."""
 
 _PARTIAL_SHARE = 0.5
 """Probability with which a phrase that both captions share is left out of partial ones."""
@@ -73,9 +78,46 @@ def counterfactual(name: str, split: str, *, captions: str = "full") -> Dataset:
         raise ConfigError(f"no split is called {split!r}. Give one of {', '.join(SIZES)}")
     if captions not in get_args(Captions):
         raise ConfigError(f"captions cannot be {captions!r}. Say one of {', '.join(get_args(Captions))}")
-    maker = _Maker(world=domain(name), split=cast("Split", split), captions=cast("Captions", captions))
+    world = domain(name)
+    maker = _Maker(
+        world=world,
+        scenes=world.draw(cast("Split", split), 2 * SIZES[split], _SEED),
+        captions=cast("Captions", captions),
+        seed=f"{PREFIX}{name}/{VERSION}/{split}",
+        label=split,
+    )
     items = tuple(itertools.islice(maker.items(), SIZES[split]))
     return Dataset(name=f"{PREFIX}{name}/{split}/{captions}", version=VERSION, items=items)
+
+
+def drawn_items(name: str, seed: str, count: int, *, label: str, side: int) -> list[tuple[Item, ...]]:
+    """Items as those of `counterfactual` with full captions, of other scenes of the test split and of any size.
+
+    Args:
+        name: of a domain that draws at any size.
+        seed: a text from which scenes and changes are drawn.
+        count: how many.
+        label: begins their ids.
+        side: of the pictures, in pixels.
+
+    Returns:
+        Of each number its item; of a graded change one for every step along the order, the whole change last.
+
+    Raises:
+        RegistryError, ConfigError: see `scalable`.
+    """
+    world = scalable(name)
+    digest = hashlib.sha256(seed.encode()).digest()
+    maker = _Maker(
+        world=world,
+        scenes=world.draw("test", 3 * count + _SPARE, int.from_bytes(digest[:8], "big")),
+        captions="full",
+        seed=seed,
+        label=label,
+        side=side,
+    )
+    groups = itertools.groupby(maker.items(), key=lambda item: item.group)
+    return [tuple(items) for _, items in itertools.islice(groups, count)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,60 +127,77 @@ class Rendered:
     Args:
         scene: what is drawn.
         world: name of its domain.
+        side: of the picture in pixels; None for the renderer's own size.
     """
 
     scene: Scene
     world: str
+    side: int | None = None
 
     def __call__(self) -> Image.Image:
-        """The picture, at the renderer's own size."""
-        return Image.fromarray(_drawn(self.world, self.scene))
+        """The picture."""
+        return Image.fromarray(_drawn(self.world, self.scene, self.side))
 
     def fingerprint(self) -> str:
         """What is drawn."""
-        return "|".join(domain(self.world).attributes(self.scene).values())
+        told = "|".join(domain(self.world).attributes(self.scene).values())
+        return told if self.side is None else f"{told}@{self.side}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ChangedArea:
-    """Where two scenes of one domain differ at all."""
+    """Where two scenes of one domain differ at all; see `Rendered`."""
 
     source: Scene
     truth: Scene
     world: str
+    side: int | None = None
 
     def __call__(self) -> NDArray[np.bool_]:
         """``[h, w]``, True where a channel differs by one level or more."""
-        return (_drawn(self.world, self.source) != _drawn(self.world, self.truth)).any(axis=2)
+        before, after = (_drawn(self.world, one, self.side) for one in (self.source, self.truth))
+        return (before != after).any(axis=2)
 
     def fingerprint(self) -> str:
         """Both scenes."""
-        return "/".join(Rendered(one, self.world).fingerprint() for one in (self.source, self.truth))
+        return "/".join(Rendered(one, self.world, self.side).fingerprint() for one in (self.source, self.truth))
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _drawn(world: str, scene: Scene) -> NDArray[np.uint8]:
+def _drawn(world: str, scene: Scene, side: int | None) -> NDArray[np.uint8]:
     """``[h, w, 3]``, not to be written to."""
-    drawn = domain(world).render(scene)
+    drawn = domain(world).render(scene) if side is None else scalable(world).render_at(scene, side)
     drawn.setflags(write=False)
     return drawn
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Maker:
-    """Makes the items of one domain, split and kind of captions; without end."""
+    """Makes items of some scenes of one domain, as long as there are scenes.
+
+    Args:
+        world: the domain.
+        scenes: a few more than items.
+        captions: of which kind.
+        seed: a text from which all changes are drawn.
+        label: begins the ids.
+        side: of the pictures in pixels, with a graded item for every step; None for the renderer's own size, with the
+            first step and the last.
+    """
 
     world: Domain
-    split: Split
+    scenes: Sequence[Scene]
     captions: Captions
+    seed: str
+    label: str
+    side: int | None = None
 
     def items(self) -> Iterator[Item]:
-        world, seed = self.world, f"{PREFIX}{self.world.name}/{VERSION}/{self.split}"
-        scenes = iter(world.draw(self.split, 2 * SIZES[self.split], _SEED))
+        world, scenes = self.world, iter(self.scenes)
         singles, ordered = itertools.cycle(world.values), itertools.cycle(world.ordered)
         turn = [kind for kind in _TURN if world.ordered or kind != "graded"]
         for number, kind in enumerate(itertools.cycle(turn)):
-            generator = random.Random(f"{seed}/{number}")
+            generator = random.Random(f"{self.seed}/{number}")
             if kind == "graded":
                 yield from self._graded(number, next(ordered), scenes)
                 continue
@@ -151,11 +210,12 @@ class _Maker:
             yield self._changed(kind, number, source, {name: generator.choice(able[name]) for name in names})
 
     def _graded(self, number: int, name: str, scenes: Iterator[Scene]) -> Iterator[Item]:
-        """One step along an order and all the way, from the next scene that has two steps or more before it."""
+        """Steps along an order, the last all the way, from the next scene that has two steps or more before it."""
         places = self.world.ordered[name]
         source = next(one for one in scenes if self.world.attributes(one)[name] in places[:-2])
         place = places.index(self.world.attributes(source)[name])
-        for steps in (1, len(places) - 1 - place):
+        most = len(places) - 1 - place
+        for steps in (1, most) if self.side is None else range(1, most + 1):
             yield self._changed("graded", number, source, {name: places[place + steps]}, suffix=f"-{steps}")
 
     def _fields(self, source: Scene, first: str, count: int, generator: random.Random) -> list[str]:
@@ -205,16 +265,16 @@ class _Maker:
             id=f"{name}{suffix}",
             group=name,
             kind=kind,
-            picture=Rendered(source, self.world.name),
+            picture=Rendered(source, self.world.name, self.side),
             source_caption=texts[0],
             target_caption=texts[1],
-            truth=Rendered(truth, self.world.name),
-            mask=ChangedArea(source, truth, self.world.name),
+            truth=Rendered(truth, self.world.name, self.side),
+            mask=ChangedArea(source, truth, self.world.name, self.side),
             about=about,
         )
 
     def _name(self, number: int) -> str:
-        return f"{self.split}-{number:03d}"
+        return f"{self.label}-{number:03d}"
 
     def _texts(self, source: Scene, target: Scene, number: int) -> tuple[str, str]:
         """Captions of two scenes, of the kind that is asked for; equal draws for all items of one number."""

@@ -94,6 +94,21 @@ class Domain(Protocol):
         ...
 
 
+class Scalable(Domain, Protocol):
+    """A domain that draws its scenes at any size, for editors that take no small pictures.
+
+    Laws:
+        1. ``render_at(scene, side)`` gives the same bytes for equal scenes and sides.
+    """
+
+    credits: str
+    """Whose work its pictures hold and under which licence, in one sentence for the card of a data set."""
+
+    def render_at(self, scene: Scene, side: int) -> UInt8[np.ndarray, "side side 3"]:
+        """The picture of a scene, square, with sides of so many pixels."""
+        ...
+
+
 @functools.cache
 def domain(name: str) -> Domain:
     """The installed domain of that name.
@@ -108,6 +123,20 @@ def domain(name: str) -> Domain:
         missing = sorted(part for part in parts if not hasattr(made, part))
         raise RegistryError(f"what is registered as the domain {name!r} is none: it lacks {', '.join(missing)}")
     return made
+
+
+def scalable(name: str) -> Scalable:
+    """The installed domain of that name, which draws at any size.
+
+    Raises:
+        RegistryError: there is none.
+        ConfigError: it draws at one size only.
+    """
+    found: Any = domain(name)
+    missing = [part for part in ("render_at", "credits") if not hasattr(found, part)]
+    if missing:
+        raise ConfigError(f"the domain {name!r} draws at one size only: it lacks {' and '.join(missing)}. Add them")
+    return found
 
 
 def full_caption(world: Domain, scene: Scene) -> str:

@@ -6,9 +6,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.changes import CHANGES, Picture, make_global, true_mask
 from latentedit_bench.known_pairs.damages import Damage, draw_damage
-from latentedit_bench.known_pairs.photographs import PHOTOGRAPHS, Half, Pixels, photograph, portraits, scaled
+from latentedit_bench.known_pairs.photographs import PHOTOGRAPHS, Half, Pixels, photograph, scaled
 
 Kind = Literal["local", "unchanged", "reframed", "global", "different"]
 
@@ -125,7 +126,7 @@ def _portrait_pair(
     half: Half, index: int, kind: Kind, generator: np.random.Generator
 ) -> tuple[str, Pixels, Pixels, str]:
     """A drawn portrait and the same with one attribute at another value."""
-    world = portraits()
+    world = scalable("portraits")
     scene = world.draw(half, index + 1, 0)[index]
     side = int(generator.choice(_PORTRAIT_SIDES))
     original = world.render_at(scene, side)

@@ -2,7 +2,7 @@
 
 import functools
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,6 @@ from PIL import Image
 
 from latentedit.core.errors import MissingDependencyError
 from latentedit.keeping.opencv import cv2
-from latentedit_bench.domains.base import Domain, Scene, domain
 
 Half = Literal["calibration", "test"]
 
@@ -45,14 +44,6 @@ PHOTOGRAPHS: dict[Half, tuple[str, ...]] = {
 
 GRAIN_LEVELS = 1.5
 """Standard deviation of the noise that an enlarged photograph is given, as a sensor would."""
-
-
-class AnySize(Domain, Protocol):
-    """A domain that draws its scenes at any size."""
-
-    def render_at(self, scene: Scene, side: int) -> Pixels:
-        """The picture of a scene, square."""
-        ...
 
 
 @functools.cache
@@ -91,11 +82,3 @@ def scaled(pixels: Pixels, side: int, generator: np.random.Generator) -> Pixels:
     grown = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC).astype(np.float32)
     grain = generator.normal(0, GRAIN_LEVELS, (size[1], size[0], 1)) + generator.normal(0, 0.5, grown.shape)
     return np.rint(grown + grain).clip(0, 255).astype(np.uint8)
-
-
-def portraits() -> AnySize:
-    """The domain of drawn portraits."""
-    world = domain("portraits")
-    if not hasattr(world, "render_at"):
-        raise MissingDependencyError("portraits are drawn at one size only. Install the newest latentedit-portraits")
-    return world  # pyright: ignore[reportReturnType]

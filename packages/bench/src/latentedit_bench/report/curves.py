@@ -1,9 +1,10 @@
 """The plots of a run: leakage against effect over strengths, and the error of every method with its interval."""
 
+import functools
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -18,7 +19,13 @@ _CURVES, _ERRORS = "leakage against effect", "error above the codec's at strengt
 _INK = "#010203"
 """Stands for the colour of the text around an SVG."""
 
-Draw = Callable[[Axes, Summaries], None]
+
+class Draw(Protocol):
+    """Draws a run into axes."""
+
+    def __call__(self, axis: Axes, found: Summaries) -> None:
+        """Draw."""
+        ...
 
 
 def write_curves(path: Path, found: Summaries) -> None:
@@ -39,7 +46,9 @@ def write_curves(path: Path, found: Summaries) -> None:
 def curves_svg(found: Summaries) -> tuple[str, ...]:
     """Each plot as an ``<svg>``, in the colour of the text around it and without a background."""
     heights = {_CURVES: 5.2, _ERRORS: 0.24 * len(found.order) + 1}
-    return tuple(_svg(draw, found, title, heights[title]) for title, draw in _plots(found).items())
+    return tuple(
+        svg(functools.partial(draw, found=found), title, heights[title]) for title, draw in _plots(found).items()
+    )
 
 
 def _plots(found: Summaries) -> dict[str, Draw]:
@@ -47,7 +56,14 @@ def _plots(found: Summaries) -> dict[str, Draw]:
     return ({} if found.curves is None else {_CURVES: _draw_curves}) | {_ERRORS: _draw_errors}
 
 
-def _svg(draw: Draw, found: Summaries, title: str, height: float) -> str:
+def svg(draw: Callable[[Axes], None], title: str, height: float) -> str:
+    """One plot as an ``<svg>``, in the colour of the text around it and without a background.
+
+    Args:
+        draw: draws into the axes.
+        title: what it shows, for who cannot see it.
+        height: in inches.
+    """
     names = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     settings: Any = dict.fromkeys(names, _INK) | {"svg.fonttype": "none", "svg.hashsalt": title, "legend.framealpha": 0}
     text = StringIO()
@@ -56,7 +72,7 @@ def _svg(draw: Draw, found: Summaries, title: str, height: float) -> str:
         axis = panels(figure, [""])[0][0]
         axis.grid(color=GREY, alpha=0.3)
         figure.set_size_inches(6.2, max(2.2, height))
-        draw(axis, found)
+        draw(axis)
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(text, format="svg", transparent=True, metadata=nothing)
     drawn = text.getvalue().replace(_INK, "currentColor")

@@ -1,0 +1,102 @@
+"""A task as a folder that needs nothing of ours: pictures, a line of JSON an item, a card, and what catalogues read."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from latentedit.core.errors import ConfigError, OutputError
+from latentedit.core.files.pictures import save_image
+from latentedit.core.files.reading import read_json, user_path
+from latentedit.core.files.writing import make_folder, write_text
+from latentedit.core.progress import Progress
+from latentedit_bench.domains.base import Scalable, scalable
+from latentedit_bench.open_task.catalogue import croissant, eval_yaml
+from latentedit_bench.open_task.task import OUTPUTS, TaskItem, TaskSpec
+from latentedit_bench.report.page import render
+
+TASK_FILE = "task.json"
+"""Written last: a folder with it is whole."""
+
+ITEMS_FILE = "items.jsonl"
+
+LICENSE = "Apache-2.0"
+"""Of the pictures and texts, as an SPDX identifier."""
+
+
+def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress: Progress | None = None) -> None:
+    """Write the pictures, what is asked of them, and no answer.
+
+    Args:
+        spec: of the task.
+        items: all of them, from `task_items`.
+        folder: is made if need be.
+        progress: called after each picture.
+
+    Raises:
+        OutputError: another task is there, or the place cannot be written to.
+    """
+    if (folder / TASK_FILE).exists() and read_task(folder) != spec:
+        raise OutputError(f"another task is in {folder}. Choose another folder")
+    for part in ("images", OUTPUTS):
+        make_folder(folder / part)
+    for number, item in enumerate(items, 1):
+        save_image(item.whole.picture(), folder / item.picture_file)
+        if progress is not None:
+            progress("pictures", number, len(items))
+    lines = "".join(f"{json.dumps(line_of(item), ensure_ascii=False)}\n" for item in items)
+    world = scalable(spec.domain)
+    texts = {
+        ITEMS_FILE: lines,
+        "README.md": card(spec, world),
+        "CHANGELOG.md": changelog(),
+        "LICENSE": f"{LICENSE}: https://www.apache.org/licenses/LICENSE-2.0\n\n{world.credits}\n",
+        "croissant.json": croissant(spec, world, items_digest=hashlib.sha256(lines.encode()).hexdigest()),
+        "eval.yaml": eval_yaml(spec),
+        TASK_FILE: f"{spec.model_dump_json(indent=1)}\n",
+    }
+    for name, text in texts.items():
+        write_text(folder / name, text)
+
+
+def line_of(item: TaskItem) -> dict[str, Any]:
+    """What ``items.jsonl`` says of an item: nothing of which the answer could be told."""
+    return {
+        "id": item.id,
+        "image": item.picture_file,
+        "source_caption": item.whole.source_caption,
+        "target_caption": item.whole.target_caption,
+        "instruction": item.instruction,
+        "strengths": list(item.answers),
+        "outputs": [item.output_file(strength) for strength in item.answers],
+    }
+
+
+def read_task(folder: Path) -> TaskSpec:
+    """Which task a folder holds.
+
+    Raises:
+        ConfigError: no task there.
+        FileFormatError: its ``task.json`` is damaged.
+    """
+    path = user_path(folder, error=ConfigError) / TASK_FILE
+    if not path.is_file():
+        raise ConfigError(f"no task is in {folder}: it has no {TASK_FILE}. Write one: latentedit bench data --domain")
+    try:
+        return TaskSpec.model_validate(read_json(path))
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"{path} is no task of ours: {error.error_count()} faults. Write the folder anew") from error
+
+
+def card(spec: TaskSpec, world: Scalable) -> str:
+    """The data card, with the head that the hub reads."""
+    return render("task_card.md", spec=spec, credits=world.credits, license=LICENSE.lower(), items_file=ITEMS_FILE)
+
+
+def changelog() -> str:
+    """What changed from version to version of the task."""
+    return resources.files("latentedit_bench.open_task").joinpath("CHANGELOG.md").read_text("utf-8")

@@ -1,0 +1,198 @@
+"""The open task: pictures and what is asked of them, for editors that we never load; answers follow from a seed.
+
+Nothing but the seed decides what a split holds, so its answers need not be stored, and cannot be where nobody knows it.
+
+- public: the seed is the task's name. Everybody can make the answers, so it is for trying things out.
+- of a month: the seed is the month's name. Nothing of it exists before somebody makes it, so no crawl has seen it; but
+  who wants to can make it ahead, and its answers.
+- of a month, sealed: the seed is an HMAC of that name under a secret, which only who scores knows. Neither pictures nor
+  answers can be made ahead, nor answers later. The task holds the SHA-256 of the seed: once the secret is told, anybody
+  can check that the items were not chosen after the outputs were seen.
+"""
+
+import dataclasses
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import pydantic
+from PIL import Image
+
+from latentedit.api.manifests.items import Item
+from latentedit.core.errors import ConfigError
+from latentedit_bench.data.counterfactual import drawn_items
+from latentedit_bench.open_task.instructions import NOTHING, instruction
+
+VERSION = "1.0.0"
+"""Of the task: the first number changes with whatever changes a score, and scores of two are never compared."""
+
+RELEASED = "2026-11-22"
+"""When this version was made."""
+
+ITEMS = 180
+"""Of a whole task: ten turns through the kinds of change. Some 160 portraits give intervals of about a tenth."""
+
+PUBLIC = "public"
+"""The split whose answers everybody can make."""
+
+OUTPUTS = "outputs"
+"""The folder that a stranger fills."""
+
+_MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
+_SIDES = (64, 2048)
+_LEAST_SECRET = 32
+
+
+class TaskSpec(pydantic.BaseModel):
+    """Which task it is: what ``task.json`` holds.
+
+    Args:
+        name: such as "open-portraits".
+        version: of the task.
+        domain: whose scenes are drawn.
+        size: of the pictures, in pixels a side.
+        split: `PUBLIC`, or a month such as "2026-12".
+        sealed: SHA-256 of the seed of a sealed split; empty for others.
+        items: how many.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal[1] = 1
+    name: str
+    version: str
+    domain: str
+    size: int
+    split: str
+    sealed: str
+    items: int
+
+    @staticmethod
+    def of(domain: str, *, size: int, month: str | None, secret: bytes | None, items: int = ITEMS) -> "TaskSpec":
+        """A task of this version.
+
+        Raises:
+            ConfigError: no month, a size or number out of range, or a secret that could be guessed.
+        """
+        if month is not None and not _MONTH.fullmatch(month):
+            raise ConfigError(f"{month!r} is no month. Write it as 2026-12")
+        if secret is not None and month is None:
+            raise ConfigError("a secret seals the split of a month. Name the month too: --month 2026-12")
+        if not _SIDES[0] <= size <= _SIDES[1]:
+            raise ConfigError(f"the size must be from {_SIDES[0]} to {_SIDES[1]} pixels; got {size}. Give 512 or 1024")
+        if items < 1:
+            raise ConfigError(f"--items is {items}, and must be 1 or more")
+        name, split = f"open-{domain}", month or PUBLIC
+        sealed = "" if secret is None else _digest(_sealed_seed(name, split, secret))
+        return TaskSpec(name=name, version=VERSION, domain=domain, size=size, split=split, sealed=sealed, items=items)
+
+    @property
+    def title(self) -> str:
+        """One line."""
+        kind = ", sealed" if self.sealed else ""
+        return f"{self.name} {self.version}, {self.split}{kind}, {self.size} px"
+
+    def seed(self, secret: bytes | None) -> str:
+        """The text from which everything is drawn.
+
+        Raises:
+            ConfigError: another version's task, or not the secret that it was sealed with.
+        """
+        if _major(self.version) != _major(VERSION):
+            raise ConfigError(
+                f"the task is of version {self.version}, and this latentedit scores {VERSION}. Install one that fits it"
+            )
+        if not self.sealed:
+            return _public_seed(self.name, self.split)
+        if secret is None:
+            raise ConfigError("the task is sealed: only who has its secret can score it. Give --secret FILE")
+        seed = _sealed_seed(self.name, self.split, secret)
+        if not hmac.compare_digest(_digest(seed), self.sealed):
+            raise ConfigError("the task was sealed with another secret. Give the file that it was made with")
+        return seed
+
+    def same_pictures(self, other: "TaskSpec") -> bool:
+        """Whether scores of the two can be compared: all but the last numbers of the version are equal."""
+        mine, its = (one.model_dump(exclude={"version"}) for one in (self, other))
+        return mine == its and _major(self.version) == _major(other.version)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TaskItem:
+    """One thing to do.
+
+    Args:
+        whole: the picture, its captions, and the right answer at strength 1.
+        instruction: what is asked, in a sentence.
+        answers: strength to what gives the right answer; rising, the last is 1.
+    """
+
+    whole: Item
+    instruction: str
+    answers: Mapping[float, Callable[[], Image.Image]]
+
+    @property
+    def id(self) -> str:
+        """Such as "public-007"."""
+        return self.whole.group
+
+    @property
+    def picture_file(self) -> str:
+        """Where the picture lies in the task's folder."""
+        return f"images/{self.id}.png"
+
+    def output_file(self, strength: float) -> str:
+        """Where the edit at a strength is looked for."""
+        at = "" if strength == 1 else f"@{strength:g}"
+        return f"{OUTPUTS}/{self.id}{at}.png"
+
+
+def task_items(spec: TaskSpec, secret: bytes | None = None) -> list[TaskItem]:
+    """The items of a task with their answers; nothing is drawn yet.
+
+    A graded change of n steps has an answer at each strength k/n, to three digits: the value k steps along the order.
+
+    Raises:
+        ConfigError: see `TaskSpec.seed` and `domains.base.scalable`.
+        RegistryError: the domain is not installed.
+    """
+    groups = drawn_items(spec.domain, spec.seed(secret), spec.items, label=spec.split, side=spec.size)
+    return [_task_item(steps) for steps in groups]
+
+
+def check_secret(content: bytes) -> bytes:
+    """The content of a secret's file, without blanks around it.
+
+    Raises:
+        ConfigError: it is so short that it could be found by trying.
+    """
+    secret = content.strip()
+    if len(secret) < _LEAST_SECRET:
+        raise ConfigError(f"a secret of {len(secret)} bytes can be guessed. Use {_LEAST_SECRET} random ones or more")
+    return secret
+
+
+def _task_item(steps: tuple[Item, ...]) -> TaskItem:
+    whole = steps[-1]
+    answers = {round(number / len(steps), 3): item.truth for number, item in enumerate(steps, 1)}
+    asked = NOTHING if whole.kind == "nothing" else instruction(whole.source_caption, whole.target_caption)
+    known = {strength: truth for strength, truth in answers.items() if truth is not None}
+    return TaskItem(whole=whole, instruction=asked, answers=known)
+
+
+def _major(version: str) -> str:
+    return version.partition(".")[0]
+
+
+def _public_seed(name: str, split: str) -> str:
+    return f"{name}/{_major(VERSION)}/{split}"
+
+
+def _sealed_seed(name: str, split: str, secret: bytes) -> str:
+    return hmac.new(secret, _public_seed(name, split).encode(), hashlib.sha256).hexdigest()
+
+
+def _digest(seed: str) -> str:
+    return hashlib.sha256(seed.encode()).hexdigest()

@@ -1,0 +1,89 @@
+"""``latentedit bench data --domain`` and ``bench score``: a task written, entered, scored; and what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Command, Refused
+
+TASK = ("bench", "data", "--domain", "portraits", "--size", 64, "--items", 3)
+
+
+@pytest.fixture
+def folder(command: Command, tmp_path: Path) -> Path:
+    """A task whose outputs are copies of the pictures."""
+    place = tmp_path / "task"
+    assert command(*TASK, "-o", place).code == 0
+    for picture in (place / "images").iterdir():
+        shutil.copy(picture, place / "outputs")
+    return place
+
+
+def test_a_task_is_written_and_says_how_to_go_on(command: Command, tmp_path: Path) -> None:
+    outcome = command(*TASK, "-o", tmp_path / "task")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith(f"open-portraits 1.0.0, public, 64 px: 3 items in {tmp_path / 'task'}\n")
+    assert f"latentedit bench score {tmp_path / 'task'}" in outcome.out
+    found = sorted(path.name for path in (tmp_path / "task").iterdir())
+    assert found == [
+        "CHANGELOG.md",
+        "LICENSE",
+        "README.md",
+        "croissant.json",
+        "eval.yaml",
+        "images",
+        "items.jsonl",
+        "outputs",
+        "task.json",
+    ]
+
+
+def test_a_folder_is_scored(command: Command, folder: Path, tmp_path: Path) -> None:
+    (folder / "outputs" / "public-001.png").unlink()
+    outcome = command("bench", "score", folder, "--no-keep", "--name", "copies")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("copies on open-portraits 1.0.0, public, 64 px: place 1 of 1\n")
+    assert "1.000 [1.000, 1.000] over 3 portraits" in outcome.out
+    assert "outputs/public-001.png is missing" in outcome.err
+    told = json.loads((folder / "score.json").read_text())
+    assert told["entry"]["failed"] == 1
+    assert [one["error"] for one in told["items"]] == [1, 1, 1]
+    assert "copies on open-portraits" in (folder / "score.html").read_text()
+    (tmp_path / "table.json").write_text(json.dumps({"entries": [told["entry"]]}))
+    again = command(
+        "bench", "score", folder, "--no-keep", "--name", "more", "--table", tmp_path / "table.json", "--json"
+    )
+    assert json.loads(again.out)["of"] == 2
+
+
+def test_a_sealed_task_needs_its_secret(command: Command, refused: Refused, tmp_path: Path) -> None:
+    secret, place = tmp_path / "secret.txt", tmp_path / "task"
+    outcome = command(*TASK, "--month", "2026-12", "--secret", secret, "-o", place)
+    assert outcome.code == 0, outcome.err
+    assert "the secret is in" in outcome.err
+    assert len(secret.read_text().strip()) == 64
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert secret.read_text().strip() not in "".join(path.read_text() for path in place.glob("*.*"))
+    assert "only who has its secret" in refused("bench", "score", place, "--no-keep")
+    scored = command("bench", "score", place, "--no-keep", "--secret", secret, "--json")
+    assert json.loads(scored.out)["entry"]["failed"] == 3
+    again = command(*TASK, "--month", "2026-12", "--secret", secret, "-o", place)
+    assert again.code == 0, "the same secret gives the same task"
+    assert again.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (TASK, "Give -o FOLDER"),
+        (("bench", "data", "--size", 512), "Name its --domain too"),
+        ((*TASK, "--captions", "partial", "-o", "x"), "Leave them out"),
+        ((*TASK, "--month", "soon", "-o", "x"), "'soon' is no month"),
+        (("bench", "score", "nowhere"), "no task is in nowhere"),
+        (("bench", "score", "nowhere", "--workers", 0), "--workers is 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(refused: Refused, arguments: tuple[object, ...], said: str) -> None:
+    assert said in refused(*arguments)

@@ -1,0 +1,129 @@
+"""What a task holds follows from its seed alone, and nothing in its folder tells an answer."""
+
+from pathlib import Path
+
+import numpy as np
+import pydantic
+import pytest
+from PIL import Image
+
+from latentedit.core.errors import ConfigError, OutputError
+from latentedit_bench.open_task.folder import read_task, write_task
+from latentedit_bench.open_task.instructions import NOTHING, instruction
+from latentedit_bench.open_task.task import TaskItem, TaskSpec, check_secret, task_items
+from tests.bench.open_task.conftest import CHANGING, GRADED, SIZE, STILL, Entered
+
+SECRET = b"0123456789abcdef0123456789abcdef"
+
+
+def month(secret: bytes | None = None, name: str = "2026-12") -> TaskSpec:
+    return TaskSpec.of("portraits", size=SIZE, month=name, secret=secret, items=6)
+
+
+def shown(items: list[TaskItem]) -> list[str]:
+    return [item.whole.fingerprint() for item in items]
+
+
+def test_a_seed_decides_everything_but_the_size(spec: TaskSpec, written: Entered) -> None:
+    assert shown(task_items(spec)) == shown(written.items)
+    large = task_items(TaskSpec.of("portraits", size=96, month=None, secret=None, items=6))
+    assert [item.instruction for item in large] == [item.instruction for item in written.items[:6]]
+    assert large[0].whole.picture().size == (96, 96)
+
+
+def test_months_and_secrets_draw_other_scenes(written: Entered) -> None:
+    splits = [month(), month(name="2027-01"), month(SECRET), month(SECRET[::-1])]
+    secrets = [None, None, SECRET, SECRET[::-1]]
+    pictures = [
+        {item.whole.picture.fingerprint() for item in task_items(one, key)}  # type: ignore[attr-defined]
+        for one, key in zip(splits, secrets, strict=True)
+    ]
+    pictures.append({item.whole.picture.fingerprint() for item in written.items})  # type: ignore[attr-defined]
+    assert len(set.union(*pictures)) == sum(map(len, pictures)), "none has a scene of another"
+    assert shown(task_items(splits[2], SECRET)) == shown(task_items(month(SECRET), SECRET))
+    assert task_items(splits[0])[0].id == "2026-12-000"
+
+
+def test_a_sealed_task_is_scored_with_its_secret_alone() -> None:
+    sealed = month(SECRET)
+    assert SECRET.decode() not in sealed.model_dump_json()
+    with pytest.raises(ConfigError, match="only who has its secret"):
+        task_items(sealed)
+    with pytest.raises(ConfigError, match="sealed with another secret"):
+        task_items(sealed, SECRET[::-1])
+
+
+def test_what_cannot_be_a_task_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'12-2026' is no month"):
+        month(name="12-2026")
+    with pytest.raises(ConfigError, match="Name the month too"):
+        TaskSpec.of("portraits", size=512, month=None, secret=SECRET)
+    with pytest.raises(ConfigError, match="from 64 to 2048"):
+        TaskSpec.of("portraits", size=32, month=None, secret=None)
+    with pytest.raises(ConfigError, match="5 bytes can be guessed"):
+        check_secret(b" short\n")
+    later = month().model_copy(update={"version": "2.0.0"})
+    with pytest.raises(ConfigError, match=r"of version 2\.0\.0"):
+        task_items(later)
+
+
+def test_versions_that_change_no_score_are_compared() -> None:
+    assert month().same_pictures(month().model_copy(update={"version": "1.3.0"}))
+    assert not month().same_pictures(month().model_copy(update={"version": "2.0.0"}))
+    assert not month().same_pictures(month().model_copy(update={"size": 128}))
+    assert not month().same_pictures(month(SECRET))
+
+
+def test_graded_answers_are_the_values_between(written: Entered) -> None:
+    graded = written.items[GRADED]
+    assert list(graded.answers) == [0.5, 1.0]
+    assert [graded.output_file(one) for one in graded.answers] == [
+        "outputs/public-005@0.5.png",
+        "outputs/public-005.png",
+    ]
+    assert [len(item.answers) for item in written.items] == [2 if number == GRADED else 1 for number in range(9)]
+
+
+def test_no_file_of_the_folder_is_an_answer(written: Entered, lines: list[dict[str, object]]) -> None:
+    """And no line names the kind of change, which would tell where the picture is the answer."""
+    files = list(written.folder.rglob("*.png"))
+    assert len(files) == len(written.items)
+    known = {np.asarray(Image.open(file)).tobytes() for file in files}
+    answers = [np.asarray(written.items[number].answers[1.0]()).tobytes() for number in CHANGING]
+    assert not known & set(answers)
+    names = {"id", "image", "source_caption", "target_caption", "instruction", "strengths", "outputs"}
+    assert all(set(line) == names for line in lines)
+    assert [line["id"] for line in lines] == [item.id for item in written.items]
+
+
+def test_a_folder_says_which_task_it_is(written: Entered, spec: TaskSpec, tmp_path: Path) -> None:
+    assert read_task(written.folder) == spec
+    with pytest.raises(OutputError, match="another task is in"):
+        write_task(month(), task_items(month()), written.folder)
+    with pytest.raises(ConfigError, match="no task is in"):
+        read_task(tmp_path)
+    (tmp_path / "task.json").write_text('{"name": "open-portraits"}')
+    with pytest.raises(ConfigError, match="is no task of ours"):
+        read_task(tmp_path)
+    with pytest.raises(pydantic.ValidationError):
+        TaskSpec.model_validate({**spec.model_dump(), "more": 1})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "asked"),
+    [
+        ("a red coat", "a blue coat", "Change the red coat to a blue coat."),
+        ("no beard", "a gray beard", "Add a gray beard."),
+        ("an eyepatch", "no glasses", "Remove the eyepatch."),
+        ("on a pink background", "on a green background", "Change the pink background to a green background."),
+        ("closed eyes", "wide eyes", "Change the closed eyes to wide eyes."),
+    ],
+)
+def test_instructions_are_sentences(old: str, new: str, asked: str) -> None:
+    told = instruction(f"a person with pale skin, {old}", f"a person with pale skin, {new}")
+    assert told == f"{asked} Keep everything else exactly as it is."
+
+
+def test_an_instruction_asks_for_nothing_where_the_picture_is_the_answer(written: Entered) -> None:
+    assert written.items[STILL].instruction == NOTHING
+    assert [item.instruction for item in written.items].count(NOTHING) == 1
