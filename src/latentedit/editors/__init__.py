@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from latentedit.editors.baselines.flowalign import FlowAlign as FlowAlign
     from latentedit.editors.baselines.flowedit import FlowEdit as FlowEdit
     from latentedit.editors.baselines.flowslider import FlowSlider as FlowSlider
+    from latentedit.editors.baselines.freesliders import FreeSliders as FreeSliders
     from latentedit.editors.baselines.inversion import AlignedInversion as AlignedInversion
     from latentedit.editors.baselines.inversion import Inversion as Inversion
     from latentedit.editors.baselines.ledits import LEDITS as LEDITS
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from latentedit.editors.baselines.sdedit import SDEdit as SDEdit
     from latentedit.editors.baselines.sds import SDS as SDS
     from latentedit.editors.baselines.sega import SEGA as SEGA
+    from latentedit.editors.baselines.splitflow import SplitFlow as SplitFlow
     from latentedit.editors.baselines.stable_flow import StableFlow as StableFlow
     from latentedit.editors.baselines.steering_fields import SteeringFields as SteeringFields
     from latentedit.editors.baselines.text_steering import TextSteering as TextSteering

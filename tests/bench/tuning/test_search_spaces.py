@@ -88,6 +88,8 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "dvrf": {"level": 1.0, "shift": [0.0, 1.0], "step_size": 0.14, "source_guidance": 6.0, "target_guidance": 16.5},
     "chordedit": {"noises": 7, "levels": [0.9, 0.3], "gap": 0.15},
     "veloedit": {"level": 1.0, "until": 0.84, "threshold": 0.8, "guidance": 4.0},
+    "splitflow": {"level": 0.85, "until": 0.78, "parts": 3, "source_guidance": 3.5, "target_guidance": 13.5},
+    "freesliders": {"level": 0.7, "scale": 4.0},
     "masactrl": {"guidance": 7.5, "start": 0.08, "first_layer": 0.625},
     "stable-flow": {"guidance": 3.0, "nudge": 1.15, "layers": [0, 1, -2, -1]},
 }

@@ -1,0 +1,140 @@
+"""SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, and from there to the whole."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
+from latentedit.core.rng import draw
+from latentedit.core.settings import Count, Guidance, Level, Share, settings
+from latentedit.core.solvers.base import level_batch
+from latentedit.core.solvers.integrate import each_step
+from latentedit.editors.base import Editor
+from latentedit.editors.baselines.path_editor import towards, two_fields
+from latentedit.latents.joint import JointLatent
+
+
+@settings
+class SplitFlow(Editor):
+    """Above ``until`` one FlowEdit for each sub-target and one for the target; then one of them all, see below.
+
+    Every flow has noises of its own. The first level that is not above ``until`` starts from `projected` of the flows
+    towards sub-targets on that towards the target, and takes the `agreeing_mean` of the differences of velocities
+    towards sub-targets. What is left is FlowEdit towards the target.
+
+    Sub-targets are captions, such as the picture's with one of several phrases changed in each; the paper has a
+    language model write them. Without any they lie evenly between the two texts, the last of them being the target.
+    That, and the strength, which scales every difference of velocities, are ours.
+
+    Args:
+        level: where the path starts, any number in (0, 1].
+        steps: of the model's whole grid; an edit walks the part below ``level``.
+        until: flows are apart at levels above this one.
+        captions: of the sub-targets, the same for all pictures.
+        parts: how many sub-targets there are without captions.
+        source_guidance: weight of the source branch; 1 is the conditional velocity.
+        target_guidance: weight of every target branch.
+
+    Source:
+        Yoon et al. 2025, arXiv 2510.25970, in the form of its code for SD3: three sub-targets, steps 33 to 28 of 50
+        apart, weights 3.5 and 13.5. FlowEdit: Kulikov et al. 2024, arXiv 2412.08629.
+    """
+
+    name: ClassVar[str] = "splitflow"
+
+    level: Level = 0.9
+    steps: Count = 28
+    until: Share = 0.8
+    captions: tuple[str, ...] = ()
+    parts: Count = 3
+    source_guidance: Guidance = 1.0
+    target_guidance: Guidance = 2.0
+
+    @property
+    def keeps_equal_texts(self) -> bool:
+        """With equal weights and no captions all branches are the same call; up to rounding, for the projection."""
+        return self.source_guidance == self.target_guidance and not self.captions
+
+    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+        """``(source + target) (n (parts + 1) + parts + k - n - 1)``, n of k steps apart, each branch 2 if guided."""
+        if strength == 0:
+            return 0
+        known, parts = latent.backbone.capabilities, len(self.captions) or self.parts
+        each = known.branches(self.source_guidance) + known.branches(self.target_guidance)
+        steps = latent.path(self.steps, self.level).levels[:-1]
+        apart = sum(s > self.until for s in steps)
+        joined = len(steps) - apart
+        return each * (apart * (parts + 1) + (parts + joined - 1 if joined else 0))
+
+    def _edit(
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+    ) -> Float[Tensor, "b *latent"]:
+        levels = latent.path(self.steps, self.level).levels
+        subs = self._subtargets(latent, target)
+        flows, moved = torch.zeros_like(latent.z).expand(len(subs) + 1, *latent.z.shape), None
+        for index, s, s_next in each_step(levels, name=self.name, progress=progress):
+            step = strength * (s_next - s)
+            if s > self.until:
+                flows = flows + step * self._differences(latent, [*subs, target], flows, s, seed=seed, index=index)
+                continue
+            if moved is None:
+                moved = self._joined(latent, flows) if index else flows[-1]
+                texts, at = subs, moved.expand(len(subs), *moved.shape)
+            else:
+                texts, at = [target], moved[None]
+            moved = moved + step * agreeing_mean(self._differences(latent, texts, at, s, seed=seed, index=index))
+        return latent.z + (self._joined(latent, flows) if moved is None else moved)
+
+    def _subtargets(self, latent: JointLatent, target: Condition) -> list[Condition]:
+        if self.captions:
+            return [latent.backbone.embed([caption]).expand(len(latent)) for caption in self.captions]
+        return [towards(latent, target, part / self.parts) for part in range(1, self.parts + 1)]
+
+    def _joined(self, latent: JointLatent, flows: Float[Tensor, "n b *latent"]) -> Float[Tensor, "b *latent"]:
+        return projected(latent.z + flows[:-1], latent.z + flows[-1]) - latent.z
+
+    def _differences(
+        self,
+        latent: JointLatent,
+        texts: Sequence[Condition],
+        moved: Float[Tensor, "n b *latent"],
+        s: float,
+        *,
+        seed: int,
+        index: int,
+    ) -> Float[Tensor, "n b *latent"]:
+        """``v(a + moved_i, s, c_i) - v(a, s, c0)`` of every flow, ``a = (1 - s) x + s e_i``."""
+        x, count = latent.z, len(texts)
+        source, wanted = two_fields(
+            latent.repeat(count), Condition.cat(texts), self.source_guidance, self.target_guidance
+        )
+        noise = draw((count, *x.shape[1:]), seed=seed, purpose="flowedit", index=index).to(x.device, x.dtype)
+        a = ((1 - s) * x[None] + s * noise[:, None]).flatten(0, 1)
+        at = level_batch(s, a)
+        return (wanted(a + moved.flatten(0, 1), at) - source(a, at)).unflatten(0, (count, len(x)))
+
+
+def projected(parts: Float[Tensor, "n b c *place"], whole: Float[Tensor, "b c *place"]) -> Float[Tensor, "b c *place"]:
+    """``mean_i <y_i, u> u`` with u the unit vector of ``whole`` over the channels, place by place.
+
+    Source:
+        Latent trajectory projection, arXiv 2510.25970.
+    """
+    unit = normalize(whole, dim=1, eps=1e-8)
+    return (parts * unit).sum(2, keepdim=True).mean(0) * unit
+
+
+def agreeing_mean(parts: Float[Tensor, "n b c *place"]) -> Float[Tensor, "b c *place"]:
+    """``sum_i w_i g_i``, ``w = softmax_i(sum_j cos(g_i, g_j))``: over channels, place by place; one part is itself.
+
+    Source:
+        Velocity field aggregation, arXiv 2510.25970.
+    """
+    unit = normalize(parts, dim=2, eps=1e-8)
+    agreement = (unit * unit.sum(0)).sum(2, keepdim=True)
+    return (agreement.softmax(0) * parts).sum(0)
