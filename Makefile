@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3.11 python3; do $$p -c "$(OLD)" >/dev/null 2>&
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format-check ruff-check types layers unit typed coverage thorough wheels clean
+.PHONY: help setup demo test lint format-check ruff-check types layers unit typed coverage thorough mutate wheels clean
 .PHONY: docs docs-text docs-site docs-material results
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make typed     the tests with every shape and type checked at run time (twice as long)"
 	@echo "make coverage  the tests with branch coverage"
 	@echo "make thorough  the tests with 200 examples for each property in place of 10"
+	@echo "make mutate    one line broken at a time: which bugs the tests see; ARGUMENTS='--since main~20' draws more"
 	@echo "make wheels    build the four packages into dist/, and try them in fresh environments"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
 	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only"
@@ -82,6 +83,9 @@ coverage: $(STAMP)
 
 thorough: $(STAMP)
 	HYPOTHESIS_PROFILE=thorough $(PYTEST)
+
+mutate: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutation.py $(ARGUMENTS)
 
 # Installed where nothing else of ours is: the library alone, with the portraits, and all four.
 wheels: $(STAMP)

@@ -104,6 +104,15 @@ def test_fingerprint_follows_contents_and_parts(file: Path) -> None:
     assert first != fingerprint({"vae": [file]})
 
 
+def test_every_shard_counts_and_their_order(tmp_path: Path) -> None:
+    one, two, other = (tmp_path / f"{name}.safetensors" for name in ("one", "two", "other"))
+    for place, value in ((one, 1.0), (two, 2.0), (other, 3.0)):
+        save_file({"weight": torch.full((2,), value)}, place)
+    known = fingerprint({"transformer": [one, two]})
+    assert known != fingerprint({"transformer": [one, other]})
+    assert known != fingerprint({"transformer": [two, one]})
+
+
 def test_a_file_of_the_hub_cache_is_known_by_its_name(file: Path, tmp_path: Path) -> None:
     (tmp_path / "blobs").mkdir()
     digest = "0" * 64
