@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from PIL import Image
 
 from latentedit.api.result import measure_effect
 from latentedit.core.errors import ShapeError
+from latentedit.core.files import pictures
 
 
 def test_effect_of_a_known_change() -> None:
@@ -30,6 +32,24 @@ def test_eight_levels_are_no_change_and_nine_are() -> None:
     before = Image.new("RGB", (2, 2), (100, 100, 100))
     assert measure_effect(before, Image.new("RGB", (2, 2), (108, 92, 100))).changed_share == 0
     assert measure_effect(before, Image.new("RGB", (2, 2), (100, 91, 100))).changed_share == 1
+
+
+def test_strips_of_large_pictures_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(3)
+    before, after = (Image.fromarray(draw.integers(90, 110, (23, 7, 3)).astype(np.uint8)) for _ in range(2))
+    whole = measure_effect(before, after)
+    monkeypatch.setattr(pictures, "_STRIP_PIXELS", 14)
+    assert measure_effect(before, after) == whole
+
+
+def test_comparing_large_pictures_takes_no_wide_copies() -> None:
+    """L1 of the fuzzing: 60 bytes of memory for each pixel."""
+    before, after = (Image.new("RGB", (3000, 2500), (grey, grey, grey)) for grey in (0, 255))
+    tracemalloc.start()
+    measure_effect(before, after)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 100_000_000
 
 
 def test_pictures_of_two_sizes_are_refused() -> None:

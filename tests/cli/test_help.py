@@ -100,7 +100,7 @@ def test_examples_stand_line_by_line(name: str, columns: int, monkeypatch: pytes
 
 def test_the_first_page_tells_exit_codes() -> None:
     codes = [line.split()[0] for line in section(PAGES["latentedit"].help, "Exit codes:")]
-    assert codes == ["0", "1", "2", "130"]
+    assert codes == ["0", "1", "2", "70", "130"]
 
 
 @pytest.mark.parametrize("name", ["edit", "sweep", "direction apply"])

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -122,12 +123,20 @@ def test_version(command: Command) -> None:
     assert (outcome.code, outcome.out) == (0, f"latentedit {latentedit.__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [["edit"], ["edti"], ["edit", "me.png"], ["edit", "me.png", "--sterngth", "1"]])
-def test_wrong_usage_is_2(command: Command, arguments: list[str]) -> None:
-    outcome = command(*arguments)
-    assert outcome.code == 2
-    assert outcome.err
-    assert outcome.out == ""
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["edit"], "Missing argument 'PICTURE'. See: latentedit edit --help"),
+        (["edti"], "No such command 'edti'. Did you mean 'edit'? See: latentedit --help"),
+        (["edit", "me.png", "--sterngth", "1"], "No such option: --sterngth (Possible options: --strength). See:"),
+        (["edit", "me.png", "--seed", "x\x1b[31m"], "Invalid value for '--seed': "),
+        (["edit", "me.png", "--\x1b[31m"], "No such option: --\\x1b[31m"),
+    ],
+)
+def test_wrong_usage_is_one_line(refused: Refused, arguments: list[str], said: str) -> None:
+    line = refused(*arguments)
+    assert said in line
+    assert "\x1b" not in line
 
 
 def test_no_arguments_show_the_help(command: Command) -> None:
@@ -160,3 +169,62 @@ def test_other_errors_keep_their_traceback(command: Command, picture: Path, monk
     monkeypatch.setattr("latentedit.models.registry.load", load)
     with pytest.raises(ZeroDivisionError):
         command("caption", picture)
+
+
+def program(
+    code: str, *, shell: str = "", folder: Path | None = None, before: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """The program, in whose place some code runs; ``shell`` says where its streams go."""
+    script = f"import os, signal\nfrom latentedit.cli import main\ndef told(arguments):\n    {code}\nmain.run = told\n"
+    line = f"{before}exec {shlex.quote(sys.executable)} -c {shlex.quote(script + 'main.main()')} {shell}"
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=folder)
+
+
+def test_a_crash_is_no_list_of_failures() -> None:
+    """L7: it ended with 1, as a run with failures does."""
+    ended = program(r"raise ZeroDivisionError('\x1b[31m')")
+    assert ended.returncode == 70
+    assert ended.stderr.startswith("Traceback (most recent call last):\n  File ")
+    assert ended.stderr.splitlines()[-2:] == [
+        r"ZeroDivisionError: \x1b[31m",
+        "latentedit: this is a fault of latentedit. Please report it, with the lines above",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "said"),
+    [
+        ("> /dev/full", 2, "latentedit: what is told here cannot be written: No space left on device. What"),
+        ("| true", 0, ""),
+        (">&-", 0, ""),
+        ("2> /dev/full", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+    ],
+)
+def test_work_is_done_though_nobody_can_be_told(tmp_path: Path, shell: str, code: int, said: str) -> None:
+    """L6: what is told fails, and a picture is finished all the same, with nothing in it of what is told."""
+    act = "[print('told' * 9999, flush=True) for _ in range(9)]; open('made', 'w').write('it'); return 0"
+    ended = program(act, shell=shell, folder=tmp_path, before="set -o pipefail; ")
+    assert (tmp_path / "made").read_text() == "it"
+    assert ended.returncode == code
+    assert ended.stderr.startswith(said)
+    assert ended.stderr.count("\n") == bool(said)
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_program_that_is_ended_leaves_nothing_half_written(tmp_path: Path, number: str, code: int) -> None:
+    """L14."""
+    written = "from latentedit.core.files.writing import written_beside"
+    act = (
+        f"{written}\n    with written_beside('made') as file: os.kill(os.getpid(), signal.{number}); file.write(b'it')"
+    )
+    ended = program(act, folder=tmp_path)
+    assert (ended.returncode, ended.stderr) == (code, f"latentedit: ended by {number}; what is finished is kept\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_deleted_is_told(tmp_path: Path) -> None:
+    """L8: libraries end the process there."""
+    ended = program("raise AssertionError", before=f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir ../gone; ")
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == "latentedit: the current folder was deleted. Change to another one"

@@ -113,3 +113,10 @@ def test_arguments_are_checked_by_the_same_types() -> None:
         check(Count, steps=True)
     with pytest.raises(ConfigError, match=r"^there is no filter 'newtown': did you mean 'newton'"):
         check(Filter, filter="newtown")
+
+
+def test_a_count_ends_somewhere() -> None:
+    """L4 of the fuzzing: a record may ask for a billion steps."""
+    check(Count, steps=10_000)
+    with pytest.raises(ConfigError, match="steps must be at most 10000; got 1000000000"):
+        HSDS(steps=10**9)

@@ -67,6 +67,12 @@ def test_a_file_a_path_an_image_and_an_open_picture_are_one(model: Backbone, tmp
     assert open_picture(latent.frames[0].picture) is latent.frames[0].picture
 
 
+def test_a_caption_has_an_end(model: Backbone) -> None:
+    assert encode(model, plain(RED), caption="r" * 10_000).captions
+    with pytest.raises(ConfigError, match="a caption has 10001 letters; the most is 10000"):
+        encode(model, plain(RED), caption="r" * 10_001)
+
+
 def test_captions_are_one_for_all_or_one_each(model: Backbone) -> None:
     both = [plain(RED), plain(BLUE)]
     assert encode(model, both, caption="red").captions == ("red", "red")

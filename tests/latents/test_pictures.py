@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latentedit.core.errors import ShapeError
+from latentedit.core.files import pictures
 from latentedit.latents.pictures import Picture
 from latentedit.models.capabilities import Capabilities
 
@@ -67,6 +68,16 @@ def test_a_picture_of_the_models_size_is_taken_as_it_is() -> None:
     picture = Picture.from_image(noise(128, 128))
     expected = np.asarray(picture.image).transpose(2, 0, 1) / 127.5 - 1
     assert np.abs(picture.fit(FIXED).pixels.numpy() - expected).max() < 1e-6
+
+
+def test_large_pictures_go_strip_by_strip_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Picture(image=noise(50, 40, "RGBA"))
+    mask = Image.fromarray(np.tile(np.arange(0, 250, 5, dtype=np.uint8), (40, 1)))
+    change = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(1)) - 0.5
+    whole, white = picture.fit(FIXED, mask=mask).restore(change), picture.on_white()
+    monkeypatch.setattr(pictures, "_STRIP_PIXELS", 50 * 7)
+    assert picture.on_white() == white
+    assert picture.fit(FIXED, mask=mask).restore(change) == whole
 
 
 def test_padding_repeats_the_edge() -> None:

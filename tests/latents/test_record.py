@@ -132,7 +132,7 @@ def test_texts_that_are_no_record_of_ours() -> None:
         refusal(text[:length])
     told = json.loads(example().to_json()) | {"format": FORMAT + 1, "what_comes": "next"}
     assert "from a newer latentedit" in refusal(json.dumps(told))
-    text = example(caption="a" * (MAX_RECORD_BYTES + 1)).to_json()
+    text = example(settings={"a": "a" * MAX_RECORD_BYTES}).to_json()
     assert f"more than {MAX_RECORD_BYTES}" in refusal(text)
 
 
@@ -225,3 +225,16 @@ def test_versions_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) 
     assert set(versions()) == {"python", "latentedit", "torch", "diffusers", "transformers"}
     monkeypatch.setattr("latentedit.latents.record._RECORDED", ("no-such-package",))
     assert versions()["no-such-package"] == "unknown"
+
+
+def test_a_record_of_more_strengths_than_a_sweep_has_is_neither_written_nor_read() -> None:
+    """L4 of the fuzzing: replaying three thousand would take days."""
+    record = example(strengths=(1.0,))
+    text = record.to_json()
+    with pytest.raises(FileFormatError, match=r"'strengths': tuple should have at most 64 items"):
+        RunRecord.from_json(text.replace("[1.0]", f"{[1.0] * 65}"), "me")
+    with pytest.raises(FileFormatError, match=r"'target_caption': string should have at most 10000 characters"):
+        RunRecord.from_json(record.model_copy(update={"target_caption": "x" * 10_001}).to_json(), "me")
+    assert RunRecord.from_json(record.model_copy(update={"strengths": (1.0,) * 64}).to_json(), "me")
+    with pytest.raises(ConfigError, match="a record holds at most 64 strengths; got 65"):
+        record.model_copy(update={"strengths": (1.0,) * 65}).to_json()

@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from latentedit.core.errors import ModelError
+from latentedit.models.folder_settings import check_settings
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import load
+from latentedit.models.settings_file import read_settings
 from tests.models.folders import change_json
 
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
@@ -193,3 +195,52 @@ def test_local_folders_never_ask_the_network_and_load_in_silence(
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     load(folder_with_t5, device="cpu")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("text_encoder/config.json", {"num_hidden_layers": -1}, "says num_hidden_layers -1, where 1 to 1000"),
+        ("text_encoder/config.json", {"num_hidden_layers": 10**7}, "says num_hidden_layers 10000000, where 1 to 1000"),
+        ("transformer/config.json", {"num_layers": 10**7}, "says num_layers 10000000, where 0 to 1000 make sense"),
+        ("transformer/config.json", {"deep": {"num_layers": 10**7}}, "says num_layers 10000000"),
+        ("vae/config.json", {"down_block_types": ["x"] * 1001}, "lists more than 1000 down_block_types"),
+        (
+            "vae/config.json",
+            {"scaling_factor": "x"},
+            "Pipeline cannot be made of .*: could not convert",
+        ),
+        ("transformer/config.json", {"patch_size": 0}, "cannot be made of .*division|does not load .*division"),
+        ("vae/config.json", {"block_out_channels": [[]]}, "an estimate of its memory cannot be made of "),
+    ],
+)
+def test_configurations_that_make_no_network(folder: Path, file: str, change: dict[str, Any], said: str) -> None:
+    """M2 of the fuzzing: neither a traceback, nor a network of ten million layers."""
+    change_json(folder / file, **change)
+    with pytest.raises(ModelError, match=said):
+        load(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"editors": 3}, "latentedit.json are unsound, 'editors': input should be"),
+        ({"editors": {"eim": []}}, "'editors.eim': input should be"),
+        ({"captioner": 5}, "'captioner': input should be a valid string. Correct that one, or leave it out"),
+        ({"sizes": [64, "x", 64]}, "'sizes.1': "),
+        ({"sizes": [64, 64]}, "'sizes': "),
+        ({"sizes": [64, 64, 10**9]}, "'sizes.2': "),
+        ({"guidance": float("inf")}, "'guidance': "),
+        ({"zero_tokens": 10**9}, "'zero_tokens': "),
+        ({"vocabulary": "abc"}, "'vocabulary': "),
+        ({"quality": 1}, "'quality': "),
+    ],
+)
+def test_recommendations_of_another_type(folder: Path, change: dict[str, Any], said: str) -> None:
+    (folder / "latentedit.json").write_text(json.dumps(change | {"history": [1, "whatever"]}))
+    with pytest.raises(ModelError, match=said):
+        open_folder(folder)
+    with pytest.raises(ModelError, match=said):
+        read_settings(folder)
+    with pytest.raises(ModelError, match="settings of mine are unsound"):
+        check_settings(change, "mine")

@@ -117,6 +117,8 @@ def test_what_there_is_not_is_named(folder: Path) -> None:
     assert suited_dtype(torch.device("cuda"), bytes_float32=2**20, half=half) == torch.float32
     assert existing_device("cpu") == torch.device("cpu")
     assert existing_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(DeviceError, match=r"meta is no device that networks run on. Use one of cpu, cuda, mps, xpu"):
+        existing_device("meta")  # a record may name it, and nothing that is computed there has a value
     with pytest.raises(ConfigError, match="int8"):
         load(folder, device="cpu", dtype=torch.int8)
     for device in ("cuda:99", "abacus"):

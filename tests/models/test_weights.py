@@ -113,11 +113,16 @@ def test_every_shard_counts_and_their_order(tmp_path: Path) -> None:
     assert known != fingerprint({"transformer": [two, one]})
 
 
-def test_a_file_of_the_hub_cache_is_known_by_its_name(file: Path, tmp_path: Path) -> None:
-    (tmp_path / "blobs").mkdir()
+def test_a_file_of_the_hub_cache_is_known_by_its_name(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And only there: elsewhere a folder could claim whatever fingerprint it wants (L9)."""
+    (tmp_path / "hub" / "blobs").mkdir(parents=True)
     digest = "0" * 64
-    target = file.rename(tmp_path / "blobs" / digest)
+    target = file.rename(tmp_path / "hub" / "blobs" / digest)
     file.symlink_to(target)
     plain = tmp_path / "plain.safetensors"
     plain.write_bytes(target.read_bytes())
+    assert fingerprint({"vae": [file]}) == fingerprint({"vae": [plain]})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     assert fingerprint({"vae": [file]}) != fingerprint({"vae": [plain]})

@@ -19,7 +19,7 @@ from latentedit.api.viewer.page import is_page
 from latentedit.api.viewer.views import View
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ShapeError
-from latentedit.core.files.pictures import save_image
+from latentedit.core.files.pictures import save_image, strips
 from latentedit.core.files.writing import write_text
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
@@ -242,15 +242,19 @@ def measure_effect(
     """
     if source.size != edited.size:
         raise ShapeError(f"two pictures of different sizes cannot be compared; got {source.size} and {edited.size}")
-    before, after = (np.asarray(image.convert("RGB"), dtype=np.int16) for image in (source, edited))
-    difference = after - before
-    changed = np.abs(difference).max(axis=2) > CHANGED_LEVELS
-    moved = difference[changed].astype(np.float64) / 255
-    rest = difference[~changed].astype(np.float64) / 255
-    error = float(np.mean(rest**2)) if rest.size else 0.0
+    count, moved, rest = 0, 0, 0  # pixels that changed; squares of their changes, and of the others', in levels
+    for strip in strips(source.size):
+        before, after = (np.asarray(image.crop(strip).convert("RGB"), dtype=np.int32) for image in (source, edited))
+        squares = (after - before) ** 2
+        changed = squares.max(axis=2) > CHANGED_LEVELS**2
+        count += int(changed.sum())
+        moved += int(squares[changed].sum(dtype=np.int64))
+        rest += int(squares.sum(dtype=np.int64))
+    rest, pixels = rest - moved, source.width * source.height
+    error = rest / (3 * (pixels - count)) / 255**2 if rest else 0.0
     return Effect(
-        changed_share=float(changed.mean()),
-        change_rms=float(np.sqrt(np.mean(moved**2))) if moved.size else 0.0,
+        changed_share=count / pixels,
+        change_rms=math.sqrt(moved / (3 * count)) / 255 if count else 0.0,
         rest_psnr_db=-10 * math.log10(error) if error > 0 else math.inf,
         read_before=read_before,
         read_after=read_after,

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from latentedit.api.outputs import beside_file, write_together
 from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
-from latentedit.core.files.pictures import save_image
+from latentedit.core.files.pictures import save_image, strips
 from latentedit.core.files.tensors import pack, unpack
 from latentedit.directions.base import Direction
 from latentedit.editors.base import check_strength
@@ -89,11 +89,10 @@ def stored_latent(latent: JointLatent, edited: Image.Image, *, local: bool) -> b
     """
     (frame,), start = latent.frames, latent.z if latent.start is None else latent.start
     tensors = {"start": start.to(torch.float16), "moved": latent.z.to(torch.float16)}
-    picture = Picture.from_image(edited)
+    picture = Picture(image=edited)
     undone = _less(dataclasses.replace(frame, picture=picture), _change(latent.backbone, tensors), local=local)
-    missed = np.asarray(frame.picture.image) - np.asarray(undone)  # modulo 256
-    if missed.any():
-        tensors["missed"] = _compressed(missed)
+    if (missed := _missed(frame.picture.image, undone)) is not None:
+        tensors["missed"] = missed
     region = {} if frame.region is None else {"region": " ".join(map(str, frame.region))}
     if frame.allowed is not None:
         tensors["allowed"] = _compressed(frame.allowed)
@@ -251,6 +250,17 @@ def _change(model: Backbone, tensors: Mapping[str, Tensor]) -> Float[Tensor, "1 
     """What the edit changed, from the stored latents."""
     start, moved = (tensors[part].to(model.device, model.dtype) for part in ("start", "moved"))
     return model.decode(moved) - model.decode(start)
+
+
+def _missed(wanted: Image.Image, got: Image.Image) -> Tensor | None:
+    """What one picture differs from another, modulo 256, as `_compressed` packs it; None where they are the same."""
+    packer, packed, differs = zlib.compressobj(), bytearray(), False
+    for strip in strips(wanted.size):
+        rows = np.asarray(wanted.crop(strip)) - np.asarray(got.crop(strip))
+        differs = differs or bool(rows.any())
+        packed += packer.compress(rows.tobytes())
+    packed += packer.flush()
+    return torch.frombuffer(packed, dtype=torch.uint8) if differs else None
 
 
 def _compressed(levels: NDArray[np.uint8]) -> Tensor:

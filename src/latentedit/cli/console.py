@@ -5,7 +5,10 @@ Captions, names of files and messages of libraries come from anyone. So everythi
 """
 
 import contextlib
+import errno
+import io
 import json
+import os
 import re
 import shlex
 import sys
@@ -17,6 +20,68 @@ _LABEL_WIDTH = 12
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters (ESC, line breaks, the 8-bit CSI), marks that turn the direction of writing, halves of
 characters."""
+
+
+class _Outlived(io.TextIOWrapper):
+    """A standard stream whose end does not end the work: from the first failure on, what is written is dropped.
+
+    So a picture is finished though nobody reads what is said of it (``| head``), or the disk of a log is full.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._drop(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._drop(error)
+
+    def _drop(self, error: OSError) -> None:
+        self.failure = self.failure or error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+
+
+def open_streams() -> None:
+    """Call first: stdout and stderr take names of files that are no text, and may be closed, full or left unread.
+
+    A closed one is opened to nowhere: else the next file that is opened would be stdout, and take what is printed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        there = getattr(sys, name)
+        buffer: Any = there.detach() if isinstance(there, io.TextIOWrapper) else open(number, "wb", closefd=False)  # noqa: SIM115
+        encoding = getattr(there, "encoding", None) or "utf-8"
+        stream = _Outlived(buffer, encoding, errors="backslashreplace", line_buffering=True)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def close_streams(code: int) -> int:
+    """Call last.
+
+    Args:
+        code: with which the program is to end.
+
+    Returns:
+        The same; 2 in place of 0 where something could not be written, but for a reader who went away.
+    """
+    sys.stdout.flush()
+    failure = getattr(sys.stdout, "failure", None)
+    if failure is None or failure.errno == errno.EPIPE:
+        return code
+    complain(f"latentedit: what is told here cannot be written: {failure.strerror}. What was made is kept")
+    return code or 2
 
 
 @contextlib.contextmanager
@@ -68,9 +133,9 @@ def say(text: object = "") -> None:
     print(escaped(str(text)), flush=True)
 
 
-def complain(text: str) -> None:
-    """One line on stderr; line breaks of a library's message become spaces."""
-    print(escaped(" ".join(text.split())), file=sys.stderr)
+def complain(text: str, *, indented: bool = False) -> None:
+    """One line on stderr; line breaks of a library's message become spaces, and so do others unless it is indented."""
+    print(escaped(text if indented else " ".join(text.split())), file=sys.stderr)
 
 
 def print_rows(rows: Sequence[tuple[str, str]], *, indent: int = 2) -> None:

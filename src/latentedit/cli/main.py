@@ -9,9 +9,10 @@ import ast
 import functools
 import importlib.metadata
 import importlib.util
-import io
 import os
+import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,11 +20,20 @@ import typer
 import typer.core
 
 from latentedit._version import __version__
-from latentedit.cli.console import complain, say
+from latentedit.cli.console import close_streams, complain, open_streams, say
 from latentedit.cli.help_pages import help_page
 from latentedit.core.errors import LatentEditError
 from latentedit.core.memory import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit.core.plugins import COMMANDS
+
+_FAULT = 70
+"""Exit code of a crash: EX_SOFTWARE of sysexits.h."""
+
+_COMPLETING = "_LATENTEDIT_COMPLETE"
+"""Variable by which a shell asks for completions, see typer."""
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
+"""Of arguments that do not fit: click's ``ClickException``, which typer has a copy of since 0.26."""
 
 
 def _version(wanted: bool) -> bool:
@@ -57,6 +67,7 @@ app = typer.Typer(
         0    done
         1    done, with failures that are listed
         2    wrong input: one line on stderr says what to do
+        70   a fault of latentedit: please report it
         130  interrupted
 
     The Tab key completes commands, options, methods and models once `latentedit --install-completion` was run in bash,
@@ -167,42 +178,80 @@ def run(arguments: list[str]) -> int:
         The exit code: 0 done, 1 done with failures listed, 2 wrong input, 130 interrupted.
     """
     shared: dict[str, bool] = {}
+    program = _program()
     try:
-        _program()(arguments, prog_name="latentedit", obj=shared)
+        if _COMPLETING in os.environ:
+            program(arguments, prog_name="latentedit")
+        with program.make_context("latentedit", arguments, obj=shared) as context:
+            program.invoke(context)
     except LatentEditError as error:
         if "debug" in shared:
             raise
         complain(f"latentedit: {error}")
         return 2
-    except KeyboardInterrupt as stopped:
-        complain(f"latentedit: {_interruption(stopped)}")
+    except _UsageError as error:
+        return _explain(error)
+    except (KeyboardInterrupt, EOFError, typer.Abort) as stopped:
+        complain(f"latentedit: {str(stopped) or 'interrupted'}")
         return 130
+    except typer.Exit as leaving:
+        return leaving.exit_code
     except SystemExit as leaving:
-        if leaving.code == 130:
-            complain(f"latentedit: {_interruption(leaving)}")
         return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
     return 0
 
 
-def _interruption(error: BaseException | None) -> str:
-    """What a command says of Ctrl-C, which typer wraps."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return str(error or "") or "interrupted"
+def _explain(error: Any) -> int:
+    """One line about arguments that do not fit; for a group of commands without any, its help was shown already."""
+    if type(error).__name__ != "NoArgsIsHelpError":
+        place = "latentedit" if error.ctx is None else error.ctx.command_path
+        said = error.format_message().rstrip(".")
+        complain(f"latentedit: {said}{'' if said.endswith('?') else '.'} See: {place} --help")
+    return 2
 
 
 def main() -> None:
-    """The program: quiet libraries, one line for an expected error."""
+    """The program: quiet libraries, one line for an expected error, a traceback and 70 for a fault of ours."""
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(library, "error")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files may be no text
+    open_streams()
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has SIGHUP ignored
+            signal.signal(number, _leave)
     keep_freed_memory()
     collect_garbage_less_often()
-    code = run(sys.argv[1:])
+    code = _run_anywhere(sys.argv[1:])
     leave_without_collecting()
-    sys.exit(code)
+    sys.exit(close_streams(code))
+
+
+def _run_anywhere(arguments: list[str]) -> int:
+    """Run one command line, whatever happens and wherever it is."""
+    try:
+        Path.cwd()
+    except OSError:  # libraries end the process where they find no current folder
+        complain("latentedit: the current folder was deleted. Change to another one")
+        return 2
+    try:
+        return run(arguments)
+    except LatentEditError:
+        _show_traceback()
+        return 2
+    except Exception:  # noqa: BLE001 (the last one who can say so)
+        _show_traceback()
+        complain("latentedit: this is a fault of latentedit. Please report it, with the lines above")
+        return _FAULT
+
+
+def _show_traceback() -> None:
+    for line in traceback.format_exc().splitlines():
+        complain(line, indented=True)
+
+
+def _leave(number: int, _: object) -> None:
+    """End as Ctrl-C does: what is half written is removed, what is finished is kept."""
+    complain(f"latentedit: ended by {signal.Signals(number).name}; what is finished is kept")
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

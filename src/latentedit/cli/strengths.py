@@ -4,9 +4,7 @@ import math
 from fractions import Fraction
 
 from latentedit.core.errors import ConfigError
-
-MAX_STRENGTHS = 64
-"""Strengths of one sweep: each of them is an edit of its own."""
+from latentedit.core.settings import MAX_STRENGTHS
 
 _FORM = "--strengths takes LOW:HIGH:COUNT or a list of numbers"
 _EXAMPLES = "Try --strengths=-1:1:9, or --strengths=0,0.5,1"

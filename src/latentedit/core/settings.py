@@ -16,13 +16,19 @@ Config = TypeVar("Config")
 Level = Annotated[float, Field(gt=0, le=1)]
 """A noise level s that is not clean, in (0, 1]."""
 
-Count = Annotated[int, Field(ge=1)]
+MAX_COUNT = 10_000
+"""Of what is done one after the other: a record that asks for a billion steps would run for years."""
+
+MAX_STRENGTHS = 64
+"""Of one sweep, each of which is an edit of its own."""
+
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 """A number of steps, noises or pictures, from 1 up."""
 
 Guidance = Annotated[float, Field(ge=-100, le=100)]
 """A classifier-free guidance weight, or a factor like it with a sign."""
 
-Natural = Annotated[int, Field(ge=0)]
+Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """A number of things that may be missing, from 0 up."""
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
+from latentedit.latents.captions.phrases import check_length
 from latentedit.latents.crop import framer_for
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.masks import MaskLike
@@ -39,7 +40,7 @@ def encode(
 
     Raises:
         ImageError: a file that is no picture fit for editing, or a mask that does not fit it.
-        ConfigError: no caption where one is needed, one of spaces, or pictures that cannot share a batch.
+        ConfigError: no caption where one is needed, one of spaces or too long, or pictures that cannot share a batch.
         RegistryError, ModelError, MissingDependencyError, CaptionError: a captioner that cannot be found, loaded or
             reached.
     """
@@ -66,12 +67,13 @@ def encode_frames(
         captioner: likewise.
 
     Raises:
-        ConfigError: no caption where one is needed, one of spaces, or pictures that cannot share a batch.
+        ConfigError: no caption where one is needed, one of spaces or too long, or pictures that cannot share a batch.
     """
     if len({frame.pixels.shape for frame in frames}) > 1:
         raise ConfigError("pictures of different shapes cannot share a batch. Encode them one by one, or use edit")
     pixels = torch.stack([frame.pixels for frame in frames]).to(model.device, model.dtype)
     captions = _captions(model, pixels, caption, captioner)
+    check_length(*captions)
     z = model.encode(pixels)
     return JointLatent(
         backbone=model,

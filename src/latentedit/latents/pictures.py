@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ShapeError
-from latentedit.core.files.pictures import check_output, decode, read_image, save_image
+from latentedit.core.files.pictures import check_output, decode, read_image, save_image, strips
 from latentedit.latents.crop import Box, cut, put_back, resize
 from latentedit.latents.masks import MaskLike, open_mask
 from latentedit.models.capabilities import Capabilities
@@ -73,8 +73,12 @@ class Picture:
         """The picture in RGB, transparent parts on white."""
         if self.image.mode == "RGB":
             return self.image
-        white = Image.new("RGBA", self.size, (*_WHITE, 255))
-        return Image.alpha_composite(white, self.image).convert("RGB")
+        made = Image.new("RGB", self.size)
+        for strip in strips(self.size):
+            above = self.image.crop(strip)
+            white = Image.new("RGBA", above.size, (*_WHITE, 255))
+            made.paste(Image.alpha_composite(white, above).convert("RGB"), strip)
+        return made
 
     def fit(self, capabilities: Capabilities, *, region: Box | None = None, mask: MaskLike | None = None) -> "Frame":
         """Scale the picture into a size that the model takes, its proportions kept, its edges repeated outwards.
@@ -147,15 +151,17 @@ class Frame:
             raise ShapeError("the change has values that are nan or infinity. Use a smaller strength, or float32")
         left, top, width, height = self.box
         inner = change[:, top : top + height, left : left + width].detach().to("cpu", torch.float32)
-        original = np.asarray(self.picture.image)
-        restored = original.copy()
+        restored = np.array(self.picture.image)
+        transparent = restored.shape[2] == 4
         for channel, plane in enumerate(self._planes(inner)):  # one at a time: a large photograph is a gigabyte
-            levels = 127.5 * plane.numpy()
-            if original.shape[2] == 4:
-                levels = levels * (original[..., 3] > 0)
-            if self.allowed is not None:
-                levels = levels * (self.allowed / np.float32(255))
-            restored[..., channel] = np.rint(original[..., channel] + levels).clip(0, 255)
+            for _, top, _, bottom in strips(self.picture.size):
+                rows = restored[top:bottom]
+                levels = 127.5 * plane[top:bottom].numpy()
+                if transparent:
+                    levels = levels * (rows[..., 3] > 0)
+                if self.allowed is not None:
+                    levels = levels * (self.allowed[top:bottom] / np.float32(255))
+                rows[..., channel] = np.rint(rows[..., channel] + levels).clip(0, 255)
         image = Image.fromarray(restored)
         if "icc_profile" in self.picture.image.info:
             image.info["icc_profile"] = self.picture.image.info["icc_profile"]

@@ -18,6 +18,8 @@ from pydantic import Field
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.files.pictures import MAX_RECORD_BYTES
 from latentedit.core.files.reading import read_object
+from latentedit.core.settings import MAX_STRENGTHS
+from latentedit.latents.captions.phrases import MAX_LETTERS
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 
@@ -29,6 +31,8 @@ MAX_EDITS = 100
 
 _RECORDED = ("latentedit", "torch", "diffusers", "transformers")
 _SHOWN_LETTERS = 80
+
+Caption = Annotated[str, Field(max_length=MAX_LETTERS)]
 
 Mixing = Literal["sum", "inverse", "projection"]
 """What is done about the cross-talk of directions that are put together, see `directions.composition`."""
@@ -128,9 +132,9 @@ class RunRecord(_Record):
     model: ModelRecord
     versions: dict[str, str]
     picture: PictureRecord
-    caption: str
-    target_caption: str
-    strengths: Annotated[tuple[float, ...], Field(min_length=1)]
+    caption: Caption
+    target_caption: Caption
+    strengths: Annotated[tuple[float, ...], Field(min_length=1, max_length=MAX_STRENGTHS)]
     directions: tuple[DirectionRecord, ...] = ()
     mixing: Mixing = "sum"
     local: bool = True
@@ -153,8 +157,12 @@ class RunRecord(_Record):
         """One line, the same for equal records.
 
         Raises:
-            ConfigError: more edits one after the other than can be read again.
+            ConfigError: more edits one after the other, or more strengths, than can be read again.
         """
+        if len(self.strengths) > MAX_STRENGTHS:
+            raise ConfigError(
+                f"a record holds at most {MAX_STRENGTHS} strengths; got {len(self.strengths)}. Write two files"
+            )
         count, record = 1, self.before
         while record is not None:
             count, record = count + 1, record.before

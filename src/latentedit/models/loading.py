@@ -3,14 +3,15 @@
 import contextlib
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 
-from latentedit.core.errors import ConfigError, ModelError
+from latentedit.core.errors import ConfigError, LatentEditError, ModelError
 from latentedit.core.plugins import BACKBONES
+from latentedit.models.folder_settings import check_settings
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.lora import LoraFile, merge_loras
 from latentedit.models.weights import fingerprint, read_json, tensor_shapes, weight_files, weight_variant
@@ -50,6 +51,9 @@ _STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 
 TextEncoders = Literal["all", "required"]
 """Which text encoders of a model are loaded: those that it can do without too, or not."""
+
+_MAX_LAYERS = 1000
+"""Of one network; the deepest that is known has about a hundred."""
 
 _AGAIN = "Download or copy the folder again"
 
@@ -223,9 +227,14 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
         parts=parts,
         left_out=frozenset(left_out),
         weights={},
-        settings=read_json(path / SETTINGS_FILE) if (path / SETTINGS_FILE).exists() else {},
+        settings=_settings(path / SETTINGS_FILE),
         configuration=own_settings(index),
     )
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    """What a folder recommends; most say nothing."""
+    return check_settings(read_json(file), file) if file.exists() else {}
 
 
 def own_settings(index: Mapping[str, Any]) -> dict[str, Any]:
@@ -279,12 +288,55 @@ def _checked_weights(path: Path, parts: Mapping[str, tuple[str, str]]) -> dict[s
             sets = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
             if not any(all((place / file).is_file() for file in files) for files in sets):
                 raise ModelError(f"{place} has no tokenizer.json, nor vocab.json and merges.txt. {_AGAIN}")
-        read_json(place / _configuration_file(part))
+        read_configuration(place / _configuration_file(part))
         if is_network(part):
             weights[part] = weight_files(place, weight_stem(library))
             for file in weights[part]:
                 tensor_shapes(file)
     return weights
+
+
+def read_configuration(file: Path) -> dict[str, Any]:
+    """The configuration of a part.
+
+    Raises:
+        ModelError: no such file, no JSON object, or a number of layers that no network has: to build a million takes
+            days before any weight is looked at.
+    """
+    found = read_json(file)
+    _check_layers(found, file)
+    return found
+
+
+@contextlib.contextmanager
+def explaining(path: Path, what: str) -> Generator[None]:
+    """Whatever the configurations of a folder make fail inside is said of the folder.
+
+    Args:
+        path: of the folder.
+        what: cannot be made of it.
+
+    Raises:
+        ModelError: in place of any error that is no `LatentEditError`; memory that ran out on a device is left alone.
+    """
+    try:
+        yield
+    except (LatentEditError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # configurations fail in as many ways as there are models
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{what} cannot be made of {path}: {reason}. {_AGAIN}") from error
+
+
+def _check_layers(value: Any, file: Path) -> None:
+    """Whatever is called layers, however deep in a configuration."""
+    for name, inner in cast("dict[str, Any]", value).items() if isinstance(value, dict) else ():
+        least = 1 if name == "num_hidden_layers" else 0
+        if "layers" in name and isinstance(inner, int) and not least <= inner <= _MAX_LAYERS:
+            raise ModelError(f"{file} says {name} {inner}, where {least} to {_MAX_LAYERS} make sense. {_AGAIN}")
+        if "block" in name and isinstance(inner, list) and len(cast("list[Any]", inner)) > _MAX_LAYERS:
+            raise ModelError(f"{file} lists more than {_MAX_LAYERS} {name}. {_AGAIN}")
+        _check_layers(inner, file)
 
 
 def is_network(part: str) -> bool:

@@ -16,9 +16,9 @@ import torch
 from latentedit.core.errors import ModelError
 from latentedit.models.codec import scale_px
 from latentedit.models.libraries import library_class, quiet_libraries
-from latentedit.models.loading import ModelFolder, is_network
+from latentedit.models.loading import ModelFolder, explaining, is_network, read_configuration
 from latentedit.models.placement import POLICIES, Placement, Policy
-from latentedit.models.weights import read_json, tensor_shapes
+from latentedit.models.weights import tensor_shapes
 
 _ROWS = 2
 """Elements of one guided call: the conditional and the unconditional one."""
@@ -123,11 +123,16 @@ def model_needs(folder: ModelFolder) -> ModelNeeds:
     Cost:
         Reads headers; without weight files, builds the networks on the meta device, about a second each.
     """
+    with explaining(folder.path, "an estimate of its memory"):
+        return _needs(folder)
+
+
+def _needs(folder: ModelFolder) -> ModelNeeds:
     networks = [part for part in folder.parts if is_network(part)]
     shapes = {part: _shapes(folder, part) for part in networks}
     denoiser = getattr(folder.adapter, "denoiser", "")
-    config = read_json(folder.place(denoiser) / "config.json") if denoiser in shapes else {}
-    vae = read_json(folder.place("vae") / "config.json") if "vae" in networks else {}
+    config = read_configuration(folder.place(denoiser) / "config.json") if denoiser in shapes else {}
+    vae = read_configuration(folder.place("vae") / "config.json") if "vae" in networks else {}
     width = _width(config, shapes.get(denoiser, {}))
     scale = scale_px(vae) if vae else 1
     side = _side_px(folder, config, scale)
@@ -225,10 +230,11 @@ def _shapes(folder: ModelFolder, part: str) -> dict[str, tuple[int, ...]]:
         return {name: shape for file in folder.weights[part] for name, shape in tensor_shapes(file).items()}
     library, name = folder.parts[part]
     kind, place = library_class(library, name), folder.place(part)
+    configuration = read_configuration(place / "config.json")
     try:
         with quiet_libraries(), torch.device("meta"):
             if library == "diffusers":
-                network = kind.from_config(read_json(place / "config.json"))
+                network = kind.from_config(configuration)
             else:
                 network = kind._from_config(kind.config_class.from_pretrained(place, local_files_only=True))
     except ModelError:

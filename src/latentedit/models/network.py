@@ -13,6 +13,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import DeviceError, ModelError, ShapeError
 from latentedit.models.base import Backbone
 from latentedit.models.capabilities import Capabilities
+from latentedit.models.folder_settings import check_settings
 from latentedit.models.loading import ModelFolder
 from latentedit.models.notes import word_pieces
 from latentedit.models.placement import Placement, contiguous_norms, existing_device, known_dtype, place
@@ -120,7 +121,7 @@ class NetworkBackbone(Backbone):
         self._pipeline, self._configuration = pipeline, dict(configuration or {})
         self._widths = widths
         self.name, self.fingerprint = name, fingerprint
-        self.defaults: Mapping[str, Any] = dict(settings or {})
+        self.defaults: Mapping[str, Any] = check_settings(settings or {}, name)
 
     def _declare(self, capabilities: Capabilities) -> None:
         Backbone.__init__(self, name=self.name, fingerprint=self.fingerprint, capabilities=capabilities)

@@ -19,6 +19,9 @@ Policy = Literal["resident", "model", "groups"]
 
 POLICIES: tuple[Policy, ...] = ("resident", "model", "groups")
 
+_DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
+"""Kinds of devices that compute; "meta" only pretends to."""
+
 _NETWORK_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _MARK = "_latentedit_contiguous"
 """On group norms that have their hook."""
@@ -141,6 +144,8 @@ def existing_device(device: torch.device | str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
+        if chosen.type not in _DEVICE_TYPES:
+            raise DeviceError(f"{device} is no device that networks run on. Use one of {', '.join(_DEVICE_TYPES)}")
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise DeviceError(f"this machine has no device {device}. Use device='cpu'") from error

@@ -15,7 +15,7 @@ from latentedit.core.files.reading import user_path
 from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
 from latentedit.models.hub import CONFIGURATIONS, commit_of, download, download_model
-from latentedit.models.loading import TextEncoders, check_known, open_folder, own_settings, read_index
+from latentedit.models.loading import TextEncoders, check_known, explaining, open_folder, own_settings, read_index
 from latentedit.models.lora import lora_files
 from latentedit.models.memory import ModelNeeds, check_memory, model_needs
 from latentedit.models.placement import Placement, Policy, existing_device, known_dtype, suited_dtype
@@ -82,7 +82,8 @@ def load(
         dtype = suited_dtype(chosen, bytes_float32=4 * needs.parameters, half=needs.half)
     put = Placement(device=chosen, dtype=known_dtype(dtype), policy=placement, storage=storage)
     check_memory(needs, put, name=name)
-    backbone: Backbone = folder.adapter.from_folder(folder, name=name, placement=put)
+    with explaining(path, f"a {folder.pipeline}"):
+        backbone: Backbone = folder.adapter.from_folder(folder, name=name, placement=put)
     backbone.revision = commit_of(path.resolve())
     return backbone
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from latentedit.core.files.writing import write_text
+from latentedit.models.folder_settings import check_settings
 from latentedit.models.loading import SETTINGS_FILE
 from latentedit.models.weights import read_json
 
@@ -14,9 +15,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """The content of the folder's ``latentedit.json``.
 
     Raises:
-        ModelError: no such file, or not a JSON object.
+        ModelError: no such file, not a JSON object, or a setting of another type.
     """
-    return read_json(folder / SETTINGS_FILE)
+    return check_settings(read_json(folder / SETTINGS_FILE), folder / SETTINGS_FILE)
 
 
 def write_settings(folder: Path, change: Mapping[str, object]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub import constants
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -143,7 +144,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _content_hash(path: Path) -> str:
     target = path.resolve()
-    if path.is_symlink() and target.parent.name == "blobs" and _CONTENT_HASH.fullmatch(target.name):
+    cached = target.parent.name == "blobs" and target.is_relative_to(Path(constants.HF_HUB_CACHE).resolve())
+    if path.is_symlink() and cached and _CONTENT_HASH.fullmatch(target.name):
         return target.name
     status = target.stat()
     return _read_hash(target, status.st_mtime_ns, status.st_size)

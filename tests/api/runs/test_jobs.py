@@ -44,6 +44,8 @@ def test_names_are_the_files_own() -> None:
     assert named("a.jpg", "a.png", "a.png.png") == ["a.jpg", "a.png", "a.png.png"]
     assert named("a.png.jpg", "a.png", "a.gif") == ["a.png", "a.png (2)", "a.gif"], "by chance another's whole name"
     assert named("A.png", "a.png") == ["A.png", "a.png (2)"]
+    assert named("a\u0308.png", "\u00c4.gif") == ["a\u0308.png", "\u00c4.gif"], "an accent is stored in two ways"
+    assert named("con.png", "Aux.2.jpg", "com1.png", "cone.png") == ["%63on", "%41ux.2", "%63om1", "cone"]
     assert named("50%.png", 'what "now"?.png') == ["50%25", "what %22now%22%3F"]
     assert ids_apart(["1", "a/b", "a", "A"]) == ["1", "a%2Fb", "a", "A (2)"]
     path = PurePath(b"caf\xe9.png".decode("utf-8", "surrogateescape"))

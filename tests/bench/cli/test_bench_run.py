@@ -40,7 +40,12 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 
 def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
-    command: Command, begin: Begin, tmp_path: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command,
+    begin: Begin,
+    tmp_path: Path,
+    miniature: Path,
+    manifest: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert command(*begin("whole")).code == 0
     with monkeypatch.context() as patched:
@@ -58,7 +63,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
     told = json.loads(command("bench", "status", folder, "--json").out)
     assert (told["state"], told["done"], told["units"], told["rows"], told["failures"]) == ("stopped", 3, 4, 4, [])
     finished = {place: place.stat().st_mtime_ns for place in (folder / "rows").iterdir()}
-    resumed = command("bench", "resume", folder, "--model", miniature, "--workers", 1)
+    resumed = command("bench", "resume", folder, "--model", miniature, "--data", manifest, "--workers", 1)
     assert resumed.code == 0, resumed.err
     assert resumed.out.startswith("6 rows; ranking in")
     assert {place: place.stat().st_mtime_ns for place in finished} == finished, "nothing finished is done again"
@@ -76,7 +81,12 @@ def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, t
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_told(
-    command: Command, begin: Begin, tmp_path: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command,
+    begin: Begin,
+    tmp_path: Path,
+    miniature: Path,
+    manifest: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is sound when the run begins, and its file is cut short before its turn comes."""
     damaged = next(iter(sorted((tmp_path / "data" / "pictures").iterdir())))
@@ -98,7 +108,7 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_told(
     assert "finished: 4 of 4 parts done" in status.out
     assert "damaged or cut short" in status.out
     damaged.write_bytes(whole)
-    resume = ("bench", "resume", tmp_path / "run", "--model", miniature, "--workers", 1)
+    resume = ("bench", "resume", tmp_path / "run", "--model", miniature, "--data", manifest, "--workers", 1)
     assert command(*resume).code == 1, "what failed is finished unless told otherwise"
     again = command(*resume, "--retry")
     assert again.code == 0, again.err
@@ -174,6 +184,14 @@ def test_a_model_that_only_the_folder_names_is_not_opened(
         manifest["request"]["model"]["model"] = model
         (finished / "run.json").write_text(json.dumps(manifest))
         assert f"Name it yourself: --model {model}" in refused("bench", "resume", finished)
+
+
+def test_data_that_only_the_folder_names_are_not_opened(
+    refused: Refused, finished: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latentedit_bench.data.loading.load_dataset", lambda *_, **__: pytest.fail("it was opened"))
+    named = json.loads((finished / "run.json").read_text())["request"]["data"]
+    assert f"Name them yourself: --data {named}" in refused("bench", "resume", finished, "--model", miniature)
 
 
 @pytest.mark.parametrize("name", ["resume", "status", "report"])

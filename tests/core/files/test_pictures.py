@@ -1,11 +1,13 @@
 """Files of every kind come in as they should; what is no sound picture is refused in one line, undecoded."""
 
 import contextlib
+import io
 import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from latentedit.core.files import pictures
 from latentedit.core.files.pictures import (
     MAX_PIXELS,
     MAX_RECORD_BYTES,
+    MAX_SCANS,
     READABLE,
     check_output,
     check_size,
@@ -428,3 +431,72 @@ def test_a_file_with_junk_in_it_is_refused_or_says_what_was_written(
         record, payload = read_chunks(file)
         assert record in (None, "record")
         assert payload in (None, b"payload")
+
+
+def grey(values: object, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(values)).save(file, "TIFF", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "brightest", "white"),
+    [("uint16", 40_000, 65_535), ("int32", 40_000, 65_535), ("int32", 80_000, 80_000), ("float32", 0.5, 1.0)],
+)
+def test_deep_pictures_are_scaled_strip_by_strip_as_at_once(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, brightest: float, white: float
+) -> None:
+    """The brightest value of the whole picture decides the scale, though it stands in the last strip only."""
+    values = np.linspace(0, brightest, 70).reshape(10, 7).astype(dtype)
+    expected = np.rint(values.astype(np.float64) * 255 / white).astype(np.uint8)
+    for strip_pixels in (21, 1_000_000):
+        monkeypatch.setattr(pictures, "_STRIP_PIXELS", strip_pixels)
+        read = np.asarray(read_image("me.tiff", content=grey(values)))
+        assert np.array_equal(read, np.stack([expected] * 3, axis=-1))
+
+
+def test_a_deep_picture_takes_no_copy_of_it_in_wide_numbers() -> None:
+    """L1 of the fuzzing: 16-bit grey took 20 bytes of Python's memory for each pixel."""
+    content = grey(np.zeros((2000, 4000), np.uint16), compression="tiff_deflate")
+    tracemalloc.start()
+    read_image("me.tiff", content=content)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 4 * 2000 * 4000
+
+
+def test_a_picture_for_which_there_is_no_memory_is_refused_undecoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = grey(np.zeros((8, 12), np.uint8))
+    monkeypatch.setattr(pictures.psutil, "virtual_memory", lambda: SimpleNamespace(available=11 * 96))
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match=r"me.tiff has 0 megapixels, which take 0 MB to decode; 0 MB are free"):
+        read_image("me.tiff", content=content)
+
+
+def with_scans(count: int, *, behind: bytes = b"") -> bytes:
+    """A progressive JPEG whose last scan stands there again and again."""
+    file = io.BytesIO()
+    gradient().save(file, "JPEG", progressive=True, comment=b"\xff\xda" * 500)
+    data = file.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * (count - data.count(b"\xff\xda") + 500) + b"\xff\xd9" + behind
+
+
+def test_a_jpeg_of_many_scans_is_refused_undecoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """L2: a decoder goes over the whole picture for each. What a comment or a film behind the picture hold, is none."""
+    assert read_image("me.jpg", content=with_scans(MAX_SCANS, behind=b"\xff\xda" * 500)).size == (12, 8)
+    content = with_scans(MAX_SCANS + 1)
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match=rf"me.jpg has {MAX_SCANS + 1} scans, where {MAX_SCANS} are the most"):
+        read_image("me.jpg", content=content)
+
+
+def test_what_a_decoder_says_itself_is_not_seen(capfd: pytest.CaptureFixture[str]) -> None:
+    """L5: libtiff writes to stderr, past everything that could escape what it quotes."""
+    data = bytearray(
+        grey(np.random.default_rng(3).integers(0, 255, (64, 64)).astype(np.uint8), compression="tiff_deflate")
+    )
+    data[40:200] = bytes(160)
+    with pytest.raises(ImageError, match="damaged"):
+        read_image("me.tiff", content=bytes(data))
+    assert capfd.readouterr().err == ""

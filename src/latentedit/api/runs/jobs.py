@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,9 @@ PICTURES = "pictures"
 
 _UNFIT = frozenset('\\/:*?"<>|%')
 """Characters that are not portable in file names, and ``%``, our escape character."""
+
+_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
+"""Names that Windows keeps for devices, whatever the ending."""
 
 _LONGEST_NAME_BYTES = 200
 """Of a name in UTF-8: with ``.edited.json`` behind it stays below the 255 of every file system."""
@@ -110,16 +114,16 @@ def place_of(name: str) -> str:
 
 
 def named_apart(paths: Sequence[PurePath]) -> list[str]:
-    """Names for the edited pictures, each once whatever the case of its letters.
+    """Names for the edited pictures, each once whatever the case of its letters and the way they are composed.
 
     The file's name without its ending; with it where several files would have the same name then.
     """
-    stems = Counter(_stem(path).casefold() for path in paths)
+    stems = Counter(_alike(_stem(path)) for path in paths)
     taken = set[str]()
     names: list[str] = []
     for path in paths:
         whole = _fit(shown(path))
-        first = _stem(path) if stems[_stem(path).casefold()] == 1 else whole
+        first = _stem(path) if stems[_alike(_stem(path))] == 1 else whole
         names.append(_free((first, whole), taken))
     return names
 
@@ -148,9 +152,14 @@ def steady_batches(pictures: Sequence[EditJob], most: int) -> list[tuple[EditJob
 def _free(choices: Sequence[str], taken: set[str]) -> str:
     """The first choice that is not taken, or else the last one with a number; it is taken then."""
     numbered: Iterable[str] = (f"{choices[-1]} ({number})" for number in itertools.count(2))
-    name = next(name for name in itertools.chain(choices, numbered) if name.casefold() not in taken)
-    taken.add(name.casefold())
+    name = next(name for name in itertools.chain(choices, numbered) if _alike(name) not in taken)
+    taken.add(_alike(name))
     return name
+
+
+def _alike(name: str) -> str:
+    """The same for names that are one file where case, or how a letter and its accent are stored, does not count."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _stem(path: PurePath) -> str:
@@ -159,5 +168,7 @@ def _stem(path: PurePath) -> str:
 
 def _fit(name: str) -> str:
     """The name as it is where files may have it on every system, else one of its own."""
+    if name.partition(".")[0].casefold() in _DEVICES:
+        return f"%{ord(name[0]):02X}{name[1:]}"
     plain = name.isprintable() and not _UNFIT & set(name) and not name.startswith((".", " "))
     return name if plain and 0 < len(name.encode()) <= _LONGEST_NAME_BYTES else file_name(name)

@@ -5,13 +5,15 @@ A PNG carries two things beside its pixels: a record as text, and a payload of b
 
 import contextlib
 import io
+import os
 import re
 import warnings
 from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+import psutil
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from latentedit.core.errors import ImageError, LatentEditError, OutputError
@@ -31,6 +33,15 @@ MAX_RECORD_BYTES = 1_000_000
 """Of a record in UTF-8. Pillow expands no compressed text beyond 1 MiB, so that a small file cannot fill the memory."""
 
 MAX_PAYLOAD_BYTES = 64_000_000
+
+MAX_SCANS = 200
+"""Of a progressive JPEG, each of which goes over the whole picture; programs write about ten."""
+
+_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # of a segment of a JPEG; the others stand inside its data
+_SCAN, _END = 0xDA, 0xD9
+_DECODED_BYTES = 12  # of memory for each pixel while a picture is decoded, turned upright and brought to eight bits
+_STRIP_PIXELS = 1_000_000  # worked at together, where a step takes many bytes for each
+_WRITES_TO_STDERR = ("TIFF",)
 
 WRITABLE = {
     ".png": "PNG",
@@ -144,11 +155,16 @@ def decode(image: Image.Image, name: str) -> Image.Image:
         ImageError: too small, too large, or damaged.
     """
     check_size(image.size, name)
+    _check_memory(image.size, name)
     try:
         if image.tell() > 0:
             image.seek(0)
-        image.load()
+        _check_scans(image, name)
+        with _silent_decoder() if image.format in _WRITES_TO_STDERR else contextlib.nullcontext():
+            image.load()
         plain = to_eight_bit(_upright(image))
+        if plain is image:
+            plain = image.copy()
         if not isinstance(plain.info.get("icc_profile"), bytes):  # a TIFF may have a text there
             plain.info.pop("icc_profile", None)
         return plain
@@ -158,6 +174,20 @@ def decode(image: Image.Image, name: str) -> Image.Image:
         raise ImageError(f"{name} does not fit into memory. Scale it down first") from error
     except Exception as error:  # decoders raise whatever they meet in a damaged file
         raise damaged(name, error) from error
+
+
+def strips(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """A picture as boxes of whole rows, one below the other, for steps that take many bytes for each pixel.
+
+    Args:
+        size: width and height in pixels.
+
+    Returns:
+        Left, top, right and bottom of each, as Pillow's ``crop`` takes them.
+    """
+    width, height = size
+    rows = max(1, _STRIP_PIXELS // width)
+    return [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
 
 
 def to_eight_bit(image: Image.Image) -> Image.Image:
@@ -283,19 +313,74 @@ def _check_length(what: str, length: int, most: int) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    """The same object where it stands upright: each copy of a large picture takes 400 MB."""
     try:
-        return ImageOps.exif_transpose(image)
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
     except Exception:  # noqa: BLE001 (a damaged EXIF block must not keep a sound picture out)
-        return image.copy()
+        return image
 
 
 def _scale_to_eight_bit(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.float64)
+    highest = max(_highest(image.crop(strip)) for strip in strips(image.size))
+    usual = 65535.0 if image.mode.startswith("I") else 1.0 if highest <= 1 else 255.0
+    factor = 255 / max(usual, highest)
+    scaled = Image.new("L", image.size)
+    for strip in strips(image.size):
+        values = np.asarray(image.crop(strip)).astype(np.float64)
+        scaled.paste(Image.fromarray(np.rint(values.clip(0) * factor).astype(np.uint8)), strip)
+    return scaled
+
+
+def _highest(strip: Image.Image) -> float:
+    values = np.asarray(strip)
     if not np.isfinite(values).all():
         raise ImageError("the picture has pixels that are nan or infinity. Save it as 8-bit PNG")
-    usual = 65535.0 if image.mode.startswith("I") else 1.0 if values.max() <= 1 else 255.0
-    top = max(usual, float(values.max()))
-    return Image.fromarray(np.rint(values.clip(0) * (255 / top)).astype(np.uint8))
+    return float(values.max())
+
+
+def _check_memory(size: tuple[int, int], name: str) -> None:
+    """Refuse a picture for which there is no memory, before any of it is taken."""
+    needed, free = size[0] * size[1] * _DECODED_BYTES, psutil.virtual_memory().available
+    if needed > free:
+        raise ImageError(
+            f"{name} has {size[0] * size[1] / 1e6:.0f} megapixels, which take {needed / 1e6:.0f} MB to decode; "
+            f"{free / 1e6:.0f} MB are free. Scale it down first"
+        )
+
+
+def _check_scans(image: Image.Image, name: str) -> None:
+    """Refuse a JPEG that makes its decoder go over the picture again and again."""
+    file = getattr(image, "fp", None)
+    if image.format not in ("JPEG", "MPO") or file is None:
+        return
+    start = file.tell()
+    file.seek(0)
+    data, scans, place = file.read(), 0, 2
+    file.seek(start)
+    while (found := _MARKER.search(data, place)) and found[1][0] != _END:
+        scans += found[1][0] == _SCAN
+        place = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
+    if scans > MAX_SCANS:
+        raise ImageError(f"{name} has {scans} scans, where {MAX_SCANS} are the most. Save it again as PNG")
+
+
+@contextlib.contextmanager
+def _silent_decoder() -> Generator[None]:
+    """Libtiff writes what it finds wrong, quoting the file, to the process's stderr; it is kept from there."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _format_of(path: Path, *, transparent: bool) -> str:

@@ -114,6 +114,9 @@ def run(
 def resume(
     folder: Folder,
     retry: Annotated[bool, typer.Option("--retry", help="Also do again the parts in which something failed.")] = False,
+    data: Annotated[
+        str | None, typer.Option("--data", help="The files of the data set, where the run was begun with files.")
+    ] = None,
     workers: options.Workers = None,
     ray: options.Ray = None,
     *,
@@ -126,10 +129,12 @@ def resume(
     Examples:
         latentedit bench resume out/run
         latentedit bench resume out/run --retry --workers 2
+        latentedit bench resume out/mine --data manifest.csv
     """
     from latentedit.api.runs.executors import Executor
     from latentedit.api.runs.folder import RunFolder
     from latentedit.core.plugins import MODELS
+    from latentedit_bench.data.counterfactual import PREFIX
     from latentedit_bench.ranking.plan import Plan, read_plan, read_request
     from latentedit_bench.tuning.tuning import planned_methods
 
@@ -144,13 +149,18 @@ def resume(
             f"the run in {folder} was begun with the model {begun.name!r}, which comes from elsewhere, and a run's "
             f"folder has nothing downloaded or opened. Name it yourself: --model {shlex.quote(begun.name)}"
         )
+    if data is None and not request.data.startswith(PREFIX):
+        raise ConfigError(
+            f"the run in {folder} was begun with the files {request.data!r}, and a run's folder has nothing opened. "
+            f"Name them yourself: --data {shlex.quote(request.data)}"
+        )
     if begun.lora and not choice.lora:
         named = " ".join(f"--lora {shlex.quote(one)}" for one in begun.lora)
         raise ConfigError(f"the run in {folder} was begun with a LoRA, whose file you name yourself: {named}")
     choice = choice.or_else(dataclasses.replace(begun, dtype=spec.network_dtype))
     plan = Plan(
         model=choice.load(),
-        dataset=open_dataset(request.data, split=request.split, captions=request.captions, items=request.items),
+        dataset=open_dataset(data or request.data, split=request.split, captions=request.captions, items=request.items),
         methods=planned_methods([method.model_dump() for method in spec.methods]),
         strengths=tuple(spec.strengths),
         seeds=tuple(spec.seeds),
