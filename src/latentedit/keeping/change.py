@@ -77,7 +77,7 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
             tones = fit_tones(here, there, unchanged)
         toned = tones.apply(there)
         blur = fit_blur(here, toned, unchanged)
-        evidence = detect(*matched(tones.limited(here), toned, blur), inside, unchanged, blur)
+        evidence = detect(*matched(tones.limited(here), toned, blur), inside, unchanged, blur, tones.doubt(there))
     assert evidence is not None
     mask = rim(evidence, inside, blur)
     count, numbers = components(mask)

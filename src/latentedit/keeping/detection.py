@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_fill_holes
+from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
 from latentedit.keeping.opencv import cv2
 from latentedit.keeping.warp import Picture, smoothed
@@ -20,7 +20,7 @@ from latentedit.keeping.warp import Picture, smoothed
 SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)
 """At which differences are averaged; the coarse ones find shadows and light that no single pixel shows."""
 
-_FLOORS = (2.4, 1.5, 0.9, 0.6, 0.5)
+_FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)
 """Levels of 255 that count as noise at each scale even in a clean picture: rounding, resampling."""
 
 _FINE = 3
@@ -32,14 +32,35 @@ _CHROMA = 1.4
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)
 """Pixels in order of the detail around them are binned at these shares; edges are few and count most."""
 
+_DOUBTS = 2.0
+"""Standard deviations of the colours by which two may differ and count as the same."""
+
 HIGH, LOW = 8.0, 3.0
 """Times the noise from which on a place counts as changed by itself, and as a part of a change."""
 
-_STEP = 0.25
+_DENSITY_SCALE_PX = 3.0
+_DENSITY_CAP = 4.0
+_DENSE = (1.6, 2.4)
+"""Mean of a place's differences in times the noise, each capped, from which on its texture is another: most unchanged
+places have .3 to .8; where one in a hundred has more than the first, the limit rises, at most to the second. Texture in
+the place of other texture has no sign that an average at a scale would show."""
+
+_WEAK = 12.0
+"""Times the noise: a change that is nowhere stronger ends where its density does, for no step of it can be seen."""
+
+_BLEEDS = 0.05
+_BLEEDS_PX = 6.0
+_BLEEDS_FROM = 20.0
+"""Share of the change around, beyond so many levels, that counts as noise: codecs carry it into what lies beside it."""
+
+_STEP = 0.35
 """Share of a sharp step from which on a pixel belongs to the change: one too few shows, one too many does not."""
 
 _GAP = 0.003
 """Of the side: half the width of gaps that are closed."""
+
+_EDGE_PX = 3
+"""So close to the edge of what is shown a mask is not found but continued."""
 
 _ISLAND = 0.05
 """Of the largest change: a smaller place counts only where half of it is above the higher threshold."""
@@ -60,6 +81,7 @@ class Evidence:
         fine: of them those that sharp differences show.
         amount: the difference at the finest scale, in levels.
         noise: that a difference of the finest scale has by itself, in levels.
+        density: mean of the differences around, 1 where texture begins to be another.
         fading: how sure the coarse scales are, half at the lower threshold and 1 from a quarter above it.
     """
 
@@ -67,10 +89,11 @@ class Evidence:
     fine: Mask
     amount: Plane
     noise: Plane
+    density: Plane
     fading: Plane
 
 
-def detect(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, blur: float) -> Evidence:
+def detect(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, blur: float, doubt: Plane) -> Evidence:
     """Find the changes between two pictures in one frame, alike in colour and sharpness.
 
     Args:
@@ -79,32 +102,41 @@ def detect(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, bl
         inside: what the edited picture shows.
         unchanged: what is taken for unchanged, to measure the noise on.
         blur: of both, in pixels, as far as the editor made it.
+        doubt: how far each pixel's colour may be off, in levels, as a standard deviation.
     """
     difference = _opponent(edited - original)
     difference[~inside] = 0
     activity = _activity(original)
     side = min(inside.shape)
     shrink = min(1.0, max(0.35, side / 400))
+    strength = np.sqrt((difference**2).sum(axis=2))
+    bled = np.float32(_BLEEDS) * smoothed(np.maximum(strength - _BLEEDS_FROM, 0), _BLEEDS_PX * shrink)
     evidence: list[tuple[Plane, Plane]] = []
     core = np.zeros(inside.shape, dtype=bool)
-    fine = core
+    fine, density = core, np.zeros(inside.shape, dtype=np.float32)
     for index, scale in enumerate(SCALES_PX):
         if index == _FINE:
-            fine = _hysteresis([amount / noise for amount, noise in evidence], side)
+            capped = np.minimum(evidence[0][0] / evidence[0][1], _DENSITY_CAP)
+            density = smoothed(capped, _DENSITY_SCALE_PX * shrink)
+            usual = 1.15 * float(np.quantile(density[unchanged], 0.99)) if unchanged.any() else 0.0
+            density /= np.float32(min(max(usual, _DENSE[0]), _DENSE[1]))
+            fine = _hysteresis([amount / noise for amount, noise in evidence], density, side)
             core = cv2.dilate(fine.astype(np.uint8), _disc(round(2 * shrink + 2.5 * max(blur, 0)) + 1)) > 0
         amount, known = _averaged(difference, inside & ~core, scale * shrink if index else scale)
-        noise = _noise(amount, activity, unchanged & ~core, _FLOORS[index])
+        amount = np.maximum(amount - _DOUBTS * doubt, 0)
+        noise = _noise(amount, activity, unchanged & ~core, _FLOORS[index]) + bled
         if index >= _FINE:
             amount = np.where(known > 0.25, amount, 0)
         evidence.append((amount, noise))
     ratios = [amount / noise for amount, noise in evidence]
-    changed = _hysteresis(ratios, side) & inside
+    changed = _hysteresis(ratios, density, side) & inside
     coarse = np.max(ratios[_FINE:], axis=0)
     return Evidence(
         changed=changed,
         fine=fine & inside,
         amount=evidence[0][0],
         noise=evidence[0][1],
+        density=density,
         fading=np.clip(2 * coarse / LOW - 1.5, 0, 1),
     )
 
@@ -150,12 +182,13 @@ def _noise(amount: Plane, activity: Plane, unchanged: Mask, floor: float) -> Pla
     return (noise * beyond).astype(np.float32)
 
 
-def _hysteresis(ratios: Sequence[Plane], side: int) -> Mask:
+def _hysteresis(ratios: Sequence[Plane], density: Plane, side: int) -> Mask:
     """What is above the lower threshold and hangs together with something above the higher one, specks left out."""
     strongest = np.max(ratios, axis=0)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((strongest > LOW).astype(np.uint8), connectivity=8)
+    above = ((strongest > LOW) | (density > 1)).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     sure = np.bincount(labels[strongest > HIGH], minlength=count)
-    smallest = max(12, round(6e-5 * side * side))
+    smallest = max(12, round(1.5e-4 * side * side))
     areas = stats[:, cv2.CC_STAT_AREA]
     wanted = (sure >= max(3, smallest // 6)) & (areas >= smallest)
     wanted[0] = False
@@ -191,12 +224,25 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Plane:
     ring = (cv2.dilate(fine, _disc(reach)) > 0) & (cv2.erode(fine, _disc(reach + 1)) == 0)
     peak = cv2.dilate(evidence.amount * changed, _disc(reach + 1))
     sure = evidence.amount > np.maximum(_STEP * peak, LOW * evidence.noise)
+    densest = cv2.dilate(evidence.density * changed, _disc(reach + 1))
+    sure |= (peak < _WEAK * evidence.noise) & (evidence.density > np.maximum(0.5 * densest, 1))
     sharp = np.where(ring, sure & (changed > 0), evidence.fine)
     sharp = whole(sharp, evidence.amount / evidence.noise, min(inside.shape))
     fading = (changed > 0) & ~(cv2.dilate(fine, _disc(reach + 1)) > 0)
-    soft = smoothed(sharp.astype(np.float32), 0.7)
+    soft = np.minimum(2 * smoothed(sharp.astype(np.float32), 0.7), 1)  # whole up to its edge, and fading beyond it
     soft = np.maximum(soft, np.where(fading, smoothed(evidence.fading, 1.5), 0))
-    return np.where(inside, soft, 0).astype(np.float32)
+    return _to_the_edge(soft, inside)
+
+
+def _to_the_edge(soft: Plane, inside: Mask) -> Plane:
+    """Along the edge of what the edited picture shows, a mask is what it is a little farther in."""
+    kernel = _disc(_EDGE_PX)
+    inner = cv2.erode(inside.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=1) > 0
+    if inner.all() or not inner.any():
+        return np.where(inside, soft, 0).astype(np.float32)
+    outer = cv2.dilate(inside.astype(np.uint8), kernel) > 0
+    rows, columns = distance_transform_edt(~inner, return_distances=False, return_indices=True)
+    return np.where(outer, soft[rows, columns], 0).astype(np.float32)
 
 
 def components(mask: Plane) -> tuple[int, NDArray[np.int32]]:

@@ -27,6 +27,9 @@ _TILE_PX = 24
 _TILE_AGREES = 0.5
 """Correlation from which on a tile counts as the same in both pictures."""
 
+_LITTLE = 0.1
+"""Agreement below which a picture is also tried as a negative."""
+
 _FEATURES = 4000
 _FEW_INLIERS = 30
 _RANSAC_PX = 2.0
@@ -92,11 +95,19 @@ class Registration:
 
 
 def register(original: Picture, edited: Picture) -> Registration:
-    """Find the affine map between two pictures of any sizes.
+    """Find the affine map between two pictures of any sizes; one may be a negative.
 
     Cost:
-        About half a second for a megapixel or more.
+        About half a second for a megapixel or more; twice that where they have little in common.
     """
+    found = _registered(original, edited)
+    if found.agreement >= _LITTLE:
+        return found
+    negative = _registered(original, 255 - edited)
+    return negative if negative.agreement > found.agreement else found
+
+
+def _registered(original: Picture, edited: Picture) -> Registration:
     size, edited_size = _size(original), _size(edited)
     shrink = min(1.0, _WORKING_SIDE_PX / max(size))
     working = (max(8, round(size[0] * shrink)), max(8, round(size[1] * shrink)))

@@ -1,11 +1,13 @@
 """What was done to all colours: found on what did not change, so that it can be undone.
 
 A first guess comes from a consensus of blocks, since as much as half of the picture may be new. With a mask of what did
-not change, each channel gets a curve: gain, gamma and offset, which also hold for colours that only the new part has,
-and what the data say beyond them; then the channels are mixed as little as needed.
+not change, saturation and each channel's black, gain and gamma are fitted, which hold for colours that only the new
+part has. They are held to no cast at all and to the same cast in all channels, as firmly as casts are rare, so colours
+that the unchanged part does not have are cast no further than it says; how far they may still be off is known, too.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +30,39 @@ _FIT_LEVELS = (7.0, 12.0, 20.0)
 _TOLERANCES = (40.0, 15.0, 7.0)
 """Levels by which a pixel may miss the first guess to have a say in the next one, and to be taken for unchanged."""
 
-_HELD = 2e-4
-"""How firmly channels are kept apart; so little that only a picture of few colours feels it."""
+_CELL = 12.0
+"""Levels of the side of a cell of colours; all pixels of one cell have one say, so a rare colour has as much."""
 
-_CAST_COSTS = 0.2
-"""Share of the blocks that a guess must explain more for each factor of e that it changes brightness by."""
+_CELL_LEVELS = 0.7
+"""By which a cell may miss whatever its number of pixels: codecs shift colours by so much."""
 
+_SMOOTH_PX = 1.5
+_FLAT_LEVELS = 6.0
+"""Detail of so many levels halves what a pixel says, for blur changes what is there."""
+
+_PIXELS_OF_ONE_SAY = 10
+"""Neighbours agree whatever they say."""
+
+_ALIKE = (0.15, 0.1, 8.0)
+"""Prior deviations of what all channels share: logarithms of gamma and gain, and black in levels."""
+
+_APART = (0.1, 0.06, 3.0)
+"""The same of what each channel has of its own."""
+
+_SATURATION = 0.12
+"""Prior deviation of its logarithm."""
+
+_NO_BETTER = 1.1
+"""Times the misses of the fit: where colours as they are miss by less, nothing was done to them."""
+
+_DARK = 4.0
+"""Levels below which a curve goes straight on."""
+
+_PRIOR = (*_ALIKE[:1] * 3, *_ALIKE[1:2] * 3, *_ALIKE[2:] * 3, _SATURATION)
+_LUMA = np.array([0.299, 0.587, 0.114])
+_ROUNDS = 3
 _BINS = 48
-_CLIPPED = (0.8, 254.2)
+_CLIPPED = (2.5, 252.5)
 """Edited values outside say little about what they were."""
 
 Mask = NDArray[np.bool_]
@@ -49,10 +76,12 @@ class Tones:
     Args:
         mixing: ``[3, 4]``, what each channel takes of the three, and an offset.
         curves: of each channel, ``[3, 1024]``, for values from -128 to 383; rising.
+        doubts: standard deviation in levels, ``[17, 17, 17]`` for edited colours every 16 levels; None for none.
     """
 
     mixing: Values
     curves: Values
+    doubts: Values | None = None
 
     @classmethod
     def none(cls) -> "Tones":
@@ -68,6 +97,13 @@ class Tones:
         """The picture in the original's colours, not clipped; ``[height, width, 3]``."""
         mixed = cv2.transform(picture, self.mixing.astype(np.float32))
         return _looked_up(mixed, self.curves)
+
+    def doubt(self, picture: Picture) -> NDArray[np.floating[Any]]:
+        """Levels by which each edited pixel may be off, as a standard deviation, ``[height, width]``."""
+        if self.doubts is None:
+            return np.zeros(picture.shape[:2], dtype=np.float32)
+        at = np.rint(picture.clip(0, 255) / 16).astype(np.intp)
+        return self.doubts.astype(np.float32)[at[..., 0], at[..., 1], at[..., 2]]
 
     def limited(self, original: Picture) -> Picture:
         """The original as far as the edited picture can show it: what its black and white cut off is cut off too."""
@@ -131,21 +167,44 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
         unchanged: the pixels that have a say.
         tolerance: levels by which they may miss and still count.
     """
-    here, there = smoothed(original, 1.0)[unchanged], smoothed(edited, 1.0)[unchanged]
-    if len(here) < 200:
+    if unchanged.sum() < 200:
         return Tones.none()
-    step = max(1, len(here) // 60_000)
-    here, there = here[::step].astype(np.float64), there[::step].astype(np.float64)
+    near, wide = smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
+    flat = 1 / (1 + (np.abs(near - wide).max(axis=2)[unchanged] / _FLAT_LEVELS) ** 2)
+    here, there = near[unchanged], smoothed(edited, _SMOOTH_PX)[unchanged]
+    step = max(1, len(here) // 30_000)
+    here, there, flat = (one[::step].astype(np.float64) for one in (here, there, flat))
     sound = (there > _CLIPPED[0]) & (there < _CLIPPED[1])
     sound |= sound.sum(axis=0) < 200  # a channel that is cut off nearly everywhere
-    mixing, aim = np.eye(3, 4), here
-    curves = np.stack([_LINE] * 3)
-    for _ in range(2):
-        mixing = _mixing(there, aim, sound, tolerance)
-        mixed = there @ mixing[:, :3].T + mixing[:, 3]
-        curves = np.stack([_curve(mixed[part, at], here[part, at]) for at, part in enumerate(sound.T)])
-        aim = np.stack([np.interp(here[:, at], curves[at] + 1e-6 * _LINE, _LINE) for at in range(3)], axis=1)
-    return Tones(mixing=mixing, curves=curves)
+    parameters, result, cells = np.zeros(10), None, None
+    for _ in range(_ROUNDS):
+        miss = (np.abs(here - _cast(parameters, there)) * sound).max(axis=1)
+        weight = flat / (1 + (miss / max(tolerance, 2 * float(np.median(miss)))) ** 2)
+        cells = _cells(here, there, sound, weight)
+        result = least_squares(_misses, parameters, args=cells, loss="soft_l1", x_scale=_PRIOR, max_nfev=30)
+        parameters = result.x
+    assert result is not None
+    assert cells is not None
+    fitted, plain = (
+        float(np.minimum(np.abs(_cell_misses(one, *cells)), 3).mean()) for one in (parameters, np.zeros(10))
+    )
+    if plain <= _NO_BETTER * fitted + 0.1:
+        return Tones.none()
+    mixing = np.eye(3, 4)
+    mixing[:, :3] = _saturating(parameters)
+    mixed = there @ mixing[:, :3].T
+    curves = np.stack(
+        [
+            _curve(
+                mixed[part, at],
+                here[part, at],
+                _power(parameters[at:9:3], _LINE),
+                _power(parameters[at:9:3], mixed[part, at]),
+            )
+            for at, part in enumerate(sound.T)
+        ]
+    )
+    return Tones(mixing=mixing, curves=curves, doubts=_doubts(parameters, result.jac))
 
 
 def _blocks(original: Picture, edited: Picture, inside: Mask) -> tuple[Values, Values]:
@@ -172,9 +231,7 @@ def _consensus(here: Values, there: Values) -> tuple[Values, Values]:
     for limit in _FIT_LEVELS:
         lines = zip(slopes, starts, strict=True)
         misses = np.stack([np.abs(slope * there + start - here).max(axis=1) for slope, start in lines])
-        middle = np.abs(slopes * 128 + starts - 128).mean(axis=1) / 128
-        cost = _CAST_COSTS * (np.abs(np.log(slopes)).mean(axis=1) + middle)
-        scores = np.maximum(0, 1 - (misses / limit) ** 2).mean(axis=1) - cost
+        scores = np.maximum(0, 1 - (misses / limit) ** 2).mean(axis=1)
         best = int(scores.argmax())
         if (misses[best] < limit).mean() >= 0.5:
             break
@@ -196,49 +253,83 @@ def _weighted_lines(here: Values, there: Values, weight: Values) -> tuple[Values
     return gains, mean_here - gains * mean_there
 
 
-def _curve(there: Values, here: Values) -> Values:
-    """A rising curve: gain, gamma and offset through the medians of the bins, and what these say beyond it."""
-    order = np.argsort(there, kind="stable")
+def _saturating(parameters: Values) -> Values:
+    """The matrix that takes colours away from their grey, or to it."""
+    return np.exp(parameters[9]) * np.eye(3) + (1 - np.exp(parameters[9])) * _LUMA[None]
+
+
+def _power(parameters: Values, x: Values) -> Values:
+    """Gamma, gain and black of one channel; straight on in the dark and below."""
+    gamma, gain = np.exp(parameters[0]), np.exp(parameters[1])
+    above = x - parameters[2]
+    base = np.maximum(above, _DARK) / 255
+    slope = gain * gamma * (_DARK / 255) ** (gamma - 1)
+    return 255 * gain * base**gamma + slope * np.minimum(above - _DARK, 0)
+
+
+def _cast(parameters: Values, colours: Values) -> Values:
+    """Edited colours ``[n, 3]`` in the original's: saturation, then each channel; gammas, gains, blacks, saturation."""
+    mixed = colours @ _saturating(parameters).T
+    return np.stack([_power(parameters[at:9:3], mixed[:, at]) for at in range(3)], axis=1)
+
+
+def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> tuple[Values, Values, Values]:
+    """Original and edited colours of each cell, and how much each channel of it says.
+
+    The cells are of the original's colours, which have no noise: cells of noisy ones would be drawn to the mean.
+    """
+    place = (here // _CELL).astype(np.intp) @ np.array([1, 32, 1024])
+    _, cell = np.unique(place, return_inverse=True)
+    total = np.bincount(cell, weights=weight)
+    means = [
+        np.stack([np.bincount(cell, weights=weight * one[:, at]) / total for at in range(3)], axis=1)
+        for one in (here, there)
+    ]
+    heard = np.stack([np.bincount(cell, weights=weight * sound[:, at]) / total for at in range(3)], axis=1)
+    scatter = here - there - (means[0] - means[1])[cell]
+    noise = float(np.average((scatter**2).mean(axis=1), weights=weight))
+    says = 1 / np.sqrt(_CELL_LEVELS**2 + noise * _PIXELS_OF_ONE_SAY / np.maximum(total, 1e-3))
+    return means[0], means[1], says[:, None] * (heard > 0.5)
+
+
+def _cell_misses(parameters: Values, here: Values, there: Values, says: Values) -> Values:
+    return ((_cast(parameters, there) - here) * says).ravel()
+
+
+def _misses(parameters: Values, here: Values, there: Values, says: Values) -> Values:
+    """Of the cells, and of the priors."""
+    own = parameters[:9].reshape(3, 3)
+    alike = own.mean(axis=1)
+    apart = (own - alike[:, None]) / np.array(_APART)[:, None]
+    held = np.concatenate([alike / np.array(_ALIKE), apart.ravel(), parameters[9:] / _SATURATION])
+    return np.concatenate([_cell_misses(parameters, here, there, says), held])
+
+
+def _doubts(parameters: Values, jacobian: Values) -> Values:
+    """What cells and priors leave open, as far as a colour feels it; the largest of the channels."""
+    side = np.arange(17.0) * 16
+    colours = np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1).reshape(-1, 3)
+    steps = 1e-3 * np.array(_PRIOR)
+    slopes = np.stack(
+        [
+            (_cast(parameters + step * row, colours) - _cast(parameters, colours)) / step
+            for step, row in zip(steps, np.eye(10), strict=True)
+        ],
+        axis=-1,
+    )
+    covariance = np.linalg.inv(jacobian.T @ jacobian)
+    variance = np.einsum("nci,ij,ncj->nc", slopes, covariance, slopes)
+    return np.sqrt(variance.max(axis=1).clip(0)).reshape(17, 17, 17)
+
+
+def _curve(there: Values, here: Values, line: Values, fitted: Values) -> Values:
+    """What the fit says of a channel, and what the medians of the bins say beyond it."""
+    order = np.argsort(here, kind="stable")
     bins = [part for part in np.array_split(order, _BINS) if len(part)]
     at = np.array([float(np.median(there[part])) for part in bins])
-    value = np.array([float(np.median(here[part])) for part in bins])
-
-    def power(parameters: Values, x: Values) -> Values:
-        gain, gamma, offset = parameters
-        base = np.maximum(x, 1.0) / 255
-        below = np.minimum(x - 1.0, 0) * gain * gamma * (1 / 255) ** (gamma - 1)  # straight on below black
-        return 255 * gain * base**gamma + below + offset
-
-    def misses(parameters: Values) -> Values:
-        # held to no change at all by so little that only a flat picture feels it
-        held = (parameters - np.array([1.0, 1.0, 0.0])) * np.array([10.0, 10.0, 0.1])
-        return np.concatenate([power(parameters, at) - value, held])
-
-    bounds = ([0.4, 0.4, -80.0], [2.5, 2.5, 80.0])
-    found = least_squares(misses, np.array([1.0, 1.0, 0.0]), bounds=bounds, loss="soft_l1", max_nfev=60)
-    rest = value - power(found.x, at)
+    rest = np.array([float(np.median(here[part] - fitted[part])) for part in bins])
     rest = np.convolve(np.pad(rest, 1, mode="edge"), np.array([0.25, 0.5, 0.25]), mode="valid")
     near = np.unique(np.round(at))
     rests = np.array([float(rest[np.round(at) == one].mean()) for one in near])
     ends = np.concatenate([[near[0] - 24], near, [near[-1] + 24]])
-    curve = power(found.x, _LINE) + np.interp(_LINE, ends, np.concatenate([[0], rests, [0]]))
-    return np.maximum.accumulate(curve)
-
-
-def _mixing(there: Values, here: Values, sound: Mask, tolerance: float) -> Values:
-    """The mixing of channels that the unchanged pixels ask for, by weighted least squares held to none."""
-    x = np.hstack([there / 255, np.ones((len(there), 1))])
-    y = here - there
-    weight = np.ones(len(x))
-    change = np.zeros((4, 3))
-    for _ in range(4):
-        for channel in range(3):
-            weighted = x * (weight * sound[:, channel])[:, None]
-            square = weighted.T @ x / len(x) + _HELD * np.eye(4)
-            change[:, channel] = np.linalg.solve(square, weighted.T @ y[:, channel] / len(x))
-        miss = (np.abs(y - x @ change) * sound).max(axis=1)
-        weight = 1 / (1 + (miss / max(tolerance, 2 * float(np.median(miss)))) ** 2)
-    mixing = np.eye(3, 4)
-    mixing[:, :3] += change[:3].T / 255
-    mixing[:, 3] += change[3]
-    return mixing
+    return np.maximum.accumulate(line + np.interp(_LINE, ends, np.concatenate([[0], rests, [0]])))

@@ -33,6 +33,13 @@ _GLOBAL_STRUCTURE = 0.3
 """Correlation with the original below which the picture was drawn anew."""
 
 
+_GLOBAL_CAST = 35.0
+"""Levels of 255 by which colours changed on average, beyond which it was asked for; editors' casts are below 20."""
+
+_GLOBAL_AGREEMENT = 0.5
+"""Share of what was taken for unchanged whose detail must be the original's, or it was painted anew."""
+
+
 def are_strangers(registration: Registration) -> bool:
     """Nothing of the one picture is found in the other."""
     return registration.agreement < _STRANGERS[0] and registration.inliers < _STRANGERS[1]
@@ -45,6 +52,8 @@ def judge(change: Change) -> Verdict:
         change.unchanged_share < _GLOBAL_UNCHANGED
         or change.residual > _GLOBAL_RESIDUAL
         or change.structure < _GLOBAL_STRUCTURE
+        or change.tones.cast > _GLOBAL_CAST
+        or found.agreement < _GLOBAL_AGREEMENT * change.unchanged_share
     ):
         return "global change: kept as a global change"
     if float(change.mask.mean()) >= _NOTHING:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.changes import CHANGES, Picture, make_global, true_mask
 from latentedit_bench.known_pairs.damages import Damage, draw_damage
-from latentedit_bench.known_pairs.photographs import PHOTOGRAPHS, Half, Pixels, photograph, scaled
+from latentedit_bench.known_pairs.photographs import PHOTOGRAPHS, Half, Pixels, cropped, photograph, scaled
 
 Kind = Literal["local", "unchanged", "reframed", "global", "different"]
 
@@ -25,6 +25,10 @@ VERDICTS: dict[Kind, str] = {
 _LOCAL: tuple[Kind, ...] = ("local",)
 _CYCLE: tuple[Kind, ...] = (*_LOCAL * 13, "unchanged", "unchanged", "reframed", "global", "global", "different")
 """Kinds of every so many cases; the longest is the one that the command is for."""
+
+SEEDS: dict[Half, int] = {"calibration": 0, "test": 2}
+"""The test half was drawn anew, from this number, before the command was measured for the second time: the rows of the
+first time, from 1, had been read."""
 
 _PHOTOGRAPH_SIDES = (256, 320, 400, 480, 512, 640)
 _PORTRAIT_SIDES = (128, 256, 512, 1024)
@@ -68,7 +72,7 @@ def make_case(half: Half, index: int, *, side: int | None = None) -> Case:
         index: of the case.
         side: the longer side of a photograph in pixels; drawn where it is not given.
     """
-    generator = np.random.default_rng([("calibration", "test").index(half), index])
+    generator = np.random.default_rng([SEEDS[half], index])
     kind = _CYCLE[index % len(_CYCLE)]
     if side is None and kind != "different" and generator.uniform() < _PORTRAITS_SHARE:
         name, original, truth, what = _portrait_pair(half, index, kind, generator)
@@ -99,7 +103,7 @@ def _photograph_pair(
     name = PHOTOGRAPHS[half][first]
     other = photograph(PHOTOGRAPHS[half][second])
     side = int(generator.choice(_PHOTOGRAPH_SIDES)) if side is None else side
-    original = scaled(photograph(name), side, generator)
+    original = scaled(cropped(photograph(name), generator), side, generator)
     short = name.rsplit("/", 1)[-1].partition(".")[0]
     if kind == "different":
         return short, original, scaled(other, side, generator), "another photograph"
@@ -127,7 +131,7 @@ def _portrait_pair(
 ) -> tuple[str, Pixels, Pixels, str]:
     """A drawn portrait and the same with one attribute at another value."""
     world = scalable("portraits")
-    scene = world.draw(half, index + 1, 0)[index]
+    scene = world.draw(half, index + 1, SEEDS[half])[index]
     side = int(generator.choice(_PORTRAIT_SIDES))
     original = world.render_at(scene, side)
     if kind == "global":

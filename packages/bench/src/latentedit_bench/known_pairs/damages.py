@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.keeping.opencv import cv2
+from latentedit_bench.known_pairs.autoencoders import AUTOENCODERS, through_autoencoder
 from latentedit_bench.known_pairs.changes import Picture, blurred
 from latentedit_bench.known_pairs.photographs import Pixels
 
-CODECS = ("none", "jpeg", "strong jpeg", "blur", "blur and jpeg", "down and up", "texture", "texture and jpeg")
-"""Kinds of loss; "texture" puts another texture of the same strength in the place of the finest detail."""
+CODECS = (
+    "none", "jpeg", "strong jpeg", "blur", "blur and jpeg", "down and up", "texture", "texture and jpeg", "autoencoder"
+)  # fmt: skip
+"""Kinds of loss; "texture" puts another texture of the same strength in the place of the finest detail, "autoencoder"
+is a round trip through one of `AUTOENCODERS`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -138,6 +142,8 @@ def _coded(picture: Picture, codec: str, amount: float, generator: np.random.Gen
     if "jpeg" in codec:
         quality = round(60 - 20 * amount) if codec == "strong jpeg" else round(95 - 30 * amount)
         pixels = through_jpeg(pixels, quality)
+    if codec == "autoencoder":
+        pixels = through_autoencoder(pixels, AUTOENCODERS[int(amount * len(AUTOENCODERS))])
     return pixels
 
 

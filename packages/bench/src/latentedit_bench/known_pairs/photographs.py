@@ -38,12 +38,17 @@ PHOTOGRAPHS: dict[Half, tuple[str, ...]] = {
         "skimage/data/grass.png",
         "skimage/data/moon.png",
         "skimage/data/page.png",
+        "skimage/data/cell.png",
+        "skimage/data/clock_motion.png",
     ),
 }
 """Files of Matplotlib, scikit-learn and scikit-image; no photograph is in both halves."""
 
 GRAIN_LEVELS = 1.5
 """Standard deviation of the noise that an enlarged photograph is given, as a sensor would."""
+
+
+_LEAST_WINDOW = 0.6
 
 
 @functools.cache
@@ -82,3 +87,11 @@ def scaled(pixels: Pixels, side: int, generator: np.random.Generator) -> Pixels:
     grown = cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC).astype(np.float32)
     grain = generator.normal(0, GRAIN_LEVELS, (size[1], size[0], 1)) + generator.normal(0, 0.5, grown.shape)
     return np.rint(grown + grain).clip(0, 255).astype(np.uint8)
+
+
+def cropped(pixels: Pixels, generator: np.random.Generator) -> Pixels:
+    """A window of at least six tenths of each side."""
+    height, width = pixels.shape[:2]
+    rows, columns = (round(side * float(generator.uniform(_LEAST_WINDOW, 1))) for side in (height, width))
+    top, left = int(generator.integers(height - rows + 1)), int(generator.integers(width - columns + 1))
+    return pixels[top : top + rows, left : left + columns]

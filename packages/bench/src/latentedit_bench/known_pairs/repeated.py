@@ -5,10 +5,11 @@ from PIL import Image
 
 from latentedit.api.keep import keep
 from latentedit.keeping.opencv import cv2
+from latentedit_bench.known_pairs.cases import SEEDS
 from latentedit_bench.known_pairs.changes import draw_object, true_mask
 from latentedit_bench.known_pairs.damages import Damage
 from latentedit_bench.known_pairs.measured import FAR_PX, Row, psnr
-from latentedit_bench.known_pairs.photographs import PHOTOGRAPHS, Half, photograph, scaled
+from latentedit_bench.known_pairs.photographs import PHOTOGRAPHS, Half, cropped, photograph, scaled
 
 EDITS = 10
 _SIDE = 512
@@ -22,9 +23,9 @@ def repeated(half: Half, index: int) -> list[Row]:
         half: whose photographs are used.
         index: of the photograph.
     """
-    generator = np.random.default_rng([7, ("calibration", "test").index(half), index])
+    generator = np.random.default_rng([7, SEEDS[half], index])
     name = PHOTOGRAPHS[half][index % len(PHOTOGRAPHS[half])]
-    original = scaled(photograph(name), _SIDE, generator)
+    original = scaled(cropped(photograph(name), generator), _SIDE, generator)
     truth = without = with_keep = original
     rows: list[Row] = []
     for edit in range(1, EDITS + 1):
