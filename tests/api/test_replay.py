@@ -19,6 +19,7 @@ from latentedit.core.errors import ConfigError, ImageError, LatentEditError, Reg
 from latentedit.directions.base import Direction
 from latentedit.directions.direction_file import load_direction, save_direction
 from latentedit.directions.hsds import HSDS
+from latentedit.editors.baselines.splitflow import SplitFlow
 from latentedit.editors.eim import EIM
 from latentedit.latents.encode import PictureLike, encode
 from latentedit.latents.masks import MaskLike
@@ -28,7 +29,7 @@ from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
 
 ARMS = ["image", "text", "joint"]
-OTHERS = ["sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"]
+OTHERS = ["sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider", "splitflow"]
 
 
 def again(
@@ -57,6 +58,22 @@ def again(
 def test_every_editor(colours: ColourBackbone, method: str, strength: float) -> None:
     result = edit(colours, noisy(1, (9, 7), "RGBA"), to="green", method=method, strength=strength, seed=5)
     again(result, noisy(1, (9, 7), "RGBA"))
+
+
+def test_an_editor_that_reads_phrases_is_given_them_and_its_record_has_none(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They follow from the captions, which the record has."""
+    seen: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+
+    def for_captions(self: SplitFlow, sources: tuple[str, ...], targets: tuple[str, ...]) -> SplitFlow:
+        seen.append((tuple(sources), tuple(targets)))
+        return self
+
+    monkeypatch.setattr(SplitFlow, "for_captions", for_captions)
+    result = edit(colours, grey(), to="green", method="splitflow")
+    assert seen == [((result.caption,), ("green",))]
+    assert not result.record.settings["captions"]
 
 
 @pytest.mark.parametrize("strength", [-0.7, 1.4])

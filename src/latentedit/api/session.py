@@ -140,6 +140,7 @@ class Session:
         with metered(latent.backbone) as meter:
             target = embed_aligned(latent.backbone, latent.captions, targets)
             record = self._record(editor, seed=seed, local=editor.localizes if local is None else local)
+            editor = editor.for_captions(latent.captions, targets)
             moved = editor.edit(latent, target, strengths, seed=seed, progress=progress)
             direction = next((one.direction for one in moved if one.direction is not None), None)
             if direction is None or not editor.composes:

@@ -89,6 +89,16 @@ class Editor(abc.ABC):
         """Equal source and target texts change nothing, with these settings; true unless a subclass says otherwise."""
         return True
 
+    def for_captions(self, sources: Sequence[str], targets: Sequence[str]) -> "Editor":
+        """The editor for pictures of these captions and target captions; itself, unless it reads more than conditions.
+
+        Args:
+            sources: what the pictures show.
+            targets: what each should show.
+        """
+        del sources, targets
+        return self
+
     @abc.abstractmethod
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """Network evaluations a picture of one edit; at strength 0, which does nothing, none."""

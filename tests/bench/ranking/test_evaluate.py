@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.api.manifests.items import Item
+from latentedit.editors.baselines.splitflow import SplitFlow
 from latentedit.editors.judge import Judge
 from latentedit.editors.local_change import local_change
 from latentedit_bench.data.counterfactual import counterfactual
@@ -311,3 +312,12 @@ def test_without_a_reader_nothing_is_read() -> None:
     rows = scored(prepared(2, reads=False), Idle(), beside=False)
     assert rows[0]["error"] == pytest.approx(1)
     assert not [name for name in rows[0] if name.startswith((CHANGE, TRUE_CHANGE)) or name in ("done", "drift")]
+
+
+def test_an_editor_that_reads_phrases_is_given_the_captions() -> None:
+    batch, split = prepared(4, reads=False), SplitFlow(steps=3, until=0.5, parts=2)
+    captions = [item.target_caption for item in batch.items]
+    found = Edits.of(Method(name="split", editor=split), batch, [1.0], seed=0).latents[1.0]
+    told = split.for_captions(batch.latent.captions, captions)
+    assert torch.equal(found, told.edit(batch.latent, batch.target, [1.0])[0].z)
+    assert not torch.equal(found, split.edit(batch.latent, batch.target, [1.0])[0].z)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import draw
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.baselines.splitflow import SplitFlow, agreeing_mean, projected
@@ -66,10 +67,43 @@ def test_is_the_published_loop(places: JointLatent, captions: tuple[str, ...], s
         else:
             y = y + strength * (s_next - s) * differences[0]
     editor = SplitFlow(
-        level=1.0, steps=5, until=0.5, captions=captions, parts=2, source_guidance=1.5, target_guidance=2.0
+        level=1.0,
+        steps=5,
+        until=0.5,
+        captions=(captions,) if captions else (),
+        parts=2,
+        source_guidance=1.5,
+        target_guidance=2.0,
     )
     found = editor.edit(places, backbone.embed(["c"]), [strength], seed=5)[0].z
     assert relative_error(found, y) < 1e-12
+
+
+def test_sub_targets_are_read_from_the_phrases_of_each_picture(latent: JointLatent) -> None:
+    """Of three pictures; those that are given stay; other numbers of pictures or of sub-targets are refused."""
+    sources, targets = ("a, b", "a", "b, c"), ("c, b", "c", "a, b")
+    found = SplitFlow(parts=2).for_captions(sources, targets)
+    assert isinstance(found, SplitFlow)
+    assert found.captions == (("c, b", "c, b"), ("c", "c"), ("b, a", "b, a"))
+    assert found.for_captions(targets, sources) is found
+    assert SplitFlow.from_dict(found.to_dict()) == found
+    assert found.evaluations(latent) == SplitFlow(parts=2).evaluations(latent)
+    target = latent.backbone.embed(["c"])
+    with pytest.raises(ShapeError, match="each of 3 pictures"):
+        SplitFlow(captions=(("a",), ("b",))).edit(latent, target, [1.0])
+    for wrong in ((("a",), ("b", "c")), ((),)):
+        with pytest.raises(ConfigError, match="captions"):
+            SplitFlow(captions=wrong)
+
+
+def test_each_picture_has_its_own_sub_targets(latent: JointLatent) -> None:
+    """As when it is edited alone with them."""
+    target, own = latent.backbone.embed(["c"]), (("a c",), ("b",), ("c",))
+    together = SplitFlow(steps=5, captions=own).edit(latent, target, [1.0], seed=1)[0].z
+    for index in range(3):
+        alone = SplitFlow(steps=5, captions=(own[index],)).edit(latent, target, [1.0], seed=1)[0].z
+        assert relative_error(together[index], alone[index]) < 1e-12
+        assert relative_error(together[index], alone[index - 1]) > 1e-3
 
 
 def test_with_one_part_and_no_step_apart_it_is_flowedit(latent: JointLatent) -> None:

@@ -1,5 +1,6 @@
 """SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, and from there to the whole."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -9,13 +10,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
 from latentedit.core.settings import Count, Guidance, Level, Share, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
+from latentedit.directions.text import embed_aligned
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.path_editor import towards, two_fields
+from latentedit.latents.captions.partial import partial_targets
 from latentedit.latents.joint import JointLatent
 
 
@@ -27,18 +31,22 @@ class SplitFlow(Editor):
     towards sub-targets on that towards the target, and takes the `agreeing_mean` of the differences of velocities
     towards sub-targets. What is left is FlowEdit towards the target.
 
-    Sub-targets are captions, such as the picture's with one of several phrases changed in each; the paper has a
-    language model write them. Without any they lie evenly between the two texts, the last of them being the target.
-    That, and the strength, which scales every difference of velocities, are ours.
+    Sub-targets are captions: the picture's with some of the changed phrases exchanged in each (`partial_targets`); the
+    paper has a language model write them. Where only embedded texts are known they lie evenly between the two, the last
+    of them being the target. Both are ours, as is the strength, which scales every difference of velocities.
 
     Args:
         level: where the path starts, any number in (0, 1].
         steps: of the model's whole grid; an edit walks the part below ``level``.
         until: flows are apart at levels above this one.
-        captions: of the sub-targets, the same for all pictures.
+        captions: of the sub-targets, as many for each picture, or once for all; by themselves where there are none.
         parts: how many sub-targets there are without captions.
         source_guidance: weight of the source branch; 1 is the conditional velocity.
         target_guidance: weight of every target branch.
+
+    Raises:
+        ConfigError: pictures with other numbers of sub-targets than one another.
+        ShapeError: from ``edit``: captions for another number of pictures.
 
     Source:
         Yoon et al. 2025, arXiv 2510.25970, in the form of its code for SD3: three sub-targets, steps 33 to 28 of 50
@@ -50,21 +58,33 @@ class SplitFlow(Editor):
     level: Level = 0.9
     steps: Count = 28
     until: Share = 0.8
-    captions: tuple[str, ...] = ()
+    captions: tuple[tuple[str, ...], ...] = ()
     parts: Count = 3
     source_guidance: Guidance = 1.0
     target_guidance: Guidance = 2.0
+
+    def __post_init__(self) -> None:
+        if len({len(texts) for texts in self.captions}) > 1 or not all(self.captions):
+            raise ConfigError("captions must be as many for each picture, one or more; give the same number")
 
     @property
     def keeps_equal_texts(self) -> bool:
         """With equal weights and no captions all branches are the same call; up to rounding, for the projection."""
         return self.source_guidance == self.target_guidance and not self.captions
 
+    def for_captions(self, sources: Sequence[str], targets: Sequence[str]) -> Editor:
+        """With sub-targets made of the phrases that differ, unless there are some."""
+        if self.captions:
+            return self
+        pairs = zip(sources, targets, strict=True)
+        captions = tuple(partial_targets(source, target, self.parts) for source, target in pairs)
+        return dataclasses.replace(self, captions=captions)
+
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """``(source + target) (n (parts + 1) + parts + k - n - 1)``, n of k steps apart, each branch 2 if guided."""
         if strength == 0:
             return 0
-        known, parts = latent.backbone.capabilities, len(self.captions) or self.parts
+        known, parts = latent.backbone.capabilities, self._parts
         each = known.branches(self.source_guidance) + known.branches(self.target_guidance)
         steps = latent.path(self.steps, self.level).levels[:-1]
         apart = sum(s > self.until for s in steps)
@@ -90,10 +110,17 @@ class SplitFlow(Editor):
             moved = moved + step * agreeing_mean(self._differences(latent, texts, at, s, seed=seed, index=index))
         return latent.z + (self._joined(latent, flows) if moved is None else moved)
 
+    @property
+    def _parts(self) -> int:
+        return len(self.captions[0]) if self.captions else self.parts
+
     def _subtargets(self, latent: JointLatent, target: Condition) -> list[Condition]:
-        if self.captions:
-            return [latent.backbone.embed([caption]).expand(len(latent)) for caption in self.captions]
-        return [towards(latent, target, part / self.parts) for part in range(1, self.parts + 1)]
+        if not self.captions:
+            return [towards(latent, target, part / self.parts) for part in range(1, self.parts + 1)]
+        one_each = self.captions * len(latent) if len(self.captions) == 1 else self.captions
+        if len(one_each) != len(latent):
+            raise ShapeError(f"there must be sub-targets for each of {len(latent)} pictures; got {len(one_each)}")
+        return [embed_aligned(latent.backbone, latent.captions, texts) for texts in zip(*one_each, strict=True)]
 
     def _joined(self, latent: JointLatent, flows: Float[Tensor, "n b *latent"]) -> Float[Tensor, "b *latent"]:
         return projected(latent.z + flows[:-1], latent.z + flows[-1]) - latent.z

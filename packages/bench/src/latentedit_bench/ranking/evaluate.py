@@ -72,7 +72,8 @@ class Edits:
         """
         latent, allowed = batch.latent, method.allowed(batch.latent, strengths)
         started = time.perf_counter()
-        found = method.edits(latent, batch.target, allowed, seed=seed)
+        editor = method.editor.for_captions(latent.captions, [item.target_caption for item in batch.items])
+        found = dataclasses.replace(method, editor=editor).edits(latent, batch.target, allowed, seed=seed)
         seconds = (time.perf_counter() - started) / (len(latent) * max(1, len(allowed)))
         finite = {strength: _finite(z, latent.z) for strength, z in zip(allowed, found, strict=True)}
         return Edits(
