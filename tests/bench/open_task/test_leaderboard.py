@@ -36,8 +36,8 @@ def entry(name: str, error: float, spec: TaskSpec, kept: float = 0.1) -> Entry:
 
 
 def test_the_best_comes_first_and_other_tasks_are_left_out(spec: TaskSpec) -> None:
-    small = spec.model_copy(update={"size": 32})
-    stored = [entry("worse", 0.9, spec), entry("better", 0.2, spec), entry("another task", 0.1, small)]
+    other = spec.model_copy(update={"size": 128})
+    stored = [entry("worse", 0.9, spec), entry("better", 0.2, spec), entry("another task", 0.1, other)]
     order, left_out = ranked(entry("new", 0.5, spec), stored)
     assert [one.name for one in order] == ["better", "new", "worse"]
     assert left_out == 1

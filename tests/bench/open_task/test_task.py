@@ -60,6 +60,8 @@ def test_what_cannot_be_a_task_is_refused() -> None:
         TaskSpec.of("portraits", size=512, month=None, secret=SECRET)
     with pytest.raises(ConfigError, match="from 64 to 2048"):
         TaskSpec.of("portraits", size=32, month=None, secret=None)
+    with pytest.raises(ConfigError, match="from 1 to 10000; got 0"):
+        TaskSpec.of("portraits", size=512, month=None, secret=None, items=0)
     with pytest.raises(ConfigError, match="5 bytes can be guessed"):
         check_secret(b" short\n")
     later = month().model_copy(update={"version": "2.0.0"})
@@ -105,8 +107,15 @@ def test_a_folder_says_which_task_it_is(written: Entered, spec: TaskSpec, tmp_pa
     (tmp_path / "task.json").write_text('{"name": "open-portraits"}')
     with pytest.raises(ConfigError, match="is no task of ours"):
         read_task(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "part", [{"more": 1}, {"split": "../../elsewhere"}, {"items": 10**9}, {"items": 0}, {"size": 10**6}, {"format": 2}]
+)
+def test_a_strangers_task_is_not_believed(spec: TaskSpec, part: dict[str, object]) -> None:
+    """A folder may come from anybody, and decides how much is drawn and which files are read."""
     with pytest.raises(pydantic.ValidationError):
-        TaskSpec.model_validate({**spec.model_dump(), "more": 1})
+        TaskSpec.model_validate({**spec.model_dump(), **part})
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,9 @@ PUBLIC = "public"
 OUTPUTS = "outputs"
 """The folder that a stranger fills."""
 
-_MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
+_MONTH = r"20\d\d-(0[1-9]|1[0-2])"
 _SIDES = (64, 2048)
+_MOST_ITEMS = 10_000
 _LEAST_SECRET = 32
 
 
@@ -64,10 +65,10 @@ class TaskSpec(pydantic.BaseModel):
     name: str
     version: str
     domain: str
-    size: int
-    split: str
+    size: int = pydantic.Field(ge=_SIDES[0], le=_SIDES[1])
+    split: str = pydantic.Field(pattern=f"^({PUBLIC}|{_MONTH})$")
     sealed: str
-    items: int
+    items: int = pydantic.Field(ge=1, le=_MOST_ITEMS)
 
     @staticmethod
     def of(domain: str, *, size: int, month: str | None, secret: bytes | None, items: int = ITEMS) -> "TaskSpec":
@@ -76,14 +77,14 @@ class TaskSpec(pydantic.BaseModel):
         Raises:
             ConfigError: no month, a size or number out of range, or a secret that could be guessed.
         """
-        if month is not None and not _MONTH.fullmatch(month):
+        if month is not None and not re.fullmatch(_MONTH, month):
             raise ConfigError(f"{month!r} is no month. Write it as 2026-12")
         if secret is not None and month is None:
             raise ConfigError("a secret seals the split of a month. Name the month too: --month 2026-12")
         if not _SIDES[0] <= size <= _SIDES[1]:
             raise ConfigError(f"the size must be from {_SIDES[0]} to {_SIDES[1]} pixels; got {size}. Give 512 or 1024")
-        if items < 1:
-            raise ConfigError(f"--items is {items}, and must be 1 or more")
+        if not 1 <= items <= _MOST_ITEMS:
+            raise ConfigError(f"--items must be from 1 to {_MOST_ITEMS}; got {items}")
         name, split = f"open-{domain}", month or PUBLIC
         sealed = "" if secret is None else _digest(_sealed_seed(name, split, secret))
         return TaskSpec(name=name, version=VERSION, domain=domain, size=size, split=split, sealed=sealed, items=items)
