@@ -49,6 +49,12 @@ def browser() -> "Iterator[Browser]":
         yield started
 
 
+@pytest.fixture(autouse=True)
+def no_data_of_a_user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the person who runs the tests has calibrated is not looked at, and nothing is kept there."""
+    monkeypatch.setenv("LATENTEDIT_DATA", str(tmp_path_factory.getbasetemp() / "data"))
+
+
 @pytest.fixture
 def read_only_folder(tmp_path: Path) -> Iterator[Path]:
     """A folder that the system refuses to write to; for the superuser, whom no mode stops, one of the kernel's."""

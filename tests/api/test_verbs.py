@@ -12,14 +12,26 @@ from PIL import Image
 from torch.autograd import forward_ad
 
 from latentedit.api.outputs import same_picture
+from latentedit.api.session import Session
 from latentedit.api.verbs import edit, identify, manipulate, sweep
-from latentedit.core.errors import ConfigError, ImageError, LatentEditError, ModelError, RegistryError
+from latentedit.core.errors import (
+    ConfigError,
+    ImageError,
+    LatentEditError,
+    ModelError,
+    RegistryError,
+    UnknownPictureError,
+    UnknownPictureWarning,
+)
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.eim import EIM
+from latentedit.editors.registry import make_editor
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.targets import ChangeLike
 from latentedit.latents.encode import encode
+from latentedit.latents.joint import JointLatent
+from latentedit.latents.knowledge import Knowledge
 from tests.api.test_undo import half_mask, shift
 from tests.editors.colours import ColourBackbone, ColourReader
 from tests.editors.edits import grey, levels, noisy
@@ -440,3 +452,52 @@ def test_edits_add_up_in_the_latent(colours: ColourBackbone) -> None:
     assert np.abs(levels(both.image) - levels(second.image)).max() <= 1
     assert np.array_equal(levels(second.source), levels(grey()))
     assert len(first.latent) == 1
+
+
+def guarded(monkeypatch: pytest.MonkeyPatch, state: Any) -> Knowledge:
+    """From now on the model says this of every picture."""
+    found = Knowledge(state=state, number=9.5, reason="style", caption_fits=True, caption_read=True, evaluations=6)
+
+    def examined(latent: JointLatent) -> JointLatent:
+        return dataclasses.replace(latent, knowledge=(found,) * len(latent))
+
+    monkeypatch.setattr("latentedit.api.verbs.examined", examined)
+    return found
+
+
+def test_an_unknown_picture_is_refused_before_the_edit_where_it_is_not_wanted(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded(monkeypatch, "unknown")
+    for asked in ({"to": "green"}, {"change": "red => green"}):
+        with colours.count() as cost, pytest.raises(UnknownPictureError, match=r"colours does not know .* 9\.5 x"):
+            edit(colours, noisy(), anyway=False, **asked)
+        assert cost.evaluations == 0
+
+
+def test_an_unknown_picture_is_edited_with_a_warning_and_never_just_changed(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowledge = guarded(monkeypatch, "unknown")
+    with pytest.warns(UnknownPictureWarning, match="style"):
+        result = edit(colours, noisy(), to="green")
+    assert result.knowledge == knowledge
+    assert result.verdict.word == "not known"
+    assert result.notes[:2] == knowledge.doubts
+    assert result.cost.guard_evaluations == 6
+    assert result.measures["knowledge"] == knowledge
+    after = Session(result.latent).edit(make_editor("eim", colours), ("blue",), [1.0])[0][0]
+    assert after.verdict.word == "not known", "what follows on an unknown picture is one"
+    assert after.cost.guard_evaluations == 0
+
+
+@pytest.mark.parametrize(("state", "notes"), [("doubtful", 2), ("known", 0)])
+def test_other_pictures_are_edited_without_a_warning(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, state: str, notes: int
+) -> None:
+    guarded(monkeypatch, state)
+    result = edit(colours, noisy(), to="green", anyway=False)
+    assert not [one for one in recwarn if one.category is UnknownPictureWarning]
+    assert result.verdict.word == "changed"
+    assert ("doubtful" in result.verdict.reason) is (state == "doubtful")
+    assert len(result.notes) == notes

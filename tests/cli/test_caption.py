@@ -50,7 +50,12 @@ def test_a_captioner_by_name(command: Command, picture: Path, miniature: Path, m
         server.answers = [says("A man\nwith a beard.")]
         outcome = command("caption", picture, "--captioner", "openai:m", "--model", miniature, "--json")
     assert outcome.code == 0, outcome.err
-    assert json.loads(outcome.out) == {"picture": str(picture), "caption": "A man with a beard", "attributes": None}
+    assert json.loads(outcome.out) == {
+        "picture": str(picture),
+        "caption": "A man with a beard",
+        "attributes": None,
+        "knowledge": None,
+    }
 
 
 def test_captioners_that_are_none(

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import shlex
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 from PIL import Image
 
 from latentedit.api.outputs import read_record, same_picture
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, UnknownPictureWarning
 from latentedit.latents.captions.endpoint import VisionEndpoint
+from latentedit.latents.knowledge import Knowledge
 from tests.api.viewer.pages import data_of, rebuilt
 from tests.commands import Command, Refused
 from tests.core.files.test_pictures import BAD
@@ -341,3 +343,47 @@ def test_output_is_checked_before_the_model_is_loaded(
     assert command(*arguments, "--method", "nothing").code == 2
     with pytest.raises(AssertionError, match="loaded"):
         command(*arguments)
+
+
+@pytest.fixture
+def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model knows no picture, and reads captions itself."""
+    found = Knowledge(
+        state="unknown", number=21.5, reason="subject", caption_fits=False, caption_read=True, evaluations=6
+    )
+    monkeypatch.setattr(
+        "latentedit.api.verbs.examined",
+        lambda latent: dataclasses.replace(latent, knowledge=(found,) * len(latent)),
+    )
+
+
+@pytest.mark.usefixtures("unknown")
+def test_an_unknown_picture_is_refused_and_nothing_written(refused: Refused, arguments: list[object]) -> None:
+    said = refused(*arguments)
+    assert "does not know me.png: 21.5 x the loss" in said
+    assert "--anyway" in said
+
+
+@pytest.mark.usefixtures("unknown")
+def test_anyway_it_is_edited_and_said_to_be_unknown(command: Command, arguments: list[object], tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnknownPictureWarning)  # as the program does
+        outcome = command(*arguments, "--anyway")
+    assert outcome.code == 0, outcome.err
+    lines = {line.split()[0]: line for line in outcome.out.splitlines()}
+    assert "unknown: 21.5 x the loss of what the model draws itself; the framer sees none" in lines["picture"]
+    assert not lines["verdict"].split()[1].startswith("changed")
+    assert "6 for the guard" in lines["cost"]
+    assert "warning: this picture is unknown to the model" in outcome.err
+    assert "warning: the caption was read by a reader that was not made for such pictures" in outcome.err
+    told = json.loads((tmp_path / "me.edited.json").read_text())
+    assert told["results"][0]["knowledge"]["state"] == "unknown"
+
+
+@pytest.mark.usefixtures("unknown")
+def test_unknown_pictures_of_a_folder_are_left_out(command: Command, arguments: list[object], tmp_path: Path) -> None:
+    many = ["edit", tmp_path, *arguments[2:], "-o", tmp_path / "run"]
+    outcome = command(*many)
+    assert outcome.code == 1
+    assert "none edited, 1 failed" in outcome.out
+    assert "--anyway" in outcome.err

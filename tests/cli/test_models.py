@@ -1,6 +1,8 @@
 """``latentedit models``: list, show, path, verify, train."""
 
+import functools
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 import latentedit_portraits
+from latentedit.api.calibrate import Calibration
 from tests.carried import carry
 from tests.commands import Command, Refused
 
@@ -119,3 +122,44 @@ def test_families_say_what_was_tested_and_that_no_real_weights_were(command: Com
         ("Schnell", "none", 1.0),
     ]
     assert flux["lines"] > 50
+
+
+@pytest.fixture
+def small_calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Four pictures of two steps, and a data folder of its own."""
+    small = functools.partial(Calibration, pictures=4, steps=2, batch=2, harmed=1)
+    monkeypatch.setattr("latentedit.api.calibrate.Calibration", small)
+    monkeypatch.setenv("LATENTEDIT_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def test_calibrate_keeps_a_guard_that_show_tells(
+    command: Command, miniature: Path, tmp_path: Path, small_calibration: Path
+) -> None:
+    captions = tmp_path / "captions.txt"
+    captions.write_text("a person with glasses\n\na person with hair\n")
+    outcome = command("models", "calibrate", miniature, "--captions", captions, "--device", "cpu")
+    assert outcome.code == 0, outcome.err
+    first, said, kept = outcome.out.splitlines()
+    assert first == "4 pictures, 136 evaluations: about 1 min"  # 4 (2 x 2 + 6) + 2 x 8 harms x 6
+    assert "from 4 pictures of its own; a picture is known up to" in said
+    (place,) = (small_calibration / "calibrations").iterdir()
+    assert kept == f"kept in {place}"
+    told = json.loads(command("models", "calibrate", miniature, "--json").out)
+    assert told["guard"]["pictures"] == 4
+    assert "guard: from 4 pictures of its own" in command("models", "show", miniature).out
+    place.unlink()
+    assert "guard: none. Run: latentedit models calibrate" in command("models", "show", miniature).out
+
+
+def test_calibrate_in_the_folder(command: Command, miniature: Path, tmp_path: Path, small_calibration: Path) -> None:
+    folder = shutil.copytree(miniature, tmp_path / "mine")
+    assert command("models", "calibrate", folder, "--in-folder", "--quiet", "--device", "cpu").code == 0
+    stored = json.loads((folder / "latentedit.json").read_text())["calibration"]
+    assert stored["guard"]["pictures"] == 4
+    assert not list((small_calibration / "calibrations").iterdir())
+
+
+def test_calibrate_refuses_an_empty_file_of_captions(refused: Refused, miniature: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("\n \n")
+    assert "has no captions" in refused("models", "calibrate", miniature, "--captions", tmp_path / "empty.txt")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw, stream
 from latentedit.editors.judge import Judge, Verdict
 from latentedit.latents.joint import JointLatent
+from latentedit.latents.knowledge import Knowledge
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
@@ -332,3 +334,19 @@ def test_the_models_thresholds_come_first() -> None:
 def test_settings_outside_their_range_are_refused(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"^{field} must be"):
         Judge(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("state", "word", "said"),
+    [("known", "changed", "reason"), ("doubtful", "changed", "doubtful"), ("unknown", "not known", "unknown")],
+)
+def test_a_picture_that_the_model_does_not_know_has_changed_only_with_that_word(
+    state: Any, word: str, said: str
+) -> None:
+    verdict = Verdict(word="changed", reason="reason", remedy="", share=0.9, residual=1.0)
+    knowledge = Knowledge(state=state, number=2.0, reason="style", caption_fits=True, caption_read=True, evaluations=6)
+    found = verdict.on(knowledge)
+    assert found.word == word
+    assert said in found.reason
+    damaged = dataclasses.replace(verdict, word="damaged")
+    assert damaged.on(knowledge) == damaged

@@ -7,24 +7,28 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline
-from PIL import Image
+from PIL import Image, ImageOps
 
 import latentedit
 from latentedit.cli.main import run
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
+from latentedit.latents.drawing import draw_pictures
+from latentedit.latents.encode import encode
+from latentedit.latents.guard import examined
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.loading import open_folder
 from latentedit.models.placement import Placement
-from latentedit.models.registry import bundled_folder
+from latentedit.models.registry import bundled_folder, load
 from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
-from latentedit_portraits.quality import adherence, sample_pictures
+from latentedit_portraits.quality import adherence
 from latentedit_portraits.reader import PortraitReader, accuracy
 from latentedit_portraits.render import render
 
+FOREIGN = Path(__file__).parents[1] / "data" / "foreign"
 PORTRAIT = next(item for item in draw_split("test", 50, 3) if item.accessory == "none")
 TARGET = full_caption(PORTRAIT.replace(accessory="glasses"))
 
@@ -103,9 +107,9 @@ def test_words_the_model_never_saw_are_named(portraits: Backbone) -> None:
 
 def test_a_picture_has_its_own_noise_whatever_the_batch(portraits: Backbone) -> None:
     captions = [full_caption(item) for item in draw_split("test", 2, 8)]
-    both = sample_pictures(portraits, captions, steps=4)
+    both = draw_pictures(portraits, captions, steps=4)
     # batched kernels round differently: 1e-3 of a range of 2, far below one of 255 levels
-    assert (both[:1] - sample_pictures(portraits, captions[:1], steps=4)).abs().max() < 1e-3
+    assert (both[:1] - draw_pictures(portraits, captions[:1], steps=4)).abs().max() < 1e-3
     assert (both[0] - both[1]).abs().max() > 0.1
 
 
@@ -117,3 +121,16 @@ def test_the_bundled_model_listens(portraits: Backbone) -> None:
     assert sum(shares.values()) / len(shares) > 0.85
     other = accuracy(draw_split("test", 4, 10), wanted)  # the control: other portraits
     assert sum(other.values()) / len(other) < 0.5
+
+
+@pytest.mark.parametrize("name", ["portraits", "portraits-unet"])
+def test_the_guard_that_comes_with_it_knows_its_own_kind_and_no_other(name: str) -> None:
+    """Renders are known, other programs' portraits are edited with doubt, and what is no portrait is unknown."""
+    model = load(name, dtype="float32")
+    own = [render(item) for item in draw_split("test", 4, 12)]
+    foreign = [Image.open(file) for file in sorted(FOREIGN.glob("*.png"))[::2]]
+    strange = [ImageOps.flip(own[0]), Image.new("RGB", (90, 120), "teal"), Image.effect_noise((128, 128), 90)]
+    states = [
+        [examined(encode(model, one)).knowledge[0].state for one in pictures] for pictures in (own, foreign, strange)
+    ]
+    assert states == [["known"] * 4, ["doubtful"] * 4, ["unknown"] * 3]

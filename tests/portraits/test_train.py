@@ -8,7 +8,9 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from latentedit.api.calibrate import Calibration, calibrate_guard
 from latentedit.core.errors import ConfigError
+from latentedit.latents.drawing import draw_pictures
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import bundled_folder, load
 from latentedit.models.settings_file import read_settings
@@ -25,7 +27,6 @@ from latentedit_portraits.autoencoder import (
 )
 from latentedit_portraits.dataset import render_split, to_pixels
 from latentedit_portraits.fitting import FitSettings, Plan
-from latentedit_portraits.quality import sample_pictures
 from latentedit_portraits.render import render_array
 from latentedit_portraits.train import encode_renders, reconstruct, rescale_channels, train, train_reader
 from latentedit_portraits.train_pixels import RECIPES as PIXEL_RECIPES
@@ -58,13 +59,18 @@ def test_the_recipe_makes_a_stock_folder_with_its_figures(
         plans, "cpu", Plan(pictures=4, recolored=2, fits={network: FitSettings(steps=1, batch=2, learning_rate=1e-3)})
     )
     monkeypatch.setattr(recipes, "measure_quality", lambda *_, **__: {"a measure": {"mean": 0.5}})
-    monkeypatch.setattr(verify_module, "sample_pictures", functools.partial(sample_pictures, steps=3))
+    small = Calibration(pictures=2, steps=1, batch=2, harmed=1)
+    monkeypatch.setattr(recipes, "calibrate_guard", functools.partial(calibrate_guard, how=small))
+    monkeypatch.setattr(verify_module, "draw_pictures", functools.partial(draw_pictures, steps=3))
     folder = train(tmp_path, "cpu", device="cpu", log=lambda _: None)
     pipeline: Any = DiffusionPipeline.from_pretrained(folder)
     model, settings = load(folder, device="cpu"), read_settings(folder)
     if name == "portraits-unet":
         assert type(pipeline.unet).__name__ == "UNet2DConditionModel"
         assert settings["captioner"] == "portraits"
+        guard = Guard.of(model)
+        assert guard is not None, "the guard comes with the model"
+        assert guard.pictures == 2
     else:
         assert type(pipeline.unet).__name__ == "UNet2DModel"
         assert pipeline.scheduler.config.prediction_type == "v_prediction"

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from latentedit.core.errors import ModelError
+from latentedit.latents.drawing import draw_pictures
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, load
 from latentedit.models.settings_file import read_settings, write_settings
 from latentedit_portraits import verify as verify_module
-from latentedit_portraits.quality import sample_pictures
 from latentedit_portraits.verify import verify, write_reference
 
 
@@ -45,7 +45,7 @@ def test_fingerprint_and_picture_are_stored(copy: Path) -> None:
 
 
 def test_another_fingerprint_or_picture_is_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify_module, "sample_pictures", functools.partial(sample_pictures, steps=2))
+    monkeypatch.setattr(verify_module, "draw_pictures", functools.partial(draw_pictures, steps=2))
     Image.new("RGB", (128, 128), "red").save(copy / "reference.png")
     with pytest.raises(ModelError, match=r"differs by [0-9.]+ levels"):
         verify(copy)

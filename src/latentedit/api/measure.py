@@ -90,6 +90,7 @@ def measured(
         seconds=seconds / shares,
         peak_bytes=peak,
         verdict_evaluations=judging.evaluations / shares,
+        guard_evaluations=sum(one.evaluations for one in latent.knowledge) / shares,
     )
     results: list[list[EditResult]] = []
     for one, nominal, made, read, judged in zip(
@@ -142,6 +143,7 @@ def _result(
     one, picture, (before, after) = slice(index, index + 1), latent.frames[index].picture, reading
     measured_strength = float(moved.measured[index])
     notes = latent.backbone.caption_notes([words for words in (record.caption, record.target_caption) if words])
+    knowledge = latent.knowledge[index] if latent.knowledge else None
     return EditResult(
         image=image,
         source=picture.image,
@@ -150,7 +152,8 @@ def _result(
         caption=record.caption,
         target_caption=record.target_caption,
         measured_strength=None if math.isnan(measured_strength) else measured_strength,
-        verdict=verdict,
+        verdict=verdict if knowledge is None else verdict.on(knowledge),
+        knowledge=knowledge,
         effect=measure_effect(picture.image, image, read_before=before, read_after=after),
         cross_talk=cross_talk,
         latent=JointLatent(
@@ -161,10 +164,16 @@ def _result(
             frames=latent.frames[one],
             start=(latent.z if latent.start is None else latent.start)[one],
             decoded=None if latent.decoded is None else latent.decoded[one],
+            knowledge=() if knowledge is None else (dataclasses.replace(knowledge, evaluations=0),),
             provenance=record,
         ),
         cost=cost,
-        notes=(*notes, *moved.notes, *_clamped(moved.strength, float(moved.limit[index]))),
+        notes=(
+            *(() if knowledge is None else knowledge.doubts),
+            *notes,
+            *moved.notes,
+            *_clamped(moved.strength, float(moved.limit[index])),
+        ),
         record=record,
     )
 

@@ -16,6 +16,7 @@ from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import editor_class
 from latentedit.latents.encode import PictureLike, encode, open_picture
+from latentedit.latents.guard import examined
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.masks import MaskLike, open_mask
 from latentedit.latents.pictures import Picture
@@ -97,7 +98,7 @@ def _latent_before(
 ) -> JointLatent:
     """The pictures as the edit met them: encoded, and moved by the edits before it."""
     if record.before is None:
-        return encode(model, picture, caption=record.caption, mask=mask)
+        return examined(encode(model, picture, caption=record.caption, mask=mask))
     latent = _latent_before(record.before, model, picture, known, mask)
     return _again(record.before, latent, known, None)[0].latent
 

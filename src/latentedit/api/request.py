@@ -35,6 +35,7 @@ class EditRequest:
             see `directions.composition`.
         local: keep the change to where it is strong; by default what the editor declares (`Editor.localizes`).
         seed: of every random number.
+        anyway: edit pictures that the model does not know too, with a warning; they are refused otherwise.
 
     Raises:
         ConfigError: two of ``to``, ``change`` and ``direction``, an empty text, a strength that is no finite number,
@@ -53,6 +54,7 @@ class EditRequest:
     mixing: str = "sum"
     local: bool | None = None
     seed: int = 0
+    anyway: bool = True
 
     def __post_init__(self) -> None:
         given = {"--to": self.to is not None, "--change": bool(self.change), "--direction": bool(self.direction)}

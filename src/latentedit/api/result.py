@@ -26,6 +26,7 @@ from latentedit.directions.base import Direction
 from latentedit.directions.text import changed_phrases
 from latentedit.editors.judge import Verdict
 from latentedit.latents.joint import JointLatent
+from latentedit.latents.knowledge import Knowledge
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import RunRecord
 
@@ -85,6 +86,7 @@ class EditResult:
         target_caption: what was asked for; empty for a direction without words.
         measured_strength: share of the whole change that was made; None for editors that do not measure it.
         verdict: did it work.
+        knowledge: whether the model knows the source; None where it was not asked, or has no calibrated guard.
         effect: what changed.
         cross_talk: between the directions that were applied together, ``[k, k]``; None for a single one.
         latent: the edited picture, to go on from, or back.
@@ -101,6 +103,7 @@ class EditResult:
     target_caption: str
     measured_strength: float | None
     verdict: Verdict
+    knowledge: Knowledge | None = None
     effect: Effect
     cross_talk: Float[Tensor, "k k"] | None
     latent: JointLatent
@@ -173,7 +176,7 @@ class EditResult:
     @property
     def measures(self) -> dict[str, Any]:
         """What the JSON beside a picture says of one strength."""
-        names = ("strength", "measured_strength", "verdict", "effect", "cost", "notes")
+        names = ("strength", "measured_strength", "verdict", "knowledge", "effect", "cost", "notes")
         return {name: getattr(self, name) for name in names}
 
     def _repr_html_(self) -> str:

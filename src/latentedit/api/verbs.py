@@ -1,6 +1,7 @@
 """The front door: encode, identify, manipulate, edit. Everything below runs without gradients."""
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack, overload
@@ -11,7 +12,7 @@ from latentedit.api.measure import metered
 from latentedit.api.request import EditRequest
 from latentedit.api.result import EditResult
 from latentedit.api.session import MoveOptions, Session
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, UnknownPictureError, UnknownPictureWarning
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import check_mixing
@@ -23,6 +24,7 @@ from latentedit.editors.slider import Arm
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.captions.targets import ChangeLike, target_captions
 from latentedit.latents.encode import PictureLike, encode, encode_frames, fit_all, one_each, open_picture
+from latentedit.latents.guard import examined
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.masks import MaskLike
 from latentedit.latents.pictures import Frame, Picture
@@ -89,6 +91,7 @@ class _EditOptions(TypedDict, total=False):
     mixing: Mixing
     local: bool | None
     seed: int
+    anyway: bool
     progress: Progress | None
 
 
@@ -129,6 +132,7 @@ def edit(
     mixing: Mixing = "sum",
     local: bool | None = None,
     seed: int = 0,
+    anyway: bool = True,
     progress: Progress | None = None,
 ) -> EditResult | list[EditResult]:
     """Edit pictures as ``latentedit edit`` does.
@@ -157,6 +161,7 @@ def edit(
         mixing=mixing,
         local=local,
         seed=seed,
+        anyway=anyway,
     )
     if isinstance(picture, PictureLike):
         return edit_pictures(model, [picture], request, progress=progress)[0]
@@ -207,6 +212,7 @@ def edit_pictures(
         latent = encode_frames(
             model, [frames[index] for index in group], caption=caption or None, captioner=request.captioner
         )
+        latent = _guarded(latent, request)
         wanted = None if to is None else [to[index] for index in group]
         targets = target_captions(model, latent.captions, to=wanted, change=request.change or None)
         (made,) = Session(latent).edit(
@@ -238,7 +244,7 @@ def sweep_picture(
     """
     request = read_directions(request, model)
     latent = encode(model, picture, caption=request.caption, captioner=request.captioner, mask=request.mask)
-    session = Session(latent)
+    session = Session(_guarded(latent, request))
     directions = request.loaded or [
         session.identify(to=request.to, change=request.change or None, seed=request.seed, progress=progress)
     ]
@@ -253,7 +259,7 @@ def _edit_along(
     latent = encode(model, picture, caption=caption, captioner=request.captioner, mask=request.mask)
     if request.change:
         target_captions(model, latent.captions, to=None, change=request.change)  # refuses what contradicts itself
-    session, (strength, *more) = Session(latent), request.strength
+    session, (strength, *more) = Session(_guarded(latent, request)), request.strength
     with metered(model) as meter:
         directions = request.loaded or [
             session.identify(change=change, seed=request.seed, progress=progress) for change in request.change
@@ -268,6 +274,24 @@ def _edit_along(
         evaluations, seconds = meter.read()
     spent = evaluations - result.cost.verdict_evaluations
     return dataclasses.replace(result, cost=dataclasses.replace(result.cost, evaluations=spent, seconds=seconds))
+
+
+def _guarded(latent: JointLatent, request: EditRequest) -> JointLatent:
+    """The latent with what the model knows of its pictures; see `guard.examined`.
+
+    Raises:
+        UnknownPictureError: an unknown one, where the request does not want it edited anyway; with a warning otherwise.
+    """
+    latent = examined(latent)
+    for frame, knowledge in zip(latent.frames, latent.knowledge, strict=False):
+        if knowledge.state != "unknown":
+            continue
+        name = "the picture" if frame.picture.path is None else frame.picture.path.name
+        problem = f"{latent.backbone.name} does not know {name}: {knowledge.text.removeprefix('unknown: ')}"
+        if not request.anyway:
+            raise UnknownPictureError(f"{problem}. Nothing was edited; --anyway edits it all the same")
+        warnings.warn(f"{problem}. What it says of the edit is not reliable", UnknownPictureWarning, stacklevel=5)
+    return latent
 
 
 def _on(direction: Direction, model: Backbone) -> Direction:

@@ -27,6 +27,7 @@ from latentedit.editors.registry import editor_class, make_editor
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.targets import target_captions
 from latentedit.latents.encode import encode
+from latentedit.latents.guard import examined
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 
@@ -337,7 +338,7 @@ class Visit:
             case (known, name, said, session) if known is entry and (name, said) == (backbone.name, caption):
                 return session
             case _:
-                session = Session(encode(backbone, entry.picture, caption=caption))
+                session = Session(examined(encode(backbone, entry.picture, caption=caption)))
                 self._session = (entry, backbone.name, caption, session)
                 return session
 
@@ -373,6 +374,7 @@ def _looked_at(backbone: Backbone, picture: Picture) -> tuple[str, tuple[str, ..
     known: str = backbone.defaults.get("description", "")
     notes = [f"the model {backbone.name} knows {known}"] if known else []
     notes += backbone.caption_notes([caption])
+    notes += [doubt for one in examined(latent).knowledge for doubt in one.doubts]
     if frame.region is not None:
         left, top, width, height = frame.region
         notes.append(f"the model sees {width} x {height} px of the picture, from {left}, {top}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, say
+from latentedit.cli.console import print_json, print_rows, say, warn
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
 
@@ -28,7 +28,8 @@ def caption(
         latentedit caption me.jpg --captioner Salesforce/blip-image-captioning-base
     """
     from latentedit.latents.captions.base import AttributeReader, captioner_for, make_captioner
-    from latentedit.latents.encode import fit_all
+    from latentedit.latents.encode import encode
+    from latentedit.latents.guard import examined
     from latentedit.latents.pictures import Picture
 
     opened = Picture.open(picture)
@@ -36,12 +37,14 @@ def caption(
     reader = captioner_for(backbone) if captioner is None else make_captioner(captioner, backbone)
     if reader is None:
         raise ConfigError(f"the model {choice.name} has no captioner. Name one with --captioner, or write the caption")
-    pixels = fit_all(backbone, [opened])[0].pixels[None].to(backbone.device)
-    text = reader.caption(pixels)[0]
+    latent = encode(backbone, opened, captioner=reader)
+    text, pixels = latent.captions[0], latent.frames[0].pixels[None].to(backbone.device)
     attributes = reader.read(pixels)[0] if isinstance(reader, AttributeReader) else None
+    knowledge = next(iter(examined(latent).knowledge), None)
     if as_json:
-        print_json({"picture": picture, "caption": text, "attributes": attributes})
+        print_json({"picture": picture, "caption": text, "attributes": attributes, "knowledge": knowledge})
         return
+    warn(() if quiet or knowledge is None else knowledge.doubts)
     say(text)
     if attributes is not None and not quiet:
         print_rows([(name.replace("_", " "), value) for name, value in attributes.items()])

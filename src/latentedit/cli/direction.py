@@ -167,6 +167,7 @@ def apply(
     captioner: options.Reader = None,
     *,
     choice: ModelChoice,
+    anyway: options.Anyway = False,
     output: options.Output = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -186,6 +187,7 @@ def apply(
         strength=tuple(strength or (1.0,)),
         mixing=mixing,
         local=local,
+        anyway=anyway,
     )
     edit_asked(on, request, choice=choice, mask=mask, output=output, as_json=as_json, quiet=quiet)
 

@@ -35,6 +35,7 @@ def edit(
     *,
     choice: ModelChoice,
     seed: options.Seed = 0,
+    anyway: options.Anyway = False,
     output: options.Output = None,
     sheet: Annotated[
         Path | None,
@@ -88,6 +89,7 @@ def edit(
         mixing=mixing,
         local=local,
         seed=seed,
+        anyway=anyway,
     )
     edit_asked(
         picture,

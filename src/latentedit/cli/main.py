@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ import typer.core
 from latentedit._version import __version__
 from latentedit.cli.console import close_streams, complain, open_streams, say
 from latentedit.cli.help_pages import help_page
-from latentedit.core.errors import LatentEditError
+from latentedit.core.errors import LatentEditError, UnknownPictureWarning
 from latentedit.core.memory import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit.core.plugins import COMMANDS
 
@@ -218,6 +219,7 @@ def main() -> None:
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup has SIGHUP ignored
             signal.signal(number, _leave)
+    warnings.simplefilter("ignore", UnknownPictureWarning)  # commands say it themselves
     keep_freed_memory()
     collect_garbage_less_often()
     code = _run_anywhere(sys.argv[1:])

@@ -1,15 +1,20 @@
 """``latentedit models``: the bundled models. What is heavy is imported when a command runs."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
-from latentedit.core.errors import RegistryError, nearest
+from latentedit.core.errors import ConfigError, RegistryError, nearest
+from latentedit.core.files.writing import check_place, make_folder
 from latentedit.core.plugins import CHECKS, MODELS, RECIPES
+
+if TYPE_CHECKING:
+    from latentedit.latents.guard import Guard
 
 app = typer.Typer(
     help="""The bundled models: what they are, whether they are whole, how they are made.
@@ -24,6 +29,10 @@ app = typer.Typer(
 Name = Annotated[
     str, typer.Argument(help="The model's name, or a folder.", show_default=False, autocompletion=MODELS.complete)
 ]
+
+
+_MOST_CAPTION_BYTES = 2**20
+"""Of a file of captions."""
 
 
 @app.command("list")
@@ -95,6 +104,9 @@ def show(name: Name, as_json: options.Json = False) -> None:
     for label, value in _leaves(quality):
         say(f"  {label:<68}{value:.4g}" if isinstance(value, float) else f"  {label:<68}{value}")
     say()
+    guard = _guard(folder, settings)
+    say(f"guard: {f'none. Run: latentedit models calibrate {name}' if guard is None else guard.text}")
+    say()
     say(f"files, {size / 1e6:.1f} MB in {folder}")
     for file, file_size in files:
         say(f"  {file:<56}{file_size / 1e6:>9.3f} MB")
@@ -159,6 +171,61 @@ def train(
         print_rows([("model", str(made))], indent=0)
 
 
+@app.command()
+def calibrate(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A bundled model, a folder or a hub id.", show_default=False, autocompletion=MODELS.complete
+        ),
+    ],
+    captions: Annotated[
+        Path | None,
+        typer.Option(
+            "--captions", help="A text file, a caption a line, to draw from; else what suits the model's captioner."
+        ),
+    ] = None,
+    in_folder: Annotated[
+        bool,
+        typer.Option("--in-folder", help="Store it in the model's folder, to be shared with it, and not for yourself."),
+    ] = False,
+    device: options.Device = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Let a model draw pictures, and learn from them which pictures it knows; stop it and run it again to go on.
+
+    What is found is kept by the fingerprint of the model's weights, and used by every command from then on.
+
+    Examples:
+        latentedit models calibrate portraits
+        latentedit models calibrate models/my-model/ --captions captions.txt
+    """
+    from latentedit.api.calibrate import Calibration, calibrate_guard, keep_guard
+    from latentedit.core.settings import to_plain
+    from latentedit.models.calibrations import calibration_file
+    from latentedit.models.registry import load
+
+    given = () if captions is None else _captions(captions)
+    folder = folder_of(name) if in_folder else None
+    model, how = load(name, device=device), Calibration()
+    place = calibration_file(model.fingerprint)
+    make_folder(place.parent)
+    check_place(place)
+    evaluations, seconds = how.evaluations(model), how.seconds(model)
+    if not quiet and not as_json:
+        say(f"{how.pictures} pictures, {evaluations} evaluations: about {math.ceil(seconds / 60)} min")
+    with progress_bar(quiet=quiet or as_json) as progress:
+        found = calibrate_guard(model, captions=given, how=how, progress=progress)
+    place = keep_guard(model, found, folder=folder)
+    if as_json:
+        about = {"evaluations": evaluations, "estimated_seconds": seconds}
+        print_json({"name": name, "file": place, **about, "guard": to_plain(found)})
+    elif not quiet:
+        say(f"{name}: {found.text}")
+        say(f"kept in {place}")
+
+
 def bundled() -> dict[str, Path]:
     """Name and folder of every bundled model; one that cannot be loaded is a warning."""
     from latentedit.models.registry import bundled_folder, bundled_names
@@ -204,6 +271,28 @@ def _settings(folder: Path) -> Mapping[str, Any]:
     from latentedit.models.settings_file import read_settings
 
     return read_settings(folder) if (folder / SETTINGS_FILE).is_file() else {}
+
+
+def _guard(folder: Path, settings: Mapping[str, Any]) -> "Guard | None":
+    """The guard of a model with these settings, its user's own or the one that came with it."""
+    from latentedit.core.settings import from_plain
+    from latentedit.latents.guard import KEY, Guard
+    from latentedit.models.calibrations import known_calibration
+    from latentedit.models.loading import open_folder
+
+    fingerprint = settings.get("fingerprint") or open_folder(folder).fingerprint
+    stored = known_calibration(fingerprint, settings).get(KEY)
+    return None if stored is None else from_plain(Guard, stored)
+
+
+def _captions(file: Path) -> list[str]:
+    """The lines of a file that say something."""
+    from latentedit.core.files.reading import read_text
+
+    lines = [line.strip() for line in read_text(file, limit=_MOST_CAPTION_BYTES).splitlines() if line.strip()]
+    if not lines:
+        raise ConfigError(f"{file} has no captions. Write one a line")
+    return lines
 
 
 def _files(folder: Path) -> list[Path]:

@@ -104,6 +104,12 @@ Seed = Annotated[
     int,
     typer.Option("--seed", help="Of every random number; the same seed gives the same file.", rich_help_panel=CHANGE),
 ]
+Anyway = Annotated[
+    bool,
+    typer.Option(
+        "--anyway", help="Edit a picture that the model does not know too, and say so.", rich_help_panel=CHANGE
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.", rich_help_panel=OUTPUT)]
 To = Annotated[
     str | None, typer.Option("--to", help="What the picture should show: a full caption.", rich_help_panel=CHANGE)

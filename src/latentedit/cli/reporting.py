@@ -23,9 +23,14 @@ def result_rows(
 
     The caption was "read" or "given", and ``again`` is the `replay_command`.
     """
-    cost = result.cost
+    cost, knowledge = result.cost, result.knowledge
+    doubtful = knowledge is not None and knowledge.state != "known"
+    if origin == "read":
+        origin = f"read{', by a reader that was not made for such pictures' if doubtful else ''}; --from to correct"
+    guarding = f", {cost.guard_evaluations:g} for the guard" if cost.guard_evaluations else ""
     rows = [
-        ("caption", f"{result.caption} ({'read; --from to correct' if origin == 'read' else origin})"),
+        *([("picture", knowledge.text)] if knowledge is not None and doubtful else []),
+        ("caption", f"{result.caption} ({origin})"),
         ("target", result.target_caption or "not known in words"),
         ("method", how(result)),
         ("verdict", f"{verdict_text(result.verdict)}; {result.effect.rest_text}"),
@@ -34,7 +39,7 @@ def result_rows(
         (
             "cost",
             (
-                f"{cost.evaluations:g} evaluations and {cost.verdict_evaluations:g} for the verdict, "
+                f"{cost.evaluations:g} evaluations and {cost.verdict_evaluations:g} for the verdict{guarding}, "
                 f"{cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"
             ),
         ),
@@ -77,6 +82,7 @@ def result_json(result: "EditResult", **about: Any) -> dict[str, Any]:
         "strength": result.strength,
         "measured_strength": result.measured_strength,
         "verdict": result.verdict,
+        "knowledge": result.knowledge,
         "effect": result.effect,
         "cross_talk": None if talk is None else talk.tolist(),
         "cost": result.cost,

@@ -46,6 +46,7 @@ def sweep(
     *,
     choice: ModelChoice,
     seed: options.Seed = 0,
+    anyway: options.Anyway = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -77,6 +78,7 @@ def sweep(
         mask=mask,
         local=local,
         seed=seed,
+        anyway=anyway,
     )
     request.check_wanted()
     values = parse_strengths(strengths)
@@ -126,6 +128,7 @@ def sweep_json(results: list["EditResult"]) -> dict[str, Any]:
                 "strength": result.strength,
                 "measured_strength": result.measured_strength,
                 "verdict": result.verdict,
+                "knowledge": result.knowledge,
                 "effect": result.effect,
             }
             for result in results

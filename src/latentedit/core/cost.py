@@ -63,9 +63,11 @@ class Cost:
         seconds: wall time a picture, without reading and encoding it.
         peak_bytes: highest resident memory of the process (CPU) or allocation (CUDA).
         verdict_evaluations: spent on judging the result, not part of the edit.
+        guard_evaluations: spent on finding out whether the model knows the picture, likewise.
     """
 
     evaluations: float
     seconds: float
     peak_bytes: int
     verdict_evaluations: float = 0.0
+    guard_evaluations: float = 0.0

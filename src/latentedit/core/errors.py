@@ -58,6 +58,14 @@ class CaptionError(LatentEditError, RuntimeError):
     """A captioner that cannot be reached, refuses, or answers without a caption."""
 
 
+class UnknownPictureError(LatentEditError, ValueError):
+    """A picture that the model does not know, where such pictures are not to be edited."""
+
+
+class UnknownPictureWarning(UserWarning):
+    """A picture that the model does not know is edited all the same."""
+
+
 class RegistryError(LatentEditError, LookupError):
     """A name that no model, editor or metric is registered under."""
 

@@ -20,20 +20,19 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.rng import draw
 from latentedit.core.settings import Count, Level, from_plain, settings
-from latentedit.core.solvers.base import level_batch
 from latentedit.directions.distillation import texts_differ
+from latentedit.latents.denoising import denoising_losses
 from latentedit.latents.joint import JointLatent
+from latentedit.latents.knowledge import Knowledge
 from latentedit.models.base import Backbone
 
-Word = Literal["changed", "nothing changed", "damaged"]
+Word = Literal["changed", "nothing changed", "damaged", "not known"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +40,8 @@ class Verdict:
     """Did the edit work, and why, and what to do.
 
     Args:
-        word: "changed", "nothing changed" or "damaged".
+        word: "changed", "nothing changed" or "damaged"; "not known" where the model would say "changed" of a picture
+            that it does not know.
         reason: one clause.
         remedy: the knob to turn; empty where nothing is wrong.
         share: of the change that the model sees; see the module. 0 where nothing was asked for in words.
@@ -53,6 +53,15 @@ class Verdict:
     remedy: str
     share: float
     residual: float
+
+    def on(self, knowledge: Knowledge) -> "Verdict":
+        """The verdict on a picture of which the model knows so much; that on a known one stays as it is."""
+        if knowledge.state == "known" or self.word != "changed":
+            return self
+        if knowledge.state == "doubtful":
+            return dataclasses.replace(self, reason=f"{self.reason}, of a picture that is doubtful to it")
+        reason = f"{self.reason}, but the picture is unknown to it"
+        return dataclasses.replace(self, word="not known", reason=reason, remedy="look at it")
 
 
 @settings
@@ -89,15 +98,7 @@ class Judge:
         Cost:
             ``2 pairs`` evaluations a latent and text.
         """
-        noise = draw((self.pairs, *z.shape[1:]), seed=seed, purpose="verdict").to(z.device, z.dtype)
-        noise = torch.cat([noise, -noise])
-        noised = ((1 - self.level) * z[None] + self.level * noise[:, None]).flatten(0, 1)
-        found: list[Tensor] = []
-        for text in texts:
-            v = backbone.velocity(noised, level_batch(self.level, noised), text.repeat(len(noise)))
-            error = noised - self.level * v - z.repeat(len(noise), *[1] * (z.ndim - 1))
-            found.append(error.flatten(1).square().mean(1).unflatten(0, (len(noise), len(z))).mean(0))
-        return torch.stack(found)
+        return denoising_losses(backbone, z, texts, level=self.level, pairs=self.pairs, seed=seed, purpose="verdict")
 
     def judge(
         self,

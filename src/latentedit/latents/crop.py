@@ -43,6 +43,14 @@ class Framer(abc.ABC):
             Boxes; None where the whole picture is to be taken.
         """
 
+    def sees(self, images: Sequence[Image.Image]) -> list[bool]:
+        """Whether each picture shows a subject of the kind that the model knows; yes for all where it cannot tell.
+
+        Args:
+            images: RGB pictures at their own sizes.
+        """
+        return [True] * len(images)
+
 
 def framer_for(backbone: Backbone) -> Framer | None:
     """The framer that the model's folder names, or None where it names none.

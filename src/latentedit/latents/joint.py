@@ -8,6 +8,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
 from latentedit.core.levels import LevelGrid
+from latentedit.latents.knowledge import Knowledge
 from latentedit.latents.pictures import Frame
 from latentedit.latents.record import RunRecord
 from latentedit.models.base import Backbone
@@ -25,6 +26,7 @@ class JointLatent:
         frames: how each picture went into the model's size, and the way back; empty for latents without pictures.
         start: clean latents of the frames' pictures, where z has been moved away from them; None where it has not.
         provenance: how it was moved there: the record of that edit.
+        knowledge: what the model knows of each picture, where it was asked (`guard.examined`); empty where it was not.
         decoded: ``backbone.decode`` of the frames' latents, kept because every edit is drawn as a change against it.
 
     Raises:
@@ -39,17 +41,19 @@ class JointLatent:
     start: Float[Tensor, "b *latent"] | None = None
     provenance: RunRecord | None = None
     decoded: Float[Tensor, "b 3 h w"] | None = None
+    knowledge: tuple[Knowledge, ...] = ()
 
     def __post_init__(self) -> None:
         batch = len(self.z)
         frames = len(self.frames) if self.frames else batch
         decoded = batch if self.decoded is None else len(self.decoded)
         start = batch if self.start is None else len(self.start)
-        if not batch == len(self.condition) == len(self.captions) == frames == decoded == start:
+        known = len(self.knowledge) if self.knowledge else batch
+        if not batch == len(self.condition) == len(self.captions) == frames == decoded == start == known:
             raise ShapeError(
                 f"the parts of a batch differ in number: {batch} latents, {len(self.condition)} texts, "
-                f"{len(self.captions)} captions, {frames} frames, {start} starts, {decoded} decoded pictures. Give one "
-                "of each for every latent"
+                f"{len(self.captions)} captions, {frames} frames, {start} starts, {decoded} decoded pictures, {known} "
+                "times what is known. Give one of each for every latent"
             )
 
     def __len__(self) -> int:

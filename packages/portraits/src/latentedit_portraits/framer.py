@@ -68,9 +68,14 @@ class PortraitFramer(StoredNetwork, Framer):
 
     def boxes(self, images: Sequence[Image.Image]) -> list[Box | None]:
         """The standard square of each portrait that fills its picture otherwise; see `Framer`."""
-        return [self._box(image) for image in images]
+        return [self._framed(image)[0] for image in images]
 
-    def _box(self, image: Image.Image) -> Box | None:
+    def sees(self, images: Sequence[Image.Image]) -> list[bool]:
+        """Whether the last look at each picture saw a portrait; see `Framer`."""
+        return [self._framed(image)[1] for image in images]
+
+    def _framed(self, image: Image.Image) -> tuple[Box | None, bool]:
+        """The standard square, where there is one to be taken, and whether a portrait was seen."""
         scale = max(1.0, max(image.size) / _WORKING_SIDE_PX)
         small = image.resize(
             (math.ceil(image.width / scale), math.ceil(image.height / scale)), Image.Resampling.LANCZOS
@@ -80,11 +85,11 @@ class PortraitFramer(StoredNetwork, Framer):
         for look in range(_LOOKS):
             shift_x, shift_y, log_zoom, portrait = self._look(small, square)
             if portrait < 0 or abs(log_zoom) > _FARTHEST:
-                return None
+                return None, portrait >= 0
             square = square.around(shift_x, shift_y, log_zoom)
             if max(abs(shift_x), abs(shift_y)) < _STANDARD[0] and abs(log_zoom) < _STANDARD[1]:
-                return square.times(scale).box if look else None
-        return None
+                return (square.times(scale).box if look else None), True
+        return None, True
 
     @torch.no_grad()
     def _look(self, image: Image.Image, square: _Square) -> list[float]:

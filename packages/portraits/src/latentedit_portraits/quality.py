@@ -1,21 +1,15 @@
 """How good a trained model is: the codec, the reader, and how well the transformer listens."""
 
-import math
 import statistics
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from jaxtyping import Float
-from torch import Tensor
 
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
-from latentedit.core.solvers.euler import EulerSolver
-from latentedit.core.solvers.integrate import sample
+from latentedit.latents.drawing import draw_pictures
 from latentedit.models.base import Backbone
-from latentedit.models.guidance import GuidedField
 from latentedit.models.registry import load
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.autoencoder import reconstruction_psnr_db
@@ -25,37 +19,11 @@ from latentedit_portraits.other_programs import reading_accuracy, recoloring_acc
 from latentedit_portraits.reader import PortraitReader, accuracy
 from latentedit_portraits.recolored import OTHERS, UNSEEN
 
-STEPS = 28  # of a sampled picture
-
 # Pictures of the test split on which reader, codec and text adherence are measured, and how many are sampled at once.
 _RENDERS, _RECONSTRUCTIONS, _SAMPLES, _BATCH = 1000, 200, 300, 25
 
 # Portraits in other colours that are read, and that each colour is asked of.
 _OTHERS, _RECOLORED = 500, 10
-
-
-@torch.no_grad()
-def sample_pictures(
-    model: Backbone, captions: list[str], *, steps: int = STEPS, seed: int = 0
-) -> Float[Tensor, "b 3 h w"]:
-    """Pictures from captions, of the size and at the guidance that the model prefers, in [-1, 1].
-
-    Each has noise of its own, drawn from (seed, its position).
-
-    Args:
-        model: the backbone.
-        captions: one a picture.
-        steps: of the model's own grid.
-        seed: of the noises.
-    """
-    field = GuidedField(backbone=model, condition=model.embed(captions), guidance=model.capabilities.guidance)
-    side = model.capabilities.sizes[1]
-    shape = model.latent_shape(side, side)
-    noise = torch.stack([draw(shape, seed=seed, purpose="sample", index=i) for i in range(len(captions))])
-    grid = model.grid(steps)
-    start = math.hypot(1 - grid.levels[0], grid.levels[0]) * noise  # of unit variance in the model's own coordinates
-    final = sample(field, start.to(model.device, model.dtype), grid, EulerSolver()).final
-    return model.decode(final).clamp(-1, 1)
 
 
 def adherence(
@@ -68,7 +36,7 @@ def adherence(
     found: list[Attributes] = []
     for start in range(0, len(wanted), _BATCH):
         captions = [full_caption(item) for item in wanted[start : start + _BATCH]]
-        found += reader.attributes(sample_pictures(model, captions, seed=start))
+        found += reader.attributes(draw_pictures(model, captions, seed=start))
         if progress is not None:
             progress("adherence", min(start + _BATCH, len(wanted)), len(wanted))
     return accuracy(found, wanted)

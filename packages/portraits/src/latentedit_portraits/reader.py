@@ -12,12 +12,14 @@ from torch.nn import functional
 from latentedit.latents.captions.base import AttributeReader
 from latentedit.latents.captions.change import Change
 from latentedit.models.base import Backbone
-from latentedit_portraits.attributes import VALUES, Attributes
+from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.convnet import PictureNetwork, StoredNetwork
 from latentedit_portraits.dataset import SIZE, to_pixels
 from latentedit_portraits.fitting import FitSettings, Training, seeded
 from latentedit_portraits.rewriting import rewrite
+
+_EXAMPLES = 22  # seed of the captions that are given as examples
 
 _NOISE = 0.06  # largest deviation of the noise that is added in training, of a range of 2
 
@@ -64,6 +66,10 @@ class PortraitReader(StoredNetwork, AttributeReader):
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
         """The full caption of each picture."""
         return [full_caption(item) for item in self.attributes(pixels)]
+
+    def examples(self, count: int) -> list[str]:
+        """Full captions of portraits that neither training nor tests have seen."""
+        return [full_caption(item) for item in draw_split("calibration", count, _EXAMPLES)]
 
     def change(self, caption: str, change: Change) -> str:
         """The caption with a change made by the grammar: see `rewrite`."""

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from latentedit.api.calibrate import calibrate_guard, keep_guard
 from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.progress import Progress
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.placement import existing_device
+from latentedit.models.registry import load
 from latentedit.models.settings_file import change_json, write_settings
 from latentedit_portraits.captions import vocabulary
 from latentedit_portraits.card import write_card
@@ -84,6 +86,8 @@ def run_recipe(
     if trained.reader is not None:
         quality = measure_quality(folder, trained.reader, out / "renders", progress=progress)
         write_settings(folder, {"quality": quality})
+        model = load(folder)
+        keep_guard(model, calibrate_guard(model, progress=progress), folder=folder)
     write_card(folder, name)
     return folder
 

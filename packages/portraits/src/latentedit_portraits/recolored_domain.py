@@ -18,6 +18,7 @@ from latentedit_portraits.dataset import SIZE
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.recolored import Recolored, draw_recolored, draw_wide_framing
 from latentedit_portraits.render import CREDITS, Framing, render_colors
+from latentedit_portraits.variety import draw_any_framing, render_view
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,11 @@ class RecoloredDomain:
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
         """What pictures show, in the values of portraits in their own colours; pixels in [-1, 1]."""
         return PORTRAITS.read(pixels)
+
+    def oddities(self, count: int, seed: int) -> list[Image.Image]:
+        """Portraits of any parts, colours and framings that the program draws: hats too, and what no caption says."""
+        generators = [random.Random(f"portraits/odd/{seed}/{index}") for index in range(count)]
+        return [Image.fromarray(render_view(draw_any_framing(one), one, SIZE)) for one in generators]
 
     def pictures(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
         """None: those of the models of portraits are portraits in their own colours."""

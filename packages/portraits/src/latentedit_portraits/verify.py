@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 
 from latentedit.core.errors import ModelError
+from latentedit.latents.drawing import draw_pictures
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.models.settings_file import read_settings, write_settings
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
-from latentedit_portraits.quality import sample_pictures
 
 _REFERENCE = "reference.png"
 _TOLERANCE = 2  # levels of 255 by which the mean pixel may differ: kernels of other machines round differently
@@ -56,5 +56,5 @@ def verify(folder: Path) -> list[str]:
 
 def _sampled(model: Backbone) -> np.ndarray:
     attributes = draw_split("test", 1, seed=2)[0]
-    pixels = sample_pictures(model, [full_caption(attributes)])[0]
+    pixels = draw_pictures(model, [full_caption(attributes)])[0]
     return pixels.add(1).mul(127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from latentedit.api.request import EditRequest
 from latentedit.api.result import EditResult
 from latentedit.api.runs.jobs import EditJob, place_of, shown, steady_batches
 from latentedit.api.runs.work import Failure, Measure, Row, UnitResult, check_model, in_halves, unchanged
-from latentedit.core.errors import ConfigError, LatentEditError
+from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureWarning
 from latentedit.editors.registry import make_editor
 from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
 from latentedit.latents.pictures import Picture
@@ -198,7 +199,9 @@ class _Edits:
             to=tuple(targets) or None,
             captioner=self._loaded.captioner,
         )
-        results = verbs.edit_pictures(self._loaded.model, [picture for _, picture in pairs], request)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnknownPictureWarning)  # the rows say it
+            results = verbs.edit_pictures(self._loaded.model, [picture for _, picture in pairs], request)
         return {job.name: result for (job, _), result in zip(pairs, results, strict=True)}
 
 
@@ -224,6 +227,7 @@ def _spec(model: Backbone, request: EditRequest, batch: int, captioner: str | No
         "local": request.local,
         "seed": request.seed,
         "captioner": captioner,
+        "anyway": request.anyway,
         "batch": batch,
     }
 
@@ -239,6 +243,7 @@ def _row(one: EditJob, result: EditResult) -> dict[str, Any]:
         "measured_strength": result.measured_strength,
         "verdict": result.verdict.word,
         "reason": result.verdict.reason,
+        "knowledge": None if result.knowledge is None else result.knowledge.state,
         "changed_share": result.effect.changed_share,
         "change_rms": result.effect.change_rms,
         "rest_psnr_db": result.effect.rest_psnr_db,

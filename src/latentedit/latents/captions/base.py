@@ -44,6 +44,15 @@ class Captioner(abc.ABC):
             pixels: pictures at the model's size, in [-1, 1].
         """
 
+    def examples(self, count: int) -> list[str]:
+        """Different captions of the kind that it writes, always the same ones; none where it knows none.
+
+        Args:
+            count: how many at most.
+        """
+        del count
+        return []
+
     def change(self, caption: str, change: Change) -> str:
         """The caption with a change made as in any text; a captioner whose grammar knows opposites overrides it.
 

@@ -85,10 +85,7 @@ class Domain(Protocol):
         """What pictures show, as a classifier of attributes reads it.
 
         Args:
-            pixels: in [-1, 1], of the size of ``render``.
-
-        Raises:
-            NotImplementedError: the domain has no classifier; what it would measure is left out.
+            pixels: in [-1, 1].
         """
         ...
 

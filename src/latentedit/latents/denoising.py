@@ -1,0 +1,49 @@
+"""How well a model denoises pictures: what its verdicts and its guard against pictures that it does not know read."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.condition import Condition
+from latentedit.core.rng import draw
+from latentedit.core.solvers.base import level_batch
+from latentedit.models.base import Backbone
+
+
+def denoising_losses(
+    backbone: Backbone,
+    z: Float[Tensor, "b *latent"],
+    texts: Sequence[Condition],
+    *,
+    level: float,
+    pairs: int,
+    seed: int,
+    purpose: str,
+) -> Float[Tensor, "texts b"]:
+    """``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` of clean latents under each text, small where z is likely under c.
+
+    All latents and texts have the same noises, in antithetic pairs.
+
+    Args:
+        backbone: the model.
+        z: clean latents.
+        texts: one a latent each, or a single one for all.
+        level: s, to which latents are noised.
+        pairs: of noises.
+        seed: of the noises.
+        purpose: of the noises, see `core.rng.draw`.
+
+    Cost:
+        ``2 pairs`` evaluations a latent and text.
+    """
+    noise = draw((pairs, *z.shape[1:]), seed=seed, purpose=purpose).to(z.device, z.dtype)
+    noise = torch.cat([noise, -noise])
+    noised = ((1 - level) * z[None] + level * noise[:, None]).flatten(0, 1)
+    found: list[Tensor] = []
+    for text in texts:
+        v = backbone.velocity(noised, level_batch(level, noised), text.expand(len(z)).repeat(len(noise)))
+        error = noised - level * v - z.repeat(len(noise), *[1] * (z.ndim - 1))
+        found.append(error.flatten(1).square().mean(1).unflatten(0, (len(noise), len(z))).mean(0))
+    return torch.stack(found)

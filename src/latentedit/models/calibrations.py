@@ -1,0 +1,90 @@
+"""What was found out about a model on one's own machine, by the fingerprint of its weights.
+
+A calibration is one JSON object: what each part of it says, a part a key, and the fingerprint. It lies in the user's
+data folder; one that comes with a model lies in its folder's ``latentedit.json`` under "calibration", and the user's
+comes first.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from latentedit.core.errors import FileFormatError
+from latentedit.core.files.reading import user_path
+from latentedit.core.files.writing import make_folder
+from latentedit.models.base import Backbone
+from latentedit.models.settings_file import change_json
+from latentedit.models.weights import read_json
+
+VARIABLE = "LATENTEDIT_DATA"
+"""Environment variable: the folder for what is kept, in place of the platform's."""
+
+SETTING = "calibration"
+"""Key of ``latentedit.json``."""
+
+
+def calibration_of(backbone: Backbone) -> Mapping[str, Any]:
+    """What is known of a model: the user's own, else what came with it; empty where there is neither.
+
+    One of other weights counts as none: a LoRA or a further training makes another model.
+
+    Raises:
+        FileFormatError: a file that is damaged.
+    """
+    return known_calibration(backbone.fingerprint, backbone.defaults)
+
+
+def known_calibration(fingerprint: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same by what a model's folder says; see `calibration_of`.
+
+    Args:
+        fingerprint: of the weights.
+        settings: content of ``latentedit.json``.
+    """
+    place = calibration_file(fingerprint)
+    stored = read_calibration(place) if fingerprint and place.is_file() else settings.get(SETTING, {})
+    return stored if fingerprint and stored.get("fingerprint") == fingerprint else {}
+
+
+def read_calibration(place: Path) -> dict[str, Any]:
+    """The content of a calibration's file.
+
+    Raises:
+        FileFormatError: a file that is damaged.
+    """
+    try:
+        return read_json(place)
+    except ValueError as error:
+        raise FileFormatError(f"the calibration {place} is damaged: {error}. Delete it, and calibrate again") from None
+
+
+def store_calibration(fingerprint: str, parts: Mapping[str, Any]) -> Path:
+    """Keep parts of a model's calibration in the user's data folder; other parts stay.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+        ModelError: the file that is there holds no JSON object.
+    """
+    place = calibration_file(fingerprint)
+    make_folder(place.parent)
+    change_json(place, {"fingerprint": fingerprint, **parts})
+    return place
+
+
+def calibration_file(fingerprint: str) -> Path:
+    """Where the calibration of a model lies, or would."""
+    return _folder() / "calibrations" / f"{fingerprint}.json"
+
+
+def _folder() -> Path:
+    """The folder for data by the convention of the platform."""
+    chosen = os.environ.get(VARIABLE)
+    if chosen:
+        return user_path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "latentedit"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "latentedit"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "latentedit"

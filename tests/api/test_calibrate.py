@@ -1,0 +1,113 @@
+"""Calibrating a guard on what a model draws: the cost, going on after a stop, and what it then says."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from latentedit.api import calibrate
+from latentedit.api.calibrate import Calibration, calibrate_guard, default_captions, keep_guard
+from latentedit.core.errors import ConfigError, OutputError
+from latentedit.latents.guard import Guard, losses
+from latentedit.latents.harms import HARMS
+from latentedit.models.calibrations import VARIABLE
+from latentedit.models.registry import load
+from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone
+
+HOW = Calibration(pictures=5, steps=3, batch=2, harmed=1)
+
+
+@pytest.fixture
+def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColourBackbone:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "data"))
+    return ColourBackbone()
+
+
+def test_it_costs_what_it_says(colours: ColourBackbone) -> None:
+    told: list[tuple[str, int, int]] = []
+    with colours.count() as cost:
+        found = calibrate_guard(colours, captions=["red"], how=HOW, progress=lambda *step: told.append(step))
+    assert cost.evaluations == HOW.evaluations(colours) == 5 * (3 + 6) + 3 * len(HARMS) * 6
+    assert told == [("guard", 1, 3), ("guard", 2, 3), ("guard", 3, 3)]
+    assert found.pictures == 5
+    assert HOW.seconds(colours) > 0
+
+
+def test_stopped_it_goes_on_and_ends_the_same(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stop(_: str, done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibrate_guard(colours, captions=["red"], how=HOW, progress=stop)
+    with colours.count() as cost:
+        second = calibrate_guard(colours, captions=["red"], how=HOW)
+    assert 0 < cost.evaluations < HOW.evaluations(colours) / 2, "only the last batch is left"
+    place = keep_guard(colours, second)
+    assert Guard.of(colours) == second
+    assert sorted(one.name for one in place.parent.iterdir()) == [place.name], "what was kept to go on from is gone"
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "elsewhere"))
+    assert Guard.of(colours) is None
+    assert calibrate_guard(colours, captions=["red"], how=HOW) == second
+
+
+def test_what_was_kept_of_another_plan_or_is_damaged_is_not_used(colours: ColourBackbone) -> None:
+    first = calibrate_guard(colours, captions=["red"], how=HOW)
+    with colours.count() as cost:
+        calibrate_guard(colours, captions=["blue"], how=HOW)
+    assert cost.evaluations == HOW.evaluations(colours)
+    calibrate._partial(colours).write_text("{")
+    assert calibrate_guard(colours, captions=["red"], how=HOW) == first
+
+
+def test_the_usual_loss_is_the_closed_form_of_what_it_draws(colours: ColourBackbone) -> None:
+    """Drawn pictures have about the model's variance; at level .5 a share of k = var / (var + 1) of it is seen."""
+    found = calibrate_guard(colours, captions=["red"], how=Calibration(pictures=40, steps=40, batch=20, harmed=1))
+    k = VARIANCE / (VARIANCE + 1)
+    expected = (1 - k) ** 2 * VARIANCE + k**2  # of white noise of unit power; halves of level .5 cancel
+    assert found.usual == pytest.approx(expected, rel=0.15)  # 192 pixels, one noise, 8 bits that clip
+    assert found.ratio == 1
+    assert found.usual < found.known < 1.5 * found.usual
+
+
+def test_captions_are_the_readers_or_general_ones(colours: ColourBackbone) -> None:
+    assert len(default_captions(colours, 3)) == len(set(default_captions(colours, 3))) == 40
+    captions = default_captions(load("portraits"), 3)
+    assert len(set(captions)) == 3
+    assert all(caption.startswith("a person with ") for caption in captions)
+
+
+def test_a_guard_may_come_with_the_model(colours: ColourBackbone, tmp_path: Path) -> None:
+    (tmp_path / "latentedit.json").write_text('{"captioner": "portraits"}')
+    found = calibrate_guard(colours, captions=["red"], how=HOW)
+    place = keep_guard(colours, found, folder=tmp_path)
+    stored = json.loads(place.read_text())
+    assert stored["captioner"] == "portraits"
+    assert Guard.of(colours) is None, "nothing is kept for the user"
+    colours.defaults = stored
+    assert Guard.of(colours) == found
+
+
+def test_a_model_without_fingerprint_and_a_home_that_is_read_only_are_told(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, read_only_folder: Path
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(read_only_folder / "data"))
+    with pytest.raises(OutputError, match="cannot be made"):
+        calibrate_guard(colours, captions=["red"], how=HOW)
+    colours.fingerprint = ""
+    with pytest.raises(ConfigError, match="no fingerprint"):
+        calibrate_guard(colours, captions=["red"], how=HOW)
+
+
+def test_pictures_that_are_far_off_are_unknown_after_it(colours: ColourBackbone) -> None:
+    keep_guard(colours, calibrate_guard(colours, captions=["red", "blue"], how=Calibration(pictures=20, steps=8)))
+    guard = Guard.of(colours)
+    assert guard is not None
+    red = torch.tensor(COLOURS["red"])[:, None, None]
+    near, _, far = losses(colours, (red + torch.zeros(1, 3, 8, 8)), colours.embed(["red"]))[:, 0].tolist()
+    assert near < guard.known
+    assert far < guard.far
+    assert losses(colours, red + 3 * torch.ones(1, 3, 8, 8), colours.embed(["red"]))[2, 0] > guard.far

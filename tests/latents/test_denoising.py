@@ -1,0 +1,40 @@
+"""The losses of a model whose denoiser has a closed form."""
+
+import pytest
+import torch
+
+from latentedit.core.rng import draw
+from latentedit.latents.denoising import denoising_losses
+from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone
+
+
+def test_the_loss_is_that_of_the_posterior_mean() -> None:
+    """Of z = m + d: x_hat - z = (k (1-s) - 1) d + k s e, k = (1-s) var / ((1-s)^2 var + s^2); e and -e cancel."""
+    model, s = ColourBackbone(), 0.6
+    z = 0.3 * draw((4, 3, 8, 8), seed=1, purpose="test")
+    noise = draw((2, 3, 8, 8), seed=5, purpose="here")
+    found = denoising_losses(
+        model, z, [model.embed(["red"]), model.embed([""])], level=s, pairs=2, seed=5, purpose="here"
+    )
+    k = (1 - s) * VARIANCE / ((1 - s) ** 2 * VARIANCE + s**2)
+    for row, name in zip(found, ("red", "grey"), strict=True):
+        d = z - torch.tensor(COLOURS[name])[:, None, None]
+        expected = (1 - k * (1 - s)) ** 2 * d.square().mean((1, 2, 3)) + (k * s) ** 2 * noise.square().mean()
+        assert torch.allclose(row, expected, rtol=1e-5)
+
+
+def test_two_evaluations_a_pair_latent_and_text() -> None:
+    model = ColourBackbone()
+    with model.count() as cost:
+        denoising_losses(
+            model, torch.zeros(3, 3, 8, 8), [model.embed(["red"])] * 2, level=0.5, pairs=2, seed=0, purpose="x"
+        )
+    assert cost.evaluations == 2 * 2 * 3 * 2
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_neighbours_do_not_matter(batch: int) -> None:
+    model, z = ColourBackbone(), draw((3, 3, 8, 8), seed=2, purpose="test")
+    whole = denoising_losses(model, z, [model.embed(["red"])], level=0.5, pairs=1, seed=0, purpose="x")
+    part = denoising_losses(model, z[:batch], [model.embed(["red"])], level=0.5, pairs=1, seed=0, purpose="x")
+    assert torch.allclose(whole[:, :batch], part, rtol=1e-6)

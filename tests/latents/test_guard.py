@@ -1,0 +1,149 @@
+"""The guard's thresholds from losses, and what it says of pictures of a model with a closed form."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from latentedit.core.errors import FileFormatError, ShapeError
+from latentedit.core.rng import draw
+from latentedit.core.settings import from_plain, to_plain
+from latentedit.latents.crop import Box, Framer
+from latentedit.latents.encode import encode
+from latentedit.latents.guard import KEY, Guard, examined, losses
+from latentedit.latents.harms import HARMS
+from latentedit.models.calibrations import VARIABLE, calibration_file, calibration_of, store_calibration
+from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone, ColourReader
+
+USUAL = 0.02
+
+
+def guard(**other: Any) -> Guard:
+    """Known up to a loss of .03 where the caption helps, unknown from .2 at the far level."""
+    harmed = {name: [2.0 + index, 2.0 + index, 2.0 + index] for index, name in enumerate(HARMS)}
+    harmed["grey"] = [0.05, 0.05, 0.1]
+    values = {"pictures": 9, "usual": USUAL, "known": 0.03, "ratio": 1.0, "empty": 0.06, "far": 0.2, "harmed": harmed}
+    return Guard(**(values | other))
+
+
+@pytest.mark.parametrize(
+    ("row", "subject", "state", "reason"),
+    [
+        ((0.02, 0.05, 0.05), True, "known", ""),
+        ((0.03, 0.05, 0.2), True, "known", ""),
+        ((0.031, 0.05, 0.05), True, "doubtful", "colours"),
+        ((0.02, 0.019, 0.05), True, "doubtful", "caption"),
+        ((0.05, 0.049, 0.1), True, "doubtful", "caption"),
+        ((0.2, 0.1, 0.1), True, "doubtful", "colours"),
+        ((0.02, 0.05, 0.201), True, "unknown", "colours"),
+        ((9.0, 9.0, 9.0), True, "unknown", "style"),
+        ((0.02, 0.05, 0.05), False, "unknown", "subject"),
+    ],
+)
+def test_states_and_the_nearest_reason(row: tuple[float, ...], subject: bool, state: str, reason: str) -> None:
+    found = guard()._knowledge(row, subject=subject, caption_fits=True, caption_read=True, evaluations=6)
+    assert (found.state, found.reason) == (state, reason)
+    assert found.number == pytest.approx(row[0] / USUAL)
+    assert found.text.startswith(f"{state}: {found.number:.1f} x")
+    assert bool(found.doubts) is (state != "known")
+
+
+def test_thresholds_are_quantiles_and_the_middle_between_mild_and_severe() -> None:
+    near = torch.linspace(0.01, 0.02, 101).double()
+    own = torch.stack([near, 2 * near, 3 * near])
+    harmed = {name: torch.full((3, 5), 9.0 if harm.severe else 1.0).double() for name, harm in HARMS.items()}
+    made = Guard.calibrated(own, harmed)
+    assert made.pictures == 101
+    assert made.usual == pytest.approx(0.015)
+    assert made.known == pytest.approx(0.0198)
+    assert made.ratio == 1
+    assert made.far == pytest.approx(3.0)  # sqrt(1 * 9)
+    assert from_plain(Guard, json.loads(json.dumps(to_plain(made)))) == made
+    worse = Guard.calibrated(torch.stack([near, near / 1.1, 500 * near]), harmed)
+    assert worse.ratio == pytest.approx(1.1), "a model whose captions do not help is not held to that"
+    assert worse.far == pytest.approx(9.9), "what it draws itself is never unknown"
+
+
+@pytest.fixture
+def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColourBackbone:
+    """The model of coloured pictures, with its reader and a guard that fits it."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    model = ColourBackbone()
+    monkeypatch.setattr("latentedit.latents.guard.captioner_for", ColourReader)
+    own = draw((40, 3, 8, 8), seed=3, purpose="own") * VARIANCE**0.5 + torch.tensor(COLOURS["red"])[:, None, None]
+    rows = losses(model, own, model.embed(["red"]))
+    harmed = {name: rows * (30 if harm.severe else 4) for name, harm in HARMS.items()}
+    store_calibration(model.fingerprint, {KEY: to_plain(Guard.calibrated(rows, harmed))})
+    return model
+
+
+def picture(colour: str, *, spread: float = VARIANCE**0.5, seed: int = 7) -> Image.Image:
+    """Eight by eight pixels around a colour."""
+    values = torch.tensor(COLOURS[colour])[:, None, None] + spread * draw((3, 8, 8), seed=seed, purpose="picture")
+    return Image.fromarray(values.clamp(-1, 1).add(1).mul(127.5).round().byte().permute(1, 2, 0).numpy())
+
+
+def test_what_is_like_its_own_is_known_and_what_is_far_off_is_not(colours: ColourBackbone) -> None:
+    pictures = [picture("red"), picture("red", spread=0.35), picture("red", spread=5.0)]
+    latent = encode(colours, pictures, captioner=ColourReader(colours))
+    with colours.count() as cost:
+        knowledge = examined(latent).knowledge
+    assert [one.state for one in knowledge] == ["known", "doubtful", "unknown"]
+    assert [one.evaluations for one in knowledge] == [6, 6, 6]
+    assert cost.evaluations == 18
+    assert all(one.caption_fits and one.caption_read for one in knowledge[:2])
+
+
+def test_a_caption_that_does_not_fit_is_told_and_does_not_make_the_picture_unknown(colours: ColourBackbone) -> None:
+    (found,) = examined(encode(colours, picture("red"), caption="blue")).knowledge
+    assert (found.state, found.caption_fits, found.caption_read) == ("known", False, False)
+    assert found.evaluations == 8
+    assert "does not fit" in found.doubts[0]
+    (again,) = examined(encode(colours, picture("red"), caption="red indeed")).knowledge
+    assert again.caption_fits
+    assert not again.caption_read
+
+
+class Blind(Framer):
+    """Sees nothing anywhere."""
+
+    def boxes(self, images: Sequence[Image.Image]) -> list[Box | None]:
+        return [None] * len(images)
+
+    def sees(self, images: Sequence[Image.Image]) -> list[bool]:
+        return [False] * len(images)
+
+
+def test_a_framer_that_sees_no_subject_is_heard(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentedit.latents.guard.framer_for", lambda _: Blind())
+    (found,) = examined(encode(colours, picture("red"), caption="red")).knowledge
+    assert (found.state, found.reason) == ("unknown", "subject")
+
+
+def test_nothing_is_asked_twice_nor_without_pictures_nor_without_a_guard(colours: ColourBackbone) -> None:
+    latent = examined(encode(colours, picture("red"), caption="red"))
+    assert examined(latent) is latent
+    bare = dataclasses.replace(latent, frames=(), knowledge=())
+    assert examined(bare) is bare
+    colours.fingerprint = "another"
+    strange = dataclasses.replace(latent, knowledge=())
+    assert examined(strange) is strange
+    with pytest.raises(ShapeError, match="what is known"):
+        dataclasses.replace(latent, knowledge=latent.knowledge * 2)
+
+
+def test_a_calibration_of_other_weights_is_none_and_a_damaged_one_is_said(colours: ColourBackbone) -> None:
+    place = calibration_file(colours.fingerprint)
+    place.write_text(json.dumps({"fingerprint": "another", KEY: {}}))
+    assert calibration_of(colours) == {}
+    place.write_text("{")
+    with pytest.raises(FileFormatError, match=r"calibrate again"):
+        calibration_of(colours)
+    place.unlink()
+    colours.defaults = {"calibration": {"fingerprint": colours.fingerprint, "part": 1}}
+    assert calibration_of(colours)["part"] == 1
