@@ -85,7 +85,7 @@ def test_a_shift_by_three_pixels_is_an_error_and_is_mended_and_told(entered: Ent
     assert not any(fault.counts for fault in told)
     kept = rows[rows["scored"] == KEPT].set_index("item")
     assert by_hand[3] == 1
-    assert kept.loc["public-003", "error"] < 0.02
+    assert kept.loc["public-003", "error"] < 0.1, "a tenth of no edit; how near exactly is for the tests of keep"
     assert kept.loc["public-008", "still_error"] == 0, "the picture's own pixels, bit for bit"
 
 
