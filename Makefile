@@ -8,6 +8,8 @@ SLIM := $(VENV)/.latentedit-slim
 REQUIREMENTS := pyproject.toml $(wildcard packages/*/pyproject.toml) constraints.txt
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
+AUDIT := $(VENV)/audit
+OURS := latentedit latentedit-portraits latentedit-models latentedit-bench
 CHROMIUM := 153.0.0
 OLD := import sys; sys.exit(sys.version_info < (3, 11))
 
@@ -17,7 +19,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format-check ruff-check types layers unit typed coverage thorough mutate wheels clean
-.PHONY: docs docs-text docs-site docs-material results
+.PHONY: docs docs-text docs-site docs-material results fuzz lock audit
 
 help:
 	@echo "make demo      edit a drawn portrait; pictures and sheet go to out/demo/"
@@ -28,6 +30,8 @@ help:
 	@echo "make coverage  the tests with branch coverage"
 	@echo "make thorough  the tests with 200 examples for each property in place of 10"
 	@echo "make mutate    one line broken at a time: which bugs the tests see; ARGUMENTS='--since main~20' draws more"
+	@echo "make fuzz MINUTES=15   damaged inputs for every door; what fails is kept in tests/fuzz/corpus (SEED=... repeats)"
+	@echo "make audit     licences, known vulnerabilities, a bill of materials; make lock: versions and hashes anew"
 	@echo "make wheels    build the four packages into dist/, and try them in fresh environments"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
 	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only"
@@ -87,11 +91,41 @@ thorough: $(STAMP)
 mutate: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutation.py $(ARGUMENTS)
 
-# Installed where nothing else of ours is: the library alone, with the portraits, and all four.
+# Built twice, byte for byte the same; installed where nothing else of ours is: the library alone, with the portraits, and
+# all four.
 wheels: $(STAMP)
 	rm -rf dist
-	for package in . packages/*; do $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist $$package || exit 1; done
+	for package in . packages/*; do for place in dist dist/again; do \
+		SOURCE_DATE_EPOCH=1577836800 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $$place $$package || exit 1; \
+	done; done
+	for wheel in dist/*.whl; do cmp $$wheel dist/again/$$(basename $$wheel) || exit 1; done
+	rm -rf dist/again
 	$(BIN)/python -m pytest tests/test_wheels.py
+
+MINUTES ?= 15
+SEED ?= $(shell date +%s)
+
+fuzz: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.campaign $(MINUTES) --seed $(SEED)
+
+# The tools that look at packages are not among those that they look at.
+$(AUDIT): $(STAMP)
+	@$(BIN)/python -m venv --clear $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --disable-pip-version-check --quiet 'uv>=0.8' 'pip-audit>=2.9' 'cyclonedx-bom>=7'
+
+audit: $(AUDIT)
+	$(BIN)/python -m tools.audit $(AUDIT)/bin
+
+# For Linux on x86-64 with Python 3.11. Registries are not named: the hashes say which files are meant.
+lock: $(AUDIT)
+	@printf '%s\n' '-e $(CURDIR)[dev]' '-e $(CURDIR)/packages/portraits' '-e $(CURDIR)/packages/models' \
+		'-e $(CURDIR)/packages/bench[photographs]' > $(AUDIT)/wanted.txt
+	$(AUDIT)/bin/uv pip compile --quiet --upgrade --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+		--constraint constraints.txt $(foreach name,$(OURS),--no-emit-package $(name)) \
+		--output-file $(AUDIT)/lock.txt $(AUDIT)/wanted.txt
+	(echo '# Made by make lock: what make setup installs, with the hashes of its files. Install by:'; \
+		echo '# pip install --require-hashes --requirement requirements-dev.txt'; cat $(AUDIT)/lock.txt) > requirements-dev.txt
 
 # PAGES="start tutorials/edit" chooses among the pages whose blocks are run.
 docs: $(STAMP)

@@ -1,0 +1,204 @@
+"""Files that people send each other: directions, records, lists of edits, joint latents."""
+
+import io
+import json
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from PIL import Image
+
+from latentedit.api.manifests.manifest import load_manifest
+from latentedit.api.undo import undo_stored
+from latentedit.cli.model_choice import ModelChoice
+from latentedit.cli.request import recorded_model
+from latentedit.core.condition import Condition
+from latentedit.core.files.pictures import save_image
+from latentedit.core.files.tensors import pack
+from latentedit.directions.base import Calibration, Direction
+from latentedit.directions.direction_file import save_direction
+from latentedit.latents.pictures import Picture
+from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord
+from latentedit_bench.data.loading import load_dataset
+from tests.editors.colours import ColourBackbone
+from tests.fuzz.judge import Target, told
+from tests.fuzz.texts import NODES, as_json, bent, damaged, documents
+
+_RECORD = json.loads(
+    RunRecord(
+        method="eim",
+        settings={"arm": "image", "search": {"steps": 3, "levels": [0.9, 0.1]}},
+        seed=3,
+        model=ModelRecord(name="portraits", fingerprint="0" * 16, dtype="float32", device="cpu"),
+        versions={"latentedit": "0.1.0"},
+        picture=PictureRecord(name="me.png", fingerprint="0" * 16),
+        caption="a man",
+        target_caption="a man with a hat",
+        strengths=(1.0, 2.0),
+        evaluations=4,
+        directions=(
+            DirectionRecord(
+                fingerprint="1", method="hsds", settings={"seed": 1}, strength=1.0, target_caption="", given=False
+            ),
+        ),
+    ).to_json()
+)
+
+
+@cache
+def _direction() -> bytes:
+    """A small one, as it is written."""
+    made = Direction(
+        z=torch.linspace(-1, 1, 12).reshape(1, 3, 2, 2),
+        condition=Condition(tokens=torch.ones(1, 2, 3), pooled=torch.ones(1, 2)),
+        level=0.5,
+        model_name="portraits",
+        model_fingerprint="0" * 16,
+        method="hsds",
+        settings={"steps": 3, "levels": [0.9, 0.1], "seed": 2},
+        source_captions=("a man",),
+        target_captions=("a man with a hat",),
+        pictures=("0" * 16,),
+        calibration=Calibration(
+            arm="image", level=0.5, steps=3, scales=(0.0, 1.0), effects=(0.0, 1.0), lowest=-1.0, highest=2.0
+        ),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        save_direction(made, Path(folder) / "d.safetensors")
+        return (Path(folder) / "d.safetensors").read_bytes()
+
+
+def _packed(header: Any, data: bytes) -> bytes:
+    text = as_json(header)
+    return len(text).to_bytes(8, "little") + text + data
+
+
+@st.composite
+def safetensors(draw: st.DrawFn, whole: bytes, key: str) -> bytes:
+    """A safetensors file whose header, or what lies as JSON under a key of its metadata, was changed, or its bytes."""
+    end = 8 + int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8:end])
+    match draw(st.sampled_from(["inner", "inner", "header", "bytes"])):
+        case "inner" if key:
+            header["__metadata__"][key] = json.dumps(draw(damaged(json.loads(header["__metadata__"][key]))))
+        case "bytes":
+            return draw(bent(whole))
+        case _:
+            header = draw(damaged(header))
+    return _packed(header, whole[end:])
+
+
+def _show_direction(data: bytes, folder: Path) -> None:
+    (folder / "d.safetensors").write_bytes(data)
+    told("direction", "show", str(folder / "d.safetensors"))
+
+
+def _read_record(data: bytes, folder: Path) -> None:
+    text = data.decode("utf-8", "replace")
+    record = RunRecord.from_json(text, "me.png")
+    assert RunRecord.from_json(record.to_json(), "again") == record
+    recorded_model(record, ModelChoice())
+
+
+@cache
+def _model() -> ColourBackbone:
+    return ColourBackbone(sizes=(4, 8, 12))
+
+
+@cache
+def _picture() -> Picture:
+    return Picture(image=Image.linear_gradient("L").resize((8, 8)).convert("RGB"))
+
+
+@cache
+def _payload() -> bytes:
+    half = torch.zeros(1, 3, 8, 8, dtype=torch.float16)
+    tensors = {"start": half, "moved": half + 0.5, "missed": torch.frombuffer(bytearray(b"x" * 40), dtype=torch.uint8)}
+    about = {"model": _model().fingerprint, "picture": _picture().fingerprint, "local": "1", "region": "0 0 8 8"}
+    return pack(tensors, about)
+
+
+def _undo(data: bytes, folder: Path) -> None:
+    undo_stored(_model(), _picture(), data)
+
+
+_COLUMNS = ("picture", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group")
+_CELLS = st.sampled_from([
+    "a.png", "a.png", "", "a man", "a man with a hat", "../a.png", "/dev/zero", "nothing.png", "1", "edit", "=cmd|x",
+    '"', "\x1b[31m",
+    "x" * 3000, " " * 9000, "\u202e", ".", "a.png\x00", "pipe",
+]) | st.text(max_size=10)  # fmt: skip
+_ENTRY = {name: "a.png" if name in ("picture", "truth", "mask") else "a man" for name in _COLUMNS} | {
+    "target_caption": "b"
+}
+_FLOWEDIT = [
+    {"input_img": "a.png", "source_prompt": "a man", "target_prompts": ["a hat", "a dog"], "target_codes": ["x", "y"]}
+]
+_PIE = {
+    "1": {
+        "image_path": "a.png",
+        "original_prompt": "a [man]",
+        "editing_prompt": "a [dog]",
+        "editing_type_id": "0",
+        "mask": [0, 5],
+    }
+}
+_CSV = st.builds(
+    lambda head, rows: ("\n".join(",".join(row) for row in [head, *rows])).encode("utf-8", "surrogatepass"),
+    st.lists(st.sampled_from(_COLUMNS) | _CELLS, max_size=9) | st.just(list(_COLUMNS)),
+    st.lists(st.lists(_CELLS, max_size=9), max_size=5),
+)
+_LISTS = st.one_of(
+    st.tuples(st.just("m.csv"), _CSV | _CSV.flatmap(bent)),
+    st.tuples(st.just("m.json"), documents([_ENTRY, _ENTRY | {"id": "2"}])),
+    st.tuples(st.just("m.yaml"), documents([_ENTRY]) | NODES.map(lambda text: text.encode("utf-8", "surrogatepass"))),
+    st.tuples(
+        st.just("m.yaml"),
+        NODES.map(lambda text: f"- picture: a.png\n  source_caption: {text}\n".encode("utf-8", "ignore")),
+    ),
+    st.tuples(st.just("m.yaml"), documents(_FLOWEDIT)),
+    st.tuples(st.just("mapping_file.json"), documents(_PIE)),
+)
+
+
+def _picture_beside(folder: Path) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(file, "PNG")
+    (folder / "a.png").write_bytes(file.getvalue())
+    (folder / "annotation_images").mkdir()
+    (folder / "annotation_images" / "a.png").write_bytes(file.getvalue())
+    (folder / "pipe").symlink_to("/dev/zero")
+
+
+def _load(given: tuple[str, bytes], folder: Path) -> None:
+    name, data = given
+    _picture_beside(folder)
+    (folder / name).write_bytes(data)
+    told("bench", "data", str(folder if name == "mapping_file.json" else folder / name))
+    found = load_manifest(folder / name) if name in ("m.csv", "m.json") else load_dataset(folder)
+    for item in found.items:
+        item.picture()
+
+
+def _read_png_record(data: bytes, folder: Path) -> None:
+    """As `replay` meets it, up to the model, which a record cannot bring along."""
+    save_image(_picture().image, folder / "r.png", record=data.decode("utf-8", "replace")[:900_000])
+    told("replay", str(folder / "r.png"), "-o", str(folder / "again.png"))
+
+
+_ELSEWHERE = _RECORD | {"model": _RECORD["model"] | {"name": "elsewhere"}}
+
+TARGETS = [
+    Target(
+        name="directions",
+        inputs=st.deferred(lambda: safetensors(_direction(), "latentedit.direction")),
+        act=_show_direction,
+    ),
+    Target(name="records", inputs=documents(_RECORD), act=_read_record),
+    Target(name="records in pictures", inputs=documents(_ELSEWHERE), act=_read_png_record),
+    Target(name="joint latents", inputs=st.deferred(lambda: safetensors(_payload(), "")), act=_undo),
+    Target(name="lists of edits", inputs=_LISTS, act=_load),
+]

@@ -1,0 +1,131 @@
+"""One input, and whether the program stayed sound: no crash, no wait, no flood, nothing half written, nothing raw."""
+
+import ast
+import contextlib
+import dataclasses
+import io
+import re
+import resource
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+from hypothesis.strategies import SearchStrategy
+
+from latentedit.cli.main import run
+from latentedit.core.errors import LatentEditError
+
+LIMIT_S = 20
+"""For one input."""
+
+MEMORY_BYTES = 2_000_000_000
+"""That one input may take beyond what the process had."""
+
+_RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters that no line of ours has; line breaks and tabs are looked at by the number of lines."""
+
+
+class FaultError(AssertionError):
+    """What must not be."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A door of the program.
+
+    Args:
+        name: of the kind of input.
+        inputs: what may come in, as plain Python literals.
+        act: goes through the door with one of them, in an empty folder; raises `LatentEditError` where it refuses.
+    """
+
+    name: str
+    inputs: SearchStrategy[Any]
+    act: Callable[[Any, Path], None]
+
+
+def judged(target: Target, value: Any) -> bool:
+    """Whether the input was taken; it may be refused as well.
+
+    Raises:
+        FaultError: a crash, a wait of more than `LIMIT_S`, more than `MEMORY_BYTES`, half a file, raw characters.
+    """
+    if ast.literal_eval(repr(value)) != value:
+        raise FaultError(f"an input of {target.name} cannot be kept: {value!r}")
+    with tempfile.TemporaryDirectory() as folder, _bounded():
+        try:
+            target.act(value, Path(folder))
+            taken = True
+        except FaultError:
+            raise
+        except LatentEditError as error:
+            if "\n" in str(error).strip() and len(str(error)) > 100_000:
+                raise FaultError(f"an error of {len(str(error))} letters") from error
+            taken = False
+        except (Exception, SystemExit) as error:
+            raise FaultError(f"{type(error).__name__}: {error}") from error
+        half = [place.name for place in Path(folder).rglob(".*.tmp")]
+        if half:
+            raise FaultError(f"half a file was left: {half[0]}")
+    return taken
+
+
+def told(*arguments: str) -> int:
+    """Run a command line, and look at what it printed.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        FaultError: another code than 0, 1 or 2, control characters, a traceback, or wrong input that is not one line.
+        LatentEditError: the command line was refused.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(list(arguments))
+    check_printed(code, out.getvalue(), err.getvalue())
+    if code == 2:
+        raise LatentEditError(err.getvalue())
+    return code
+
+
+def check_printed(code: int, out: str, err: str) -> None:
+    """Look at what a command printed.
+
+    Raises:
+        FaultError: as `told`.
+    """
+    if code not in (0, 1, 2):
+        raise FaultError(f"the exit code {code}")
+    if found := _RAW.search(out) or _RAW.search(err):
+        raise FaultError(f"the raw character {found[0]!r} was printed")
+    if "Traceback" in err:
+        raise FaultError(err[-2000:])
+    if code == 2 and err.count("\n") != 1 and "Usage" not in out + err:
+        raise FaultError(f"wrong input is {err.count(chr(10))} lines on stderr: {err[:500]!r}")
+
+
+@contextlib.contextmanager
+def _bounded() -> Generator[None]:
+    """Whatever takes too long, or too much memory, is raised inside."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"it takes more than {LIMIT_S} s")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    handler = signal.signal(signal.SIGALRM, late)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY_BYTES, before[1]))
+    signal.alarm(LIMIT_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, handler)
+        resource.setrlimit(resource.RLIMIT_AS, before)
