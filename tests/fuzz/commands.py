@@ -48,9 +48,10 @@ _COMMANDS = st.sampled_from([
     ["keep"], ["models", "show"],
     ["models", "path"], ["models", "list"], ["models", "families"], ["models", "verify"], ["direction", "show"],
     ["direction", "make"],
-    ["direction", "mean"], ["bench", "run"], ["bench", "status"], ["bench", "report"], ["bench", "resume"], ["bench",
-    "data"],
-    ["bench", "tune"], ["bench", "methods"], ["analyze"], ["reproduce"], ["nonsense"], ["--version"], [],
+    ["direction", "mean"], ["bench", "run", "m.yaml"], ["bench", "status"], ["bench", "report"], ["bench", "resume"],
+    ["bench", "data", "m.yaml"], ["bench", "tune", "m.yaml"], ["bench", "methods"], ["analyze"],
+    ["reproduce", "nonsense"], ["nonsense"],
+    ["--version"], [],
 ])  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
+import latentedit_bench.report.report  # noqa: F401 (what it imports would count as time of the first input)
 from latentedit.models.loading import open_folder
 from latentedit.models.memory import model_needs
 from latentedit.models.registry import load
