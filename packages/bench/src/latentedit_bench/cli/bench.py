@@ -79,10 +79,9 @@ def data(
 
     Examples:
         latentedit bench data
-        latentedit bench data --items 12 -o out/items
         latentedit bench data manifest.csv
         latentedit bench data --domain portraits --size 512 -o task
-        latentedit bench data --domain portraits --month 2026-12 --secret secret.txt -o december
+        latentedit bench data --domain portraits --month 2026-12 -o dec
     """
     if domain is not None:
         if (place, split, captions) != (DATA, "test", "full"):
