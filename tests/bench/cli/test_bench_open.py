@@ -45,7 +45,8 @@ def test_a_folder_is_scored(command: Command, folder: Path, tmp_path: Path) -> N
     outcome = command("bench", "score", folder, "--no-keep", "--name", "copies")
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith("copies on open-portraits 1.0.0, public, 64 px: place 1 of 1\n")
-    assert "1.000 [1.000, 1.000] over 3 portraits" in outcome.out
+    assert "as it is    error 1.000 [1.000, 1.000]; done 0.000 [0.000, 0.000]\n" in outcome.out
+    assert "failed      1 of 3 files\n" in outcome.out
     assert "outputs/public-001.png is missing" in outcome.err
     told = json.loads((folder / "score.json").read_text())
     assert told["entry"]["failed"] == 1

@@ -1,5 +1,6 @@
 """The domain of ``examples/stranger``, of two attributes without order: its counterfactuals and areas."""
 
+import math
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from latentedit_bench.data.loading import load_dataset
 from latentedit_bench.domains import base
 from latentedit_bench.domains.areas import measured_areas
 from latentedit_bench.domains.base import Domain, domain, scalable
+from latentedit_bench.open_task.folder import write_task
+from latentedit_bench.open_task.scoring import score_item
 from latentedit_bench.open_task.task import TaskSpec, task_items
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "stranger" / "src" / "stranger" / "domain.py"
@@ -52,7 +55,7 @@ def test_areas_are_those_of_the_renderer() -> None:
     assert measured_areas(domain("squares"), scenes=2) == pytest.approx({"square": square, "wall": 1 - square})
 
 
-def test_a_strangers_world_is_a_task_that_others_enter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_strangers_world_is_a_task_that_others_enter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     spec = TaskSpec.of("squares", size=128, month=None, secret=None, items=12)
     items = task_items(spec)
     for item in items:
@@ -60,6 +63,11 @@ def test_a_strangers_world_is_a_task_that_others_enter(monkeypatch: pytest.Monke
         assert picture.size == answer.size == (128, 128)
         assert (picture.tobytes() == answer.tobytes()) == (item.whole.kind in ("nothing", "contradiction"))
     assert items[0].instruction.startswith("Change the ")
+    write_task(spec, items, tmp_path)
+    items[0].answers[1.0]().save(tmp_path / items[0].output_file(1))
+    (row,) = score_item(items[0], tmp_path, keep=False).rows
+    assert (row["error"], row["effect"]) == (0, 1)
+    assert math.isnan(row["done"]), "this world has no classifier"
     monkeypatch.delattr(type(domain("squares")), "render_at")
     with pytest.raises(ConfigError, match="draws at one size only: it lacks render_at"):
         scalable("squares")

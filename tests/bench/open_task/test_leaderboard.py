@@ -78,7 +78,7 @@ def test_a_page_says_what_is_missing_and_shows_pictures(entered: Enter, spec: Ta
     faults.append(Fault(file="outputs/<b>.png", what="belongs to no item", counts=False))
     html = score_page(mine, [mine], left_out=2, rows=rows, items=found.items, faults=faults, folder=found.folder)
     for text in (
-        "5 files",
+        "Failed: 5.",
         "public-005@0.5.png",
         "is missing",
         "outputs/&lt;b&gt;.png",

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from latentedit.core.errors import ConfigError
+from latentedit_bench.domains.base import domain, scalable
 from latentedit_bench.metrics.statistics import Estimate
 from latentedit_bench.open_task.outputs import Fault, stray_files
 from latentedit_bench.open_task.scoring import AS_IS, KEPT, errors_by, estimates, item_measures, score_item, score_items
@@ -37,6 +38,7 @@ def test_a_copy_of_the_inputs_is_no_edit(entered: Enter) -> None:
     assert faults == []
     assert (means["error"].mean, means["error"].low, means["error"].high) == (1, 1, 1)
     assert (means["effect"].mean, means["leakage"].mean, means["outside_change"].mean) == (0, 0, 0)
+    assert (means["done"].mean, means["others_changed"].mean) == (0, 0)
     assert means["error"].pictures == len(CHANGING)
     assert means["still_error"].mean == 0
     source, whole, _ = entry.pixels(GRADED)
@@ -60,6 +62,7 @@ def test_right_answers_with_noise_err_by_the_noise(entered: Enter) -> None:
     assert means["error"].mean == pytest.approx(np.mean(by_hand), rel=1e-5)
     assert means["still_error"].mean == pytest.approx(STEP**2 / np.mean(wanted), rel=1e-5)
     assert items["public-005"]["monotonicity"] == 1
+    assert (means["done"].mean, means["others_changed"].mean) == (1, 0), "the classifier does not mind the noise"
     source, answer, edit = entry.pixels(0)
     outside = (source == answer).all(axis=2)
     by_hand_outside = ((edit - source)[outside] ** 2).sum() / ((answer - source) ** 2).sum()
@@ -101,6 +104,7 @@ def test_half_missing_is_half_of_no_edit(entered: Enter) -> None:
     assert [items[f"public-{number:03d}"]["error"] for number in CHANGING] == [0, 1] * 4
     assert (means["error"].mean, means["error"].low, means["error"].high) == (1 / 2, 1 / 8, 7 / 8)
     assert means["effect"].mean == pytest.approx(1 / 2)
+    assert means["done"].mean == 1 / 2
     assert means["still_error"].mean == 0
 
     (entry.folder / "outputs/public-008.png").unlink()
@@ -121,6 +125,18 @@ def test_kinds_are_told_apart(entered: Enter) -> None:
         "graded": 1,
         "nothing": 0,
     }
+
+
+def test_the_classifier_sees_what_was_changed_instead(entered: Enter) -> None:
+    """Hair and eyes are asked for (002); the eyes are as asked, the hair as it was, and the mouth is another one."""
+    entry = entered("copy")
+    pair = entry.items[2]
+    world = domain("portraits")
+    scene = pair.whole.picture.scene  # type: ignore[attr-defined]
+    eyes = world.change(scene, {"eyes": "wide", "mouth": "smile"})
+    Image.fromarray(scalable("portraits").render_at(eyes, SIZE)).save(entry.folder / pair.output_file(1))
+    (row,) = score_item(pair, entry.folder, keep=False).rows
+    assert (row["done"], row["others_changed"]) == (1 / 2, 1)
 
 
 def test_another_size_is_no_edit_until_keep_brings_it_back(entered: Enter) -> None:

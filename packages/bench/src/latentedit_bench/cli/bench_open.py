@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _OPEN = "The open task"
 _SIZE = 512
 _TOLD_FAULTS = 20
+_TOLD = {"error": "error", "done": "done", "still_error": "error where nothing is asked"}
 
 World = Annotated[
     str | None,
@@ -147,25 +148,25 @@ def score(
     if as_json:
         print_json({**told, "place": others.index(entry) + 1, "of": len(others), "page": place})
     elif not quiet:
-        _tell(entry, others, faults, folder, place)
+        files = sum(len(item.answers) for item in items)
+        _tell(entry, others, faults, files=files, folder=folder, place=place)
 
 
-def _tell(entry: "Entry", others: "list[Entry]", faults: "list[Fault]", folder: Path, place: Path) -> None:
-    files = entry.task.items
+def _tell(
+    entry: "Entry", others: "list[Entry]", faults: "list[Fault]", *, files: int, folder: Path, place: Path
+) -> None:
     say(f"{entry.name} on {entry.task.title}: place {others.index(entry) + 1} of {len(others)}")
     for scored, found in entry.measures.items():
-        for measure in ("error", "effect", "still_error"):
-            if measure in found:
-                one = found[measure]
-                text = f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}] over {one.pictures} portraits"
-                print_rows([(f"{_WORDS[measure]}, {scored}", text)])
-    print_rows([("files", f"{entry.failed} failed, of {files} items"), ("page", str(place))])
+        told = [
+            f"{word} {found[name].mean:.3f} [{found[name].low:.3f}, {found[name].high:.3f}]"
+            for name, word in _TOLD.items()
+            if name in found
+        ]
+        print_rows([(scored, "; ".join(told))])
+    print_rows([("failed", f"{entry.failed} of {files} files"), ("page", str(place))])
     some = [f"{one.file} {one.what}" for one in faults[:_TOLD_FAULTS]]
     more = len(faults) - len(some)
     warn([*some, *([f"and {more} more, in {folder / 'score.json'}"] if more > 0 else [])])
-
-
-_WORDS = {"error": "error", "effect": "effect", "still_error": "error where nothing is asked"}
 
 
 def _read_secret(path: Path) -> bytes:

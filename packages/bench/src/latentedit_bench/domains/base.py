@@ -85,7 +85,10 @@ class Domain(Protocol):
         """What pictures show, as a classifier of attributes reads it.
 
         Args:
-            pixels: in [-1, 1].
+            pixels: in [-1, 1], of the size of ``render``.
+
+        Raises:
+            NotImplementedError: the domain has no classifier; what it would measure is left out.
         """
         ...
 

@@ -24,7 +24,9 @@ from PIL import Image
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.pictures import read_image
 from latentedit.core.progress import Progress
+from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.data.prepared import to_tensor
+from latentedit_bench.domains.base import domain
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.locality import outside_change
@@ -45,6 +47,8 @@ MEASURES = {
     "effect": "effect",
     "leakage": "leakage",
     "outside_change": "change outside",
+    "done": "asked for, done",
+    "others_changed": "others changed",
     "still_error": "error where nothing is asked",
     "error_between": "error between strengths",
     "strength_error": "error of the strength",
@@ -122,13 +126,13 @@ def score_item(item: TaskItem, folder: Path, *, keep: bool) -> ItemScore:
         right = whole if strength == 1 else answer()
         faults += [] if found.fault is None else [found.fault]
         edited = None if found.fault is not None else found.image
-        rows.append(_row(item, AS_IS, strength, file, _measured(edited, source, right, whole)))
+        rows.append(_row(item, AS_IS, strength, file, _measured(edited, source, right, whole) | _read(item, edited)))
         if keep and strength == 1:
             result = None if found.image is None else _kept(source, found.image)
             fault = None if result is None else moved(file, result)
             faults += [] if fault is None else [fault]
             edited = None if result is None else result.image.convert("RGB")
-            rows.append(_row(item, KEPT, strength, file, _measured(edited, source, right, whole)))
+            rows.append(_row(item, KEPT, strength, file, _measured(edited, source, right, whole) | _read(item, edited)))
     return ItemScore(rows=rows, faults=faults)
 
 
@@ -171,6 +175,31 @@ def _measured(
         "wanted": mean_square(right, before),
     }
     return {name: float(value) for name, value in found.items()} | {"failed": float(edited is None)}
+
+
+def _read(item: TaskItem, edited: Image.Image | None) -> dict[str, float]:
+    """What the domain's classifier of attributes sees, whatever style it is drawn in; nan where the domain has none.
+
+    Returns:
+        "done", the share of the asked attributes that are as asked (nan where none is asked), and "others_changed", the
+        number of others that are not as they were.
+    """
+    before, after = item.whole.picture, item.whole.truth
+    assert isinstance(before, Rendered)
+    assert isinstance(after, Rendered)
+    world = domain(before.world)
+    was, wanted = (world.attributes(one.scene) for one in (before, after))
+    asked = [name for name in wanted if wanted[name] != was[name]]
+    shown = was
+    if edited is not None:
+        height, width = world.render(before.scene).shape[:2]
+        try:
+            shown = world.attributes(world.read(to_tensor([edited.resize((width, height), Image.Resampling.BOX)]))[0])
+        except NotImplementedError:
+            return {"done": math.nan, "others_changed": math.nan}
+    done = sum(shown[name] == wanted[name] for name in asked) / len(asked) if asked else math.nan
+    others = sum(shown[name] != was[name] for name in wanted if name not in asked)
+    return {"done": done, "others_changed": float(others)}
 
 
 def still_errors(rows: Table) -> Table:
