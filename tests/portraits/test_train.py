@@ -11,6 +11,7 @@ from diffusers import DiffusionPipeline
 from latentedit.api.calibrate import Calibration, calibrate_guard
 from latentedit.core.errors import ConfigError
 from latentedit.latents.drawing import draw_pictures
+from latentedit.latents.guard import Guard
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import bundled_folder, load
 from latentedit.models.settings_file import read_settings
