@@ -97,3 +97,18 @@ def test_transparency_is_not_written_as_jpeg(tmp_path: Path, pair: tuple[Path, P
     Image.fromarray(scene()).convert("RGBA").save(tmp_path / "clear.png")
     assert "transparency" in refused("keep", tmp_path / "clear.png", pair[1], "-o", tmp_path / "k.jpg")
     assert issubclass(OutputError, OSError)
+
+
+def test_it_is_made_again_from_its_record(
+    pair: tuple[Path, Path], tmp_path: Path, command: Command, refused: Refused
+) -> None:
+    mask = tmp_path / "mask.png"
+    Image.fromarray(np.full((160, 160), 255, dtype=np.uint8)).save(mask)
+    kept = tmp_path / "k.png"
+    assert command("keep", *pair, "-o", kept, "--strength", "0.5", "--mask", mask).code == 0
+    done = command("replay", kept, "-o", tmp_path / "again.png")  # the pictures lie beside it
+    assert done.code == 0, done.err
+    assert "yes, byte for byte" in done.out
+    assert (tmp_path / "again.png").read_bytes() == kept.read_bytes()
+    said = refused("replay", kept, "-o", tmp_path / "b.png", "--picture", pair[0], "--edited", pair[0])
+    assert "the edited picture is not the one of the record: it was edited.png" in said

@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 from latentedit.core.errors import ImageError, OutputError
 from latentedit.core.files.pictures import read_chunks
-from latentedit.keeping.bounds import open_bounds
+from latentedit.keeping.bounds import bounds_of
 from latentedit.keeping.pixel_files import PixelPicture, read_pixels, save_pixels
 from tests.keeping.pairs import scene
 
@@ -94,10 +94,10 @@ def test_a_deep_png_that_is_cut_short_is_refused(tmp_path: Path) -> None:
 def test_bounds_soften_inwards_and_black_stays_black() -> None:
     drawn = np.zeros((100, 120), dtype=np.uint8)
     drawn[30:70, 30:90] = 255
-    bounds = open_bounds(Image.fromarray(drawn), (120, 100))
+    bounds = bounds_of(read_pixels(Image.fromarray(drawn)), (120, 100))
     assert bounds[drawn == 0].max() == 0
     assert bounds[50, 60] == 1
     with pytest.raises(ImageError, match="120x100 pixels, the original 100x100"):
-        open_bounds(Image.fromarray(drawn), (100, 100))
+        bounds_of(read_pixels(Image.fromarray(drawn)), (100, 100))
     with pytest.raises(ImageError, match="black everywhere"):
-        open_bounds(Image.fromarray(0 * drawn), (120, 100))
+        bounds_of(read_pixels(Image.fromarray(0 * drawn)), (120, 100))

@@ -12,7 +12,8 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.pictures import check_output
-from latentedit.keeping.bounds import open_bounds
+from latentedit.core.progress import Progress
+from latentedit.keeping.bounds import bounds_of
 from latentedit.keeping.change import Change, find_change
 from latentedit.keeping.composite import composite, enlarged, levels
 from latentedit.keeping.opencv import cv2
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 PictureLike = str | Path | Image.Image
 """A file or a Pillow image."""
+
+_STEPS = "aligned, compared, put back"
 
 _UNSURE_PX = 0.5
 _MANY = 20
@@ -159,6 +162,7 @@ def keep(
     mask: PictureLike | None = None,
     strength: float = 1.0,
     only: Sequence[int] | None = None,
+    progress: Progress | None = None,
 ) -> KeepResult:
     """Put only what an editor changed on the original's own pixels.
 
@@ -184,20 +188,26 @@ def keep(
     if not 0 <= strength <= 1:
         raise ConfigError(f"the strength is from 0, the original, to 1, the whole change; got {strength:g}")
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited picture")
-    bounds = None if mask is None else open_bounds(mask, first.size)
+    third = None if mask is None else read_pixels(mask, "the mask")
+    bounds = None if third is None else bounds_of(third, first.size)
+    told = progress or _silent
+    told(_STEPS, 0, 3)
     here, there = levels(first.pixels), levels(second.pixels)
     found = register(here, there)
+    told(_STEPS, 1, 3)
     change = None if are_strangers(found) else find_change(here, there, found)
     del here, there
+    told(_STEPS, 2, 3)
     verdict: Verdict = "different pictures" if change is None else judge(change)
     weight, tones, changes = _what_to_keep(found, change, verdict, only)
     if bounds is not None:
         weight = weight * bounds
     pixels = composite(first.pixels, second.pixels, weight, matrix=found.matrix, tones=tones, strength=strength)
+    told(_STEPS, 3, 3)
     record = KeepRecord(
         original=_told(first),
         edited=_told(second),
-        mask=None if mask is None else _told(read_pixels(mask)),
+        mask=None if third is None else _told(third),
         strength=float(strength),
         only=None if only is None else tuple(only),
         verdict=verdict,
@@ -223,6 +233,40 @@ def keep(
         doubts=tuple(_doubts(found, change, verdict)),
         record=record,
     )
+
+
+def keep_again(
+    record: KeepRecord,
+    original: PictureLike,
+    edited: PictureLike,
+    *,
+    mask: PictureLike | None = None,
+    progress: Progress | None = None,
+) -> KeepResult:
+    """Keep a change again as its record says.
+
+    Args:
+        record: of a result.
+        original: the picture it was put on.
+        edited: where it came from.
+        mask: that bounded it, where one did.
+        progress: called after each step.
+
+    Raises:
+        ConfigError: a picture or mask that is not the one of the record.
+        ImageError: a file that is no picture.
+    """
+    given = {"original": original, "edited picture": edited} | ({} if mask is None else {"mask": mask})
+    known = {"original": record.original, "edited picture": record.edited} | (
+        {} if record.mask is None else {"mask": record.mask}
+    )
+    for what in ("original", "edited picture", "mask"):
+        now = _told(read_pixels(given[what], f"the {what}")).fingerprint if what in given else None
+        then = known[what].fingerprint if what in known else None
+        if now != then:
+            used = f"it was {known[what].name or 'another'}" if what in known else "there was none"
+            raise ConfigError(f"the {what} is not the one of the record: {used}. Give what was used")
+    return keep(original, edited, mask=mask, strength=record.strength, only=record.only, progress=progress)
 
 
 def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "KeepResult | list[KeepResult]"]:
@@ -258,6 +302,11 @@ def check_keep_output(original: PixelPicture, path: str | Path, *, inputs: Seque
     for source in inputs:
         check_output(path, source=source, transparent=original.pixels.shape[2] == 4)
     check_depth(original, path)
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody hears."""
+    del what, done, total
 
 
 def _told(picture: PixelPicture) -> KeptPicture:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.console import complain, print_json, print_rows, say, warn
+from latentedit.cli.console import complain, print_json, print_rows, progress_bar, say, warn
 from latentedit.core.errors import ConfigError, LatentEditError, OutputError
 
 if TYPE_CHECKING:
     from latentedit.api.keep import KeepResult
+    from latentedit.core.progress import Progress
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm")
 
@@ -61,7 +62,10 @@ def keep(
         _keep_folder(original, edited, output, strength=strength, as_json=as_json, quiet=quiet)
         return
     output = output if output is not None else original.with_name(f"{original.stem}.kept.png")
-    told = _keep_one(original, edited, output, mask=mask, strength=strength, only=numbers, view=view)
+    with progress_bar(quiet=quiet or as_json) as progress:
+        told = _keep_one(
+            original, edited, output, mask=mask, strength=strength, only=numbers, view=view, progress=progress
+        )
     if as_json:
         print_json(told)
     elif not quiet:
@@ -86,6 +90,7 @@ def _keep_one(
     strength: float,
     only: tuple[int, ...] | None = None,
     view: Path | None = None,
+    progress: "Progress | None" = None,
 ) -> dict[str, Any]:
     """Write one result, and what is to be said of it."""
     from latentedit.api.keep import check_keep_output
@@ -98,7 +103,7 @@ def _keep_one(
     if view is not None:
         _check_view(view, output, read)
         check_place(view)
-    result = keep_change(original, edited, mask=mask, strength=strength, only=only)
+    result = keep_change(original, edited, mask=mask, strength=strength, only=only, progress=progress)
     result.save(output)
     if view is not None:
         result.view().save(view)
@@ -149,14 +154,17 @@ def _keep_folder(
     make_folder(output)
     done: list[dict[str, Any]] = []
     failed: dict[str, str] = {name: f"no picture of this name in {edited}" for name in first if name not in second}
-    for name in pairs:
-        try:
-            done.append(_keep_one(first[name], second[name], output / f"{name}.png", strength=strength))
-        except LatentEditError as error:
-            failed[name] = str(error)
-        else:
-            if not (as_json or quiet):
-                _print(done[-1])
+    with progress_bar(quiet=quiet or as_json) as progress:
+        for at, name in enumerate(pairs, start=1):
+            try:
+                done.append(_keep_one(first[name], second[name], output / f"{name}.png", strength=strength))
+            except LatentEditError as error:
+                failed[name] = str(error)
+            else:
+                if not (as_json or quiet):
+                    _print(done[-1])
+            if progress is not None:
+                progress("pictures", at, len(pairs))
     if as_json:
         print_json({"results": done, "failed": failed})
     for name, why in failed.items():

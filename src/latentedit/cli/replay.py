@@ -25,6 +25,9 @@ def replay(
     direction: Annotated[
         list[Path] | None, typer.Option("--direction", help="Files of directions that were applied. Repeatable.")
     ] = None,
+    edited: Annotated[
+        Path | None, typer.Option("--edited", help="For a result of keep: the editor's picture; looked for likewise.")
+    ] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help="The mask that was used.")] = None,
     *,
     choice: ModelChoice,
@@ -40,18 +43,24 @@ def replay(
         latentedit replay me.edited.png
         latentedit replay me.edited.png --picture pictures/me.png -o again.png
         latentedit replay glasses.png --direction glasses.safetensors
+        latentedit replay photo.kept.png --picture photo.jpg --edited edited.png
     """
     output = output if output is not None else default_output(result, f"again{result.suffix}")
+    from latentedit.core.files.pictures import read_chunks
+
+    text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None
+    if text is not None and '"output": "kept"' in text:
+        _keep_again(text, result, output, picture, edited, mask, as_json=as_json, quiet=quiet)
+        return
     from latentedit.api.outputs import read_record
     from latentedit.api.replay import differences
     from latentedit.api.replay import replay as replay_record
     from latentedit.api.undo import METHOD, undo_again
-    from latentedit.core.files.pictures import read_chunks
     from latentedit.directions.direction_file import load_direction
     from latentedit.latents.pictures import Picture
 
     record = read_record(result)
-    place = _source(result, record, picture)
+    place = _source(result, record.picture.name, picture)
     source = Picture.open(place)
     transparent = source.image.mode == "RGBA"
     for read in filter(None, (result, place, mask)):
@@ -77,16 +86,56 @@ def replay(
         print_rows([("differs", text) for text in found])
 
 
-def _source(result: Path, record: "RunRecord", picture: Path | None) -> Path:
+def _keep_again(
+    text: str,
+    result: Path,
+    output: Path,
+    picture: Path | None,
+    edited: Path | None,
+    mask: Path | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Make a result of keep again; it needs no model."""
+    from latentedit.api.keep import check_keep_output, keep_again
+    from latentedit.keeping.pixel_files import read_pixels
+    from latentedit.keeping.record import KeepRecord
+
+    record = KeepRecord.from_json(text, str(result))
+    original = _source(result, record.original.name, picture)
+    changed = _source(result, record.edited.name, edited, option="--edited")
+    if record.mask is not None:
+        mask = _source(result, record.mask.name, mask, option="--mask")
+    read = [place for place in (result, original, changed, mask) if place is not None]
+    check_keep_output(read_pixels(original), output, inputs=read)
+    with progress_bar(quiet=quiet or as_json) as progress:
+        made = keep_again(record, original, changed, mask=mask, progress=progress)
+    made.save(output)
+    same = output.read_bytes() == result.read_bytes()
+    found = [
+        f"{name} {record.versions.get(name, 'none')} -> {now}"
+        for name, now in made.record.versions.items()
+        if record.versions.get(name) != now
+    ]
+    if as_json:
+        print_json({"result": result, "output": output, "same": same, "differences": found})
+    elif not quiet:
+        say(f"{result} -> {output}")
+        print_rows([("the same", "yes, byte for byte" if same else _how_far(result, output))])
+        print_rows([("differs", text) for text in found])
+
+
+def _source(result: Path, name: str, given: Path | None, *, option: str = "--picture") -> Path:
     """The picture that was named, or one of the record's name beside the result or here."""
-    if picture is not None:
-        return picture
-    name = Path(record.picture.name).name
+    if given is not None:
+        return given
+    name = Path(name).name
     places = [result.parent / name, Path(name)] if name else []
     for place in places:
         if _is_file(place) and place.resolve() != result.resolve():
             return place
-    raise ConfigError(f"the picture {name or 'that was edited'} does not lie beside {result}. Name it with --picture")
+    raise ConfigError(f"the picture {name or 'that was edited'} does not lie beside {result}. Name it with {option}")
 
 
 def _is_file(place: Path) -> bool:

@@ -1,33 +1,30 @@
 """Where a change may be kept, when the user says so."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from latentedit.core.errors import ImageError
 from latentedit.keeping.composite import levels
 from latentedit.keeping.opencv import cv2
-from latentedit.keeping.pixel_files import read_pixels
+from latentedit.keeping.pixel_files import PixelPicture
 
 _FEATHER = 1 / 100
 """Half the width of the soft edge as a share of the shorter side."""
 
 
-def open_bounds(mask: str | Path | Image.Image, size: tuple[int, int]) -> NDArray[np.floating[Any]]:
+def bounds_of(found: PixelPicture, size: tuple[int, int]) -> NDArray[np.floating[Any]]:
     """A mask in [0, 1], softened inwards: what is black stays black.
 
     Args:
-        mask: white where the change may be kept; colours count by their brightness, transparent parts are black.
+        found: white where the change may be kept; colours count by their brightness, transparent parts are black.
         size: of the original, width and height.
 
     Raises:
-        ImageError: no picture, another size, or black everywhere.
+        ImageError: another size, or black everywhere.
     """
-    name = "the mask" if isinstance(mask, Image.Image) else f"the mask {mask}"
-    found = read_pixels(mask, name)
+    name = f"the mask {found.path}" if found.path is not None else "the mask"
     if found.size != size:
         raise ImageError(
             f"{name} has {found.size[0]}x{found.size[1]} pixels, the original {size[0]}x{size[1]}. Save it at the "
