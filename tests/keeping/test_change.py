@@ -46,6 +46,24 @@ def test_damage_alone_is_no_change(shift: tuple[float, float]) -> None:
     assert judge(change) == "nothing changed"
 
 
+def test_texture_in_the_place_of_other_texture_is_a_change() -> None:
+    """It has no sign that an average would show: most of its pixels are below the lower threshold."""
+    generator = np.random.default_rng(5)
+    first, second = (smoothed(generator.normal(128, 30, (SIDE, SIDE, 1)).astype(np.float32), 0.8) for _ in range(2))
+    original = np.repeat(first[..., None] if first.ndim == 2 else first, 3, axis=2)
+    other = np.repeat(second[..., None] if second.ndim == 2 else second, 3, axis=2)
+    truth = disc(radius=25)
+    edited = original + (0.6 * (other - original)) * truth[..., None]
+    edited += generator.normal(0, 4, edited.shape)
+    assert overlap(found(original, edited.astype(np.float32)).mask, truth) > 0.8
+
+
+def test_a_negative_is_a_change_of_the_whole_picture() -> None:
+    change = found(scene(), 255 - scene())
+    assert not are_strangers(change.registration)
+    assert judge(change) == "global change: kept as a global change"
+
+
 def test_separate_changes_are_numbered_from_the_largest() -> None:
     edited = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
     change = found(scene(), edited)

@@ -76,3 +76,26 @@ def test_two_flat_colours_do_not_make_a_cast_where_the_rest_has_none() -> None:
     tones, fitting = first_guess(picture, edited, WHOLE)
     assert np.abs(tones.apply(edited) - picture)[:, 72:].mean() < 4
     assert not fitting[:, :68].any()
+
+
+def test_where_nothing_was_done_to_colours_nothing_is_undone() -> None:
+    picture = scene().astype(np.float32)
+    noisy = picture + np.random.default_rng(0).normal(0, 6, picture.shape).astype(np.float32)
+    assert fit_tones(picture, noisy, WHOLE).doubts is None
+    np.testing.assert_allclose(fit_tones(picture, noisy, WHOLE).apply(noisy), noisy, atol=1e-3)
+
+
+def test_a_cast_on_a_grey_picture_is_no_saturation() -> None:
+    """Taking colour away would make it grey as well, and everything that is new with it."""
+    picture = np.repeat(scene().mean(axis=2, keepdims=True), 3, axis=2).astype(np.float32)
+    gain = (1.06, 0.97, 0.92)
+    tones = fit_tones(picture, done(picture, 1.0, gain), WHOLE)
+    red = np.array([[[220, 60, 40]]], dtype=np.float32)
+    assert np.abs(tones.apply(done(red, 1.0, gain)) - red).max() < 12
+
+
+def test_colours_far_from_all_that_is_known_are_doubted() -> None:
+    picture = np.clip(scene(), 90, 160).astype(np.float32)
+    tones = fit_tones(picture, done(picture, 1.15, (1.0, 0.95, 0.9)), WHOLE)
+    known, unknown = tones.doubt(np.array([[[120, 120, 120], [250, 10, 250]]], dtype=np.float32))[0]
+    assert known < 1 < unknown
