@@ -241,8 +241,8 @@ def _to_the_edge(soft: Plane, inside: Mask) -> Plane:
     if inner.all() or not inner.any():
         return np.where(inside, soft, 0).astype(np.float32)
     outer = cv2.dilate(inside.astype(np.uint8), kernel) > 0
-    rows, columns = distance_transform_edt(~inner, return_distances=False, return_indices=True)
-    return np.where(outer, soft[rows, columns], 0).astype(np.float32)
+    nearest: Any = distance_transform_edt(~inner, return_distances=False, return_indices=True)
+    return np.where(outer, soft[tuple(nearest)], 0).astype(np.float32)
 
 
 def components(mask: Plane) -> tuple[int, NDArray[np.int32]]:
