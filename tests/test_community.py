@@ -105,7 +105,7 @@ def test_no_address_is_made_up(path: str) -> None:
     ("said", "limit"),
     [
         ("100 megapixels", "latentedit.core.files.pictures:MAX_PIXELS"),
-        ("and 1 GB", "latentedit.core.files.pictures:MAX_PICTURE_BYTES"),
+        ("megapixels, 1 GB", "latentedit.core.files.pictures:MAX_PICTURE_BYTES"),
         ("a record of at most 1 MB", "latentedit.core.files.pictures:MAX_RECORD_BYTES"),
         ("a latent of at most 64 MB", "latentedit.core.files.pictures:MAX_PAYLOAD_BYTES"),
         ("safetensors of at most 256 MB", "latentedit.core.files.tensors:MAX_BYTES"),

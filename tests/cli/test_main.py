@@ -175,7 +175,9 @@ def program(
     code: str, *, shell: str = "", folder: Path | None = None, before: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """The program, in whose place some code runs; ``shell`` says where its streams go."""
-    script = f"import os, signal\nfrom latentedit.cli import main\ndef told(arguments):\n    {code}\nmain.run = told\n"
+    usual = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"  # tests may run under nohup
+    act = f"from latentedit.cli import main\ndef told(arguments):\n    {code}\nmain.run = told\n"
+    script = f"import os, signal\n{usual}\n{act}"
     line = f"{before}exec {shlex.quote(sys.executable)} -c {shlex.quote(script + 'main.main()')} {shell}"
     return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=folder)
 

@@ -18,11 +18,12 @@ TOLERANCES: dict[str, dict[torch.dtype, float]] = {
     "covariance": {torch.float64: 1e-9},
     "flow_map": {torch.float64: 1e-10},
     "edit": {torch.float64: 1e-9},
-    "batch": {torch.float64: 1e-12, torch.float32: 1e-5},
+    "batch": {torch.float64: 1e-12, torch.float32: 3e-5},
 }
 """Why these: float64 columns are a few hundred roundings, except "difference", which is bounded by the truncation of
 central differences, and "quadrature". "difference" in float32 is the measured error of a network (1e-4) with room for
-networks that are less smooth; "batch" allows for kernels that sum in another order for another batch size."""
+networks that are less smooth; "batch" allows for kernels that sum in another order for another batch size, which
+on processors without AVX-512 comes to 1.6e-5 at the last blocks of a network."""
 
 
 def tolerance(quantity: str, dtype: torch.dtype) -> float:
