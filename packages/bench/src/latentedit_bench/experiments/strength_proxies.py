@@ -21,8 +21,9 @@ from latentedit.models.base import Backbone
 from latentedit_bench.data.counterfactual import drawn_items
 from latentedit_bench.data.prepared import Prepared, Readings, prepare, to_tensor
 from latentedit_bench.experiments.base import Context, Outcome, Row, Unit
+from latentedit_bench.experiments.batches import PartBatches
 from latentedit_bench.experiments.claim import Claim
-from latentedit_bench.experiments.known_items import DOMAIN, KnownItems, Part, loaded, of_models
+from latentedit_bench.experiments.known_items import DOMAIN, Part, loaded, of_models
 from latentedit_bench.experiments.plotting import draw_numbers, panels
 from latentedit_bench.metrics.continuity import (
     concept_range,
@@ -61,7 +62,7 @@ _DRAWN = 12
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class StrengthProxies(KnownItems):
+class StrengthProxies(PartBatches):
     """The rank correlation of each proxy with the true error, over all walks and within each portrait."""
 
     name: ClassVar[str] = "strength-proxies"
@@ -79,9 +80,10 @@ class StrengthProxies(KnownItems):
         "The cross-fade is as smooth, even and linear as a walk can be, and its steps are no answers.",
     )
 
+    batch: ClassVar[int] = 8
+
     items: int = 32
     others: int = 16
-    batch: int = 8
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -105,15 +107,6 @@ class StrengthProxies(KnownItems):
         """Every method at every strength, at the price of stored settings."""
         del part
         return BUDGET * len(METHODS) * len(STRENGTHS)
-
-    def units(self, at: Context) -> Sequence[Unit]:
-        """Part, first portrait and number of portraits of each batch."""
-        del at
-        return [
-            (part.name, first, min(self.batch, part.items - first))
-            for part in self.parts
-            for first in range(0, part.items, self.batch)
-        ]
 
     @torch.no_grad()
     def measure(self, unit: Unit, at: Context) -> Sequence[Row]:
