@@ -6,13 +6,13 @@ comes first.
 """
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from latentedit.core.errors import FileFormatError
 from latentedit.core.files.reading import user_path
+from latentedit.core.files.user_folders import user_folder
 from latentedit.core.files.writing import make_folder
 from latentedit.models.base import Backbone
 from latentedit.models.settings_file import change_json
@@ -75,16 +75,5 @@ def store_calibration(fingerprint: str, parts: Mapping[str, Any]) -> Path:
 
 def calibration_file(fingerprint: str) -> Path:
     """Where the calibration of a model lies, or would."""
-    return _folder() / "calibrations" / f"{fingerprint}.json"
-
-
-def _folder() -> Path:
-    """The folder for data by the convention of the platform."""
     chosen = os.environ.get(VARIABLE)
-    if chosen:
-        return user_path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "latentedit"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "latentedit"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "latentedit"
+    return (user_path(chosen) if chosen else user_folder("data")) / "calibrations" / f"{fingerprint}.json"

@@ -7,7 +7,6 @@ or configuration has changed finds no entry of before. Entries are safetensors; 
 import hashlib
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.reading import user_path
 from latentedit.core.files.tensors import pack, read_tensor_file
+from latentedit.core.files.user_folders import user_folder
 from latentedit.core.files.writing import make_folder, written_beside
 
 VARIABLE = "LATENTEDIT_CACHE"
@@ -83,13 +83,4 @@ def cache_folder(encoder_bytes: int) -> Path | None:
     chosen = os.environ.get(VARIABLE)
     if chosen is not None:
         return user_path(chosen) / "text" if chosen else None
-    return _user_cache() / "latentedit" / "text" if encoder_bytes >= LARGE_BYTES else None
-
-
-def _user_cache() -> Path:
-    """The folder for caches by the convention of the platform."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return user_folder("cache") / "text" if encoder_bytes >= LARGE_BYTES else None
