@@ -144,6 +144,11 @@ def _result(
     measured_strength = float(moved.measured[index])
     notes = latent.backbone.caption_notes([words for words in (record.caption, record.target_caption) if words])
     knowledge = latent.knowledge[index] if latent.knowledge else None
+    condition, caption = latent.condition[one] + text * moved.strength, record.caption
+    if condition.reference is not None:  # what comes next starts from no change of the picture as it is now
+        condition = dataclasses.replace(latent.condition[one], reference=(moved.z[one], *condition.reference[1:]))
+    elif moved.strength and record.target_caption:
+        caption = record.target_caption
     return EditResult(
         image=image,
         source=picture.image,
@@ -159,13 +164,14 @@ def _result(
         latent=JointLatent(
             backbone=latent.backbone,
             z=moved.z[one],
-            condition=latent.condition[one] + text * moved.strength,
-            captions=(record.target_caption if moved.strength and record.target_caption else record.caption,),
+            condition=condition,
+            captions=(caption,),
             frames=latent.frames[one],
             start=(latent.z if latent.start is None else latent.start)[one],
             decoded=None if latent.decoded is None else latent.decoded[one],
             knowledge=() if knowledge is None else (dataclasses.replace(knowledge, evaluations=0),),
             provenance=record,
+            beside=latent.beside,
         ),
         cost=cost,
         notes=(

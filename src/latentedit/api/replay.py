@@ -11,7 +11,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.identification import identify
-from latentedit.directions.text import embed_aligned
+from latentedit.directions.text import embed_targets
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import editor_class
@@ -20,7 +20,7 @@ from latentedit.latents.guard import examined
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.masks import MaskLike, open_mask
 from latentedit.latents.pictures import Picture
-from latentedit.latents.record import DirectionRecord, RunRecord, mask_fingerprint
+from latentedit.latents.record import DirectionRecord, PictureRecord, RunRecord, mask_fingerprint
 from latentedit.models.base import Backbone
 
 Kind = TypeVar("Kind", bound=Editor)
@@ -33,6 +33,7 @@ def replay(
     *,
     directions: Sequence[Direction] = (),
     mask: MaskLike | None = None,
+    beside: Sequence[PictureLike] = (),
     progress: Progress | None = None,
 ) -> list[EditResult]:
     """Do again what a record says, one result a strength.
@@ -42,14 +43,14 @@ def replay(
         picture: that was edited; by whatever name, the new record has the old one's.
         directions: those that came from files.
         mask: that was used, where one was.
+        beside: the further pictures that the model saw, in their order.
 
     Raises:
-        ConfigError: another picture, mask or model than the record's, a direction that is missing, or settings that no
-            editor has.
+        ConfigError: another picture, mask or model than the record's, other pictures beside, a direction that is
+            missing, or settings that no editor has.
         ImageError: a file that is no picture, or a mask that does not fit it.
     """
-    name = record.picture.name
-    opened = dataclasses.replace(open_picture(picture), path=Path(name) if name else None)
+    opened = _named(picture, record.picture)
     record.check_picture(opened)
     if model.fingerprint != record.model.fingerprint:
         raise ConfigError(
@@ -57,8 +58,15 @@ def replay(
             f"({record.model.fingerprint}). Name the model with --model"
         )
     _check_mask(record, opened, mask)
+    if [open_picture(one).fingerprint for one in beside] != [one.fingerprint for one in record.beside]:
+        names = ", ".join(repr(one.name) for one in record.beside) or "none"
+        raise ConfigError(
+            f"the pictures that the model saw beside this one are {names}; got {len(beside)}, and not those. Give them "
+            "in their order with --beside"
+        )
+    others = [_named(one, told) for one, told in zip(beside, record.beside, strict=True)]
     known = {direction.fingerprint: direction for direction in directions}
-    return _again(record, _latent_before(record, model, opened, known, mask), known, progress)
+    return _again(record, _latent_before(record, model, opened, known, mask, others), known, progress)
 
 
 def differences(record: RunRecord, now: RunRecord) -> list[str]:
@@ -84,6 +92,11 @@ def differences(record: RunRecord, now: RunRecord) -> list[str]:
     ]
 
 
+def _named(picture: PictureLike, record: PictureRecord) -> Picture:
+    """The picture under the name that the record has for it."""
+    return dataclasses.replace(open_picture(picture), path=Path(record.name) if record.name else None)
+
+
 def _check_mask(record: RunRecord, picture: Picture, mask: MaskLike | None) -> None:
     if mask_fingerprint(None if mask is None else open_mask(mask, picture.size)) == record.picture.mask:
         return
@@ -94,12 +107,19 @@ def _check_mask(record: RunRecord, picture: Picture, mask: MaskLike | None) -> N
 
 
 def _latent_before(
-    record: RunRecord, model: Backbone, picture: Picture, known: dict[str, Direction], mask: MaskLike | None
+    record: RunRecord,
+    model: Backbone,
+    picture: Picture,
+    known: dict[str, Direction],
+    mask: MaskLike | None,
+    beside: Sequence[Picture],
 ) -> JointLatent:
     """The pictures as the edit met them: encoded, and moved by the edits before it."""
     if record.before is None:
-        return examined(encode(model, picture, caption=record.caption, mask=mask))
-    latent = _latent_before(record.before, model, picture, known, mask)
+        return examined(
+            encode(model, picture, caption=record.caption, mask=mask, instructed=record.instructed, beside=beside)
+        )
+    latent = _latent_before(record.before, model, picture, known, mask, beside)
     return _again(record.before, latent, known, None)[0].latent
 
 
@@ -146,7 +166,7 @@ def _direction(
             "given. Give its file with --direction"
         )
     latent, seed, targets = session.latent, seed_of(record.settings), (record.target_caption,)
-    target = embed_aligned(latent.backbone, latent.captions, targets)
+    target = embed_targets(latent, targets)
     if record.method == SEARCHED:
         direction = identify(latent, target, search_of(record.settings), seed=seed, progress=progress)
     else:

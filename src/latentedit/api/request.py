@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from latentedit.directions.base import Direction
     from latentedit.editors.base import Editor
     from latentedit.latents.captions.base import Captioner
+    from latentedit.latents.encode import PictureLike
     from latentedit.latents.masks import MaskLike
 
 
@@ -25,9 +26,11 @@ class EditRequest:
     Args:
         to: full captions of what is wanted, one for all pictures or one a picture.
         change: instead of ``to``, "OLD => NEW" in the captions; either side may be empty.
-        direction: instead of both, directions or their files.
+        instruction: instead of both, what a model that sees the pictures is told to do; one or several.
+        direction: instead of all these, directions or their files.
         caption: what the pictures show, one for all or one a picture; read by a captioner where it is not given.
         captioner: who reads it, an object or by name (see `captions.base.make_captioner`); the model's own by default.
+        beside: further pictures that such a model is shown behind each.
         mask: where the pictures may change, white for yes; a picture of their size. Everywhere by default.
         strength: 0 is the picture itself, 1 the whole change; one for all changes or directions, or one each.
         method: an editor's name (its settings are then those that suit the model), or an editor.
@@ -38,16 +41,18 @@ class EditRequest:
         anyway: edit pictures that the model does not know too, with a warning; they are refused otherwise.
 
     Raises:
-        ConfigError: two of ``to``, ``change`` and ``direction``, an empty text, a strength that is no finite number,
-            another number of strengths, or what the editor cannot do.
+        ConfigError: two of ``to``, ``change``, ``instruction`` and ``direction``, a caption with an instruction, an
+            empty text, a strength that is no finite number, another number of strengths, or what the editor cannot do.
         RegistryError: an unknown editor.
     """
 
     to: str | tuple[str, ...] | None = None
     change: tuple[str | Change, ...] = ()
+    instruction: tuple[str, ...] = ()
     direction: "tuple[Direction | Path, ...]" = ()
     caption: str | tuple[str, ...] | None = None
     captioner: "str | Captioner | None" = None
+    beside: "tuple[PictureLike, ...]" = ()
     mask: "MaskLike | None" = None
     strength: tuple[float, ...] = (1.0,)
     method: "str | Editor" = "eim"
@@ -57,18 +62,27 @@ class EditRequest:
     anyway: bool = True
 
     def __post_init__(self) -> None:
-        given = {"--to": self.to is not None, "--change": bool(self.change), "--direction": bool(self.direction)}
+        given = {
+            "--to": self.to is not None,
+            "--change": bool(self.change),
+            "--instruction": bool(self.instruction),
+            "--direction": bool(self.direction),
+        }
         named = [option for option, there in given.items() if there]
         if len(named) > 1:
             raise ConfigError(
                 f"{' and '.join(named)} exclude each other; got them together. Leave out what is not meant"
             )
-        check_texts({"--to": self.to, "--from": self.caption})
+        if self.instruction and (self.caption is not None or self.captioner is not None):
+            raise ConfigError(
+                "--instruction goes without --from and --captioner: the model sees the picture itself. Leave them out"
+            )
+        check_texts({"--to": self.to, "--from": self.caption, "--instruction": self.instruction})
         for change in self.change:
             if not isinstance(change, Change):
                 _check_letters("--change", change)
                 Change.parse(change)
-        self._check_strength(max(1, len(self.change), len(self.direction)))
+        self._check_strength(max(1, len(self.change), len(self.instruction), len(self.direction)))
         if isinstance(self.method, str) and self.method not in EDITORS.points():
             raise EDITORS.unknown(self.method)
         if self.direction and not self.editor.composes:
@@ -84,7 +98,14 @@ class EditRequest:
     @property
     def composes(self) -> bool:
         """Directions are put together, each at a strength of its own: those of files, or one of each change."""
-        return bool(self.direction) or (len(self.change) > 1 and self.editor.composes)
+        several = len(self.change) > 1 or len(self.instruction) > 1
+        return bool(self.direction) or (several and self.editor.composes)
+
+    @property
+    def instructed(self) -> bool:
+        """The pictures are shown to the model, for instructions or for directions that were found between those."""
+        described = self.caption is not None or self.captioner is not None
+        return bool(self.instruction) or (not described and any(one.instructed for one in self.loaded))
 
     @property
     def loaded(self) -> "list[Direction]":
@@ -95,12 +116,12 @@ class EditRequest:
         """Refuse a request that leaves open what the pictures should show.
 
         Raises:
-            ConfigError: neither a caption, nor a change, nor a direction.
+            ConfigError: neither a caption, nor a change, nor an instruction, nor a direction.
         """
-        if self.to is None and not self.change and not self.direction:
+        if self.to is None and not self.change and not self.instruction and not self.direction:
             raise ConfigError(
-                "nothing says what the picture should show. Give --to CAPTION, --change 'OLD => NEW' or --direction "
-                "FILE; in Python to=, change= or direction="
+                "nothing says what the picture should show. Give --to CAPTION, --change 'OLD => NEW', --instruction "
+                "TEXT or --direction FILE; in Python to=, change=, instruction= or direction="
             )
 
     def _check_strength(self, changes: int) -> None:

@@ -16,13 +16,13 @@ from latentedit.directions.base import Direction
 from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
-from latentedit.directions.text import embed_aligned
+from latentedit.directions.text import embed_targets
 from latentedit.directions.transfer import changed_by, transferred
 from latentedit.editors.base import Editor, check_strength
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import stored_settings
 from latentedit.editors.slider import Arm, Slider
-from latentedit.latents.captions.targets import ChangeLike, target_captions
+from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.base import Backbone
@@ -75,29 +75,31 @@ class Session:
         *,
         to: str | Sequence[str] | None = None,
         change: ChangeLike | Sequence[ChangeLike] | None = None,
+        instruction: str | Sequence[str] | None = None,
         method: HSDS | None = None,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Direction:
-        """Find the direction from the pictures' captions to another text.
+        """Find the direction from the pictures' captions to another text, or from no change to an instruction.
 
         Args:
             to: full captions of what is wanted, one or one a picture.
             change: instead of ``to``, "OLD => NEW" in the captions; either side may be empty. Several are one
                 direction.
+            instruction: of pictures that were encoded for instructions: what is to be done, one or several together.
             method: settings of the search; those that suit the model by default.
 
         Raises:
             ConfigError: an empty caption, a change that the captions do not allow, or a target that means the same.
         """
         latent = self.latent
-        targets = target_captions(latent.backbone, latent.captions, to=to, change=change)
+        targets = wanted_texts(latent, to=to, change=change, instruction=instruction)
         search = method if method is not None else stored_eim(latent.backbone).search
-        target = embed_aligned(latent.backbone, latent.captions, targets)
+        target = embed_targets(latent, targets)
         direction = identify(latent, target, search, seed=seed, progress=progress)
         if not bool(direction.length.any()):
             raise ConfigError(
-                f"the target caption says the same as the source caption to this model: {targets[0]!r} after "
+                f"the target text says the same as the source text to this model: {targets[0]!r} after "
                 f"{latent.captions[0]!r} gives a direction of zero length. Name what should change"
             )
         return self.found(direction, targets)
@@ -125,7 +127,7 @@ class Session:
 
         Args:
             editor: with its settings.
-            targets: one a picture.
+            targets: one a picture, or instructions, where the pictures were encoded for those.
             strengths: 0 is the picture itself, 1 the whole change.
             local: keep the change to where it is strong; what the editor declares by default.
             seed: of every random number.
@@ -138,7 +140,7 @@ class Session:
         """
         latent = self.latent
         with metered(latent.backbone) as meter:
-            target = embed_aligned(latent.backbone, latent.captions, targets)
+            target = embed_targets(latent, targets)
             record = self._record(editor, seed=seed, local=editor.localizes if local is None else local)
             editor = editor.for_captions(latent.captions, targets)
             moved = editor.edit(latent, target, strengths, seed=seed, progress=progress)
@@ -339,6 +341,8 @@ class Session:
             "mixing": mixing,
             "local": local,
             "before": self.latent.provenance,
+            "instructed": self.latent.instructed,
+            "beside": tuple(map(PictureRecord.of, self.latent.beside)),
         }
 
     def _along(

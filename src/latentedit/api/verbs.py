@@ -22,7 +22,7 @@ from latentedit.editors.base import Editor
 from latentedit.editors.registry import make_editor
 from latentedit.editors.slider import Arm
 from latentedit.latents.captions.base import Captioner
-from latentedit.latents.captions.targets import ChangeLike, target_captions
+from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.encode import PictureLike, encode, encode_frames, fit_all, one_each, open_picture
 from latentedit.latents.guard import examined
 from latentedit.latents.joint import JointLatent
@@ -37,12 +37,15 @@ def identify(
     *,
     to: str | Sequence[str] | None = None,
     change: ChangeLike | Sequence[ChangeLike] | None = None,
+    instruction: str | Sequence[str] | None = None,
     method: HSDS | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Direction:
     """Find the direction from the captions of pictures to another text; see `Session.identify`."""
-    return Session(latent).identify(to=to, change=change, method=method, seed=seed, progress=progress)
+    return Session(latent).identify(
+        to=to, change=change, instruction=instruction, method=method, seed=seed, progress=progress
+    )
 
 
 def manipulate(
@@ -83,8 +86,10 @@ class _EditOptions(TypedDict, total=False):
     """What `edit` takes of one picture and of several alike."""
 
     change: ChangeLike | Sequence[ChangeLike] | None
+    instruction: str | Sequence[str] | None
     direction: Direction | Sequence[Direction | Path] | None
     captioner: str | Captioner | None
+    beside: Sequence[PictureLike]
     mask: MaskLike | None
     strength: float | Sequence[float]
     method: str | Editor
@@ -123,9 +128,11 @@ def edit(
     *,
     to: str | Sequence[str] | None = None,
     change: ChangeLike | Sequence[ChangeLike] | None = None,
+    instruction: str | Sequence[str] | None = None,
     direction: Direction | Sequence[Direction | Path] | None = None,
     caption: str | Sequence[str] | None = None,
     captioner: str | Captioner | None = None,
+    beside: Sequence[PictureLike] = (),
     mask: MaskLike | None = None,
     strength: float | Sequence[float] = 1.0,
     method: str | Editor = "eim",
@@ -141,6 +148,7 @@ def edit(
         picture: one, or a list; a list runs as one batch for each size that the model needs.
         to: as for `EditRequest`, as are the following.
         change: one or several.
+        instruction: one or several, for a model that sees the pictures.
         direction: one or several.
 
     Returns:
@@ -152,9 +160,15 @@ def edit(
     request = EditRequest(
         to=to if to is None or isinstance(to, str) else tuple(to),
         change=() if change is None else (change,) if isinstance(change, ChangeLike) else tuple(change),
+        instruction=()
+        if instruction is None
+        else (instruction,)
+        if isinstance(instruction, str)
+        else tuple(instruction),
         direction=() if direction is None else (direction,) if isinstance(direction, Direction) else tuple(direction),
         caption=caption if caption is None or isinstance(caption, str) else tuple(caption),
         captioner=captioner,
+        beside=tuple(beside),
         mask=mask,
         strength=tuple(strength) if isinstance(strength, Sequence) else (strength,),
         method=method,
@@ -210,11 +224,18 @@ def edit_pictures(
     for group in _by_shape(frames):
         caption = [text for index in group if (text := captions[index]) is not None]
         latent = encode_frames(
-            model, [frames[index] for index in group], caption=caption or None, captioner=request.captioner
+            model,
+            [frames[index] for index in group],
+            caption=caption or None,
+            captioner=request.captioner,
+            instructed=request.instructed,
+            beside=request.beside,
         )
         latent = _guarded(latent, request)
         wanted = None if to is None else [to[index] for index in group]
-        targets = target_captions(model, latent.captions, to=wanted, change=request.change or None)
+        targets = wanted_texts(
+            latent, to=wanted, change=request.change or None, instruction=request.instruction or None
+        )
         (made,) = Session(latent).edit(
             editor, targets, request.strength[:1], local=request.local, seed=request.seed, progress=progress
         )
@@ -243,10 +264,16 @@ def sweep_picture(
         LatentEditError: any input that makes no sense, in words for the user.
     """
     request = read_directions(request, model)
-    latent = encode(model, picture, caption=request.caption, captioner=request.captioner, mask=request.mask)
+    latent = _encoded(model, picture, request.caption, request)
     session = Session(_guarded(latent, request))
     directions = request.loaded or [
-        session.identify(to=request.to, change=request.change or None, seed=request.seed, progress=progress)
+        session.identify(
+            to=request.to,
+            change=request.change or None,
+            instruction=request.instruction or None,
+            seed=request.seed,
+            progress=progress,
+        )
     ]
     local = request.local is not False
     return session.sweep(directions, strengths=strengths, local=local, arm=arm, progress=progress)[0]
@@ -256,13 +283,17 @@ def _edit_along(
     model: Backbone, picture: Picture, caption: str | None, request: EditRequest, progress: Progress | None
 ) -> EditResult:
     """By directions, or by one of each change, put together."""
-    latent = encode(model, picture, caption=caption, captioner=request.captioner, mask=request.mask)
+    latent = _encoded(model, picture, caption, request)
     if request.change:
-        target_captions(model, latent.captions, to=None, change=request.change)  # refuses what contradicts itself
+        wanted_texts(latent, change=request.change)  # refuses what contradicts itself
     session, (strength, *more) = Session(_guarded(latent, request)), request.strength
     with metered(model) as meter:
         directions = request.loaded or [
-            session.identify(change=change, seed=request.seed, progress=progress) for change in request.change
+            *(session.identify(change=change, seed=request.seed, progress=progress) for change in request.change),
+            *(
+                session.identify(instruction=instruction, seed=request.seed, progress=progress)
+                for instruction in request.instruction
+            ),
         ]
         (result,) = session.manipulate(
             directions,
@@ -274,6 +305,20 @@ def _edit_along(
         evaluations, seconds = meter.read()
     spent = evaluations - result.cost.verdict_evaluations
     return dataclasses.replace(result, cost=dataclasses.replace(result.cost, evaluations=spent, seconds=seconds))
+
+
+def _encoded(
+    model: Backbone, picture: PictureLike, caption: str | Sequence[str] | None, request: EditRequest
+) -> JointLatent:
+    return encode(
+        model,
+        picture,
+        caption=caption,
+        captioner=request.captioner,
+        mask=request.mask,
+        instructed=request.instructed,
+        beside=request.beside,
+    )
 
 
 def _guarded(latent: JointLatent, request: EditRequest) -> JointLatent:

@@ -44,6 +44,8 @@ def make(
     ],
     to: options.To = None,
     change: options.Changes = None,
+    instruction: options.Instructions = None,
+    beside: options.Beside = None,
     source: options.From = None,
     captioner: options.Reader = None,
     licence: Annotated[str, typer.Option("--licence", help="Under which you share it, such as CC0-1.0.")] = "",
@@ -63,6 +65,8 @@ def make(
     request = EditRequest(
         to=None if to is None else to.strip(),
         change=tuple(change or ()),
+        instruction=tuple(instruction or ()),
+        beside=tuple(beside or ()),
         caption=source,
         captioner=captioner,
         seed=seed,
@@ -77,8 +81,22 @@ def make(
     opened = [Picture.open(picture) for picture in pictures]
     check_direction_output(output)
     with progress_bar(quiet=quiet or as_json) as progress:
-        latent = encode(choice.load(), opened, caption=source, captioner=captioner)
-        found = verbs.identify(latent, to=request.to, change=request.change or None, seed=seed, progress=progress)
+        latent = encode(
+            choice.load(),
+            opened,
+            caption=source,
+            captioner=captioner,
+            instructed=request.instructed,
+            beside=request.beside,
+        )
+        found = verbs.identify(
+            latent,
+            to=request.to,
+            change=request.change or None,
+            instruction=request.instruction or None,
+            seed=seed,
+            progress=progress,
+        )
         direction = calibrate_direction(latent, found, licence=licence, progress=progress)
     save_direction(direction, output)
     _tell(direction, output, as_json=as_json, quiet=quiet)
@@ -146,7 +164,8 @@ def preview(
         check_beside(output)
         values = parse_strengths(strengths or _range(direction))
         with progress_bar(quiet=quiet) as progress:
-            latent = encode(choice.load(), opened, caption=source, captioner=captioner)
+            asked = EditRequest(direction=(direction,), caption=source, captioner=captioner)
+            latent = encode(choice.load(), opened, caption=source, captioner=captioner, instructed=asked.instructed)
             direction = load_direction(file, model=latent.backbone)
             results = verbs.sweep(latent, direction, strengths=values, progress=progress)
         write_sweep(results, output)

@@ -24,6 +24,8 @@ def edit(
     ],
     to: options.To = None,
     change: options.Changes = None,
+    instruction: options.Instructions = None,
+    beside: options.Beside = None,
     direction: options.Directions = None,
     source: options.From = None,
     captioner: options.Reader = None,
@@ -68,18 +70,22 @@ def edit(
 ) -> None:
     """Edit a picture, or many: from what it shows to what you ask for, and nothing else.
 
-    A change is told by words of the caption (--change), a full caption (--to) or files of directions (--direction).
+    A change is told by words of the caption (--change), a full caption (--to), files of directions (--direction), or,
+    to a model that sees the picture, by what to do with it (--instruction).
     The result carries its record: `latentedit replay` makes it again, `latentedit undo` takes it back.
 
     Examples:
         latentedit edit me.png --change "=> glasses"
         latentedit edit me.png --change "=> glasses" --strength 0.7 -o glasses.png
         latentedit edit me.png --change "=> glasses" --method flowedit
+        latentedit edit me.png --instruction "add glasses" --model FLUX.1-Kontext-dev/
         latentedit edit portraits/ --change "=> glasses" -o edited/ --workers 2
     """
     request = EditRequest(
         to=None if to is None else to.strip(),
         change=tuple(change or ()),
+        instruction=tuple(instruction or ()),
+        beside=tuple(beside or ()),
         direction=tuple(direction or ()),
         caption=source,
         captioner=captioner,
@@ -153,13 +159,13 @@ def _edit_one(
     # Cheap checks first: the picture and the names before the model, the model before the work.
     from latentedit.api.verbs import edit_pictures, read_directions
 
-    opened = open_checked(picture, output=output, sheet=sheet, view=view, mask=mask)
+    opened = open_checked(picture, output=output, sheet=sheet, view=view, mask=mask, beside=request.beside)
     files, request = request.direction, read_directions(request)
     with progress_bar(quiet=quiet or as_json) as progress:
         (result,) = edit_pictures(choice.load(), [opened], request, progress=progress)
     result.save(output, sheet=sheet, view=view)
     warn(() if quiet else result.notes)
-    origin = "read" if request.caption is None else "given"
+    origin = "instructed" if result.record.instructed else "read" if request.caption is None else "given"
     if as_json:
         places = {"picture": picture, "output": output, "sheet": sheet, "view": view}
         about = {"seed": request.seed, "caption_origin": origin, "directions": files}
@@ -167,6 +173,11 @@ def _edit_one(
     elif not quiet:
         say(f"{picture} -> {output}")
         again = replay_command(
-            output, picture=picture, choice=choice, mask=mask, directions=[Path(str(file)) for file in files]
+            output,
+            picture=picture,
+            choice=choice,
+            mask=mask,
+            directions=[Path(str(file)) for file in files],
+            beside=[Path(str(file)) for file in request.beside],
         )
         print_rows(result_rows(result, origin=origin, sheet=sheet, view=view, again=again))

@@ -122,6 +122,20 @@ Changes = Annotated[
         rich_help_panel=CHANGE,
     ),
 ]
+Instructions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--instruction",
+        help="Instead of both, of a model that sees the picture: what to do with it. Repeatable.",
+        rich_help_panel=CHANGE,
+    ),
+]
+Beside = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--beside", help="With --instruction: another picture for the model to see. Repeatable.", rich_help_panel=CHANGE
+    ),
+]
 From = Annotated[
     str | None,
     typer.Option("--from", help="What the picture shows now; read from it if not given.", rich_help_panel=CAPTION),

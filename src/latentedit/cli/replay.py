@@ -29,6 +29,12 @@ def replay(
         Path | None, typer.Option("--edited", help="For a result of keep: the editor's picture; looked for likewise.")
     ] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help="The mask that was used.")] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--beside", help="Further pictures that the model saw, in order; looked for likewise. Repeatable."
+        ),
+    ] = None,
     *,
     choice: ModelChoice,
     output: options.Output = None,
@@ -63,7 +69,8 @@ def replay(
     place = _source(result, record.picture.name, picture)
     source = Picture.open(place)
     transparent = source.image.mode == "RGBA"
-    for read in filter(None, (result, place, mask)):
+    others = beside or [_source(result, one.name, None, option="--beside") for one in record.beside]
+    for read in filter(None, (result, place, mask, *others)):
         _check_place(record, output, source=read, transparent=transparent)
     backbone = recorded_model(record, choice).or_else(_as_recorded(record)).load()
     directions = [load_direction(path, model=backbone) for path in direction or ()]
@@ -73,7 +80,9 @@ def replay(
         now = undone.record
     else:
         with progress_bar(quiet=quiet or as_json) as progress:
-            made = replay_record(record, backbone, source, directions=directions, mask=mask, progress=progress)
+            made = replay_record(
+                record, backbone, source, directions=directions, mask=mask, beside=others, progress=progress
+            )
         _write(record, made, output)
         now = made[0].record
     same = output.read_bytes() == result.read_bytes()

@@ -21,7 +21,7 @@ def result_rows(
 ) -> list[tuple[str, str]]:
     """Label and text of everything that a person wants to know about an edit.
 
-    The caption was "read" or "given", and ``again`` is the `replay_command`.
+    The caption was "read", "given" or "instructed", and ``again`` is the `replay_command`.
     """
     cost, knowledge = result.cost, result.knowledge
     doubtful = knowledge is not None and knowledge.state != "known"
@@ -49,7 +49,13 @@ def result_rows(
 
 
 def replay_command(
-    output: Path, *, picture: Path, choice: "ModelChoice", mask: Path | None = None, directions: "Sequence[Path]" = ()
+    output: Path,
+    *,
+    picture: Path,
+    choice: "ModelChoice",
+    mask: Path | None = None,
+    directions: "Sequence[Path]" = (),
+    beside: "Sequence[Path]" = (),
 ) -> str:
     """The command that makes a file again, with the options that it needs.
 
@@ -65,6 +71,8 @@ def replay_command(
         options += ["--direction", direction]
     if mask is not None:
         options += ["--mask", mask]
+    for other in beside:
+        options += ["--beside", other]
     if choice.name in bundled_names():
         choice = dataclasses.replace(choice, model=None)
     options += dataclasses.replace(choice, device=None, dtype=None).arguments()

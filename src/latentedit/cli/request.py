@@ -1,6 +1,7 @@
 """Files that a command reads and writes, refused where that cannot be, before anything is loaded."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from latentedit.core.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from latentedit.cli.model_choice import ModelChoice
+    from latentedit.latents.encode import PictureLike
     from latentedit.latents.pictures import Picture
     from latentedit.latents.record import RunRecord
 
@@ -46,6 +48,7 @@ def open_checked(
     sheet: Path | None = None,
     view: Path | None = None,
     mask: Path | None = None,
+    beside: "Sequence[PictureLike]" = (),
     sweep: bool = False,
 ) -> "Picture":
     """The picture, when everything that is to be read or written beside it (a sweep or an edited picture) can be.
@@ -63,15 +66,19 @@ def open_checked(
     opened = Picture.open(picture)
     if mask is not None:
         open_mask(mask, opened.size)
+    others = [one for one in beside if isinstance(one, Path)]
+    for other in others:
+        Picture.open(other)
+    read = [picture, *others, *filter(None, [mask])]
     for place in filter(None, (output, sheet)):
-        for source in filter(None, (picture, mask)):
+        for source in read:
             if sweep:
                 check_sweep_output(place, source=source)
             else:
                 check_output(place, source=source, transparent=opened.image.mode == "RGBA" and place == output)
         check_beside(place)
     if view is not None:
-        for source in filter(None, (picture, mask)):
+        for source in read:
             check_page(view, source=source)
     check_apart(output=output, sheet=sheet)
     return opened

@@ -21,6 +21,8 @@ def sweep(
     picture: Annotated[Path, typer.Argument(help="The picture to edit.", show_default=False, metavar="PICTURE")],
     to: options.To = None,
     change: options.Changes = None,
+    instruction: options.Instructions = None,
+    beside: options.Beside = None,
     direction: options.Directions = None,
     source: options.From = None,
     captioner: options.Reader = None,
@@ -72,6 +74,8 @@ def sweep(
     request = EditRequest(
         to=None if to is None else to.strip(),
         change=tuple(change or ()),
+        instruction=tuple(instruction or ()),
+        beside=tuple(beside or ()),
         direction=tuple(direction or ()),
         caption=source,
         captioner=captioner,
@@ -88,7 +92,7 @@ def sweep(
     from latentedit.api.verbs import read_directions, sweep_picture
     from latentedit.editors.slider import check_arm
 
-    opened = open_checked(picture, output=output, mask=mask, sweep=True)
+    opened = open_checked(picture, output=output, mask=mask, beside=request.beside, sweep=True)
     files, request = request.direction, read_directions(request)
     moved = None if arm is None else check_arm(arm)
     with progress_bar(quiet=quiet or as_json) as progress:

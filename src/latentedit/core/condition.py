@@ -78,6 +78,11 @@ class Condition:
         between = self._with(other, lambda a, b: torch.lerp(a, b, weight))
         return dataclasses.replace(between, mask={0.0: self.mask, 1.0: other.mask}.get(float(weight), between.mask))
 
+    @property
+    def words(self) -> "Condition":
+        """The text alone, without the pictures beside it."""
+        return dataclasses.replace(self, reference=None)
+
     def __getitem__(self, index: slice | Tensor) -> "Condition":
         return self._map(lambda part: part[index])
 

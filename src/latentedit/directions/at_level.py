@@ -55,7 +55,7 @@ def direction_at(
         )
     return Direction(
         z=v / clean_share(level),
-        condition=latent.condition[: len(v)] * 0.0,
+        condition=latent.condition.words[: len(v)] * 0.0,
         level=level,
         method=method,
         settings={"level": level, **settings},
@@ -63,6 +63,7 @@ def direction_at(
         model_fingerprint=latent.backbone.fingerprint,
         source_captions=latent.captions[: len(v)],
         pictures=tuple(frame.picture.fingerprint for frame in latent.frames),
+        instructed=latent.instructed,
     )
 
 

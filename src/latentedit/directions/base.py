@@ -81,6 +81,7 @@ class Direction:
         preview: a small PNG file of what it does; empty where there is none.
         feature: change of the feature at ``settings["site"]``, of unit length, that it makes where it was found; None
             where that is not known. With it a direction can be carried to another picture.
+        instructed: its texts are instructions to a model that sees the picture, and no captions.
         notes: what the user should know about the search, as sentences.
     """
 
@@ -99,6 +100,7 @@ class Direction:
     licence: str = ""
     preview: bytes = b""
     feature: Float[Tensor, "*feature"] | None = None
+    instructed: bool = False
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

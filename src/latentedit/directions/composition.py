@@ -104,6 +104,7 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], mixing:
         },
         model_name=first.model_name,
         model_fingerprint=first.model_fingerprint,
+        instructed=first.instructed,
         pictures=tuple(dict.fromkeys(itertools.chain(*(d.pictures for d in directions)))),
         notes=tuple(dict.fromkeys(itertools.chain(*(d.notes for d in directions)))),
     )

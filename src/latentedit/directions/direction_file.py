@@ -87,6 +87,7 @@ class _StoredDirection(_Stored):
     pictures: _Names
     calibration: _StoredCalibration | None
     licence: _Text
+    instructed: bool = False
     notes: _Texts
 
 

@@ -122,7 +122,7 @@ def _search(
     notes |= dict.fromkeys(_fallbacks(found))
     return Direction(
         z=config.gain * moved,
-        condition=target - latent.condition,
+        condition=(target - latent.condition).words,
         level=min(config.levels[0], known.s_max),
         method="hsds",
         settings=to_plain(config) | {"seed": seed},
@@ -130,6 +130,7 @@ def _search(
         model_fingerprint=latent.backbone.fingerprint,
         source_captions=latent.captions,
         pictures=tuple(frame.picture.fingerprint for frame in latent.frames),
+        instructed=latent.instructed,
         curvature=summarise(found, tuple(notes)),
         notes=tuple(notes),
     )

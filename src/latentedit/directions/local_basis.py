@@ -188,7 +188,7 @@ def local_basis(
     _check(latent, level, rank)
     backbone, grid = latent.backbone, latent.path(steps, level)
     where = backbone.default_site if site is None else site
-    condition = latent.condition if prompt is None else backbone.embed([prompt])
+    condition = latent.condition if prompt is None else latent.told([prompt])
     feature = _feature(latent, where, grid.levels[0], condition, mask, pooling)
     with backbone.count() as cost:
         trace = invert(latent, grid, progress=progress)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
 from latentedit.latents.captions.phrases import Phrases, phrase_key, read_phrases
+from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
 
@@ -49,6 +50,19 @@ def embed_aligned(backbone: Backbone, source_captions: Sequence[str], target_cap
         )
     pairs = zip(source_captions, target_captions, strict=True)
     return backbone.embed([align_captions(source, target)[1] for source, target in pairs])
+
+
+def embed_targets(latent: JointLatent, targets: Sequence[str]) -> Condition:
+    """What pictures should show, aligned with their captions; or instructions as they are, beside the pictures.
+
+    Args:
+        latent: the pictures.
+        targets: one a picture.
+
+    Raises:
+        ShapeError: not as many targets as pictures.
+    """
+    return latent.told(targets) if latent.instructed else embed_aligned(latent.backbone, latent.captions, targets)
 
 
 def align_captions(source: str, target: str) -> tuple[str, str]:

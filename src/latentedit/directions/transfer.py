@@ -31,11 +31,20 @@ def transferred(direction: Direction, latent: JointLatent) -> Direction:
         kept as it is, and the target caption is empty.
 
     Raises:
-        ConfigError: a direction of another model.
+        ConfigError: a direction of another model, or between captions on pictures that were encoded for instructions,
+            or the other way round.
         ShapeError: a direction for several pictures, and another number of them here.
     """
     backbone, count = latent.backbone, len(latent)
     direction.check_model(backbone.name, backbone.fingerprint)
+    if direction.instructed != latent.instructed:
+        kinds = ("captions", "instructions") if latent.instructed else ("instructions", "captions")
+        raise ConfigError(
+            f"the direction was found between {kinds[0]}, and the picture was encoded for {kinds[1]}. Encode it "
+            f"likewise (instructed={direction.instructed})"
+        )
+    if direction.instructed:
+        return direction  # an instruction is the same for every picture
     known = min(len(direction.source_captions), len(direction.target_captions))
     if not known:
         return direction

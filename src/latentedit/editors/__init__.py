@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from latentedit.editors.baselines.text_steering import TextSteering as TextSteering
     from latentedit.editors.baselines.turboedit import TurboEdit as TurboEdit
     from latentedit.editors.baselines.uniedit import UniEdit as UniEdit
+    from latentedit.editors.baselines.velocity_steering import VelocitySteering as VelocitySteering
     from latentedit.editors.baselines.veloedit import VeloEdit as VeloEdit
     from latentedit.editors.eim import EIM as EIM
     from latentedit.editors.judge import Judge as Judge

@@ -98,7 +98,7 @@ class EIM(Editor):
 def _text_direction(latent: JointLatent, target: Condition, level: float, *, seed: int) -> Direction:
     return Direction(
         z=torch.zeros_like(latent.z),
-        condition=target - latent.condition,
+        condition=(target - latent.condition).words,
         level=level,
         method="text difference",
         settings={"seed": seed},
@@ -106,4 +106,5 @@ def _text_direction(latent: JointLatent, target: Condition, level: float, *, see
         model_fingerprint=latent.backbone.fingerprint,
         source_captions=latent.captions,
         pictures=tuple(frame.picture.fingerprint for frame in latent.frames),
+        instructed=latent.instructed,
     )

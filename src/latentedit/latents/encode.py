@@ -1,5 +1,6 @@
 """Pictures and their captions to a joint latent: the verb *encode*."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
 from latentedit.latents.captions.phrases import check_length
 from latentedit.latents.crop import framer_for
+from latentedit.latents.instructions import check_instructs, no_change
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.masks import MaskLike
 from latentedit.latents.pictures import Frame, Picture
@@ -28,8 +30,10 @@ def encode(
     caption: str | Sequence[str] | None = None,
     captioner: str | Captioner | None = None,
     mask: MaskLike | None = None,
+    instructed: bool | None = None,
+    beside: Sequence[PictureLike] = (),
 ) -> JointLatent:
-    """Encode pictures with the captions that describe them.
+    """Encode pictures with the captions that describe them, or for a model that is told what to do with them.
 
     Args:
         picture: one, or a list that the model takes at one size.
@@ -37,10 +41,15 @@ def encode(
             it is not given.
         captioner: who reads it, by name (see `captioning.make_captioner`); the model's own by default.
         mask: where the pictures may change, white for yes; a picture of their size. Everywhere by default.
+        instructed: show the model each picture beside its latents, and tell it to change nothing. Texts are then
+            instructions, and a caption is the wording of that one (`instructions.no_change` by default). None is true
+            where the model takes references and nobody says what a picture shows.
+        beside: further pictures that the model is shown behind each, of any size.
 
     Raises:
         ImageError: a file that is no picture fit for editing, or a mask that does not fit it.
-        ConfigError: no caption where one is needed, one of spaces or too long, or pictures that cannot share a batch.
+        ConfigError: no caption where one is needed, one of spaces or too long, pictures that cannot share a batch, or
+            instructions or pictures beside for a model that takes none, or not as many.
         RegistryError, ModelError, MissingDependencyError, CaptionError: a captioner that cannot be found, loaded or
             reached.
     """
@@ -48,7 +57,7 @@ def encode(
     if not pictures:
         raise ConfigError("there is no picture to encode. Give at least one")
     frames = fit_all(model, pictures, mask=mask)
-    return encode_frames(model, frames, caption=caption, captioner=captioner)
+    return encode_frames(model, frames, caption=caption, captioner=captioner, instructed=instructed, beside=beside)
 
 
 @torch.no_grad()
@@ -58,29 +67,45 @@ def encode_frames(
     *,
     caption: str | Sequence[str] | None = None,
     captioner: str | Captioner | None = None,
+    instructed: bool | None = None,
+    beside: Sequence[PictureLike] = (),
 ) -> JointLatent:
     """Encode pictures that are at the model's size already; see `encode`.
 
     Args:
         frames: from `fit_all`, of one shape.
-        caption: as for `encode`.
-        captioner: likewise.
+        caption: as for `encode`, as are the following.
+        captioner: who reads it.
+        instructed: show the model the pictures.
+        beside: further ones.
 
     Raises:
-        ConfigError: no caption where one is needed, one of spaces or too long, or pictures that cannot share a batch.
+        ConfigError: as `encode`.
     """
     if len({frame.pixels.shape for frame in frames}) > 1:
         raise ConfigError("pictures of different shapes cannot share a batch. Encode them one by one, or use edit")
     pixels = torch.stack([frame.pixels for frame in frames]).to(model.device, model.dtype)
+    if instructed is None:
+        unsaid = caption is None and captioner is None and captioner_for(model) is None
+        instructed = bool(beside) or (unsaid and model.capabilities.references > 0)
+    if instructed:
+        _check_references(model, 1 + len(beside))
+        caption = no_change(model) if caption is None else caption
     captions = _captions(model, pixels, caption, captioner)
     check_length(*captions)
-    z = model.encode(pixels)
+    z, condition = model.encode(pixels), model.embed(captions)
+    others = tuple(open_picture(one) for one in beside)
+    if instructed:
+        shown = [model.encode(frame.pixels[None].to(pixels)) for frame in fit_all(model, others)]
+        reference = (z, *(latent.expand(len(z), *latent.shape[1:]) for latent in shown))
+        condition = dataclasses.replace(condition, reference=reference)
     return JointLatent(
         backbone=model,
         z=z,
-        condition=model.embed(captions),
+        condition=condition,
         captions=captions,
         frames=tuple(frames),
+        beside=others,
         decoded=model.decode(z),
     )
 
@@ -113,6 +138,14 @@ def open_picture(picture: PictureLike) -> Picture:
     if isinstance(picture, Picture):
         return picture
     return Picture.from_image(picture) if isinstance(picture, Image.Image) else Picture.open(picture)
+
+
+def _check_references(model: Backbone, count: int) -> None:
+    check_instructs(model)
+    if count > (most := model.capabilities.references):
+        raise ConfigError(
+            f"the model {model.name!r} is shown at most {most} pictures at once; got {count}. Leave some out"
+        )
 
 
 def one_each(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:

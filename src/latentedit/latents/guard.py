@@ -169,12 +169,14 @@ class Guard:
 def examined(latent: JointLatent) -> JointLatent:
     """The latent with what the model knows of its pictures, where that was not asked before and can be.
 
-    Nothing is known of latents without pictures, and by models without a calibration.
+    Nothing is known of latents without pictures, by models without a calibration, nor of pictures that were encoded for
+    instructions and that no reader reads: the thresholds are those of captions.
 
     Cost:
         As `Guard.look`.
     """
-    if latent.knowledge or not latent.frames:
+    unread = latent.instructed and captioner_for(latent.backbone) is None
+    if latent.knowledge or not latent.frames or unread:
         return latent
     guard = Guard.of(latent.backbone)
     return latent if guard is None else dataclasses.replace(latent, knowledge=guard.look(latent))

@@ -1,6 +1,7 @@
 """One batch of encoded pictures: clean latents, the text that describes them, and the frames that they return to."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor
@@ -9,7 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
 from latentedit.core.levels import LevelGrid
 from latentedit.latents.knowledge import Knowledge
-from latentedit.latents.pictures import Frame
+from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import RunRecord
 from latentedit.models.base import Backbone
 
@@ -21,12 +22,14 @@ class JointLatent:
     Args:
         backbone: the model whose latents these are.
         z: clean latents (level 0).
-        condition: the embedded captions, one a picture.
-        captions: what the pictures show, one a picture.
+        condition: the embedded captions, one a picture; of a model that is told what to do, the pictures' own latents
+            beside the instruction to change nothing.
+        captions: what the pictures show, or that instruction, one a picture.
         frames: how each picture went into the model's size, and the way back; empty for latents without pictures.
         start: clean latents of the frames' pictures, where z has been moved away from them; None where it has not.
         provenance: how it was moved there: the record of that edit.
         knowledge: what the model knows of each picture, where it was asked (`guard.examined`); empty where it was not.
+        beside: further pictures that the model is shown, behind their own.
         decoded: ``backbone.decode`` of the frames' latents, kept because every edit is drawn as a change against it.
 
     Raises:
@@ -42,6 +45,7 @@ class JointLatent:
     provenance: RunRecord | None = None
     decoded: Float[Tensor, "b 3 h w"] | None = None
     knowledge: tuple[Knowledge, ...] = ()
+    beside: tuple[Picture, ...] = ()
 
     def __post_init__(self) -> None:
         batch = len(self.z)
@@ -59,6 +63,11 @@ class JointLatent:
     def __len__(self) -> int:
         return len(self.z)
 
+    @property
+    def instructed(self) -> bool:
+        """The model sees the pictures beside its latents, and texts tell it what to do with them."""
+        return self.condition.reference is not None
+
     def repeat(self, times: int) -> "JointLatent":
         """The whole batch ``times`` times over; element i stays at i, i + b, i + 2 b, ..."""
         return JointLatent(
@@ -68,11 +77,19 @@ class JointLatent:
             captions=self.captions * times,
             frames=self.frames * times,
             start=None if self.start is None else self.start.repeat(times, *[1] * (self.start.ndim - 1)),
+            beside=self.beside,
         )
+
+    def told(self, texts: Sequence[str]) -> Condition:
+        """Texts as conditions beside the pictures' references, one for all or one a picture."""
+        condition, reference = self.backbone.embed(texts), self.condition.reference
+        if reference is None:
+            return condition
+        return dataclasses.replace(condition.expand(len(self)), reference=reference)
 
     def under(self, text: str) -> "JointLatent":
         """The same pictures under another text, "" for none."""
-        condition = self.backbone.embed([text]).expand(len(self))
+        condition = self.told([text]).expand(len(self))
         return dataclasses.replace(self, condition=condition, captions=(text,) * len(self))
 
     def path(self, steps: int, level: float = 1.0) -> LevelGrid:

@@ -29,6 +29,9 @@ FORMAT = 1
 MAX_EDITS = 100
 """Of one record, each going on from the one before."""
 
+MAX_BESIDE = 100
+"""Pictures that a model is shown behind the edited one."""
+
 _RECORDED = ("latentedit", "torch", "diffusers", "transformers")
 _SHOWN_LETTERS = 80
 
@@ -114,6 +117,8 @@ class RunRecord(_Record):
         model: whose latents were moved.
         versions: of latentedit, torch, diffusers, transformers and Python.
         picture: what was edited.
+        instructed: the model saw the picture, and the captions are instructions: to change nothing, and what to do.
+        beside: further pictures that the model saw.
         caption: what it showed.
         target_caption: what was asked for; empty for directions without words.
         strengths: of the edit, or of a sweep's pictures.
@@ -132,6 +137,8 @@ class RunRecord(_Record):
     model: ModelRecord
     versions: dict[str, str]
     picture: PictureRecord
+    instructed: bool = False
+    beside: Annotated[tuple[PictureRecord, ...], Field(strict=False, max_length=MAX_BESIDE)] = ()
     caption: Caption
     target_caption: Caption
     strengths: Annotated[tuple[float, ...], Field(min_length=1, max_length=MAX_STRENGTHS)]

@@ -24,6 +24,8 @@ class Capabilities:
             latents or a row of latents.
         size_multiple: picture sides must be multiples of this.
         sizes: smallest, preferred and largest side of a picture in pixels.
+        references: most pictures, by its makers' word, that the network is shown beside its latents and edits by an
+            instruction; 0 of models that read captions alone.
     """
 
     s_min: float = 0.0
@@ -36,6 +38,7 @@ class Capabilities:
     guidance_norm: Literal["token", "row"] = "token"
     size_multiple: int = 1
     sizes: tuple[int, int, int] = (1, 1, 1)
+    references: int = 0
 
     def branches(self, guidance: float) -> int:
         """Evaluations of a guided velocity: two, but one at weight 1, and where the network knows no second branch."""

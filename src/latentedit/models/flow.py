@@ -43,6 +43,7 @@ class FlowBackbone(PromptBackbone):
         kind: GuidanceKind = "cfg",
         norm: Literal["token", "row"] = "token",
         largest_px: int | None = None,
+        references: int = 0,
         **placement: Any,
     ) -> None:
         """Take the parts as they are and say what the model can do.
@@ -55,6 +56,7 @@ class FlowBackbone(PromptBackbone):
             kind: how it acts.
             norm: over what guidance of kind "renormalised" keeps the conditional norm.
             largest_px: largest side that the network has positions for; None is no limit.
+            references: most pictures that the network is shown beside its latents.
             placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
         """
         dtype = torch.promote_types(components[self.denoiser].dtype, torch.float32)
@@ -76,6 +78,7 @@ class FlowBackbone(PromptBackbone):
                 guidance_norm=norm,
                 size_multiple=self._multiple,
                 sizes=self._sizes(trained, 2 * trained if largest_px is None else largest_px),
+                references=references,
             )
         )
         self._largest_px = largest_px

@@ -2,7 +2,7 @@
 
 Conventions of the family: time is s itself; the output is the velocity; latents are packed; the text is T5's 512 tokens
 (256 in schnell), padding attended, with CLIP's pooled state; dev takes its guidance weight as an input, schnell none.
-Reference pictures (Kontext) have 1 as the first of their rotary positions.
+Kontext's reference picture has 1 as the first of its rotary positions.
 
 The network rounds time and guidance to its own dtype and then multiplies them by 1000, which in bfloat16 moves a level
 by up to 0.004. The stock pipeline rounds 1000 s instead; the two differ by as much.
@@ -48,7 +48,6 @@ class FluxBackbone(PackedFlowBackbone):
         "vae": KL_CODECS,
     }
     tokenizer: ClassVar[str] = "tokenizer_2"
-    takes_references: ClassVar[bool] = True
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "flowedit": {"level": 0.95, "steps": 28, "source_guidance": 1.5, "target_guidance": 5.5},  # 24 of 28, 1024 px
         "rf-inversion": {"steps": 28, "guidance": 3.5},
@@ -58,14 +57,15 @@ class FluxBackbone(PackedFlowBackbone):
     }
 
     def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
-        config = components["transformer"].config
+        config, pipeline = components["transformer"].config, str(placement.get("pipeline", ""))
         self.window = 512 if config.guidance_embeds else 256
         self._begin(
             components,
             patch=PATCH,
             widths=(int(config.joint_attention_dim), int(config.pooled_projection_dim)),
-            guidance=_published_guidance(config, str(placement.get("pipeline", ""))),
+            guidance=_published_guidance(config, pipeline),
             kind="embedded" if config.guidance_embeds else "none",
+            references=int("Kontext" in pipeline),
             **placement,
         )
 

@@ -31,6 +31,9 @@ from latentedit.models.sites import Site
 AXES = 4
 """Of a rotary position: reference, row, column, word."""
 
+MOST_REFERENCES = 10
+"""That the makers show the network at once."""
+
 REFERENCE_STEP = 10
 """Distance of reference pictures on the first axis."""
 
@@ -70,7 +73,6 @@ class Flux2Backbone(PackedFlowBackbone):
         "transformer": ("Flux2Transformer2DModel",),
         "vae": ("AutoencoderKLFlux2",),
     }
-    takes_references: ClassVar[bool] = True
 
     def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
         config = components["transformer"].config
@@ -90,6 +92,7 @@ class Flux2Backbone(PackedFlowBackbone):
             widths=(int(config.joint_attention_dim), 0),
             guidance=1.0 if kind == "none" else 4.0,
             kind=kind,
+            references=MOST_REFERENCES,
             **placement,
         )
 

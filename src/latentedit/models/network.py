@@ -54,9 +54,6 @@ class NetworkBackbone(Backbone):
     denoiser: ClassVar[str] = "transformer"
     """The part that predicts."""
 
-    takes_references: ClassVar[bool] = False
-    """Whether pictures beside the latent, `Condition.reference`, mean anything to the network."""
-
     @classmethod
     def from_folder(
         cls: type[_Adapter], folder: ModelFolder, *, name: str, placement: Placement, **options: Any
@@ -203,8 +200,10 @@ class NetworkBackbone(Backbone):
                 f"{self.name} takes conditions of widths {self._widths[0]} (tokens) and {self._widths[1]} (pooled); "
                 f"got {widths[0]} and {widths[1]}. Embed the text with this model"
             )
-        if condition.reference and not self.takes_references:
-            raise ShapeError(f"{self.name} takes no reference pictures; got {len(condition.reference)}. Leave them out")
+        most, shown = self.capabilities.references, len(condition.reference or ())
+        if shown > most:
+            takes = f"at most {most}" if most else "no"
+            raise ShapeError(f"{self.name} takes {takes} reference pictures; got {shown}. Leave them out")
         self._check_device(condition.tokens)
 
     def _check_pixels(self, pixels: Tensor) -> None:

@@ -67,8 +67,15 @@ class QwenImageBackbone(PackedFlowBackbone):
             widths=(int(config.joint_attention_dim), 0),
             guidance=4.0,
             kind="renormalised",
+            references=self._references(str(placement.get("pipeline", ""))),
             **placement,
         )
+
+    @staticmethod
+    def _references(pipeline: str) -> int:
+        """Most reference pictures that the network was trained on, by its pipeline."""
+        del pipeline
+        return 0
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         tokens, mask = self.stock.encode_prompt(text, device=self.device, max_sequence_length=self.window)
@@ -111,7 +118,10 @@ class QwenImageEditBackbone(QwenImageBackbone):
         ModelError: parts that do not fit together.
     """
 
-    takes_references: ClassVar[bool] = True
+    @staticmethod
+    def _references(pipeline: str) -> int:
+        """One in the first version, up to three from 2509 on (Plus)."""
+        return 3 if "Plus" in pipeline else 1
 
     @functools.cached_property
     def stock(self) -> Any:

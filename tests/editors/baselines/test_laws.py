@@ -89,6 +89,8 @@ CONTRACTS: list[Row] = [
     ("text-steering", {"steps": 7, "guidance": 1.5}, 0.8, "mixture"),
     ("text-steering", {"level": 1.0, "steps": 5}, -1.5, "single"),
     ("text-steering", {"level": 1.0, "steps": 6}, 0.8, "vp"),
+    ("velocity-steering", {"steps": 5, "probes": 2, "scale": 2.0}, 0.8, "mixture"),
+    ("velocity-steering", {"level": 0.8, "steps": 5, "probes": 1}, -1.5, "vp, single"),
     ("turboedit", {"level": 1.0, "steps": 5, "clip": None, "shift": 0}, -1.5, "mixture"),
     ("turboedit", {"steps": 5}, 0.8, "vp"),
     ("uni-edit", {"steps": 8, "level": 1.0, "weight": 1.0}, -0.3, "one axis"),
@@ -151,6 +153,10 @@ COSTS: list[Row] = [
     ("steering-fields", {"level": 0.5, "steps": 10, "repel": 0.0}, 1.0, 15),
     ("text-steering", {"level": 1.0, "steps": 10}, 1.0, 20),
     ("text-steering", {"level": 0.5, "steps": 10, "guidance": 2.0}, 1.0, 20),
+    ("velocity-steering", {"steps": 10}, 1.0, 30),
+    ("velocity-steering", {"steps": 10, "probes": 2}, 0.5, 10 * (1 + 2 * (1 + 3))),
+    ("velocity-steering", {"level": 0.5, "steps": 10, "probes": 1}, -2.0, 5 * (1 + 2 * (1 + 4))),
+    ("velocity-steering", {"steps": 10, "probes": 0}, 2.0, 30),
     ("turboedit", {"level": 1.0, "steps": 4}, 1.0, 12),
     ("turboedit", {"level": 0.5, "steps": 10}, -1.0, 15),
     ("uni-edit", {"level": 0.6, "steps": 15}, 1.0, 28),
@@ -186,6 +192,7 @@ EXACT: list[Row] = [
     ("steering-fields", {"steps": 6}, -2.0, "mixture"),
     ("text-steering", {"steps": 10, "guidance": 1.0}, -2.0, "mixture"),
     ("text-steering", {"steps": 10, "guidance": 2.5}, -2.0, "mixture"),
+    ("velocity-steering", {"steps": 10}, -2.0, "mixture"),
     ("turboedit", {"shift": 0, "clip": None}, -2.0, "mixture"),
     ("turboedit", {"shift": 1, "clip": None}, 1.0, "mixture"),
 ]
@@ -216,6 +223,7 @@ SIGNS: list[Row] = [
     ("steering-fields", {"steps": 6, "repel": 0.0}, 1e-2, "mixture"),
     ("steering-fields", {"steps": 6}, 1e-2, "mixture"),
     ("text-steering", {"steps": 6}, 1e-2, "mixture"),
+    ("velocity-steering", {"steps": 6, "probes": 0}, 1e-2, "mixture"),
     ("uni-edit", {"steps": 6}, 1e-3, "own limit"),
 ]
 
@@ -345,6 +353,7 @@ REFUSED: dict[str, dict[str, tuple[Any, ...]]] = {
     "stable-flow": {**GUIDED, "layers": ((), (0.5,)), "nudge": (0.0,)},
     "steering-fields": {**WALK, "attract": (0.0,), "repel": (-1.0,)},
     "text-steering": GUIDED,
+    "velocity-steering": {**WALK, "scale": (101.0,), "probes": (-1,)},
     "turboedit": {**WALK, "weight": (101.0,), "shift": (-1,), "clip": (-0.1,)},
     "uni-edit": {**WALK, "weight": (-1.0,)},
     "veloedit": {**GUIDED, "threshold": (-0.1, 1.5), "until": (1.5,)},

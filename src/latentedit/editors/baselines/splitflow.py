@@ -16,7 +16,7 @@ from latentedit.core.rng import draw
 from latentedit.core.settings import Count, Guidance, Level, Share, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
-from latentedit.directions.text import embed_aligned
+from latentedit.directions.text import embed_targets
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.path_editor import towards, two_fields
 from latentedit.latents.captions.partial import partial_targets
@@ -120,7 +120,7 @@ class SplitFlow(Editor):
         one_each = self.captions * len(latent) if len(self.captions) == 1 else self.captions
         if len(one_each) != len(latent):
             raise ShapeError(f"there must be sub-targets for each of {len(latent)} pictures; got {len(one_each)}")
-        return [embed_aligned(latent.backbone, latent.captions, texts) for texts in zip(*one_each, strict=True)]
+        return [embed_targets(latent, texts) for texts in zip(*one_each, strict=True)]
 
     def _joined(self, latent: JointLatent, flows: Float[Tensor, "n b *latent"]) -> Float[Tensor, "b *latent"]:
         return projected(latent.z + flows[:-1], latent.z + flows[-1]) - latent.z

@@ -7,6 +7,7 @@ from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.phrases import check_length
 from latentedit.latents.encode import one_each
+from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
 ChangeLike = str | Change
@@ -45,6 +46,42 @@ def target_captions(
             target = changed_caption(model, target, item)
         found.append(target)
     return tuple(found)
+
+
+def wanted_texts(
+    latent: JointLatent,
+    *,
+    to: str | Sequence[str] | None = None,
+    change: ChangeLike | Sequence[ChangeLike] | None = None,
+    instruction: str | Sequence[str] | None = None,
+) -> tuple[str, ...]:
+    """What each picture should show, or, of a model that sees the pictures, what it is told to do with each.
+
+    Args:
+        latent: the pictures, encoded for the one or the other.
+        to: full captions, as for `target_captions`.
+        change: instead of ``to``.
+        instruction: instead of both, one or several, given together to every picture.
+
+    Raises:
+        ConfigError: not just one of them, captions or changes for pictures that were encoded for instructions, or the
+            other way round, an empty text, or a change that cannot be made.
+    """
+    if instruction is None and not latent.instructed:
+        return target_captions(latent.backbone, latent.captions, to=to, change=change)
+    if instruction is None or to is not None or change is not None:
+        raise ConfigError(
+            f"{latent.backbone.name} sees the picture, and is told what to do with it: an instruction is needed, and "
+            "no caption or change. Give --instruction TEXT, or say what the picture shows with --from"
+        )
+    if not latent.instructed:
+        raise ConfigError(
+            "the picture was encoded with a caption, and an instruction needs a model that sees the picture. Encode it "
+            "with instructed=True"
+        )
+    said = instruction if isinstance(instruction, str) else ", ".join(instruction)
+    check_length(said)
+    return one_each(said, len(latent), "instruction")
 
 
 def read_changes(change: ChangeLike | Sequence[ChangeLike]) -> list[Change]:

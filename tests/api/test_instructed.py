@@ -1,0 +1,173 @@
+"""Models that see the picture and are told what to do with it: every family that has them, on its miniature."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import latentedit as le
+from latentedit.api.replay import replay
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.rng import draw
+from latentedit.editors.registry import make_editor
+from latentedit.latents.instructions import LEVELS, WORDINGS, no_change, no_change_residuals
+from latentedit.models.base import Backbone
+from latentedit.models.calibrations import VARIABLE, store_calibration
+from latentedit.testing.miniatures.flux import flux
+from latentedit.testing.miniatures.flux2 import flux2_klein
+from latentedit.testing.miniatures.qwen_image import qwen_image
+from latentedit.testing.tolerances import relative_error
+
+SETTINGS: dict[str, Any] = {"sizes": [64, 64, 96], "editors": {"eim": {"steps": 2, "search": {"steps": 2}}}}
+FAMILIES: dict[str, Callable[[], Any]] = {
+    "kontext": lambda: flux(kontext=True),
+    "flux2": flux2_klein,
+    "qwen-edit": lambda: qwen_image("edit"),
+    "qwen-plus": lambda: qwen_image("plus"),
+}
+HAT = "add a hat"
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def model(request: pytest.FixtureRequest) -> Backbone:
+    return le.from_pipeline(FAMILIES[request.param](), settings=SETTINGS)
+
+
+def picture(width: int = 64, height: int = 64) -> Image.Image:
+    rows, columns = np.mgrid[:height, :width]
+    return Image.fromarray(np.stack([rows * 2, columns * 2, rows + columns], axis=-1).astype(np.uint8))
+
+
+def test_encoding_holds_the_picture_itself_and_no_change(model: Backbone) -> None:
+    """At its own size and framing, whatever the stock pipeline would have resized it to."""
+    latent = le.encode(model, picture(96, 64))
+    assert latent.instructed
+    assert latent.captions == (WORDINGS[0],)
+    assert latent.condition.reference is not None
+    assert torch.equal(latent.condition.reference[0], latent.z)
+    assert torch.equal(latent.condition.tokens, model.embed([WORDINGS[0]]).tokens)
+    described = le.encode(model, picture(), caption="a wall")
+    assert described.condition.reference is None
+
+
+@pytest.mark.parametrize("method", ["velocity-steering", "flowslider", "veloedit", "eim"])
+def test_editors_follow_instructions(method: str) -> None:
+    """Whatever the editor: it asks for velocities under two conditions, and both hold the picture."""
+    follows(le.from_pipeline(flux(kontext=True), settings=SETTINGS), method)
+
+
+def test_every_family_follows_instructions(model: Backbone) -> None:
+    follows(model, "velocity-steering")
+
+
+def follows(model: Backbone, method: str) -> None:
+    """Strength 0 is the picture, bit for bit; more does more; the record makes it again."""
+    editor: Any = make_editor(method, model)
+    editor = dataclasses.replace(editor, steps=2, **({"probes": 0} if method == "velocity-steering" else {}))
+    none, half, whole = (
+        le.edit(model, picture(), instruction=HAT, method=editor, strength=strength) for strength in (0.0, 0.5, 1.0)
+    )
+    assert np.array_equal(np.asarray(none.image), np.asarray(picture()))
+    assert (whole.caption, whole.target_caption) == (WORDINGS[0], HAT)
+    assert relative_error(half.latent.z, whole.latent.z) > 1e-4
+    (again,) = replay(whole.record, model, picture())
+    assert np.array_equal(np.asarray(again.image), np.asarray(whole.image))
+    assert again.record == whole.record
+
+
+def test_what_follows_an_edit_sees_the_edited_picture(model: Backbone) -> None:
+    """Two edits in a row: the second changes what the first left, and its record tells of both."""
+    session = le.Session(le.encode(model, picture()))
+    (first,) = session.manipulate(session.identify(instruction=HAT))
+    assert first.latent.condition.reference is not None
+    assert torch.equal(first.latent.condition.reference[0], first.latent.z)
+    assert first.latent.captions == (WORDINGS[0],)
+    following = le.Session(first.latent)
+    (second,) = following.manipulate(following.identify(instruction="make it red"))
+    (again,) = replay(second.record, model, picture())
+    assert np.array_equal(np.asarray(again.image), np.asarray(second.image))
+
+
+def test_a_direction_of_an_instruction_serves_other_pictures(model: Backbone, tmp_path: Path) -> None:
+    """It says what to do beside no picture in particular, is refused among captions, and goes together with others."""
+    latent = le.encode(model, picture())
+    found = le.identify(latent, instruction=HAT)
+    assert found.instructed
+    assert found.condition.reference is None
+    found.save(tmp_path / "hat.safetensors")
+    kept = le.Direction.load(tmp_path / "hat.safetensors")
+    other = picture().transpose(Image.Transpose.ROTATE_180)
+    told = le.edit(model, other, direction=kept, strength=0.5)
+    assert told.record.instructed
+    both = le.edit(model, other, instruction=[HAT, "make it red"], strength=[1.0, 0.5])
+    assert len(both.record.directions) == 2
+    with pytest.raises(ConfigError, match="found between instructions"):
+        le.manipulate(le.encode(model, other, caption="a wall"), kept)
+
+
+def test_further_pictures_are_seen_where_the_model_takes_them(model: Backbone) -> None:
+    other = picture(96, 64)
+    if model.capabilities.references == 1:
+        with pytest.raises(ConfigError, match="at most 1 pictures"):
+            le.encode(model, picture(), beside=[other])
+        return
+    session = le.Session(le.encode(model, picture(), beside=[other]))
+    (shown,) = session.manipulate(session.identify(instruction=HAT))
+    alone = le.edit(model, picture(), instruction=HAT)
+    assert relative_error(shown.latent.z, alone.latent.z) > 1e-4
+    (again,) = replay(shown.record, model, picture(), beside=[other])
+    assert np.array_equal(np.asarray(again.image), np.asarray(shown.image))
+    with pytest.raises(ConfigError, match="got 0, and not those"):
+        replay(shown.record, model, picture())
+
+
+def test_what_means_no_change_is_measured(model: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean square distance from ``e - x``, written out for one wording; the least is the model's from then on."""
+    latent = le.encode(model, picture())
+    found = no_change_residuals(model, latent.z, seed=3)
+    assert list(found) == list(WORDINGS)
+    noise = draw((len(LEVELS), *latent.z.shape), seed=3, purpose="no change")
+    expected = [
+        (model.velocity((1 - s) * latent.z + s * e, torch.tensor([s]), latent.condition) - (e - latent.z))
+        .square()
+        .mean()
+        for s, e in zip(LEVELS, noise, strict=True)
+    ]
+    assert found[WORDINGS[0]] == pytest.approx(float(sum(expected) / 3), rel=1e-5)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setattr(model, "fingerprint", "0123456789abcdef")
+    assert no_change(model) == WORDINGS[0]
+    store_calibration(model.fingerprint, {"no_change": {"a": 0.5, "b": 0.25}})
+    assert no_change(model) == "b"
+
+
+def test_models_of_captions_take_no_instructions() -> None:
+    dev = le.from_pipeline(flux(), settings=SETTINGS)
+    with pytest.raises(ConfigError, match="edits by captions, and takes no instructions"):
+        le.edit(dev, picture(), instruction=HAT)
+    z = torch.zeros(1, *dev.latent_shape(64, 64))
+    told = dataclasses.replace(dev.embed([HAT]), reference=(z,))
+    with pytest.raises(ShapeError, match="takes no reference pictures"):
+        dev.velocity(z, torch.tensor([0.5]), told)
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ({"instruction": HAT, "to": "a man"}, "--to and --instruction exclude each other"),
+        ({"instruction": HAT, "caption": "a man"}, "--instruction goes without --from"),
+        ({"instruction": " "}, "--instruction is an empty"),
+        ({"instruction": HAT, "strength": [1.0, 0.5]}, "--strength goes once"),
+    ],
+)
+def test_requests_that_make_no_sense_are_refused(model: Backbone, told: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        le.edit(model, picture(), **told)
+    latent = le.encode(model, picture())
+    with pytest.raises(ConfigError, match="an instruction is needed"):
+        le.identify(latent, to="a man")

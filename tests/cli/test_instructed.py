@@ -1,0 +1,36 @@
+"""``--instruction`` on the command line, from folders as diffusers writes them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.api.test_instructed import FAMILIES, HAT, SETTINGS, picture
+from tests.commands import Command
+
+
+@pytest.mark.parametrize("family", ["kontext", "flux2", "qwen-plus"])
+def test_commands_take_instructions(family: str, tmp_path: Path, command: Command) -> None:
+    """Edit, sweep, direction, replay, undo; and captions as ever."""
+    folder, image = tmp_path / "model", tmp_path / "me.png"
+    FAMILIES[family]().save_pretrained(folder)
+    (folder / "latentedit.json").write_text(json.dumps(SETTINGS))
+    picture().save(image)
+
+    def run(*words: object) -> str:
+        outcome = command(*words, "--model", folder)
+        assert outcome.code == 0, outcome.err
+        return outcome.out
+
+    out, hat = tmp_path / "hat.png", tmp_path / "hat.safetensors"
+    assert "keep the image the same (instructed)" in run("edit", image, "--instruction", HAT, "-o", out)
+    run("replay", out, "-o", tmp_path / "again.png")
+    assert (tmp_path / "again.png").read_bytes() == out.read_bytes()
+    run("undo", out, "-o", tmp_path / "undone.png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "undone.png")), np.asarray(picture()))
+    run("sweep", image, "--instruction", HAT, "--strengths", "0,1", "-o", tmp_path / "sweep.png")
+    run("direction", "make", image, "--instruction", HAT, "-o", hat)
+    run("direction", "apply", hat, "--on", image, "-o", tmp_path / "applied.png")
+    run("edit", image, "--from", "a wall", "--change", "=> a hat", "-o", tmp_path / "captioned.png")
