@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.codec import KL_CODECS
 from latentedit.models.network import CLIP_TOKENIZERS, T5_TOKENIZERS
 from latentedit.models.packed import PackedFlowBackbone, block_attention, block_sites, positions
@@ -29,6 +30,9 @@ from latentedit.models.sites import Site
 
 class FluxBackbone(PackedFlowBackbone):
     """FLUX.1 dev, schnell and Kontext: ``v(z, s, c) = transformer(tokens of z, s, t5, clip, guidance)``.
+
+    Of the settings it reads "window" too, tokens of a text. A network that takes no guidance weight was distilled to
+    need none, unless they name a "guidance".
 
     Args:
         components: of a ``FluxPipeline`` or ``FluxKontextPipeline`` by name.
@@ -58,13 +62,15 @@ class FluxBackbone(PackedFlowBackbone):
 
     def __init__(self, components: Mapping[str, Any], **placement: Any) -> None:
         config, pipeline = components["transformer"].config, str(placement.get("pipeline", ""))
-        self.window = 512 if config.guidance_embeds else 256
+        settings: Mapping[str, Any] = placement.get("settings") or {}
+        self.window = int(settings.get("window", 512 if config.guidance_embeds else 256))
+        undistilled: GuidanceKind = "cfg" if "guidance" in settings else "none"
         self._begin(
             components,
             patch=PATCH,
             widths=(int(config.joint_attention_dim), int(config.pooled_projection_dim)),
             guidance=_published_guidance(config, pipeline),
-            kind="embedded" if config.guidance_embeds else "none",
+            kind="embedded" if config.guidance_embeds else undistilled,
             references=int("Kontext" in pipeline),
             **placement,
         )

@@ -22,6 +22,7 @@ class _Settings(pydantic.BaseModel):
     sizes: Annotated[Sequence[Annotated[int, Field(ge=1, le=16_384)]], Field(min_length=3, max_length=3)] = (1, 1, 1)
     guidance: Annotated[float, Field(ge=-100, le=100)] = 1.0
     zero_tokens: Annotated[int, Field(ge=0, le=4096)] = 0
+    window: Annotated[int, Field(ge=1, le=4096)] = 512
     vocabulary: Sequence[str] | None = None
     editors: Mapping[str, Table] = {}
     judge: Table = {}

@@ -26,7 +26,7 @@ _JOINT = re.compile(r"\b(?:and|with)\b|(?<=\S)\s+(?:(?:in|wearing)\b|(?=on\b))",
 _ORDER = ("skin", "hair", "eyes", "eyebrows", "mouth", "accessory", "facial_hair", "clothes", "background")
 
 
-def _color_words(field: str, color: str) -> list[str]:
+def color_words(field: str, color: str) -> list[str]:
     """Words for a colour; "red" means ginger for hair and is a colour of its own for clothes."""
     return _GRAMMAR["hair_color_words"].get(color, [color]) if field in ("hair", "facial_hair") else [color]
 
@@ -42,7 +42,7 @@ def phrases_for(field: str, value: str, color: str | None) -> list[str]:
         return patterns
     if color is None:
         return [pattern for pattern in patterns if "{}" not in pattern]
-    words = _color_words(field, color)
+    words = color_words(field, color)
     return [_said(pattern, word) for pattern in patterns if "{}" in pattern for word in words]
 
 
@@ -146,7 +146,7 @@ def _all_phrases() -> Iterator[tuple[str, dict[str, str]]]:
                     continue
                 for color in VALUES[color_field]:
                     if color != NONE:
-                        for word in _color_words(field, color):
+                        for word in color_words(field, color):
                             yield _said(pattern, word), {field: value, color_field: color}
 
 

@@ -68,10 +68,33 @@ def render_split(
         workers: processes.
         progress: called with (done, total).
     """
+    name = f"{split}-{count}-{seed}{'-framed' if framed else ''}.npy"
     attributes = draw_split(split, count, seed)
-    path = folder / f"{split}-{count}-{seed}{'-framed' if framed else ''}.npy"
+    return render_all(folder / name, attributes, seed=seed, framed=framed, workers=workers, progress=progress)
+
+
+def render_all(
+    path: Path,
+    attributes: list[Attributes],
+    *,
+    seed: int,
+    framed: bool,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Renders:
+    """Portraits, rendered into one file unless it is already there; those at one place have one framing for one seed.
+
+    Args:
+        path: of the ``.npy`` file.
+        attributes: one a portrait.
+        seed: of the framing, as are the following as for `render_split`.
+        framed: vary framing and colour.
+        workers: processes.
+        progress: called with (done, total).
+    """
+    count = len(attributes)
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
         pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(count, SIZE, SIZE, 3))
         starts = range(0, count, _CHUNK)

@@ -88,7 +88,7 @@ class PortraitDomain:
         """Portraits of the test split, or discs; None for models that are not trained on either."""
         if model == "pixels-discs":
             return [Image.fromarray(picture) for picture in draw_discs(count, seed=seed)]
-        if model not in ("portraits", "portraits-unet", "pixels-portraits"):
+        if model not in ("portraits", "portraits-unet", "portraits-kontext", "pixels-portraits"):
             return None
         drawn = [render_array(scene) for scene in draw_split("test", count, seed)]
         return [Image.fromarray(shrink(one[None])[0] if model == "pixels-portraits" else one) for one in drawn]

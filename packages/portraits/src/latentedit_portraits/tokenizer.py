@@ -1,6 +1,7 @@
 """A stock CLIPTokenizer whose vocabulary spells the words of the captions whole."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import CLIPTokenizer
@@ -11,14 +12,14 @@ _START, _END = "<|startoftext|>", "<|endoftext|>"
 _END_OF_WORD = "</w>"
 
 
-def build_tokenizer() -> CLIPTokenizer:
-    """The tokenizer of the bundled models.
+def build_tokenizer(words: Sequence[str] | None = None) -> CLIPTokenizer:
+    """The tokenizer of the bundled models, which knows these words; those of the captions by default.
 
     A word of the grammar is one token. Any other word falls apart into the bytes and pieces that the vocabulary has, so
     nothing is unknown to the tokenizer (`StableDiffusion3Backbone.caption_notes` tells the user).
     """
     alphabet = _byte_alphabet()
-    merges = _merges(vocabulary())
+    merges = _merges(vocabulary() if words is None else words)
     pieces = alphabet + [letter + _END_OF_WORD for letter in alphabet] + ["".join(merge) for merge in merges]
     tokens = [*dict.fromkeys(pieces), _START, _END]
     build: Any = CLIPTokenizer  # it takes pairs, although its annotation says strings
@@ -40,7 +41,7 @@ def _byte_alphabet() -> list[str]:
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
 
 
-def _merges(words: list[str]) -> list[tuple[str, str]]:
+def _merges(words: Sequence[str]) -> list[tuple[str, str]]:
     """Merges under which every word becomes one token.
 
     Each word is run through the merges so far, and what is still apart is joined by new merges of lower priority. These

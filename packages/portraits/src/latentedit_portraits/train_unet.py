@@ -48,13 +48,13 @@ train_unet = functools.partial(run_recipe, "portraits-unet", RECIPES, _train)
 
 
 @torch.no_grad()
-def encode_latents(model: Backbone, renders: Renders, run: Training) -> NDArray[np.float16]:
+def encode_latents(model: Backbone, renders: Renders, run: Training, name: str = "latents") -> NDArray[np.float16]:
     """Clean latents ``[n, 8, 16, 16]`` of all renders, normalised as the model wants them, kept in the run's folder."""
 
     def encoded() -> NDArray[np.float16]:
         return encode_in_batches(model.encode, renders.pixels, model.device, run.tell).astype(np.float16)
 
-    return kept_array(run.folder / "latents.npy", encoded)
+    return kept_array(run.folder / f"{name}.npy", encoded)
 
 
 @torch.no_grad()

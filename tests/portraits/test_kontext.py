@@ -1,0 +1,172 @@
+"""`portraits-kontext`: instructions against the renderer's attributes, training, and the folder that is written."""
+
+import dataclasses
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxKontextPipeline
+
+from latentedit.core.rng import draw
+from latentedit.core.solvers.euler import EulerSolver
+from latentedit.core.solvers.integrate import sample
+from latentedit.latents.instructions import WORDINGS
+from latentedit.models.guidance import GuidedField
+from latentedit.models.loading import open_folder
+from latentedit.models.patches import pack, unpack
+from latentedit.models.registry import bundled_folder, load
+from latentedit.testing.tolerances import relative_error
+from latentedit_portraits.attributes import Attributes, draw_split, split_of
+from latentedit_portraits.fitting import FitSettings, Training
+from latentedit_portraits.instructions import (
+    NOTHING,
+    draw_answer,
+    draw_idle_instruction,
+    draw_instruction,
+    instruction_vocabulary,
+)
+from latentedit_portraits.kontext import WINDOW, Tasks, build_text_to_flow, build_tokenizers, fit_flow
+from latentedit_portraits.train_kontext import assemble
+
+MAN = Attributes(
+    skin="pale",
+    hair="short",
+    hair_color="brown",
+    eyes="open",
+    eyebrows="flat",
+    mouth="serious",
+    accessory="none",
+    facial_hair="none",
+    facial_hair_color="none",
+    clothes="t-shirt",
+    clothes_color="blue",
+    background="white",
+)
+
+
+def said(source: Attributes, answer: Attributes, count: int = 200) -> Counter[str]:
+    words = random.Random(0)
+    return Counter(draw_instruction(source, answer, words) for _ in range(count))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"accessory": "glasses"}, {"add glasses", "give the person square glasses"}),
+        ({"hair_color": "ginger"}, {"make the hair red", "change the hair to ginger"}),
+        ({"hair": "mohawk"}, {"give the person a mohawk"}),
+        ({"facial_hair": "beard", "facial_hair_color": "gray"}, {"add a gray beard", "give the person a grey beard"}),
+        ({"background": "pink"}, {"make the background pink"}),
+        ({"clothes_color": "red"}, {"make the shirt red"}),
+        ({"hair": "bald"}, {"give the person a bald head"}),
+    ],
+)
+def test_instructions_say_what_differs(change: dict[str, str], expected: set[str]) -> None:
+    answer = MAN.replace(**change)
+    assert expected <= set(said(MAN, answer))
+    back = said(answer, MAN)
+    if answer.accessory == "glasses":
+        assert {"remove the glasses", "no glasses"} <= set(back)
+    if answer.hair == "bald":
+        assert all("hair" in text for text in back), "the colour comes with the hair that it is named for"
+
+
+def test_equal_portraits_are_left_alone() -> None:
+    """By each wording of no change, or by asking for what is there already."""
+    texts = said(MAN, MAN, 600)
+    assert set(NOTHING) < set(texts)
+    assert set(WORDINGS) <= set(NOTHING)
+    idle = {draw_idle_instruction(MAN, random.Random(seed)) for seed in range(300)}
+    assert {"remove the glasses", "give the person short hair", "make the background white"} <= idle
+
+
+def test_answers_are_portraits_of_the_training_split() -> None:
+    words = random.Random(1)
+    answers = [(source, draw_answer(source, words)) for source in draw_split("train", 60, 0)]
+    assert all(split_of(answer) == "train" for _, answer in answers)
+    assert len({len(source.differences(answer)) for source, answer in answers}) >= 3
+
+
+def test_every_word_of_an_instruction_is_one_token() -> None:
+    clip, t5 = build_tokenizers()
+    words = random.Random(2)
+    for source in draw_split("train", 40, 0):
+        text = draw_instruction(source, draw_answer(source, words), words)
+        pieces = text.replace(",", " ,").replace("-", " - ").split()
+        assert len(clip(text).input_ids) - 2 == len(pieces)
+        assert len(t5(text).input_ids) - 1 <= min(WINDOW - 1, len(pieces) + text.count(",") + 2 * text.count("-"))
+    assert "remove" in instruction_vocabulary()
+
+
+@pytest.fixture(scope="module")
+def tasks() -> Tasks:
+    """Eight pairs, whose latents are noise."""
+    words = random.Random(3)
+    sources = draw_split("train", 8, 0)
+    answers = [draw_answer(source, words) for source in sources]
+    latents = draw((2, 8, 8, 16, 16), seed=0, purpose="latents").numpy().astype(np.float16)
+    return Tasks(build_tokenizers(), (sources, answers), (latents[0], latents[1]), torch.device("cpu"))
+
+
+def test_pairs_serve_in_both_directions(tasks: Tasks) -> None:
+    generator = torch.Generator().manual_seed(0)
+    texts, clean, source = tasks.draw(64, generator, instructed=True)
+    assert source is not None
+    assert len(texts) == len(clean) == len(source) == 64
+    first, second = (torch.from_numpy(part.astype(np.float32)) for part in tasks._latents)
+    for answer, asked in zip(clean, source, strict=True):
+        forwards = [torch.equal(asked, a) and torch.equal(answer, b) for a, b in zip(first, second, strict=True)]
+        backwards = [torch.equal(asked, b) and torch.equal(answer, a) for a, b in zip(first, second, strict=True)]
+        assert any(forwards) != any(backwards)
+    assert tasks.draw(2, generator, instructed=False)[2] is None
+
+
+def test_a_few_steps_lower_the_error(tasks: Tasks, tmp_path: Path) -> None:
+    """From 2, the variance of ``e - x`` that an output of zero leaves; and a second call goes on where it ended."""
+    network = build_text_to_flow(tasks._tokenizers, 0, layers=(1, 1), heads=1)
+    told: list[str] = []
+    run = Training(folder=tmp_path, device=torch.device("cpu"), log=told.append)
+    settings = FitSettings(steps=12, batch=4, learning_rate=3e-3, warm_up=1, decay_share=0.1, average=0.5)
+    fit_flow(network, tasks, settings, run)
+    error = float(told[-1].split("loss ")[1].split()[0])
+    assert 0 < error < 1.95
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    fit_flow(network, tasks, settings, run)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_the_stock_pipeline_opens_the_folder_and_edits_as_the_adapter_does(tasks: Tasks, tmp_path: Path) -> None:
+    """Beside a source, in a few steps, without guidance; the weight of two branches is the adapter's own."""
+    network = build_text_to_flow(tasks._tokenizers, 0, layers=(1, 1), heads=1)
+    with torch.no_grad():
+        for parameter in network.transformer.parameters():  # gates that are open
+            parameter.add_(0.05 * draw(parameter.shape, seed=1, purpose="weights"))
+    folder = assemble(
+        tmp_path / "model", open_folder(bundled_folder("portraits")).load("vae"), network, tasks._tokenizers
+    )
+    pipeline: Any = FluxKontextPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    model = load(folder, device="cpu")
+    assert model.capabilities.references == 1
+    assert (model.capabilities.guidance_kind, model.capabilities.guidance) == ("cfg", 2.0)
+    shape = (1, *model.latent_shape(128, 128))
+    z, source = (draw(shape, seed=4, purpose=purpose) for purpose in ("start", "source"))
+    pipeline.set_progress_bar_config(disable=True)
+    stock = pipeline(
+        prompt="add glasses",
+        image=source,
+        latents=pack(z),
+        height=128,
+        width=128,
+        max_area=128 * 128,
+        num_inference_steps=3,
+        max_sequence_length=WINDOW,
+        output_type="latent",
+    ).images
+    told = dataclasses.replace(model.embed(["add glasses"]), reference=(source,))
+    field = GuidedField(backbone=model, condition=told)
+    ours = sample(field, z, model.grid(3, height_px=128, width_px=128), EulerSolver()).final
+    assert relative_error(ours, unpack(stock, (8, 8))) <= 1e-4
