@@ -190,14 +190,14 @@ class _Run:
                 mean.lerp_(parameter, 1 - decay)
 
     def save(self, path: Path, step: int, seconds: float) -> None:
-        """Everything in one file, written beside and renamed."""
+        """Everything in one file, written beside and renamed; weights that have two names are written twice."""
         tensors = {f"network/{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"average/{index}": value for index, value in enumerate(self.average)}
         for number, optimizer in enumerate(self.optimizers):
             for index, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer {number}/{index}/{name}": value for name, value in state.items()}
         partial = path.with_suffix(".partial")
-        whole = {name: value.detach().contiguous() for name, value in tensors.items()}
+        whole = {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
         save_file(whole, partial, metadata={"step": str(step), "seconds": str(seconds)})
         partial.replace(path)
 

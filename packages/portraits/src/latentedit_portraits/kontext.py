@@ -174,23 +174,29 @@ class Tasks:
         return torch.from_numpy(rows.astype(np.float32)).to(self.device)
 
 
+def velocity_error(
+    network: TextToFlow, tasks: Tasks, batch: int, step: int, generator: torch.Generator
+) -> Float[Tensor, ""]:
+    """Mean square error of the predicted ``e - x`` at ``(1 - s) x + s e``, x an answer or a captioned portrait."""
+    device = tasks.device
+    texts, clean, source = tasks.draw(batch, generator, instructed=step % _CAPTIONS_EVERY != 0)
+    noise = torch.randn(clean.shape, generator=generator).to(device)
+    s = draw_levels(batch, generator).to(device)
+    z = torch.lerp(clean, noise, s[:, None, None, None])
+    chance = float(torch.rand((), generator=generator))
+    clip, t5 = tasks.tokens(texts, next(window for limit, window in _WINDOWS if chance <= limit))
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        velocity = network.velocity(z, s, clip, t5, source)
+    return functional.mse_loss(velocity.float(), noise - clean)
+
+
 def fit_flow(network: TextToFlow, tasks: Tasks, settings: FitSettings, run: Training) -> float:
-    """Train text encoders and transformer to predict ``e - x`` from ``(1 - s) x + s e``, x the answer or portrait."""
+    """Train text encoders and transformer for the least `velocity_error`."""
     blocks = network.transformer.named_parameters()
     matrices = [item for name, item in blocks if item.ndim == 2 and "blocks" in name and "norm" not in name]
-    device = tasks.device
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        instructed = step % _CAPTIONS_EVERY != 0
-        texts, clean, source = tasks.draw(settings.batch, generator, instructed=instructed)
-        noise = torch.randn(clean.shape, generator=generator).to(device)
-        s = draw_levels(settings.batch, generator).to(device)
-        z = torch.lerp(clean, noise, s[:, None, None, None])
-        chance = float(torch.rand((), generator=generator))
-        clip, t5 = tasks.tokens(texts, next(window for limit, window in _WINDOWS if chance <= limit))
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            velocity = network.velocity(z, s, clip, t5, source)
-        return functional.mse_loss(velocity.float(), noise - clean)
+        return velocity_error(network, tasks, settings.batch, step, generator)
 
     with differentiable_attention():  # on a CPU the backward pass of the fused kernel is the slower one
         return run.fit("flow", network, loss, settings, orthogonalized=matrices)
