@@ -156,6 +156,7 @@ SAID: dict[str, Any] = {
         "highest": 1.5,
     },
     "licence": "CC-BY-4.0",
+    "instructed": False,
     "notes": ["a note"],
 }
 
