@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from latentedit.api import calibrate
-from latentedit.api.calibrate import Calibration, calibrate_guard, default_captions, keep_guard
+from latentedit.api.calibrate import Calibration, calibrate_guard, default_captions, keep_calibration
+from latentedit.api.calibration_cost import Work
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit.latents.guard import Guard, losses
+from latentedit.latents.guard import KEY, Guard, losses
 from latentedit.latents.harms import HARMS
-from latentedit.models.calibrations import VARIABLE
+from latentedit.models.calibrations import VARIABLE, Unfinished
 from latentedit.models.registry import load
 from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone
 
@@ -31,7 +31,7 @@ def test_it_costs_what_it_says(colours: ColourBackbone) -> None:
     assert cost.evaluations == HOW.evaluations(colours) == 5 * (3 + 6) + 3 * len(HARMS) * 6
     assert told == [("guard", 1, 3), ("guard", 2, 3), ("guard", 3, 3)]
     assert found.pictures == 5
-    assert HOW.seconds(colours) > 0
+    assert HOW.work(colours) == Work(evaluations=cost.evaluations, pictures=2 * 5 + 3 * len(HARMS))
 
 
 def test_stopped_it_goes_on_and_ends_the_same(
@@ -46,7 +46,7 @@ def test_stopped_it_goes_on_and_ends_the_same(
     with colours.count() as cost:
         second = calibrate_guard(colours, captions=["red"], how=HOW)
     assert 0 < cost.evaluations < HOW.evaluations(colours) / 2, "only the last batch is left"
-    place = keep_guard(colours, second)
+    place = keep_calibration(colours, guard=second)
     assert Guard.of(colours) == second
     assert sorted(one.name for one in place.parent.iterdir()) == [place.name], "what was kept to go on from is gone"
     monkeypatch.setenv(VARIABLE, str(tmp_path / "elsewhere"))
@@ -59,7 +59,7 @@ def test_what_was_kept_of_another_plan_or_is_damaged_is_not_used(colours: Colour
     with colours.count() as cost:
         calibrate_guard(colours, captions=["blue"], how=HOW)
     assert cost.evaluations == HOW.evaluations(colours)
-    calibrate._partial(colours).write_text("{")
+    Unfinished.of(colours.fingerprint, KEY, {}).place.write_text("{")
     assert calibrate_guard(colours, captions=["red"], how=HOW) == first
 
 
@@ -83,7 +83,7 @@ def test_captions_are_the_readers_or_general_ones(colours: ColourBackbone) -> No
 def test_a_guard_may_come_with_the_model(colours: ColourBackbone, tmp_path: Path) -> None:
     (tmp_path / "latentedit.json").write_text('{"captioner": "portraits"}')
     found = calibrate_guard(colours, captions=["red"], how=HOW)
-    place = keep_guard(colours, found, folder=tmp_path)
+    place = keep_calibration(colours, guard=found, folder=tmp_path)
     stored = json.loads(place.read_text())
     assert stored["captioner"] == "portraits"
     assert Guard.of(colours) is None, "nothing is kept for the user"
@@ -103,7 +103,8 @@ def test_a_model_without_fingerprint_and_a_home_that_is_read_only_are_told(
 
 
 def test_pictures_that_are_far_off_are_unknown_after_it(colours: ColourBackbone) -> None:
-    keep_guard(colours, calibrate_guard(colours, captions=["red", "blue"], how=Calibration(pictures=20, steps=8)))
+    found = calibrate_guard(colours, captions=["red", "blue"], how=Calibration(pictures=20, steps=8))
+    keep_calibration(colours, guard=found)
     guard = Guard.of(colours)
     assert guard is not None
     red = torch.tensor(COLOURS["red"])[:, None, None]

@@ -1,5 +1,6 @@
 """``latentedit models``: list, show, path, verify, train."""
 
+import dataclasses
 import functools
 import json
 import shutil
@@ -12,7 +13,14 @@ from typing import Any
 import pytest
 
 import latentedit_portraits
+from latentedit.api import settings_search
 from latentedit.api.calibrate import Calibration
+from latentedit.api.settings_search import Search
+from latentedit.core.settings import to_plain
+from latentedit.editors.calibrated import CalibratedSettings
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.models.calibrations import store_calibration
 from tests.carried import carry
 from tests.commands import Command, Refused
 
@@ -126,30 +134,83 @@ def test_families_say_what_was_tested_and_that_no_real_weights_were(command: Com
 
 @pytest.fixture
 def small_calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Four pictures of two steps, and a data folder of its own."""
+    """Four pictures of two steps, two of them edited by two candidates, and a data folder of its own."""
     small = functools.partial(Calibration, pictures=4, steps=2, batch=2, harmed=1)
     monkeypatch.setattr("latentedit.api.calibrate.Calibration", small)
+    search = functools.partial(Search, pictures=2, steps=2, batch=2)
+    monkeypatch.setattr("latentedit.api.settings_search.Search", search)
+    monkeypatch.setattr(settings_search, "AROUND", {"3 steps": settings_search.AROUND["3 steps"]})
     monkeypatch.setenv("LATENTEDIT_DATA", str(tmp_path / "data"))
     return tmp_path / "data"
 
 
-def test_calibrate_keeps_a_guard_that_show_tells(
+def test_calibrate_keeps_what_show_tells_and_forgets_it(
     command: Command, miniature: Path, tmp_path: Path, small_calibration: Path
 ) -> None:
     captions = tmp_path / "captions.txt"
     captions.write_text("a person with glasses\n\na person with hair\n")
     outcome = command("models", "calibrate", miniature, "--captions", captions, "--device", "cpu")
     assert outcome.code == 0, outcome.err
-    first, said, kept = outcome.out.splitlines()
-    assert first == "4 pictures, 136 evaluations: about 1 min"  # 4 (2 x 2 + 6) + 2 x 8 harms x 6
-    assert "from 4 pictures of its own; a picture is known up to" in said
+    first, guard, settings, kept = outcome.out.splitlines()
+    assert first.startswith("6 pictures, 544 evaluations: about ")  # 136 of the guard, the rest of the search
+    assert guard.startswith("guard: from 4 pictures of its own; a picture is known up to")
+    assert settings.startswith(("settings: 3 steps", "settings: the library's default"))
     (place,) = (small_calibration / "calibrations").iterdir()
     assert kept == f"kept in {place}"
-    told = json.loads(command("models", "calibrate", miniature, "--json").out)
-    assert told["guard"]["pictures"] == 4
-    assert "guard: from 4 pictures of its own" in command("models", "show", miniature).out
-    place.unlink()
-    assert "guard: none. Run: latentedit models calibrate" in command("models", "show", miniature).out
+    told = json.loads(command("models", "calibrate", miniature, "--captions", captions, "--json").out)
+    assert (told["guard"]["pictures"], told["settings"]["pictures"]) == (4, 2)
+    shown = command("models", "show", miniature).out
+    assert "guard: from 4 pictures of its own" in shown
+    assert settings in shown
+    shared = shutil.copy(place, tmp_path / "shared.json")
+    assert command("models", "calibrate", miniature, "--forget").out == f"{miniature}: removed {place}\n"
+    assert command("models", "calibrate", miniature, "--forget").out == f"{miniature}: nothing was kept of it\n"
+    shown = command("models", "show", miniature).out
+    assert "guard: none. Run: latentedit models calibrate" in shown
+    assert "settings: none. Run: latentedit models calibrate" in shown
+    assert command("models", "calibrate", miniature, "--from", shared).out == f"{miniature}: kept in {place}\n"
+    assert settings in command("models", "show", miniature).out
+
+
+def test_a_calibration_of_another_model_is_refused(
+    refused: Refused, miniature: Path, tmp_path: Path, small_calibration: Path
+) -> None:
+    (tmp_path / "other.json").write_text('{"fingerprint": "abc"}')
+    said = refused("models", "calibrate", miniature, "--from", tmp_path / "other.json")
+    assert "calibrates another model, of the fingerprint 'abc'" in said
+    (tmp_path / "half.json").write_text('{"fingerprint": "abc", "guard": {}}')
+    assert "is no calibration: pictures is missing" in refused(
+        "models", "calibrate", miniature, "--from", tmp_path / "half.json"
+    )
+    (tmp_path / "none.json").write_text("[]")
+    assert "damaged" in refused("models", "calibrate", miniature, "--from", tmp_path / "none.json")
+    assert "exclude each other" in refused("models", "calibrate", miniature, "--from", "a.json", "--forget")
+    assert not small_calibration.exists()
+
+
+def test_settings_that_are_not_used_are_told(command: Command, tmp_path: Path, small_calibration: Path) -> None:
+    fingerprint = json.loads(command("models", "show", "portraits", "--json").out)["fingerprint"]
+    found = CalibratedSettings(
+        eim=EIM(),
+        local=True,
+        judge=Judge(),
+        strengths=(-1.0, 2.0),
+        pictures=2,
+        evaluations=32,
+        tried={"the library's default": {"residual": 1.0}},
+    )
+    for preferred in (False, True):
+        store_calibration(fingerprint, {"settings": to_plain(dataclasses.replace(found, preferred=preferred))})
+        shown = command("models", "show", "portraits").out
+        assert "settings: the library's default; an edit takes 32 evaluations; strengths -1.0 to 2.0" in shown
+        assert ("not used: the model brings settings of its own" in shown) is not preferred
+
+
+def test_calibrate_tells_a_home_that_is_read_only_before_it_starts(
+    refused: Refused, miniature: Path, monkeypatch: pytest.MonkeyPatch, read_only_folder: Path
+) -> None:
+    monkeypatch.setenv("LATENTEDIT_DATA", str(read_only_folder / "data"))
+    assert "cannot be made" in refused("models", "calibrate", miniature, "--device", "cpu")
 
 
 def test_calibrate_in_the_folder(command: Command, miniature: Path, tmp_path: Path, small_calibration: Path) -> None:

@@ -1,41 +1,38 @@
-"""What a model's own pictures say of it, found without right answers and kept by the fingerprint of its weights.
+"""The guard of a model (`latents.guard`), found without right answers; and keeping what a calibration found.
 
-So far that is its guard (`latents.guard`): the model draws pictures from captions, and how well it denoises them, as
-they are and after they were harmed, says which pictures it knows.
+The model draws pictures from captions, and how well it denoises them, as they are and after they were harmed, says
+which pictures it knows. Settings of edits are found by `api.settings_search`.
 """
 
-import dataclasses
 import hashlib
 import importlib.resources
-import json
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.files.writing import make_folder, write_text
+from latentedit.api.calibration_cost import Work
+from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, settings, to_plain
-from latentedit.latents import guard
+from latentedit.editors.calibrated import CalibratedSettings
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.drawing import draw_pictures
-from latentedit.latents.guard import Guard
+from latentedit.latents.guard import KEY as GUARD
+from latentedit.latents.guard import Guard, losses
 from latentedit.latents.harms import HARMS
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import SETTING, calibration_file, read_calibration, store_calibration
+from latentedit.models.calibrations import SETTING, SETTINGS, Unfinished, discard_unfinished, store_calibration
 from latentedit.models.loading import SETTINGS_FILE
-from latentedit.models.settings_file import write_settings
+from latentedit.models.settings_file import read_settings, write_settings
 
 CAPTIONS = "calibration_captions.txt"
 """Beside this module: captions for general models, a line each."""
 
 _LOSSES = 6
-"""Evaluations of `guard.losses`, a picture."""
+"""Evaluations of `losses`, a picture."""
 
 
 @settings
@@ -68,20 +65,10 @@ class Calibration:
         starts = range(0, self.pictures, self.batch)
         return [range(start, min(start + self.batch, self.pictures)) for start in starts]
 
-    def seconds(self, model: Backbone) -> float:
-        """About how long it will take here, by what one batch takes at one level.
-
-        Cost:
-            Two evaluations for each picture of a batch.
-        """
-        side, count = model.capabilities.sizes[1], 2 * len(self.batches[0])
-        z = torch.zeros(count, *model.latent_shape(side, side), device=model.device, dtype=model.dtype)
-        condition, s = model.embed([""]).expand(count), torch.full((count,), guard.NEAR).to(z)
-        with torch.no_grad():
-            model.velocity(z[:2], s[:2], condition[:2])  # the first call is slower
-            begun = time.perf_counter()
-            model.velocity(z, s, condition)
-        return self.evaluations(model) * (time.perf_counter() - begun) / count
+    def work(self, model: Backbone) -> Work:
+        """What it takes; each picture is decoded and encoded, and each harmed one encoded."""
+        harmed = sum(min(self.harmed, len(places)) for places in self.batches) * len(HARMS)
+        return Work(evaluations=self.evaluations(model), pictures=2 * self.pictures + harmed)
 
 
 @torch.no_grad()
@@ -110,14 +97,11 @@ def calibrate_guard(
     Cost:
         `Calibration.evaluations`.
     """
-    if not model.capabilities.pixels or not model.fingerprint:
-        raise ConfigError(
-            f"the model {model.name!r} has no {'fingerprint' if model.capabilities.pixels else 'pictures'}, "
-            "so it cannot be calibrated. Load one that has"
-        )
+    check_calibrable(model)
     how = Calibration() if how is None else how
     texts = list(captions) or default_captions(model, how.pictures)
-    kept = _Kept.of(model, {**to_plain(how), "captions": hashlib.sha256("\n".join(texts).encode()).hexdigest()})
+    captioned = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    kept = Unfinished.of(model.fingerprint, GUARD, {**to_plain(how), "captions": captioned})
     for index, places in enumerate(how.batches):
         if str(index) not in kept.batches:
             kept.add(str(index), _batch(model, [texts[place % len(texts)] for place in places], places.start, how))
@@ -130,13 +114,20 @@ def calibrate_guard(
     )
 
 
-def keep_guard(model: Backbone, found: Guard, *, folder: Path | None = None) -> Path:
-    """Keep a guard in the user's data folder, or with the model itself; what was kept to go on from is removed.
+def keep_calibration(
+    model: Backbone,
+    *,
+    guard: Guard | None = None,
+    settings: CalibratedSettings | None = None,
+    folder: Path | None = None,
+) -> Path:
+    """Keep what was found in the user's data folder, or with the model itself; what was kept to go on from is removed.
 
     Args:
-        model: whose guard it is.
-        found: from `calibrate_guard`.
-        folder: of the model, whose ``latentedit.json`` then carries the guard to everybody who gets the model.
+        model: that was calibrated.
+        guard: from `calibrate_guard`; one that is kept already stays where none is given.
+        settings: from `settings_search.calibrate_settings`; likewise.
+        folder: of the model, whose ``latentedit.json`` then carries them to everybody who gets the model.
 
     Returns:
         The file.
@@ -144,14 +135,31 @@ def keep_guard(model: Backbone, found: Guard, *, folder: Path | None = None) -> 
     Raises:
         OutputError: a place that cannot be written to.
     """
-    parts = {guard.KEY: to_plain(found)}
+    found = {GUARD: guard, SETTINGS: settings}
+    parts = {name: to_plain(one) for name, one in found.items() if one is not None}
     if folder is None:
         place = store_calibration(model.fingerprint, parts)
     else:
-        write_settings(folder, {SETTING: {"fingerprint": model.fingerprint, **parts}})
+        known = read_settings(folder).get(SETTING, {}) if (folder / SETTINGS_FILE).is_file() else {}
+        same = known if known.get("fingerprint") == model.fingerprint else {}
+        write_settings(folder, {SETTING: {**same, "fingerprint": model.fingerprint, **parts}})
         place = folder / SETTINGS_FILE
-    _partial(model).unlink(missing_ok=True)
+    for name in parts:
+        discard_unfinished(model.fingerprint, name)
     return place
+
+
+def check_calibrable(model: Backbone) -> None:
+    """Refuse a model that cannot be calibrated.
+
+    Raises:
+        ConfigError: without pictures or fingerprint.
+    """
+    if not model.capabilities.pixels or not model.fingerprint:
+        raise ConfigError(
+            f"the model {model.name!r} has no {'fingerprint' if model.capabilities.pixels else 'pictures'}, "
+            "so it cannot be calibrated. Load one that has"
+        )
 
 
 def default_captions(model: Backbone, count: int) -> list[str]:
@@ -175,35 +183,4 @@ def _losses(model: Backbone, pixels: Float[Tensor, "b 3 h w"], captions: Sequenc
     """Under what the model's reader sees in them; under these captions where it has none."""
     reader = captioner_for(model)
     texts = list(captions) if reader is None else reader.caption(pixels)
-    return guard.losses(model, model.encode(pixels), model.embed(texts))
-
-
-@dataclasses.dataclass(slots=True)
-class _Kept:
-    """What was measured of an unfinished calibration, batch by batch, in a file.
-
-    Two runs of one calibration find the same numbers, and each writes a whole file: neither spoils the other's.
-    """
-
-    place: Path
-    plan: Mapping[str, Any]
-    batches: dict[str, Any]
-
-    @classmethod
-    def of(cls, model: Backbone, plan: Mapping[str, Any]) -> "_Kept":
-        """What there is of this plan; nothing where there is another's, or nothing sound."""
-        place = _partial(model)
-        make_folder(place.parent)
-        try:
-            stored = read_calibration(place) if place.is_file() else {}
-        except FileFormatError:
-            stored = {}
-        return cls(place, plan, dict(stored["batches"]) if stored.get("plan") == plan else {})
-
-    def add(self, name: str, batch: Mapping[str, Any]) -> None:
-        self.batches[name] = batch
-        write_text(self.place, json.dumps({"plan": self.plan, "batches": self.batches}))
-
-
-def _partial(model: Backbone) -> Path:
-    return calibration_file(model.fingerprint).with_suffix(".partial.json")
+    return losses(model, model.encode(pixels), model.embed(texts))

@@ -36,7 +36,7 @@ class EditRequest:
         method: an editor's name (its settings are then those that suit the model), or an editor.
         mixing: what is done about the cross-talk of several changes or directions: "sum", "inverse" or "projection";
             see `directions.composition`.
-        local: keep the change to where it is strong; by default what the editor declares (`Editor.localizes`).
+        local: keep the change to where it is strong; by default what suits the model (`editors.registry.localizes`).
         seed: of every random number.
         anyway: edit pictures that the model does not know too, with a warning; they are refused otherwise.
 

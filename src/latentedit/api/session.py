@@ -19,8 +19,9 @@ from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_targets
 from latentedit.directions.transfer import changed_by, transferred
 from latentedit.editors.base import Editor, check_strength
+from latentedit.editors.calibrated import calibrated_search
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import stored_settings
+from latentedit.editors.registry import localizes, stored_settings
 from latentedit.editors.slider import Arm, Slider
 from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.joint import JointLatent
@@ -129,7 +130,7 @@ class Session:
             editor: with its settings.
             targets: one a picture, or instructions, where the pictures were encoded for those.
             strengths: 0 is the picture itself, 1 the whole change.
-            local: keep the change to where it is strong; what the editor declares by default.
+            local: keep the change to where it is strong; what suits the model by default.
             seed: of every random number.
 
         Returns:
@@ -141,7 +142,9 @@ class Session:
         latent = self.latent
         with metered(latent.backbone) as meter:
             target = embed_targets(latent, targets)
-            record = self._record(editor, seed=seed, local=editor.localizes if local is None else local)
+            record = self._record(
+                editor, seed=seed, local=localizes(editor, latent.backbone) if local is None else local
+            )
             editor = editor.for_captions(latent.captions, targets)
             moved = editor.edit(latent, target, strengths, seed=seed, progress=progress)
             direction = next((one.direction for one in moved if one.direction is not None), None)
@@ -354,10 +357,13 @@ class Session:
         shares: Sequence[float],
     ) -> list[dict[str, Any]]:
         """The records of pictures that move along directions; these say how they were found, not the settings."""
+        found = calibrated_search(self.latent.backbone)
+        searches = [search_of(one.settings) for one in directions if one.method == SEARCHED]
         return [
             {
                 **record,
                 "settings": editor.settings_along(),
+                "calibrated": found is not None and found in searches,
                 "target_caption": self._target_caption(parts, index),
                 "directions": tuple(
                     self._applied(direction, part, share, index)

@@ -19,7 +19,8 @@ from latentedit.directions.composition import check_mixing
 from latentedit.directions.direction_file import load_direction
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor
-from latentedit.editors.registry import make_editor
+from latentedit.editors.eim import EIM
+from latentedit.editors.registry import localizes, make_editor
 from latentedit.editors.slider import Arm
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.captions.targets import ChangeLike, wanted_texts
@@ -275,7 +276,7 @@ def sweep_picture(
             progress=progress,
         )
     ]
-    local = request.local is not False
+    local = localizes(EIM, model) if request.local is None else request.local
     return session.sweep(directions, strengths=strengths, local=local, arm=arm, progress=progress)[0]
 
 
@@ -299,7 +300,7 @@ def _edit_along(
             directions,
             strength=request.strength if more else strength,
             mixing=check_mixing(request.mixing),
-            local=request.editor.localizes if request.local is None else request.local,
+            local=localizes(request.editor, model) if request.local is None else request.local,
             progress=progress,
         )
         evaluations, seconds = meter.read()

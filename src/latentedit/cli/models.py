@@ -1,20 +1,18 @@
 """``latentedit models``: the bundled models. What is heavy is imported when a command runs."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
-from latentedit.core.errors import ConfigError, RegistryError, nearest
+from latentedit.core.errors import ConfigError, FileFormatError, RegistryError, nearest
 from latentedit.core.files.writing import check_place, make_folder
 from latentedit.core.plugins import CHECKS, MODELS, RECIPES
-
-if TYPE_CHECKING:
-    from latentedit.latents.guard import Guard
 
 app = typer.Typer(
     help="""The bundled models: what they are, whether they are whole, how they are made.
@@ -95,7 +93,8 @@ def show(name: Name, as_json: options.Json = False) -> None:
     files = [(str(file.relative_to(folder)), file.stat().st_size) for file in _files(folder)]
     if as_json:
         sizes = [{"file": file, "size_bytes": size} for file, size in files]
-        print_json({"name": name, "folder": folder, "size_bytes": size, "files": sizes, **settings})
+        about = {"name": name, "folder": folder, "size_bytes": size, "files": sizes}
+        print_json({**about, **settings, "calibration": _known(folder, settings)})
         return
     say(f"{name}: {settings.get('description', 'no description')}")
     quality = settings.get("quality", {})
@@ -104,8 +103,11 @@ def show(name: Name, as_json: options.Json = False) -> None:
     for label, value in _leaves(quality):
         say(f"  {label:<68}{value:.4g}" if isinstance(value, float) else f"  {label:<68}{value}")
     say()
-    guard = _guard(folder, settings)
-    say(f"guard: {f'none. Run: latentedit models calibrate {name}' if guard is None else guard.text}")
+    known = _known(folder, settings)
+    for part, text in _calibrated(known).items():
+        say(f"{part}: {text or f'none. Run: latentedit models calibrate {name}'}")
+    if "settings" in known and not _in_use(known, settings):
+        say(_UNUSED)
     say()
     say(f"files, {size / 1e6:.1f} MB in {folder}")
     for file, file_size in files:
@@ -185,45 +187,105 @@ def calibrate(
             "--captions", help="A text file, a caption a line, to draw from; else what suits the model's captioner."
         ),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            "--pictures", help="A folder of your own pictures, to find settings on them and not on drawn ones."
+        ),
+    ] = None,
+    prefer: Annotated[
+        bool, typer.Option("--prefer", help="Use the settings that are found also where the model brings its own.")
+    ] = False,
     in_folder: Annotated[
         bool,
         typer.Option("--in-folder", help="Store it in the model's folder, to be shared with it, and not for yourself."),
     ] = False,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Take a calibration of this model from a file that you were given.")
+    ] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Remove what was found here before.")] = False,
     device: options.Device = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Let a model draw pictures, and learn from them which pictures it knows; stop it and run it again to go on.
+    """Let a model find out, without right answers, which pictures it knows and which settings suit it.
 
-    What is found is kept by the fingerprint of the model's weights, and used by every command from then on.
+    It draws pictures and edits them; stop it and run it again to go on. What is found is kept by the fingerprint of the
+    model's weights, in one small file, and used by every command from then on.
 
     Examples:
         latentedit models calibrate portraits
         latentedit models calibrate models/my-model/ --captions captions.txt
+        latentedit models calibrate models/my-model/ --forget
     """
-    from latentedit.api.calibrate import Calibration, calibrate_guard, keep_guard
+    if source is not None or forget:
+        if source is not None and forget:
+            raise ConfigError("--from and --forget exclude each other. Give one of them")
+        _kept_elsewhere(name, source, as_json=as_json, quiet=quiet)
+        return
+    from latentedit.api.calibrate import Calibration, calibrate_guard, keep_calibration
+    from latentedit.api.calibration_cost import measured_pace
+    from latentedit.api.runs.jobs import pictures_in
+    from latentedit.api.settings_search import Search, calibrate_settings
     from latentedit.core.settings import to_plain
     from latentedit.models.calibrations import calibration_file
     from latentedit.models.registry import load
 
-    given = () if captions is None else _captions(captions)
+    given, shown = () if captions is None else _captions(captions), () if pictures is None else pictures_in(pictures)
     folder = folder_of(name) if in_folder else None
-    model, how = load(name, device=device), Calibration()
+    model, guarding, how = load(name, device=device), Calibration(), Search()
     place = calibration_file(model.fingerprint)
     make_folder(place.parent)
     check_place(place)
-    evaluations, seconds = how.evaluations(model), how.seconds(model)
+    if shown:
+        how = dataclasses.replace(how, pictures=len(shown))
+    work = guarding.work(model) + how.work(model, drawn=not shown)
+    pace = measured_pace(model, rows=_ROWS, batch=how.batch)
     if not quiet and not as_json:
-        say(f"{how.pictures} pictures, {evaluations} evaluations: about {math.ceil(seconds / 60)} min")
+        memory = f", {pace.peak_bytes / 1e9:.1f} GB of memory" if pace.peak_bytes else ""
+        minutes = math.ceil(pace.seconds(work) / 60)
+        say(f"{guarding.pictures + how.pictures} pictures, {work.evaluations} evaluations: about {minutes} min{memory}")
     with progress_bar(quiet=quiet or as_json) as progress:
-        found = calibrate_guard(model, captions=given, how=how, progress=progress)
-    place = keep_guard(model, found, folder=folder)
+        guard = calibrate_guard(model, captions=given, how=guarding, progress=progress)
+        found = calibrate_settings(model, captions=given, pictures=shown, how=how, progress=progress)
+    found = dataclasses.replace(found, preferred=prefer)
+    place = keep_calibration(model, guard=guard, settings=found, folder=folder)
     if as_json:
-        about = {"evaluations": evaluations, "estimated_seconds": seconds}
-        print_json({"name": name, "file": place, **about, "guard": to_plain(found)})
+        about = {"evaluations": work.evaluations, "estimated_seconds": pace.seconds(work)}
+        print_json({"name": name, "file": place, **about, "guard": to_plain(guard), "settings": to_plain(found)})
     elif not quiet:
-        say(f"{name}: {found.text}")
+        say(f"guard: {guard.text}")
+        say(f"settings: {found.text}")
+        if not prefer and not _in_use({}, model.defaults):
+            say(_UNUSED)
         say(f"kept in {place}")
+
+
+_ROWS = 16
+"""Latents of a usual batch of a calibration."""
+
+_UNUSED = "not used: the model brings settings of its own; --prefer uses these"
+
+
+def _kept_elsewhere(name: str, source: Path | None, *, as_json: bool, quiet: bool) -> None:
+    """Take a calibration from a file; forget that of the model where there is none."""
+    from latentedit.models.calibrations import adopt_calibration, forget_calibration, read_calibration
+
+    weights = _weights(name)
+    if source is not None:
+        try:
+            _calibrated(read_calibration(source))
+        except ConfigError as error:
+            raise FileFormatError(f"{source} is no calibration: {error}. Ask for the file again") from None
+        place = adopt_calibration(weights, source)
+        told, said = {"file": place}, f"kept in {place}"
+    else:
+        gone = forget_calibration(weights)
+        told, said = {"removed": gone}, "\n".join(f"removed {one}" for one in gone) or "nothing was kept of it"
+    if as_json:
+        print_json({"name": name, **told})
+    elif not quiet:
+        say(f"{name}: {said}")
 
 
 def bundled() -> dict[str, Path]:
@@ -273,16 +335,48 @@ def _settings(folder: Path) -> Mapping[str, Any]:
     return read_settings(folder) if (folder / SETTINGS_FILE).is_file() else {}
 
 
-def _guard(folder: Path, settings: Mapping[str, Any]) -> "Guard | None":
-    """The guard of a model with these settings, its user's own or the one that came with it."""
-    from latentedit.core.settings import from_plain
-    from latentedit.latents.guard import KEY, Guard
-    from latentedit.models.calibrations import known_calibration
+def _weights(name: str) -> str:
+    """The fingerprint of a model's weights; that of a hub's needs all of them."""
+    from latentedit.models.registry import load
+
+    try:
+        folder = folder_of(name)
+    except RegistryError:
+        return load(name).fingerprint
+    return _fingerprint(folder, _settings(folder))
+
+
+def _fingerprint(folder: Path, settings: Mapping[str, Any]) -> str:
     from latentedit.models.loading import open_folder
 
-    fingerprint = settings.get("fingerprint") or open_folder(folder).fingerprint
-    stored = known_calibration(fingerprint, settings).get(KEY)
-    return None if stored is None else from_plain(Guard, stored)
+    return settings.get("fingerprint") or open_folder(folder).fingerprint
+
+
+def _known(folder: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The calibration of a model: its user's own, or the one that came with it."""
+    from latentedit.models.calibrations import known_calibration
+
+    return known_calibration(_fingerprint(folder, settings), settings)
+
+
+def _calibrated(known: Mapping[str, Any]) -> dict[str, str | None]:
+    """What each part of a calibration says; None of one that it does not have.
+
+    Raises:
+        ConfigError: values that are none of a calibration.
+    """
+    from latentedit.core.settings import from_plain
+    from latentedit.editors.calibrated import CalibratedSettings
+    from latentedit.latents.guard import KEY, Guard
+    from latentedit.models.calibrations import SETTINGS
+
+    parts = {KEY: Guard, SETTINGS: CalibratedSettings}
+    return {name: from_plain(kind, known[name]).text if name in known else None for name, kind in parts.items()}
+
+
+def _in_use(known: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Whether the settings of a calibration come before what the model's maker tuned."""
+    return "eim" not in settings.get("editors", {}) or known.get("settings", {}).get("preferred", False)
 
 
 def _captions(file: Path) -> list[str]:

@@ -31,6 +31,7 @@ from latentedit.latents.denoising import denoising_losses
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.knowledge import Knowledge
 from latentedit.models.base import Backbone
+from latentedit.models.calibrations import suitable
 
 Word = Literal["changed", "nothing changed", "damaged", "not known"]
 
@@ -82,8 +83,8 @@ class Judge:
 
     @classmethod
     def of(cls, backbone: Backbone) -> "Judge":
-        """The judge that suits a model."""
-        return from_plain(cls, backbone.defaults.get("judge", {}))
+        """The judge that suits a model: its maker's thresholds, else calibrated ones (`models.calibrations`)."""
+        return from_plain(cls, suitable(backbone, "judge", backbone.defaults.get("judge")) or {})
 
     @property
     def evaluations(self) -> int:

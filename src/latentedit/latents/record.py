@@ -125,6 +125,7 @@ class RunRecord(_Record):
         directions: what was applied together, each at its strength; empty for editors without directions.
         mixing: how they were put together.
         local: the change was kept to where it is strong.
+        calibrated: the search had the settings that a calibration found for the model (`models.calibrations`).
         evaluations: of the network, for the first strength, starting from nothing.
         before: the edit that this one went on from, in the latent and not from a file; None for a picture as it came.
     """
@@ -145,6 +146,7 @@ class RunRecord(_Record):
     directions: tuple[DirectionRecord, ...] = ()
     mixing: Mixing = "sum"
     local: bool = True
+    calibrated: bool = False
     evaluations: float
     before: "RunRecord | None" = None
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from latentedit.api.calibrate import calibrate_guard, keep_guard
+from latentedit.api.calibrate import calibrate_guard, keep_calibration
 from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.progress import Progress
 from latentedit.models.libraries import quiet_libraries
@@ -87,7 +87,7 @@ def run_recipe(
         quality = measure_quality(folder, trained.reader, out / "renders", progress=progress)
         write_settings(folder, {"quality": quality})
         model = load(folder)
-        keep_guard(model, calibrate_guard(model, progress=progress), folder=folder)
+        keep_calibration(model, guard=calibrate_guard(model, progress=progress), folder=folder)
     write_card(folder, name)
     return folder
 

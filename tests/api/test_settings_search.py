@@ -1,0 +1,280 @@
+"""Settings found without right answers: what it costs, going on after a stop, what is chosen, and when it is used."""
+
+import dataclasses
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import latentedit as le
+from latentedit.api import settings_search
+from latentedit.api.calibrate import keep_calibration
+from latentedit.api.calibration_cost import Pace, Work, measured_pace
+from latentedit.api.settings_search import (
+    DEFAULT,
+    Search,
+    calibrate_settings,
+    candidates,
+    exchanged,
+    suitable_judge,
+)
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError, OutputError
+from latentedit.directions.text import changed_phrases
+from latentedit.editors.calibrated import CalibratedSettings
+from latentedit.editors.criteria import Look
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.editors.registry import localizes, make_editor
+from latentedit.latents.harms import HARMS
+from latentedit.latents.joint import JointLatent
+from latentedit.models.calibrations import VARIABLE, calibration_file
+from tests.editors.colours import ColourBackbone
+
+HOW = Search(pictures=3, steps=2, batch=2)
+CAPTIONS = ["red", "blue", "green"]
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three candidates beside the default."""
+    some = ("usual", "from level 0.6", "3 steps")
+    monkeypatch.setattr(settings_search, "AROUND", {name: settings_search.AROUND[name] for name in some})
+
+
+@pytest.fixture
+def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColourBackbone:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "data"))
+    return ColourBackbone()
+
+
+class Stopped(Exception):  # noqa: N818  # it stands for a kill
+    """At some evaluation."""
+
+
+def stopping(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Let the network be killed at an evaluation."""
+    asked, ask = 0, ColourBackbone._velocity
+
+    def velocity(self: ColourBackbone, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        nonlocal asked
+        asked += len(z)
+        if asked > after:
+            raise Stopped
+        return ask(self, z, s, condition)
+
+    monkeypatch.setattr(ColourBackbone, "_velocity", velocity)
+
+
+def test_it_costs_about_what_it_says(colours: ColourBackbone) -> None:
+    told: list[tuple[str, int, int]] = []
+    with colours.count() as cost:
+        found = calibrate_settings(colours, captions=CAPTIONS, how=HOW, progress=lambda *step: told.append(step))
+    drawn, looks = HOW.steps, 4 * 4
+    edits = sum(editor.search.evaluations() + looks for editor in candidates(colours).values())
+    measured = 3 * (drawn + looks + edits) + 2 * len(HARMS) * looks // 2
+    last = cost.evaluations - measured  # of the strengths, with the settings that were chosen
+    assert last == 2 * (drawn + found.evaluations + 11 * 4)
+    assert HOW.work(colours).evaluations == pytest.approx(cost.evaluations, rel=0.05)
+    assert told == [("settings", 1, 3), ("settings", 2, 3), ("settings", 3, 3)]
+    assert found.pictures == 3
+
+
+def test_the_estimate_is_right_where_every_evaluation_and_picture_takes_its_time(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def slow(name: str, seconds: float) -> None:
+        real = getattr(ColourBackbone, name)
+
+        def work(self: ColourBackbone, first: Tensor, *rest: Tensor) -> Tensor:
+            nonlocal now
+            now += seconds * len(first)
+            return real(self, first, *rest)
+
+        monkeypatch.setattr(ColourBackbone, name, work)
+
+    for name, seconds in (("_velocity", 0.01), ("encode", 0.3), ("decode", 0.5)):
+        slow(name, seconds)
+    pace = measured_pace(colours, rows=8, batch=2, clock=lambda: now)
+    assert (pace.evaluation_seconds, pace.picture_seconds) == pytest.approx((0.01, 0.4))
+    begun = now
+    calibrate_settings(colours, captions=CAPTIONS, how=HOW)
+    assert pace.seconds(HOW.work(colours)) == pytest.approx(now - begun, rel=0.3)
+
+
+def test_a_pace_tells_the_time_of_both_kinds_of_work() -> None:
+    pace = Pace(evaluation_seconds=0.5, picture_seconds=2.0, peak_bytes=0)
+    assert pace.seconds(Work(evaluations=4, pictures=3) + Work(evaluations=2, pictures=0)) == 3 + 6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_anywhere_it_goes_on_and_ends_in_the_same_file(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seed: int
+) -> None:
+    whole = keep_calibration(colours, settings=calibrate_settings(colours, captions=CAPTIONS, how=HOW)).read_bytes()
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "again"))
+    after = random.Random(seed).randrange(1, HOW.work(colours).evaluations * 9 // 10)
+    with monkeypatch.context() as patched:
+        stopping(patched, after)
+        with pytest.raises(Stopped):
+            calibrate_settings(colours, captions=CAPTIONS, how=HOW)
+    place = keep_calibration(colours, settings=calibrate_settings(colours, captions=CAPTIONS, how=HOW))
+    assert place.read_bytes() == whole
+    assert list(place.parent.iterdir()) == [place], "what was kept to go on from is gone"
+
+
+def test_what_is_done_is_not_done_again(colours: ColourBackbone) -> None:
+    def stop(_: str, done: int, total: int) -> None:
+        del total
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibrate_settings(colours, captions=CAPTIONS, how=HOW, progress=stop)
+    with colours.count() as cost:
+        calibrate_settings(colours, captions=CAPTIONS, how=HOW)
+    assert cost.evaluations < HOW.work(colours).evaluations / 3, "only the strengths are left"
+
+
+def test_two_at_once_do_not_spoil_each_other(colours: ColourBackbone) -> None:
+    inner: list[CalibratedSettings] = []
+
+    def another(_: str, done: int, total: int) -> None:
+        del total
+        if done == 1 and not inner:
+            inner.append(calibrate_settings(colours, captions=CAPTIONS, how=HOW))
+            keep_calibration(colours, settings=inner[0])
+
+    outer = calibrate_settings(colours, captions=CAPTIONS, how=HOW, progress=another)
+    place = keep_calibration(colours, settings=outer)
+    assert inner == [outer] == [CalibratedSettings.of(colours)]
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_other_captions_or_pictures_are_another_calibration(colours: ColourBackbone, tmp_path: Path) -> None:
+    calibrate_settings(colours, captions=CAPTIONS, how=HOW)
+    with colours.count() as cost:
+        calibrate_settings(colours, captions=["red", "grey"], how=HOW)
+    assert cost.evaluations == pytest.approx(HOW.work(colours).evaluations, rel=0.05)
+    pictures = [Image.new("RGB", (12, 9), colour) for colour in ((204, 76, 76), (76, 76, 204))]
+    with colours.count() as cost:
+        found = calibrate_settings(colours, captions=["red", "blue"], pictures=pictures, how=HOW)
+    assert found.pictures == 2
+    two = Search(pictures=2, steps=2, batch=2)
+    assert cost.evaluations == pytest.approx(two.work(colours, drawn=False).evaluations, rel=0.1)
+
+
+def test_what_is_chosen_is_good_by_the_right_answer(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a world of Gaussians of one covariance the right answer moves by the difference of the means."""
+    errors: dict[str, list[float]] = {name: [] for name in candidates(colours)}
+    edit = EIM.edit
+
+    def scored(self: EIM, latent: JointLatent, target: Condition, *rest: object, **more: object) -> object:
+        made = edit(self, latent, target, *rest, **more)  # type: ignore[arg-type]
+        whole = (target.tokens[:, 0] - latent.condition.tokens[:, 0])[:, :, None, None]
+        error = (made[0].z - latent.z - whole).square().sum() / whole.expand_as(latent.z).square().sum()
+        name = next(key for key, one in candidates(colours).items() if one == self)
+        errors[name].append(float(error))
+        return made
+
+    monkeypatch.setattr(EIM, "edit", scored)
+    found = calibrate_settings(colours, captions=CAPTIONS, how=HOW)
+    truth = {name: sum(values) for name, values in errors.items()}
+    best = next(iter(found.tried))
+    assert truth[best] < 1e-3, "all but one edit all of it; what is left is noise"
+    assert max(truth, key=truth.__getitem__) == list(found.tried)[-1] == "from level 0.6"
+    assert found.eim == candidates(colours)[best]
+
+
+def test_the_judge_has_the_level_where_shares_agree_and_tells_edits_from_harms() -> None:
+    margin = torch.full((2, 4), -0.5).double()
+    share = torch.tensor([[0.2, 0.9, 1.1, 1.8], [0.9, 1.0, 1.0, 1.1]]).double()
+    target = torch.tensor([[1.0] * 4, [1.0, 1.0, 1.0, 1.0]]).double()
+    own = target + margin + share * -2 * margin
+    judge = suitable_judge((0.5, 0.8), Look(own=own, target=target, margin=margin), torch.full((2, 5), 4.0).double())
+    assert judge == Judge(level=0.8, least_share=0.5, damage=2.0)
+    blind = suitable_judge((0.5, 0.8), Look(own=own, target=target, margin=0 * margin), torch.ones(2, 5).double())
+    assert blind == Judge(), "a model that tells no texts apart gets the library's"
+    half = suitable_judge((0.5,), Look(own=own[1:], target=target[1:], margin=margin[1:]), torch.zeros(1, 0).double())
+    assert half.damage == Judge().damage
+
+
+def test_precedence(colours: ColourBackbone) -> None:
+    default = EIM()
+    assert make_editor("eim", colours) == default
+    found = CalibratedSettings(
+        eim=candidates(colours)["3 steps"],
+        local=False,
+        judge=Judge(level=0.9, damage=1.7),
+        strengths=(-1.0, 2.0),
+        pictures=3,
+        evaluations=12,
+        tried={"3 steps": {"residual": 1.0}},
+    )
+    assert localizes(default, colours)
+    keep_calibration(colours, settings=found)
+    assert CalibratedSettings.of(colours) == found
+    assert make_editor("eim", colours) == found.eim
+    assert Judge.of(colours) == found.judge
+    assert not localizes(found.eim, colours)
+    colours.defaults = {"editors": {"eim": {"arm": "text"}}, "judge": {"damage": 3.0}}
+    assert make_editor("eim", colours) == EIM(arm="text")
+    assert Judge.of(colours) == Judge(damage=3.0)
+    assert localizes(EIM, colours)
+    colours.defaults = {"editors": {"sdedit": {"level": 0.5}}}
+    assert make_editor("eim", colours) == found.eim, "the maker tuned another editor"
+    colours.defaults = {"editors": {"eim": {"arm": "text"}}}
+    keep_calibration(colours, settings=dataclasses.replace(found, preferred=True))
+    assert make_editor("eim", colours) == found.eim
+    assert not localizes(EIM, colours)
+
+
+def test_records_say_that_settings_were_calibrated(colours: ColourBackbone) -> None:
+    picture = Image.new("RGB", (8, 8), (204, 76, 76))
+    before = le.edit(colours, picture, caption="red", to="blue")
+    assert not before.record.calibrated
+    keep_calibration(colours, settings=calibrate_settings(colours, captions=CAPTIONS, how=HOW))
+    after = le.edit(colours, picture, caption="red", to="blue")
+    assert after.record.calibrated
+    assert not le.edit(colours, picture, caption="red", to="blue", method="sdedit").record.calibrated
+    assert after.record.directions[0].settings["steps"] == make_editor("eim", colours).to_dict()["search"]["steps"]
+
+
+def test_a_home_that_is_read_only_is_told(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, read_only_folder: Path
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(read_only_folder / "data"))
+    with pytest.raises(OutputError, match="cannot be made"):
+        calibrate_settings(colours, captions=CAPTIONS, how=HOW)
+    assert not calibration_file(colours.fingerprint).exists()
+
+
+def test_exchanged_phrases() -> None:
+    captions = ["a man with a hat, a scarf, on grass", "a man with a cap, a scarf, on snow", "red"]
+    assert exchanged(captions[0], captions[1:], 0) == "a man with a cap, a scarf, on grass"
+    assert exchanged(captions[0], captions[1:], 1) == "a man with a hat, a scarf, on snow", "scarves are the same"
+    assert exchanged(captions[0], captions[1:], 3) == exchanged(captions[0], captions[1:], 0)
+    assert exchanged("red", captions[:1], 0) == captions[0], "nothing stands in its place"
+    with pytest.raises(ConfigError, match="all say the same"):
+        exchanged("red", ["Red", "red"], 0)
+
+
+def test_two_phrases_of_every_third_caption() -> None:
+    mine, other = "a man with a hat, a scarf, on grass", "a man with a cap, a tie, on snow"
+    found = exchanged(mine, [other], 2)
+    changed = changed_phrases(mine, found)[1]
+    assert len(changed) == 2
+
+
+def test_a_stored_plan_is_plain(colours: ColourBackbone) -> None:
+    found = calibrate_settings(colours, captions=CAPTIONS, how=HOW)
+    stored = json.loads(keep_calibration(colours, settings=found).read_text())
+    assert set(stored) == {"fingerprint", "settings"}
+    assert DEFAULT in stored["settings"]["tried"]
+    assert len(json.dumps(stored)) < 10_000, "a small file"
