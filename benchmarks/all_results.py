@@ -1,11 +1,12 @@
 """Everything that the pages tell of methods and claims, measured again by one command: ``make results``.
 
-    python benchmarks/all_results.py [--items 480] [--seeds 1,2,3] [--only partial --only full] [--plan]
+    python benchmarks/all_results.py [--items 480] [--only partial --only full] [--plan]
 
-Tunes every method on the calibration split and stores the best settings with the model, runs the ranking with each kind
-of captions, and several strengths on some items, reproduces the claims, and writes what the pages take from results. A
-step that is finished is not done again, and one that was stopped goes on: runs lie in out/results, their tables are
-copied to results/benchmark. With --plan it says what all of it takes, and does nothing.
+Tunes every method on the calibration split and stores the best settings with the model; edits some test items by every
+method, and all of them by those that calibration left in the race, with several seeds, captions and strengths;
+reproduces the claims, and writes what the pages take from results. A step that is finished is not done again, and one
+that was stopped goes on: runs lie in out/results, their tables are copied to results/benchmark. With --plan it says
+what all of it takes, and does nothing.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import torch
 from results import RESULTS
 
 from latentedit.models.registry import bundled_folder
-from latentedit_bench.tuning.search_spaces import ROLES, SEARCH_SPACES, SearchSpace
+from latentedit_bench.tuning.search_spaces import LOCAL, ROLES, SEARCH_SPACES, SearchSpace
 
 RUNS = RESULTS.parent / "out" / "results"
 TABLES = RESULTS / "benchmark"
@@ -33,13 +34,19 @@ CALIBRATION = 24
 """Items of tuning, half of them with partial captions and half with full ones."""
 
 SOME = 96
-"""Items that are edited at several strengths."""
+"""Items that every method edits, and that are edited at several strengths."""
 
 STRENGTHS = "0.5,1,1.1,1.25,1.5"
 
-RIVALS = ("flowedit", "flowalign", "turboedit")
-SHORT = [*sorted(ROLES.family), *RIVALS, *(f"{name}, local" for name in RIVALS)]
-"""Methods that are also asked by full, paraphrased and wrong captions, and at several strengths."""
+RIVALS = 4
+"""So many editors that are not of our family go on to all items, as they are and with our locality: those whose rows
+with it err least on the calibration items."""
+
+NEAR = 1.5
+"""A row of our family goes on where its error there is at most so many times the least."""
+
+SHORT = ("eim", "eim, not local", "flowedit", "flowedit, local")
+"""Rows that are also asked by full, paraphrased and wrong captions, and at several strengths; and the best rival's."""
 
 DTYPE = "float32" if torch.backends.cpu.get_cpu_capability() in ("AVX2", "DEFAULT") else "bfloat16"
 """Of the networks: a processor without AVX-512 takes thirty times as long in half precision."""
@@ -55,11 +62,10 @@ def main() -> None:
     """Do all steps, or say what they take."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--items", type=int, default=480, help="of the test split")
-    options.add_argument("--seeds", default="1,2,3", help="of the noise, of the run with partial captions")
     options.add_argument("--only", action="append", help="a step; repeatable")
     options.add_argument("--plan", action="store_true", help="say what it takes, and do nothing")
     chosen = options.parse_args()
-    found = [step for step in steps(chosen.items, chosen.seeds) if not chosen.only or step[0] in chosen.only]
+    found = [step for step in steps(chosen.items) if not chosen.only or step[0] in chosen.only]
     print(f"{'step':<14}{'evaluations':>14}{'minutes at most':>18}")
     for name, _, cost in found:
         print(f"{name:<14}{cost:>14,}{cost / SPEED / 60:>18.0f}")
@@ -73,27 +79,49 @@ def main() -> None:
             keep_tables(RUNS / name, TABLES / name)
 
 
-def steps(items: int, seeds: str) -> Iterator[Step]:
+def steps(items: int) -> Iterator[Step]:
     """All of them, in their order."""
-    count, short = len(seeds.split(",")), [one for one in SEARCH_SPACES if one.name in SHORT]
-    dtype = ["--dtype", DTYPE]
+    dtype, told = ["--dtype", DTYPE], ["--items", str(items), "--dtype", DTYPE]
     tune = ["bench", "tune", "--items", str(CALIBRATION), "--store", "-o", str(TUNING), *dtype]
     yield "tune", _latentedit(*tune), sum(_tuning_cost(one) for one in SEARCH_SPACES)
-    for captions, methods, noises in (
-        ("partial", SEARCH_SPACES, seeds),
-        ("full", short, "1"),
-        ("paraphrased", short, "1"),
-        ("wrong", short, "1"),
-    ):
-        cost = _run_cost(methods, items) * (count if noises == seeds else 1)
-        yield captions, _run(captions, captions, methods, "--items", str(items), "--seeds", noises, *dtype), cost
+    racing, parts = in_race(), [one for one in SEARCH_SPACES if one.name in ROLES.parts]
+    short = [one for one in SEARCH_SPACES if one.name in {*SHORT, *_rows(rivals()[:1])}]
+    yield "partial", _run("partial", racing, *told), _run_cost(racing, items)
+    yield "parts", _run("parts", parts, *told), _run_cost(parts, items)
+    yield "every", _run("every", SEARCH_SPACES, "--items", str(SOME), *dtype), _run_cost(SEARCH_SPACES, SOME)
+    yield "seeds", _run("seeds", racing, "--seeds", "2,3", *told), 2 * _run_cost(racing, items)
+    for captions in ("full", "paraphrased", "wrong"):
+        yield captions, _run(captions, short, "--captions", captions, *told), _run_cost(short, items)
     more = ["--items", str(SOME), "--strengths", STRENGTHS, "--beside", *dtype]
     at_all = (len(STRENGTHS.split(",")) + 2) * _run_cost(short, SOME)
-    yield "strengths", _run("strengths", "partial", short, *more), at_all
-    release = [str(Path(__file__).with_name("release.py")), "--items", str(items), *dtype]
-    yield "release", [sys.executable, *release], 4 * 28 * items
+    yield "strengths", _run("strengths", short, *more), at_all
+    release = str(Path(__file__).with_name("release.py"))
+    yield "release", [sys.executable, release, *told], 4 * 28 * items
     yield "claims", _latentedit("reproduce", "-o", "results/claims"), 0
     yield "pages", ["make", "docs-text"], 0
+
+
+def in_race() -> list[SearchSpace]:
+    """The rows that edit all items."""
+    errors = calibration_errors()
+    near = NEAR * min(errors.values(), default=0.0)
+    family = {name for name in ROLES.family if errors.get(name, 0.0) <= near}
+    return [one for one in SEARCH_SPACES if one.name in family | _rows(rivals())]
+
+
+def rivals() -> list[str]:
+    """The editors that go on, the best first; before they are tuned the first ones of the list."""
+    errors = calibration_errors()
+    ranked = [one for one in SEARCH_SPACES if one.local and one.name not in {*ROLES.family, *ROLES.parts}]
+    return [one.name.removesuffix(f", {LOCAL}") for one in sorted(ranked, key=lambda one: errors.get(one.name, 1.0))][
+        :RIVALS
+    ]
+
+
+def calibration_errors() -> dict[str, float]:
+    """The least error of each row that is tuned, before its gain."""
+    known = json.loads(TUNING.read_text("utf-8"))["methods"] if TUNING.exists() else {}
+    return {name: one["tried"][0]["score"] for name, one in known.items()}
 
 
 def keep_tables(run: Path, place: Path) -> None:
@@ -117,9 +145,13 @@ def _latentedit(*words: str) -> list[str]:
     return [str(Path(sys.executable).with_name("latentedit")), *words]
 
 
-def _run(name: str, captions: str, methods: Sequence[SearchSpace], *more: str) -> list[str]:
+def _rows(editors: Sequence[str]) -> set[str]:
+    return {row for name in editors for row in (name, f"{name}, {LOCAL}")}
+
+
+def _run(name: str, methods: Sequence[SearchSpace], *more: str) -> list[str]:
     named = [] if len(methods) == len(SEARCH_SPACES) else [word for one in methods for word in ("--method", one.name)]
-    return _latentedit("bench", "run", "--captions", captions, "-o", str(RUNS / name), *named, *more)
+    return _latentedit("bench", "run", "-o", str(RUNS / name), *named, *more)
 
 
 def _run_cost(methods: Sequence[SearchSpace], items: int) -> int:
