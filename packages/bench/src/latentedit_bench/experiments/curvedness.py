@@ -82,7 +82,7 @@ class Curvedness(Geometry):
     panel_rows: ClassVar[int] = 2
 
     levels: tuple[float, ...] = (0.95,)
-    segments: int = 8
+    segments: int = 5
     tangents: int = 2
     step: float = 0.05
     descents: int = 20

@@ -1,6 +1,7 @@
 """What does the Hessian preserve? The same search with it and without it at equal cost; and beside SDS and DDS."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -79,7 +80,16 @@ class HessianPreservation(EditingExperiment):
     )
 
     items: int = 240
-    others: int = 48
+    others: int = 64
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The part that decides, and fewer items of every other."""
+        every = itertools.product(self.models, CAPTIONS)
+        sizes = itertools.chain([self.items], itertools.repeat(self.others))
+        return tuple(
+            Part(model=model, captions=one, items=size) for (model, one), size in zip(every, sizes, strict=False)
+        )
 
     @property
     def plan(self) -> Mapping[str, Any]:
