@@ -38,7 +38,7 @@ SOME = 96
 
 STRENGTHS = "0.5,1,1.1,1.25,1.5"
 
-RIVALS = 4
+RIVALS = 3
 """So many editors that are not of our family go on to all items, as they are and with our locality: those whose rows
 with it err least on the calibration items."""
 

@@ -144,6 +144,7 @@ def tune(
     from latentedit.models.registry import bundled_folder
     from latentedit_bench.tuning.search_spaces import ROLES, SEARCH_SPACES, search_space
     from latentedit_bench.tuning.tuning import (
+        SCALES,
         Trials,
         already_tuned,
         prepare_all,
@@ -165,10 +166,11 @@ def tune(
         batches = prepare_all(backbone, found) if chosen else []
         for _, some in groupby(chosen, key=lambda one: (one.editor, one.candidates)):
             rows = list(some)
-            trials = Trials(batches, {one.local for one in rows}, seed=seed)
+            fixed = rows[0].name in ROLES.parts
+            gains = (1.0,) if fixed else SCALES
+            trials = Trials(batches, {one.local for one in rows}, gains=gains, seed=seed)
             for one in rows:
                 tried = tune_method(one, trials, progress=progress)
-                fixed = one.name in ROLES.parts
                 gain, error = (1.0, tried[0].score) if fixed else tune_gain(one, trials, tried[0], progress=progress)
                 write_tuning(output, backbone, found, one, tried, gain=gain, command=typed_command())
                 best[one.name] = {"error": error, "gain": gain, "settings": tried[0].settings}

@@ -2,12 +2,13 @@
 
 By successive halving: the first candidates are tried on the first batch of items, and the best third of them on all.
 Then on from the best, setting by setting, on all items, until every method has had as many tries: beyond the ends of
-what was tried where the best lies there, else between (`neighbours`). At last the change of the best gets a factor, its
-gain. What is minimised is what is reported, the error at strength 1, which differs from that above the codec's by a
-constant.
+what was tried where the best lies there, else between (`neighbours`). Each is judged at the best of three factors of its
+change; at last that of the best is searched for, its gain. What is minimised is what is reported, the error at strength
+1, which differs from that above the codec's by a constant.
 """
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -40,8 +41,12 @@ BATCH = 12
 SEED = 1000
 """Of tuning; runs that are reported draw their noise from others."""
 
+SCALES = (0.95, 1.05, 1.15)
+"""Factors of its change at the best of which each candidate is judged: settings that change too little with all else
+right are not worse than others. They cost no network evaluation."""
+
 GAINS = (0.7, 1.5)
-"""Least and largest factor of a change that is tried, in steps of `_GAIN_STEP`."""
+"""Least and largest factor of a change that is tried at last, in steps of `_GAIN_STEP`."""
 
 _GAIN_STEP = 0.06
 
@@ -57,6 +62,7 @@ class Tried:
         settings: of the editor, plain values.
         items: on which it was tried.
         score: mean error to the counterfactual at strength 1, each at most 1, over the items that ask for a change.
+        gain: factor of the change, of those that were tried, at which that is least.
         moved: mean change (root mean square, white is 1) of the items whose right answer is the picture itself.
         evaluations: a picture.
     """
@@ -64,6 +70,7 @@ class Tried:
     settings: Mapping[str, Any]
     items: int
     score: float
+    gain: float
     moved: float
     evaluations: float
 
@@ -79,13 +86,22 @@ class Trials:
     Args:
         batches: of the calibration split.
         localities: of the rows that are to be tuned.
+        gains: factors of its change at which each candidate is measured.
         seed: of every random number.
     """
 
-    def __init__(self, batches: Sequence[Prepared], localities: Set[bool], *, seed: int = SEED) -> None:
+    def __init__(
+        self,
+        batches: Sequence[Prepared],
+        localities: Set[bool],
+        *,
+        gains: Sequence[float] = SCALES,
+        seed: int = SEED,
+    ) -> None:
         self.batches = batches
-        self._localities, self._seed = localities, seed
-        self._rows: dict[str, list[dict[bool, list[Row]]]] = {}
+        self._ways = tuple(itertools.product(localities, gains))
+        self._gains, self._seed = gains, seed
+        self._rows: dict[str, list[dict[tuple[bool, float], list[Row]]]] = {}
         self._edited: tuple[Editor, list[Edits]] | None = None
 
     def with_gain(self, space: SearchSpace, editor: Editor, gain: float) -> float:
@@ -115,14 +131,20 @@ class Trials:
         for batch in self.batches[len(known) : count]:
             method = Method(name=space.name, editor=editor)
             edits = Edits.of(method, batch, [1.0], seed=self._seed)
-            told = [dataclasses.replace(method, local=local) for local in self._localities]
+            told = [dataclasses.replace(method, local=local, gain=gain) for local, gain in self._ways]
             kept = [evaluate(one, batch, [1.0], seed=self._seed, beside=False, edits=edits)[0] for one in told]
-            known.append(dict(zip(self._localities, kept, strict=True)))
-        rows = [row for of_batch in known[:count] for row in of_batch[space.local]]
+            known.append(dict(zip(self._ways, kept, strict=True)))
+        by_gain = {
+            gain: [row for of_batch in known[:count] for row in of_batch[space.local, gain]] for gain in self._gains
+        }
+        scores = {gain: score(rows) for gain, rows in by_gain.items()}
+        gain = min(scores, key=scores.__getitem__)
+        rows = by_gain[gain]
         return Tried(
             settings=editor.to_dict(),
             items=len(rows),
-            score=score(rows),
+            score=scores[gain],
+            gain=gain,
             moved=float(np.mean([row["changed_rms"] for row in rows if row.get("effect") is None] or [np.nan])),
             evaluations=float(np.mean([row["evaluations"] for row in rows])),
         )
