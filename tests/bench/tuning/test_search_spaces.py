@@ -73,7 +73,7 @@ def test_parts_are_switched_and_nothing_else() -> None:
     alone = rows["path"]
     assert alone["search"].keys() == {"levels", "shift", "step_size"}
     assert rows["path + local"] == alone
-    more = {"noises": 2, "antithetic": True, "keep": 0.003}
+    more = {"noises": 2, "antithetic": True, "keep": 0.008}
     assert rows["path + antithetic + keep"]["search"] == {**alone["search"], **more}
 
 

@@ -60,7 +60,7 @@ def test_data_is_encoded_in_batches() -> None:
 def test_the_best_setting_is_found(batches: list[Prepared]) -> None:
     """The error of a share k of the way is ``(1 - k)^2``, up to the rounding to eight bits; what lies beyond the answer
     is clipped at black and white."""
-    tried = tune_method(TOY, Trials(batches, {False}))
+    tried = tune_method(TOY, Trials(batches, {False}, gains=(1.0,)))
     assert len(tried) == len(SHARES)
     assert tried[0].settings["share"] == 1.0
     for one in tried:
@@ -78,7 +78,7 @@ def test_the_best_third_of_the_first_batch_is_tried_on_all(batches: list[Prepare
     told_of: list[tuple[str, int, int]] = []
     model = batches[0].latent.backbone
     with model.count() as cost:
-        tried = tune_method(TOY, Trials(batches, {False}), progress=lambda *step: told_of.append(step))
+        tried = tune_method(TOY, Trials(batches, {False}, gains=(1.0,)), progress=lambda *step: told_of.append(step))
         assert [one.items for one in tried] == [12] * 4 + [4] * 8
         assert {one.settings["share"] for one in tried[:4]} == {0.7, 0.8, 0.9, 1.0}
         assert told_of == [("toy", done, 16) for done in range(1, 17)]
@@ -102,10 +102,12 @@ def test_the_order_of_the_first_batch_is_not_the_last_word(
         return rows, pictures
 
     monkeypatch.setattr(tuning, "evaluate", misled)
-    told_of, all_batches = list[int](), tune_method(TOY, Trials(batches, {False}))
+    told_of, all_batches = list[int](), tune_method(TOY, Trials(batches, {False}, gains=(1.0,)))
     with batches[0].latent.backbone.count() as counted:
         one_batch = tune_method(
-            TOY, Trials(batches[:1], {False}), progress=lambda _, done, total: told_of.append(total - done)
+            TOY,
+            Trials(batches[:1], {False}, gains=(1.0,)),
+            progress=lambda _, done, total: told_of.append(total - done),
         )
     assert counted.evaluations == 4 * 12 * 4, "one batch is tried once"
     assert [one.items for one in one_batch] == [4] * 12
@@ -123,7 +125,9 @@ def test_from_an_edge_it_goes_on_until_all_have_had_as_many_tries(batches: list[
     shares = (0.1, 0.2, 0.3, 0.4)
     some = SearchSpace(name="toy", editor="toy", candidates=tuple({"share": s} for s in shares), budget=4, tries=9)
     told_of: list[tuple[int, int]] = []
-    tried = tune_method(some, Trials(batches, {False}), progress=lambda _, done, total: told_of.append((done, total)))
+    tried = tune_method(
+        some, Trials(batches, {False}, gains=(1.0,)), progress=lambda _, done, total: told_of.append((done, total))
+    )
     assert len(tried) == 9
     assert told_of[-1] == (11, 11), "four on the first batch, two of them and five more on all"
     made = sorted(one.settings["share"] for one in tried)
@@ -137,16 +141,29 @@ def test_from_an_edge_it_goes_on_until_all_have_had_as_many_tries(batches: list[
 @pytest.mark.usefixtures("toy")
 def test_rows_that_differ_in_locality_share_their_edits(batches: list[Prepared]) -> None:
     local = dataclasses.replace(TOY, name="toy, local", local=True)
-    trials, model = Trials(batches, {False, True}), batches[0].latent.backbone
+    trials, model = Trials(batches, {False, True}, gains=(1.0,)), batches[0].latent.backbone
     with model.count() as first:
         whole = tune_method(TOY, trials)
     with model.count() as second:
         kept = tune_method(local, trials)
     assert first.evaluations == 4 * (12 * 4 + 4 * 8)
     assert second.evaluations <= 4 * 4 * 8, "what was dropped after the first batch may be another one"
-    alone = tune_method(local, Trials(batches, {True}))
+    alone = tune_method(local, Trials(batches, {True}, gains=(1.0,)))
     assert [(one.settings, one.score) for one in kept] == [(one.settings, one.score) for one in alone]
     assert [one.score for one in kept] != [one.score for one in whole]
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_candidate_is_judged_at_the_best_of_some_factors(batches: list[Prepared]) -> None:
+    """The error of a share k at a factor g is ``(1 - g k)^2``, and the network is asked once."""
+    model = batches[0].latent.backbone
+    for share, gain in ((0.87, 1.15), (0.95, 1.05), (1.04, 0.95)):
+        some = dataclasses.replace(TOY, candidates=({"share": share},), tries=1)
+        with model.count() as cost:
+            (found,) = tune_method(some, Trials(batches, {False}))
+        assert found.gain == gain
+        assert found.score == pytest.approx((1 - gain * share) ** 2, abs=0.01)
+        assert cost.evaluations == 4 * 12
 
 
 @pytest.mark.parametrize(("share", "gain"), [(1.0, 1.0), (0.8, 1.24), (0.91, 1.12), (0.3, 1.48)])
@@ -154,10 +171,12 @@ def test_the_gain_makes_up_for_what_a_change_lacks(
     batches: list[Prepared], toy: type[Knowing], share: float, gain: float
 ) -> None:
     """Of steps of .06 the nearest to 1 / share, where the error is ``(1 - gain * share)^2``; at most 1.5."""
-    best = Tried(settings=toy(share=share).to_dict(), items=12, score=0.0, moved=0.0, evaluations=4.0)
+    best = Tried(settings=toy(share=share).to_dict(), items=12, score=0.0, gain=1.0, moved=0.0, evaluations=4.0)
     told_of = list[tuple[str, int, int]]()
     with batches[0].latent.backbone.count() as cost:
-        found, error = tune_gain(TOY, Trials(batches, {False}), best, progress=lambda *step: told_of.append(step))
+        found, error = tune_gain(
+            TOY, Trials(batches, {False}, gains=(1.0,)), best, progress=lambda *step: told_of.append(step)
+        )
     assert found == gain
     assert error == pytest.approx((1 - gain * share) ** 2, abs=0.01)
     assert cost.evaluations == 12 * toy(share=share).evaluations(batches[0].latent), "the edits are paid once"
@@ -180,7 +199,7 @@ DATA = Dataset(name="some", version="7", items=some_items()[:2])
 
 def tried_of(name: str) -> list[Tried]:
     plain = json.loads(json.dumps(search_space(name).candidates[:2]))
-    more = {"items": 2, "moved": 0.0, "evaluations": 10.0}
+    more = {"items": 2, "gain": 1.0, "moved": 0.0, "evaluations": 10.0}
     return [Tried(settings={**one, "steps": 5}, score=0.1 + index, **more) for index, one in enumerate(plain)]
 
 
