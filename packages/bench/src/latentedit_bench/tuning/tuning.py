@@ -2,9 +2,9 @@
 
 By successive halving: the first candidates are tried on the first batch of items, and the best third of them on all.
 Then on from the best, setting by setting, on all items, until every method has had as many tries: beyond the ends of
-what was tried where the best lies there, else between (`neighbours`). Each is judged at the best of three factors of its
-change; at last that of the best is searched for, its gain. What is minimised is what is reported, the error at strength
-1, which differs from that above the codec's by a constant.
+what was tried where the best lies there, else between (`neighbours`). Each is judged at the best of three factors of
+its change; at last that of the best is searched for, its gain. What is minimised is what is reported, the error at
+strength 1, which differs from that above the codec's by a constant.
 """
 
 import dataclasses
