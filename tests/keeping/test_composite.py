@@ -57,9 +57,9 @@ def test_strips_make_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = np.array([[1.3, 0.02, -4.2], [-0.02, 1.3, 3.3], [0, 0, 1.0]])
     first, second = scene(96, 1), scene(128, 2)
     mask = np.ones((96, 96), np.float32)
-    whole = composite(first, second, mask, matrix=matrix, tones=Tones.none())
+    whole = composite(first, second, mask, matrix=matrix, tones=Tones.none(), sharpening=0.8)
     monkeypatch.setattr(module, "_STRIP_ROWS", 17)
-    in_strips = composite(first, second, mask, matrix=matrix, tones=Tones.none())
+    in_strips = composite(first, second, mask, matrix=matrix, tones=Tones.none(), sharpening=0.8)
     assert np.abs(whole.astype(int) - in_strips).max() <= 1
 
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import approx_fprime
 
-from latentedit.keeping.sharpness import fit_blur
+from latentedit.keeping import tones as module
+from latentedit.keeping.sharpness import fit_blur, fit_sharpening, sharpened
 from latentedit.keeping.tones import Tones, first_guess, fit_tones
 from latentedit.keeping.warp import smoothed
 from tests.keeping.pairs import SIDE, scene, with_object
@@ -99,3 +101,32 @@ def test_colours_far_from_all_that_is_known_are_doubted() -> None:
     tones = fit_tones(picture, done(picture, 1.15, (1.0, 0.95, 0.9)), WHOLE)
     known, unknown = tones.doubt(np.array([[[120, 120, 120], [250, 10, 250]]], dtype=np.float32))[0]
     assert known < 1 < unknown
+
+
+def test_the_slopes_of_the_fit_are_those_of_finite_differences() -> None:
+    generator = np.random.default_rng(0)
+    parameters = generator.normal(0, 0.1, 10) * ([1] * 6 + [30] * 3 + [1])
+    here, there = generator.uniform(0, 255, (2, 40, 3))
+    there[:8] = generator.uniform(0, 8, (8, 3))  # where a curve goes straight on
+    says = generator.uniform(0, 1, (40, 3))
+    cells = here, there, says
+    expected = approx_fprime(parameters, module._misses, 1e-6, *cells)
+    np.testing.assert_allclose(module._slopes(parameters, *cells), expected, atol=2e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0])
+def test_what_was_blurred_is_sharpened(sigma: float) -> None:
+    picture = scene().astype(np.float32)
+    edited = smoothed(with_object(scene()).astype(np.float32), sigma)
+    unchanged = WHOLE.copy()
+    unchanged[45:95, 65:115] = False
+    amount = fit_sharpening(picture, edited, unchanged)
+    before, after = (np.mean((one - picture)[unchanged] ** 2) for one in (edited, sharpened(edited, amount)))
+    assert after < 0.6 * before
+
+
+def test_texture_that_was_made_up_is_not_sharpened() -> None:
+    picture = scene().astype(np.float32)
+    noise = np.random.default_rng(1).normal(0, 8, picture.shape[:2]).astype(np.float32)[..., None]
+    assert fit_sharpening(picture, picture + noise, WHOLE) == 0
+    assert fit_sharpening(picture, picture, WHOLE) == pytest.approx(0, abs=1e-6)

@@ -202,7 +202,15 @@ def keep(
     weight, tones, changes = _what_to_keep(found, change, verdict, only)
     if bounds is not None:
         weight = weight * bounds
-    pixels = composite(first.pixels, second.pixels, weight, matrix=found.matrix, tones=tones, strength=strength)
+    pixels = composite(
+        first.pixels,
+        second.pixels,
+        weight,
+        matrix=found.matrix,
+        tones=tones,
+        sharpening=change.sharpening if change is not None and verdict == "kept" else 0.0,
+        strength=strength,
+    )
     told(_STEPS, 3, 3)
     record = KeepRecord(
         original=_told(first),

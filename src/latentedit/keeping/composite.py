@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit.keeping.opencv import cv2
+from latentedit.keeping.sharpness import sharpened
 from latentedit.keeping.tones import Tones
 from latentedit.keeping.warp import Matrix, warped
 
@@ -17,7 +18,7 @@ _LEAST = 1 / 255
 """Of the mask: what is below stays the original's, bit for bit."""
 
 _REACH_PX = 4
-"""Around a strip, for the cubic kernel."""
+"""Around a strip, for the cubic kernel, and for what sharpens."""
 
 
 def levels(pixels: Pixels) -> NDArray[np.floating[Any]]:
@@ -37,6 +38,7 @@ def composite(
     *,
     matrix: Matrix,
     tones: Tones,
+    sharpening: float = 0.0,
     strength: float = 1.0,
 ) -> Pixels:
     """Put what the mask shows of the edited picture on the original.
@@ -47,6 +49,7 @@ def composite(
         mask: ``[height, width]`` in [0, 1] at the original's size.
         matrix: from the original's pixels to the edited picture's.
         tones: from the edited picture's colours to the original's.
+        sharpening: how many times the edited picture's finest detail is added to it.
         strength: 0 is the original, 1 the whole change.
 
     Returns:
@@ -59,9 +62,11 @@ def composite(
     result = original.copy()
     left, right = int(columns[0]), int(columns[-1]) + 1
     for top in range(int(rows[0]), int(rows[-1]) + 1, _STRIP_ROWS):
-        place = np.s_[top : min(top + _STRIP_ROWS, int(rows[-1]) + 1), left:right]
-        moved = tones.apply(_cut(edited, matrix, place)).clip(0, 255)
-        result[place] = _put(original[place], moved, mask[place] * np.float32(strength))
+        bottom = min(top + _STRIP_ROWS, int(rows[-1]) + 1)
+        around = np.s_[top - _REACH_PX : bottom + _REACH_PX, left - _REACH_PX : right + _REACH_PX]
+        moved = sharpened(tones.apply(_cut(edited, matrix, around)), sharpening).clip(0, 255)
+        inner, place = np.s_[_REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX], np.s_[top:bottom, left:right]
+        result[place] = _put(original[place], moved[inner], mask[place] * np.float32(strength))
     return result
 
 

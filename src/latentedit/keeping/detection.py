@@ -32,6 +32,9 @@ _CHROMA = 1.4
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)
 """Pixels in order of the detail around them are binned at these shares; edges are few and count most."""
 
+_SAMPLES = 50_000
+"""Of the unchanged pixels that the noise is measured on."""
+
 _DOUBTS = 2.0
 """Standard deviations of the colours by which two may differ and count as the same."""
 
@@ -62,8 +65,17 @@ _GAP = 0.003
 _EDGE_PX = 3
 """So close to the edge of what is shown a mask is not found but continued."""
 
-_ISLAND = 0.05
-"""Of the largest change: a smaller place counts only where half of it is above the higher threshold."""
+_TAIL = 0.99
+"""So many of the unchanged pixels are below the lower threshold, or the noise is taken for larger."""
+
+_SURE_PX = 3
+"""So many pixels above the higher threshold are no accident."""
+
+_OUTWEIGHS = 3.0
+"""Times the heaviest place without them."""
+
+_LEAST_WEIGHT = 4e-4
+"""Of the side's square: a place that weighs less is a speck in the cleanest of pictures."""
 
 _UNSURE = 2.0
 """Times the noise that the inside of a hole has on average, from which on it is taken for a part of the change."""
@@ -93,7 +105,9 @@ class Evidence:
     fading: Plane
 
 
-def detect(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, blur: float, doubt: Plane) -> Evidence:
+def detect(
+    original: Picture, edited: Picture, inside: Mask, unchanged: Mask, blur: float, doubt: Plane, *, first: bool = False
+) -> Evidence:
     """Find the changes between two pictures in one frame, alike in colour and sharpness.
 
     Args:
@@ -103,13 +117,15 @@ def detect(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, bl
         unchanged: what is taken for unchanged, to measure the noise on.
         blur: of both, in pixels, as far as the editor made it.
         doubt: how far each pixel's colour may be off, in levels, as a standard deviation.
+        first: what is taken for unchanged is a guess, and faint changes may be in it.
     """
     difference = _opponent(edited - original)
     difference[~inside] = 0
-    activity = _activity(original)
+    activity = np.maximum(_activity(original), _activity(edited))  # the noise is that of what was edited
     side = min(inside.shape)
+    inner = cv2.erode(inside.astype(np.uint8), _disc(_EDGE_PX), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
     shrink = min(1.0, max(0.35, side / 400))
-    strength = np.sqrt((difference**2).sum(axis=2))
+    strength = np.sqrt(_energy(difference))
     bled = np.float32(_BLEEDS) * smoothed(np.maximum(strength - _BLEEDS_FROM, 0), _BLEEDS_PX * shrink)
     evidence: list[tuple[Plane, Plane]] = []
     core = np.zeros(inside.shape, dtype=bool)
@@ -120,16 +136,18 @@ def detect(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, bl
             density = smoothed(capped, _DENSITY_SCALE_PX * shrink)
             usual = 1.15 * float(np.quantile(density[unchanged], 0.99)) if unchanged.any() else 0.0
             density /= np.float32(min(max(usual, _DENSE[0]), _DENSE[1]))
-            fine = _hysteresis([amount / noise for amount, noise in evidence], density, side)
+            fine = _hysteresis([amount / noise for amount, noise in evidence], density, inner)
             core = cv2.dilate(fine.astype(np.uint8), _disc(round(2 * shrink + 2.5 * max(blur, 0)) + 1)) > 0
         amount, known = _averaged(difference, inside & ~core, scale * shrink if index else scale)
         amount = np.maximum(amount - _DOUBTS * doubt, 0)
         noise = _noise(amount, activity, unchanged & ~core, _FLOORS[index]) + bled
         if index >= _FINE:
             amount = np.where(known > 0.25, amount, 0)
+        if not first and unchanged.any():
+            noise *= max(1.0, float(np.quantile((amount / noise)[unchanged], _TAIL)) / LOW)
         evidence.append((amount, noise))
     ratios = [amount / noise for amount, noise in evidence]
-    changed = _hysteresis(ratios, density, side) & inside
+    changed = _hysteresis(ratios, density, inner) & inside
     coarse = np.max(ratios[_FINE:], axis=0)
     return Evidence(
         changed=changed,
@@ -148,19 +166,24 @@ def _opponent(difference: Picture) -> Picture:
     return np.stack([luma, _CHROMA * red, _CHROMA * blue], axis=-1)
 
 
-def _activity(original: Picture) -> Plane:
+def _activity(picture: Picture) -> Plane:
     """Detail around each pixel: the size of gradients, near and a little farther (codecs work in blocks)."""
-    luma = smoothed(cv2.cvtColor(original, cv2.COLOR_RGB2GRAY), 0.7)
-    across, down = cv2.Sobel(luma, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(luma, cv2.CV_32F, 0, 1, scale=0.125)
-    energy = across**2 + down**2
+    planes = smoothed(_opponent(picture), 0.7)
+    across, down = cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=0.125)
+    energy = _energy(across) + _energy(down)
     return np.sqrt(smoothed(energy, 1.5)) + np.sqrt(smoothed(energy, 5.0)) / 2
+
+
+def _energy(planes: Picture) -> Plane:
+    """Sum of the squares of the three planes."""
+    return np.einsum("hwc,hwc->hw", planes, planes)
 
 
 def _averaged(difference: Picture, known: Mask, scale: float) -> tuple[Plane, Plane]:
     """Size of the difference under a Gaussian over what is known, and how much of it is known."""
     weight = smoothed(known.astype(np.float32), scale)
     mean = smoothed(difference * known[..., None], scale) / np.maximum(weight, 1e-3)[..., None]
-    return np.sqrt((mean**2).sum(axis=2)), weight
+    return np.sqrt(_energy(mean)), weight
 
 
 def _noise(amount: Plane, activity: Plane, unchanged: Mask, floor: float) -> Plane:
@@ -169,7 +192,7 @@ def _noise(amount: Plane, activity: Plane, unchanged: Mask, floor: float) -> Pla
     if len(values) < 600:
         usual = float(np.median(values)) * 1.48 if len(values) else floor
         return np.full_like(amount, max(usual, floor))
-    step = max(1, len(values) // 150_000)
+    step = max(1, len(values) // _SAMPLES)
     order = np.argsort(detail[::step], kind="stable")
     values, detail = values[::step][order], detail[::step][order]
     ends = (np.array(_ACTIVITY_SHARES) * len(values)).astype(int)
@@ -182,19 +205,21 @@ def _noise(amount: Plane, activity: Plane, unchanged: Mask, floor: float) -> Pla
     return (noise * beyond).astype(np.float32)
 
 
-def _hysteresis(ratios: Sequence[Plane], density: Plane, side: int) -> Mask:
-    """What is above the lower threshold and hangs together with something above the higher one, specks left out."""
+def _hysteresis(ratios: Sequence[Plane], density: Plane, inner: Mask) -> Mask:
+    """What is above the lower threshold and hangs together with something above the higher one.
+
+    Noise comes in heaps, too: a place counts only where it outweighs the heaviest one that nothing sure is in. What is
+    not ``inner`` belongs to what it hangs together with, and counts for nothing by itself.
+    """
+    side = min(inner.shape)
     strongest = np.max(ratios, axis=0)
     above = ((strongest > LOW) | (density > 1)).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
-    sure = np.bincount(labels[strongest > HIGH], minlength=count)
-    smallest = max(12, round(1.5e-4 * side * side))
-    areas = stats[:, cv2.CC_STAT_AREA]
-    wanted = (sure >= max(3, smallest // 6)) & (areas >= smallest)
-    wanted[0] = False
-    largest = int(areas[wanted].max()) if wanted.any() else 0
-    wanted &= (areas >= _ISLAND * largest) | (sure >= 0.5 * areas)
-    return whole(wanted[labels], strongest, side)
+    count, labels = cv2.connectedComponents(above, connectivity=8)
+    sure = np.bincount(labels[(strongest > HIGH) & inner], minlength=count)
+    weights = np.bincount(labels[inner], weights=strongest[inner].clip(LOW, HIGH) - LOW, minlength=count)
+    weights[0] = 0
+    unsure = float(weights[sure < _SURE_PX].max())
+    return whole((weights > max(_OUTWEIGHS * unsure, _LEAST_WEIGHT * side * side))[labels], strongest, side)
 
 
 def whole(mask: Mask, ratio: Plane, side: int) -> Mask:

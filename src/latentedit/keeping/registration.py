@@ -91,7 +91,8 @@ class Registration:
     @property
     def outside_share(self) -> float:
         """Share of the original that the edited picture does not show."""
-        return float((depth_inside(self.matrix, self.size, self.edited_size) < -1).mean())
+        grid = (200, 200)
+        return float((depth_inside(self.matrix @ scaling(grid, self.size), grid, self.edited_size) < -1).mean())
 
 
 def register(original: Picture, edited: Picture) -> Registration:

@@ -22,7 +22,7 @@ _TABLE = 1024
 _LINE = np.linspace(-128, 383, _TABLE)
 """The values that a curve is given for; mixing takes colours beyond black and white."""
 
-_BLOCKS = 6000
+_BLOCKS = 4000
 _DRAWS = 400
 _FIT_LEVELS = (7.0, 12.0, 20.0)
 """Levels of 255 within which all channels of a block must fit; the next where fewer than half do."""
@@ -39,6 +39,9 @@ _CELL_LEVELS = 0.7
 _SMOOTH_PX = 1.5
 _FLAT_LEVELS = 6.0
 """Detail of so many levels halves what a pixel says, for blur changes what is there."""
+
+_SAMPLES = 15_000
+"""Pixels that the curves are fitted on."""
 
 _PIXELS_OF_ONE_SAY = 10
 """Neighbours agree whatever they say."""
@@ -127,14 +130,14 @@ class Tones:
 
 def _looked_up(picture: Picture, curves: Values) -> Picture:
     """Each channel through its curve, straight between the entries."""
-    place = (np.clip(picture, -128, 383) + 128) * np.float32((_TABLE - 1) / 511)
-    below = np.minimum(place.astype(np.int32), _TABLE - 2)
-    part = place - below.astype(np.float32)
-    result = np.empty_like(picture)
-    for channel, curve in enumerate(curves.astype(np.float32)):
-        at, share = below[..., channel], part[..., channel]
-        result[..., channel] = curve[at] * (1 - share) + curve[at + 1] * share
-    return result
+    place = (picture + np.float32(128)) * np.float32((_TABLE - 1) / 511)
+    row = np.zeros(picture.shape[:2], dtype=np.float32)
+    tables = curves.astype(np.float32)[:, None]
+    channels = [
+        cv2.remap(table, np.ascontiguousarray(place[..., at]), row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for at, table in enumerate(tables)
+    ]
+    return np.stack(channels, axis=-1)
 
 
 def first_guess(original: Picture, edited: Picture, inside: Mask) -> tuple[Tones, Mask]:
@@ -172,7 +175,7 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
     near, wide = smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
     flat = 1 / (1 + (np.abs(near - wide).max(axis=2)[unchanged] / _FLAT_LEVELS) ** 2)
     here, there = near[unchanged], smoothed(edited, _SMOOTH_PX)[unchanged]
-    step = max(1, len(here) // 30_000)
+    step = max(1, len(here) // _SAMPLES)
     here, there, flat = (one[::step].astype(np.float64) for one in (here, there, flat))
     sound = (there > _CLIPPED[0]) & (there < _CLIPPED[1])
     sound |= sound.sum(axis=0) < 200  # a channel that is cut off nearly everywhere
@@ -181,7 +184,9 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
         miss = (np.abs(here - _cast(parameters, there)) * sound).max(axis=1)
         weight = flat / (1 + (miss / max(tolerance, 2 * float(np.median(miss)))) ** 2)
         cells = _cells(here, there, sound, weight)
-        result = least_squares(_misses, parameters, args=cells, loss="soft_l1", x_scale=_PRIOR, max_nfev=30)
+        result = least_squares(
+            _misses, parameters, _slopes, args=cells, loss="soft_l1", x_scale=_PRIOR, max_nfev=30, tr_solver="lsmr"
+        )
         parameters = result.x
     assert result is not None
     assert cells is not None
@@ -228,17 +233,17 @@ def _consensus(here: Values, there: Values) -> tuple[Values, Values]:
     starts = here[draws[:, 0]] - slopes * there[draws[:, 0]]
     starts[0] = 0
     best, limit = 0, _FIT_LEVELS[0]
+    lines = zip(slopes, starts, strict=True)
+    misses = np.stack([np.abs(slope * there + start - here).max(axis=1) for slope, start in lines])
     for limit in _FIT_LEVELS:
-        lines = zip(slopes, starts, strict=True)
-        misses = np.stack([np.abs(slope * there + start - here).max(axis=1) for slope, start in lines])
         scores = np.maximum(0, 1 - (misses / limit) ** 2).mean(axis=1)
         best = int(scores.argmax())
         if (misses[best] < limit).mean() >= 0.5:
             break
     gains, offsets = slopes[best], starts[best]
     for _ in range(6):
-        misses = np.abs(gains * there + offsets - here).max(axis=1)
-        weight = np.maximum(0, 1 - (misses / (1.5 * limit)) ** 2) ** 2
+        rest = np.abs(gains * there + offsets - here).max(axis=1)
+        weight = np.maximum(0, 1 - (rest / (1.5 * limit)) ** 2) ** 2
         gains, offsets = _weighted_lines(here, there, weight)
     return gains, offsets
 
@@ -267,10 +272,32 @@ def _power(parameters: Values, x: Values) -> Values:
     return 255 * gain * base**gamma + slope * np.minimum(above - _DARK, 0)
 
 
+def _power_slopes(parameters: Values, x: Values) -> Values:
+    """Of `_power` by gamma's and gain's logarithms and by black, ``[n, 3]``; by ``x`` it is that by black, negative."""
+    gamma, gain = np.exp(parameters[0]), np.exp(parameters[1])
+    above = x - parameters[2]
+    base, dark = np.maximum(above, _DARK) / 255, _DARK / 255
+    straight = np.minimum(above - _DARK, 0) * dark ** (gamma - 1)
+    by_gamma = gamma * gain * (255 * base**gamma * np.log(base) + straight * (1 + gamma * np.log(dark)))
+    return np.stack([by_gamma, _power(parameters, x), -gain * gamma * base ** (gamma - 1)], axis=1)
+
+
 def _cast(parameters: Values, colours: Values) -> Values:
     """Edited colours ``[n, 3]`` in the original's: saturation, then each channel; gammas, gains, blacks, saturation."""
     mixed = colours @ _saturating(parameters).T
     return np.stack([_power(parameters[at:9:3], mixed[:, at]) for at in range(3)], axis=1)
+
+
+def _cast_slopes(parameters: Values, colours: Values) -> Values:
+    """Of `_cast` by each of the parameters, ``[n, 3, 10]``."""
+    mixed = colours @ _saturating(parameters).T
+    grey = colours @ _LUMA
+    slopes = np.zeros((len(colours), 3, 10))
+    for at in range(3):
+        own = _power_slopes(parameters[at:9:3], mixed[:, at])
+        slopes[:, at, at:9:3] = own
+        slopes[:, at, 9] = -own[:, 2] * (mixed[:, at] - grey)  # what is not grey grows in proportion
+    return slopes
 
 
 def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> tuple[Values, Values, Values]:
@@ -305,18 +332,22 @@ def _misses(parameters: Values, here: Values, there: Values, says: Values) -> Va
     return np.concatenate([_cell_misses(parameters, here, there, says), held])
 
 
+def _slopes(parameters: Values, here: Values, there: Values, says: Values) -> Values:
+    """Of `_misses` by each of the parameters."""
+    del here
+    cells = (_cast_slopes(parameters, there) * says[..., None]).reshape(-1, 10)
+    means = np.kron(np.eye(3), np.full((1, 3), 1 / 3))
+    apart = (np.eye(9) - np.repeat(means, 3, axis=0)) / np.repeat(_APART, 3)[:, None]
+    held = np.zeros((13, 10))
+    held[:3, :9], held[3:12, :9], held[12, 9] = means / np.array(_ALIKE)[:, None], apart, 1 / _SATURATION
+    return np.concatenate([cells, held])
+
+
 def _doubts(parameters: Values, jacobian: Values) -> Values:
     """What cells and priors leave open, as far as a colour feels it; the largest of the channels."""
     side = np.arange(17.0) * 16
     colours = np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1).reshape(-1, 3)
-    steps = 1e-3 * np.array(_PRIOR)
-    slopes = np.stack(
-        [
-            (_cast(parameters + step * row, colours) - _cast(parameters, colours)) / step
-            for step, row in zip(steps, np.eye(10), strict=True)
-        ],
-        axis=-1,
-    )
+    slopes = _cast_slopes(parameters, colours)
     covariance = np.linalg.inv(jacobian.T @ jacobian)
     variance = np.einsum("nci,ij,ncj->nc", slopes, covariance, slopes)
     return np.sqrt(variance.max(axis=1).clip(0)).reshape(17, 17, 17)

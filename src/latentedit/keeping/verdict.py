@@ -29,15 +29,11 @@ _GLOBAL_UNCHANGED = 0.25
 _GLOBAL_RESIDUAL = 6.0
 """Levels of 255 by which the rest differs at a coarse scale."""
 
-_GLOBAL_STRUCTURE = 0.3
-"""Correlation with the original below which the picture was drawn anew."""
-
+_GLOBAL_STRUCTURE = 0.6
+"""Correlation with the original, where nothing else was found, below which the picture was drawn anew."""
 
 _GLOBAL_CAST = 35.0
 """Levels of 255 by which colours changed on average, beyond which it was asked for; editors' casts are below 20."""
-
-_GLOBAL_AGREEMENT = 0.5
-"""Share of what was taken for unchanged whose detail must be the original's, or it was painted anew."""
 
 
 def are_strangers(registration: Registration) -> bool:
@@ -53,7 +49,6 @@ def judge(change: Change) -> Verdict:
         or change.residual > _GLOBAL_RESIDUAL
         or change.structure < _GLOBAL_STRUCTURE
         or change.tones.cast > _GLOBAL_CAST
-        or found.agreement < _GLOBAL_AGREEMENT * change.unchanged_share
     ):
         return "global change: kept as a global change"
     if float(change.mask.mean()) >= _NOTHING:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from latentedit.core.errors import MissingDependencyError
 from latentedit.keeping.opencv import cv2
+from latentedit_bench.known_pairs.drawn_pictures import DRAWN, drawn
 
 Half = Literal["calibration", "test"]
 
@@ -25,6 +26,8 @@ PHOTOGRAPHS: dict[Half, tuple[str, ...]] = {
         "skimage/data/camera.png",
         "skimage/data/gravel.png",
         "skimage/data/coins.png",
+        "skimage/data/text.png",
+        *DRAWN,
     ),
     "test": (
         "skimage/data/astronaut.png",
@@ -42,7 +45,7 @@ PHOTOGRAPHS: dict[Half, tuple[str, ...]] = {
         "skimage/data/clock_motion.png",
     ),
 }
-"""Files of Matplotlib, scikit-learn and scikit-image; no photograph is in both halves."""
+"""Files of Matplotlib, scikit-learn and scikit-image, and what is drawn; no photograph is in both halves."""
 
 GRAIN_LEVELS = 1.5
 """Standard deviation of the noise that an enlarged photograph is given, as a sensor would."""
@@ -59,6 +62,8 @@ def photograph(name: str) -> Pixels:
         MissingDependencyError: its library is not installed.
     """
     package, _, rest = name.partition("/")
+    if package == "drawn":
+        return np.rint(drawn(rest)).clip(0, 255).astype(np.uint8)
     with Image.open(_libraries()[package] / rest) as image:
         return np.asarray(image.convert("RGB"))
 
