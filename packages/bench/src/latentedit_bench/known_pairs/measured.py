@@ -11,6 +11,7 @@ from latentedit.api.keep import KeepResult, keep
 from latentedit.keeping.composite import composite, levels
 from latentedit.keeping.opencv import cv2
 from latentedit.keeping.registration import distance_px
+from latentedit.keeping.sharpness import fit_sharpening
 from latentedit.keeping.tones import fit_tones
 from latentedit.keeping.warp import depth_inside, scaling, warped
 from latentedit_bench.known_pairs.baselines import (
@@ -108,8 +109,11 @@ def _inside(case: Case, found: KeepResult) -> Row:
     row["aligned_inside_db"] = psnr(aligned, case.truth, inside)
     disc = np.ones((9, 9), np.uint8)
     unchanged = cv2.dilate((case.mask > 0).astype(np.uint8), disc) == 0
-    tones = fit_tones(original, warped(edited, case.damage.matrix, size), unchanged)
-    bound = composite(case.original, case.edited, case.mask, matrix=case.damage.matrix, tones=tones)
+    there = warped(edited, case.damage.matrix, size)
+    tones = fit_tones(original, there, unchanged)
+    sharpening = fit_sharpening(tones.limited(original), tones.apply(there), unchanged)
+    matrix = case.damage.matrix
+    bound = composite(case.original, case.edited, case.mask, matrix=matrix, tones=tones, sharpening=sharpening)
     row["bound_inside_db"] = psnr(bound, case.truth, inside)
     row |= _of(case, pasted_by_poisson(case.original, _raw(case), case.mask), case.mask, "poisson")
     for name, moving in (("threshold", _raw(case)), ("orb", aligned_by_features(case.original, case.edited))):
