@@ -66,7 +66,9 @@ _EDGE_PX = 3
 """So close to the edge of what is shown a mask is not found but continued."""
 
 _TAIL = 0.99
-"""So many of the unchanged pixels are below the lower threshold, or the noise is taken for larger."""
+_FAR = 0.04
+"""So many of the unchanged pixels are below the lower threshold, or the noise is taken for larger; of those that are
+this share of the side away from what changed, for that may fade."""
 
 _SURE_PX = 3
 """So many pixels above the higher threshold are no accident."""
@@ -121,12 +123,14 @@ def detect(
     """
     difference = _opponent(edited - original)
     difference[~inside] = 0
-    activity = np.maximum(_activity(original), _activity(edited))  # the noise is that of what was edited
+    activity = _activity(original)
+    sharp_activity = np.maximum(activity, _activity(edited))  # codecs smear the edges of what is new
     side = min(inside.shape)
     inner = cv2.erode(inside.astype(np.uint8), _disc(_EDGE_PX), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
     shrink = min(1.0, max(0.35, side / 400))
     strength = np.sqrt(_energy(difference))
     bled = np.float32(_BLEEDS) * smoothed(np.maximum(strength - _BLEEDS_FROM, 0), _BLEEDS_PX * shrink)
+    far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > _FAR * side
     evidence: list[tuple[Plane, Plane]] = []
     core = np.zeros(inside.shape, dtype=bool)
     fine, density = core, np.zeros(inside.shape, dtype=np.float32)
@@ -140,11 +144,12 @@ def detect(
             core = cv2.dilate(fine.astype(np.uint8), _disc(round(2 * shrink + 2.5 * max(blur, 0)) + 1)) > 0
         amount, known = _averaged(difference, inside & ~core, scale * shrink if index else scale)
         amount = np.maximum(amount - _DOUBTS * doubt, 0)
-        noise = _noise(amount, activity, unchanged & ~core, _FLOORS[index]) + bled
+        detail = sharp_activity if index < _FINE else activity
+        noise = _noise(amount, detail, unchanged & ~core, _FLOORS[index]) + bled
         if index >= _FINE:
             amount = np.where(known > 0.25, amount, 0)
-        if not first and unchanged.any():
-            noise *= max(1.0, float(np.quantile((amount / noise)[unchanged], _TAIL)) / LOW)
+        if not first and far.any():
+            noise *= max(1.0, float(np.quantile((amount / noise)[far], _TAIL)) / LOW)
         evidence.append((amount, noise))
     ratios = [amount / noise for amount, noise in evidence]
     changed = _hysteresis(ratios, density, inner) & inside
