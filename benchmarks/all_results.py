@@ -19,9 +19,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
-import torch
 from results import RESULTS
 
+from latentedit.models.memory import dtype_name
+from latentedit.models.placement import half_or_float32
 from latentedit.models.registry import bundled_folder
 from latentedit_bench.tuning.search_spaces import LOCAL, ROLES, SEARCH_SPACES, SearchSpace
 
@@ -48,8 +49,8 @@ NEAR = 1.5
 SHORT = ("eim", "eim, not local", "flowedit", "flowedit, local")
 """Rows that are also asked by full, paraphrased and wrong captions, and at several strengths; and the best rival's."""
 
-DTYPE = "float32" if torch.backends.cpu.get_cpu_capability() in ("AVX2", "DEFAULT") else "bfloat16"
-"""Of the networks: a processor without AVX-512 takes thirty times as long in half precision."""
+DTYPE = dtype_name(half_or_float32("cpu"))
+"""Of the networks."""
 
 SPEED = 178
 """Evaluations a second in bfloat16 on two cores, see results/throughput.md; in float32 on AVX2 they are 60."""

@@ -182,6 +182,10 @@ def program(
     return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=folder)
 
 
+def test_a_warning_is_one_line() -> None:
+    assert program(r"import warnings; warnings.warn('it is\n slow'); return 0").stderr == "warning: it is slow\n"
+
+
 def test_a_crash_is_no_list_of_failures() -> None:
     """L7: it ended with 1, as a run with failures does."""
     ended = program(r"raise ZeroDivisionError('\x1b[31m')")

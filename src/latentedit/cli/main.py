@@ -21,7 +21,7 @@ import typer
 import typer.core
 
 from latentedit._version import __version__
-from latentedit.cli.console import close_streams, complain, open_streams, say
+from latentedit.cli.console import close_streams, complain, open_streams, say, warn
 from latentedit.cli.help_pages import help_page
 from latentedit.core.errors import LatentEditError, UnknownPictureWarning
 from latentedit.core.memory import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
@@ -220,11 +220,16 @@ def main() -> None:
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup has SIGHUP ignored
             signal.signal(number, _leave)
     warnings.simplefilter("ignore", UnknownPictureWarning)  # commands say it themselves
+    warnings.showwarning = _warn_in_one_line
     keep_freed_memory()
     collect_garbage_less_often()
     code = _run_anywhere(sys.argv[1:])
     leave_without_collecting()
     sys.exit(close_streams(code))
+
+
+def _warn_in_one_line(message: Warning | str, *_where: object) -> None:
+    warn([str(message)])
 
 
 def _run_anywhere(arguments: list[str]) -> int:

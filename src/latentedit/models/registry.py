@@ -18,7 +18,14 @@ from latentedit.models.hub import CONFIGURATIONS, commit_of, download, download_
 from latentedit.models.loading import TextEncoders, check_known, explaining, open_folder, own_settings, read_index
 from latentedit.models.lora import lora_files
 from latentedit.models.memory import ModelNeeds, check_memory, model_needs
-from latentedit.models.placement import Placement, Policy, existing_device, known_dtype, suited_dtype
+from latentedit.models.placement import (
+    Placement,
+    Policy,
+    existing_device,
+    known_dtype,
+    suited_dtype,
+    warn_of_slow_dtype,
+)
 from latentedit.models.weights import live_fingerprint
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
@@ -82,6 +89,7 @@ def load(
         dtype = suited_dtype(chosen, bytes_float32=4 * needs.parameters, half=needs.half)
     put = Placement(device=chosen, dtype=known_dtype(dtype), policy=placement, storage=storage)
     check_memory(needs, put, name=name)
+    warn_of_slow_dtype(put)
     with explaining(path, f"a {folder.pipeline}"):
         backbone: Backbone = folder.adapter.from_folder(folder, name=name, placement=put)
     backbone.revision = commit_of(path.resolve())

@@ -10,6 +10,7 @@ import pytest
 
 from latentedit.api.runs.executors import run_work
 from latentedit.editors.baselines.flowslider import FlowSlider
+from latentedit.models.placement import half_or_float32
 from latentedit_bench.experiments import benchmark_runs
 from latentedit_bench.experiments.base import Context
 from latentedit_bench.experiments.benchmark_runs import best, cost_note, paid, some_latent
@@ -18,7 +19,7 @@ from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.hessian_preservation import HessianPreservation
 from latentedit_bench.experiments.joint_default import JointDefault
 from latentedit_bench.experiments.joint_latent import JointLatent
-from latentedit_bench.experiments.known_items import DTYPE, KnownItems, Part, asking
+from latentedit_bench.experiments.known_items import KnownItems, Part, asking
 from latentedit_bench.experiments.linear_strength import LinearStrength
 from latentedit_bench.experiments.network_kinds import NetworkKinds
 from latentedit_bench.experiments.plotting import draw_numbers, new_figure
@@ -72,7 +73,7 @@ def test_every_process_loads_the_model_alike(monkeypatch: pytest.MonkeyPatch, tm
     given[0]()
     assert len(known.asked) == before + 1
     for asked in known.asked:
-        wanted = {"name": "portraits-unet", "device": "cpu", "dtype": DTYPE}
+        wanted = {"name": "portraits-unet", "device": "cpu", "dtype": half_or_float32("cpu")}
         assert {key: asked[key] for key in wanted} == wanted
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit_portraits.dataset import ENCODED, to_pixels
-from latentedit_portraits.fitting import FitSettings, Training, seeded
+from latentedit_portraits.fitting import FitSettings, Training, mixed_precision, seeded
 
 CHANNELS = 8
 _CROP = 64  # side of a crop that is trained on, in pixels
@@ -105,7 +105,7 @@ class _Loss:
         drawn = zip(self.sources, (self.batch - others, others), strict=True)
         target = torch.cat([_draw_crops(pixels, count, self.side, generator, device) for pixels, count in drawn])
         target = target.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             posterior = encode_posterior(self.autoencoder, target)
             noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
             code = posterior.mean.float() + posterior.std.float() * noise

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentedit_portraits.attributes import Attributes, Split, draw_split
+from latentedit_portraits.fitting import mixed_precision
 from latentedit_portraits.render import draw_framing, render_array
 
 SIZE = 128
@@ -136,7 +137,7 @@ def encode_in_batches(
     device: torch.device,
     progress: Callable[[str, int, int], None],
 ) -> NDArray[np.float32]:
-    """Latents of all pictures, encoded in bfloat16 where the encoder's operations allow it.
+    """Latents of all pictures, encoded in `mixed_precision`.
 
     Args:
         encode: pixels in [-1, 1] to latents.
@@ -147,7 +148,7 @@ def encode_in_batches(
     found: list[NDArray[np.float32]] = []
     for start in range(0, len(pixels), ENCODED):
         chunk = to_pixels(pixels[start : start + ENCODED], device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             latents = encode(chunk)
         found.append(latents.float().cpu().numpy())
         progress("latents", start + len(chunk), len(pixels))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
+from latentedit.models.placement import half_or_float32
 from latentedit_portraits.package_data import read_table
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
@@ -255,6 +256,11 @@ def seeded(seed: int) -> Generator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
+
+
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """A context: operations that allow it in bfloat16, on devices that gain by it (`half_or_float32`)."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=half_or_float32(device) == torch.bfloat16)
 
 
 def save_half(network: nn.Module, path: Path) -> None:

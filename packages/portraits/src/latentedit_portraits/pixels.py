@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from latentedit.core.flow import per_element
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit_portraits.dataset import to_pixels
-from latentedit_portraits.fitting import FitSettings, Training, seeded
+from latentedit_portraits.fitting import FitSettings, Training, mixed_precision, seeded
 
 SIDE = 64
 """Of a picture, in pixels."""
@@ -99,7 +99,7 @@ def fit_pixels(network: nn.Module, pictures: NDArray[np.uint8], settings: FitSet
         scales = schedule.alpha_sigma(schedule.level(times.double()))
         alpha, sigma = (per_element(scale.float().to(device), clean) for scale in scales)
         x_t = (alpha * clean + sigma * noise).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             output = network(x_t, times.to(device), return_dict=False)[0]
         return (output.float() - (alpha * noise - sigma * clean)).square().mean()
 

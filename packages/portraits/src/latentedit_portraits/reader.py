@@ -16,7 +16,7 @@ from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.convnet import PictureNetwork, StoredNetwork
 from latentedit_portraits.dataset import SIZE, to_pixels
-from latentedit_portraits.fitting import FitSettings, Training, seeded
+from latentedit_portraits.fitting import FitSettings, Training, mixed_precision, seeded
 from latentedit_portraits.rewriting import rewrite
 
 _EXAMPLES = 22  # seed of the captions that are given as examples
@@ -111,7 +111,7 @@ def fit_reader(
         pixels = sources[step % len(sources)]
         chosen = torch.randint(len(pixels), (settings.batch,), generator=generator).sort().values
         picture = _disturb(to_pixels(pixels[chosen.numpy()], device), generator)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             logits = split_logits(network(picture))
         truth = labels[chosen.to(device)]
         losses = [functional.cross_entropy(part.float(), truth[:, i]) for i, part in enumerate(logits)]

@@ -17,7 +17,7 @@ from latentedit.models.attention import differentiable_attention
 from latentedit_portraits.attributes import IGNORED, VALUES, Attributes
 from latentedit_portraits.autoencoder import CHANNELS
 from latentedit_portraits.captions import MAX_TOKENS, CaptionStyle, draw_caption, parse
-from latentedit_portraits.fitting import FitSettings, Training, seeded
+from latentedit_portraits.fitting import FitSettings, Training, mixed_precision, seeded
 from latentedit_portraits.reader import split_logits
 
 _TEXT_WIDTH = 128
@@ -131,7 +131,7 @@ def fit_text(network: TextToVelocity, captions: CaptionBatches, settings: FitSet
         del step
         chosen = torch.randint(len(captions.attributes), (settings.batch,), generator=generator).tolist()
         ids, stated = captions.draw(chosen, generator, style)
-        with torch.autocast(captions.device.type, torch.bfloat16):
+        with mixed_precision(captions.device):
             _, pooled = network.embed(ids)
             logits = network.attribute_head(pooled)
         return attribute_loss(logits, stated)
@@ -196,7 +196,7 @@ def fit_transformer(
         s = draw_levels(settings.batch, generator).to(device)
         z = torch.lerp(clean, noise, s[:, None, None, None])
         zeros = _draw_zero_tokens(generator)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             tokens, pooled = network.embed(ids)
             padded = functional.pad(tokens, (0, 0, 0, zeros))
             velocity = network.transformer(

@@ -15,7 +15,7 @@ from latentedit.core.schedule import DiscreteSchedule
 from latentedit.models.attention import differentiable_attention
 from latentedit_portraits.autoencoder import CHANNELS
 from latentedit_portraits.captions import CaptionStyle
-from latentedit_portraits.fitting import FitSettings, Training, seeded
+from latentedit_portraits.fitting import FitSettings, Training, mixed_precision, seeded
 from latentedit_portraits.transformer import CaptionBatches, draw_examples, draw_levels
 
 _SIDE = 16
@@ -132,7 +132,7 @@ def fit_unet(
         alpha, sigma = (scale.float().to(device) for scale in schedule.alpha_sigma(s))
         s = s.float().to(device)
         x_t = model_from_canonical(add_noise(clean, noise, s), alpha, sigma)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             tokens = network.embed(ids)
             layout = x_t.contiguous(memory_format=torch.channels_last)
             output = network.unet(layout, times.long().to(device), tokens, return_dict=False)[0]

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -170,6 +171,7 @@ def _end_with_parent(lifeline: Connection, parents: Connection) -> None:
         os._exit(1)
 
     keep_freed_memory()
+    warnings.simplefilter("ignore")  # the parent loaded the same model, and said it
     threading.Thread(target=watch, daemon=True).start()
 
 

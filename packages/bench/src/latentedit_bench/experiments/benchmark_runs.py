@@ -13,10 +13,11 @@ from latentedit.api.runs.executors import Executor, suitable_workers
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
+from latentedit.models.placement import half_or_float32
 from latentedit.models.registry import load
 from latentedit_bench.data.prepared import prepare
 from latentedit_bench.experiments.base import Context, Row, Unit
-from latentedit_bench.experiments.known_items import DTYPE, KnownItems, Part, loaded
+from latentedit_bench.experiments.known_items import KnownItems, Part, loaded
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.methods import Method
@@ -97,7 +98,7 @@ class EditingExperiment(KnownItems):
             plan,
             at.folder / where,
             command=at.command,
-            load=functools.partial(load, part.model, device=at.device, dtype=DTYPE),
+            load=functools.partial(load, part.model, device=at.device, dtype=half_or_float32(at.device)),
             executor=Executor(workers=suitable_workers(model.device, len(data.items) // _FEWEST)),
             progress=tell,
             note=at.note,

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-
 from latentedit.api.manifests.items import Dataset
 from latentedit.core.settings import to_plain
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import make_editor
 from latentedit.models.base import Backbone
+from latentedit.models.placement import half_or_float32
 from latentedit.models.registry import load
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.experiments.base import Context, Experiment
@@ -21,9 +20,6 @@ from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.metrics.statistics import Table, over_groups
 
 PAPER = "EIM (arXiv 2411.08196)"
-
-DTYPE = torch.bfloat16
-"""Of the networks; coordinates are float32."""
 
 DOMAIN = "portraits"
 """Whose counterfactuals are the items."""
@@ -153,8 +149,8 @@ def asking(
 
 
 def loaded(name: str, at: Context) -> Backbone:
-    """A model, its network in `DTYPE`."""
-    return at.once(("model", name), lambda: load(name, device=at.device, dtype=DTYPE))
+    """A model, its network in `half_or_float32`."""
+    return at.once(("model", name), lambda: load(name, device=at.device, dtype=half_or_float32(at.device)))
 
 
 def recommended(model: Backbone) -> EIM:
