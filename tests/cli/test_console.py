@@ -55,9 +55,10 @@ def test_json_of_everything_a_result_holds(capsys: pytest.CaptureFixture[str]) -
 
 def test_rows_are_aligned_and_warnings_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     print_rows([("a", "x"), ("caption", "y")])
+    print_rows([("facial hair color", "none")])
     warn(["one\ntwo", "three"])
     printed = capsys.readouterr()
-    assert printed.out == "  a           x\n  caption     y\n"
+    assert printed.out == "  a           x\n  caption     y\n  facial hair color none\n"
     assert printed.err == "warning: one two\nwarning: three\n"
 
 
@@ -70,11 +71,12 @@ def test_nothing_that_is_printed_steers_the_terminal(capsys: pytest.CaptureFixtu
     plain = "a caf\u00e9, \u65e5\u672c, \U0001f469\u200d\U0001f52c, \\ and \u0639\u0631"
     assert escaped(plain) == plain
     say(f"me.png -> {HOSTILE}")
-    print_rows([("target", HOSTILE), (HOSTILE, "x")])
+    print_rows([("target", HOSTILE)])
+    print_rows([(HOSTILE, "x")])
     warn([HOSTILE])
     complain(HOSTILE)
     printed = capsys.readouterr()
-    assert printed.out.splitlines() == [f"me.png -> {SHOWN}", f"  target      {SHOWN}", f"  {SHOWN}x"]
+    assert printed.out.splitlines() == [f"me.png -> {SHOWN}", f"  target      {SHOWN}", f"  {SHOWN} x"]
     one_line = SHOWN.replace(r"\n", " ").replace(r"\r \u2028", " ")  # a library's message may have paragraphs
     assert printed.err.splitlines() == [f"warning: {one_line}", one_line]
 

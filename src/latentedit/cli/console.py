@@ -140,8 +140,9 @@ def complain(text: str, *, indented: bool = False) -> None:
 
 def print_rows(rows: Sequence[tuple[str, str]], *, indent: int = 2) -> None:
     """Label and text, aligned; text that is longer than the terminal stays on one line for pipes and greps."""
+    width = max([_LABEL_WIDTH, *(len(label) + 1 for label, _ in rows)])
     for label, text in rows:
-        say(f"{'':{indent}}{label:<{_LABEL_WIDTH}}{text}")
+        say(f"{'':{indent}}{label:<{width}}{text}")
 
 
 def warn(notes: Sequence[str]) -> None:
