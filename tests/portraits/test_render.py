@@ -1,11 +1,12 @@
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
 from latentedit_portraits.attributes import VALUES, draw_split
-from latentedit_portraits.dataset import SIZE, render_split, to_pixels
+from latentedit_portraits.dataset import SIZE, kept_array, render_split, to_pixels
 from latentedit_portraits.render import COLORS, Framing, render, render_array
 
 PORTRAIT = draw_split("test", 1, 0)[0].replace(hair="short", hair_color="black", background="blue", accessory="none")
@@ -54,7 +55,27 @@ def test_a_split_is_rendered_once_and_kept(tmp_path: Path) -> None:
     again = render_split(tmp_path, "test", 3, seed=0, framed=False, workers=1, progress=lambda *done: told.append(done))
     assert told == [(3, 3)]  # nothing was rendered again
     assert np.array_equal(again.pixels, renders.pixels)
-    assert not list(tmp_path.glob("*.partial*"))
+    assert {file.suffix for file in tmp_path.iterdir()} == {".npy", ".json"}
+
+
+def test_another_process_may_render_the_same_split_in_the_meantime(tmp_path: Path) -> None:
+    def other(*_: object) -> None:
+        render_split(tmp_path, "test", 1, seed=0, framed=False, workers=1)
+
+    renders = render_split(tmp_path, "test", 1, seed=0, framed=False, workers=1, progress=other)
+    assert np.array_equal(renders.pixels[0], render_array(renders.attributes[0]))
+
+
+def test_another_process_may_make_the_same_array_in_the_meantime(tmp_path: Path) -> None:
+    path = tmp_path / "values.npy"
+
+    class SavedByAnother:
+        def __array__(self, *_: object, **__: object) -> np.ndarray:
+            kept_array(path, lambda: np.arange(3))
+            return np.arange(3)
+
+    assert kept_array(path, lambda: cast("np.ndarray", SavedByAnother())).tolist() == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_pixels_run_from_minus_one_to_one() -> None:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentedit.core.files.writing import write_text, written_beside
 from latentedit_portraits.attributes import Attributes, Split, draw_split
 from latentedit_portraits.fitting import mixed_precision
 from latentedit_portraits.render import draw_framing, render_array
@@ -96,17 +97,16 @@ def render_all(
     count = len(attributes)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npy")
-        pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(count, SIZE, SIZE, 3))
         starts = range(0, count, _CHUNK)
         jobs = [(attributes[i : i + _CHUNK], seed * 1_000_003 + i if framed else None) for i in starts]
-        for start, chunk in zip(starts, in_processes(_render_chunk, jobs, workers), strict=True):
-            pixels[start : start + len(chunk)] = chunk
-            if progress is not None:
-                progress(start + len(chunk), count)
-        pixels.flush()
-        partial.replace(path)
-        path.with_suffix(".json").write_text(json.dumps([dataclasses.asdict(item) for item in attributes]))
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, SIZE, SIZE, 3)}
+        with written_beside(path) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for start, chunk in zip(starts, in_processes(_render_chunk, jobs, workers), strict=True):
+                file.write(chunk.tobytes())
+                if progress is not None:
+                    progress(start + len(chunk), count)
+        write_text(path.with_suffix(".json"), json.dumps([dataclasses.asdict(item) for item in attributes]))
     return Renders(pixels=np.load(path, mmap_mode="r"), attributes=attributes)
 
 
@@ -156,9 +156,9 @@ def encode_in_batches(
 
 
 def kept_array(path: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-    """An array from its file, which is made where it is missing, whole or not at all."""
+    """An array from its file, which is made where it is missing; see `written_beside`."""
     if not path.exists():
-        partial = path.with_suffix(".partial.npy")
-        np.save(partial, make())
-        partial.replace(path)
+        values = make()
+        with written_beside(path) as file:
+            np.save(file, values)
     return np.load(path, mmap_mode="r")
