@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from latentedit.core.errors import ModelError
 from latentedit.models.folder_settings import check_settings
-from latentedit.models.loading import open_folder
+from latentedit.models.loading import computing, open_folder
 from latentedit.models.registry import load
 from latentedit.models.settings_file import read_settings
 from tests.models.folders import change_json
@@ -244,3 +244,12 @@ def test_recommendations_of_another_type(folder: Path, change: dict[str, Any], s
         read_settings(folder)
     with pytest.raises(ModelError, match="settings of mine are unsound"):
         check_settings(change, "mine")
+
+
+def test_a_configuration_that_loads_and_does_not_compute_is_said_of_the_model(folder: Path) -> None:
+    change_json(folder / "text_encoder/config.json", layer_norm_eps=None)
+    model = load(folder, device="cpu")
+    with pytest.raises(ModelError, match=r"^the networks of .* load and do not compute: layer_norm\(\).*NoneType"):
+        model.embed(["a man"])
+    with pytest.raises(TypeError, match="ours"), computing("a model"):
+        raise TypeError("ours")

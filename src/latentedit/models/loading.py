@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import traceback
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -326,6 +327,26 @@ def explaining(path: Path, what: str) -> Generator[None]:
     except Exception as error:  # configurations fail in as many ways as there are models
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{what} cannot be made of {path}: {reason}. {_AGAIN}") from error
+
+
+@contextlib.contextmanager
+def computing(name: str) -> Generator[None]:
+    """A configuration that loads, and that no network can compute with, is said of the model.
+
+    Args:
+        name: of the model.
+
+    Raises:
+        ModelError: in place of a TypeError that a library raised.
+    """
+    try:
+        yield
+    except TypeError as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if frame.f_globals["__name__"].partition(".")[0] not in ("torch", *_STEMS):
+            raise
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"the networks of {name} load and do not compute: {reason}. {_AGAIN}") from error
 
 
 def _check_layers(value: Any, file: Path) -> None:

@@ -14,7 +14,7 @@ from latentedit.core.errors import DeviceError, ModelError, ShapeError
 from latentedit.models.base import Backbone
 from latentedit.models.capabilities import Capabilities
 from latentedit.models.folder_settings import check_settings
-from latentedit.models.loading import ModelFolder
+from latentedit.models.loading import ModelFolder, computing
 from latentedit.models.notes import word_pieces
 from latentedit.models.placement import Placement, contiguous_norms, existing_device, known_dtype, place
 
@@ -159,7 +159,7 @@ class NetworkBackbone(Backbone):
     ) -> Float[Tensor, "b *latent"]:
         self._check_latents(z)
         self._check_condition(condition)
-        with self._graph(z, condition.tokens, condition.pooled):
+        with self._graph(z, condition.tokens, condition.pooled), computing(self.name):
             return self._network_velocity(z, s, condition)
 
     @abc.abstractmethod

@@ -19,7 +19,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.models.codec import Codec
 from latentedit.models.libraries import quiet_libraries, stock_pipeline
-from latentedit.models.loading import ModelFolder
+from latentedit.models.loading import ModelFolder, computing
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.notes import dropped_note, dropped_words, room, unseen_note
 from latentedit.models.text_cache import TextCache, cache_folder
@@ -60,14 +60,14 @@ class PromptBackbone(NetworkBackbone):
             DeviceError: on another device.
         """
         self._check_pixels(pixels)
-        with self._graph(pixels):
+        with self._graph(pixels), computing(self.name):
             return self._codec.encode(pixels)
 
     def decode(self, z: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b 3 h w"]:
         """The autoencoder's picture of clean latents."""
         self._check_latents(z)
         self._check_device(z)
-        with self._graph(z):
+        with self._graph(z), computing(self.name):
             return self._codec.decode(z)
 
     def embed(self, texts: Sequence[str]) -> Condition:
@@ -116,7 +116,8 @@ class PromptBackbone(NetworkBackbone):
         """One text, from the cache where it is there."""
         kept = None if self._texts is None else self._texts.read(text)
         if kept is None:
-            kept = self._encode_prompt(text)
+            with computing(self.name):
+                kept = self._encode_prompt(text)
             if self._texts is not None:
                 self._texts.write(text, kept)
         return kept
