@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from latentedit.cli.main import run
+from latentedit.models import registry
 from latentedit.testing.miniature import miniature_sd3
 from tests.carried import carry
 
@@ -64,6 +65,28 @@ def refused(command: Command, tmp_path: Path) -> Refused:
 def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stock SD3 folder with random weights, of a few hundred kilobytes."""
     return miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False)
+
+
+@pytest.fixture(scope="session")
+def loaded_models() -> dict[str, Any]:
+    """What was loaded from the miniature's folder, by the options."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(miniature: Path, loaded_models: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands share the miniature's networks, which take as long to load as to edit with."""
+    load = registry.load
+
+    def load_once(model: str | Path, **options: Any) -> Any:
+        if Path(model) != miniature:
+            return load(model, **options)
+        asked = repr(sorted(options.items()))
+        if asked not in loaded_models:
+            loaded_models[asked] = load(model, **options)
+        return loaded_models[asked]
+
+    monkeypatch.setattr(registry, "load", load_once)
 
 
 @pytest.fixture
@@ -128,4 +151,16 @@ def verifier(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "latentedit_portraits.verify", module)
 
 
-__all__ = ["bundled", "command", "kept_files", "made", "miniature", "picture", "refused", "unloaded", "verifier"]
+__all__ = [
+    "bundled",
+    "command",
+    "kept_files",
+    "loaded_models",
+    "loaded_once",
+    "made",
+    "miniature",
+    "picture",
+    "refused",
+    "unloaded",
+    "verifier",
+]

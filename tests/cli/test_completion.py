@@ -31,9 +31,6 @@ def printed(program: Path, *words: str, home: Path, **told: str) -> str:
     ("typed", "offered"),
     [
         (["edit", "me.png", "--method", "flow"], ["flowalign", "flowedit", "flowslider"]),
-        (["sweep", "me.png", "--arm", ""], ["image", "text", "joint"]),
-        (["caption", "me.png", "--dtype", "b"], ["bfloat16"]),
-        (["bench", "run", "--method", "flow"], ["flowedit", "flowslider", "flowalign"]),
         (["models", "verify", "portraits-"], ["portraits-unet"]),
         (["edit", "some/picture"], [""]),
     ],
@@ -56,7 +53,6 @@ def test_bash_with_the_script_that_it_is_given(
     ("typed", "offered"),
     [
         ("latentedit edit me.png --placement g", "_arguments '*: :((\"groups\"))'"),
-        ("latentedit models train pixels-d", "_arguments '*: :((\"pixels-discs\"))'"),
         ("latentedit edit some/picture", "_files"),
     ],
 )

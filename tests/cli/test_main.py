@@ -1,7 +1,6 @@
 """The program as a whole: it starts without torch, and maps errors to exit codes."""
 
 import importlib.metadata
-import os
 import shlex
 import subprocess
 import sys
@@ -40,15 +39,21 @@ def test_help_and_wrong_usage_import_nothing_heavy(arguments: list[str]) -> None
         ("edit me.png --mixing ", {"sum", "inverse", "projection"}),
         ("sweep me.png --model portraits-", {"portraits-unet"}),
         ("caption me.png --captioner p", {"portraits"}),
+        ("caption me.png --dtype b", {"bfloat16"}),
+        ("bench run --method flow", {"flowedit", "flowslider", "flowalign"}),
+        ("models train pixels-d", {"pixels-discs"}),
         ("rep", {"replay", "reproduce"}),
         ("models sh", {"show"}),
     ],
 )
-def test_the_shell_completes_names(typed: str, offered: set[str]) -> None:
+def test_the_shell_completes_names(
+    command: Command, monkeypatch: pytest.MonkeyPatch, typed: str, offered: set[str]
+) -> None:
+    """In this process; programs and their shells are in `test_completion`."""
     wanted = {"_LATENTEDIT_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-    told = os.environ | wanted | {"_TYPER_COMPLETE_ARGS": f"latentedit {typed}"}
-    program = [sys.executable, "-m", "latentedit.cli.main"]
-    printed = subprocess.run(program, capture_output=True, text=True, check=True, env=told).stdout
+    for name, value in (wanted | {"_TYPER_COMPLETE_ARGS": f"latentedit {typed}"}).items():
+        monkeypatch.setenv(name, value)
+    printed = command().out
     assert {line.split("\t")[0] for line in printed.splitlines() if line and not line[0].isspace()} == offered
 
 

@@ -1,5 +1,6 @@
 """``latentedit path`` on a tiny model: the strip, what is printed, wrong input refused."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -7,7 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from latentedit.core.linalg.block_lanczos import truncated_svd
 from tests.commands import Command, Refused
+
+
+@pytest.fixture(autouse=True)
+def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Local bases of a network without training, which nobody looks at, take hundreds of products to converge."""
+    short = functools.partial(truncated_svd, most_products=4)
+    monkeypatch.setattr("latentedit.directions.latent_path.truncated_svd", short)
 
 
 @pytest.fixture

@@ -41,10 +41,8 @@ def pipeline() -> Any:
     return pipe
 
 
-@pytest.mark.parametrize("guidance", [1.0, 4.0])
-@pytest.mark.parametrize("zero_tokens", [1, 256])
-def test_our_sampler_is_the_stock_pipeline(pipeline: Any, guidance: float, zero_tokens: int) -> None:
-    steps = 8 if zero_tokens == 1 else 3  # 293 text tokens are several times slower; the arithmetic is the same
+@pytest.mark.parametrize(("zero_tokens", "guidance", "steps"), [(1, 4.0, 4), (256, 1.0, 2)])
+def test_our_sampler_is_the_stock_pipeline(pipeline: Any, zero_tokens: int, guidance: float, steps: int) -> None:
     model = StableDiffusion3Backbone.from_folder(
         open_folder(bundled_folder("portraits")),
         name="portraits",
@@ -88,11 +86,10 @@ def test_an_edit_adds_glasses_and_nothing_else(portraits: Backbone) -> None:
     assert result.caption == full_caption(PORTRAIT)  # read from the picture
 
 
-@pytest.mark.parametrize("method", ["eim", "sdedit", "turboedit"])
-def test_strength_0_returns_the_pixels_bit_for_bit(method: str, tmp_path: Path) -> None:
+def test_strength_0_returns_the_pixels_bit_for_bit(tmp_path: Path) -> None:
     source, edited = tmp_path / "source.png", tmp_path / "edited.png"
     render(PORTRAIT, 200).convert("RGBA").save(source)
-    arguments = ["edit", str(source), "--to", TARGET, "--strength", "0", "--method", method, "-o", str(edited)]
+    arguments = ["edit", str(source), "--to", TARGET, "--strength", "0", "-o", str(edited)]
     assert run([*arguments, "--quiet"]) == 0
     with Image.open(source) as a, Image.open(edited) as b:
         assert a.mode == b.mode
@@ -115,11 +112,11 @@ def test_a_picture_has_its_own_noise_whatever_the_batch(portraits: Backbone) -> 
 
 def test_the_bundled_model_listens(portraits: Backbone) -> None:
     reader = PortraitReader.from_folder(bundled_folder("portraits"))
-    wanted = draw_split("test", 4, 9)
+    wanted = draw_split("test", 2, 9)
     shares = adherence(portraits, reader, wanted)
-    # 48 readings; the stored figure on 300 captions is the measurement, this is the alarm
+    # 24 readings; the stored figure on 300 captions is the measurement, this is the alarm
     assert sum(shares.values()) / len(shares) > 0.85
-    other = accuracy(draw_split("test", 4, 10), wanted)  # the control: other portraits
+    other = accuracy(draw_split("test", 2, 10), wanted)  # the control: other portraits
     assert sum(other.values()) / len(other) < 0.5
 
 
@@ -127,10 +124,10 @@ def test_the_bundled_model_listens(portraits: Backbone) -> None:
 def test_the_guard_that_comes_with_it_knows_its_own_kind_and_no_other(name: str) -> None:
     """Renders are known, other programs' portraits are edited with doubt, and what is no portrait is unknown."""
     model = load(name, dtype="float32")
-    own = [render(item) for item in draw_split("test", 4, 12)]
-    foreign = [Image.open(file) for file in sorted(FOREIGN.glob("*.png"))[::2]]
+    own = [render(item) for item in draw_split("test", 2, 12)]
+    foreign = [Image.open(file) for file in sorted(FOREIGN.glob("*.png"))[::4]]
     strange = [ImageOps.flip(own[0]), Image.new("RGB", (90, 120), "teal"), Image.effect_noise((128, 128), 90)]
     states = [
         [examined(encode(model, one)).knowledge[0].state for one in pictures] for pictures in (own, foreign, strange)
     ]
-    assert states == [["known"] * 4, ["doubtful"] * 4, ["unknown"] * 3]
+    assert states == [["known"] * 2, ["doubtful"] * 2, ["unknown"] * 3]

@@ -42,6 +42,14 @@ CHANCE = float(np.mean([math.log(len(values)) for values in VALUES.values()]))
 
 
 @pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of few layers, and narrow."""
+    monkeypatch.setattr("latentedit_portraits.transformer._LAYERS", 2)
+    monkeypatch.setattr("latentedit_portraits.transformer._HEADS", 2)
+    monkeypatch.setattr("latentedit_portraits.unet._WIDTHS", (32, 32, 64))
+
+
+@pytest.fixture
 def network() -> TextToVelocity:
     return build_text_to_velocity(build_tokenizer(), 0)
 
@@ -89,7 +97,7 @@ def test_text_training_beats_chance(network: TextToVelocity, captions: CaptionBa
 
 
 def test_joint_training_moves_text_and_transformer(
-    network: TextToVelocity, captions: CaptionBatches, tmp_path: Path
+    small: None, network: TextToVelocity, captions: CaptionBatches, tmp_path: Path
 ) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     latents = np.random.default_rng(0).standard_normal((32, 8, 16, 16)).astype(np.float16)
@@ -107,7 +115,7 @@ def beginning() -> CLIPTextModelWithProjection:
 
 
 @pytest.fixture
-def text_to_noise(beginning: CLIPTextModelWithProjection) -> TextToNoise:
+def text_to_noise(small: None, beginning: CLIPTextModelWithProjection) -> TextToNoise:
     return build_text_to_noise(beginning, 0)
 
 

@@ -60,7 +60,7 @@ class TestPortraitReader(CaptionerContract):
 def test_a_few_steps_teach_the_background(tmp_path: Path) -> None:
     attributes, network = draw_split("train", 24, 0), build_reader(0)
     pixels = np.stack([render_array(item) for item in attributes])
-    settings = FitSettings(steps=40, batch=12, learning_rate=2e-3, warm_up=1, average=0.0)
+    settings = FitSettings(steps=20, batch=12, learning_rate=2e-3, warm_up=1, average=0.0)
     fit_reader(network, [pixels], attributes, settings, run_in(tmp_path))
     found = PortraitReader(network).attributes(to_pixels(pixels, CPU))
     assert accuracy(found, attributes)["background"] > 0.5  # chance: 1/6

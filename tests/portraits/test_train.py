@@ -59,6 +59,7 @@ def test_the_recipe_makes_a_stock_folder_with_its_figures(
     monkeypatch.setitem(
         plans, "cpu", Plan(pictures=4, recolored=2, fits={network: FitSettings(steps=1, batch=2, learning_rate=1e-3)})
     )
+    monkeypatch.setattr("latentedit_portraits.unet._WIDTHS", (32, 32, 64))
     monkeypatch.setattr(recipes, "measure_quality", lambda *_, **__: {"a measure": {"mean": 0.5}})
     small = Calibration(pictures=2, steps=1, batch=2, harmed=1)
     monkeypatch.setattr(recipes, "calibrate_guard", functools.partial(calibrate_guard, how=small))
@@ -162,11 +163,12 @@ def test_latents_are_those_of_the_model_and_kept(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def pictures() -> np.ndarray:
-    return np.stack([render_array(item) for item in draw_split("train", 4, 0)])
+    return np.stack([render_array(item, 64) for item in draw_split("train", 4, 0)])
 
 
-def test_a_few_steps_lower_the_error(pictures: np.ndarray, tmp_path: Path) -> None:
+def test_a_few_steps_lower_the_error(pictures: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the last of them leave the latents as they are."""
+    monkeypatch.setattr("latentedit_portraits.autoencoder._CROP", 32)
     autoencoder = build_autoencoder(0)
     whole, found = to_pixels(pictures, torch.device("cpu")), list[tuple[float, torch.Tensor]]()
     settings = FitSettings(steps=4, batch=4, learning_rate=2e-3, warm_up=1, average=0.5)

@@ -2,7 +2,6 @@ import functools
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -33,15 +32,14 @@ def test_the_bundled_model_verifies_and_is_loaded_once(monkeypatch: pytest.Monke
     assert loaded == [bundled_folder("portraits")]
 
 
-def test_fingerprint_and_picture_are_stored(copy: Path) -> None:
-    facts, picture = read_settings(copy), np.asarray(Image.open(copy / "reference.png"), dtype=np.int16)
+def test_fingerprint_and_picture_are_stored(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_module, "draw_pictures", functools.partial(draw_pictures, steps=2))
+    facts = read_settings(copy)
     (copy / "reference.png").unlink()
     write_settings(copy, {"fingerprint": None})
     write_reference(copy)
     assert read_settings(copy) == facts
-    again = np.asarray(Image.open(copy / "reference.png"), dtype=np.int16)
-    # what `verify` itself allows between machines
-    assert np.abs(again - picture).mean() < 2
+    assert len(verify(copy)) == 2
 
 
 def test_another_fingerprint_or_picture_is_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

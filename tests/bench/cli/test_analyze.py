@@ -7,8 +7,16 @@ import pytest
 from PIL import Image
 
 from latentedit.core.plugins import EXPERIMENTS
+from latentedit_bench.experiments import study
 from latentedit_bench.experiments.spectrum import Spectrum
 from tests.commands import Command, Refused
+
+
+@pytest.fixture(autouse=True)
+def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Local bases of a network without training, which nobody looks at, take hundreds of products to converge."""
+    monkeypatch.setattr(study, "_PRODUCTS", 4)
+    monkeypatch.setattr(study, "_OF_TWINS", 4)
 
 
 @pytest.fixture

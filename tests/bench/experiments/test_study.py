@@ -53,6 +53,13 @@ def test_what_cannot_be_studied_is_refused(
         Study.of(backbone, pictures[:count], **change)
 
 
+@pytest.fixture
+def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that need not arrive."""
+    monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 4)
+
+
+@pytest.mark.usefixtures("short_searches")
 def test_a_basis_is_computed_once_and_comes_back_from_its_file(backbone: Backbone, tmp_path: Path) -> None:
     study = Study.of(backbone, _pictures(backbone, 1), levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
     first = study.basis(0, 0.5)
@@ -69,6 +76,7 @@ def test_a_basis_is_computed_once_and_comes_back_from_its_file(backbone: Backbon
     assert [getattr(first, name) for name in same] == [getattr(again, name) for name in same]
 
 
+@pytest.mark.usefixtures("short_searches")
 def test_another_place_or_seed_is_another_basis(backbone: Backbone, tmp_path: Path) -> None:
     study = Study.of(backbone, _pictures(backbone), levels=(0.5,), rank=1, site="clean", steps=3, folder=tmp_path)
     study.basis(0, 0.5)

@@ -121,7 +121,7 @@ def test_tokens_at_places_of_their_own_decide_nothing() -> None:
 
 def test_random_directions_are_not_more_orthogonal_than_random_ones() -> None:
     """The null: isotropic vectors decide neither way, whatever their dimension."""
-    ours, null = (draw((60, 12, 30), seed=seed, purpose="isotropic").double() for seed in (0, 1))
+    ours, null = (draw((15, 12, 30), seed=seed, purpose="isotropic").double() for seed in (0, 1))
     first = compare(pd.DataFrame(text_rows("portraits", POOLED, Differences(ours=ours, null=null), seed=0))).claims[0]
     assert abs(first.estimate) < 0.01
 
