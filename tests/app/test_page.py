@@ -135,6 +135,7 @@ def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) 
     expect(strength).to_have_value("0.75")
     expect(page.locator("#le-facts")).to_contain_text("evaluations")
 
+    expect(guest.viewer.locator(".keep, .note")).to_have_count(0)  # the page's own buttons save the exact picture
     saved = guest.downloads("save-picture", tmp_path)
     assert saved.name == "me.edited.png"
     assert read_record(saved).strengths == (0.75,)

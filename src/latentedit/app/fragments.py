@@ -15,7 +15,7 @@ from latentedit.latents.captions.base import to_images
 _THUMBNAIL_PX = 96
 _PREVIEW_PX = 640
 
-_SANDBOX = "allow-scripts allow-downloads"
+_SANDBOX = "allow-scripts"
 """Of the viewer's frame: an origin of its own, which reaches neither the page nor its cookies."""
 
 

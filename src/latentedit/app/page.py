@@ -1,6 +1,7 @@
 """The page: what happens when it is used. What stands where is `layout`; what is done, `visit.Visit` does."""
 
 import base64
+import dataclasses
 import json
 import shutil
 import weakref
@@ -12,6 +13,7 @@ import gradio as gr
 from gradio.components import Component
 from PIL import Image
 
+from latentedit.api.result import EditResult
 from latentedit.api.viewer import view
 from latentedit.app import fragments
 from latentedit.app.layout import EMPTY, lay_out
@@ -263,7 +265,7 @@ class Page:
         return {
             picture.preview: fragments.preview(entry),
             picture.caption: entry.caption,
-            result.viewer: EMPTY if edit is None else fragments.frame(view(edit.results).html),
+            result.viewer: EMPTY if edit is None else fragments.frame(_viewer(edit.results)),
             result.facts: "" if edit is None else fragments.facts(edit),
             result.history: fragments.history(visit.entries, entry),
             result.strength: entry.strength,
@@ -275,6 +277,11 @@ class Page:
         if path.resolve().is_relative_to(self._uploads.resolve()):
             shutil.rmtree(path.parent, ignore_errors=True)
         return content
+
+
+def _viewer(results: Sequence[EditResult]) -> str:
+    """The viewer, which saves nothing itself: between strengths it has a blend, and the page the exact picture."""
+    return dataclasses.replace(view(results), saves=False).html
 
 
 def _told(progress: gr.Progress) -> Progress:

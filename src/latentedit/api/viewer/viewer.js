@@ -108,7 +108,7 @@ class Viewer extends HTMLElement {
     return make("div", { class: "tools" },
       group("Compare", this.hold, this.differ), ...against,
       group("Zoom", this.out, this.fit, this.into),
-      group("Save", this.keep, ...(this.told.between.length ? [this.note] : [])),
+      ...(this.told.saves ? [group("Save", this.keep, ...(this.told.between.length ? [this.note] : []))] : []),
     );
   }
 

@@ -73,6 +73,7 @@ class View:
         name: of the files that are saved from the page, without ending.
         others: name to picture, what the edit can be compared with beside the source, such as "right answer".
         quality: of WebP, from 0 to 100, for pages that show many small pictures; without it no pixel is lost.
+        saves: whether it saves pictures and records; not where a page around it does.
 
     Raises:
         ConfigError: no frames, or a strength that is no finite number.
@@ -89,6 +90,7 @@ class View:
     name: str = "picture"
     others: Mapping[str, Image.Image] = dataclasses.field(default_factory=dict)
     quality: int | None = None
+    saves: bool = True
 
     def __post_init__(self) -> None:
         if not self.frames:
@@ -150,6 +152,7 @@ class View:
             "source": source,
             "others": [{"name": name, **layer} for name, layer in zip(self.others, layers[len(frames) :], strict=True)],
             "profile": _in_base64(_chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile, 9)) if profile else b""),
+            "saves": self.saves,
             "between": _between(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [
                 _told(frame, layer, whole=found.size == self.source.size and self.quality is None)
