@@ -228,7 +228,7 @@ def main() -> None:
     sys.exit(close_streams(code))
 
 
-def _warn_in_one_line(message: Warning | str, *_where: object) -> None:
+def _warn_in_one_line(message: Warning | str, *_: object, **__: object) -> None:
     warn([str(message)])
 
 
