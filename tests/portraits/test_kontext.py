@@ -11,6 +11,7 @@ import pytest
 import torch
 from diffusers import FluxKontextPipeline
 
+from latentedit.core.levels import LevelGrid
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
@@ -37,6 +38,8 @@ from latentedit_portraits.kontext import (
     fit_flow,
     velocity_error,
 )
+from latentedit_portraits.quality import instruction_following
+from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.train_kontext import assemble
 
 MAN = Attributes(
@@ -124,7 +127,7 @@ def test_pairs_serve_in_both_directions(tasks: Tasks) -> None:
     texts, clean, source = tasks.draw(64, generator, instructed=True)
     assert source is not None
     assert len(texts) == len(clean) == len(source) == 64
-    first, second = (torch.from_numpy(part.astype(np.float32)) for part in tasks._latents)
+    first, second = (torch.from_numpy(part.astype(np.float32)) for part in tasks.latents)
     for answer, asked in zip(clean, source, strict=True):
         forwards = [torch.equal(asked, a) and torch.equal(answer, b) for a, b in zip(first, second, strict=True)]
         backwards = [torch.equal(asked, b) and torch.equal(answer, a) for a, b in zip(first, second, strict=True)]
@@ -134,7 +137,7 @@ def test_pairs_serve_in_both_directions(tasks: Tasks) -> None:
 
 def test_a_few_steps_lower_the_error(tasks: Tasks, tmp_path: Path) -> None:
     """From about 2, the variance of ``e - x`` that an output of zero leaves; a second call finds nothing left to do."""
-    network = build_text_to_flow(tasks._tokenizers, 0, layers=(1, 1), heads=1)
+    network = build_text_to_flow(tasks.tokenizers, 0, layers=(1, 1), heads=1)
 
     def error() -> float:
         with torch.no_grad():
@@ -150,14 +153,28 @@ def test_a_few_steps_lower_the_error(tasks: Tasks, tmp_path: Path) -> None:
     assert all(torch.equal(value, trained[name]) for name, value in network.state_dict().items())
 
 
+def test_a_network_that_hears_nothing_follows_nothing_and_leaves_all_alone(
+    tasks: Tasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Untrained, its velocity is 0 under every text: exactly nothing is added, whatever was asked for."""
+    network = build_text_to_flow(tasks.tokenizers, 0, layers=(1, 1), heads=1)
+    autoencoder = open_folder(bundled_folder("portraits")).load("vae")
+    model = load(assemble(tmp_path / "model", autoencoder, network, tasks.tokenizers), device="cpu")
+    monkeypatch.setattr(model, "grid", lambda *_, **__: LevelGrid(levels=(1.0, 0.5, 0.0)))
+    reader = PortraitReader.bundled()
+    shares = instruction_following(model, reader, 4)
+    assert shares["one change"] == shares["two at once"] == 0
+    assert min(shares["change nothing"], shares["nothing to do"]) >= 0.75, "the reader errs on few portraits"
+
+
 def test_the_stock_pipeline_opens_the_folder_and_edits_as_the_adapter_does(tasks: Tasks, tmp_path: Path) -> None:
     """Beside a source, in a few steps, without guidance; the weight of two branches is the adapter's own."""
-    network = build_text_to_flow(tasks._tokenizers, 0, layers=(1, 1), heads=1)
+    network = build_text_to_flow(tasks.tokenizers, 0, layers=(1, 1), heads=1)
     with torch.no_grad():
         for parameter in network.transformer.parameters():  # gates that are open
             parameter.add_(0.05 * draw(parameter.shape, seed=1, purpose="weights"))
     folder = assemble(
-        tmp_path / "model", open_folder(bundled_folder("portraits")).load("vae"), network, tasks._tokenizers
+        tmp_path / "model", open_folder(bundled_folder("portraits")).load("vae"), network, tasks.tokenizers
     )
     pipeline: Any = FluxKontextPipeline.from_pretrained(folder, torch_dtype=torch.float32)
     model = load(folder, device="cpu")

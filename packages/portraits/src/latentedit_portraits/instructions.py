@@ -4,14 +4,13 @@ import itertools
 import random
 
 from latentedit.latents.instructions import WORDINGS
-from latentedit_portraits.attributes import NONE, VALUES, Attributes, split_of
+from latentedit_portraits.attributes import NONE, VALUES, Attributes, Split, split_of
 from latentedit_portraits.captions import COLOR_OF, color_words, phrases_for, vocabulary, words_of
 
 NOTHING = (*WORDINGS, "leave it as it is")
 """What says that nothing is to be changed; the empty text is among it."""
 
 _COUNTS = (0.1, 0.55, 0.25, 0.1)  # how often 0, 1, 2 and 3 attributes change
-_IDLE = 0.15  # of instructions with a clause that does not apply
 _ADDED = ("add {}", "give the person {}")
 _BECOME = ("give the person {}", "change it to {}")
 _REMOVED = ("remove the {}", "take away the {}")
@@ -20,21 +19,30 @@ _JOINTS = (" and ", ", ")
 _PART_OF = {color: part for part, color in COLOR_OF.items()}
 
 
-def draw_answer(source: Attributes, generator: random.Random) -> Attributes:
-    """A portrait of the training split that differs in none to three attributes, and the colours that follow those."""
+def draw_answer(
+    source: Attributes, generator: random.Random, *, changes: int | None = None, split: Split | None = "train"
+) -> Attributes:
+    """A portrait that differs in some attributes, and the colours that follow those.
+
+    Args:
+        source: the portrait to begin with.
+        generator: of the answer.
+        changes: how many attributes; none to three by chance if None.
+        split: of the answer; None is any.
+    """
     while True:
-        (count,) = generator.choices(range(len(_COUNTS)), _COUNTS)
+        (count,) = generator.choices(range(len(_COUNTS)), _COUNTS) if changes is None else (changes,)
         fields = generator.sample(_changeable(source), count)
         change = {name: generator.choice([v for v in _values(name) if v != getattr(source, name)]) for name in fields}
         answer = source.replace(**change)
-        if split_of(answer) == "train":
+        if split in (None, split_of(answer)):
             return answer
 
 
-def draw_instruction(source: Attributes, answer: Attributes, generator: random.Random) -> str:
-    """A wording of all that is to be done, or of no change; sometimes with a clause that asks for nothing new."""
+def draw_instruction(source: Attributes, answer: Attributes, generator: random.Random, *, idle: float = 0.15) -> str:
+    """A wording of all that is to be done, or of no change; a share of them also ask for what is there already."""
     clauses = [generator.choice(told) for name in VALUES if (told := _clauses(name, source, answer))]
-    if generator.random() < _IDLE:
+    if generator.random() < idle:
         clauses.append(generator.choice(_idle(source, answer)))
     if not clauses:
         return generator.choice(NOTHING)

@@ -140,22 +140,22 @@ class Tasks:
         latents: tuple[NDArray[np.float16], NDArray[np.float16]],
         device: torch.device,
     ) -> None:
-        self._tokenizers, self._attributes, self._latents, self.device = tokenizers, attributes, latents, device
+        self.tokenizers, self.attributes, self.latents, self.device = tokenizers, attributes, latents, device
 
     def draw(
         self, batch: int, generator: torch.Generator, *, instructed: bool
     ) -> tuple[list[str], Float[Tensor, "b *latent"], Float[Tensor, "b *latent"] | None]:
         """Texts, clean latents, and sources where the texts are instructions; every pair serves in both directions."""
-        chosen = torch.randint(len(self._latents[0]), (batch,), generator=generator).tolist()
+        chosen = torch.randint(len(self.latents[0]), (batch,), generator=generator).tolist()
         turned = torch.randint(2, (batch,), generator=generator).tolist()
         words = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
         pairs = list(zip(turned, chosen, strict=True))
         clean = self._of([(1 - side, index) for side, index in pairs])
         if not instructed:
             style = CaptionStyle()
-            return [draw_caption(self._attributes[1 - side][index], words, style) for side, index in pairs], clean, None
+            return [draw_caption(self.attributes[1 - side][index], words, style) for side, index in pairs], clean, None
         told = [
-            draw_instruction(self._attributes[side][index], self._attributes[1 - side][index], words)
+            draw_instruction(self.attributes[side][index], self.attributes[1 - side][index], words)
             for side, index in pairs
         ]
         return told, clean, self._of(pairs)
@@ -166,11 +166,11 @@ class Tasks:
             tokenizer(
                 texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
             ).input_ids.to(self.device)
-            for tokenizer, length in zip(self._tokenizers, (MAX_TOKENS, window), strict=True)
+            for tokenizer, length in zip(self.tokenizers, (MAX_TOKENS, window), strict=True)
         )
 
     def _of(self, places: Sequence[tuple[int, int]]) -> Float[Tensor, "b *latent"]:
-        rows = np.stack([self._latents[side][index] for side, index in places])
+        rows = np.stack([self.latents[side][index] for side, index in places])
         return torch.from_numpy(rows.astype(np.float32)).to(self.device)
 
 

@@ -1,5 +1,6 @@
 """How good a trained model is: the codec, the reader, and how well the transformer listens."""
 
+import random
 import statistics
 from pathlib import Path
 from typing import Any
@@ -8,19 +9,28 @@ import torch
 from diffusers import AutoencoderKL
 
 from latentedit.core.progress import Progress
+from latentedit.editors.baselines.velocity_steering import VelocitySteering
+from latentedit.editors.registry import make_editor
 from latentedit.latents.drawing import draw_pictures
+from latentedit.latents.encode import encode
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.autoencoder import reconstruction_psnr_db
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.dataset import render_split, to_pixels
+from latentedit_portraits.instructions import draw_answer, draw_idle_instruction, draw_instruction
 from latentedit_portraits.other_programs import reading_accuracy, recoloring_accuracy
 from latentedit_portraits.reader import PortraitReader, accuracy
 from latentedit_portraits.recolored import OTHERS, UNSEEN
+from latentedit_portraits.render import render
 
 # Pictures of the test split on which reader, codec and text adherence are measured, and how many are sampled at once.
 _RENDERS, _RECONSTRUCTIONS, _SAMPLES, _BATCH = 1000, 200, 300, 25
+
+# What is asked of a model that takes instructions, with how many attributes change, and of how many portraits.
+_IDLE, _FOLLOWED = "nothing to do", 100
+_ASKED = {"one change": 1, "two at once": 2, "change nothing": 0, _IDLE: 0}
 
 # Portraits in other colours that are read, and that each colour is asked of.
 _OTHERS, _RECOLORED = 500, 10
@@ -40,6 +50,41 @@ def adherence(
         if progress is not None:
             progress("adherence", min(start + _BATCH, len(wanted)), len(wanted))
     return accuracy(found, wanted)
+
+
+def instruction_following(
+    model: Backbone, reader: PortraitReader, count: int, progress: Progress | None = None
+) -> dict[str, float]:
+    """Share of test portraits of which the reader finds every attribute as in the right answer, by what was asked for.
+
+    Instructions are followed at strength 1 by `VelocitySteering` with the settings that suit the model.
+
+    Args:
+        model: that takes instructions.
+        reader: of the portraits.
+        count: of portraits for each kind of instruction.
+        progress: told after each batch.
+    """
+    words, editor = random.Random("portraits/following"), make_editor(VelocitySteering.name, model)
+    found: dict[str, float] = {}
+    for index, (kind, changes) in enumerate(_ASKED.items()):
+        sources = draw_split("test", count, seed=2 + index)
+        answers = [draw_answer(source, words, changes=changes, split=None) for source in sources]
+        told = [
+            draw_idle_instruction(source, words) if kind == _IDLE else draw_instruction(source, answer, words, idle=0)
+            for source, answer in zip(sources, answers, strict=True)
+        ]
+        right = 0
+        for start in range(0, count, _BATCH):
+            some = slice(start, start + _BATCH)
+            latent = encode(model, [render(source) for source in sources[some]], instructed=True)
+            (edited,) = editor.edit(latent, latent.told(told[some]), [1.0])
+            read = reader.attributes(model.decode(edited.z).clamp(-1, 1))
+            right += sum(one == answer for one, answer in zip(read, answers[some], strict=True))
+            if progress is not None:
+                progress(f"following: {kind}", min(start + _BATCH, count), count)
+        found[kind] = right / count
+    return found
 
 
 def measure_quality(
@@ -82,7 +127,11 @@ def measure_quality(
         f"edits to colors that training never showed of it, {_RECOLORED} of each": _with_mean(
             recoloring_accuracy(model, UNSEEN, _RECOLORED)
         ),
-    }
+    } | (
+        {f"instructions followed in every attribute, {_FOLLOWED} of each": following}
+        if model.capabilities.references and (following := instruction_following(model, reader, _FOLLOWED, progress))
+        else {}
+    )
 
 
 def _with_mean(shares: dict[str, float]) -> dict[str, float]:

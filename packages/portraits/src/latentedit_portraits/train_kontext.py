@@ -1,7 +1,11 @@
 """The recipe of `portraits-kontext`: a FLUX Kontext in the latent space of the finished `portraits`.
 
-What a training takes: on one thread of a CPU see ``recipes.toml``'s "cpu" plan, which is for trying the recipe out; the
-"gpu" plan is meant for one GPU of a data centre. Neither was run; the model is not bundled.
+A training takes, by the "cpu" plan: forward and backward took 0.43 s a pair and 0.29 s a caption, one at a time, in
+processor time of one slow thread, so its 96,000 examples are about ten hours. By the "gpu" plan: 15 million examples of
+about 180 tokens for 19 M parameters, 3e17 operations, an hour on a GPU that sustains 1e14 a second in bfloat16. The
+second is an estimate; neither was run, and the model is not bundled:
+
+    latentedit models train portraits-kontext --recipe gpu --out runs/portraits-kontext
 """
 
 import functools
