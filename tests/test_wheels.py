@@ -59,9 +59,15 @@ def picture(tmp_path: Path) -> Path:
     return tmp_path / "me.png"
 
 
-def test_four_wheels_of_a_size_that_the_index_takes() -> None:
+def test_five_wheels_of_a_size_that_the_index_takes() -> None:
     sizes = {path.name.split("-")[0]: path.stat().st_size for path in DIST.glob("*.whl")}
-    assert set(sizes) == {"latentedit", "latentedit_bench", "latentedit_models", "latentedit_portraits"}
+    assert set(sizes) == {
+        "latentedit",
+        "latentedit_bench",
+        "latentedit_models",
+        "latentedit_portraits",
+        "latentedit_scenes",
+    }
     assert max(sizes.values()) < LARGEST_BYTES
 
 
@@ -92,7 +98,7 @@ def test_the_library_and_the_portraits_edit_a_picture(installed: Callable[..., R
     assert "latentedit-bench" in run("reproduce").stderr
 
 
-def test_all_four(installed: Callable[..., Run]) -> None:
-    run = installed("latentedit", "latentedit_portraits", "latentedit_models", "latentedit_bench")
+def test_all_five(installed: Callable[..., Run]) -> None:
+    run = installed("latentedit", "latentedit_portraits", "latentedit_scenes", "latentedit_models", "latentedit_bench")
     assert "portraits-unet" in run("models", "list").stdout
     assert run("bench", "methods").returncode == 0

@@ -22,7 +22,7 @@ _DISTRIBUTIONS = {
     },
     "latentedit.captioners": {"portraits": "portraits"},
     "latentedit.framers": {"portraits": "portraits"},
-    "latentedit.domains": {"portraits": "portraits"},
+    "latentedit.domains": {"portraits": "portraits", "scenes": "scenes"},
     "latentedit.executors": {"ray": "bench[cluster]"},
 }
 """Names that our distributions ``latentedit-...`` offer; where one is missing, the message says what to install."""

@@ -12,7 +12,7 @@ from latentedit_bench.domains import base
 from latentedit_bench.domains.areas import measured_areas
 from latentedit_bench.domains.base import Domain, differences, domain, full_caption, sample_pictures, with_value
 from latentedit_portraits.attributes import NONE, VALUES
-from latentedit_portraits.captions import parse
+from latentedit_portraits.captions import COLOR_OF, parse
 from latentedit_portraits.domain import PORTRAITS
 
 
@@ -40,7 +40,7 @@ def test_every_alternative_can_be_had_and_changes_nothing_else() -> None:
             for value in values:
                 changed = PORTRAITS.change(scene, {name: value})
                 assert PORTRAITS.attributes(changed)[name] == value
-                assert {name} <= {*differences(PORTRAITS, scene, changed)} <= {name, PORTRAITS.tied.get(name)}
+                assert {name} <= {*differences(PORTRAITS, scene, changed)} <= {name, COLOR_OF.get(name)}
 
 
 def test_captions_say_what_scenes_are() -> None:

@@ -18,7 +18,7 @@ class Squares:
     credits = "Squares, drawn by the example."
     values: ClassVar = {"square": tuple(COLOURS), "wall": tuple(COLOURS)}
     ordered: ClassVar = {}
-    tied: ClassVar = {}
+    part_of: ClassVar = {}
     plain_changes: ClassVar = {"square": ("red", "blue"), "wall": ("red", "blue")}
 
     def draw(self, split: str, count: int, seed: int) -> list[Scene]:

@@ -28,7 +28,7 @@ class PortraitDomain:
     credits = CREDITS
     values = VALUES
     ordered: Mapping[str, Sequence[str]] = {"skin": VALUES["skin"], "eyes": ("closed", "open", "wide")}
-    tied = COLOR_OF
+    part_of: Mapping[str, str] = {color: part for part, color in COLOR_OF.items()}
     plain_changes: Mapping[str, tuple[str, str]] = {
         **{name: (values[-2], values[-1]) for name, values in VALUES.items()},
         "mouth": ("smile", "grimace"),

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -80,12 +81,17 @@ _SIZES = ("pictures", "recolored")
 
 def read_plans(model: str) -> dict[str, Plan]:
     """The recipes of a model by their names, "cpu" and "gpu", from ``recipes.toml``."""
+    return plans_of(read_table("recipes")[model])
+
+
+def plans_of(recipes: Mapping[str, Any]) -> dict[str, Plan]:
+    """Recipes by their names, from a table of them as ``recipes.toml`` has."""
     return {
         recipe: Plan(
             **{name: plan.pop(name) for name in _SIZES if name in plan},
             fits={name: FitSettings(**fit) for name, fit in plan.items()},
         )
-        for recipe, plan in read_table("recipes")[model].items()
+        for recipe, plan in recipes.items()
     }
 
 

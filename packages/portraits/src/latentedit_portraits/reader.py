@@ -1,6 +1,7 @@
 """The attribute reader: a small CNN with one head an attribute, for captions and for measuring."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,17 +26,20 @@ _NOISE = 0.06  # largest deviation of the noise that is added in training, of a 
 
 
 class ReaderNetwork(PictureNetwork):
-    """Logits of every value of every attribute, in the order of ``VALUES``."""
+    """Logits of every value of every attribute, in the order of ``values``."""
 
+    values: ClassVar[Mapping[str, Sequence[str]]] = VALUES
     side = SIZE
     widths = (32, 64, 128, 192, 256)
     hidden_width = 256
     outputs = sum(len(values) for values in VALUES.values())
 
 
-def split_logits(logits: Float[Tensor, "b values"]) -> tuple[Float[Tensor, "b k"], ...]:
-    """The logits of each attribute, in the order of ``VALUES``."""
-    return logits.split([len(values) for values in VALUES.values()], dim=1)
+def split_logits(
+    logits: Float[Tensor, "b values"], values: Mapping[str, Sequence[str]] = VALUES
+) -> tuple[Float[Tensor, "b k"], ...]:
+    """The logits of each attribute, in the order of ``values``."""
+    return logits.split([len(allowed) for allowed in values.values()], dim=1)
 
 
 class PortraitReader(StoredNetwork, AttributeReader):
@@ -94,14 +98,15 @@ def build_reader(seed: int) -> ReaderNetwork:
 def fit_reader(
     network: ReaderNetwork,
     sources: Sequence[NDArray[np.uint8]],
-    attributes: Sequence[Attributes],
+    attributes: Sequence[Any],
     settings: FitSettings,
     run: Training,
 ) -> float:
     """Train the reader on every source equally often.
 
     Brightness, contrast, sharpness and noise vary, so that it does not depend on what a codec or a sampler blurs. Each
-    source holds the pictures of the first portraits, as bytes ``[n, 128, 128, 3]``.
+    source holds the pictures of the first scenes, as bytes ``[n, 128, 128, 3]``; ``indices()`` of a scene are the
+    positions of its values.
     """
     device = next(network.parameters()).device
     labels = torch.tensor([item.indices() for item in attributes], device=device)
@@ -112,7 +117,7 @@ def fit_reader(
         chosen = torch.randint(len(pixels), (settings.batch,), generator=generator).sort().values
         picture = _disturb(to_pixels(pixels[chosen.numpy()], device), generator)
         with mixed_precision(device):
-            logits = split_logits(network(picture))
+            logits = split_logits(network(picture), network.values)
         truth = labels[chosen.to(device)]
         losses = [functional.cross_entropy(part.float(), truth[:, i]) for i, part in enumerate(logits)]
         return torch.stack(losses).mean()

@@ -36,7 +36,7 @@ class RecoloredDomain:
     credits = CREDITS
     values = PORTRAITS.values
     ordered = PORTRAITS.ordered
-    tied = PORTRAITS.tied
+    part_of = PORTRAITS.part_of
     plain_changes = PORTRAITS.plain_changes
 
     def draw(self, split: Split, count: int, seed: int) -> list[FramedPortrait]:

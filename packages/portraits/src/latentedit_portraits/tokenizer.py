@@ -12,7 +12,7 @@ _START, _END = "<|startoftext|>", "<|endoftext|>"
 _END_OF_WORD = "</w>"
 
 
-def build_tokenizer(words: Sequence[str] | None = None) -> CLIPTokenizer:
+def build_tokenizer(words: Sequence[str] | None = None, max_tokens: int = MAX_TOKENS) -> CLIPTokenizer:
     """The tokenizer of the bundled models, which knows these words; those of the captions by default.
 
     A word of the grammar is one token. Any other word falls apart into the bytes and pieces that the vocabulary has, so
@@ -30,7 +30,7 @@ def build_tokenizer(words: Sequence[str] | None = None) -> CLIPTokenizer:
         bos_token=_START,
         eos_token=_END,
         pad_token=_END,
-        model_max_length=MAX_TOKENS,
+        model_max_length=max_tokens,
     )
 
 

@@ -1,13 +1,16 @@
 """The recipe of the bundled model, from nothing to a measured diffusers folder; each stage is kept and never redone."""
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 from numpy.typing import NDArray
 from torch import nn
+from transformers import CLIPTokenizer
 
 from latentedit.core.progress import Progress
 from latentedit_portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder
@@ -159,7 +162,20 @@ def reconstruct(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], progress:
 
 def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToVelocity, reader: PortraitReader) -> Path:
     """Write a stock diffusers folder in half precision, the reader beside it, and our settings."""
-    tokenizer = build_tokenizer()
+    settings = portrait_settings("a small Stable Diffusion 3")
+    write_velocity_pipeline(folder, autoencoder, network, build_tokenizer(), settings)
+    reader.save(folder)
+    return folder
+
+
+def write_velocity_pipeline(
+    folder: Path,
+    autoencoder: AutoencoderKL,
+    network: TextToVelocity,
+    tokenizer: CLIPTokenizer,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write codec, text encoders and transformer as a stock diffusers folder in half precision, and our settings."""
     pipeline = StableDiffusion3Pipeline(
         transformer=network.transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
@@ -171,8 +187,6 @@ def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToVelocity, 
         text_encoder_3=None,  # pyright: ignore[reportArgumentType]
         tokenizer_3=None,  # pyright: ignore[reportArgumentType]
     )
-    settings = {**portrait_settings("a small Stable Diffusion 3"), "zero_tokens": 1}
     networks: list[nn.Module] = [autoencoder, network.transformer, network.text_encoder, network.text_encoder_2]
-    write_pipeline(folder, pipeline, networks, settings, ("text_encoder", "text_encoder_2"))
-    reader.save(folder)
-    return folder
+    texts = ("text_encoder", "text_encoder_2")
+    write_pipeline(folder, pipeline, networks, {**settings, "zero_tokens": 1}, texts)

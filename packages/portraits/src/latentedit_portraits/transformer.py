@@ -1,7 +1,7 @@
 """The diffusion transformer of `portraits` and its two text encoders, trained jointly by rectified flow."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
 from latentedit.models.attention import differentiable_attention
-from latentedit_portraits.attributes import IGNORED, VALUES, Attributes
+from latentedit_portraits.attributes import IGNORED, VALUES
 from latentedit_portraits.autoencoder import CHANNELS
-from latentedit_portraits.captions import MAX_TOKENS, CaptionStyle, draw_caption, parse
+from latentedit_portraits.captions import CaptionStyle
 from latentedit_portraits.fitting import FitSettings, Training, mixed_precision, seeded
 from latentedit_portraits.reader import split_logits
+from latentedit_portraits.world import PORTRAITS, World
 
 _TEXT_WIDTH = 128
 _HEADS, _HEAD_WIDTH, _LAYERS = 4, 64, 8
@@ -31,7 +32,7 @@ _ZERO_TOKENS = ((0.85, 1, 1), (0.96, 2, 16), (0.99, 64, 64), (1.0, 256, 256))
 class TextToVelocity(nn.Module):
     """What is trained together: two text encoders, the transformer, a head that keeps the pooled text readable."""
 
-    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+    def __init__(self, tokenizer: CLIPTokenizer, world: World = PORTRAITS) -> None:
         super().__init__()
         self.text_encoder = _text_encoder(tokenizer, layers=3)
         self.text_encoder_2 = _text_encoder(tokenizer, layers=4)
@@ -50,7 +51,7 @@ class TextToVelocity(nn.Module):
             pos_embed_max_size=16,
             qk_norm="rms_norm",
         )
-        self.attribute_head = nn.Linear(2 * _TEXT_WIDTH, sum(len(values) for values in VALUES.values()))
+        self.attribute_head = nn.Linear(2 * _TEXT_WIDTH, sum(map(len, world.values.values())))
         _start_at_zero(self.transformer)
 
     def embed(self, ids: Int[Tensor, "b n"]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b p"]]:
@@ -70,7 +71,7 @@ def _text_encoder(tokenizer: CLIPTokenizer, layers: int) -> CLIPTextModelWithPro
         projection_dim=_TEXT_WIDTH,
         num_hidden_layers=layers,
         num_attention_heads=2,
-        max_position_embeddings=MAX_TOKENS,
+        max_position_embeddings=tokenizer.model_max_length,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -86,17 +87,19 @@ def _start_at_zero(transformer: SD3Transformer2DModel) -> None:
             nn.init.zeros_(module.bias)
 
 
-def build_text_to_velocity(tokenizer: CLIPTokenizer, seed: int) -> TextToVelocity:
+def build_text_to_velocity(tokenizer: CLIPTokenizer, seed: int, world: World = PORTRAITS) -> TextToVelocity:
     """The untrained networks, the same for the same seed."""
     with seeded(seed):
-        return TextToVelocity(tokenizer)
+        return TextToVelocity(tokenizer, world)
 
 
 class CaptionBatches:
-    """Captions of random portraits, tokenized, with the attribute values that they state."""
+    """Captions of random scenes of a world, tokenized, with the attribute values that they state."""
 
-    def __init__(self, tokenizer: CLIPTokenizer, attributes: Sequence[Attributes], device: torch.device) -> None:
-        self.tokenizer, self.attributes, self.device = tokenizer, attributes, device
+    def __init__(
+        self, tokenizer: CLIPTokenizer, attributes: Sequence[Any], device: torch.device, world: World = PORTRAITS
+    ) -> None:
+        self.tokenizer, self.attributes, self.device, self.world = tokenizer, attributes, device, world
 
     def draw(
         self, chosen: Sequence[int], generator: torch.Generator, style: CaptionStyle
@@ -104,20 +107,24 @@ class CaptionBatches:
         """Token ids, and the index of each stated value (`IGNORED` where the caption is silent)."""
         seed = int(torch.randint(2**31, (1,), generator=generator))
         words = random.Random(seed)
-        captions = [draw_caption(self.attributes[i], words, style) for i in chosen]
+        captions = [self.world.draw_caption(self.attributes[i], words, style) for i in chosen]
         stated = [
-            [values.index(known[name]) if name in known else IGNORED for name, values in VALUES.items()]
-            for known in map(parse, captions)
+            [values.index(known[name]) if name in known else IGNORED for name, values in self.world.values.items()]
+            for known in map(self.world.stated, captions)
         ]
         encoded = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
         return encoded.input_ids.to(self.device), torch.tensor(stated, device=self.device)
 
 
-def attribute_loss(logits: Float[Tensor, "b values"], stated: Int[Tensor, "b attributes"]) -> Tensor:
+def attribute_loss(
+    logits: Float[Tensor, "b values"],
+    stated: Int[Tensor, "b attributes"],
+    values: Mapping[str, Sequence[str]] = VALUES,
+) -> Tensor:
     """Cross-entropy of the stated attributes from the pooled text."""
     losses = [
         functional.cross_entropy(part.float(), stated[:, i], ignore_index=IGNORED, reduction="sum")
-        for i, part in enumerate(split_logits(logits))
+        for i, part in enumerate(split_logits(logits, values))
     ]
     return torch.stack(losses).sum() / (stated >= 0).sum().clamp(min=1)
 
@@ -134,7 +141,7 @@ def fit_text(network: TextToVelocity, captions: CaptionBatches, settings: FitSet
         with mixed_precision(captions.device):
             _, pooled = network.embed(ids)
             logits = network.attribute_head(pooled)
-        return attribute_loss(logits, stated)
+        return attribute_loss(logits, stated, captions.world.values)
 
     return run.fit("text", reading, loss, settings)
 
@@ -208,7 +215,7 @@ def fit_transformer(
             )[0]
             logits = network.attribute_head(pooled)
         error = functional.mse_loss(velocity.float(), noise - clean)
-        return error + _ATTRIBUTE_WEIGHT * attribute_loss(logits, stated)
+        return error + _ATTRIBUTE_WEIGHT * attribute_loss(logits, stated, captions.world.values)
 
     with differentiable_attention():  # on a CPU the backward pass of the fused kernel is the slower one
         return run.fit("transformer", network, loss, settings, orthogonalized=matrices)

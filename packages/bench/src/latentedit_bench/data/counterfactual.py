@@ -220,12 +220,12 @@ class _Maker:
 
     def _fields(self, source: Scene, first: str, count: int, generator: random.Random) -> list[str]:
         """Attributes to change, none of which decides about another: a part and its own colour never both."""
-        able, tied = list(self.world.alternatives(source)), self.world.tied
+        able, part_of = list(self.world.alternatives(source)), self.world.part_of
         if first not in able:  # the colour of hair that is not there: change that there is none
-            first = next(part for part, belongs in tied.items() if belongs == first)
+            first = part_of[first]
         chosen = [first]
         while len(chosen) < count:
-            beside = {tied.get(name) for name in chosen} | {part for part, own in tied.items() if own in chosen}
+            beside = {part_of.get(name) for name in chosen} | {own for own, part in part_of.items() if part in chosen}
             if not set(able) - beside - {*chosen}:
                 break
             name = generator.choice(able)

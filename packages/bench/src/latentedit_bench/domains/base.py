@@ -39,8 +39,8 @@ class Domain(Protocol):
     ordered: Mapping[str, Sequence[str]]
     """Attributes whose values have an order, and it; may be empty."""
 
-    tied: Mapping[str, str]
-    """A part to the attribute that belongs to it, such as hair to its colour: never both are changed; may be empty."""
+    part_of: Mapping[str, str]
+    """An attribute to the part that it belongs to, such as a colour to hair: never both are changed; may be empty."""
 
     plain_changes: Mapping[str, tuple[str, str]]
     """Of each attribute two values that captions say in equally many words."""
@@ -155,7 +155,7 @@ def differences(world: Domain, scene: Scene, other: Scene) -> list[str]:
 
 def with_value(world: Domain, scene: Scene, name: str, value: str) -> Scene:
     """The scene with an attribute at a value; where the part that it belongs to is missing, with that part too."""
-    part = next((one for one, belongs in world.tied.items() if belongs == name), None)
+    part = world.part_of.get(name)
     if part is not None and name not in (able := world.alternatives(scene)):
         scene = world.change(scene, {part: able[part][0]})
     return world.change(scene, {name: value})

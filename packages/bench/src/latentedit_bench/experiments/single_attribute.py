@@ -156,7 +156,7 @@ def _asking_another(item: Item, generator: random.Random) -> Item | None:
     assert isinstance(picture, Rendered)
     world = domain(picture.world)
     asked = set(item.about["asked"].split(","))
-    asked |= {name for pair in world.tied.items() if asked & set(pair) for name in pair}  # one phrase says both
+    asked |= {name for pair in world.part_of.items() if asked & set(pair) for name in pair}  # one phrase says both
     able = {name: values for name, values in world.alternatives(picture.scene).items() if name not in asked}
     for name in generator.sample(list(able), len(able)):
         target = _said_with(world, picture, item.source_caption, {name: generator.choice(able[name])})

@@ -310,9 +310,9 @@ def _bootstrapped(statistic: Callable[[Float[np.ndarray, " n"]], float], *, coun
 
 def _random_change(world: Domain, source: Scene, generator: random.Random) -> Scene:
     """One to three attributes at other values; a part and its own colour never both."""
-    able, parts = world.alternatives(source), {belongs: part for part, belongs in world.tied.items()}
+    able, parts = world.alternatives(source), world.part_of
     change: dict[str, str] = {}
     for name in generator.sample(list(able), generator.randint(1, 3)):
-        if parts.get(name) not in change and world.tied.get(name) not in change:
+        if parts.get(name) not in change and name not in {parts.get(one) for one in change}:
             change[name] = generator.choice(able[name])
     return world.change(source, change)

@@ -13,6 +13,7 @@ from latentedit.core.errors import ConfigError, OutputError
 from latentedit.core.files.pictures import save_image
 from latentedit.core.files.reading import read_json, user_path
 from latentedit.core.files.writing import make_folder, write_text
+from latentedit.core.plugins import DOMAINS
 from latentedit.core.progress import Progress
 from latentedit_bench.domains.base import Scalable, scalable
 from latentedit_bench.open_task.catalogue import croissant, eval_yaml
@@ -94,7 +95,10 @@ def read_task(folder: Path) -> TaskSpec:
 
 def card(spec: TaskSpec, world: Scalable) -> str:
     """The data card, with the head that the hub reads."""
-    return render("task_card.md", spec=spec, credits=world.credits, license=LICENSE.lower(), items_file=ITEMS_FILE)
+    point = DOMAINS.points().get(spec.domain)
+    package = point.dist.name if point is not None and point.dist is not None else spec.domain
+    facts = {"credits": world.credits, "package": package, "license": LICENSE.lower(), "items_file": ITEMS_FILE}
+    return render("task_card.md", spec=spec, **facts)
 
 
 def changelog() -> str:

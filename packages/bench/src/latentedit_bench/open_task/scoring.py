@@ -26,7 +26,7 @@ from latentedit.core.files.pictures import read_image
 from latentedit.core.progress import Progress
 from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.data.prepared import to_tensor
-from latentedit_bench.domains.base import domain
+from latentedit_bench.domains.base import Domain, domain
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.locality import outside_change
@@ -192,14 +192,20 @@ def _read(item: TaskItem, edited: Image.Image | None) -> dict[str, float]:
     asked = [name for name in wanted if wanted[name] != was[name]]
     shown = was
     if edited is not None:
-        height, width = world.render(before.scene).shape[:2]
         try:
-            shown = world.attributes(world.read(to_tensor([edited.resize((width, height), Image.Resampling.BOX)]))[0])
+            shown = world.attributes(world.read(to_tensor([edited.resize(_size(world), Image.Resampling.BOX)]))[0])
         except NotImplementedError:
             return {"done": math.nan, "others_changed": math.nan}
     done = sum(shown[name] == wanted[name] for name in asked) / len(asked) if asked else math.nan
     others = sum(shown[name] != was[name] for name in wanted if name not in asked)
     return {"done": done, "others_changed": float(others)}
+
+
+@functools.cache
+def _size(world: Domain) -> tuple[int, int]:
+    """Width and height of the pictures that a domain's classifier reads."""
+    height, width = world.render(world.draw("test", 1, 0)[0]).shape[:2]
+    return width, height
 
 
 def still_errors(rows: Table) -> Table:

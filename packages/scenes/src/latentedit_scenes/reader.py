@@ -1,0 +1,69 @@
+"""The attribute reader of scenes, built and trained as that of portraits."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit_portraits.convnet import StoredNetwork
+from latentedit_portraits.fitting import seeded
+from latentedit_portraits.reader import ReaderNetwork, split_logits
+from latentedit_scenes.attributes import PARTS, VALUES, Attributes
+
+
+class SceneReaderNetwork(ReaderNetwork):
+    """Logits of every value of every attribute, in the order of ``VALUES``."""
+
+    values: ClassVar[Mapping[str, Sequence[str]]] = VALUES
+    outputs = sum(len(values) for values in VALUES.values())
+
+
+class SceneReader(StoredNetwork):
+    """Reads the attributes of scenes of 128 x 128 pixels."""
+
+    kind = "reader"
+    architecture = SceneReaderNetwork
+
+    @torch.no_grad()
+    def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
+        """The most likely attributes of each picture; pixels in [-1, 1]."""
+        device = next(self.network.parameters()).device
+        best = [part.argmax(dim=1) for part in split_logits(self.network(pixels.to(device)), VALUES)]
+        return [Attributes.from_indices(row) for row in torch.stack(best, dim=1).tolist()]
+
+
+def build_reader(seed: int) -> SceneReaderNetwork:
+    """The untrained network."""
+    with seeded(seed):
+        return SceneReaderNetwork()
+
+
+def agreement(found: Sequence[Attributes], wanted: Sequence[Attributes]) -> dict[str, float]:
+    """How well pictures show what was wanted, as a reader sees them: shares in [0, 1].
+
+    Returns:
+        Of each attribute the share of pictures in which it is right; and, apart,
+
+        - "counting": pictures with the right number of objects.
+        - "places": pictures with objects at the right places.
+        - "binding": of the objects of pictures that should have several, those with all their own parts at their place.
+    """
+    pairs = list(zip(found, wanted, strict=True))
+    shares = {name: _share([getattr(a, name) == getattr(b, name) for a, b in pairs]) for name in VALUES}
+    bound = [
+        all(a.object_at(place)[part] == b.object_at(place)[part] for part in PARTS)
+        for a, b in pairs
+        if len(b.places()) > 1
+        for place in b.places()
+    ]
+    return shares | {
+        "counting": _share([len(a.places()) == len(b.places()) for a, b in pairs]),
+        "places": _share([a.places() == b.places() for a, b in pairs]),
+        "binding": _share(bound),
+    }
+
+
+def _share(right: Sequence[bool]) -> float:
+    return sum(right) / len(right) if right else float("nan")

@@ -1,0 +1,78 @@
+"""Scenes are complete, change as they should, and fall into splits that never meet."""
+
+import pytest
+
+from latentedit.core.errors import ConfigError
+from latentedit_scenes.attributes import (
+    HELD_OUT,
+    NONE,
+    ORDERED,
+    PART_OF,
+    PLACES,
+    VALUES,
+    Attributes,
+    draw_split,
+    is_novel,
+    split_of,
+)
+
+SCENES = draw_split("train", 300, 0)
+
+
+def test_contradictions_are_refused() -> None:
+    scene = next(one for one in SCENES if one.left_shape == NONE)
+    values = {name: getattr(scene, name) for name in VALUES}
+    with pytest.raises(ConfigError, match="left_color 'red', which contradict"):
+        Attributes(**values | {"left_color": "red"})
+    with pytest.raises(ConfigError, match="camera cannot be 'upside down'"):
+        scene.replace(camera="upside down")
+    with pytest.raises(ConfigError, match="no attribute mood"):
+        scene.replace(mood="good")
+
+
+def test_what_belongs_to_an_object_comes_and_goes_with_it() -> None:
+    scene = next(one for one in SCENES if one.places() == ["middle"])
+    gone = scene.replace(middle_shape=NONE)
+    assert gone.places() == []
+    assert set(gone.object_at("middle").values()) == {NONE}
+    there = gone.replace(left_shape="cone")
+    assert there.object_at("left") == {"shape": "cone", "color": "red", "material": "plastic", "size": "medium"}
+
+
+def test_moving_twice_is_not_moving() -> None:
+    for scene in SCENES[:30]:
+        moved = scene.moved("left", "right")
+        assert moved.object_at("right") == scene.object_at("left")
+        assert moved.object_at("middle") == scene.object_at("middle")
+        assert moved.moved("left", "right") == scene
+
+
+def test_indices_are_undone() -> None:
+    for scene in SCENES[:30]:
+        assert Attributes.from_indices(scene.indices()) == scene
+    contradicting = [0 if name in PART_OF else 1 for name in VALUES]
+    assert Attributes.from_indices(contradicting).left_color == "red"
+
+
+def test_splits_never_meet_and_training_lacks_the_held_out_combinations_alone() -> None:
+    test = draw_split("test", 100, 0)
+    for split, scenes in (("train", SCENES), ("test", test), ("calibration", draw_split("calibration", 60, 0))):
+        assert {split_of(one) for one in scenes} == {split}
+        assert len(set(scenes)) == len(scenes)
+    assert draw_split("train", 300, 0) == SCENES
+    assert [is_novel(one) for one in test] == [False, True] * 50
+    seen = {(one.object_at(p)["shape"], one.object_at(p)["color"]) for one in SCENES for p in one.places()}
+    wanted = {(shape, color) for shape in VALUES["left_shape"][1:] for color in VALUES["left_color"][1:]}
+    assert seen == wanted - set(HELD_OUT)
+
+
+def test_one_two_and_three_objects_are_equally_frequent() -> None:
+    """A third each of 300 draws; the deviation of a share is 0.027."""
+    for count in (1, 2, 3):
+        assert sum(len(one.places()) == count for one in SCENES) / 300 == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_orders_are_of_values() -> None:
+    for name, places in ORDERED.items():
+        assert [value for value in VALUES[name] if value != NONE] == list(places)
+    assert {name.partition("_")[0] for name in PART_OF} == set(PLACES)

@@ -1,0 +1,86 @@
+"""Captions say what scenes show, bind parts to their objects, and can be read back."""
+
+import random
+
+import pytest
+
+from latentedit_scenes.attributes import NONE, VALUES, Attributes, draw_split
+from latentedit_scenes.captions import (
+    MAX_TOKENS,
+    CaptionStyle,
+    draw_caption,
+    full_caption,
+    parse,
+    phrases_of,
+    reworded_caption,
+    vocabulary,
+    words_of,
+)
+
+SCENES = draw_split("train", 120, 1)
+
+
+def described(scene: Attributes) -> dict[str, str]:
+    return {name: getattr(scene, name) for name in VALUES}
+
+
+def test_full_captions_say_everything() -> None:
+    for number, scene in enumerate(SCENES):
+        assert parse(full_caption(scene)).attributes() == described(scene)
+        assert parse(reworded_caption(scene, random.Random(number))).attributes() == described(scene)
+
+
+def test_drawn_captions_are_true_and_in_the_models_words() -> None:
+    generator = random.Random(0)
+    known, style = set(vocabulary()), CaptionStyle(full=0.2, empty=0.05)
+    for scene, other in zip(SCENES, reversed(SCENES), strict=True):
+        caption = draw_caption(scene, generator, style)
+        stated = parse(caption)
+        assert stated.agrees(scene)
+        assert stated.attributes().items() <= described(scene).items()
+        assert set(words_of(caption)) <= known
+        assert len(words_of(caption)) + 2 <= MAX_TOKENS
+        said = len(stated.values) + sum(map(len, stated.objects))
+        assert said < 8 or not stated.agrees(other)
+    assert {len(words_of(word)) for word in known} == {1}
+
+
+def test_parts_are_bound_to_their_objects() -> None:
+    caption = "a scene with a red metal cube left of a small blue rubber ball"
+    stated = parse(caption)
+    assert [dict(one) for one in stated.objects] == [
+        {"shape": "cube", "color": "red", "material": "metal"},
+        {"shape": "ball", "color": "blue", "material": "rubber", "size": "small"},
+    ]
+    bare = dict.fromkeys((f"{p}_{part}" for p in ("left", "middle", "right") for part in ("shape",)), NONE)
+    empty = SCENES[0].replace(**bare)
+    cube = {"shape": "cube", "color": "red", "material": "metal", "size": "large"}
+    ball = {"shape": "ball", "color": "blue", "material": "rubber", "size": "small"}
+
+    def scene(**objects: dict[str, str]) -> Attributes:
+        return empty.replace(**{f"{p}_{part}": value for p, told in objects.items() for part, value in told.items()})
+
+    assert stated.agrees(scene(left=cube, middle=ball))
+    assert stated.agrees(scene(left=cube, right=ball))
+    assert stated.agrees(scene(middle=cube, right=ball))
+    assert not stated.agrees(scene(left=ball, right=cube)), "the other way round"
+    assert not stated.agrees(scene(left=cube | {"color": "blue"}, right=ball | {"color": "red"})), "colors exchanged"
+    assert parse("a small blue rubber ball right of a red metal cube") == stated
+    assert stated.attributes() == {}, "of three places it says none"
+    three = parse("a red cube left of a blue ball left of a white cone").attributes()
+    assert (three["left_shape"], three["middle_color"], three["right_shape"]) == ("cube", "blue", "cone")
+
+
+def test_scenes_that_share_a_phrase_share_its_words() -> None:
+    for number, scene in enumerate(SCENES[:40]):
+        changed = scene.replace(floor_color="green" if scene.floor_color != "green" else "blue")
+        pairs = zip(
+            *(reworded_caption(one, random.Random(number)).split(", ") for one in (scene, changed)), strict=True
+        )
+        assert sum(a != b for a, b in pairs) == 1
+        assert len(phrases_of(scene)) == 8
+
+
+@pytest.mark.parametrize("text", ["", "a", ",,,", "left of", "no object", "a cat on a sofa", "a lamp in the middle"])
+def test_any_text_can_be_read(text: str) -> None:
+    assert parse(text).objects == () or text == "left of"

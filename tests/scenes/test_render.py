@@ -1,0 +1,59 @@
+"""Pictures repeat bit for bit, whatever the threads, and what no change reaches is the same."""
+
+import dataclasses
+
+import drjit
+import numpy as np
+import pytest
+
+from latentedit_scenes.attributes import draw_split
+from latentedit_scenes.masks import coverage
+from latentedit_scenes.parameters import NUMBERS, parameters_of
+from latentedit_scenes.render import render_array, to_bytes
+
+SIDE = 32
+SCENE = next(one for one in draw_split("train", 60, 3) if one.left_shape == "ball" and one.places() == ["left"])
+
+
+def test_the_same_bytes_whatever_the_threads() -> None:
+    first = render_array(parameters_of(SCENE), SIDE)
+    threads = drjit.thread_count()
+    drjit.set_thread_count(1 if threads > 1 else 2)
+    try:
+        assert np.array_equal(render_array(parameters_of(SCENE), SIDE), first)
+    finally:
+        drjit.set_thread_count(threads)
+    assert first.shape == (SIDE, SIDE, 3)
+    assert first.dtype == np.uint8
+
+
+def test_most_pixels_that_a_change_does_not_reach_are_the_same() -> None:
+    """A ball on the left by a ball of another color: the far right gets none of its light but by single paths.
+
+    Were the random numbers drawn one after the other, the share would be that of two seeds, about a third.
+    """
+    scene = SCENE.replace(lamp_side="right", lamp_softness="hard", left_material="rubber", left_size="small")
+    before, after = (render_array(parameters_of(scene.replace(left_color=color)), SIDE) for color in ("red", "blue"))
+    same = (before == after).all(axis=2)[:, 3 * SIDE // 4 :]
+    assert same.mean() > 0.75
+    assert np.abs(before.astype(int) - after)[:, 3 * SIDE // 4 :].max() <= 6
+
+
+def test_a_ball_covers_what_it_should() -> None:
+    """A sphere at distance d covers the cone of half angle asin(r / d); that it is beside the axis changes little."""
+    scene = parameters_of(SCENE.replace(left_size="large", camera="level"))
+    ball = dataclasses.replace(scene.things["left"], x=0.0, y=0.0)
+    centred = dataclasses.replace(scene, things={"middle": ball})
+    room, height = NUMBERS["room"], NUMBERS["camera"]["level"]
+    distance = np.hypot(np.sqrt(room["camera_distance"] ** 2 - height**2), height - ball.radius)
+    half = np.tan(np.arcsin(ball.radius / distance)) / np.tan(np.radians(room["camera_field_of_view"] / 2))
+    assert coverage(centred, {"middle"}, SIDE).mean() == pytest.approx(np.pi * half**2 / 4, rel=0.02)
+
+
+def test_bytes_are_srgb() -> None:
+    """The middle of sRGB's range is 0.2159 of the light; nothing is cut, and more light is never darker."""
+    light = np.array([0.0, 0.2159, 0.5, 1.0, 4.0], dtype=np.float32)
+    shown = to_bytes(light).tolist()
+    assert shown[:2] == [0, 128]
+    assert shown == sorted(shown)
+    assert shown[3] < 255
