@@ -1,4 +1,4 @@
-"""The recipe of `scenes` makes a stock folder by the networks of portraits, and its figures are what they say."""
+"""The recipe of `scenes` trains the networks of portraits on captions of scenes, and its figures are what they say."""
 
 from pathlib import Path
 from typing import Any
@@ -6,19 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline
 
 from latentedit.core.errors import ConfigError
-from latentedit.models.settings_file import read_settings
+from latentedit.models.settings_file import read_settings, write_settings
 from latentedit_portraits.attributes import IGNORED
 from latentedit_portraits.captions import CaptionStyle
 from latentedit_portraits.fitting import FitSettings, Plan
 from latentedit_portraits.tokenizer import build_tokenizer
-from latentedit_portraits.transformer import CaptionBatches
+from latentedit_portraits.transformer import CaptionBatches, TextToVelocity
 from latentedit_scenes import dataset
 from latentedit_scenes import train as recipe
-from latentedit_scenes.attributes import NONE, VALUES, draw_split
+from latentedit_scenes.attributes import NONE, VALUES, Attributes, draw_split
 from latentedit_scenes.captions import full_caption, words_of
+from latentedit_scenes.dataset import render_split
 from latentedit_scenes.reader import SceneReader, agreement, build_reader
 from latentedit_scenes.train import RECIPES, WORLD, train
 
@@ -49,27 +49,33 @@ def test_every_word_is_a_token_and_captions_tell_what_they_state() -> None:
         assert set(row) != {IGNORED}
 
 
-def test_the_recipe_makes_a_stock_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gray: list[int]) -> None:
-    """Without a step of training, a picture rendered, or one sampled: that the stages fit together."""
+def test_the_stages_of_the_recipe_fit_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gray: list[int]
+) -> None:
+    """Without a step of training, or a picture rendered or sampled; encoding and writing are those of portraits."""
     names = ("autoencoder", "autoencoder_whole", "decoder", "reader", "text", "transformer")
     fits = {name: FitSettings(steps=0, batch=2, learning_rate=1e-3) for name in names}
     assert all(plan.fits.keys() == fits.keys() for plan in RECIPES.values())
     monkeypatch.setitem(RECIPES, "cpu", Plan(pictures=2, fits=fits))
     monkeypatch.setattr(recipe, "_TESTED", 2)
-    for name, made in (("measure_quality", {"a measure": {"mean": 0.5}}), ("calibrate_guard", None)):
-        monkeypatch.setattr(recipe, name, lambda *_, made=made, **__: made)
-    monkeypatch.setattr(recipe, "keep_guard", lambda *_, **__: None)
-    latents = np.zeros((2, 8, 16, 16), np.float16)  # encoding is that of portraits, and slow in half precision
-    monkeypatch.setattr(recipe, "encode_renders", lambda *_: latents)
+    monkeypatch.setattr(recipe, "encode_renders", lambda *_: np.zeros((2, 8, 16, 16), np.float16))
+    monkeypatch.setattr(recipe, "measure_quality", lambda *_: {"a measure": {"mean": 0.5}})
+    for name in ("load", "calibrate_guard", "keep_guard"):
+        monkeypatch.setattr(recipe, name, lambda *_, **__: None)
+
+    def write(folder: Path, _: Any, network: TextToVelocity, tokenizer: Any, settings: Any) -> None:
+        assert network.text_encoder.config.max_position_embeddings == tokenizer.model_max_length == WORLD.max_tokens
+        folder.mkdir()
+        write_settings(folder, settings)
+
+    monkeypatch.setattr(recipe, "write_velocity_pipeline", write)
     folder = train(tmp_path, "cpu", device="cpu", log=lambda _: None)
-    pipeline: Any = DiffusionPipeline.from_pretrained(folder, text_encoder_3=None, tokenizer_3=None)
-    assert type(pipeline.transformer).__name__ == "SD3Transformer2DModel"
-    assert pipeline.tokenizer.model_max_length == WORLD.max_tokens
-    assert read_settings(folder)["quality"] == {"a measure": {"mean": 0.5}}
-    pixels = torch.zeros(1, 3, 128, 128)
-    assert set(SceneReader.from_folder(folder).attributes(pixels)[0].indices()) >= {0}
+    settings = read_settings(folder)
+    assert settings["quality"] == {"a measure": {"mean": 0.5}}
+    assert settings["vocabulary"] == list(WORLD.vocabulary)
+    assert isinstance(SceneReader.from_folder(folder).attributes(torch.zeros(1, 3, 128, 128))[0], Attributes)
     assert len(gray) == 4
-    train(tmp_path, "cpu", device="cpu", log=lambda _: None)
+    render_split(tmp_path / "renders", "train", 2, seed=recipe.SEED, workers=1)
     assert len(gray) == 4, "what was rendered is kept"
     with pytest.raises(ConfigError, match="did you mean 'cpu'"):
         train(tmp_path, "cpux")
