@@ -42,7 +42,7 @@ def render_array(parameters: Parameters, size: int = SIZE) -> NDArray[np.uint8]:
     """The picture of a scene as ``[size, size, 3]`` unsigned bytes; the same call gives the same bytes.
 
     Cost:
-        A second for 128 pixels, five for 512, on one core of 2020.
+        A second for 128 pixels and eight for 512, on one core.
     """
     return to_bytes(render_linear(parameters, size))
 
