@@ -60,7 +60,7 @@ def test_the_stages_of_the_recipe_fit_together(
     monkeypatch.setattr(recipe, "_TESTED", 2)
     monkeypatch.setattr(recipe, "encode_renders", lambda *_: np.zeros((2, 8, 16, 16), np.float16))
     monkeypatch.setattr(recipe, "measure_quality", lambda *_: {"a measure": {"mean": 0.5}})
-    for name in ("load", "calibrate_guard", "keep_guard"):
+    for name in ("load", "calibrate_guard", "keep_calibration"):
         monkeypatch.setattr(recipe, name, lambda *_, **__: None)
 
     def write(folder: Path, _: Any, network: TextToVelocity, tokenizer: Any, settings: Any) -> None:

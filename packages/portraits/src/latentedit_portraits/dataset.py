@@ -30,7 +30,7 @@ _CHUNK = 200  # portraits that a process renders at once
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Renders:
-    """Portraits with their descriptions.
+    """Scenes of a world with their descriptions.
 
     Args:
         pixels: unsigned bytes ``[n, 128, 128, 3]``, memory-mapped.
@@ -38,7 +38,7 @@ class Renders:
     """
 
     pixels: NDArray[np.uint8]
-    attributes: list[Attributes]
+    attributes: list[Any]
 
 
 def _render_chunk(job: tuple[list[Attributes], int | None]) -> NDArray[np.uint8]:

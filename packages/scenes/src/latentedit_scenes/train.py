@@ -17,7 +17,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from latentedit.api.calibrate import calibrate_guard, keep_guard
+from latentedit.api.calibrate import calibrate_guard, keep_calibration
 from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.progress import Progress
 from latentedit.latents.drawing import draw_pictures
@@ -121,7 +121,7 @@ def train(
     test = render_split(out / "renders", "test", _TESTED, seed=SEED, workers=workers, progress=run.tell_renders)
     write_settings(folder, {"quality": measure_quality(folder, reader, test, progress)})
     model = load(folder)
-    keep_guard(model, calibrate_guard(model, progress=progress), folder=folder)
+    keep_calibration(model, guard=calibrate_guard(model, progress=progress), folder=folder)
     return folder
 
 
