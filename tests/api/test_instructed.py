@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 import latentedit as le
+from latentedit.api.calibrate import Calibration, calibrate_no_change, keep_calibration
 from latentedit.api.replay import replay
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import draw
 from latentedit.editors.registry import make_editor
 from latentedit.latents.instructions import LEVELS, WORDINGS, no_change, no_change_residuals
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import VARIABLE, store_calibration
+from latentedit.models.calibrations import VARIABLE
 from latentedit.testing.miniatures.flux import flux
 from latentedit.testing.miniatures.flux2 import flux2_klein
 from latentedit.testing.miniatures.qwen_image import qwen_image
@@ -142,12 +143,15 @@ def test_what_means_no_change_is_measured(model: Backbone, tmp_path: Path, monke
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     monkeypatch.setattr(model, "fingerprint", "0123456789abcdef")
     assert no_change(model) == WORDINGS[0]
-    store_calibration(model.fingerprint, {"no_change": {"a": 0.5, "b": 0.25}})
+    keep_calibration(model, no_change={"a": 0.5, "b": 0.25})
     assert no_change(model) == "b"
+    keep_calibration(model, no_change=calibrate_no_change(model, captions=["a wall"], how=Calibration(steps=1)))
+    assert no_change(model) in WORDINGS
 
 
 def test_models_of_captions_take_no_instructions() -> None:
     dev = le.from_pipeline(flux(), settings=SETTINGS)
+    assert calibrate_no_change(dev) is None
     with pytest.raises(ConfigError, match="edits by captions, and takes no instructions"):
         le.edit(dev, picture(), instruction=HAT)
     z = torch.zeros(1, *dev.latent_shape(64, 64))

@@ -6,7 +6,7 @@ which pictures it knows. Settings of edits are found by `api.settings_search`.
 
 import hashlib
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -23,6 +23,8 @@ from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.guard import KEY as GUARD
 from latentedit.latents.guard import Guard, losses
 from latentedit.latents.harms import HARMS
+from latentedit.latents.instructions import KEY as NO_CHANGE
+from latentedit.latents.instructions import no_change_residuals
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import SETTING, SETTINGS, Unfinished, discard_unfinished, store_calibration
 from latentedit.models.loading import SETTINGS_FILE
@@ -114,11 +116,37 @@ def calibrate_guard(
     )
 
 
+@torch.no_grad()
+def calibrate_no_change(
+    model: Backbone, *, captions: Sequence[str] = (), how: Calibration | None = None
+) -> dict[str, float] | None:
+    """How far each wording of "no change" is from that, on a batch of pictures that the model draws itself.
+
+    Args:
+        model: with a picture codec.
+        captions: as for `calibrate_guard`, as is the rest.
+        how: sizes and seed; of the pictures one batch is drawn.
+
+    Returns:
+        `instructions.no_change_residuals`; None for a model that takes no instructions.
+
+    Cost:
+        Drawing the pictures, and 12 evaluations each.
+    """
+    if not model.capabilities.references:
+        return None
+    how = Calibration() if how is None else how
+    texts = list(captions) or default_captions(model, how.batch)
+    drawn = draw_pictures(model, texts[: how.batch], steps=how.steps, seed=how.seed)
+    return no_change_residuals(model, model.encode(drawn))
+
+
 def keep_calibration(
     model: Backbone,
     *,
     guard: Guard | None = None,
     settings: CalibratedSettings | None = None,
+    no_change: Mapping[str, float] | None = None,
     folder: Path | None = None,
 ) -> Path:
     """Keep what was found in the user's data folder, or with the model itself; what was kept to go on from is removed.
@@ -127,6 +155,7 @@ def keep_calibration(
         model: that was calibrated.
         guard: from `calibrate_guard`; one that is kept already stays where none is given.
         settings: from `settings_search.calibrate_settings`; likewise.
+        no_change: from `calibrate_no_change`; likewise.
         folder: of the model, whose ``latentedit.json`` then carries them to everybody who gets the model.
 
     Returns:
@@ -137,6 +166,7 @@ def keep_calibration(
     """
     found = {GUARD: guard, SETTINGS: settings}
     parts = {name: to_plain(one) for name, one in found.items() if one is not None}
+    parts |= {} if no_change is None else {NO_CHANGE: dict(no_change)}
     if folder is None:
         place = store_calibration(model.fingerprint, parts)
     else:

@@ -223,7 +223,7 @@ def calibrate(
             raise ConfigError("--from and --forget exclude each other. Give one of them")
         _kept_elsewhere(name, source, as_json=as_json, quiet=quiet)
         return
-    from latentedit.api.calibrate import Calibration, calibrate_guard, keep_calibration
+    from latentedit.api.calibrate import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
     from latentedit.api.calibration_cost import measured_pace
     from latentedit.api.runs.jobs import pictures_in
     from latentedit.api.settings_search import Search, calibrate_settings
@@ -249,13 +249,17 @@ def calibrate(
         guard = calibrate_guard(model, captions=given, how=guarding, progress=progress)
         found = calibrate_settings(model, captions=given, pictures=shown, how=how, progress=progress)
     found = dataclasses.replace(found, preferred=prefer)
-    place = keep_calibration(model, guard=guard, settings=found, folder=folder)
+    nothing = calibrate_no_change(model, captions=given, how=guarding)
+    place = keep_calibration(model, guard=guard, settings=found, no_change=nothing, folder=folder)
     if as_json:
-        about = {"evaluations": work.evaluations, "estimated_seconds": pace.seconds(work)}
+        about = {"evaluations": work.evaluations, "estimated_seconds": pace.seconds(work), "no_change": nothing}
         print_json({"name": name, "file": place, **about, "guard": to_plain(guard), "settings": to_plain(found)})
     elif not quiet:
         say(f"guard: {guard.text}")
         say(f"settings: {found.text}")
+        if nothing is not None:
+            said = (f"{wording!r} {residual:.3g}" for wording, residual in nothing.items())
+            say(f"no change, as its mean square error: {', '.join(said)}")
         if not prefer and not _in_use({}, model.defaults):
             say(_UNUSED)
         say(f"kept in {place}")
