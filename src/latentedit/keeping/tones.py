@@ -185,7 +185,14 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
         weight = flat / (1 + (miss / max(tolerance, 2 * float(np.median(miss)))) ** 2)
         cells = _cells(here, there, sound, weight)
         result = least_squares(
-            _misses, parameters, _slopes, args=cells, loss="soft_l1", x_scale=_PRIOR, max_nfev=30, tr_solver="lsmr"
+            _misses,
+            parameters,
+            _slopes,  # pyright: ignore[reportArgumentType]  # its types know the words alone, not a function
+            args=cells,
+            loss="soft_l1",
+            x_scale=_PRIOR,
+            max_nfev=30,
+            tr_solver="lsmr",
         )
         parameters = result.x
     assert result is not None
