@@ -40,10 +40,10 @@ def rival() -> str:
 @torch.no_grad()
 def measured(model: Backbone, names: list[str], items: int) -> Table:
     """Rows of every method at every budget, named by both."""
-    rows = list[Row]()
+    methods, rows = tuned_methods(TUNING, model, names), list[Row]()
     for some in same_size(asking("test", items, captions=PARTIAL).items, BATCH):
         batch = prepare(model, some)
-        for method in tuned_methods(TUNING, model, names):
+        for method in methods:
             for budget in BUDGETS:
                 space = dataclasses.replace(search_space(method.name), budget=budget)
                 settings = without_steps(method.editor.to_dict(), space)
