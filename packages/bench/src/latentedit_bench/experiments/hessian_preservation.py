@@ -85,10 +85,9 @@ class HessianPreservation(EditingExperiment):
     @property
     def parts(self) -> tuple[Part, ...]:
         """The part that decides, and fewer items of every other."""
-        every = itertools.product(self.models, CAPTIONS)
-        sizes = itertools.chain([self.items], itertools.repeat(self.others))
         return tuple(
-            Part(model=model, captions=one, items=size) for (model, one), size in zip(every, sizes, strict=False)
+            Part(model=model, captions=captions, items=self.others if place else self.items)
+            for place, (model, captions) in enumerate(itertools.product(self.models, CAPTIONS))
         )
 
     @property
