@@ -24,7 +24,7 @@ from latentedit.models.patches import PATCH, pack, unpack
 from latentedit_portraits.attributes import Attributes
 from latentedit_portraits.autoencoder import CHANNELS
 from latentedit_portraits.captions import MAX_TOKENS, CaptionStyle, draw_caption
-from latentedit_portraits.fitting import FitSettings, Training, seeded
+from latentedit_portraits.fitting import FitSettings, Training, mixed_precision, seeded
 from latentedit_portraits.instructions import draw_instruction, instruction_vocabulary
 from latentedit_portraits.tokenizer import build_tokenizer
 from latentedit_portraits.transformer import draw_levels
@@ -185,7 +185,7 @@ def velocity_error(
     z = torch.lerp(clean, noise, s[:, None, None, None])
     chance = float(torch.rand((), generator=generator))
     clip, t5 = tasks.tokens(texts, next(window for limit, window in _WINDOWS if chance <= limit))
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with mixed_precision(device):
         velocity = network.velocity(z, s, clip, t5, source)
     return functional.mse_loss(velocity.float(), noise - clean)
 
