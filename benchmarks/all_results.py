@@ -21,8 +21,7 @@ from pathlib import Path
 import pandas as pd
 from results import RESULTS
 
-from latentedit.models.memory import dtype_name
-from latentedit.models.placement import half_or_float32
+from latentedit.models.placement import dtype_name, half_or_float32
 from latentedit.models.registry import bundled_folder
 from latentedit_bench.tuning.search_spaces import LOCAL, ROLES, SEARCH_SPACES, SearchSpace
 

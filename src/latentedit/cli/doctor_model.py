@@ -28,8 +28,8 @@ def examine(choice: ModelChoice, *, load: bool, as_json: bool) -> bool:
     Raises:
         LatentEditError: no such model, or a device that this machine lacks.
     """
-    from latentedit.models.memory import dtype_name, suited_placement
-    from latentedit.models.placement import Placement, existing_device, known_dtype, suited_dtype
+    from latentedit.models.memory import suited_placement
+    from latentedit.models.placement import Placement, dtype_name, existing_device, known_dtype, suited_dtype
     from latentedit.models.registry import look_up
 
     given = choice.given()
@@ -62,7 +62,8 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> list[dict[str, An
     """Each network with its parameters and bytes by dtype, and what is used while they run."""
     import torch
 
-    from latentedit.models.memory import dtype_name, gigabytes
+    from latentedit.models.memory import gigabytes
+    from latentedit.models.placement import dtype_name
 
     in_half = dataclasses.replace(placement, dtype=needs.half)
     kept = {
@@ -88,7 +89,8 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> list[dict[str, An
 
 def _fit_row(needs: "ModelNeeds", wished: "Placement", suited: "Placement | None") -> dict[str, Any]:
     """Whether and how the model fits this machine."""
-    from latentedit.models.memory import dtype_name, free_bytes, gigabytes
+    from latentedit.models.memory import free_bytes, gigabytes
+    from latentedit.models.placement import dtype_name
 
     free = gigabytes(free_bytes(wished.device))
     if suited is None:
@@ -101,7 +103,8 @@ def _fit_row(needs: "ModelNeeds", wished: "Placement", suited: "Placement | None
 def _tried(choice: ModelChoice, placement: "Placement", *, as_json: bool) -> list[dict[str, Any]]:
     """What a model does, once it is loaded; each finding is said as soon as it is there."""
     from latentedit.api.checkup import check_model
-    from latentedit.models.memory import dtype_name, gigabytes
+    from latentedit.models.memory import gigabytes
+    from latentedit.models.placement import dtype_name
 
     rows: list[dict[str, Any]] = []
     with progress_bar(quiet=as_json) as progress:

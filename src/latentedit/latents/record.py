@@ -22,6 +22,7 @@ from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.latents.captions.phrases import MAX_LETTERS
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
+from latentedit.models.placement import dtype_name
 
 FORMAT = 1
 """Of records; files of a higher one come from a newer latentedit."""
@@ -66,7 +67,7 @@ class ModelRecord(_Record):
         return cls(
             name=Path(backbone.name).name if Path(backbone.name).is_absolute() else backbone.name,
             fingerprint=backbone.fingerprint,
-            dtype=str(backbone.network_dtype).removeprefix("torch."),
+            dtype=dtype_name(backbone.network_dtype),
             device=backbone.device.type,
             revision=backbone.revision,
         )

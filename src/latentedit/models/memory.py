@@ -17,7 +17,7 @@ from latentedit.core.errors import ModelError
 from latentedit.models.codec import scale_px
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.loading import ModelFolder, explaining, is_network, read_configuration
-from latentedit.models.placement import POLICIES, Placement, Policy
+from latentedit.models.placement import POLICIES, Placement, Policy, dtype_name
 from latentedit.models.weights import tensor_shapes
 
 _ROWS = 2
@@ -281,11 +281,6 @@ def _side_px(folder: ModelFolder, config: Mapping[str, Any], scale: int) -> int:
 
 def _largest(value: Any) -> int:
     return max(value) if isinstance(value, (list, tuple)) else int(value)
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """A dtype as it is given: "bfloat16"."""
-    return str(dtype).removeprefix("torch.")
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

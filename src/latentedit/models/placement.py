@@ -119,9 +119,14 @@ def known_dtype(dtype: torch.dtype | str) -> torch.dtype:
     """
     chosen = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
     if chosen not in _NETWORK_DTYPES:
-        names = ", ".join(str(known).removeprefix("torch.") for known in _NETWORK_DTYPES)
+        names = ", ".join(dtype_name(known) for known in _NETWORK_DTYPES)
         raise ConfigError(f"networks do not run in {dtype}. Use auto, or one of {names}")
     return chosen
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """A dtype as it is given: "bfloat16"."""
+    return str(dtype).removeprefix("torch.")
 
 
 def suited_dtype(device: torch.device, *, bytes_float32: int, half: torch.dtype) -> torch.dtype:
@@ -154,9 +159,9 @@ def half_or_float32(device: torch.device | str | None) -> torch.dtype:
 def warn_of_slow_dtype(placement: Placement) -> None:
     """Warn where networks are to run on a processor in a half precision that it has no fast kernels for."""
     if placement.dtype.itemsize == 2 and half_or_float32(placement.device) == torch.float32:
-        name = str(placement.dtype).removeprefix("torch.")
         warnings.warn(
-            f"{name} takes about 30 times as long as float32 on this processor, which lacks AVX-512. Use dtype float32",
+            f"{dtype_name(placement.dtype)} takes about 30 times as long as float32 on this processor, which lacks "
+            "AVX-512. Use dtype float32",
             stacklevel=3,
         )
 

@@ -21,6 +21,7 @@ from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
+from latentedit.models.placement import dtype_name
 
 LEVELS = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15)
 """From almost noise to almost the picture."""
@@ -127,7 +128,7 @@ class Study:
             "site": self.site,
             "steps": self.steps,
             "seed": self.seed,
-            "dtype": str(self.backbone.network_dtype).removeprefix("torch."),
+            "dtype": dtype_name(self.backbone.network_dtype),
         }
 
     def untrained(self, twin: Backbone) -> "Study":

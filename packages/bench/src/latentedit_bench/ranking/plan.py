@@ -10,6 +10,7 @@ from latentedit.api.manifests.items import Dataset
 from latentedit.api.runs.folder import MANIFEST, RunFolder, faults_of
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.models.base import Backbone
+from latentedit.models.placement import dtype_name
 from latentedit_bench.ranking.methods import Method
 
 KIND = "bench"
@@ -171,7 +172,7 @@ class Plan:
             latentedit=__version__,
             model=self.model.name,
             model_fingerprint=self.model.fingerprint,
-            network_dtype=str(self.model.network_dtype).removeprefix("torch."),
+            network_dtype=dtype_name(self.model.network_dtype),
             data=DataSpec(name=data.name, version=data.version, items=len(data.items), fingerprint=data.fingerprint),
             methods=[
                 MethodSpec(name=m.name, editor=m.editor.name, local=m.local, gain=m.gain, settings=m.editor.to_dict())
