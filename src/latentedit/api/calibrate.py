@@ -16,10 +16,10 @@ from torch import Tensor
 from latentedit.api.calibration_cost import Work
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, settings, to_plain
+from latentedit.core.settings import Count, Natural, settings, to_plain
 from latentedit.editors.calibrated import CalibratedSettings
 from latentedit.latents.captions.base import captioner_for
-from latentedit.latents.drawing import draw_pictures
+from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.latents.guard import KEY as GUARD
 from latentedit.latents.guard import Guard, losses
 from latentedit.latents.harms import HARMS
@@ -38,28 +38,22 @@ _LOSSES = 6
 
 
 @settings
-class Calibration:
-    """How a model is calibrated.
+class Batches:
+    """The pictures that something about a model is found on.
 
     Args:
-        pictures: that it draws.
-        steps: of each.
-        batch: drawn together.
+        pictures: how many.
+        steps: of drawing each.
+        batch: looked at together.
         harmed: pictures of each batch that are also harmed, in each of the ways of `HARMS`.
-        seed: of the pictures' noises.
+        seed: of every random number.
     """
 
-    pictures: Count = 80
+    pictures: Count
     steps: Count = 20
-    batch: Count = 10
-    harmed: Count = 2
-    seed: int = 0
-
-    def evaluations(self, model: Backbone) -> int:
-        """Network evaluations that it takes."""
-        drawn = self.steps * model.capabilities.branches(model.capabilities.guidance) + _LOSSES
-        harmed = sum(min(self.harmed, len(places)) for places in self.batches)
-        return self.pictures * drawn + harmed * len(HARMS) * _LOSSES
+    batch: Count
+    harmed: Natural
+    seed: int
 
     @property
     def batches(self) -> list[range]:
@@ -67,10 +61,32 @@ class Calibration:
         starts = range(0, self.pictures, self.batch)
         return [range(start, min(start + self.batch, self.pictures)) for start in starts]
 
+    @property
+    def harmed_pictures(self) -> int:
+        """How many there are of all batches, harmed in every way."""
+        return sum(min(self.harmed, len(places)) for places in self.batches) * len(HARMS)
+
+    def drawing(self, model: Backbone) -> int:
+        """Network evaluations that a picture takes to draw."""
+        return self.steps * model.capabilities.branches(model.capabilities.guidance)
+
+
+@settings
+class Calibration(Batches):
+    """How a guard is calibrated; of each batch a picture at least is harmed."""
+
+    pictures: Count = 80
+    batch: Count = 10
+    harmed: Count = 2
+    seed: int = 0
+
+    def evaluations(self, model: Backbone) -> int:
+        """Network evaluations that it takes."""
+        return self.pictures * (self.drawing(model) + _LOSSES) + self.harmed_pictures * _LOSSES
+
     def work(self, model: Backbone) -> Work:
         """What it takes; each picture is decoded and encoded, and each harmed one encoded."""
-        harmed = sum(min(self.harmed, len(places)) for places in self.batches) * len(HARMS)
-        return Work(evaluations=self.evaluations(model), pictures=2 * self.pictures + harmed)
+        return Work(evaluations=self.evaluations(model), pictures=2 * self.pictures + self.harmed_pictures)
 
 
 @torch.no_grad()
@@ -104,12 +120,11 @@ def calibrate_guard(
     texts = list(captions) or default_captions(model, how.pictures)
     captioned = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     kept = Unfinished.of(model.fingerprint, GUARD, {**to_plain(how), "captions": captioned})
-    for index, places in enumerate(how.batches):
-        if str(index) not in kept.batches:
-            kept.add(str(index), _batch(model, [texts[place % len(texts)] for place in places], places.start, how))
-        if progress is not None:
-            progress("guard", index + 1, len(how.batches))
-    rows = list(kept.batches.values())
+
+    def measure(places: range) -> dict[str, list[list[float]]]:
+        return _batch(model, [texts[place % len(texts)] for place in places], places.start, how)
+
+    rows = kept.finished(how.batches, measure, progress, total=len(how.batches))
     return Guard.calibrated(
         torch.cat([torch.tensor(row["own"]) for row in rows], dim=1).double(),
         {name: torch.cat([torch.tensor(row[name]) for row in rows], dim=1).double() for name in HARMS},
@@ -202,8 +217,7 @@ def default_captions(model: Backbone, count: int) -> list[str]:
 
 def _batch(model: Backbone, captions: Sequence[str], first: int, how: Calibration) -> dict[str, list[list[float]]]:
     """Losses of a batch of drawn pictures, and of some of them after each harm, by its name."""
-    drawn = draw_pictures(model, captions, steps=how.steps, seed=how.seed, first=first)
-    pixels = drawn.add(1).mul(127.5).round().div(127.5).sub(1)  # as a file of 8 bits has them
+    pixels = in_8_bits(draw_pictures(model, captions, steps=how.steps, seed=how.seed, first=first))
     some = pixels[: how.harmed]
     harmed = {name: _losses(model, harm.make(some), captions[: how.harmed]) for name, harm in HARMS.items()}
     return {"own": _losses(model, pixels, captions).tolist(), **{name: rows.tolist() for name, rows in harmed.items()}}

@@ -25,7 +25,7 @@ from jaxtyping import Float, Float64
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from latentedit.api.calibrate import check_calibrable, default_captions
+from latentedit.api.calibrate import Batches, check_calibrable, default_captions
 from latentedit.api.calibration_cost import Work
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
@@ -50,7 +50,7 @@ from latentedit.editors.local_change import local_change
 from latentedit.editors.slider import Slider
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.phrases import phrase_key, read_phrases
-from latentedit.latents.drawing import draw_pictures
+from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
 from latentedit.latents.harms import HARMS
 from latentedit.latents.joint import JointLatent
@@ -106,28 +106,13 @@ _LEAST_SHARE = (0.25, 0.5)
 
 
 @settings
-class Search:
-    """How settings are looked for.
-
-    Args:
-        pictures: that are edited by every candidate.
-        steps: of drawing each.
-        batch: edited together.
-        harmed: pictures of each batch that are also harmed, in each of the ways of `HARMS`.
-        seed: of every random number.
-    """
+class Search(Batches):
+    """How settings are looked for; every candidate edits each picture."""
 
     pictures: Count = 24
-    steps: Count = 20
     batch: Count = 4
     harmed: Natural = 1
     seed: int = 1
-
-    @property
-    def batches(self) -> list[range]:
-        """Positions of the pictures of each batch."""
-        starts = range(0, self.pictures, self.batch)
-        return [range(start, min(start + self.batch, self.pictures)) for start in starts]
 
     def work(self, model: Backbone, *, drawn: bool = True) -> Work:
         """What it takes, but for what the settings that are chosen take beside the usual ones.
@@ -138,15 +123,16 @@ class Search:
         """
         levels = len(levels_of(model))
         editors = candidates(model).values()
-        drawing = self.steps * model.capabilities.branches(model.capabilities.guidance) if drawn else 0
+        drawing = self.drawing(model) if drawn else 0
         edits = sum(editor.search.evaluations() + LOOK * levels for editor in editors)
-        harmed = sum(min(self.harmed, len(places)) for places in self.batches) * len(HARMS)
         first = len(self.batches[0])
         last = first * (drawing + HSDS(**USUAL).evaluations() + _SURVEY)
         coded = 3 if drawn else 2  # drawn, encoded, decoded
         return Work(
-            evaluations=self.pictures * (drawing + LOOK * levels + edits) + harmed * (LOOK // 2) * levels + last,
-            pictures=(self.pictures + first) * coded + self.pictures * len(editors) + harmed,
+            evaluations=self.pictures * (drawing + LOOK * levels + edits)
+            + self.harmed_pictures * (LOOK // 2) * levels
+            + last,
+            pictures=(self.pictures + first) * coded + self.pictures * len(editors) + self.harmed_pictures,
         )
 
 
@@ -204,12 +190,8 @@ def calibrate_settings(
     source = Source(model=model, texts=texts, pictures=tuple(pictures), captioned=bool(captions), how=how)
     kept = Unfinished.of(model.fingerprint, SETTINGS, {**to_plain(how), **source.about})
     total = len(how.batches) + 1
-    for index, places in enumerate(how.batches):
-        if str(index) not in kept.batches:
-            kept.add(str(index), looked_at(*source.batch(places), how))
-        if progress is not None:
-            progress(SETTINGS, index + 1, total)
-    found = chosen(candidates(model), levels_of(model), list(kept.batches.values()))
+    rows = kept.finished(how.batches, lambda places: looked_at(*source.batch(places), how), progress, total=total)
+    found = chosen(candidates(model), levels_of(model), rows)
     latent, target = source.batch(how.batches[0])
     strengths = _strengths(latent, target, found, seed=how.seed)
     if progress is not None:
@@ -256,8 +238,7 @@ class Source:
 
     def _drawn(self, places: range) -> JointLatent:
         model, captions = self.model, [self.texts[row] for row in self._rows(places)]
-        drawn = draw_pictures(model, captions, steps=self.how.steps, seed=self.how.seed, first=places.start)
-        pixels = drawn.add(1).mul(127.5).round().div(127.5).sub(1)  # as a file of 8 bits has them
+        pixels = in_8_bits(draw_pictures(model, captions, steps=self.how.steps, seed=self.how.seed, first=places.start))
         reader = captioner_for(model)
         said = captions if reader is None else reader.caption(pixels)
         z = model.encode(pixels)

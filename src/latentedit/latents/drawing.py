@@ -43,3 +43,8 @@ def draw_pictures(
     start = math.hypot(1 - grid.levels[0], grid.levels[0]) * noise  # of unit variance in the model's own coordinates
     final = sample(field, start.to(model.device, model.dtype), grid, EulerSolver()).final
     return model.decode(final).clamp(-1, 1)
+
+
+def in_8_bits(pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """Pictures in [-1, 1] as a file of 8 bits has them."""
+    return pixels.add(1).mul(127.5).round().div(127.5).sub(1)

@@ -12,7 +12,7 @@ calibration that is preferred comes before what the maker tuned.
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from latentedit.core.errors import FileFormatError, ModelError, OutputError
 from latentedit.core.files.reading import user_path
 from latentedit.core.files.user_folders import user_folder
 from latentedit.core.files.writing import make_folder, write_text
+from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
 from latentedit.models.settings_file import change_json
 from latentedit.models.weights import read_json
@@ -151,6 +152,7 @@ class Unfinished:
     """
 
     place: Path
+    part: str
     plan: Mapping[str, Any]
     batches: dict[str, Any]
 
@@ -167,7 +169,7 @@ class Unfinished:
             stored = read_calibration(place) if place.is_file() else {}
         except FileFormatError:
             stored = {}
-        return cls(place, plan, dict(stored["batches"]) if stored.get("plan") == plan else {})
+        return cls(place, part, plan, dict(stored["batches"]) if stored.get("plan") == plan else {})
 
     def add(self, name: str, batch: Mapping[str, Any]) -> None:
         """Keep what a batch gave.
@@ -177,6 +179,32 @@ class Unfinished:
         """
         self.batches[name] = batch
         write_text(self.place, json.dumps({"plan": self.plan, "batches": self.batches}))
+
+    def finished(
+        self,
+        batches: Sequence[range],
+        measure: Callable[[range], Mapping[str, Any]],
+        progress: Progress | None = None,
+        *,
+        total: int,
+    ) -> list[Mapping[str, Any]]:
+        """What all batches gave; those that are not there yet are measured, and each is kept at once.
+
+        Args:
+            batches: positions of the pictures of each.
+            measure: a batch, from its positions.
+            progress: called after each batch.
+            total: batches, and what comes after them.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        for index, places in enumerate(batches):
+            if str(index) not in self.batches:
+                self.add(str(index), measure(places))
+            if progress is not None:
+                progress(self.part, index + 1, total)
+        return list(self.batches.values())
 
 
 def discard_unfinished(fingerprint: str, part: str) -> None:
