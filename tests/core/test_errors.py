@@ -26,6 +26,11 @@ def test_every_error_is_ours_and_what_a_caller_would_expect(kind: type[Exception
     assert issubclass(kind, builtin)
 
 
+def test_a_message_is_one_line_whatever_it_quotes() -> None:
+    assert str(errors.ConfigError("no\nsuch  thing\r\nas x")) == "no such  thing as x"
+    assert str(errors.OutputError(13, "denied")) == "[Errno 13] denied"
+
+
 def test_names_and_packages_that_are_missing() -> None:
     assert errors.nearest("portrait", ["portraits", "sd3"]) == "did you mean 'portraits'? known: portraits, sd3"
     assert errors.nearest("zzz", ["portraits"]) == "known: portraits"

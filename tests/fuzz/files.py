@@ -1,12 +1,14 @@
-"""Files that people send each other: directions, records, lists of edits, joint latents."""
+"""Files that people send each other: directions, records, lists of edits, joint latents, calibrations."""
 
 import io
 import json
+import os
 import tempfile
 import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from hypothesis import strategies as st
@@ -21,8 +23,15 @@ from latentedit.core.files.pictures import save_image
 from latentedit.core.files.tensors import pack
 from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.direction_file import save_direction
+from latentedit.editors.calibrated import CalibratedSettings
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.editors.registry import localizes, make_editor
+from latentedit.latents.guard import Guard
+from latentedit.latents.instructions import no_change
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord
+from latentedit.models.calibrations import VARIABLE, adopt_calibration
 from latentedit_bench.data.loading import load_dataset
 from tests.editors.colours import ColourBackbone
 from tests.fuzz.judge import Target, told
@@ -194,6 +203,44 @@ def _read_png_record(data: bytes, folder: Path) -> None:
     told("replay", str(folder / "r.png"), "-o", str(folder / "again.png"))
 
 
+_CALIBRATION = {
+    "fingerprint": ColourBackbone().fingerprint,
+    "guard": {
+        "pictures": 8,
+        "usual": 0.1,
+        "known": 0.2,
+        "ratio": 1.1,
+        "empty": 0.3,
+        "far": 0.4,
+        "harmed": {"blurred": [0.2, 0.3, 0.4]},
+    },
+    "settings": {
+        "eim": {"arm": "image", "search": {"steps": 3, "levels": [0.9, 0.1]}},
+        "local": True,
+        "judge": {"level": 0.5, "pairs": 1, "least_share": 0.5, "damage": 2.0},
+        "strengths": [-1.0, 2.0],
+        "pictures": 8,
+        "evaluations": 12,
+        "preferred": True,
+        "tried": {"usual": {"residual": 1.0, "share": 0.1}},
+    },
+    "no_change": {"change nothing": 0.1, "": 0.2},
+}
+
+
+def _adopt(data: bytes, folder: Path) -> None:
+    """Taken over from somebody else, and used by all that ask for it."""
+    (folder / "theirs.json").write_bytes(data)
+    with mock.patch.dict(os.environ, {VARIABLE: str(folder)}):
+        adopt_calibration(_model().fingerprint, folder / "theirs.json")
+        Guard.of(_model())
+        Judge.of(_model())
+        no_change(_model())
+        make_editor("eim", _model())
+        localizes(EIM, _model())
+        CalibratedSettings.of(_model())
+
+
 _ELSEWHERE = _RECORD | {"model": _RECORD["model"] | {"name": "elsewhere"}}
 
 TARGETS = [
@@ -206,4 +253,5 @@ TARGETS = [
     Target(name="records in pictures", inputs=documents(_ELSEWHERE), act=_read_png_record),
     Target(name="joint latents", inputs=st.deferred(lambda: safetensors(_payload(), "")), act=_undo),
     Target(name="lists of edits", inputs=_LISTS, act=_load),
+    Target(name="calibrations", inputs=documents(_CALIBRATION), act=_adopt),
 ]

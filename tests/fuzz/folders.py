@@ -1,4 +1,4 @@
-"""Folders of others: models and runs, of which a file or two were changed."""
+"""Folders of others: models, runs, and entries of the open task, of which a file or two were changed."""
 
 import atexit
 import json
@@ -16,6 +16,8 @@ from latentedit.models.loading import open_folder
 from latentedit.models.memory import model_needs
 from latentedit.models.registry import load
 from latentedit.testing.miniature import miniature_sd3
+from latentedit_bench.open_task.folder import write_task
+from latentedit_bench.open_task.task import TaskSpec, task_items
 from tests.bench.report.report_runs import made_run
 from tests.fuzz.judge import Target, told
 from tests.fuzz.texts import HOSTILE, as_json, bent, damaged
@@ -137,6 +139,22 @@ def _report(changes: dict[str, bytes], folder: Path) -> None:
     told("bench", "resume", str(run))
 
 
+@cache
+def _entry() -> Path:
+    """A task of two items with an edit of each, which is the picture itself."""
+    spec = TaskSpec.of("portraits", size=64, month=None, secret=None, items=2)
+    items, folder = task_items(spec), _place() / "task"
+    write_task(spec, items, folder)
+    for item in items:
+        for strength in item.answers:
+            shutil.copy(folder / item.picture_file, folder / item.output_file(strength))
+    return folder
+
+
+def _score(changes: dict[str, bytes], folder: Path) -> None:
+    told("bench", "score", str(_copied(_entry(), changes, folder)), "--no-keep", "--json")
+
+
 _OF_MODELS = (".json", ".safetensors")
 TARGETS = [
     Target(
@@ -149,5 +167,10 @@ TARGETS = [
         name="run folders",
         inputs=st.deferred(lambda: _changes(_run(), extra={}, endings=(".json", ".jsonl", ".webp"))),
         act=_report,
+    ),
+    Target(
+        name="entries of the open task",
+        inputs=st.deferred(lambda: _changes(_entry(), extra={}, endings=(".json", ".jsonl", ".png", ".html"))),
+        act=_score,
     ),
 ]

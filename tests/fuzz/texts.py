@@ -1,5 +1,6 @@
 """Documents that somebody damaged: JSON, YAML and CSV that are nearly right."""
 
+import copy
 import json
 from typing import Any
 
@@ -40,15 +41,15 @@ def damaged(draw: st.DrawFn, whole: Any) -> Any:
     for _ in range(draw(st.integers(0, 3))):
         path = draw(st.sampled_from(_places(document)[1:] or [()]))
         if not path:
-            return draw(values)
+            return copy.deepcopy(draw(values))
         at = document
         for key in path[:-1]:
             at = at[key]
         how = draw(st.sampled_from(["other", "other", "gone", "renamed", "more"]))
         if how == "other":
-            at[path[-1]] = draw(values)
+            at[path[-1]] = copy.deepcopy(draw(values))  # it may be changed in turn
         elif how == "more" and isinstance(at, dict):
-            at[draw(st.text(max_size=8))] = draw(values)
+            at[draw(st.text(max_size=8))] = copy.deepcopy(draw(values))
         else:
             value = at.pop(path[-1])
             if how == "renamed" and isinstance(at, dict):

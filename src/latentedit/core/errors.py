@@ -7,7 +7,11 @@ from types import ModuleType
 
 
 class LatentEditError(Exception):
-    """The root of all errors whose text is meant for the user: the problem, what came, what to do."""
+    """The root of all errors whose text is meant for the user: the problem, what came, what to do, in one line."""
+
+    def __str__(self) -> str:
+        """Line breaks of a file, or of a library's message, are spaces."""
+        return " ".join(super().__str__().splitlines())
 
 
 class ConfigError(LatentEditError, ValueError):

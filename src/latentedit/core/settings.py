@@ -121,9 +121,12 @@ def from_plain(cls: type[Config], values: Mapping[str, Any]) -> Config:
     """The configuration that `to_plain` wrote; fields that are left out take their defaults, nested ones too.
 
     Raises:
-        ConfigError: a field that the configuration does not have, with the nearest names, or a value it refuses.
+        ConfigError: no mapping, a field that the configuration does not have, with the nearest names, or a value that
+            it refuses.
     """
     kinds = {field.name: field.type for field in dataclasses.fields(cast(Any, cls))}
+    if not isinstance(cast(Any, values), Mapping):
+        raise ConfigError(f"the settings of {cls.__name__} must be given by name; got {values!r:.200}")
     for key in values:
         if key not in kinds:
             raise ConfigError(f"{cls.__name__} has no setting {key!r}: {nearest(key, list(kinds))}")
@@ -138,9 +141,6 @@ def _plain(value: Any) -> Any:
 
 def _built(kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind) and not dataclasses.is_dataclass(value):
-        if not isinstance(value, Mapping):
-            name = cast("type[Any]", kind).__name__
-            raise ConfigError(f"the settings of {name} must be given by name; got {value!r}")
         return from_plain(cast("type[Any]", kind), cast("Mapping[str, Any]", value))
     return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 

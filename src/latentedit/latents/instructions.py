@@ -19,6 +19,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
+from latentedit.core.settings import check
 from latentedit.core.solvers.base import level_batch
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import calibration_of
@@ -37,9 +38,10 @@ def no_change(model: Backbone) -> str:
     """The wording that was measured to leave pictures most as they are; the first of `WORDINGS` where none was.
 
     Raises:
-        FileFormatError: a calibration that is damaged.
+        FileFormatError, ConfigError: a calibration that is damaged.
     """
     measured: Mapping[str, float] = calibration_of(model).get(KEY, {})
+    check(dict[str, float], no_change=measured)
     return min(measured, key=measured.__getitem__) if measured else WORDINGS[0]
 
 

@@ -58,7 +58,14 @@ def known_calibration(fingerprint: str, settings: Mapping[str, Any]) -> Mapping[
     """
     place = calibration_file(fingerprint)
     stored = read_calibration(place) if fingerprint and place.is_file() else settings.get(SETTING, {})
-    return stored if fingerprint and stored.get("fingerprint") == fingerprint else {}
+    if not fingerprint or stored.get("fingerprint") != fingerprint:
+        return {}
+    for part, value in stored.items():
+        if part != "fingerprint" and not isinstance(value, Mapping):
+            raise FileFormatError(
+                f"the part {part!r} of the calibration of {fingerprint} is no object. Calibrate again"
+            )
+    return stored
 
 
 def suitable(backbone: Backbone, name: str, own: Mapping[str, Any] | None) -> Any:

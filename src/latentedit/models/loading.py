@@ -54,6 +54,7 @@ TextEncoders = Literal["all", "required"]
 """Which text encoders of a model are loaded: those that it can do without too, or not."""
 
 _MAX_LAYERS = 1000
+_MAX_WINDOW = 10_000
 """Of one network; the deepest that is known has about a hundred."""
 
 _AGAIN = "Download or copy the folder again"
@@ -116,7 +117,9 @@ class ModelFolder:
         try:
             with quiet_libraries():
                 if not is_network(part):
-                    return _tokenizer_class(library, name).from_pretrained(place, local_files_only=True)
+                    return _checked(
+                        _tokenizer_class(library, name).from_pretrained(place, local_files_only=True), place
+                    )
                 network, report = library_class(library, name).from_pretrained(
                     place,
                     torch_dtype=dtype,
@@ -329,6 +332,10 @@ def explaining(path: Path, what: str) -> Generator[None]:
         raise ModelError(f"{what} cannot be made of {path}: {reason}. {_AGAIN}") from error
 
 
+_WRONG_VALUES = (TypeError, AttributeError, LookupError, ArithmeticError)
+"""What a value of another kind than a library counts on ends in; a shape or a device is a caller's fault."""
+
+
 @contextlib.contextmanager
 def computing(name: str) -> Generator[None]:
     """A configuration that loads, and that no network can compute with, is said of the model.
@@ -337,16 +344,24 @@ def computing(name: str) -> Generator[None]:
         name: of the model.
 
     Raises:
-        ModelError: in place of a TypeError that a library raised.
+        ModelError: in place of an error of `_WRONG_VALUES` that a library raised.
     """
     try:
         yield
-    except TypeError as error:
+    except _WRONG_VALUES as error:
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         if frame.f_globals["__name__"].partition(".")[0] not in ("torch", *_STEMS):
             raise
         reason = str(error).splitlines()[0]
         raise ModelError(f"the networks of {name} load and do not compute: {reason}. {_AGAIN}") from error
+
+
+def _checked(tokenizer: Any, place: Path) -> Any:
+    """A tokenizer of CLIP, whose texts are filled up to its greatest length, has one."""
+    length = getattr(tokenizer, "model_max_length", 0)
+    if "CLIP" in type(tokenizer).__name__ and not 0 < length <= _MAX_WINDOW:
+        raise ModelError(f"{place} says model_max_length {length:.6g}, where 1 to {_MAX_WINDOW} make sense. {_AGAIN}")
+    return tokenizer
 
 
 def _check_layers(value: Any, file: Path) -> None:
