@@ -48,6 +48,27 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
+def test_a_killed_run_of_another_memory_format_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    """Checkpoints are in the usual format; moments of another one than the weights' would be paired wrongly."""
+
+    def fitted(folder: Path, *, killed_at: int | None = None) -> Tensor:
+        with seeded(0):
+            net = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+
+        def loss(step: int, generator: torch.Generator) -> Tensor:
+            if step == killed_at:
+                raise KeyboardInterrupt
+            return net(torch.randn(2, 3, 5, 5, generator=generator)).square().mean()
+
+        run_in(folder).fit("net", net, loss, SETTINGS)
+        return net.weight
+
+    whole = fitted(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "killed", killed_at=20)
+    assert torch.equal(fitted(tmp_path / "killed"), whole)
+
+
 def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
     first, _ = train(tmp_path)
     again, losses = train(tmp_path)

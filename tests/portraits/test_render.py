@@ -58,6 +58,23 @@ def test_a_split_is_rendered_once_and_kept(tmp_path: Path) -> None:
     assert {file.suffix for file in tmp_path.iterdir()} == {".npy", ".json"}
 
 
+def test_renders_that_were_stopped_are_not_left_without_their_descriptions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the pixels lie nothing is written again: they come last."""
+
+    def stopped(path: Path, text: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("latentedit_portraits.dataset.write_text", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            render_split(tmp_path, "train", 2, seed=1, framed=False)
+    assert list(tmp_path.iterdir()) == []
+    render_split(tmp_path, "train", 2, seed=1, framed=False)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npy"]
+
+
 def test_another_process_may_render_the_same_split_in_the_meantime(tmp_path: Path) -> None:
     def other(*_: object) -> None:
         render_split(tmp_path, "test", 1, seed=0, framed=False, workers=1)

@@ -1,20 +1,64 @@
 """The attention kernel that every derivative can pass through."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from typing import Any
 
-from torch.nn.attention import SDPBackend, sdpa_kernel
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 
 
 @contextmanager
 def differentiable_attention() -> Generator[None]:
-    """Run attention as plain matrix products inside the context.
+    """Run attention as plain matrix products inside the context, in this thread.
 
     PyTorch's fused kernels (flash, memory-efficient, cuDNN) have no forward-mode derivative and no second one; the
-    "math" kernel has both. Values agree with the fused kernels up to rounding.
+    "math" kernel has both. Values agree with the fused kernels up to rounding. ``torch.nn.attention.sdpa_kernel``
+    would choose it for every thread of the process, whose results would be rounded otherwise then.
 
     Cost:
         Memory quadratic in the number of tokens; no network evaluation.
     """
-    with sdpa_kernel(SDPBackend.MATH):
+    with _MathAttention():
         yield
+
+
+class _MathAttention(TorchFunctionMode):
+    """Has attention computed by PyTorch's "math" kernel; modes are a thread's own."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        called = _math if func is scaled_dot_product_attention else func
+        return called(*args, **(kwargs or {}))
+
+
+def _math(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """`scaled_dot_product_attention`: casts under autocast, and masks of truth values, as all of its kernels have."""
+    device = query.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    if attn_mask is not None:
+        hidden = ~attn_mask if attn_mask.dtype == torch.bool else None
+        attn_mask = attn_mask.to(query.dtype)
+        if hidden is not None:
+            attn_mask = torch.zeros_like(attn_mask).masked_fill(hidden, -torch.inf)
+    kernel = torch.ops.aten._scaled_dot_product_attention_math
+    with torch.autocast(device, enabled=False):
+        return kernel(query, key, value, attn_mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa)[0]

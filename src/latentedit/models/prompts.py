@@ -6,6 +6,7 @@ Texts are embedded one at a time, since several families pad to the longest of a
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, ClassVar, Literal
@@ -27,6 +28,9 @@ from latentedit.models.weights import fingerprint
 
 EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Bool[Tensor, "1 n"] | None]
 """One text as a stock pipeline gives it: tokens, pooled part and mask of the tokens that are attended to."""
+
+_TOKENIZING = threading.RLock()
+"""How a tokenizer pads and cuts is its own state while it works, and models may share one: threads take turns."""
 
 
 class PromptBackbone(NetworkBackbone):
@@ -83,7 +87,7 @@ class PromptBackbone(NetworkBackbone):
             raise ConfigError(
                 "there is no text to embed. Give at least one text; the empty one, '', is the unconditional one"
             )
-        with torch.no_grad(), quiet_libraries():
+        with _TOKENIZING, torch.no_grad(), quiet_libraries():
             return Condition.cat([self._padded(*self._read(text)) for text in texts])
 
     @classmethod
@@ -156,7 +160,8 @@ class PromptBackbone(NetworkBackbone):
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Words dropped for length, and words that training never showed, as sentences."""
         vocabulary = self._vocabulary()
-        notes = (note for text in texts for note in (*self._dropped_notes(text), *unseen_note(text, vocabulary)))
+        with _TOKENIZING:
+            notes = [note for text in texts for note in (*self._dropped_notes(text), *unseen_note(text, vocabulary))]
         return list(dict.fromkeys(notes))
 
     def _dropped_notes(self, text: str) -> list[str]:

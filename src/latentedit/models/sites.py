@@ -1,6 +1,7 @@
 """Places inside a network whose outputs are features: read, moved, kept or given on the way."""
 
 import dataclasses
+import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, cast
@@ -68,16 +69,14 @@ def read(site: Site, name: str, forward: Callable[[], object], tokens: int = 0) 
         The network up to the site. The hook is removed whatever happens.
     """
 
-    def stop(_module: nn.Module, _inputs: Any, output: Any) -> None:
+    def stop(output: Any) -> None:
         raise _Reached(_feature(site, output, tokens))
 
-    handle = site.module.register_forward_hook(stop)
     try:
-        forward()
+        with _outputs_through(site.module, stop):
+            forward()
     except _Reached as reached:
         return reached.feature
-    finally:
-        handle.remove()
     raise ModelError(f"the network does not run its module {name!r}. Choose another site")
 
 
@@ -89,7 +88,7 @@ def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"], tokens: i
         ShapeError: a shift of another shape than the feature.
     """
 
-    def move(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+    def move(output: Any) -> Any:
         feature = _feature(site, output, tokens)
         if shift.shape != feature.shape:
             raise ShapeError(
@@ -97,11 +96,8 @@ def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"], tokens: i
             )
         return _replaced(site, output, feature + shift.to(feature.dtype), tokens)
 
-    handle = site.module.register_forward_hook(move)
-    try:
+    with _outputs_through(site.module, move):
         yield
-    finally:
-        handle.remove()
 
 
 def projections(attention: Mapping[str, Site]) -> dict[str, Site]:
@@ -158,8 +154,8 @@ def _hooked(sites: Mapping[str, Site], at: Callable[[str, Site, Any], Any]) -> G
     """Inside the context, each module's output goes through ``at(name, site, output)``, once."""
     reached: set[str] = set()
 
-    def hook(name: str, site: Site) -> Callable[[nn.Module, Any, Any], Any]:
-        def reach(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+    def hook(name: str, site: Site) -> Callable[[Any], Any]:
+        def reach(output: Any) -> Any:
             if name in reached:
                 raise ModelError(f"the network runs its module {name!r} more than once in a pass. Choose another layer")
             reached.add(name)
@@ -169,10 +165,28 @@ def _hooked(sites: Mapping[str, Site], at: Callable[[str, Site, Any], Any]) -> G
 
     with ExitStack() as hooks:
         for name, site in sites.items():
-            hooks.callback(site.module.register_forward_hook(hook(name, site)).remove)
+            hooks.enter_context(_outputs_through(site.module, hook(name, site)))
         yield
     if missed := sorted(sites.keys() - reached):
         raise ModelError(f"the network does not run its module {missed[0]!r}. Undo a fusion of its projections, if any")
+
+
+@contextmanager
+def _outputs_through(module: nn.Module, change: Callable[[Any], Any]) -> Generator[None]:
+    """Inside the context, what this thread has a module give goes through a function; None leaves it as it is.
+
+    Other threads may run the same network meanwhile.
+    """
+    ours = threading.get_ident()
+
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        return change(output) if threading.get_ident() == ours else None
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _replaced(site: Site, output: Any, feature: Tensor, tokens: int) -> Any:

@@ -100,13 +100,13 @@ def render_all(
         starts = range(0, count, _CHUNK)
         jobs = [(attributes[i : i + _CHUNK], seed * 1_000_003 + i if framed else None) for i in starts]
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, SIZE, SIZE, 3)}
+        write_text(path.with_suffix(".json"), json.dumps([dataclasses.asdict(item) for item in attributes]))
         with written_beside(path) as file:
             np.lib.format.write_array_header_1_0(file, header)
             for start, chunk in zip(starts, in_processes(_render_chunk, jobs, workers), strict=True):
                 file.write(chunk.tobytes())
                 if progress is not None:
                     progress(start + len(chunk), count)
-        write_text(path.with_suffix(".json"), json.dumps([dataclasses.asdict(item) for item in attributes]))
     return Renders(pixels=np.load(path, mmap_mode="r"), attributes=attributes)
 
 

@@ -228,6 +228,9 @@ class _Run:
                         _, index, moment = name.split("/")
                         state.setdefault(int(index), {})[moment] = file.get_tensor(name)
                 optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+                for parameter, moments in optimizer.state.items():  # fused steps pair numbers by their place in memory
+                    whole = {name: value for name, value in moments.items() if value.shape == parameter.shape}
+                    moments |= {name: torch.empty_like(parameter).copy_(value) for name, value in whole.items()}
             metadata = file.metadata()
         return int(metadata["step"]), float(metadata["seconds"])
 
