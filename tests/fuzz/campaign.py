@@ -26,8 +26,11 @@ TARGETS = {one.name: one for one in (*pictures.TARGETS, *files.TARGETS, *folders
 CORPUS = Path(__file__).parent / "corpus"
 RESULTS = Path(__file__).parents[2] / "results"
 
-_ROUND = 100
-"""Inputs of one process."""
+_ROUND = (20, 1000)
+"""Least and most inputs of one process; the first of a kind has the least."""
+
+_ROUND_S = 15
+"""What a process is to take, at the pace so far."""
 
 _HARD_S = 4 * LIMIT_S
 """After which a process that says nothing is killed: an input that cannot even be interrupted."""
@@ -50,6 +53,12 @@ class Tally:
     seconds: float = 0.0
     slowest_s: float = 0.0
     faults: list[str] = dataclasses.field(default_factory=list[str])
+
+    @property
+    def next_round(self) -> int:
+        """How many inputs the next process gets."""
+        least, most = _ROUND
+        return min(max(least, round(_ROUND_S * self.inputs / self.seconds)), most) if self.seconds else least
 
 
 def main() -> None:
@@ -78,7 +87,7 @@ def _one_round(target: Target, number: int, tally: Tally) -> None:
     child = os.fork()
     if child == 0:
         try:
-            _explore(target, number, theirs)
+            _explore(target, number, tally.next_round, theirs)
         finally:
             os._exit(0)
     theirs.close()
@@ -105,13 +114,13 @@ def _one_round(target: Target, number: int, tally: Tally) -> None:
     tally.seconds += time.monotonic() - began
 
 
-def _explore(target: Target, number: int, pipe: Any) -> None:
+def _explore(target: Target, number: int, inputs: int, pipe: Any) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     counts, slowest = [0, 0], 0.0
 
     @seed(number)
     @settings(
-        max_examples=_ROUND,
+        max_examples=inputs,
         deadline=None,
         database=None,
         phases=(Phase.generate, Phase.shrink),

@@ -6,6 +6,7 @@ answered at once. That is the only reason for which a function of this package i
 """
 
 import ast
+import errno
 import functools
 import importlib.metadata
 import importlib.util
@@ -189,6 +190,11 @@ def run(arguments: list[str]) -> int:
         if "debug" in shared:
             raise
         complain(f"latentedit: {error}")
+        return 2
+    except OSError as error:  # any door may be given a name that no file can have
+        if error.errno != errno.ENAMETOOLONG or "debug" in shared:
+            raise
+        complain(f"latentedit: {error.filename!s:.60}... is longer than a name can be here. Use a shorter one")
         return 2
     except _UsageError as error:
         return _explain(error)
