@@ -3,8 +3,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from latentedit.core.errors import OutputError
+from latentedit_portraits import fitting
 from latentedit_portraits.fitting import FitSettings, load_half, save_half, seeded
 from latentedit_portraits.framer import PortraitFramer, build_framer
 from latentedit_portraits.reader import PortraitReader, build_reader
@@ -67,6 +70,26 @@ def test_a_killed_run_of_another_memory_format_goes_on_to_the_same_weights(tmp_p
     with pytest.raises(KeyboardInterrupt):
         fitted(tmp_path / "killed", killed_at=20)
     assert torch.equal(fitted(tmp_path / "killed"), whole)
+
+
+def test_a_full_disk_is_told_and_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, place = fitting.save_file, tmp_path / "net.checkpoint.safetensors"
+
+    def full(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+        if metadata["step"] == "3":
+            path.write_bytes(b"half")
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        real(tensors, path, metadata=metadata)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting, "save_file", full)
+        with pytest.raises(
+            OutputError, match=r"net.checkpoint.safetensors cannot be written: I/O error: No space left"
+        ):
+            train(tmp_path)
+    assert list(tmp_path.iterdir()) == [place], "nothing half written is left on a disk that is full"
+    _, losses = train(tmp_path)
+    assert len(losses) == SETTINGS.steps - 2
 
 
 def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:

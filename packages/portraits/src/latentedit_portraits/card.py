@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from latentedit.core.files.writing import write_text
 from latentedit.models.settings_file import read_settings
 from latentedit_portraits.attributes import VALUES
 from latentedit_portraits.fitting import read_plans
@@ -22,7 +23,7 @@ def write_card(folder: Path, name: str) -> None:
         folder: a finished and, where it understands captions, measured model.
         name: of the model.
     """
-    (folder / "README.md").write_text(card_text(read_settings(folder), name))
+    write_text(folder / "README.md", card_text(read_settings(folder), name))
 
 
 def card_text(settings: Mapping[str, Any], name: str) -> str:

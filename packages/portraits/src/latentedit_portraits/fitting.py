@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from latentedit.core.files.writing import told_unwritable
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.models.placement import half_or_float32
@@ -197,7 +198,11 @@ class _Run:
                 mean.lerp_(parameter, 1 - decay)
 
     def save(self, path: Path, step: int, seconds: float) -> None:
-        """Everything in one file, written beside and renamed; weights that have two names are written twice."""
+        """Everything in one file, written beside and renamed; weights that have two names are written twice.
+
+        Raises:
+            OutputError: the place cannot be written to, or the disk is full.
+        """
         tensors = {f"network/{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"average/{index}": value for index, value in enumerate(self.average)}
         for number, optimizer in enumerate(self.optimizers):
@@ -205,8 +210,12 @@ class _Run:
                 tensors |= {f"optimizer {number}/{index}/{name}": value for name, value in state.items()}
         partial = path.with_suffix(".partial")
         whole = {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-        save_file(whole, partial, metadata={"step": str(step), "seconds": str(seconds)})
-        partial.replace(path)
+        try:
+            with told_unwritable(path):
+                save_file(whole, partial, metadata={"step": str(step), "seconds": str(seconds)})
+                partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     @torch.no_grad()
     def restore(self, path: Path) -> tuple[int, float]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from latentedit.api.calibrate import calibrate_guard, keep_calibration
 from latentedit.core.errors import ConfigError, nearest
+from latentedit.core.files.writing import told_unwritable
 from latentedit.core.progress import Progress
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.placement import existing_device
@@ -115,10 +116,13 @@ def write_pipeline(
         networks: made half, on the CPU, in place.
         settings: for ``latentedit.json``.
         texts: text encoders, which transformers 5 would open in half precision if they did not say otherwise.
+
+    Raises:
+        OutputError: the folder cannot be written to, or the disk is full.
     """
     for network in networks:
         network.cpu().half()
-    with quiet_libraries():
+    with quiet_libraries(), told_unwritable(folder):
         pipeline.save_pretrained(folder, safe_serialization=True)
     for part in texts:
         change_json(folder / part / "config.json", {"dtype": "float32"})

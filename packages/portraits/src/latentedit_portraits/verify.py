@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from latentedit.core.errors import ModelError
+from latentedit.core.files.pictures import save_image
 from latentedit.latents.drawing import draw_pictures
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
@@ -22,7 +23,7 @@ _CURE = "Install the package again"
 def write_reference(folder: Path) -> None:
     """Store the fingerprint and a sampled picture with a finished model."""
     model = load(folder, device="cpu")
-    Image.fromarray(_sampled(model)).save(folder / _REFERENCE)
+    save_image(Image.fromarray(_sampled(model)), folder / _REFERENCE)
     write_settings(folder, {"fingerprint": model.fingerprint})
 
 

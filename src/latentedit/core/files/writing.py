@@ -6,6 +6,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO
 
+from safetensors import SafetensorError
+
 from latentedit.core.errors import OutputError
 from latentedit.core.files.reading import user_path
 
@@ -58,6 +60,24 @@ def written_beside(path: str | Path) -> Generator[BinaryIO]:
             beside.unlink()
 
 
+@contextlib.contextmanager
+def told_unwritable(path: str | Path) -> Generator[None]:
+    """What a library could not write is told in our words.
+
+    Args:
+        path: of what is written inside the context, a file or a folder.
+
+    Raises:
+        OutputError: the place cannot be written to, or the disk is full.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
+    except (OSError, SafetensorError) as error:
+        raise _unwritable(Path(path), error) from error
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text in UTF-8, its line ends as they are; see `written_beside`.
 
@@ -85,6 +105,6 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{secrets.token_hex(8)}.tmp")
 
 
-def _unwritable(path: Path, error: OSError) -> OutputError:
-    why = error.strerror or str(error)
+def _unwritable(path: Path, error: OSError | SafetensorError) -> OutputError:
+    why = getattr(error, "strerror", None) or str(error)
     return OutputError(f"{path} cannot be written: {why}. Choose another place, or free space")
