@@ -103,3 +103,12 @@ def test_bars_hold_where_they_are_reached() -> None:
     bad = good | {"keep_iou": 0.5, "shift_error_px": 3.0, "right": 0, "keep_far_touched": 9, "keep_outside_db": 30.0}
     bad |= {"keep_inside_db": 20.0}
     assert not any(bar.holds for bar in bars([bad] * 19 + [other | {"verdict": "kept"}]))
+
+
+def test_intervals_are_those_of_cases_drawn_anew() -> None:
+    """Of a share p of n cases, p -+ 1.96 sqrt(p (1 - p) / n) for many cases; both ends come in steps of 1 / n."""
+    shift = {"kind": "other", "verdict": "kept", "shift_error_px": 0.01}
+    found = bars([shift | {"right": number % 5 > 0} for number in range(100)])
+    (right,) = (bar for bar in found if bar.statement.startswith("verdict right"))
+    assert (right.value, right.cases) == (0.8, 100)
+    assert (right.low, right.high) == (pytest.approx(0.722, abs=0.02), pytest.approx(0.878, abs=0.02))

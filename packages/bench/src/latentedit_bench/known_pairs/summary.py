@@ -126,15 +126,15 @@ def _column(rows: Sequence[Row], name: str) -> Values:
     return np.array([float(row[name]) for row in rows if row.get(name) is not None])  # pyright: ignore[reportArgumentType]
 
 
-def _upper(values: Values) -> float:
-    return float(np.quantile(values, 0.95))
+def _upper(values: Values, axis: int | None = None) -> Any:
+    return np.quantile(values, 0.95, axis=axis)
 
 
 def _bar(
     statement: str,
     values: NDArray[Any],
     bar: float,
-    statistic: Callable[[Values], Any] = np.mean,
+    statistic: Callable[..., Any] = np.mean,
     at_least: bool = True,
 ) -> Bar:
     values = values.astype(float)
@@ -150,9 +150,9 @@ def _bar(
     )
 
 
-def _interval(values: Values, statistic: Callable[[Values], Any]) -> tuple[float, float]:
+def _interval(values: Values, statistic: Callable[..., Any]) -> tuple[float, float]:
     """Ends of the 95 % interval of a statistic, by bootstrap over cases."""
     generator = np.random.default_rng(0)
-    drawn = [float(statistic(values[generator.integers(len(values), size=len(values))])) for _ in range(_DRAWS)]
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    drawn = values[generator.integers(len(values), size=(_DRAWS, len(values)))]
+    low, high = np.quantile(statistic(drawn, axis=1), (0.025, 0.975))
     return float(low), float(high)
