@@ -24,6 +24,7 @@ class TestNoise(VPContract):
 
 
 class TestVelocity(TestNoise):
+    variants = ("bfloat16",)
     prediction: ClassVar[TrainedFor] = "v_prediction"
 
 
