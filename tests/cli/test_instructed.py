@@ -10,14 +10,27 @@ from PIL import Image
 from tests.api.test_instructed import FAMILIES, HAT, SETTINGS, picture
 from tests.commands import Command
 
+KEPT = "keep the image the same (instructed)"
 
-@pytest.mark.parametrize("family", ["kontext", "flux2", "qwen-plus"])
-def test_commands_take_instructions(family: str, tmp_path: Path, command: Command) -> None:
-    """Edit, sweep, direction, replay, undo; and captions as ever."""
+
+def written(family: str, tmp_path: Path) -> tuple[Path, Path]:
+    """A model's folder, and a picture."""
     folder, image = tmp_path / "model", tmp_path / "me.png"
     FAMILIES[family]().save_pretrained(folder)
     (folder / "latentedit.json").write_text(json.dumps(SETTINGS))
     picture().save(image)
+    return folder, image
+
+
+@pytest.mark.parametrize("family", ["flux2", "qwen-plus"])
+def test_every_family_is_instructed_from_its_folder(family: str, tmp_path: Path, command: Command) -> None:
+    folder, image = written(family, tmp_path)
+    assert KEPT in command("edit", image, "--instruction", HAT, "--model", folder).out
+
+
+def test_commands_take_instructions(tmp_path: Path, command: Command) -> None:
+    """Edit, sweep, direction, replay, undo; and captions as ever."""
+    folder, image = written("kontext", tmp_path)
 
     def run(*words: object) -> str:
         outcome = command(*words, "--model", folder)
@@ -25,7 +38,7 @@ def test_commands_take_instructions(family: str, tmp_path: Path, command: Comman
         return outcome.out
 
     out, hat = tmp_path / "hat.png", tmp_path / "hat.safetensors"
-    assert "keep the image the same (instructed)" in run("edit", image, "--instruction", HAT, "-o", out)
+    assert KEPT in run("edit", image, "--instruction", HAT, "-o", out)
     run("replay", out, "-o", tmp_path / "again.png")
     assert (tmp_path / "again.png").read_bytes() == out.read_bytes()
     run("undo", out, "-o", tmp_path / "undone.png")
