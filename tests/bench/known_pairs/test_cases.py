@@ -92,23 +92,24 @@ def test_baselines_find_a_clean_change() -> None:
     assert resized(case.truth, (40, 30)).shape == (30, 40, 3)
 
 
+GOOD = {
+    "kind": "local", "verdict": "kept", "right": 1, "shift_error_px": 0.01, "keep_far_touched": 0,
+    "keep_iou": 0.97, "keep_outside_db": 60.0, "editor_outside_db": 20.0, "keep_inside_db": 30.0,
+    "bound_inside_db": 30.5, "aligned_inside_db": 28.0,
+}  # fmt: skip
+OTHER = {"kind": "different", "verdict": "different pictures", "right": 1, "shift_error_px": None}
+
+
 def test_bars_hold_where_they_are_reached() -> None:
-    good = {
-        "kind": "local", "verdict": "kept", "right": 1, "shift_error_px": 0.01, "keep_far_touched": 0,
-        "keep_iou": 0.97, "keep_outside_db": 60.0, "editor_outside_db": 20.0, "keep_inside_db": 30.0,
-        "bound_inside_db": 30.5, "aligned_inside_db": 28.0,
-    }  # fmt: skip
-    other = {"kind": "different", "verdict": "different pictures", "right": 1, "shift_error_px": None}
-    assert all(bar.holds for bar in bars([good] * 19 + [other]))
-    bad = good | {"keep_iou": 0.5, "shift_error_px": 3.0, "right": 0, "keep_far_touched": 9, "keep_outside_db": 30.0}
+    assert all(bar.holds for bar in bars([GOOD] * 19 + [OTHER]))
+    bad = GOOD | {"keep_iou": 0.5, "shift_error_px": 3.0, "right": 0, "keep_far_touched": 9, "keep_outside_db": 30.0}
     bad |= {"keep_inside_db": 20.0}
-    assert not any(bar.holds for bar in bars([bad] * 19 + [other | {"verdict": "kept"}]))
+    assert not any(bar.holds for bar in bars([bad] * 19 + [OTHER | {"verdict": "kept"}]))
 
 
 def test_intervals_are_those_of_cases_drawn_anew() -> None:
     """Of a share p of n cases, p -+ 1.96 sqrt(p (1 - p) / n) for many cases; both ends come in steps of 1 / n."""
-    shift = {"kind": "other", "verdict": "kept", "shift_error_px": 0.01}
-    found = bars([shift | {"right": number % 5 > 0} for number in range(100)])
+    found = bars([GOOD | {"right": number % 5 > 0} for number in range(100)])
     (right,) = (bar for bar in found if bar.statement.startswith("verdict right"))
     assert (right.value, right.cases) == (0.8, 100)
     assert (right.low, right.high) == (pytest.approx(0.722, abs=0.02), pytest.approx(0.878, abs=0.02))
