@@ -5,13 +5,15 @@
     python benchmarks/mutation.py --only A05 --only F09          some of them, with what the tests said
 
 A bug is killed where a test fails or takes more than ``--limit`` seconds; one that cannot be imported is left out.
-``--save`` writes the rates by package to results/mutation.json and .md. The hook of types is off: users have none.
+``--save`` writes the rates by package to results/mutation.json and .md, and goes on where such a run was stopped; what
+``--only`` names is asked again. The hook of types is off: users have none.
 """
 
 import argparse
 import ast
 import collections
 import dataclasses
+import json
 import os
 import random
 import re
@@ -35,11 +37,11 @@ from results import RESULTS, save, table
 
 ROOT = Path(__file__).resolve().parents[1]
 FIXED = Path(__file__).with_name("mutants.yaml")
-SOURCES = ("src", *(f"packages/{name}/src" for name in ("bench", "models", "portraits")))
+SOURCES = ("src", *(f"packages/{name}/src" for name in ("bench", "models", "portraits", "scenes")))
 MOST_FILES = 3
 """Test files of a mutant that names none: those of its module's name first, then those that import it."""
 
-KILLED, SURVIVED, BROKEN = "killed", "survived", "cannot be imported"
+KILLED, SURVIVED, BROKEN, UNSOUND = "killed", "survived", "cannot be imported", "its test fails without it"
 _FAILED, _INTERRUPTED = 1, 2
 
 
@@ -225,7 +227,7 @@ class Copy:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def mutated(self, mutant: Mutant, *, limit: float, shown: bool) -> str:
-        """What came of a mutant; a test that fails without it too shows nothing, and is an error."""
+        """What came of a mutant; a test that fails without it too shows nothing."""
         place = self.folder / mutant.file
         text = (ROOT / mutant.file).read_text("utf-8")
         place.unlink()  # a link: what it leads to stays
@@ -239,7 +241,8 @@ class Copy:
             return BROKEN if status else SURVIVED
         failed = self._failed.read_text("utf-8") if status == _FAILED else ""
         if failed and self._status([failed], limit=limit, shown=shown) != 0:
-            raise SystemExit(f"{failed} fails without any bug. Mend it first")
+            print(f"{failed} fails without any bug. Mend it first", flush=True)
+            return UNSOUND
         return KILLED
 
     def _status(self, tests: Sequence[str], *, limit: float, shown: bool) -> int:
@@ -297,41 +300,58 @@ def main() -> None:
     options.add_argument("--limit", type=float, default=150, help="seconds of one")
     options.add_argument("--save", action="store_true", help="write results/mutation.json and .md")
     chosen = options.parse_args()
-    mutants = list(fixed(chosen.only))
+    mutants = list(fixed(() if chosen.save else chosen.only))
     if chosen.since:
         mutants += drawn(chosen.since, chosen.count, chosen.seed)
     torch.set_num_threads(1)
-    results: dict[str, str] = {}
+    results = known(mutants, again=chosen.only) if chosen.save else {}
     with Copy() as copy:
         for number, one in enumerate(mutants, 1):
+            if one.name in results or (chosen.only and one.name not in chosen.only):
+                continue
             results[one.name] = copy.mutated(one, limit=chosen.limit, shown=bool(chosen.only))
             told = f"{one.file}: {one.old!r} -> {one.new!r}" if results[one.name] != KILLED else one.file
             print(f"{number}/{len(mutants)} {one.name}: {results[one.name]}  {told}", flush=True)
-    tell(mutants, results, stored=chosen.save)
+            if chosen.save:
+                store([one for one in mutants if one.name in results], results)
+    print("\n".join("  ".join(row) for row in rates([one for one in mutants if one.name in results], results)))
 
 
-def tell(mutants: Sequence[Mutant], results: dict[str, str], *, stored: bool) -> None:
-    """Rates by package; survivors with what was broken."""
+def known(mutants: Sequence[Mutant], *, again: Sequence[str]) -> dict[str, str]:
+    """Results that are stored, of mutants that are the same still and are not to be asked again."""
+    place = RESULTS / "mutation.json"
+    stored = json.loads(place.read_text("utf-8"))["mutants"] if place.exists() else {}
+    return {
+        one.name: stored[one.name]["result"]
+        for one in mutants
+        if one.name not in again
+        and {**stored.get(one.name, {}), "tests": 0, "place": 0, "result": 0}
+        == {**dataclasses.asdict(one), "tests": 0, "place": 0, "result": 0}
+    }
+
+
+def store(mutants: Sequence[Mutant], results: dict[str, str]) -> None:
+    """The table, with what was broken in each survivor."""
+    left = [one for one in mutants if results[one.name] not in (KILLED, BROKEN)]
+    content = {"mutants": {one.name: {**dataclasses.asdict(one), "result": results[one.name]} for one in mutants}}
+    lines = [*table(["package", "bugs", "killed", "rate"], rates(mutants, results)), "Not killed:", ""]
+    lines += [f"* `{one.name}` {one.file}: `{one.old}` -> `{one.new}` ({results[one.name]})" for one in left] or [
+        "none"
+    ]
+    save(RESULTS / "mutation", content, lines)
+
+
+def rates(mutants: Sequence[Mutant], results: dict[str, str]) -> list[list[str]]:
+    """By package: bugs that can be imported, how many were killed, and the share."""
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for one in mutants:
         for name in (one.package, "all"):
             counts[name][results[one.name]] += 1
-    rows = [
-        [
-            name,
-            str(count[KILLED] + count[SURVIVED]),
-            str(count[KILLED]),
-            f"{count[KILLED] / max(1, count[KILLED] + count[SURVIVED]):.2f}",
-        ]
+    return [
+        [name, str(bugs), str(count[KILLED]), f"{count[KILLED] / max(1, bugs):.2f}"]
         for name, count in sorted(counts.items())
+        for bugs in [count.total() - count[BROKEN]]
     ]
-    print("\n".join("  ".join(row) for row in rows))
-    if stored:
-        left = [one for one in mutants if results[one.name] == SURVIVED]
-        content = {"mutants": {one.name: {**dataclasses.asdict(one), "result": results[one.name]} for one in mutants}}
-        lines = [*table(["package", "bugs", "killed", "rate"], rows), "Survivors:", ""]
-        lines += [f"* `{one.name}` {one.file}: `{one.old}` -> `{one.new}`" for one in left] or ["none"]
-        save(RESULTS / "mutation", content, lines)
 
 
 if __name__ == "__main__":
