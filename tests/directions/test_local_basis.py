@@ -137,6 +137,12 @@ def test_a_warm_start_saves_products_and_changes_no_space(latent: JointLatent, b
     assert math.degrees(float(principal_angles(again.v.flatten(1), basis.v.flatten(1)).max())) <= 0.5
 
 
+def test_another_seed_comes_to_the_same_space_another_way(latent: JointLatent, basis: LocalBasis) -> None:
+    again = local_basis(latent, site="block.0.image", rank=3, level=0.6, steps=4, seed=1)
+    assert not torch.equal(again.v, basis.v)
+    assert math.degrees(float(principal_angles(again.v.flatten(1), basis.v.flatten(1)).max())) <= 0.5
+
+
 def test_the_top_of_a_mixtures_denoiser_points_from_mode_to_mode() -> None:
     """Half way between two narrow modes, what the clean estimate depends on most is which mode it is."""
     backbone = two_modes()

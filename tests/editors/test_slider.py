@@ -279,6 +279,24 @@ def test_a_clamped_picture_is_no_damaged_one(latent: JointLatent, direction: Dir
             assert float((moved.measured - moved.limit)[clamped].abs().max()) < 0.05
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Drawn(Judge):
+    """Writes down the seeds of its noises."""
+
+    seeds: list[int] = dataclasses.field(default_factory=list)
+
+    def losses(self, backbone: Backbone, z: Tensor, texts: tuple[Condition, Condition], *, seed: int) -> Tensor:
+        self.seeds.append(seed)
+        return torch.ones(2, len(z), dtype=torch.float64)
+
+
+def test_every_loss_is_taken_at_the_sliders_own_noises(latent: JointLatent, direction: Direction) -> None:
+    """A residual divides losses; other noises below it would pass for damage."""
+    judge = Drawn()
+    slider_of(latent, direction, "image", judge, seed=7).edit([2.0, -2.0])
+    assert judge.seeds == [7] * (1 + 1 + len(BEYOND) + len(BELOW))
+
+
 WALK = 7
 """Steps below 0.7 of ten."""
 

@@ -182,6 +182,15 @@ def test_shapes_and_progress() -> None:
     assert len(told) == found.iterations
 
 
+def test_progress_goes_no_further_than_all() -> None:
+    """The last block goes beyond what was granted."""
+    done = list[int]()
+    found = search(vectors(30, 30), 2, block=3, most_products=16, progress=lambda what, at, most: done.append(at))
+    assert not found.converged
+    assert found.products > 16
+    assert (done[-1], max(done)) == (16, 16)
+
+
 def test_bad_requests_are_refused() -> None:
     matrix = vectors(4, 6)
     with pytest.raises(ConfigError, match="from 1 to 4"):
