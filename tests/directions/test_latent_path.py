@@ -14,6 +14,7 @@ from torch.autograd import forward_ad
 from latentedit.core.errors import ConfigError
 from latentedit.core.geometry.angles import principal_angles
 from latentedit.core.geometry.geodesic import shortest_curve
+from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.directions.latent_path import METHODS, LatentPath, PathsBetween, check_methods, paths_between
 from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent
@@ -75,6 +76,17 @@ def test_the_geodesic_has_the_least_energy(
     monkeypatch.setattr("latentedit.directions.latent_path.shortest_curve", short)
     found = paths_between(latent, methods=["geodesic"], frames=3, level=LEVEL, steps=2, rank=1)
     assert "might find a shorter curve" in found.paths[0].notes[0]
+
+
+def test_one_tangent_space_that_is_not_settled_is_told(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled = iter((True, False, True))
+
+    def search(*arguments: Any, **settings: Any) -> TruncatedSVD:
+        return dataclasses.replace(truncated_svd(*arguments, **settings), converged=next(settled))
+
+    monkeypatch.setattr("latentedit.directions.latent_path.truncated_svd", search)
+    found = paths_between(latent, methods=["lerp"], frames=3, level=LEVEL, steps=2, rank=1)
+    assert found.paths[0].notes == ("some tangent spaces are not settled; semantic lengths may be off by a few per cent",)
 
 
 def test_a_network_without_forward_mode_is_told(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,8 @@ def test_across_levels_only_where_it_is_wanted(model: NetworkBackbone, here: Loc
     lower = basis_of(picture(model, 1), level=0.3)
     with pytest.raises(ConfigError, match=r"at level 0\.3, the direction at 0\.6\. Take the basis with level=0\.6"):
         transport(here.direction(0), lower)
+    with pytest.raises(ConfigError, match=r"at level 0\.6, the direction at 0\.3"):
+        transport(lower.direction(0), here)
     carried = transport(here.direction(0, step=0.5), lower, across_levels=True)
     assert carried.direction.level == 0.3
     assert float(carried.direction.length) * 0.7 == pytest.approx(0.5)

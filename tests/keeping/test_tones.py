@@ -32,6 +32,14 @@ def test_a_cast_is_undone(gamma: float, gain: tuple[float, float, float], satura
     assert np.abs(tones.apply(done(unknown, gamma, gain, saturation)) - unknown).max() < 12
 
 
+def test_a_channel_that_is_cut_off_everywhere_leaves_the_others_what_they_say() -> None:
+    picture = scene().astype(np.float32)
+    edited = done(picture, 1.0, (1.0, 0.94, 0.9))
+    edited[..., 0] = 255
+    found = fit_tones(picture, edited, WHOLE).apply(edited)
+    assert np.abs(found - picture)[..., 1:].mean() < 0.7
+
+
 def test_the_first_guess_is_not_drawn_by_what_is_new() -> None:
     picture = scene().astype(np.float32)
     edited = done(picture, 1.1, (1.0, 0.97, 0.92))
