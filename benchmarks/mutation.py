@@ -186,7 +186,7 @@ def _is_number(node: ast.BinOp, source: Callable[[ast.expr], str]) -> bool:
 
 
 def tests_of(file: str) -> tuple[str, ...]:
-    """Test files of a module: of its name in the folder that mirrors it, and those that import it."""
+    """Test files of a module: of its name in or below the folder that mirrors it, and those that import it."""
     parts = Path(file).with_suffix("").parts
     inside = parts[parts.index("src") + 1 :]
     dotted = ".".join(inside)
@@ -197,7 +197,8 @@ def tests_of(file: str) -> tuple[str, ...]:
         "latentedit_scenes": ("scenes",),
     }.get(inside[0], ("models",))
     mirrored = Path("tests", *folder, *inside[1:-1], f"test_{inside[-1]}.py")
-    found = [str(mirrored)] if (ROOT / mirrored).exists() else []
+    named = sorted((ROOT / mirrored.parent).rglob(mirrored.name), key=lambda place: len(place.parts))
+    found = [place.relative_to(ROOT).as_posix() for place in named]
     imports = re.compile(rf"\b{re.escape(dotted)}\b|from {re.escape('.'.join(inside[:-1]))} import .*\b{inside[-1]}\b")
     near = [
         place

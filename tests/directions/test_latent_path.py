@@ -86,7 +86,7 @@ def test_one_tangent_space_that_is_not_settled_is_told(latent: JointLatent, monk
 
     monkeypatch.setattr("latentedit.directions.latent_path.truncated_svd", search)
     found = paths_between(latent, methods=["lerp"], frames=3, level=LEVEL, steps=2, rank=1)
-    assert found.paths[0].notes == ("some tangent spaces are not settled; semantic lengths may be off by a few per cent",)
+    assert [note.partition(";")[0] for note in found.paths[0].notes] == ["some tangent spaces are not settled"]
 
 
 def test_a_network_without_forward_mode_is_told(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
