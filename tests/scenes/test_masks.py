@@ -18,6 +18,7 @@ def test_taking_an_object_away_takes_its_shadow() -> None:
     masks = change_masks(before, after, SIDE)
     seen = coverage(before, {"middle"}, SIDE)
     assert np.array_equal(masks.change, seen > 0)
+    assert np.array_equal(changed_pixels(after, before, SIDE), seen > 0)
     assert 0.02 < seen.mean() < 0.2
     assert not (masks.change & masks.side_effects).any()
     assert masks.side_effects.mean() > 0.01

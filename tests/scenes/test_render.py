@@ -9,7 +9,7 @@ import pytest
 from latentedit_scenes.attributes import draw_split
 from latentedit_scenes.masks import coverage
 from latentedit_scenes.parameters import NUMBERS, parameters_of
-from latentedit_scenes.render import render_array, to_bytes
+from latentedit_scenes.render import render_array, scene, to_bytes
 
 SIDE = 32
 SCENE = next(one for one in draw_split("train", 60, 3) if one.left_shape == "ball" and one.places() == ["left"])
@@ -32,8 +32,8 @@ def test_most_pixels_that_a_change_does_not_reach_are_the_same() -> None:
 
     Were the random numbers drawn one after the other, the share would be that of two seeds, about a third.
     """
-    scene = SCENE.replace(lamp_side="right", lamp_softness="hard", left_material="rubber", left_size="small")
-    before, after = (render_array(parameters_of(scene.replace(left_color=color)), SIDE) for color in ("red", "blue"))
+    one = SCENE.replace(lamp_side="right", lamp_softness="hard", left_material="rubber", left_size="small")
+    before, after = (render_array(parameters_of(one.replace(left_color=color)), SIDE) for color in ("red", "blue"))
     same = (before == after).all(axis=2)[:, 3 * SIDE // 4 :]
     assert same.mean() > 0.75
     assert np.abs(before.astype(int) - after)[:, 3 * SIDE // 4 :].max() <= 6
@@ -41,13 +41,30 @@ def test_most_pixels_that_a_change_does_not_reach_are_the_same() -> None:
 
 def test_a_ball_covers_what_it_should() -> None:
     """A sphere at distance d covers the cone of half angle asin(r / d); that it is beside the axis changes little."""
-    scene = parameters_of(SCENE.replace(left_size="large", camera="level"))
-    ball = dataclasses.replace(scene.things["left"], x=0.0, y=0.0)
-    centred = dataclasses.replace(scene, things={"middle": ball})
+    one = parameters_of(SCENE.replace(left_size="large", camera="level"))
+    ball = dataclasses.replace(one.things["left"], x=0.0, y=0.0)
+    centred = dataclasses.replace(one, things={"middle": ball})
     room, height = NUMBERS["room"], NUMBERS["camera"]["level"]
     distance = np.hypot(np.sqrt(room["camera_distance"] ** 2 - height**2), height - ball.radius)
     half = np.tan(np.arcsin(ball.radius / distance)) / np.tan(np.radians(room["camera_field_of_view"] / 2))
     assert coverage(centred, {"middle"}, SIDE).mean() == pytest.approx(np.pi * half**2 / 4, rel=0.02)
+
+
+@pytest.mark.parametrize("softness", ["hard", "soft", "diffuse"])
+def test_a_lamp_gives_the_same_light_whatever_its_size(softness: str) -> None:
+    """A ball of radiance L and radius r gives ``pi L r^2 / d^2`` at distance d."""
+    parameters = parameters_of(SCENE.replace(lamp_softness=softness))
+    lamp = scene(parameters, SIDE, 1)["lamp"]
+    light = np.pi * np.array(lamp["emitter"]["radiance"]["value"]) * lamp["radius"] ** 2
+    room = NUMBERS["room"]
+    assert light / room["lamp_distance"] ** 2 == pytest.approx(room["lamp_power"] * np.array(parameters.lamp_color))
+
+
+def test_a_cylinder_is_closed_at_its_top() -> None:
+    described = scene(parameters_of(SCENE.replace(left_shape="cylinder")), SIDE, 1)
+    side, lid = described["left_side"], np.array(described["left_lid"]["to_world"].matrix)
+    assert lid[:, 3] == pytest.approx(np.array(side["to_world"].matrix) @ [*side["p1"], 1])
+    assert np.abs(np.diag(lid)[:2]) == pytest.approx(side["radius"])
 
 
 def test_bytes_are_srgb() -> None:
