@@ -91,6 +91,18 @@ def test_a_guard_may_come_with_the_model(colours: ColourBackbone, tmp_path: Path
     assert Guard.of(colours) == found
 
 
+def test_what_came_with_another_model_is_not_kept(colours: ColourBackbone, tmp_path: Path) -> None:
+    """A folder that was copied to be trained on; what was found on these very weights stays."""
+    found = calibrate_guard(colours, captions=["red"], how=HOW)
+    for fingerprint, stays in (("another", False), (colours.fingerprint, True)):
+        known = {"fingerprint": fingerprint, "no_change": {"as it is": 0.5}}
+        (tmp_path / "latentedit.json").write_text(json.dumps({"calibration": known}))
+        place = keep_calibration(colours, guard=found, folder=tmp_path)
+        stored = json.loads(place.read_text())["calibration"]
+        assert stored["fingerprint"] == colours.fingerprint
+        assert ("no_change" in stored) == stays
+
+
 def test_a_model_without_fingerprint_and_a_home_that_is_read_only_are_told(
     colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, read_only_folder: Path
 ) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,6 +31,7 @@ from latentedit.editors.criteria import Look
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.editors.registry import localizes, make_editor
+from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.harms import HARMS
 from latentedit.latents.joint import JointLatent
 from latentedit.models.calibrations import VARIABLE, calibration_file
@@ -190,6 +192,18 @@ def test_what_is_chosen_is_good_by_the_right_answer(colours: ColourBackbone, mon
     assert truth[best] < 1e-3, "all but one edit all of it; what is left is noise"
     assert max(truth, key=truth.__getitem__) == list(found.tried)[-1] == "from level 0.6"
     assert found.eim == candidates(colours)[best]
+
+
+def test_every_batch_has_pictures_of_its_own(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Tensor] = []
+
+    def drawing(*arguments: Any, **settings: Any) -> Tensor:
+        drawn.append(draw_pictures(*arguments, **settings))
+        return drawn[-1]
+
+    monkeypatch.setattr(settings_search, "draw_pictures", drawing)
+    calibrate_settings(colours, captions=["red", "blue"], how=Search(pictures=4, steps=2, batch=2))
+    assert not torch.isclose(drawn[0], drawn[1]).all(dim=(1, 2, 3)).any()
 
 
 def test_the_judge_has_the_level_where_shares_agree_and_tells_edits_from_harms() -> None:

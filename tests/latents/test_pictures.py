@@ -100,6 +100,13 @@ def test_a_uniform_change_shifts_every_pixel_alike(size: tuple[int, int]) -> Non
     assert set(np.unique(restored)) == {120}
 
 
+def test_so_many_levels_of_change_are_so_many_levels() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    frame = Picture.from_image(Image.new("RGB", (16, 16))).fit(Capabilities(sizes=(16, 16, 16)))
+    restored = np.asarray(frame.restore(torch.from_numpy(levels / np.float32(127.5)).expand(3, -1, -1)))
+    assert np.array_equal(restored, np.stack([levels] * 3, axis=2))
+
+
 def test_a_change_lands_where_it_was_made() -> None:
     frame = Picture.from_image(Image.new("RGB", (512, 256), (50, 50, 50))).fit(FIXED)
     change = torch.zeros(3, 128, 128)

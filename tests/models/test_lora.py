@@ -118,8 +118,9 @@ def test_what_is_no_lora_is_refused(folder: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(ModelError, match=words):
             le.load(folder, device="cpu", lora=[tmp_path / name])
-    with pytest.raises(ConfigError, match="the scale of a LoRA is a finite number; got nan"):
-        le.load(folder, device="cpu", lora=[(tmp_path / "bad.safetensors", float("nan"))])
+    for scale in ("nan", "inf", "-inf"):
+        with pytest.raises(ConfigError, match=f"the scale of a LoRA is a finite number; got {scale} "):
+            le.load(folder, device="cpu", lora=[(tmp_path / "bad.safetensors", float(scale))])
 
 
 def test_without_peft_it_says_what_to_install(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

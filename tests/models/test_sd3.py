@@ -71,6 +71,20 @@ def test_dynamic_shifting_equals_the_stock_pipeline(folder_without_t5, tmp_path)
     assert backbone.grid(5).levels != backbone.grid(5, height_px=48, width_px=96).levels
 
 
+def test_time_is_not_rounded_to_the_networks_half_precision(without_t5, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bfloat16 has 600 and 604, and nothing between."""
+    times: list[torch.Tensor] = []
+
+    def ask(z: torch.Tensor, time: torch.Tensor, _: object) -> torch.Tensor:
+        times.append(time)
+        return z
+
+    monkeypatch.setattr(without_t5, "_network_dtype", torch.bfloat16)
+    monkeypatch.setattr(without_t5, "_ask", ask)
+    without_t5.velocity(start(without_t5), torch.tensor([0.601]), without_t5.embed([CAPTION]))
+    assert times[0].tolist() == pytest.approx([601])
+
+
 @pytest.mark.parametrize("steps", [1, 2, 28, 1000])
 def test_grid_is_the_schedulers_and_calls_leave_no_trace(with_t5, folder_with_t5, steps) -> None:
     scheduler: Any = FlowMatchEulerDiscreteScheduler.from_pretrained(folder_with_t5 / "scheduler")

@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from latentedit.core.errors import ModelError
-from latentedit.models.weights import fingerprint, refuse_pickles, tensor_shapes, weight_files
+from latentedit.models.weights import fingerprint, live_fingerprint, refuse_pickles, tensor_shapes, weight_files
 
 
 @pytest.fixture
@@ -111,6 +112,19 @@ def test_every_shard_counts_and_their_order(tmp_path: Path) -> None:
     known = fingerprint({"transformer": [one, two]})
     assert known != fingerprint({"transformer": [one, other]})
     assert known != fingerprint({"transformer": [two, one]})
+
+
+def test_a_live_fingerprint_looks_at_all_of_a_parameter() -> None:
+    """Whatever its size; in float32 and in bfloat16 alike."""
+    network = torch.nn.Sequential(torch.nn.Linear(64, 10), torch.nn.Linear(10, 3))
+    known = live_fingerprint({"unet": network})
+    assert known == live_fingerprint({"unet": deepcopy(network).bfloat16()}) != live_fingerprint({"vae": network})
+    for row in (0, 5, 9):
+        other = deepcopy(network)
+        other[0].weight.data[row] += 1
+        assert live_fingerprint({"unet": other}) != known
+    network[1].bias.data[2] += 1
+    assert live_fingerprint({"unet": network}) != known
 
 
 def test_a_file_of_the_hub_cache_is_known_by_its_name(
