@@ -1,11 +1,13 @@
 import dataclasses
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from latentedit.core.flow import add_noise, model_from_canonical, velocity_from_prediction
@@ -175,6 +177,28 @@ def test_training_changes_both_networks(
     for part in ("unet", "text_encoder"):
         pairs = zip(getattr(text_to_noise, part).parameters(), getattr(fresh, part).parameters(), strict=True)
         assert any(not torch.equal(one, other) for one, other in pairs)
+
+
+def test_a_unet_that_knows_the_noise_has_no_loss(text_to_noise: TextToNoise, captions: CaptionBatches) -> None:
+    """Of pictures that are all zero, ``x_t = sigma e``."""
+    schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
+
+    class Knows(torch.nn.Module):
+        def forward(self, x_t: Tensor, times: Tensor, *_: Any, **__: Any) -> tuple[Tensor]:
+            _, sigma = schedule.alpha_sigma(schedule.level(times.double()))
+            return (x_t / sigma.float()[:, None, None, None],)
+
+    losses: list[float] = []
+
+    def fit(name: str, network: Any, loss: Any, settings: Any, **_: Any) -> float:
+        losses.append(float(loss(0, torch.Generator().manual_seed(0))))
+        return 0.0
+
+    text_to_noise.unet = Knows()
+    run: Any = SimpleNamespace(fit=fit)
+    latents, settings = np.zeros((32, 8, 16, 16), dtype=np.float16), FitSettings(steps=1, batch=4, learning_rate=1e-3)
+    fit_unet(text_to_noise, captions, latents, settings, run)
+    assert losses == [pytest.approx(0, abs=1e-6)]
 
 
 @pytest.fixture(scope="module")
