@@ -13,7 +13,7 @@ from latentedit.directions.transport import DAMPING
 from latentedit.editors.walks.step_length import CLOSE, EFFECT
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
-from tests.api.discoveries import halves, known_basis, read_surely
+from tests.api.discoveries import gain, halves, known_basis, read_surely
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey
 
@@ -55,6 +55,7 @@ def test_it_makes_the_same_change_there(
     walked, found = arrived.found.probe, arrived.found.direction
     assert walked.meaning.name == found.settings["name"] == "top: light (+), dark (-)"
     assert walked.effect == pytest.approx(EFFECT, rel=CLOSE)
+    assert walked.effect == pytest.approx(walked.length * gain(basis) / 192**0.5, rel=1e-4)
     assert found.settings["step"] == pytest.approx(walked.length)
     assert float(found.length) * 0.5 == pytest.approx(walked.length, rel=1e-5)
     cosine = torch.nn.functional.cosine_similarity(found.z.flatten(), direction.z.flatten(), dim=0)

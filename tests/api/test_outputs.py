@@ -69,7 +69,7 @@ def test_a_picture_is_written_with_its_record_and_what_was_measured(result: Edit
     assert same_picture(read_image(tmp_path / "out.png"), result.image)
     text, payload = read_chunks(tmp_path / "out.png")
     assert text == result.record.to_json()
-    assert payload is not None
+    assert payload == stored_latent(result.latent, result.image, local=result.record.local)
     told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert told["record"] == json.loads(text)
     (measured,) = told["results"]

@@ -71,11 +71,12 @@ def test_eim_is_identify_then_slide(latent: JointLatent, target: Condition, stre
 
 def test_the_text_arm_searches_nothing(latent: JointLatent, target: Condition) -> None:
     with latent.backbone.count() as cost:
-        direction = EIM(arm="text", level=0.6).direction(latent, target.expand(3), seed=0)
+        direction = EIM(arm="text", level=0.6).direction(latent, target.expand(3), seed=5)
     assert cost.evaluations == 0
     assert not direction.z.any()
     assert torch.equal((latent.condition + direction.condition).tokens, target.expand(3).tokens)
     assert direction.level == 0.6
+    assert direction.settings == {"seed": 5}, "of the noises by which the slider judges"
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
 
 

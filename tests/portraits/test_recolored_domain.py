@@ -7,7 +7,7 @@ import pytest
 
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.domains.base import differences, domain
-from latentedit_portraits.attributes import VALUES
+from latentedit_portraits.attributes import VALUES, split_of
 from latentedit_portraits.captions import COLOR_OF
 from latentedit_portraits.recolored_domain import RECOLORED
 from latentedit_portraits.render import COLORS
@@ -20,6 +20,7 @@ def test_it_is_found_by_name_and_draws_the_same_again() -> None:
     again = RECOLORED.draw("test", 12, seed=3)
     assert again == SCENES
     assert [hash(one) for one in again] == [hash(one) for one in SCENES]
+    assert {split_of(one.portrait) for one in SCENES} == {"test"}
     assert not {*SCENES} & {*RECOLORED.draw("calibration", 12, seed=3)}
     assert any(RECOLORED.attributes(one)["clothes_color"] not in VALUES["clothes_color"] for one in SCENES)
 

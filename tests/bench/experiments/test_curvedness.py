@@ -40,6 +40,7 @@ def test_nothing_turns_in_a_flat_space() -> None:
     assert list(shot.values()) == SMALL.look_at(study, (0.5, "shot", 0)), "the same again"
     assert {(row["level"], row["ends"], row["first"]) for row in shot.values()} == {(0.5, "shot", 0)}
     assert list(shot) == ["shooting", "lerp", "slerp"]
+    assert shot["shooting"]["latent"] == pytest.approx(3 * 0.05 * float(noised(study, 0, 0.5).norm()), rel=1e-2)
     assert list(pair) == ["lerp", "slerp", "geodesic"]
     for row in (*shot.values(), pair["lerp"], pair["slerp"]):
         # bases are within 1 degree of the truth, so two are within 2 of one another, in both of two angles

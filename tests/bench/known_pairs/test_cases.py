@@ -102,7 +102,7 @@ OTHER = {"kind": "different", "verdict": "different pictures", "right": 1, "shif
 
 def test_bars_hold_where_they_are_reached() -> None:
     assert all(bar.holds for bar in bars([GOOD] * 19 + [OTHER]))
-    bad = GOOD | {"keep_iou": 0.5, "shift_error_px": 3.0, "right": 0, "keep_far_touched": 9, "keep_outside_db": 30.0}
+    bad = GOOD | {"keep_iou": 0.84, "shift_error_px": 3.0, "right": 0, "keep_far_touched": 9, "keep_outside_db": 30.0}
     bad |= {"keep_inside_db": 20.0}
     assert not any(bar.holds for bar in bars([bad] * 19 + [OTHER | {"verdict": "kept"}]))
 

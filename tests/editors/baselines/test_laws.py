@@ -282,6 +282,14 @@ def test_towards_strength_zero_it_is_the_picture_exactly(latent: JointLatent, na
     assert torch.equal(hook(latent, latent.backbone.embed(["c"]), strength=0.0, seed=0, progress=None), latent.z)
 
 
+def test_sdedit_starts_at_a_share_of_its_level_and_nowhere_else(latent: JointLatent) -> None:
+    editor = made("sdedit", {"level": 0.8, "steps": 5})
+    assert editor.evaluations(latent, strength=1.25) == 2 * 5
+    for strength in (1.3, -0.1):
+        with pytest.raises(ConfigError, match=r"must lie from 0 to 1\.25"):
+            editor.evaluations(latent, strength=strength)
+
+
 @pytest.mark.parametrize(("name", "settings", "size", "around"), SIGNS)
 def test_t10_the_sign_flips_the_edit_to_first_order(
     name: str, settings: dict[str, Any], size: float, around: str
