@@ -73,6 +73,22 @@ def test_the_best_setting_is_found(batches: list[Prepared]) -> None:
     assert [one.score for one in tried[4:]] == sorted(one.score for one in tried[4:])
 
 
+def test_all_edits_are_drawn_from_one_seed(
+    batches: list[Prepared], toy: type[Knowing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds, edit = list[int](), toy.edit
+
+    def seen(self: Knowing, *arguments: Any, seed: int, **rest: Any) -> Any:
+        seeds.append(seed)
+        return edit(self, *arguments, seed=seed, **rest)
+
+    monkeypatch.setattr(toy, "edit", seen)
+    trials, editor = Trials(batches[:2], {False}, gains=(1.0,), seed=5), toy()
+    trials.tried(TOY, editor, 2)
+    trials.with_gain(TOY, editor, 1.5)
+    assert seeds == [5] * 4
+
+
 @pytest.mark.usefixtures("toy")
 def test_the_best_third_of_the_first_batch_is_tried_on_all(batches: list[Prepared]) -> None:
     told_of: list[tuple[str, int, int]] = []
