@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from latentedit.keeping.change import Change, find_change
+from latentedit.keeping.change import Change, _structure, find_change
 from latentedit.keeping.registration import register
 from latentedit.keeping.verdict import are_strangers, judge
 from latentedit.keeping.warp import smoothed
@@ -101,6 +101,13 @@ def test_a_new_look_is_a_global_change() -> None:
     y, x = np.mgrid[:SIDE, :SIDE]
     lit = scene() * (0.45 + 0.5 * np.sin(x / 23) * np.cos(y / 19))[..., None]
     assert judge(found(scene(), np.rint(lit.clip(0, 255)).astype(np.uint8))) == "global change: kept as a global change"
+
+
+@pytest.mark.parametrize(("gain", "offset", "expected"), [(0.6, 30, 1), (-1, 255, -1)])
+def test_structure_is_a_correlation_whatever_the_brightness(gain: float, offset: float, expected: float) -> None:
+    picture = scene().astype(np.float32)
+    whole = np.ones((SIDE, SIDE), dtype=bool)
+    assert _structure(picture, gain * picture + offset, whole) == pytest.approx(expected, abs=1e-2)
 
 
 def test_different_pictures_are_strangers() -> None:
