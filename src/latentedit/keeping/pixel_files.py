@@ -101,15 +101,14 @@ def read_pixels(source: str | Path | Image.Image, name: str = "the picture") -> 
     with opened(source, content=content) as image:
         check_size(image.size, str(source))
         deep = _is_deep(image, content)
-        profile, exif = image.info.get("icc_profile"), image.getexif() if deep else None
-    if not deep or exif is None:
+        profile, exif = image.info.get("icc_profile"), _exif(image) if deep else None
+    if exif is None:
         return _of_image(read_image(source, content=content), Path(source))
     pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise ImageError(f"the 16 bits of {source} cannot be read. Save it again as a 16-bit PNG")
     turned = _upright(_in_colour(pixels), int(exif.get(_ORIENTATION, 1)))
-    exif.pop(_ORIENTATION, None)
-    rest = exif.tobytes() if len(exif) and isinstance(image, PngImageFile) else None
+    rest = _bytes(exif) if isinstance(image, PngImageFile) else None
     found = PixelPicture(pixels=turned, profile=profile or None, exif=rest, path=Path(source))
     _check_sides(found.size, str(source))
     return found
@@ -150,14 +149,29 @@ def check_depth(picture: PixelPicture, path: str | Path) -> None:
 
 def _of_image(image: Image.Image, path: Path | None) -> PixelPicture:
     _check_sides(image.size, "the picture" if path is None else str(path))
-    exif = image.getexif()
-    exif.pop(_ORIENTATION, None)
     return PixelPicture(
         pixels=np.asarray(image),
         profile=image.info.get("icc_profile"),
-        exif=exif.tobytes() if len(exif) else None,
+        exif=_bytes(_exif(image)),
         path=path,
     )
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    """Its EXIF; an empty one where it is damaged."""
+    try:
+        return image.getexif()
+    except Exception:  # noqa: BLE001 (as damaged files are, in many ways; the picture is sound)
+        return Image.Exif()
+
+
+def _bytes(exif: Image.Exif) -> bytes | None:
+    """EXIF without its orientation, as it is written; None where nothing is left, or cannot be written."""
+    exif.pop(_ORIENTATION, None)
+    try:
+        return exif.tobytes() if len(exif) else None
+    except Exception:  # noqa: BLE001 (values of other types than their tags have)
+        return None
 
 
 def _check_sides(size: tuple[int, int], name: str) -> None:
