@@ -19,7 +19,7 @@ from latentedit_bench.open_task.task import TaskItem, TaskSpec, task_items
 SIZE, ITEMS = 64, 9
 """Nine items: six of one attribute or two, one graded (005), one of three (006), one that asks for nothing (008)."""
 
-GRADED, STILL = 5, 8
+PAIR, GRADED, TRIPLE, STILL = 2, 5, 6, 8
 CHANGING = range(8)
 
 
@@ -62,6 +62,8 @@ def written(spec: TaskSpec, tmp_path_factory: pytest.TempPathFactory) -> Entered
     for item in items:
         for strength, answer in item.answers.items():
             answer().save(answers / Path(item.output_file(strength)).name)
+        for then, file in zip(item.then, item.then_files, strict=True):
+            then.answer().save(answers / Path(file).name)
     return Entered(folder=folder, answers=answers, items=items)
 
 

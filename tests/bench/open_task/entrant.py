@@ -21,7 +21,7 @@ def main(task: Path, answers: Path, recipe: str) -> None:
     (task / "outputs").mkdir()
     for number, line in enumerate((task / "items.jsonl").read_text(encoding="utf-8").splitlines()):
         item = json.loads(line)
-        for output in item["outputs"]:
+        for output in item["outputs"] + item["then_outputs"]:
             source = np.asarray(Image.open(task / item["image"]))
             answer = np.asarray(Image.open(answers / Path(output).name))
             if recipe == "half missing" and number % 2:

@@ -12,8 +12,8 @@ from latentedit_bench.open_task.leaderboard import STORED, Entry, entry_of, rank
 from latentedit_bench.open_task.outputs import Fault
 from latentedit_bench.open_task.page import WORDS, ranking_grid, score_page
 from latentedit_bench.open_task.scoring import AS_IS, KEPT, item_measures, score_items
-from latentedit_bench.open_task.task import TaskSpec
-from tests.bench.open_task.conftest import Entered
+from latentedit_bench.open_task.task import IN_A_ROW, TaskSpec
+from tests.bench.open_task.conftest import ITEMS, Entered
 
 Enter = Callable[[str], Entered]
 
@@ -87,7 +87,7 @@ def test_a_page_says_what_is_missing_and_shows_pictures(entered: Enter, spec: Ta
     ):
         assert text in html, text
     assert html.count("<latentedit-viewer") == 3
-    assert "half on open-portraits 1.0.0, public, 64 px" in html
+    assert "half on open-portraits 1.1.0, public, 64 px" in html
 
 
 def test_nothing_at_all_can_be_scored(written: Entered, spec: TaskSpec) -> None:
@@ -95,6 +95,6 @@ def test_nothing_at_all_can_be_scored(written: Entered, spec: TaskSpec) -> None:
     rows, faults = score_items(written.items, written.folder, keep=False)
     mine = entry_of("nobody", "", spec, rows, item_measures(rows))
     assert {kind: one.mean for kind, one in mine.kinds[AS_IS].items()} == dict.fromkeys(mine.kinds[AS_IS], 1.0)
-    assert len(faults) == mine.failed == 10
+    assert len(faults) == mine.failed == ITEMS + 1 + 1 + IN_A_ROW - 1
     html = score_page(mine, [mine], left_out=0, rows=rows, items=written.items, faults=faults, folder=written.folder)
     assert "<latentedit-viewer" not in html

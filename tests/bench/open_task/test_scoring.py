@@ -1,5 +1,6 @@
 """A stranger's folder is scored as it must be: every number here is computed by hand, from the files alone."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import pytest
 from PIL import Image
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.domains.base import domain, scalable
+from latentedit_bench.domains.base import differences, domain, scalable
 from latentedit_bench.metrics.statistics import Estimate
 from latentedit_bench.open_task.outputs import Fault, stray_files
 from latentedit_bench.open_task.scoring import AS_IS, KEPT, errors_by, estimates, item_measures, score_item, score_items
-from tests.bench.open_task.conftest import CHANGING, GRADED, ITEMS, SIZE, STILL, Entered
+from latentedit_bench.open_task.task import IN_A_ROW, UNDONE, in_a_row
+from tests.bench.open_task.conftest import CHANGING, GRADED, ITEMS, PAIR, SIZE, STILL, TRIPLE, Entered
 from tests.bench.open_task.entrant import STEP
 
 Enter = Callable[[str], Entered]
@@ -22,7 +24,8 @@ def scored(entry: Entered) -> tuple[Mapping[str, Mapping[str, float]], Mapping[s
     """Item to its measures, the means, and the faults."""
     rows, faults = score_items(entry.items, entry.folder, keep=False)
     table = item_measures(rows)
-    return table.set_index("item").to_dict("index"), estimates(table)[AS_IS], faults
+    plain = table[table["scored"] == AS_IS]
+    return plain.set_index("item").to_dict("index"), estimates(table)[AS_IS], faults
 
 
 def test_the_stranger_imports_nothing_of_ours() -> None:
@@ -92,6 +95,44 @@ def test_a_shift_by_three_pixels_is_an_error_and_is_mended_and_told(entered: Ent
     assert kept.loc["public-008", "still_error"] == 0, "the picture's own pixels, bit for bit"
 
 
+def test_what_is_asked_afterwards_is_measured_from_where_it_began(entered: Enter) -> None:
+    """A copy is the answer where three changes are taken back, and no edit where ten are made; noise errs by the noise.
+
+    Of a file that is missing it counts as if the three changes had been left, or as no edit.
+    """
+    steps = [in_a_row(number) for number in range(2, IN_A_ROW + 1)]
+    entry = entered("copy")
+    triple, pair = (entry.items[number] for number in (TRIPLE, PAIR))
+    assert [one.name for one in (*triple.then, *pair.then)] == [UNDONE, *steps]
+
+    def errors(some: Entered) -> dict[str, float]:
+        rows, _ = score_items([some.items[TRIPLE], some.items[PAIR]], some.folder, keep=False)
+        table = item_measures(rows).set_index("scored")
+        return {str(name): float(table.loc[name, "error"]) for name in (UNDONE, *steps)}
+
+    assert errors(entry) == {UNDONE: 0.0, **dict.fromkeys(steps, 1.0)}
+    noisy = entered("noise")
+    answers = [np.asarray(one.answer()).astype(float) for one in pair.then]
+    source = np.asarray(pair.whole.picture()).astype(float)
+    by_hand = [min(1, STEP**2 / ((answer - source) ** 2).mean()) for answer in answers]
+    found = errors(noisy)
+    assert [found[name] for name in steps] == pytest.approx(by_hand, rel=1e-5)
+    assert found[UNDONE] == pytest.approx(STEP**2 / noisy.wanted(TRIPLE), rel=1e-5)
+    for file in (triple.then_files[0], pair.then_files[2]):
+        (noisy.folder / file).unlink()
+    gone = errors(noisy)
+    assert (gone[UNDONE], gone[steps[2]], gone[steps[3]]) == (1, 1, found[steps[3]])
+
+
+def test_ten_edits_in_a_row_change_one_thing_each(written: Entered) -> None:
+    world, then = domain("portraits"), written.items[PAIR].then
+    scenes = [written.items[PAIR].whole.truth.scene, *(one.answer.scene for one in then)]  # type: ignore[union-attr]
+    changes = [differences(world, a, b) for a, b in itertools.pairwise(scenes)]
+    assert len(changes) == IN_A_ROW - 1
+    assert all(0 < len(names) < 3 for names in changes), "a part that comes or goes takes its colour with it"
+    assert all(one.instruction.endswith("exactly as it is.") for one in then)
+
+
 def test_half_missing_is_half_of_no_edit(entered: Enter) -> None:
     """Of eight items that ask for a change four have the right answer: 4/8, between 1/8 and 7/8.
 
@@ -135,7 +176,7 @@ def test_the_classifier_sees_what_was_changed_instead(entered: Enter) -> None:
     scene = pair.whole.picture.scene  # type: ignore[attr-defined]
     eyes = world.change(scene, {"eyes": "wide", "mouth": "smile"})
     Image.fromarray(scalable("portraits").render_at(eyes, SIZE)).save(entry.folder / pair.output_file(1))
-    (row,) = score_item(pair, entry.folder, keep=False).rows
+    row, *_ = score_item(pair, entry.folder, keep=False).rows
     assert (row["done"], row["others_changed"]) == (1 / 2, 1)
 
 
@@ -144,7 +185,7 @@ def test_another_size_is_no_edit_until_keep_brings_it_back(entered: Enter) -> No
     _, means, faults = scored(entry)
     assert means["error"].mean == 1
     assert means["still_error"].mean == 1
-    assert len(faults) == ITEMS + 1
+    assert len(faults) == ITEMS + 1 + IN_A_ROW
     assert faults[0].what == f"is of {SIZE // 2} x {SIZE // 2} pixels, not {SIZE} x {SIZE}"
     kept = score_item(entry.items[STILL], entry.folder, keep=True).rows[1]
     assert kept["scored"] == KEPT

@@ -94,6 +94,7 @@ def test_no_file_of_the_folder_is_an_answer(written: Entered, lines: list[dict[s
     answers = [np.asarray(written.items[number].answers[1.0]()).tobytes() for number in CHANGING]
     assert not known & set(answers)
     names = {"id", "image", "source_caption", "target_caption", "instruction", "strengths", "outputs"}
+    names |= {"then_captions", "then_instructions", "then_outputs"}
     assert all(set(line) == names for line in lines)
     assert [line["id"] for line in lines] == [item.id for item in written.items]
 

@@ -148,22 +148,27 @@ def score(
     if as_json:
         print_json({**told, "place": others.index(entry) + 1, "of": len(others), "page": place})
     elif not quiet:
-        files = sum(len(item.answers) for item in items)
+        files = sum(len(item.files) for item in items)
         _tell(entry, others, faults, files=files, folder=folder, place=place)
 
 
 def _tell(
     entry: "Entry", others: "list[Entry]", faults: "list[Fault]", *, files: int, folder: Path, place: Path
 ) -> None:
+    from latentedit_bench.open_task.scoring import AS_IS, KEPT
+    from latentedit_bench.open_task.task import IN_A_ROW, UNDONE, in_a_row
+
     say(f"{entry.name} on {entry.task.title}: place {others.index(entry) + 1} of {len(others)}")
-    for scored, found in entry.measures.items():
+    rows: list[tuple[str, str]] = []
+    for scored in (AS_IS, KEPT, UNDONE, in_a_row(IN_A_ROW)):
+        found = entry.measures.get(scored, {})
         told = [
             f"{word} {found[name].mean:.3f} [{found[name].low:.3f}, {found[name].high:.3f}]"
             for name, word in _TOLD.items()
             if name in found
         ]
-        print_rows([(scored, "; ".join(told))])
-    print_rows([("failed", f"{entry.failed} of {files} files"), ("page", str(place))])
+        rows += [(scored, "; ".join(told))] if told else []
+    print_rows([*rows, ("failed", f"{entry.failed} of {files} files"), ("page", str(place))])
     some = [f"{one.file} {one.what}" for one in faults[:_TOLD_FAULTS]]
     more = len(faults) - len(some)
     warn([*some, *([f"and {more} more, in {folder / 'score.json'}"] if more > 0 else [])])

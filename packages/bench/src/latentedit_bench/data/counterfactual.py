@@ -120,6 +120,26 @@ def drawn_items(name: str, seed: str, count: int, *, label: str, side: int) -> l
     return [tuple(items) for _, items in itertools.islice(groups, count)]
 
 
+def edits_in_a_row(name: str, scene: Scene, count: int, *, seed: str) -> list[Scene]:
+    """What a scene becomes edit by edit: each changes one attribute, none a second time while there are others.
+
+    Args:
+        name: of the domain.
+        scene: before.
+        count: of edits.
+        seed: a text from which they are drawn.
+    """
+    world, generator, changed = domain(name), random.Random(seed), set[str]()
+    found = list[Scene]()
+    for _ in range(count):
+        able = world.alternatives(scene)
+        attribute = generator.choice([one for one in able if one not in changed] or list(able))
+        changed.add(attribute)
+        scene = world.change(scene, {attribute: generator.choice(able[attribute])})
+        found.append(scene)
+    return found
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rendered:
     """A scene, drawn when it is asked for.

@@ -39,10 +39,13 @@ _FIELDS = {
     "instruction": ("sc:Text", "The same request as a sentence."),
     "strengths": ("sc:Float", "At which an edit is asked for; 1 is the whole change."),
     "outputs": ("sc:Text", "Where the edit at each strength is looked for, in this folder."),
+    "then_captions": ("sc:Text", "What is asked after that, one after the other, each of the edit before."),
+    "then_instructions": ("sc:Text", "The same requests as sentences."),
+    "then_outputs": ("sc:Text", "Where each of these edits is looked for."),
 }
 """Fields of a line of the items' file: type and description."""
 
-_REPEATED = ("strengths", "outputs")
+_REPEATED = ("strengths", "outputs", "then_captions", "then_instructions", "then_outputs")
 
 
 def describe(spec: TaskSpec) -> str:

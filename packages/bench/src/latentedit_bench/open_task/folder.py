@@ -74,6 +74,9 @@ def line_of(item: TaskItem) -> dict[str, Any]:
         "instruction": item.instruction,
         "strengths": list(item.answers),
         "outputs": [item.output_file(strength) for strength in item.answers],
+        "then_captions": [one.caption for one in item.then],
+        "then_instructions": [one.instruction for one in item.then],
+        "then_outputs": item.then_files,
     }
 
 

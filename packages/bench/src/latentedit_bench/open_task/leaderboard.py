@@ -11,7 +11,7 @@ import pydantic
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.reading import read_json
 from latentedit_bench.metrics.statistics import Estimate, Table
-from latentedit_bench.open_task.scoring import AS_IS, errors_by, estimates
+from latentedit_bench.open_task.scoring import AS_IS, KEPT, errors_by, estimates
 from latentedit_bench.open_task.task import TaskSpec
 
 STORED = Path("results/leaderboard.json")
@@ -37,7 +37,8 @@ class Entry(pydantic.BaseModel):
         made: how its pictures were made, such as a command.
         task: which was scored.
         failed: files that were missing, not readable or of another size.
-        measures: by how they were scored ("as it is", "after keep"), those of `scoring.MEASURES` that are known.
+        measures: by how they were scored ("as it is", "after keep") or what was asked afterwards (`task.Then.name`),
+            those of `scoring.MEASURES` that are known.
         kinds: likewise, the error of each kind of change.
     """
 
@@ -69,7 +70,7 @@ def entry_of(name: str, made: str, task: TaskSpec, rows: Table, items: Table) ->
         name=name,
         made=made,
         task=task,
-        failed=int(rows.loc[rows["scored"] == AS_IS, "failed"].sum()),
+        failed=int(rows.loc[rows["scored"] != KEPT, "failed"].sum()),
         measures=_told(estimates(items)),
         kinds=_told(errors_by(items, "kind")),
     )

@@ -63,7 +63,7 @@ def read_output(folder: Path, file: str, size: tuple[int, int]) -> Output:
 
 def stray_files(folder: Path, items: Sequence[TaskItem]) -> list[Fault]:
     """Files that belong to no item."""
-    known = {item.output_file(strength) for item in items for strength in item.answers}
+    known = {file for item in items for file in item.files}
     found = sorted(f"{OUTPUTS}/{path.name}" for path in (folder / OUTPUTS).glob("*"))
     return [
         Fault(file=file, what="belongs to no item and was not looked at", counts=False)

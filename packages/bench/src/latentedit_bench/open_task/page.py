@@ -81,6 +81,7 @@ def score_page(
         faults=faults[:_SHOWN_FAULTS],
         more=len(faults) - _SHOWN_FAULTS,
         kinds=kind_grid(entry),
+        afterwards=then_grid(entry),
         plot=Markup(svg(functools.partial(_draw_graded, graded=graded), _CURVE, _CURVE_INCHES))
         if len(graded)
         else None,
@@ -107,8 +108,20 @@ def ranking_grid(entries: Sequence[Entry], marked: str) -> Grid:
 def kind_grid(entry: Entry) -> Grid:
     """The error of each kind of change, a row a way of scoring."""
     kinds = list(entry.kinds[AS_IS])
-    rows = [[Cell(text=scored), *(_cell(some.get(kind)) for kind in kinds)] for scored, some in entry.kinds.items()]
+    ways = {scored: some for scored, some in entry.kinds.items() if scored in (AS_IS, KEPT)}
+    rows = [[Cell(text=scored), *(_cell(some.get(kind)) for kind in kinds)] for scored, some in ways.items()]
     return Grid(head=["scored", *kinds], rows=rows)
+
+
+def then_grid(entry: Entry) -> Grid:
+    """The measures of what was asked afterwards: one row for what is undone, and one an edit in a row."""
+    names = ("error", "outside_change", "done", "others_changed")
+    rows = [
+        [Cell(text=scored), *(_cell(found.get(name)) for name in names)]
+        for scored, found in entry.measures.items()
+        if scored not in (AS_IS, KEPT)
+    ]
+    return Grid(head=["afterwards", *(MEASURES[name] for name in names)], rows=rows)
 
 
 def _cell(told: Told | None, *, barred: bool = False) -> Cell:

@@ -126,13 +126,20 @@ def score_item(item: TaskItem, folder: Path, *, keep: bool) -> ItemScore:
         right = whole if strength == 1 else answer()
         faults += [] if found.fault is None else [found.fault]
         edited = None if found.fault is not None else found.image
-        rows.append(_row(item, AS_IS, strength, file, _measured(edited, source, right, whole) | _read(item, edited)))
+        rows.append(_row(item, AS_IS, strength, file, _measured(edited, source, right, whole) | _seen(item, edited)))
         if keep and strength == 1:
             result = None if found.image is None else _kept(source, found.image)
             fault = None if result is None else moved(file, result)
             faults += [] if fault is None else [fault]
             edited = None if result is None else result.image.convert("RGB")
-            rows.append(_row(item, KEPT, strength, file, _measured(edited, source, right, whole) | _read(item, edited)))
+            rows.append(_row(item, KEPT, strength, file, _measured(edited, source, right, whole) | _seen(item, edited)))
+    for then, file in zip(item.then, item.then_files, strict=True):
+        found = read_output(folder, file, source.size)
+        faults += [] if found.fault is None else [found.fault]
+        edited = None if found.fault is not None else found.image
+        before, right = then.before(), then.answer()
+        measured = _measured(edited, before, right, right) | _read(then.before, then.answer, edited)
+        rows.append(_row(item, then.name, 1.0, file, measured))
     return ItemScore(rows=rows, faults=faults)
 
 
@@ -177,16 +184,21 @@ def _measured(
     return {name: float(value) for name, value in found.items()} | {"failed": float(edited is None)}
 
 
-def _read(item: TaskItem, edited: Image.Image | None) -> dict[str, float]:
+def _seen(item: TaskItem, edited: Image.Image | None) -> dict[str, float]:
+    """`_read` of an edit at strength 1 or below."""
+    before, after = item.whole.picture, item.whole.truth
+    assert isinstance(before, Rendered)
+    assert isinstance(after, Rendered)
+    return _read(before, after, edited)
+
+
+def _read(before: Rendered, after: Rendered, edited: Image.Image | None) -> dict[str, float]:
     """What the domain's classifier of attributes sees, whatever style it is drawn in; nan where the domain has none.
 
     Returns:
         "done", the share of the asked attributes that are as asked (nan where none is asked), and "others_changed", the
         number of others that are not as they were.
     """
-    before, after = item.whole.picture, item.whole.truth
-    assert isinstance(before, Rendered)
-    assert isinstance(after, Rendered)
     world = domain(before.world)
     was, wanted = (world.attributes(one.scene) for one in (before, after))
     asked = [name for name in wanted if wanted[name] != was[name]]
@@ -215,7 +227,7 @@ def still_errors(rows: Table) -> Table:
         rows: of one task. Where no other item asks for a change, any change is an error of 1.
     """
     still = rows["wanted"] == 0
-    asked: Table = rows[~still & (rows["strength"] == 1)]
+    asked: Table = rows[~still & (rows["strength"] == 1) & (rows["scored"] == AS_IS)]
     usual = float(asked.drop_duplicates("item")["wanted"].mean()) if len(asked) else 0.0
     moved_by = (rows["change"] / usual if usual else (rows["change"] > 0).astype(float)).clip(upper=1)
     return moved_by.where(rows["failed"] == 0, 1.0).where(still)

@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import pydantic
@@ -22,10 +22,11 @@ from PIL import Image
 
 from latentedit.api.manifests.items import Item
 from latentedit.core.errors import ConfigError
-from latentedit_bench.data.counterfactual import drawn_items
+from latentedit_bench.data.counterfactual import Rendered, drawn_items, edits_in_a_row
+from latentedit_bench.domains.base import domain, full_caption
 from latentedit_bench.open_task.instructions import NOTHING, instruction
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 """Of the task: the first number changes with whatever changes a score, and scores of two are never compared."""
 
 RELEASED = "2026-11-22"
@@ -39,6 +40,15 @@ PUBLIC = "public"
 
 OUTPUTS = "outputs"
 """The folder that a stranger fills."""
+
+IN_A_ROW = 10
+"""Edits of one picture, one after the other, the item's own the first: of one pair of changes in each turn."""
+
+_TURN = 18
+"""Items of which each kind has its share."""
+
+UNDONE = "undone"
+"""What three changes are once the last request was to take them back."""
 
 _MONTH = r"20\d\d-(0[1-9]|1[0-2])"
 _SIDES = (64, 2048)
@@ -121,6 +131,25 @@ class TaskSpec(pydantic.BaseModel):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Then:
+    """A further request, of what the entrant's own edit before left.
+
+    Args:
+        name: how its scores are told: `UNDONE`, or `in_a_row`.
+        caption: what the picture should show then.
+        instruction: the same as a sentence.
+        before: the picture by which the error is measured: an edit that is no nearer to the answer than it errs by 1.
+        answer: right.
+    """
+
+    name: str
+    caption: str
+    instruction: str
+    before: Rendered
+    answer: Rendered
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TaskItem:
     """One thing to do.
 
@@ -128,11 +157,13 @@ class TaskItem:
         whole: the picture, its captions, and the right answer at strength 1.
         instruction: what is asked, in a sentence.
         answers: strength to what gives the right answer; rising, the last is 1.
+        then: what is asked after that, one after the other.
     """
 
     whole: Item
     instruction: str
     answers: Mapping[float, Callable[[], Image.Image]]
+    then: Sequence[Then]
 
     @property
     def id(self) -> str:
@@ -149,18 +180,36 @@ class TaskItem:
         at = "" if strength == 1 else f"@{strength:g}"
         return f"{OUTPUTS}/{self.id}{at}.png"
 
+    @property
+    def then_files(self) -> list[str]:
+        """Where the edits of ``then`` are looked for."""
+        return [f"{OUTPUTS}/{self.id}-then-{number}.png" for number in range(1, len(self.then) + 1)]
+
+    @property
+    def files(self) -> list[str]:
+        """All that an entrant writes."""
+        return [*map(self.output_file, self.answers), *self.then_files]
+
 
 def task_items(spec: TaskSpec, secret: bytes | None = None) -> list[TaskItem]:
     """The items of a task with their answers; nothing is drawn yet.
 
     A graded change of n steps has an answer at each strength k/n, to three digits: the value k steps along the order.
+    Three changes are to be taken back afterwards, and to one pair of changes in each turn of kinds so many others are
+    added that `IN_A_ROW` edits were made; no line tells by that where the picture is the answer.
 
     Raises:
         ConfigError: see `TaskSpec.seed` and `domains.base.scalable`.
         RegistryError: the domain is not installed.
     """
-    groups = drawn_items(spec.domain, spec.seed(secret), spec.items, label=spec.split, side=spec.size)
-    return [_task_item(steps) for steps in groups]
+    seed = spec.seed(secret)
+    groups = drawn_items(spec.domain, seed, spec.items, label=spec.split, side=spec.size)
+    return [_task_item(steps, number, seed) for number, steps in enumerate(groups)]
+
+
+def in_a_row(number: int) -> str:
+    """How the scores of one of ten edits in a row are told."""
+    return f"edit {number} of {IN_A_ROW} in a row"
 
 
 def check_secret(content: bytes) -> bytes:
@@ -175,12 +224,38 @@ def check_secret(content: bytes) -> bytes:
     return secret
 
 
-def _task_item(steps: tuple[Item, ...]) -> TaskItem:
+def _task_item(steps: tuple[Item, ...], number: int, seed: str) -> TaskItem:
     whole = steps[-1]
     answers = {round(number / len(steps), 3): item.truth for number, item in enumerate(steps, 1)}
     asked = NOTHING if whole.kind == "nothing" else instruction(whole.source_caption, whole.target_caption)
     known = {strength: truth for strength, truth in answers.items() if truth is not None}
-    return TaskItem(whole=whole, instruction=asked, answers=known)
+    return TaskItem(whole=whole, instruction=asked, answers=known, then=_then(whole, number, seed))
+
+
+def _then(whole: Item, number: int, seed: str) -> list[Then]:
+    before, after = whole.picture, whole.truth
+    assert isinstance(before, Rendered)
+    assert isinstance(after, Rendered)
+    if whole.kind == "triple":
+        asked = instruction(whole.target_caption, whole.source_caption)
+        return [
+            Then(name=UNDONE, caption=whole.source_caption, instruction=asked, before=after, answer=before),
+        ]
+    if whole.kind != "pair" or number % _TURN > _TURN // 2:
+        return []
+    world = domain(before.world)
+    scenes = [after.scene, *edits_in_a_row(before.world, after.scene, IN_A_ROW - 1, seed=f"{seed}/{whole.group}")]
+    captions = [full_caption(world, scene) for scene in scenes]
+    return [
+        Then(
+            name=in_a_row(done + 1),
+            caption=captions[done],
+            instruction=instruction(captions[done - 1], captions[done]),
+            before=before,
+            answer=dataclasses.replace(before, scene=scenes[done]),
+        )
+        for done in range(1, IN_A_ROW)
+    ]
 
 
 def _major(version: str) -> str:
