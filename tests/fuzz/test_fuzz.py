@@ -16,6 +16,7 @@ SLOW = {
     "model folders, loaded": 0,
     "writers of one file": 0,
     "kept changes": 2,
+    "entries of the open task": 2,
     "run folders": 1,
     "endpoint answers": 3,
     "environments": 3,

@@ -58,7 +58,9 @@ class Entry(pydantic.BaseModel):
         return math.inf if found is None else found.mean
 
 
-class _Table(pydantic.BaseModel):
+class Leaderboard(pydantic.BaseModel):
+    """The stored table."""
+
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
 
     entries: list[Entry]
@@ -89,7 +91,7 @@ def read_entries(path: Path | None) -> list[Entry]:
     if path is None and not STORED.is_file():
         return []
     try:
-        return _Table.model_validate(read_json(path or STORED)).entries
+        return Leaderboard.model_validate(read_json(path or STORED)).entries
     except pydantic.ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
