@@ -1,3 +1,4 @@
+import dataclasses
 import random
 
 import pytest
@@ -38,6 +39,9 @@ def test_contradictions_and_unknown_values_are_refused() -> None:
         portrait.replace(hair="green")
     with pytest.raises(ConfigError, match="has no attribute"):
         portrait.replace(hat="red")
+    for change in ({"hair": "bald"}, {"hair_color": NONE}):
+        with pytest.raises(ConfigError, match="contradict each other"):
+            dataclasses.replace(portrait, **change)
     indices = portrait.indices()
     indices[list(VALUES).index("hair")] = VALUES["hair"].index("bald")
     assert Attributes.from_indices(indices).hair_color == NONE
