@@ -4,6 +4,7 @@ import asyncio
 import html.parser
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -128,6 +129,9 @@ _ENVIRONMENTS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+
+
 def _environment(given: dict[str, Any], folder: Path) -> None:
     """The whole program, in a child of this process."""
     out, err = folder / "out", folder / "err"
@@ -159,6 +163,8 @@ def _environment(given: dict[str, Any], folder: Path) -> None:
             os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     said = [place.read_text("utf-8", "replace") if place.exists() else "" for place in (out, err)]
+    if given["set"].get("FORCE_COLOR"):  # colours were asked for
+        said = [_COLOUR.sub("", text) for text in said]
     deaf = 2 in {*given["closed"], *given["full"]}  # what went wrong cannot be told
     check_printed(1 if deaf and code == 2 else code, said[0], said[1])
 

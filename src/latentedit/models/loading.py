@@ -332,8 +332,8 @@ def explaining(path: Path, what: str) -> Generator[None]:
         raise ModelError(f"{what} cannot be made of {path}: {reason}. {_AGAIN}") from error
 
 
-_WRONG_VALUES = (TypeError, AttributeError, LookupError, ArithmeticError)
-"""What a value of another kind than a library counts on ends in; a shape or a device is a caller's fault."""
+_WRONG_VALUES = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
+"""What a value that a library does not count on ends in; a shape or a device is a caller's fault, a RuntimeError."""
 
 
 @contextlib.contextmanager

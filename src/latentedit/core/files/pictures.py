@@ -75,11 +75,11 @@ def opened(path: str | Path, *, content: bytes | None = None) -> Generator[Image
     with contextlib.ExitStack() as stack:
         if content is None:
             file = stack.enter_context(open_file(path, limit=MAX_PICTURE_BYTES, error=ImageError))
+            length = os.fstat(file.fileno()).st_size
         else:
-            file = io.BytesIO(content)
-        if not file.seek(0, io.SEEK_END):
+            file, length = io.BytesIO(content), len(content)
+        if not length:
             raise ImageError(f"{path} is empty. Save or fetch the picture again")
-        file.seek(0)
         try:
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")  # Pillow warns of sizes and of odd tags; sizes are checked here
