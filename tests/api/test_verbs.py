@@ -2,10 +2,12 @@
 
 import dataclasses
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -501,3 +503,13 @@ def test_other_pictures_are_edited_without_a_warning(
     assert result.verdict.word == "changed"
     assert ("doubtful" in result.verdict.reason) is (state == "doubtful")
     assert len(result.notes) == notes
+
+
+def test_edits_leave_nothing_open_and_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same files, threads and temporary files after ten edits as after the first."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    process, held = psutil.Process(), set[tuple[int, int, int]]()
+    for seed in range(10):
+        edit(ColourBackbone(), grey(seed), caption="grey", to="red", seed=seed).save(tmp_path / "edited.png")
+        held.add((len(process.open_files()), threading.active_count(), len(list(tmp_path.iterdir()))))
+    assert held == {(len(process.open_files()), threading.active_count(), 2)}

@@ -56,7 +56,8 @@ def test_a_killed_run_of_another_memory_format_goes_on_to_the_same_weights(tmp_p
 
     def fitted(folder: Path, *, killed_at: int | None = None) -> Tensor:
         with seeded(0):
-            net = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+            net = nn.Conv2d(3, 4, 3)
+        nn.Module.to(net, memory_format=torch.channels_last)
 
         def loss(step: int, generator: torch.Generator) -> Tensor:
             if step == killed_at:
