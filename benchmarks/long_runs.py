@@ -39,7 +39,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -261,12 +261,12 @@ class Bench:
 
     def jobs(self) -> list[Job]:
         return [
-            Job(name="single writes", words=self.write, parts=lambda _: {}, kills=0.72),
+            Job(name="single writes", words=self.write, parts=lambda _: {}, kills=0.78),
             Job(name="folder run of edit", words=self.edit, parts=units, kills=0.12),
             Job(name="bench run, bench resume", words=self.bench, parts=units, kills=0.05),
             Job(name="bench, two at once", words=self.bench, parts=units, kills=0.01, runners=2),
-            Job(name="models calibrate", words=self.calibrate, parts=batches, kills=0.03),
-            Job(name="models train", words=self.train, parts=steps, kills=0.07),
+            Job(name="models calibrate", words=self.calibrate, parts=batches, kills=0.01),
+            Job(name="models train", words=self.train, parts=steps, kills=0.03),
         ]
 
 
@@ -341,7 +341,9 @@ def comparable(name: str, content: bytes) -> bytes:
     """A file's bytes without seconds and memory, which differ by rights."""
     if name.endswith(".checkpoint.safetensors"):
         start = 8 + int.from_bytes(content[:8], "little")
-        return re.sub(rb'"seconds":"[^"]*"', b"", content[8:start]).rstrip() + content[start:]
+        header = json.loads(content[8:start])  # the library writes its metadata in another order each time
+        del header["__metadata__"]["seconds"]
+        return json.dumps(header, sort_keys=True).encode() + content[start:]
     if name.endswith((".json", ".jsonl")):
         return _MEASURED.sub(rb"\1", content)
     if name.endswith("run.json"):
@@ -425,9 +427,10 @@ class Runs:
                 children = [self._begin(job, folder, jump=seed if jumping else None) for _ in range(job.runners)]
                 moment = generator.uniform(0, whole.seconds) if trial.kills < most else 600.0
                 if jumping:
-                    time.sleep(moment / 2)
-                    set_times(folder / "run" / "claims", generator)
-                    moment /= 2
+                    half = min(moment, whole.seconds) / 2
+                    time.sleep(half)
+                    set_times(folder / "run" / "claims", generator)  # while they are held
+                    moment -= half
                 code = ended(children[0], moment)
                 for other in children[1:]:
                     self._check(ended(other, 600), folder)
@@ -452,7 +455,8 @@ class Runs:
         with self._folder() as outside, tmpfs(outside / "disk", 2**26) as folder:
             old = self._before(job, folder)
             used = psutil.disk_usage(str(folder)).used
-            pages = int((used + generator.uniform(0, 1.1) * whole.bytes) // 4096 + 1)
+            needed = max(map(len, old.values())) if old else whole.bytes  # one more than are replaced
+            pages = int((used + generator.uniform(0, 1.1) * needed) // 4096 + 1)
             remount(folder, 4096 * pages)
             before = job.parts(folder)
             code = ended(self._begin(job, folder, said=outside / SAID), 600)
@@ -486,7 +490,7 @@ class Runs:
         trial.claims = sum(1 for _ in (folder / "run" / "claims").glob("*"))
 
     @contextlib.contextmanager
-    def _folder(self) -> Iterator[Path]:
+    def _folder(self) -> Generator[Path]:
         folder = Path(tempfile.mkdtemp(dir=self._scratch))
         try:
             yield folder
@@ -541,7 +545,7 @@ def set_times(folder: Path, generator: random.Random) -> None:
 
 
 @contextlib.contextmanager
-def tmpfs(place: Path, size: int) -> Iterator[Path]:
+def tmpfs(place: Path, size: int) -> Generator[Path]:
     """A disk of its own."""
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=True)
@@ -678,6 +682,7 @@ def main() -> None:
     options.add_argument("--jumps", type=int, default=60, help="kills under clocks that jump, of all commands")
     options.add_argument("--edits", type=int, default=2000, help="in one process")
     options.add_argument("--rounds", type=int, default=2, help="pictures for each editor and thread")
+    options.add_argument("--note", default="", help="a line for the results: what changed while it was counted")
     options.add_argument("--save", action="store_true", help="write results/long-runs.json and .md")
     chosen = options.parse_args()
     parts = chosen.only or PARTS
@@ -689,7 +694,7 @@ def main() -> None:
         ("clocks", chosen.jumps, functools.partial(runs.killed, jumping=True)),
     ):
         for job in bench.jobs() if part in parts else ():
-            wanted = round(job.kills * kills)
+            wanted = max(1, round(job.kills * kills))
             while (had := sum(line["kills"] for line in kept.of(part, job.name))) < wanted:
                 trial = killed(job, len(kept.of(part, job.name)), most=wanted - had)
                 kept.add(part, job.name, dataclasses.asdict(trial))
@@ -703,12 +708,12 @@ def main() -> None:
         kept.add("life", "", life(bench, chosen.edits, chosen.edits // 5))
     if "threads" in parts and not kept.of("threads"):
         kept.add("threads", "", four_threads(bench, chosen.rounds))
-    tell(kept, bench, stored=chosen.save)
+    tell(kept, bench, note=chosen.note, stored=chosen.save)
 
 
-def tell(kept: Kept, bench: Bench, *, stored: bool) -> None:
+def tell(kept: Kept, bench: Bench, *, note: str, stored: bool) -> None:
     """Tables."""
-    content: dict[str, Any] = {"date": dt.date.today().isoformat()}  # noqa: DTZ011
+    content: dict[str, Any] = {"date": dt.date.today().isoformat(), "note": note}  # noqa: DTZ011
     lines: list[str] = []
     titles = {
         "kills": "Killed at random moments, gone on with until done.",
@@ -728,9 +733,18 @@ def tell(kept: Kept, bench: Bench, *, stored: bool) -> None:
         one = content["life"] = lived[-1]
         lines += [*life_lines(one), ""]
     if shared := kept.of("threads"):
-        one = content["threads"] = shared[-1]
+        one = content["threads"] = {**shared[-1], "differing": len(shared[-1]["different"])}
         edits = f"Four threads, one model, {one['editors']} editors: of {one['edits']} edits {len(one['different'])}"
         lines += [f"{edits} differ in picture or evaluations from those of one thread.", ""]
+    lines += [
+        "Parts are units of a run, batches of a calibration, steps of a training. Hidden files are what a killed",
+        "process was writing beside its place; temporary ones what it had in the folder for them. They stay.",
+        "The folder of a trained model is written by diffusers, file by file, when training is over: a kill there",
+        "leaves it half written until the command is run again. It does not count among the half-written files here.",
+        "A kill ends a process and not the machine: what a disk has not written when the power fails was not tried.",
+        *filter(None, ("", note)),
+        "",
+    ]
     print("\n".join(lines))
     if stored:
         save(RESULTS / "long-runs", content, [*lines, f"{dt.date.today():%d %B %Y}."])  # noqa: DTZ011
