@@ -218,7 +218,7 @@ class Copy:
         names = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True
         )
-        for name in names.stdout.decode().splitlines():
+        for name in filter(lambda one: (ROOT / one).exists(), names.stdout.decode().splitlines()):
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             os.link(ROOT / name, self.folder / name)
         return self
@@ -308,7 +308,7 @@ def main() -> None:
     results = known(mutants, again=chosen.only) if chosen.save else {}
     with Copy() as copy:
         for number, one in enumerate(mutants, 1):
-            if one.name in results or (chosen.only and one.name not in chosen.only):
+            if one.name in results:
                 continue
             results[one.name] = copy.mutated(one, limit=chosen.limit, shown=bool(chosen.only))
             told = f"{one.file}: {one.old!r} -> {one.new!r}" if results[one.name] != KILLED else one.file
