@@ -9,6 +9,7 @@ import torch
 from latentedit.api.calibrate import Calibration, calibrate_guard, default_captions, keep_calibration
 from latentedit.api.calibration_cost import Work
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit.latents.drawing import draw_pictures, in_8_bits
 from latentedit.latents.guard import KEY, Guard, losses
 from latentedit.latents.harms import HARMS
 from latentedit.models.calibrations import VARIABLE, Unfinished
@@ -71,6 +72,15 @@ def test_the_usual_loss_is_the_closed_form_of_what_it_draws(colours: ColourBackb
     assert found.usual == pytest.approx(expected, rel=0.15)  # 192 pixels, one noise, 8 bits that clip
     assert found.ratio == 1
     assert found.usual < found.known < 1.5 * found.usual
+
+
+def test_harmed_pictures_are_looked_at_as_each_harm_leaves_them(colours: ColourBackbone) -> None:
+    captions = 3 * ["red"]
+    found = calibrate_guard(colours, captions=captions, how=Calibration(pictures=3, steps=3, batch=3, harmed=3))
+    drawn = in_8_bits(draw_pictures(colours, captions, steps=3, seed=0))
+    for name, harm in HARMS.items():
+        seen = losses(colours, colours.encode(harm.make(drawn)), colours.embed(captions))
+        assert found.harmed[name] == pytest.approx(seen.median(1).values.tolist(), rel=1e-5)
 
 
 def test_captions_are_the_readers_or_general_ones(colours: ColourBackbone) -> None:

@@ -145,5 +145,8 @@ def test_a_calibration_of_other_weights_is_none_and_a_damaged_one_is_said(colour
     with pytest.raises(FileFormatError, match=r"calibrate again"):
         calibration_of(colours)
     place.unlink()
+    colours.defaults = {"calibration": {"fingerprint": colours.fingerprint, "part": {"a": 1}}}
+    assert calibration_of(colours)["part"] == {"a": 1}
     colours.defaults = {"calibration": {"fingerprint": colours.fingerprint, "part": 1}}
-    assert calibration_of(colours)["part"] == 1
+    with pytest.raises(FileFormatError, match="the part 'part' of the calibration of colours-1 is no object"):
+        calibration_of(colours)
