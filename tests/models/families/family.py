@@ -52,8 +52,6 @@ class FamilyContract(BackboneContract):
     tolerance: ClassVar[float] = PARITY
     half_tolerance: ClassVar[float] = 0.05
     difference_tolerance: ClassVar[float] = 5e-3
-    variants: ClassVar[tuple[str, ...]] = ("bfloat16", "fp8", "groups", "lora")
-    """Changes of a pipeline that are tried; a second class of the same adapter tries its precision alone."""
 
     def build(self) -> Any:
         """A stock pipeline with seeded weights, new at every call."""
@@ -175,10 +173,7 @@ class FamilyContract(BackboneContract):
             self.start(backbone, self.sizes[0]), torch.tensor([0.5]), backbone.embed([""])
         ).requires_grad
 
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        if "variant" in metafunc.fixturenames:
-            metafunc.parametrize("variant", self.variants)
-
+    @pytest.mark.parametrize("variant", ["bfloat16", "fp8", "groups", "lora"])
     def test_a_changed_pipeline_edits_as_it_is(self, backbone: Backbone, variant: str) -> None:
         """In bfloat16, fp8 storage, group offload or with a LoRA: its own samples, and a sound derivative."""
         pipeline = self.build()

@@ -33,7 +33,6 @@ class TestDev(Packed):
 
 class TestSchnell(Packed):
     weights = (1.0,)
-    variants = ("bfloat16",)
 
     def stock_arguments(self, weight: float) -> dict[str, Any]:
         return {"guidance_scale": weight, "max_sequence_length": 256}

@@ -63,7 +63,6 @@ class TestKleinBase(FamilyContract):
 
 class TestKlein(TestKleinBase):
     weights = (1.0,)
-    variants = ("bfloat16",)
 
     def build(self) -> Any:
         return flux2_klein(distilled=True)

@@ -24,7 +24,6 @@ class TestRaw(Packed):
 
 class TestTurbo(TestRaw):
     weights = (1.0,)
-    variants = ("bfloat16",)
 
     def build(self) -> Any:
         return krea2(turbo=True)

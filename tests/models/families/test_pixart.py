@@ -39,8 +39,6 @@ class TestAlpha(PixArt):
 
 
 class TestSigma(PixArt):
-    variants = ("bfloat16",)
-
     def build(self) -> Any:
         return pixart(sigma=True)
 

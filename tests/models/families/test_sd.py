@@ -24,7 +24,6 @@ class TestNoise(VPContract):
 
 
 class TestVelocity(TestNoise):
-    variants = ("bfloat16",)
     prediction: ClassVar[TrainedFor] = "v_prediction"
 
 

@@ -40,7 +40,6 @@ class TestTurbo(VPContract):
 
     null_is_the_empty_text = False
     weights = (1.0,)
-    variants = ("bfloat16",)
 
     def build(self) -> Any:
         return sdxl(EulerDiscreteScheduler, settings=TRAILING)
@@ -59,8 +58,6 @@ class TestTurbo(VPContract):
 
 class TestFineTune(VPContract):
     """Of Playground's latents, with the empty text under guidance, and of the class that starts from a picture."""
-
-    variants = ("bfloat16",)
 
     def build(self) -> Any:
         zero_snr = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}

@@ -22,7 +22,6 @@ class TestZImage(FamilyContract):
 
 class TestTurbo(TestZImage):
     weights = (1.0,)
-    variants = ("bfloat16",)
 
     def build(self) -> Any:
         return zimage(turbo=True)
