@@ -152,17 +152,17 @@ def test_the_karcher_mean_of_rotations_is_a_critical_point() -> None:
 def test_a_basis_comes_back_from_samples_in_any_order_and_with_any_signs(seed: int, rank: int) -> None:
     """Samples that span one space; their rotations from the basis come in opposite pairs, so that it is their mean.
 
-    The start is turned by less than samples could be matched in two ways from: half a right angle.
+    Start and samples are turned by far less than half a right angle, from which a sample could be matched in two ways.
     """
     basis = rotation(9, seed)[:rank].reshape(rank, 3, 3)
-    turns = small_turns(rank, 6, 0.1, seed)
+    turns = small_turns(rank, 6, 0.05, seed)
     samples: list[torch.Tensor] = []
     for index, turn in enumerate(turns):
         generator = torch.Generator().manual_seed(seed + index)
         signs = 2.0 * torch.randint(2, (rank, 1), generator=generator).double() - 1
         turned = signs * (turn @ basis.flatten(1))
         samples.append(turned[torch.randperm(rank, generator=generator)].reshape(basis.shape))
-    start = small_turns(rank, 2, 0.1, seed + 1)[0]
+    start = small_turns(rank, 2, 0.05, seed + 1)[0]
     found = aligned_basis((start @ basis.flatten(1)).reshape(basis.shape), samples)
     assert found.converged
     back = match(found.vectors, basis)
