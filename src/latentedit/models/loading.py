@@ -54,8 +54,10 @@ TextEncoders = Literal["all", "required"]
 """Which text encoders of a model are loaded: those that it can do without too, or not."""
 
 _MAX_LAYERS = 1000
-_MAX_WINDOW = 10_000
 """Of one network; the deepest that is known has about a hundred."""
+
+_MAX_WINDOW = 10_000
+"""Tokens to which a tokenizer of CLIP fills texts up; its own are 77."""
 
 _AGAIN = "Download or copy the folder again"
 
@@ -132,8 +134,7 @@ class ModelFolder:
         except ModelError:
             raise
         except Exception as error:  # configurations and weights fail in as many ways as there are models
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelError(f"{place} does not load as the {part}, a {name}: {reason}. {_AGAIN}") from error
+            raise ModelError(f"{place} does not load as the {part}, a {name}: {_reason(error)}. {_AGAIN}") from error
         self._check_complete(part, report)
         return network.eval().requires_grad_(False)
 
@@ -328,8 +329,7 @@ def explaining(path: Path, what: str) -> Generator[None]:
     except (LatentEditError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # configurations fail in as many ways as there are models
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{what} cannot be made of {path}: {reason}. {_AGAIN}") from error
+        raise ModelError(f"{what} cannot be made of {path}: {_reason(error)}. {_AGAIN}") from error
 
 
 _WRONG_VALUES = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
@@ -352,8 +352,12 @@ def computing(name: str) -> Generator[None]:
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         if frame.f_globals["__name__"].partition(".")[0] not in ("torch", *_STEMS):
             raise
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"the networks of {name} load and do not compute: {reason}. {_AGAIN}") from error
+        raise ModelError(f"the networks of {name} load and do not compute: {_reason(error)}. {_AGAIN}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what a library says, or the name of an error without words."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _checked(tokenizer: Any, place: Path) -> Any:
