@@ -42,10 +42,7 @@ OUTPUTS = "outputs"
 """The folder that a stranger fills."""
 
 IN_A_ROW = 10
-"""Edits of one picture, one after the other, the item's own the first: of one pair of changes in each turn."""
-
-_TURN = 18
-"""Items of which each kind has its share."""
+"""Edits of one picture, one after the other, the item's own the first: of every other pair of changes."""
 
 UNDONE = "undone"
 """What three changes are once the last request was to take them back."""
@@ -195,8 +192,8 @@ def task_items(spec: TaskSpec, secret: bytes | None = None) -> list[TaskItem]:
     """The items of a task with their answers; nothing is drawn yet.
 
     A graded change of n steps has an answer at each strength k/n, to three digits: the value k steps along the order.
-    Three changes are to be taken back afterwards, and to one pair of changes in each turn of kinds so many others are
-    added that `IN_A_ROW` edits were made; no line tells by that where the picture is the answer.
+    Three changes are to be taken back afterwards, and to every other pair of changes so many others are added that
+    `IN_A_ROW` edits were made; no line tells by that where the picture is the answer.
 
     Raises:
         ConfigError: see `TaskSpec.seed` and `domains.base.scalable`.
@@ -204,7 +201,8 @@ def task_items(spec: TaskSpec, secret: bytes | None = None) -> list[TaskItem]:
     """
     seed = spec.seed(secret)
     groups = drawn_items(spec.domain, seed, spec.items, label=spec.split, side=spec.size)
-    return [_task_item(steps, number, seed) for number, steps in enumerate(groups)]
+    pairs = [steps[-1].id for steps in groups if steps[-1].kind == "pair"]
+    return [_task_item(steps, seed, goes_on=steps[-1].id in pairs[::2]) for steps in groups]
 
 
 def in_a_row(number: int) -> str:
@@ -224,24 +222,22 @@ def check_secret(content: bytes) -> bytes:
     return secret
 
 
-def _task_item(steps: tuple[Item, ...], number: int, seed: str) -> TaskItem:
+def _task_item(steps: tuple[Item, ...], seed: str, *, goes_on: bool) -> TaskItem:
     whole = steps[-1]
     answers = {round(number / len(steps), 3): item.truth for number, item in enumerate(steps, 1)}
     asked = NOTHING if whole.kind == "nothing" else instruction(whole.source_caption, whole.target_caption)
     known = {strength: truth for strength, truth in answers.items() if truth is not None}
-    return TaskItem(whole=whole, instruction=asked, answers=known, then=_then(whole, number, seed))
+    return TaskItem(whole=whole, instruction=asked, answers=known, then=_then(whole, seed, goes_on=goes_on))
 
 
-def _then(whole: Item, number: int, seed: str) -> list[Then]:
+def _then(whole: Item, seed: str, *, goes_on: bool) -> list[Then]:
     before, after = whole.picture, whole.truth
     assert isinstance(before, Rendered)
     assert isinstance(after, Rendered)
     if whole.kind == "triple":
         asked = instruction(whole.target_caption, whole.source_caption)
-        return [
-            Then(name=UNDONE, caption=whole.source_caption, instruction=asked, before=after, answer=before),
-        ]
-    if whole.kind != "pair" or number % _TURN > _TURN // 2:
+        return [Then(name=UNDONE, caption=whole.source_caption, instruction=asked, before=after, answer=before)]
+    if not goes_on:
         return []
     world = domain(before.world)
     scenes = [after.scene, *edits_in_a_row(before.world, after.scene, IN_A_ROW - 1, seed=f"{seed}/{whole.group}")]
