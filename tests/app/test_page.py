@@ -60,6 +60,17 @@ class Visitor:
     def wish(self, change: str) -> None:
         self.page.get_by_label("What should change").fill(change)
 
+    def number(self, label: str, value: str) -> None:
+        """Until it stays: a slider that is just being drawn may put its own number over what is typed."""
+        box = self.page.get_by_label(f"number input for {label}")
+        for _ in range(5):
+            box.fill(value)
+            box.press("Tab")
+            self.page.wait_for_timeout(200)
+            if box.input_value() == value:
+                return
+        expect(box).to_have_value(value)
+
     def press(self, name: str) -> None:
         self.page.locator(f"#le-{name}").click()
 
@@ -170,7 +181,7 @@ def test_directions_that_nobody_named(guest: Visitor, monkeypatch: pytest.Monkey
     monkeypatch.setattr("tests.editors.colours.VARIANCE", 1.0)
     guest.bring(png(grey()))
     guest.page.get_by_role("tab", name="Discover").click()
-    guest.page.get_by_label("number input for How many").fill("1")
+    guest.number("How many", "1")
     guest.press("discover")
     found = guest.page.locator("#le-discovered button")
     expect(found).to_have_count(1, timeout=PATIENCE_MS)
