@@ -239,7 +239,14 @@ def test_a_manifest_says_what_each_picture_should_show(
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--to", TO), ("--change", "=> a smile"), ("--from", FROM), ("--direction", "d"), ("--captioner", "portraits")],
+    [
+        ("--to", TO),
+        ("--change", "=> a smile"),
+        ("--from", FROM),
+        ("--direction", "d"),
+        ("--captioner", "portraits"),
+        ("--instruction", "smile"),
+    ],
 )
 def test_what_a_manifest_says_already_is_refused(
     refused: Refused, unloaded: None, manifest: Path, option: str, value: str

@@ -136,7 +136,7 @@ def _of_manifest(place: Path, request: EditRequest) -> "list[EditJob]":
     from latentedit.api.runs.jobs import EditJob, ids_apart
 
     texts = {"--to": request.to, "--change": request.change, "--direction": request.direction}
-    texts |= {"--from": request.caption, "--captioner": request.captioner}
+    texts |= {"--instruction": request.instruction, "--from": request.caption, "--captioner": request.captioner}
     refuse("a manifest says of each picture what it shows and what it should show", texts)
     items = load_manifest(place).items
     if any(item.mask is not None for item in items):

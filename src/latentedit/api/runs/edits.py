@@ -21,6 +21,7 @@ from latentedit.api.runs.work import Failure, Measure, Row, UnitResult, check_mo
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureWarning
 from latentedit.editors.registry import make_editor
 from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
+from latentedit.latents.encode import open_picture
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import ModelRecord
 from latentedit.models.base import Backbone
@@ -88,6 +89,7 @@ class EditWork:
 
         Raises:
             ConfigError: no pictures, a batch of none, directions of another model, or nobody who could read captions.
+            ImageError: a picture for the model to see beside each cannot be read.
             RegistryError: an unknown editor.
 
         Cost:
@@ -100,7 +102,7 @@ class EditWork:
             )
         for direction in request.loaded:
             direction.check_model(model.name, model.fingerprint)
-        unread = any(one.caption is None for one in pictures)
+        unread = any(one.caption is None for one in pictures) and not request.instructed
         if unread and loaded.captioner is None and captioner_for(model) is None:
             raise ConfigError(
                 f"nobody can say what the pictures show: the model {model.name!r} has no captioner. Say it with "
@@ -221,6 +223,8 @@ def _spec(model: Backbone, request: EditRequest, batch: int, captioner: str | No
         "method": request.editor.name,
         "settings": make_editor(request.method, model).to_dict(),
         "changes": request.change,
+        "instructions": request.instruction,
+        "beside": [open_picture(one).fingerprint for one in request.beside],
         "directions": [direction.fingerprint for direction in request.loaded],
         "strengths": request.strength,
         "mixing": request.mixing,
