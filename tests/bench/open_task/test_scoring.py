@@ -218,3 +218,17 @@ def test_processes_change_nothing(entered: Enter) -> None:
     entry = entered("noise")
     one, two = (score_items(entry.items[:2], entry.folder, keep=False, workers=workers)[0] for workers in (1, 2))
     assert one.equals(two)
+
+
+def test_without_a_classifier_nothing_is_said_of_attributes(entered: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither of an edit nor of a file that is missing."""
+
+    def unread(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(type(domain("portraits")), "read", unread)
+    entry = entered("copy")
+    (entry.folder / entry.items[0].output_file(1.0)).unlink()
+    rows = [row for item in entry.items[:2] for row in score_item(item, entry.folder, keep=False).rows]
+    assert [row["failed"] for row in rows] == [1, 0]
+    assert np.isnan([row[name] for row in rows for name in ("done", "others_changed")]).all()

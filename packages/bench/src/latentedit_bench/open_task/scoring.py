@@ -202,12 +202,12 @@ def _read(before: Rendered, after: Rendered, edited: Image.Image | None) -> dict
     world = domain(before.world)
     was, wanted = (world.attributes(one.scene) for one in (before, after))
     asked = [name for name in wanted if wanted[name] != was[name]]
-    shown = was
-    if edited is not None:
-        try:
-            shown = world.attributes(world.read(to_tensor([edited.resize(_size(world), Image.Resampling.BOX)]))[0])
-        except NotImplementedError:
-            return {"done": math.nan, "others_changed": math.nan}
+    picture = before() if edited is None else edited
+    try:
+        seen = world.attributes(world.read(to_tensor([picture.resize(_size(world), Image.Resampling.BOX)]))[0])
+    except NotImplementedError:
+        return {"done": math.nan, "others_changed": math.nan}
+    shown = was if edited is None else seen
     done = sum(shown[name] == wanted[name] for name in asked) / len(asked) if asked else math.nan
     others = sum(shown[name] != was[name] for name in wanted if name not in asked)
     return {"done": done, "others_changed": float(others)}
