@@ -24,7 +24,7 @@ def folder(command: Command, tmp_path: Path) -> Path:
 def test_a_task_is_written_and_says_how_to_go_on(command: Command, tmp_path: Path) -> None:
     outcome = command(*TASK, "-o", tmp_path / "task")
     assert outcome.code == 0, outcome.err
-    assert outcome.out.startswith(f"open-portraits 1.1.0, public, 64 px: 3 items in {tmp_path / 'task'}\n")
+    assert outcome.out.startswith(f"open-portraits 1.2.0, public, 64 px: 3 items in {tmp_path / 'task'}\n")
     assert f"latentedit bench score {tmp_path / 'task'}" in outcome.out
     found = sorted(path.name for path in (tmp_path / "task").iterdir())
     assert found == [
@@ -44,7 +44,7 @@ def test_a_folder_is_scored(command: Command, folder: Path, tmp_path: Path) -> N
     (folder / "outputs" / "public-001.png").unlink()
     outcome = command("bench", "score", folder, "--no-keep", "--name", "copies")
     assert outcome.code == 0, outcome.err
-    assert outcome.out.startswith("copies on open-portraits 1.1.0, public, 64 px: place 1 of 1\n")
+    assert outcome.out.startswith("copies on open-portraits 1.2.0, public, 64 px: place 1 of 1\n")
     assert "as it is               error 1.000 [1.000, 1.000]; done 0.000 [0.000, 0.000]\n" in outcome.out
     assert "edit 10 of 10 in a row error 1.000 [1.000, 1.000]; done 0.000 [0.000, 0.000]\n" in outcome.out
     assert "failed                 10 of 12 files\n" in outcome.out, "the third item goes on for nine more edits"

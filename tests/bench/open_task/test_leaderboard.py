@@ -87,7 +87,7 @@ def test_a_page_says_what_is_missing_and_shows_pictures(entered: Enter, spec: Ta
     ):
         assert text in html, text
     assert html.count("<latentedit-viewer") == 3
-    assert "half on open-portraits 1.1.0, public, 64 px" in html
+    assert "half on open-portraits 1.2.0, public, 64 px" in html
 
 
 def test_nothing_at_all_can_be_scored(written: Entered, spec: TaskSpec) -> None:

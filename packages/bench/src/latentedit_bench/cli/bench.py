@@ -70,6 +70,7 @@ def data(
     size: bench_open.Size = None,
     month: bench_open.Month = None,
     secret: bench_open.Secret = None,
+    keep: bench_open.Keep = False,
     as_json: options.Json = False,
 ) -> None:
     """Check a data set, all of it, and say what is in it; or write it out as files, with its right answers.
@@ -78,20 +79,23 @@ def data(
     `latentedit bench score`.
 
     Examples:
-        latentedit bench data
         latentedit bench data manifest.csv
         latentedit bench data --domain portraits --size 512 -o task
         latentedit bench data --domain portraits --month 2026-12 -o dec
+        latentedit bench data --domain scenes --keep -o task
     """
     if domain is not None:
         if (place, split, captions) != (DATA, "test", "full"):
             raise ConfigError(
                 "a task has its own items: --domain goes with no PLACE, --split or --captions. Leave them out"
             )
-        bench_open.write_open_task(domain, output, size=size, month=month, secret=secret, items=items, as_json=as_json)
+        about: dict[str, Any] = {"size": size, "month": month, "secret": secret, "keep": keep, "items": items}
+        bench_open.write_open_task(domain, output, **about, as_json=as_json)
         return
-    if (size, month, secret) != (None, None, None):
-        raise ConfigError("--size, --month and --secret are of a task that any tool can enter. Name its --domain too")
+    if (size, month, secret, keep) != (None, None, None, False):
+        raise ConfigError(
+            "--size, --month, --secret and --keep are of a task that any tool can enter. Name its --domain too"
+        )
     from collections import Counter
 
     from latentedit.api.manifests.manifest import write_manifest

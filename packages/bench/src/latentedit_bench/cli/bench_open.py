@@ -38,6 +38,15 @@ Month = Annotated[
     str | None,
     typer.Option("--month", help="A fresh split, such as 2026-12, in place of the public one.", rich_help_panel=_OPEN),
 ]
+Keep = Annotated[
+    bool,
+    typer.Option(
+        "--keep",
+        help="Also give an edit of each picture, moved, recoloured and blurred as editors do: only its change is to be "
+        "kept, on the picture's own pixels.",
+        rich_help_panel=_OPEN,
+    ),
+]
 Secret = Annotated[
     Path | None,
     typer.Option(
@@ -55,6 +64,7 @@ def write_open_task(
     size: int | None,
     month: str | None,
     secret: Path | None,
+    keep: bool,
     items: int | None,
     as_json: bool,
 ) -> None:
@@ -71,7 +81,8 @@ def write_open_task(
     size, items = _SIZE if size is None else size, ITEMS if items is None else items
     made = secret is not None and not secret.exists()
     key = None if secret is None else secrets.token_hex(32).encode() if made else check_secret(secret.read_bytes())
-    spec = TaskSpec.of(domain, size=size, month=month, secret=key, items=items)
+    asks = "keep" if keep else "edit"
+    spec = TaskSpec.of(domain, size=size, month=month, secret=key, items=items, asks=asks)
     found = task_items(spec, key)
     if secret is not None and key is not None and made:
         _write_secret(secret, key)
@@ -136,6 +147,7 @@ def score(
     key = None if secret is None else check_secret(_read_secret(secret))
     stored, items = read_entries(table), task_items(spec, key)
     with progress_bar(quiet=quiet or as_json) as progress:
+        keep = keep and spec.asks == "edit"
         rows, faults = score_items(items, folder, keep=keep, workers=workers, progress=progress)
     faults += stray_files(folder, items)
     measured = item_measures(rows)

@@ -45,7 +45,13 @@ _FIELDS = {
 }
 """Fields of a line of the items' file: type and description."""
 
+_EDITED = {"edited": ("sc:Text", "File of an edit of the picture, whose change alone is to be kept.")}
+"""Of tasks that ask to keep."""
+
 _REPEATED = ("strengths", "outputs", "then_captions", "then_instructions", "then_outputs")
+
+
+_GIVEN = " An edit of each, moved, recoloured and blurred, is given: only its change is to be kept."
 
 
 def describe(spec: TaskSpec) -> str:
@@ -54,6 +60,8 @@ def describe(spec: TaskSpec) -> str:
         f"{spec.items} rendered pictures of {spec.size} x {spec.size} pixels from the domain {spec.domain!r}, each "
         "with a caption before and after, an instruction, and the strengths at which an edit is asked for. The right "
         "answer to every edit is the same scene rendered with the asked change alone; it is not in the data."
+        + _GIVEN
+        * (spec.asks == "keep")
     )
 
 
@@ -68,6 +76,9 @@ def croissant(spec: TaskSpec, world: Scalable, *, items_digest: str) -> str:
     Source:
         Croissant format specification 1.0; https://docs.mlcommons.org/croissant/docs/croissant-spec.html
     """
+    keeps = spec.asks == "keep"
+    fields = _FIELDS | (_EDITED if keeps else {})
+    sets = {"images": "The pictures to edit."} | ({"edited": "An edit of each."} if keeps else {})
     told = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -94,14 +105,7 @@ def croissant(spec: TaskSpec, world: Scalable, *, items_digest: str) -> str:
                 "encodingFormat": "application/jsonlines",
                 "sha256": items_digest,
             },
-            {
-                "@type": "cr:FileSet",
-                "@id": "images",
-                "name": "images",
-                "description": "The pictures to edit.",
-                "encodingFormat": "image/png",
-                "includes": "images/*.png",
-            },
+            *(_pictures(name, description) for name, description in sets.items()),
         ],
         "recordSet": [
             {
@@ -110,11 +114,22 @@ def croissant(spec: TaskSpec, world: Scalable, *, items_digest: str) -> str:
                 "name": "items",
                 "description": "What is asked.",
                 "key": {"@id": "items/id"},
-                "field": [_field(name, *about) for name, about in _FIELDS.items()],
+                "field": [_field(name, *about) for name, about in fields.items()],
             }
         ],
     }
     return f"{json.dumps(told, indent=1)}\n"
+
+
+def _pictures(name: str, description: str) -> dict[str, str]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": name,
+        "name": name,
+        "description": description,
+        "encodingFormat": "image/png",
+        "includes": f"{name}/*.png",
+    }
 
 
 def _field(name: str, kind: str, description: str) -> dict[str, Any]:

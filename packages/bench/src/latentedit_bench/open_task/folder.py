@@ -39,14 +39,17 @@ def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress
         progress: called after each picture.
 
     Raises:
+        MissingDependencyError: the task asks to keep, and OpenCV is not installed.
         OutputError: another task is there, or the place cannot be written to.
     """
     if (folder / TASK_FILE).exists() and read_task(folder) != spec:
         raise OutputError(f"another task is in {folder}. Choose another folder")
-    for part in ("images", OUTPUTS):
+    for part in ("images", OUTPUTS, *(["edited"] if spec.asks == "keep" else [])):
         make_folder(folder / part)
     for number, item in enumerate(items, 1):
         save_image(item.whole.picture(), folder / item.picture_file)
+        if item.edited is not None:
+            save_image(item.edited(), folder / item.edited_file)
         if progress is not None:
             progress("pictures", number, len(items))
     lines = "".join(f"{json.dumps(line_of(item), ensure_ascii=False)}\n" for item in items)
@@ -66,9 +69,11 @@ def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress
 
 def line_of(item: TaskItem) -> dict[str, Any]:
     """What ``items.jsonl`` says of an item: nothing of which the answer could be told."""
+    given = {} if item.edited is None else {"edited": item.edited_file}
     return {
         "id": item.id,
         "image": item.picture_file,
+        **given,
         "source_caption": item.whole.source_caption,
         "target_caption": item.whole.target_caption,
         "instruction": item.instruction,

@@ -47,6 +47,7 @@ MEASURES = {
     "effect": "effect",
     "leakage": "leakage",
     "outside_change": "change outside",
+    "untouched": "rest untouched",
     "done": "asked for, done",
     "others_changed": "others changed",
     "still_error": "error where nothing is asked",
@@ -171,6 +172,7 @@ def _measured(
     """The numbers of one picture; None in its place is no edit, and told as failed."""
     made, before, right, end = (to_tensor([one]) for one in (edited or source, source, answer, whole))
     mask = (before != right).any(1, keepdim=True)
+    rest, own = ~mask, (made == before).all(1, keepdim=True)
     towards = all_scores(made, before, end)
     found = {
         "error": counterfactual_error(made, before, right),
@@ -178,6 +180,7 @@ def _measured(
         "leakage": towards["leakage"],
         "true_effect": all_scores(right, before, end)["effect"],
         "outside_change": outside_change(made, before, right, mask),
+        "untouched": (own & rest).sum() / rest.sum(),  # nan where all of the picture is to change
         "change": mean_square(made, before),
         "wanted": mean_square(right, before),
     }

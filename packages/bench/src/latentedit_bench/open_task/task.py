@@ -11,12 +11,14 @@ Nothing but the seed decides what a split holds, so its answers need not be stor
 """
 
 import dataclasses
+import functools
 import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 import pydantic
 from PIL import Image
 
@@ -26,7 +28,7 @@ from latentedit_bench.data.counterfactual import Rendered, drawn_items, edits_in
 from latentedit_bench.domains.base import domain, full_caption
 from latentedit_bench.open_task.instructions import NOTHING, instruction
 
-VERSION = "1.1.0"
+VERSION = "1.2.0"
 """Of the task: the first number changes with whatever changes a score, and scores of two are never compared."""
 
 RELEASED = "2026-11-22"
@@ -60,6 +62,7 @@ class TaskSpec(pydantic.BaseModel):
         name: such as "open-portraits".
         version: of the task.
         domain: whose scenes are drawn.
+        asks: for edits, or to keep of an edit that is given nothing but its change.
         size: of the pictures, in pixels a side.
         split: `PUBLIC`, or a month such as "2026-12".
         sealed: SHA-256 of the seed of a sealed split; empty for others.
@@ -72,13 +75,22 @@ class TaskSpec(pydantic.BaseModel):
     name: str
     version: str
     domain: str
+    asks: Literal["edit", "keep"] = "edit"
     size: int = pydantic.Field(ge=_SIDES[0], le=_SIDES[1])
     split: str = pydantic.Field(pattern=f"^({PUBLIC}|{_MONTH})$")
     sealed: str
     items: int = pydantic.Field(ge=1, le=_MOST_ITEMS)
 
     @staticmethod
-    def of(domain: str, *, size: int, month: str | None, secret: bytes | None, items: int = ITEMS) -> "TaskSpec":
+    def of(
+        domain: str,
+        *,
+        size: int,
+        month: str | None,
+        secret: bytes | None,
+        items: int = ITEMS,
+        asks: Literal["edit", "keep"] = "edit",
+    ) -> "TaskSpec":
         """A task of this version.
 
         Raises:
@@ -92,9 +104,11 @@ class TaskSpec(pydantic.BaseModel):
             raise ConfigError(f"the size must be from {_SIDES[0]} to {_SIDES[1]} pixels; got {size}. Give 512 or 1024")
         if not 1 <= items <= _MOST_ITEMS:
             raise ConfigError(f"--items must be from 1 to {_MOST_ITEMS}; got {items}")
-        name, split = f"open-{domain}", month or PUBLIC
+        name, split = f"{'open' if asks == 'edit' else asks}-{domain}", month or PUBLIC
         sealed = "" if secret is None else _digest(_sealed_seed(name, split, secret))
-        return TaskSpec(name=name, version=VERSION, domain=domain, size=size, split=split, sealed=sealed, items=items)
+        return TaskSpec(
+            name=name, version=VERSION, domain=domain, asks=asks, size=size, split=split, sealed=sealed, items=items
+        )
 
     @property
     def title(self) -> str:
@@ -155,12 +169,14 @@ class TaskItem:
         instruction: what is asked, in a sentence.
         answers: strength to what gives the right answer; rising, the last is 1.
         then: what is asked after that, one after the other.
+        edited: the edit that is given, where its change is to be kept; of any size.
     """
 
     whole: Item
     instruction: str
     answers: Mapping[float, Callable[[], Image.Image]]
     then: Sequence[Then]
+    edited: Callable[[], Image.Image] | None
 
     @property
     def id(self) -> str:
@@ -171,6 +187,11 @@ class TaskItem:
     def picture_file(self) -> str:
         """Where the picture lies in the task's folder."""
         return f"images/{self.id}.png"
+
+    @property
+    def edited_file(self) -> str:
+        """Where the edit that is given lies in the task's folder."""
+        return f"edited/{self.id}.png"
 
     def output_file(self, strength: float) -> str:
         """Where the edit at a strength is looked for."""
@@ -193,7 +214,8 @@ def task_items(spec: TaskSpec, secret: bytes | None = None) -> list[TaskItem]:
 
     A graded change of n steps has an answer at each strength k/n, to three digits: the value k steps along the order.
     Three changes are to be taken back afterwards, and to every other pair of changes so many others are added that
-    `IN_A_ROW` edits were made; no line tells by that where the picture is the answer.
+    `IN_A_ROW` edits were made; no line tells by that where the picture is the answer. Of a task that asks to keep,
+    every answer is the whole change, and nothing is asked afterwards.
 
     Raises:
         ConfigError: see `TaskSpec.seed` and `domains.base.scalable`.
@@ -201,6 +223,8 @@ def task_items(spec: TaskSpec, secret: bytes | None = None) -> list[TaskItem]:
     """
     seed = spec.seed(secret)
     groups = drawn_items(spec.domain, seed, spec.items, label=spec.split, side=spec.size)
+    if spec.asks == "keep":
+        return [_kept_item(steps[-1], seed) for steps in groups]
     pairs = [steps[-1].id for steps in groups if steps[-1].kind == "pair"]
     return [_task_item(steps, seed, goes_on=steps[-1].id in pairs[::2]) for steps in groups]
 
@@ -227,7 +251,22 @@ def _task_item(steps: tuple[Item, ...], seed: str, *, goes_on: bool) -> TaskItem
     answers = {round(number / len(steps), 3): item.truth for number, item in enumerate(steps, 1)}
     asked = NOTHING if whole.kind == "nothing" else instruction(whole.source_caption, whole.target_caption)
     known = {strength: truth for strength, truth in answers.items() if truth is not None}
-    return TaskItem(whole=whole, instruction=asked, answers=known, then=_then(whole, seed, goes_on=goes_on))
+    then = _then(whole, seed, goes_on=goes_on)
+    return TaskItem(whole=whole, instruction=asked, answers=known, then=then, edited=None)
+
+
+def _kept_item(whole: Item, seed: str) -> TaskItem:
+    item = _task_item((whole,), seed, goes_on=False)
+    edited = functools.partial(_as_an_editor_leaves_it, item.answers[1.0], f"{seed}/{whole.group}")
+    return dataclasses.replace(item, then=[], edited=edited)
+
+
+def _as_an_editor_leaves_it(answer: Callable[[], Image.Image], seed: str) -> Image.Image:
+    from latentedit_bench.known_pairs.damages import draw_damage  # noqa: PLC0415  # it needs OpenCV, which is optional
+
+    right = answer()
+    damage = draw_damage(right.size, np.random.default_rng(list(hashlib.sha256(seed.encode()).digest())))
+    return Image.fromarray(damage.apply(np.asarray(right, dtype=np.float32)))
 
 
 def _then(whole: Item, seed: str, *, goes_on: bool) -> list[Then]:
