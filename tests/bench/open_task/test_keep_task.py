@@ -44,6 +44,16 @@ def test_an_edit_of_each_picture_is_given(task: Path) -> None:
     assert {item.id for item in other}.isdisjoint(line["id"] for line in lines)
 
 
+def test_the_card_and_the_metadata_tell_of_it(task: Path) -> None:
+    told = json.loads((task / "croissant.json").read_text("utf-8"))
+    line = json.loads((task / "items.jsonl").read_text("utf-8").splitlines()[0])
+    assert {field["source"]["extract"]["column"] for field in told["recordSet"][0]["field"]} == set(line)
+    assert [one["includes"] for one in told["distribution"][1:]] == ["images/*.png", "edited/*.png"]
+    card = (task / "README.md").read_text("utf-8")
+    assert "| `edited` |" in card
+    assert "--domain portraits --keep`" in card
+
+
 def test_what_is_kept_is_nearer_than_the_edit_and_leaves_the_rest(task: Path) -> None:
     """Right answers err by 0 and touch nothing else; `keep` errs less than the edits and leaves more."""
     items = task_items(SPEC)
