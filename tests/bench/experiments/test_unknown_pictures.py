@@ -41,7 +41,7 @@ def rows(**changed: list[dict[str, Any]]) -> Table:
     }
     about = {"model": "portraits", "number": 1.0, "reason": "", "caption_read": True, "evaluations": 6}
     found: list[dict[str, Any]] = []
-    for kind, count in EXPERIMENT.sizes("portraits").items():
+    for kind, count in EXPERIMENT.sizes.items():
         fits = kind not in (WRONG, NEARLY)
         right = {**about, "kind": kind, "state": states.get(kind, "unknown"), "caption_fits": fits}
         own = [{**right, "picture": index} for index in range(count)]
@@ -62,7 +62,7 @@ def test_all_bars_hold_where_everything_is_said_rightly() -> None:
     assert first.measure == f"{RENDERS} known, less 0.98"
     assert first.estimate == pytest.approx(0.02)
     assert first.low == pytest.approx(0.025 ** (1 / 100) - 0.98)  # Clopper and Pearson with no failure
-    assert outcome.summary["pictures"].sum() == sum(EXPERIMENT.sizes("portraits").values())
+    assert outcome.summary["pictures"].sum() == sum(EXPERIMENT.sizes.values())
     EXPERIMENT.draw(outcome, new_figure())
 
 
@@ -83,22 +83,20 @@ def test_each_bar_is_broken_by_what_it_is_about(kind: str, count: int, change: A
     assert [name for name, verdict in verdicts(table).items() if verdict != "holds"] == ([broken] if broken else [])
 
 
-def test_sizes_are_those_of_the_plan_and_fewer_for_later_models() -> None:
+def test_every_model_looks_at_as_many_pictures_as_the_bars_are_about() -> None:
     full = UnknownPictures()
-    first, later = full.sizes("portraits"), full.sizes("portraits-unet")
-    strange = [kind for kind in first if kind not in (RENDERS, OTHER, ODD, WRONG, NEARLY, PARAPHRASED)]
-    assert (first[RENDERS], sum(first[kind] for kind in strange)) == (1000, 500)
-    assert (later[RENDERS], sum(later[kind] for kind in strange)) == (400, 200)
-    assert {UPSIDE_DOWN, SCRAMBLED} <= set(strange)
-    at = Context(folder=Path(), command="")
-    assert sum(int(unit[3]) for unit in full.units(at)) == sum(first.values()) + sum(later.values())
-    assert full.quick().sizes("portraits")[RENDERS] == 100
+    strange = set(full.sizes) - {RENDERS, OTHER, ODD, WRONG, NEARLY, PARAPHRASED}
+    assert (full.sizes[RENDERS], sum(full.sizes[kind] for kind in strange)) == (1000, 500)
+    assert {UPSIDE_DOWN, SCRAMBLED} <= strange
+    units = full.units(Context(folder=Path(), command=""))
+    assert sum(int(unit[3]) for unit in units) == len(full.models) * sum(full.sizes.values())
+    assert full.quick().sizes[RENDERS] == 100
 
 
 def test_a_picture_of_every_kind_is_looked_at_as_its_kind_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     """Captions are given for those kinds that are about them, and read for the others; scenes of the test split."""
     small = dataclasses.replace(EXPERIMENT, renders=2, strangers=9, others=1, captions=4)
-    made = {kind: small._pictures(kind) for kind in small.sizes("portraits")}
+    made = {kind: small._pictures(kind) for kind in small.sizes}
     assert {kind for kind, (_, captions) in made.items() if captions is not None} == {WRONG, NEARLY, PARAPHRASED}
     assert all(isinstance(one, Image.Image) for pictures, _ in made.values() for one in pictures)
     pictures, wrong = made[WRONG]

@@ -58,7 +58,6 @@ class UnknownPictures(Experiment):
 
     Args:
         models: bundled names, or folders, with a calibrated guard.
-        later: share of all of these pictures that models after the first look at.
         renders: portraits of the test split.
         strangers: pictures that are no portraits.
         others: other programs' portraits, of each of the two kinds.
@@ -90,7 +89,6 @@ class UnknownPictures(Experiment):
     )
 
     models: tuple[str, ...] = MODELS
-    later: float = 0.4
     renders: int = 1000
     strangers: int = 500
     others: int = 60
@@ -98,22 +96,21 @@ class UnknownPictures(Experiment):
     seed: int = 22
     batch: ClassVar[int] = 10
 
-    def sizes(self, model: str) -> dict[str, int]:
-        """Pictures of each kind that a model looks at, in their order."""
-        part = 1.0 if model == self.models[0] else self.later
-        strange = {kind: round(part * share * self.strangers) for kind, share in SHARES.items()}
-        rest = round(part * self.strangers) - sum(strange.values())
-        others, captions = round(part * self.others), round(part * self.captions)
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Pictures of each kind that every model looks at, in their order."""
+        strange = {kind: round(share * self.strangers) for kind, share in SHARES.items()}
+        rest = self.strangers - sum(strange.values())
         return {
             **strange,
             UPSIDE_DOWN: rest // 2,
             SCRAMBLED: rest - rest // 2,
-            OTHER: others,
-            ODD: others,
-            WRONG: captions,
-            NEARLY: captions // 2,
-            PARAPHRASED: captions // 2,
-            RENDERS: round(part * self.renders),
+            OTHER: self.others,
+            ODD: self.others,
+            WRONG: self.captions,
+            NEARLY: self.captions // 2,
+            PARAPHRASED: self.captions // 2,
+            RENDERS: self.renders,
         }
 
     @property
@@ -127,7 +124,7 @@ class UnknownPictures(Experiment):
             "captions that do not fit told, at least": TOLD,
             "evaluations a picture, at most": 8,
         }
-        return {**to_plain(self), "pictures": {one: self.sizes(one) for one in self.models}, "bars": bars}
+        return {**to_plain(self), "pictures": self.sizes, "bars": bars}
 
     def quick(self) -> "UnknownPictures":
         """A tenth of the pictures."""
@@ -139,7 +136,7 @@ class UnknownPictures(Experiment):
         return [
             (model, kind, first, min(self.batch, count - first))
             for model in self.models
-            for kind, count in self.sizes(model).items()
+            for kind, count in self.sizes.items()
             for first in range(0, count, self.batch)
         ]
 
@@ -158,8 +155,8 @@ class UnknownPictures(Experiment):
         ]
 
     def _pictures(self, kind: str) -> tuple[list[Image.Image], list[str] | None]:
-        """All pictures of a kind, for the first model, and what is said of them; None where they are to be read."""
-        count, world = self.sizes(self.models[0])[kind], domain(DOMAIN)
+        """All pictures of a kind, and what is said of them; None where they are to be read."""
+        count, world = self.sizes[kind], domain(DOMAIN)
         if kind in STRANGE:
             return STRANGE[kind](count, self.seed), None
         if kind == ODD:
