@@ -51,17 +51,14 @@ _EDITED = {"edited": ("sc:Text", "File of an edit of the picture, whose change a
 _REPEATED = ("strengths", "outputs", "then_captions", "then_instructions", "then_outputs")
 
 
-_GIVEN = " An edit of each, moved, recoloured and blurred, is given: only its change is to be kept."
-
-
 def describe(spec: TaskSpec) -> str:
-    """The task in two sentences."""
+    """The task in two or three sentences."""
+    given = "" if spec.asks == "edit" else " Of an edit that is given with each, only its change is to be kept."
     return (
         f"{spec.items} rendered pictures of {spec.size} x {spec.size} pixels from the domain {spec.domain!r}, each "
         "with a caption before and after, an instruction, and the strengths at which an edit is asked for. The right "
         "answer to every edit is the same scene rendered with the asked change alone; it is not in the data."
-        + _GIVEN
-        * (spec.asks == "keep")
+        f"{given}"
     )
 
 
