@@ -7,8 +7,7 @@ STAMP := $(VENV)/.latentedit-installed
 SLIM := $(VENV)/.latentedit-slim
 REQUIREMENTS := pyproject.toml $(wildcard packages/*/pyproject.toml) constraints.txt
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
-# Three on two cores: the third works while another waits for a browser or a process.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=3 --dist=worksteal
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 AUDIT := $(VENV)/audit
 OURS := latentedit latentedit-portraits latentedit-scenes latentedit-models latentedit-bench
 CHROMIUM := 153.0.0
