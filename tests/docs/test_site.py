@@ -98,7 +98,7 @@ def test_it_is_read_and_searched_from_a_disk(site: Path, browser: Browser) -> No
     browser.open(site / "index.html", width=1400)
     browser.page.keyboard.press("/")
     browser.page.keyboard.type("flowedit")
-    browser.page.locator("a", has_text="latentedit.editors.FlowEdit").first.wait_for(timeout=20_000)
+    browser.page.locator("a", has_text="latentedit.editors.FlowEdit").first.wait_for(timeout=90_000)
     assert [one for one in browser.requests if not one.startswith("file:")] == []
     assert browser.complaints == []
 
