@@ -49,6 +49,10 @@ IN_A_ROW = 10
 UNDONE = "undone"
 """What three changes are once the last request was to take them back."""
 
+Asks = Literal["edit", "keep"]
+"""For edits, or to keep of an edit that is given nothing but its change."""
+
+_NAMES: Mapping[Asks, str] = {"edit": "open", "keep": "keep"}
 _MONTH = r"20\d\d-(0[1-9]|1[0-2])"
 _SIDES = (64, 2048)
 _MOST_ITEMS = 10_000
@@ -62,7 +66,7 @@ class TaskSpec(pydantic.BaseModel):
         name: such as "open-portraits".
         version: of the task.
         domain: whose scenes are drawn.
-        asks: for edits, or to keep of an edit that is given nothing but its change.
+        asks: see `Asks`.
         size: of the pictures, in pixels a side.
         split: `PUBLIC`, or a month such as "2026-12".
         sealed: SHA-256 of the seed of a sealed split; empty for others.
@@ -75,7 +79,7 @@ class TaskSpec(pydantic.BaseModel):
     name: str
     version: str
     domain: str
-    asks: Literal["edit", "keep"] = "edit"
+    asks: Asks = "edit"
     size: int = pydantic.Field(ge=_SIDES[0], le=_SIDES[1])
     split: str = pydantic.Field(pattern=f"^({PUBLIC}|{_MONTH})$")
     sealed: str
@@ -89,7 +93,7 @@ class TaskSpec(pydantic.BaseModel):
         month: str | None,
         secret: bytes | None,
         items: int = ITEMS,
-        asks: Literal["edit", "keep"] = "edit",
+        asks: Asks = "edit",
     ) -> "TaskSpec":
         """A task of this version.
 
@@ -104,7 +108,7 @@ class TaskSpec(pydantic.BaseModel):
             raise ConfigError(f"the size must be from {_SIDES[0]} to {_SIDES[1]} pixels; got {size}. Give 512 or 1024")
         if not 1 <= items <= _MOST_ITEMS:
             raise ConfigError(f"--items must be from 1 to {_MOST_ITEMS}; got {items}")
-        name, split = f"{'open' if asks == 'edit' else asks}-{domain}", month or PUBLIC
+        name, split = f"{_NAMES[asks]}-{domain}", month or PUBLIC
         sealed = "" if secret is None else _digest(_sealed_seed(name, split, secret))
         return TaskSpec(
             name=name, version=VERSION, domain=domain, asks=asks, size=size, split=split, sealed=sealed, items=items
@@ -224,9 +228,9 @@ def task_items(spec: TaskSpec, secret: bytes | None = None) -> list[TaskItem]:
     seed = spec.seed(secret)
     groups = drawn_items(spec.domain, seed, spec.items, label=spec.split, side=spec.size)
     if spec.asks == "keep":
-        return [_kept_item(steps[-1], seed) for steps in groups]
+        return [_task_item(steps[-1:], edited=functools.partial(_edited, steps[-1], seed)) for steps in groups]
     pairs = [steps[-1].id for steps in groups if steps[-1].kind == "pair"]
-    return [_task_item(steps, seed, goes_on=steps[-1].id in pairs[::2]) for steps in groups]
+    return [_task_item(steps, then=_then(steps[-1], seed, goes_on=steps[-1].id in pairs[::2])) for steps in groups]
 
 
 def in_a_row(number: int) -> str:
@@ -246,27 +250,24 @@ def check_secret(content: bytes) -> bytes:
     return secret
 
 
-def _task_item(steps: tuple[Item, ...], seed: str, *, goes_on: bool) -> TaskItem:
+def _task_item(
+    steps: tuple[Item, ...], *, then: Sequence[Then] = (), edited: Callable[[], Image.Image] | None = None
+) -> TaskItem:
     whole = steps[-1]
     answers = {round(number / len(steps), 3): item.truth for number, item in enumerate(steps, 1)}
     asked = NOTHING if whole.kind == "nothing" else instruction(whole.source_caption, whole.target_caption)
     known = {strength: truth for strength, truth in answers.items() if truth is not None}
-    then = _then(whole, seed, goes_on=goes_on)
-    return TaskItem(whole=whole, instruction=asked, answers=known, then=then, edited=None)
+    return TaskItem(whole=whole, instruction=asked, answers=known, then=then, edited=edited)
 
 
-def _kept_item(whole: Item, seed: str) -> TaskItem:
-    item = _task_item((whole,), seed, goes_on=False)
-    edited = functools.partial(_as_an_editor_leaves_it, item.answers[1.0], f"{seed}/{whole.group}")
-    return dataclasses.replace(item, then=[], edited=edited)
-
-
-def _as_an_editor_leaves_it(answer: Callable[[], Image.Image], seed: str) -> Image.Image:
+def _edited(item: Item, seed: str) -> Image.Image:
+    """The right answer, damaged as editors damage what they were not asked to change."""
     from latentedit_bench.known_pairs.damages import draw_damage  # noqa: PLC0415  # it needs OpenCV, which is optional
 
-    right = answer()
-    damage = draw_damage(right.size, np.random.default_rng(list(hashlib.sha256(seed.encode()).digest())))
-    return Image.fromarray(damage.apply(np.asarray(right, dtype=np.float32)))
+    assert item.truth is not None
+    right = item.truth()
+    drawn = np.random.default_rng(list(hashlib.sha256(f"{seed}/{item.group}".encode()).digest()))
+    return Image.fromarray(draw_damage(right.size, drawn).apply(np.asarray(right, dtype=np.float32)))
 
 
 def _then(whole: Item, seed: str, *, goes_on: bool) -> list[Then]:
