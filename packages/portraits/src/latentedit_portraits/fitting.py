@@ -21,6 +21,7 @@ from latentedit.core.files.writing import told_unwritable
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.models.placement import half_or_float32
+from latentedit_portraits.muon import Muon
 from latentedit_portraits.package_data import read_table
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
@@ -261,10 +262,7 @@ def _optimizers(
     rate = settings.learning_rate
     found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)]
     if orthogonalized:
-        muon = torch.optim.Muon(
-            orthogonalized, lr=rate, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw", ns_steps=4
-        )
-        found.append(muon)
+        found.append(Muon(orthogonalized, lr=rate, weight_decay=settings.weight_decay))
     return found
 
 
