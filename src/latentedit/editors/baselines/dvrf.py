@@ -9,15 +9,16 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw
-from latentedit.core.settings import Count, Guidance, Level, Positive, Share, settings
+from latentedit.core.settings import Level, Positive, Share, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
-from latentedit.editors.baselines.path_editor import PathEditor, branches, two_fields
+from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.editors.baselines.path_editor import two_fields
 from latentedit.latents.joint import JointLatent
 
 
 @settings
-class DVRF(PathEditor):
+class DVRF(FlowEdit):
     """``y <- y - h (strength mean[v(b, s, c1) - v(a, s, c0)] + (1 - q) (y - x))``, from y = x down the model's levels.
 
     With ``a = (1 - s) x + s e`` and ``b = a + (1 - s + q s) (y - x)``: b is y with the noise, shifted by ``q s`` times
@@ -28,9 +29,8 @@ class DVRF(PathEditor):
     Args:
         shift: q at the first step, and where it has grown to after the last, evenly.
         step_size: h; None takes the path's own steps, ``s - s'``.
-        source_guidance: weight of the source branch; 1 is the conditional velocity.
-        target_guidance: weight of the target branch.
-        noises: noises averaged in each step.
+
+    The weights and the number of noises are FlowEdit's.
 
     Source:
         Beaudouin et al. 2025, arXiv 2509.05342, eq. 6 and 8, in the form of its code: 50 steps down all levels, the
@@ -42,18 +42,6 @@ class DVRF(PathEditor):
     level: Level = 1.0
     shift: tuple[Share, Share] = (0.0, 1.0)
     step_size: Positive | None = None
-    source_guidance: Guidance = 1.0
-    target_guidance: Guidance = 2.0
-    noises: Count = 1
-
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """With equal weights the two branches are the same call."""
-        return self.source_guidance == self.target_guidance
-
-    def _cost(self, k: int) -> int:
-        """``k * noises * (source + target)``, each branch 2 if guided."""
-        return k * self.noises * (branches(self.source_guidance) + branches(self.target_guidance))
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
