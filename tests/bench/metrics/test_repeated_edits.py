@@ -18,7 +18,7 @@ def test_asked_for_nothing_ten_times_only_the_added_change_leaves_the_picture() 
     model = le.from_pipeline(flux(kontext=True), settings=SETTINGS)
     latent = le.encode(model, picture())
     answers = latent.z.expand(10, *latent.z.shape)
-    nothing = [WORDINGS[0]] * 10
+    nothing = [[WORDINGS[0]]] * 10
     added = repeated_errors(VelocitySteering(steps=2, probes=0), latent, nothing, answers)
     stock = repeated_errors(SDEdit(level=1.0, steps=2, guidance=2.5), latent, nothing, answers)
     assert torch.equal(added, torch.zeros(10, 1, dtype=torch.float64))
@@ -30,11 +30,11 @@ def test_each_round_goes_on_from_the_one_before() -> None:
     model = le.from_pipeline(flux(kontext=True), settings=SETTINGS)
     latent, editor = le.encode(model, picture()), VelocitySteering(steps=2, probes=0)
     answers = torch.zeros(2, *latent.z.shape)
-    found = repeated_errors(editor, latent, [HAT, HAT], answers, seed=3)
+    found = repeated_errors(editor, latent, [[HAT], [HAT]], answers, seed=3)
     session = le.Session(latent)
     ((first,),) = session.edit(editor, (HAT,), [1.0], seed=3)
     ((second,),) = le.Session(first.latent).edit(editor, (HAT,), [1.0], seed=4)
     for error, result in zip(found, (first, second), strict=True):
         assert float(error) == pytest.approx(float(result.latent.z.square().mean().sqrt()), rel=1e-5)
     with pytest.raises(ShapeError, match="answers must be"):
-        repeated_errors(editor, latent, [HAT], answers)
+        repeated_errors(editor, latent, [[HAT]], answers)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from latentedit_portraits.attributes import NONE, VALUES, Attributes, Split, draw_split
 from latentedit_portraits.captions import COLOR_OF, full_caption, reworded_caption, words_of
+from latentedit_portraits.instructions import draw_idle_instruction, draw_instruction
 from latentedit_portraits.pixels import draw_discs, shrink
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import CREDITS, render_array
@@ -75,6 +76,14 @@ class PortraitDomain:
     def paraphrase(self, scene: Attributes, generator: random.Random) -> str:
         """The full caption in other words: those of a scene that differs in one phrase differ in that phrase alone."""
         return reworded_caption(scene, generator)
+
+    def instruction(self, scene: Attributes, answer: Attributes, generator: random.Random) -> str:
+        """What turns a portrait into another, in words of the captions."""
+        return draw_instruction(scene, answer, generator, idle=0)
+
+    def idle_instruction(self, scene: Attributes, generator: random.Random) -> str:
+        """One that does not apply."""
+        return draw_idle_instruction(scene, generator)
 
     def words(self, caption: str) -> list[str]:
         """The words and marks that the tokenizer sees."""

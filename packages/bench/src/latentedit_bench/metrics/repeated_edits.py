@@ -17,7 +17,7 @@ from latentedit.latents.joint import JointLatent
 def repeated_errors(
     editor: Editor,
     latent: JointLatent,
-    instructions: Sequence[str],
+    instructions: Sequence[Sequence[str]],
     answers: Float[Tensor, "rounds b *latent"],
     *,
     seed: int = 0,
@@ -33,13 +33,13 @@ def repeated_errors(
     Args:
         editor: of every round.
         latent: pictures that were encoded for instructions.
-        instructions: one a round, for all pictures.
+        instructions: of each round, one for all pictures or one a picture.
         answers: clean latents of the right pictures after each round.
         seed: of the first round; the others have the next ones.
         progress: told after each round.
 
     Raises:
-        ShapeError: not as many answers as instructions, or of another shape than the pictures.
+        ShapeError: not as many answers as rounds of instructions, or of another shape than the pictures.
 
     Cost:
         ``editor.evaluations(latent)`` a picture and round.
@@ -47,8 +47,8 @@ def repeated_errors(
     if answers.shape != (len(instructions), *latent.z.shape):
         raise ShapeError(f"answers must be {[len(instructions), *latent.z.shape]}; got {list(answers.shape)}")
     errors: list[Tensor] = []
-    for index, (instruction, answer) in enumerate(zip(instructions, answers, strict=True)):
-        (edited,) = editor.edit(latent, latent.told([instruction]), [1.0], seed=seed + index)
+    for index, (told, answer) in enumerate(zip(instructions, answers, strict=True)):
+        (edited,) = editor.edit(latent, latent.told(told), [1.0], seed=seed + index)
         others = (latent.condition.reference or ())[1:]
         seen = dataclasses.replace(latent.condition, reference=(edited.z, *others))
         latent = dataclasses.replace(latent, z=edited.z, condition=seen)
