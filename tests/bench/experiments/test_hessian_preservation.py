@@ -56,6 +56,7 @@ def test_the_change_outside_is_an_energy() -> None:
         (0.3, 0.2, 0.35, "does not hold"),
         (0.2, 0.3, 0.3, "does not hold"),
         (0.2, 0.2, 0.3, "undecided at this size"),
+        (0.2, 0.2, 0.35, "does not hold"),
     ],
 )
 def test_it_holds_where_less_changes_outside_at_no_higher_error(

@@ -217,11 +217,9 @@ def pipeline(rows: Table, captions: str) -> dict[str, Table]:
 
 
 def judged(claims: tuple[Claim, ...]) -> Claim:
-    """The first claim, on the change outside, which holds only where the second, on the error, is not against it."""
+    """The first claim, on the change outside, which does not hold where the second, on the error, is against it."""
     change, error = claims[0], claims[1]
-    if change.verdict == "holds" and error.verdict == "does not hold":
-        return dataclasses.replace(change, verdict="does not hold")
-    return change
+    return dataclasses.replace(change, verdict=error.verdict) if error.verdict == "does not hold" else change
 
 
 def _ratios(rows: Table) -> str:
