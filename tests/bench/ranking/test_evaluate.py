@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -244,6 +245,30 @@ def test_undo_is_measured_from_the_edited_picture(batch: Prepared) -> None:
         assert row["undo_error"] == pytest.approx(1, abs=ROUNDING)
         change = (levels(_truth(item)) - levels(item.picture())) / 127.5
         assert row["undo_psnr"] == pytest.approx(10 * math.log10(4 / (change**2).mean()), abs=1e-3)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading(OneWay):
+    """Goes back only where it has read the captions of the way back."""
+
+    name = "reading"
+    read: tuple[tuple[str, ...], ...] = ()
+
+    def for_captions(self, sources: Sequence[str], targets: Sequence[str]) -> "Reading":
+        return dataclasses.replace(self, read=(tuple(sources), tuple(targets)))
+
+    def _edit(self, latent: Any, target: Any, **rest: Any) -> torch.Tensor:
+        back = (self.wanted, latent.captions) if latent.start is not None else (latent.captions, self.wanted)
+        assert self.read == back
+        return super()._edit(latent, target, **rest)
+
+
+def test_the_way_back_is_for_the_captions_of_the_way_back(batch: Prepared) -> None:
+    """An editor that reads captions is told those of both ways, each in its order."""
+    wanted = tuple(item.target_caption for item in batch.items)
+    assert wanted != batch.latent.captions
+    reads = type("Reads", (Reading,), {"answers": told(batch).answers, "wanted": wanted})
+    assert len(scored(batch, reads())) == len(batch.items)
 
 
 def faint(item: Item) -> Image.Image:

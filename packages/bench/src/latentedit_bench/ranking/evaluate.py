@@ -95,8 +95,10 @@ class Edits:
     @functools.cached_property
     def back(self) -> Tensor:
         """The edits at strength 1, edited back; those that cannot be stay."""
-        z = self.latents[1.0]
-        return _finite(self.method.undone(self.batch.latent, z, self.batch.target, seed=self.seed), z)[0]
+        z, latent = self.latents[1.0], self.batch.latent
+        wanted = [item.target_caption for item in self.batch.items]
+        method = dataclasses.replace(self.method, editor=self.method.editor.for_captions(wanted, latent.captions))
+        return _finite(method.undone(latent, z, self.batch.target, seed=self.seed), z)[0]
 
     @functools.cached_property
     def residual(self) -> Float[Tensor, " b"]:
