@@ -30,6 +30,7 @@ from latentedit_portraits.dataset import render_split, to_pixels
 from latentedit_portraits.fitting import FitSettings, Plan
 from latentedit_portraits.render import render_array
 from latentedit_portraits.train import encode_renders, reconstruct, rescale_channels, train, train_reader
+from latentedit_portraits.train_kontext import train_kontext
 from latentedit_portraits.train_pixels import RECIPES as PIXEL_RECIPES
 from latentedit_portraits.train_pixels import train_discs, train_portraits
 from latentedit_portraits.train_unet import RECIPES as UNET_RECIPES
@@ -42,6 +43,21 @@ from tests.portraits.runs import run_in
 def test_an_unknown_recipe_is_refused(train: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'cpu'"):
         train(tmp_path, "cpux")
+
+
+@pytest.mark.parametrize("train", [train, train_unet, train_kontext, train_discs, train_portraits])
+def test_a_folder_of_another_recipe_is_refused(train: Any, tmp_path: Path) -> None:
+    """Its latents are of other pictures in another order, and of another codec."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    begun = functools.partial(train.func, *train.args[:2], stop)
+    for _ in range(2):  # it goes on
+        with pytest.raises(KeyboardInterrupt):
+            begun(tmp_path, "cpu", device="cpu")
+    with pytest.raises(ConfigError, match="is trained by another recipe"):
+        begun(tmp_path, "gpu", device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ training, all calls together.
 
 import contextlib
 import dataclasses
+import json
 import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -17,7 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from latentedit.core.files.writing import told_unwritable
+from latentedit.core.errors import ConfigError
+from latentedit.core.files.writing import make_folder, told_unwritable, write_text
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.models.placement import half_or_float32
@@ -112,6 +114,19 @@ class Training:
     device: torch.device
     progress: Progress | None = None
     log: Callable[[str], None] = print
+
+    def begin(self, plan: Plan) -> None:
+        """Write down by which plan the folder is trained; its pictures, latents and checkpoints fit no other.
+
+        Raises:
+            ConfigError: it was begun by another one.
+            OutputError: it cannot be written to.
+        """
+        place, told = self.folder / "plan.json", f"{json.dumps(dataclasses.asdict(plan), indent=1)}\n"
+        if place.exists() and place.read_text("utf-8") != told:
+            raise ConfigError(f"{self.folder} is trained by another recipe. Name another folder with --out")
+        make_folder(self.folder)
+        write_text(place, told)
 
     def tell(self, what: str, done: int, total: int) -> None:
         """Report progress, where somebody listens."""

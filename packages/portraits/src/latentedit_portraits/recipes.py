@@ -73,12 +73,13 @@ def run_recipe(
         The model's folder.
 
     Raises:
-        ConfigError: an unknown recipe.
+        ConfigError: an unknown recipe, or a folder that was begun by another one.
         DeviceError: a device that this machine lacks.
     """
     if recipe not in plans:
         raise ConfigError(f"{name} has no recipe {recipe!r}: {nearest(recipe, plans)}")
     run = Training(folder=out, device=existing_device(device), progress=progress, log=log)
+    run.begin(plans[recipe])
     trained = make(run, plans[recipe])
     folder = trained.folder
     seconds = {stage: round(value) for stage, value in trained.seconds.items()}

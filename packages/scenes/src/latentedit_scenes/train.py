@@ -83,12 +83,13 @@ def train(
         The model's folder.
 
     Raises:
-        ConfigError: an unknown recipe.
+        ConfigError: an unknown recipe, or a folder that was begun by another one.
         DeviceError: a device that this machine lacks.
     """
     if recipe not in RECIPES:
         raise ConfigError(f"scenes has no recipe {recipe!r}: {nearest(recipe, RECIPES)}")
     plan, run = RECIPES[recipe], Training(folder=out, device=existing_device(device), progress=progress, log=log)
+    run.begin(plan)
     workers = os.cpu_count() or 1
     renders = render_split(
         out / "renders", "train", plan.pictures, seed=SEED, workers=workers, progress=run.tell_renders
