@@ -38,10 +38,9 @@ _KINDS = {"pixels-discs": "4 numbers a picture", "pixels-portraits": "12 attribu
 class Samples(Geometry):
     """Rows of a pair of pictures at a level, in feature space and in latent space, at each rank of `subspaces.RANKS`.
 
-    "distance" is the geodesic distance on the Grassmannian as a share of the largest, ``pi / 2 sqrt(r)``. The rank "
-    "afte"
-    which the trained network's singular values fall most decides. The control is the untrained twin of the network at
-    the same latents; the level of random subspaces of the same dimensions is beside it.
+    "distance" is the geodesic distance on the Grassmannian as a share of the largest, ``pi / 2 sqrt(r)``. The rank
+    after which the trained network's singular values fall most decides. The control is the untrained twin of the
+    network at the same latents; the level of random subspaces of the same dimensions is beside it.
     """
 
     name: ClassVar[str] = "geometry-samples"

@@ -25,8 +25,8 @@ _LEVELS = 3
 class Trajectory(Geometry):
     """Rows of a pair of levels of one picture, in feature space and in latent space, at each rank.
 
-    "distance" is the geodesic distance on the Grassmannian as a share of the largest, ``pi / 2 sqrt(r)``. That two "
-    "level" differ at all can hardly fail; what can is that they differ the more, the further they are apart, and by
+    "distance" is the geodesic distance on the Grassmannian as a share of the largest, ``pi / 2 sqrt(r)``. That two
+    levels differ at all can hardly fail; what can is that they differ the more, the further they are apart, and by
     more than in the untrained twin at the same latents: "slope" is the least-squares slope of the distance over ``|s -
     s'|`` within a picture. Random subspaces of the same dimensions are beside it.
     """
