@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from latentedit.core.errors import ImageError, OutputError
 from latentedit.core.files.pictures import read_chunks
 from latentedit.keeping.bounds import bounds_of
-from latentedit.keeping.pixel_files import PixelPicture, read_pixels, save_pixels
+from latentedit.keeping.pixel_files import PixelPicture, check_depth, read_pixels, save_pixels
 from tests.keeping.pairs import scene
 
 PROFILE = b"not read by anyone, kept as it is" * 4
@@ -71,6 +71,26 @@ def test_pictures_are_upright(orientation: int, bits: int, tmp_path: Path) -> No
     assert found.exif is None  # nothing else was in it
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_tiffs_are_upright(orientation: int, tmp_path: Path) -> None:
+    """As the same at eight bits is, which Pillow turns."""
+    pixels = scene(20, width=30)[..., 0]
+    for name, values in (("deep", pixels.astype(np.uint16) * 257), ("plain", pixels)):
+        Image.fromarray(values).save(tmp_path / f"{name}.tif", tiffinfo={ExifTags.Base.Orientation: orientation})
+    deep_pixels = read_pixels(tmp_path / "deep.tif").pixels
+    assert deep_pixels.dtype == np.uint16
+    np.testing.assert_array_equal(deep_pixels // 257, read_pixels(tmp_path / "plain.tif").pixels)
+
+
+def test_exif_that_no_jpeg_holds_is_told_before(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "x" * 70_000
+    Image.fromarray(scene(20)).save(tmp_path / "long.png", exif=exif)
+    with pytest.raises(OutputError, match=r"EXIF is too long for JPEG.*Use \.png"):
+        check_depth(read_pixels(tmp_path / "long.png"), tmp_path / "kept.jpg")
+    check_depth(read_pixels(tmp_path / "long.png"), tmp_path / "kept.png")
+
+
 def test_sixteen_bits_go_to_png_only(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"16 bits.*Use \.png"):
         save_pixels(PixelPicture(pixels=deep()), tmp_path / "deep.jpg")
@@ -101,3 +121,11 @@ def test_bounds_soften_inwards_and_black_stays_black() -> None:
         bounds_of(read_pixels(Image.fromarray(drawn)), (100, 100))
     with pytest.raises(ImageError, match="black everywhere"):
         bounds_of(read_pixels(Image.fromarray(0 * drawn)), (120, 100))
+
+
+def test_a_mask_of_thin_lines_is_refused() -> None:
+    """Where the soft edges from both sides meet, nothing is let through."""
+    drawn = np.zeros((500, 600), dtype=np.uint8)
+    drawn[250:258, 100:500] = 255
+    with pytest.raises(ImageError, match="only a few pixels wide"):
+        bounds_of(read_pixels(Image.fromarray(drawn)), (600, 500))

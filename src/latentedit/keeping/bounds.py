@@ -22,7 +22,7 @@ def bounds_of(found: PixelPicture, size: tuple[int, int]) -> NDArray[np.floating
         size: of the original, width and height.
 
     Raises:
-        ImageError: another size, or black everywhere.
+        ImageError: another size, black everywhere, or white in places only that are narrower than the soft edge.
     """
     name = f"the mask {found.path}" if found.path is not None else "the mask"
     if found.size != size:
@@ -38,4 +38,6 @@ def bounds_of(found: PixelPicture, size: tuple[int, int]) -> NDArray[np.floating
     width = 2 * round(_FEATHER * min(size)) + 1
     darkest = cv2.erode(plane, np.ones((width, width), dtype=np.uint8))
     soft = np.minimum(plane, cv2.blur(darkest, (width, width), borderType=cv2.BORDER_REPLICATE))
+    if soft.max() < 1 / 255:
+        raise ImageError(f"the white parts of {name} are only a few pixels wide, so nothing may be kept. Paint more")
     return np.where(plane >= 1 / 255, soft, 0).astype(np.float32)

@@ -36,6 +36,7 @@ _COMPRESSION = 3
 """Of a PNG: a photograph of 12 megapixels takes 1 s and is a twelfth larger than at the usual 6, which takes 4 s."""
 
 _TIFF_BITS = 258
+_MOST_JPEG_EXIF_BYTES = 65_533
 _ORIENTATION = ExifTags.Base.Orientation
 
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
@@ -107,8 +108,10 @@ def read_pixels(source: str | Path | Image.Image, name: str = "the picture") -> 
     pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise ImageError(f"the 16 bits of {source} cannot be read. Save it again as a 16-bit PNG")
-    turned = _upright(_in_colour(pixels), int(exif.get(_ORIENTATION, 1)))
-    rest = _bytes(exif) if isinstance(image, PngImageFile) else None
+    is_png = isinstance(image, PngImageFile)
+    orientation = int(exif.get(_ORIENTATION, 1)) if is_png else 1  # OpenCV turns a TIFF itself
+    turned = _upright(_in_colour(pixels), orientation)
+    rest = _bytes(exif) if is_png else None
     found = PixelPicture(pixels=turned, profile=profile or None, exif=rest, path=Path(source))
     _check_sides(found.size, str(source))
     return found
@@ -118,7 +121,7 @@ def save_pixels(picture: PixelPicture, path: str | Path, *, record: str | None =
     """Write a picture beside its place, then rename it; a PNG carries the record.
 
     Raises:
-        OutputError: the place cannot be written to, or 16 bits in another format than PNG.
+        OutputError: the place cannot be written to, or the format does not hold the picture.
     """
     path = Path(path)
     check_depth(picture, path)
@@ -138,13 +141,15 @@ def save_pixels(picture: PixelPicture, path: str | Path, *, record: str | None =
 
 
 def check_depth(picture: PixelPicture, path: str | Path) -> None:
-    """Refuse to write 16 bits as anything but PNG.
+    """Refuse to write 16 bits as anything but PNG, and more EXIF than a JPEG takes as one.
 
     Raises:
         OutputError: another ending.
     """
     if picture.pixels.dtype == np.uint16 and Path(path).suffix.lower() != ".png":
         raise OutputError(f"the picture has 16 bits, which are written as PNG only; got {path}. Use .png")
+    if len(picture.exif or b"") > _MOST_JPEG_EXIF_BYTES and Path(path).suffix.lower() in (".jpg", ".jpeg"):
+        raise OutputError(f"the picture's EXIF is too long for JPEG, in which {path} would be. Use .png")
 
 
 def _of_image(image: Image.Image, path: Path | None) -> PixelPicture:
