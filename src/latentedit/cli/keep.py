@@ -175,5 +175,11 @@ def _keep_folder(
 
 def _by_name(folder: Path) -> dict[str, Path]:
     """Pictures of a folder by their names without ending, in order."""
-    found = sorted(place for place in folder.iterdir() if place.suffix.lower() in _ENDINGS)
-    return {place.stem: place for place in found}
+    found: dict[str, Path] = {}
+    for place in sorted(place for place in folder.iterdir() if place.suffix.lower() in _ENDINGS):
+        other = found.setdefault(place.stem, place)
+        if other != place:
+            raise ConfigError(
+                f"{other.name} and {place.name} in {folder} have one name but for their endings. Rename one of them"
+            )
+    return found
