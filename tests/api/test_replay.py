@@ -344,8 +344,8 @@ def test_progress_is_told(colours: ColourBackbone, record: RunRecord) -> None:
 
 @pytest.mark.parametrize("local", [True, False])
 def test_a_result_takes_itself_back_and_makes_itself_again(colours: ColourBackbone, local: bool) -> None:
-    """As the commands do with its file; masked, and from a latent that was moved before."""
-    source = grey(2, (20, 12))
+    """As the commands do with its file; masked with a soft edge, and from a latent that was moved before."""
+    source = grey(2, (60, 52))
     latent = encode(colours, source, caption="grey", mask=half_mask(source.size))
     direction = identify(latent, to="red")
     first = manipulate(latent, direction, strength=0.4, local=local)

@@ -15,11 +15,11 @@ from latentedit.directions.text import embed_targets
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import editor_class
-from latentedit.latents.encode import PictureLike, encode, open_picture
+from latentedit.latents.encode import PictureLike, encode_frames, fit_all, open_picture
 from latentedit.latents.guard import examined
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.masks import MaskLike, open_mask
-from latentedit.latents.pictures import Picture
+from latentedit.latents.masks import MaskLike
+from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import DirectionRecord, PictureRecord, RunRecord, mask_fingerprint
 from latentedit.models.base import Backbone
 
@@ -57,7 +57,8 @@ def replay(
             f"{model.name!r} ({model.fingerprint}) is not the model of the record, {record.model.name!r} "
             f"({record.model.fingerprint}). Name the model with --model"
         )
-    _check_mask(record, opened, mask)
+    (frame,) = fit_all(model, [opened], mask=mask)
+    _check_mask(record, frame, mask)
     if [open_picture(one).fingerprint for one in beside] != [one.fingerprint for one in record.beside]:
         names = ", ".join(repr(one.name) for one in record.beside) or "none"
         raise ConfigError(
@@ -65,8 +66,25 @@ def replay(
             "in their order with --beside"
         )
     others = [_named(one, told) for one, told in zip(beside, record.beside, strict=True)]
+    return replay_frame(record, model, frame, directions=directions, beside=others, progress=progress)
+
+
+def replay_frame(
+    record: RunRecord,
+    model: Backbone,
+    frame: Frame,
+    *,
+    directions: Sequence[Direction],
+    beside: Sequence[Picture],
+    progress: Progress | None,
+) -> list[EditResult]:
+    """The same for what is known to be the record's: model, picture with its mask, and pictures beside.
+
+    Raises:
+        ConfigError: a direction that is missing, or settings that no editor has.
+    """
     known = {direction.fingerprint: direction for direction in directions}
-    return _again(record, _latent_before(record, model, opened, known, mask, others), known, progress)
+    return _again(record, _latent_before(record, model, frame, known, beside), known, progress)
 
 
 def differences(record: RunRecord, now: RunRecord) -> list[str]:
@@ -97,8 +115,8 @@ def _named(picture: PictureLike, record: PictureRecord) -> Picture:
     return dataclasses.replace(open_picture(picture), path=Path(record.name) if record.name else None)
 
 
-def _check_mask(record: RunRecord, picture: Picture, mask: MaskLike | None) -> None:
-    if mask_fingerprint(None if mask is None else open_mask(mask, picture.size)) == record.picture.mask:
+def _check_mask(record: RunRecord, frame: Frame, mask: MaskLike | None) -> None:
+    if mask_fingerprint(frame.allowed) == record.picture.mask:
         return
     if record.picture.mask is None:
         raise ConfigError("a mask is given, and none was used. Leave --mask out")
@@ -109,17 +127,16 @@ def _check_mask(record: RunRecord, picture: Picture, mask: MaskLike | None) -> N
 def _latent_before(
     record: RunRecord,
     model: Backbone,
-    picture: Picture,
+    frame: Frame,
     known: dict[str, Direction],
-    mask: MaskLike | None,
     beside: Sequence[Picture],
 ) -> JointLatent:
     """The pictures as the edit met them: encoded, and moved by the edits before it."""
     if record.before is None:
         return examined(
-            encode(model, picture, caption=record.caption, mask=mask, instructed=record.instructed, beside=beside)
+            encode_frames(model, [frame], caption=record.caption, instructed=record.instructed, beside=beside)
         )
-    latent = _latent_before(record.before, model, picture, known, mask, beside)
+    latent = _latent_before(record.before, model, frame, known, beside)
     return _again(record.before, latent, known, None)[0].latent
 
 

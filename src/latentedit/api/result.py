@@ -160,12 +160,12 @@ class EditResult:
         Raises:
             ConfigError: a direction that is missing.
         """
-        from latentedit.api.replay import replay  # noqa: PLC0415  # it makes results, so it knows this module
+        from latentedit.api.replay import replay_frame  # noqa: PLC0415  # it makes results, so it knows this module
 
-        (frame,) = self.latent.frames
-        mask = None if frame.allowed is None else Image.fromarray(frame.allowed)
-        backbone = self.latent.backbone
-        return replay(self.record, backbone, frame.picture, directions=directions, mask=mask, progress=progress)
+        (frame,), beside = self.latent.frames, self.latent.beside
+        return replay_frame(
+            self.record, self.latent.backbone, frame, directions=directions, beside=beside, progress=progress
+        )
 
     @property
     def measured_text(self) -> str:

@@ -82,6 +82,8 @@ def encode_frames(
     Raises:
         ConfigError: as `encode`.
     """
+    if beside and instructed is False:
+        raise ConfigError("pictures beside go with instructions only. Give an instruction, or leave them out")
     if len({frame.pixels.shape for frame in frames}) > 1:
         raise ConfigError("pictures of different shapes cannot share a batch. Encode them one by one, or use edit")
     pixels = torch.stack([frame.pixels for frame in frames]).to(model.device, model.dtype)
