@@ -162,6 +162,8 @@ def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) 
     assert same_picture(Image.open(guest.downloads("save-picture", tmp_path)), grey())
     guest.history.nth(1).click()
     expect(page.locator("iframe.le-viewer")).to_have_count(1)
+    expect(guest.viewer.locator(".number")).to_have_value("0.75")  # at which it was kept
+    expect(strength).to_have_value("0.75")
     guest.press("undo")
     expect(page.locator("iframe.le-viewer")).to_have_count(0)
     guest.wish("")

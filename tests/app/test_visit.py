@@ -134,6 +134,25 @@ def test_a_strength_that_was_not_rendered_is_kept_exactly_and_edited_on(colours:
         visit.settle(float("nan"))
 
 
+def test_an_edit_goes_on_from_the_strength_that_was_kept_last(visit: Visit) -> None:
+    """Also where the picture was edited before at another one, under the same words."""
+    more = {**EIM, "caption": visit.edit([RED], **EIM).caption}
+    visit.edit([Wish(text="red => blue")], **more)
+    visit.go_to(1)
+    kept = visit.settle(0.6)
+    onward = visit.edit([Wish(text="red => green")], **more).edit
+    assert kept is not None
+    assert onward is not None
+    assert same_picture(onward.results[0].image, kept.image)
+
+
+def test_several_changes_at_one_strength_by_a_method_that_takes_one(visit: Visit) -> None:
+    wishes = [dataclasses.replace(RED, strength=0.5), Wish(text="a hat => a scarf", strength=0.5)]
+    entry = visit.edit(wishes, **{**EIM, "method": "sdedit"})
+    assert entry.edit is not None
+    assert [one.strength for one in entry.edit.results] == [0.5 * one for one in STRENGTHS]
+
+
 def test_a_saved_picture_carries_its_record_and_undoes(colours: ColourBackbone, visit: Visit, tmp_path: Path) -> None:
     visit.edit([RED], **EIM)
     saved, record = visit.picture_file(0.5), visit.record_file(0.5)

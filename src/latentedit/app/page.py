@@ -265,7 +265,7 @@ class Page:
         return {
             picture.preview: fragments.preview(entry),
             picture.caption: entry.caption,
-            result.viewer: EMPTY if edit is None else fragments.frame(_viewer(edit.results)),
+            result.viewer: EMPTY if edit is None else fragments.frame(_viewer(edit.results, entry.strength)),
             result.facts: "" if edit is None else fragments.facts(edit),
             result.history: fragments.history(visit.entries, entry),
             result.strength: entry.strength,
@@ -279,9 +279,9 @@ class Page:
         return content
 
 
-def _viewer(results: Sequence[EditResult]) -> str:
+def _viewer(results: Sequence[EditResult], strength: float) -> str:
     """The viewer, which saves nothing itself: between strengths it has a blend, and the page the exact picture."""
-    return dataclasses.replace(view(results), saves=False).html
+    return dataclasses.replace(view(results), start=strength, saves=False).html
 
 
 def _told(progress: gr.Progress) -> Progress:

@@ -82,7 +82,7 @@ class Visit:
         self.current: Entry | None = None
         self.directions: dict[str, Direction] = {}
         self.discovered: list[str] = []
-        self._session: tuple[Entry, str, str, Session] | None = None
+        self._session: tuple[Picture, str, str, Session] | None = None
         self._stops = 0  # so often was `stop` called
         self._closed = False
 
@@ -151,7 +151,8 @@ class Visit:
         with self._task(model, progress) as (backbone, report), backbone.count() as count:
             session = self._session_of(before, backbone, caption.strip())
             directions, move = self._way(session, wanted, method, report)
-            whole = wanted[0].strength if len(wanted) == 1 else 1.0
+            together = len(wanted) > 1 and editor_class(method).composes  # each at a strength of its own
+            whole = 1.0 if together else wanted[0].strength
             if whole == 0:
                 raise ConfigError("strength 0 is the picture itself. Give another strength")
             results = move([share * whole for share in STRENGTHS], report)
@@ -335,11 +336,11 @@ class Visit:
     def _session_of(self, entry: Entry, backbone: Backbone, caption: str) -> Session:
         """The session of a picture under a caption, kept for the next edit of the same."""
         match self._session:
-            case (known, name, said, session) if known is entry and (name, said) == (backbone.name, caption):
+            case (known, name, said, session) if known is entry.picture and (name, said) == (backbone.name, caption):
                 return session
             case _:
                 session = Session(examined(encode(backbone, entry.picture, caption=caption)))
-                self._session = (entry, backbone.name, caption, session)
+                self._session = (entry.picture, backbone.name, caption, session)
                 return session
 
     def _append(self, entry: Entry) -> None:

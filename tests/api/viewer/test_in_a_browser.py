@@ -1,6 +1,7 @@
 """The viewer in a browser, used as a person does: by mouse, by keys, by what a screen reader is told."""
 
 import base64
+import dataclasses
 import io
 import json
 from collections.abc import Sequence
@@ -194,10 +195,11 @@ def test_strengths_of_many_digits_are_met_by_two(browser: Browser, tmp_path: Pat
 
 def test_the_page_around_it_hears_of_the_strength(browser: Browser, view: View, tmp_path: Path) -> None:
     heard = "<script>heard = []; onmessage = (event) => heard.push(event.data.latentedit)</script>"
-    (tmp_path / "page.html").write_text(heard + view.iframe, "utf-8")
+    (tmp_path / "page.html").write_text(heard + dataclasses.replace(view, start=0.6).iframe, "utf-8")
     browser.open(tmp_path / "page.html", width=1000)
     inside = browser.page.frame_locator("iframe")
     inside.locator("latentedit-viewer[ready]").wait_for()
+    browser.page.wait_for_function("heard[0]?.strength === 0.6")
     inside.locator(".number").fill("0.5")
     browser.page.wait_for_function("heard.at(-1)?.strength === 0.5")
     assert browser.evaluate("heard.at(-1).height") > 500

@@ -29,6 +29,20 @@ def test_every_picture_is_there_exactly(strengths: list[float], mode: str) -> No
         assert same_picture(rebuilt(told, frame), images[frame["strength"]])
 
 
+@pytest.mark.parametrize(
+    ("strengths", "start", "first"),
+    [
+        ([-1.0, 0.5, 1.0, 1.25], None, 1.0),
+        ([0.3], None, 0.3),
+        ([-0.5, -1.0], None, -1.0),
+        ([0.0], None, 0.0),
+        ([0.5, 1.0], 0.6, 0.6),
+    ],
+)
+def test_a_page_opens_at_an_edit(strengths: list[float], start: float | None, first: float) -> None:
+    assert data_of(view_of(strengths, start=start).html)["start"] == first
+
+
 def test_of_a_change_only_its_box_is_there() -> None:
     source = picture((64, 48))
     image = source.copy()

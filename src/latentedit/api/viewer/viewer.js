@@ -43,14 +43,9 @@ class Viewer extends HTMLElement {
     this.pictures = await Pictures.open(this.told);
     this.listen();
     this.compare();
-    this.go(this.start());
+    this.go(this.snapped(this.told.start, CLOSE));
     this.parts.inert = false;
     this.setAttribute("ready", "");
-  }
-
-  // The whole change where it was made, else the strength nearest to it.
-  start() {
-    return this.pictures.strengths.reduce((best, one) => (Math.abs(one - 1) < Math.abs(best - 1) ? one : best));
   }
 
   build() {

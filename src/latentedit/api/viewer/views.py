@@ -73,6 +73,7 @@ class View:
         name: of the files that are saved from the page, without ending.
         others: name to picture, what the edit can be compared with beside the source, such as "right answer".
         quality: of WebP, from 0 to 100, for pages that show many small pictures; without it no pixel is lost.
+        start: the strength that is shown at first; the whole change, or the made one nearest to it, if not given.
         saves: whether it saves pictures and records; not where a page around it does.
 
     Raises:
@@ -90,6 +91,7 @@ class View:
     name: str = "picture"
     others: Mapping[str, Image.Image] = dataclasses.field(default_factory=dict)
     quality: int | None = None
+    start: float | None = None
     saves: bool = True
 
     def __post_init__(self) -> None:
@@ -152,6 +154,7 @@ class View:
             "source": source,
             "others": [{"name": name, **layer} for name, layer in zip(self.others, layers[len(frames) :], strict=True)],
             "profile": _in_base64(_chunk(b"iCCP", b"icc\0\0" + zlib.compress(profile, 9)) if profile else b""),
+            "start": self._first([frame.strength for frame in frames]),
             "saves": self.saves,
             "between": _between(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [
@@ -165,6 +168,12 @@ class View:
         known = {float(frame.strength): frame for frame in self.frames}
         known[0.0] = dataclasses.replace(known.get(0.0, Frame(strength=0.0, image=self.source)), image=self.source)
         return [known[strength] for strength in sorted(known)]
+
+    def _first(self, strengths: Sequence[float]) -> float:
+        """Where the page opens: never at the source where there is an edit, and at one away from the change last."""
+        if self.start is not None:
+            return self.start
+        return min(strengths, key=lambda one: (one == 0, one < 0, abs(abs(one) - 1)))
 
 
 def _told(frame: Frame, layer: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
