@@ -64,6 +64,7 @@ def pictures(*sizes: tuple[int, int]) -> list[Picture]:
         ({"change": CHANGES, "strength": (0.1, 0.2, 0.3)}, "once for each of 2 changes; got it 3 times"),
         ({"direction": (FILE,), "method": "flowedit"}, "'flowedit' knows texts only"),
         ({"change": CHANGES, "strength": (0.5, 0.2), "method": "flowedit"}, "'flowedit' takes one --strength"),
+        ({"change": CHANGES, "mixing": "inverse", "method": "flowedit"}, "'flowedit' mixes no directions"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(fields: dict[str, Any], words: str) -> None:

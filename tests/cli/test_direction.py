@@ -109,6 +109,11 @@ def test_the_stored_preview(command: Command, made: Callable[..., Path], tmp_pat
     assert command("direction", "preview", place, "--quiet", "-o", tmp_path / "p.png").out == ""
 
 
+def test_the_stored_preview_is_of_the_strengths_that_it_has(refused: Refused, made: Callable[..., Path]) -> None:
+    line = refused("direction", "preview", made("a"), "--strengths", "0,1", "--from", FROM)
+    assert "--strengths and --from cannot be used here: they are for a picture" in line
+
+
 def test_a_picture_of_the_directions_name_is_not_overwritten_by_its_preview(
     command: Command, picture: Path, made: Callable[..., Path]
 ) -> None:

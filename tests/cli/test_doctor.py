@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from latentedit.core.errors import ModelError
-from tests.commands import Command
+from tests.commands import Command, Refused
 
 
 @pytest.mark.usefixtures("verifier")
@@ -44,3 +44,8 @@ def test_the_models_error_is_what_the_doctor_prints(
 
     monkeypatch.setattr("latentedit.cli.doctor.verification", fail)
     assert "expected a whole model; got half" in command("doctor").out
+
+
+def test_how_a_model_is_loaded_goes_with_one(refused: Refused) -> None:
+    line = refused("doctor", "--no-sample", "--device", "cuda", "--dtype", "float32")
+    assert "--device and --dtype cannot be used here: they are for a --model" in line

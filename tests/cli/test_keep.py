@@ -67,6 +67,28 @@ def test_folders_are_paired_by_name(pair: tuple[Path, Path], tmp_path: Path, com
     assert [place.name for place in (tmp_path / "kept").iterdir()] == ["a.png"]
 
 
+def test_two_pictures_of_one_name_are_not_mistaken_for_one(
+    pair: tuple[Path, Path], tmp_path: Path, refused: Refused
+) -> None:
+    first, second = tmp_path / "originals", tmp_path / "edits"
+    for folder in (first, second):
+        folder.mkdir()
+    pair[0].rename(first / "a.jpg")
+    pair[1].rename(second / "a.png")
+    Image.fromarray(scene()).save(first / "a.png")
+    assert "a.jpg and a.png in" in refused("keep", first, second, "-o", tmp_path / "kept")
+
+
+def test_what_is_for_edits_only_is_refused(
+    pair: tuple[Path, Path], tmp_path: Path, command: Command, refused: Refused
+) -> None:
+    kept = tmp_path / "k.png"
+    assert command("keep", *pair, "-o", kept, "--strength", "0").code == 0
+    assert "--beside cannot be used here: the result is one of keep" in refused("replay", kept, "--beside", pair[0])
+    for name in ("undo", "cite"):
+        assert "k.png is a result of latentedit keep" in refused(name, kept)
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [

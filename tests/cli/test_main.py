@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import latentedit
 from latentedit.core.errors import ConfigError, RegistryError
@@ -142,6 +143,16 @@ def test_wrong_usage_is_one_line(refused: Refused, arguments: list[str], said: s
     line = refused(*arguments)
     assert said in line
     assert "\x1b" not in line
+
+
+def test_a_path_in_the_home_folder(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shells leave the tilde alone behind ``--output=`` and in quotes; a word that has one elsewhere stays as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "me.png")
+    outcome = command("keep", "~/me.png", tmp_path / "me.png", "--output=~/kept.png")
+    assert outcome.out.startswith(f"{tmp_path / 'me.png'} + {tmp_path / 'me.png'} -> {tmp_path / 'kept.png'}\n")
+    assert (tmp_path / "kept.png").is_file()
+    assert "a~/me.png" in command("keep", "a~/me.png", tmp_path / "me.png").err
 
 
 def test_no_arguments_show_the_help(command: Command) -> None:

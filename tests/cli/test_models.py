@@ -223,3 +223,8 @@ def test_calibrate_in_the_folder(command: Command, miniature: Path, tmp_path: Pa
 def test_calibrate_refuses_an_empty_file_of_captions(refused: Refused, miniature: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n \n")
     assert "has no captions" in refused("models", "calibrate", miniature, "--captions", tmp_path / "empty.txt")
+
+
+def test_what_is_not_searched_for_needs_no_options(refused: Refused, miniature: Path, tmp_path: Path) -> None:
+    line = refused("models", "calibrate", miniature, "--from", tmp_path / "x.json", "--in-folder", "--prefer")
+    assert "--prefer and --in-folder cannot be used here" in line

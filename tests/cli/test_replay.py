@@ -250,6 +250,7 @@ def test_records_that_make_no_sense(
         (("--picture", "no.png"), "no such file"),
         (("--direction", "no.safetensors"), "no such file"),
         (("--device", "gpu7"), "gpu7"),
+        (("--edited", "me.png"), "--edited cannot be used here: the result is none of keep"),
     ],
 )
 def test_wrong_input_is_one_line(

@@ -113,6 +113,12 @@ def test_the_direction_counts_where_it_is_given(
     assert json.loads(outcome.out)["how"] == "direction"
 
 
+def test_how_a_direction_was_applied_goes_with_one(refused: Refused, edited: Path) -> None:
+    """The latent in the file knows its own strength: half of it cannot be taken back."""
+    line = refused("undo", edited, "--strength", 0.5, "--no-local")
+    assert "--strength and --local/--no-local cannot be used here" in line
+
+
 def test_quiet_prints_nothing(command: Command, edited: Path, miniature: Path) -> None:
     outcome = command("undo", edited, "--model", miniature, "--quiet")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")

@@ -87,6 +87,10 @@ class EditRequest:
             raise EDITORS.unknown(self.method)
         if self.direction and not self.editor.composes:
             raise ConfigError(f"the method {self.editor.name!r} knows texts only, and no --direction. Use --method eim")
+        if self.mixing != "sum" and not self.editor.composes:
+            raise ConfigError(
+                f"the method {self.editor.name!r} mixes no directions, so --mixing does nothing. Leave it out"
+            )
         if len(set(self.strength)) > 1 and not self.editor.composes:
             raise ConfigError(f"the method {self.editor.name!r} takes one --strength; got several. Use --method eim")
 

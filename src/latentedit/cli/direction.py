@@ -9,6 +9,7 @@ from latentedit.api.request import EditRequest
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say
 from latentedit.cli.edit import edit_asked
+from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.reporting import cross_talk_rows, table_rows
 from latentedit.cli.request import default_output
@@ -151,6 +152,7 @@ def preview(
 
     direction = load_direction(file)
     if on is None:
+        refuse("they are for a picture", {"--strengths": strengths, "--from": source, "--captioner": captioner})
         check_output(output)
         if output.suffix.lower() != ".png":
             raise OutputError(f"the stored preview is a .png file; got {output.name!r}. Rename it")

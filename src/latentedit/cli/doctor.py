@@ -11,6 +11,7 @@ from latentedit._version import __version__
 from latentedit.cli import options
 from latentedit.cli.console import print_json, say
 from latentedit.cli.doctor_model import examine
+from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.models import bundled, verification
 from latentedit.core.errors import LatentEditError
@@ -44,6 +45,7 @@ def doctor(
         if not examine(choice, load=thorough, as_json=as_json):
             raise typer.Exit(1)
         return
+    refuse("they are for a --model", dict.fromkeys(choice.arguments()[::2], True))
     rows = [*_software(), *_hardware(), *_models(thorough)]
     failed = [label for label, _, ok in rows if not ok]
     if as_json:

@@ -11,6 +11,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import os
+import re
 import signal
 import sys
 import traceback
@@ -33,6 +34,9 @@ _FAULT = 70
 
 _COMPLETING = "_LATENTEDIT_COMPLETE"
 """Variable by which a shell asks for completions, see typer."""
+
+_HOME = re.compile(r"(--[\w-]+=)?~(?=/|\Z)")
+"""What shells leave as it is in ``--output=~/me.png`` or in quotes, and then nobody means."""
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 """Of arguments that do not fit: click's ``ClickException``, which typer has a copy of since 0.26."""
@@ -180,6 +184,7 @@ def run(arguments: list[str]) -> int:
         The exit code: 0 done, 1 done with failures listed, 2 wrong input, 130 interrupted.
     """
     shared: dict[str, bool] = {}
+    arguments = [_with_home(one) for one in arguments]
     program = _program()
     try:
         if _COMPLETING in os.environ:
@@ -206,6 +211,12 @@ def run(arguments: list[str]) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
     return 0
+
+
+def _with_home(argument: str) -> str:
+    """A path in the home folder, spelt out."""
+    found = _HOME.match(argument)
+    return argument if found is None else f"{found[1] or ''}{Path.home()}{argument[found.end() :]}"
 
 
 def _explain(error: Any) -> int:

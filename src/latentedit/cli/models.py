@@ -10,6 +10,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
+from latentedit.cli.edit_folder import refuse
 from latentedit.core.errors import ConfigError, FileFormatError, RegistryError, nearest
 from latentedit.core.files.writing import check_place, make_folder
 from latentedit.core.plugins import CHECKS, MODELS, RECIPES
@@ -221,6 +222,15 @@ def calibrate(
     if source is not None or forget:
         if source is not None and forget:
             raise ConfigError("--from and --forget exclude each other. Give one of them")
+        refuse(
+            "nothing is found out with --from and --forget",
+            {
+                "--captions": captions,
+                "--pictures": pictures,
+                "--prefer": prefer or None,
+                "--in-folder": in_folder or None,
+            },
+        )
         _kept_elsewhere(name, source, as_json=as_json, quiet=quiet)
         return
     from latentedit.api.calibrate import Calibration, calibrate_guard, calibrate_no_change, keep_calibration

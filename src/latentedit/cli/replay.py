@@ -7,6 +7,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say
+from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.request import default_output, recorded_model
 from latentedit.core.errors import ConfigError
@@ -56,8 +57,10 @@ def replay(
 
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None
     if text is not None and '"output": "kept"' in text:
+        refuse("the result is one of keep", {"--direction": direction, "--beside": beside})
         _keep_again(text, result, output, picture, edited, mask, as_json=as_json, quiet=quiet)
         return
+    refuse("the result is none of keep", {"--edited": edited})
     from latentedit.api.outputs import read_record
     from latentedit.api.replay import differences
     from latentedit.api.replay import replay as replay_record

@@ -7,6 +7,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, say
+from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.request import default_output, recorded_model
 from latentedit.core.errors import ConfigError
@@ -21,10 +22,15 @@ def undo(
         Path | None,
         typer.Option("--direction", help="The direction's file; needed where the PNG does not carry its latent."),
     ] = None,
-    strength: Annotated[float, typer.Option("--strength", help="At which that direction was applied.")] = 1.0,
+    strength: Annotated[
+        float | None, typer.Option("--strength", help="At which that direction was applied; 1 if not given.")
+    ] = None,
     local: Annotated[
-        bool, typer.Option("--local/--no-local", help="The direction was applied with its change kept local.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--local/--no-local", help="The direction was applied with its change kept local; yes if not given."
+        ),
+    ] = None,
     *,
     choice: ModelChoice,
     output: options.Output = None,
@@ -38,6 +44,8 @@ def undo(
         latentedit undo me.edited.png -o me.again.png
         latentedit undo glasses.jpg --direction glasses.safetensors --strength 0.7
     """
+    if direction is None:
+        refuse("they say how a --direction was applied", {"--strength": strength, "--local/--no-local": local})
     output = output if output is not None else default_output(picture, "undone.png")
     from latentedit.api.outputs import check_beside
     from latentedit.api.undo import undo_direction, undo_stored
@@ -61,7 +69,9 @@ def undo(
     backbone = (choice if record is None else recorded_model(record, choice)).load()
     if direction is not None:
         found = load_direction(direction, model=backbone)
-        undone = undo_direction(backbone, opened, found, strength=strength, local=local)
+        undone = undo_direction(
+            backbone, opened, found, strength=1.0 if strength is None else strength, local=local is not False
+        )
     else:
         assert payload is not None
         undone = undo_stored(backbone, opened, payload)

@@ -196,9 +196,15 @@ class RunRecord(_Record):
         if len(text) > MAX_RECORD_BYTES:
             raise _unsound(name, f"it has {len(text)} letters, more than {MAX_RECORD_BYTES}")
         try:
-            written = read_object(text).get("format")
+            content = read_object(text)
         except ValueError as error:
             raise _unsound(name, str(error)) from error
+        if content.get("output") == "kept":
+            raise FileFormatError(
+                f"{name} is a result of latentedit keep, and has no record of an edit by a model. Its original is the "
+                "picture before; latentedit replay makes it again"
+            )
+        written = content.get("format")
         if isinstance(written, int) and written > FORMAT:
             raise FileFormatError(
                 f"the record in {name} has the format {written}, from a newer latentedit; this one reads {FORMAT}. "
