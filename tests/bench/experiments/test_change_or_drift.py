@@ -11,6 +11,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
 from latentedit.latents.joint import JointLatent
+from latentedit_bench.experiments import change_or_drift
 from latentedit_bench.experiments.change_or_drift import (
     CHANGE,
     CODEC,
@@ -21,6 +22,7 @@ from latentedit_bench.experiments.change_or_drift import (
     area_under,
     change_and_drift,
     located,
+    of_others,
     places,
     shares_of,
 )
@@ -65,6 +67,28 @@ def test_they_add_up_to_the_difference_where_text_and_state_act_together(monkeyp
     torch.testing.assert_close(found[CHANGE] + found[DRIFT], whole, rtol=1e-4, atol=1e-4)
     shares = [shares_of(found[name], whole) for name in (CHANGE, DRIFT)]
     assert np.sum(shares, axis=0) == pytest.approx(np.ones(3), abs=1e-4)
+
+
+def test_another_item_is_of_another_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two graded changes of one picture neither is the control of the other, which asks for the same."""
+    batch = prepared(7, reads=False)
+    groups = [item.group for item in batch.items]
+    assert groups[5] == groups[6]
+    numbered = torch.arange(7.0)[:, None, None, None].expand_as(batch.latent.z)
+    seen: list[Tensor] = []
+
+    def path(*_: object) -> list[tuple[float, dict[str, Tensor]]]:
+        return [(0.9, {CHANGE: numbered, DRIFT: 0 * numbered})]
+
+    def noted(values: Tensor, _: Tensor) -> list[dict[str, float]]:
+        seen.append(values)
+        return [{}] * 7
+
+    monkeypatch.setattr(ChangeOrDrift, "path", path)
+    monkeypatch.setattr(change_or_drift, "located", noted)
+    ChangeOrDrift().look_at(ChangeOrDrift().parts[0], batch)
+    assert [groups[int(z[0, 0, 0])] for z in seen[-1]] == [groups[k] for k in (6, 0, 1, 2, 3, 4, 4)]
+    assert of_others(["one", "one"]) == []
 
 
 def test_areas_in_closed_form() -> None:

@@ -14,7 +14,7 @@ Where the right answer is known, so is the area that should change; which of the
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -115,10 +115,10 @@ class ChangeOrDrift(BatchExperiment):
             batch.answer_pixels - frame_pixels(latent.frames, batch.answer_pixels),
             (latent.z.shape[2], latent.z.shape[3]),
         )
-        found: list[tuple[int, Row]] = []
+        others, found = of_others([item.group for item in batch.items]), list[tuple[int, Row]]()
         for index, (level, split) in enumerate(self.path(latent, batch.target)):
             maps = {CHANGE: split[CHANGE], DRIFT: split[DRIFT], DIFFERENCE: split[CHANGE] + split[DRIFT], CODEC: answer}
-            maps |= {OTHER: split[CHANGE].roll(1, 0)} if len(latent) > 1 else {}
+            maps |= {OTHER: split[CHANGE][others]} if others else {}
             for name, values in maps.items():
                 if name == DRIFT and index == 0:
                     continue
@@ -200,6 +200,14 @@ def change_and_drift(
     ]
     (x_0, x_1), (y_0, y_1) = velocities
     return {CHANGE: (x_1 - x_0 + y_1 - y_0) / 2, DRIFT: (y_0 - x_0 + y_1 - x_1) / 2}
+
+
+def of_others(groups: Sequence[str]) -> list[int]:
+    """For each item the last one before it of another picture, around in a ring; none where all are of one picture."""
+    count = len(groups)
+    if len(set(groups)) < 2:
+        return []
+    return [next(k for k in range(i - 1, i - count, -1) if groups[k] != groups[i]) for i in range(count)]
 
 
 def places(difference: Float[Tensor, "b 3 h w"], grid: tuple[int, int]) -> Bool[Tensor, "b places"]:
