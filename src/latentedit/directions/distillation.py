@@ -152,6 +152,9 @@ class Distillation:
         """The guided velocity at each point, unflattened to noises and pictures."""
         z = torch.cat([latents for latents, _ in points])
         text = Condition.cat([text.repeat(count) for _, text in points])
+        empty = self.unconditional
+        if empty is not None:
+            empty = empty.expand(len(self.latent)).repeat(len(points) * count)
         parts: list[Tensor] = []
         for start in range(0, len(z), ROWS):
             rows = slice(start, start + ROWS)
@@ -159,7 +162,7 @@ class Distillation:
                 backbone=self.latent.backbone,
                 condition=text[rows],
                 guidance=self.guidance,
-                unconditional=self.unconditional,
+                unconditional=None if empty is None else empty[rows],
             )
             parts.append(field(z[rows], level_batch(level, z[rows])))
         v = torch.cat(parts)

@@ -15,6 +15,10 @@ from latentedit.core.errors import ModelError
 from latentedit.core.rng import draw
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
+from latentedit.directions.hsds import HSDS
+from latentedit.directions.identification import identify
+from latentedit.editors.baselines.flowedit import FlowEdit
+from latentedit.latents.joint import JointLatent
 from latentedit.models.flux2 import Flux2Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.patches import patchify, unpack, unpatchify
@@ -173,3 +177,23 @@ def test_parts_of_two_models_are_refused() -> None:
     pipeline.transformer.register_to_config(joint_attention_dim=48)
     with pytest.raises(ModelError, match="takes text of width 48; the text encoder gives 24"):
         le.from_pipeline(pipeline)
+
+
+def test_several_instructed_pictures_are_guided_as_each_alone() -> None:
+    """Each has its own reference in the unconditional branch too, noise by noise."""
+    backbone = le.from_pipeline(flux2_klein(), settings=SETTINGS)
+    z = draw((2, *backbone.latent_shape(64, 64)), seed=0, purpose="pictures")
+
+    def instructed(rows: slice) -> JointLatent:
+        told = dataclasses.replace(backbone.embed(["change nothing"]).expand(len(z[rows])), reference=(z[rows],))
+        return JointLatent(backbone=backbone, z=z[rows], condition=told, captions=("change nothing",) * len(told))
+
+    def edits(latent: JointLatent) -> list[Tensor]:
+        target = latent.told(["add glasses"]).expand(len(latent))
+        found = identify(latent, target, HSDS(guidance=3.0, steps=1, noises=2), seed=0)
+        editor = FlowEdit(level=0.6, steps=2, noises=2, source_guidance=1.5, target_guidance=4.0)
+        return [found.z, editor.edit(latent, target, [1.0])[0].z]
+
+    alone = [edits(instructed(slice(row, row + 1))) for row in range(2)]
+    for both, *rows in zip(edits(instructed(slice(0, 2))), *alone, strict=True):
+        assert relative_error(both, torch.cat(rows)) <= PARITY

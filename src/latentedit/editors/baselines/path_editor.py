@@ -58,7 +58,8 @@ def two_fields(
         times: how often the batch is repeated.
     """
     backbone = latent.backbone
-    empty = None if source_guidance == target_guidance == 1 else backbone.null(target)
+    unguided = source_guidance == target_guidance == 1
+    empty = None if unguided else backbone.null(target).expand(len(latent)).repeat(times)
 
     def field(text: Condition, guidance: float) -> GuidedField:
         return GuidedField(backbone=backbone, condition=text.repeat(times), guidance=guidance, unconditional=empty)
