@@ -436,3 +436,23 @@ def test_flipped_bits_are_refused_or_give_something_sound(
     assert 0 <= found.level <= 1
     save_direction(found, place)
     assert facts(load_direction(place)) == facts(found)
+
+
+def test_a_mask_of_the_text_survives(tmp_path: Path) -> None:
+    """Without it, what is added to a text would have its padding attended to."""
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    text = Condition(tokens=torch.ones(2, 3, 2), pooled=torch.zeros(2, 0), mask=mask)
+    direction = example(z=torch.ones(2, 2), condition=text)
+    for one, expected in ((direction, mask), (direction.mean(), mask[:1])):
+        save_direction(one, tmp_path / "me.safetensors")
+        found = load_direction(tmp_path / "me.safetensors").condition.mask
+        assert found is not None
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("mask", [torch.ones(1, 2), torch.ones(1, 2, dtype=torch.uint8), torch.tensor([[2]])])
+def test_a_mask_that_is_none_is_refused(tmp_path: Path, mask: Tensor) -> None:
+    kept = mask if mask.dtype == torch.float32 else mask.to(torch.uint8)
+    assert "its mask is not one number 0 or 1 a token" in refusal(
+        written(tmp_path / "bad.safetensors", {**TENSORS, "mask": kept})
+    )

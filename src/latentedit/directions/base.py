@@ -153,8 +153,11 @@ class Direction:
         """One direction for any picture: the mean over the pictures on which this one was found."""
         if len(self) == 1:
             return self
+        mask = self.condition.mask
         condition = Condition(
-            tokens=self.condition.tokens.mean(0, keepdim=True), pooled=self.condition.pooled.mean(0, keepdim=True)
+            tokens=self.condition.tokens.mean(0, keepdim=True),
+            pooled=self.condition.pooled.mean(0, keepdim=True),
+            mask=None if mask is None else mask.any(0, keepdim=True),
         )
         return dataclasses.replace(
             self, z=self.z.mean(0, keepdim=True), condition=condition, curvature=None, feature=None

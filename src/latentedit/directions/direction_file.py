@@ -32,6 +32,7 @@ _KEY = "latentedit.direction"
 _PARTS = ("z", "tokens", "pooled")
 _PREVIEW = "preview"
 _FEATURE = "feature"
+_MASK = "mask"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SHOWN_LETTERS = 80  # of a field's name from a file, in an error
 _UNIT = 0.01  # how far a stored feature's length may be from 1: networks in half precision round that much
@@ -138,7 +139,7 @@ def load_direction(path: str | Path, *, model: Backbone | None = None) -> Direct
         FileFormatError: no such file, no direction, a damaged or hostile file, or one of a newer format.
         ConfigError: a direction of another model.
     """
-    tensors, metadata = read_tensor_file(path, allowed=(*_PARTS, _PREVIEW, _FEATURE))
+    tensors, metadata = read_tensor_file(path, allowed=(*_PARTS, _MASK, _PREVIEW, _FEATURE))
     if _KEY not in metadata:
         raise FileFormatError(f"{path} is no direction: it says nothing under {_KEY!r}. Check the path")
     stored = _read(metadata[_KEY], path)
@@ -147,7 +148,9 @@ def load_direction(path: str | Path, *, model: Backbone | None = None) -> Direct
     z, tokens, pooled = (tensors[name].to(device) for name in _PARTS)
     direction = Direction(
         z=z,
-        condition=Condition(tokens=tokens, pooled=pooled),
+        condition=Condition(
+            tokens=tokens, pooled=pooled, mask=tensors[_MASK].to(device, torch.bool) if _MASK in tensors else None
+        ),
         settings=stored.settings,
         calibration=None if stored.calibration is None else _calibration(stored.calibration),
         preview=tensors[_PREVIEW].numpy().tobytes() if _PREVIEW in tensors else b"",
@@ -171,6 +174,8 @@ def _packed(direction: Direction, name: str) -> bytes:
 def _tensors(direction: Direction) -> dict[str, Tensor]:
     parts = (direction.z, direction.condition.tokens, direction.condition.pooled)
     tensors = {name: part.detach().to("cpu", torch.float32) for name, part in zip(_PARTS, parts, strict=True)}
+    if direction.condition.mask is not None:
+        tensors[_MASK] = direction.condition.mask.to(torch.uint8)
     if direction.preview:
         tensors[_PREVIEW] = torch.frombuffer(bytearray(direction.preview), dtype=torch.uint8)
     if direction.feature is not None:
@@ -249,6 +254,9 @@ def _check_tensors(tensors: Mapping[str, Tensor], name: str | Path) -> None:
         raise _unsound(name, f"{shapes} are no z [b, ...], tokens [b, n, d] and pooled [b, p] of one batch")
     if not all(part.dtype == torch.float32 for part in parts):
         raise _unsound(name, f"{', '.join(_PARTS)} are not in float32")
+    mask = tensors.get(_MASK)
+    if mask is not None and (mask.dtype != torch.uint8 or mask.shape != tokens.shape[:2] or bool((mask > 1).any())):
+        raise _unsound(name, "its mask is not one number 0 or 1 a token")
     feature = tensors.get(_FEATURE)
     if feature is not None and not (
         feature.dtype == torch.float32
