@@ -1,9 +1,11 @@
 """The small autoencoder that people put into a pipeline, in the place of its own."""
 
+import threading
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import latentedit as le
 from latentedit.core.rng import draw
@@ -35,3 +37,49 @@ def drawn_tiny() -> Any:
         network = autoencoder_tiny(4)
     draw_weights(network, torch.Generator().manual_seed(0))
     return network.eval()
+
+
+def in_float16() -> Any:
+    """As the stock pipeline of SDXL is loaded in float16: its autoencoder is to be cast while it runs."""
+    pipeline = sdxl()
+    pipeline.vae.to(torch.float16)
+    pipeline.vae.register_to_config(force_upcast=True)
+    return pipeline
+
+
+def test_derivatives_pass_through_an_autoencoder_that_is_cast() -> None:
+    """They are those of the same weights in float32, and it is in float16 again before they are asked for."""
+    pipeline, wide = in_float16(), sdxl()
+    wide.vae.to(torch.float16).to(torch.float32)
+    gradients: list[Tensor] = []
+    for one in (pipeline, wide):
+        model = le.from_pipeline(one)
+        z = draw((1, *model.latent_shape(64, 64)), seed=0, purpose="latents").requires_grad_()
+        gradients += torch.autograd.grad(model.decode(z).square().sum(), z)
+    assert pipeline.vae.dtype == torch.float16
+    assert torch.equal(*gradients)
+
+
+def test_threads_take_turns_at_an_autoencoder_that_is_cast() -> None:
+    """One that ends casts it back, under the hands of another."""
+    pipeline = in_float16()
+    model, second, done = le.from_pipeline(pipeline), threading.Event(), threading.Event()
+    z = draw((1, *model.latent_shape(64, 64)), seed=0, purpose="latents")
+    found: list[Tensor] = []
+    other = threading.Thread(target=lambda: found.append(model.decode(z)))
+
+    def meet(*_: object) -> None:
+        if threading.current_thread() is other:
+            second.set()
+            done.wait(5)
+        else:
+            other.start()
+            second.wait(0.3)
+
+    hook = pipeline.vae.decoder.register_forward_pre_hook(meet)
+    with torch.no_grad():
+        mine = model.decode(z)
+    done.set()
+    other.join()
+    hook.remove()
+    assert torch.equal(found[0], mine)

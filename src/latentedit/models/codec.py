@@ -6,18 +6,23 @@ one mean and scale or one a channel (Qwen-Image, Wan), statistics of 2 x 2 patch
 """
 
 import contextlib
+import threading
 from collections.abc import Generator
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from latentedit.models.patches import patchify, unpatchify
 from latentedit.models.placement import contiguous_norms
 
 KL_CODECS = ("AutoencoderKL", "AutoencoderTiny")
 """The autoencoder of most families, and the small ones that were distilled from it."""
+
+_CASTING = threading.RLock()
+"""An autoencoder that is cast for a while is not asked by two threads at once."""
 
 
 class Codec:
@@ -89,16 +94,24 @@ class Codec:
 
     @contextlib.contextmanager
     def _precise(self) -> Generator[torch.dtype]:
-        """The dtype in which the autoencoder runs inside."""
-        dtype: torch.dtype = self._vae.dtype
-        if dtype != torch.float16 or not self._vae.config.get("force_upcast"):
-            yield dtype
+        """The dtype in which the autoencoder runs inside.
+
+        Saved as tensors of their own, parameters stay in float32 for derivatives that are taken later.
+        """
+        if not self._vae.config.get("force_upcast"):
+            yield self._vae.dtype
             return
-        self._vae.to(torch.float32)
-        try:
-            yield torch.float32
-        finally:
-            self._vae.to(dtype)
+        with _CASTING:
+            dtype: torch.dtype = self._vae.dtype
+            if dtype != torch.float16:
+                yield dtype
+                return
+            self._vae.to(torch.float32)
+            try:
+                with saved_tensors_hooks(Tensor.detach, Tensor.detach):
+                    yield torch.float32
+            finally:
+                self._vae.to(dtype)
 
 
 def scale_px(config: Any) -> int:
