@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import ByT5Tokenizer
 
 from latentedit.core.errors import ConfigError
 from latentedit.models.loading import open_folder
@@ -71,6 +72,16 @@ def test_words_lose_a_token_or_are_kept(sd: Any) -> None:
     ):
         assert dropped_words(clip, text, 6) == words
     assert dropped_words(clip, "red", 2) == ["red"]
+
+
+def test_a_tokenizer_that_does_not_say_where_words_are_is_counted() -> None:
+    """As the stock pipelines have them under transformers 4; this one takes a byte a token, and one for the end."""
+    slow = ByT5Tokenizer()
+    assert not slow.is_fast
+    assert dropped_words(slow, "red hair, a hat.", 17) == []
+    assert dropped_words(slow, "red hair, a hat.", 16) == ["hat"]
+    assert dropped_words(slow, "red hair, a hat.", 9) == ["hair", "a", "hat"]
+    assert dropped_words(slow, "red", 2) == ["red"]
 
 
 def test_pieces_are_runs_of_letters_and_single_digits() -> None:

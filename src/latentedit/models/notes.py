@@ -15,9 +15,11 @@ def room(tokenizer: Any, length: int) -> int:
 
 def dropped_words(tokenizer: Any, text: str, length: int) -> list[str]:
     """The words of a text that lose a token or more when it is cut to ``length`` tokens."""
+    left = room(tokenizer, length)
+    if not getattr(tokenizer, "is_fast", True):
+        return _dropped_by_count(tokenizer, text, left)
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     spans: list[tuple[int, int]] = encoded["offset_mapping"]
-    left = room(tokenizer, length)
     if len(spans) <= left:
         return []
     start = spans[max(left, 0)][0]
@@ -25,8 +27,21 @@ def dropped_words(tokenizer: Any, text: str, length: int) -> list[str]:
         start += 1
     while start > 0 and not text[start - 1].isspace():
         start -= 1
-    words = (word.strip(_PUNCTUATION) for word in text[start:].split())
-    return [word for word in words if word]
+    return _bare(text[start:].split())
+
+
+def _dropped_by_count(tokenizer: Any, text: str, left: int) -> list[str]:
+    """The same by a tokenizer that does not say where its tokens stand, as those of transformers 4 in Python."""
+    words = text.split()
+    kept = len(words)
+    while kept and len(tokenizer(" ".join(words[:kept]), add_special_tokens=False, verbose=False).input_ids) > left:
+        kept -= 1
+    return _bare(words[kept:])
+
+
+def _bare(words: Sequence[str]) -> list[str]:
+    """Words without punctuation around them."""
+    return [bare for word in words if (bare := word.strip(_PUNCTUATION))]
 
 
 def word_pieces(words: Sequence[str]) -> frozenset[str]:
