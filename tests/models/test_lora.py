@@ -13,6 +13,7 @@ import latentedit as le
 from latentedit.core.errors import ConfigError, MissingDependencyError, ModelError
 from latentedit.core.rng import draw
 from latentedit.models.base import Backbone
+from latentedit.models.text_cache import VARIABLE
 from latentedit.testing.miniatures.flux import flux
 from latentedit.testing.miniatures.sdxl import sdxl
 from latentedit.testing.tolerances import relative_error
@@ -128,3 +129,18 @@ def test_without_peft_it_says_what_to_install(folder: Path, tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'latentedit\[lora\]'"):
         le.load(folder, device="cpu", lora=[file])
+
+
+def test_texts_that_are_kept_are_not_those_of_the_plain_model(
+    family: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its text encoder is another one."""
+    file = saved_lora(BUILDS[family], tmp_path / "a.safetensors", 1, text=True)
+    monkeypatch.setenv(VARIABLE, "")
+    expected = le.load(folder, device="cpu", lora=[file]).embed(["a face"])
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    plain = le.load(folder, device="cpu").embed(["a face"])
+    found = le.load(folder, device="cpu", lora=[file]).embed(["a face"])
+    assert torch.equal(found.tokens, expected.tokens)
+    assert torch.equal(found.pooled, expected.pooled)
+    assert not (torch.equal(found.tokens, plain.tokens) and torch.equal(found.pooled, plain.pooled))

@@ -74,3 +74,14 @@ def test_edits_of_a_loaded_model_are_those_of_the_live_pipeline(
 def test_a_placement_that_is_none_is_refused(folder: Path) -> None:
     with pytest.raises((ConfigError, TypeError), match=r"'modell'"):  # jaxtyping, where it is on, sees it first
         le.load(folder, device="cpu", placement="modell")  # type: ignore[arg-type]
+
+
+def test_an_offloaded_denoiser_makes_room_for_the_text_encoders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accelerate would leave it on the device beside them, where only the larger of both need fit."""
+    model: Any = le.load(folder, device="cpu", placement="model")
+    network, sent = model._components["transformer"], list[object]()
+    monkeypatch.setattr(network, "to", lambda device: sent.append(device) or network)
+    edited(model)
+    sent.clear()
+    model.embed([CAPTION])
+    assert sent == ["cpu"]

@@ -91,12 +91,12 @@ class ModelFolder:
     @property
     def fingerprint(self) -> str:
         """Of the contents of all weight files, and of the LoRAs with their scales."""
-        return fingerprint(
-            {
-                **self.weights,
-                **{f"lora {index} x {lora.scale:g}": (lora.path,) for index, lora in enumerate(self.loras)},
-            }
-        )
+        return self.fingerprint_with(self.weights)
+
+    def fingerprint_with(self, files: Mapping[str, Sequence[Path]]) -> str:
+        """Of the contents of files of parts, and of the LoRAs with their scales."""
+        loras = {f"lora {index} x {lora.scale:g}": (lora.path,) for index, lora in enumerate(self.loras)}
+        return fingerprint({**files, **loras})
 
     def place(self, part: str) -> Path:
         """The folder in which a part lies."""

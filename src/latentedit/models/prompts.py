@@ -24,7 +24,6 @@ from latentedit.models.loading import ModelFolder, computing
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.notes import dropped_note, dropped_words, room, unseen_note
 from latentedit.models.text_cache import TextCache, cache_folder
-from latentedit.models.weights import fingerprint
 
 EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Bool[Tensor, "1 n"] | None]
 """One text as a stock pipeline gives it: tokens, pooled part and mask of the tokens that are attended to."""
@@ -105,7 +104,7 @@ class PromptBackbone(NetworkBackbone):
         files = {part: [file for file in sorted(folder.place(part).rglob("*")) if file.is_file()] for part in parts}
         return TextCache(
             place,
-            encoders=fingerprint(files),
+            encoders=folder.fingerprint_with(files),
             dtype=str(self.network_dtype),
             device=self.device.type,
             pipeline=self._pipeline,
@@ -120,11 +119,21 @@ class PromptBackbone(NetworkBackbone):
         """One text, from the cache where it is there."""
         kept = None if self._texts is None else self._texts.read(text)
         if kept is None:
+            self._make_room()
             with computing(self.name):
                 kept = self._encode_prompt(text)
             if self._texts is not None:
                 self._texts.write(text, kept)
         return kept
+
+    def _make_room(self) -> None:
+        """A denoiser that is offloaded as a whole leaves the device to the text encoders.
+
+        Accelerate's hooks only know the order of sampling, in which no text is read after the denoiser was asked.
+        """
+        hook = getattr(self._network, "_hf_hook", None)
+        if hasattr(hook, "prev_module_hook"):
+            hook.init_hook(self._network)
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         """One text, by `stock`."""
@@ -148,7 +157,7 @@ class PromptBackbone(NetworkBackbone):
         return Condition(
             tokens=tokens.to(self.device, self.dtype),
             pooled=(tokens.new_zeros(1, 0) if pooled is None else pooled).to(self.device, self.dtype),
-            mask=mask,
+            mask=None if mask is None else mask.to(self.device),
         )
 
     def _calls(self, condition: Condition) -> Sequence[Tensor]:

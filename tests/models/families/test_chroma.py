@@ -48,3 +48,12 @@ def test_parts_of_two_models_are_refused() -> None:
     pipeline.transformer.register_to_config(joint_attention_dim=24)
     with pytest.raises(ModelError, match="takes text of width 24; the text encoder gives 16"):
         le.from_pipeline(pipeline)
+
+
+def test_a_mask_is_where_the_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text from the cache comes from the CPU, one that was read now from the model's device."""
+    backbone: Any = le.from_pipeline(chroma(), settings=SETTINGS)
+    read = backbone._encode_prompt(CAPTION)
+    monkeypatch.setattr(backbone, "_device", torch.device("meta"))
+    condition = backbone._padded(*read)
+    assert {part.device.type for part in (condition.tokens, condition.pooled, condition.mask)} == {"meta"}
