@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import accelerate
 import pytest
 import torch
 from diffusers import FirstBlockCacheConfig, StableDiffusion3Pipeline, StableDiffusionPipeline
@@ -29,6 +30,19 @@ def test_a_live_pipeline_is_the_model_that_its_folder_is(kind: Any, name: str, r
     z.requires_grad_()
     assert live.velocity(z, s, live.embed([CAPTION])).requires_grad
     assert le.from_pipeline(pipeline, name="mine", settings={"guidance": 2.0}).capabilities.guidance == 2.0
+
+
+def test_a_model_that_is_offloaded_layer_by_layer_has_the_fingerprint_of_its_weights() -> None:
+    """Those that lie with accelerate between calls: two models of one kind are not the same."""
+
+    def offloaded(seed: int) -> Any:
+        pipeline = flux(seed=seed)
+        for network in (pipeline.transformer, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+            accelerate.cpu_offload(network, torch.device("cpu"))
+        return pipeline
+
+    whole, other = (le.from_pipeline(flux(seed=seed)).fingerprint for seed in (0, 1))
+    assert [le.from_pipeline(offloaded(seed)).fingerprint for seed in (0, 1)] == [whole, other]
 
 
 def spoilt(**changes: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from huggingface_hub import constants
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from latentedit.core.errors import ModelError
 from latentedit.core.files import reading
@@ -117,7 +117,8 @@ def live_fingerprint(networks: Mapping[str, nn.Module]) -> str:
     """
     total = hashlib.sha256()
     for part in sorted(networks):
-        for name, tensor in sorted(networks[part].state_dict().items()):
+        for name, held in sorted(networks[part].state_dict().items()):
+            tensor = _at_hand(networks[part], name, held)
             total.update(f"{part} {name} {tuple(tensor.shape)}".encode())
             if not tensor.is_meta and tensor.numel():
                 flat = tensor.detach().reshape(-1)
@@ -128,6 +129,14 @@ def live_fingerprint(networks: Mapping[str, nn.Module]) -> str:
                 state = [getattr(module, key, None) for key in ("scaling", "active_adapters", "disable_adapters")]
                 total.update(f"{part} {name} {state}".encode())
     return total.hexdigest()[:16]
+
+
+def _at_hand(network: nn.Module, name: str, tensor: Tensor) -> Tensor:
+    """A parameter itself, where accelerate keeps it elsewhere between calls of its layer."""
+    layer, _, own = name.rpartition(".")
+    hook = getattr(network.get_submodule(layer), "_hf_hook", None) if tensor.is_meta else None
+    kept = getattr(hook, "weights_map", None)
+    return tensor if kept is None else kept[own]
 
 
 def read_json(path: Path) -> dict[str, Any]:
