@@ -131,7 +131,7 @@ class PromptBackbone(NetworkBackbone):
 
         Accelerate's hooks only know the order of sampling, in which no text is read after the denoiser was asked.
         """
-        hook = getattr(self._network, "_hf_hook", None)
+        hook: Any = getattr(self._network, "_hf_hook", None)
         if hasattr(hook, "prev_module_hook"):
             hook.init_hook(self._network)
 
