@@ -217,7 +217,7 @@ def ours(model: Backbone) -> Method:
 
 
 def stock(guidance: float = 1.0) -> SDEdit:
-    """What the model's stock pipeline does: a sample from noise, beside the picture."""
+    """What the stock pipeline does: a sample beside the picture, by default without classifier-free guidance."""
     return SDEdit(level=1.0, guidance=guidance)
 
 
