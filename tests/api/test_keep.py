@@ -165,3 +165,16 @@ def test_without_opencv_one_line_says_what_to_install() -> None:
     code = "import sys; sys.modules['cv2'] = None; import latentedit; latentedit.keep"
     ran = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert ran.stderr.strip().endswith("'cv2' is not installed. Run: pip install 'latentedit[keep]'")
+
+
+def test_a_pipeline_sees_transparent_parts_as_they_are_compared() -> None:
+    class Output:
+        def __init__(self, image: Image.Image) -> None:
+            self.images = [image]
+
+    pixels = np.dstack([scene(), np.where(np.hypot(X - 80, Y - 64) < 50, 255, 0).astype(np.uint8)])
+    pixels[pixels[..., 3] == 0, :3] = 0
+    found = kept(lambda prompt, image: Output(image))(Image.fromarray(pixels), "nothing")
+    assert isinstance(found, KeepResult)
+    assert found.verdict == "nothing changed"
+    np.testing.assert_array_equal(found.kept.pixels, pixels)

@@ -53,6 +53,17 @@ def test_alpha_stays_and_what_is_transparent_is_not_touched() -> None:
     np.testing.assert_array_equal(result[20:, :, :3], scene(64, 2)[20:])
 
 
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_what_is_half_transparent_looks_as_the_edit_does(depth: type) -> None:
+    top = np.iinfo(depth).max
+    first = np.full((16, 16, 4), (100 * top // 255,) * 3 + (top // 2,), dtype=depth)
+    second = np.full((16, 16, 3), (140, 190, 160), dtype=np.uint8)
+    result = composite(first, second, half(16), matrix=EYE, tones=Tones.none())
+    np.testing.assert_array_equal(result[..., 3], first[..., 3])
+    np.testing.assert_array_equal(result[:, :8], first[:, :8])
+    np.testing.assert_allclose(levels(result)[:, 8:], second[:, 8:], atol=0.5)
+
+
 def test_strips_make_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = np.array([[1.3, 0.02, -4.2], [-0.02, 1.3, 3.3], [0, 0, 1.0]])
     first, second = scene(96, 1), scene(128, 2)

@@ -45,9 +45,10 @@ def test_a_tiff_has_its_sixteen_bits(tmp_path: Path) -> None:
 
 
 def test_sixteen_bit_grey_has_three_equal_channels(tmp_path: Path) -> None:
-    Image.fromarray(deep()[..., 0]).save(tmp_path / "grey.png")
-    found = read_pixels(tmp_path / "grey.png").pixels
-    np.testing.assert_array_equal(found, np.repeat(deep()[..., :1], 3, axis=2))
+    Image.fromarray(deep()[..., 0]).save(tmp_path / "grey.png", icc_profile=PROFILE)
+    found = read_pixels(tmp_path / "grey.png")
+    np.testing.assert_array_equal(found.pixels, np.repeat(deep()[..., :1], 3, axis=2))
+    assert found.profile is None, "a grey profile says nothing about RGB"
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -281,7 +281,7 @@ def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "K
     """A diffusers pipeline, or anything called like one, that changes nothing but what it was asked to.
 
     Args:
-        pipe: called with ``prompt`` and ``image``; what it returns has ``images``.
+        pipe: called with ``prompt`` and ``image``, transparent parts on white; what it returns has ``images``.
         strength: of the change that is kept.
 
     Returns:
@@ -293,8 +293,9 @@ def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "K
     """
 
     def edit(image: PictureLike, prompt: str = "", **settings: Any) -> KeepResult | list[KeepResult]:
-        original = read_pixels(image, "the picture").image
-        made = pipe(prompt=prompt, image=original.convert("RGB"), **settings).images
+        original = read_pixels(image, "the picture")
+        shown = dataclasses.replace(original, pixels=np.rint(levels(original.pixels)).astype(np.uint8))
+        made = pipe(prompt=prompt, image=shown.image, **settings).images
         results = [keep(image, picture, strength=strength) for picture in made]
         return results[0] if len(results) == 1 else results
 

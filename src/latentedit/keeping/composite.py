@@ -76,6 +76,7 @@ def _put(original: Pixels, moved: NDArray[np.floating[Any]], weight: NDArray[np.
     touched = weight > _LEAST
     if original.shape[2] == 4:
         touched &= original[..., 3] > 0
+        change *= np.float32(top) / np.maximum(original[..., 3:], 1)  # half of what is half transparent shows
     colours = np.rint(original[..., :3] + change).clip(0, top).astype(original.dtype)
     result = original.copy()
     result[..., :3] = np.where(touched[..., None], colours, original[..., :3])

@@ -20,6 +20,8 @@ def test_it_measures_and_goes_on_where_it_was(
     assert done.code == 0, done.err
     assert "verdict right: share of cases" in done.out
     first = (tmp_path / "cases.jsonl").read_text()
+    other = json.loads(command("bench", "keep", "--chains", "0", "-o", tmp_path, "--count", "2", "--json").out)
+    assert json.loads((tmp_path / "cases.jsonl").read_text().splitlines()[-1])["split"] == other["split"] == "test"
     told = json.loads(command(*arguments, "--count", "4", "--json").out)
     assert told["cases"] == 4
     assert (tmp_path / "cases.jsonl").read_text().startswith(first)

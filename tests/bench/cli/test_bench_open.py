@@ -83,6 +83,7 @@ def test_a_sealed_task_needs_its_secret(command: Command, refused: Refused, tmp_
         (("bench", "data", "--size", 512), "Name its --domain too"),
         ((*TASK, "--captions", "partial", "-o", "x"), "Leave them out"),
         ((*TASK, "--month", "soon", "-o", "x"), "'soon' is no month"),
+        ((*TASK, "--month", "2026-12", "--secret", "/", "-o", "x"), "/ is a folder"),
         (("bench", "score", "nowhere"), "no task is in nowhere"),
         (("bench", "score", "nowhere", "--workers", 0), "--workers is 0"),
     ],

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from latentedit_bench.domains.base import scalable
+from latentedit_bench.open_task.folder import card
 from latentedit_bench.open_task.task import TaskSpec
 from tests.bench.open_task.conftest import Entered
 
@@ -79,6 +81,13 @@ def test_the_hub_is_told_of_a_benchmark(written: Entered, spec: TaskSpec) -> Non
     assert (written.folder / config["data_files"][0]["path"]).is_file()
     assert head["license"] == "apache-2.0"
     assert task["id"] == f"open-portraits-{spec.size}"
+
+
+@pytest.mark.parametrize(("items", "category"), [(999, "n<1K"), (1000, "1K<n<10K")])
+def test_the_card_says_how_many(items: int, category: str) -> None:
+    spec = TaskSpec.of("portraits", size=64, month=None, secret=None, items=items)
+    head = yaml.safe_load(card(spec, scalable("portraits")).split("---\n")[1])
+    assert head["size_categories"] == [category]
 
 
 def test_the_card_says_who_knows_the_answers_and_whose_drawings_they_are(written: Entered) -> None:

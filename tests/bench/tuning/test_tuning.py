@@ -246,11 +246,13 @@ def test_the_file_says_how_it_came_about_and_keeps_the_others(tmp_path: Path) ->
     assert list(known["methods"]) == ["flowslider", "sdedit"]
     one = known["methods"]["flowslider"]
     assert (one["budget"], one["command"]) == (28, "tune flowslider")
-    assert one["data"] == {"name": "some", "version": "7", "items": 2}
+    assert one["data"] == {"name": "some", "version": "7", "items": 2, "fingerprint": DATA.fingerprint}
     assert [entry["score"] for entry in one["tried"]] == [0.1, 1.1]
     assert one["edges"] == [], "the level was .8 both times, and one noise is the least"
     assert already_tuned(path, MODEL, DATA) == {"flowslider", "sdedit"}
     assert already_tuned(path, MODEL, dataclasses.replace(DATA, version="8")) == set()
+    others = dataclasses.replace(DATA, items=some_items()[2:4])
+    assert already_tuned(path, MODEL, others) == set(), "a manifest of the same name"
     assert already_tuned(tmp_path / "none.json", MODEL, DATA) == set()
 
 

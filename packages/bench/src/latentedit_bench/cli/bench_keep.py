@@ -78,7 +78,7 @@ def _rows(place: Path, half: "Half", count: int, workers: int, progress: Any) ->
     """The rows of all cases in order; what stands in the file is not measured again."""
     from concurrent.futures import ProcessPoolExecutor
 
-    known = _known(place)
+    known = _known(place, half)
     missing = [index for index in range(count) if index not in known]
     with place.open("a", encoding="utf-8") as file, ProcessPoolExecutor(workers) as pool:
         for done, row in enumerate(pool.map(_measure, [half] * len(missing), missing), start=1):
@@ -90,18 +90,18 @@ def _rows(place: Path, half: "Half", count: int, workers: int, progress: Any) ->
     return [known[index] for index in range(count)]
 
 
-def _known(place: Path) -> "dict[int, Row]":
+def _known(place: Path, half: "Half") -> "dict[int, Row]":
     if not place.is_file():
         return {}
     rows = [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
-    return {row["case"]: row for row in rows}
+    return {row["case"]: row for row in rows if row.get("split") == half}
 
 
 def _measure(half: "Half", index: int) -> "Row":
     from latentedit_bench.known_pairs.cases import make_case
     from latentedit_bench.known_pairs.measured import measured
 
-    return measured(make_case(half, index))
+    return {"split": half, **measured(make_case(half, index))}
 
 
 def _chains(half: "Half", chains: int, workers: int, progress: Any) -> "list[Row]":

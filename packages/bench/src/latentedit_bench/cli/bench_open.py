@@ -80,7 +80,7 @@ def write_open_task(
         raise ConfigError("the task is a folder, and no place is given for it. Give -o FOLDER")
     size, items = _SIZE if size is None else size, ITEMS if items is None else items
     made = secret is not None and not secret.exists()
-    key = None if secret is None else secrets.token_hex(32).encode() if made else check_secret(secret.read_bytes())
+    key = None if secret is None else secrets.token_hex(32).encode() if made else check_secret(_read_secret(secret))
     asks = "keep" if keep else "edit"
     spec = TaskSpec.of(domain, size=size, month=month, secret=key, items=items, asks=asks)
     found = task_items(spec, key)

@@ -288,11 +288,13 @@ def already_tuned(path: Path, model: Backbone, dataset: Dataset) -> set[str]:
     known = read_json(path)
     if known.get("fingerprint") != model.fingerprint:
         raise ConfigError(f"{path} holds settings of another model than {model.name}. Move it away")
-    return {name for name, one in known["methods"].items() if one.get("data") == _about(dataset)}
+    told = _about(dataset).items()
+    return {name for name, one in known["methods"].items() if one.get("data") and one["data"].items() <= told}
 
 
 def _about(dataset: Dataset) -> dict[str, Any]:
-    return {"name": dataset.name, "version": dataset.version, "items": len(dataset.items)}
+    count, fingerprint = len(dataset.items), dataset.fingerprint
+    return {"name": dataset.name, "version": dataset.version, "items": count, "fingerprint": fingerprint}
 
 
 def store_best(name: str, path: Path) -> None:
