@@ -102,8 +102,8 @@ def read_pixels(source: str | Path | Image.Image, name: str = "the picture") -> 
     with opened(source, content=content) as image:
         check_size(image.size, str(source))
         deep = _is_deep(image, content)
-        coloured = image.mode in ("RGB", "RGBA")  # a grey profile says nothing about RGB
-        profile, exif = image.info.get("icc_profile") if coloured else None, _exif(image) if deep else None
+        grey = image.mode.startswith(("I", "L"))  # whose profile says nothing about RGB
+        profile, exif = None if grey else image.info.get("icc_profile"), _exif(image) if deep else None
     if exif is None:
         return _of_image(read_image(source, content=content), Path(source))
     pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)

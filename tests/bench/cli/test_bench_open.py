@@ -76,6 +76,12 @@ def test_a_sealed_task_needs_its_secret(command: Command, refused: Refused, tmp_
     assert again.err == ""
 
 
+def test_a_place_that_cannot_be_written_to_is_told_before_the_work(folder: Path, refused: Refused) -> None:
+    (folder / "score.json").mkdir()
+    (folder / "images" / "public-000.png").unlink()  # what scoring would stumble over
+    assert "score.json is a folder" in refused("bench", "score", folder, "--no-keep")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

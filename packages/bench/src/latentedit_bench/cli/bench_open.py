@@ -144,6 +144,7 @@ def score(
     spec = read_task(folder)
     place = folder / "score.html" if output is None else output
     check_place(place)
+    check_place(folder / "score.json")
     key = None if secret is None else check_secret(_read_secret(secret))
     stored, items = read_entries(table), task_items(spec, key)
     with progress_bar(quiet=quiet or as_json) as progress:
