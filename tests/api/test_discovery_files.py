@@ -114,3 +114,21 @@ def test_an_old_folder_stands_again_where_the_new_one_could_not(
         write_discovery(discovery, out)
     assert NAMES[0] in listed(out)
     assert listed(tmp_path) == ["out"]
+
+
+def test_a_discovery_by_others_names_no_files(discovery: Discovery, tmp_path: Path) -> None:
+    """Names that are no text are not taken for names."""
+    write_discovery(discovery, tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "discovered.json").read_text())
+    facts["directions"][0]["file"] = ["diary.txt"]
+    (tmp_path / "out" / "discovered.json").write_text(json.dumps(facts))
+    with pytest.raises(OutputError, match=f"it holds '{NAMES[0]}'"):
+        check_folder(tmp_path / "out")
+
+
+def test_a_discovery_goes_to_the_home_folder(
+    discovery: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_discovery(discovery, Path("~/out"))
+    assert listed(tmp_path) == ["out"]

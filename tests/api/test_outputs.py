@@ -331,3 +331,12 @@ def test_pictures_are_the_same_where_size_mode_and_pixels_are() -> None:
     changed = np.array(first)
     changed[0, 0, 0] += 1
     assert not same_picture(first, Image.fromarray(changed))
+
+
+def test_a_result_goes_to_the_home_folder(result: EditResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    result.save("~/out.png")
+    assert names(tmp_path / "home") == ["out.json", "out.png"]
+    (tmp_path / "home" / "other.json").write_text("{}")
+    assert "holds something else" in refusal(lambda: result.save("~/other.png"))

@@ -58,7 +58,7 @@ def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
     """
     check_folder(folder)
     facts = plain(_facts(discovery))
-    place = folder.resolve()
+    place = user_path(folder, error=OutputError).resolve()
     hidden = place.with_name(f".{secrets.token_hex(8)}")
     try:
         hidden.mkdir()
@@ -94,7 +94,11 @@ def _listed(folder: Path) -> set[str]:
         return set()
     match facts:
         case {"record": {"versions": {"latentedit": str()}}, "directions": [*rows]}:
-            return {FACTS, SHEET, *(row["file"] for row in rows if isinstance(row, dict) and "file" in row)}
+            return {
+                FACTS,
+                SHEET,
+                *(file for row in rows if isinstance(row, dict) and isinstance(file := row.get("file"), str)),
+            }
         case _:
             return set()
 

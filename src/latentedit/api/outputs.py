@@ -12,7 +12,7 @@ from PIL import Image
 from latentedit.api.viewer.page import is_page
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.pictures import MAX_RECORD_BYTES, read_chunks
-from latentedit.core.files.reading import read_json
+from latentedit.core.files.reading import read_json, user_path
 from latentedit.core.files.writing import check_place, write_text
 from latentedit.core.plain import plain
 from latentedit.latents.record import RunRecord
@@ -26,7 +26,7 @@ OutputFile = tuple[Path, Callable[[Path], None]]
 
 def beside(path: str | Path) -> Path:
     """Where the JSON file of a picture lies."""
-    path = Path(path)
+    path = user_path(path, error=OutputError)
     return path.parent / f"{path.stem}.json"
 
 
@@ -88,7 +88,7 @@ def write_together(files: Sequence[OutputFile]) -> None:
 
     What stood there before stays until then.
     """
-    places = [place for place, _ in files]
+    places = [user_path(place, error=OutputError) for place, _ in files]
     if len({place.resolve() for place in places}) < len(places):
         named = ", ".join(str(place) for place in places)
         raise OutputError(f"several files of a result would have one name; got {named}. Choose another name")
@@ -96,7 +96,7 @@ def write_together(files: Sequence[OutputFile]) -> None:
         check_place(place)
     hidden = [place.with_name(f".{secrets.token_hex(8)}{place.suffix}") for place in places]
     try:
-        for (place, write), other in zip(files, hidden, strict=True):
+        for (_, write), place, other in zip(files, places, hidden, strict=True):
             _write_hidden(write, other, place)
         for place, other in zip(places, hidden, strict=True):
             other.replace(place)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import OutputError
-from latentedit.core.files.writing import check_place, write_text, written_beside
+from latentedit.core.files.writing import check_place, make_folder, write_text, written_beside
 
 
 def names_in(folder: Path) -> list[str]:
@@ -97,6 +97,14 @@ def test_text_is_written_as_it_is(tmp_path_factory: pytest.TempPathFactory, text
 
 def test_the_longest_name_is_written_and_a_longer_one_refused(tmp_path: Path) -> None:
     write_text(tmp_path / ("n" * 255), "x")
-    with pytest.raises(OutputError, match="cannot be written: File name too long"):
+    with pytest.raises(OutputError, match="File name too long"):
         write_text(tmp_path / ("n" * 256), "x")
     assert names_in(tmp_path) == ["n" * 255]
+
+
+def test_the_home_folder_is_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    check_place("~/out")
+    write_text("~/out", "new")
+    make_folder("~/folder")
+    assert names_in(tmp_path) == ["folder", "out"]

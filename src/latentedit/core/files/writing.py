@@ -47,7 +47,7 @@ def written_beside(path: str | Path) -> Generator[BinaryIO]:
     Raises:
         OutputError: the place cannot be written to, or the disk is full.
     """
-    path = Path(path)
+    path = user_path(path, error=OutputError)
     beside = _beside(path)
     try:
         with beside.open("xb") as file:
@@ -95,7 +95,7 @@ def make_folder(path: str | Path) -> None:
         OutputError: the place cannot be written to, or a file is there.
     """
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
+        user_path(path, error=OutputError).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         why = error.strerror or str(error)
         raise OutputError(f"the folder {path} cannot be made: {why}. Choose another place") from error
