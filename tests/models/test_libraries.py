@@ -59,3 +59,15 @@ def test_quiet_libraries_restores_what_it_changed() -> None:
         torch.randn(3)
     assert logger.level == before
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_libraries_are_quiet_until_the_last_thread_leaves() -> None:
+    """Whoever came first may leave first."""
+    logger = logging.getLogger("diffusers")
+    before, first, second = logger.level, quiet_libraries(), quiet_libraries()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert logger.level == logging.ERROR
+    second.__exit__(None, None, None)
+    assert logger.level == before

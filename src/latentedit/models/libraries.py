@@ -11,8 +11,9 @@ import importlib.util
 import inspect
 import logging
 import sys
+import threading
 import types
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,6 +29,9 @@ _ON_DEMAND = (
     "diffusers.models.unets",
 )
 """Packages whose ``__init__`` imports much, and whose modules can be imported without it."""
+
+_QUIETING, _LOUD = threading.Lock(), list[Callable[[], None]]()
+"""For each open `quiet_libraries`, in any thread, what makes the libraries as loud as before the first of them."""
 
 
 class _OnDemand(types.ModuleType):
@@ -93,19 +97,31 @@ def stock_pipeline(kind: str, components: Mapping[str, Any], configuration: Mapp
 @contextmanager
 def quiet_libraries() -> Generator[None]:
     """No progress bars and reports of diffusers and transformers inside, and the global random state kept."""
-    settings: Any = require("transformers", "models").utils.logging
-    names = ("transformers", "diffusers", "accelerate")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    shown = settings.is_progress_bar_enabled()
-    settings.disable_progress_bar()
+    with _QUIETING:
+        _LOUD.append(_LOUD[0] if _LOUD else _silenced())
     try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
+        with _QUIETING:
+            restore = _LOUD.pop()
+            if not _LOUD:
+                restore()
+
+
+def _silenced() -> Callable[[], None]:
+    """Silence the libraries; what undoes it."""
+    settings: Any = require("transformers", "models").utils.logging
+    loggers = [logging.getLogger(name) for name in ("transformers", "diffusers", "accelerate")]
+    levels, shown = [logger.level for logger in loggers], settings.is_progress_bar_enabled()
+    settings.disable_progress_bar()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+
+    def restore() -> None:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
         if shown:
             settings.enable_progress_bar()
+
+    return restore
