@@ -50,6 +50,8 @@ MANY_TOKENS = 4300
 class Flux2Backbone(PackedFlowBackbone):
     """FLUX.2 dev, klein and klein base: ``v(z, s, c) = transformer(tokens of z, s, text, guidance)``.
 
+    Klein that is distilled has no guidance, unless ``settings["guidance"]`` is other than 1.
+
     Args:
         components: of a ``Flux2Pipeline`` or ``Flux2KleinPipeline`` by name.
         placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
@@ -84,7 +86,8 @@ class Flux2Backbone(PackedFlowBackbone):
             vae=components["vae"],
         )
         check_chat_template(components["tokenizer"])
-        distilled = bool((placement.get("configuration") or {}).get("is_distilled"))
+        unguided = (placement.get("settings") or {}).get("guidance", 1) == 1
+        distilled = unguided and bool((placement.get("configuration") or {}).get("is_distilled"))
         kind: GuidanceKind = "embedded" if config.guidance_embeds else "none" if distilled else "cfg"
         self._begin(
             components,

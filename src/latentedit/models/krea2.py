@@ -31,6 +31,8 @@ TURBO_SHIFT = 1.15
 class Krea2Backbone(PackedFlowBackbone):
     """Krea 2 Raw and Turbo: ``v(z, s, c) = transformer(tokens of z, s, layers of text, mask)``.
 
+    Turbo has no guidance, unless ``settings["guidance"]`` is other than 1.
+
     Args:
         components: of a ``Krea2Pipeline`` by name.
         placement: name, fingerprint, settings, device, pipeline and configuration, see `NetworkBackbone`.
@@ -57,13 +59,14 @@ class Krea2Backbone(PackedFlowBackbone):
             vae=components["vae"],
         )
         self._distilled = bool((placement.get("configuration") or {}).get("is_distilled"))
+        unguided = self._distilled and (placement.get("settings") or {}).get("guidance", 1) == 1
         self._layers = int(config.num_text_layers)
         self._begin(
             components,
             patch=PATCH,
             widths=(self._layers * int(config.text_hidden_dim), 0),
-            guidance=1.0 if self._distilled else 5.5,
-            kind="none" if self._distilled else "cfg",
+            guidance=1.0 if unguided else 5.5,
+            kind="none" if unguided else "cfg",
             **placement,
         )
 

@@ -197,3 +197,11 @@ def test_several_instructed_pictures_are_guided_as_each_alone() -> None:
     alone = [edits(instructed(slice(row, row + 1))) for row in range(2)]
     for both, *rows in zip(edits(instructed(slice(0, 2))), *alone, strict=True):
         assert relative_error(both, torch.cat(rows)) <= PARITY
+
+
+def test_distilled_klein_with_a_weight_in_its_settings_is_guided() -> None:
+    """One of 1 says what it is without."""
+    pipeline = flux2_klein(distilled=True)
+    told, plain = (le.from_pipeline(pipeline, settings={"guidance": weight}).capabilities for weight in (4, 1))
+    assert (told.guidance, told.guidance_kind) == (4.0, "cfg")
+    assert (plain.guidance, plain.guidance_kind) == (1.0, "none")

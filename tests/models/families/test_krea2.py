@@ -46,6 +46,17 @@ def test_turbo_has_one_shift_and_no_guidance() -> None:
     assert grids[1][0] == grids[1][1]
 
 
+def test_turbo_with_a_weight_in_its_settings_is_guided() -> None:
+    """At the levels of Turbo."""
+    plain, told = (
+        le.from_pipeline(krea2(turbo=True), settings={**SETTINGS, **more})
+        for more in ({"guidance": 1.0}, {"guidance": 4})
+    )
+    assert (plain.capabilities.guidance, plain.capabilities.guidance_kind) == (1.0, "none")
+    assert (told.capabilities.guidance, told.capabilities.guidance_kind) == (4.0, "cfg")
+    assert told.grid(4) == plain.grid(4)
+
+
 def test_long_captions_lose_their_end() -> None:
     """The window holds the end of the chat too: five tokens of the real tokenizer."""
     backbone = le.from_pipeline(krea2(), settings=SETTINGS)
