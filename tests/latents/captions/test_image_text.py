@@ -231,3 +231,19 @@ def test_a_hub_id_downloads_no_pickles_and_no_code(
         needed + unwanted, allow_patterns=asked["allow_patterns"], ignore_patterns=asked["ignore_patterns"]
     )
     assert sorted(wanted) == sorted(needed)
+
+
+def test_the_dtype_is_asked_for_by_the_name_that_old_transformers_know(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before 4.56, a "dtype" went on to the network, which refused it."""
+    build, given = AutoModelForImageTextToText.from_pretrained, dict[str, Any]()
+
+    def load(*args: Any, **options: Any) -> Any:
+        given.update(options)
+        return build(*args, **options)
+
+    monkeypatch.setattr(AutoModelForImageTextToText, "from_pretrained", load)
+    ImageToText.from_name(str(folders["blip"]))
+    assert "dtype" not in given
+    assert given["torch_dtype"] == "auto"

@@ -114,7 +114,7 @@ def _load_network(folder: Path, name: str) -> Any:
     try:
         network, report = model_class.from_pretrained(
             folder,
-            dtype="auto",
+            torch_dtype="auto",  # transformers before 4.56 know no other name
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
