@@ -14,6 +14,7 @@ from latentedit.api.outputs import read_record, same_picture
 from latentedit.api.replay import replay as replay_record
 from latentedit.api.result import EditResult
 from latentedit.api.session import Session, search_of, seed_of, stored_eim, suited
+from latentedit.api.undo import undo_direction
 from latentedit.api.verbs import identify, manipulate, sweep
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
@@ -436,3 +437,17 @@ def test_a_session_leaves_its_latent_as_it_was(colours: ColourBackbone) -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_changes_are_local_as_was_found_to_suit_the_model(colours: ColourBackbone, latent: JointLatent) -> None:
+    """By a direction as by a caption, and on the way back."""
+    red = identify(latent, change="grey => red", seed=3)
+    assert manipulate(latent, red).record.local
+    assert undo_direction(colours, Picture.from_image(grey()), red).record.local
+    colours.defaults = {"calibration": {"fingerprint": colours.fingerprint, "settings": {"local": False}}}
+    session = Session(latent)
+    made = [session.manipulate(red)[0], session.sweep(red, strengths=[0.5])[0][0]]
+    made += session.edit(stored_eim(colours), ("red room, a hat, a wall",), [1.0])[0]
+    assert [one.record.local for one in made] == [False] * 3
+    assert session.manipulate(red, local=True)[0].record.local
+    assert not undo_direction(colours, Picture.from_image(grey()), red).record.local

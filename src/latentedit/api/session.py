@@ -42,7 +42,7 @@ class MoveOptions(TypedDict, total=False):
     """How pictures move along directions; what each is, `Session.manipulate` says."""
 
     mixing: Mixing
-    local: bool
+    local: bool | None
     arm: Arm | None
     level: float | None
     steps: int | None
@@ -142,9 +142,7 @@ class Session:
         latent = self.latent
         with metered(latent.backbone) as meter:
             target = embed_targets(latent, targets)
-            record = self._record(
-                editor, seed=seed, local=localizes(editor, latent.backbone) if local is None else local
-            )
+            record = self._record(editor, seed=seed, local=local)
             editor = editor.for_captions(latent.captions, targets)
             moved = editor.edit(latent, target, strengths, seed=seed, progress=progress)
             direction = next((one.direction for one in moved if one.direction is not None), None)
@@ -164,7 +162,7 @@ class Session:
         *,
         strength: float | Sequence[float] = 1.0,
         mixing: Mixing = "sum",
-        local: bool = True,
+        local: bool | None = None,
         arm: Arm | None = None,
         level: float | None = None,
         steps: int | None = None,
@@ -179,7 +177,8 @@ class Session:
                 Of several directions, one for all or one each.
             mixing: what is done about the cross-talk of several: "sum", "inverse" or "projection"; see
                 `directions.composition`.
-            local: keep the change to where it is strong, so that the rest of the picture stays as it is in the file.
+            local: keep the change to where it is strong, so that the rest of the picture stays as it is in the file;
+                by default what suits the model, as in `edit`.
             arm: "image", "text" or "joint"; by default what suits the model, and directions found on other pictures.
             level: how far up the text and joint arms go; likewise.
             steps: of the model's whole grid for those arms; likewise.
@@ -203,7 +202,7 @@ class Session:
         *,
         strengths: Sequence[float],
         mixing: Mixing = "sum",
-        local: bool = True,
+        local: bool | None = None,
         arm: Arm | None = None,
         level: float | None = None,
         steps: int | None = None,
@@ -238,7 +237,7 @@ class Session:
         strengths: Sequence[float],
         *,
         mixing: Mixing = "sum",
-        local: bool = True,
+        local: bool | None = None,
         progress: Progress | None = None,
     ) -> list[list[EditResult]]:
         """Move the pictures along directions, with nothing left to be chosen; see `manipulate`.
@@ -331,7 +330,7 @@ class Session:
             total, record = total + record.strengths[0] * sum(strengths), record.before
         return total
 
-    def _record(self, editor: Editor, *, seed: int, local: bool, mixing: Mixing = "sum") -> dict[str, Any]:
+    def _record(self, editor: Editor, *, seed: int, local: bool | None, mixing: Mixing = "sum") -> dict[str, Any]:
         """What the records of all pictures and strengths say alike."""
         if not self.latent.frames:
             raise ConfigError("these latents have no pictures to put a change into. Use an Editor's edit instead")
@@ -342,7 +341,7 @@ class Session:
             "model": ModelRecord.of(self.latent.backbone),
             "versions": versions(),
             "mixing": mixing,
-            "local": local,
+            "local": localizes(editor, self.latent.backbone) if local is None else local,
             "before": self.latent.provenance,
             "instructed": self.latent.instructed,
             "beside": tuple(map(PictureRecord.of, self.latent.beside)),

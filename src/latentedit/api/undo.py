@@ -32,7 +32,9 @@ from latentedit.core.files.pictures import save_image, strips
 from latentedit.core.files.tensors import pack, unpack
 from latentedit.directions.base import Direction
 from latentedit.editors.base import check_strength
+from latentedit.editors.eim import EIM
 from latentedit.editors.local_change import local_change
+from latentedit.editors.registry import localizes
 from latentedit.latents.crop import Box
 from latentedit.latents.encode import fit_all
 from latentedit.latents.joint import JointLatent
@@ -141,7 +143,7 @@ def undo_stored(model: Backbone, picture: Picture, payload: bytes) -> Undone:
 
 @torch.no_grad()
 def undo_direction(
-    model: Backbone, picture: Picture, direction: Direction, *, strength: float = 1.0, local: bool = True
+    model: Backbone, picture: Picture, direction: Direction, *, strength: float = 1.0, local: bool | None = None
 ) -> Undone:
     """The picture before an edit by a direction, from nothing but the edited pixels.
 
@@ -149,7 +151,7 @@ def undo_direction(
         model: in which the edit was made.
         direction: by which it was moved; one, for one picture.
         strength: at which.
-        local: the edit kept its change to where it is strong.
+        local: the edit kept its change to where it is strong; what suits the model by default, as in edits.
 
     Raises:
         ConfigError: a direction of another model, or a strength that is no finite number.
@@ -159,6 +161,7 @@ def undo_direction(
         No evaluation of the network; ``ROUNDS + 1`` encodings and twice as many decodings.
     """
     check_strength(strength)
+    local = localizes(EIM, model) if local is None else local
     direction.check_model(model.name, model.fingerprint)
     edited, guess = fit_all(model, [picture])[0], picture
     for back in (True, *[False] * ROUNDS):

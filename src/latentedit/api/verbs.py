@@ -19,7 +19,6 @@ from latentedit.directions.composition import check_mixing
 from latentedit.directions.direction_file import load_direction
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor
-from latentedit.editors.eim import EIM
 from latentedit.editors.registry import localizes, make_editor
 from latentedit.editors.slider import Arm
 from latentedit.latents.captions.base import Captioner
@@ -276,8 +275,7 @@ def sweep_picture(
             progress=progress,
         )
     ]
-    local = localizes(EIM, model) if request.local is None else request.local
-    return session.sweep(directions, strengths=strengths, local=local, arm=arm, progress=progress)[0]
+    return session.sweep(directions, strengths=strengths, local=request.local, arm=arm, progress=progress)[0]
 
 
 def _edit_along(

@@ -28,7 +28,8 @@ def undo(
     local: Annotated[
         bool | None,
         typer.Option(
-            "--local/--no-local", help="The direction was applied with its change kept local; yes if not given."
+            "--local/--no-local",
+            help="The direction was applied with its change kept local; what suits the model if not given.",
         ),
     ] = None,
     *,
@@ -69,9 +70,7 @@ def undo(
     backbone = (choice if record is None else recorded_model(record, choice)).load()
     if direction is not None:
         found = load_direction(direction, model=backbone)
-        undone = undo_direction(
-            backbone, opened, found, strength=1.0 if strength is None else strength, local=local is not False
-        )
+        undone = undo_direction(backbone, opened, found, strength=1.0 if strength is None else strength, local=local)
     else:
         assert payload is not None
         undone = undo_stored(backbone, opened, payload)
