@@ -131,3 +131,9 @@ def test_every_oldest_version_of_the_library_has_its_reason() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     lines = re.findall(r"^dependencies = \[\n(.*?)^\]", text, flags=re.DOTALL | re.MULTILINE)[0].splitlines()
     assert [line for line in lines if not re.search(r'>=[\d.]+",\s+# \w', line)] == []
+
+
+def test_a_torch_without_what_derivatives_ask_of_it_is_not_taken() -> None:
+    """Its attention has ``enable_gqa``, and the package ``torch.OutOfMemoryError``, from 2.5 on."""
+    (oldest,) = (one for one in project("latentedit")["dependencies"] if re.match(r"torch\W", one))
+    assert tuple(map(int, oldest.removeprefix("torch>=").split("."))) >= (2, 5)
