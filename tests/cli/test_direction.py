@@ -292,7 +292,8 @@ def test_wrong_input_is_one_line(
     monkeypatch.chdir(picture.parent)
     if arguments[0] != "make":
         made("a")
-    model = () if arguments[0] == "show" else ("--from", FROM, "--model", miniature)
+    source = ("--from", FROM) if arguments[0] == "make" or "--on" in arguments else ()
+    model = () if arguments[0] == "show" else (*source, "--model", miniature)
     assert words in refused("direction", *arguments, *model)
 
 
