@@ -157,9 +157,9 @@ def test_instructions_that_do_not_apply() -> None:
     world = instructed("portraits")
     first, second = world.draw("test", 2, 7)
     item = idle_item(world, first, "idle-0")
-    same = idle_rows(ToldNetwork({"": torch.zeros(3, 128, 128)}), [item])
+    same = idle_rows(ToldNetwork({"": torch.zeros(3, 128, 128)}), [item], 0)
     other = change(Rendered(first, "portraits"), Rendered(second, "portraits"))
-    spoilt = idle_rows(ToldNetwork({item.target_caption: other}), [item])
+    spoilt = idle_rows(ToldNetwork({item.target_caption: other}), [item], 0)
     assert [row["others_changed"] for row in same] == [0]
     assert spoilt[0]["others_changed"] > 3
 

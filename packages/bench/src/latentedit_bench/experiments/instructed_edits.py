@@ -141,7 +141,8 @@ class InstructedEdits(Experiment):
             rows = answer_rows(model, loaded(self.captioned, at), asking("test", self.items).items[some], self.seed)
         elif task == IDLE:
             scenes = world.draw("test", self.idle, self.seed)[some]
-            rows = idle_rows(model, [idle_item(world, scene, f"idle-{first + i}") for i, scene in enumerate(scenes)])
+            items = [idle_item(world, scene, f"idle-{first + i}") for i, scene in enumerate(scenes)]
+            rows = idle_rows(model, items, self.seed)
         elif task == STRENGTH:
             steps = at.once("ladders", functools.partial(ladders, self.seed, self.walks))[some]
             rows = walk_rows(model, steps, seed=self.seed)
@@ -241,10 +242,10 @@ def idle_item(world: Instructed, scene: Scene, name: str) -> Item:
     return Item(id=name, picture=shown, truth=shown, source_caption=text, target_caption=text)
 
 
-def idle_rows(model: Backbone, items: Sequence[Item]) -> list[dict[str, Any]]:
+def idle_rows(model: Backbone, items: Sequence[Item], seed: int) -> list[dict[str, Any]]:
     """Rows of `evaluate` of our way."""
     batch = told(model, items, [item.target_caption for item in items])
-    return evaluate(ours(model), batch, [1.0], seed=0, beside=False)[0]
+    return evaluate(ours(model), batch, [1.0], seed=seed, beside=False)[0]
 
 
 def walk_rows(model: Backbone, steps: Sequence[tuple[Item, ...]], *, seed: int) -> list[dict[str, Any]]:
