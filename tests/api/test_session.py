@@ -451,3 +451,37 @@ def test_changes_are_local_as_was_found_to_suit_the_model(colours: ColourBackbon
     assert [one.record.local for one in made] == [False] * 3
     assert session.manipulate(red, local=True)[0].record.local
     assert not undo_direction(colours, Picture.from_image(grey()), red).record.local
+
+
+def test_a_tensor_of_strengths_is_swept(latent: JointLatent, red: Direction) -> None:
+    strengths: Any = torch.linspace(-1, 1, 5)
+    results = sweep(latent, red, strengths=strengths)
+    assert [result.record.strengths for result in results] == [(-1.0,), (-0.5,), (0.0,), (0.5,), (1.0,)]
+
+
+@pytest.mark.parametrize("arm", ["image", "joint"])
+def test_away_from_a_target_a_picture_does_not_show_it(latent: JointLatent, red: Direction, arm: Arm) -> None:
+    """What comes next starts from what it showed; a change of no strength is not said either."""
+    away = manipulate(latent, red, strength=-0.5, arm=arm)
+    assert away.latent.captions == latent.captions
+    assert manipulate(latent, red, strength=0.5, arm=arm).latent.captions == red.target_captions
+
+
+def test_a_change_of_no_strength_is_not_said(latent: JointLatent, red: Direction, blue: Direction) -> None:
+    result = manipulate(latent, [red, blue], strength=[1.0, 0.0])
+    assert result.target_caption == "red room, a hat, a wall"
+    assert result.latent.captions == ("red room, a hat, a wall",)
+
+
+def test_what_was_found_on_a_moved_latent_is_not_found_again_on_the_picture(
+    latent: JointLatent, red: Direction
+) -> None:
+    """Moved without words both have one caption, and one file."""
+    there = manipulate(latent, wordless(red), strength=0.5).latent
+    assert there.captions == latent.captions
+    found = identify(there, change="grey => blue")
+    assert manipulate(there, found).record.directions[0].given is False
+    on = manipulate(latent, found)
+    assert on.record.directions[0].given
+    assert same_picture(on.replay(directions=[found])[0].image, on.image)
+    assert suited(latent, [found]) == suited(latent, [red])  # of this picture all the same

@@ -513,3 +513,19 @@ def test_edits_leave_nothing_open_and_nothing_behind(tmp_path: Path, monkeypatch
         edit(ColourBackbone(), grey(seed), caption="grey", to="red", seed=seed).save(tmp_path / "edited.png")
         held.add((len(process.open_files()), threading.active_count(), len(list(tmp_path.iterdir()))))
     assert held == {(len(process.open_files()), threading.active_count(), 2)}
+
+
+def test_what_is_put_together_goes_by_the_editor_that_is_given(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = EIM(search=HSDS(steps=3), arm="joint", level=0.5, steps=4)
+    source, caption = grey(), "grey room, a hat"
+    latent = encode(colours, source, caption=caption)
+    red, blue = (identify(latent, to=f"{colour} room, a hat") for colour in ("red", "blue"))
+    asked: dict[str, Any] = {"caption": caption, "method": editor}
+    found, searches = iter([red, blue]), list[HSDS]()
+    monkeypatch.setattr(Session, "identify", lambda _, method, **__: searches.append(method) or next(found))
+    together = edit(colours, source, change=["grey => red", "a hat => a scarf"], **asked)
+    assert searches == [editor.search] * 2
+    for result in (together, edit(colours, source, direction=red, **asked)):
+        assert result.record.settings == {"arm": "joint", "level": 0.5, "steps": 4}

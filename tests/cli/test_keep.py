@@ -61,6 +61,7 @@ def test_folders_are_paired_by_name(pair: tuple[Path, Path], tmp_path: Path, com
     pair[0].rename(first / "a.jpg")
     pair[1].rename(second / "a.png")
     Image.fromarray(scene()).save(first / "alone.png")
+    (first / "._a.jpg").write_bytes(b"what macOS leaves on other disks")
     done = command("keep", first, second, "-o", tmp_path / "kept")
     assert done.code == 1
     assert done.err == f"alone: no picture of this name in {second}\n"

@@ -147,7 +147,7 @@ def _result(
     condition, caption = latent.condition[one] + text * moved.strength, record.caption
     if condition.reference is not None:  # what comes next starts from no change of the picture as it is now
         condition = dataclasses.replace(latent.condition[one], reference=(moved.z[one], *condition.reference[1:]))
-    elif moved.strength and record.target_caption:
+    elif moved.strength > 0 and record.target_caption:  # the other way from the target it shows something else
         caption = record.target_caption
     return EditResult(
         image=image,

@@ -188,5 +188,5 @@ def _direction(
         direction = identify(latent, target, search_of(record.settings), seed=seed, progress=progress)
     else:
         direction = dataclasses.replace(editor, arm="text").direction(latent, target, seed=seed)
-    known[record.fingerprint] = session.found(direction, targets)
+    known[record.fingerprint] = dataclasses.replace(direction, target_captions=targets)
     return known[record.fingerprint]

@@ -11,7 +11,7 @@ from latentedit.api.result import EditResult
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check, from_plain
-from latentedit.directions.at_level import lives_at_level
+from latentedit.directions.at_level import found_under_no_text, lives_at_level
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.hsds import HSDS
@@ -67,7 +67,6 @@ class Session:
 
     def __init__(self, latent: JointLatent) -> None:
         self.latent = latent
-        self._found: set[str] = set()  # fingerprints of the directions that were found on these pictures
         self._sliders: dict[tuple[Arm, float, int], _Slid] = {}  # the last one for each way of moving
 
     @torch.no_grad()
@@ -103,14 +102,6 @@ class Session:
                 f"the target text says the same as the source text to this model: {targets[0]!r} after "
                 f"{latent.captions[0]!r} gives a direction of zero length. Name what should change"
             )
-        return self.found(direction, targets)
-
-    def found(self, direction: Direction, targets: tuple[str, ...]) -> Direction:
-        """The direction with its target captions; it counts as found on these pictures from now on.
-
-        Records then say how to find it again, also where the latent was moved before.
-        """
-        self._found.add(direction.fingerprint)
         return dataclasses.replace(direction, target_captions=targets)
 
     @torch.no_grad()
@@ -149,7 +140,7 @@ class Session:
             if direction is None or not editor.composes:
                 records = [record | {"target_caption": targets[index]} for index in range(len(latent))]
             else:
-                direction = self.found(direction, targets)
+                direction = dataclasses.replace(direction, target_captions=targets)
                 target = latent.condition + direction.condition.expand(len(latent))
                 records = self._along(record, editor, [direction], [direction], [1.0])
             evaluations = [editor.evaluations(latent, strength=strength) for strength in strengths]
@@ -221,7 +212,7 @@ class Session:
         Raises:
             ConfigError: as `manipulate`, or no strength at all.
         """
-        if not strengths:
+        if len(strengths) == 0:  # of a tensor, which has no truth value
             raise ConfigError("a sweep needs at least one strength; got none")
         directions = [direction] if isinstance(direction, Direction) else list(direction)
         editor, shares = suited(self.latent, directions, arm=arm, level=level, steps=steps), [1.0] * len(directions)
@@ -302,8 +293,7 @@ class Session:
         What a caption says a picture shows, the way back under it restores: under a full caption, a direction that was
         found without one does little.
         """
-        wordless = all(lives_at_level(d) and d.source_captions and not any(d.source_captions) for d in directions)
-        return self.latent.under("") if wordless else self.latent
+        return self.latent.under("") if found_under_no_text(directions) else self.latent
 
     def _shares(self, directions: Sequence[Direction], strength: float | Sequence[float]) -> tuple[list[float], float]:
         """The share of each direction, and the strength of the whole."""
@@ -363,7 +353,7 @@ class Session:
                 **record,
                 "settings": editor.settings_along(),
                 "calibrated": found is not None and found in searches,
-                "target_caption": self._target_caption(parts, index),
+                "target_caption": self._target_caption(parts, shares, index),
                 "directions": tuple(
                     self._applied(direction, part, share, index)
                     for direction, part, share in zip(directions, parts, shares, strict=True)
@@ -399,25 +389,21 @@ class Session:
         )
 
     def _found_here(self, direction: Direction, index: int) -> bool:
-        """Found on this very picture, from its caption to another, so that it can be found again.
-
-        A picture and its caption make one latent, but that may have been moved; then the direction has to be known.
-        """
+        """Found on this very picture, moved as it is here, from its caption to another: it can be found again."""
         latent = self.latent
         return (
             direction.method in (SEARCHED, TEXT_ALONE)
             and direction.settings.get("projection", "none") == "none"
             and bool(latent.frames)
-            and direction.pictures == (latent.frames[index].picture.fingerprint,)
+            and direction.pictures == (latent.pictures[index],)
             and direction.source_captions == (latent.captions[index],)
             and any(direction.target_captions)
-            and (latent.provenance is None or direction.fingerprint in self._found)
         )
 
-    def _target_caption(self, parts: Sequence[Direction], index: int) -> str:
-        """All changes in one caption, as far as they have words; empty where none has."""
+    def _target_caption(self, parts: Sequence[Direction], shares: Sequence[float], index: int) -> str:
+        """All changes that are made in one caption, as far as they have words; empty where none has."""
         source = caption = self.latent.captions[index]
-        wanted = [target for part in parts if (target := _said(part, index))]
+        wanted = [said for part, share in zip(parts, shares, strict=True) if share and (said := _said(part, index))]
         for target in wanted:
             caption = changed_by(self.latent.backbone, caption, source, target) or caption
         return caption if wanted else ""
@@ -518,7 +504,10 @@ def _found_elsewhere(latent: JointLatent, directions: Sequence[Direction]) -> bo
     """None of these directions was found on these pictures, or made them, and all can be said in other captions."""
     here = {frame.picture.fingerprint for frame in latent.frames}
     return all(
-        d.pictures and d.target_captions and here.isdisjoint(d.pictures) and d.target_captions != latent.captions
+        d.pictures
+        and d.target_captions
+        and here.isdisjoint(name.partition("-")[0] for name in d.pictures)
+        and d.target_captions != latent.captions
         for d in directions
     )
 

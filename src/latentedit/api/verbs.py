@@ -14,14 +14,16 @@ from latentedit.api.result import EditResult
 from latentedit.api.session import MoveOptions, Session
 from latentedit.core.errors import ConfigError, UnknownPictureError, UnknownPictureWarning
 from latentedit.core.progress import Progress
+from latentedit.directions.at_level import found_under_no_text
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import check_mixing
 from latentedit.directions.direction_file import load_direction
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor
+from latentedit.editors.eim import EIM
 from latentedit.editors.registry import localizes, make_editor
 from latentedit.editors.slider import Arm
-from latentedit.latents.captions.base import Captioner
+from latentedit.latents.captions.base import Captioner, captioner_for
 from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.encode import PictureLike, encode, encode_frames, fit_all, one_each, open_picture
 from latentedit.latents.guard import examined
@@ -97,6 +99,14 @@ class _EditOptions(TypedDict, total=False):
     local: bool | None
     seed: int
     anyway: bool
+    progress: Progress | None
+
+
+class _Search(TypedDict):
+    """How directions are looked for; see `Session.identify`."""
+
+    method: HSDS | None
+    seed: int
     progress: Progress | None
 
 
@@ -264,7 +274,7 @@ def sweep_picture(
         LatentEditError: any input that makes no sense, in words for the user.
     """
     request = read_directions(request, model)
-    latent = _encoded(model, picture, request.caption, request)
+    latent = encoded(model, picture, request.caption, request)
     session = Session(_guarded(latent, request))
     directions = request.loaded or [
         session.identify(
@@ -282,17 +292,17 @@ def _edit_along(
     model: Backbone, picture: Picture, caption: str | None, request: EditRequest, progress: Progress | None
 ) -> EditResult:
     """By directions, or by one of each change, put together."""
-    latent = _encoded(model, picture, caption, request)
+    latent = encoded(model, picture, caption, request)
     if request.change:
         wanted_texts(latent, change=request.change)  # refuses what contradicts itself
     session, (strength, *more) = Session(_guarded(latent, request)), request.strength
+    editor = request.method if isinstance(request.method, EIM) else None  # by name: what suits model and directions
+    search: _Search = {"method": None if editor is None else editor.search, "seed": request.seed, "progress": progress}
+    way: MoveOptions = {} if editor is None else {"arm": editor.arm, "level": editor.level, "steps": editor.steps}
     with metered(model) as meter:
         directions = request.loaded or [
-            *(session.identify(change=change, seed=request.seed, progress=progress) for change in request.change),
-            *(
-                session.identify(instruction=instruction, seed=request.seed, progress=progress)
-                for instruction in request.instruction
-            ),
+            *(session.identify(change=change, **search) for change in request.change),
+            *(session.identify(instruction=instruction, **search) for instruction in request.instruction),
         ]
         (result,) = session.manipulate(
             directions,
@@ -300,24 +310,38 @@ def _edit_along(
             mixing=check_mixing(request.mixing),
             local=localizes(request.editor, model) if request.local is None else request.local,
             progress=progress,
+            **way,
         )
         evaluations, seconds = meter.read()
     spent = evaluations - result.cost.verdict_evaluations
     return dataclasses.replace(result, cost=dataclasses.replace(result.cost, evaluations=spent, seconds=seconds))
 
 
-def _encoded(
+def encoded(
     model: Backbone, picture: PictureLike, caption: str | Sequence[str] | None, request: EditRequest
 ) -> JointLatent:
+    """The picture as a request has it, but for its caption.
+
+    Where nobody says what it shows, nor can, it is encoded under no text if the directions were found so.
+
+    Raises:
+        LatentEditError: see `encode`.
+    """
     return encode(
         model,
         picture,
-        caption=caption,
+        caption="" if caption is None and needs_no_caption(model, request) else caption,
         captioner=request.captioner,
         mask=request.mask,
         instructed=request.instructed,
         beside=request.beside,
     )
+
+
+def needs_no_caption(model: Backbone, request: EditRequest) -> bool:
+    """Whether nobody can say what pictures show, and the directions of a request were found under no text."""
+    unread = request.captioner is None and captioner_for(model) is None
+    return unread and not request.instructed and found_under_no_text(request.loaded)
 
 
 def _guarded(latent: JointLatent, request: EditRequest) -> JointLatent:

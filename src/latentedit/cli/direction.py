@@ -147,7 +147,6 @@ def preview(
     from latentedit.api.sheets.strip import check_sweep_output
     from latentedit.core.files.writing import written_beside
     from latentedit.directions.direction_file import load_direction
-    from latentedit.latents.encode import encode
     from latentedit.latents.pictures import Picture, check_output
 
     direction = load_direction(file)
@@ -167,7 +166,7 @@ def preview(
         values = parse_strengths(strengths or _range(direction))
         with progress_bar(quiet=quiet) as progress:
             asked = EditRequest(direction=(direction,), caption=source, captioner=captioner)
-            latent = encode(choice.load(), opened, caption=source, captioner=captioner, instructed=asked.instructed)
+            latent = verbs.encoded(choice.load(), opened, source, asked)
             direction = load_direction(file, model=latent.backbone)
             results = verbs.sweep(latent, direction, strengths=values, progress=progress)
         write_sweep(results, output)

@@ -164,7 +164,8 @@ def _edit_one(
         (result,) = edit_pictures(choice.load(), [opened], request, progress=progress)
     result.save(output, sheet=sheet, view=view)
     warn(() if quiet else result.notes)
-    origin = "instructed" if result.record.instructed else "read" if request.caption is None else "given"
+    read = "read" if result.caption else "not needed"
+    origin = "instructed" if result.record.instructed else read if request.caption is None else "given"
     if as_json:
         places = {"picture": picture, "output": output, "sheet": sheet, "view": view}
         about = {"seed": request.seed, "caption_origin": origin, "directions": files}

@@ -176,7 +176,9 @@ def _keep_folder(
 def _by_name(folder: Path) -> dict[str, Path]:
     """Pictures of a folder by their names without ending, in order."""
     found: dict[str, Path] = {}
-    for place in sorted(place for place in folder.iterdir() if place.suffix.lower() in _ENDINGS):
+    for place in sorted(folder.iterdir()):
+        if place.suffix.lower() not in _ENDINGS or place.name.startswith(".") or place.is_dir():
+            continue
         other = found.setdefault(place.stem, place)
         if other != place:
             raise ConfigError(

@@ -21,7 +21,7 @@ def result_rows(
 ) -> list[tuple[str, str]]:
     """Label and text of everything that a person wants to know about an edit.
 
-    The caption was "read", "given" or "instructed", and ``again`` is the `replay_command`.
+    The caption was "read", "given", "instructed" or "not needed", and ``again`` is the `replay_command`.
     """
     cost, knowledge = result.cost, result.knowledge
     doubtful = knowledge is not None and knowledge.state != "known"
@@ -30,7 +30,7 @@ def result_rows(
     guarding = f", {cost.guard_evaluations:g} for the guard" if cost.guard_evaluations else ""
     rows = [
         *([("picture", knowledge.text)] if knowledge is not None and doubtful else []),
-        ("caption", f"{result.caption} ({origin})"),
+        ("caption", f"{result.caption or 'none'} ({origin})"),
         ("target", result.target_caption or "not known in words"),
         ("method", how(result)),
         ("verdict", f"{verdict_text(result.verdict)}; {result.effect.rest_text}"),

@@ -106,7 +106,7 @@ def sweep(
     elif not quiet:
         say(f"{picture} -> {output}")
         target = results[0].target_caption or "not known in words"
-        print_rows([("caption", results[0].caption), ("target", target), *sweep_rows(results)])
+        print_rows([("caption", results[0].caption or "none"), ("target", target), *sweep_rows(results)])
 
 
 def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:

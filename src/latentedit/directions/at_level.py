@@ -5,7 +5,7 @@ At a level s a latent is ``Z = (1 - s) x + s e``, so a displacement v of Z is wr
 0.01. `Slider` multiplies by the same share again, so what is added at the level is v itself. Derived here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -74,6 +74,13 @@ def lives_at_level(direction: Direction) -> bool:
     """
     condition = direction.condition
     return "steps" in direction.settings and not bool(condition.tokens.any()) and not bool(condition.pooled.any())
+
+
+def found_under_no_text(directions: Sequence[Direction]) -> bool:
+    """Whether directions were all found at a level, under no text: no caption of the pictures has a part in them."""
+    return bool(directions) and all(
+        lives_at_level(one) and one.source_captions and not any(one.source_captions) for one in directions
+    )
 
 
 def random_direction(

@@ -74,7 +74,7 @@ class Direction:
         model_fingerprint: of that model's weights.
         source_captions: what the pictures showed on which it was found, one a picture, where that is known.
         target_captions: what the target says, likewise.
-        pictures: fingerprints of those pictures.
+        pictures: fingerprints of those pictures, see `JointLatent.pictures`.
         curvature: what the search saw of the Hessian, where it computed any of it.
         calibration: strength against effect, where that was measured.
         licence: under which the direction is shared; empty where nobody said.

@@ -129,7 +129,7 @@ def _search(
         model_name=latent.backbone.name,
         model_fingerprint=latent.backbone.fingerprint,
         source_captions=latent.captions,
-        pictures=tuple(frame.picture.fingerprint for frame in latent.frames),
+        pictures=latent.pictures,
         instructed=latent.instructed,
         curvature=summarise(found, tuple(notes)),
         notes=tuple(notes),

@@ -105,6 +105,6 @@ def _text_direction(latent: JointLatent, target: Condition, level: float, *, see
         model_name=latent.backbone.name,
         model_fingerprint=latent.backbone.fingerprint,
         source_captions=latent.captions,
-        pictures=tuple(frame.picture.fingerprint for frame in latent.frames),
+        pictures=latent.pictures,
         instructed=latent.instructed,
     )

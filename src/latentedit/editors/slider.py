@@ -141,6 +141,7 @@ class Slider:
         """
         for strength in strengths:
             check_strength(strength)
+        strengths = [float(strength) for strength in strengths]
         limits = [self._limit(strength) for strength in strengths]
         scales = torch.stack([self._scale(s, limit) for s, limit in zip(strengths, limits, strict=True)])
         moving = [index for index, strength in enumerate(strengths) if strength != 0]

@@ -1,8 +1,10 @@
 """One batch of encoded pictures: clean latents, the text that describes them, and the frames that they return to."""
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -62,6 +64,21 @@ class JointLatent:
 
     def __len__(self) -> int:
         return len(self.z)
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """What names each picture as it is here: the fingerprint of its file's pixels.
+
+        Where the latent was moved away from them, or further pictures are shown, a digest of these follows behind a
+        hyphen: what is found out then is not found again on the file alone.
+        """
+        names = tuple(frame.picture.fingerprint for frame in self.frames)
+        if self.start is None and not self.beside:
+            return names
+        others = "".join(picture.fingerprint for picture in self.beside).encode()
+        rows = [row.detach().to("cpu", torch.float32).contiguous().numpy().tobytes() for row in self.z]
+        digests = [hashlib.sha256(others + row).hexdigest()[:16] for row in rows]
+        return tuple(f"{name}-{digest}" for name, digest in zip(names, digests, strict=False))
 
     @property
     def instructed(self) -> bool:

@@ -8,7 +8,7 @@ import latentedit
 from latentedit.api.outputs import read_record, same_picture
 from latentedit.api.replay import replay
 from latentedit.api.result import EditResult, write_sweep
-from latentedit.api.verbs import edit, identify, sweep
+from latentedit.api.verbs import edit, identify, manipulate, sweep
 from latentedit.api.viewer import from_results, view
 from latentedit.core.errors import ConfigError
 from latentedit.latents.encode import encode
@@ -68,3 +68,14 @@ def test_pictures_of_one_view_are_one_picture(colours: ColourBackbone) -> None:
         view(results)
     with pytest.raises(ConfigError, match="got none"):
         view([])
+
+
+def test_what_goes_on_from_an_edit_begins_there(colours: ColourBackbone) -> None:
+    """In the latent: the file shows neither change."""
+    latent = encode(colours, noisy())
+    there = manipulate(latent, identify(latent, to="green"), strength=0.5)
+    further = sweep(there.latent, identify(there.latent, to="blue"), strengths=[0.0, 1.0])
+    told = data_of(view(further).html)
+    assert not same_picture(there.image, there.source)
+    assert same_picture(rebuilt(told, told["frames"][0]), there.image)
+    assert same_picture(rebuilt(told, told["frames"][1]), further[1].image)

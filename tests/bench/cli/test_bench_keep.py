@@ -22,9 +22,12 @@ def test_it_measures_and_goes_on_where_it_was(
     first = (tmp_path / "cases.jsonl").read_text()
     other = json.loads(command("bench", "keep", "--chains", "0", "-o", tmp_path, "--count", "2", "--json").out)
     assert json.loads((tmp_path / "cases.jsonl").read_text().splitlines()[-1])["split"] == other["split"] == "test"
+    with (tmp_path / "cases.jsonl").open("a") as file:
+        file.write('{"split": "calibration", "ca')  # where a disk was full
     told = json.loads(command(*arguments, "--count", "4", "--json").out)
     assert told["cases"] == 4
     assert (tmp_path / "cases.jsonl").read_text().startswith(first)
+    assert len([json.loads(line) for line in (tmp_path / "cases.jsonl").read_text().splitlines()]) == 6
     assert json.loads((tmp_path / "keep.json").read_text()) == told
 
 

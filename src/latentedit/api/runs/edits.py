@@ -103,7 +103,8 @@ class EditWork:
         for direction in request.loaded:
             direction.check_model(model.name, model.fingerprint)
         unread = any(one.caption is None for one in pictures) and not request.instructed
-        if unread and loaded.captioner is None and captioner_for(model) is None:
+        silent = loaded.captioner is None and captioner_for(model) is None
+        if unread and silent and not verbs.needs_no_caption(model, request):
             raise ConfigError(
                 f"nobody can say what the pictures show: the model {model.name!r} has no captioner. Say it with "
                 "--from, or name a --captioner"

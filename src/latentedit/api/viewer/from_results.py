@@ -34,8 +34,9 @@ def view(results: EditResult | Sequence[EditResult], title: str | None = None) -
         raise ConfigError(f"a view shows one picture; got results of {len(pictures)}. Make one of each")
     name = first.record.picture.name or "picture"
     change = ", ".join(changed_phrases(first.caption, first.target_caption)[1]) if first.target_caption else ""
+    begun = [result.image for result in results if result.strength == 0]  # not the source, where edits came before
     return View(
-        source=first.source,
+        source=begun[0] if begun else first.source,
         frames=tuple(_frame(result) for result in results),
         title=title if title is not None else f"{name}: {change}" if change else name,
         caption=first.caption,

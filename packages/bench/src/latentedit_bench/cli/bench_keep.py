@@ -1,5 +1,6 @@
 """``latentedit bench keep``: `latentedit keep` against pairs whose answer is known."""
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -78,23 +79,33 @@ def _rows(place: Path, half: "Half", count: int, workers: int, progress: Any) ->
     """The rows of all cases in order; what stands in the file is not measured again."""
     from concurrent.futures import ProcessPoolExecutor
 
-    known = _known(place, half)
+    from latentedit.core.files.writing import told_unwritable
+
+    known = {int(cast("int", row["case"])): row for row in _stored(place) if row.get("split") == half}
     missing = [index for index in range(count) if index not in known]
     with place.open("a", encoding="utf-8") as file, ProcessPoolExecutor(workers) as pool:
         for done, row in enumerate(pool.map(_measure, [half] * len(missing), missing), start=1):
-            file.write(f"{json.dumps(row)}\n")
-            file.flush()
+            with told_unwritable(place):
+                file.write(f"{json.dumps(row)}\n")
+                file.flush()
             known[int(cast("int", row["case"]))] = row
             if progress is not None:
                 progress("cases", done, len(missing))
     return [known[index] for index in range(count)]
 
 
-def _known(place: Path, half: "Half") -> "dict[int, Row]":
-    if not place.is_file():
-        return {}
-    rows = [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
-    return {row["case"]: row for row in rows if row.get("split") == half}
+def _stored(place: Path) -> "list[Row]":
+    """The rows of a file; a line that was cut off, as on a full disk, is taken out of it."""
+    from latentedit.core.files.writing import write_text
+
+    lines = place.read_text(encoding="utf-8").splitlines() if place.is_file() else []
+    rows: list[Row] = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            rows.append(json.loads(line))
+    if len(rows) < len(lines):
+        write_text(place, "".join(f"{json.dumps(row)}\n" for row in rows))
+    return rows
 
 
 def _measure(half: "Half", index: int) -> "Row":
