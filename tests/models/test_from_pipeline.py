@@ -6,10 +6,16 @@ from typing import Any
 import accelerate
 import pytest
 import torch
-from diffusers import FirstBlockCacheConfig, StableDiffusion3Pipeline, StableDiffusionPipeline
+from diffusers import (
+    FirstBlockCacheConfig,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    UniPCMultistepScheduler,
+)
 
 import latentedit as le
 from latentedit.core.errors import ModelError
+from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.miniatures.flux import flux
 from tests.models.stock import CAPTION, start
 
@@ -83,3 +89,29 @@ def test_what_cannot_be_taken_is_refused_in_one_line(pipeline: Any, message: str
     with pytest.raises(ModelError, match=message) as caught:
         le.from_pipeline(pipeline())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("made_of_the_models_own", [True, False])
+def test_levels_of_a_flow_are_shifted_as_the_pipelines_scheduler_does_it(made_of_the_models_own: bool) -> None:
+    """With another solver, by its ``flow_shift``: its nodes end at 1 / 1000, so they are near ours, and not equal."""
+    pipeline = flux(guidance_embeds=False)
+    config = pipeline.scheduler.config if made_of_the_models_own else {}
+    solver: Any = UniPCMultistepScheduler
+    pipeline.scheduler = solver.from_config(
+        config, use_flow_sigmas=True, flow_shift=5.0, prediction_type="flow_prediction"
+    )
+    pipeline.scheduler.set_timesteps(7)
+    assert le.from_pipeline(pipeline).grid(7).levels == pytest.approx(pipeline.scheduler.sigmas.tolist(), abs=2e-3)
+
+
+@pytest.mark.parametrize("build", [sd3_pipeline, flux])
+def test_a_shift_that_was_set_is_heeded(build: Any) -> None:
+    """SD3's nodes go on ending where the shift of its configuration put the smallest level."""
+    pipeline = build(t5=False) if build is sd3_pipeline else build(guidance_embeds=False)
+    before = le.from_pipeline(pipeline).grid(7)
+    pipeline.scheduler.set_shift(6.0)
+    sigmas = None if build is sd3_pipeline else torch.linspace(1, 1 / 7, 7).tolist()
+    pipeline.scheduler.set_timesteps(None if sigmas else 7, sigmas=sigmas)
+    levels = le.from_pipeline(pipeline).grid(7).levels
+    assert levels == pytest.approx(pipeline.scheduler.sigmas.tolist(), abs=1e-6)
+    assert levels != before.levels

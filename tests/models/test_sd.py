@@ -134,3 +134,11 @@ def test_the_safety_checker_is_never_looked_at(folder_sd, sd, tmp_path) -> None:
         feature_extractor=["transformers", "CLIPImageProcessor"],
     )
     assert load(folder, device="cpu").fingerprint == sd.fingerprint
+
+
+def test_folders_from_before_diffusers_0_9_are_of_512_px(folder_sd, tmp_path) -> None:
+    """Their configurations say 32 latents a side, or none that is right, and the stock pipeline takes 64."""
+    for version, preferred in (("0.8.1", 512), ("0.9.0", 64)):
+        place = folder_with(folder_sd, tmp_path / version, "unet/config.json", _diffusers_version=version)
+        assert load(place, device="cpu").capabilities.sizes[1] == preferred
+        assert StableDiffusionPipeline.from_pretrained(place).unet.config.sample_size * 8 == preferred

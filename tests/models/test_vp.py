@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    LCMScheduler,
+    PNDMScheduler,
+    TCDScheduler,
+)
 from torch import Tensor
 
 from latentedit.core.errors import CoordinateError, ModelError
@@ -122,3 +131,33 @@ def test_configurations_of_another_kind_are_refused(settings: dict[str, Any], me
 def test_steps_that_the_training_has_no_times_for_are_refused(settings: dict[str, Any], steps: int) -> None:
     with pytest.raises(CoordinateError, match=f"got {steps}"):
         VPSchedule.from_config(settings).grid(steps)
+
+
+@pytest.mark.parametrize(
+    "kind", [DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler, PNDMScheduler]
+)
+def test_what_a_configuration_leaves_out_is_the_default_of_its_own_class(kind: Any) -> None:
+    """Of a live scheduler and of a file: Euler's times are even up to the last one, and Heun has other betas."""
+    own = kind()
+    for config in (own, {"_class_name": kind.__name__}):
+        schedule = VPSchedule.from_config(config)
+        assert schedule.scheduler["timestep_spacing"] == own.config.get("timestep_spacing", "leading")
+        last = float(own.alphas_cumprod[-1])
+        assert schedule.s_max == pytest.approx((1 - last) ** 0.5 / (last**0.5 + (1 - last) ** 0.5), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", [LCMScheduler, TCDScheduler])
+def test_consistency_models_start_in_noise_and_need_no_guidance(kind: Any) -> None:
+    """Their times are counted from the last of 50: 999, 759, ...; ours are at most 10 from them."""
+    own = kind()
+    own.set_timesteps(4)
+    schedule = VPSchedule.from_config(own)
+    assert schedule.few_step
+    asked = schedule.time(torch.tensor(schedule.grid(4).levels[:-1]))
+    assert (asked - own.timesteps).abs().max() <= 10
+
+
+def test_a_scheduler_without_betas_is_refused() -> None:
+    """It was read as one with the default betas of DDIM."""
+    with pytest.raises(ModelError, match="is a FlowMatchEulerDiscreteScheduler, which has no betas"):
+        VPSchedule.from_config(FlowMatchEulerDiscreteScheduler(shift=3.0))

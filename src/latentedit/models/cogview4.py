@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -71,7 +72,7 @@ class CogView4Backbone(FlowBackbone):
     def _unshifted(self, steps: int) -> list[float]:
         """Even in the trained times, rounded down."""
         trained = int(self._scheduler["num_train_timesteps"])
-        return (torch.linspace(trained, 1, steps, dtype=torch.float64).floor() / trained).tolist()
+        return (np.floor(np.linspace(trained, 1, steps)) / trained).tolist()
 
     def _mu(self, config: Mapping[str, Any], tokens: int, steps: int) -> float:
         """Of the side of a picture, counted in tokens."""

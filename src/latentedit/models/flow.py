@@ -61,7 +61,9 @@ class FlowBackbone(PromptBackbone):
         """
         dtype = torch.promote_types(components[self.denoiser].dtype, torch.float32)
         self._codec = Codec(components["vae"], dtype)
-        self._scheduler = whole_scheduler(components["scheduler"])
+        scheduler = components["scheduler"]
+        self._scheduler = whole_scheduler(scheduler)
+        self._shift: float = scheduler.shift if hasattr(type(scheduler), "shift") else self._scheduler["shift"]
         self._settle(
             components,
             channels=self._codec.channels,
@@ -105,6 +107,7 @@ class FlowBackbone(PromptBackbone):
         if steps == 1:
             return LevelGrid(levels=(1.0, 0.0))
         scheduler = fresh_scheduler(self._scheduler)
+        scheduler.set_shift(self._shift)
         self._set_levels(scheduler, steps, (height // self._stride) * (width // self._stride))
         return LevelGrid(levels=tuple(min(float(level), 1.0) for level in scheduler.sigmas))
 
@@ -160,10 +163,15 @@ class FlowBackbone(PromptBackbone):
 def whole_scheduler(scheduler: Any) -> dict[str, Any]:
     """The configuration of a flow scheduler, or one, with defaults filled in.
 
+    Of another class that walks flows, such as DPM-Solver with ``use_flow_sigmas``, it is that of the same levels.
+
     Raises:
         ModelError: a configuration that the scheduler refuses, or levels that rise.
     """
-    config = fresh_scheduler(getattr(scheduler, "config", scheduler)).config
+    given = getattr(scheduler, "config", scheduler)
+    if given.get("use_flow_sigmas"):
+        given = {**given, "shift": given["flow_shift"]}
+    config = fresh_scheduler(given).config
     if config["invert_sigmas"]:
         raise ModelError("the scheduler's levels rise (invert_sigmas), and those of this family fall")
     return {key: config[key] for key in config if not key.startswith("_")}

@@ -103,14 +103,16 @@ class Flux2Backbone(PackedFlowBackbone):
         tokens, _ = self.stock.encode_prompt(text, device=self.device, max_sequence_length=self.window)
         return tokens, None, None
 
-    def _prefix_tokens(self) -> int:
+    def _prefix_tokens(self, text: str) -> int:
+        """The beginning of the chat, which holds what the tokenizer itself would mark it with."""
+        del text
         tokenizer, system = self._components["tokenizer"], getattr(self.stock, "system_message", None)
         chat = [{"role": "user", "content": TEXT_MARK}]
         if system is not None:
             turns = [("system", system), ("user", TEXT_MARK)]
             chat = [{"role": role, "content": [{"type": "text", "text": said}]} for role, said in turns]
         before = tokenizer.apply_chat_template(chat, tokenize=False).partition(TEXT_MARK)[0]
-        return len(self._words(before, add_special_tokens=False).input_ids)
+        return len(self._words(before, add_special_tokens=False).input_ids) - self._words.num_special_tokens_to_add()
 
     def _mu(self, config: Any, tokens: int, steps: int) -> float:
         """The makers' fit: lines in tokens for 200 steps and for 10, and a line in steps through both."""

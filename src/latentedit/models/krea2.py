@@ -74,8 +74,9 @@ class Krea2Backbone(PackedFlowBackbone):
         layers, mask = self.stock.encode_prompt(text, device=self.device, max_sequence_length=self.window)
         return layers.flatten(2), None, mask
 
-    def _prefix_tokens(self) -> int:
+    def _prefix_tokens(self, text: str) -> int:
         """The window holds the end of the chat, and not its beginning."""
+        del text
         return int(self.stock.prompt_template_encode_num_suffix_tokens)
 
     def _mu(self, config: Any, tokens: int, steps: int) -> float:

@@ -20,6 +20,7 @@ from latentedit.models.codec import KL_CODECS
 from latentedit.models.fit import check_widths
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.network import GEMMA_TOKENIZERS
+from latentedit.models.notes import tokens_before
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
@@ -70,10 +71,9 @@ class Lumina2Backbone(FlowBackbone):
         )
         return (tokens, None, mask) if text else (null, None, null_mask)
 
-    def _prefix_tokens(self) -> int:
+    def _prefix_tokens(self, text: str) -> int:
         """Those of the system prompt."""
-        prompt = f"{self.stock.system_prompt} <Prompt Start> "
-        return len(self._components["tokenizer"](prompt, add_special_tokens=False).input_ids)
+        return tokens_before(self._words, f"{self.stock.system_prompt} <Prompt Start> ", text)
 
     def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         del z

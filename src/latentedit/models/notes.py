@@ -13,6 +13,12 @@ def room(tokenizer: Any, length: int) -> int:
     return length - int(tokenizer.num_special_tokens_to_add())
 
 
+def tokens_before(tokenizer: Any, prefix: str, text: str) -> int:
+    """How many tokens more a text has behind a prefix; a space between them may go with the word behind it."""
+    joined, alone = (len(tokenizer(part, add_special_tokens=False).input_ids) for part in (prefix + text, text))
+    return joined - alone
+
+
 def dropped_words(tokenizer: Any, text: str, length: int) -> list[str]:
     """The words of a text that lose a token or more when it is cut to ``length`` tokens."""
     left = room(tokenizer, length)

@@ -4,7 +4,8 @@ Conventions of the family: times, levels and sampler are as in `latentedit.model
 variance, of which the first half counts; latents are the VAE's mode, scaled; text is T5's last layer, 120 tokens in
 alpha and 300 in Sigma, padding masked both in T5 and in the network. Networks with additional conditions (alpha of 1024
 px) are told the picture's height, width and their ratio. Sides are taken as they are: the stock pipelines round them to
-a list of sizes and crop, unless called with ``use_resolution_binning=False``.
+a list of sizes and crop, unless called with ``use_resolution_binning=False``. Captions are taken in lower case and as
+they are: the stock pipelines clean them (``clean_caption``) where beautifulsoup4 and ftfy are installed.
 
 Source:
     Chen et al. 2023, PixArt-alpha, arXiv 2310.00426, and 2024, PixArt-Sigma, arXiv 2403.04692, as diffusers 0.42.1

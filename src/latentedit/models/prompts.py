@@ -175,7 +175,7 @@ class PromptBackbone(NetworkBackbone):
 
     def _dropped_notes(self, text: str) -> list[str]:
         """What is not read of a text for its length, as sentences."""
-        tokenizer, window = self._words, self.window - self._prefix_tokens()
+        tokenizer, window = self._words, self.window - self._prefix_tokens(text)
         return dropped_note(dropped_words(tokenizer, text, window), room(tokenizer, window))
 
     @property
@@ -184,8 +184,9 @@ class PromptBackbone(NetworkBackbone):
         part = self._components[self.tokenizer]
         return getattr(part, "tokenizer", part)
 
-    def _prefix_tokens(self) -> int:
-        """How many tokens of the window the pipeline puts before a text."""
+    def _prefix_tokens(self, text: str) -> int:
+        """How many tokens of the window the pipeline puts before a text, beside the tokenizer's own marks."""
+        del text
         return 0
 
 

@@ -27,6 +27,7 @@ from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.fit import check_widths
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.network import GEMMA_TOKENIZERS
+from latentedit.models.notes import tokens_before
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Site
 
@@ -99,6 +100,12 @@ class SanaBackbone(FlowBackbone):
             complex_human_instruction=self._instruction() if text else None,
         )
         return tokens, None, mask
+
+    def _prefix_tokens(self, text: str) -> int:
+        """The last of the instruction, where that is no space that goes with the word behind it."""
+        instruction = "\n".join(self._instruction())
+        alone = len(self._words(instruction, add_special_tokens=False).input_ids)
+        return tokens_before(self._words, instruction, text) - alone + 1
 
     def _instruction(self) -> list[str]:
         """What the pipeline puts before a text: the default of its call."""

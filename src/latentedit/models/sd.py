@@ -9,6 +9,7 @@ Conventions of the family, confined to this module and `vp` (times, levels, samp
 - Sampler: DDIM, whatever scheduler the folder names; the stock pipeline takes ``steps_offset`` for 1 in every folder.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -20,6 +21,11 @@ from latentedit.models.vp import TRAINED_BETAS, VPSchedule
 
 PUBLISHED_GUIDANCE = 7.5
 """The default weight of the stock pipeline, which the model cards use."""
+
+TRAINED_LATENTS = 64
+"""Latents a side, also where a folder from before diffusers 0.9 says fewer; the stock pipeline takes it so."""
+
+_BEFORE_0_9 = re.compile(r"0\.[0-8]\.")
 
 
 class StableDiffusionBackbone(TextUNetBackbone):
@@ -53,6 +59,11 @@ class StableDiffusionBackbone(TextUNetBackbone):
             guidance=PUBLISHED_GUIDANCE,
             **placement,
         )
+
+    @staticmethod
+    def _trained_side(config: Any) -> Any:
+        side, old = config.sample_size, _BEFORE_0_9.match(str(config.get("_diffusers_version")))
+        return max(side, TRAINED_LATENTS) if old and isinstance(side, int) else side
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         tokens, _ = self.stock.encode_prompt(text, self.device, 1, do_classifier_free_guidance=False)

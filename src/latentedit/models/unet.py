@@ -42,11 +42,16 @@ class UNetBackbone(VPBackbone):
         config, blocks = components["unet"].config, len(components["unet"].down_blocks)
         self.schedule = schedule
         self._settle(components, channels=int(config.in_channels), scale=scale, stride=2 ** (blocks - 1), **placement)
-        multiple, side = self._multiple, config.sample_size
+        multiple, side = self._multiple, self._trained_side(config)
         trained = 0 if side is None else int(side if isinstance(side, int) else max(side)) * scale
         preferred = max(multiple, trained // multiple * multiple)
         largest = max(preferred, preferred * 3 // 2 // multiple * multiple)
         self._declare_vp(guidance=guidance, trained_px=preferred, largest_px=largest)
+
+    @staticmethod
+    def _trained_side(config: Any) -> Any:
+        """Latents a side in training, or height and width; None where a configuration does not say."""
+        return config.sample_size
 
     def _sites(self) -> Mapping[str, Site]:
         """The blocks: "down.0", ..., "mid" (the h-space), "up.0", ...

@@ -16,7 +16,8 @@ Conventions, all confined to this module:
 - Clipping and thresholding of x_hat (``clip_sample``, ``thresholding``) are not done: they are no flow.
 - Distilled few-step models (SDXL Turbo and Lightning, SD Turbo) have the weights' shapes of their teachers; what tells
   them is the scheduler that they are published with: Euler, ancestral or not, with "trailing" spacing. Those of such a
-  folder or pipeline that predict no v get no guidance, unless its settings name a weight.
+  folder or pipeline that predict no v get no guidance, unless its settings name a weight. So do pipelines with the
+  scheduler of consistency models (LCM, TCD), for which a LoRA was loaded; its times are "trailing" but for rounding.
 - Zero terminal SNR (``rescale_betas_zero_snr``): the last time is level 1, pure noise. A velocity is defined there for
   networks that predict v or x; from the noise alone it is not.
 """
@@ -66,6 +67,9 @@ TRAINED_BETAS = (
 _FEW_STEP = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
 """Schedulers that distilled models are published with; their teachers have the same ones with "leading" spacing."""
 
+_CONSISTENCY = ("LCMScheduler", "TCDScheduler")
+"""Schedulers that serve distilled models only."""
+
 _WHOLE = 0.01
 """Times this close to a whole one are taken for it: a level in float32 fixes them to some 0.001 near the noise."""
 
@@ -100,16 +104,22 @@ class VPSchedule:
             changes: that the pipeline makes to it.
 
         Raises:
-            ModelError: betas or a prediction that this family does not have, or a network that predicts the noise
-                although its last time is nothing else.
+            ModelError: no betas, betas or a prediction that this family does not have, or a network that predicts the
+                noise although its last time is nothing else.
         """
-        kind = type(config).__name__ if hasattr(config, "config") else str(config.get("_class_name"))
+        kind = type(config).__name__ if hasattr(config, "config") else config.get("_class_name", "")
         if kind.startswith("EDM"):
             raise ModelError(
                 f"the scheduler is an {kind}: its network takes levels of noise without a bound, not counted times. "
                 "Use a variance-preserving model"
             )
-        scheduler = _ddim({**getattr(config, "config", config), **changes})
+        whole, consistency = _whole(config, kind), kind in _CONSISTENCY
+        if kind and "beta_start" not in whole:
+            raise ModelError(
+                f"the scheduler is a {kind}, which has no betas, and this family runs on those of its training. "
+                "Use the model's own scheduler, or one made of its configuration"
+            )
+        scheduler = _ddim({**whole, **changes, **({"timestep_spacing": "trailing"} if consistency else {})})
         settings = {key: scheduler.config[key] for key in scheduler.config if not key.startswith("_")}
         prediction, alphas = settings["prediction_type"], scheduler.alphas_cumprod
         if prediction not in _PREDICTIONS:
@@ -130,7 +140,7 @@ class VPSchedule:
             prediction=prediction,
             table=table,
             pure_noise=pure_noise,
-            few_step=trailing and prediction != "v_prediction",
+            few_step=consistency or (trailing and prediction != "v_prediction"),
             scheduler=settings,
         )
 
@@ -255,14 +265,27 @@ class VPBackbone(NetworkBackbone):
         """The network's output at latents in its own coordinates; text is cut to the longest of the batch."""
 
 
+def _whole(config: Any, kind: str) -> dict[str, Any]:
+    """The configuration of a scheduler with the defaults of its own class, which are not all DDIM's."""
+    if not hasattr(config, "config") and kind in TRAINED_BETAS:
+        config = _scheduler(kind, config)
+    whole = getattr(config, "config", config)
+    return {key: whole[key] for key in whole if key != "_use_default_values"}  # diffusers takes DDIM's for those
+
+
 def _ddim(config: Mapping[str, Any]) -> Any:
-    """A scheduler that no earlier call has changed.
+    """The sampler, which no earlier call has changed."""
+    return _scheduler("DDIMScheduler", config)
+
+
+def _scheduler(kind: str, config: Mapping[str, Any]) -> Any:
+    """A scheduler of a class.
 
     Raises:
         ModelError: a configuration that it refuses.
     """
     try:
         with quiet_libraries():
-            return library_class("diffusers", "DDIMScheduler").from_config(dict(config))
+            return library_class("diffusers", kind).from_config(dict(config))
     except Exception as error:  # configurations fail in as many ways as they have settings
-        raise ModelError(f"a DDIMScheduler does not know these betas: {error}") from error
+        raise ModelError(f"a {kind} does not know these betas: {error}") from error

@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
 from PIL import Image
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
 import latentedit as le
@@ -205,3 +206,14 @@ def test_distilled_klein_with_a_weight_in_its_settings_is_guided() -> None:
     told, plain = (le.from_pipeline(pipeline, settings={"guidance": weight}).capabilities for weight in (4, 1))
     assert (told.guidance, told.guidance_kind) == (4.0, "cfg")
     assert (plain.guidance, plain.guidance_kind) == (1.0, "none")
+
+
+def test_the_mark_of_the_beginning_counts_once() -> None:
+    """It is part of the chat, also where the tokenizer would add it to a plain text."""
+    pipeline = flux2_dev()
+    marks = [("<s>", pipeline.tokenizer.convert_tokens_to_ids("<s>"))]
+    plain: Any = le.from_pipeline(pipeline)
+    notes = plain.caption_notes(["x" * 600])
+    pipeline.tokenizer._tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=marks)
+    assert pipeline.tokenizer.num_special_tokens_to_add() == 1
+    assert plain.caption_notes(["x" * 600]) == notes != []

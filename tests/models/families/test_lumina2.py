@@ -26,6 +26,17 @@ def test_without_normalisation_guidance_is_affine() -> None:
     assert relative_error(sample(affine, z, grid, EulerSolver()).final, stock) <= PARITY
 
 
+def test_the_space_before_a_caption_takes_no_room() -> None:
+    """It goes with the first word, if the tokenizer knows that one behind a space."""
+    backbone: Any = le.from_pipeline(lumina2())
+    for word in ("a", "x"):
+        texts = (" ".join([word] * count) for count in range(1, 256))
+        longest = next(text for text in texts if backbone.caption_notes([f"{text} {word}"]))
+        prompt = f"{backbone.stock.system_prompt} <Prompt Start> {longest}"
+        assert 255 <= len(backbone._words(prompt).input_ids) <= 256
+        assert len(backbone._words(f"{prompt} {word}").input_ids) > 256
+
+
 def test_the_system_prompt_takes_room() -> None:
     """And the empty text has none: the mark of the beginning alone."""
     backbone = le.from_pipeline(lumina2())

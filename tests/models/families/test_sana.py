@@ -46,6 +46,16 @@ class TestSana(FamilyContract):
         pipeline.scheduler.set_timesteps(7)
         assert backbone.grid(7).levels == pytest.approx(pipeline.scheduler.sigmas.tolist(), abs=1e-6)
 
+    def test_a_word_is_dropped_where_the_pipeline_cuts_it(self, backbone: Any) -> None:
+        """Of its prompt 298 tokens behind the instruction, in which a space goes with a word that follows it."""
+        instruction = "\n".join(backbone._instruction())
+        room = len(backbone._words(instruction).input_ids) + 298
+        for word in ("a", "x"):
+            texts = (" ".join([word] * count) for count in range(140, 300))
+            longest = next(text for text in texts if backbone.caption_notes([f"{text} {word}"]))
+            assert room - 1 <= len(backbone._words(instruction + longest).input_ids) <= room
+            assert len(backbone._words(f"{instruction}{longest} {word}").input_ids) > room
+
     def test_the_empty_text_has_no_instruction(self, backbone: Backbone) -> None:
         """It is one token; other texts have the first and the last of the instruction beside their own two."""
         mask = backbone.embed(["", "xy"]).mask
