@@ -104,12 +104,13 @@ def test_models_without_such_a_reader_have_places(colours: ColourBackbone, monke
     [
         ((0.9, 0.5, 0.5, 0.9), (-2.0, 2.0)),
         ((2.0, 0.5, 0.25, 1.75), (-1 - 0.5 / 1.5, 1.5)),
-        ((3.0, 2.0, 4.0, 5.0), (-0.5, 0.25)),
+        ((3.0, 2.0, 4.0, 5.0), (-0.75 / 1.75, 0.2)),
         ((3.0, 1.0, 0.5, 0.5), (-1.0, 2.0)),
-        ((0.5, 1.5, 0.5, 0.5), (-2 / 3, 2.0)),
+        ((0.5, 1.5, 0.5, 0.5), (-0.75 / 1.25, 2.0)),
+        ((2.25, 1.25, 1.5, 2.75), (-0.75, 0.6)),  # .25 + a and .25 + 1.25 a: linear, so found exactly
     ],
 )
 def test_the_last_sound_scale(damage: tuple[float, ...], ends: tuple[float, float]) -> None:
-    """Linear between 0, where there is no damage, and the scales that were tried; the first crossing counts."""
-    found = tuple(undamaged_scale(SCALES, damage, sign=sign) for sign in (-1, 1))
+    """Linear between 0, where the residual is the picture's own, and the scales tried; the first crossing counts."""
+    found = tuple(undamaged_scale(SCALES, damage, sign=sign, nothing=0.25) for sign in (-1, 1))
     assert found == pytest.approx(ends)

@@ -1,5 +1,6 @@
 """Latents of analytic models and dense matrices, for the tests of directions, inversion and editors."""
 
+import dataclasses
 from typing import final
 
 import torch
@@ -9,6 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid, uniform_grid
 from latentedit.core.rng import draw, stream
 from latentedit.latents.joint import JointLatent
+from latentedit.models.callable import CallableBackbone
 from latentedit.models.capabilities import Capabilities
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, WordMixtureBackbone, WordWeights, letters
 from latentedit.testing.mixture import GaussianMixture
@@ -19,6 +21,23 @@ def mixture_latent(backbone: WordMixtureBackbone, count: int = 3, *, condition: 
     z = torch.randn(count, *backbone.latent, generator=stream(5, "tests"), dtype=torch.float32).to(backbone.dtype)
     text = backbone.embed(["a"]) if condition is None else condition
     return JointLatent(backbone=backbone, z=z, condition=text.expand(count), captions=("a",) * count)
+
+
+def weight_as_input(mixture: GaussianMixtureBackbone, *, published: float = 3.5) -> CallableBackbone:
+    """A model that was distilled from a mixture to take the guidance weight as an input, 3.5 unless it is told."""
+
+    def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        null = mixture.velocity(z, s, mixture.embed([""]))
+        weight = published if condition.guidance is None else condition.guidance
+        return null + weight * (mixture.velocity(z, s, dataclasses.replace(condition, guidance=None)) - null)
+
+    return CallableBackbone(
+        velocity,
+        embed=mixture.embed,
+        latent_shape=lambda height, width: mixture.latent,
+        capabilities=Capabilities(pixels=False, guidance=published, guidance_kind="embedded"),
+        dtype=mixture.dtype,
+    )
 
 
 def levels_of(z: Tensor, level: float) -> Tensor:

@@ -32,6 +32,7 @@ from tests.directions.mixtures import (
     scaled_hessian,
     times,
     two_modes,
+    weight_as_input,
 )
 
 EXACT = tolerance("velocity", torch.float64)
@@ -253,6 +254,18 @@ def test_guidance_applies_to_both_branches_and_not_to_the_jacobian(mixture: Gaus
     jacobian = mixture.at(x_s, levels_of(x_s, s), latent.condition).jacobian
     product = torch.einsum("bij,bj->bi", jacobian, r.flatten(1)).reshape(r.shape)
     assert relative_error(found, r + (1 - s) * (r - s * product)) < DERIVATIVE
+
+
+@pytest.mark.parametrize("one_sided", [False, True])
+def test_a_weight_that_is_an_input_is_1_in_the_jacobian_as_in_the_residual(
+    mixture: GaussianMixtureBackbone, one_sided: bool
+) -> None:
+    """So at weight 1 it is the search of the mixture itself, whatever weight the network was published with."""
+    told, target = weight_as_input(mixture), mixture.embed(["c"])
+    config = HSDS(levels=(0.5, 0.5), steps=1, gamma=-0.5, one_sided=one_sided)
+    latent = mixture_latent(mixture)
+    found = identify(dataclasses.replace(latent, backbone=told), target, config, seed=0).z
+    assert relative_error(found, identify(latent, target, config, seed=0).z) < DERIVATIVE
 
 
 def test_finite_differences_stand_in_for_forward_mode(mixture: GaussianMixtureBackbone) -> None:

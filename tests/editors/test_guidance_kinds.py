@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+import torch
 
 import latentedit as le
 from latentedit.core.errors import ConfigError
@@ -12,7 +13,9 @@ from latentedit.core.rng import draw
 from latentedit.editors.registry import editor_class, make_editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
+from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniatures.flux import flux
+from tests.directions.mixtures import mixture_latent, weight_as_input
 
 CAPTION = "a person with red hair"
 SMALL = {"steps": 3, "maps": 1, "candidates": 1, "rank": 1, "products": 2}
@@ -39,6 +42,17 @@ def test_every_editor_costs_what_it_says_without_a_second_branch(model: Backbone
         (result,) = editor.edit(latent, target, [1.0])
     assert bool(result.z.isfinite().all())
     assert cost.evaluations == editor.evaluations(latent)
+
+
+@pytest.mark.parametrize("name", ["asyrp", "freesliders", "sega"])
+def test_ways_back_retrace_the_inversion_whatever_weight_a_network_was_published_with(name: str) -> None:
+    """The inversion goes up with a weight of 1, and so must what its velocities are taken from."""
+    mixture = example_mixture(dimension=8, latent=(2, 2, 2))
+    latent = dataclasses.replace(mixture_latent(mixture), backbone=weight_as_input(mixture))
+    editor = editor_class(name).from_dict({"steps": 4, **({"reference": "source"} if name == "sega" else {})})
+    assert editor.keeps_equal_texts
+    (result,) = editor.edit(latent, latent.condition, [1.0])
+    assert torch.equal(result.z, latent.z)
 
 
 def test_a_weight_that_a_distilled_model_cannot_have_is_refused() -> None:

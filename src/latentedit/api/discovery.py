@@ -236,7 +236,9 @@ def _calibration(basis: LocalBasis, probe: DirectionProbe, damage: Sequence[floa
     measured = measure_effect(displaced[:, None], probe.z[SCALES.index(1)][None] - x)[:, 0].tolist()
     scales, effects = zip(*sorted(zip((*SCALES, 0.0), measured, strict=True)), strict=True)
     curve = EffectCurve(scales=scales, effects=torch.tensor(effects, dtype=torch.float64)[:, None])
-    lowest, highest = (float(curve.effect(undamaged_scale(SCALES, damage, sign=sign))) for sign in (-1, 1))
+    nothing = 1 / Judge.of(basis.latent.backbone).damage
+    ends = (undamaged_scale(SCALES, damage, sign=sign, nothing=nothing) for sign in (-1, 1))
+    lowest, highest = (float(curve.effect(end)) for end in ends)
     return Calibration(
         arm="joint",
         level=basis.level,
@@ -248,16 +250,17 @@ def _calibration(basis: LocalBasis, probe: DirectionProbe, damage: Sequence[floa
     )
 
 
-def undamaged_scale(scales: Sequence[float], damage: Sequence[float], *, sign: int) -> float:
+def undamaged_scale(scales: Sequence[float], damage: Sequence[float], *, sign: int, nothing: float) -> float:
     """The scale of one sign at which the damage first reaches 1, interpolated; the largest where it never does.
 
     Args:
-        scales: that were tried, without 0, where there is no damage.
+        scales: that were tried, without 0.
         damage: of each, the residual in units of that which damages.
         sign: 1 or -1.
+        nothing: the same of the picture itself, at 0; below 1.
     """
     tried = sorted((abs(scale), value) for scale, value in zip(scales, damage, strict=True) if scale * sign > 0)
-    before, least = 0.0, 0.0
+    before, least = 0.0, nothing
     for scale, value in tried:
         if value >= 1:
             return sign * (before + (scale - before) * (1 - least) / (value - least))

@@ -30,7 +30,7 @@ from latentedit.core.flow import per_element
 from latentedit.core.solvers.base import level_batch
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import ROWS, VelocityJacobian
-from latentedit.models.guidance import GuidedField
+from latentedit.models.guidance import GuidedField, unguided
 
 Residual = Literal["dds", "sds", "mixed"]
 """What is distilled; see the module."""
@@ -118,13 +118,14 @@ class Distillation:
         branches = TARGET_BRANCHES[self.residual]
         source_v = v[branches] if len(v) > branches else torch.zeros_like(v[0])
         residual = -level * self._change(v[:branches], source_v, moved, noise)
+        plain = unguided(self.latent.backbone, source).repeat(count)
         changes = per_element(texts_differ(self.latent.condition, self.target), x)
         return Pull(
             residual=torch.where(changes, residual, torch.zeros_like(residual)),
             unexplained=level * (source_v - noise[:, None] + x),
             preserved=tuple(-level * (changed - source_v) for changed in v[branches + 1 :]),
             velocity=source_v,
-            jacobian=VelocityJacobian(self.latent.backbone, x_s, level_batch(level, x_s), source.repeat(count)),
+            jacobian=VelocityJacobian(self.latent.backbone, x_s, level_batch(level, x_s), plain),
         )
 
     def _texts(self) -> list[Condition]:

@@ -101,6 +101,14 @@ class GuidedField:
         return self.backbone.velocity_given(z, s, condition, given)
 
 
+def unguided(backbone: Backbone, condition: Condition) -> Condition:
+    """The text under which a network gives the conditional velocity itself: where the weight is an input, with 1.
+
+    A condition without a weight has the one that the network was published with.
+    """
+    return GuidedField(backbone=backbone, condition=condition).condition
+
+
 def _with_norm_of(conditional: Tensor, guided: Tensor) -> Tensor:
     """Each token of 2 x 2 latents scaled to the norm that it has without guidance."""
     size = (guided.shape[-2] // PATCH, guided.shape[-1] // PATCH)

@@ -59,6 +59,8 @@ def test_scales_and_contrasts_that_change_nothing(mixture: GaussianMixtureBackbo
     clean, flat = drawn(2, 5), torch.full((2, 5), 3.0).double()
     assert relative_error(with_contrast_of(clean, clean), clean) < 1e-14
     assert torch.equal(with_contrast_of(flat, clean), flat)
+    rounded = torch.tensor([0.1, 1 / 3, -0.7])[:, None].expand(3, 49)  # whose mean is not quite the number
+    assert torch.equal(with_contrast_of(rounded, drawn(3, 49).float()), rounded)
 
 
 def test_to_first_order_it_is_the_jacobian_of_the_noise(mixture: GaussianMixtureBackbone) -> None:

@@ -12,6 +12,7 @@ from latentedit.core.settings import Count, Level, Scale, Share, settings
 from latentedit.editors.base import Editor
 from latentedit.latents.inversion import aligned_steps, invert
 from latentedit.latents.joint import JointLatent
+from latentedit.models.guidance import unguided
 
 
 @settings
@@ -62,7 +63,8 @@ class AsymmetricEdit(Editor):
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
         trace = invert(latent, latent.path(self.steps, self.level), progress=progress)
-        backbone, text, site, amount = latent.backbone, latent.condition, self._site(latent), strength * self.scale
+        backbone, site, amount = latent.backbone, self._site(latent), strength * self.scale
+        text, target = (unguided(backbone, one) for one in (latent.condition, target))
         moved = torch.zeros_like(latent.z)
         for index, s, s_next, levels in aligned_steps(latent, trace, name=self.name, progress=progress):
             z = trace.states[index] + moved

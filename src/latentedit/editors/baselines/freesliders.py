@@ -13,6 +13,7 @@ from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.editors.strength import EffectCurve
 from latentedit.latents.inversion import InversionTrace, aligned_steps, invert
 from latentedit.latents.joint import JointLatent
+from latentedit.models.guidance import unguided
 
 
 @settings
@@ -81,10 +82,11 @@ class FreeSliders(PathEditor):
     ) -> Float[Tensor, "b *latent"]:
         """What the picture has moved by at the end of the way down, at a share of the scale, one a picture or one."""
         velocity, moved = latent.backbone.velocity, torch.zeros_like(latent.z)
+        source, wanted = (unguided(latent.backbone, text) for text in (latent.condition, target))
         factor = (self.scale * share).to(moved).expand(len(moved)).reshape(-1, *[1] * (moved.ndim - 1))
         for index, s, s_next, at in aligned_steps(latent, trace, name=self.name, progress=progress):
             z = trace.states[index] + moved
-            plain = velocity(z, at, latent.condition)
-            steered = factor * (velocity(z, at, target) - plain)
+            plain = velocity(z, at, source)
+            steered = factor * (velocity(z, at, wanted) - plain)
             moved = moved + (s_next - s) * (plain - trace.velocities[index] + steered)
         return moved

@@ -14,6 +14,7 @@ from latentedit.editors.baselines.concept_guidance import Reference, SemanticGui
 from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.latents.inversion import InversionTrace, aligned_steps, invert
 from latentedit.latents.joint import JointLatent
+from latentedit.models.guidance import unguided
 
 
 @settings
@@ -123,12 +124,14 @@ def guided_return(
         Two evaluations a step, three with a reference.
     """
     velocity, steps = latent.backbone.velocity, len(trace.velocities)
+    source, concept = (unguided(latent.backbone, text) for text in (latent.condition, target))
+    other = None if reference is None else unguided(latent.backbone, reference)
     moved, carried = torch.zeros_like(latent.z), torch.zeros_like(latent.z)
     for index, upper, lower, levels in aligned_steps(latent, trace, progress=progress):
         y = trace.states[index] + moved
-        base = velocity(y, levels, latent.condition)
-        away = base if reference is None else velocity(y, levels, reference)
-        psi = scale * (1 - lower) * (velocity(y, levels, target) - away)
+        base = velocity(y, levels, source)
+        away = base if other is None else velocity(y, levels, other)
+        psi = scale * (1 - lower) * (velocity(y, levels, concept) - away)
         added, carried = guidance.step(steps - 1 - index, psi, carried)
         moved = moved - (upper - lower) * (base - trace.velocities[index] + added / (1 - lower))
     return trace.states[0] + moved

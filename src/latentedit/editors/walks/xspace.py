@@ -90,4 +90,6 @@ def with_contrast_of(
     axes = tuple(range(1, clean.ndim))
     mean, spread = clean.mean(axes, keepdim=True), clean.std(axes, keepdim=True, correction=0)
     wanted = reference.std(axes, keepdim=True, correction=0)
-    return (clean - mean) / spread.clamp_min(torch.finfo(clean.dtype).tiny) * wanted + mean
+    rounding = clean.abs().amax(axes, keepdim=True) * (8 * torch.finfo(clean.dtype).eps)  # of the mean
+    straight = (clean - mean) / spread.clamp_min(torch.finfo(clean.dtype).tiny)
+    return torch.where(spread > rounding, straight * wanted + mean, clean)
