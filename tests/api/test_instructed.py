@@ -107,6 +107,7 @@ def test_a_direction_of_an_instruction_serves_other_pictures(model: Backbone, tm
     assert told.record.instructed
     both = le.edit(model, other, instruction=[HAT, "make it red"], strength=[1.0, 0.5])
     assert len(both.record.directions) == 2
+    assert both.target_caption == f"{HAT}, make it red"
     with pytest.raises(ConfigError, match="found between instructions"):
         le.manipulate(le.encode(model, other, caption="a wall"), kept)
 

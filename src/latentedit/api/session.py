@@ -1,6 +1,7 @@
 """What is found out about encoded pictures while they are moved, and moving them: by directions, or by any editor."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -395,15 +396,22 @@ class Session:
             direction.method in (SEARCHED, TEXT_ALONE)
             and direction.settings.get("projection", "none") == "none"
             and bool(latent.frames)
-            and direction.pictures == (latent.pictures[index],)
+            and direction.pictures == (self._pictures[index],)
             and direction.source_captions == (latent.captions[index],)
             and any(direction.target_captions)
         )
 
+    @functools.cached_property
+    def _pictures(self) -> tuple[str, ...]:
+        """Looked at once: every pixel counts."""
+        return self.latent.pictures
+
     def _target_caption(self, parts: Sequence[Direction], shares: Sequence[float], index: int) -> str:
-        """All changes that are made in one caption, as far as they have words; empty where none has."""
+        """All changes that are made in one caption, as far as they have words, or all instructions; empty without."""
         source = caption = self.latent.captions[index]
         wanted = [said for part, share in zip(parts, shares, strict=True) if share and (said := _said(part, index))]
+        if self.latent.instructed and len(wanted) > 1:
+            return ", ".join(dict.fromkeys(said for said in wanted if said != source)) or source
         for target in wanted:
             caption = changed_by(self.latent.backbone, caption, source, target) or caption
         return caption if wanted else ""
