@@ -10,6 +10,8 @@ import latentedit as le
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw
+from latentedit.directions.hsds import HSDS
+from latentedit.editors.eim import EIM
 from latentedit.editors.registry import editor_class, make_editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -53,6 +55,15 @@ def test_ways_back_retrace_the_inversion_whatever_weight_a_network_was_published
     assert editor.keeps_equal_texts
     (result,) = editor.edit(latent, latent.condition, [1.0])
     assert torch.equal(result.z, latent.z)
+
+
+def test_a_guided_search_has_one_branch_where_the_weight_is_an_input() -> None:
+    mixture = example_mixture(dimension=8, latent=(2, 2, 2))
+    latent = dataclasses.replace(mixture_latent(mixture, 1), backbone=weight_as_input(mixture))
+    editor = EIM(search=HSDS(steps=2, guidance=2.0))
+    with latent.backbone.count() as cost:
+        editor.edit(latent, mixture.embed(["c"]), [1.0])
+    assert cost.evaluations == editor.evaluations(latent) == 4
 
 
 def test_a_weight_that_a_distilled_model_cannot_have_is_refused() -> None:

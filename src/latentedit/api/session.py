@@ -255,8 +255,9 @@ class Session:
             slid.slider.progress = progress
             moved = slid.slider.edit(strengths)
             records = self._finished(self._along(record, editor, directions, slid.parts, shares))
+            branches = latent.backbone.capabilities.branches
             searches = sum(
-                search_of(one.settings).evaluations()
+                (search := search_of(one.settings)).evaluations(guided=branches(search.guidance))
                 for one in records[0].directions
                 if one.method == SEARCHED and not one.given
             )

@@ -138,12 +138,14 @@ class HSDS:
         half = draw((self.noises // 2, *shape), seed=seed, purpose="hsds", index=index)
         return torch.cat([half, -half])
 
-    def evaluations(self, preserved: int = 0, *, measured: bool = False) -> int:
+    def evaluations(self, preserved: int = 0, *, measured: bool = False, guided: int = 2) -> int:
         """Network evaluations a picture: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
 
         Args:
             preserved: number of captions to preserve.
             measured: of `measure_curvature`, which takes one product a step and noise also at gamma 0.
+            guided: evaluations of a guided velocity, 1 on models that take the weight as an input, see
+                `Capabilities.branches`.
 
         Returns:
             With k captions and K iterations: a step has 1 ("dds", "sds") or 2 ("mixed") target branches, k more, and
@@ -159,4 +161,4 @@ class HSDS:
         )
         metric = self.steps * self.iterations * preserved if self.projection == "kkt" else 0
         price = 1 if self.one_sided else 2
-        return self.noises * (branches * (1 if self.guidance == 1 else 2) + price * taken + 2 * metric)
+        return self.noises * (branches * (1 if self.guidance == 1 else guided) + price * taken + 2 * metric)

@@ -46,7 +46,7 @@ class EIM(Editor):
         if strength == 0:
             return 0
         nothing = _text_direction(latent, latent.condition, self.level, seed=0)
-        return self._search_cost() + self.slider(latent, nothing, seed=0).evaluations(strength)
+        return self._search_cost(latent) + self.slider(latent, nothing, seed=0).evaluations(strength)
 
     def direction(
         self, latent: JointLatent, target: Condition, *, seed: int, progress: Progress | None = None
@@ -75,8 +75,9 @@ class EIM(Editor):
         """All but the search."""
         return {name: value for name, value in self.to_dict().items() if name != "search"}
 
-    def _search_cost(self) -> int:
-        return 0 if self.arm == "text" else self.search.evaluations()
+    def _search_cost(self, latent: JointLatent) -> int:
+        guided = latent.backbone.capabilities.branches(self.search.guidance)
+        return 0 if self.arm == "text" else self.search.evaluations(guided=guided)
 
     def _edit_all(
         self,
