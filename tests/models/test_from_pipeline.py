@@ -71,9 +71,17 @@ def caching() -> Any:
     return pipeline
 
 
+def adapted() -> Any:
+    """A pipeline with an IP-Adapter, as `load_ip_adapter` leaves it."""
+    pipeline = flux()
+    pipeline.transformer.encoder_hid_proj = torch.nn.Identity()
+    return pipeline
+
+
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
+        (adapted, r"the transformer of this FluxPipeline has an IP-Adapter.*Call pipeline\.unload_ip_adapter\(\)"),
         (lambda: a_class("FluxFillPipeline"), "FluxFillPipeline, which fills a masked part.*text-to-image model"),
         (lambda: a_class("FluxControlPipeline"), "is steered by a control picture"),
         (lambda: a_class("LatentConsistencyModelPipeline"), "flow map.*Use the base model"),

@@ -107,7 +107,8 @@ class FlowBackbone(PromptBackbone):
         if steps == 1:
             return LevelGrid(levels=(1.0, 0.0))
         scheduler = fresh_scheduler(self._scheduler)
-        scheduler.set_shift(self._shift)
+        if self._shift != self._scheduler["shift"]:  # which no scheduler before diffusers 0.32 can
+            scheduler.set_shift(self._shift)
         self._set_levels(scheduler, steps, (height // self._stride) * (width // self._stride))
         return LevelGrid(levels=tuple(min(float(level), 1.0) for level in scheduler.sigmas))
 

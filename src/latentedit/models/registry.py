@@ -173,6 +173,11 @@ def _check_components(adapter: Any, components: Mapping[str, Any], kind: str) ->
             f"the {adapter.denoiser} of this {kind} reuses what it computed in earlier steps, so its velocity depends "
             f"on them and its derivatives are wrong. Call pipeline.{adapter.denoiser}.disable_cache()"
         )
+    if getattr(components[adapter.denoiser], "encoder_hid_proj", None) is not None:
+        raise ModelError(
+            f"the {adapter.denoiser} of this {kind} has an IP-Adapter, whose picture is not given here. "
+            "Call pipeline.unload_ip_adapter()"
+        )
     places = {
         part: network.device
         for part in (adapter.denoiser, "vae")

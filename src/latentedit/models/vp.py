@@ -107,7 +107,7 @@ class VPSchedule:
             ModelError: no betas, betas or a prediction that this family does not have, or a network that predicts the
                 noise although its last time is nothing else.
         """
-        kind = type(config).__name__ if hasattr(config, "config") else config.get("_class_name", "")
+        kind = type(config).__name__ if hasattr(config, "config") else str(config.get("_class_name") or "")
         if kind.startswith("EDM"):
             raise ModelError(
                 f"the scheduler is an {kind}: its network takes levels of noise without a bound, not counted times. "

@@ -212,8 +212,9 @@ def test_the_mark_of_the_beginning_counts_once() -> None:
     """It is part of the chat, also where the tokenizer would add it to a plain text."""
     pipeline = flux2_dev()
     marks = [("<s>", pipeline.tokenizer.convert_tokens_to_ids("<s>"))]
+    marking: Any = TemplateProcessing
     plain: Any = le.from_pipeline(pipeline)
     notes = plain.caption_notes(["x" * 600])
-    pipeline.tokenizer._tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=marks)
+    pipeline.tokenizer._tokenizer.post_processor = marking(single="<s> $A", special_tokens=marks)
     assert pipeline.tokenizer.num_special_tokens_to_add() == 1
     assert plain.caption_notes(["x" * 600]) == notes != []
