@@ -51,6 +51,15 @@ def test_a_model_that_is_offloaded_layer_by_layer_has_the_fingerprint_of_its_wei
     assert [le.from_pipeline(offloaded(seed)).fingerprint for seed in (0, 1)] == [whole, other]
 
 
+def test_a_compiled_network_is_the_one_that_was_compiled() -> None:
+    """Directions that were found before are of the same model."""
+    compiled, expected = flux(), le.from_pipeline(flux())
+    compiled.transformer = torch.compile(compiled.transformer, backend="eager")
+    live = le.from_pipeline(compiled)
+    assert live.fingerprint == expected.fingerprint
+    assert live.sites == expected.sites
+
+
 def spoilt(**changes: Any) -> Any:
     """A pipeline that has other parts than it should."""
     pipeline = flux()
@@ -91,6 +100,7 @@ def adapted() -> Any:
         (lambda: spoilt(vae=flux().transformer), "the vae of this FluxPipeline is a FluxTransformer2DModel"),
         (caching, r"reuses what it computed.*Call pipeline\.transformer\.disable_cache\(\)"),
         (lambda: spoilt(vae=flux().vae.to("meta")), "lie on two devices: transformer on cpu, vae on meta"),
+        (lambda: spoilt(text_encoder_2=flux().text_encoder_2.to("meta")), "transformer on cpu, text_encoder_2 on meta"),
     ],
 )
 def test_what_cannot_be_taken_is_refused_in_one_line(pipeline: Any, message: str) -> None:

@@ -365,12 +365,7 @@ def _guarded(latent: JointLatent, request: EditRequest) -> JointLatent:
 def _on(direction: Direction, model: Backbone) -> Direction:
     """The direction on the device of the model."""
     direction.check_model(model.name, model.fingerprint)
-    return dataclasses.replace(
-        direction,
-        z=direction.z.to(model.device),
-        condition=direction.condition.to(model.device),
-        feature=None if direction.feature is None else direction.feature.to(model.device),
-    )
+    return direction.to(model.device)
 
 
 def _check_one(latent: JointLatent) -> None:

@@ -134,6 +134,17 @@ class Direction:
         """The norm of each picture's displacement; 0 where the target text is the source text."""
         return torch.linalg.vector_norm(self.z.flatten(1), dim=1)
 
+    def to(self, device: torch.device) -> "Direction":
+        """The same direction with displacement, text and feature on another device; itself where they are there."""
+        if self.z.device == device:
+            return self
+        return dataclasses.replace(
+            self,
+            z=self.z.to(device),
+            condition=self.condition.to(device),
+            feature=None if self.feature is None else self.feature.to(device),
+        )
+
     def row(self, index: int) -> "Direction":
         """The direction of one picture; of one that is for all, itself."""
         if len(self) == 1:

@@ -26,9 +26,9 @@ def transferred(direction: Direction, latent: JointLatent) -> Direction:
         direction: one for all pictures, or one a picture.
 
     Returns:
-        The direction itself where it was found under these captions; otherwise one with the same displacement of the
-        clean latent, and the text of these pictures. Where a caption does not have the words, the text displacement is
-        kept as it is, and the target caption is empty.
+        On the model's device, the direction itself where it was found under these captions; otherwise one with the same
+        displacement of the clean latent, and the text of these pictures. Where a caption does not have the words, the
+        text displacement is kept as it is, and the target caption is empty.
 
     Raises:
         ConfigError: a direction of another model, or between captions on pictures that were encoded for instructions,
@@ -37,6 +37,7 @@ def transferred(direction: Direction, latent: JointLatent) -> Direction:
     """
     backbone, count = latent.backbone, len(latent)
     direction.check_model(backbone.name, backbone.fingerprint)
+    direction = direction.to(backbone.device)  # files are read on the CPU
     if direction.instructed != latent.instructed:
         kinds = ("captions", "instructions") if latent.instructed else ("instructions", "captions")
         raise ConfigError(

@@ -190,7 +190,7 @@ def losses(backbone: Backbone, z: Float[Tensor, "b *latent"], condition: Conditi
     """
     near = _near(backbone, z, [condition, backbone.null(condition)])
     far = denoising_losses(backbone, z, [condition], level=FAR, pairs=1, seed=0, purpose="guard far")
-    return torch.cat([near, far]).cpu().double()
+    return torch.cat([near, far.cpu().double()])
 
 
 def _near(backbone: Backbone, z: Tensor, texts: Sequence[Condition]) -> Float[Tensor, "texts b"]:

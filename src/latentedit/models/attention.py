@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
+from latentedit.models.uncompiled import uncompiled
+
 
 @contextmanager
 def differentiable_attention() -> Generator[None]:
@@ -16,12 +18,13 @@ def differentiable_attention() -> Generator[None]:
 
     PyTorch's fused kernels (flash, memory-efficient, cuDNN) have no forward-mode derivative and no second one; the
     "math" kernel has both. Values agree with the fused kernels up to rounding. ``torch.nn.attention.sdpa_kernel``
-    would choose it for every thread of the process, whose results would be rounded otherwise then.
+    would choose it for every thread of the process, whose results would be rounded otherwise then. Networks that are
+    compiled run as they are written: compiled kernels know no tangents.
 
     Cost:
         Memory quadratic in the number of tokens; no network evaluation.
     """
-    with _MathAttention():
+    with _MathAttention(), uncompiled():
         yield
 
 

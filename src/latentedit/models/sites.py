@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentedit.core.errors import ModelError, ShapeError
+from latentedit.models.uncompiled import uncompiled
 
 GENERAL = ("velocity", "clean")
 """Features that every model has: its velocity, and its clean estimate."""
@@ -82,13 +83,14 @@ def read(site: Site, name: str, forward: Callable[[], object], tokens: int = 0) 
 
 @contextmanager
 def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"], tokens: int = 0) -> Generator[None]:
-    """Inside the context, the network goes on from its feature at the site plus a shift, cast to the feature's dtype.
+    """Inside the context, one forward pass goes on from its feature at the site plus a shift, cast to that dtype.
 
     Raises:
+        ModelError: a module that the pass does not run, or runs more than once.
         ShapeError: a shift of another shape than the feature.
     """
 
-    def move(output: Any) -> Any:
+    def move(_name: str, _site: Site, output: Any) -> Any:
         feature = _feature(site, output, tokens)
         if shift.shape != feature.shape:
             raise ShapeError(
@@ -96,7 +98,7 @@ def shifted(site: Site, name: str, shift: Float[Tensor, "b *feature"], tokens: i
             )
         return _replaced(site, output, feature + shift.to(feature.dtype), tokens)
 
-    with _outputs_through(site.module, move):
+    with _hooked({name: site}, move):
         yield
 
 
@@ -175,7 +177,7 @@ def _hooked(sites: Mapping[str, Site], at: Callable[[str, Site, Any], Any]) -> G
 def _outputs_through(module: nn.Module, change: Callable[[Any], Any]) -> Generator[None]:
     """Inside the context, what this thread has a module give goes through a function; None leaves it as it is.
 
-    Other threads may run the same network meanwhile.
+    Other threads may run the same network meanwhile. A network that is compiled runs as it is written.
     """
     ours = threading.get_ident()
 
@@ -184,7 +186,8 @@ def _outputs_through(module: nn.Module, change: Callable[[Any], Any]) -> Generat
 
     handle = module.register_forward_hook(hook)
     try:
-        yield
+        with uncompiled():
+            yield
     finally:
         handle.remove()
 

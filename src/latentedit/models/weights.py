@@ -22,6 +22,9 @@ VARIANTS = ("bf16", "fp16")
 _SAMPLES = 64
 """Numbers of a parameter that `live_fingerprint` looks at."""
 
+_COMPILED = "_orig_mod."
+"""What `torch.compile` puts before the names inside a module that it wraps."""
+
 _CONTENT_HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -112,22 +115,24 @@ def fingerprint(weights: Mapping[str, Sequence[Path]]) -> str:
 def live_fingerprint(networks: Mapping[str, nn.Module]) -> str:
     """SHA-256 over samples of all parameters of networks in memory, at most 64 numbers each; 16 hexadecimal digits.
 
-    Samples are rounded to bfloat16, so that a model has one fingerprint in float32 and in bfloat16. Adapters (LoRA)
-    count with their weights and scales. It is another number than `fingerprint` of the same model's files.
+    Samples are rounded to bfloat16, so that a model has one fingerprint in float32 and in bfloat16, and a network that
+    `torch.compile` has wrapped counts as the one inside. Adapters (LoRA) count with their weights and scales. It is
+    another number than `fingerprint` of the same model's files.
     """
     total = hashlib.sha256()
     for part in sorted(networks):
-        for name, held in sorted(networks[part].state_dict().items()):
-            tensor = _at_hand(networks[part], name, held)
-            total.update(f"{part} {name} {tuple(tensor.shape)}".encode())
+        state = networks[part].state_dict()
+        for plain, name in sorted((name.replace(_COMPILED, ""), name) for name in state):
+            tensor = _at_hand(networks[part], name, state[name])
+            total.update(f"{part} {plain} {tuple(tensor.shape)}".encode())
             if not tensor.is_meta and tensor.numel():
                 flat = tensor.detach().reshape(-1)
                 few = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES].cpu().to(torch.float32).to(torch.bfloat16)
                 total.update(few.view(torch.int16).numpy().tobytes())
         for name, module in networks[part].named_modules():
             if isinstance(getattr(module, "scaling", None), dict):
-                state = [getattr(module, key, None) for key in ("scaling", "active_adapters", "disable_adapters")]
-                total.update(f"{part} {name} {state}".encode())
+                adapter = [getattr(module, key, None) for key in ("scaling", "active_adapters", "disable_adapters")]
+                total.update(f"{part} {name.replace(_COMPILED, '')} {adapter}".encode())
     return total.hexdigest()[:16]
 
 

@@ -127,12 +127,16 @@ def test_forward_products_keep_nothing_for_a_reverse_pass() -> None:
     assert kept, "the check itself sees nothing"
 
 
-def test_forward_products_in_inference_mode() -> None:
-    """Dual numbers lose their tangents there without a word, unless care is taken."""
+@pytest.mark.parametrize("mode", AUTOGRAD)
+def test_products_in_inference_mode(mode: Mode) -> None:
+    """Dual numbers lose their tangents there without a word, and no graph is recorded, unless care is taken."""
     with torch.inference_mode():
-        operator = JacobianOperator(Map(), POINT.clone(), mode="forward")
+        operator = JacobianOperator(Map(), POINT.clone(), mode=mode)
         product = operator.matvec(vectors(3, 2, 3).clone())
-    assert relative_error(product, apply(jacobian(), vectors(3, 2, 3))) <= tolerance("derivative", torch.float64)
+        transposed = operator.rmatvec(vectors(3, 2, 3).clone())
+    exact = tolerance("derivative", torch.float64)
+    assert relative_error(product, apply(jacobian(), vectors(3, 2, 3))) <= exact
+    assert relative_error(transposed, apply(jacobian().mT, vectors(3, 2, 3))) <= exact
 
 
 def test_forward_products_of_two_threads_at_once() -> None:

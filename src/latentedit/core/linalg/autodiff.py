@@ -104,9 +104,9 @@ class Derivative:
         Cost:
             A forward and a reverse pass.
         """
-        with self._explained("reverse-mode"), torch.enable_grad():
-            point = self._point.detach().requires_grad_()
-            return torch.autograd.grad(self._recorded(point), point, w.detach())[0]
+        with self._explained("reverse-mode"), torch.inference_mode(False), torch.enable_grad():
+            point = self._point.clone().requires_grad_()
+            return torch.autograd.grad(self._recorded(point), point, w.detach().clone())[0]
 
     def _tangent(self, u: Tensor) -> Tensor:
         # Tensors of inference mode carry no tangent, and say nothing: neither they nor the mode may get inside.
@@ -117,12 +117,12 @@ class Derivative:
                 return torch.zeros_like(value.primal) if value.tangent is None else value.tangent
 
     def _double_backward(self, u: Tensor) -> Tensor:
-        with self._explained("second reverse-mode"), torch.enable_grad():
-            point = self._point.detach().requires_grad_()
+        with self._explained("second reverse-mode"), torch.inference_mode(False), torch.enable_grad():
+            point = self._point.clone().requires_grad_()
             value = self._recorded(point)
             weight = torch.zeros_like(value).requires_grad_()
             (gradient,) = torch.autograd.grad(value, point, weight, create_graph=True)
-            return torch.autograd.grad(gradient, weight, u.detach())[0]
+            return torch.autograd.grad(gradient, weight, u.detach().clone())[0]
 
     def _difference(self, u: Tensor) -> Tensor:
         dtype = self._point.dtype
