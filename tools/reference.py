@@ -76,7 +76,7 @@ def commands_page() -> str:
             continue
         parts += _command_parts(f"latentedit {name}", _declared(name), "" if package == "latentedit" else package)
     choosing = [one for one in _declared("edit").params if one.rich_help_panel == _MODEL]
-    parts += ["## Options of the model\n\nOf every command that loads one.\n", *_table(choosing)]
+    parts += ["## Options of the model\n\nOf the commands above that refer to them.\n", *_table(choosing)]
     return "\n".join(parts)
 
 
@@ -109,7 +109,8 @@ def _command_parts(name: str, command: Any, package: str = "", *, level: int = 2
     yield f"```sh\n{usage}\n```\n"
     if lines:
         yield "\n".join(["Examples:\n", "```sh", *lines, "```\n"])
-    own = [one for one in shown if one.rich_help_panel != _MODEL]
+    chooses = "--model" in [one.opts[0] for one in shown if one.rich_help_panel == _MODEL]
+    own = [one for one in shown if one.rich_help_panel != _MODEL or not chooses]
     if own:
         yield from _table([*arguments, *filter(_is_option, own)])
     if len(own) < len(shown):
@@ -148,7 +149,7 @@ def _row(parameter: Any) -> str:
         return f"| `{_metavar(parameter)}` | {'required' if parameter.required else ''} | {_cell(parameter.help)} |"
     names = ", ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
     kind = _kind(parameter)
-    default = "" if parameter.default in (None, False, (), []) else f"`{parameter.default}`"
+    default = "" if parameter.default in (None, False, "", (), []) else f"`{parameter.default}`"
     if parameter.required:
         default = "required"
     return f"| {names}{kind} | {default} | {_cell(parameter.help)} |"

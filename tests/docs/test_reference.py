@@ -5,7 +5,7 @@ import importlib
 import pytest
 from tools.claims import PAGE, page
 from tools.copies import copied, copies
-from tools.reference import AREAS, described, home, reference
+from tools.reference import AREAS, FOLDER, described, home, reference
 from tools.running import ROOT
 
 DOCUMENTED = {name for area in AREAS.values() for names in area["sections"].values() for name in names}
@@ -25,7 +25,12 @@ def test_pages_of_the_root_are_copied_with_links_that_lead_somewhere() -> None:
 
 def test_the_claims_are_those_of_the_results() -> None:
     """Where this fails: python -m tools.claims."""
-    assert PAGE.read_text(encoding="utf-8") == page()
+    text = page()
+    assert PAGE.read_text(encoding="utf-8") == text
+    papers, _, ours = text.partition("\n## Derived here\n")
+    assert "**The paper says:**" in papers
+    assert "**The claim:**" in ours
+    assert "**The paper says:**" not in ours
 
 
 @pytest.mark.parametrize("module", ["latentedit", "latentedit.api", "latentedit.directions", "latentedit.editors"])
@@ -42,6 +47,15 @@ def test_every_error_is_documented() -> None:
         name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
     ]
     assert [name for name in names if f"latentedit.core.errors.{name}" not in DOCUMENTED] == []
+
+
+def test_a_command_that_loads_by_name_is_not_given_the_options_of_a_model() -> None:
+    text = reference()[FOLDER / "commands.md"]
+    for name in ("## analyze", "## reproduce", "### models train", "### models calibrate"):
+        section = text.partition(f"\n{name}\n")[2].partition("\n#")[0]
+        assert "| `--device` TEXT |" in section
+        assert "options of the model" not in section
+    assert "(#options-of-the-model)" in text.partition("\n## edit\n")[2].partition("\n## ")[0]
 
 
 def test_a_docstring_is_its_paragraphs_and_its_examples() -> None:
