@@ -92,6 +92,19 @@ def test_undo_gives_the_picture_before_bit_for_bit(visit: Visit) -> None:
         visit.undo(model="colours")
 
 
+def test_undo_gives_the_picture_before_though_that_was_kept_at_another_strength_since(visit: Visit) -> None:
+    first = visit.edit([RED], **EIM)
+    before = first.picture.image
+    second = visit.edit([Wish(text="red => green")], **{**EIM, "caption": first.caption})
+    visit.go_to(1)
+    visit.settle(0.5)
+    assert visit.current is visit.entries[3], "the one that was edited further stays"
+    assert visit.current.strength == 0.5
+    assert not same_picture(visit.current.picture.image, before)
+    visit.go_to(visit.entries.index(second))
+    assert same_picture(visit.undo(model="colours").picture.image, before)
+
+
 def test_undo_of_an_edit_that_was_made_before_the_visit(colours: ColourBackbone, visit: Visit) -> None:
     visit.edit([RED], **EIM)
     saved = visit.picture_file(None)

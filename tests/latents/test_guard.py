@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from latentedit.core.errors import FileFormatError, ShapeError
 from latentedit.core.rng import draw
@@ -107,6 +108,25 @@ def test_a_caption_that_does_not_fit_is_told_and_does_not_make_the_picture_unkno
     (again,) = examined(encode(colours, picture("red"), caption="red indeed")).knowledge
     assert again.caption_fits
     assert not again.caption_read
+
+
+def test_a_picture_is_read_once(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Counting(ColourReader):
+        def caption(self, pixels: Tensor) -> list[str]:
+            asked.append(len(pixels))
+            return super().caption(pixels)
+
+    for module in ("encode", "guard"):
+        monkeypatch.setattr(f"latentedit.latents.{module}.captioner_for", Counting)
+    latent = encode(colours, [picture("red"), picture("blue")])
+    assert all(one.caption_read for one in examined(latent).knowledge)
+    assert asked == [2]
+    assert not any(one.caption_read for one in examined(latent.under("green")).knowledge), "of other words nobody did"
+    assert asked == [2]
+    examined(encode(colours, picture("red"), caption="blue"))
+    assert asked == [2, 1], "what the user said is compared with what is read"
 
 
 class Blind(Framer):

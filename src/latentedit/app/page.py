@@ -102,7 +102,8 @@ class Page:
             (result.save_direction, self._save_directions),
             (result.save_record, self._save_record),
         ):
-            saved = button.click(save, [at.visit, result.strength], [at.visit, at.said, at.gift], **task)
+            told = [at.visit, at.said, at.gift, result.history]
+            saved = button.click(save, [at.visit, result.strength], told, **task)
             saved.then(None, [at.gift], [at.gift], js=_DOWNLOAD, **quick)
             tasks.append(saved)
         at.cancel.click(self._cancel, [at.visit], [at.said], cancels=tasks, **quick)
@@ -221,7 +222,8 @@ class Page:
                 {"name": file.name, "kind": file.kind, "content": base64.b64encode(file.content).decode()}
                 for file in files(visit)
             ]
-            return {self._at.gift: json.dumps(told)}
+            history = fragments.history(visit.entries, visit.current)
+            return {self._at.gift: json.dumps(told), self._at.result.history: history}
 
         return {self._at.gift: "", **self._tried(visit, give)}
 

@@ -173,6 +173,8 @@ class Visit:
     def settle(self, strength: float | None, *, progress: Progress | None = None) -> EditResult | None:
         """Keep the current entry at another strength, which is rendered if it was not yet.
 
+        An entry that was edited further stays as it is, and another one is added to the history.
+
         Args:
             strength: of the edit; as it is where it is None.
 
@@ -192,6 +194,9 @@ class Visit:
             with self._task(edit.results[0].latent.backbone.name, progress) as (_, report):
                 (known,) = edit.move([strength], report)
         if known.strength != entry.strength:
+            if any(one.before is entry for one in self.entries):  # those go back to this picture, as it was
+                entry = dataclasses.replace(entry)
+                self._append(entry)
             entry.keep(known)
         return known
 

@@ -37,7 +37,7 @@ def caption(
     reader = captioner_for(backbone) if captioner is None else make_captioner(captioner, backbone)
     if reader is None:
         raise ConfigError(f"the model {choice.name} has no captioner. Name one with --captioner, or write the caption")
-    latent = encode(backbone, opened, captioner=reader)
+    latent = encode(backbone, opened, captioner=None if captioner is None else reader)
     text, pixels = latent.captions[0], latent.frames[0].pixels[None].to(backbone.device)
     attributes = reader.read(pixels)[0] if isinstance(reader, AttributeReader) else None
     knowledge = next(iter(examined(latent).knowledge), None)

@@ -107,6 +107,7 @@ def encode_frames(
         condition=condition,
         captions=captions,
         frames=tuple(frames),
+        read=captions if caption is None and captioner is None else (),
         beside=others,
         decoded=model.decode(z),
     )

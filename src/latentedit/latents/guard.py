@@ -115,7 +115,7 @@ class Guard:
         backbone = latent.backbone
         pixels = torch.stack([frame.pixels for frame in latent.frames])
         reader, framer = captioner_for(backbone), framer_for(backbone)
-        read = latent.captions if reader is None else tuple(reader.caption(pixels))
+        read = latent.captions if reader is None else latent.read or tuple(reader.caption(pixels))
         condition = latent.condition if read == latent.captions else backbone.embed(read)
         with backbone.count() as cost:
             measured = losses(backbone, latent.z, condition)

@@ -31,6 +31,7 @@ class JointLatent:
         start: clean latents of the frames' pictures, where z has been moved away from them; None where it has not.
         provenance: how it was moved there: the record of that edit.
         knowledge: what the model knows of each picture, where it was asked (`guard.examined`); empty where it was not.
+        read: what the model's own reader says of the pictures, one each, where it was asked; empty where it was not.
         beside: further pictures that the model is shown, behind their own.
         decoded: ``backbone.decode`` of the frames' latents, kept because every edit is drawn as a change against it.
 
@@ -47,6 +48,7 @@ class JointLatent:
     provenance: RunRecord | None = None
     decoded: Float[Tensor, "b 3 h w"] | None = None
     knowledge: tuple[Knowledge, ...] = ()
+    read: tuple[str, ...] = ()
     beside: tuple[Picture, ...] = ()
 
     def __post_init__(self) -> None:

@@ -270,7 +270,12 @@ def _encoded(model: Backbone, pictures: Sequence[Image.Image], captions: Sequenc
         raise ConfigError(f"nobody reads what pictures show to {model.name}. Name a model with a captioner")
     said = tuple(captions or reader.caption(pixels))  # pyright: ignore[reportOptionalMemberAccess]
     return JointLatent(
-        backbone=model, z=model.encode(pixels), condition=model.embed(said), captions=said, frames=frames
+        backbone=model,
+        z=model.encode(pixels),
+        condition=model.embed(said),
+        captions=said,
+        frames=frames,
+        read=said if captions is None else (),
     )
 
 
