@@ -25,9 +25,14 @@ OutputFile = tuple[Path, Callable[[Path], None]]
 
 
 def beside(path: str | Path) -> Path:
-    """Where the JSON file of a picture lies."""
+    """Where the JSON file of a picture lies: ``NAME.json``, or ``NAME.ENDING.json`` where that is another picture's."""
     path = user_path(path, error=OutputError)
-    return path.parent / f"{path.stem}.json"
+    usual, own = (path.parent / f"{name}.json" for name in (path.stem, path.name))
+    if _owner(own) == path.name:
+        return own
+    owner = _owner(usual)
+    others = owner not in (None, path.name) and owner in {one.name for one in path.parent.iterdir()}
+    return own if others else usual
 
 
 def check_beside(path: str | Path) -> None:
@@ -79,7 +84,8 @@ def beside_file(path: str | Path, record: RunRecord, results: Sequence[Mapping[s
         OutputError: it could not be written, or the file there is not one of ours.
     """
     check_beside(path)
-    text = json.dumps(plain({"record": record, "results": results}), ensure_ascii=False, indent=1)
+    told = plain({"file": Path(path).name, "record": record, "results": results})
+    text = json.dumps(told, ensure_ascii=False, indent=1)
     return beside(path), lambda place: write_text(place, text)
 
 
@@ -112,6 +118,16 @@ def _write_hidden(write: Callable[[Path], None], other: Path, place: Path) -> No
         write(other)
     except OutputError as error:
         raise OutputError(str(error).replace(str(other), str(place)).replace(other.name, place.name)) from error
+
+
+def _owner(place: Path) -> str | None:
+    """Whose JSON of ours it is, also after both were given another name; None where that is not known."""
+    match _read_beside(place) if place.is_file() else None:
+        case {"file": str(name)}:
+            ending = Path(name).suffix
+            return place.stem if place.stem.endswith(ending) else f"{place.stem}{ending}"
+        case _:
+            return None
 
 
 def _read_beside(place: Path) -> dict[str, Any] | None:
