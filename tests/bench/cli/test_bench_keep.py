@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from latentedit_bench.cli import bench_keep
 from latentedit_bench.known_pairs import cases
 from tests.commands import Command, Refused
 
@@ -29,6 +30,20 @@ def test_it_measures_and_goes_on_where_it_was(
     assert (tmp_path / "cases.jsonl").read_text().startswith(first)
     assert len([json.loads(line) for line in (tmp_path / "cases.jsonl").read_text().splitlines()]) == 6
     assert json.loads((tmp_path / "keep.json").read_text()) == told
+
+
+def test_cases_are_measured_again_once_they_are_drawn_anew_or_the_code_is_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stored = Path(__file__).parents[3] / "results" / "keep" / "cases.jsonl"
+    monkeypatch.setattr(bench_keep, "__version__", "0.1.0")
+    assert sorted(bench_keep._known(stored, "test")) == list(range(209))
+    assert not bench_keep._known(stored, "calibration")
+    with monkeypatch.context() as patched:
+        patched.setitem(cases.SEEDS, "test", 4)
+        assert not bench_keep._known(stored, "test")
+    monkeypatch.setattr(bench_keep, "__version__", "0.2.0")
+    assert not bench_keep._known(stored, "test")
 
 
 def test_what_makes_no_sense_is_refused(refused: Refused) -> None:

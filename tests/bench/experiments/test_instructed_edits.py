@@ -5,8 +5,6 @@ import functools
 import itertools
 import random
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -20,8 +18,6 @@ from latentedit.core.errors import ConfigError
 from latentedit_bench.data.counterfactual import Rendered, edits_in_a_row
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import instructed
-from latentedit_bench.experiments import instructed_edits
-from latentedit_bench.experiments.base import Context
 from latentedit_bench.experiments.instructed_edits import (
     ANSWERS,
     BACK,
@@ -193,16 +189,6 @@ def test_bars_of_made_up_rows() -> None:
     assert numbers[7][0] == pytest.approx(0)
     last = found.summary[(found.summary["round"] == ROUNDS) & (found.summary["method"] == STOCK)]
     assert float(last["mean"].iloc[0]) == pytest.approx(0.4)
-
-
-def test_a_model_that_was_trained_anew_does_not_go_on_with_the_rows_of_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def spec(weights: str) -> Mapping[str, Any]:
-        monkeypatch.setattr(instructed_edits, "loaded", lambda name, _: SimpleNamespace(fingerprint=name + weights))
-        return InstructedEdits().stored_plan(Context(folder=tmp_path, command=""))
-
-    assert spec("-old") == spec("-old") != spec("-new")
 
 
 def test_sizes_and_a_domain_without_instructions() -> None:

@@ -4,7 +4,9 @@ import dataclasses
 import json
 import math
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +14,10 @@ import pytest
 from latentedit.api.runs.executors import run_work
 from latentedit.core.errors import ConfigError, DeviceError, FileFormatError, OutputError, RegistryError
 from latentedit.core.plugins import EXPERIMENTS
-from latentedit_bench.experiments import base
+from latentedit_bench.experiments import base, known_items
 from latentedit_bench.experiments.base import RULE, Context, Experiment, make_experiment
 from latentedit_bench.experiments.claim import Claim
+from latentedit_bench.experiments.geometry import Geometry
 from latentedit_bench.experiments.run import PLANS, Record, read_records, reproduce
 from latentedit_bench.metrics.statistics import Estimate
 from tests.bench.experiments.tallying import Broken, Tally
@@ -137,6 +140,20 @@ def test_rows_of_another_plan_are_refused(tmp_path: Path) -> None:
     Tally().run(Context(folder=tmp_path, command="typed"))
     with pytest.raises(ConfigError, match="other start"):
         Tally(start=2.0).run(Context(folder=tmp_path, command="typed"))
+
+
+def test_a_model_that_was_trained_anew_does_not_go_on_with_the_rows_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of `Geometry` store more than fingerprints: their studies."""
+    experiments = [one for one in map(make_experiment, EXPERIMENTS.names()) if not isinstance(one, Geometry)]
+
+    def specs(weights: str) -> list[Mapping[str, Any]]:
+        monkeypatch.setattr(known_items, "load", lambda name, **_: SimpleNamespace(fingerprint=name + weights))
+        return [one.stored_plan(Context(folder=tmp_path, command="", device="cpu")) for one in experiments]
+
+    assert specs("-old") == specs("-old")
+    assert all(before != after for before, after in zip(specs("-old"), specs("-new"), strict=True))
 
 
 def test_more_experiments_can_be_added_and_quick_ones_say_so(tmp_path: Path) -> None:

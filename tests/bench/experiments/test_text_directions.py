@@ -11,7 +11,7 @@ import torch
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
-from latentedit_bench.experiments import text_directions
+from latentedit_bench.experiments import known_items
 from latentedit_bench.experiments.base import Context
 from latentedit_bench.experiments.plotting import new_figure
 from latentedit_bench.experiments.text_directions import (
@@ -138,7 +138,7 @@ def test_attributes_that_are_alike_do_not_hold() -> None:
 
 
 def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(text_directions, "load", lambda name, **_: RenderedNetwork(reads=False))
+    monkeypatch.setattr(known_items, "load", lambda name, **_: RenderedNetwork(reads=False))
     small, steps = TextDirections(portraits=6), list[tuple[str, int, int]]()
     found = small.run(Context(folder=tmp_path, command="it", progress=lambda *step: steps.append(step)))
     assert steps[-1] == ("text-directions", 2, 2)

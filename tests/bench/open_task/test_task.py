@@ -76,6 +76,13 @@ def test_versions_that_change_no_score_are_compared() -> None:
     assert not month().same_pictures(month(SECRET))
 
 
+def test_a_folder_of_the_first_version_is_asked_for_what_it_says(spec: TaskSpec, written: Entered) -> None:
+    first = task_items(spec.model_copy(update={"version": "1.0.0"}))
+    assert any(item.then_files for item in written.items)
+    assert not any(item.then_files for item in first)
+    assert [item.files for item in first] == [[*map(item.output_file, item.answers)] for item in written.items]
+
+
 def test_graded_answers_are_the_values_between(written: Entered) -> None:
     graded = written.items[GRADED]
     assert list(graded.answers) == [0.5, 1.0]

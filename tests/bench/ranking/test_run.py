@@ -102,6 +102,8 @@ def test_pictures_of_the_first_items_are_shown(plan: Plan, tmp_path: Path, monke
     assert list(found) == ["picture", "right answer", "slide"]
     assert all([image is not None and image.size for image in images] == [(128, 128)] for images in found.values())
     assert shown(small, tmp_path / "nowhere")["slide"] == [None]
+    with pytest.raises(ConfigError, match="begun without pictures, so its finished parts have none"):
+        run(small, tmp_path, command="it", pictures=True)
 
 
 def test_a_folder_that_cannot_be_made(plan: Plan, read_only_folder: Path) -> None:

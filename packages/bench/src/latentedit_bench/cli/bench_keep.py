@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from latentedit._version import __version__
 from latentedit.cli import options
 from latentedit.cli.console import print_json, progress_bar, say, typed_command
 from latentedit.core.errors import ConfigError
@@ -81,7 +82,7 @@ def _rows(place: Path, half: "Half", count: int, workers: int, progress: Any) ->
 
     from latentedit.core.files.writing import told_unwritable
 
-    known = {int(cast("int", row["case"])): row for row in _stored(place) if row.get("split") == half}
+    known = _known(place, half)
     missing = [index for index in range(count) if index not in known]
     with place.open("a", encoding="utf-8") as file, ProcessPoolExecutor(workers) as pool:
         for done, row in enumerate(pool.map(_measure, [half] * len(missing), missing), start=1):
@@ -92,6 +93,11 @@ def _rows(place: Path, half: "Half", count: int, workers: int, progress: Any) ->
             if progress is not None:
                 progress("cases", done, len(missing))
     return [known[index] for index in range(count)]
+
+
+def _known(place: Path, half: "Half") -> "dict[int, Row]":
+    """The stored rows of these cases and of this code, by the case."""
+    return {int(cast("int", row["case"])): row for row in _stored(place) if _about(half).items() <= row.items()}
 
 
 def _stored(place: Path) -> "list[Row]":
@@ -112,7 +118,14 @@ def _measure(half: "Half", index: int) -> "Row":
     from latentedit_bench.known_pairs.cases import make_case
     from latentedit_bench.known_pairs.measured import measured
 
-    return {"split": half, **measured(make_case(half, index))}
+    return {**_about(half), **measured(make_case(half, index))}
+
+
+def _about(half: "Half") -> "Row":
+    """Which cases, drawn from which number, and by which code."""
+    from latentedit_bench.known_pairs.cases import SEEDS
+
+    return {"split": half, "seed": SEEDS[half], "latentedit": __version__}
 
 
 def _chains(half: "Half", chains: int, workers: int, progress: Any) -> "list[Row]":

@@ -17,6 +17,7 @@ from latentedit.core.plugins import EXPERIMENTS
 from latentedit.core.progress import Progress
 from latentedit.core.settings import to_plain
 from latentedit.latents.encode import PictureLike
+from latentedit.models.base import Backbone
 from latentedit.models.placement import existing_device
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.plotting import draw_numbers, panels
@@ -169,10 +170,15 @@ class Experiment(abc.ABC):
                 at.note(said)
         return table_of(folder)
 
-    def stored_plan(self, at: Context) -> Mapping[str, Any]:
-        """What must be the same for stored rows to be the same: the plan, and what is found out about it on the way."""
+    def backbones(self, at: Context) -> Sequence[Backbone]:
+        """The models whose weights decide the rows, loaded; none by default."""
         del at
-        return self.plan
+        return ()
+
+    def stored_plan(self, at: Context) -> Mapping[str, Any]:
+        """What must be the same for stored rows to be the same: the plan, and the weights behind its models' names."""
+        fingerprints = [one.fingerprint for one in self.backbones(at)]
+        return {**self.plan, "fingerprints": fingerprints} if fingerprints else self.plan
 
     def run(self, at: Context) -> Outcome:
         """What the rows say, and the rows themselves; see `rows`."""

@@ -117,9 +117,9 @@ class InstructedEdits(Experiment):
         """A few pictures."""
         return dataclasses.replace(self, items=8, idle=8, walks=4, chains=4)
 
-    def stored_plan(self, at: Context) -> Mapping[str, Any]:
-        """And whose weights: a model that was trained anew does not go on with the rows of the old one."""
-        return {**self.plan, "fingerprints": [loaded(name, at).fingerprint for name in (self.model, self.captioned)]}
+    def backbones(self, at: Context) -> Sequence[Backbone]:
+        """Both models."""
+        return [loaded(name, at) for name in (self.model, self.captioned)]
 
     def units(self, at: Context) -> Sequence[Unit]:
         """What is asked, and first and number of each batch."""

@@ -2,9 +2,11 @@
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
+
+import torch
 
 from latentedit.api.manifests.items import Dataset
 from latentedit.core.settings import to_plain
@@ -100,6 +102,10 @@ class KnownItems(Experiment):
     others: int = 64
     seed: int = SEED
 
+    def backbones(self, at: Context) -> Sequence[Backbone]:
+        """Every model."""
+        return [loaded(name, at) for name in self.models]
+
     @property
     def parts(self) -> tuple[Part, ...]:
         """Every model with partial and with full captions; later parts may need what earlier ones found."""
@@ -148,9 +154,9 @@ def asking(
     return dataclasses.replace(data, name=f"{data.name}/{'+'.join(kinds) or 'asking'}", items=tuple(items[:count]))
 
 
-def loaded(name: str, at: Context) -> Backbone:
-    """A model, its network in `half_or_float32`."""
-    return at.once(("model", name), lambda: load(name, device=at.device, dtype=half_or_float32(at.device)))
+def loaded(name: str, at: Context, dtype: torch.dtype | None = None) -> Backbone:
+    """A model, its network in `half_or_float32` where nothing else is asked for; one experiment asks for one dtype."""
+    return at.once(("model", name), lambda: load(name, device=at.device, dtype=dtype or half_or_float32(at.device)))
 
 
 def recommended(model: Backbone) -> EIM:

@@ -24,11 +24,10 @@ from torch import Tensor
 from latentedit.core.rng import stream
 from latentedit.core.settings import to_plain
 from latentedit.models.base import Backbone
-from latentedit.models.registry import load
 from latentedit_bench.domains.base import Domain, Scene, domain, full_caption, with_value
 from latentedit_bench.experiments.base import Context, Experiment, Outcome, Row, Unit
 from latentedit_bench.experiments.claim import Claim
-from latentedit_bench.experiments.known_items import MODELS, PAPER, SEED
+from latentedit_bench.experiments.known_items import MODELS, PAPER, SEED, loaded
 from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_by_name, draw_numbers, panels
 from latentedit_bench.experiments.text_geometry import effective_dimension, orthogonality_test
 from latentedit_bench.metrics.statistics import Estimate, Table, drawn_weights, estimate, interval
@@ -101,6 +100,10 @@ class TextDirections(Experiment):
         """Fewer portraits; nothing but text is encoded."""
         return dataclasses.replace(self, portraits=16)
 
+    def backbones(self, at: Context) -> Sequence[Backbone]:
+        """The models."""
+        return [loaded(name, at, torch.float32) for name in MODELS]
+
     def units(self, at: Context) -> Sequence[Unit]:
         """The models."""
         del at
@@ -112,7 +115,7 @@ class TextDirections(Experiment):
         scenes = enumerate(world.draw("test", self.portraits, self.seed))
         pairs = [caption_pairs(world, one, random.Random(f"{self.name}/{self.seed}/{i}")) for i, one in scenes]
         with torch.no_grad():
-            parts = differences(load(name, device=at.device), world, pairs)
+            parts = differences(loaded(name, at, torch.float32), world, pairs)
         return [row for part, given in parts.items() for row in text_rows(name, part, given, seed=self.seed)]
 
     def conclude(self, rows: Table) -> Outcome:

@@ -37,11 +37,10 @@ from latentedit.editors.criteria import CRITERIA, LEVELS, Look, consensus_distan
 from latentedit.editors.judge import Judge
 from latentedit.editors.local_change import local_change
 from latentedit.models.base import Backbone
-from latentedit.models.registry import load
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor
 from latentedit_bench.experiments.base import Context, Experiment, Outcome, Row, Unit
 from latentedit_bench.experiments.claim import Claim
-from latentedit_bench.experiments.known_items import MODELS, asking
+from latentedit_bench.experiments.known_items import MODELS, asking, loaded
 from latentedit_bench.experiments.plotting import COLOURS, draw_numbers, panels
 from latentedit_bench.experiments.truth_free_criteria import OTHERS, other_criteria
 from latentedit_bench.metrics.counterfactual import counterfactual_error
@@ -132,6 +131,10 @@ class TruthFree(Experiment):
         """A few items."""
         return dataclasses.replace(self, drawn=8, calibration=8, test=16)
 
+    def backbones(self, at: Context) -> Sequence[Backbone]:
+        """Every model."""
+        return [loaded(name, at, torch.float32) for name in self.models]
+
     def units(self, at: Context) -> Sequence[Unit]:
         """Model, kind of items, first and number of items of each batch."""
         del at
@@ -153,7 +156,7 @@ class TruthFree(Experiment):
     def measure(self, unit: Unit, at: Context) -> Sequence[Row]:
         """A row for each item and candidate; of drawn ones also for each harmed picture."""
         name, kind, first, count = str(unit[0]), str(unit[1]), int(unit[2]), int(unit[3])
-        model = at.once(("model", name), lambda: load(name, device=at.device, dtype=torch.float32))
+        model = loaded(name, at, torch.float32)
         about = {"model": name, "kind": kind}
         if kind == DRAWN:
             return [about | row for row in drawn_rows(model, range(first, first + count), self.how)]

@@ -21,12 +21,11 @@ from latentedit.latents.encode import fit_all
 from latentedit.latents.guard import Guard
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.registry import load
 from latentedit_bench.data.strange_pictures import STRANGE, scrambled
 from latentedit_bench.domains.base import Domain, Scene, domain, full_caption
 from latentedit_bench.experiments.base import Context, Experiment, Outcome, Row, Unit
 from latentedit_bench.experiments.claim import Claim
-from latentedit_bench.experiments.known_items import DOMAIN, MODELS, OTHER_PROGRAMS
+from latentedit_bench.experiments.known_items import DOMAIN, MODELS, OTHER_PROGRAMS, loaded
 from latentedit_bench.experiments.plotting import COLOURS, panels
 from latentedit_bench.metrics.statistics import Estimate, Table
 
@@ -130,6 +129,10 @@ class UnknownPictures(Experiment):
         """A tenth of the pictures."""
         return dataclasses.replace(self, renders=100, strangers=50, others=10, captions=10)
 
+    def backbones(self, at: Context) -> Sequence[Backbone]:
+        """Every model, in float32: what a guard compares are small differences of losses."""
+        return [loaded(name, at, torch.float32) for name in self.models]
+
     def units(self, at: Context) -> Sequence[Unit]:
         """Model, kind and batch of pictures."""
         del at
@@ -144,7 +147,7 @@ class UnknownPictures(Experiment):
     def measure(self, unit: Unit, at: Context) -> Sequence[Row]:
         """What the guard says of each picture of a batch."""
         name, kind, first, count = str(unit[0]), str(unit[1]), int(unit[2]), int(unit[3])
-        model = _model(name, at)
+        model = loaded(name, at, torch.float32)
         pictures, captions = at.once(("pictures", kind), lambda: self._pictures(kind))
         chosen = slice(first, first + count)
         latent = _encoded(model, pictures[chosen], None if captions is None else captions[chosen])
@@ -255,11 +258,6 @@ def _claim(statement: str, model: str, measure: str, held: Table, bar: float) ->
     found = Estimate(mean=share - bar, low=interval.low - bar, high=interval.high - bar, pictures=count)
     verdict = "holds" if share >= bar else "does not hold"
     return dataclasses.replace(Claim.of(statement, model, measure, found), verdict=verdict)
-
-
-def _model(name: str, at: Context) -> Backbone:
-    """In float32: what a guard compares are small differences of losses."""
-    return at.once(("model", name), lambda: load(name, device=at.device, dtype=torch.float32))
 
 
 def _encoded(model: Backbone, pictures: Sequence[Image.Image], captions: Sequence[str] | None) -> JointLatent:

@@ -52,6 +52,9 @@ UNDONE = "undone"
 Asks = Literal["edit", "keep"]
 """For edits, or to keep of an edit that is given nothing but its change."""
 
+_NOTHING_AFTERWARDS = "1.0."
+"""Versions of the task that ask for nothing more after an edit."""
+
 _NAMES: Mapping[Asks, str] = {"edit": "open", "keep": "keep"}
 _MONTH = r"20\d\d-(0[1-9]|1[0-2])"
 _SIDES = (64, 2048)
@@ -219,7 +222,7 @@ def task_items(spec: TaskSpec, secret: bytes | None = None) -> list[TaskItem]:
     A graded change of n steps has an answer at each strength k/n, to three digits: the value k steps along the order.
     Three changes are to be taken back afterwards, and to every other pair of changes so many others are added that
     `IN_A_ROW` edits were made; no line tells by that where the picture is the answer. Of a task that asks to keep,
-    every answer is the whole change, and nothing is asked afterwards.
+    every answer is the whole change, and nothing is asked afterwards, nor in folders of 1.0.0.
 
     Raises:
         ConfigError: see `TaskSpec.seed` and `domains.base.scalable`.
@@ -229,6 +232,8 @@ def task_items(spec: TaskSpec, secret: bytes | None = None) -> list[TaskItem]:
     groups = drawn_items(spec.domain, seed, spec.items, label=spec.split, side=spec.size)
     if spec.asks == "keep":
         return [_task_item(steps[-1:], edited=functools.partial(_edited, steps[-1], seed)) for steps in groups]
+    if spec.version.startswith(_NOTHING_AFTERWARDS):
+        return [_task_item(steps) for steps in groups]
     pairs = [steps[-1].id for steps in groups if steps[-1].kind == "pair"]
     return [_task_item(steps, then=_then(steps[-1], seed, goes_on=steps[-1].id in pairs[::2])) for steps in groups]
 

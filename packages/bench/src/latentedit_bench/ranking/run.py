@@ -9,6 +9,7 @@ from PIL import Image
 
 from latentedit.api.runs.executors import Executor, run_work
 from latentedit.api.runs.folder import RunFolder
+from latentedit.core.errors import ConfigError
 from latentedit.core.files.pictures import read_image
 from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
@@ -49,15 +50,19 @@ def run(
         Every row, see `evaluate.evaluate`; also ``rows.csv`` in the folder.
 
     Raises:
-        ConfigError: the folder holds another run, or one of another version.
+        ConfigError: the folder holds another run, one of another version, or one without the pictures that are wanted.
         OutputError: the folder cannot be written to, or the disk is full.
         KeyboardInterrupt: saying what is kept.
     """
     executor = Executor() if executor is None else executor
     work = BenchWork.of(plan, load=None if executor.here else load, pictures=pictures)
-    opened = RunFolder.start(
-        folder, work.spec, kind=KIND, units=sorted(work.units), command=command, request=request or {}
-    )
+    told = {**(request or {}), "pictures": pictures}
+    opened = RunFolder.start(folder, work.spec, kind=KIND, units=sorted(work.units), command=command, request=told)
+    if pictures and not opened.manifest.request.get("pictures", True):
+        raise ConfigError(
+            f"the run in {folder} was begun without pictures, so its finished parts have none. Name another folder "
+            "with -o"
+        )
     for said in run_work(opened, work, executor=executor, progress=progress):
         if note is not None:
             note(said)
