@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import latentedit as le
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw
@@ -28,18 +29,28 @@ def model(request: pytest.FixtureRequest) -> Backbone:
     return le.from_pipeline(flux(guidance_embeds=request.param == "embedded"), settings={"sizes": [64, 64, 96]})
 
 
+@pytest.fixture(scope="module")
+def latent(model: Backbone) -> JointLatent:
+    return latent_of(model)
+
+
+@pytest.fixture(scope="module")
+def target(model: Backbone) -> Condition:
+    return model.embed(["a face"])
+
+
 def latent_of(model: Backbone) -> JointLatent:
     z = draw((1, *model.latent_shape(64, 64)), seed=0, purpose="latent")
     return JointLatent(backbone=model, z=z, condition=model.embed([CAPTION]), captions=(CAPTION,))
 
 
 @pytest.mark.parametrize("name", EDITORS.names())
-def test_every_editor_costs_what_it_says_without_a_second_branch(model: Backbone, name: str) -> None:
+def test_every_editor_costs_what_it_says_without_a_second_branch(
+    model: Backbone, latent: JointLatent, target: Condition, name: str
+) -> None:
     editor: Any = make_editor(name, model)
     changes = {key: value for key, value in SMALL.items() if key in {f.name for f in dataclasses.fields(editor)}}
     editor = dataclasses.replace(editor, **changes)
-    latent = latent_of(model)
-    target = model.embed(["a face"])
     with model.count() as cost:
         (result,) = editor.edit(latent, target, [1.0])
     assert bool(result.z.isfinite().all())

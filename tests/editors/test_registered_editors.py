@@ -31,34 +31,38 @@ def latent_of(backbone: Backbone, side: int, texts: tuple[str, ...]) -> JointLat
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed(texts), captions=texts)
 
 
-class MiniatureContract(EditorContract):
-    """Two latents of a network without training."""
+@pytest.fixture(scope="session")
+def questions(miniatures: dict[str, Backbone]) -> dict[str, tuple[JointLatent, Condition]]:
+    """Two latents of each network without training, and a text for both, read once for all tests."""
+    texts = ("a person with black hair", "a person, red wall")
+    return {
+        kind: (latent_of(backbone, 64, texts), backbone.embed(["a person with glasses"]))
+        for kind, backbone in miniatures.items()
+    }
 
-    kind = ""
 
+class TestMiniatureTransformer(EditorContract):
     @pytest.fixture(params=EDITORS.names())
     def editor(self, request: pytest.FixtureRequest) -> Editor:
         return few_steps(request.param)
 
     @pytest.fixture
-    def backbone(self, miniatures: dict[str, Backbone]) -> Backbone:
-        return miniatures[self.kind]
+    def latent(self, questions: dict[str, tuple[JointLatent, Condition]]) -> JointLatent:
+        return questions["transformer"][0]
 
     @pytest.fixture
-    def latent(self, backbone: Backbone) -> JointLatent:
-        return latent_of(backbone, 64, ("a person with black hair", "a person, red wall"))
-
-    @pytest.fixture
-    def target(self, backbone: Backbone) -> Condition:
-        return backbone.embed(["a person with glasses"])
+    def target(self, questions: dict[str, tuple[JointLatent, Condition]]) -> Condition:
+        return questions["transformer"][1]
 
 
-class TestMiniatureTransformer(MiniatureContract):
-    kind = "transformer"
-
-
-class TestMiniatureUNet(MiniatureContract):
-    kind = "unet"
+@pytest.mark.parametrize("name", EDITORS.names())
+def test_laws_1_3_and_4_on_a_unet(name: str, questions: dict[str, tuple[JointLatent, Condition]]) -> None:
+    """What another kind of network can break: other layers, other levels, and noise that is predicted."""
+    editor, contract, (latent, target) = few_steps(name), EditorContract(), questions["unet"]
+    with latent.backbone.count() as counted:
+        contract.test_law_3_neighbours_do_not_matter(editor, latent, target)
+    assert counted.evaluations == 2 * len(latent) * editor.evaluations(latent, strength=contract.strength)
+    contract.test_law_1_a_strength_changes_something(editor, latent, target)
 
 
 def test_there_are_editors() -> None:

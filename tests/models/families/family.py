@@ -32,7 +32,7 @@ CAPTION = "a person with red hair and glasses"
 PARITY = 1e-4
 """What is left in float32 is rounding over a few steps, about 1e-6."""
 
-STEPS = 4
+STEPS = 3
 SETTINGS = {"sizes": [64, 64, 96]}
 SIZES = ((64, 64), (64, 96))
 
@@ -181,25 +181,27 @@ class FamilyContract(BackboneContract):
         change(pipeline, denoiser, variant, self.lora_targets)
         live = le.from_pipeline(pipeline, settings=self.settings)
         z, s, weight = self.start(live, self.sizes[0]), torch.tensor([0.5]), self.weights[0]
-        v = live.velocity(z, s, live.embed([CAPTION]))
+        text = live.embed([CAPTION])
+        v = live.velocity(z, s, text)
         assert torch.equal(v, backbone.velocity(z, s, backbone.embed([CAPTION]))) == (variant == "groups")
         assert (live.fingerprint == backbone.fingerprint) == (variant in ("groups", "bfloat16"))
         names = [f"{layer}.{what}" for layer in live.attention_layers for what in ("key", "value")]
-        _, kept = live.velocity_keeping(z, s, live.embed([CAPTION]), names)
-        assert torch.equal(live.velocity_given(z, s, live.embed([CAPTION]), kept), v)
+        _, kept = live.velocity_keeping(z, s, text, names)
+        assert torch.equal(live.velocity_given(z, s, text, kept), v)
         assert all(feature.dtype == live.network_dtype for feature in kept.values())
-        stock = self.own_latents(self.stock_picture(pipeline, weight, self.sizes[0], z.to(live.network_dtype)), z)
-        error = relative_error(self.ours(live, weight, self.sizes[0], z), stock.float())
-        if variant == "bfloat16":  # stock pipelines walk in bfloat16, and round time another way
-            assert 0 < error <= self.half_tolerance
-            return
-        assert error <= self.tolerance
-        product = VelocityJacobian(live, z, s, live.embed([CAPTION]), mode="forward").matvec(z.sin())
-        differences = VelocityJacobian(live, z, s, live.embed([CAPTION]), mode="finite_difference").matvec(z.sin())
+        if variant != "groups":  # whose velocity is that of the pipeline as it was, which was compared
+            stock = self.own_latents(self.stock_picture(pipeline, weight, self.sizes[0], z.to(live.network_dtype)), z)
+            error = relative_error(self.ours(live, weight, self.sizes[0], z), stock.float())
+            if variant == "bfloat16":  # stock pipelines walk in bfloat16, and round time another way
+                assert 0 < error <= self.half_tolerance
+                return
+            assert error <= self.tolerance
+        product = VelocityJacobian(live, z, s, text, mode="forward").matvec(z.sin())
+        differences = VelocityJacobian(live, z, s, text, mode="finite_difference").matvec(z.sin())
         assert relative_error(differences, product) <= self.difference_tolerance
 
     def test_edits_and_local_basis(self, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-        """FlowEdit and our own editor change a picture; strength 0 is the picture; a local basis has a direction."""
+        """FlowEdit and our own editor change a picture, strength 0 does not; a local basis has a direction."""
         short = functools.partial(truncated_svd, most_products=4)
         monkeypatch.setattr("latentedit.directions.local_basis.truncated_svd", short)
         noise = draw((*self.sizes[0], 3), seed=1, purpose="picture").sigmoid()
@@ -207,14 +209,13 @@ class FamilyContract(BackboneContract):
         weight = 1.0 if backbone.capabilities.guidance_kind == "none" else 2.0
         flow = FlowEdit(level=0.6, steps=3, source_guidance=1.0, target_guidance=weight)
         eim = EIM(search=HSDS(steps=2, iterations=1), steps=3)
+        edit = functools.partial(le.edit, backbone, picture, caption=CAPTION, to="a face")
+        still = edit(method=flow, strength=0.0)
+        assert still.image.tobytes() == picture.tobytes()
         for method in (flow, eim):
-            still, moved = (
-                le.edit(backbone, picture, caption=CAPTION, to="a face", method=method, strength=strength)
-                for strength in (0.0, 1.0)
-            )
-            assert still.image.tobytes() == picture.tobytes()
-            assert bool(moved.latent.z.isfinite().all())
-            assert not torch.equal(moved.latent.z, still.latent.z)
+            moved = edit(method=method, strength=1.0).latent.z
+            assert bool(moved.isfinite().all())
+            assert not torch.equal(moved, still.latent.z)
         basis = le.local_basis(le.encode(backbone, picture, caption=CAPTION), level=0.5, rank=1, steps=2)
         assert float(basis.singular_values[0]) > 0
 
