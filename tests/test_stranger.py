@@ -97,6 +97,6 @@ def test_domain(told: Callable[..., Any], tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").rglob("*.png"))) >= 6
 
 
-def test_experiment(told: Callable[..., Any], tmp_path: Path) -> None:
+def test_experiment(told: Callable[..., Any], tmp_path: Path, forked: None) -> None:
     (record,) = told("reproduce", "stranger-question", "-o", tmp_path / "out")["experiments"]
     assert record["claims"][0]["verdict"] == "holds"

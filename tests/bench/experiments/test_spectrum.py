@@ -22,7 +22,7 @@ def truth(level: float) -> list[float]:
 
 def test_singular_values_and_the_whole_norm_are_those_of_the_gaussian() -> None:
     study = study_of(gaussian(torch.tensor(VARIANCES), torch.eye(10)[:3], (10,)), 1, levels=LEVELS[:2], rank=3)
-    table = measured(Spectrum(rank=3, probes=1000), study)
+    table = measured(Spectrum(rank=3, probes=300), study)
     assert len(table) == 1 * 2 * 3
     for (level, _), part in table.groupby(["level", "picture"]):
         s = truth(level)
@@ -30,11 +30,11 @@ def test_singular_values_and_the_whole_norm_are_those_of_the_gaussian() -> None:
         assert part["value"].tolist() == pytest.approx(s[:3], rel=1e-4)
         assert part["share"].tolist() == pytest.approx([value / s[0] for value in s[:3]], rel=1e-4)
         squares = sum(value**2 for value in s)
-        # |J g|^2 has the variance 2 sum s^4, at most 2 squares^2; five standard deviations of the mean of 1000, halved
-        # by the root: 5 sqrt(2 / 1000) / 2 = 0.11.
-        assert part["frobenius"].tolist() == pytest.approx([math.sqrt(squares)] * 3, rel=0.11)
-        assert part["stable_rank"].tolist() == pytest.approx([squares / s[0] ** 2] * 3, rel=0.22)
-        assert part["energy"].tolist() == pytest.approx([sum(value**2 for value in s[:3]) / squares] * 3, rel=0.22)
+        # |J g|^2 has the variance 2 sum s^4, at most 2 squares^2; five standard deviations of the mean of 300, halved
+        # by the root: 5 sqrt(2 / 300) / 2 = 0.21.
+        assert part["frobenius"].tolist() == pytest.approx([math.sqrt(squares)] * 3, rel=0.21)
+        assert part["stable_rank"].tolist() == pytest.approx([squares / s[0] ** 2] * 3, rel=0.42)
+        assert part["energy"].tolist() == pytest.approx([sum(value**2 for value in s[:3]) / squares] * 3, rel=0.42)
 
 
 def test_the_control_is_the_stable_rank_of_a_random_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
