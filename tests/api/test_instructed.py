@@ -31,6 +31,9 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "qwen-edit": lambda: qwen_image("edit"),
     "qwen-plus": lambda: qwen_image("plus"),
 }
+EACH_KIND = pytest.mark.parametrize("model", ["kontext", "qwen-plus"], indirect=True)
+"""One family whose network sees the picture, and one whose text encoder sees it too."""
+
 HAT = "add a hat"
 
 
@@ -81,6 +84,7 @@ def follows(model: Backbone, method: str) -> None:
     assert again.record == whole.record
 
 
+@EACH_KIND
 def test_what_follows_an_edit_sees_the_edited_picture(model: Backbone) -> None:
     """Two edits in a row: the second changes what the first left, and its record tells of both."""
     session = le.Session(le.encode(model, picture()))
@@ -94,6 +98,7 @@ def test_what_follows_an_edit_sees_the_edited_picture(model: Backbone) -> None:
     assert np.array_equal(np.asarray(again.image), np.asarray(second.image))
 
 
+@EACH_KIND
 def test_a_direction_of_an_instruction_serves_other_pictures(model: Backbone, tmp_path: Path) -> None:
     """It says what to do beside no picture in particular, is refused among captions, and goes together with others."""
     latent = le.encode(model, picture())
@@ -131,6 +136,7 @@ def test_further_pictures_are_seen_where_the_model_takes_them(model: Backbone) -
         replay(shown.record, model, picture())
 
 
+@EACH_KIND
 def test_what_means_no_change_is_measured(model: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean square distance from ``e - x``, written out for one wording; the least is the model's from then on."""
     latent = le.encode(model, picture())

@@ -83,8 +83,7 @@ def test_an_example_with_a_wrong_name_is_not_taken() -> None:
     assert unknown(parsed(["latentedit", "edit", "me.png", "--method", "flowedti"])) == ["flowedti"]
 
 
-@pytest.mark.parametrize("columns", [80, 120])
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(("name", "columns"), [*((name, 80) for name in PAGES), ("latentedit edit", 120)])
 def test_examples_stand_line_by_line(name: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     _, *words = name.split()
