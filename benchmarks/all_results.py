@@ -3,10 +3,10 @@
     python benchmarks/all_results.py [--items 480] [--only partial --only full] [--plan]
 
 Tunes every method on the calibration split and stores the best settings with the model; edits some test items by every
-method, and all of them by those that calibration left in the race, with several seeds, captions and strengths;
-reproduces the claims, and writes what the pages take from results. A step that is finished is not done again, and one
-that was stopped goes on: runs lie in out/results, their tables are copied to results/benchmark. With --plan it says
-what all of it takes, and does nothing.
+method, by a few of them with other captions and at several strengths too, and all items by those that calibration left
+in the race, with several seeds; reproduces the claims, and writes what the pages take from results. A step that is
+finished is not done again, and one that was stopped goes on: runs lie in out/results, their tables are copied to
+results/benchmark. With --plan it says what all of it takes, and does nothing.
 """
 
 import argparse
@@ -34,7 +34,7 @@ CALIBRATION = 24
 """Items of tuning, half of them with partial captions and half with full ones."""
 
 SOME = 96
-"""Items that every method edits, and that are edited at several strengths."""
+"""Items that every method edits, and that are edited with other captions and at several strengths."""
 
 STRENGTHS = "0.5,1,1.1,1.25,1.5"
 
@@ -84,15 +84,14 @@ def steps(items: int) -> Iterator[Step]:
     dtype, told = ["--dtype", DTYPE], ["--items", str(items), "--dtype", DTYPE]
     tune = ["bench", "tune", "--items", str(CALIBRATION), "--store", "-o", str(TUNING), *dtype]
     yield "tune", _latentedit(*tune), sum(_tuning_cost(one) for one in SEARCH_SPACES)
-    racing, parts = in_race(), [one for one in SEARCH_SPACES if one.name in ROLES.parts]
+    racing, some = in_race(), ["--items", str(SOME), *dtype]
     short = [one for one in SEARCH_SPACES if one.name in {*SHORT, *_rows(rivals()[:1])}]
     yield "partial", _run("partial", racing, *told), _run_cost(racing, items)
-    yield "parts", _run("parts", parts, *told), _run_cost(parts, items)
-    yield "every", _run("every", SEARCH_SPACES, "--items", str(SOME), *dtype), _run_cost(SEARCH_SPACES, SOME)
+    yield "every", _run("every", SEARCH_SPACES, *some), _run_cost(SEARCH_SPACES, SOME)
     yield "seeds", _run("seeds", racing, "--seeds", "2,3", *told), 2 * _run_cost(racing, items)
     for captions in ("full", "paraphrased", "wrong"):
-        yield captions, _run(captions, short, "--captions", captions, *told), _run_cost(short, items)
-    more = ["--items", str(SOME), "--strengths", STRENGTHS, "--beside", *dtype]
+        yield captions, _run(captions, short, "--captions", captions, *some), _run_cost(short, SOME)
+    more = ["--strengths", STRENGTHS, "--beside", *some]
     at_all = (len(STRENGTHS.split(",")) + 2) * _run_cost(short, SOME)
     yield "strengths", _run("strengths", short, *more), at_all
     release = str(Path(__file__).with_name("release.py"))

@@ -85,16 +85,12 @@ def _number(results: Path, file: str, place: str, style: str) -> str:
     top, _, bottom = place.partition(" over ")
     value = _at(_content(results / file), top)
     if bottom:
-        value = _mean(value) / _mean(_at(_content(results / file), bottom))
+        value /= _at(_content(results / file), bottom)
     return _told(value, style)
 
 
 def _told(value: Any, style: str) -> str:
     return style.format(**value) if isinstance(value, dict) else style.format(value)
-
-
-def _mean(value: Any) -> float:
-    return value["mean"] if isinstance(value, dict) else value
 
 
 @functools.cache

@@ -31,13 +31,15 @@ def test_nothing_is_known_that_no_page_says() -> None:
     assert set(TABLES) - set(re.findall(r"<!--table (.+?)-->", text)) == set()
 
 
-def test_numbers_are_filled_in_and_ratios_are_of_means(tmp_path: Path) -> None:
+def test_numbers_of_json_and_tables_are_filled_in_and_ratios_taken(tmp_path: Path) -> None:
     (tmp_path / "undo.json").write_text(json.dumps({"lowest_psnr_db": {"pixels": 12.34}}))
-    (tmp_path / "benchmark").mkdir()
-    rows = ["method,measure,mean,low,high", "eim,matched,1,,", "flowalign,matched,4,3,5"]
-    (tmp_path / "benchmark" / "summary.csv").write_text("\n".join(rows))
-    page = "a <!--undo worst-->?<!--/--> b <!--ratio flowalign--><!--/-->"
-    assert filled(page, tmp_path) == "a <!--undo worst-->12.3 dB<!--/--> b <!--ratio flowalign-->0.25<!--/-->"
+    (tmp_path / "throughput.json").write_text(json.dumps({"runs": [{"evaluations": 90, "run_seconds": 2}]}))
+    (tmp_path / "benchmark" / "partial").mkdir(parents=True)
+    rows = ["method,measure,mean,low,high", "eim,error,0.25,,", "flowedit,error,4,3,5"]
+    (tmp_path / "benchmark" / "partial" / "summary.csv").write_text("\n".join(rows))
+    page = "a <!--undo worst-->?<!--/--> b <!--speed--><!--/--> c <!--eim-->1<!--/-->"
+    told = "a <!--undo worst-->12.3 dB<!--/--> b <!--speed-->45<!--/--> c <!--eim-->0.250<!--/-->"
+    assert filled(page, tmp_path) == told
 
 
 @pytest.mark.parametrize("mark", ["<!--nothing-->1<!--/-->", "<!--table nothing-->\n<!--/table-->"])
