@@ -298,20 +298,16 @@ def _edit_along(
     session, (strength, *more) = Session(_guarded(latent, request)), request.strength
     editor = request.method if isinstance(request.method, EIM) else None  # by name: what suits model and directions
     search: _Search = {"method": None if editor is None else editor.search, "seed": request.seed, "progress": progress}
-    way: MoveOptions = {} if editor is None else {"arm": editor.arm, "level": editor.level, "steps": editor.steps}
+    local = localizes(request.editor, model) if request.local is None else request.local
+    way: MoveOptions = {"mixing": check_mixing(request.mixing), "local": local, "progress": progress}
+    if editor is not None:
+        way |= {"arm": editor.arm, "level": editor.level, "steps": editor.steps}
     with metered(model) as meter:
         directions = request.loaded or [
             *(session.identify(change=change, **search) for change in request.change),
             *(session.identify(instruction=instruction, **search) for instruction in request.instruction),
         ]
-        (result,) = session.manipulate(
-            directions,
-            strength=request.strength if more else strength,
-            mixing=check_mixing(request.mixing),
-            local=localizes(request.editor, model) if request.local is None else request.local,
-            progress=progress,
-            **way,
-        )
+        (result,) = session.manipulate(directions, strength=request.strength if more else strength, **way)
         evaluations, seconds = meter.read()
     spent = evaluations - result.cost.verdict_evaluations
     return dataclasses.replace(result, cost=dataclasses.replace(result.cost, evaluations=spent, seconds=seconds))

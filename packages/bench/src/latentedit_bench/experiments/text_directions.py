@@ -125,7 +125,7 @@ class TextDirections(Experiment):
     def draw(self, outcome: Outcome, figure: Figure) -> None:
         """Mean |cosine| and spread of lengths beside their nulls, and the claims' numbers."""
         heads = ["between attributes", "spread of lengths", "null less attributes"]
-        (cosines, lengths, numbers), *_ = panels(figure, heads, share_y=False, size=(16, 4.6))
+        (cosines, lengths, numbers), *_ = panels(figure, heads, share_y=False, size=(16, 9))
         for axis, measure in ((cosines, COSINE), (lengths, VARIATION)):
             part = outcome.summary[(outcome.summary["part"] == "means") & (outcome.summary["measure"] == measure)]
             draw_by_name(axis, part, "space", "which", {"attributes": COLOURS[0], "random captions": GREY})
