@@ -23,7 +23,8 @@ class Reader(AttributeReader):
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> None:
     importlib.import_module("latentedit.api.verbs")  # takes the true one for itself before it is replaced
-    monkeypatch.setattr("latentedit.latents.captions.base.captioner_for", lambda _: Reader())
+    for module in ("captions.base", "encode"):
+        monkeypatch.setattr(f"latentedit.latents.{module}.captioner_for", lambda _: Reader())
 
 
 @pytest.mark.usefixtures("reader")
