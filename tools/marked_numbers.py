@@ -57,7 +57,9 @@ def filled(page: str, results: Path) -> str:
     Raises:
         ConfigError: a mark with a name that is not known.
     """
-    templates = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    templates = jinja2.Environment(
+        loader=jinja2.DictLoader(TABLES), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     templates.filters["told"] = _told
 
     def read(file: str, place: str = "") -> Any:

@@ -326,7 +326,7 @@ def encoded(
     return encode(
         model,
         picture,
-        caption="" if caption is None and needs_no_caption(model, request) else caption,
+        caption="" if caption is None and _needs_no_caption(model, request) else caption,
         captioner=request.captioner,
         mask=request.mask,
         instructed=request.instructed,
@@ -334,7 +334,7 @@ def encoded(
     )
 
 
-def needs_no_caption(model: Backbone, request: EditRequest) -> bool:
+def _needs_no_caption(model: Backbone, request: EditRequest) -> bool:
     """Whether nobody can say what pictures show, and the directions of a request were found under no text."""
     unread = request.captioner is None and captioner_for(model) is None
     return unread and not request.instructed and found_under_no_text(request.loaded)

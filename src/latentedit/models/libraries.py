@@ -11,7 +11,6 @@ import importlib.util
 import inspect
 import logging
 import sys
-import threading
 import types
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 
 from latentedit.core.errors import ModelError, require
+from latentedit.core.process_wide import WhileNeeded
 
 _ON_DEMAND = (
     "scipy.stats",
@@ -29,9 +29,6 @@ _ON_DEMAND = (
     "diffusers.models.unets",
 )
 """Packages whose ``__init__`` imports much, and whose modules can be imported without it."""
-
-_QUIETING, _LOUD = threading.Lock(), list[Callable[[], None]]()
-"""For each open `quiet_libraries`, in any thread, what makes the libraries as loud as before the first of them."""
 
 
 class _OnDemand(types.ModuleType):
@@ -97,16 +94,8 @@ def stock_pipeline(kind: str, components: Mapping[str, Any], configuration: Mapp
 @contextmanager
 def quiet_libraries() -> Generator[None]:
     """No progress bars and reports of diffusers and transformers inside, and the global random state kept."""
-    with _QUIETING:
-        _LOUD.append(_LOUD[0] if _LOUD else _silenced())
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        with _QUIETING:
-            restore = _LOUD.pop()
-            if not _LOUD:
-                restore()
+    with _QUIET.open(), torch.random.fork_rng(devices=[]):
+        yield
 
 
 def _silenced() -> Callable[[], None]:
@@ -125,3 +114,6 @@ def _silenced() -> Callable[[], None]:
             settings.enable_progress_bar()
 
     return restore
+
+
+_QUIET = WhileNeeded(_silenced)

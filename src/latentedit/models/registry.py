@@ -178,10 +178,10 @@ def _check_components(adapter: Any, components: Mapping[str, Any], kind: str) ->
             f"the {adapter.denoiser} of this {kind} has an IP-Adapter, whose picture is not given here. "
             "Call pipeline.unload_ip_adapter()"
         )
-    places: dict[torch.device, str] = {}
+    places: dict[object, str] = {}
     for part in (adapter.denoiser, "vae", *adapter.parts):
         if isinstance(network := components.get(part), nn.Module) and not _moved_by_hooks(network):
-            places.setdefault(next(network.parameters()).device, part)
+            places.setdefault(network.device, part)
     if len(places) > 1:
         where = ", ".join(f"{part} on {device}" for device, part in places.items())
         raise ModelError(f"the networks of this {kind} lie on two devices: {where}. Move them with pipeline.to(device)")

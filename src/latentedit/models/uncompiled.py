@@ -1,14 +1,12 @@
 """Networks that `torch.compile` has compiled, run as they are written for a while."""
 
+import functools
 import sys
-import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-_LOCK = threading.Lock()
-_OPEN: list[Any] = []
-"""PyTorch's stance, once for each context that is open: it is one for the whole process."""
+from latentedit.core.process_wide import WhileNeeded
 
 
 @contextmanager
@@ -20,16 +18,20 @@ def uncompiled() -> Generator[None]:
 
     Compiled networks of other threads run so, too, as long as the context is open: their values differ by rounding.
     """
-    stance: Any = getattr(sys.modules.get("torch._dynamo"), "set_stance", None)
-    if stance is None:  # nothing has been compiled, or PyTorch is older
+    if _set_stance() is None:  # nothing has been compiled, or PyTorch is older
         yield
         return
-    with _LOCK:
-        _OPEN.append(_OPEN[0] if _OPEN else stance("force_eager"))
-    try:
+    with _EAGER.open():
         yield
-    finally:
-        with _LOCK:
-            held = _OPEN.pop()
-            if not _OPEN:
-                held.__exit__(None, None, None)
+
+
+def _set_stance() -> Any:
+    return getattr(sys.modules.get("torch._dynamo"), "set_stance", None)
+
+
+def _eager() -> Callable[[], object]:
+    return functools.partial(_set_stance()("force_eager").__exit__, None, None, None)
+
+
+_EAGER = WhileNeeded(_eager)
+"""PyTorch's stance, which is one for the whole process."""

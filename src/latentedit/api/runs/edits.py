@@ -19,6 +19,7 @@ from latentedit.api.result import EditResult
 from latentedit.api.runs.jobs import EditJob, place_of, shown, steady_batches
 from latentedit.api.runs.work import Failure, Measure, Row, UnitResult, check_model, in_halves, unchanged
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureWarning
+from latentedit.directions.at_level import found_under_no_text
 from latentedit.editors.registry import make_editor
 from latentedit.latents.captions.base import Captioner, captioner_for, make_captioner
 from latentedit.latents.encode import open_picture
@@ -104,7 +105,7 @@ class EditWork:
             direction.check_model(model.name, model.fingerprint)
         unread = any(one.caption is None for one in pictures) and not request.instructed
         silent = loaded.captioner is None and captioner_for(model) is None
-        if unread and silent and not verbs.needs_no_caption(model, request):
+        if unread and silent and not found_under_no_text(request.loaded):
             raise ConfigError(
                 f"nobody can say what the pictures show: the model {model.name!r} has no captioner. Say it with "
                 "--from, or name a --captioner"
