@@ -2,6 +2,7 @@
 
 Tensors on it say that they are on PyTorch's device "meta", and hold their numbers on the CPU. An operation that gets
 tensors of both, or a generator of the CPU for numbers there, is an error; so is taking numbers away without ``.cpu()``.
+As on Apple's, there is no float64, and what is copied from there is cast there.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from latentedit.core import float64
 from latentedit.models import attention, placement
 
 DEVICE = torch.device("meta")
@@ -26,6 +28,9 @@ _ACROSS = (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default)
 
 _INDEXED = (torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default, torch.ops.aten.index_put.default)
 """What may take indices of the CPU into tensors elsewhere, and not the other way round."""
+
+_ABSENT = (torch.ops.aten.linalg_qr.default, torch.ops.aten._linalg_svd.default, torch.ops.aten._linalg_eigh.default)
+"""What Apple's device has in no version of PyTorch that the package takes, or not in all."""
 
 
 class Away(Tensor):
@@ -72,6 +77,8 @@ def _computed(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         mixed = any(away) and any(one.ndim and not there for one, there in zip(tensors, away, strict=True))
     if mixed and func not in _ACROSS:
         raise RuntimeError(f"{func} got tensors of two devices")
+    if any(away) and func in _ABSENT:
+        raise NotImplementedError(f"{func} is not there on the device")
     there = any(away) if told is None else torch.device(told) == DEVICE
     if there and kwargs.get("generator") is not None:
         raise RuntimeError(f"{func} got a generator of the CPU for another device")
@@ -81,6 +88,9 @@ def _computed(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     for index, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             return args[index] if index < len(args) else kwargs[argument.name]
+    cast = there or (any(away) and func is torch.ops.aten._to_copy.default)
+    if cast and any(leaf.dtype == torch.float64 for leaf in tree_leaves(found) if isinstance(leaf, Tensor)):
+        raise TypeError(f"{func} makes float64 on a device that has none")
     return tree_map_only(Tensor, Away, found) if there else found
 
 
@@ -110,5 +120,6 @@ def pretended() -> Generator[None]:
     """Inside, the device is one that networks run on."""
     with pytest.MonkeyPatch.context() as patch, _Dispatch(), _Function():
         patch.setattr(placement, "_DEVICE_TYPES", (*placement._DEVICE_TYPES, DEVICE.type))
+        patch.setattr(float64, "_WITHOUT", frozenset({DEVICE.type}))
         patch.setattr(attention, "_math", lambda *args, **options: _attended(*args, **options)[0])  # no autocast there
         yield

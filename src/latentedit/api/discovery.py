@@ -210,7 +210,7 @@ def _damage(basis: LocalBasis, probes: Sequence[DirectionProbe]) -> list[list[fl
         text = latent.condition.expand(len(rows))
         losses.append(judge.losses(latent.backbone, rows, (text, text), seed=basis.seed)[0])
     whole = torch.cat(losses)
-    residuals = (whole[1:] / whole[0]).to("cpu", torch.float64).unflatten(0, (len(probes), len(SCALES)))
+    residuals = (whole[1:] / whole[0]).cpu().double().unflatten(0, (len(probes), len(SCALES)))
     return [[value / judge.damage for value in row] for row in residuals.tolist()]
 
 

@@ -85,7 +85,7 @@ def meaning_of(
     if reader is None:
         return Meaning(name=place, attribute="", purity=math.nan, changes={}, place=place)
     read = reader.probabilities(torch.cat([source[None], edited]).clamp(-1, 1))
-    shifts = {name: (p[1:] - p[:1]).to("cpu", torch.float64) for name, p in read.items()}
+    shifts = {name: (p[1:] - p[:1]).cpu().double() for name, p in read.items()}
     changes = {name: float(shift.abs().sum(1).mean() / 2) for name, shift in shifts.items()}
     attribute = max(changes, key=changes.__getitem__)
     if changes[attribute] < FLOOR:
@@ -98,7 +98,7 @@ def meaning_of(
 
 def place_of(change: Float[Tensor, "m 3 h w"]) -> str:
     """Where a change of pixels lies, by its energy: "top left", "middle", ..., "all over", or "nowhere"."""
-    energy = change.detach().to("cpu", torch.float64).square().sum((0, 1))
+    energy = change.detach().cpu().double().square().sum((0, 1))
     if not float(energy.sum()) > 0:
         return "nowhere"
     centre, variance = list[float](), 0.0

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import CoordinateError
+from latentedit.core.float64 import to_float64
 from latentedit.core.flow import alpha_sigma_from_level, level_from_log_snr, log_snr_from_level
 from latentedit.core.levels import LevelGrid
 
@@ -43,7 +44,7 @@ class DiscreteSchedule:
     @staticmethod
     def from_alphas_cumprod(alphas_cumprod: Float[Tensor, " n"]) -> "DiscreteSchedule":
         """The schedule of a table of alpha^2, as diffusers' schedulers hold it (``scheduler.alphas_cumprod``)."""
-        table = alphas_cumprod.detach().to("cpu", torch.float64)
+        table = alphas_cumprod.detach().cpu().double()
         return DiscreteSchedule(log_snr=torch.log(table) - torch.log1p(-table))
 
     @property
@@ -78,12 +79,12 @@ class DiscreteSchedule:
         Raises:
             CoordinateError: a time outside that range.
         """
-        wide = time.to(torch.float64)
+        wide = to_float64(time)
         if not bool(((wide >= 0) & (wide <= self.times - 1)).all()):
             raise CoordinateError(f"times must lie in [0, {self.times - 1}]; got {time.min():.6g} to {time.max():.6g}")
-        table = self.log_snr.to(time.device)
+        table = self.log_snr.to(wide.device)
         left = wide.floor().long().clamp(max=self.times - 2)
-        return level_from_log_snr(torch.lerp(table[left], table[left + 1], wide - left)).to(time.dtype)
+        return level_from_log_snr(torch.lerp(table[left], table[left + 1], wide - left)).to(time)
 
     def time(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """The time of a level in [s_min, s_max], not rounded; levels up to 1e-6 outside are clamped.
@@ -91,16 +92,16 @@ class DiscreteSchedule:
         Raises:
             CoordinateError: a level outside that range.
         """
-        wide = s.to(torch.float64)
+        wide = to_float64(s)
         if not bool(((wide >= self.s_min - 1e-6) & (wide <= self.s_max + 1e-6)).all()):
             raise CoordinateError(
                 f"levels must lie in [{self.s_min:.4g}, {self.s_max:.4g}]; got {s.min():.6g} to {s.max():.6g}"
             )
-        table = self.log_snr.to(s.device)
+        table = self.log_snr.to(wide.device)
         value = log_snr_from_level(wide.clamp(self.s_min, self.s_max))
         left = (torch.searchsorted(-table, -value, right=True) - 1).clamp(0, self.times - 2)
         part = (value - table[left]) / (table[left + 1] - table[left])
-        return (left + part.clamp(0, 1)).to(s.dtype)
+        return (left + part.clamp(0, 1)).to(s)
 
     def alpha_sigma(self, s: Float[Tensor, " b"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
         """``(1 - s, s) / sqrt((1 - s)^2 + s^2)``."""

@@ -123,7 +123,7 @@ def _gram(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
     for index, d in enumerate(directions):
         if not bool(d.length.all()):
             raise ConfigError(f"direction {index + 1} has no length, so it moves nothing. Leave it out")
-    rows = torch.stack([d.z.flatten(1).to("cpu", torch.float64).expand(batch, -1) for d in directions], 1)
+    rows = torch.stack([d.z.flatten(1).cpu().double().expand(batch, -1) for d in directions], 1)
     return rows @ rows.mT
 
 

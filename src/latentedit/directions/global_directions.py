@@ -216,7 +216,7 @@ def agreement(
     Raises:
         ConfigError, ShapeError: sets that do not fit, or dependent vectors.
     """
-    rows = u.detach().to("cpu", torch.float64).flatten(1)
+    rows = u.detach().cpu().double().flatten(1)
     captured = [(rows @ orthonormal_columns(one)).square().sum(1).clamp(max=1) for one in sets]
     return torch.stack(captured), torch.stack([match(u, one).cosines for one in sets])
 

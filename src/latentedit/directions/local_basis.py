@@ -8,6 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.float64 import to_float64
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
@@ -131,8 +132,8 @@ class LocalBasis:
         """
         if self.level != other.level or not torch.equal(self.trace.top, other.trace.top):
             raise ConfigError("the two bases are of different pictures or levels; take both at one")
-        wide = self.v.flatten(1).double()
-        others = torch.linalg.qr(other.v.flatten(1).double().T)[0]
+        wide = to_float64(self.v).flatten(1)
+        others = torch.linalg.qr(to_float64(other.v).flatten(1).T)[0]
         for _ in range(2):
             wide = wide - (wide @ others) @ others.T
         length = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
@@ -141,7 +142,7 @@ class LocalBasis:
             raise ConfigError(
                 f"vector {index} lies within the other basis, so nothing of it is left. Use a smaller rank there"
             )
-        left = (wide / length).to(self.v.dtype).reshape(self.v.shape)
+        left = (wide / length).to(self.v).reshape(self.v.shape)
         return dataclasses.replace(self, v=left, projected=True)
 
 

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.float64 import to_float64
+
 _RANK = 1e-8
 """Columns whose squared sine to the others is below this count as dependent; differences of float32 networks have
 relative errors of 1e-4, so what is smaller is noise."""
@@ -31,13 +33,13 @@ def project(
         Lagrange conditions of the quadratic programme, derived here.
     """
     columns, lifted = _unit(_columns(kept)), _unit(_columns(raised))
-    flat = d.flatten(1).to(torch.float64)[..., None]
+    flat = to_float64(d).flatten(1)[..., None]
     inverse = torch.linalg.pinv(columns.mT @ lifted, rtol=_RANK)
-    return (flat - lifted @ (inverse @ (columns.mT @ flat)))[..., 0].reshape(d.shape).to(d.dtype)
+    return (flat - lifted @ (inverse @ (columns.mT @ flat)))[..., 0].reshape(d.shape).to(d)
 
 
 def _columns(stack: Tensor) -> Float[Tensor, "b d k"]:
-    return stack.flatten(2).to(torch.float64).permute(1, 2, 0)
+    return to_float64(stack).flatten(2).permute(1, 2, 0)
 
 
 def _unit(columns: Float[Tensor, "b d k"]) -> Float[Tensor, "b d k"]:

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.condition import Condition
+from latentedit.core.float64 import to_float64
 from latentedit.latents.denoising import denoising_losses
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -123,8 +124,8 @@ def consensus_distances(changes: Float[Tensor, "k b 3 h w"]) -> Float64[Tensor, 
     ordered = changes.sort(dim=0).values
     low, high = ordered[half - 1], ordered[half]  # without one of the lower half, the median is the high one
     others = torch.where(changes <= low, high, low)
-    size = ((low + high) / 2).flatten(1).double().square().mean(1).sqrt()
-    return (changes - others).flatten(2).double().square().mean(2).sqrt() / size.clamp_min(1e-6)
+    size = to_float64((low + high) / 2).flatten(1).square().mean(1).sqrt()
+    return to_float64(changes - others).flatten(2).square().mean(2).sqrt() / size.clamp_min(1e-6)
 
 
 def rank_sums(scores: Mapping[str, Sequence[float]], criteria: Sequence[str] = CRITERIA) -> list[float]:

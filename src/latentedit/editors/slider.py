@@ -223,7 +223,7 @@ class Slider:
 
     def _last_sound(self, scales: tuple[float, ...], losses: Float[Tensor, "k b"]) -> Float[Tensor, " b"]:
         """The scale at which the residual passes the safe part of the limit; its logarithm is linear in between."""
-        residual = (losses / self._source_loss).to("cpu", torch.float64)
+        residual = (losses / self._source_loss).cpu().double()
         excess = residual.log() - math.log(_SAFE * self.judge.damage)
         last = self._each(scales[-1])
         for picture in range(len(last)):

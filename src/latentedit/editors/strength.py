@@ -19,6 +19,7 @@ from scipy.optimize import isotonic_regression
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.float64 import to_float64
 
 
 def measure_effect(z: Float[Tensor, "k b *latent"], whole: Float[Tensor, "b *latent"]) -> Float[Tensor, "k b"]:
@@ -31,9 +32,9 @@ def measure_effect(z: Float[Tensor, "k b *latent"], whole: Float[Tensor, "b *lat
     Returns:
         1 for u itself; 0 where u is zero.
     """
-    flat = whole.flatten(1).to(torch.float64)
+    flat = to_float64(whole).flatten(1)
     length = flat.square().sum(1)
-    along = (z.flatten(2).to(torch.float64) * flat).sum(2)
+    along = (to_float64(z).flatten(2) * flat).sum(2)
     return torch.where(length > 0, along / length.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
 
 
@@ -82,7 +83,7 @@ class EffectCurve:
         return torch.tensor(found, dtype=torch.float64)
 
     def _columns(self) -> list[np.ndarray]:
-        return [isotonic_regression(column).x for column in self.effects.to("cpu", torch.float64).numpy().T]
+        return [isotonic_regression(column).x for column in self.effects.cpu().double().numpy().T]
 
     def _one(self, effects: np.ndarray, at: float, backwards: bool) -> float:
         scales = np.asarray(self.scales)

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError
+from latentedit.core.float64 import to_float64
 from latentedit.core.flow import (
     Prediction,
     alpha_sigma_from_level,
@@ -171,11 +172,11 @@ class VPSchedule:
         return float(self.table.levels[time])
 
     def time(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The time of each level, float64: a whole number at trained levels.
+        """The time of each level, as of `to_float64`: a whole number at trained levels.
 
         Between pure noise and the level before it, the nearer of the two: there is no log-SNR to interpolate.
         """
-        wide = s.to(torch.float64)
+        wide = to_float64(s)
         time = self.table.time(wide.clamp(self.s_min, self.table.s_max))
         time = torch.where((time - time.round()).abs() < _WHOLE, time.round(), time)
         if self.pure_noise:
@@ -215,9 +216,9 @@ class VPSchedule:
             s: level of each, in ``[s_min, s_max]``.
         """
         wide = z.to(torch.promote_types(z.dtype, torch.float32))
-        alpha, sigma = (part.to(wide.dtype) for part in alpha_sigma_from_level(s.to(torch.float64)))
+        alpha, sigma = (part.to(wide) for part in alpha_sigma_from_level(to_float64(s)))
         x_t = model_from_canonical(wide, alpha, sigma)
-        output = network(x_t, self.time(s).to(torch.float32))
+        output = network(x_t, self.time(s).to(s.device, torch.float32))
         return velocity_from_prediction(self.prediction, output.to(wide.dtype), x_t, alpha, sigma).to(z.dtype)
 
 

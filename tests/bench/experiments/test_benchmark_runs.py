@@ -1,5 +1,6 @@
 """Items that ask for something, differences paired by item whose groups are drawn, and what a table of claims holds."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,17 @@ def test_numbers_are_drawn_beside_zero() -> None:
     points = [line for line in axis.lines if line.get_marker() == "o"]
     assert [float(line.get_xdata()[0]) for line in points] == [0.2, -0.2, 0.0]
     assert len({line.get_color() for line in points}) == 3
+
+
+def test_long_names_of_numbers_do_not_lie_over_each_other() -> None:
+    one = Estimate(mean=0.2, low=0.1, high=0.3, pictures=8)
+    claims = [Claim.of("it is so", "portraits", f"a measure of many words, {row} " * 4, one) for row in range(14)]
+    figure = new_figure(2)
+    axis = figure.subplots(1, 2)[1]
+    draw_numbers(axis, claims, unit="share")
+    figure.draw_without_rendering()
+    places = [label.get_window_extent() for label in axis.get_yticklabels()]
+    assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(places))
 
 
 SMALL = (

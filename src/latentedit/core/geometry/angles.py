@@ -53,7 +53,7 @@ def orthonormal_columns(vectors: Float[Tensor, "k *shape"]) -> Float[Tensor, "n 
     Raises:
         ConfigError: no vectors, more than dimensions, or vectors that depend on one another.
     """
-    columns = vectors.detach().to("cpu", torch.float64).flatten(1).T
+    columns = vectors.detach().cpu().double().flatten(1).T
     if not 1 <= columns.shape[1] <= columns.shape[0]:
         raise ConfigError(f"a basis takes 1 to {columns.shape[0]} vectors of this size; got {columns.shape[1]}")
     lengths = torch.linalg.vector_norm(columns, dim=0)

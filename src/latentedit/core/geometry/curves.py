@@ -22,7 +22,7 @@ def speeds(features: Float[Tensor, "l *feature"]) -> Float[Tensor, " n"]:
     """
     if len(features) < 2:
         raise ShapeError(f"a curve needs two points or more; got {len(features)}")
-    steps = features.detach().flatten(1).to("cpu", torch.float64).diff(dim=0)
+    steps = features.detach().flatten(1).cpu().double().diff(dim=0)
     return torch.linalg.vector_norm(steps, dim=1)
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
+from latentedit.core.float64 import to_float64
 from latentedit.core.progress import Progress
 
 _SETTLED = 1e-3
@@ -140,4 +141,4 @@ class _Search:
 
     def _energy(self, inner: Tensor) -> Tensor:
         middle = self._feature(inner).flatten(1) if len(inner) else self._first[:0]
-        return torch.cat([self._first, middle, self._last]).diff(dim=0).double().square().sum()
+        return to_float64(torch.cat([self._first, middle, self._last]).diff(dim=0)).square().sum()

@@ -112,4 +112,4 @@ def _sinc(x: Tensor) -> Tensor:
 
 
 def _wide(vector: Tensor) -> Tensor:
-    return vector.detach().to("cpu", torch.float64)
+    return vector.detach().cpu().double()

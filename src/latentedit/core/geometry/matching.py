@@ -128,7 +128,7 @@ def unit_rows(vectors: Float[Tensor, "r *shape"]) -> Float[Tensor, "r *shape"]:
     Raises:
         ConfigError: no vectors, or one of length 0 or not finite.
     """
-    wide = vectors.detach().to("cpu", torch.float64).flatten(1)
+    wide = vectors.detach().cpu().double().flatten(1)
     lengths = torch.linalg.vector_norm(wide, dim=1, keepdim=True)
     if not (len(wide) and bool((lengths > 0).all()) and bool(lengths.isfinite().all())):
         raise ConfigError("there are no vectors, or one is zero or not finite. Leave it out")

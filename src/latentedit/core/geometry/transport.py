@@ -77,7 +77,7 @@ def transported(
     """
     count = len(to_u) if rank is None else rank
     _check(u, to_u, singular_values, to_v, count, damping)
-    values = singular_values[:count].detach().to("cpu", torch.float64)
+    values = singular_values[:count].detach().cpu().double()
     kept = values > _ZERO * values.max()
     if not bool(kept.any()):
         raise ConfigError("the target's basis has no singular value above 0. Take another site or point")
@@ -115,7 +115,7 @@ def _check(u: Tensor, to_u: Tensor, values: Tensor, to_v: Tensor, rank: int, dam
 
 
 def _rows(vectors: Tensor) -> Float[Tensor, "k n"]:
-    return vectors.detach().to("cpu", torch.float64).flatten(1)
+    return vectors.detach().cpu().double().flatten(1)
 
 
 def _unit(rows: Float[Tensor, "k n"]) -> Float[Tensor, "k n"]:

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
+from latentedit.core.float64 import float64_device, to_float64
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.progress import Progress
 
@@ -141,8 +142,7 @@ class _Search:
     def __init__(self, operator: BlockOperator, *, rank: int, block: int, generator: torch.Generator) -> None:
         self._operator = operator
         self._rank, self._block, self._generator = rank, block, generator
-        self._wide = torch.float32 if operator.device.type == "mps" else torch.float64
-        self._negligible = 1e4 * torch.finfo(self._wide).eps
+        self._negligible = 1e4 * torch.finfo(torch.float64).eps
         self._v = self._rows(0, math.prod(operator.in_shape))
         self._u = self._rows(0, math.prod(operator.out_shape))
         self._b, self._c = self._rows(0, 0), self._rows(0, 0)
@@ -153,7 +153,7 @@ class _Search:
 
     def begin(self, start: Tensor | None) -> None:
         """The first directions: those given, and random ones that see what they do not."""
-        given = self._f if start is None else start.to(self._v).flatten(1)
+        given = self._f if start is None else to_float64(start).to(self._v).flatten(1)
         self._f = _orthonormal(torch.cat([given, self._random(self._v.shape[1])]), self._v, self._negligible)[2]
         self._c = self._rows(len(self._f), 0)
 
@@ -223,10 +223,10 @@ class _Search:
         residuals[:found] = torch.hypot(self._residuals()[:found], torch.full_like(s[:found], self._disagreement))
         sign = v.gather(1, v.abs().argmax(1, keepdim=True)).sign()
         return TruncatedSVD(
-            u=(sign * u).to(operator.dtype).reshape(rank, *operator.out_shape),
-            singular_values=s.to(operator.dtype),
-            v=(sign * v).to(operator.dtype).reshape(rank, *operator.in_shape),
-            residuals=(residuals / s[0].clamp_min(torch.finfo(s.dtype).tiny)).to(operator.dtype),
+            u=(sign * u).to(operator.device, operator.dtype).reshape(rank, *operator.out_shape),
+            singular_values=s.to(operator.device, operator.dtype),
+            v=(sign * v).to(operator.device, operator.dtype).reshape(rank, *operator.in_shape),
+            residuals=(residuals / s[0].clamp_min(torch.finfo(s.dtype).tiny)).to(operator.device, operator.dtype),
             iterations=iterations,
             products=products,
             converged=converged,
@@ -258,11 +258,11 @@ class _Search:
         if not len(rows):
             return self._rows(0, (self._v if transposed else self._u).shape[1])
         shape = operator.out_shape if transposed else operator.in_shape
-        shaped = rows.to(operator.dtype).reshape(-1, *shape)
+        shaped = rows.to(operator.device, operator.dtype).reshape(-1, *shape)
         product = (operator.rmatmat if transposed else operator.matmat)(shaped)
         if not bool(product.isfinite().all()):
             raise ConvergenceError("the operator gives products that are not finite. Use a wider dtype")
-        return product.to(self._wide).flatten(1)
+        return to_float64(product).flatten(1)
 
     def _filled(self, rows: Tensor) -> Tensor:
         """Rows completed to ``rank`` orthonormal ones; where they are missing the singular value is 0."""
@@ -276,7 +276,7 @@ class _Search:
         return torch.randn(self._block, size, generator=self._generator, dtype=torch.float32).to(self._v)
 
     def _rows(self, count: int, size: int) -> Tensor:
-        return torch.zeros(count, size, dtype=self._wide, device=self._operator.device)
+        return torch.zeros(count, size, dtype=torch.float64, device=float64_device(self._operator.device))
 
 
 def _orthonormal(

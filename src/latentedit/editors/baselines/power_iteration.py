@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.float64 import to_float64
 from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
 
@@ -46,18 +47,18 @@ def leading_span(
 
 def orthonormal(rows: Float[Tensor, "b r *latent"]) -> Float[Tensor, "b r *latent"]:
     """Orthonormal rows of the same span; zeros in the place of rows that depend on those before them."""
-    wide = rows.flatten(2).to(torch.float64)
+    wide = to_float64(rows).flatten(2)
     basis, triangle = torch.linalg.qr(wide.mT)
     size = triangle.diagonal(dim1=1, dim2=2).abs()
     kept = size > 100 * torch.finfo(rows.dtype).eps * size.amax(1, keepdim=True)
-    return (basis * kept[:, None]).mT.to(rows.dtype).reshape(rows.shape)
+    return (basis * kept[:, None]).mT.to(rows).reshape(rows.shape)
 
 
 def projected(rows: Float[Tensor, "b r *latent"], v: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *latent"]:
     """The part of v in the span of orthonormal rows, ``sum_k <q_k, v> q_k``."""
-    basis, wide = rows.flatten(2).to(torch.float64), v.flatten(1).to(torch.float64)
+    basis, wide = to_float64(rows).flatten(2), to_float64(v).flatten(1)
     shares = torch.einsum("brn,bn->br", basis, wide)
-    return torch.einsum("br,brn->bn", shares, basis).to(v.dtype).reshape(v.shape)
+    return torch.einsum("br,brn->bn", shares, basis).to(v).reshape(v.shape)
 
 
 def of_length(v: Float[Tensor, "b *latent"], length: Float[Tensor, " b"]) -> Float[Tensor, "b *latent"]:

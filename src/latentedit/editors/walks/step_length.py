@@ -128,7 +128,7 @@ def effects_at(
 
 def effect_of(both: Float[Tensor, "2 k *latent"], x: Float[Tensor, "1 *latent"]) -> Float[Tensor, " k"]:
     """The effect of clean latents that went both ways from x; on the CPU in float64."""
-    return (both - x).flatten(2).to("cpu", torch.float64).square().mean((0, 2)).sqrt()
+    return (both - x).flatten(2).cpu().double().square().mean((0, 2)).sqrt()
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)

@@ -116,7 +116,7 @@ def _left_out(sets: Sequence[Tensor], picture: int, mean: Mean) -> dict[str, flo
 
 def _coordinates(sets: Sequence[Tensor]) -> list[Tensor]:
     """The same sets in an orthonormal basis of the span of all of them, in which angles and means are the same ones."""
-    rows = torch.cat([one.detach().to("cpu", torch.float64).flatten(1) for one in sets])
+    rows = torch.cat([one.detach().cpu().double().flatten(1) for one in sets])
     return list(torch.linalg.qr(rows.T, mode="r")[1].T.split([len(one) for one in sets]))
 
 

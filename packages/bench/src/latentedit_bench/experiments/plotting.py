@@ -22,6 +22,8 @@ LEVEL_LABEL = "level s  (1 noise, 0 picture)"
 
 _PANEL_INCHES = (4.6, 3.6)
 _DOTS_PER_INCH = 110
+_LINE_INCHES, _AROUND_INCHES = 0.125, 1.2
+"""Height of a line of names, and of what is above and below all of them."""
 
 
 def new_figure(panels: int = 1) -> Figure:
@@ -138,7 +140,7 @@ def draw_numbers(axis: Axes, claims: Sequence[Claim], *, unit: str) -> None:
     """Claims from top to bottom, with their intervals; at 0 the line that decides.
 
     Args:
-        axis: of the plot.
+        axis: of the plot, in one row of them; its figure grows until no name lies over another.
         claims: one or more.
         unit: of the numbers.
     """
@@ -149,8 +151,13 @@ def draw_numbers(axis: Axes, claims: Sequence[Claim], *, unit: str) -> None:
         axis.errorbar(claim.estimate, row, xerr=sides, fmt="o", markersize=4, color=colour)
     axis.axvline(0, color=GREY, linestyle="--", linewidth=1.2)
     names = [f"{one.model}: {one.measure}" if several else one.measure for one in claims]
-    axis.set_yticks(range(len(claims)), [textwrap.fill(name, 42) for name in names], fontsize=7)
+    wrapped = [textwrap.wrap(name, 42) for name in names]
+    axis.set_yticks(range(len(claims)), ["\n".join(lines) for lines in wrapped], fontsize=7)
     axis.set_ylim(len(claims) - 0.5, -0.5)
+    needed = _AROUND_INCHES + _LINE_INCHES * len(claims) * max(len(lines) for lines in wrapped)
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    figure.set_figheight(max(figure.get_figheight(), needed))
     axis.set_xlabel(f"{unit}\n95 % interval; the claim is true above 0", fontsize=8)
 
 

@@ -217,7 +217,7 @@ def _similarity(backbone: Backbone, texts: Sequence[str]) -> torch.Tensor:
     """Cosines of all pairs of texts, ``[n, n]``."""
     condition = backbone.embed(texts)
     vectors = condition.pooled if condition.pooled.shape[1] else condition.tokens.double().mean(1)
-    unit = torch.nn.functional.normalize(vectors.to("cpu", torch.float64))
+    unit = torch.nn.functional.normalize(vectors.cpu().double())
     return unit @ unit.T
 
 

@@ -62,7 +62,7 @@ def radial_power(v: Float[Tensor, "k c h w"]) -> RadialPower:
     power = torch.zeros(count, bins, dtype=torch.float64)
     moment = torch.zeros_like(power)
     for index, vector in enumerate(v.detach()):
-        spectrum = torch.fft.fft2(vector.to("cpu", torch.float64), norm="ortho").abs().square().sum(0)
+        spectrum = torch.fft.fft2(vector.cpu().double(), norm="ortho").abs().square().sum(0)
         power[index].index_add_(0, ring, spectrum.flatten())
         moment[index].index_add_(0, ring, (spectrum * exact).flatten())
     frequency = torch.arange(bins, dtype=torch.float64) * (2 / min(height, width))

@@ -89,7 +89,7 @@ def signed_edits(
         shifts: dict[str, Tensor] = {}
         if reader is not None:
             read = reader.probabilities(torch.cat([source[None], source + change]).clamp(-1, 1))
-            shifts = {name: (p[1:] - p[:1]).to("cpu", torch.float64) for name, p in read.items()}
+            shifts = {name: (p[1:] - p[:1]).cpu().double() for name, p in read.items()}
         found.append(SignedEdit(effect=reached, change=change.cpu(), shifts=shifts))
     return found
 
