@@ -126,6 +126,18 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
         assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_pictures_of_kinds_that_cannot_be_read_are_told(
+    command: Command, words: tuple[object, ...], photos: Path
+) -> None:
+    for name in ("c.HEIC", "d.heic", "e.dng", "f.avif", ".g.heic"):
+        (photos / name).write_bytes(b"a picture")
+    outcome = command(*words, "--strength", 0)
+    told = "warning: left out, for pictures of their kinds cannot be read: c.HEIC, d.heic, e.dng and 1 more."
+    assert told in outcome.err
+    assert "2 edited" in outcome.out
+    assert "left out" not in command(*words, "--strength", 0, "--quiet").err
+
+
 def test_another_command_on_the_same_folder_is_refused(
     command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path
 ) -> None:
@@ -133,6 +145,9 @@ def test_another_command_on_the_same_folder_is_refused(
     other = command(*words)
     assert (other.code, other.out) == (2, "")
     assert "holds another run, with other strengths. Name another folder with -o" in other.err
+    other = command(*words, "--strength", 0, "--to", "a person with a beard")
+    assert (other.code, other.out) == (2, "")
+    assert "holds another run, with other target caption." in other.err, "that of before would be overwritten"
     assert command(*words, "-o", tmp_path / "another", "--strength", 0).code == 1
 
 

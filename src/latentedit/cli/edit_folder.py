@@ -76,7 +76,8 @@ def edit_many(
         raise ConfigError(f"--batch must be 1 or more; got {batch}")
     folder = default_folder(place) if output is None else output
     _check_apart(folder, place)
-    pictures = _of_folder(place, request) if place.is_dir() else _of_manifest(place, request)
+    pictures = _of_folder(place, request, quiet=quiet) if place.is_dir() else _of_manifest(place, request)
+    said = {"caption": request.caption, "target caption": request.to}
     request = read_directions(dataclasses.replace(request, to=None, caption=None))
     from latentedit.api.runs.edits import KIND, PICTURES_KEY, EditWork, Loaded
     from latentedit.api.runs.folder import RunFolder
@@ -86,6 +87,7 @@ def edit_many(
     with progress_bar(quiet=quiet or as_json) as progress:
         loaded = load()
         work = EditWork.of(loaded, pictures, request, batch=batch, captioner=captioner)
+        work = dataclasses.replace(work, spec={**work.spec, **said})
         if executor.ray is None and executor.workers is None:
             executor = Executor(workers=suitable_workers(loaded.model.device, len(work.units)))
         if not executor.here:
@@ -118,12 +120,15 @@ def _check_apart(folder: Path, place: Path) -> None:
         raise OutputError(f"the output {folder} is a file, and a folder is written. Choose another with -o")
 
 
-def _of_folder(place: Path, request: EditRequest) -> "list[EditJob]":
-    from latentedit.api.runs.jobs import EditJob, named_apart, pictures_in, shown
+def _of_folder(place: Path, request: EditRequest, *, quiet: bool) -> "list[EditJob]":
+    from latentedit.api.runs.jobs import EditJob, foreign_in, named_apart, pictures_in, shown
 
     request.check_wanted()
     caption, target = (text if isinstance(text, str) else None for text in (request.caption, request.to))
     paths = pictures_in(place)
+    if (foreign := foreign_in(place)) and not quiet:
+        names, more = ", ".join(foreign[:3]), f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        warn([f"left out, for pictures of their kinds cannot be read: {names}{more}. Save them as PNG or JPEG"])
     return [
         EditJob(id=shown(path), path=path, name=name, caption=caption, target=target)
         for path, name in zip(paths, named_apart(paths), strict=True)

@@ -145,9 +145,10 @@ class RunFolder:
         found.check_version()
         before, now = found.manifest.plan, manifest.plan
         different = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        if found.manifest.kind != kind or set(different) - set(free):
+        refused = [name for name in different if name not in free]
+        if found.manifest.kind != kind or refused:
             raise ConfigError(
-                f"{path} holds another run, with other {', '.join(different) or 'work'}. Name another folder with -o"
+                f"{path} holds another run, with other {', '.join(refused) or 'work'}. Name another folder with -o"
             )
         if different:
             found = found._renewed(manifest)

@@ -6,7 +6,7 @@ import itertools
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -22,6 +22,11 @@ PICTURES = "pictures"
 
 _UNFIT = frozenset('\\/:*?"<>|%')
 """Characters that are not portable in file names, and ``%``, our escape character."""
+
+_FOREIGN = frozenset(
+    {".heic", ".heif", ".avif", ".jxl", ".psd", ".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"}
+)
+"""Endings of what cameras and painting programs write, and `Picture.open` does not take."""
 
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
 """Names that Windows keeps for devices, whatever the ending."""
@@ -86,8 +91,28 @@ def pictures_in(folder: Path) -> list[Path]:
         ConfigError: there are none, or the folder cannot be read.
     """
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in (*READABLE, "MPO")}
+    found = _with_endings(folder, endings)
+    if not found:
+        raise ConfigError(
+            f"there are no pictures in the folder {folder}, by their endings ({', '.join(sorted(endings))}). Pictures "
+            "in its folders are not looked for: name one of those"
+        )
+    return found
+
+
+def foreign_in(folder: Path) -> list[str]:
+    """The names of a folder's pictures that cannot be read, by their endings.
+
+    Raises:
+        ConfigError: the folder cannot be read.
+    """
+    return [shown(path) for path in _with_endings(folder, _FOREIGN)]
+
+
+def _with_endings(folder: Path, endings: Container[str]) -> list[Path]:
+    """Files that are not hidden, sorted."""
     try:
-        found = sorted(
+        return sorted(
             path
             for path in folder.iterdir()
             if path.suffix.lower() in endings and not path.name.startswith(".") and not path.is_dir()
@@ -95,12 +120,6 @@ def pictures_in(folder: Path) -> list[Path]:
     except OSError as error:
         why = error.strerror or str(error)
         raise ConfigError(f"the folder {folder} cannot be read: {why}. Check its permissions") from error
-    if not found:
-        raise ConfigError(
-            f"there are no pictures in the folder {folder}, by their endings ({', '.join(sorted(endings))}). Pictures "
-            "in its folders are not looked for: name one of those"
-        )
-    return found
 
 
 def shown(path: PurePath) -> str:
