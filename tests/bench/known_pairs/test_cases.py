@@ -5,7 +5,7 @@ import pytest
 
 from latentedit.keeping.warp import warped
 from latentedit_bench.known_pairs.baselines import above_threshold, aligned_by_features, pasted, resized
-from latentedit_bench.known_pairs.cases import VERDICTS, make_case
+from latentedit_bench.known_pairs.cases import DRAWN, VERDICTS, make_case
 from latentedit_bench.known_pairs.changes import CHANGES, blob, true_mask
 from latentedit_bench.known_pairs.damages import CODECS, Damage, draw_damage
 from latentedit_bench.known_pairs.measured import psnr, soft_iou
@@ -93,11 +93,19 @@ def test_baselines_find_a_clean_change() -> None:
 
 
 GOOD = {
+    "picture": DRAWN, "case": 0,
     "kind": "local", "verdict": "kept", "right": 1, "shift_error_px": 0.01, "keep_far_touched": 0,
     "keep_iou": 0.97, "keep_outside_db": 60.0, "editor_outside_db": 20.0, "keep_inside_db": 30.0,
     "bound_inside_db": 30.5, "aligned_inside_db": 28.0,
 }  # fmt: skip
-OTHER = {"kind": "different", "verdict": "different pictures", "right": 1, "shift_error_px": None}
+OTHER = {
+    "picture": "cat",
+    "case": 1,
+    "kind": "different",
+    "verdict": "different pictures",
+    "right": 1,
+    "shift_error_px": None,
+}
 
 
 def test_bars_hold_where_they_are_reached() -> None:
@@ -107,9 +115,14 @@ def test_bars_hold_where_they_are_reached() -> None:
     assert not any(bar.holds for bar in bars([bad] * 19 + [OTHER | {"verdict": "kept"}]))
 
 
-def test_intervals_are_those_of_cases_drawn_anew() -> None:
-    """Of a share p of n cases, p -+ 1.96 sqrt(p (1 - p) / n) for many cases; both ends come in steps of 1 / n."""
-    found = bars([GOOD | {"right": number % 5 > 0} for number in range(100)])
+@pytest.mark.parametrize("cases", [1, 4])
+def test_intervals_are_those_of_photographs_drawn_anew(cases: int) -> None:
+    """Of a share p of n photographs, p -+ 1.96 sqrt(p (1 - p) / n) for many, in however many cases each of them is."""
+    rows = [GOOD | {"case": number, "right": number % 5 > 0} for number in range(100)]
+    if cases > 1:
+        rows = [row | {"picture": f"photograph {row['case']}"} for row in rows for _ in range(cases)]
+    found = bars(rows)
+    assert len(found) == len(bars([*rows, OTHER])) - 1, "no different pictures, no bar of them"
     (right,) = (bar for bar in found if bar.statement.startswith("verdict right"))
-    assert (right.value, right.cases) == (0.8, 100)
+    assert (right.value, right.cases) == (0.8, 100 * cases)
     assert (right.low, right.high) == (pytest.approx(0.722, abs=0.02), pytest.approx(0.878, abs=0.02))

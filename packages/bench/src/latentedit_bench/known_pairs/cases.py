@@ -22,6 +22,9 @@ VERDICTS: dict[Kind, str] = {
 }
 """The right answer of each kind."""
 
+DRAWN = "portrait"
+"""What a drawn portrait is called, another one in each case, where a photograph has its name."""
+
 _LOCAL: tuple[Kind, ...] = ("local",)
 _CYCLE: tuple[Kind, ...] = (*_LOCAL * 13, "unchanged", "unchanged", "reframed", "global", "global", "different")
 """Kinds of every so many cases; the longest is the one that the command is for."""
@@ -45,7 +48,7 @@ class Case:
         index: within its half.
         kind: what should be found.
         what: the change, in a word.
-        picture: the photograph's name, or "portrait".
+        picture: the photograph's name, or `DRAWN`.
         original: ``[height, width, 3]``.
         truth: the original after the edit and nothing else, the same shape.
         mask: where that differs, ``[height, width]`` in [0, 1].
@@ -137,13 +140,13 @@ def _portrait_pair(
     if kind == "global":
         other = photograph(PHOTOGRAPHS[half][int(generator.integers(len(PHOTOGRAPHS[half])))])
         truth = make_global(original.astype(np.float32), other, generator)
-        return "portrait", original, np.rint(truth).clip(0, 255).astype(np.uint8), "all of it"
+        return DRAWN, original, np.rint(truth).clip(0, 255).astype(np.uint8), "all of it"
     if kind != "local":
-        return "portrait", original, original, "nothing"
+        return DRAWN, original, original, "nothing"
     known = {name: values for name, values in world.alternatives(scene).items() if name != "background"}
     for name in generator.permutation(sorted(known)):
         value = str(generator.choice(sorted(known[name])))
         truth = world.render_at(world.change(scene, {str(name): value}), side)
         if np.any(truth != original):
-            return "portrait", original, truth, str(name).replace("_", " ")
+            return DRAWN, original, truth, str(name).replace("_", " ")
     raise AssertionError("no attribute of the portrait can be seen")
