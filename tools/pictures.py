@@ -4,6 +4,7 @@ import io
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageChops
 
@@ -69,12 +70,14 @@ def _copy(source: Path, target: Path) -> bool:
 
 
 def _encoded(picture: Image.Image, suffix: str) -> bytes:
-    stream = io.BytesIO()
+    """The smallest of the ways to write it: plots are smaller, and sharper, without loss."""
+    ways: list[dict[str, Any]] = [{"format": "PNG", "optimize": True}]
     if suffix == ".webp":
-        picture.save(stream, "WEBP", quality=88, method=6)
-    else:
-        picture.save(stream, "PNG", optimize=True)
-    return stream.getvalue()
+        ways = [{"format": "WEBP", "method": 6, **kind} for kind in ({"quality": 88}, {"lossless": True})]
+    streams = [io.BytesIO() for _ in ways]
+    for stream, way in zip(streams, ways, strict=True):
+        picture.save(stream, **way)
+    return min((stream.getvalue() for stream in streams), key=len)
 
 
 def _alike(picture: Image.Image, target: Path) -> bool:

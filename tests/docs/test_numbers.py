@@ -32,7 +32,7 @@ def test_nothing_is_known_that_no_page_says() -> None:
 
 
 def test_numbers_of_json_and_tables_are_filled_in_and_ratios_taken(tmp_path: Path) -> None:
-    (tmp_path / "undo.json").write_text(json.dumps({"lowest_psnr_db": {"pixels": 12.34}}))
+    (tmp_path / "edits.json").write_text(json.dumps({"measures": {"pixels and direction": {"least": 12.34}}}))
     (tmp_path / "throughput.json").write_text(json.dumps({"runs": [{"evaluations": 90, "run_seconds": 2}]}))
     (tmp_path / "benchmark" / "partial").mkdir(parents=True)
     rows = ["method,measure,mean,low,high", "eim,error,0.25,,", "flowedit,error,4,3,5"]

@@ -22,7 +22,7 @@ LEVEL_LABEL = "level s  (1 noise, 0 picture)"
 
 _PANEL_INCHES = (4.6, 3.6)
 _DOTS_PER_INCH = 110
-_LINE_INCHES, _AROUND_INCHES = 0.125, 1.2
+_LINE_INCHES, _AROUND_INCHES = 0.125, 2.0
 """Height of a line of names, and of what is above and below all of them."""
 
 
