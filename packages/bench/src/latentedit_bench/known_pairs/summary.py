@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from latentedit_bench.known_pairs.baselines import THRESHOLDS
 from latentedit_bench.known_pairs.cases import DRAWN
 from latentedit_bench.known_pairs.measured import Row
+from latentedit_bench.metrics.statistics import Table
 
 _DRAWS = 2000
 BEST_THRESHOLDS = {"threshold": 50, "orb": 25}
@@ -59,9 +60,7 @@ def bars(rows: Sequence[Row]) -> list[Bar]:
     shift, iou, far = every["shift_error_px"], local["keep_iou"], every["keep_far_touched"].dropna()
     strangers = different["verdict"] == "kept"
 
-    def bar(
-        statement: str, values: pd.Series, wanted: float, statistic: Statistic = np.mean, *, least: bool = True
-    ) -> Bar:
+    def bar(statement: str, values: Table, wanted: float, statistic: Statistic = np.mean, *, least: bool = True) -> Bar:
         known = values.dropna().astype(float)
         low, high = _interval(known, every["photograph"], statistic)
         value, cases = float(statistic(known.to_numpy())) if len(known) else math.nan, len(known)
@@ -130,7 +129,7 @@ def parts(rows: Sequence[Row], by: str) -> list[dict[str, Any]]:
     ]
 
 
-def _table(rows: Sequence[Row]) -> pd.DataFrame:
+def _table(rows: Sequence[Row]) -> Table:
     """A row a case; "photograph" is of which it is one, drawn portraits each of their own."""
     table = pd.DataFrame(rows)
     return table.assign(photograph=table["picture"].where(table["picture"] != DRAWN, table["case"].astype(str)))
@@ -140,7 +139,7 @@ def _upper(values: Values) -> Any:
     return np.quantile(values, 0.95)
 
 
-def _interval(values: pd.Series, photograph: pd.Series, statistic: Statistic) -> tuple[float, float]:
+def _interval(values: Table, photograph: Table, statistic: Statistic) -> tuple[float, float]:
     """Ends of the 95 % interval of a statistic, by bootstrap over photographs, each with all its cases; nan of none."""
     if not len(values):
         return math.nan, math.nan
