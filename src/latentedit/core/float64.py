@@ -12,7 +12,7 @@ def float64_device(device: torch.device) -> torch.device:
 
 
 def to_float64(x: Tensor) -> Tensor:
-    """X in float64 on its `float64_device`.
+    """The numbers of x in float64, on its `float64_device`.
 
     It is moved before it is cast: ``x.to("cpu", torch.float64)`` casts where x is.
     """
