@@ -79,17 +79,19 @@ def one_portrait(model: Backbone, world: Domain, scenes: tuple[Scene, ...], plac
     first, second, both = (le.identify(latent, to=full_caption(world, scene)) for scene in scenes[1:])
     row = {}
 
+    def told_both(name: str, whole: Pixels) -> None:
+        row[f"{name}: error of both"] = float(np.square(whole - t[2]).sum() / np.square(t[2]).sum())
+
     def told(name: str, a: Pixels, b: Pixels, whole: Pixels) -> None:
         row[f"{name}: other change"] = (other_change(a, t[0], t[1]) + other_change(b, t[1], t[0])) / 2
-        row[f"{name}: error of both"] = float(np.square(whole - t[2]).sum() / np.square(t[2]).sum())
+        told_both(name, whole)
 
     for mixing in MIXINGS:
         shares = ([1.0, 0.0], [0.0, 1.0], [1.0, 1.0])
         made = [le.manipulate(latent, [first, second], strength=share, mixing=mixing) for share in shares]
         told(mixing, *(pixels(one.image) - start for one in made))
     told(ADDED, t[0], t[1], t[0] + t[1])
-    whole = pixels(le.manipulate(latent, both).image) - start
-    row[f"{TOGETHER}: error of both"] = float(np.square(whole - t[2]).sum() / np.square(t[2]).sum())
+    told_both(TOGETHER, pixels(le.manipulate(latent, both).image) - start)
 
     edited = le.manipulate(latent, first)
     edited.save(place)
