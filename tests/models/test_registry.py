@@ -59,6 +59,7 @@ def test_folders_by_string_and_path_agree(bundle: Path, monkeypatch: pytest.Monk
     assert by_path.fingerprint == by_text.fingerprint
     monkeypatch.chdir(bundle)
     assert registry.load("./tiny", device="cpu").fingerprint == by_path.fingerprint
+    assert registry.weights_fingerprint("./tiny") == registry.weights_fingerprint("tiny") == by_path.fingerprint
 
 
 @pytest.mark.parametrize("place", ["./nowhere", "/nowhere/at/all", Path("nowhere")])

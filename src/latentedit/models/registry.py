@@ -113,6 +113,22 @@ def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision:
     return model_needs(read_index(path, text_encoders=text_encoders))
 
 
+def weights_fingerprint(model: str | Path) -> str:
+    """The fingerprint that a model has once it is loaded, read from its files.
+
+    Args:
+        model: as for `load`.
+
+    Raises:
+        RegistryError, ModelError: as `load`.
+
+    Cost:
+        Reads every weight file.
+    """
+    _, path = _locate(model, download_model)
+    return open_folder(path).fingerprint
+
+
 def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Backbone:
     """A live diffusers pipeline as a backbone: its parts as they are, and the pipeline goes on working.
 

@@ -10,7 +10,7 @@ import pytest
 
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.core.plugins import EXPERIMENTS
-from latentedit_bench.experiments import geometry
+from latentedit_bench.experiments import base, geometry
 from latentedit_bench.experiments.base import Context, Outcome, make_experiment
 from latentedit_bench.experiments.geometry import BASES, PREFIX, WORK, Geometry, analyse
 from latentedit_bench.experiments.page import write_analyses
@@ -41,6 +41,7 @@ def studied(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     monkeypatch.setattr(geometry, "load", lambda name, device: Model(f"{name} on {device}"))
     monkeypatch.setattr(geometry, "sample_pictures", lambda name, count, seed: count)
     monkeypatch.setattr(geometry, "Study", Loaded)
+    monkeypatch.setattr(base, "weights_fingerprint", lambda name: f"of {name}")
     return asked
 
 
@@ -60,6 +61,7 @@ def test_it_looks_where_its_plan_says(tmp_path: Path, studied: list[dict[str, An
     assert told[-1] == ("geometry-counting", 7, 7)
     assert record.claims[0].estimate == 4, "1 + the mean of 0 to 6"
     assert record.notes[0].startswith("Found: one")
+    assert record.weights == {"one": "of one"}
     assert (tmp_path / "geometry-counting.png").is_file()
     assert counting.calls == list(range(7))
 

@@ -6,7 +6,6 @@ import math
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from latentedit.api.runs.executors import run_work
 from latentedit.core.errors import ConfigError, DeviceError, FileFormatError, OutputError, RegistryError
 from latentedit.core.plugins import EXPERIMENTS
-from latentedit_bench.experiments import base, known_items
+from latentedit_bench.experiments import base
 from latentedit_bench.experiments.base import RULE, Context, Experiment, make_experiment
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.geometry import Geometry
@@ -149,11 +148,26 @@ def test_a_model_that_was_trained_anew_does_not_go_on_with_the_rows_of_the_old_o
     experiments = [one for one in map(make_experiment, EXPERIMENTS.names()) if not isinstance(one, Geometry)]
 
     def specs(weights: str) -> list[Mapping[str, Any]]:
-        monkeypatch.setattr(known_items, "load", lambda name, **_: SimpleNamespace(fingerprint=name + weights))
+        monkeypatch.setattr(base, "weights_fingerprint", lambda name: name + weights)
         return [one.stored_plan(Context(folder=tmp_path, command="", device="cpu")) for one in experiments]
 
     assert specs("-old") == specs("-old")
     assert all(before != after for before, after in zip(specs("-old"), specs("-new"), strict=True))
+
+
+def test_what_was_found_with_other_weights_is_refused_and_nothing_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = {"first": "a", "second": "b"}
+    monkeypatch.setattr(base, "weights_fingerprint", now.__getitem__)
+    monkeypatch.setattr(Tally, "model_names", property(lambda _: list(now)))
+    record = reproduce([Tally()], tmp_path, command="typed")[0]
+    assert record.weights == Record.read(tmp_path / "tally.json").weights == {"first": "a", "second": "b"}
+    now["second"] = "trained on"
+    files = {place: place.read_bytes() for place in tmp_path.rglob("*") if place.is_file()}
+    with pytest.raises(ConfigError, match=r"holds tally as it was found with other weights of second\. Name another"):
+        reproduce([Broken(), Tally()], tmp_path, command="typed")
+    assert {place: place.read_bytes() for place in tmp_path.rglob("*") if place.is_file()} == files
 
 
 def test_more_experiments_can_be_added_and_quick_ones_say_so(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from latentedit.core.plugins import EXPERIMENTS
 from latentedit.core.progress import Progress
 from latentedit.core.settings import to_plain
 from latentedit.latents.encode import PictureLike
-from latentedit.models.base import Backbone
 from latentedit.models.placement import existing_device
+from latentedit.models.registry import weights_fingerprint
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.plotting import draw_numbers, panels
 from latentedit_bench.metrics.statistics import Table
@@ -170,14 +170,19 @@ class Experiment(abc.ABC):
                 at.note(said)
         return table_of(folder)
 
-    def backbones(self, at: Context) -> Sequence[Backbone]:
-        """The models whose weights decide the rows, loaded; none by default."""
-        del at
+    @property
+    def model_names(self) -> Sequence[str]:
+        """The models whose weights decide the rows: bundled names, or folders; none by default."""
         return ()
+
+    def weights(self) -> dict[str, str]:
+        """Fingerprints of the weights behind the models' names, as they are now."""
+        return {name: weights_fingerprint(name) for name in self.model_names}
 
     def stored_plan(self, at: Context) -> Mapping[str, Any]:
         """What must be the same for stored rows to be the same: the plan, and the weights behind its models' names."""
-        fingerprints = [one.fingerprint for one in self.backbones(at)]
+        del at
+        fingerprints = list(self.weights().values())
         return {**self.plan, "fingerprints": fingerprints} if fingerprints else self.plan
 
     def run(self, at: Context) -> Outcome:

@@ -102,6 +102,11 @@ class Geometry(Experiment):
     seed: int = 20
 
     @property
+    def model_names(self) -> Sequence[str]:
+        """Every model."""
+        return self.models
+
+    @property
     def look(self) -> str:
         """The short name."""
         return self.name.removeprefix(PREFIX)

@@ -117,9 +117,10 @@ class InstructedEdits(Experiment):
         """A few pictures."""
         return dataclasses.replace(self, items=8, idle=8, walks=4, chains=4)
 
-    def backbones(self, at: Context) -> Sequence[Backbone]:
+    @property
+    def model_names(self) -> Sequence[str]:
         """Both models."""
-        return [loaded(name, at) for name in (self.model, self.captioned)]
+        return (self.model, self.captioned)
 
     def units(self, at: Context) -> Sequence[Unit]:
         """What is asked, and first and number of each batch."""

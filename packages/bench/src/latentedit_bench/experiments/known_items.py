@@ -102,9 +102,10 @@ class KnownItems(Experiment):
     others: int = 64
     seed: int = SEED
 
-    def backbones(self, at: Context) -> Sequence[Backbone]:
+    @property
+    def model_names(self) -> Sequence[str]:
         """Every model."""
-        return [loaded(name, at) for name in self.models]
+        return self.models
 
     @property
     def parts(self) -> tuple[Part, ...]:

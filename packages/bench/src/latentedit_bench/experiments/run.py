@@ -39,6 +39,7 @@ class Record:
         claims: none where it failed; the first of each model is the one that the statement is about.
         notes: what a reader must know beside the numbers.
         failure: why nothing was found; None where something was.
+        weights: fingerprints of the models' weights by their names; none where it was run before they were stored.
         command: that was typed.
         seconds: wall time, without that of runs that were stopped before.
         resumed: whether such a run had left something.
@@ -51,6 +52,7 @@ class Record:
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = ()
     failure: str | None = None
+    weights: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     command: str
     seconds: float
     resumed: bool
@@ -160,7 +162,9 @@ def reproduce(
         A record of each, in the same order.
 
     Raises:
-        ConfigError: the folder holds another plan of one of them; nothing was run.
+        ConfigError: the folder holds another plan of one of them, or what was found with other weights; nothing was
+            run.
+        RegistryError, ModelError: a model that a finished experiment was run with, and that is no longer there.
         DeviceError: a device that this machine lacks.
         FileFormatError: a file of the folder that is damaged.
         OutputError: the folder cannot be written to.
@@ -168,8 +172,10 @@ def reproduce(
     existing_device(device)
     chosen = [experiment.quick() if quick else experiment for experiment in experiments]
     plans = {experiment.name: planned(experiment, quick=quick) for experiment in chosen}
-    _store_plans(folder, plans)
     known = read_records(folder)
+    for experiment in chosen:
+        _check_weights(experiment, known.get(experiment.name), folder)
+    _store_plans(folder, plans)
     records: list[Record] = []
     for experiment in chosen:
         record, about = known.get(experiment.name), plans[experiment.name]
@@ -179,6 +185,19 @@ def reproduce(
             record = _run(experiment, about, folder, at)
         records.append(record)
     return records
+
+
+def _check_weights(experiment: Experiment, record: Record | None, folder: Path) -> None:
+    """What was found with weights that a model no longer has is not what would be found now."""
+    if record is None or not record.weights:
+        return
+    now = experiment.weights()
+    changed = [name for name in record.weights if record.weights[name] != now.get(name)]
+    if changed:
+        raise ConfigError(
+            f"{folder} holds {experiment.name} as it was found with other weights of {', '.join(changed)}. Name "
+            "another folder with -o"
+        )
 
 
 def _store_plans(folder: Path, plans: Mapping[str, dict[str, Any]]) -> None:
@@ -219,6 +238,7 @@ def _run(experiment: Experiment, about: dict[str, Any], folder: Path, at: Contex
     record = Record(
         name=experiment.name,
         about=about,
+        weights={} if "failure" in found else experiment.weights(),
         command=at.command,
         seconds=time.perf_counter() - begun,
         resumed=resumed,

@@ -100,9 +100,10 @@ class TextDirections(Experiment):
         """Fewer portraits; nothing but text is encoded."""
         return dataclasses.replace(self, portraits=16)
 
-    def backbones(self, at: Context) -> Sequence[Backbone]:
+    @property
+    def model_names(self) -> Sequence[str]:
         """The models."""
-        return [loaded(name, at, torch.float32) for name in MODELS]
+        return MODELS
 
     def units(self, at: Context) -> Sequence[Unit]:
         """The models."""

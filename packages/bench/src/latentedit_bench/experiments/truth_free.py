@@ -131,9 +131,10 @@ class TruthFree(Experiment):
         """A few items."""
         return dataclasses.replace(self, drawn=8, calibration=8, test=16)
 
-    def backbones(self, at: Context) -> Sequence[Backbone]:
+    @property
+    def model_names(self) -> Sequence[str]:
         """Every model."""
-        return [loaded(name, at, torch.float32) for name in self.models]
+        return self.models
 
     def units(self, at: Context) -> Sequence[Unit]:
         """Model, kind of items, first and number of items of each batch."""
