@@ -12,7 +12,7 @@ from latentedit.core.errors import ConfigError, OutputError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments import base, geometry
 from latentedit_bench.experiments.base import Context, Outcome, make_experiment
-from latentedit_bench.experiments.geometry import BASES, PREFIX, WORK, Geometry, analyse
+from latentedit_bench.experiments.geometry import BASES, PREFIX, WORK, Geometry, analyse, described
 from latentedit_bench.experiments.page import write_analyses
 from latentedit_bench.experiments.run import reproduce
 from latentedit_bench.experiments.study import Study
@@ -64,6 +64,12 @@ def test_it_looks_where_its_plan_says(tmp_path: Path, studied: list[dict[str, An
     assert record.weights == {"one": "of one"}
     assert (tmp_path / "geometry-counting.png").is_file()
     assert counting.calls == list(range(7))
+
+
+def test_what_was_found_is_said_by_its_ends() -> None:
+    rows = [("a_b", 1.0, 0.9, 0.1234, 0.5), ("a_b", 1.0, 0.6, 0.2, 0.5), ("a_b", 1.0, 0.3, 0.3, 0.5)]
+    summary = pd.DataFrame(rows, columns=["model", "rank", "level", "mean", "null"]).assign(measure="low_share")
+    assert described(summary) == "a_b, rank 1, low share: 0.123 at 0.90, 0.3 at 0.30 (random: 0.5)"
 
 
 def test_an_analysis_is_a_table_a_plot_and_what_they_say(tmp_path: Path, studied: list[dict[str, Any]]) -> None:

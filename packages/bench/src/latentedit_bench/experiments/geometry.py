@@ -257,9 +257,15 @@ def described(summary: Table) -> str:
         ends = part.drop_duplicates("level").sort_values("level", ascending=False).iloc[[0, -1]]
         shown = {float(row["level"]): float(row["mean"]) for row in ends.to_dict("records")}
         chance = float(part["null"].mean()) if "null" in part else float("nan")
-        null = "" if math.isnan(chance) else f" (random: {chance:.4g})"
-        words.append(f"{', '.join(map(str, key))}: {', '.join(f'{m:.4g} at {s:.2f}' for s, m in shown.items())}{null}")
+        null = "" if math.isnan(chance) else f" (random: {chance:.3g})"
+        told = ", ".join(map(_told, names, key))
+        words.append(f"{told}: {', '.join(f'{m:.3g} at {s:.2f}' for s, m in shown.items())}{null}")
     return "; ".join(words)
+
+
+def _told(name: str, value: Any) -> str:
+    """A field that tells rows apart, in words."""
+    return f"rank {value:g}" if name == "rank" else str(value).replace("_", " ") if name == "measure" else str(value)
 
 
 def analyse(
