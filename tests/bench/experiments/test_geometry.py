@@ -70,6 +70,8 @@ def test_what_was_found_is_said_by_its_ends() -> None:
     rows = [("a_b", 1.0, 0.9, 0.1234, 0.5), ("a_b", 1.0, 0.6, 0.2, 0.5), ("a_b", 1.0, 0.3, 0.3, 0.5)]
     summary = pd.DataFrame(rows, columns=["model", "rank", "level", "mean", "null"]).assign(measure="low_share")
     assert described(summary) == "a_b, rank 1, low share: 0.123 at 0.90, 0.3 at 0.30 (random: 0.5)"
+    pairs = summary.assign(other=[0.6, 0.3, 0.1])
+    assert described(pairs) == "a_b, rank 1, low share: 0.123 at 0.90 and 0.60, 0.3 at 0.30 and 0.10 (random: 0.5)"
 
 
 def test_an_analysis_is_a_table_a_plot_and_what_they_say(tmp_path: Path, studied: list[dict[str, Any]]) -> None:

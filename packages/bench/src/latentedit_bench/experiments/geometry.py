@@ -255,12 +255,17 @@ def described(summary: Table) -> str:
     words: list[str] = []
     for key, part in known.groupby(names, sort=False):
         ends = part.drop_duplicates("level").sort_values("level", ascending=False).iloc[[0, -1]]
-        shown = {float(row["level"]): float(row["mean"]) for row in ends.to_dict("records")}
+        shown = {_where(row): float(row["mean"]) for row in ends.to_dict("records")}
         chance = float(part["null"].mean()) if "null" in part else float("nan")
         null = "" if math.isnan(chance) else f" (random: {chance:.3g})"
         told = ", ".join(map(_told, names, key))
-        words.append(f"{told}: {', '.join(f'{m:.3g} at {s:.2f}' for s, m in shown.items())}{null}")
+        words.append(f"{told}: {', '.join(f'{mean:.3g} at {where}' for where, mean in shown.items())}{null}")
     return "; ".join(words)
+
+
+def _where(row: Mapping[Any, Any]) -> str:
+    """The level of a row, or both that it compares."""
+    return f"{row['level']:.2f} and {row['other']:.2f}" if "other" in row else f"{row['level']:.2f}"
 
 
 def _told(name: str, value: Any) -> str:
