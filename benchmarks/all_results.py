@@ -4,12 +4,13 @@
 
 Tunes every method on the calibration split and stores the best settings with the model; edits some test items by every
 method, by a few of them with other captions and at several strengths too, and all items by those that calibration left
-in the race, with several seeds; reproduces the claims, and writes what the pages take from results. A step that is
-finished is not done again, and one that was stopped goes on: runs lie in out/results, their tables are copied to
-results/benchmark. With --plan it says what all of it takes, and does nothing.
+in the race, with several seeds; some methods on the U-Net too; reproduces the claims, and writes what the pages take
+from results. A step that is finished is not done again, and one that was stopped goes on: runs lie in out/results,
+their tables are copied to results/benchmark. With --plan it says what all of it takes, and does nothing.
 """
 
 import argparse
+import dataclasses
 import json
 import shlex
 import shutil
@@ -48,6 +49,12 @@ NEAR = 1.5
 SHORT = ("eim", "eim, not local", "flowedit", "flowedit, local")
 """Rows that are also asked by full, paraphrased and wrong captions, and at several strengths; and the best rival's."""
 
+UNET, ON_UNET = "portraits-unet", TABLES / "tuning-unet.json"
+
+YEAR = ("chordedit", "dvrf", "freesliders", "splitflow", "veloedit")
+"""Editors that are tuned and ranked on the other kind of network too, with our locality, beside `eim` and FlowEdit with
+it. What decides is the paired difference of the error above the codec to FlowEdit's."""
+
 DTYPE = dtype_name(half_or_float32("cpu"))
 """Of the networks."""
 
@@ -72,7 +79,9 @@ def main() -> None:
     print("Rows that choose equal settings share their edits: the runs then take down to half of that.", flush=True)
     for name, words, _ in () if chosen.plan else found:
         if name == "tune":
-            _forget_another_model()
+            _forget_another_model(MODEL, TUNING)
+        if name == "tune-unet":
+            _forget_another_model(UNET, ON_UNET)
         print(f"\n{name}: {shlex.join(words)}", flush=True)
         subprocess.run(words, check=True, cwd=RESULTS.parent)
         if (RUNS / name).is_dir():
@@ -94,6 +103,13 @@ def steps(items: int) -> Iterator[Step]:
     more = ["--strengths", STRENGTHS, "--beside", *some]
     at_all = (len(STRENGTHS.split(",")) + 2) * _run_cost(short, SOME)
     yield "strengths", _run("strengths", short, *more), at_all
+    on_unet = [
+        one for one in SEARCH_SPACES if one.name in {"eim", *(f"{name}, {LOCAL}" for name in ("flowedit", *YEAR))}
+    ]
+    items_unet = ["--items", str(CALIBRATION), "-o", str(ON_UNET), "--model", UNET, *dtype]
+    alone = sum(_tuning_cost(dataclasses.replace(one, local=False)) for one in on_unet)
+    yield "tune-unet", [*_latentedit("bench", "tune"), *items_unet, *_named(on_unet)], alone
+    yield "unet", _run("unet", on_unet, "--model", UNET, "--settings", str(ON_UNET), *some), _run_cost(on_unet, SOME)
     release = str(Path(__file__).with_name("release.py"))
     yield "release", [sys.executable, release, *told], 4 * 28 * items
     budgets = str(Path(__file__).with_name("budgets.py"))
@@ -151,8 +167,12 @@ def _rows(editors: Sequence[str]) -> set[str]:
 
 
 def _run(name: str, methods: Sequence[SearchSpace], *more: str) -> list[str]:
-    named = [] if len(methods) == len(SEARCH_SPACES) else [word for one in methods for word in ("--method", one.name)]
+    named = [] if len(methods) == len(SEARCH_SPACES) else _named(methods)
     return _latentedit("bench", "run", "-o", str(RUNS / name), *named, *more)
+
+
+def _named(methods: Sequence[SearchSpace]) -> list[str]:
+    return [word for one in methods for word in ("--method", one.name)]
 
 
 def _run_cost(methods: Sequence[SearchSpace], items: int) -> int:
@@ -169,11 +189,11 @@ def _tuning_cost(one: SearchSpace) -> int:
     return one.budget * (known + third * CALIBRATION // 2 + max(0, following) * CALIBRATION)
 
 
-def _forget_another_model() -> None:
+def _forget_another_model(model: str, tuning: Path) -> None:
     """Settings of other weights are of no use; git has them."""
-    fingerprint = json.loads((bundled_folder(MODEL) / "latentedit.json").read_text("utf-8")).get("fingerprint")
-    if TUNING.exists() and json.loads(TUNING.read_text("utf-8")).get("fingerprint") != fingerprint:
-        TUNING.unlink()
+    fingerprint = json.loads((bundled_folder(model) / "latentedit.json").read_text("utf-8")).get("fingerprint")
+    if tuning.exists() and json.loads(tuning.read_text("utf-8")).get("fingerprint") != fingerprint:
+        tuning.unlink()
 
 
 if __name__ == "__main__":
