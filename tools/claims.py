@@ -33,12 +33,14 @@ def page() -> str:
 
 
 def outdated() -> list[str]:
-    """Experiments whose stored numbers were measured by another plan than theirs of today."""
-    return [
-        name
-        for name, record in read_records(STORED).items()
-        if json.loads(json.dumps(planned(make_experiment(name), quick=False))) != record.about
-    ]
+    """Experiments whose stored numbers were measured by another plan than theirs of today, or on other weights."""
+    names: list[str] = []
+    for name, record in read_records(STORED).items():
+        experiment = make_experiment(name)
+        same = json.loads(json.dumps(planned(experiment, quick=False))) == record.about
+        if not same or (record.weights and record.weights != experiment.weights()):
+            names.append(name)
+    return names
 
 
 def _warning(names: list[str]) -> str:
@@ -46,9 +48,9 @@ def _warning(names: list[str]) -> str:
     if not names:
         return ""
     return (
-        '!!! warning "Measured by an older plan"\n'
-        "    These experiments have been designed anew since they were measured, and the models were trained on. What\n"
-        f"    stands here of them is what the older plan found on the older weights: {', '.join(names)}.\n\n"
+        '!!! warning "Measured by an older plan, or on older weights"\n'
+        "    These experiments have been designed anew since they were measured, or the models were trained on. What\n"
+        f"    stands here of them is what was found then: {', '.join(names)}.\n\n"
     )
 
 

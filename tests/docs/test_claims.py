@@ -1,10 +1,11 @@
-"""The page of claims says whose numbers an older plan has measured."""
+"""The page of claims says whose numbers are of an older plan, or of older weights."""
 
 from typing import Any
 
 import pytest
 from tools import claims
 
+from latentedit_bench.experiments import base
 from latentedit_bench.experiments.run import read_records
 
 
@@ -18,4 +19,12 @@ def test_what_an_older_plan_measured_is_named(monkeypatch: pytest.MonkeyPatch) -
     first = next(iter(asks))
     asks[first] = {**asks[first], "statistic": "something else"}
     assert claims.outdated() == [first]
-    assert f"older plan found on the older weights: {first}." in claims.page()
+    assert f"is what was found then: {first}." in claims.page()
+
+
+def test_what_was_measured_on_other_weights_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = read_records(claims.STORED)
+    monkeypatch.setattr(claims, "planned", lambda experiment, **_: records[experiment.name].about)
+    monkeypatch.setattr(base, "weights_fingerprint", lambda name: f"{name}, trained on")
+    assert claims.outdated() == [name for name, record in records.items() if record.weights]
+    assert "joint-latent" in claims.outdated()
