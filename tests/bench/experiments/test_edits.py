@@ -148,7 +148,7 @@ def test_areas_are_compared_down_to_where_they_are_read(read_from: float, measur
 
 def test_the_plot_shows_both_measures_and_the_attributes(tmp_path: Path) -> None:
     figure = drawn(Edits(), table_of(0.2, 0.1), tmp_path)
-    names = ["local basis, 95 %", "random directions of equal effect, 95 %"]
+    names = ["local basis, 95 %", "random, equal effect, 95 %"]
     assert legend(figure, 0) == names
     assert legend(figure, 1) == [*names, "white noise"]
     assert figure.axes[1].get_ylim()[1] > 0.77

@@ -20,7 +20,7 @@ from latentedit_bench.experiments.signed_edits import SignedEdit, changed_share,
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import FEWEST, Table, by_level, rise
 
-KINDS = {"basis": "local basis", "random": "random directions of equal effect"}
+KINDS = {"basis": "local basis", "random": "random, equal effect"}
 
 DOMAIN = "portraits"
 """Whose attributes are read."""
