@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import latentedit
@@ -165,6 +166,14 @@ def test_no_arguments_show_the_help(command: Command) -> None:
     [
         (ConfigError("expected this;\n  got that"), 2, "latentedit: expected this; got that\n"),
         (KeyboardInterrupt(), 130, "latentedit: interrupted\n"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of"),
+            2,
+            (
+                "latentedit: CUDA out of memory. Tried to allocate 2.00 GiB. Try --placement model, --placement groups, "
+                "--dtype, or a smaller picture\n"
+            ),
+        ),
     ],
 )
 def test_errors_become_exit_codes(

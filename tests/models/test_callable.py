@@ -55,3 +55,53 @@ def test_a_model_without_pictures_says_so() -> None:
     assert not model.capabilities.pixels
     with pytest.raises(ConfigError, match="mine has no pictures: it was made without decode"):
         model.decode(torch.zeros(1, *mixture.latent_shape(1, 1)))
+
+
+def small_device(most: dict[tuple[int, ...], int]) -> tuple[le.CallableBackbone, list[int]]:
+    """A model on a device that has memory for so many rows of each shape, and the rows of each call that was tried."""
+    mixture, tried = example_mixture(), list[int]()
+
+    def velocity(z: torch.Tensor, s: torch.Tensor, condition: le.Condition) -> torch.Tensor:
+        tried.append(len(z))
+        if len(z) > most[tuple(z.shape[1:])]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 8 GiB")
+        return mixture.velocity(z, s, condition)
+
+    model = le.CallableBackbone(
+        velocity,
+        embed=mixture.embed,
+        latent_shape=mixture.latent_shape,
+        capabilities=mixture.capabilities,
+        dtype=mixture.dtype,
+    )
+    return model, tried
+
+
+def rows(model: Backbone, count: int) -> tuple[torch.Tensor, torch.Tensor, le.Condition]:
+    """So many different latents, levels and texts."""
+    numbers = torch.Generator().manual_seed(count)
+    z = torch.randn(count, *model.latent_shape(8, 8), generator=numbers, dtype=model.dtype)
+    return z, torch.linspace(0.2, 0.9, count, dtype=model.dtype), model.embed(["ab"[i % 2] for i in range(count)])
+
+
+def test_a_batch_too_large_for_the_device_goes_in_parts() -> None:
+    """Every row once, in its order, and what fits is tried first the next time."""
+    mixture = example_mixture()
+    model, tried = small_device({tuple(mixture.latent_shape(8, 8)): 3})
+    z, s, condition = rows(model, 11)
+    with model.count() as cost:
+        found = model.velocity(z, s, condition)
+    assert torch.allclose(found, mixture.velocity(z, s, condition), rtol=1e-12, atol=0)
+    assert tried == [11, 6, 3, 3, 3, 2]
+    assert cost.evaluations == 11
+    tried.clear()
+    model.velocity(z, s, condition)
+    assert tried == [3, 3, 3, 2]
+    assert torch.equal(model.velocity(*rows(model, 2)), mixture.velocity(*rows(model, 2))), "a small one as it is"
+
+
+def test_one_row_too_large_for_the_device_is_an_error() -> None:
+    model, tried = small_device({tuple(example_mixture().latent_shape(8, 8)): 0})
+    with pytest.raises(torch.OutOfMemoryError):
+        model.velocity(*rows(model, 4))
+    assert tried == [4, 2, 1]

@@ -70,6 +70,7 @@ class Backbone(abc.ABC):
         self.name = name
         self.fingerprint = fingerprint
         self.capabilities = capabilities
+        self._most_rows: dict[tuple[int, ...], int] = {}
 
     @property
     @abc.abstractmethod
@@ -133,13 +134,29 @@ class Backbone(abc.ABC):
             ShapeError: levels or conditions that do not match the batch.
             DeviceError: tensors on another device than the network.
             CoordinateError: a level outside the range.
+            torch.OutOfMemoryError: the device has too little memory for one of them; a batch for which it has too
+                little goes in parts.
 
         Cost:
             One evaluation an element.
         """
         condition = self._checked(z, s, condition)
         spend(self, len(z))
-        return self._velocity(z, s, condition)
+        return self._velocity_in_parts(z, s, condition)
+
+    def _velocity_in_parts(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        """`_velocity` of as many rows at a time as there is memory for, which is remembered by the latents' shape."""
+        shape = tuple(z.shape[1:])
+        most = self._most_rows.get(shape, len(z))
+        if most >= len(z):
+            try:
+                return self._velocity(z, s, condition)
+            except torch.OutOfMemoryError:
+                if len(z) == 1:
+                    raise
+            most = self._most_rows[shape] = (len(z) + 1) // 2
+        parts = [slice(start, start + most) for start in range(0, len(z), most)]
+        return torch.cat([self._velocity_in_parts(z[rows], s[rows], condition[rows]) for rows in parts])
 
     @abc.abstractmethod
     def _velocity(
