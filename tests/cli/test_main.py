@@ -170,8 +170,8 @@ def test_no_arguments_show_the_help(command: Command) -> None:
             torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of"),
             2,
             (
-                "latentedit: CUDA out of memory. Tried to allocate 2.00 GiB. Try --placement model, --placement groups, "
-                "--dtype, or a smaller picture\n"
+                "latentedit: CUDA out of memory. Tried to allocate 2.00 GiB. Try --placement model, "
+                "--placement groups, --dtype, or a smaller picture\n"
             ),
         ),
     ],
