@@ -201,12 +201,6 @@ def run(arguments: list[str]) -> int:
             raise
         complain(f"latentedit: {error.filename!s:.60}... is longer than a name can be here. Use a shorter one")
         return 2
-    except RuntimeError as error:  # torch's, by its name: torch is imported by what needs it
-        if type(error).__name__ != "OutOfMemoryError" or "debug" in shared:
-            raise
-        reason = ". ".join(str(error).split(". ")[:2]).rstrip(".")
-        complain(f"latentedit: {reason}. Try --placement model, --placement groups, --dtype, or a smaller picture")
-        return 2
     except _UsageError as error:
         return _explain(error)
     except (KeyboardInterrupt, EOFError, typer.Abort) as stopped:
@@ -214,6 +208,12 @@ def run(arguments: list[str]) -> int:
         return 130
     except typer.Exit as leaving:
         return leaving.exit_code
+    except RuntimeError as error:  # torch's, by its name: torch is imported by what needs it; those of typer came first
+        if type(error).__name__ != "OutOfMemoryError" or "debug" in shared:
+            raise
+        reason = ". ".join(str(error).split(". ")[:2]).rstrip(".")
+        complain(f"latentedit: {reason}. Try --placement model, --placement groups, --dtype, or a smaller picture")
+        return 2
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
     return 0
