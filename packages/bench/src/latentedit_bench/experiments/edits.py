@@ -13,10 +13,10 @@ from latentedit_bench.domains.areas import attribute_areas
 from latentedit_bench.domains.base import domain
 from latentedit_bench.experiments.base import Row, Unit
 from latentedit_bench.experiments.controls import against_control
-from latentedit_bench.experiments.geometry import QUICK, RIEMANNIAN, Found, Geometry
+from latentedit_bench.experiments.geometry import COVERAGE, QUICK, RIEMANNIAN, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, GREY, LEVEL_LABEL, draw_column
 from latentedit_bench.experiments.radial_power import radial_power, white_centroid
-from latentedit_bench.experiments.signed_edits import SignedEdit, changed_share, random_units, signed_edits
+from latentedit_bench.experiments.signed_edits import NOT_REACHED, SignedEdit, changed_share, random_units, signed_edits
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import FEWEST, Table, by_level, rise
 
@@ -63,6 +63,7 @@ class Edits(Geometry):
         "directions": 1,
     }
     panel_rows: ClassVar[int] = 3
+    notes: ClassVar[tuple[str, ...]] = (NOT_REACHED, COVERAGE)
     share_y: ClassVar[bool] = False
     twins: ClassVar[bool] = False
 

@@ -17,7 +17,7 @@ from latentedit_bench.experiments.base import Row, Unit
 from latentedit_bench.experiments.controls import Number, against_control
 from latentedit_bench.experiments.geometry import COVERAGE, QUICK, RIEMANNIAN, Found, Geometry
 from latentedit_bench.experiments.plotting import COLOURS, GREY, draw_column, finish
-from latentedit_bench.experiments.signed_edits import SignedEdit, random_units, signed_edits
+from latentedit_bench.experiments.signed_edits import NOT_REACHED, SignedEdit, random_units, signed_edits
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import Table, by_level, estimate
 
@@ -52,7 +52,7 @@ class Guidance(Geometry):
         "picture, root mean square of pixels in [-1, 1]: by addition less by x-space guidance, at equal effect, mean "
         "over levels"
     )
-    notes: ClassVar[tuple[str, ...]] = (COVERAGE,)
+    notes: ClassVar[tuple[str, ...]] = (NOT_REACHED, COVERAGE)
     smaller: ClassVar[Mapping[str, Any]] = {**QUICK, "pictures": 2, "levels": (0.7,)}
     twins: ClassVar[bool] = False
 
