@@ -51,6 +51,9 @@ SHORT = ("eim", "eim, not local", "flowedit", "flowedit, local")
 
 UNET, ON_UNET = "portraits-unet", TABLES / "tuning-unet.json"
 
+TUNINGS = {"tune": (MODEL, TUNING), "tune-unet": (UNET, ON_UNET)}
+"""Steps that tune: the model, and the file of what they find."""
+
 YEAR = ("chordedit", "dvrf", "freesliders", "splitflow", "veloedit")
 """Editors that are tuned and ranked on the other kind of network too, with our locality, beside `eim` and FlowEdit with
 it. What decides is the paired difference of the error above the codec to FlowEdit's."""
@@ -78,10 +81,8 @@ def main() -> None:
         print(f"{name:<14}{cost:>14,}{cost / SPEED / 60:>18.0f}")
     print("Rows that choose equal settings share their edits: the runs then take down to half of that.", flush=True)
     for name, words, _ in () if chosen.plan else found:
-        if name == "tune":
-            _forget_another_model(MODEL, TUNING)
-        if name == "tune-unet":
-            _forget_another_model(UNET, ON_UNET)
+        if name in TUNINGS:
+            _forget_another_model(*TUNINGS[name])
         print(f"\n{name}: {shlex.join(words)}", flush=True)
         subprocess.run(words, check=True, cwd=RESULTS.parent)
         if (RUNS / name).is_dir():

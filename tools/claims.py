@@ -38,7 +38,7 @@ def outdated() -> list[str]:
     for name, record in read_records(STORED).items():
         experiment = make_experiment(name)
         same = json.loads(json.dumps(planned(experiment, quick=False))) == record.about
-        if not same or (record.weights and record.weights != experiment.weights()):
+        if not same or record.changed_weights(experiment):
             names.append(name)
     return names
 

@@ -69,6 +69,11 @@ class Record:
         word = "failed" if self.failure is not None else "not measured" if claim is None else claim.verdict
         return f"{word}, quick" if self.about["quick"] else word
 
+    def changed_weights(self, experiment: Experiment) -> list[str]:
+        """Models whose weights are others now than those it was found with; none where these were not stored."""
+        now = experiment.weights() if self.weights else {}
+        return [name for name, fingerprint in self.weights.items() if fingerprint != now.get(name)]
+
     def write(self, folder: Path) -> None:
         """As ``NAME.json``.
 
@@ -189,10 +194,7 @@ def reproduce(
 
 def _check_weights(experiment: Experiment, record: Record | None, folder: Path) -> None:
     """What was found with weights that a model no longer has is not what would be found now."""
-    if record is None or not record.weights:
-        return
-    now = experiment.weights()
-    changed = [name for name in record.weights if record.weights[name] != now.get(name)]
+    changed = [] if record is None else record.changed_weights(experiment)
     if changed:
         raise ConfigError(
             f"{folder} holds {experiment.name} as it was found with other weights of {', '.join(changed)}. Name "
