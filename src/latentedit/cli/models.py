@@ -351,12 +351,12 @@ def _settings(folder: Path) -> Mapping[str, Any]:
 
 def _weights(name: str) -> str:
     """The fingerprint of a model's weights; that of a hub's needs all of them."""
-    from latentedit.models.registry import load
+    from latentedit.models.registry import weights_fingerprint
 
     try:
         folder = folder_of(name)
     except RegistryError:
-        return load(name).fingerprint
+        return weights_fingerprint(name)
     return _fingerprint(folder, _settings(folder))
 
 
