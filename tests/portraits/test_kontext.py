@@ -21,7 +21,7 @@ from latentedit.models.loading import open_folder
 from latentedit.models.patches import pack, unpack
 from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.tolerances import relative_error
-from latentedit_portraits.attributes import Attributes, draw_split, split_of
+from latentedit_portraits.attributes import IGNORED, VALUES, Attributes, draw_split, split_of
 from latentedit_portraits.fitting import FitSettings, Training
 from latentedit_portraits.instructions import (
     NOTHING,
@@ -36,7 +36,8 @@ from latentedit_portraits.kontext import (
     build_text_to_flow,
     build_tokenizers,
     fit_flow,
-    velocity_error,
+    fit_words,
+    flow_loss,
 )
 from latentedit_portraits.quality import instruction_following
 from latentedit_portraits.reader import PortraitReader
@@ -124,7 +125,7 @@ def tasks() -> Tasks:
 
 def test_pairs_serve_in_both_directions(tasks: Tasks) -> None:
     generator = torch.Generator().manual_seed(0)
-    texts, clean, source = tasks.draw(64, generator, instructed=True)
+    texts, _, clean, source = tasks.draw(64, generator, instructed=True)
     assert source is not None
     assert len(texts) == len(clean) == len(source) == 64
     first, second = (torch.from_numpy(part.astype(np.float32)) for part in tasks.latents)
@@ -132,7 +133,48 @@ def test_pairs_serve_in_both_directions(tasks: Tasks) -> None:
         forwards = [torch.equal(asked, a) and torch.equal(answer, b) for a, b in zip(first, second, strict=True)]
         backwards = [torch.equal(asked, b) and torch.equal(answer, a) for a, b in zip(first, second, strict=True)]
         assert any(forwards) != any(backwards)
-    assert tasks.draw(2, generator, instructed=False)[2] is None
+    assert tasks.draw(2, generator, instructed=False)[3] is None
+
+
+def test_what_a_text_asks_for_is_in_the_answer(tasks: Tasks) -> None:
+    """An instruction asks for all that differs and nothing else; the latents say which portraits a row is of."""
+    portraits = {
+        latent.tobytes(): portrait
+        for latents, those in zip(tasks.latents, tasks.attributes, strict=True)
+        for latent, portrait in zip(latents, those, strict=True)
+    }
+
+    def portrait_of(latent: torch.Tensor) -> Attributes:
+        return portraits[latent.numpy().astype(np.float16).tobytes()]
+
+    for instructed in (True, False):
+        drawn = tasks.draw(32, torch.Generator().manual_seed(1), instructed=instructed)
+        _, asked, clean, source = drawn
+        assert (source is not None) == instructed
+        for row, latent in enumerate(clean):
+            answer = portrait_of(latent)
+            settled = {place: index for place, index in enumerate(asked[row].tolist()) if index != IGNORED}
+            assert all(answer.indices()[place] == index for place, index in settled.items())
+            if source is not None:
+                assert {tuple(VALUES)[place] for place in settled} == set(portrait_of(source[row]).differences(answer))
+
+
+def test_the_words_are_learnt_first(tasks: Tasks, tmp_path: Path) -> None:
+    """What instructions ask for is read from them alone better than by chance, and the transformer has not moved."""
+    network = build_text_to_flow(tasks.tokenizers, 0, layers=(1, 1), heads=1)
+    moved = {name: value.clone() for name, value in network.transformer.state_dict().items()}
+    texts, asked, *_ = tasks.draw(64, torch.Generator().manual_seed(2), instructed=True)
+    clip, t5 = tasks.tokens(texts, WINDOW)
+
+    def error() -> float:
+        with torch.no_grad():
+            return float(network.asked_loss(network.embed(clip, t5), t5, asked))
+
+    before = error()
+    settings = FitSettings(steps=25, batch=16, learning_rate=2e-3, warm_up=1, average=0.0)
+    fit_words(network, tasks, settings, Training(folder=tmp_path, device=torch.device("cpu"), log=lambda _: None))
+    assert error() < 0.8 * before
+    assert all(torch.equal(value, moved[name]) for name, value in network.transformer.state_dict().items())
 
 
 def test_a_few_steps_lower_the_error(tasks: Tasks, tmp_path: Path) -> None:
@@ -141,7 +183,7 @@ def test_a_few_steps_lower_the_error(tasks: Tasks, tmp_path: Path) -> None:
 
     def error() -> float:
         with torch.no_grad():
-            return float(velocity_error(network, tasks, 16, 1, stream(0, "error")))
+            return float(flow_loss(network, tasks, 16, 1, stream(0, "error")))
 
     before, run = error(), Training(folder=tmp_path, device=torch.device("cpu"), log=lambda _: None)
     settings = FitSettings(steps=8, batch=4, learning_rate=5e-3, warm_up=1, decay_share=0.1, average=0.3)

@@ -172,21 +172,30 @@ def test_training_changes_both_networks(
 ) -> None:
     latents = np.random.default_rng(0).standard_normal((32, 8, 16, 16)).astype(np.float16)
     settings = FitSettings(steps=2, batch=2, learning_rate=1e-3, warm_up=1)
-    fit_unet(text_to_noise, captions, latents, settings, run_in(tmp_path))
+    told = {"scheduler": noise_scheduler(), "style": CaptionStyle()}
+    fit_unet(text_to_noise, captions, latents, settings, run_in(tmp_path), **told)
     fresh = build_text_to_noise(beginning, 0)
     for part in ("unet", "text_encoder"):
         pairs = zip(getattr(text_to_noise, part).parameters(), getattr(fresh, part).parameters(), strict=True)
         assert any(not torch.equal(one, other) for one, other in pairs)
 
 
-def test_a_unet_that_knows_the_noise_has_no_loss(text_to_noise: TextToNoise, captions: CaptionBatches) -> None:
-    """Of pictures that are all zero, ``x_t = sigma e``."""
-    schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_a_unet_that_knows_the_answer_has_no_loss(
+    text_to_noise: TextToNoise, captions: CaptionBatches, kind: str
+) -> None:
+    """Of pictures that are all zero, ``x_t = sigma e``, and diffusers' v is ``alpha e``."""
+    scheduler = noise_scheduler()
+    scheduler.register_to_config(prediction_type=kind)
+    schedule = DiscreteSchedule.from_alphas_cumprod(scheduler.alphas_cumprod)
 
     class Knows(torch.nn.Module):
         def forward(self, x_t: Tensor, times: Tensor, *_: Any, **__: Any) -> tuple[Tensor]:
-            _, sigma = schedule.alpha_sigma(schedule.level(times.double()))
-            return (x_t / sigma.float()[:, None, None, None],)
+            alpha, sigma = (
+                one.float()[:, None, None, None] for one in schedule.alpha_sigma(schedule.level(times.double()))
+            )
+            noise = x_t / sigma
+            return (noise if kind == "epsilon" else alpha * noise,)
 
     losses: list[float] = []
 
@@ -197,7 +206,7 @@ def test_a_unet_that_knows_the_noise_has_no_loss(text_to_noise: TextToNoise, cap
     text_to_noise.unet = Knows()
     run: Any = SimpleNamespace(fit=fit)
     latents, settings = np.zeros((32, 8, 16, 16), dtype=np.float16), FitSettings(steps=1, batch=4, learning_rate=1e-3)
-    fit_unet(text_to_noise, captions, latents, settings, run)
+    fit_unet(text_to_noise, captions, latents, settings, run, scheduler=scheduler, style=CaptionStyle())
     assert losses == [pytest.approx(0, abs=1e-6)]
 
 

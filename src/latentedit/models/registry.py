@@ -81,7 +81,7 @@ def load(
         DeviceError: a device that this machine lacks.
     """
     pinned = model if revision is None else _pinned(model, revision)
-    name, path = _locate(pinned, functools.partial(download_model, text_encoders=text_encoders))
+    name, path = locate(pinned, functools.partial(download_model, text_encoders=text_encoders))
     loras, chosen = lora_files(lora), existing_device(device)
     folder = dataclasses.replace(open_folder(path, text_encoders=text_encoders), loras=loras)
     needs = model_needs(folder)
@@ -109,7 +109,7 @@ def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision:
         ModelError: likewise, or configurations of which no network can be built.
     """
     pinned = model if revision is None else _pinned(model, revision)
-    _, path = _locate(pinned, functools.partial(download, wanted=CONFIGURATIONS))
+    _, path = locate(pinned, functools.partial(download, wanted=CONFIGURATIONS))
     return model_needs(read_index(path, text_encoders=text_encoders))
 
 
@@ -125,7 +125,7 @@ def weights_fingerprint(model: str | Path) -> str:
     Cost:
         Reads every weight file.
     """
-    _, path = _locate(model, download_model)
+    _, path = locate(model)
     return open_folder(path).fingerprint
 
 
@@ -219,8 +219,16 @@ def _pinned(model: str | Path, revision: str) -> str:
     return f"{name}@{revision}"
 
 
-def _locate(model: str | Path, fetch: Callable[[str], Path]) -> tuple[str, Path]:
-    """Name and folder: bundled names first, then folders, then the hub, from which ``fetch`` downloads."""
+def locate(model: str | Path, fetch: Callable[[str], Path] = download_model) -> tuple[str, Path]:
+    """Name and folder of a model: bundled names first, then folders, then the hub.
+
+    Args:
+        model: as for `load`.
+        fetch: downloads what is wanted of a hub id, and gives its folder.
+
+    Raises:
+        RegistryError, ModelError: as `load`.
+    """
     if isinstance(model, str) and model in bundled_names():
         return model, bundled_folder(model)
     path = user_path(model, error=ModelError)

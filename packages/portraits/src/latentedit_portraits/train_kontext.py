@@ -24,7 +24,15 @@ from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.dataset import render_all
 from latentedit_portraits.fitting import Plan, Training, read_plans
 from latentedit_portraits.instructions import draw_answer, instruction_vocabulary
-from latentedit_portraits.kontext import WINDOW, Tasks, TextToFlow, build_text_to_flow, build_tokenizers, fit_flow
+from latentedit_portraits.kontext import (
+    WINDOW,
+    Tasks,
+    TextToFlow,
+    build_text_to_flow,
+    build_tokenizers,
+    fit_flow,
+    fit_words,
+)
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.recipes import SEED, Trained, portrait_settings, run_recipe, write_pipeline
 from latentedit_portraits.train import SHIFT
@@ -59,9 +67,10 @@ def _train(run: Training, plan: Plan) -> Trained:
     tokenizers = build_tokenizers()
     network = build_text_to_flow(tokenizers, SEED).to(run.device)
     tasks = Tasks(tokenizers, attributes, (source, answer), torch.device(run.device))
-    seconds = fit_flow(network, tasks, plan.fits["flow"], run)
+    seconds = {"text": fit_words(network, tasks, plan.fits["text"], run)}
+    seconds["flow"] = fit_flow(network, tasks, plan.fits["flow"], run)
     folder = assemble(run.folder / "model", parent.load("vae"), network, tokenizers)
-    return Trained(folder=folder, seconds={"flow": seconds}, reader=PortraitReader.from_folder(parent.path))
+    return Trained(folder=folder, seconds=seconds, reader=PortraitReader.from_folder(parent.path))
 
 
 train_kontext = functools.partial(run_recipe, "portraits-kontext", RECIPES, _train)

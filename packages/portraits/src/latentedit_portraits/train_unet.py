@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
 from numpy.typing import NDArray
 from torch import nn
 
 from latentedit.models.base import Backbone
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import bundled_folder, load
+from latentedit_portraits.captions import CaptionStyle
 from latentedit_portraits.dataset import Renders, encode_in_batches, kept_array
 from latentedit_portraits.fitting import Plan, Training, read_plans
 from latentedit_portraits.reader import PortraitReader
@@ -38,9 +39,10 @@ def _train(run: Training, plan: Plan) -> Trained:
     beginning = parent.load("text_encoder_2")
     network = build_text_to_noise(beginning, SEED).to(run.device)
     captions = CaptionBatches(build_tokenizer(), renders.attributes, run.device)
-    seconds = fit_unet(network, captions, latents, plan.fits["unet"], run)
+    scheduler, fit = noise_scheduler(), plan.fits["unet"]
+    seconds = fit_unet(network, captions, latents, fit, run, scheduler=scheduler, style=CaptionStyle())
     autoencoder = with_folded_shift(parent.load("vae"))
-    folder = assemble(run.folder / "model", autoencoder, network)
+    folder = assemble(run.folder / "model", autoencoder, network, scheduler)
     return Trained(folder=folder, seconds={"unet": seconds}, reader=PortraitReader.from_folder(parent.path))
 
 
@@ -81,12 +83,12 @@ def with_folded_shift(autoencoder: AutoencoderKL) -> AutoencoderKL:
     return folded.eval()
 
 
-def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToNoise) -> Path:
+def assemble(folder: Path, autoencoder: AutoencoderKL, network: TextToNoise, scheduler: DDIMScheduler) -> Path:
     """Write a stock diffusers folder in half precision, and our settings."""
     build: Any = StableDiffusionPipeline  # it takes None for what it can do without
     pipeline = build(
         unet=network.unet.to(memory_format=torch.contiguous_format),
-        scheduler=noise_scheduler(),
+        scheduler=scheduler,
         vae=autoencoder,
         text_encoder=network.text_encoder,
         tokenizer=build_tokenizer(),

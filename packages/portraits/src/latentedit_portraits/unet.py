@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from latentedit.core.flow import add_noise, model_from_canonical
+from latentedit.core.flow import add_noise, model_from_canonical, noise_estimate, velocity_from_prediction
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit.models.attention import differentiable_attention
 from latentedit_portraits.autoencoder import CHANNELS
@@ -51,9 +51,10 @@ class TextToNoise(nn.Module):
 
     Args:
         text: configuration of the text encoder.
+        widths: channels of the sizes.
     """
 
-    def __init__(self, text: CLIPTextConfig) -> None:
+    def __init__(self, text: CLIPTextConfig, widths: tuple[int, int, int] = _WIDTHS) -> None:
         super().__init__()
         build: Any = UNet2DConditionModel  # its annotations say tuples of four
         self.text_encoder = CLIPTextModel(text)
@@ -61,7 +62,7 @@ class TextToNoise(nn.Module):
             sample_size=_SIDE,
             in_channels=CHANNELS,
             out_channels=CHANNELS,
-            block_out_channels=_WIDTHS,
+            block_out_channels=widths,
             layers_per_block=1,
             down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
             up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
@@ -74,16 +75,17 @@ class TextToNoise(nn.Module):
         return self.text_encoder(ids)[0]
 
 
-def build_text_to_noise(beginning: nn.Module, seed: int) -> TextToNoise:
+def build_text_to_noise(beginning: nn.Module, seed: int, **sizes: Any) -> TextToNoise:
     """The networks before training: an untrained U-Net, and a text encoder that has read captions before.
 
     Args:
         beginning: the ``CLIPTextModelWithProjection`` whose weights the text encoder begins with.
         seed: of the U-Net's weights.
+        sizes: of the U-Net, see `TextToNoise`.
     """
     known: Any = beginning
     with seeded(seed):
-        network = TextToNoise(CLIPTextConfig(**known.config.to_dict()))
+        network = TextToNoise(CLIPTextConfig(**known.config.to_dict()), **sizes)
     weights = known.state_dict()  # whose names may hold the encoder itself one level down
     names = list(network.text_encoder.state_dict())
     network.text_encoder.load_state_dict(
@@ -110,18 +112,26 @@ def detail_weights() -> Float[Tensor, "h w"]:
 
 
 def fit_unet(
-    network: TextToNoise, captions: CaptionBatches, latents: NDArray[np.float16], settings: FitSettings, run: Training
+    network: TextToNoise,
+    captions: CaptionBatches,
+    latents: NDArray[np.float16],
+    settings: FitSettings,
+    run: Training,
+    *,
+    scheduler: DDIMScheduler,
+    style: CaptionStyle,
 ) -> float:
-    """Train text encoder and U-Net to predict the noise, at the transformer's levels and for its error.
+    """Train text encoder and U-Net to predict what the scheduler says, at the transformer's levels and for its error.
 
-    Captions and normalised clean latents ``[n, 8, 16, 16]`` are of the same portraits in the same order.
+    Captions, of a style, and normalised clean latents ``[n, 8, 16, 16]`` are of the same portraits in the same order.
     """
     device = captions.device
-    schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
+    schedule = DiscreteSchedule.from_alphas_cumprod(scheduler.alphas_cumprod)
+    told: Any = scheduler.config
     network.unet.to(memory_format=torch.channels_last)
     blocks = network.unet.named_parameters()
     matrices = [item for name, item in blocks if item.ndim == 2 and "transformer_blocks" in name]
-    style, factor = CaptionStyle(), detail_weights().sqrt().to(device)
+    factor = detail_weights().sqrt().to(device)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         del step
@@ -131,12 +141,14 @@ def fit_unet(
         s = schedule.level(times)
         alpha, sigma = (scale.float().to(device) for scale in schedule.alpha_sigma(s))
         s = s.float().to(device)
-        x_t = model_from_canonical(add_noise(clean, noise, s), alpha, sigma)
+        z = add_noise(clean, noise, s)
+        x_t = model_from_canonical(z, alpha, sigma)
         with mixed_precision(device):
             tokens = network.embed(ids)
             layout = x_t.contiguous(memory_format=torch.channels_last)
             output = network.unet(layout, times.long().to(device), tokens, return_dict=False)[0]
-        return velocity_loss(factor * (output.float() - noise), s)
+        v = velocity_from_prediction(told.prediction_type, output.float(), x_t, alpha, sigma)
+        return velocity_loss(factor * (noise_estimate(z, s, v) - noise), s)
 
     with differentiable_attention():  # on a CPU the backward pass of the fused kernel is the slower one
         return run.fit("unet", network, loss, settings, orthogonalized=matrices)

@@ -5,11 +5,10 @@ from pathlib import Path
 import torch
 
 from latentedit.models.base import Backbone
-from latentedit.models.hub import download_model
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import open_folder
 from latentedit.models.placement import Placement, existing_device, place
-from latentedit.models.registry import bundled_folder, bundled_names
+from latentedit.models.registry import locate
 
 
 def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -> Backbone:
@@ -24,12 +23,9 @@ def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -
         device: where it runs; None is the best there is.
 
     Raises:
-        ModelError, DeviceError: as `load`.
+        RegistryError, ModelError, DeviceError: as `load`.
     """
-    if model in bundled_names():
-        path = bundled_folder(str(model))
-    else:
-        path = Path(model) if Path(model).is_dir() else download_model(str(model))
+    name, path = locate(model)
     folder = open_folder(path)
     components = folder.components(torch.float32)
     part, on = folder.adapter.denoiser, existing_device(device)
@@ -39,7 +35,7 @@ def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -
     place(components, Placement(device=on, dtype=torch.float32), denoiser=part)
     return folder.adapter(
         components,
-        name=f"{Path(model).name}, untrained",
+        name=f"{name}, untrained",
         fingerprint=f"{folder.fingerprint}, untrained {seed}",
         settings=folder.settings,
         pipeline=folder.pipeline,
