@@ -80,7 +80,7 @@ def test_it_costs_about_what_it_says(colours: ColourBackbone) -> None:
     edits = sum(editor.search.evaluations() + looks for editor in candidates(colours).values())
     measured = 3 * (drawn + looks + edits) + 2 * len(HARMS) * looks // 2
     last = cost.evaluations - measured  # of the strengths, with the settings that were chosen
-    assert last == 2 * (drawn + found.evaluations + 11 * 4)
+    assert last == 2 * (drawn + found.evaluations + 2 + 10 * 4)
     assert HOW.work(colours).evaluations == pytest.approx(cost.evaluations, rel=0.05)
     assert told == [("settings", 1, 3), ("settings", 2, 3), ("settings", 3, 3)]
     assert found.pictures == 3

@@ -39,7 +39,7 @@ def test_help_and_wrong_usage_import_nothing_heavy() -> None:
     [
         ("edit me.png --method flow", {"flowalign", "flowedit", "flowslider"}),
         ("edit me.png --mixing ", {"sum", "inverse", "projection"}),
-        ("sweep me.png --model portraits-", {"portraits-unet"}),
+        ("sweep me.png --model portraits-", {"portraits-kontext", "portraits-unet"}),
         ("caption me.png --captioner p", {"portraits"}),
         ("caption me.png --dtype b", {"bfloat16"}),
         ("bench run --method flow", {"flowedit", "flowslider", "flowalign"}),

@@ -100,22 +100,23 @@ def test_the_annealed_image_arm_reaches_the_counterfactual() -> None:
     [
         (EIM(), 1.0, 32),
         (EIM(), 0.5, 32),
-        (EIM(), 2.0, 32 + 6 * 4),
-        (EIM(), -1.0, 32 + 6 * 4),
+        (EIM(), 2.0, 32 + 2 + 5 * 4),
+        (EIM(), -1.0, 32 + 2 + 5 * 4),
         (EIM(search=LOCAL), 1.0, 12),
         (EIM(arm="text", level=0.75, steps=28), 1.0, 2 * 21),
         (EIM(arm="text", level=0.75, steps=28), 0.5, 7 * 21),
         (EIM(arm="joint", search=HSDS(steps=1, noises=4), level=0.75, steps=28), 1.0, 8 + 2 * 21),
-        (EIM(arm="joint", search=HSDS(steps=1, noises=4), level=0.75, steps=28), -0.5, 8 + 12 * 21 + 6 * 4),
+        (EIM(arm="joint", search=HSDS(steps=1, noises=4), level=0.75, steps=28), -0.5, 8 + 12 * 21 + 2 + 5 * 4),
         (EIM(arm="joint", search=HSDS(gamma=1.0), level=0.71, steps=10), 1.0, 64 + 2 * 8),
-        (EIM(arm="joint", search=HSDS(gamma=1.0), level=0.71, steps=10), 1.5, 64 + 11 * 8 + 6 * 4),
+        (EIM(arm="joint", search=HSDS(gamma=1.0), level=0.71, steps=10), 1.5, 64 + 11 * 8 + 2 + 5 * 4),
     ],
 )
 def test_t12_costs(latent: JointLatent, editor: EIM, strength: float, expected: int) -> None:
     """On the uniform grid: 21 steps below .75 of 28, and 8 below .71 of 10.
 
     The way up and the way back; five ways more for what lies between 0 and 1, four beyond and five below, these two
-    with six judgements of four evaluations. The image arm knows its effects, and none of its ways costs anything.
+    with five judgements of four evaluations and one of two, of the picture itself. The image arm knows its effects, and
+    none of its ways costs anything.
     """
     with latent.backbone.count() as cost:
         assert editor.evaluations(latent, strength=strength) == expected

@@ -289,19 +289,52 @@ def test_words_of_a_list(apart: GaussianMixtureBackbone) -> None:
 @pytest.mark.parametrize("pairs", [1, 2])
 def test_costs_what_it_says(apart: GaussianMixtureBackbone, pairs: int) -> None:
     latent, judge, target = pictures(apart, "a"), Judge(pairs=pairs), apart.embed(["b"]).expand(3)
-    assert judge.evaluations == 4 * pairs
+    assert judge.evaluations(latent) == 4 * pairs
     with apart.count() as cost:
         losses = judge.losses(apart, latent.z, (latent.condition, target), seed=0)
-    assert cost.evaluations == 3 * judge.evaluations
+    assert cost.evaluations == 3 * 4 * pairs
     with apart.count() as cost:
         moved = judge.judge(latent, target, latent.z + 0.1, strength=1.0, seed=0)
-    assert cost.evaluations == 3 * 2 * judge.evaluations
+    assert cost.evaluations == 3 * 8 * pairs
     with apart.count() as cost:
         assert judge.judge(latent, target, latent.z + 0.1, strength=1.0, seed=0, before=losses) == moved
-    assert cost.evaluations == 3 * judge.evaluations
+    assert cost.evaluations == 3 * 4 * pairs
     with apart.count() as cost:
         judge.judge(latent, target, latent.z, strength=0.0, seed=0, before=losses)
     assert cost.evaluations == 0
+
+
+class Painter(GaussianMixtureBackbone):
+    """Sees a picture and paints what it is told, .1 brighter, of values that are at most 1; "b" turns the sign."""
+
+    def _velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
+        assert condition.reference is not None
+        told = torch.where(condition.tokens[:, 0, 1:2] > 0, -1, 1)
+        return (z - (told * condition.reference[0]).clamp(-1, 1) - 0.1) / s[:, None]
+
+
+def test_a_model_that_sees_the_picture_is_shown_the_edit_and_told_to_change_nothing(
+    apart: GaussianMixtureBackbone,
+) -> None:
+    """loss(z, c0 beside z) is .01 where all values are such as it paints, wherever the picture was: a residual of 1."""
+    words = {"a": torch.tensor([1.0, 0.0]).double(), "b": torch.tensor([0.0, 1.0]).double()}
+    painter = Painter(means=apart.mixture.means, covariances=apart.mixture.covariances, words=words)
+    painter.capabilities = dataclasses.replace(painter.capabilities, references=1)
+    x = torch.linspace(-0.8, 0.8, 12, dtype=torch.float64).reshape(3, 4)
+    condition = dataclasses.replace(painter.embed(["a"]).expand(3), reference=(x,))
+    latent = JointLatent(backbone=painter, z=x, condition=condition, captions=("a",) * 3)
+    target, judge = latent.told(["b"] * 3), Judge()
+    known, outside = judge.judge(latent, target, -x, strength=1.0, seed=0), -x - torch.tensor([[0.0], [0.0], [1.0]])
+    assert [one.word for one in known] == ["changed"] * 3
+    assert [one.residual for one in known] == pytest.approx([1.0] * 3)
+    assert float(judge.losses(painter, -x, (condition,), seed=0)[0, 0]) > 0.5  # beside the picture: no word of the edit
+    last = judge.judge(latent, target, outside, strength=1.0, seed=0)[2]
+    cut = (outside[2] - outside[2].clamp(-1, 1) - 0.1).square().mean()
+    assert (last.word, last.residual) == ("damaged", pytest.approx(float(cut) / 0.01))
+    with painter.count() as cost:
+        judge.judge(latent, target, -x, strength=1.0, seed=0)
+    assert cost.evaluations == 3 * (4 + 4 + 2)
+    assert judge.evaluations(latent) == 2
 
 
 def test_pictures_are_judged_one_by_one(apart: GaussianMixtureBackbone) -> None:

@@ -13,6 +13,7 @@ import latentedit
 from latentedit.cli.main import run
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
+from latentedit.editors.registry import make_editor
 from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.encode import encode
 from latentedit.latents.guard import examined
@@ -120,7 +121,20 @@ def test_the_bundled_model_listens(portraits: Backbone) -> None:
     assert sum(other.values()) / len(other) < 0.5
 
 
-@pytest.mark.parametrize("name", ["portraits", "portraits-unet"])
+def test_the_bundled_model_does_what_it_is_told_and_leaves_the_rest() -> None:
+    """Told to take off glasses that nobody wears, all stays as it is: the control, where an edit must not be made."""
+    model, reader = load("portraits-kontext", device="cpu"), PortraitReader.bundled()
+    sources = [one.replace(accessory="none") for one in draw_split("test", 3, 13)]
+    latent = encode(model, [render(one) for one in sources], instructed=True)
+    editor = make_editor("eim", model)
+    read = [
+        reader.attributes(model.decode(editor.edit(latent, latent.told([text] * 3), [1.0])[0].z).clamp(-1, 1))
+        for text in ("no beard", "remove the glasses")
+    ]
+    assert read == [[one.replace(facial_hair="none", facial_hair_color="none") for one in sources], sources]
+
+
+@pytest.mark.parametrize("name", ["portraits", "portraits-unet", "portraits-kontext"])
 def test_the_guard_that_comes_with_it_knows_its_own_kind_and_no_other(name: str) -> None:
     """Renders are known, other programs' portraits are edited with doubt, and what is no portrait is unknown."""
     model = load(name, dtype="float32")

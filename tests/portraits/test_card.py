@@ -7,13 +7,15 @@ from latentedit.models.settings_file import read_settings
 from latentedit_portraits.card import card_text
 
 
-@pytest.mark.parametrize("name", ["portraits", "portraits-unet", "pixels-discs", "pixels-portraits"])
+@pytest.mark.parametrize(
+    "name", ["portraits", "portraits-unet", "portraits-kontext", "pixels-discs", "pixels-portraits"]
+)
 def test_the_shipped_card_is_what_the_generator_writes(name: str) -> None:
     folder = bundled_folder(name)
     assert card_text(read_settings(folder), name) == (folder / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["portraits", "portraits-unet"])
+@pytest.mark.parametrize("name", ["portraits", "portraits-unet", "portraits-kontext"])
 def test_the_card_states_the_stored_facts(name: str) -> None:
     settings = {
         "description": "a test",

@@ -208,7 +208,7 @@ def _damage(basis: LocalBasis, probes: Sequence[DirectionProbe]) -> list[list[fl
     losses: list[Tensor] = []
     for rows in torch.cat([latent.z, *(probe.z for probe in probes)]).split(ROWS):
         text = latent.condition.expand(len(rows))
-        losses.append(judge.losses(latent.backbone, rows, (text, text), seed=basis.seed)[0])
+        losses.append(judge.least_loss(latent.backbone, rows, (text,), seed=basis.seed))
     whole = torch.cat(losses)
     residuals = (whole[1:] / whole[0]).cpu().double().unflatten(0, (len(probes), len(SCALES)))
     return [[value / judge.damage for value in row] for row in residuals.tolist()]

@@ -136,7 +136,7 @@ class Search(Batches):
         )
 
 
-_SURVEY = 11 * 4
+_SURVEY = 2 + 10 * 4
 """Evaluations of `Slider.calibration` of an image arm, a picture, with one pair of noises."""
 
 

@@ -17,6 +17,7 @@ _DISTRIBUTIONS = {
     "latentedit.models": {
         "portraits": "portraits",
         "portraits-unet": "models",
+        "portraits-kontext": "models",
         "pixels-discs": "models",
         "pixels-portraits": "models",
     },

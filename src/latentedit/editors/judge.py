@@ -11,6 +11,10 @@ with one set of noises for every picture and text, in antithetic pairs. Derived 
 classifiers (Li et al. 2023, arXiv 2303.16203), and the share takes the margin of the changed picture to mirror that of
 the source.
 
+A model that is told what to do sees the picture x beside z, and x given away is all but certain: right answers would
+have residuals of 5 to 50. So it is shown z in its place and told to change nothing: ``residual = loss(z, c0 beside z)
+/ loss(x, c0 beside x)``.
+
 Where the target text is the source text, as it is for directions without words, there is no margin. Then a picture
 counts as changed where its clean latent moved by 0.05 or more (root mean square; latents have a variance of about 1)
 and is not damaged; the share is 0.
@@ -86,10 +90,9 @@ class Judge:
         """The judge that suits a model: its maker's thresholds, else calibrated ones (`models.calibrations`)."""
         return from_plain(cls, suitable(backbone, "judge", backbone.defaults.get("judge")) or {})
 
-    @property
-    def evaluations(self) -> int:
-        """Network evaluations a latent under two texts."""
-        return 4 * self.pairs
+    def evaluations(self, latent: JointLatent) -> int:
+        """Network evaluations of `least_loss` under two texts, a latent."""
+        return 2 * self.pairs * (1 if latent.instructed else 2)
 
     def losses(
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: int
@@ -100,6 +103,19 @@ class Judge:
             ``2 pairs`` evaluations a latent and text.
         """
         return denoising_losses(backbone, z, texts, level=self.level, pairs=self.pairs, seed=seed, purpose="verdict")
+
+    def least_loss(
+        self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: int
+    ) -> Float[Tensor, " b"]:
+        """The numerator of the residual: the least loss under the texts, the first of which is the source's.
+
+        Cost:
+            ``2 pairs`` evaluations a latent and text; of one text where the model sees a picture.
+        """
+        own = texts[0]
+        if own.reference is not None:
+            texts = (dataclasses.replace(own, reference=(z, *own.reference[1:])),)
+        return self.losses(backbone, z, texts, seed=seed).amin(0)
 
     def judge(
         self,
@@ -121,21 +137,24 @@ class Judge:
             before: the losses of the pictures themselves, where they are known.
 
         Cost:
-            ``evaluations`` a picture for the losses before, and as many for those after where something moved.
+            ``4 pairs`` evaluations a picture for the losses before, and as many for those after where something moved;
+            there ``2 pairs`` more where the model sees a picture.
         """
-        texts = (latent.condition, target)
-        before = self.losses(latent.backbone, latent.z, texts, seed=seed) if before is None else before
-        after = before if z is latent.z else self.losses(latent.backbone, z, texts, seed=seed)
+        texts, backbone = (latent.condition, target), latent.backbone
+        before = self.losses(backbone, latent.z, texts, seed=seed) if before is None else before
+        after = before if z is latent.z else self.losses(backbone, z, texts, seed=seed)
+        seen = latent.instructed and z is not latent.z
+        least = self.least_loss(backbone, z, texts, seed=seed) if seen else after.amin(0)
+        residuals = least / before[0].clamp_min(1e-30)
         moved = (z - latent.z).flatten(1).square().mean(1).sqrt()
         worded = texts_differ(latent.condition, target.expand(len(z))).tolist()
-        rows = zip(before.T.tolist(), after.T.tolist(), moved.tolist(), worded, strict=True)
+        rows = zip(before.T.tolist(), after.T.tolist(), residuals.tolist(), moved.tolist(), worded, strict=True)
         return [
-            self._verdict(b, a, m > 0, strength) if has_words else self._wordless(b, a, m, strength)
-            for b, a, m, has_words in rows
+            self._verdict(b, a, residual, m > 0, strength) if has_words else self._wordless(residual, m, strength)
+            for b, a, residual, m, has_words in rows
         ]
 
-    def _wordless(self, before: list[float], after: list[float], moved: float, strength: float) -> Verdict:
-        residual = min(after) / max(before[0], 1e-30)
+    def _wordless(self, residual: float, moved: float, strength: float) -> Verdict:
         if strength == 0 or moved == 0 or residual > self.damage:
             word, reason, remedy = self._words(0.0, 0.0, residual, moved > 0, strength)
         elif moved < _LEAST_MOVE:
@@ -145,9 +164,10 @@ class Judge:
             word, reason, remedy = "changed", f"the latent moved by {moved:.2f} of its scale", ""
         return Verdict(word=word, reason=reason, remedy=remedy, share=0.0, residual=residual)
 
-    def _verdict(self, before: list[float], after: list[float], moved: bool, strength: float) -> Verdict:
+    def _verdict(
+        self, before: list[float], after: list[float], residual: float, moved: bool, strength: float
+    ) -> Verdict:
         margin = before[0] - before[1]
-        residual = min(after) / max(before[0], 1e-30)
         share = (after[0] - after[1] - margin) / (-2 * margin) if margin < 0 else 0.0
         word, reason, remedy = self._words(margin / max(before[0], 1e-30), share, residual, moved, strength)
         return Verdict(word=word, reason=reason, remedy=remedy, share=share if moved else 0.0, residual=residual)

@@ -164,10 +164,11 @@ class Slider:
             return 0
         walk = 0 if self.arm == "image" else self.latent.path(self.steps, self.level).steps
         surveyed = 0 if strength == 1 else len(WITHIN) * walk
+        judged = 2 * self.judge.pairs
         if strength > 1:
-            surveyed += len(BEYOND) * walk + (len(BEYOND) + 2) * self.judge.evaluations
+            surveyed += len(BEYOND) * walk + judged + (len(BEYOND) + 1) * self.judge.evaluations(self.latent)
         if strength < 0:
-            surveyed += len(BELOW) * walk + (len(BELOW) + 1) * self.judge.evaluations
+            surveyed += len(BELOW) * walk + judged + len(BELOW) * self.judge.evaluations(self.latent)
         return surveyed + 2 * walk
 
     def calibration(self) -> Calibration:
@@ -204,7 +205,7 @@ class Slider:
     @functools.cached_property
     def _source_loss(self) -> Float[Tensor, " b"]:
         latent = self.latent
-        return self.judge.losses(latent.backbone, latent.z, self._texts, seed=self.seed)[0]
+        return self.judge.losses(latent.backbone, latent.z, (latent.condition,), seed=self.seed)[0]
 
     @functools.cached_property
     def _texts(self) -> tuple[Condition, Condition]:
@@ -237,9 +238,8 @@ class Slider:
         return last
 
     def _losses(self, z: Float[Tensor, "k b *latent"]) -> Float[Tensor, "k b"]:
-        """The better of the losses under the two texts."""
         backbone = self.latent.backbone
-        return torch.stack([self.judge.losses(backbone, row, self._texts, seed=self.seed).amin(0) for row in z])
+        return torch.stack([self.judge.least_loss(backbone, row, self._texts, seed=self.seed) for row in z])
 
     def _effects(self, *, below: bool, beyond: bool) -> tuple[tuple[float, ...], Float[Tensor, "k b"]]:
         """Scales from 0 to 1, and others where they are wanted, with the effect of each on each picture."""

@@ -185,7 +185,7 @@ def test_cost_is_the_editors_own(batch: Prepared, strengths: tuple[float, ...], 
         rows = scored(batch, editor, *strengths, beside=beside)
         assert {row["evaluations"] for row in rows} == {float(editor.evaluations(batch.latent))} == {3.0}
         assert all(row["seconds"] >= 0 for row in rows)
-    more = 3 + 2 * Judge().evaluations if beside else 0
+    more = 3 + (2 + 1) * 2 if beside else 0  # the edit under both texts, the picture under its own
     assert cost.evaluations == (3 * len(strengths) + more) * len(batch.items)
     assert beside or {"residual", "undo_psnr"}.isdisjoint(rows[0])
 

@@ -5,5 +5,6 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 
 PORTRAITS_UNET = _HERE / "portraits-unet"
+PORTRAITS_KONTEXT = _HERE / "portraits-kontext"
 PIXELS_DISCS = _HERE / "pixels-discs"
 PIXELS_PORTRAITS = _HERE / "pixels-portraits"

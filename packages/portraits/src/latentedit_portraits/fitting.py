@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.files.writing import make_folder, told_unwritable, write_text
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
@@ -115,18 +115,22 @@ class Training:
     progress: Progress | None = None
     log: Callable[[str], None] = print
 
-    def begin(self, plan: Plan) -> None:
-        """Write down by which plan the folder is trained; its pictures, latents and checkpoints fit no other.
+    def begin(self, name: str, plans: Mapping[str, Plan], recipe: str) -> Plan:
+        """The plan of a recipe, written down: the folder's pictures, latents and checkpoints fit no other.
 
         Raises:
-            ConfigError: it was begun by another one.
+            ConfigError: the model of that name has no such recipe, or the folder was begun by another one.
             OutputError: it cannot be written to.
         """
+        if recipe not in plans:
+            raise ConfigError(f"{name} has no recipe {recipe!r}: {nearest(recipe, plans)}")
+        plan = plans[recipe]
         place, told = self.folder / "plan.json", f"{json.dumps(dataclasses.asdict(plan), indent=1)}\n"
         if place.exists() and place.read_text("utf-8") != told:
             raise ConfigError(f"{self.folder} is trained by another recipe. Name another folder with --out")
         make_folder(self.folder)
         write_text(place, told)
+        return plan
 
     def tell(self, what: str, done: int, total: int) -> None:
         """Report progress, where somebody listens."""

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from latentedit.api.calibrate import calibrate_guard, keep_calibration
-from latentedit.core.errors import ConfigError, nearest
+from latentedit.api.calibrate import calibrate_guard, calibrate_no_change, keep_calibration
 from latentedit.core.files.writing import told_unwritable
 from latentedit.core.progress import Progress
 from latentedit.models.libraries import quiet_libraries
@@ -76,20 +75,18 @@ def run_recipe(
         ConfigError: an unknown recipe, or a folder that was begun by another one.
         DeviceError: a device that this machine lacks.
     """
-    if recipe not in plans:
-        raise ConfigError(f"{name} has no recipe {recipe!r}: {nearest(recipe, plans)}")
     run = Training(folder=out, device=existing_device(device), progress=progress, log=log)
-    run.begin(plans[recipe])
-    trained = make(run, plans[recipe])
+    trained = make(run, run.begin(name, plans, recipe))
     folder = trained.folder
     seconds = {stage: round(value) for stage, value in trained.seconds.items()}
     write_settings(folder, {"recipe": recipe, "training_seconds": seconds})
     write_reference(folder)
     if trained.reader is not None:
+        model = load(folder)
+        guard, no_change = calibrate_guard(model, progress=progress), calibrate_no_change(model)
+        keep_calibration(model, guard=guard, no_change=no_change, folder=folder)
         quality = measure_quality(folder, trained.reader, out / "renders", progress=progress)
         write_settings(folder, {"quality": quality})
-        model = load(folder)
-        keep_calibration(model, guard=calibrate_guard(model, progress=progress), folder=folder)
     write_card(folder, name)
     return folder
 

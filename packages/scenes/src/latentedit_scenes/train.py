@@ -18,7 +18,6 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from latentedit.api.calibrate import calibrate_guard, keep_calibration
-from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.progress import Progress
 from latentedit.latents.drawing import draw_pictures
 from latentedit.models.placement import existing_device
@@ -86,10 +85,8 @@ def train(
         ConfigError: an unknown recipe, or a folder that was begun by another one.
         DeviceError: a device that this machine lacks.
     """
-    if recipe not in RECIPES:
-        raise ConfigError(f"scenes has no recipe {recipe!r}: {nearest(recipe, RECIPES)}")
-    plan, run = RECIPES[recipe], Training(folder=out, device=existing_device(device), progress=progress, log=log)
-    run.begin(plan)
+    run = Training(folder=out, device=existing_device(device), progress=progress, log=log)
+    plan = run.begin("scenes", RECIPES, recipe)
     workers = os.cpu_count() or 1
     renders = render_split(
         out / "renders", "train", plan.pictures, seed=SEED, workers=workers, progress=run.tell_renders

@@ -157,7 +157,7 @@ class TruthFree(Experiment):
     def measure(self, unit: Unit, at: Context) -> Sequence[Row]:
         """A row for each item and candidate; of drawn ones also for each harmed picture."""
         name, kind, first, count = str(unit[0]), str(unit[1]), int(unit[2]), int(unit[3])
-        model = loaded(name, at, torch.float32)
+        model = loaded(name, at)
         about = {"model": name, "kind": kind}
         if kind == DRAWN:
             return [about | row for row in drawn_rows(model, range(first, first + count), self.how)]

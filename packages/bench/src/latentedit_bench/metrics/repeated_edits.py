@@ -26,7 +26,8 @@ def repeated_errors(
     """Root mean square distance of the latents from the right answers after each instruction, at strength 1.
 
     Each round the model sees what the round before left, as a reference, and has noise of its own.
-    `VelocitySteering` adds only the change; `SDEdit` from level 1 at the model's guidance is its stock pipeline.
+    `EIM` and `VelocitySteering` add only the change; `SDEdit` from level 1 at the model's guidance is the stock
+    pipeline.
 
     Traps: it is measured in latents, where the codec has no part. A round may mend what another spoilt.
 

@@ -105,8 +105,8 @@ class Edits:
         """The better of the losses at strength 1 under the two texts, in that of the source under its own."""
         latent, judge = self.batch.latent, Judge.of(self.batch.latent.backbone)
         texts = (latent.condition, self.batch.target)
-        after = judge.losses(latent.backbone, self.latents[1.0], texts, seed=self.seed).amin(0)
-        return residual_ratio(after, judge.losses(latent.backbone, latent.z, texts, seed=self.seed)[0])
+        after = judge.least_loss(latent.backbone, self.latents[1.0], texts, seed=self.seed)
+        return residual_ratio(after, judge.losses(latent.backbone, latent.z, texts[:1], seed=self.seed)[0])
 
 
 @torch.no_grad()
