@@ -4,10 +4,10 @@
 
 ``undertrained`` is the transformer of `portraits` after a tenth of its steps. ``narrow`` is a U-Net of two thirds the
 width of `portraits-unet`, which predicts v at Stable Diffusion's own levels and never saw an empty caption, so that
-guidance does not suit it. Both are trained from nothing, on the codec of `portraits`, into out/held-out: ten minutes or
-so on two cores that are fast in bfloat16. What each of them draws of what captions say is measured, its guard is
-calibrated on what it draws itself, and experiments of ``latentedit reproduce`` run on both by the plans and bars of the
-bundled models, into results/held-out. What was stopped goes on.
+guidance does not suit it. Both are trained from nothing, on the codec of `portraits`, into out/held-out: ten to forty
+minutes on two cores. What each of them draws of what captions say is measured, its guard is calibrated on what it draws
+itself, and experiments of ``latentedit reproduce`` run on both by the plans and bars of the bundled models, into
+results/held-out. What was stopped goes on.
 """
 
 import argparse
@@ -51,8 +51,7 @@ WORDS = FitSettings(steps=1_200, batch=64, learning_rate=1e-3, warm_up=100)
 SHORT = FitSettings(steps=270, batch=32, learning_rate=1e-3, warm_up=60, decay_share=0.4, average=0.99)
 NARROW = FitSettings(steps=1_500, batch=32, learning_rate=1e-3, warm_up=60, decay_share=0.4, average=0.995)
 
-EXPERIMENTS = {one.name: one for one in (UnknownPictures(), TruthFree(calibration=16, test=32))}
-"""The second one smaller than on the bundled models, 95,000 evaluations a model."""
+EXPERIMENTS = {one.name: one for one in (UnknownPictures(), TruthFree())}
 
 
 def main() -> None:

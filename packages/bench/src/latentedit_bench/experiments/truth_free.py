@@ -106,8 +106,8 @@ class TruthFree(Experiment):
 
     models: tuple[str, ...] = MODELS
     drawn: int = 24
-    calibration: int = 24
-    test: int = 96
+    calibration: int = 16
+    test: int = 32
     seed: int = 23
     batch: ClassVar[int] = 8
 
