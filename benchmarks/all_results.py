@@ -92,7 +92,7 @@ def main() -> None:
 def steps(items: int) -> Iterator[Step]:
     """All of them, in their order."""
     dtype, told = ["--dtype", DTYPE], ["--items", str(items), "--dtype", DTYPE]
-    tune = ["bench", "tune", "--items", str(CALIBRATION), "--store", "-o", str(TUNING), *dtype]
+    tune = ["bench", "tune", "--items", str(CALIBRATION), "--store", "-o", _below(TUNING), *dtype]
     yield "tune", _latentedit(*tune), sum(_tuning_cost(one) for one in SEARCH_SPACES)
     racing, some = in_race(), ["--items", str(SOME), *dtype]
     short = [one for one in SEARCH_SPACES if one.name in {*SHORT, *_rows(rivals()[:1])}]
@@ -107,10 +107,10 @@ def steps(items: int) -> Iterator[Step]:
     on_unet = [
         one for one in SEARCH_SPACES if one.name in {"eim", *(f"{name}, {LOCAL}" for name in ("flowedit", *YEAR))}
     ]
-    items_unet = ["--items", str(CALIBRATION), "-o", str(ON_UNET), "--model", UNET, *dtype]
+    items_unet = ["--items", str(CALIBRATION), "-o", _below(ON_UNET), "--model", UNET, *dtype]
     alone = sum(_tuning_cost(dataclasses.replace(one, local=False)) for one in on_unet)
     yield "tune-unet", [*_latentedit("bench", "tune"), *items_unet, *_named(on_unet)], alone
-    yield "unet", _run("unet", on_unet, "--model", UNET, "--settings", str(ON_UNET), *some), _run_cost(on_unet, SOME)
+    yield "unet", _run("unet", on_unet, "--model", UNET, "--settings", _below(ON_UNET), *some), _run_cost(on_unet, SOME)
     release = str(Path(__file__).with_name("release.py"))
     yield "release", [sys.executable, release, *told], 4 * 28 * items
     budgets = str(Path(__file__).with_name("budgets.py"))
@@ -163,13 +163,18 @@ def _latentedit(*words: str) -> list[str]:
     return [str(Path(sys.executable).with_name("latentedit")), *words]
 
 
+def _below(path: Path) -> str:
+    """As records name it, in which no folder of this machine belongs."""
+    return path.relative_to(RESULTS.parent).as_posix()
+
+
 def _rows(editors: Sequence[str]) -> set[str]:
     return {row for name in editors for row in (name, f"{name}, {LOCAL}")}
 
 
 def _run(name: str, methods: Sequence[SearchSpace], *more: str) -> list[str]:
     named = [] if len(methods) == len(SEARCH_SPACES) else _named(methods)
-    return _latentedit("bench", "run", "-o", str(RUNS / name), *named, *more)
+    return _latentedit("bench", "run", "-o", _below(RUNS / name), *named, *more)
 
 
 def _named(methods: Sequence[SearchSpace]) -> list[str]:
