@@ -11,7 +11,6 @@ results/held-out. What was stopped goes on.
 """
 
 import argparse
-import dataclasses
 import os
 import statistics
 import sys
@@ -51,7 +50,7 @@ WORDS = FitSettings(steps=1_200, batch=64, learning_rate=1e-3, warm_up=100)
 SHORT = FitSettings(steps=270, batch=32, learning_rate=1e-3, warm_up=60, decay_share=0.4, average=0.99)
 NARROW = FitSettings(steps=1_500, batch=32, learning_rate=1e-3, warm_up=60, decay_share=0.4, average=0.995)
 
-EXPERIMENTS = {one.name: one for one in (UnknownPictures(), TruthFree())}
+EXPERIMENTS = {experiment.name: experiment for experiment in (UnknownPictures, TruthFree)}
 
 
 def main() -> None:
@@ -64,7 +63,7 @@ def main() -> None:
     with progress_bar() as progress:
         folders = [trained(name, make, progress) for name, make in MODELS.items()]
         models = tuple(map(str, folders))
-        asked = [dataclasses.replace(EXPERIMENTS[name], models=models) for name in chosen.experiment or EXPERIMENTS]
+        asked = [EXPERIMENTS[name](models=models) for name in chosen.experiment or EXPERIMENTS]
         command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
         reproduce(asked, RESULTS / "held-out", command=command, quick=chosen.quick, progress=progress)
 

@@ -51,6 +51,7 @@ class Scratch:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
             "COLUMNS": str(COLUMNS),
             "NO_COLOR": "1",
+            "TQDM_DISABLE": "1",
             "TERM": "dumb",
             **_PIP,
             "PIP_TARGET": str(folder / ".installed"),
