@@ -51,7 +51,10 @@ SHORT = ("eim", "eim, not local", "flowedit", "flowedit, local")
 
 UNET, ON_UNET = "portraits-unet", TABLES / "tuning-unet.json"
 
-TUNINGS = {"tune": (MODEL, TUNING), "tune-unet": (UNET, ON_UNET)}
+SCENES, ON_SCENES = "scenes", TABLES / "tuning-scenes.json"
+"""The other world, with its model: every method, tuned and ranked by the same plan."""
+
+TUNINGS = {"tune": (MODEL, TUNING), "tune-unet": (UNET, ON_UNET), "tune-scenes": (SCENES, ON_SCENES)}
 """Steps that tune: the model, and the file of what they find."""
 
 YEAR = ("chordedit", "dvrf", "freesliders", "splitflow", "veloedit")
@@ -111,6 +114,11 @@ def steps(items: int) -> Iterator[Step]:
     alone = sum(_tuning_cost(dataclasses.replace(one, local=False)) for one in on_unet)
     yield "tune-unet", [*_latentedit("bench", "tune"), *items_unet, *_named(on_unet)], alone
     yield "unet", _run("unet", on_unet, "--model", UNET, "--settings", _below(ON_UNET), *some), _run_cost(on_unet, SOME)
+    there = [f"counterfactual-{SCENES}", "--model", SCENES, *dtype]
+    tune = [*there, "--items", str(CALIBRATION), "--store", "-o", _below(ON_SCENES)]
+    yield "tune-scenes", _latentedit("bench", "tune", *tune), sum(_tuning_cost(one) for one in SEARCH_SPACES)
+    ranked = [*there, "--items", str(SOME), "--settings", _below(ON_SCENES)]
+    yield "scenes", _run("scenes", SEARCH_SPACES, *ranked), _run_cost(SEARCH_SPACES, SOME)
     release = str(Path(__file__).with_name("release.py"))
     yield "release", [sys.executable, release, *told], 4 * 28 * items
     budgets = str(Path(__file__).with_name("budgets.py"))

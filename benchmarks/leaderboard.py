@@ -1,11 +1,11 @@
 """Our own editors as entrants of the open task, at the bundled model's size: writes ``results/leaderboard.json``.
 
-    python benchmarks/leaderboard.py [--method eim --method flowedit] [--items 180]
+    python benchmarks/leaderboard.py [--domain scenes] [--method eim --method flowedit] [--items 180]
 
 They are given what every entrant is given: pictures, captions before and after, and for what is asked afterwards the
 picture that they wrote themselves, read from its file. Settings are those of the table of tuning, found on calibration
 items; the seed is one that nothing was chosen with. Beside them stands what the model's codec leaves of the right
-answers. Outputs lie in out/leaderboard; files that are there are not made again.
+answers. Outputs lie in out/leaderboard; files that are there are not made again. Entries of other tasks stay.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from latentedit.editors.local_change import local_change
 from latentedit.models.base import Backbone
 from latentedit_bench.data.prepared import prepare, to_tensor
 from latentedit_bench.open_task.folder import write_task
-from latentedit_bench.open_task.leaderboard import Entry, Leaderboard, entry_of
+from latentedit_bench.open_task.leaderboard import Entry, Leaderboard, entry_of, read_entries
 from latentedit_bench.open_task.scoring import item_measures, score_items
 from latentedit_bench.open_task.task import ITEMS, TaskItem, TaskSpec, task_items
 from latentedit_bench.ranking.methods import Method
@@ -34,25 +34,30 @@ from latentedit_bench.tuning.tuning import tuned_methods
 SIZE = 128
 SEED = 41
 BATCH = 15
-TUNING = RESULTS / "benchmark" / "tuning.json"
+TUNING = {"portraits": "tuning.json", "scenes": "tuning-scenes.json"}
+"""Of the models, which are called as the domains are."""
+
 OUT = RESULTS.parent / "out" / "leaderboard"
+TABLE = RESULTS / "leaderboard.json"
 CODEC = "right answers through the codec"
 
 
 def main() -> None:
     """Enter, score, and write the table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--domain", choices=TUNING, default="portraits", help="of the task, and the model's name")
     options.add_argument("--method", action="append", help="a row of the table of tuning; all of them by default")
     options.add_argument("--items", type=int, default=ITEMS, help="of the task")
     options.add_argument("--dtype", default="auto", help="of the networks")
     chosen = options.parse_args()
-    spec = TaskSpec.of("portraits", size=SIZE, month=None, secret=None, items=chosen.items)
+    spec = TaskSpec.of(chosen.domain, size=SIZE, month=None, secret=None, items=chosen.items)
     items = task_items(spec)
-    model = latentedit.load("portraits", dtype=chosen.dtype)
+    model = latentedit.load(chosen.domain, dtype=chosen.dtype)
     entries: list[Entry] = []
-    for method in (None, *tuned_methods(TUNING, model, chosen.method)):
+    tuning = RESULTS / "benchmark" / TUNING[chosen.domain]
+    for method in (None, *tuned_methods(tuning, model, chosen.method)):
         name = CODEC if method is None else method.name
-        folder = OUT / name.replace(", ", "-").replace(" ", "-")
+        folder = OUT / chosen.domain / name.replace(", ", "-").replace(" ", "-")
         write_task(spec, items, folder)
         enter(model, method, items, folder)
         rows, faults = score_items(items, folder, keep=False)
@@ -61,8 +66,9 @@ def main() -> None:
         made = f"python benchmarks/leaderboard.py, model {model.fingerprint}, seed {SEED}"
         entries.append(entry_of(name, made, spec, rows, item_measures(rows)))
         print(f"{name}: error {entries[-1].error:.4f}", flush=True)
-    ranked = Leaderboard(entries=sorted(entries, key=lambda one: one.error))
-    write_text(RESULTS / "leaderboard.json", f"{ranked.model_dump_json(indent=1)}\n")
+    others = [one for one in read_entries(TABLE) if not one.task.same_pictures(spec)]
+    ranked = Leaderboard(entries=sorted([*entries, *others], key=lambda one: (one.task.domain, one.error)))
+    write_text(TABLE, f"{ranked.model_dump_json(indent=1)}\n")
 
 
 @torch.no_grad()

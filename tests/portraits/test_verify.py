@@ -37,7 +37,7 @@ def test_fingerprint_and_picture_are_stored(copy: Path, monkeypatch: pytest.Monk
     facts = read_settings(copy)
     (copy / "reference.png").unlink()
     write_settings(copy, {"fingerprint": None})
-    write_reference(copy)
+    write_reference(copy, facts["reference_caption"])
     assert read_settings(copy) == facts
     assert len(verify(copy)) == 2
 

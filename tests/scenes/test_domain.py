@@ -1,20 +1,25 @@
 """The scenes keep the laws of a domain, and are a data set and an open task through it."""
 
+import dataclasses
 import random
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from PIL import Image
 
-from latentedit_bench.data.counterfactual import SIZES
+from latentedit.api.manifests.items import Item
+from latentedit_bench.data.counterfactual import SIZES, Rendered, side_effects
 from latentedit_bench.data.loading import load_dataset
 from latentedit_bench.domains.base import Domain, differences, domain, full_caption, scalable, with_value
 from latentedit_bench.open_task.folder import write_task
-from latentedit_bench.open_task.task import TaskSpec, task_items
+from latentedit_bench.open_task.scoring import score_item
+from latentedit_bench.open_task.task import TaskItem, TaskSpec, task_items
 from latentedit_scenes.attributes import NONE, PART_OF
 from latentedit_scenes.captions import MAX_TOKENS, parse
 from latentedit_scenes.domain import SCENES
+from latentedit_scenes.masks import changed_pixels
+from latentedit_scenes.parameters import parameters_of
 
 WORLD = domain("scenes")
 
@@ -72,8 +77,31 @@ def test_strangers_can_enter(tmp_path: Path) -> None:
     assert "Mitsuba 3 (BSD-3-Clause" in card
 
 
-def test_there_is_no_classifier_yet() -> None:
-    with pytest.raises(NotImplementedError):
-        SCENES.read(torch.zeros(1, 3, 128, 128))
+def test_a_shadow_that_stays_behind_is_told(tmp_path: Path) -> None:
+    """The right answer, the same where only the shadow is left as it was, and no edit."""
+    scene = next(one for one in SCENES.draw("test", 30, 4) if "left" in one.places() and one.lamp_softness == "hard")
+    scene = scene.replace(left_size="large", floor_texture="plain", lamp_side="left", time="day")
+    source, truth = (Rendered(one, "scenes", 64) for one in (scene, scene.replace(left_shape=NONE)))
+    whole = Item(id="0", picture=source, truth=truth, source_caption="a", target_caption="b")
+    where = side_effects(whole)
+    assert where is not None
+    before, after = (np.asarray(one()) for one in (source, truth))
+    itself = changed_pixels(parameters_of(source.scene), parameters_of(truth.scene), 64)
+    assert where.sum() > 30
+    assert not (where & itself).any()
+    item = TaskItem(whole=whole, instruction="", answers={1.0: truth}, then=(), edited=None)
+    for folder in ("images", "outputs"):
+        (tmp_path / folder).mkdir()
+    source().save(tmp_path / item.picture_file)
+    found = list[float]()
+    for made in (after, np.where(where[..., None], before, after), before):
+        Image.fromarray(made).save(tmp_path / item.output_file(1.0))
+        found.append(score_item(item, tmp_path, keep=False).rows[0]["side_effect"])
+    assert found == [1, 0, 0]
+    nobody = dataclasses.replace(whole, truth=Rendered(scene.replace(time="night"), "scenes", 64))
+    assert not side_effects(nobody).any(), "a change of light is everywhere, and has no other place"
+
+
+def test_only_its_own_model_is_given_its_pictures() -> None:
     assert SCENES.pictures("portraits", 1, 0) is None
     assert SCENES.paraphrase(SCENES.draw("test", 1, 0)[0], random.Random(0)).count(",") == 7

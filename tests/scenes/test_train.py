@@ -6,21 +6,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import SD3Transformer2DModel
 
 from latentedit.core.errors import ConfigError
+from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings, write_settings
 from latentedit_portraits.attributes import IGNORED
 from latentedit_portraits.captions import CaptionStyle
 from latentedit_portraits.fitting import FitSettings, Plan
 from latentedit_portraits.tokenizer import build_tokenizer
-from latentedit_portraits.transformer import CaptionBatches, TextToVelocity
+from latentedit_portraits.transformer import CaptionBatches, TextToVelocity, build_text_to_velocity
 from latentedit_scenes import dataset
 from latentedit_scenes import train as recipe
 from latentedit_scenes.attributes import NONE, VALUES, Attributes, draw_split
 from latentedit_scenes.captions import full_caption, words_of
+from latentedit_scenes.card import card_text
 from latentedit_scenes.dataset import render_split
 from latentedit_scenes.reader import SceneReader, agreement, build_reader
-from latentedit_scenes.train import RECIPES, WORLD, train
+from latentedit_scenes.train import RECIPES, WORLD, begin_with, train
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def test_the_stages_of_the_recipe_fit_together(
     monkeypatch.setattr(recipe, "_TESTED", 2)
     monkeypatch.setattr(recipe, "encode_renders", lambda *_: np.zeros((2, 8, 16, 16), np.float16))
     monkeypatch.setattr(recipe, "measure_quality", lambda *_: {"a measure": {"mean": 0.5}})
-    for name in ("load", "calibrate_guard", "keep_calibration"):
+    for name in ("load", "calibrate_guard", "keep_calibration", "write_reference"):
         monkeypatch.setattr(recipe, name, lambda *_, **__: None)
 
     def write(folder: Path, _: Any, network: TextToVelocity, tokenizer: Any, settings: Any) -> None:
@@ -72,6 +75,7 @@ def test_the_stages_of_the_recipe_fit_together(
     folder = train(tmp_path, "cpu", device="cpu", log=lambda _: None)
     settings = read_settings(folder)
     assert settings["quality"] == {"a measure": {"mean": 0.5}}
+    assert card_text(settings) == (folder / "README.md").read_text("utf-8")
     assert settings["vocabulary"] == list(WORLD.vocabulary)
     assert isinstance(SceneReader.from_folder(folder).attributes(torch.zeros(1, 3, 128, 128))[0], Attributes)
     assert len(gray) == 4
@@ -79,6 +83,22 @@ def test_the_stages_of_the_recipe_fit_together(
     assert len(gray) == 4, "what was rendered is kept"
     with pytest.raises(ConfigError, match="did you mean 'cpu'"):
         train(tmp_path, "cpux")
+
+
+def test_the_networks_begin_with_those_of_portraits_and_their_words_do_not() -> None:
+    """What a network of its own words knows stays; the rest predicts the velocity that `portraits` predicts."""
+    folder, tokenizer = bundled_folder("portraits"), build_tokenizer(WORLD.vocabulary, WORLD.max_tokens)
+    fresh = build_text_to_velocity(tokenizer, 0, WORLD)
+    words = fresh.text_encoder.text_model.embeddings.token_embedding.weight.detach().clone()
+    begun = begin_with(fresh, folder)
+    assert torch.equal(begun.text_encoder.text_model.embeddings.token_embedding.weight, words)
+    theirs = SD3Transformer2DModel.from_pretrained(folder / "transformer", torch_dtype=torch.float32)
+    draw = torch.Generator().manual_seed(0)
+    shapes = {"hidden_states": (1, 8, 16, 16), "encoder_hidden_states": (1, 9, 256), "pooled_projections": (1, 256)}
+    inputs = {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}
+    with torch.no_grad():
+        ours, same = (net(**inputs, timestep=torch.tensor([500.0])).sample for net in (begun.transformer, theirs))
+    assert torch.equal(ours, same)
 
 
 def test_counting_places_and_bindings_are_told_apart() -> None:

@@ -76,7 +76,7 @@ def test_a_model_without_text_or_a_reader_is_refused(tmp_path: Path, monkeypatch
     silent = Study(backbone=load(miniature_ddpm(tmp_path / "ddpm"), device="cpu"), latents=(), levels=LEVELS)
     blind = portrait_study(monkeypatch, count=1)
     blind.backbone.defaults = {}
-    for study, lack in ((silent, "model that reads text"), (blind, "captions of portraits")):
+    for study, lack in ((silent, "model that reads text"), (blind, "captions of a domain")):
         with pytest.raises(ConfigError, match=lack):
             Prompts().items(study)
 

@@ -45,10 +45,11 @@ def card_text(settings: Mapping[str, Any], name: str) -> str:
         seconds=seconds,
         history=f" {settings['history']}" if "history" in settings else "",
         guidance=settings["guidance"],
-        quality="\n".join(_table(title, numbers) for title, numbers in settings["quality"].items()),
+        quality="\n".join(quality_table(title, numbers) for title, numbers in settings["quality"].items()),
     )
 
 
-def _table(title: str, numbers: Mapping[str, Any]) -> str:
+def quality_table(title: str, numbers: Mapping[str, Any]) -> str:
+    """Some numbers that were measured, under their title."""
     names, values = " | ".join(numbers), " | ".join(f"{value:g}" for value in numbers.values())
     return f"**{title}**\n\n| {names} |\n|{'---|' * len(numbers)}\n| {values} |\n"

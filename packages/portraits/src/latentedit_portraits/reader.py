@@ -42,26 +42,35 @@ def split_logits(
     return logits.split([len(allowed) for allowed in values.values()], dim=1)
 
 
-class PortraitReader(StoredNetwork, AttributeReader):
-    """Reads the attributes of portraits of 128 x 128 pixels, and says them in the grammar's canonical caption."""
+class NetworkReader(StoredNetwork, AttributeReader):
+    """An attribute reader by such a network; subclasses say of which world."""
 
-    values = VALUES
+    values: ClassVar[Mapping[str, tuple[str, ...]]]
     kind = "reader"
-    architecture = ReaderNetwork
-
-    @torch.no_grad()
-    def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
-        """The most likely attributes of each picture; pixels in [-1, 1]."""
-        best = [probabilities.argmax(dim=1) for probabilities in self.probabilities(pixels).values()]
-        return [Attributes.from_indices(row) for row in torch.stack(best, dim=1).tolist()]
 
     @torch.no_grad()
     def probabilities(self, pixels: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _"]]:
-        """Attribute to the probability of each of its values in the order of ``VALUES``; pixels in [-1, 1]."""
+        """Attribute to the probability of each of its values in the order of ``values``; pixels in [-1, 1]."""
         device = next(self.network.parameters()).device
         chunks = pixels.to(device, torch.float32).clamp(-1, 1).split(64)
-        logits = split_logits(torch.cat([self.network(chunk) for chunk in chunks]))
-        return {name: part.softmax(dim=1) for name, part in zip(VALUES, logits, strict=True)}
+        logits = split_logits(torch.cat([self.network(chunk) for chunk in chunks]), self.values)
+        return {name: part.softmax(dim=1) for name, part in zip(self.values, logits, strict=True)}
+
+    def indices(self, pixels: Float[Tensor, "b 3 h w"]) -> list[list[int]]:
+        """Of each picture the position of the most likely value of each attribute."""
+        best = [probabilities.argmax(dim=1) for probabilities in self.probabilities(pixels).values()]
+        return torch.stack(best, dim=1).tolist()
+
+
+class PortraitReader(NetworkReader):
+    """Reads the attributes of portraits of 128 x 128 pixels, and says them in the grammar's canonical caption."""
+
+    values = VALUES
+    architecture = ReaderNetwork
+
+    def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
+        """The most likely attributes of each picture; pixels in [-1, 1]."""
+        return [Attributes.from_indices(row) for row in self.indices(pixels)]
 
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
         """Attribute names and values of each picture."""

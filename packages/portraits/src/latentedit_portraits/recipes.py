@@ -15,7 +15,8 @@ from latentedit.models.libraries import quiet_libraries
 from latentedit.models.placement import existing_device
 from latentedit.models.registry import load
 from latentedit.models.settings_file import change_json, write_settings
-from latentedit_portraits.captions import vocabulary
+from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.captions import full_caption, vocabulary
 from latentedit_portraits.card import write_card
 from latentedit_portraits.dataset import SIZE
 from latentedit_portraits.fitting import Plan, Training
@@ -80,7 +81,7 @@ def run_recipe(
     folder = trained.folder
     seconds = {stage: round(value) for stage, value in trained.seconds.items()}
     write_settings(folder, {"recipe": recipe, "training_seconds": seconds})
-    write_reference(folder)
+    write_reference(folder, full_caption(draw_split("test", 1, seed=2)[0]))
     if trained.reader is not None:
         model = load(folder)
         guard, no_change = calibrate_guard(model, progress=progress), calibrate_no_change(model)

@@ -21,6 +21,7 @@ _WORDS: dict[str, list[str]] = _GRAMMAR["words"]
 _WHERE: dict[str, list[str]] = _GRAMMAR["places"]
 _ORDER = ("size", "color", "material", "shape")  # as one says them
 _SURFACES = ("floor", "wall")
+_SETTING = (*_SURFACES, "lamp", "time", "camera")
 _RELATION = re.compile(r"\b(left|right) of\b")
 
 Choose = Callable[[Sequence[str]], str]
@@ -93,6 +94,24 @@ def phrase_of_place(place: str) -> str:
     return _WHERE[place][0]
 
 
+def phrase_of_setting(subject: str, told: Mapping[str, str], choose: Choose = lambda words: words[0]) -> str:
+    """Floor, wall, lamp, time or camera in words, such as "a plain gray wall"; what is not told is left out.
+
+    Args:
+        subject: which of them.
+        told: its attributes to their values.
+        choose: a synonym.
+    """
+    known = {name.removeprefix(f"{subject}_"): value for name, value in told.items()}
+    if subject in ("time", "camera"):
+        word = choose(_said(known[subject]))
+        return word if subject == "time" else f"a {word} camera"
+    where = choose(_WHERE[known["side"]]) if "side" in known else ""
+    words = [choose(_said(known["texture"]))] if "texture" in known else []
+    words += [known[part] for part in ("color", "softness", "warmth") if part in known]
+    return f"{_with_article(' '.join([*words, subject]))} {where}".rstrip()
+
+
 def phrases_of(scene: Attributes, choose: Choose = lambda words: words[0]) -> list[str]:
     """What the full caption says, phrase by phrase, in a fixed order.
 
@@ -107,11 +126,10 @@ def phrases_of(scene: Attributes, choose: Choose = lambda words: words[0]) -> li
         where = choose(_WHERE[place])
         named = _with_article(" ".join(words[part] for part in _ORDER))
         said.append(f"no object {where}" if told["shape"] == NONE else f"{named} {where}")
-    for name in _SURFACES:
-        texture, color = getattr(scene, f"{name}_texture"), getattr(scene, f"{name}_color")
-        said.append(_with_article(f"{choose(_said(texture))} {color} {name}"))
-    said.append(f"a {scene.lamp_softness} {scene.lamp_warmth} lamp {choose(_WHERE[scene.lamp_side])}")
-    return [*said, choose(_said(scene.time)), f"a {choose(_said(scene.camera))} camera"]
+    for subject in _SETTING:
+        told = {name: getattr(scene, name) for name in VALUES if name.partition("_")[0] == subject}
+        said.append(phrase_of_setting(subject, told, choose))
+    return said
 
 
 def caption_of(phrases: Sequence[str], lead: str = _LEADS[0]) -> str:

@@ -7,13 +7,15 @@ import random
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
 
 from latentedit_scenes.attributes import NONE, ORDERED, PART_OF, VALUES, Attributes, Split, draw_split
 from latentedit_scenes.captions import caption_of, phrases_of, reworded_caption, words_of
+from latentedit_scenes.masks import changed_pixels, visible_difference
 from latentedit_scenes.parameters import parameters_of
+from latentedit_scenes.reader import bundled_reader
 from latentedit_scenes.render import CREDITS, SIZE, render_array
 
 
@@ -58,6 +60,17 @@ class SceneDomain:
         """Its picture with sides of so many pixels."""
         return render_array(parameters_of(scene), side)
 
+    def side_effects(
+        self,
+        scene: Attributes,
+        answer: Attributes,
+        before: UInt8[np.ndarray, "h w 3"],
+        after: UInt8[np.ndarray, "h w 3"],
+    ) -> Bool[np.ndarray, "h w"]:
+        """Where shadows, reflections and light that bounces differ."""
+        changed = changed_pixels(parameters_of(scene), parameters_of(answer), len(before))
+        return visible_difference(before, after) & ~changed
+
     def phrases(self, scene: Attributes) -> list[str]:
         """What the canonical caption says, phrase by phrase."""
         return phrases_of(scene)
@@ -75,8 +88,8 @@ class SceneDomain:
         return words_of(caption)
 
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
-        """Not yet: the classifier comes with the model."""
-        raise NotImplementedError("no classifier of scenes is installed")
+        """What pictures show, by the reader that lies beside the model; pixels in [-1, 1]."""
+        return list(bundled_reader().attributes(pixels))
 
     def pictures(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
         """Scenes of the test split for `scenes`; None for other models."""

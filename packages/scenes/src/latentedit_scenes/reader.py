@@ -1,16 +1,22 @@
-"""The attribute reader of scenes, built and trained as that of portraits."""
+"""The attribute reader of scenes, built and trained as that of portraits: for captions and for measuring."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit_portraits.convnet import StoredNetwork
+from latentedit.latents.captions.change import Change
+from latentedit.models.base import Backbone
+from latentedit.models.registry import bundled_folder
 from latentedit_portraits.fitting import seeded
-from latentedit_portraits.reader import ReaderNetwork, split_logits
-from latentedit_scenes.attributes import PARTS, VALUES, Attributes
+from latentedit_portraits.reader import NetworkReader, ReaderNetwork
+from latentedit_scenes.attributes import PARTS, VALUES, Attributes, draw_split
+from latentedit_scenes.captions import full_caption
+from latentedit_scenes.rewriting import rewrite
+
+_EXAMPLES = 22  # seed of the captions that are given as examples
 
 
 class SceneReaderNetwork(ReaderNetwork):
@@ -20,18 +26,43 @@ class SceneReaderNetwork(ReaderNetwork):
     outputs = sum(len(values) for values in VALUES.values())
 
 
-class SceneReader(StoredNetwork):
-    """Reads the attributes of scenes of 128 x 128 pixels."""
+class SceneReader(NetworkReader):
+    """Reads the attributes of scenes of 128 x 128 pixels, and says them in the grammar's canonical caption."""
 
-    kind = "reader"
+    values = VALUES
     architecture = SceneReaderNetwork
 
-    @torch.no_grad()
     def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
         """The most likely attributes of each picture; pixels in [-1, 1]."""
-        device = next(self.network.parameters()).device
-        best = [part.argmax(dim=1) for part in split_logits(self.network(pixels.to(device)), VALUES)]
-        return [Attributes.from_indices(row) for row in torch.stack(best, dim=1).tolist()]
+        return [Attributes.from_indices(row) for row in self.indices(pixels)]
+
+    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
+        """Attribute names and values of each picture."""
+        return [{name: getattr(item, name) for name in VALUES} for item in self.attributes(pixels)]
+
+    def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
+        """The full caption of each picture."""
+        return [full_caption(item) for item in self.attributes(pixels)]
+
+    def examples(self, count: int) -> list[str]:
+        """Full captions of scenes that neither training nor tests have seen."""
+        return [full_caption(item) for item in draw_split("calibration", count, _EXAMPLES)]
+
+    def change(self, caption: str, change: Change) -> str:
+        """The caption with a change made by the grammar: see `rewrite`."""
+        return rewrite(caption, change)
+
+
+@functools.cache
+def bundled_reader() -> SceneReader:
+    """The one that lies beside the bundled `scenes`; on the CPU, wherever the model is."""
+    return SceneReader.from_folder(bundled_folder("scenes"))
+
+
+def reader_for(backbone: Backbone) -> SceneReader:
+    """The entry point ``scenes`` of ``latentedit.captioners``: `bundled_reader`."""
+    del backbone
+    return bundled_reader()
 
 
 def build_reader(seed: int) -> SceneReaderNetwork:

@@ -1,7 +1,7 @@
-"""The recipe of the model `scenes`, from nothing to a measured diffusers folder; the networks are those of `portraits`.
+"""The recipe of the model `scenes`, to a measured diffusers folder; the networks are those of `portraits`.
 
-It takes the package `latentedit-portraits`, whose training loop, codec, text encoders and transformer it uses: install
-``latentedit-scenes[train]``.
+Codec, text encoders and transformer begin with the weights of `portraits`, all but those of its words: what they know
+of edges, colors and noise need not be learnt again.
 """
 
 import os
@@ -15,25 +15,34 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
+from safetensors.torch import load_file
 from torch import nn
 
-from latentedit.api.calibrate import calibrate_guard, keep_calibration
+from latentedit.api.calibrate import Calibration, calibrate_guard, keep_calibration
 from latentedit.core.progress import Progress
 from latentedit.latents.drawing import draw_pictures
 from latentedit.models.placement import existing_device
-from latentedit.models.registry import load
+from latentedit.models.registry import bundled_folder, load
 from latentedit.models.settings_file import write_settings
-from latentedit_portraits.autoencoder import build_autoencoder, fit_autoencoder, reconstruction_psnr_db
+from latentedit_portraits.autoencoder import fit_autoencoder, reconstruction_psnr_db
 from latentedit_portraits.captions import CaptionStyle as PortraitStyle
 from latentedit_portraits.dataset import Renders, kept_array, to_pixels
 from latentedit_portraits.fitting import Training, plans_of
 from latentedit_portraits.reader import fit_reader
 from latentedit_portraits.tokenizer import build_tokenizer
 from latentedit_portraits.train import encode_renders, reconstruct, write_velocity_pipeline
-from latentedit_portraits.transformer import CaptionBatches, build_text_to_velocity, fit_text, fit_transformer
+from latentedit_portraits.transformer import (
+    CaptionBatches,
+    TextToVelocity,
+    build_text_to_velocity,
+    fit_text,
+    fit_transformer,
+)
+from latentedit_portraits.verify import write_reference
 from latentedit_portraits.world import World
 from latentedit_scenes.attributes import VALUES, Attributes, draw_split
 from latentedit_scenes.captions import MAX_TOKENS, CaptionStyle, draw_caption, full_caption, parse, vocabulary
+from latentedit_scenes.card import write_card
 from latentedit_scenes.dataset import render_split
 from latentedit_scenes.reader import SceneReader, agreement, build_reader
 from latentedit_scenes.render import SIZE
@@ -91,7 +100,8 @@ def train(
     renders = render_split(
         out / "renders", "train", plan.pictures, seed=SEED, workers=workers, progress=run.tell_renders
     )
-    autoencoder = build_autoencoder(SEED)
+    begun = bundled_folder("portraits")
+    autoencoder = AutoencoderKL.from_pretrained(begun / "vae", torch_dtype=torch.float32)
     nn.Module.to(autoencoder, run.device)
     seconds = {"autoencoder": fit_autoencoder(autoencoder, renders.pixels, renders.pixels, plan.fits, run)}
     latents = encode_renders(autoencoder, renders, run)
@@ -101,26 +111,48 @@ def train(
     network = build_reader(SEED).to(run.device)
     seconds["reader"] = fit_reader(network, [renders.pixels, seen], renders.attributes, plan.fits["reader"], run)
     tokenizer = build_tokenizer(WORLD.vocabulary, WORLD.max_tokens)
-    generator = build_text_to_velocity(tokenizer, SEED, WORLD).to(run.device)
-    captions = CaptionBatches(tokenizer, renders.attributes, run.device, WORLD)
-    seconds["text"] = fit_text(generator, captions, plan.fits["text"], run)
-    seconds["transformer"] = fit_transformer(generator, captions, latents, plan.fits["transformer"], run)
+    generator = begin_with(build_text_to_velocity(tokenizer, SEED, WORLD), begun).to(run.device)
+    batches = CaptionBatches(tokenizer, renders.attributes, run.device, WORLD)
+    seconds["text"] = fit_text(generator, batches, plan.fits["text"], run)
+    seconds["transformer"] = fit_transformer(generator, batches, latents, plan.fits["transformer"], run)
     folder, reader = out / "model", SceneReader(network.cpu())
     settings = {
         "description": f"rendered scenes of {SIZE} px, from captions; a small Stable Diffusion 3",
+        "captioner": "scenes",
         "sizes": [SIZE, SIZE, SIZE],
         "guidance": GUIDANCE,
         "vocabulary": list(vocabulary()),
         "recipe": recipe,
+        "pictures": plan.pictures,
         "training_seconds": {stage: round(value) for stage, value in seconds.items()},
     }
     write_velocity_pipeline(folder, autoencoder, generator, tokenizer, settings)
     reader.save(folder)
     test = render_split(out / "renders", "test", _TESTED, seed=SEED, workers=workers, progress=run.tell_renders)
-    write_settings(folder, {"quality": measure_quality(folder, reader, test, progress)})
+    captions = reader.examples(Calibration().pictures)
+    write_reference(folder, captions[0])
     model = load(folder)
-    keep_calibration(model, guard=calibrate_guard(model, progress=progress), folder=folder)
+    keep_calibration(model, guard=calibrate_guard(model, captions=captions, progress=progress), folder=folder)
+    write_settings(folder, {"quality": measure_quality(folder, reader, test, progress)})
+    write_card(folder)
     return folder
+
+
+def begin_with(network: TextToVelocity, folder: Path) -> TextToVelocity:
+    """The networks with the weights of a model that has the same ones, all but those of its words.
+
+    Args:
+        network: changed in place.
+        folder: of the other model.
+    """
+    for name in ("transformer", "text_encoder", "text_encoder_2"):
+        (path,) = (folder / name).glob("*.safetensors")
+        weights = {key: value for key, value in load_file(path).items() if ".embeddings." not in key}
+        part: nn.Module = getattr(network, name)
+        missing, strange = part.load_state_dict(weights, strict=False)
+        assert not strange
+        assert all(".embeddings." in key or "pos_embed" in key for key in missing)
+    return network
 
 
 def measure_quality(

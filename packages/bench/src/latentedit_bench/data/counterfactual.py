@@ -17,7 +17,7 @@ import hashlib
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,6 +181,22 @@ class ChangedArea:
     def fingerprint(self) -> str:
         """Both scenes."""
         return "/".join(Rendered(one, self.world, self.side).fingerprint() for one in (self.source, self.truth))
+
+
+def side_effects(item: Item) -> NDArray[np.bool_] | None:
+    """Where the right answer differs only as a consequence of the change, ``[h, w]``.
+
+    Returns:
+        None where nobody knows: the item is not rendered, or by a domain that has no side effects.
+    """
+    before, after = item.picture, item.truth
+    if not (isinstance(before, Rendered) and isinstance(after, Rendered)):
+        return None
+    world: Any = domain(before.world)
+    if not hasattr(world, "side_effects"):
+        return None
+    drawn = (_drawn(one.world, one.scene, one.side) for one in (before, after))
+    return world.side_effects(before.scene, after.scene, *drawn)
 
 
 @functools.lru_cache(maxsize=_KEPT)

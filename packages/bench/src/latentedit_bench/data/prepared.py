@@ -21,6 +21,7 @@ from latentedit.latents.encode import encode_frames, fit_all
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.models.base import Backbone
+from latentedit_bench.data.counterfactual import side_effects
 
 Readings = Mapping[str, Float[Tensor, "b _"]]
 """Attribute to the probabilities of its values, one row a picture."""
@@ -37,6 +38,7 @@ class Prepared:
         source: the pictures in [-1, 1] at their own size.
         truth: the right answers, likewise; None where an item has none.
         mask: where a right answer differs from its picture; None where an item has none.
+        consequences: where the right answers differ only as a consequence of the change; None where that is not known.
         before: what the model's reader sees of the pictures; None where there is no reader.
         answer: what it sees of the right answers; None without truths.
         answer_pixels: the right answers as the model would be shown them, in [-1, 1]; None without truths.
@@ -48,6 +50,7 @@ class Prepared:
     source: Float[Tensor, "b 3 h w"]
     truth: Float[Tensor, "b 3 h w"] | None
     mask: Bool[Tensor, "b 1 h w"] | None
+    consequences: Bool[Tensor, "b 1 h w"] | None
     before: Readings | None
     answer: Readings | None
     answer_pixels: Float[Tensor, "b 3 h2 w2"] | None
@@ -85,6 +88,7 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
         raise ConfigError("the pictures of a batch are of several sizes. Sort them by size first")
     truths = [item.truth() for item in items if item.truth is not None]
     masks = [item.mask() for item in items if item.mask is not None]
+    effects = [found for item in items if (found := side_effects(item)) is not None]
     answers = truths if len(truths) == len(items) else []
     reader = captioner_for(model)
     reads = isinstance(reader, ProbabilityReader)
@@ -97,6 +101,7 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
         source=to_tensor(pictures),
         truth=to_tensor(answers) if answers else None,
         mask=torch.from_numpy(np.stack(masks))[:, None] if len(masks) == len(items) else None,
+        consequences=torch.from_numpy(np.stack(effects))[:, None] if len(effects) == len(items) else None,
         before=reader.probabilities(seen) if reads else None,
         answer=reader.probabilities(wanted) if reads and wanted is not None else None,
         answer_pixels=wanted,

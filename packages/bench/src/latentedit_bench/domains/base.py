@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -109,6 +109,27 @@ class Scalable(Domain, Protocol):
 
     def render_at(self, scene: Scene, side: int) -> UInt8[np.ndarray, "side side 3"]:
         """The picture of a scene, square, with sides of so many pixels."""
+        ...
+
+
+class Lit(Domain, Protocol):
+    """A domain whose changes have side effects, such as shadows and reflections, and that knows where.
+
+    Laws:
+        1. No pixel is among them that shows what was changed itself, before or after.
+    """
+
+    def side_effects(
+        self, scene: Scene, answer: Scene, before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "h w 3"]
+    ) -> Bool[np.ndarray, "h w"]:
+        """Where a scene looks different from another only as a consequence of what was changed.
+
+        Args:
+            scene: before.
+            answer: after.
+            before: its picture.
+            after: that of the answer.
+        """
         ...
 
 

@@ -9,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 
 from latentedit.api.naming import FLOOR
+from latentedit.core.plugins import DOMAINS
 from latentedit_bench.domains.areas import attribute_areas
 from latentedit_bench.domains.base import domain
 from latentedit_bench.experiments.base import Row, Unit
@@ -21,9 +22,6 @@ from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.statistics import FEWEST, Table, by_level, rise
 
 KINDS = {"basis": "local basis", "random": "random, equal effect"}
-
-DOMAIN = "portraits"
-"""Whose attributes are read."""
 
 _CHANGE = "change "
 """Begins the columns that hold the change of an attribute."""
@@ -159,7 +157,7 @@ def coarseness(changes: Mapping[str, float]) -> float | None:
         changes: attribute to its change, in [0, 1].
 
     Returns:
-        None where attributes are not those of portraits, or change by less than `naming.FLOOR` in all.
+        None where attributes are those of no domain, or change by less than `naming.FLOOR` in all.
     """
     total = sum(changes.values())
     if not total >= FLOOR:
@@ -169,8 +167,9 @@ def coarseness(changes: Mapping[str, float]) -> float | None:
 
 
 def _areas(names: set[str]) -> Mapping[str, float]:
-    """What attributes cover, where they are those of the domain; else nothing."""
-    return attribute_areas(DOMAIN) if names <= set(domain(DOMAIN).values) else {}
+    """What attributes cover, where they are those of a domain; else nothing."""
+    world = next((name for name in DOMAINS.names() if names <= set(domain(name).values)), None)
+    return {} if world is None else attribute_areas(world)
 
 
 def _last_read(part: Table) -> float:

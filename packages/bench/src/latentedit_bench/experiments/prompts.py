@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from scipy.stats import rankdata
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.plugins import DOMAINS
 from latentedit.models.base import Backbone
 from latentedit_bench.domains.base import Domain, Scene, differences, domain, full_caption
 from latentedit_bench.experiments.base import Row, Unit
@@ -21,9 +22,6 @@ from latentedit_bench.experiments.plotting import GREY, draw_networks, draw_poin
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.subspaces import SPACES, at_each_rank, at_fitted_rank, compared
 from latentedit_bench.metrics.statistics import Table, by_level, estimate, rise
-
-DOMAIN = "portraits"
-"""Whose captions the prompts are."""
 
 _REPLACED = (0, 1, 4, 12)
 """Attributes of the picture that each of its prompts says wrongly."""
@@ -75,14 +73,14 @@ class Prompts(Geometry):
         Raises:
             ConfigError: a model that reads no text, or one of another domain.
         """
-        _check(study.backbone)
+        _world(study.backbone)
         return Geometry.items(self, study)
 
     def look_at(self, study: Study, item: Unit) -> list[Row]:
         """All pairs of the picture's prompts there."""
         picture, level = int(item[0]), float(item[1])
         pixels = study.latents[picture].frames[0].pixels[None]
-        world = domain(DOMAIN)
+        world = _world(study.backbone)
         said = graded(world, world.read(pixels)[0], seed=study.seed)
         texts = [full_caption(world, scene) for scene in said]
         similarity = _similarity(study.backbone, texts)
@@ -202,15 +200,19 @@ def shuffled_level(part: Table, *, seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _check(backbone: Backbone) -> None:
-    """Refuse models that read no text, and those whose pictures another domain captions."""
+def _world(backbone: Backbone) -> Domain:
+    """The domain that captions the model's pictures; it has the captioner's name.
+
+    Raises:
+        ConfigError: there is none, or the model reads no text.
+    """
     texts = backbone.embed(["", "a person with glasses"])
     if torch.equal(texts.tokens[0], texts.tokens[1]) and torch.equal(texts.pooled[0], texts.pooled[1]):
         raise ConfigError(f"all texts are the same to {backbone.name}. Name a model that reads text")
-    if backbone.defaults.get("captioner") != DOMAIN:
-        raise ConfigError(
-            f"the prompts are captions of {DOMAIN}, which {backbone.name} does not draw. Name one that does"
-        )
+    name = backbone.defaults.get("captioner")
+    if name not in DOMAINS.points():
+        raise ConfigError(f"the prompts are captions of a domain, and {backbone.name} draws none. Name one that does")
+    return domain(str(name))
 
 
 def _similarity(backbone: Backbone, texts: Sequence[str]) -> torch.Tensor:

@@ -24,13 +24,14 @@ from PIL import Image
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.pictures import read_image
 from latentedit.core.progress import Progress
-from latentedit_bench.data.counterfactual import Rendered
+from latentedit_bench.data.counterfactual import Rendered, side_effects
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, domain
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.locality import outside_change
 from latentedit_bench.metrics.pictures import mean_square
+from latentedit_bench.metrics.side_effects import side_effect
 from latentedit_bench.metrics.statistics import Estimate, Table, over_groups
 from latentedit_bench.metrics.strength_curve import monotonicity
 from latentedit_bench.open_task.outputs import Fault, moved, read_output
@@ -47,6 +48,7 @@ MEASURES = {
     "effect": "effect",
     "leakage": "leakage",
     "outside_change": "change outside",
+    "side_effect": "side effects",
     "untouched": "rest untouched",
     "done": "asked for, done",
     "others_changed": "others changed",
@@ -188,11 +190,15 @@ def _measured(
 
 
 def _seen(item: TaskItem, edited: Image.Image | None) -> dict[str, float]:
-    """`_read` of an edit at strength 1 or below."""
+    """`_read` of an edit at strength 1 or below, and how much of the side effects of the whole change is there."""
     before, after = item.whole.picture, item.whole.truth
     assert isinstance(before, Rendered)
     assert isinstance(after, Rendered)
-    return _read(before, after, edited)
+    where, found = side_effects(item.whole), _read(before, after, edited)
+    if where is not None:
+        source, answer, made = (to_tensor([one]) for one in (before(), after(), edited or before()))
+        found["side_effect"] = float(side_effect(made, source, answer, torch.from_numpy(where)[None, None]))
+    return found
 
 
 def _read(before: Rendered, after: Rendered, edited: Image.Image | None) -> dict[str, float]:
@@ -249,7 +255,7 @@ def item_measures(rows: Table) -> Table:
     curves = [_curve(str(name), part) for name, part in graded.groupby("item", sort=False)]
     names = ["item", "error_between", "strength_error", "monotonicity"]
     found = one.merge(pd.DataFrame(curves, columns=names).assign(scored=AS_IS), on=["scored", "item"], how="left")
-    return found[[*keys, "failed", *MEASURES]]
+    return found.reindex(columns=[*keys, "failed", *MEASURES])
 
 
 def _curve(item: str, part: Table) -> Row:

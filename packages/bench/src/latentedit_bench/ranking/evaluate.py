@@ -25,6 +25,7 @@ from latentedit_bench.metrics.leakage_matrix import attribute_change
 from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share
 from latentedit_bench.metrics.off_manifold import residual_ratio
 from latentedit_bench.metrics.pie_bench import MODES, scores
+from latentedit_bench.metrics.side_effects import side_effect
 from latentedit_bench.metrics.undo import undo_error, undo_psnr_db
 from latentedit_bench.ranking.methods import Method
 
@@ -206,6 +207,8 @@ def _measured(
     if batch.truth is not None:
         columns |= all_scores(edited, source, batch.truth)
         columns["error"] = counterfactual_error(edited, source, batch.truth)
+        if batch.consequences is not None:
+            columns["side_effect"] = side_effect(edited, source, batch.truth, batch.consequences)
     if batch.mask is not None:
         columns["outside"] = outside_share(edited, source, batch.mask)
         if batch.truth is not None:

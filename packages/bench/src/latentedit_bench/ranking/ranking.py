@@ -52,6 +52,7 @@ AT_ONE = (
     "outside_change",
     "outside",
     "outside_psnr",
+    "side_effect",
     "done",
     "others_changed",
     "drift",

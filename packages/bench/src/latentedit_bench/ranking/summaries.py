@@ -31,6 +31,7 @@ SHOWN = {
     "error": "error at 1",
     "effect": "effect at 1",
     "outside_change": "change outside",
+    "side_effect": "side effects",
     "others_changed": "others changed",
     "done": "asked for, done",
     "decomposability": "decomposability",

@@ -1,0 +1,103 @@
+"""Changes of captions of scenes: what the grammar reads in the new caption is the scene that was asked for."""
+
+import pytest
+
+from latentedit.core.errors import ConfigError
+from latentedit.latents.captions.change import Change
+from latentedit_scenes.attributes import VALUES, Attributes, draw_split
+from latentedit_scenes.captions import full_caption, parse
+from latentedit_scenes.rewriting import rewrite
+
+SCENE = Attributes(
+    left_shape="ball",
+    left_color="red",
+    left_material="rubber",
+    left_size="large",
+    middle_shape="none",
+    middle_color="none",
+    middle_material="none",
+    middle_size="none",
+    right_shape="cube",
+    right_color="red",
+    right_material="metal",
+    right_size="small",
+    floor_texture="plain",
+    floor_color="gray",
+    wall_texture="striped",
+    wall_color="blue",
+    lamp_side="left",
+    lamp_warmth="cold",
+    lamp_softness="hard",
+    time="day",
+    camera="low",
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "change"),
+    [
+        ("a red ball => a blue ball", {"left_color": "blue"}),
+        ("the small block => a big cylinder", {"right_shape": "cylinder", "right_size": "large"}),
+        ("a ball => a metal ball", {"left_material": "metal"}),
+        ("the red object on the right => a purple object", {"right_color": "purple"}),
+        ("the ball =>", {"left_shape": "none"}),
+        (
+            "=> a small green metal cone in the middle",
+            {"middle_shape": "cone", "middle_color": "green", "middle_material": "metal", "middle_size": "small"},
+        ),
+        ("a plain floor => a checkered brown floor", {"floor_texture": "checkered", "floor_color": "brown"}),
+        ("=> a plain wall", {"wall_texture": "plain"}),
+        ("a lamp on the left => a lamp on the right", {"lamp_side": "right"}),
+        ("a hard lamp => a soft warm lamp", {"lamp_softness": "soft", "lamp_warmth": "warm"}),
+        ("daylight => night", {"time": "night"}),
+        ("a low camera => a high camera", {"camera": "high"}),
+        ("the ball, daylight => a green ball, dusk", {"left_color": "green", "time": "evening"}),
+    ],
+)
+def test_the_changed_caption_is_that_of_the_changed_scene(asked: str, change: dict[str, str]) -> None:
+    assert rewrite(full_caption(SCENE), Change.parse(asked)) == full_caption(SCENE.replace(**change))
+
+
+def test_an_object_moves_to_an_empty_place_and_leaves_one() -> None:
+    moved = rewrite(full_caption(SCENE), Change.parse("the ball => the ball in the middle"))
+    assert moved == full_caption(SCENE.moved("left", "middle"))
+
+
+def test_every_value_of_every_attribute_can_be_asked_for() -> None:
+    """The phrase of the answer in place of the phrase of the scene, as the tasks of the benchmark ask."""
+    for scene in draw_split("calibration", 6, 2):
+        caption = full_caption(scene)
+        for name in (name for name in VALUES if getattr(scene, name) != "none"):
+            wanted = full_caption(
+                scene.replace(**{name: next(v for v in VALUES[name][1:] if v != getattr(scene, name))})
+            )
+            before, after = (text.removeprefix("a scene with ").split(", ") for text in (caption, wanted))
+            (pair,) = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
+            assert rewrite(caption, Change.parse(" => ".join(pair))) == wanted
+
+
+def test_what_is_not_said_stays_unsaid_and_unknown_words_are_changed_as_any_text() -> None:
+    assert rewrite("a room with a red ball, dusk", Change.parse("a ball => a green ball")) == (
+        "a room with a green ball, dusk"
+    )
+    assert rewrite("a scene with a red ball", Change.parse("=> dusk")) == "a scene with a red ball, dusk"
+    assert rewrite("a scene with a red ball", Change.parse("red => shiny")) == "a scene with a shiny ball"
+    related = "a scene with a red cube left of a blue ball"
+    changed = rewrite(related, Change.parse("a blue ball => a green ball"))
+    assert changed == "a scene with a red cube left of a green ball"
+    assert parse(changed).objects[1]["color"] == "green"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("a red object => a blue object", r"may be 'a large red rubber ball on the left' or 'a small red metal cube"),
+        ("a green ball => a blue ball", r"not in the caption, which says 'a large red rubber ball on the left' and"),
+        ("the ball => a red ball", r"says 'a large red rubber ball on the left', so 'a red ball' changes nothing"),
+        ("the ball => the ball on the right", r"does not say that nothing stands on the right"),
+        ("=> a blue ball on the left", r"does not say that nothing stands on the left"),
+    ],
+)
+def test_what_cannot_be_changed_is_told_with_what_the_caption_says(asked: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        rewrite(full_caption(SCENE), Change.parse(asked))
