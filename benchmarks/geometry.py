@@ -7,10 +7,9 @@ Records go to results/geometry/MODEL. Left out are the claims that compare sever
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
-from results import RESULTS
+from results import RESULTS, command
 
 from latentedit.cli.console import progress_bar
 from latentedit.core.plugins import EXPERIMENTS
@@ -31,10 +30,9 @@ def main() -> None:
     chosen = options.parse_args()
     os.chdir(RESULTS.parent)
     asked = [alone[name](models=(chosen.model,)) for name in chosen.experiment or alone]
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     with progress_bar() as progress:
         place = RESULTS / "geometry" / Path(chosen.model).name
-        reproduce(asked, place, command=command, quick=chosen.quick, progress=progress)
+        reproduce(asked, place, command=command(), quick=chosen.quick, progress=progress)
 
 
 if __name__ == "__main__":

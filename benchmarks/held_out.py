@@ -13,12 +13,11 @@ results/held-out. What was stopped goes on.
 import argparse
 import os
 import statistics
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from diffusers import DDIMScheduler
-from results import RESULTS
+from results import RESULTS, command
 
 from latentedit.api.calibrate import calibrate_guard, keep_calibration
 from latentedit.cli.console import progress_bar
@@ -64,8 +63,7 @@ def main() -> None:
         folders = [trained(name, make, progress) for name, make in MODELS.items()]
         models = tuple(map(str, folders))
         asked = [EXPERIMENTS[name](models=models) for name in chosen.experiment or EXPERIMENTS]
-        command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-        reproduce(asked, RESULTS / "held-out", command=command, quick=chosen.quick, progress=progress)
+        reproduce(asked, RESULTS / "held-out", command=command(), quick=chosen.quick, progress=progress)
 
 
 def trained(name: str, make: Callable[[Training, Renders, Path], None], progress: Progress | None) -> Path:

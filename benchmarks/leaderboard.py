@@ -63,7 +63,7 @@ def main() -> None:
         rows, faults = score_items(items, folder, keep=False)
         if faults:
             raise SystemExit(f"{faults[0].file} {faults[0].what}. Delete {folder}")
-        made = f"python benchmarks/leaderboard.py, model {model.fingerprint}, seed {SEED}"
+        made = f"python benchmarks/leaderboard.py --domain {chosen.domain}, model {model.fingerprint}, seed {SEED}"
         entries.append(entry_of(name, made, spec, rows, item_measures(rows)))
         print(f"{name}: error {entries[-1].error:.4f}", flush=True)
     others = [one for one in read_entries(TABLE) if not one.task.same_pictures(spec)]

@@ -10,6 +10,11 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
+def command() -> str:
+    """That of this process, as records tell it."""
+    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+
+
 def save(place: Path, content: Mapping[str, Any], lines: Sequence[str]) -> None:
     """Write ``place.json`` and ``place.md``; both begin with the command of this process.
 
@@ -18,11 +23,10 @@ def save(place: Path, content: Mapping[str, Any], lines: Sequence[str]) -> None:
         content: plain values.
         lines: of Markdown.
     """
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     place.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(rounded({"command": command, **content}), indent=1)
+    text = json.dumps(rounded({"command": command(), **content}), indent=1)
     place.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
-    place.with_suffix(".md").write_text("\n".join([f"`{command}`", "", *lines]) + "\n", encoding="utf-8")
+    place.with_suffix(".md").write_text("\n".join([f"`{command()}`", "", *lines]) + "\n", encoding="utf-8")
 
 
 def rounded(value: Any) -> Any:

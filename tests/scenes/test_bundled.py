@@ -19,7 +19,7 @@ from latentedit_scenes.captions import full_caption
 from latentedit_scenes.card import card_text
 from latentedit_scenes.domain import SCENES
 from latentedit_scenes.parameters import parameters_of
-from latentedit_scenes.reader import agreement, bundled_reader
+from latentedit_scenes.reader import SceneReader, agreement
 from latentedit_scenes.render import render_array
 
 FOLDER = bundled_folder("scenes")
@@ -41,7 +41,7 @@ def test_it_is_the_model_that_was_trained() -> None:
 def test_it_listens(model: Backbone) -> None:
     """84 readings; the stored figures are the measurement, this is the alarm."""
     wanted, others = draw_split("test", 4, 9), draw_split("test", 4, 10)
-    found = bundled_reader().attributes(draw_pictures(model, [full_caption(scene) for scene in wanted]))
+    found = SceneReader.bundled().attributes(draw_pictures(model, [full_caption(scene) for scene in wanted]))
     right, control = (agreement(found, scenes) for scenes in (wanted, others))
     assert sum(right[name] for name in VALUES) / len(VALUES) > 0.85
     assert sum(control[name] for name in VALUES) / len(VALUES) < 0.6

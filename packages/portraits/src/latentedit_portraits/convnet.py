@@ -51,6 +51,7 @@ class StoredNetwork:
 
     kind: ClassVar[str]
     architecture: ClassVar[type[PictureNetwork]]
+    model: ClassVar[str] = "portraits"
 
     def __init__(self, network: PictureNetwork) -> None:
         self.network = network.eval()
@@ -65,8 +66,8 @@ class StoredNetwork:
     @classmethod
     @functools.cache
     def bundled(cls) -> Any:
-        """The one beside the bundled `portraits`; on the CPU, wherever the model is."""
-        return cls.from_folder(bundled_folder("portraits"))
+        """The one beside the bundled ``model``; on the CPU, wherever the model is."""
+        return cls.from_folder(bundled_folder(cls.model))
 
     def save(self, folder: Path) -> None:
         """Write the weights in half precision."""

@@ -1,5 +1,6 @@
 """The attribute reader: a small CNN with one head an attribute, for captions and for measuring."""
 
+import abc
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -43,7 +44,7 @@ def split_logits(
 
 
 class NetworkReader(StoredNetwork, AttributeReader):
-    """An attribute reader by such a network; subclasses say of which world."""
+    """An attribute reader by such a network; subclasses know the world's scenes and its grammar."""
 
     values: ClassVar[Mapping[str, tuple[str, ...]]]
     kind = "reader"
@@ -61,6 +62,22 @@ class NetworkReader(StoredNetwork, AttributeReader):
         best = [probabilities.argmax(dim=1) for probabilities in self.probabilities(pixels).values()]
         return torch.stack(best, dim=1).tolist()
 
+    @abc.abstractmethod
+    def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Any]:
+        """The most likely scene of each picture; pixels in [-1, 1]."""
+
+    @abc.abstractmethod
+    def full_caption(self, scene: Any) -> str:
+        """What the grammar says of a scene."""
+
+    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
+        """Attribute names and values of each picture."""
+        return [{name: getattr(item, name) for name in self.values} for item in self.attributes(pixels)]
+
+    def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
+        """The full caption of each picture."""
+        return [self.full_caption(item) for item in self.attributes(pixels)]
+
 
 class PortraitReader(NetworkReader):
     """Reads the attributes of portraits of 128 x 128 pixels, and says them in the grammar's canonical caption."""
@@ -72,13 +89,9 @@ class PortraitReader(NetworkReader):
         """The most likely attributes of each picture; pixels in [-1, 1]."""
         return [Attributes.from_indices(row) for row in self.indices(pixels)]
 
-    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
-        """Attribute names and values of each picture."""
-        return [{name: getattr(item, name) for name in VALUES} for item in self.attributes(pixels)]
-
-    def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """The full caption of each picture."""
-        return [full_caption(item) for item in self.attributes(pixels)]
+    def full_caption(self, scene: Attributes) -> str:
+        """The canonical caption."""
+        return full_caption(scene)
 
     def examples(self, count: int) -> list[str]:
         """Full captions of portraits that neither training nor tests have seen."""

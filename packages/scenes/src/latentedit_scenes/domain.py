@@ -15,7 +15,7 @@ from latentedit_scenes.attributes import NONE, ORDERED, PART_OF, VALUES, Attribu
 from latentedit_scenes.captions import caption_of, phrases_of, reworded_caption, words_of
 from latentedit_scenes.masks import changed_pixels, visible_difference
 from latentedit_scenes.parameters import parameters_of
-from latentedit_scenes.reader import bundled_reader
+from latentedit_scenes.reader import SceneReader
 from latentedit_scenes.render import CREDITS, SIZE, render_array
 
 
@@ -89,7 +89,7 @@ class SceneDomain:
 
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
         """What pictures show, by the reader that lies beside the model; pixels in [-1, 1]."""
-        return list(bundled_reader().attributes(pixels))
+        return SceneReader.bundled().attributes(pixels)
 
     def pictures(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
         """Scenes of the test split for `scenes`; None for other models."""

@@ -1,6 +1,5 @@
 """The attribute reader of scenes, built and trained as that of portraits: for captions and for measuring."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -9,7 +8,6 @@ from torch import Tensor
 
 from latentedit.latents.captions.change import Change
 from latentedit.models.base import Backbone
-from latentedit.models.registry import bundled_folder
 from latentedit_portraits.fitting import seeded
 from latentedit_portraits.reader import NetworkReader, ReaderNetwork
 from latentedit_scenes.attributes import PARTS, VALUES, Attributes, draw_split
@@ -31,18 +29,15 @@ class SceneReader(NetworkReader):
 
     values = VALUES
     architecture = SceneReaderNetwork
+    model = "scenes"
 
     def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
         """The most likely attributes of each picture; pixels in [-1, 1]."""
         return [Attributes.from_indices(row) for row in self.indices(pixels)]
 
-    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
-        """Attribute names and values of each picture."""
-        return [{name: getattr(item, name) for name in VALUES} for item in self.attributes(pixels)]
-
-    def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """The full caption of each picture."""
-        return [full_caption(item) for item in self.attributes(pixels)]
+    def full_caption(self, scene: Attributes) -> str:
+        """The canonical caption."""
+        return full_caption(scene)
 
     def examples(self, count: int) -> list[str]:
         """Full captions of scenes that neither training nor tests have seen."""
@@ -53,16 +48,10 @@ class SceneReader(NetworkReader):
         return rewrite(caption, change)
 
 
-@functools.cache
-def bundled_reader() -> SceneReader:
-    """The one that lies beside the bundled `scenes`; on the CPU, wherever the model is."""
-    return SceneReader.from_folder(bundled_folder("scenes"))
-
-
 def reader_for(backbone: Backbone) -> SceneReader:
-    """The entry point ``scenes`` of ``latentedit.captioners``: `bundled_reader`."""
+    """The entry point ``scenes`` of ``latentedit.captioners``: the reader that lies beside the bundled model."""
     del backbone
-    return bundled_reader()
+    return SceneReader.bundled()
 
 
 def build_reader(seed: int) -> SceneReaderNetwork:

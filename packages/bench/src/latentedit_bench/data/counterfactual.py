@@ -17,7 +17,7 @@ import hashlib
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from PIL import Image
 
 from latentedit.api.manifests.items import Dataset, Item
 from latentedit.core.errors import ConfigError
-from latentedit_bench.domains.base import Domain, Scene, Split, differences, domain, full_caption, scalable
+from latentedit_bench.domains.base import Domain, Lit, Scene, Split, differences, domain, full_caption, scalable
 
 PREFIX = "counterfactual-"
 """Before a domain's name: what the set is called."""
@@ -192,8 +192,8 @@ def side_effects(item: Item) -> NDArray[np.bool_] | None:
     before, after = item.picture, item.truth
     if not (isinstance(before, Rendered) and isinstance(after, Rendered)):
         return None
-    world: Any = domain(before.world)
-    if not hasattr(world, "side_effects"):
+    world = domain(before.world)
+    if not isinstance(world, Lit):
         return None
     drawn = (_drawn(one.world, one.scene, one.side) for one in (before, after))
     return world.side_effects(before.scene, after.scene, *drawn)

@@ -112,6 +112,7 @@ class Scalable(Domain, Protocol):
         ...
 
 
+@runtime_checkable
 class Lit(Domain, Protocol):
     """A domain whose changes have side effects, such as shadows and reflections, and that knows where.
 

@@ -73,14 +73,14 @@ class Prompts(Geometry):
         Raises:
             ConfigError: a model that reads no text, or one of another domain.
         """
-        _world(study.backbone)
+        _check(study.backbone)
         return Geometry.items(self, study)
 
     def look_at(self, study: Study, item: Unit) -> list[Row]:
         """All pairs of the picture's prompts there."""
         picture, level = int(item[0]), float(item[1])
         pixels = study.latents[picture].frames[0].pixels[None]
-        world = _world(study.backbone)
+        world = domain(study.backbone.defaults["captioner"])  # both have one name
         said = graded(world, world.read(pixels)[0], seed=study.seed)
         texts = [full_caption(world, scene) for scene in said]
         similarity = _similarity(study.backbone, texts)
@@ -200,19 +200,13 @@ def shuffled_level(part: Table, *, seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _world(backbone: Backbone) -> Domain:
-    """The domain that captions the model's pictures; it has the captioner's name.
-
-    Raises:
-        ConfigError: there is none, or the model reads no text.
-    """
+def _check(backbone: Backbone) -> None:
+    """Refuse models that read no text, and those whose pictures no domain captions."""
     texts = backbone.embed(["", "a person with glasses"])
     if torch.equal(texts.tokens[0], texts.tokens[1]) and torch.equal(texts.pooled[0], texts.pooled[1]):
         raise ConfigError(f"all texts are the same to {backbone.name}. Name a model that reads text")
-    name = backbone.defaults.get("captioner")
-    if name not in DOMAINS.points():
+    if backbone.defaults.get("captioner") not in DOMAINS.points():
         raise ConfigError(f"the prompts are captions of a domain, and {backbone.name} draws none. Name one that does")
-    return domain(str(name))
 
 
 def _similarity(backbone: Backbone, texts: Sequence[str]) -> torch.Tensor:

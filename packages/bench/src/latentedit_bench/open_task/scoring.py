@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.core.errors import ConfigError
@@ -120,7 +121,7 @@ def _mapped(function: Callable[[TaskItem], ItemScore], items: Sequence[TaskItem]
 def score_item(item: TaskItem, folder: Path, *, keep: bool) -> ItemScore:
     """Score the files of one item; see `score_items`."""
     source = _known_picture(item, folder)
-    whole = item.answers[1.0]()
+    whole, seen = item.answers[1.0](), functools.partial(_seen, item, side_effects(item.whole))
     rows: list[Row] = []
     faults: list[Fault] = []
     for strength, answer in item.answers.items():
@@ -129,13 +130,13 @@ def score_item(item: TaskItem, folder: Path, *, keep: bool) -> ItemScore:
         right = whole if strength == 1 else answer()
         faults += [] if found.fault is None else [found.fault]
         edited = None if found.fault is not None else found.image
-        rows.append(_row(item, AS_IS, strength, file, _measured(edited, source, right, whole) | _seen(item, edited)))
+        rows.append(_row(item, AS_IS, strength, file, _measured(edited, source, right, whole) | seen(edited)))
         if keep and strength == 1:
             result = None if found.image is None else _kept(source, found.image)
             fault = None if result is None else moved(file, result)
             faults += [] if fault is None else [fault]
             edited = None if result is None else result.image.convert("RGB")
-            rows.append(_row(item, KEPT, strength, file, _measured(edited, source, right, whole) | _seen(item, edited)))
+            rows.append(_row(item, KEPT, strength, file, _measured(edited, source, right, whole) | seen(edited)))
     for then, file in zip(item.then, item.then_files, strict=True):
         found = read_output(folder, file, source.size)
         faults += [] if found.fault is None else [found.fault]
@@ -189,12 +190,12 @@ def _measured(
     return {name: float(value) for name, value in found.items()} | {"failed": float(edited is None)}
 
 
-def _seen(item: TaskItem, edited: Image.Image | None) -> dict[str, float]:
+def _seen(item: TaskItem, where: NDArray[np.bool_] | None, edited: Image.Image | None) -> dict[str, float]:
     """`_read` of an edit at strength 1 or below, and how much of the side effects of the whole change is there."""
     before, after = item.whole.picture, item.whole.truth
     assert isinstance(before, Rendered)
     assert isinstance(after, Rendered)
-    where, found = side_effects(item.whole), _read(before, after, edited)
+    found = _read(before, after, edited)
     if where is not None:
         source, answer, made = (to_tensor([one]) for one in (before(), after(), edited or before()))
         found["side_effect"] = float(side_effect(made, source, answer, torch.from_numpy(where)[None, None]))
