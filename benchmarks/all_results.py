@@ -163,7 +163,9 @@ def keep_tables(run: Path, place: Path) -> None:
             shutil.copyfile(path, place / path.name)
     plan = json.loads((run / "run.json").read_text("utf-8"))["plan"]
     (place / "plan.json").write_text(json.dumps(plan, indent=1) + "\n", "utf-8")
-    items = pd.read_csv(run / "items.csv").pivot_table(index=["group", "item"], columns="method", values="above")
+    items = pd.read_csv(run / "items.csv").pivot_table(
+        index=["group", "item", "asked"], columns="method", values="above"
+    )
     items.to_csv(place / "above.csv", float_format="%.4g", lineterminator="\n")
 
 
