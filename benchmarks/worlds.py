@@ -6,9 +6,10 @@ Reads what `all_results.py` keeps of the runs "every" and "scenes", and runs not
 numbers on scenes: methods are ranked by their error above the codec's on each world. A pair of methods changes places
 where its paired difference, with its interval, lies on one side of 0 on the one world and on the other side on the
 other; all others keep their order or are undecided. Kendall's tau says how alike the rankings are; control: that of
-two draws of the items of one world. Beside the ranking stand the contrasts: the arm of the latent, the Hessian and
-locality, on scenes also by what is asked for. A contrast is the error without a part less the error with it, above 0
-where the part helps. Control of the side effects: the right answer through the codec, which would have all of them.
+two draws of the items of one world. Beside the ranking stand the contrasts, on scenes also by what is asked for: the
+error without a part less the error with it, above 0 where the part helps. The parts of FlowEdit's path are switched at
+equal settings, of which none was tuned on scenes. Control of the side effects: the right answer through the codec,
+which would have all of them.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from scipy.stats import kendalltau
 
 from latentedit_bench.metrics.statistics import Estimate, decide, drawn_weights, over_groups, pair_differences
 from latentedit_bench.ranking.evaluate import CODEC
-from latentedit_bench.tuning.search_spaces import LOCAL, ROLES
+from latentedit_bench.tuning.search_spaces import ROLES
 
 WORLDS = {"portraits": "every", "scenes": "scenes"}
 """World to the run on it."""
@@ -40,8 +41,11 @@ ASKED = {
 DRAWS = 200
 """Of the items, by which the control of the rank correlation is taken."""
 
-OURS = {"Hessian": ("eim", "eim gamma"), "Newton": ("eim", "eim newton"), "joint arm": ("eim", "eim joint")}
-"""Part to the rows without it and with it."""
+BASE = "path + keep + local + release"
+"""The search from which the rows of the Hessian and of the joint arm were tuned on, as it was."""
+
+TUNED = {"Hessian, tuned": "eim gamma", "Newton, tuned": "eim newton", "joint arm, tuned": "eim joint"}
+"""Part to the row that has it; its other settings were tuned too, so what it gives is at most the difference."""
 
 
 def main() -> None:
@@ -49,7 +53,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     above = {world: _above(run) for world, run in WORLDS.items()}
     both = [name for name in above["portraits"] if name in above["scenes"] and _is_ranked(name)]
-    above = {world: found[both] for world, found in above.items()}
+    parts, above = above, {world: found[both] for world, found in above.items()}
     told = {world: pd.read_csv(RESULTS / "benchmark" / run / "summary.csv") for world, run in WORLDS.items()}
     ranks = {world: found.mean().rank().astype(int) for world, found in above.items()}
     ranking = {
@@ -64,7 +68,7 @@ def main() -> None:
         "codec side effects": _of(told["scenes"], CODEC, "side_effect"),
         "contrasts": {
             part: {where: _told(found) for where, found in by_part.items()}
-            for part, by_part in contrasts(above).items()
+            for part, by_part in contrasts(parts).items()
         },
         "ranking": ranking,
     }
@@ -105,16 +109,15 @@ def pairs(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
 
 def contrasts(above: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Estimate]]:
     """Of each part the error without it less the error with it, by world and on scenes by what is asked."""
-    local = [name for name in above["scenes"] if f"{name}, {LOCAL}" in above["scenes"]]
-    parts = {part: rows for part, rows in OURS.items() if set(rows) <= set(above["scenes"])}
+    names = sorted(set().union(*ROLES.parts.values()))
     found: dict[str, dict[str, Estimate]] = {}
     for world, errors in above.items():
-        less = {part: errors[without] - errors[having] for part, (without, having) in parts.items()}
-        if "eim, not local" in errors:
-            less["locality, eim"] = errors["eim, not local"] - errors["eim"]
-        less["locality, others"] = sum(
-            (errors[one] - errors[f"{one}, {LOCAL}"] for one in local), start=0 * errors.iloc[:, 0]
-        ) / max(1, len(local))
+        less = {
+            name: sum((-1 if name in some else 1) * errors[row] for row, some in ROLES.parts.items())
+            / (len(ROLES.parts) / 2)
+            for name in names
+        }
+        less |= {part: errors[BASE] - errors[row] for part, row in TUNED.items()}
         for part, difference in less.items():
             whole = found.setdefault(part, {})
             whole[world] = over_groups(difference)
