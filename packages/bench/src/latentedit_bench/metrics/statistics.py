@@ -78,7 +78,7 @@ def over_groups(values: Table) -> Estimate:
     Args:
         values: of items, such as a difference of two columns of `by_item`.
     """
-    return estimate(values.astype(float).tolist(), _members(values))
+    return estimate(values.astype(float).tolist(), group_members(values))
 
 
 def pair_differences(wide: Table) -> dict[tuple[str, str], Estimate]:
@@ -87,7 +87,7 @@ def pair_differences(wide: Table) -> dict[tuple[str, str], Estimate]:
     Args:
         wide: of `by_item`. Columns that are known everywhere share their draws, so that many of them cost little.
     """
-    members = _members(wide)
+    members = group_members(wide)
     weights = _weights(tuple(members), 0)
     whole = wide.loc[:, wide.notna().all()]
     drawn = {name: _ratio(weights @ whole[name].to_numpy(float), weights.sum(1)) for name in whole}
@@ -109,14 +109,14 @@ def ratio_over_groups(top: Table, bottom: Table) -> Estimate:
         top: without nan, as the other one.
         bottom: with the same index.
     """
-    members, above, below = _members(top), top.to_numpy(float), bottom.to_numpy(float)
+    members, above, below = group_members(top), top.to_numpy(float), bottom.to_numpy(float)
     weights = _weights(tuple(members), 0)
     mean = above.mean() / below.mean() if below.mean() > 0 else float("nan")
     return _told(float(mean), _ratio(weights @ above, weights @ below), members)
 
 
-def _members(values: Table) -> list[tuple[int, ...]]:
-    """The number of each row's group."""
+def group_members(values: Table) -> list[tuple[int, ...]]:
+    """The number of each row's group, as `estimate` and `drawn_weights` take it; the index has "group"."""
     names = [str(group) for group in values.index.get_level_values("group")]
     place = {name: index for index, name in enumerate(sorted(set(names)))}
     return [(place[name],) for name in names]

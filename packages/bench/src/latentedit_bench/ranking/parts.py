@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 import pandas as pd
@@ -35,8 +35,19 @@ def part_effects(items: Table, parts: Mapping[str, Set[str]]) -> Table:
             continue
         wide = by_item(items, measure).reindex(columns=list(parts))
         for several in [(one,) for one in names] + list(itertools.combinations(names, 2)):
-            signs = [np.prod([1 if name in some else -1 for name in several]) for some in parts.values()]
-            effect = (wide * signs).sum(axis=1, skipna=False) / 2 ** (len(names) - len(several))
-            told = dataclasses.asdict(over_groups(effect))
+            told = dataclasses.asdict(over_groups(effect_by_item(wide, parts, several)))
             rows.append({"part": " x ".join(several), "measure": measure, **told})
     return pd.DataFrame(rows, columns=["part", "measure", "mean", "low", "high", "pictures"])
+
+
+def effect_by_item(wide: Table, parts: Mapping[str, Set[str]], several: Sequence[str]) -> Table:
+    """The main effect of one part, or the interaction of some, of each item; see `part_effects`.
+
+    Args:
+        wide: a row an item, a column a method, those of ``parts`` among them.
+        parts: likewise.
+        several: names of parts.
+    """
+    count = len(set().union(*parts.values()))
+    signs = [np.prod([1 if name in some else -1 for name in several]) for some in parts.values()]
+    return (wide[list(parts)] * signs).sum(axis=1, skipna=False) / 2 ** (count - len(several))
