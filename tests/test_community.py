@@ -19,11 +19,11 @@ def read(path: str | Path) -> Any:
     return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
 
 
-def jobs() -> dict[str, Any]:
-    return read(GITHUB / "workflows" / "test.yml")["jobs"]
+def workflow(name: str) -> dict[Any, Any]:
+    return read(GITHUB / "workflows" / f"{name}.yml")
 
 
-STEPS = [step for job in jobs().values() for step in job["steps"]]
+STEPS = [step for name in ("test", "newest") for job in workflow(name)["jobs"].values() for step in job["steps"]]
 
 
 def test_the_citation_has_what_version_1_2_0_of_the_format_asks_for() -> None:
@@ -59,17 +59,20 @@ def test_blank_issues_are_off() -> None:
     assert read(GITHUB / "ISSUE_TEMPLATE" / "config.yml") == {"blank_issues_enabled": False}
 
 
-def test_the_workflow_may_only_read() -> None:
-    workflow = read(GITHUB / "workflows" / "test.yml")
-    assert workflow["permissions"] == {"contents": "read"}
-    assert not any("permissions" in job for job in jobs().values())
-    assert {"push", "pull_request"} == workflow[True].keys()  # "on" is a truth value to YAML 1.1
+@pytest.mark.parametrize(
+    ("name", "events"), [("test", {"push", "pull_request"}), ("newest", {"schedule", "workflow_dispatch"})]
+)
+def test_workflows_may_only_read(name: str, events: set[str]) -> None:
+    found = workflow(name)
+    assert found["permissions"] == {"contents": "read"}
+    assert not any("permissions" in job for job in found["jobs"].values())
+    assert events == found[True].keys()  # "on" is a truth value to YAML 1.1
 
 
-def test_the_workflow_runs_what_is_here() -> None:
+def test_workflows_run_what_is_here() -> None:
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     commands = [step["run"] for step in STEPS if "run" in step]
-    assert {".ci/run", ".ci/light", "make docs-site"} == set(commands)
+    assert {".ci/run", ".ci/light", "make docs-site", "make newest"} == set(commands)
     for command in commands:
         program, *words = command.split()
         assert set(words) <= set(targets) if program == "make" else os.access(ROOT / program, os.X_OK)
@@ -89,8 +92,9 @@ def test_what_is_tried_on_every_system_is_here() -> None:
 
 
 def test_the_systems() -> None:
-    assert "3.11" in str(jobs()["everything"]["steps"])
-    tried = {(one["os"].split("-")[0], one["python"]) for one in jobs()["light"]["strategy"]["matrix"]["include"]}
+    jobs = workflow("test")["jobs"]
+    assert "3.11" in str(jobs["everything"]["steps"])
+    tried = {(one["os"].split("-")[0], one["python"]) for one in jobs["light"]["strategy"]["matrix"]["include"]}
     assert tried == {("ubuntu", "3.12"), ("ubuntu", "3.13"), ("macos", "3.11"), ("windows", "3.11")}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-LOCK = Path("requirements-dev.txt")
+CONSTRAINTS = Path("constraints.txt")
 BILL = Path("dist/sbom.json")
 OURS = ("latentedit", "latentedit-portraits", "latentedit-scenes", "latentedit-models", "latentedit-bench")
 
@@ -44,7 +44,7 @@ def main() -> int:
     bad = licences()
     bad += vulnerabilities(Path(sys.argv[1]))
     BILL.parent.mkdir(exist_ok=True)
-    _run(Path(sys.argv[1]) / "cyclonedx-py", "requirements", LOCK, "--output-reproducible", "-o", BILL)
+    _run(Path(sys.argv[1]) / "cyclonedx-py", "requirements", CONSTRAINTS, "--output-reproducible", "-o", BILL)
     print(f"bill of materials: {BILL}, {len(json.loads(BILL.read_text())['components'])} components")
     return int(bool(bad))
 
@@ -94,17 +94,8 @@ def needed(names: Iterable[str]) -> set[str]:
 
 def vulnerabilities(tools: Path) -> list[str]:
     """Known ones of all pinned packages."""
-    ended = _run(
-        tools / "pip-audit",
-        "-r",
-        LOCK,
-        "--require-hashes",
-        "--disable-pip",
-        "--format",
-        "json",
-        "--progress-spinner",
-        "off",
-    )
+    options = ["--no-deps", "--disable-pip", "--format=json", "--progress-spinner=off"]
+    ended = _run(tools / "pip-audit", "-r", CONSTRAINTS, *options)
     try:
         told = json.loads(ended.stdout)["dependencies"]
     except (ValueError, KeyError):
