@@ -38,13 +38,12 @@ def test_everything_that_development_wants_is_there() -> None:
 
 
 def test_what_changed_is_told() -> None:
-    before = "# old\na==1\nb==1 ; python_version < '3.12'\nb==2 ; python_version >= '3.12'\nc==1\nd==1\n"
+    before = "# old\na==1\nb==1 ; old\nb==2 ; new\nc==1\nd==1\n"
     assert changes(before, before) == []
     after = before.replace("a==1", "a==1.5").replace("b==2", "b==3").replace("d==1", "e==1")
     assert changes(before, after) == [
         "a: 1 -> 1.5",
-        "b: 1 ; python_version < '3.12', 2 ; python_version >= '3.12' -> "
-        "1 ; python_version < '3.12', 3 ; python_version >= '3.12'",
+        "b: 1 ; old, 2 ; new -> 1 ; old, 3 ; new",
         "d: 1 -> not there",
         "e: not there -> 1",
     ]
