@@ -4,9 +4,9 @@ A value belongs to one picture or to several (a distance belongs to two). The bo
 picture drawn k times gives a value of its own the weight k, and the value of a pair (i, j) the weight k_i k_j. So pairs
 that share a picture are not counted as independent.
 
-An edit also depends on its seed. In a run each item has noise of its own for each seed, and its value is the mean over the
-seeds. Items that are drawn bring their noise along, so the interval covers pictures and seeds. This fails if items share
-their noise, or if there are too few seeds to average; `check_seeds` rejects comparisons of methods with fewer than `SEEDS`.
+An edit also depends on its seed. In a run each item has noise of its own for each seed, and its value is the mean over
+the seeds. Items that are drawn bring their noise along, so the interval covers pictures and seeds. It would not if items
+shared their noise.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ FEWEST = 6
 """Pictures below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)."""
 
 SEEDS = 5
-"""Seeds that a comparison of methods needs: the noise of one seed moves a mean over 96 items by as much as methods differ."""
+"""Seeds that a comparison of methods needs: one seed moves a mean over 96 items by as much as good methods differ."""
 
 _DRAWS = 2000
 _SHUFFLES = 1000
@@ -61,12 +61,12 @@ class Estimate:
     @property
     def text(self) -> str:
         """Such as "0.42 [0.31, 0.55]"."""
-        return self.told(2)
+        return f"{self.mean:.2f} {between(self.low, self.high, 2)}".rstrip()
 
-    def told(self, digits: int) -> str:
-        """The same with so many digits; without the interval where there is none."""
-        within = f" [{self.low:.{digits}f}, {self.high:.{digits}f}]" if math.isfinite(self.low) else ""
-        return f"{self.mean:.{digits}f}{within}"
+
+def between(low: float, high: float, digits: int = 3) -> str:
+    """An interval such as "[0.310, 0.550]"; empty where there is none."""
+    return f"[{low:.{digits}f}, {high:.{digits}f}]" if math.isfinite(low) else ""
 
 
 def estimate(values: Sequence[float], pictures: Sequence[Sequence[int]], *, seed: int = 0) -> Estimate:
@@ -208,9 +208,7 @@ def check_seeds(count: int) -> None:
     """
     if count < SEEDS:
         listed = ",".join(map(str, range(1, SEEDS + 1)))
-        raise ConfigError(
-            f"methods are compared over at least {SEEDS} seeds; got {count}. Run them with seeds {listed}"
-        )
+        raise ConfigError(f"methods are compared over {SEEDS} seeds or more; got {count}. Run them with seeds {listed}")
 
 
 def drawn_weights(members: Sequence[Sequence[int]], generator: np.random.Generator) -> Float[np.ndarray, "draws n"]:

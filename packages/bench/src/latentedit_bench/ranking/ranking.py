@@ -25,6 +25,7 @@ from latentedit_bench.metrics.statistics import (
     Estimate,
     Table,
     Verdict,
+    between,
     by_item,
     check_seeds,
     decide,
@@ -91,7 +92,7 @@ class Comparison:
     @property
     def text(self) -> str:
         """The difference with its interval, such as "0.0421 [0.0310, 0.0550]"."""
-        return f"{self.difference.mean:.4f} [{self.difference.low:.4f}, {self.difference.high:.4f}]"
+        return f"{self.difference.mean:.4f} {between(self.difference.low, self.difference.high, 4)}".rstrip()
 
 
 def per_item(rows: Table) -> Table:

@@ -119,6 +119,13 @@ class Summaries:
         )
 
     @property
+    def too_few_seeds(self) -> str:
+        """Why no methods are compared; empty where they are."""
+        if self.seeds >= SEEDS:
+            return ""
+        return f"Methods are not compared: that takes {SEEDS} seeds, and this run has {self.seeds}."
+
+    @property
     def told_first(self) -> Sequence[str]:
         """Ours and the best method that is not of our family, as far as they ran."""
         return [name for name in (self.ours, *self.rivals[:1]) if name in self.order]

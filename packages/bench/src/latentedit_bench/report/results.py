@@ -8,7 +8,7 @@ import pandas as pd
 
 from latentedit.api.runs.folder import RunFolder
 from latentedit.core.files.writing import write_text
-from latentedit_bench.metrics.statistics import SEEDS, Table
+from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.plan import read_plan
 from latentedit_bench.ranking.ranking import PRIMARY, Comparison
 from latentedit_bench.ranking.summaries import Summaries
@@ -84,8 +84,8 @@ def _compared(comparisons: Sequence[Sequence[Comparison]]) -> Table:
 def _page(folder: Path, found: Summaries) -> list[str]:
     """The lines of ``ranking.md``."""
     lines = [*_head(folder), "## Ranking", "", *markdown(ranking_grid(found, found.order), numbered=True)]
-    if found.seeds < SEEDS:
-        lines += [f"Methods are not compared: that takes {SEEDS} seeds, and this run has {found.seeds}.", ""]
+    if found.too_few_seeds:
+        lines += [found.too_few_seeds, ""]
     if found.comparisons:
         lines += [f"## {found.ours} against each other method, paired", "", *markdown(comparison_grid(found))]
     if len(found.parts):
