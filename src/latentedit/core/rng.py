@@ -63,7 +63,7 @@ def draw(shape: Sequence[int], *, seed: int, purpose: str, index: int = 0) -> Fl
 
 def noise_like(
     z: Float[Tensor, "b *latent"], *, seed: Seed, purpose: str, index: int = 0, count: int | None = None
-) -> Float[Tensor, "*m b *latent"]:
+) -> Float[Tensor, "..."]:
     """Standard normal noise for each latent of a batch, in its dtype and on its device.
 
     A picture's noise depends on its seed alone: neither the batch size nor the pictures beside it change it.

@@ -5,8 +5,8 @@ picture drawn k times gives a value of its own the weight k, and the value of a 
 that share a picture are not counted as independent.
 
 An edit also depends on its seed. In a run each item has noise of its own for each seed, and its value is the mean over
-the seeds. Items that are drawn bring their noise along, so the interval covers pictures and seeds. It would not if items
-shared their noise.
+the seeds. Items that are drawn bring their noise along, so the interval covers pictures and seeds. It would not if
+items shared their noise.
 """
 
 import dataclasses
