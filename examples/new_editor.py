@@ -18,7 +18,7 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Level, settings
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
@@ -56,11 +56,10 @@ class OneNoisyStep(Editor):
         return 0 if strength == 0 else 2
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         x, s = latent.z, latent.z.new_full((len(latent),), self.level)
-        noise = draw(x.shape[1:], seed=seed, purpose=self.name).to(x)
-        z = (1 - self.level) * x + self.level * noise
+        z = (1 - self.level) * x + self.level * noise_like(x, seed=seed, purpose=self.name)
         source, wanted = (latent.backbone.velocity(z, s, text) for text in (latent.condition, target))
         if progress is not None:
             progress("editing", 1, 1)

@@ -15,7 +15,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.levels import LevelGrid, uniform_grid
 from latentedit.core.progress import Progress
-from latentedit.core.rng import stream
+from latentedit.core.rng import Seed, stream
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -113,7 +113,7 @@ class Knowing(Editor):
         return self.steps
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         self.evaluations(latent, strength=strength)
         if not self.share:

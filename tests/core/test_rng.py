@@ -1,8 +1,10 @@
 """Named streams: reproducible, independent of order, of each other and of the global state."""
 
+import pytest
 import torch
 
-from latentedit.core.rng import draw, stream
+from latentedit.core.errors import ShapeError
+from latentedit.core.rng import draw, item_seed, noise_like, stream
 
 
 def test_a_name_decides_the_numbers() -> None:
@@ -32,3 +34,22 @@ def test_noise_is_standard_normal_and_leaves_the_global_state() -> None:
     before = torch.random.get_rng_state()
     draw((8,), seed=0, purpose="global")
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("count", [None, 2])
+def test_each_latent_has_the_noise_of_its_own_seed(count: int | None) -> None:
+    z, shape = torch.zeros(3, 4, 5), (4, 5) if count is None else (count, 4, 5)
+    found = noise_like(z, seed=[7, 8, 7], purpose="x", index=1, count=count)
+    assert found.shape == (*shape[:-2], 3, 4, 5)
+    for row, seed in enumerate([7, 8, 7]):
+        assert torch.equal(found.select(-3, row), draw(shape, seed=seed, purpose="x", index=1))
+    shared = noise_like(z, seed=7, purpose="x", index=1, count=count)
+    assert torch.equal(shared, noise_like(z, seed=[7, 7, 7], purpose="x", index=1, count=count))
+    with pytest.raises(ShapeError, match="3 latents"):
+        noise_like(z, seed=[7, 8], purpose="x", count=count)
+
+
+def test_items_of_one_measurement_have_seeds_of_their_own() -> None:
+    seeds = {item_seed(seed, f"item-{item}") for seed in range(5) for item in range(100)}
+    assert len(seeds) == 500
+    assert item_seed(1, "0001") == item_seed(1, "0001") < 2**32

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.levels import LevelGrid, shifted_grid
-from latentedit.core.rng import draw
+from latentedit.core.rng import draw, noise_like
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.directions import hsds
 from latentedit.directions.hsds import HSDS
@@ -82,11 +82,11 @@ def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent, editor:
 def flowedits_noises(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search draws what FlowEdit draws; otherwise the two use streams of their own."""
 
-    def renamed(shape: tuple[int, ...], *, seed: int, purpose: str, index: int) -> Tensor:
+    def renamed(z: Tensor, *, seed: int, purpose: str, index: int, count: int) -> Tensor:
         assert purpose == "hsds"
-        return draw(shape, seed=seed, purpose="flowedit", index=index)
+        return noise_like(z, seed=seed, purpose="flowedit", index=index, count=count)
 
-    monkeypatch.setattr(hsds, "draw", renamed)
+    monkeypatch.setattr(hsds, "noise_like", renamed)
 
 
 @pytest.mark.usefixtures("flowedits_noises")

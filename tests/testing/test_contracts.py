@@ -13,7 +13,7 @@ from latentedit.core.cost import spend
 from latentedit.core.errors import UnsupportedDerivativeError
 from latentedit.core.linalg.operator import LinearOperator
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, draw
 from latentedit.editors.base import Editor
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.joint import JointLatent
@@ -159,7 +159,7 @@ class BrokenEditor(Editor):
         return 0 if strength == 0 and self.fault != "costs at zero" else 1
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Tensor:
         s = torch.full((len(latent),), 0.5, dtype=latent.z.dtype)
         v = latent.backbone.velocity(latent.z, s, target) - latent.backbone.velocity(latent.z, s, latent.condition)

@@ -7,6 +7,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.errors import ShapeError
+
+Seed = int | Sequence[int]
+"""One seed for a batch, whose pictures then share their noise, or one seed a picture."""
+
+
+def item_seed(seed: int, item: str) -> int:
+    """The seed of one item of a measurement: independent noise for each item, whatever batch it is in.
+
+    Args:
+        seed: of the whole measurement.
+        item: name of the item.
+
+    Returns:
+        32 bits; an edit of the item alone with this seed repeats what was measured.
+    """
+    digest = hashlib.blake2b(repr((int(seed), "item", str(item))).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")
+
 
 def stream(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     """A CPU generator of its own for one purpose and one index.
@@ -29,9 +48,6 @@ def stream(seed: int, purpose: str, index: int = 0) -> torch.Generator:
 def draw(shape: Sequence[int], *, seed: int, purpose: str, index: int = 0) -> Float[Tensor, "*shape"]:
     """Standard normal noise of a shape, float32 on the CPU.
 
-    Draw for one latent and expand over the batch (``draw(z.shape[1:], ...).expand_as(z)``): then all pictures share
-    their noise and the batch size changes no result.
-
     Args:
         shape: of the result.
         seed: the user's seed, any whole number.
@@ -43,3 +59,28 @@ def draw(shape: Sequence[int], *, seed: int, purpose: str, index: int = 0) -> Fl
         True
     """
     return torch.randn(tuple(shape), generator=stream(seed, purpose, index), dtype=torch.float32)
+
+
+def noise_like(
+    z: Float[Tensor, "b *latent"], *, seed: Seed, purpose: str, index: int = 0, count: int | None = None
+) -> Float[Tensor, "..."]:
+    """Standard normal noise for each latent of a batch, in its dtype and on its device.
+
+    A picture's noise depends on its seed alone: neither the batch size nor the pictures beside it change it.
+
+    Args:
+        z: latents.
+        seed: one for all, or one a latent.
+        purpose: as for `draw`, as is the index.
+        count: noises a latent, as a leading axis; without it there is one and no such axis.
+
+    Raises:
+        ShapeError: neither one seed nor one a latent.
+    """
+    shape = z.shape[1:] if count is None else (count, *z.shape[1:])
+    seeds = [seed] if isinstance(seed, int) else list(seed)
+    if len(seeds) not in (1, len(z)):
+        raise ShapeError(f"{len(z)} latents take one seed, or one each; got {len(seeds)} seeds")
+    drawn = [draw(shape, seed=one, purpose=purpose, index=index).to(z.device, z.dtype) for one in seeds]
+    axis = 0 if count is None else 1
+    return torch.stack(drawn, axis).expand(*shape[:axis], *z.shape)

@@ -92,13 +92,13 @@ class Distillation:
     guidance: float = 1.0
     unconditional: Condition | None = None
 
-    def at(self, moved: Float[Tensor, "b *latent"] | None, level: float, noise: Float[Tensor, "m *latent"]) -> Pull:
+    def at(self, moved: Float[Tensor, "b *latent"] | None, level: float, noise: Float[Tensor, "m b *latent"]) -> Pull:
         """All residuals at one level, in one batched call cut into chunks.
 
         Args:
             moved: ``y - x``; None is the first step, ``y = x``.
             level: s, in (0, 1].
-            noise: e, shared by all pictures.
+            noise: e of each picture.
 
         Raises:
             ModelError: the network gave values that are not finite.
@@ -109,7 +109,7 @@ class Distillation:
             under guidance.
         """
         x, source, count = self.latent.z, self.latent.condition, len(noise)
-        x_s = ((1 - level) * x[None] + level * noise[:, None]).flatten(0, 1)
+        x_s = ((1 - level) * x + level * noise).flatten(0, 1)
         y_s = x_s if moved is None else x_s + (1 - level) * moved.repeat(count, *[1] * (x.ndim - 1))
         points = [(y_s, text) for text in self._texts()]
         if needs_source(self.residual, first=moved is None, preserved=len(self.preserve)):
@@ -122,7 +122,7 @@ class Distillation:
         changes = per_element(texts_differ(self.latent.condition, self.target), x)
         return Pull(
             residual=torch.where(changes, residual, torch.zeros_like(residual)),
-            unexplained=level * (source_v - noise[:, None] + x),
+            unexplained=level * (source_v - noise + x),
             preserved=tuple(-level * (changed - source_v) for changed in v[branches + 1 :]),
             velocity=source_v,
             jacobian=VelocityJacobian(self.latent.backbone, x_s, level_batch(level, x_s), plain),
@@ -141,7 +141,7 @@ class Distillation:
         """``-r / s`` from the velocities of the target branches and of the source branch."""
         away = torch.zeros_like(self.latent.z) if moved is None else moved
         if self.residual == "sds":
-            return ahead[0] - (noise[:, None] - self.latent.z - away)
+            return ahead[0] - (noise - self.latent.z - away)
         if self.residual == "dds":
             return ahead[0] - source_v + away
         slope = (ahead[0] - ahead[1]) / (2 * text_step(self.latent.condition.tokens.dtype))

@@ -16,7 +16,6 @@ Levenberg-Marquardt and Neumann sums go further. What would change attributes to
 """
 
 import itertools
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -26,7 +25,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.levels import shift_level
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, settings
 from latentedit.directions.distillation import (
     TARGET_BRANCHES,
@@ -131,11 +130,11 @@ class HSDS:
         first, last = self.gamma_levels
         return self.gamma if last <= level <= first else 0.0
 
-    def draw(self, shape: Sequence[int], *, seed: int, index: int) -> Float[Tensor, "m *latent"]:
+    def draw(self, z: Float[Tensor, "b *latent"], *, seed: Seed, index: int) -> Float[Tensor, "m b *latent"]:
         """The noises of a step."""
         if not self.antithetic:
-            return draw((self.noises, *shape), seed=seed, purpose="hsds", index=index)
-        half = draw((self.noises // 2, *shape), seed=seed, purpose="hsds", index=index)
+            return noise_like(z, seed=seed, purpose="hsds", index=index, count=self.noises)
+        half = noise_like(z, seed=seed, purpose="hsds", index=index, count=self.noises // 2)
         return torch.cat([half, -half])
 
     def evaluations(self, preserved: int = 0, *, measured: bool = False, guided: int = 2) -> int:

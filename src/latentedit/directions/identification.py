@@ -11,6 +11,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.algebra import Affine, Mean
 from latentedit.core.linalg.operator import LinearOperator
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import to_plain
 from latentedit.directions.base import Curvature, Direction
 from latentedit.directions.distillation import Distillation, Pull, check_finite
@@ -27,7 +28,7 @@ def identify(
     target: Condition,
     config: HSDS,
     *,
-    seed: int,
+    seed: Seed,
     preserve: Sequence[Condition] = (),
     progress: Progress | None = None,
 ) -> Direction:
@@ -41,7 +42,7 @@ def identify(
     Args:
         latent: encoded pictures with their full captions.
         target: the target text, one or one a picture; full captions too, for what a caption leaves out may change.
-        seed: of the noises, which all pictures share.
+        seed: of the noises: one, which all pictures share, or one a picture.
         preserve: full captions that each differ from the source caption in one attribute to keep, one text or one a
             picture each; every step is projected to ``d^T r_j = 0``, r_j being the change that caption j asks for.
 
@@ -61,7 +62,7 @@ def identify(
 
 
 def measure_curvature(
-    latent: JointLatent, target: Condition, config: HSDS, *, seed: int, preserve: Sequence[Condition] = ()
+    latent: JointLatent, target: Condition, config: HSDS, *, seed: Seed, preserve: Sequence[Condition] = ()
 ) -> Curvature:
     """How curved the source text's density is along the search that `identify` would make.
 
@@ -87,7 +88,7 @@ def _search(
     target: Condition,
     config: HSDS,
     *,
-    seed: int,
+    seed: Seed,
     preserve: Sequence[Condition],
     progress: Progress | None = None,
     measured: bool = False,
@@ -108,8 +109,7 @@ def _search(
     known = latent.backbone.capabilities
     for index, (wished, step) in enumerate(config.path()):
         level = min(max(wished, known.s_min), known.s_max)
-        noise = config.draw(latent.z.shape[1:], seed=seed, index=index)
-        pull = distillation.at(moved if index else None, level, noise.to(latent.z.device, latent.z.dtype))
+        pull = distillation.at(moved if index else None, level, config.draw(latent.z, seed=seed, index=index))
         hessian = curvature(pull.jacobian, level)
         residual = _without_residual(pull, moved, config)
         found.append(_filtered(residual, pull, hessian, config, level, config.gamma_at(wished), measured=measured))
@@ -125,7 +125,7 @@ def _search(
         condition=(target - latent.condition).words,
         level=min(config.levels[0], known.s_max),
         method="hsds",
-        settings=to_plain(config) | {"seed": seed},
+        settings=to_plain(config) | {"seed": seed if isinstance(seed, int) else list(seed)},
         model_name=latent.backbone.name,
         model_fingerprint=latent.backbone.fingerprint,
         source_captions=latent.captions,

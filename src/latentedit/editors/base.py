@@ -13,6 +13,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.base import Direction
 from latentedit.latents.joint import JointLatent
@@ -63,7 +64,8 @@ class Editor(abc.ABC):
     Laws:
         1. At strength 0 ``edit`` gives ``latent.z``, bit for bit.
         2. The same arguments and seed give the same result, whatever the global random state.
-        3. A picture's result does not depend on the pictures beside it (up to the rounding of batched kernels).
+        3. A picture's result depends on its own seed and not on the pictures beside it (up to the rounding of batched
+           kernels).
         4. ``edit(latent, target, [strength])`` costs ``evaluations(latent, strength=strength)`` network evaluations a
            picture; several strengths cost at most the sum of theirs.
         5. Where ``keeps_equal_texts``: a target equal to the source text changes nothing.
@@ -104,7 +106,7 @@ class Editor(abc.ABC):
         """Network evaluations a picture of one edit; at strength 0, which does nothing, none."""
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         """The edited latents; arguments are already checked and the strength is not 0."""
         raise NotImplementedError(f"the editor {self.name!r} has neither _edit nor _edit_all")
@@ -115,7 +117,7 @@ class Editor(abc.ABC):
         target: Condition,
         strengths: Sequence[float],
         *,
-        seed: int,
+        seed: Seed,
         progress: Progress | None,
     ) -> list[StrengthResult]:
         """One result a strength; as `_edit`, which it calls for each."""
@@ -132,7 +134,7 @@ class Editor(abc.ABC):
         target: Condition,
         strengths: Sequence[float],
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         progress: Progress | None = None,
     ) -> list[StrengthResult]:
         """The clean latents, edited to each strength.
@@ -141,7 +143,7 @@ class Editor(abc.ABC):
             latent: encoded pictures with their captions.
             target: text wanted, one or one a picture.
             strengths: 0 is the picture itself, 1 the whole change; negative and larger values where the editor allows.
-            seed: of every random number; all pictures share the noise.
+            seed: of every random number: one, whose noise all pictures share, or one a picture.
 
         Returns:
             One result a strength, in their order.

@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from latentedit.core.condition import Condition
 from latentedit.core.float64 import to_float64
+from latentedit.core.rng import Seed
 from latentedit.latents.denoising import denoising_losses
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -50,7 +51,7 @@ def levels_of(model: Backbone) -> tuple[float, ...]:
 
 
 def losses_at(
-    latent: JointLatent, texts: Sequence[Condition], z: Float[Tensor, "b *latent"], *, seed: int
+    latent: JointLatent, texts: Sequence[Condition], z: Float[Tensor, "b *latent"], *, seed: Seed
 ) -> Float64[Tensor, "levels texts b"]:
     """Of clean latents under texts at `levels_of` the model.
 

@@ -8,6 +8,7 @@ import torch
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, settings
 from latentedit.directions.base import Direction
 from latentedit.directions.hsds import HSDS
@@ -49,7 +50,7 @@ class EIM(Editor):
         return self._search_cost(latent) + self.slider(latent, nothing, seed=0).evaluations(strength)
 
     def direction(
-        self, latent: JointLatent, target: Condition, *, seed: int, progress: Progress | None = None
+        self, latent: JointLatent, target: Condition, *, seed: Seed, progress: Progress | None = None
     ) -> Direction:
         """The direction from the pictures' text to another; for the text arm, the difference of the texts alone."""
         if self.arm == "text":
@@ -57,7 +58,7 @@ class EIM(Editor):
         return identify(latent, target, self.search, seed=seed, progress=progress)
 
     def slider(
-        self, latent: JointLatent, direction: Direction, *, seed: int, progress: Progress | None = None
+        self, latent: JointLatent, direction: Direction, *, seed: Seed, progress: Progress | None = None
     ) -> Slider:
         """The way along a direction."""
         return Slider(
@@ -85,7 +86,7 @@ class EIM(Editor):
         target: Condition,
         strengths: Sequence[float],
         *,
-        seed: int,
+        seed: Seed,
         progress: Progress | None,
     ) -> list[StrengthResult]:
         direction = self.direction(latent, target, seed=seed, progress=progress)
@@ -96,7 +97,7 @@ class EIM(Editor):
         return self.slider(latent, direction, seed=seed, progress=progress).edit(strengths)
 
 
-def _text_direction(latent: JointLatent, target: Condition, level: float, *, seed: int) -> Direction:
+def _text_direction(latent: JointLatent, target: Condition, level: float, *, seed: Seed) -> Direction:
     return Direction(
         z=torch.zeros_like(latent.z),
         condition=(target - latent.condition).words,

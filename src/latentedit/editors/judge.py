@@ -29,6 +29,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.directions.distillation import texts_differ
 from latentedit.latents.denoising import denoising_losses
@@ -95,7 +96,7 @@ class Judge:
         return 2 * self.pairs * (1 if latent.instructed else 2)
 
     def losses(
-        self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: int
+        self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
     ) -> Float[Tensor, "texts b"]:
         """``mean |x_hat(z_s, c) - z|^2`` under each text.
 
@@ -105,7 +106,7 @@ class Judge:
         return denoising_losses(backbone, z, texts, level=self.level, pairs=self.pairs, seed=seed, purpose="verdict")
 
     def least_loss(
-        self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: int
+        self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
     ) -> Float[Tensor, " b"]:
         """The numerator of the residual: the least loss under the texts, the first of which is the source's.
 
@@ -124,7 +125,7 @@ class Judge:
         z: Float[Tensor, "b *latent"],
         *,
         strength: float,
-        seed: int,
+        seed: Seed,
         before: Float[Tensor, "2 b"] | None = None,
     ) -> list[Verdict]:
         """One verdict a picture.

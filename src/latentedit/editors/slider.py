@@ -14,6 +14,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError, nearest
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.distillation import check_finite
@@ -87,7 +88,7 @@ class Slider:
     level: float
     steps: int
     judge: Judge
-    seed: int = 0
+    seed: Seed = 0
     progress: Progress | None = None
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.solvers.base import level_batch
 from latentedit.models.base import Backbone
 
@@ -19,12 +19,12 @@ def denoising_losses(
     *,
     level: float,
     pairs: int,
-    seed: int,
+    seed: Seed,
     purpose: str,
 ) -> Float[Tensor, "texts b"]:
     """``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` of clean latents under each text, small where z is likely under c.
 
-    All latents and texts have the same noises, in antithetic pairs.
+    All texts have the same noises, in antithetic pairs.
 
     Args:
         backbone: the model.
@@ -32,15 +32,15 @@ def denoising_losses(
         texts: one a latent each, or a single one for all.
         level: s, to which latents are noised.
         pairs: of noises.
-        seed: of the noises.
-        purpose: of the noises, see `core.rng.draw`.
+        seed: of the noises: one for all latents, or one a latent.
+        purpose: of the noises, see `core.rng.noise_like`.
 
     Cost:
         ``2 pairs`` evaluations a latent and text.
     """
-    noise = draw((pairs, *z.shape[1:]), seed=seed, purpose=purpose).to(z.device, z.dtype)
+    noise = noise_like(z, seed=seed, purpose=purpose, count=pairs)
     noise = torch.cat([noise, -noise])
-    noised = ((1 - level) * z[None] + level * noise[:, None]).flatten(0, 1)
+    noised = ((1 - level) * z + level * noise).flatten(0, 1)
     found: list[Tensor] = []
     for text in texts:
         v = backbone.velocity(noised, level_batch(level, noised), text.expand(len(z)).repeat(len(noise)))

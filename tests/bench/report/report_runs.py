@@ -8,6 +8,7 @@ from PIL import Image
 
 from latentedit.api.runs.folder import RunFolder, file_name
 from latentedit.api.runs.work import Failure, UnitResult
+from latentedit_bench.metrics.statistics import SEEDS
 from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE
 from latentedit_bench.ranking.plan import KIND
 from latentedit_bench.ranking.work import SOURCE, TRUTH, preview_name
@@ -28,7 +29,7 @@ PLAN: dict[str, Any] = {
         if name != CODEC
     ],
     "strengths": [0.5, 1.0],
-    "seeds": [4],
+    "seeds": list(range(SEEDS)),
     "batch": 32,
     "beside": True,
 }
@@ -39,7 +40,8 @@ def rows_of(method: str) -> list[dict[str, Any]]:
     strengths = (1.0,) if method == CODEC else (0.5, 1.0)
     slopes = {name: SLOPES[method] + 0.01 * index for index, name in enumerate(ITEMS)}
     paths = {name: [(s, s, slope * s) for s in strengths] for name, slope in slopes.items()}
-    rows = constructed({method: paths}, failed=0.0, disentanglement=1 - SLOPES[method] / 2)
+    once = constructed({method: paths}, failed=0.0, disentanglement=1 - SLOPES[method] / 2)
+    rows = [row | {"seed": seed} for row in once for seed in range(1 if method == CODEC else SEEDS)]
     for row in rows:
         asked = ATTRIBUTES[int(row["item"][1:]) % 2]
         row |= {f"{TRUE_CHANGE}{name}": float(name == asked) for name in ATTRIBUTES}

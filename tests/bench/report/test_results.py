@@ -17,7 +17,7 @@ from latentedit_bench.tuning.search_spaces import Roles
 from tests.bench.rendered_network import constructed
 from tests.bench.report.report_runs import PLAN as REPORTED
 
-FILES = ["attributes.csv", "comparisons.csv", "curves.csv", "curves.png", "items.csv", "kinds.csv", "pairs.csv"]
+FILES = ["attributes.csv", "comparisons.csv", "curves.csv", "curves.png", "items.csv", "kinds.csv"]
 FILES += ["ranking.md", "run.json", "still.csv", "strengths.csv", "summary.csv"]
 ROLES = Roles(ours="ours", family=frozenset(("ours", "variant of ours")))
 PLAN = REPORTED | {"data": REPORTED["data"] | {"items": 7}}

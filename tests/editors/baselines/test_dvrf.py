@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latentedit.core.levels import LevelGrid
-from latentedit.core.rng import draw
+from latentedit.core.rng import draw, noise_like
 from latentedit.editors.baselines import dds
 from latentedit.editors.baselines.dds import DDS
 from latentedit.editors.baselines.dvrf import DVRF
@@ -62,7 +62,7 @@ def test_without_a_shift_it_is_delta_denoising_score(
     falling = LevelGrid(levels=(*(s - 2e-9 * step for step in range(steps)), 0.0))
     monkeypatch.setattr(latent.backbone, "grid", lambda steps, height_px=0, width_px=0: falling)
     monkeypatch.setattr(
-        dds, "draw", lambda shape, seed, purpose, index: draw(shape, seed=seed, purpose="flowedit", index=index)
+        dds, "noise_like", lambda z, seed, purpose, index: noise_like(z, seed=seed, purpose="flowedit", index=index)
     )
     expected = (
         DDS(levels=(s, s), steps=steps, step_size=0.5, guidance=guidance).edit(latent, target, [1.0], seed=1)[0].z

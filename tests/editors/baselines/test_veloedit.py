@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from latentedit.core.rng import draw
+from latentedit.core.rng import draw, noise_like
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.baselines.veloedit import VeloEdit
 from latentedit.latents.joint import JointLatent
@@ -60,8 +60,8 @@ def test_without_mixing_it_is_sampling_from_the_noised_picture(
     """SDEdit, once both draw one noise; whatever the strength."""
     monkeypatch.setattr(SDEdit, "name", "veloedit")
     monkeypatch.setattr(
-        "latentedit.editors.baselines.sdedit.draw",
-        lambda shape, seed, purpose: draw(shape, seed=seed, purpose="veloedit"),
+        "latentedit.editors.baselines.sdedit.noise_like",
+        lambda z, seed, purpose: noise_like(z, seed=seed, purpose="veloedit"),
     )
     target = latent.backbone.embed(["c"])
     plain = SDEdit(level=0.7, steps=6, guidance=2.0).edit(latent, target, [1.0], seed=2)[0].z

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Level, settings
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
@@ -37,7 +38,7 @@ class OneStep(Editor):
         return 0 if strength == 0 else 2
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         s = latent.z.new_full((len(latent),), self.level)
         v_source, v_target = (latent.backbone.velocity(latent.z, s, text) for text in (latent.condition, target))

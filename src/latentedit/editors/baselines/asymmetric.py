@@ -8,6 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, Scale, Share, settings
 from latentedit.editors.base import Editor
 from latentedit.latents.inversion import aligned_steps, invert
@@ -59,7 +60,7 @@ class AsymmetricEdit(Editor):
         return latent.backbone.default_site if self.site is None else self.site
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
         trace = invert(latent, latent.path(self.steps, self.level), progress=progress)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Levels, Positive, Share, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.editors.base import Editor
@@ -50,10 +50,10 @@ class ChordEdit(Editor):
         return 0 if strength == 0 else 4 * self.steps * self.noises
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         x, known = latent.z, latent.backbone.capabilities
-        noise = draw((self.noises, *x.shape[1:]), seed=seed, purpose=self.name).to(x.device, x.dtype)
+        noise = noise_like(x, seed=seed, purpose=self.name, count=self.noises)
         moved = torch.zeros_like(x)
         for index, level in enumerate(torch.linspace(*self.levels, self.steps, dtype=torch.float64).tolist()):
             s = min(max(level, known.s_min), known.s_max)

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw, stream
+from latentedit.core.rng import Seed, noise_like, stream
 from latentedit.core.settings import Count, Guidance, Levels, Positive, settings
-from latentedit.core.solvers.base import level_batch
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.path_editor import two_fields
 from latentedit.latents.joint import JointLatent
@@ -44,6 +44,23 @@ def random_levels(
     high, low = (min(max(level, known.s_min), known.s_max) for level in levels)
     shares = torch.rand(steps, generator=stream(seed, purpose), dtype=torch.float64)
     return [low + (high - low) * float(share) for share in shares]
+
+
+def levels_of_each(
+    latent: JointLatent, levels: tuple[float, float], steps: int, *, seed: Seed, purpose: str
+) -> Float[Tensor, "steps b"]:
+    """`random_levels` of each picture, in float64; pictures share them where there is one seed for all."""
+    seeds = [seed] * len(latent) if isinstance(seed, int) else seed
+    each = [random_levels(latent.backbone, levels, steps, seed=one, purpose=purpose) for one in seeds]
+    return torch.tensor(each, dtype=torch.float64).T
+
+
+def level_weights(
+    level: Float[Tensor, " b"], x: Float[Tensor, "b *latent"]
+) -> tuple[Float[Tensor, " b"], Float[Tensor, "b *ones"], Float[Tensor, "b *ones"]]:
+    """A level a picture as the network takes it, and ``s`` and ``1 - s`` as factors of latents."""
+    at = level.to(x.device, torch.promote_types(x.dtype, torch.float32))
+    return at, per_element(level.to(x), x), per_element((1 - level).to(x), x)
 
 
 @settings
@@ -81,19 +98,18 @@ class DDS(Editor):
         return 0 if strength == 0 else self.steps * 2 * latent.backbone.capabilities.branches(self.guidance)
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         check_ascent(self.name, strength)
-        x, backbone = latent.z, latent.backbone
+        x = latent.z
         source_field, target_field = two_fields(latent, target, self.guidance, self.guidance)
         moved = torch.zeros_like(x)
-        found = random_levels(backbone, self.levels, self.steps, seed=seed, purpose="dds levels")
-        for index, s in enumerate(found):
-            noise = draw(x.shape[1:], seed=seed, purpose="dds", index=index).to(x.device, x.dtype)
-            x_s = (1 - s) * x + s * noise
-            y_s = x_s + (1 - s) * moved
-            at = level_batch(s, x)
-            gradient = (1 - s) * (target_field(y_s, at) - source_field(x_s, at) + moved)
+        levels = levels_of_each(latent, self.levels, self.steps, seed=seed, purpose="dds levels")
+        for index, level in enumerate(levels):
+            at, s, clean = level_weights(level, x)
+            x_s = clean * x + s * noise_like(x, seed=seed, purpose="dds", index=index)
+            y_s = x_s + clean * moved
+            gradient = clean * (target_field(y_s, at) - source_field(x_s, at) + moved)
             moved = moved - strength * self.step_size * gradient
             if progress is not None:
                 progress(self.name, index + 1, self.steps)

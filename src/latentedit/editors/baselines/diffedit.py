@@ -8,6 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Guidance, Level, Scale, Share, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
@@ -56,7 +57,7 @@ class DiffEdit(PathEditor):
         return 2 * self.maps + k * (1 + branches(self.guidance))
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         mask = difference_mask(latent, target, level=self.mask_level, maps=self.maps, ratio=self.ratio, seed=seed)
         start = latent.under("") if self.under == "empty" else latent

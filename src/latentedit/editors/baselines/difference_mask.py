@@ -5,13 +5,13 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.flow import per_element
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.solvers.base import level_batch
 from latentedit.latents.joint import JointLatent
 
 
 def difference_map(
-    latent: JointLatent, target: Condition, *, level: float, maps: int, seed: int
+    latent: JointLatent, target: Condition, *, level: float, maps: int, seed: Seed
 ) -> Float[Tensor, "b *place"]:
     """``mean |v(x_s, c1) - v(x_s, c0)|`` over noises and channels, ``x_s = (1 - s) x + s e``.
 
@@ -36,8 +36,8 @@ def difference_map(
     """
     x, known = latent.z, latent.backbone.capabilities
     s = min(max(level, known.s_min), known.s_max)
-    noise = draw((maps, *x.shape[1:]), seed=seed, purpose="difference mask").to(x.device, x.dtype)
-    noisy = ((1 - s) * x[None] + s * noise[:, None]).flatten(0, 1)
+    noise = noise_like(x, seed=seed, purpose="difference mask", count=maps)
+    noisy = ((1 - s) * x + s * noise).flatten(0, 1)
     at = level_batch(s, noisy)
     there = latent.backbone.velocity(noisy, at, target.repeat(maps))
     here = latent.backbone.velocity(noisy, at, latent.condition.repeat(maps))
@@ -59,7 +59,7 @@ def binarised(found: Float[Tensor, "b *place"], ratio: float) -> Bool[Tensor, "b
 
 
 def difference_mask(
-    latent: JointLatent, target: Condition, *, level: float, maps: int, ratio: float, seed: int
+    latent: JointLatent, target: Condition, *, level: float, maps: int, ratio: float, seed: Seed
 ) -> Bool[Tensor, "b *place"]:
     """`difference_map`, `binarised`: it broadcasts against latents, true where the texts differ, false for equal ones.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Level, Positive, Share, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
@@ -44,15 +44,15 @@ class DVRF(FlowEdit):
     step_size: Positive | None = None
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         x, grid, times = latent.z, self._path(latent), self.noises
         source, wanted = two_fields(latent, target, self.source_guidance, self.target_guidance, times=times)
         moved, (first, last) = torch.zeros_like(x), self.shift
         for index, s, s_next in each_step(grid.levels, name=self.name, progress=progress):
             shift = first + (last - first) * index / grid.steps
-            noise = draw((times, *x.shape[1:]), seed=seed, purpose="flowedit", index=index).to(x.device, x.dtype)
-            a = ((1 - s) * x[None] + s * noise[:, None]).flatten(0, 1)
+            noise = noise_like(x, seed=seed, purpose="flowedit", index=index, count=times)
+            a = ((1 - s) * x + s * noise).flatten(0, 1)
             b = a + ((1 - s + shift * s) * moved).repeat(times, *[1] * (x.ndim - 1))
             at = level_batch(s, a)
             dv = (wanted(b, at) - source(a, at)).unflatten(0, (times, len(x))).mean(0)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_path import Latents, Levels
@@ -58,7 +59,7 @@ class EditFriendlyDDPM(Editor):
         return latent.path(self.steps, self.level).steps * (target + (source if strength == 1 else 2 * source))
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         source_field, target_field = two_fields(latent, target, self.source_guidance, self.target_guidance)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
 from latentedit.latents.joint import JointLatent
@@ -53,7 +53,7 @@ def follow_difference(
     difference: Difference,
     *,
     noises: int,
-    seed: int,
+    seed: Seed,
     name: str,
     weight: float = 1.0,
     pull: float = 0.0,
@@ -69,7 +69,7 @@ def follow_difference(
     Args:
         grid: levels that the path walks down.
         difference: gets all pictures with the first noise, then all with the second, and so on, in one call a step.
-        noises: averaged in each step; pictures share them, and editors with one seed do too.
+        noises: averaged in each step; editors with one seed share them.
         name: what ``progress`` is told about.
         weight: of every step.
         pull: of the edit's clean estimate back to the picture's, in each step.
@@ -83,9 +83,8 @@ def follow_difference(
     batch, shape = len(latent), latent.z.shape[1:]
     moved = torch.zeros_like(latent.z)
     for index, s, s_next in each_step(grid.levels, name=name, progress=progress):
-        noise = draw((noises, *shape), seed=seed, purpose="flowedit", index=index)
-        noise = noise.to(latent.z.device, latent.z.dtype)
-        a = ((1 - s) * latent.z[None] + s * noise[:, None]).flatten(0, 1)
+        noise = noise_like(latent.z, seed=seed, purpose="flowedit", index=index, count=noises)
+        a = ((1 - s) * latent.z + s * noise).flatten(0, 1)
         b = a + moved.repeat(noises, *[1] * len(shape))
         dv = difference(a, b, level_batch(s, a)).unflatten(0, (noises, batch)).mean(0)
         back = 0 if pull == 0 else pull * (s * weight * dv - moved)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Guidance, Level, Share, settings
 from latentedit.editors.baselines.flow_path import fidelity_and_steering, follow_difference
 from latentedit.editors.baselines.path_editor import PathEditor
@@ -42,7 +43,7 @@ class FlowAlign(PathEditor):
         return 3 * k
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         difference = fidelity_and_steering(latent, target, strength * self.guidance)
         return follow_difference(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Guidance, settings
 from latentedit.editors.baselines.flow_path import follow_difference
 from latentedit.editors.baselines.path_editor import PathEditor, branches, two_fields
@@ -45,7 +46,7 @@ class FlowEdit(PathEditor):
         return k * self.noises * (branches(self.source_guidance) + branches(self.target_guidance))
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         source_field, target_field = two_fields(
             latent, target, self.source_guidance, self.target_guidance, times=self.noises

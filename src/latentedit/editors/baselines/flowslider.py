@@ -7,6 +7,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, settings
 from latentedit.editors.baselines.flow_path import fidelity_and_steering, follow_difference
 from latentedit.editors.baselines.path_editor import PathEditor
@@ -37,7 +38,7 @@ class FlowSlider(PathEditor):
         return 3 * k * self.noises
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         difference = fidelity_and_steering(latent, target, strength, times=self.noises)
         return follow_difference(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Guidance, Level, Natural, settings
 from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.editors.strength import EffectCurve
@@ -58,7 +59,7 @@ class FreeSliders(PathEditor):
         return self.probes > 0 and 0 < abs(strength) < 1
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
         trace = invert(latent, self._path(latent), progress=progress)

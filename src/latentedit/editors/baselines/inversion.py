@@ -8,6 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Guidance, Level, settings
 from latentedit.core.solvers.base import Field
 from latentedit.core.solvers.euler import EulerSolver
@@ -63,7 +64,7 @@ class AlignedInversion(PathEditor):
         return k * (1 + branches(self.guidance))
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
         trace = invert(latent, self._path(latent), progress=progress)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Guidance, Share, settings
 from latentedit.editors.baselines.concept_guidance import Reference, strongest_places
 from latentedit.editors.baselines.flow_path import Latents, Levels
@@ -52,7 +53,7 @@ class LEDITS(PathEditor):
         return 3 * k
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         velocity = latent.backbone.velocity
         text = latent.condition if self.reference == "source" else latent.backbone.null(latent.condition)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, Natural, Scale, Share, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.directions.at_level import clean_share
@@ -62,7 +62,7 @@ class LOCO(PathEditor):
         return 2 * k + 2 * self.maps + 4 + 4 * self.rank * self.iterations
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         check_rank(self.rank, latent, spare=1)
         mask = difference_mask(latent, target, level=self.mask_level, maps=self.maps, ratio=self.ratio, seed=seed)
@@ -84,17 +84,17 @@ class LOCO(PathEditor):
         trace: InversionTrace,
         level: float,
         mask: Bool[Tensor, "b *place"],
-        seed: int,
+        seed: Seed,
         progress: Progress | None,
     ) -> Float[Tensor, "b r *latent"]:
         """V of each picture, as rows."""
-        batch, shape = len(latent), latent.z.shape[1:]
+        batch = len(latent)
         every = torch.arange(batch, device=mask.device).repeat_interleave(self.rank)
         tops, outside = trace.top[every], ~mask[every]
         jacobian = denoiser_jacobian(
             VelocityJacobian(latent.backbone, tops, level_batch(level, tops), latent.condition[every]), level
         )
-        start = draw((1, self.rank, *shape), seed=seed, purpose=self.name).to(tops).expand(batch, -1, *shape)
+        start = noise_like(latent.z, seed=seed, purpose=self.name, count=self.rank).transpose(0, 1).to(tops)
 
         def normal(rows: Float[Tensor, "b r *latent"]) -> Float[Tensor, "b r *latent"]:
             images = outside * jacobian.matvec(rows.flatten(0, 1))

@@ -9,6 +9,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Guidance, Level, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
@@ -50,7 +51,7 @@ class MutualAttention(PathEditor):
         return k * (1 + branches(self.guidance)) + k - self._first(k)
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
         backbone = latent.backbone

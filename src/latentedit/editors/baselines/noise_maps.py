@@ -27,7 +27,7 @@ from torch import Tensor
 
 from latentedit.core.levels import LevelGrid
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
 from latentedit.core.solvers.stochastic import stochastic_step
@@ -65,7 +65,7 @@ class NoiseMaps:
         return self.states[index + 1] - self.mean(index, self.states[index], v)
 
 
-def noise_maps(latent: JointLatent, grid: LevelGrid, *, seed: int, shift: int = 0) -> NoiseMaps:
+def noise_maps(latent: JointLatent, grid: LevelGrid, *, seed: Seed, shift: int = 0) -> NoiseMaps:
     """Noise pictures independently at every level of a grid.
 
     The grid's last level becomes 0, where the picture is, also on a model whose own grid ends just above.
@@ -87,9 +87,9 @@ def noise_maps(latent: JointLatent, grid: LevelGrid, *, seed: int, shift: int = 
     levels = (*grid.levels[:-1], 0.0)
     states = list[Tensor]()
     for index, s in enumerate(levels[:-1]):
-        noise = draw(latent.z.shape[1:], seed=seed, purpose="noise maps", index=index)
+        noise = noise_like(latent.z, seed=seed, purpose="noise maps", index=index)
         t = levels[min(index + shift, len(levels) - 1)]
-        noised = (1 - t) * latent.z + t * noise.to(latent.z.device, latent.z.dtype)
+        noised = (1 - t) * latent.z + t * noise
         states.append(noised * (math.hypot(1 - s, s) / math.hypot(1 - t, t)) if shift else noised)
     return NoiseMaps(levels=levels, states=(*states, latent.z))
 

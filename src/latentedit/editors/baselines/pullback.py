@@ -10,7 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, Probe, Scale, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.directions.at_level import clean_share
@@ -94,14 +94,14 @@ class Pullback(PathEditor):
         return 2 * k + 3 + 4 * self.rank * self.iterations + 2 * self.repeats
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         check_rank(self.rank, latent)
         trace = invert(latent, self._path(latent), progress=progress)
         level, change = known_level(latent, trace), clean_change(latent, trace, target)
-        start = draw((1, self.rank, *latent.z.shape[1:]), seed=seed, purpose=self.name).to(change)
+        start = noise_like(latent.z, seed=seed, purpose=self.name, count=self.rank).transpose(0, 1).to(change)
         spans = [
-            self._span(latent, trace.top[row : row + 1], level, target[row : row + 1], start, progress)
+            self._span(latent, trace.top[row : row + 1], level, target[row : row + 1], start[row : row + 1], progress)
             for row in range(len(latent))
         ]
         length = clean_share(level) * torch.linalg.vector_norm(change.flatten(1), dim=1)

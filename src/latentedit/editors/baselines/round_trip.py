@@ -8,6 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Guidance, Level, settings
 from latentedit.core.solvers.base import Field
 from latentedit.editors.baselines.path_editor import PathEditor, towards
@@ -36,7 +37,7 @@ class RoundTrip(PathEditor):
         return False
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
         levels = self._path(latent).levels

@@ -8,7 +8,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
@@ -58,11 +58,11 @@ class SDEdit(Editor):
         return strength * self.level
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         grid = latent.path(self.steps, self._start(latent, strength))
         start = grid.levels[0]
-        noise = draw(latent.z.shape[1:], seed=seed, purpose="sdedit").to(latent.z.device, latent.z.dtype)
+        noise = noise_like(latent.z, seed=seed, purpose="sdedit")
         z = (1 - start) * latent.z + start * noise
         field = text_field(latent, target, guidance=self.guidance)
         return sample(field, z, grid, EulerSolver(), progress=progress).final

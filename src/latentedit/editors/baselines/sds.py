@@ -7,11 +7,10 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Levels, Positive, settings
-from latentedit.core.solvers.base import level_batch
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.dds import check_ascent, random_levels
+from latentedit.editors.baselines.dds import check_ascent, level_weights, levels_of_each
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 
@@ -52,16 +51,17 @@ class SDS(Editor):
         return 0 if strength == 0 else self.steps * latent.backbone.capabilities.branches(self.guidance)
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         check_ascent(self.name, strength)
-        y, backbone = latent.z, latent.backbone
-        field = GuidedField(backbone=backbone, condition=target, guidance=self.guidance)
-        found = random_levels(backbone, self.levels, self.steps, seed=seed, purpose="sds levels")
-        for index, s in enumerate(found):
-            noise = draw(y.shape[1:], seed=seed, purpose="sds", index=index).to(y.device, y.dtype)
-            v = field((1 - s) * y + s * noise, level_batch(s, y))
-            y = y - strength * self.step_size * (1 - s) * (v - (noise - y))
+        y = latent.z
+        field = GuidedField(backbone=latent.backbone, condition=target, guidance=self.guidance)
+        levels = levels_of_each(latent, self.levels, self.steps, seed=seed, purpose="sds levels")
+        for index, level in enumerate(levels):
+            at, s, clean = level_weights(level, y)
+            noise = noise_like(y, seed=seed, purpose="sds", index=index)
+            v = field(clean * y + s * noise, at)
+            y = y - strength * self.step_size * clean * (v - (noise - y))
             if progress is not None:
                 progress(self.name, index + 1, self.steps)
         return y

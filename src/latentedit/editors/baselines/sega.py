@@ -9,6 +9,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Guidance, Level, Share, settings
 from latentedit.editors.baselines.concept_guidance import Reference, SemanticGuidance
 from latentedit.editors.baselines.path_editor import PathEditor
@@ -79,7 +80,7 @@ class SEGA(PathEditor):
         return k * (3 if self.reference == "source" else 4)
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
         trace = invert(latent, self._path(latent), progress=progress)

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Level, Share, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
@@ -92,7 +92,7 @@ class SplitFlow(Editor):
         return each * (apart * (parts + 1) + (parts + joined - 1 if joined else 0))
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         levels = latent.path(self.steps, self.level).levels
         subs = self._subtargets(latent, target)
@@ -132,7 +132,7 @@ class SplitFlow(Editor):
         moved: Float[Tensor, "n b *latent"],
         s: float,
         *,
-        seed: int,
+        seed: Seed,
         index: int,
     ) -> Float[Tensor, "n b *latent"]:
         """``v(a + moved_i, s, c_i) - v(a, s, c0)`` of every flow, ``a = (1 - s) x + s e_i``."""
@@ -140,8 +140,8 @@ class SplitFlow(Editor):
         source, wanted = two_fields(
             latent.repeat(count), Condition.cat(texts), self.source_guidance, self.target_guidance
         )
-        noise = draw((count, *x.shape[1:]), seed=seed, purpose="flowedit", index=index).to(x.device, x.dtype)
-        a = ((1 - s) * x[None] + s * noise[:, None]).flatten(0, 1)
+        noise = noise_like(x, seed=seed, purpose="flowedit", index=index, count=count)
+        a = ((1 - s) * x + s * noise).flatten(0, 1)
         at = level_batch(s, a)
         return (wanted(a + moved.flatten(0, 1), at) - source(a, at)).unflatten(0, (count, len(x)))
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, Positive, Weight, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_path import Latents, Levels, follow_difference
@@ -66,7 +67,7 @@ class SteeringFields(Editor):
         )
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         velocity, source = latent.backbone.velocity, latent.condition
         empty = latent.backbone.null(latent.condition).expand(len(latent))

@@ -10,6 +10,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Guidance, Natural, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
@@ -57,7 +58,7 @@ class TurboEdit(PathEditor):
         return 3 * k
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         velocity, lowest = latent.backbone.velocity, latent.backbone.capabilities.s_min
         maps = noise_maps(latent, self._path(latent), seed=seed, shift=self.shift)

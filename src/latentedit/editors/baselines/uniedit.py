@@ -10,6 +10,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, Weight, settings
 from latentedit.core.solvers.base import Field, level_batch
 from latentedit.core.solvers.integrate import each_step
@@ -50,7 +51,7 @@ class UniEdit(PathEditor):
         return 3 * k + 1
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         del seed  # nothing is drawn
         levels = self._path(latent).levels

@@ -11,7 +11,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Guidance, Level, Natural, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
@@ -79,7 +79,7 @@ class VelocitySteering(PathEditor):
         target: Condition,
         strengths: Sequence[float],
         *,
-        seed: int,
+        seed: Seed,
         progress: Progress | None,
     ) -> list[StrengthResult]:
         change = self._change(latent, target, seed=seed, progress=progress)
@@ -101,11 +101,11 @@ class VelocitySteering(PathEditor):
             results.append(dataclasses.replace(result, measured=effect))
         return results
 
-    def _change(self, latent: JointLatent, target: Condition, *, seed: int, progress: Progress | None) -> Change:
+    def _change(self, latent: JointLatent, target: Condition, *, seed: Seed, progress: Progress | None) -> Change:
         """What the pictures change by at shares of ``scale``, one each; the sample without the text is drawn once."""
         backbone, levels = latent.backbone, self._path(latent).levels
         low, high = backbone.capabilities.s_min, backbone.capabilities.s_max
-        noise = draw(latent.z.shape[1:], seed=seed, purpose=self.name).to(latent.z.device, latent.z.dtype)
+        noise = noise_like(latent.z, seed=seed, purpose=self.name)
         start = (1 - levels[0]) * latent.z + levels[0] * noise
 
         def sampled(share: Float[Tensor, " b"] | None) -> Float[Tensor, "b *latent"]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw
+from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Guidance, Level, Share, settings
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
@@ -56,10 +56,10 @@ class VeloEdit(PathEditor):
         return k * branches(self.guidance)
 
     def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: int, progress: Progress | None
+        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
     ) -> Float[Tensor, "b *latent"]:
         levels = self._path(latent).levels
-        noise = draw(latent.z.shape[1:], seed=seed, purpose=self.name).to(latent.z.device, latent.z.dtype)
+        noise = noise_like(latent.z, seed=seed, purpose=self.name)
         z = (1 - levels[0]) * latent.z + levels[0] * noise
         field = text_field(latent, target, guidance=self.guidance)
         for _, s, s_next in each_step(levels, name=self.name, progress=progress):

@@ -55,8 +55,8 @@ def run(
         str, typer.Option("--strengths", help="1, LOW:HIGH:COUNT, or a list with 1 among them.")
     ] = "1",
     seeds: Annotated[
-        str, typer.Option("--seeds", help="Of the noise; every item is edited once with each, and means are taken.")
-    ] = "1",
+        str, typer.Option("--seeds", help="Every item is edited once with each; comparing methods takes five.")
+    ] = "1,2,3,4,5",
     batch: Annotated[int, typer.Option("--batch", help="Items edited together; less where memory is short.")] = 32,
     beside: Annotated[
         bool,

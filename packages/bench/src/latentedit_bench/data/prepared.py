@@ -15,6 +15,7 @@ from latentedit.api.manifests.items import Item
 from latentedit.api.naming import ProbabilityReader
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.rng import item_seed
 from latentedit.directions.text import embed_aligned
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.encode import encode_frames, fit_all
@@ -54,6 +55,10 @@ class Prepared:
     before: Readings | None
     answer: Readings | None
     answer_pixels: Float[Tensor, "b 3 h2 w2"] | None
+
+    def seeds(self, seed: int) -> list[int]:
+        """The seed of each item in a run with this seed: own noise for each item, whatever batch it is in."""
+        return [item_seed(seed, item.id) for item in self.items]
 
     def changed(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h2 w2"]:
         """How the model's pictures change when their latents become these."""

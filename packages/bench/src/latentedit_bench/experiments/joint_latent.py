@@ -127,7 +127,7 @@ class JointLatent(BatchExperiment):
             found.extend((index, {**about, **scores}) for index, scores in enumerate(scored(batch, z)))
 
         searches = {ANNEALED: recommended(latent.backbone).search, ONE_LOOK: LOOK}
-        d = {name: identify(latent, batch.target, one, seed=self.seed).z for name, one in searches.items()}
+        d = {name: identify(latent, batch.target, one, seed=batch.seeds(self.seed)).z for name, one in searches.items()}
         for search, displacement in d.items():
             add(DIRECT, latent.z + displacement, search=search)
         for level in self.levels:

@@ -3,11 +3,15 @@
 A value belongs to one picture or to several (a distance belongs to two). The bootstrap draws pictures, not values: a
 picture drawn k times gives a value of its own the weight k, and the value of a pair (i, j) the weight k_i k_j. So pairs
 that share a picture are not counted as independent.
+
+An edit also depends on its seed. In a run each item has noise of its own for each seed, and its value is the mean over
+the seeds. Items that are drawn bring their noise along, so the interval covers pictures and seeds. It would not if
+items shared their noise.
 """
 
 import dataclasses
 import functools
-import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -17,8 +21,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from latentedit.core.errors import ConfigError
+
 FEWEST = 6
-"""Pictures below which an interval decides nothing: of fewer, all may differ to one side by chance (1 in 32)."""
+"""Pictures below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)."""
+
+SEEDS = 5
+"""Seeds that a comparison of methods needs: one seed moves a mean over 96 items by as much as good methods differ."""
 
 _DRAWS = 2000
 _SHUFFLES = 1000
@@ -39,7 +48,7 @@ class Estimate:
 
     Args:
         mean: the statistic of all values.
-        low: end of the interval.
+        low: end of the interval; nan where there are fewer than `FEWEST` pictures.
         high: likewise.
         pictures: behind it.
     """
@@ -52,7 +61,12 @@ class Estimate:
     @property
     def text(self) -> str:
         """Such as "0.42 [0.31, 0.55]"."""
-        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.mean:.2f} {between(self.low, self.high, 2)}".rstrip()
+
+
+def between(low: float, high: float, digits: int = 3) -> str:
+    """An interval such as "[0.310, 0.550]"; empty where there is none."""
+    return f"[{low:.{digits}f}, {high:.{digits}f}]" if math.isfinite(low) else ""
 
 
 def estimate(values: Sequence[float], pictures: Sequence[Sequence[int]], *, seed: int = 0) -> Estimate:
@@ -79,26 +93,6 @@ def over_groups(values: Table) -> Estimate:
         values: of items, such as a difference of two columns of `by_item`.
     """
     return estimate(values.astype(float).tolist(), group_members(values))
-
-
-def pair_differences(wide: Table) -> dict[tuple[str, str], Estimate]:
-    """`over_groups` of each column less one before it, by the names of the earlier and the later.
-
-    Args:
-        wide: of `by_item`. Columns that are known everywhere share their draws, so that many of them cost little.
-    """
-    members = group_members(wide)
-    weights = _weights(tuple(members), 0)
-    whole = wide.loc[:, wide.notna().all()]
-    drawn = {name: _ratio(weights @ whole[name].to_numpy(float), weights.sum(1)) for name in whole}
-    found: dict[tuple[str, str], Estimate] = {}
-    for first, second in itertools.combinations(wide.columns, 2):
-        difference = wide[second] - wide[first]
-        if first in drawn and second in drawn:
-            found[first, second] = _told(float(difference.mean()), drawn[second] - drawn[first], members)
-        else:
-            found[first, second] = over_groups(difference)
-    return found
 
 
 def ratio_over_groups(top: Table, bottom: Table) -> Estimate:
@@ -202,10 +196,19 @@ def rise(table: Table, column: str, *, start: float, end: float, members: Sequen
 
 
 def decide(found: Estimate) -> Verdict:
-    """Whether a number is above 0, by its interval; see `FEWEST`."""
-    if found.pictures < FEWEST or not np.isfinite([found.low, found.high]).all():
-        return "undecided at this size"
+    """Whether a number is above 0, by its interval; undecided where there is none."""
     return "holds" if found.low > 0 else "does not hold" if found.high < 0 else "undecided at this size"
+
+
+def check_seeds(count: int) -> None:
+    """Reject a comparison of methods with too few seeds.
+
+    Raises:
+        ConfigError: fewer than `SEEDS`.
+    """
+    if count < SEEDS:
+        listed = ",".join(map(str, range(1, SEEDS + 1)))
+        raise ConfigError(f"methods are compared over {SEEDS} seeds or more; got {count}. Run them with seeds {listed}")
 
 
 def drawn_weights(members: Sequence[Sequence[int]], generator: np.random.Generator) -> Float[np.ndarray, "draws n"]:
@@ -249,8 +252,9 @@ def _bootstrapped(statistic: Weighted, members: Sequence[tuple[int, ...]], seed:
 
 
 def _told(mean: float, draws: Float[np.ndarray, " draws"], members: Sequence[tuple[int, ...]]) -> Estimate:
-    low, high = interval(draws)
-    return Estimate(mean=mean, low=low, high=high, pictures=len({picture for which in members for picture in which}))
+    pictures = len({picture for which in members for picture in which})
+    low, high = interval(draws if pictures >= FEWEST else [])
+    return Estimate(mean=mean, low=low, high=high, pictures=pictures)
 
 
 def _mean(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]) -> float:

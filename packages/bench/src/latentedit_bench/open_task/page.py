@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from latentedit.api.viewer import Frame, View
 from latentedit.api.viewer.page import viewer_element, viewer_script
 from latentedit_bench.experiments.plotting import COLOURS, GREY
-from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.metrics.statistics import Table, between
 from latentedit_bench.open_task.leaderboard import Entry, Told
 from latentedit_bench.open_task.outputs import Fault, read_output
 from latentedit_bench.open_task.scoring import AS_IS, KEPT, MEASURES
@@ -127,7 +127,7 @@ def then_grid(entry: Entry) -> Grid:
 def _cell(told: Told | None, *, barred: bool = False) -> Cell:
     if told is None:
         return Cell(text="-")
-    return number(told.mean, beside=f"[{told.low:.3f}, {told.high:.3f}]", barred=barred)
+    return number(told.mean, beside=between(told.low, told.high), barred=barred)
 
 
 def _graded(rows: Table) -> Table:

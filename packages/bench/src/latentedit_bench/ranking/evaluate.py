@@ -49,7 +49,7 @@ class Edits:
     Args:
         method: whose editor it is.
         batch: what is edited.
-        seed: of every random number of the editor.
+        seed: of the run; each item has noise of its own (`Prepared.seeds`).
         latents: by strength; the source in the place of those that are not finite.
         failed: by strength, which those were.
         seconds: a picture and strength.
@@ -74,7 +74,7 @@ class Edits:
         latent, allowed = batch.latent, method.allowed(batch.latent, strengths)
         started = time.perf_counter()
         editor = method.editor.for_captions(latent.captions, [item.target_caption for item in batch.items])
-        found = dataclasses.replace(method, editor=editor).edits(latent, batch.target, allowed, seed=seed)
+        found = dataclasses.replace(method, editor=editor).edits(latent, batch.target, allowed, seed=batch.seeds(seed))
         seconds = (time.perf_counter() - started) / (len(latent) * max(1, len(allowed)))
         finite = {strength: _finite(z, latent.z) for strength, z in zip(allowed, found, strict=True)}
         return Edits(
@@ -99,15 +99,16 @@ class Edits:
         z, latent = self.latents[1.0], self.batch.latent
         wanted = [item.target_caption for item in self.batch.items]
         method = dataclasses.replace(self.method, editor=self.method.editor.for_captions(wanted, latent.captions))
-        return _finite(method.undone(latent, z, self.batch.target, seed=self.seed), z)[0]
+        return _finite(method.undone(latent, z, self.batch.target, seed=self.batch.seeds(self.seed)), z)[0]
 
     @functools.cached_property
     def residual(self) -> Float[Tensor, " b"]:
         """The better of the losses at strength 1 under the two texts, in that of the source under its own."""
         latent, judge = self.batch.latent, Judge.of(self.batch.latent.backbone)
         texts = (latent.condition, self.batch.target)
-        after = judge.least_loss(latent.backbone, self.latents[1.0], texts, seed=self.seed)
-        return residual_ratio(after, judge.losses(latent.backbone, latent.z, texts[:1], seed=self.seed)[0])
+        seeds = self.batch.seeds(self.seed)
+        after = judge.least_loss(latent.backbone, self.latents[1.0], texts, seed=seeds)
+        return residual_ratio(after, judge.losses(latent.backbone, latent.z, texts[:1], seed=seeds)[0])
 
 
 @torch.no_grad()
@@ -128,7 +129,7 @@ def evaluate(
         method: what edits.
         batch: what is edited.
         strengths: at which; those that the editor refuses are left out.
-        seed: of every random number of the editor.
+        seed: of the run; see `Edits`.
         beside: at strength 1 also take the off-manifold residual, edit back, and measure what was lost on the way.
         edits: of the same editor at the same strengths and seed, without gain, where they were made before.
 

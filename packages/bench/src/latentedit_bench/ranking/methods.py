@@ -8,6 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.rng import Seed
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 
@@ -41,7 +42,7 @@ class Method:
         return found
 
     def edits(
-        self, latent: JointLatent, target: Condition, strengths: Sequence[float], *, seed: int
+        self, latent: JointLatent, target: Condition, strengths: Sequence[float], *, seed: Seed
     ) -> list[Float[Tensor, "b *latent"]]:
         """Clean latents at each strength, before their gain; eim looks for its direction once.
 
@@ -51,7 +52,7 @@ class Method:
         return [moved.z for moved in self.editor.edit(latent, target, strengths, seed=seed)]
 
     def undone(
-        self, latent: JointLatent, z: Float[Tensor, "b *latent"], target: Condition, *, seed: int
+        self, latent: JointLatent, z: Float[Tensor, "b *latent"], target: Condition, *, seed: Seed
     ) -> Float[Tensor, "b *latent"]:
         """The same edit back: from the edited latents under the target text to the source text, whole."""
         edited = dataclasses.replace(latent, z=z, condition=target, start=latent.z)

@@ -137,7 +137,7 @@ class Plan:
         dataset: what is edited.
         methods: by which.
         strengths: at which.
-        seeds: of every random number of the editors; everything is edited once with each of them.
+        seeds: every item is edited once with each; its noise follows from the seed and the item (`core.rng.item_seed`).
         batch: items that are edited together; more take more memory, and change rows by rounding at
             most: by nothing where the network rounds rows of small batches like those of large ones.
         beside: at strength 1 also take the off-manifold residual, and edit back.

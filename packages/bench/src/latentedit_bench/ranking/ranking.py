@@ -14,24 +14,23 @@ intervals draw pictures, with all their items and seeds together.
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import pandas as pd
 import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.metrics.disentanglement import joint_gain
 from latentedit_bench.metrics.leakage_matrix import corrected, leakage_matrix
 from latentedit_bench.metrics.matched import matched_error
 from latentedit_bench.metrics.statistics import (
     Estimate,
     Table,
     Verdict,
+    between,
     by_item,
+    check_seeds,
     decide,
     means,
     over_groups,
-    pair_differences,
     ratio_over_groups,
 )
 from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE
@@ -93,14 +92,15 @@ class Comparison:
     @property
     def text(self) -> str:
         """The difference with its interval, such as "0.0421 [0.0310, 0.0550]"."""
-        return f"{self.difference.mean:.4f} [{self.difference.low:.4f}, {self.difference.high:.4f}]"
+        return f"{self.difference.mean:.4f} {between(self.difference.low, self.difference.high, 4)}".rstrip()
 
 
 def per_item(rows: Table) -> Table:
     """One row a method and item that asks for a change, at strength 1: means over the seeds.
 
-    Columns: "method", "item", "group", "kind", "asked", "above", "above scaled", "scaled" (the error of the change
-    enlarged or shrunk to the whole effect), and those of `AT_ONE`. Without rows of the codec its error counts as 0.
+    Columns: "method", "item", "group", "kind", "asked", "seeds" (their number), "above", "above scaled", "scaled" (the
+    error of the change enlarged or shrunk to the whole effect), and those of `AT_ONE`. Without rows of the codec its
+    error counts as 0.
 
     Raises:
         ConfigError: rows without right answers.
@@ -115,8 +115,8 @@ def per_item(rows: Table) -> Table:
         floor = one["item"].map(codec[measure]) if len(codec) else 0.0
         one[name] = one[measure] - floor
     measures = [name for name in (PRIMARY, "above scaled", "scaled", *AT_ONE) if name in one]
-    numbers = one.astype(dict.fromkeys(measures, float)).groupby(list(_KEYS), sort=False)[measures].mean()
-    return numbers.reset_index()
+    grouped = one.astype(dict.fromkeys(measures, float)).groupby(list(_KEYS), sort=False)
+    return grouped[measures].mean().assign(seeds=grouped["seed"].nunique()).reset_index()
 
 
 def summary(items: Table) -> Table:
@@ -128,7 +128,7 @@ def summary(items: Table) -> Table:
     Returns:
         "method", "measure", "mean", "low", "high", "pictures".
     """
-    measures = [name for name in items.columns if name not in _KEYS]
+    measures = [name for name in items.columns if name not in (*_KEYS, "seeds")]
     table = pd.DataFrame([row for name in measures for row in means(items, ["method"], name)])
     ranked: Table = table[table["measure"] == PRIMARY]
     order = ranked.sort_values("mean", kind="stable")["method"]
@@ -143,28 +143,15 @@ def compare(items: Table, ours: str, other: str, *, measure: str = PRIMARY) -> C
         ours: name.
         other: name.
         measure: one of `COMPARED`.
+
+    Raises:
+        ConfigError: too few seeds of one of them, see `statistics.check_seeds`.
     """
+    check_seeds(int(items[items["method"].isin((ours, other))]["seeds"].min()))
     wide = by_item(items, measure)[[ours, other]].dropna()
     found = over_groups(wide[other] - wide[ours])
     ratio = ratio_over_groups(wide[ours], wide[other])
     return Comparison(ours=ours, other=other, measure=measure, difference=found, ratio=ratio, verdict=decide(found))
-
-
-def pairs(items: Table, order: Sequence[str]) -> Table:
-    """Every method against every one after it.
-
-    Args:
-        items: from `per_item`.
-        order: of the methods.
-
-    Returns:
-        "first", "second", "measure", and "mean", "low", "high", "pictures" of the second's less the first's.
-    """
-    found: list[dict[str, object]] = []
-    for measure in COMPARED[:2]:
-        for (first, second), told in pair_differences(by_item(items, measure)[list(order)]).items():
-            found.append({"first": first, "second": second, "measure": measure, **dataclasses.asdict(told)})
-    return pd.DataFrame(found, columns=["first", "second", "measure", *_ESTIMATE])
 
 
 def still(rows: Table) -> Table:
@@ -198,17 +185,6 @@ def by_attribute(items: Table) -> Table:
     weight = single.groupby("method")[PRIMARY].transform("size") / (count * several)
     whole = single.assign(attribute=MEAN, **{PRIMARY: single[PRIMARY] * weight})
     return pd.DataFrame(means(pd.concat([single, whole]), keys, PRIMARY), columns=[*keys, *_ESTIMATE])
-
-
-def gain(items: Table, joint: str, text: str, image: str) -> Estimate | None:
-    """`metrics.disentanglement.joint_gain` of three arms at strength 1, paired; None where one of them is missing."""
-    if "disentanglement" not in items:
-        return None
-    wide = by_item(items, "disentanglement")
-    if not {joint, text, image} <= set(wide.columns):
-        return None
-    found = joint_gain(*(torch.tensor(wide[arm].to_numpy(float)) for arm in (joint, text, image)))
-    return over_groups(pd.Series(found.numpy(), index=wide.index))
 
 
 def leakage_of(rows: Table, method: str) -> Table | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from latentedit_bench.metrics.leakage_matrix import attribute_scores
-from latentedit_bench.metrics.statistics import Estimate, Table
+from latentedit_bench.metrics.statistics import SEEDS, Table
 from latentedit_bench.ranking.curves import by_strength, summary_of_curves
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.parts import part_effects
@@ -16,9 +16,7 @@ from latentedit_bench.ranking.ranking import (
     by_attribute,
     by_kind,
     compare,
-    gain,
     leakage_of,
-    pairs,
     per_item,
     still,
     summary,
@@ -42,9 +40,6 @@ SHOWN = {
 }
 """Measures in the ranking, and what its columns are called."""
 
-ARMS = ("eim joint", "eim text", "eim")
-"""The arms whose joint gain is told."""
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Summaries:
@@ -62,10 +57,10 @@ class Summaries:
         still: see `ranking.still`.
         curves: see `curves.summary_of_curves`; None for a run at one strength.
         strengths: see `curves.by_strength`.
+        seeds: of the method with the fewest; with fewer than `statistics.SEEDS` no methods are compared.
         comparisons: of ours with each other method, by each of `COMPARED`; none where ours is missing.
-        parts: see `parts.part_effects`.
+        parts: see `parts.part_effects`; likewise a comparison.
         matrices: of the methods whose leakage could be read, see `ranking.leakage_of`.
-        gain: of the arms, see `ranking.gain`.
     """
 
     ours: str
@@ -79,10 +74,10 @@ class Summaries:
     still: Table
     curves: Table | None
     strengths: Table
+    seeds: int
     comparisons: Sequence[tuple[Comparison, ...]]
     parts: Table
     matrices: Mapping[str, Table]
-    gain: Estimate | None
 
     @staticmethod
     def of(rows: Table, roles: Roles = ROLES) -> "Summaries":
@@ -100,6 +95,8 @@ class Summaries:
         everyone = list(dict.fromkeys(table["method"]))
         order = [name for name in everyone if name not in roles.apart and name not in roles.parts]
         others = [name for name in order if name not in (CODEC, roles.ours)]
+        seeds = int(items[items["method"] != CODEC]["seeds"].min())
+        compared = seeds >= SEEDS
         return Summaries(
             ours=roles.ours,
             order=order,
@@ -112,19 +109,21 @@ class Summaries:
             still=still(rows),
             curves=summary_of_curves(rows) if rows["strength"].nunique() > 1 else None,
             strengths=by_strength(rows),
+            seeds=seeds,
             comparisons=[
                 tuple(compare(items, roles.ours, name, measure=measure) for measure in COMPARED)
-                for name in (others if roles.ours in order else [])
+                for name in (others if compared and roles.ours in order else [])
             ],
-            parts=part_effects(items, roles.parts),
+            parts=part_effects(items, roles.parts if compared else {}),
             matrices={name: found for name in order if (found := leakage_of(rows, name)) is not None},
-            gain=gain(items, *ARMS),
         )
 
     @property
-    def pairs(self) -> Table:
-        """See `ranking.pairs`; of the methods that are ranked."""
-        return pairs(self.items, self.order)
+    def too_few_seeds(self) -> str:
+        """Why no methods are compared; empty where they are."""
+        if self.seeds >= SEEDS:
+            return ""
+        return f"Methods are not compared: that takes {SEEDS} seeds, and this run has {self.seeds}."
 
     @property
     def told_first(self) -> Sequence[str]:

@@ -15,7 +15,7 @@ from latentedit.core.files.writing import write_text
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.plan import PlanSpec, read_plan
 from latentedit_bench.ranking.run import table_of
-from latentedit_bench.ranking.summaries import ARMS, Summaries, is_ranked
+from latentedit_bench.ranking.summaries import Summaries, is_ranked
 from latentedit_bench.ranking.unranked import pie_bench_table
 from latentedit_bench.report.curves import curves_svg
 from latentedit_bench.report.page import page, render
@@ -91,8 +91,7 @@ def _ranked(rows: Table) -> dict[str, Any]:
     everyone = list(dict.fromkeys(found.table["method"]))
     return {
         "ours": found.ours,
-        "arms": ARMS,
-        "gain": found.gain,
+        "too_few_seeds": found.too_few_seeds,
         "ranking": ranking_grid(found, found.order),
         "apart": ranking_grid(found, found.apart) if found.apart else None,
         "parts": part_grid(found) if len(found.parts) else None,

@@ -11,7 +11,7 @@ from latentedit.core.files.writing import write_text
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.plan import read_plan
 from latentedit_bench.ranking.ranking import PRIMARY, Comparison
-from latentedit_bench.ranking.summaries import ARMS, Summaries
+from latentedit_bench.ranking.summaries import Summaries
 from latentedit_bench.report.curves import write_curves
 from latentedit_bench.report.tables import (
     attribute_grid,
@@ -51,7 +51,6 @@ def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Compa
         "summary": found.table,
         "items": found.items[list(_ITEMS)],
         "comparisons": _compared(found.comparisons),
-        "pairs": found.pairs,
         "parts": found.parts,
         "kinds": found.kinds,
         "attributes": found.attributes,
@@ -85,16 +84,12 @@ def _compared(comparisons: Sequence[Sequence[Comparison]]) -> Table:
 def _page(folder: Path, found: Summaries) -> list[str]:
     """The lines of ``ranking.md``."""
     lines = [*_head(folder), "## Ranking", "", *markdown(ranking_grid(found, found.order), numbered=True)]
+    if found.too_few_seeds:
+        lines += [found.too_few_seeds, ""]
     if found.comparisons:
         lines += [f"## {found.ours} against each other method, paired", "", *markdown(comparison_grid(found))]
     if len(found.parts):
         lines += ["## What each part gives on FlowEdit's path", "", *markdown(part_grid(found))]
-    if (gain := found.gain) is not None:
-        said = f"{gain.mean:.3f} [{gain.low:.3f}, {gain.high:.3f}]"
-        lines += [
-            f"Joint gain (SDE of {ARMS[0]} less the better of {ARMS[1]} and {ARMS[2]}, at strength 1): {said}",
-            "",
-        ]
     if found.apart:
         title = "## Editors that are no text editors in their papers"
         lines += [title, "", *markdown(ranking_grid(found, found.apart))]

@@ -10,7 +10,7 @@ from typing import Any
 
 from latentedit.api.runs.folder import UnitRecord
 from latentedit.core.files.writing import write_text
-from latentedit_bench.metrics.statistics import Estimate, Table
+from latentedit_bench.metrics.statistics import Estimate, Table, between
 from latentedit_bench.ranking.curves import EFFECTS
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.plan import MethodSpec
@@ -121,14 +121,14 @@ def comparison_grid(found: Summaries) -> Grid:
 
 
 def _ratio(found: Estimate) -> Cell:
-    return number(found.mean, digits=2, beside=f"[{found.low:.2f}, {found.high:.2f}]")
+    return number(found.mean, digits=2, beside=between(found.low, found.high, 2))
 
 
 def part_grid(found: Summaries) -> Grid:
     """By how much each part, and each pair of them beyond the sum, changes each measure."""
     rows: dict[str, list[Cell]] = {}
     for row in found.parts.to_dict("records"):
-        cell = number(float(row["mean"]), digits=4, beside=f"[{row['low']:.4f}, {row['high']:.4f}]")
+        cell = number(float(row["mean"]), digits=4, beside=between(row["low"], row["high"], 4))
         rows.setdefault(row["part"], [Cell(text=row["part"])]).append(cell)
     measures = list(dict.fromkeys(found.parts["measure"]))
     return Grid(head=["part", *(SHOWN[name] for name in measures)], rows=list(rows.values()))
@@ -241,7 +241,7 @@ def _wide(table: Table, order: Sequence[str], marked: str) -> Grid:
 
 
 def _estimated(row: Mapping[str, Any], *, digits: int = 3, measure: str = "") -> Cell:
-    beside = f"[{row['low']:.3f}, {row['high']:.3f}]" if digits and math.isfinite(row["low"]) else ""
+    beside = between(row["low"], row["high"]) if digits else ""
     return number(float(row["mean"]), digits=digits, beside=beside, barred=measure in _BARRED)
 
 

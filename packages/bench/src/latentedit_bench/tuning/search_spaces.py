@@ -20,7 +20,7 @@ from latentedit.editors.registry import editor_class
 from latentedit.latents.joint import JointLatent
 
 OURS = "eim"
-"""The method that is compared with the baselines: what `latentedit edit` does."""
+"""The row that is compared with the baselines: what `latentedit edit` runs, with the model's stored settings."""
 
 BUDGET = 28
 """Network evaluations a picture of one edit."""
@@ -172,7 +172,7 @@ ENDS: Mapping[str, tuple[float | None, float | None]] = {
 """Natural ends of settings, by their names or the last part of them."""
 
 ROLES = Roles(
-    family=frozenset(_TABLE["ours"]),
+    family=frozenset((OURS, *_TABLE["ours"])),
     parts={part_name(parts): parts for parts in _factorial(_TABLE["parts"])},
     apart=frozenset(_TABLE["others"]),
 )

@@ -25,7 +25,7 @@ from latentedit.core.plain import plain
 from latentedit.core.progress import Progress
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import editor_class
+from latentedit.editors.registry import editor_class, localizes, make_editor
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings, write_settings
@@ -34,7 +34,7 @@ from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.ranking.evaluate import Edits, Row, evaluate
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.tuning.neighbours import edges, neighbours
-from latentedit_bench.tuning.search_spaces import SearchSpace, at_budget, without_steps
+from latentedit_bench.tuning.search_spaces import OURS, SearchSpace, at_budget, without_steps
 
 BATCH = 12
 
@@ -87,7 +87,7 @@ class Trials:
         batches: of the calibration split.
         localities: of the rows that are to be tuned.
         gains: factors of its change at which each candidate is measured.
-        seed: of every random number.
+        seed: from which each item's noise follows.
     """
 
     def __init__(
@@ -320,7 +320,7 @@ def store_best(name: str, path: Path) -> None:
 
 def stored_methods(model: Backbone, names: Sequence[str] | None = None) -> list[Method]:
     """The methods whose settings a model's folder has; see `tuned_methods`."""
-    return _methods(model.defaults.get("benchmark", {}), names, f"the folder of {model.name}")
+    return _methods(model, model.defaults.get("benchmark", {}), names, f"the folder of {model.name}")
 
 
 def tuned_methods(path: Path, model: Backbone, names: Sequence[str] | None = None) -> list[Method]:
@@ -337,16 +337,21 @@ def tuned_methods(path: Path, model: Backbone, names: Sequence[str] | None = Non
     known = read_json(path)
     if known.get("fingerprint") != model.fingerprint:
         raise ConfigError(f"{path} holds settings of another model than {model.name}. Tune again")
-    return _methods(known["methods"], names, str(path))
+    return _methods(model, known["methods"], names, str(path))
 
 
-def _methods(known: Mapping[str, Any], names: Sequence[str] | None, where: str) -> list[Method]:
-    missing = [name for name in names or () if name not in known]
-    if missing or not known:
-        wanted = ", ".join(missing) or "any method"
+def _methods(model: Backbone, known: Mapping[str, Any], names: Sequence[str] | None, where: str) -> list[Method]:
+    """`OURS` as the model stores it, and others with the settings that are known."""
+    shipped = Method(name=OURS, editor=make_editor(EIM.name, model), local=localizes(EIM, model))
+    found = {OURS: shipped} | {
+        method.name: method
+        for method in planned_methods([{"name": name, **one, "settings": one["best"]} for name, one in known.items()])
+    }
+    missing = [name for name in names or () if name not in found]
+    if missing:
+        wanted = ", ".join(missing)
         raise ConfigError(f"there are no settings of {wanted} in {where}. Find them with: bench tune")
-    chosen = [{"name": name, **known[name], "settings": known[name]["best"]} for name in names or known]
-    return list(planned_methods(chosen))
+    return [found[name] for name in names or found]
 
 
 def planned_methods(told: Sequence[Mapping[str, Any]]) -> tuple[Method, ...]:
