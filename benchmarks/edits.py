@@ -99,8 +99,8 @@ def one_portrait(model: Backbone, world: Domain, scenes: tuple[Scene, ...], plac
     again = le.encode(model, opened)
     back = le.identify(again, to=latent.captions[0])
     row["the edit itself"] = psnr(source, edited.image)
-    row["the file, latentedit undo"] = psnr(source, edited.undo().image)
-    row["pixels and direction"] = psnr(source, undo_direction(model, opened, first).image)
+    row["the file, latentedit undo"] = psnr(source, le.undo(place))
+    row["pixels and direction"] = psnr(source, undo_direction(model, opened, first))
     row["pixels alone, by text"] = psnr(source, le.manipulate(again, back).image)
     return row
 

@@ -56,13 +56,11 @@ from latentedit.api.manifests.items import Item
 from latentedit.api.manifests.manifest import write_manifest
 from latentedit.api.outputs import write_together
 from latentedit.api.runs.folder import RunFolder
-from latentedit.api.undo import undo_stored
 from latentedit.cli.main import run as command_line
-from latentedit.core.files.pictures import read_chunks, save_image
+from latentedit.core.files.pictures import save_image
 from latentedit.core.files.tensors import pack
 from latentedit.core.files.writing import write_text, written_beside
 from latentedit.core.plugins import EDITORS
-from latentedit.latents.pictures import Picture
 from latentedit.models import registry
 from latentedit.models.calibrations import VARIABLE, Unfinished
 from latentedit.testing.miniature import miniature_sd3
@@ -590,9 +588,7 @@ def life(bench: Bench, count: int, warm: int) -> dict[str, Any]:
             result.save(folder / "edited.jpg" if number % 2 else folder / "edited.png")
         elif what == "undo":
             result.save(folder / "undo.png")
-            payload = read_chunks(folder / "undo.png")[1]
-            assert payload is not None
-            undo_stored(model, Picture.open(folder / "undo.png"), payload)
+            le.undo(folder / "undo.png")
         else:
             le.keep(picture, result.image)
     shutil.rmtree(folder)

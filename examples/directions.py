@@ -63,4 +63,4 @@ An edit keeps the way back, in memory as in the PNG that it was saved to.
 
 # %%
 undone = edit.undo()
-print("as before, pixel for pixel:", undone.image.tobytes() == Image.open(folder / "you.png").convert("RGB").tobytes())
+print("as before, pixel for pixel:", undone.tobytes() == Image.open(folder / "you.png").convert("RGB").tobytes())

@@ -2,6 +2,7 @@
 
 import gc
 import importlib.metadata
+import io
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
@@ -70,9 +71,12 @@ def read_only_folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pillow gets some bytes of a picture written, and then the disk is full."""
+    """Pillow gets some bytes of a picture written to a file, and then the disk is full."""
+    save = Image.Image.save
 
-    def write(image: Image.Image, file: BinaryIO, **_: object) -> None:
+    def write(image: Image.Image, file: BinaryIO, **options: Any) -> None:
+        if isinstance(file, io.BytesIO):
+            return save(image, file, **options)
         file.write(b"half")
         raise OSError(28, "No space left on device")
 

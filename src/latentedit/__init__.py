@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from latentedit.api.request import EditRequest as EditRequest
     from latentedit.api.result import EditResult as EditResult
     from latentedit.api.session import Session as Session
+    from latentedit.api.undo import undo as undo
     from latentedit.api.verbs import edit as edit
     from latentedit.api.verbs import identify as identify
     from latentedit.api.verbs import manipulate as manipulate

@@ -20,12 +20,11 @@ from latentedit.api.outputs import (
     same_picture,
 )
 from latentedit.api.result import EditResult, write_sweep
-from latentedit.api.undo import Undone, stored_latent, undo_stored
+from latentedit.api.undo import difference
 from latentedit.api.verbs import edit, identify, sweep
 from latentedit.core.errors import ConfigError, FileFormatError, ImageError, OutputError
 from latentedit.core.files.pictures import MAX_RECORD_BYTES, read_chunks, read_image
 from latentedit.latents.encode import encode
-from latentedit.latents.pictures import Picture
 from latentedit.latents.record import FORMAT, MAX_EDITS
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy
@@ -42,14 +41,6 @@ def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:
     noisy().save(tmp_path / "me.png")
     latent = encode(colours, tmp_path / "me.png")
     return sweep(latent, identify(latent, to="green"), strengths=[1.0, 0.0, 0.5])
-
-
-def undone(colours: ColourBackbone, result: EditResult) -> Undone:
-    return undo_stored(
-        colours,
-        Picture(image=result.image, path=Path("me.edited.png")),
-        stored_latent(result.latent, result.image, local=result.record.local),
-    )
 
 
 def names(folder: Path) -> list[str]:
@@ -69,7 +60,7 @@ def test_a_picture_is_written_with_its_record_and_what_was_measured(result: Edit
     assert same_picture(read_image(tmp_path / "out.png"), result.image)
     text, payload = read_chunks(tmp_path / "out.png")
     assert text == result.record.to_json()
-    assert payload == stored_latent(result.latent, result.image, local=result.record.local)
+    assert payload == difference(result.source, result.image)
     told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert told["record"] == json.loads(text)
     (measured,) = told["results"]
@@ -105,21 +96,6 @@ def test_a_sweep_is_one_record_with_all_strengths(swept: list[EditResult], tmp_p
     told = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["results"]
     assert [row["strength"] for row in told] == [1.0, 0.0, 0.5]
     assert [row["measured_strength"] for row in told] == [1.0, 0.0, 0.5]
-
-
-def test_an_undone_picture_is_written_with_its_record(
-    colours: ColourBackbone, result: EditResult, tmp_path: Path
-) -> None:
-    found = undone(colours, result)
-    for name in ("a.png", "b.png"):
-        found.save(tmp_path / name)
-        assert read_record(tmp_path / name) == found.record
-        assert same_picture(read_image(tmp_path / name), found.image)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["results"] == []
-    (tmp_path / "c.json").write_text("{}")
-    assert "holds something else" in refusal(lambda: found.save(tmp_path / "c.png"))
-    assert names(tmp_path) == ["a.json", "a.png", "b.json", "b.png", "c.json", "me.png"]
 
 
 @pytest.mark.parametrize("name", ["out.jpg", "out.webp", "out.bmp", "out.tiff"])

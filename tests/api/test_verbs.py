@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 from latentedit.api.outputs import same_picture
 from latentedit.api.session import Session
 from latentedit.api.verbs import edit, identify, manipulate, sweep
+from latentedit.api.viewer.from_results import view
 from latentedit.core.errors import (
     ConfigError,
     ImageError,
@@ -39,6 +40,22 @@ from tests.editors.colours import ColourBackbone, ColourReader
 from tests.editors.edits import grey, levels, noisy
 
 METHODS = ["eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"]
+
+
+@pytest.mark.parametrize("long", ["red room, a hat, a wall", "red " * 200 + "room\x1b[31m, a hat, a wall"])
+def test_what_is_printed_is_one_line(colours: ColourBackbone, long: str) -> None:
+    """Of everything that a person has in hand: no number of a tensor, and nothing that a terminal obeys."""
+    latent = encode(colours, grey(), caption="grey room, a hat, a wall")
+    direction = identify(latent, to=long)
+    results = [*sweep(latent, direction, strengths=[0.0, 1.0]), edit(colours, grey(), to=long, method="sdedit")]
+    anonymous = dataclasses.replace(direction, target_captions=())
+    for shown in (latent, direction, -direction, anonymous, *results, manipulate(latent, anonymous), view(results[:2])):
+        text = repr(shown)
+        assert text.isprintable(), text
+        assert len(text) < 120, text
+        assert "tensor" not in text
+    assert "1.00" in repr(results[1])
+    assert results[1].verdict.word in repr(results[1])
 
 
 def test_an_edit_moves_the_picture_by_the_difference_of_the_texts(colours: ColourBackbone) -> None:

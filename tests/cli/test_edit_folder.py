@@ -95,7 +95,7 @@ def test_what_is_written_is_made_again_and_undone(
     again = command("replay", output, "--picture", photos / "a.png", "--model", miniature)
     assert again.code == 0, again.err
     assert "yes, byte for byte" in again.out
-    undone = command("undo", output, "--model", miniature, "-o", tmp_path / "undone.png")
+    undone = command("undo", output, "-o", tmp_path / "undone.png")
     assert undone.code == 0, undone.err
     assert Picture.open(tmp_path / "undone.png").fingerprint == Picture.open(photos / "a.png").fingerprint
 

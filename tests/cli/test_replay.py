@@ -206,7 +206,7 @@ def test_pictures_without_a_record(refused: Refused, picture: Path, miniature: P
         ({"surprise": 1}, "'surprise'"),
         ({"seed": "x"}, "'seed'"),
         ({"strengths": []}, "'strengths'"),
-        ({"method": "undo", "directions": []}, "me.png"),
+        ({"method": "undo", "directions": []}, "undo"),
         ({"settings": {"arm": "left"}}, "arm"),
         ({"mixing": "blend"}, "'mixing'"),
         ({"output": "song"}, "'output'"),

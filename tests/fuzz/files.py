@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latentedit.api.manifests.manifest import load_manifest
-from latentedit.api.undo import undo_stored
+from latentedit.api.undo import difference, undo_stored
 from latentedit.cli.model_choice import ModelChoice
 from latentedit.cli.request import recorded_model
 from latentedit.core.condition import Condition
@@ -124,7 +124,13 @@ def _picture() -> Picture:
 
 
 @cache
-def _payload() -> bytes:
+def _difference() -> bytes:
+    return difference(_picture().image.rotate(90), _picture().image)
+
+
+@cache
+def _latents() -> bytes:
+    """As files of earlier versions carry them."""
     half = torch.zeros(1, 3, 8, 8, dtype=torch.float16)
     tensors = {
         "start": half,
@@ -136,7 +142,7 @@ def _payload() -> bytes:
 
 
 def _undo(data: bytes, folder: Path) -> None:
-    undo_stored(_model(), _picture(), data)
+    undo_stored(_picture(), data, model=_model())
 
 
 _COLUMNS = ("picture", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group")
@@ -251,7 +257,8 @@ TARGETS = [
     ),
     Target(name="records", inputs=documents(_RECORD), act=_read_record),
     Target(name="records in pictures", inputs=documents(_ELSEWHERE), act=_read_png_record),
-    Target(name="joint latents", inputs=st.deferred(lambda: safetensors(_payload(), "")), act=_undo),
+    Target(name="differences", inputs=st.deferred(lambda: safetensors(_difference(), "")), act=_undo),
+    Target(name="joint latents", inputs=st.deferred(lambda: safetensors(_latents(), "")), act=_undo),
     Target(name="lists of edits", inputs=_LISTS, act=_load),
     Target(name="calibrations", inputs=documents(_CALIBRATION), act=_adopt),
 ]

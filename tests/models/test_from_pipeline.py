@@ -1,5 +1,6 @@
 """Live pipelines: Stable Diffusion as it is loaded by name, and those that are refused in one line."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 import torch
 from diffusers import (
     FirstBlockCacheConfig,
+    FluxPipeline,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     UniPCMultistepScheduler,
 )
+from peft import LoraConfig
 
 import latentedit as le
 from latentedit.core.errors import ModelError
@@ -28,6 +31,7 @@ def test_a_live_pipeline_is_the_model_that_its_folder_is(kind: Any, name: str, r
     assert live.name == str(request.getfixturevalue(f"folder_{name}"))
     assert live.capabilities == loaded.capabilities
     assert live.grid(5) == loaded.grid(5)
+    assert live.fingerprint == loaded.fingerprint
     z, s = start(live), torch.tensor([0.6])
     v, expected = (model.velocity(z, s, model.embed([CAPTION])) for model in (live, loaded))
     assert float((v - expected).norm() / expected.norm()) <= 1e-6
@@ -49,6 +53,23 @@ def test_a_model_that_is_offloaded_layer_by_layer_has_the_fingerprint_of_its_wei
 
     whole, other = (le.from_pipeline(flux(seed=seed)).fingerprint for seed in (0, 1))
     assert [le.from_pipeline(offloaded(seed)).fingerprint for seed in (0, 1)] == [whole, other]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_pipeline_has_the_fingerprint_of_its_folder_until_its_weights_change(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
+    """In whatever dtype it was loaded; an adapter, another number or another network make it another model."""
+    flux().save_pretrained(tmp_path)
+    known = le.load(tmp_path, device="cpu").fingerprint
+    changed = [FluxPipeline.from_pretrained(tmp_path, torch_dtype=dtype) for _ in range(4)]
+    assert le.from_pipeline(changed[0]).fingerprint == known
+    changed[1].transformer.proj_out.bias.data[0] += 1
+    changed[2].transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q"]))
+    changed[3].vae = flux(seed=1).vae.to(dtype)
+    assert len({le.from_pipeline(one).fingerprint for one in changed}) == 4
+    (tmp_path / "vae/config.json").unlink()
+    assert le.from_pipeline(changed[0]).fingerprint != known, "the folder is no model any more"
 
 
 def test_a_compiled_network_is_the_one_that_was_compiled() -> None:

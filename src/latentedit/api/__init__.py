@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from latentedit.api.result import write_sweep as write_sweep
     from latentedit.api.session import Session as Session
     from latentedit.api.undo import undo_direction as undo_direction
-    from latentedit.api.undo import undo_stored as undo_stored
     from latentedit.api.verbs import edit as edit
     from latentedit.api.verbs import edit_pictures as edit_pictures
     from latentedit.api.verbs import identify as identify

@@ -97,6 +97,9 @@ class KeepResult:
     doubts: tuple[str, ...]
     record: KeepRecord
 
+    def __repr__(self) -> str:
+        return f"<KeepResult {self.original.name[-40:]!r}: {self.verdict}, {100 * self.changed_share:.2f} % changed>"
+
     @property
     def image(self) -> Image.Image:
         """The result as an 8-bit Pillow image; ``kept.pixels`` has all bits."""

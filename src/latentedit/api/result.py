@@ -14,7 +14,7 @@ from torch import Tensor
 from latentedit.api.outputs import OutputFile, beside_file, write_together
 from latentedit.api.sheets.sheet import draw_sheet
 from latentedit.api.sheets.strip import save_sweep
-from latentedit.api.undo import Undone, stored_latent, undo_stored
+from latentedit.api.undo import difference
 from latentedit.api.viewer.page import is_page
 from latentedit.api.viewer.views import View
 from latentedit.core.cost import Cost
@@ -23,11 +23,11 @@ from latentedit.core.files.pictures import save_image, strips
 from latentedit.core.files.writing import write_text
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
-from latentedit.directions.text import changed_phrases
+from latentedit.directions.text import change_words, changed_phrases
 from latentedit.editors.judge import Verdict
+from latentedit.latents.captions.base import one_line
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.knowledge import Knowledge
-from latentedit.latents.pictures import Picture
 from latentedit.latents.record import RunRecord
 
 CHANGED_LEVELS = 8
@@ -111,8 +111,14 @@ class EditResult:
     notes: tuple[str, ...]
     record: RunRecord
 
+    def __repr__(self) -> str:
+        words = self.target_caption if self.record.instructed else change_words(self.caption, self.target_caption)
+        change = f' "{one_line(words)[:50]}"' if self.target_caption else ""
+        rest = "" if math.isinf(self.effect.rest_psnr_db) else f", {self.effect.rest_psnr_db:.0f} dB"
+        return f"<EditResult {self.method} {self.strength:.2f}{change}: {self.verdict.word}{rest}>"
+
     def save(self, path: str | Path, *, sheet: str | Path | None = None, view: str | Path | None = None) -> None:
-        """Write the edited picture with record and joint latent, the JSON beside it, and more; all or nothing.
+        """Write the edited picture with its record and what `undo` needs, the JSON beside it, and more; all or nothing.
 
         Args:
             path: of the picture; a PNG carries its record, and what `undo` needs.
@@ -124,7 +130,7 @@ class EditResult:
                 lies.
             ConfigError: more edits in the latent than a record holds.
         """
-        text, payload = self.record.to_json(), stored_latent(self.latent, self.image, local=self.record.local)
+        text, payload = self.record.to_json(), difference(self.source, self.image)
         picture = (Path(path), lambda place: save_image(self.image, place, record=text, payload=payload))
         files = [picture, beside_file(path, self.record, [self.measures])]
         if sheet is not None:
@@ -142,14 +148,9 @@ class EditResult:
         """
         write_together(self._sheet_files(path))
 
-    def undo(self) -> Undone:
-        """The picture before, as it is had from the file that `save` writes; the same as ``latentedit undo``.
-
-        Cost:
-            No evaluation of the network; a few decodings.
-        """
-        payload = stored_latent(self.latent, self.image, local=self.record.local)
-        return undo_stored(self.latent.backbone, Picture.from_image(self.image), payload)
+    def undo(self) -> Image.Image:
+        """The source; `latentedit.undo` gives the same from the file that `save` writes."""
+        return self.source
 
     def replay(self, *, directions: Sequence[Direction] = (), progress: Progress | None = None) -> "list[EditResult]":
         """Make it again from its record, one result a strength; the same as ``latentedit replay``.

@@ -1,34 +1,33 @@
 """The way back from an edited picture to the picture before.
 
-An edit is ``y = x + F(x)`` with ``F(x) = D(E(x) + d) - D(E(x))``, E and D the codec, d the displacement. Two ways back:
+A PNG that `EditResult.save` wrote carries the difference between its source and its own pixels, modulo 256. Adding the
+two gives the source, bit for bit and without a model.
 
-- the joint latent that a written PNG carries has ``z = E(x)`` and ``z + d``, so ``x = y - (D(z + d) - D(z))``. What
-  this misses (half precision, pixels that were clipped, and changes that were carried on beyond the region that the
-  model saw, see `latents.crop`) is little, and lies beside it, compressed: on the same machine x is exact;
-- without it, x is the fixed point of ``x -> y - F(x)``. It is looked for in a few rounds, each a look through the codec
-  and no evaluation of the network, from where -d leads from y, ``y + D(E(y) - d) - D(E(y))``.
+Without that, an edit by a direction is ``y = x + F(x)`` with ``F(x) = D(E(x) + d) - D(E(x))``, E and D the codec, d the
+displacement, and x is the fixed point of ``x -> y - F(x)``. It is looked for in a few rounds, each a look through the
+codec and no evaluation of the network, from where -d leads from y, ``y + D(E(y) - d) - D(E(y))``. Derived here.
 
-Derived here.
+Earlier versions stored ``z = E(x)`` and ``z + d`` in half precision, and what ``y - (D(z + d) - D(z))`` misses of x.
+Their files are still undone, in the model that made the edit.
 """
 
 import dataclasses
+import io
 import math
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 from torch import Tensor
 
-from latentedit.api.outputs import beside_file, write_together
-from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
-from latentedit.core.files.pictures import save_image, strips
+from latentedit.core.errors import ConfigError, FileFormatError, ImageError, ShapeError
+from latentedit.core.files.pictures import read_chunks, read_image
 from latentedit.core.files.tensors import pack, unpack
 from latentedit.directions.base import Direction
 from latentedit.editors.base import check_strength
@@ -37,114 +36,92 @@ from latentedit.editors.local_change import local_change
 from latentedit.editors.registry import localizes
 from latentedit.latents.crop import Box
 from latentedit.latents.encode import fit_all
-from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Frame, Picture
-from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.base import Backbone
 
 ROUNDS = 5
 """Of the fixed point; on the calibration portraits more did not come closer."""
 
-METHOD = "undo"
-"""What records of undone pictures call it."""
-
-_PARTS = ("start", "moved", "allowed", "missed")
+_PARTS = ("difference", "start", "moved", "allowed", "missed")  # the last four only in files of earlier versions
 _SHOWN_LETTERS = 80
 _REGION = re.compile(r"(-?\d{1,6}) (-?\d{1,6}) ([1-9]\d{0,5}) ([1-9]\d{0,5})", re.ASCII)
 _MOST_TIMES = 4
 """How much longer than the picture a region may be."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Undone:
-    """A picture as it was before an edit.
+def undo(path: str | Path, *, model: Backbone | None = None) -> Image.Image:
+    """The picture before an edit, bit for bit, from the PNG that `EditResult.save` wrote.
+
+    The pixels come back as the source was read: at its size, upright, in 8-bit RGB or RGBA, with its colour profile.
+    EXIF, palettes and further bits are not read, and so do not come back.
 
     Args:
-        image: the picture.
-        how: from the joint latent that the file carries, or from a direction.
-        record: enough to do it again.
+        path: of the edited picture.
+        model: that made the edit; only files of earlier versions need it.
+
+    Raises:
+        ImageError: no picture.
+        FileFormatError: a file that carries nothing of ours, or is damaged, or pixels that were changed since.
+        ConfigError: a file of an earlier version, and no model or another one.
     """
-
-    image: Image.Image
-    how: Literal["stored latent", "direction"]
-    record: RunRecord
-
-    def save(self, path: str | Path) -> None:
-        """Write the picture with the record of the undoing, and the JSON beside it; both or neither.
-
-        Raises:
-            OutputError: a place that cannot be written to, or where the JSON of something else lies.
-        """
-        text = self.record.to_json()
-        picture = (Path(path), lambda place: save_image(self.image, place, record=text))
-        write_together([picture, beside_file(path, self.record, [])])
+    payload = read_chunks(path)[1]
+    if payload is None:
+        raise FileFormatError(
+            f"{path} does not carry the picture before; only an edited PNG as latentedit wrote it does. Undo with the "
+            "direction that was applied (--direction)"
+        )
+    return undo_stored(Picture.open(path), payload, model=model)
 
 
-@torch.no_grad()
-def stored_latent(latent: JointLatent, edited: Image.Image, *, local: bool) -> bytes:
-    """All that undoing an edit needs: the latent before and after, in half precision, and what it misses.
+def difference(source: Image.Image, edited: Image.Image) -> bytes:
+    """What turns an edited picture back into its source, for `undo_stored`.
 
     Args:
-        latent: of the edited picture, with the latent that it was moved from.
-        edited: the picture as it is written.
-        local: the change was kept to where it is strong.
+        source: RGB or RGBA.
+        edited: of the same size and mode.
     """
-    (frame,), start = latent.frames, latent.z if latent.start is None else latent.start
-    tensors = {"start": start.to(torch.float16), "moved": latent.z.to(torch.float16)}
-    picture = Picture(image=edited)
-    undone = _less(dataclasses.replace(frame, picture=picture), _change(latent.backbone, tensors), local=local)
-    if (missed := _missed(frame.picture.image, undone)) is not None:
-        tensors["missed"] = missed
-    region = {} if frame.region is None else {"region": " ".join(map(str, frame.region))}
-    if frame.allowed is not None:
-        tensors["allowed"] = _compressed(frame.allowed)
-    about = {"model": latent.backbone.fingerprint, "picture": picture.fingerprint, "local": str(int(local))}
-    return pack(tensors, about | region)
+    missing, packed = ImageChops.subtract_modulo(source, edited), io.BytesIO()
+    missing.info.clear()  # no second copy of the colour profile
+    missing.save(packed, format="PNG")
+    about = {"picture": Picture(image=edited).fingerprint, "source": Picture(image=source).fingerprint}
+    return pack({"difference": torch.frombuffer(bytearray(packed.getvalue()), dtype=torch.uint8)}, about)
 
 
-@torch.no_grad()
-def undo_stored(model: Backbone, picture: Picture, payload: bytes) -> Undone:
-    """The picture before, from the joint latent that its file carries.
+def undo_stored(picture: Picture, payload: bytes, *, model: Backbone | None = None) -> Image.Image:
+    """The picture before, from an edited picture and the payload of its PNG; see `undo`.
 
     Raises:
         FileFormatError: a damaged payload, or one of other pixels.
-        ConfigError: a payload of another model.
+        ConfigError: a payload of an earlier version, and no model or another one.
     """
     name = str(picture.path or "the picture")
     tensors, about = unpack(payload, name, allowed=_PARTS)
     if about.get("picture") != picture.fingerprint:
         raise FileFormatError(
-            f"the pixels of {name} were changed since its joint latent was stored with them. Undo with the direction's "
-            "file"
+            f"the pixels of {name} were changed since latentedit wrote it. Take the file as it was, or undo with the "
+            "direction's file"
         )
-    if about.get("model") != model.fingerprint:
-        raise ConfigError(
-            f"{model.name!r} ({model.fingerprint}) is not the model that edited the picture, "
-            f"{str(about.get('model'))[:_SHOWN_LETTERS]!r}. Name it with --model"
-        )
-    frame = picture.fit(model.capabilities, region=_region(about.get("region"), picture, name))
-    shape = (1, *model.latent_shape(*frame.pixels.shape[-2:]))
-    if any(name not in tensors or tuple(tensors[name].shape) != shape for name in ("start", "moved")):
-        raise FileFormatError(
-            f"the latents in {name} are missing, or not of shape {list(shape)}. Undo with the direction's file"
-        )
-    if "allowed" in tensors:
-        allowed = _levels(tensors["allowed"], picture.size[::-1], f"the mask in {name}")
-        frame = dataclasses.replace(frame, allowed=allowed)
-    local = about.get("local") == "1"
-    image = _less(frame, _change(model, tensors), local=local)
-    if "missed" in tensors:
-        pixels = np.asarray(image)
-        whole = Image.fromarray(pixels + _levels(tensors["missed"], pixels.shape, f"what is missed in {name}"))
-        whole.info.update(image.info)
-        image = whole
-    return Undone(image=image, how="stored latent", record=_record(model, picture, (), local=local))
+    if "difference" not in tensors:
+        return _from_latents(model, picture, tensors, about, name)
+    try:
+        missing = read_image(f"the difference in {name}", content=tensors["difference"].numpy().tobytes())
+        image = ImageChops.add_modulo(picture.image, missing)
+    except (ImageError, ValueError) as error:  # Pillow's, of other modes
+        raise _damaged(name) from error
+    image.info = {key: value for key, value in image.info.items() if key == "icc_profile"}
+    if Picture(image=image).fingerprint != about.get("source"):
+        raise _damaged(name)
+    return image
+
+
+def _damaged(name: str) -> FileFormatError:
+    return FileFormatError(f"the difference to the picture before is damaged in {name}. Undo with the direction's file")
 
 
 @torch.no_grad()
 def undo_direction(
     model: Backbone, picture: Picture, direction: Direction, *, strength: float = 1.0, local: bool | None = None
-) -> Undone:
+) -> Image.Image:
     """The picture before an edit by a direction, from nothing but the edited pixels.
 
     Args:
@@ -174,60 +151,41 @@ def undo_direction(
         far = model.decode(z + (-strength if back else strength) * direction.z.to(z))
         change = model.decode(z) - far if back else far - model.decode(z)
         guess = Picture.from_image(_less(edited, change, local=local))
-    applied = DirectionRecord(
-        fingerprint=direction.fingerprint,
-        method=direction.method,
-        settings=dict(direction.settings),
-        strength=strength,
-        target_caption="",
-        given=True,
-    )
-    record = _record(model, picture, (applied,), local=local)
-    return Undone(image=guess.image, how="direction", record=record)
+    return guess.image
 
 
-def undo_again(
-    record: RunRecord, model: Backbone, picture: Picture, payload: bytes | None, directions: Sequence[Direction]
-) -> Undone:
-    """Do again what the record of an undone picture says.
-
-    Args:
-        model: of the edit.
-        payload: that its file carries.
-        directions: those that came from files.
-
-    Raises:
-        ConfigError: another picture than the record's, or a direction or latent that is missing.
-    """
-    record.check_picture(picture)
-    if not record.directions:
-        if payload is None:
-            raise ConfigError(f"{record.picture.name!r} does not carry the latent of its edit")
-        return undo_stored(model, picture, payload)
-    (applied,) = record.directions[:1]
-    for direction in directions:
-        if direction.fingerprint == applied.fingerprint:
-            return undo_direction(model, picture, direction, strength=applied.strength, local=record.local)
-    raise ConfigError(
-        f"the direction {applied.fingerprint} that was applied is not there. Give its file with --direction"
-    )
-
-
-def _record(model: Backbone, picture: Picture, directions: tuple[DirectionRecord, ...], *, local: bool) -> RunRecord:
-    return RunRecord(
-        method=METHOD,
-        settings={},
-        seed=0,
-        model=ModelRecord.of(model),
-        versions=versions(),
-        picture=PictureRecord.of(picture),
-        caption="",
-        target_caption="",
-        strengths=(1.0,),
-        directions=directions,
-        local=local,
-        evaluations=0,
-    )
+@torch.no_grad()
+def _from_latents(
+    model: Backbone | None, picture: Picture, tensors: Mapping[str, Tensor], about: Mapping[str, str], name: str
+) -> Image.Image:
+    """The picture before, as earlier versions stored it."""
+    if model is None:
+        raise ConfigError(
+            f"{name} was written by an earlier latentedit, so that undoing it takes the model that made the edit. Name "
+            "it with --model"
+        )
+    if about.get("model") != model.fingerprint:
+        raise ConfigError(
+            f"{model.name!r} ({model.fingerprint}) is not the model that edited the picture, "
+            f"{str(about.get('model'))[:_SHOWN_LETTERS]!r}. Name it with --model"
+        )
+    frame = picture.fit(model.capabilities, region=_region(about.get("region"), picture, name))
+    shape = (1, *model.latent_shape(*frame.pixels.shape[-2:]))
+    if any(part not in tensors or tuple(tensors[part].shape) != shape for part in ("start", "moved")):
+        raise FileFormatError(
+            f"the latents in {name} are missing, or not of shape {list(shape)}. Undo with the direction's file"
+        )
+    if "allowed" in tensors:
+        allowed = _levels(tensors["allowed"], picture.size[::-1], f"the mask in {name}")
+        frame = dataclasses.replace(frame, allowed=allowed)
+    start, moved = (model.decode(tensors[part].to(model.device, model.dtype)) for part in ("start", "moved"))
+    image = _less(frame, moved - start, local=about.get("local") == "1")
+    if "missed" not in tensors:
+        return image
+    pixels = np.asarray(image)
+    whole = Image.fromarray(pixels + _levels(tensors["missed"], pixels.shape, f"what is missed in {name}"))
+    whole.info.update(image.info)
+    return whole
 
 
 def _less(frame: Frame, change: Float[Tensor, "1 3 h w"], *, local: bool) -> Image.Image:
@@ -249,30 +207,8 @@ def _region(stored: str | None, picture: Picture, name: str) -> Box | None:
     return box
 
 
-def _change(model: Backbone, tensors: Mapping[str, Tensor]) -> Float[Tensor, "1 3 h w"]:
-    """What the edit changed, from the stored latents."""
-    start, moved = (tensors[part].to(model.device, model.dtype) for part in ("start", "moved"))
-    return model.decode(moved) - model.decode(start)
-
-
-def _missed(wanted: Image.Image, got: Image.Image) -> Tensor | None:
-    """What one picture differs from another, modulo 256, as `_compressed` packs it; None where they are the same."""
-    packer, packed, differs = zlib.compressobj(), bytearray(), False
-    for strip in strips(wanted.size):
-        rows = np.asarray(wanted.crop(strip)) - np.asarray(got.crop(strip))
-        differs = differs or bool(rows.any())
-        packed += packer.compress(rows.tobytes())
-    packed += packer.flush()
-    return torch.frombuffer(packed, dtype=torch.uint8) if differs else None
-
-
-def _compressed(levels: NDArray[np.uint8]) -> Tensor:
-    """Levels of all pixels; most masks are two flat regions, and what is missed is mostly zero."""
-    return torch.frombuffer(bytearray(zlib.compress(levels.tobytes())), dtype=torch.uint8)
-
-
 def _levels(stored: Tensor, shape: tuple[int, ...], what: str) -> NDArray[np.uint8]:
-    """What `_compressed` made, of this shape."""
+    """Compressed levels of all pixels, in this shape."""
     count = math.prod(shape)
     packed = stored.numpy().tobytes() if stored.dtype == torch.uint8 else b""
     try:

@@ -204,7 +204,8 @@ class Visit:
         """Go back to the picture before the last edit, bit for bit, also where that was made before this visit.
 
         Raises:
-            ConfigError: nothing was edited, or by another model.
+            ConfigError: nothing was edited.
+            FileFormatError: what the file carries is damaged.
         """
         entry = self._opened()
         if entry.before is not None:
@@ -213,8 +214,8 @@ class Visit:
             raise ConfigError("there is no edit to take back: the picture is as it came. Edit it first")
         else:
             with self._task(model, progress) as (backbone, _):
-                undone = undo_stored(backbone, entry.picture, entry.payload)
-                picture = Picture(image=undone.image, path=entry.picture.path)
+                image = undo_stored(entry.picture, entry.payload, model=backbone)
+                picture = Picture(image=image, path=entry.picture.path)
                 caption, notes = _looked_at(backbone, picture)
             self._append(Entry(title="before its edit", picture=picture, caption=caption, notes=notes))
         return self._opened()

@@ -64,7 +64,6 @@ def replay(
     from latentedit.api.outputs import read_record
     from latentedit.api.replay import differences
     from latentedit.api.replay import replay as replay_record
-    from latentedit.api.undo import METHOD, undo_again
     from latentedit.directions.direction_file import load_direction
     from latentedit.latents.pictures import Picture
 
@@ -77,19 +76,13 @@ def replay(
         _check_place(record, output, source=read, transparent=transparent)
     backbone = recorded_model(record, choice).or_else(_as_recorded(record)).load()
     directions = [load_direction(path, model=backbone) for path in direction or ()]
-    if record.method == METHOD:
-        undone = undo_again(record, backbone, source, read_chunks(place)[1], directions)
-        undone.save(output)
-        now = undone.record
-    else:
-        with progress_bar(quiet=quiet or as_json) as progress:
-            made = replay_record(
-                record, backbone, source, directions=directions, mask=mask, beside=others, progress=progress
-            )
-        _write(record, made, output)
-        now = made[0].record
+    with progress_bar(quiet=quiet or as_json) as progress:
+        made = replay_record(
+            record, backbone, source, directions=directions, mask=mask, beside=others, progress=progress
+        )
+    _write(record, made, output)
     same = output.read_bytes() == result.read_bytes()
-    found = differences(record, now)
+    found = differences(record, made[0].record)
     if as_json:
         print_json({"result": result, "output": output, "same": same, "differences": found})
     elif not quiet:

@@ -20,7 +20,7 @@ def undo(
     ],
     direction: Annotated[
         Path | None,
-        typer.Option("--direction", help="The direction's file; needed where the PNG does not carry its latent."),
+        typer.Option("--direction", help="The direction's file; needed for anything but the PNG as it was written."),
     ] = None,
     strength: Annotated[
         float | None, typer.Option("--strength", help="At which that direction was applied; 1 if not given.")
@@ -38,7 +38,9 @@ def undo(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Take an edit back: from the latent that the PNG carries, or from its pixels and the direction's file.
+    """Take an edit back: bit for bit from the PNG that was written, or closely from pixels and the direction's file.
+
+    A direction needs its model; so does a PNG that an earlier version wrote.
 
     Examples:
         latentedit undo me.edited.png
@@ -48,37 +50,31 @@ def undo(
     if direction is None:
         refuse("they say how a --direction was applied", {"--strength": strength, "--local/--no-local": local})
     output = output if output is not None else default_output(picture, "undone.png")
-    from latentedit.api.outputs import check_beside
-    from latentedit.api.undo import undo_direction, undo_stored
-    from latentedit.core.files.pictures import read_chunks
+    from latentedit.api.undo import undo as undo_file
+    from latentedit.api.undo import undo_direction
+    from latentedit.core.files.pictures import read_chunks, save_image
     from latentedit.directions.direction_file import load_direction
     from latentedit.latents.pictures import Picture, check_output
     from latentedit.latents.record import RunRecord
 
     opened = Picture.open(picture)
     check_output(output, source=picture, transparent=opened.image.mode == "RGBA")
-    check_beside(output)
-    text, payload = read_chunks(picture)
+    text, _ = read_chunks(picture)
     record = None if text is None else RunRecord.from_json(text, str(picture))
     if record is not None and record.output != "picture":
         raise ConfigError(f"{picture} is a {record.output}, and no edited picture. Name the picture itself")
-    if payload is None and direction is None:
-        raise ConfigError(
-            f"{picture} does not carry the latent of its edit. Give the direction that was applied, with --direction "
-            "FILE"
-        )
-    backbone = (choice if record is None else recorded_model(record, choice)).load()
-    if direction is not None:
-        found = load_direction(direction, model=backbone)
-        undone = undo_direction(backbone, opened, found, strength=1.0 if strength is None else strength, local=local)
+    if direction is None:
+        image = undo_file(picture, model=None if choice.model is None else choice.load())
     else:
-        assert payload is not None
-        undone = undo_stored(backbone, opened, payload)
-    undone.save(output)
-    same = None if record is None else Picture.from_image(undone.image).fingerprint == record.picture.fingerprint
+        backbone = (choice if record is None else recorded_model(record, choice)).load()
+        found = load_direction(direction, model=backbone)
+        image = undo_direction(backbone, opened, found, strength=1.0 if strength is None else strength, local=local)
+    save_image(image, output)
+    how = "file" if direction is None else "direction"
+    same = None if record is None else Picture.open(output).fingerprint == record.picture.fingerprint
     if as_json:
-        print_json({"picture": picture, "output": output, "how": undone.how, "bit_for_bit": same})
+        print_json({"picture": picture, "output": output, "how": how, "bit_for_bit": same})
     elif not quiet:
         words = {None: "not known: no record of it", True: "yes, bit for bit", False: "not bit for bit"}
         say(f"{picture} -> {output}")
-        print_rows([("how", f"from the {undone.how}"), ("the same", words[same])])
+        print_rows([("how", f"from the {how}"), ("the same", words[same])])

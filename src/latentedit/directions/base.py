@@ -12,6 +12,8 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.directions.text import change_words
+from latentedit.latents.captions.base import one_line
 from latentedit.models.base import Backbone
 
 
@@ -105,6 +107,11 @@ class Direction:
 
     def __len__(self) -> int:
         return len(self.z)
+
+    def __repr__(self) -> str:
+        known = self.source_captions and self.target_captions
+        change = f' "{change_words(self.source_captions[0], self.target_captions[0])}"' if known else ""
+        return f"<Direction {one_line(f'{self.method[:30]} of {self.model_name[-30:]}{change}')[:100]}>"
 
     def __neg__(self) -> "Direction":
         """The way back: from what the target says to what the source says."""

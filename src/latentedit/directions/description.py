@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from latentedit.directions.base import Calibration, Direction
-from latentedit.directions.text import changed_phrases
+from latentedit.directions.text import change_words
 from latentedit.latents.captions.base import one_line
 
 _SHOWN_LETTERS = 300
@@ -50,11 +50,11 @@ def _change(direction: Direction) -> str:
     Directions that nobody asked for may have been named by what they were seen to change.
     """
     pairs = zip(direction.source_captions, direction.target_captions, strict=False)
-    changes = [changed_phrases(source, target) for source, target in pairs if target]
+    changes = [change_words(source, target) for source, target in pairs if target]
     if not changes:
         name = direction.settings.get("name")
         return name if isinstance(name, str) and name else "not known in words"
-    shown = list(dict.fromkeys(f"{', '.join(old)} => {', '.join(new)}".strip() for old, new in changes if old or new))
+    shown = [change for change in dict.fromkeys(changes) if change != "=>"]
     if not shown:
         return "nothing"
     more = len(shown) - _SHOWN_CHANGES

@@ -113,6 +113,12 @@ def changed_phrases(source: str, target: str) -> tuple[tuple[str, ...], tuple[st
     return _without(old, new), _without(new, old)
 
 
+def change_words(source: str, target: str) -> str:
+    """What the target says otherwise, as ``--change`` takes it."""
+    old, new = changed_phrases(source, target)
+    return f"{', '.join(old)} => {', '.join(new)}".strip()
+
+
 def _led(caption: str) -> list[str]:
     """The lead, where there is one, and the phrases."""
     read = read_phrases(caption, lead=True)

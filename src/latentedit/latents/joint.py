@@ -11,6 +11,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
 from latentedit.core.levels import LevelGrid
+from latentedit.latents.captions.base import one_line
 from latentedit.latents.knowledge import Knowledge
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import RunRecord
@@ -66,6 +67,10 @@ class JointLatent:
 
     def __len__(self) -> int:
         return len(self.z)
+
+    def __repr__(self) -> str:
+        captions = one_line("; ".join(self.captions))[:50]
+        return f'<JointLatent {list(self.z.shape)} of {one_line(self.backbone.name)[-30:]}: "{captions}">'
 
     @property
     def pictures(self) -> tuple[str, ...]:

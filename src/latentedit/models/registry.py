@@ -1,5 +1,6 @@
 """From a name to a model: bundled, a folder, or an id of the Hugging Face hub."""
 
+import contextlib
 import dataclasses
 import functools
 import re
@@ -26,7 +27,7 @@ from latentedit.models.placement import (
     suited_dtype,
     warn_of_slow_dtype,
 )
-from latentedit.models.weights import live_fingerprint
+from latentedit.models.weights import fingerprint, holds, live_fingerprint
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 
@@ -146,7 +147,8 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
             with a step cache.
 
     Cost:
-        Reads 64 numbers of each parameter.
+        Reads 64 numbers of each parameter, and where they are still those of the folder that the pipeline was loaded
+        from, its weight files, as `load` does: both have one fingerprint then.
 
     Example:
         >>> import latentedit as le
@@ -165,12 +167,22 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
     return adapter(
         components,
         name=name or (str(source) if source else kind),
-        fingerprint=live_fingerprint(networks),
+        fingerprint=_folder_fingerprint(components[adapter.denoiser], networks) or live_fingerprint(networks),
         settings=settings,
         device=pipeline._execution_device,
         pipeline=kind,
         configuration=own_settings(pipeline.config),
     )
+
+
+def _folder_fingerprint(denoiser: Any, networks: Mapping[str, nn.Module]) -> str | None:
+    """What `load` says of the folder that a pipeline was loaded from; None where it has other weights by now."""
+    own = denoiser.config.get("_name_or_path")
+    with contextlib.suppress(ModelError):
+        weights = open_folder(Path(own).parent).weights if own else {}
+        if all(part in weights and holds(network, weights[part]) for part, network in networks.items()):
+            return fingerprint({part: weights[part] for part in networks})
+    return None
 
 
 def _check_components(adapter: Any, components: Mapping[str, Any], kind: str) -> None:

@@ -112,28 +112,47 @@ def fingerprint(weights: Mapping[str, Sequence[Path]]) -> str:
     return total.hexdigest()[:16]
 
 
+def holds(network: nn.Module, files: Sequence[Path]) -> bool:
+    """Whether a network in memory has the weights of files, by the samples of `live_fingerprint`, in whatever dtype.
+
+    Names are left out: loaders rename. A float32 file that was loaded in float16 counts by what float16 kept of it.
+    """
+    state = network.state_dict()
+    live = {_sampled(_at_hand(network, name, state[name])) for name in state if state[name].is_floating_point()}
+    stored: list[set[tuple[tuple[int, ...], bytes]]] = []
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            tensors = (file.get_tensor(name) for name in file.keys())  # noqa: SIM118 (no mapping)
+            stored += [{_sampled(one), _sampled(one, torch.float16)} for one in tensors if one.is_floating_point()]
+    return all(one & live for one in stored) and live <= set().union(*stored)
+
+
 def live_fingerprint(networks: Mapping[str, nn.Module]) -> str:
     """SHA-256 over samples of all parameters of networks in memory, at most 64 numbers each; 16 hexadecimal digits.
 
     Samples are rounded to bfloat16, so that a model has one fingerprint in float32 and in bfloat16, and a network that
-    `torch.compile` has wrapped counts as the one inside. Adapters (LoRA) count with their weights and scales. It is
-    another number than `fingerprint` of the same model's files.
+    `torch.compile` has wrapped counts as the one inside. Adapters (LoRA) count with their weights and scales.
     """
     total = hashlib.sha256()
     for part in sorted(networks):
         state = networks[part].state_dict()
         for plain, name in sorted((name.replace(_COMPILED, ""), name) for name in state):
-            tensor = _at_hand(networks[part], name, state[name])
-            total.update(f"{part} {plain} {tuple(tensor.shape)}".encode())
-            if not tensor.is_meta and tensor.numel():
-                flat = tensor.detach().reshape(-1)
-                few = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES].cpu().to(torch.float32).to(torch.bfloat16)
-                total.update(few.view(torch.int16).numpy().tobytes())
+            shape, samples = _sampled(_at_hand(networks[part], name, state[name]))
+            total.update(f"{part} {plain} {shape}".encode() + samples)
         for name, module in networks[part].named_modules():
             if isinstance(getattr(module, "scaling", None), dict):
                 adapter = [getattr(module, key, None) for key in ("scaling", "active_adapters", "disable_adapters")]
                 total.update(f"{part} {name.replace(_COMPILED, '')} {adapter}".encode())
     return total.hexdigest()[:16]
+
+
+def _sampled(tensor: Tensor, dtype: torch.dtype = torch.float32) -> tuple[tuple[int, ...], bytes]:
+    """Shape and at most 64 numbers, as loading in a dtype leaves them, rounded to bfloat16; none of a meta tensor."""
+    if tensor.is_meta or not tensor.numel():
+        return tuple(tensor.shape), b""
+    flat = tensor.detach().reshape(-1)
+    few = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES].cpu().to(dtype).to(torch.float32).to(torch.bfloat16)
+    return tuple(tensor.shape), few.view(torch.int16).numpy().tobytes()
 
 
 def _at_hand(network: nn.Module, name: str, tensor: Tensor) -> Tensor:

@@ -16,12 +16,11 @@ from playwright.sync_api import Download, Locator
 from latentedit.api.outputs import read_record, same_picture
 from latentedit.api.replay import replay
 from latentedit.api.result import EditResult, write_sweep
-from latentedit.api.undo import undo_stored
+from latentedit.api.undo import undo
 from latentedit.api.verbs import identify, sweep
 from latentedit.api.viewer import Frame, View
 from latentedit.core.files.pictures import read_chunks, read_image
 from latentedit.latents.encode import encode
-from latentedit.latents.pictures import Picture
 from tests.api.viewer.pages import HOSTILE, changed, picture, view_of
 from tests.browser import Browser
 from tests.editors.colours import ColourBackbone
@@ -317,10 +316,7 @@ def test_a_saved_picture_is_the_file_of_the_edit(
     told, saved = (json.loads(one.read_text("utf-8")) for one in (record, folder / "saved.json"))
     assert told["record"] == saved["record"]
     assert told["results"][0].items() <= saved["results"][0].items()
-    picture = Picture.open(place)
-    _, payload = read_chunks(place)
-    assert payload is not None
-    assert same_picture(undo_stored(model, picture, payload).image, noisy())
+    assert same_picture(undo(place), noisy())
 
 
 def test_a_saved_blend_says_what_it_is_and_how_the_exact_picture_is_made(

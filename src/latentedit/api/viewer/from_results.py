@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from latentedit.api.result import EditResult
-from latentedit.api.undo import stored_latent
+from latentedit.api.undo import difference
 from latentedit.api.viewer.views import Frame, View
 from latentedit.core.errors import ConfigError
 from latentedit.directions.text import changed_phrases
 
 MOST_UNDO_PIXELS = 600_000
-"""Of pictures that are saved from the page with what `undo` needs; it takes two decodings a strength to make."""
+"""Of pictures that are saved from the page with what `undo` needs: about a byte a pixel and strength in the page."""
 
 
 def view(results: EditResult | Sequence[EditResult], title: str | None = None) -> View:
@@ -24,7 +24,7 @@ def view(results: EditResult | Sequence[EditResult], title: str | None = None) -
         ConfigError: no results, or those of several pictures.
 
     Cost:
-        No evaluation of the network; two decodings a strength for pictures of up to 0.6 megapixels.
+        No evaluation of the network.
     """
     results = list(results) if isinstance(results, Sequence) else [results]
     if not results:
@@ -58,5 +58,5 @@ def _frame(result: EditResult) -> Frame:
         record=result.record,
         # Seconds and memory differ from run to run; without them the same edit is the same page.
         measures={name: value for name, value in result.measures.items() if name != "cost"},
-        payload=stored_latent(result.latent, result.image, local=result.record.local) if small else None,
+        payload=difference(result.source, result.image) if small else None,
     )

@@ -101,6 +101,9 @@ class View:
             if not math.isfinite(frame.strength):
                 raise ConfigError(f"the strength of a frame must be a finite number; got {frame.strength}")
 
+    def __repr__(self) -> str:
+        return f"<View {self.title[:80]!r}, {len(self.frames)} strengths>"
+
     @property
     def html(self) -> str:
         """The page.
