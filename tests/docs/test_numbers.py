@@ -34,11 +34,11 @@ def test_nothing_is_known_that_no_page_says() -> None:
 def test_numbers_of_json_and_tables_are_filled_in_and_ratios_taken(tmp_path: Path) -> None:
     (tmp_path / "edits.json").write_text(json.dumps({"measures": {"pixels and direction": {"least": 12.34}}}))
     (tmp_path / "throughput.json").write_text(json.dumps({"runs": [{"evaluations": 90, "run_seconds": 2}]}))
-    (tmp_path / "benchmark" / "partial").mkdir(parents=True)
-    rows = ["method,measure,mean,low,high", "eim,error,0.25,,", "flowedit,error,4,3,5"]
-    (tmp_path / "benchmark" / "partial" / "summary.csv").write_text("\n".join(rows))
-    page = "a <!--undo worst-->?<!--/--> b <!--speed--><!--/--> c <!--eim-->1<!--/-->"
-    told = "a <!--undo worst-->12.3 dB<!--/--> b <!--speed-->45<!--/--> c <!--eim-->0.250<!--/-->"
+    (tmp_path / "benchmark" / "best").mkdir(parents=True)
+    rows = ["method,measure,mean,low,high", "codec alone,error,0.25,,", "flowedit,error,4,3,5"]
+    (tmp_path / "benchmark" / "best" / "summary.csv").write_text("\n".join(rows))
+    page = "a <!--undo worst-->?<!--/--> b <!--speed--><!--/--> c <!--codec-->1<!--/-->"
+    told = "a <!--undo worst-->12.3 dB<!--/--> b <!--speed-->45<!--/--> c <!--codec-->0.250<!--/-->"
     assert filled(page, tmp_path) == told
 
 

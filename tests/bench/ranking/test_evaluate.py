@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.api.manifests.items import Item
+from latentedit.core.rng import item_seed
+from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.baselines.splitflow import SplitFlow
 from latentedit.editors.judge import Judge
 from latentedit.editors.local_change import local_change
+from latentedit.testing.tolerances import relative_error, tolerance
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.metrics.off_manifold import residual_ratio
@@ -194,7 +197,7 @@ def test_the_residual_is_the_better_loss_in_the_sources_own(oracle: list[Row], b
     assert batch.truth is not None
     judge, model = Judge(), batch.latent.backbone
     texts = (batch.latent.condition, batch.target)
-    before, after = (judge.losses(model, z, texts, seed=0) for z in (batch.latent.z, batch.truth))
+    before, after = (judge.losses(model, z, texts, seed=batch.seeds(0)) for z in (batch.latent.z, batch.truth))
     expected = residual_ratio(after.amin(0), before[0])
     assert [row["residual"] for row in oracle] == pytest.approx(expected.tolist(), rel=1e-5)
 
@@ -344,5 +347,17 @@ def test_an_editor_that_reads_phrases_is_given_the_captions() -> None:
     captions = [item.target_caption for item in batch.items]
     found = Edits.of(Method(name="split", editor=split), batch, [1.0], seed=0).latents[1.0]
     told = split.for_captions(batch.latent.captions, captions)
-    assert torch.equal(found, told.edit(batch.latent, batch.target, [1.0])[0].z)
-    assert not torch.equal(found, split.edit(batch.latent, batch.target, [1.0])[0].z)
+    seeds = batch.seeds(0)
+    assert torch.equal(found, told.edit(batch.latent, batch.target, [1.0], seed=seeds)[0].z)
+    assert not torch.equal(found, split.edit(batch.latent, batch.target, [1.0], seed=seeds)[0].z)
+
+
+def test_each_item_is_edited_as_it_would_be_alone_with_its_own_seed() -> None:
+    """Whatever the batch: so `latentedit edit --seed` repeats one item of a run."""
+    batch, editor = prepared(4, reads=False), FlowEdit(steps=3)
+    found = Edits.of(Method(name="flowedit", editor=editor), batch, [1.0], seed=7).latents[1.0]
+    for index, item in enumerate(batch.items):
+        alone = prepare(batch.latent.backbone, [item])
+        (edited,) = editor.edit(alone.latent, alone.target, [1.0], seed=item_seed(7, item.id))
+        assert relative_error(edited.z, found[index : index + 1]) < tolerance("batch", found.dtype)
+    assert len({*batch.seeds(7), *batch.seeds(8)}) == 8

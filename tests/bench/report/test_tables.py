@@ -115,7 +115,7 @@ def test_cost() -> None:
         ROWS.assign(failed=0.25), {"a": about, "b": about.model_copy(update={"peak_bytes": None})}, marked="eim"
     )
     told = {name: cell(grid, "eim", name).text for name in grid.head[1:]}
-    assert list(told.values()) == ["28", "0.500", "8.0", "12.0", "3", "4"]
+    assert list(told.values()) == ["28", "0.100", "8.0", "12.0", "3", "20"]
     assert cell(grid, CODEC, "seconds a picture").text == "-"
     assert cell(grid, "sdedit", "seconds a picture").text == "-", "nothing is told of it"
 

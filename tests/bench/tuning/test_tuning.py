@@ -10,6 +10,7 @@ import pytest
 
 from latentedit.api.manifests.items import Dataset
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
+from latentedit.editors.registry import make_editor
 from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings
 from latentedit_bench.data.prepared import Prepared, prepare
@@ -76,9 +77,9 @@ def test_the_best_setting_is_found(batches: list[Prepared]) -> None:
 def test_all_edits_are_drawn_from_one_seed(
     batches: list[Prepared], toy: type[Knowing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seeds, edit = list[int](), toy.edit
+    seeds, edit = list[list[int]](), toy.edit
 
-    def seen(self: Knowing, *arguments: Any, seed: int, **rest: Any) -> Any:
+    def seen(self: Knowing, *arguments: Any, seed: list[int], **rest: Any) -> Any:
         seeds.append(seed)
         return edit(self, *arguments, seed=seed, **rest)
 
@@ -86,7 +87,7 @@ def test_all_edits_are_drawn_from_one_seed(
     trials, editor = Trials(batches[:2], {False}, gains=(1.0,), seed=5), toy()
     trials.tried(TOY, editor, 2)
     trials.with_gain(TOY, editor, 1.5)
-    assert seeds == [5] * 4
+    assert seeds == [one.seeds(5) for one in batches[:2]] * 2
 
 
 @pytest.mark.usefixtures("toy")
@@ -226,9 +227,10 @@ def written(path: Path, *names: str) -> Path:
 
 
 def test_settings_come_back_as_methods(tmp_path: Path) -> None:
-    path = written(tmp_path / "tuning.json", "flowslider", "eim", "sdedit")
-    found = tuned_methods(path, MODEL)
-    assert [one.name for one in found] == ["flowslider", "eim", "sdedit"]
+    path = written(tmp_path / "tuning.json", "flowslider", "eim tuned", "sdedit")
+    shipped, *found = tuned_methods(path, MODEL)
+    assert (shipped.name, shipped.editor, shipped.gain) == ("eim", make_editor("eim", MODEL), 1)
+    assert [one.name for one in found] == ["flowslider", "eim tuned", "sdedit"]
     assert [one.local for one in found] == [False, True, False]
     assert [one.gain for one in found] == [1.12] * 3
     for one in found:
@@ -274,10 +276,9 @@ def test_another_file_is_left_alone_and_gives_no_settings(tmp_path: Path, theirs
 
 def test_methods_without_settings_are_named(tmp_path: Path) -> None:
     path = written(tmp_path / "tuning.json", "flowslider")
-    with pytest.raises(ConfigError, match=r"no settings of sdedit, eim in .* bench tune"):
-        tuned_methods(path, MODEL, ["sdedit", "flowslider", "eim"])
-    with pytest.raises(ConfigError, match="any method in the folder of rendered-network"):
-        stored_methods(MODEL)
+    with pytest.raises(ConfigError, match=r"no settings of sdedit, eim tuned in .* bench tune"):
+        tuned_methods(path, MODEL, ["sdedit", "flowslider", "eim tuned"])
+    assert [one.name for one in stored_methods(MODEL)] == ["eim"], "which needs none"
 
 
 @pytest.fixture
@@ -295,22 +296,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_best_becomes_the_models_own(folder: Path, tmp_path: Path) -> None:
     before = read_settings(folder)
-    store_best("portraits", written(tmp_path / "tuning.json", "flowslider", "eim"))
+    store_best("portraits", written(tmp_path / "tuning.json", "flowslider", "eim tuned"))
     store_best("portraits", written(tmp_path / "second.json", "sdedit", "flowslider, local", "rf-solver, shared"))
     after = read_settings(folder)
     assert after["editors"]["eim"] == before["editors"]["eim"], "chosen with more than this benchmark in mind"
     for name in ("flowslider", "sdedit"):
         assert after["editors"][name] == tried_of(name)[0].settings
     assert after["editors"].get("rf-solver") == before["editors"].get("rf-solver"), "that row is a variant of it"
-    assert list(after["benchmark"]) == ["flowslider", "eim", "sdedit", "flowslider, local", "rf-solver, shared"]
+    assert list(after["benchmark"]) == ["flowslider", "eim tuned", "sdedit", "flowslider, local", "rf-solver, shared"]
     untouched = set(before) - {"editors", "benchmark"}
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
     model = RenderedNetwork()
     model.defaults = after
-    found = [(one.name, one.local) for one in stored_methods(model)]
+    found = [(one.name, one.local) for one in stored_methods(model)[1:]]
     variants = [("flowslider, local", True), ("rf-solver, shared", False)]
-    assert found == [("flowslider", False), ("eim", True), ("sdedit", False), *variants]
-    assert stored_methods(model, ["eim"])[0].editor == tuned_methods(tmp_path / "tuning.json", MODEL, ["eim"])[0].editor
+    assert found == [("flowslider", False), ("eim tuned", True), ("sdedit", False), *variants]
+    assert stored_methods(model, ["eim"])[0].editor == make_editor("eim", model), "what latentedit edit runs"
 
 
 def test_only_a_bundled_model_has_a_place_for_them(tmp_path: Path) -> None:

@@ -52,9 +52,10 @@ def examples(folder: Path, rows: Table) -> Mapping[str, Sequence[Example]]:
 
     Args:
         folder: of the run, for its small pictures.
-        rows: all of them.
+        rows: all of them, those of the first seed first.
     """
     one = rows[(rows["strength"] == 1) & (rows["method"] != CODEC)]
+    one = one.drop_duplicates(["method", "item"])  # the small pictures are those of the first seed
     return {
         str(method): [_example(folder, str(method), place, row) for place, row in _chosen(part)]
         for method, part in one.groupby("method", sort=False)
