@@ -22,8 +22,9 @@ CLAIMS_FILE = "claims.md"
 
 MEANING = (
     "A claim holds where the 95 % interval of its measure lies above 0, does not hold where it lies below, and is "
-    "undecided at this size otherwise. Intervals are of a bootstrap over pictures, each by itself: of many claims that "
-    "are not true, one in forty would still hold."
+    "undecided at this size otherwise. Intervals come from a bootstrap over images and are not corrected for "
+    "multiple tests: one false claim in forty would hold. Stored experiments that draw noise used one noise for all "
+    "images, so their intervals do not cover the seed."
 )
 """What verdicts mean, for those who read them."""
 
