@@ -368,7 +368,7 @@ def test_what_was_moved_at_a_level_is_replayed(colours: ColourBackbone, tmp_path
     (again,) = replay_record(record, colours, Picture.open(place), directions=[direction])
     assert again.record == made.record
     assert same_picture(again.image, made.image)
-    with pytest.raises(ConfigError, match="Give its file with --direction"):
+    with pytest.raises(ConfigError, match="Give its file with `directions`"):
         replay_record(record, colours, Picture.open(place))
 
 

@@ -25,7 +25,7 @@ def test_a_sheet_with_a_line_for_each_strength(
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     assert lines[0] == f"{picture} -> {tmp_path / 'me.sweep.png'}"
-    assert [line.split()[0] for line in lines[1:]] == ["caption", "target", "0.00", "0.50", "1.00", "cost"]
+    assert [line.split()[0] for line in lines[1:]] == ["caption", "target", "method", "0.00", "0.50", "1.00", "cost"]
     assert "measured 0.50" in outcome.out or "damaged 0.50" in outcome.out
     assert Image.open(tmp_path / "me.sweep.png").width > 3 * 56
     record = read_record(tmp_path / "me.sweep.png")

@@ -120,7 +120,7 @@ def undo_stored(model: Backbone, picture: Picture, payload: bytes) -> Undone:
     if about.get("model") != model.fingerprint:
         raise ConfigError(
             f"{model.name!r} ({model.fingerprint}) is not the model that edited the picture, "
-            f"{str(about.get('model'))[:_SHOWN_LETTERS]!r}. Name it with --model"
+            f"{str(about.get('model'))[:_SHOWN_LETTERS]!r}. Give that one with `model`"
         )
     frame = picture.fit(model.capabilities, region=_region(about.get("region"), picture, name))
     shape = (1, *model.latent_shape(*frame.pixels.shape[-2:]))
@@ -209,7 +209,7 @@ def undo_again(
         if direction.fingerprint == applied.fingerprint:
             return undo_direction(model, picture, direction, strength=applied.strength, local=record.local)
     raise ConfigError(
-        f"the direction {applied.fingerprint} that was applied is not there. Give its file with --direction"
+        f"the direction {applied.fingerprint} that was applied is missing. Give its file with `directions`"
     )
 
 
