@@ -242,12 +242,13 @@ class Session:
         if direction is None and mixing != "sum":
             raise ConfigError("`mixing` is for several directions, and a text is one. Leave it out")
         way = {name: value for name in ("arm", "level", "steps") if (value := options.get(name)) is not None}
-        alone = [f"set `{name}`" for name in way] if direction is None else ["move along a `direction`"]
+        alone = f"set {' or '.join(f'`{name}`' for name in way)}" if way else ""
+        alone = alone if direction is None else "move along a `direction`"
         if alone and method is None:
             method = EIM.name
         editor = make_editor(method, latent.backbone, instructed=latent.instructed)
         if alone:
-            check_moves_along(type(editor), " or ".join(alone))
+            check_moves_along(type(editor), alone)
         if type(editor) is not EIM:
             targets = wanted_texts(latent, **wanted)
             rows = self.edit(method, targets, strengths, local=local, seed=seed, progress=progress)

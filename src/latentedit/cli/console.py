@@ -23,7 +23,7 @@ _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066
 """Control characters (ESC, line breaks, the 8-bit CSI), marks that turn the direction of writing, halves of
 characters."""
 
-_PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
+PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
 """A parameter in a message of the library, with a value or without."""
 
 _RENAMED = {"caption": "from", "directions": "direction", "password": "password-file"}
@@ -143,7 +143,7 @@ def with_options(text: str) -> str:
         >>> print(with_options('`strength` must be finite. Use `method="eim"`, or `local=False`'))
         --strength must be finite. Use --method eim, or --no-local
     """
-    return _PARAMETER.sub(lambda found: _option(found[1], found[2]), text)
+    return PARAMETER.sub(lambda found: _option(found[1], found[2]), text)
 
 
 def _option(name: str, value: str | None) -> str:
