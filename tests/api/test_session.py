@@ -526,7 +526,7 @@ def test_a_sweep_of_what_does_not_go_together_is_refused(latent: JointLatent, re
         ({"direction": red, "method": "flowslider"}, "'flowslider' cannot move along a `direction`"),
         (
             {"to": "red", "method": "flowslider", "arm": "text", "steps": 4},
-            "cannot set `arm` or `steps`",
+            "cannot set `arm` or set `steps`",
         ),
         ({"to": "red", "mixing": "inverse"}, "several directions"),
         ({}, "neither is given"),

@@ -242,8 +242,7 @@ class Session:
         if direction is None and mixing != "sum":
             raise ConfigError("`mixing` is for several directions, and a text is one. Leave it out")
         way = {name: value for name in ("arm", "level", "steps") if (value := options.get(name)) is not None}
-        alone = f"set {' or '.join(f'`{name}`' for name in way)}" if way else ""
-        alone = alone if direction is None else "move along a `direction`"
+        alone = "move along a `direction`" if direction is not None else " or ".join(f"set `{name}`" for name in way)
         if alone and method is None:
             method = EIM.name
         editor = make_editor(method, latent.backbone, instructed=latent.instructed)
