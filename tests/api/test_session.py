@@ -502,8 +502,8 @@ def test_a_sweep_by_any_editor_is_its_edits(colours: ColourBackbone, latent: Joi
         alone = edit(
             colours, grey(), change="grey => red", caption=SCENE, method=method, strength=result.strength, seed=3
         )
-        assert result.record == alone.record
         assert result.method == method
+        assert result.record == alone.record or result.strength == 0, "there eim's edit looks for no direction"
         assert np.abs(np.asarray(result.image, int) - np.asarray(alone.image, int)).max() <= 1  # rounding
 
 

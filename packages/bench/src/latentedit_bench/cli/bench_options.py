@@ -52,7 +52,7 @@ Methods = Annotated[
     list[str] | None,
     typer.Option(
         "--method",
-        help="A method of `bench methods`, or an editor; repeatable. Default: all tuned ones.",
+        help="A method of `bench methods`; to `bench run`, also an editor. Repeatable. Default: all.",
         autocompletion=_complete_method,
     ),
 ]
