@@ -56,10 +56,11 @@ print(f"{edit.verdict.word}: {edit.verdict.reason}; {edit.cost.evaluations:g} ev
 
 # %% [markdown]
 """
-Every other editor runs on it too, by its name: `latentedit edit --help` lists them.
+That was `flowedit`, the default for a model that nobody tuned. Every other editor runs on it too, by its name:
+`latentedit edit --help` lists them.
 """
 
 # %%
-baseline = le.edit(model, picture, **words, method="flowedit")
-baseline.save(folder / "own-flowedit.png")
-print(f"{baseline.verdict.word}: {baseline.verdict.reason}; {baseline.cost.evaluations:g} evaluations")
+other = le.edit(model, picture, **words, method="eim")
+other.save(folder / "own-eim.png")
+print(f"{other.verdict.word}: {other.verdict.reason}; {other.cost.evaluations:g} evaluations")

@@ -28,6 +28,9 @@ class Outcome:
     err: str
 
 
+TUNED = {"editors": {"eim": {}}}
+"""Settings of a model whose default editor is eim."""
+
 Command = Callable[..., Outcome]
 Refused = Callable[..., str]
 
@@ -63,8 +66,10 @@ def refused(command: Command, tmp_path: Path) -> Refused:
 
 @pytest.fixture(scope="session")
 def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stock SD3 folder with random weights, of a few hundred kilobytes."""
-    return miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False)
+    """A stock SD3 folder with random weights, of a few hundred kilobytes, that edits by eim."""
+    folder = miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False)
+    (folder / "latentedit.json").write_text(json.dumps(TUNED))
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +100,7 @@ def bundled(miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     home = tmp_path / "installed"
     shutil.copytree(miniature, home / "portraits")
     facts = {"description": "a test model", "quality": {"vae": {"psnr_db": 31.25}, "pictures": 200}}
-    (home / "portraits" / "latentedit.json").write_text(json.dumps(facts))
+    (home / "portraits" / "latentedit.json").write_text(json.dumps(facts | TUNED))
     carry(monkeypatch, home)
     return home / "portraits"
 

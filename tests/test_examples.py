@@ -15,7 +15,7 @@ from latentedit.models.registry import load
 WRITTEN = {
     "directions": ["glasses.safetensors", "you-glasses.png", "you-both.png"],
     "new_editor": ["one-noisy-step.png"],
-    "own_pipeline": ["own.png", "own-flowedit.png"],
+    "own_pipeline": ["own.png", "own-eim.png"],
     "slider": ["slider.html"],
 }
 

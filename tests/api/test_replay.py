@@ -187,7 +187,7 @@ def test_directions_from_elsewhere_are_found_by_their_fingerprint(colours: Colou
     result = manipulate(latent, stored, strength=[0.6, 0.3], mixing="inverse")
     assert [told.given for told in result.record.directions] == [True, True]
     again(result, grey(), [stored[1], identify(latent, to="green"), stored[0]])
-    with pytest.raises(ConfigError, match=rf"the direction {stored[1].fingerprint}.*Give its file with --direction"):
+    with pytest.raises(ConfigError, match=rf"the direction {stored[1].fingerprint}.*Give its file with `directions`"):
         replay(result.record, colours, grey(), directions=[stored[0]])
 
 
@@ -239,9 +239,9 @@ def record(colours: ColourBackbone) -> RunRecord:
 def test_another_picture_is_refused(colours: ColourBackbone, record: RunRecord, tmp_path: Path) -> None:
     found = refusal(record, colours, grey(1))
     assert record.picture.fingerprint in found
-    assert "Name the picture that was edited with --picture" in found
+    assert "Name the picture that was edited with `picture`" in found
     for other in (grey().convert("RGBA"), grey().transpose(Image.Transpose.ROTATE_90)):
-        assert "--picture" in refusal(record, colours, other)
+        assert "`picture`" in refusal(record, colours, other)
     refusal(record, colours, tmp_path / "no.png", error=ImageError)
 
 
@@ -355,6 +355,6 @@ def test_a_result_makes_itself_again(colours: ColourBackbone, local: bool) -> No
         assert again.record == result.record
         assert same_picture(again.image, result.image)
     foreign = manipulate(latent, dataclasses.replace(direction, pictures=()))
-    with pytest.raises(ConfigError, match="Give its file with --direction"):
+    with pytest.raises(ConfigError, match="Give its file with `directions`"):
         foreign.replay()
     assert same_picture(foreign.replay(directions=[direction])[0].image, foreign.image)

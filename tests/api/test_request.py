@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -42,29 +42,35 @@ def pictures(*sizes: tuple[int, int]) -> list[Picture]:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"to": "a man", "change": ("=> a hat",)}, "--to and --change exclude each other"),
-        ({"to": "a man", "direction": (FILE,)}, "--to and --direction exclude each other"),
-        ({"to": "a man", "change": ("=> a hat",), "direction": (FILE,)}, "--to and --change and --direction exclude"),
-        ({"to": ""}, "--to is an empty caption"),
-        ({"to": ("a man", " \n")}, "--to is an empty caption"),
-        ({"caption": "  "}, "--from is an empty caption"),
-        ({"change": ("",)}, "--change"),
-        ({"change": ("=>",)}, "--change"),
-        ({"change": ("a hat",)}, "--change"),
-        ({"change": ("a => b => c",)}, "--change"),
+        ({"to": "a man", "change": ("=> a hat",)}, "`to` and `change` exclude each other"),
+        ({"to": "a man", "direction": (FILE,)}, "`to` and `direction` exclude each other"),
+        ({"to": "a man", "change": ("=> a hat",), "direction": (FILE,)}, "`to` and `change` and `direction` exclude"),
+        ({"to": ""}, "`to` is an empty caption"),
+        ({"to": ("a man", " \n")}, "`to` is an empty caption"),
+        ({"caption": "  "}, "`caption` is an empty caption"),
+        ({"change": ("",)}, "`change`"),
+        ({"change": ("=>",)}, "`change`"),
+        ({"change": ("a hat",)}, "`change`"),
+        ({"change": ("a => b => c",)}, "`change`"),
         ({"change": ("a hat => A  HAT",)}, "are the same"),
         ({"change": ("=> a hat", "nothing")}, "'nothing'"),
-        ({"to": "a man \udcff"}, "--to is not in UTF-8"),
-        ({"caption": "a \udc80"}, "--from is not in UTF-8"),
-        ({"change": ("a hat => a \udcff",)}, "--change is not in UTF-8"),
+        ({"to": "a man \udcff"}, "`to` is not in UTF-8"),
+        ({"caption": "a \udc80"}, "`caption` is not in UTF-8"),
+        ({"change": ("a hat => a \udcff",)}, "`change` is not in UTF-8"),
         ({"strength": (math.nan,)}, "finite"),
         ({"strength": (1.0, -math.inf)}, "finite"),
-        ({"strength": ()}, "got it 0 times"),
-        ({"to": "a man", "strength": (1.0, 0.5)}, "once for each of 1 changes; got it 2 times"),
-        ({"change": CHANGES, "strength": (0.1, 0.2, 0.3)}, "once for each of 2 changes; got it 3 times"),
-        ({"direction": (FILE,), "method": "flowedit"}, "'flowedit' knows texts only"),
-        ({"change": CHANGES, "strength": (0.5, 0.2), "method": "flowedit"}, "'flowedit' takes one --strength"),
-        ({"change": CHANGES, "mixing": "inverse", "method": "flowedit"}, "'flowedit' mixes no directions"),
+        ({"strength": ()}, "got 0"),
+        ({"to": "a man", "strength": (1.0, 0.5)}, "one for each of 1 changes; got 2"),
+        ({"change": CHANGES, "strength": (0.1, 0.2, 0.3)}, "one for each of 2 changes; got 3"),
+        ({"direction": (FILE,), "method": "flowedit"}, "'flowedit' cannot move along a `direction`"),
+        (
+            {"change": CHANGES, "strength": (0.5, 0.2), "method": "flowedit"},
+            "'flowedit' cannot give each change a `strength` of its own",
+        ),
+        (
+            {"change": CHANGES, "mixing": "inverse", "method": "flowedit"},
+            "'flowedit' cannot mix directions",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(fields: dict[str, Any], words: str) -> None:
@@ -92,14 +98,41 @@ def test_something_has_to_be_wanted(model: Backbone) -> None:
     [
         ({"to": TO}, False),
         ({"change": CHANGES[:1]}, False),
-        ({"change": CHANGES}, True),
+        ({"change": CHANGES, "method": "eim"}, True),
+        ({"change": CHANGES}, False),
+        ({"change": CHANGES, "strength": (1.0, 0.5)}, True),
         ({"change": (Change(old="", new="a hat"), CHANGES[0]), "method": EIM()}, True),
         ({"change": CHANGES, "method": "flowedit"}, False),
         ({"direction": (FILE,)}, True),
     ],
 )
-def test_who_composes(fields: dict[str, Any], composes: bool) -> None:
-    assert EditRequest(**fields).composes is composes
+def test_who_composes(model: Backbone, fields: dict[str, Any], composes: bool) -> None:
+    """The miniature has no stored settings, so that its default is flowedit, but for what eim alone does."""
+    assert verbs.composes(EditRequest(**fields), model) is composes
+
+
+class Stranger(EIM):
+    """Somebody else's editor, which says that it is more than `EIM`."""
+
+    name: ClassVar[str] = "stranger"
+    composes: ClassVar[bool] = True
+
+
+def test_an_editor_of_somebody_else_is_not_replaced(model: Backbone) -> None:
+    """It makes several changes in one text, and is in the record; what it cannot do is refused by its name."""
+    result = verbs.edit(model, pictures()[0], change=CHANGES, caption=FROM, method=Stranger(), strength=0.5)
+    assert (result.method, result.record.method) == ("stranger", "stranger")
+    assert result.target_caption == "a person with glasses, a smile"
+    latent = encode(model, pictures()[0], caption=FROM)
+    found = verbs.identify(latent, to=TO)
+    ways: list[Callable[[], object]] = [
+        lambda: verbs.edit(model, pictures()[0], direction=found, caption=FROM, method=Stranger()),
+        lambda: verbs.sweep(latent, found, strengths=[0, 1], method=Stranger()),
+        lambda: verbs.sweep(latent, to=TO, strengths=[0, 1], method=Stranger(), arm="joint"),
+    ]
+    for way in ways:
+        with pytest.raises(ConfigError, match=r"method 'stranger' .*method=\"eim\""):
+            way()
 
 
 def test_a_request_travels() -> None:

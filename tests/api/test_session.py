@@ -5,8 +5,9 @@ import gc
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,9 +16,10 @@ from latentedit.api.replay import replay as replay_record
 from latentedit.api.result import EditResult
 from latentedit.api.session import Session, search_of, seed_of, stored_eim, suited
 from latentedit.api.undo import undo_direction
-from latentedit.api.verbs import identify, manipulate, sweep
+from latentedit.api.verbs import edit, identify, manipulate, sweep
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.plugins import EDITORS
 from latentedit.directions.at_level import clean_share, random_direction
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import compose, cross_talk
@@ -368,7 +370,7 @@ def test_what_was_moved_at_a_level_is_replayed(colours: ColourBackbone, tmp_path
     (again,) = replay_record(record, colours, Picture.open(place), directions=[direction])
     assert again.record == made.record
     assert same_picture(again.image, made.image)
-    with pytest.raises(ConfigError, match="Give its file with --direction"):
+    with pytest.raises(ConfigError, match="Give its file with `directions`"):
         replay_record(record, colours, Picture.open(place))
 
 
@@ -488,3 +490,79 @@ def test_what_was_found_on_a_moved_latent_is_not_found_again_on_the_picture(
     assert on.record.directions[0].given
     assert same_picture(on.replay(directions=[found])[0].image, on.image)
     assert suited(latent, [found]) == suited(latent, [red])  # of this picture all the same
+
+
+ATTENDING = {"asyrp", "masactrl", "stable-flow"}
+"""Editors that look into a network, which the colour model does not have."""
+
+
+@pytest.mark.parametrize("method", sorted(set(EDITORS.names()) - ATTENDING))
+def test_a_sweep_by_any_editor_is_its_edits(colours: ColourBackbone, latent: JointLatent, method: str) -> None:
+    swept = sweep(latent, change="grey => red", strengths=[1.0, 0.0, 0.5], method=method, seed=3)
+    assert [result.strength for result in swept] == [1, 0, 0.5]
+    assert same_picture(swept[1].image, grey())
+    for result in swept:
+        alone = edit(
+            colours, grey(), change="grey => red", caption=SCENE, method=method, strength=result.strength, seed=3
+        )
+        assert result.method == method
+        assert result.record == alone.record or result.strength == 0, "there eim's edit looks for no direction"
+        assert np.abs(np.asarray(result.image, int) - np.asarray(alone.image, int)).max() <= 1  # rounding
+
+
+def test_a_sweep_by_the_default_says_which(colours: ColourBackbone) -> None:
+    colours.defaults = {}
+    untuned = encode(colours, grey(), caption=SCENE)
+    for result in sweep(untuned, change="grey => red", strengths=[0.5, 1.0]):
+        assert result.method == result.record.method == "flowedit"
+        assert any("flowedit" in note and "`method`" in note for note in result.notes)
+    named = sweep(untuned, change="grey => red", strengths=[1.0], method="flowedit")
+    assert named[0].notes == ()
+    found = identify(untuned, change="grey => red")
+    for way in ({"direction": found}, {"change": "grey => red", "arm": "joint"}):
+        assert {result.method for result in sweep(untuned, strengths=[0.5, 1.0], **way)} == {"eim"}
+
+
+def test_a_sweep_of_what_does_not_go_together_is_refused(latent: JointLatent, red: Direction) -> None:
+    given: list[tuple[dict[str, Any], str]] = [
+        ({"direction": red, "to": "red"}, "exclude each other"),
+        ({"direction": red, "method": "flowslider"}, "'flowslider' cannot move along a `direction`"),
+        (
+            {"to": "red", "method": "flowslider", "arm": "text", "steps": 4},
+            "cannot set `arm` or set `steps`",
+        ),
+        ({"to": "red", "mixing": "inverse"}, "several directions"),
+        ({}, "neither is given"),
+    ]
+    for way, words in given:
+        with pytest.raises(ConfigError, match=words):
+            sweep(latent, strengths=[1.0], **way)
+
+
+def test_an_eim_that_is_given_moves_a_sweep(latent: JointLatent, red: Direction) -> None:
+    given = EIM(search=HSDS(steps=3), arm="joint", level=0.5, steps=4)
+    for way in ({"direction": red}, {"change": "grey => red"}):
+        (result,) = sweep(latent, strengths=[1.0], method=given, **way)
+        assert result.record.settings == given.settings_along()
+    assert result.record.directions[0].settings["steps"] == 3
+    (other,) = sweep(latent, red, strengths=[1.0], method=given, steps=2)
+    assert other.record.settings == {**given.settings_along(), "steps": 2}
+
+
+class Stranger(EIM):
+    """Somebody else's way along a direction."""
+
+    name: ClassVar[str] = "stranger"
+
+
+def test_the_editor_of_a_record_is_the_one_that_makes_it_again(
+    colours: ColourBackbone, latent: JointLatent, red: Direction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (made,) = Session(latent).along(Stranger(), [red], [1.0], [0.5])
+    (edited,) = Session(latent).edit(Stranger(search=HSDS(steps=3)), ("red room, a hat, a wall",), [0.5])
+    monkeypatch.setattr("latentedit.api.replay.editor_class", {"stranger": Stranger}.__getitem__)
+    for result in (*made, *edited):
+        (again,) = replay_record(result.record, colours, grey())
+        assert again.record == result.record
+        assert again.record.method == "stranger"
+        assert same_picture(again.image, result.image)

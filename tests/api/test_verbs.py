@@ -190,7 +190,7 @@ def test_no_gradients_are_kept(colours: ColourBackbone) -> None:
 
 def test_a_model_without_a_reader_needs_captions() -> None:
     model = ColourBackbone()
-    with pytest.raises(ConfigError, match="--from"):
+    with pytest.raises(ConfigError, match="`caption`"):
         edit(model, noisy(), to="green")
     result = edit(model, noisy(), to="green", caption="red")
     assert result.effect.read_before is None

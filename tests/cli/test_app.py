@@ -32,7 +32,7 @@ def test_without_gradio_it_says_what_to_install(
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.7", "::", "example.org"])
 def test_an_address_that_others_reach_needs_a_password(refused: Refused, unloaded: None, host: str) -> None:
-    assert "needs a password. Give --password-file" in refused("app", "--host", host)
+    assert "needs a password. Give a --password-file" in refused("app", "--host", host)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.3.4.5", "::1", "[::1]", "localhost", "LOCALHOST"])

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
-from latentedit.cli.console import complain, escaped, print_json, print_rows, progress_bar, say, warn
+from latentedit.cli.console import complain, escaped, print_json, print_rows, progress_bar, say, warn, with_options
 
 
 class Terminal(io.StringIO):
@@ -87,3 +87,18 @@ def test_json_is_the_same_and_steers_no_terminal(capsys: pytest.CaptureFixture[s
     assert json.loads(printed) == {"caption": HOSTILE, "other": "\u00e9"}
     assert escaped(printed[:-1]) == printed[:-1]
     assert "\u00e9" in printed
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("`strength` must be finite", "--strength must be finite"),
+        ("say it with `caption`, or `captioner`", "say it with --from, or --captioner"),
+        ('use `method="eim"` or `text_encoders="all"`', "use --method eim or --text-encoders all"),
+        ('give `change="=> glasses"`', 'give --change "=> glasses"'),
+        ("`anyway=True`, `local=False`, `directions`", "--anyway, --no-local, --direction"),
+        ("see `latentedit discover`, a `Session`", "see `latentedit discover`, a `Session`"),
+    ],
+)
+def test_parameters_become_options(said: str, told: str) -> None:
+    assert with_options(said) == told

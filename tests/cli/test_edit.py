@@ -134,7 +134,7 @@ def test_either_words_or_directions(
     assert "exclude each other" in refused(*arguments, "--direction", file)
     assert "exclude each other" in refused(*arguments, "--direction", file, "--change", "=> a smile")
     bare = ["edit", picture, "--from", FROM, "--direction", file]
-    assert "'flowedit' knows texts only" in refused(*bare, "--method", "flowedit")
+    assert "'flowedit' cannot move along a --direction. Use --method eim" in refused(*bare, "--method", "flowedit")
     assert "no such file" in refused(*bare, "--direction", tmp_path / "no.safetensors")
     assert "2 changes" in refused(*bare, "--direction", file, *("--strength", 1) * 3)
     assert "nothing says what the picture should show" in refused("edit", picture, "--from", FROM)
@@ -160,7 +160,7 @@ def test_another_method_makes_several_changes_at_once(
     assert "cross-talk" not in outcome.out
     outcome = command(*several, "--strength", 0.5, "--strength", 0.2)
     assert outcome.code == 2
-    assert "the method 'flowedit' takes one --strength" in outcome.err
+    assert "'flowedit' cannot give each change a --strength of its own" in outcome.err
 
 
 def test_a_local_change_leaves_more_as_it_was(command: Command, arguments: list[object], tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_bad_pictures_and_masks(refused: Refused, picture: Path, miniature: Path
     ("more", "words"),
     [
         ("--strength nan", "finite"),
-        ("--strength 0.1 --strength 0.2", "got it 2 times"),
+        ("--strength 0.1 --strength 0.2", "one for each of 1 changes; got 2"),
         ("--to ''", "--to"),
         ("--from '  '", "--from"),
         ("--to 'a person \udcff'", "--to"),

@@ -301,7 +301,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_loaded(
     (tmp_path / "empty").mkdir()
     assert "nothing says what the picture should show" in refused(*words)
     assert "--batch must be 1 or more; got 0" in refused(*words, "--to", TO, "--batch", 0)
-    assert "--workers 0 is nobody" in refused(*words, "--to", TO, "--workers", 0)
+    assert "--workers must be 1 or more; got 0" in refused(*words, "--to", TO, "--workers", 0)
     assert "did you mean 'sdedit'" in refused(*words, "--to", TO, "--method", "sdedi")
     assert "would be one folder" in refused(*words, "--to", TO, "-o", photos)
     assert "is a file, and a folder is written" in refused(*words, "--to", TO, "-o", photos / "a.png")

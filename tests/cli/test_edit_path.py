@@ -60,10 +60,10 @@ def way(tmp_path: Path) -> list[str]:
             if not any(map(is_end, frames[:-1])):
                 modules.update(dict.fromkeys(name for one in frames if (name := module_of(one)) is not None))
 
-    options = ["--from", "a person with no glasses", "--strength", "0.7", "--model", str(model), "--device", "cpu"]
+    options = ["--from", "a person with no glasses", "--strength", "0.7", "--method", "eim", "--model", str(model)]
     sys.setprofile(watch)
     try:
-        code = run(["edit", str(tmp_path / "me.png"), "--change", "no glasses => glasses", *options])
+        code = run(["edit", str(tmp_path / "me.png"), "--change", "no glasses => glasses", "--device", "cpu", *options])
     finally:
         sys.setprofile(None)
     assert not code

@@ -1,6 +1,7 @@
 """``latentedit sweep``: sheet and animation on a tiny model, what is printed, and wrong input refused."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def test_a_sheet_with_a_line_for_each_strength(
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     assert lines[0] == f"{picture} -> {tmp_path / 'me.sweep.png'}"
-    assert [line.split()[0] for line in lines[1:]] == ["caption", "target", "0.00", "0.50", "1.00", "cost"]
+    assert [line.split()[0] for line in lines[1:]] == ["caption", "target", "method", "0.00", "0.50", "1.00", "cost"]
     assert "measured 0.50" in outcome.out or "damaged 0.50" in outcome.out
     assert Image.open(tmp_path / "me.sweep.png").width > 3 * 56
     record = read_record(tmp_path / "me.sweep.png")
@@ -115,3 +116,37 @@ def test_words_directions_and_what_is_overwritten(
         assert "another name" in refused(*arguments, "--mask", mask, "-o", place)
     (tmp_path / "me.sweep.json").write_text("[]")
     assert "holds something else" in refused(*arguments)
+
+
+def test_a_sweep_by_another_method(command: Command, arguments: list[object], tmp_path: Path) -> None:
+    """It says which, and is made again."""
+    outcome = command(*arguments, "--method", "flowslider", "--strengths=-1:1:3", "--json", "-o", tmp_path / "s.png")
+    assert outcome.code == 0, outcome.err
+    facts = json.loads(outcome.out)
+    assert (facts["method"], facts["record"]["method"]) == ("flowslider", "flowslider")
+    assert [row["strength"] for row in facts["strengths"]] == [-1, 0, 1]
+    assert "yes, byte for byte" in command("replay", tmp_path / "s.png", "--model", arguments[-3]).out
+
+
+def test_what_only_eim_does_is_refused_of_others(
+    refused: Refused, arguments: list[object], made: Callable[..., Path], picture: Path
+) -> None:
+    """In the options of the command line."""
+    other, along = ("--method", "flowslider"), ("sweep", picture, "--direction", made("a"), *arguments[6:])
+    assert "'flowslider' cannot set --arm. Use --method eim" in refused(*arguments, *other, "--arm", "text")
+    assert "'flowslider' cannot move along a --direction. Use --method eim" in refused(*along, *other)
+
+
+def test_a_model_without_settings_is_swept_by_flowedit(
+    command: Command, arguments: list[object], miniature: Path, tmp_path: Path
+) -> None:
+    untuned = tmp_path / "untuned"
+    shutil.copytree(miniature, untuned)
+    (untuned / "latentedit.json").unlink()
+    outcome = command(*arguments[:-3], untuned, "--strengths", "0,1", "-o", tmp_path / "s.png")
+    assert outcome.code == 0, outcome.err
+    assert "choose with --method" in outcome.err
+    assert ["method", "flowedit"] in [line.split() for line in outcome.out.splitlines()]
+    quiet = command("edit", *arguments[1:-3], untuned, "--method", "flowedit", "-o", tmp_path / "e.png")
+    assert quiet.code == 0
+    assert quiet.err == ""

@@ -156,7 +156,7 @@ def test_pictures_of_a_batch_have_one_shape(model: Backbone) -> None:
 
 
 def test_bad_input_is_refused_in_words(model: Backbone, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--from"):
+    with pytest.raises(ConfigError, match="`caption`"):
         encode(model, plain(RED))
     with pytest.raises(ConfigError, match="no picture to encode"):
         encode(model, [], caption="red")

@@ -183,7 +183,7 @@ def test_other_captions(caption: str, change: str, wanted: str) -> None:
         (FULL, "=> open", "may mean 'open eyes' or 'a shouting mouth'"),
         (FULL, "=> red", "may mean 'short ginger hair' or 'a red hoodie'"),
         (FULL, "=> hair", "'hair', says no value. Say one of bald, short, bob, long, curly, mohawk"),
-        (FULL, "a hat =>", "'a hat', the OLD of --change, is not a whole phrase"),
+        (FULL, "a hat =>", "'a hat', the OLD of `change`, is not a whole phrase"),
         (FULL + ", a hat", "a hat => glasses", "leaves 'no glasses' and 'glasses'"),
         ("no beard, a black beard", "=> moustache", "'no beard' and 'a black beard' of one attribute"),
         ("glasses", "glasses, glasses =>", "'glasses': it says 'no glasses'"),

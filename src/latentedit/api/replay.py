@@ -55,7 +55,7 @@ def replay(
     if model.fingerprint != record.model.fingerprint:
         raise ConfigError(
             f"{model.name!r} ({model.fingerprint}) is not the model of the record, {record.model.name!r} "
-            f"({record.model.fingerprint}). Name the model with --model"
+            f"({record.model.fingerprint}). Name that model with `model`"
         )
     (frame,) = fit_all(model, [opened], mask=mask)
     _check_mask(record, frame, mask)
@@ -63,7 +63,7 @@ def replay(
         names = ", ".join(repr(one.name) for one in record.beside) or "none"
         raise ConfigError(
             f"the pictures that the model saw beside this one are {names}; got {len(beside)}, and not those. Give them "
-            "in their order with --beside"
+            "in their order with `beside`"
         )
     others = [_named(one, told) for one, told in zip(beside, record.beside, strict=True)]
     return replay_frame(record, model, frame, directions=directions, beside=others, progress=progress)
@@ -119,9 +119,9 @@ def _check_mask(record: RunRecord, frame: Frame, mask: MaskLike | None) -> None:
     if mask_fingerprint(frame.allowed) == record.picture.mask:
         return
     if record.picture.mask is None:
-        raise ConfigError("a mask is given, and none was used. Leave --mask out")
+        raise ConfigError("a mask is given, and none was used. Leave `mask` out")
     problem = "a mask was used, and none is given" if mask is None else "this is another mask than was used"
-    raise ConfigError(f"{problem}. Name that one with --mask")
+    raise ConfigError(f"{problem}. Give the one that was used with `mask`")
 
 
 def _latent_before(
@@ -149,9 +149,10 @@ def _again(
         targets, seed, local = (record.target_caption,), record.seed, record.local
         rows = session.edit(editor, targets, strengths, local=local, seed=seed, progress=progress)
         return [row[0] for row in rows]
-    if not editor_class(record.method).composes:
+    kind = editor_class(record.method)
+    if not issubclass(kind, EIM):
         raise ConfigError(f"the method {record.method!r} of the record takes no directions. Edit the picture again")
-    editor = _editor(EIM, record)
+    editor = _editor(kind, record)
     directions = [_direction(one, session, editor, known, progress) for one in record.directions]
     shares, mixing, local = [one.strength for one in record.directions], record.mixing, record.local
     rows = session.along(editor, directions, shares, strengths, mixing=mixing, local=local, progress=progress)
@@ -180,7 +181,7 @@ def _direction(
     if record.given:
         raise ConfigError(
             f"the direction {record.fingerprint} was not found on this picture, and no file of that fingerprint was "
-            "given. Give its file with --direction"
+            "given. Give its file with `directions`"
         )
     latent, seed, targets = session.latent, seed_of(record.settings), (record.target_caption,)
     target = embed_targets(latent, targets)

@@ -33,7 +33,9 @@ class EditRequest:
         beside: further pictures that such a model is shown behind each.
         mask: where the pictures may change, white for yes; a picture of their size. Everywhere by default.
         strength: 0 is the picture itself, 1 the whole change; one for all changes or directions, or one each.
-        method: an editor's name (its settings are then those that suit the model), or an editor.
+        method: an editor's name (its settings are then those that suit the model), an editor, or None for the default
+            of the model (`editors.registry.default_method`); directions, mixing and several strengths are for `eim`
+            alone, which is then the default.
         mixing: what is done about the cross-talk of several changes or directions: "sum", "inverse" or "projection";
             see `directions.composition`.
         local: keep the change to where it is strong; by default what suits the model (`editors.registry.localizes`).
@@ -55,7 +57,7 @@ class EditRequest:
     beside: "tuple[PictureLike, ...]" = ()
     mask: "MaskLike | None" = None
     strength: tuple[float, ...] = (1.0,)
-    method: "str | Editor" = "eim"
+    method: "str | Editor | None" = None
     mixing: str = "sum"
     local: bool | None = None
     seed: int = 0
@@ -63,47 +65,44 @@ class EditRequest:
 
     def __post_init__(self) -> None:
         given = {
-            "--to": self.to is not None,
-            "--change": bool(self.change),
-            "--instruction": bool(self.instruction),
-            "--direction": bool(self.direction),
+            "`to`": self.to is not None,
+            "`change`": bool(self.change),
+            "`instruction`": bool(self.instruction),
+            "`direction`": bool(self.direction),
         }
-        named = [option for option, there in given.items() if there]
+        named = [name for name, there in given.items() if there]
         if len(named) > 1:
-            raise ConfigError(
-                f"{' and '.join(named)} exclude each other; got them together. Leave out what is not meant"
-            )
+            raise ConfigError(f"{' and '.join(named)} exclude each other. Give one of them")
         if self.instruction and (self.caption is not None or self.captioner is not None):
             raise ConfigError(
-                "--instruction goes without --from and --captioner: the model sees the picture itself. Leave them out"
+                "`instruction` goes without `caption` and `captioner`: the model sees the picture. Leave them out"
             )
-        check_texts({"--to": self.to, "--from": self.caption, "--instruction": self.instruction})
+        check_texts({"`to`": self.to, "`caption`": self.caption, "`instruction`": self.instruction})
         for change in self.change:
             if not isinstance(change, Change):
-                _check_letters("--change", change)
+                _check_letters("`change`", change)
                 Change.parse(change)
         self._check_strength(max(1, len(self.change), len(self.instruction), len(self.direction)))
         if isinstance(self.method, str) and self.method not in EDITORS.points():
             raise EDITORS.unknown(self.method)
-        if self.direction and not self.editor.composes:
-            raise ConfigError(f"the method {self.editor.name!r} knows texts only, and no --direction. Use --method eim")
-        if self.mixing != "sum" and not self.editor.composes:
-            raise ConfigError(
-                f"the method {self.editor.name!r} mixes no directions, so --mixing does nothing. Leave it out"
-            )
-        if len(set(self.strength)) > 1 and not self.editor.composes:
-            raise ConfigError(f"the method {self.editor.name!r} takes one --strength; got several. Use --method eim")
+        along = {
+            "move along a `direction`": bool(self.direction),
+            "mix directions (`mixing`)": self.mixing != "sum",
+            "give each change a `strength` of its own": len(set(self.strength)) > 1,
+        }
+        if asked := [what for what, there in along.items() if there]:
+            if self.method is None:
+                object.__setattr__(self, "method", "eim")
+            elif self.method != "eim":
+                from latentedit.editors.registry import check_moves_along, editor_class  # noqa: PLC0415  # heavy
+
+                kind = editor_class(self.method) if isinstance(self.method, str) else type(self.method)
+                check_moves_along(kind, " or ".join(asked))
 
     @property
-    def editor(self) -> "Editor | type[Editor]":
-        """The editor, or its class where its settings are left to the model."""
-        return EDITORS.load(self.method) if isinstance(self.method, str) else self.method
-
-    @property
-    def composes(self) -> bool:
-        """Directions are put together, each at a strength of its own: those of files, or one of each change."""
-        several = len(self.change) > 1 or len(self.instruction) > 1
-        return bool(self.direction) or (several and self.editor.composes)
+    def several(self) -> bool:
+        """More than one change or instruction, of which `eim` makes one direction each."""
+        return len(self.change) > 1 or len(self.instruction) > 1
 
     @property
     def instructed(self) -> bool:
@@ -124,17 +123,17 @@ class EditRequest:
         """
         if self.to is None and not self.change and not self.instruction and not self.direction:
             raise ConfigError(
-                "nothing says what the picture should show. Give --to CAPTION, --change 'OLD => NEW', --instruction "
-                "TEXT or --direction FILE; in Python to=, change=, instruction= or direction="
+                "nothing says what the picture should show. Give `to`, `change`, `instruction` or `direction`, such as "
+                '`change="=> glasses"`'
             )
 
     def _check_strength(self, changes: int) -> None:
         for strength in self.strength:
             if isinstance(strength, bool) or not math.isfinite(strength):
-                raise ConfigError(f"--strength must be a finite number, such as 1.0; got {strength}")
+                raise ConfigError(f"`strength` must be a finite number, such as 1.0; got {strength}")
         if len(self.strength) not in (1, changes):
             raise ConfigError(
-                f"--strength goes once, or once for each of {changes} changes; got it {len(self.strength)} times. "
+                f"`strength` is one number, or one for each of {changes} changes; got {len(self.strength)}. "
                 "Give as many as there are changes"
             )
 
@@ -143,18 +142,18 @@ def check_texts(captions: Mapping[str, str | tuple[str, ...] | None]) -> None:
     """Refuse captions that say nothing.
 
     Args:
-        captions: by the option that gave them; None where it was not given.
+        captions: by the parameter that gave them; None where it was not given.
 
     Raises:
         ConfigError: an empty caption, or text that is none.
     """
-    for option, texts in captions.items():
+    for name, texts in captions.items():
         for text in (texts,) if isinstance(texts, str) else texts or ():
             if not text.strip():
-                raise ConfigError(f"{option} is an empty caption. Say what the whole picture shows")
-            _check_letters(option, text)
+                raise ConfigError(f"{name} is an empty caption. Say what the whole picture shows")
+            _check_letters(name, text)
 
 
-def _check_letters(option: str, text: str) -> None:
+def _check_letters(name: str, text: str) -> None:
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ConfigError(f"{option} is not in UTF-8; got bytes that are none. Check the terminal's encoding")
+        raise ConfigError(f"{name} is not in UTF-8; got bytes that are none. Check the terminal's encoding")

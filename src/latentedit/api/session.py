@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 import torch
 
@@ -22,7 +22,7 @@ from latentedit.directions.transfer import changed_by, transferred
 from latentedit.editors.base import Editor, check_strength
 from latentedit.editors.calibrated import calibrated_search
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import localizes, stored_settings
+from latentedit.editors.registry import check_moves_along, default_note, localizes, make_editor, stored_settings
 from latentedit.editors.slider import Arm, Slider
 from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.joint import JointLatent
@@ -48,6 +48,16 @@ class MoveOptions(TypedDict, total=False):
     level: float | None
     steps: int | None
     progress: Progress | None
+
+
+class SweepOptions(MoveOptions, total=False):
+    """How pictures are swept; what each is, `Session.sweep` says."""
+
+    to: str | Sequence[str] | None
+    change: ChangeLike | Sequence[ChangeLike] | None
+    instruction: str | Sequence[str] | None
+    method: str | Editor | None
+    seed: int
 
 
 class Session:
@@ -108,7 +118,7 @@ class Session:
     @torch.no_grad()
     def edit(
         self,
-        editor: Editor,
+        method: str | Editor | None,
         targets: tuple[str, ...],
         strengths: Sequence[float],
         *,
@@ -119,7 +129,8 @@ class Session:
         """Move the pictures towards target captions by any editor.
 
         Args:
-            editor: with its settings.
+            method: an editor, the name of one (its settings are then those that suit the model), or None for the
+                default of the model (`editors.registry.default_method`), which a note names.
             targets: one a picture, or instructions, where the pictures were encoded for those.
             strengths: 0 is the picture itself, 1 the whole change.
             local: keep the change to where it is strong; what suits the model by default.
@@ -130,15 +141,19 @@ class Session:
 
         Raises:
             ConfigError: a strength that the editor refuses, or latents without pictures.
+            RegistryError: an unknown editor.
         """
         latent = self.latent
+        editor = make_editor(method, latent.backbone, instructed=latent.instructed)
+        notes = default_note(method, latent.backbone, instructed=latent.instructed)
         with metered(latent.backbone) as meter:
             target = embed_targets(latent, targets)
             record = self._record(editor, seed=seed, local=local)
             editor = editor.for_captions(latent.captions, targets)
             moved = editor.edit(latent, target, strengths, seed=seed, progress=progress)
+            moved = [dataclasses.replace(one, notes=(*notes, *one.notes)) for one in moved]
             direction = next((one.direction for one in moved if one.direction is not None), None)
-            if direction is None or not editor.composes:
+            if direction is None or type(editor) is not EIM:
                 records = [record | {"target_caption": targets[index]} for index in range(len(latent))]
             else:
                 direction = dataclasses.replace(direction, target_captions=targets)
@@ -190,34 +205,60 @@ class Session:
     @torch.no_grad()
     def sweep(
         self,
-        direction: Direction | Sequence[Direction],
+        direction: Direction | Sequence[Direction] | None = None,
         *,
         strengths: Sequence[float],
-        mixing: Mixing = "sum",
-        local: bool | None = None,
-        arm: Arm | None = None,
-        level: float | None = None,
-        steps: int | None = None,
-        progress: Progress | None = None,
+        to: str | Sequence[str] | None = None,
+        change: ChangeLike | Sequence[ChangeLike] | None = None,
+        instruction: str | Sequence[str] | None = None,
+        method: str | Editor | None = None,
+        seed: int = 0,
+        **options: Unpack[MoveOptions],
     ) -> list[list[EditResult]]:
-        """Move the pictures to several strengths, in one batched pass.
+        """Move the pictures to several strengths: along directions, or towards a text by any editor.
 
         Args:
             direction: from `identify` or a file; several are put together in equal shares.
             strengths: in any order.
-            mixing: as in `manipulate`, as are the others.
+            to: instead of a direction, as in `identify`, as are ``change`` and ``instruction``.
+            method: the editor, as in `edit`. Only `eim` moves along directions.
+            seed: of every random number, where a text is given.
+            options: as of `manipulate`; of those, editors other than `eim` take ``local`` and ``progress``.
 
         Returns:
             For each picture one result a strength.
 
         Raises:
-            ConfigError: as `manipulate`, or no strength at all.
+            ConfigError: as `manipulate` or `edit`; no strength at all, both a direction and a text, or what the editor
+                does not do.
         """
         if len(strengths) == 0:  # of a tensor, which has no truth value
             raise ConfigError("a sweep needs at least one strength; got none")
-        directions = [direction] if isinstance(direction, Direction) else list(direction)
-        editor, shares = suited(self.latent, directions, arm=arm, level=level, steps=steps), [1.0] * len(directions)
-        rows = self.along(editor, directions, shares, strengths, mixing=mixing, local=local, progress=progress)
+        latent, local, progress = self.latent, options.get("local"), options.get("progress")
+        wanted: dict[str, Any] = {"to": to, "change": change, "instruction": instruction}
+        texts, mixing = [name for name, text in wanted.items() if text is not None], options.get("mixing", "sum")
+        if direction is not None and texts:
+            raise ConfigError(f"`direction` and `{texts[0]}` exclude each other. Give one of them")
+        if direction is None and mixing != "sum":
+            raise ConfigError("`mixing` is for several directions, and a text is one. Leave it out")
+        way = {name: value for name in ("arm", "level", "steps") if (value := options.get(name)) is not None}
+        alone = "move along a `direction`" if direction is not None else " or ".join(f"set `{name}`" for name in way)
+        if alone and method is None:
+            method = EIM.name
+        editor = make_editor(method, latent.backbone, instructed=latent.instructed)
+        if alone:
+            check_moves_along(type(editor), alone)
+        if type(editor) is not EIM:
+            targets = wanted_texts(latent, **wanted)
+            rows = self.edit(method, targets, strengths, local=local, seed=seed, progress=progress)
+        else:
+            if direction is None:
+                direction = self.identify(**wanted, method=editor.search, seed=seed, progress=progress)
+            directions = [direction] if isinstance(direction, Direction) else list(direction)
+            if isinstance(method, EIM):
+                way = {"arm": editor.arm, "level": editor.level, "steps": editor.steps, **way}
+            moving, shares = suited(latent, directions, **way), [1.0] * len(directions)
+            rows = self.along(moving, directions, shares, strengths, mixing=mixing, local=local, progress=progress)
         return [list(column) for column in zip(*rows, strict=True)]
 
     @torch.no_grad()

@@ -161,13 +161,13 @@ def _from_latents(
     """The picture before, as earlier versions stored it."""
     if model is None:
         raise ConfigError(
-            f"{name} was written by an earlier latentedit, so that undoing it takes the model that made the edit. Name "
-            "it with --model"
+            f"{name} was written by an earlier latentedit, so that undoing it takes the model that made the edit. Give "
+            "it with `model`"
         )
     if about.get("model") != model.fingerprint:
         raise ConfigError(
             f"{model.name!r} ({model.fingerprint}) is not the model that edited the picture, "
-            f"{str(about.get('model'))[:_SHOWN_LETTERS]!r}. Name it with --model"
+            f"{str(about.get('model'))[:_SHOWN_LETTERS]!r}. Give that one with `model`"
         )
     frame = picture.fit(model.capabilities, region=_region(about.get("region"), picture, name))
     shape = (1, *model.latent_shape(*frame.pixels.shape[-2:]))

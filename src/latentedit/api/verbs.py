@@ -11,7 +11,7 @@ import torch
 from latentedit.api.measure import metered
 from latentedit.api.request import EditRequest
 from latentedit.api.result import EditResult
-from latentedit.api.session import MoveOptions, Session
+from latentedit.api.session import MoveOptions, Session, SweepOptions
 from latentedit.core.errors import ConfigError, UnknownPictureError, UnknownPictureWarning
 from latentedit.core.progress import Progress
 from latentedit.directions.at_level import found_under_no_text
@@ -21,7 +21,7 @@ from latentedit.directions.direction_file import load_direction
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
-from latentedit.editors.registry import localizes, make_editor
+from latentedit.editors.registry import make_editor
 from latentedit.editors.slider import Arm
 from latentedit.latents.captions.base import Captioner, captioner_for
 from latentedit.latents.captions.targets import ChangeLike, wanted_texts
@@ -70,15 +70,21 @@ def manipulate(
 
 def sweep(
     latent: JointLatent,
-    direction: Direction | Sequence[Direction],
+    direction: Direction | Sequence[Direction] | None = None,
     *,
     strengths: Sequence[float],
-    **options: Unpack[MoveOptions],
+    **options: Unpack[SweepOptions],
 ) -> list[EditResult]:
-    """Move one picture to several strengths, in one batched pass; see `Session.sweep`, which takes several pictures.
+    """Move one picture to several strengths: along a direction, or by any editor towards a text.
+
+    See `Session.sweep`, which takes several pictures.
 
     Raises:
         ConfigError: as `Session.sweep`, or several pictures.
+
+    Example:
+        sweep(latent, glasses, strengths=[0, 0.5, 1])
+        sweep(latent, change="=> glasses", method="flowslider", strengths=[0, 0.5, 1])
     """
     _check_one(latent)
     return Session(latent).sweep(direction, strengths=strengths, **options)[0]
@@ -94,7 +100,7 @@ class _EditOptions(TypedDict, total=False):
     beside: Sequence[PictureLike]
     mask: MaskLike | None
     strength: float | Sequence[float]
-    method: str | Editor
+    method: str | Editor | None
     mixing: Mixing
     local: bool | None
     seed: int
@@ -145,7 +151,7 @@ def edit(
     beside: Sequence[PictureLike] = (),
     mask: MaskLike | None = None,
     strength: float | Sequence[float] = 1.0,
-    method: str | Editor = "eim",
+    method: str | Editor | None = None,
     mixing: Mixing = "sum",
     local: bool | None = None,
     seed: int = 0,
@@ -224,11 +230,10 @@ def edit_pictures(
     request = read_directions(request, model)
     opened = [open_picture(picture) for picture in pictures]
     captions = [None] * len(opened) if request.caption is None else one_each(request.caption, len(opened), "caption")
-    if request.composes:
+    if composes(request, model):
         each = zip(opened, captions, strict=True)
         return [_edit_along(model, picture, caption, request, progress) for picture, caption in each]
     to = None if request.to is None else one_each(request.to, len(opened), "target caption")
-    editor = make_editor(request.method, model)
     results: dict[int, EditResult] = {}
     frames = fit_all(model, opened, mask=request.mask)
     for group in _by_shape(frames):
@@ -247,7 +252,7 @@ def edit_pictures(
             latent, to=wanted, change=request.change or None, instruction=request.instruction or None
         )
         (made,) = Session(latent).edit(
-            editor, targets, request.strength[:1], local=request.local, seed=request.seed, progress=progress
+            request.method, targets, request.strength[:1], local=request.local, seed=request.seed, progress=progress
         )
         results |= dict(zip(group, made, strict=True))
     return [results[index] for index in range(len(opened))]
@@ -263,29 +268,38 @@ def sweep_picture(
     arm: Arm | None = None,
     progress: Progress | None = None,
 ) -> list[EditResult]:
-    """Move a picture to several strengths along one direction: towards all that a request says, or those of its files.
+    """Move a picture to several strengths: towards all that a request says together, or along its directions.
 
     Args:
         request: what is wanted; its strength is not used.
         strengths: in any order.
-        arm: which part of the joint latent moves; what suits the model by default.
+        arm: which part of the joint latent moves; what suits the model by default. Of `eim` alone.
 
     Raises:
         LatentEditError: any input that makes no sense, in words for the user.
     """
     request = read_directions(request, model)
     latent = encoded(model, picture, request.caption, request)
-    session = Session(_guarded(latent, request))
-    directions = request.loaded or [
-        session.identify(
-            to=request.to,
-            change=request.change or None,
-            instruction=request.instruction or None,
-            seed=request.seed,
-            progress=progress,
-        )
-    ]
-    return session.sweep(directions, strengths=strengths, local=request.local, arm=arm, progress=progress)[0]
+    return Session(_guarded(latent, request)).sweep(
+        request.loaded or None,
+        strengths=strengths,
+        to=request.to,
+        change=request.change or None,
+        instruction=request.instruction or None,
+        method=request.method,
+        seed=request.seed,
+        mixing=check_mixing(request.mixing),
+        local=request.local,
+        arm=arm,
+        progress=progress,
+    )[0]
+
+
+def composes(request: EditRequest, model: Backbone) -> bool:
+    """Whether directions are put together, each at its strength: given ones, or, by `eim`, one of each change."""
+    if request.direction or not request.several:
+        return bool(request.direction)
+    return type(make_editor(request.method, model, instructed=request.instructed)) is EIM
 
 
 def _edit_along(
@@ -298,8 +312,7 @@ def _edit_along(
     session, (strength, *more) = Session(_guarded(latent, request)), request.strength
     editor = request.method if isinstance(request.method, EIM) else None  # by name: what suits model and directions
     search: _Search = {"method": None if editor is None else editor.search, "seed": request.seed, "progress": progress}
-    local = localizes(request.editor, model) if request.local is None else request.local
-    way: MoveOptions = {"mixing": check_mixing(request.mixing), "local": local, "progress": progress}
+    way: MoveOptions = {"mixing": check_mixing(request.mixing), "local": request.local, "progress": progress}
     if editor is not None:
         way |= {"arm": editor.arm, "level": editor.level, "steps": editor.steps}
     with metered(model) as meter:
@@ -353,7 +366,7 @@ def _guarded(latent: JointLatent, request: EditRequest) -> JointLatent:
         name = "the picture" if frame.picture.path is None else frame.picture.path.name
         problem = f"{latent.backbone.name} does not know {name}: {knowledge.text.removeprefix('unknown: ')}"
         if not request.anyway:
-            raise UnknownPictureError(f"{problem}. Nothing was edited; --anyway edits it all the same")
+            raise UnknownPictureError(f"{problem}. Nothing was edited; `anyway=True` edits it all the same")
         warnings.warn(f"{problem}. What it says of the edit is not reliable", UnknownPictureWarning, stacklevel=5)
     return latent
 

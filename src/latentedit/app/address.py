@@ -13,7 +13,7 @@ def check_host(host: str, password: str) -> None:
     """
     if not (is_loopback(host) or password):
         raise ConfigError(
-            f"at {host} others can reach the page, which then needs a password. Give --password-file, set "
+            f"at {host} others can reach the page, which then needs a password. Give a `password`, set "
             "LATENTEDIT_APP_PASSWORD, or stay at 127.0.0.1"
         )
 

@@ -31,7 +31,12 @@ def data_url(image: Image.Image, *, longest_px: int) -> str:
 def message(text: str, *, kind: str = "error") -> str:
     """One line that tells the visitor what happened; "error" is read out at once by a screen reader."""
     role = "alert" if kind == "error" else "status"
-    return f'<p class="le-message le-{kind}" role="{role}">{escape(text)}</p>' if text else ""
+    return f'<p class="le-message le-{kind}" role="{role}">{_plain(text)}</p>' if text else ""
+
+
+def _plain(text: str) -> str:
+    """What the library says, without its marks of parameters."""
+    return escape(text.replace("`", ""))
 
 
 def frame(page: str) -> str:
@@ -73,7 +78,7 @@ def facts(edit: Edit) -> str:
     rows = [("verdict", _verdict(last)), ("strength", _strength(last)), ("cost", spent)]
     notes = dict.fromkeys(note for result in edit.results for note in result.notes)
     rows += [("note", note) for note in notes]
-    cells = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows)
+    cells = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{_plain(text)}</td></tr>" for name, text in rows)
     return f'<table class="le-facts">{cells}</table>{_cross_talk(last, list(edit.directions))}'
 
 

@@ -149,7 +149,7 @@ def lay_out(models: Sequence[str], examples: str) -> tuple[gr.Blocks, Parts]:
                         discover = _discover()
                 with gr.Accordion("Model and method", open=False):
                     model = gr.Dropdown(list(models), value=models[0], label="Model")
-                    method = gr.Dropdown(EDITORS.names(), value="eim", label="Method")
+                    method = gr.Dropdown([("default for the model", ""), *EDITORS.names()], value="", label="Method")
                 working = gr.HTML(elem_id="le-working")
                 cancel = gr.Button("Cancel what runs", size="sm", elem_id="le-cancel")
             with gr.Column(scale=3, min_width=320):

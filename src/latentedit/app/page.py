@@ -159,7 +159,7 @@ class Page:
         def edit(visit: Visit) -> None:
             wanted = [Wish(text=text or "", strength=much) for text, much in zip(texts, strengths, strict=True)]
             visit.settle(strength, progress=_told(progress))
-            visit.edit(wanted, model=model, method=method, caption=caption or "", progress=_told(progress))
+            visit.edit(wanted, model=model, method=method or None, caption=caption or "", progress=_told(progress))
 
         return self._done(visit, edit)
 

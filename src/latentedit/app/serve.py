@@ -82,7 +82,7 @@ def serving(
             if "empty port" not in str(error):
                 raise
             wanted = "ports 7860 to 7959 are" if port is None else f"port {port} is"
-            raise ConfigError(f"{wanted} in use at {host}. Choose another one with --port") from error
+            raise ConfigError(f"{wanted} in use at {host}. Choose another `port`") from error
         stack.callback(page.blocks.close, verbose=False)
         yield address
 

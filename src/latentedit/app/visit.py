@@ -23,7 +23,8 @@ from latentedit.directions.base import Direction
 from latentedit.directions.direction_file import ENDING, load_direction
 from latentedit.directions.local_basis import local_basis
 from latentedit.editors.base import check_strength
-from latentedit.editors.registry import editor_class, make_editor
+from latentedit.editors.eim import EIM
+from latentedit.editors.registry import check_moves_along, make_editor
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.targets import target_captions
 from latentedit.latents.encode import encode
@@ -127,7 +128,7 @@ class Visit:
         wishes: Sequence[Wish],
         *,
         model: str,
-        method: str,
+        method: str | None,
         caption: str,
         progress: Progress | None = None,
     ) -> Entry:
@@ -136,7 +137,7 @@ class Visit:
         Args:
             wishes: what should change; those without text are left out.
             model: by name.
-            method: by name.
+            method: by name; None is the default of the model, and `eim` for what that alone does.
             caption: what the picture shows.
 
         Raises:
@@ -151,8 +152,7 @@ class Visit:
         with self._task(model, progress) as (backbone, report), backbone.count() as count:
             session = self._session_of(before, backbone, caption.strip())
             directions, move = self._way(session, wanted, method, report)
-            together = len(wanted) > 1 and editor_class(method).composes  # each at a strength of its own
-            whole = 1.0 if together else wanted[0].strength
+            whole = 1.0 if len(directions) > 1 else wanted[0].strength  # several: each at a strength of its own
             if whole == 0:
                 raise ConfigError("strength 0 is the picture itself. Give another strength")
             results = move([share * whole for share in STRENGTHS], report)
@@ -311,20 +311,25 @@ class Visit:
             check()
 
     def _way(
-        self, session: Session, wanted: Sequence[Wish], method: str, report: Progress
+        self, session: Session, wanted: Sequence[Wish], method: str | None, report: Progress
     ) -> tuple[dict[str, Direction], Callable[[Sequence[float], Progress | None], list[EditResult]]]:
         """The directions by what was asked for, and what moves the picture to strengths of the whole."""
         texts = [" ".join(wish.text.split()) for wish in wanted]
         changes, strengths = [text for text in texts if text not in self.directions], [w.strength for w in wanted]
         latent = session.latent
         targets = target_captions(latent.backbone, latent.captions, to=None, change=changes) if changes else None
-        if not editor_class(method).composes:
-            if targets is None or len(changes) < len(texts):
-                raise ConfigError(f"the method {method!r} knows changes in words only, and no directions. Use eim")
-            if len(set(strengths)) > 1:
-                raise ConfigError(f"the method {method!r} takes one strength for all changes. Use eim, or one strength")
-            editor = make_editor(method, latent.backbone)
-            return {}, lambda at, told: [rows[0] for rows in session.edit(editor, targets, at, progress=told)]
+        alone = {
+            "move along directions": len(changes) < len(texts),
+            "give each change a strength of its own": len(set(strengths)) > 1,
+        }
+        asked = [what for what, there in alone.items() if there]
+        if asked and method is None:
+            method = EIM.name
+        editor = make_editor(method, latent.backbone)
+        if asked:
+            check_moves_along(type(editor), " or ".join(asked))
+        if targets is not None and type(editor) is not EIM:
+            return {}, lambda at, told: [rows[0] for rows in session.edit(method, targets, at, progress=told)]
         found = {
             text: self.directions[text] if text in self.directions else session.identify(change=text, progress=report)
             for text in texts

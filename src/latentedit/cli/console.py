@@ -2,6 +2,8 @@
 
 Captions, names of files and messages of libraries come from anyone. So everything that a command prints goes through
 `say`, `complain`, `print_rows`, `warn` or `print_json`, which show what would steer a terminal as escapes.
+
+The library names its parameters, in backticks; `complain` and `warn` name the options of the command line instead.
 """
 
 import contextlib
@@ -20,6 +22,12 @@ _LABEL_WIDTH = 12
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters (ESC, line breaks, the 8-bit CSI), marks that turn the direction of writing, halves of
 characters."""
+
+PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
+"""A parameter in a message of the library, with a value or without."""
+
+_RENAMED = {"caption": "from", "directions": "direction", "password": "password-file"}
+"""Parameters to the names of their options, where these are not the same."""
 
 
 class _Outlived(io.TextIOWrapper):
@@ -128,14 +136,31 @@ def escaped(text: str) -> str:
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def with_options(text: str) -> str:
+    """A message of the library as the command line says it: options in the place of parameters.
+
+    Example:
+        >>> print(with_options('`strength` must be finite. Use `method="eim"`, or `local=False`'))
+        --strength must be finite. Use --method eim, or --no-local
+    """
+    return PARAMETER.sub(lambda found: _option(found[1], found[2]), text)
+
+
+def _option(name: str, value: str | None) -> str:
+    option = _RENAMED.get(name, name.replace("_", "-"))
+    if value == "False":
+        return f"--no-{option}"
+    return f"--{option}" if value in (None, "True") else f"--{option} {value if ' ' in value else value.strip(chr(34))}"
+
+
 def say(text: object = "") -> None:
     """One line on stdout."""
     print(escaped(str(text)), flush=True)
 
 
 def complain(text: str, *, indented: bool = False) -> None:
-    """One line on stderr; line breaks of a library's message become spaces, and so do others unless it is indented."""
-    print(escaped(text if indented else " ".join(text.split())), file=sys.stderr)
+    """One line on stderr; line breaks of a library's message become spaces, but not where it is indented."""
+    print(escaped(text if indented else with_options(" ".join(text.split()))), file=sys.stderr)
 
 
 def print_rows(rows: Sequence[tuple[str, str]], *, indent: int = 2) -> None:

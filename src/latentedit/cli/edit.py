@@ -31,7 +31,7 @@ def edit(
     captioner: options.Reader = None,
     mask: options.Mask = None,
     strength: options.Strengths = None,
-    method: options.Method = "eim",
+    method: options.Method = None,
     mixing: options.Mixing = "sum",
     local: options.Local = None,
     *,

@@ -81,6 +81,7 @@ def edit_many(
     request = read_directions(dataclasses.replace(request, to=None, caption=None))
     from latentedit.api.runs.edits import KIND, PICTURES_KEY, EditWork, Loaded
     from latentedit.api.runs.folder import RunFolder
+    from latentedit.editors.registry import default_note
 
     captioner = request.captioner if isinstance(request.captioner, str) else None
     load = functools.partial(Loaded.by, choice.load, captioner=captioner)
@@ -96,7 +97,7 @@ def edit_many(
         run = RunFolder.start(folder, work.spec, kind=KIND, units=work.units, command=command, request={}, free=free)
         notes = run_work(run, work, executor=executor, progress=progress)
     rows = run.write_table()
-    warn(() if quiet else notes)
+    warn(() if quiet else [*default_note(request.method, loaded.model, instructed=request.instructed), *notes])
     _tell(place, run, work, rows, as_json=as_json, quiet=quiet)
     finish(run)
 

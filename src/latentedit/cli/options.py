@@ -92,10 +92,13 @@ Revision = Annotated[
     typer.Option("--revision", help="Of a hub id: a branch, tag or commit.", rich_help_panel=MODEL),
 ]
 Method = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--method",
-        help=f"The editor: {_known(EDITORS.names())}.",
+        help=(
+            f"The editor: {_known(EDITORS.names())}. Default: eim; flowedit for a model without stored settings or "
+            "calibration, unless only eim does what you ask for."
+        ),
         autocompletion=EDITORS.complete,
         rich_help_panel=CHANGE,
     ),

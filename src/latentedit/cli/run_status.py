@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from latentedit.cli.console import warn
+from latentedit.cli.console import warn, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ def status_rows(folder: "RunFolder") -> list[tuple[str, str]]:
 
 def failure_lines(failures: "Sequence[Failure]") -> list[str]:
     """One a failure, and how many more there are."""
-    lines = [f"{one.item}, {one.what}: {one.why}" for one in failures[:_SHOWN]]
+    lines = [f"{one.item}, {one.what}: {with_options(one.why)}" for one in failures[:_SHOWN]]
     more = len(failures) - len(lines)
     return lines + ([f"and {more} more"] if more else [])
 

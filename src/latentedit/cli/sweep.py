@@ -39,11 +39,12 @@ def sweep(
         str | None,
         typer.Option(
             "--arm",
-            help="image, text or joint; what suits the model if not given.",
+            help="Of eim: image, text or joint; what suits the model if not given.",
             autocompletion=options.completed(*options.ARMS),
             rich_help_panel=options.CHANGE,
         ),
     ] = None,
+    method: options.Method = None,
     local: options.Local = None,
     *,
     choice: ModelChoice,
@@ -69,6 +70,7 @@ def sweep(
         latentedit sweep me.png --change "=> glasses"
         latentedit sweep me.png --change "=> glasses" --strengths=-1:1:9 -o me.gif
         latentedit sweep me.png --change "=> glasses" --strengths 0:1.5:7 -o me.html
+        latentedit sweep me.png --change "=> glasses" --method flowslider
         latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1
     """
     request = EditRequest(
@@ -80,6 +82,7 @@ def sweep(
         caption=source,
         captioner=captioner,
         mask=mask,
+        method=method,
         local=local,
         seed=seed,
         anyway=anyway,
@@ -106,7 +109,8 @@ def sweep(
     elif not quiet:
         say(f"{picture} -> {output}")
         target = results[0].target_caption or "not known in words"
-        print_rows([("caption", results[0].caption or "none"), ("target", target), *sweep_rows(results)])
+        about = [("caption", results[0].caption or "none"), ("target", target), ("method", results[0].method)]
+        print_rows([*about, *sweep_rows(results)])
 
 
 def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:
@@ -115,10 +119,9 @@ def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:
         (f"{result.strength:.2f}", f"{result.measured_text}; {result.verdict.word}: {result.verdict.reason}")
         for result in results
     ]
-    cost = results[0].cost
-    count = len(results)
-    spent = f"{count * cost.evaluations:g} evaluations after the direction was known, {count * cost.seconds:.1f} s"
-    return [*rows, ("cost", spent)]
+    cost, count = results[0].cost, len(results)
+    after = " after the direction was known" if results[0].record.directions else ""
+    return [*rows, ("cost", f"{count * cost.evaluations:g} evaluations{after}, {count * cost.seconds:.1f} s")]
 
 
 def sweep_json(results: list["EditResult"]) -> dict[str, Any]:
@@ -127,6 +130,7 @@ def sweep_json(results: list["EditResult"]) -> dict[str, Any]:
     return {
         "caption": first.caption,
         "target": first.target_caption,
+        "method": first.method,
         "strengths": [
             {
                 "strength": result.strength,

@@ -75,11 +75,12 @@ class RegistryError(LatentEditError, LookupError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint such as "did you mean 'portraits'? known: a, b" for an unknown name."""
+    """A hint such as "did you mean 'portraits'? known: a, b" for an unknown name; names with commas are quoted."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(match) for match in close)}? " if close else ""
-    return f"{hint}known: {', '.join(names)}"
+    listed = map(repr, names) if any("," in one for one in names) else names
+    return f"{hint}known: {', '.join(listed)}"
 
 
 def require(package: str, extra: str) -> ModuleType:

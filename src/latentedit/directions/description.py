@@ -45,7 +45,7 @@ def describe(direction: Direction) -> list[tuple[str, str]]:
 
 
 def _change(direction: Direction) -> str:
-    """What the target captions say otherwise, as --change takes it; pictures with the same change count once.
+    """What the target captions say otherwise, as `change` takes it; pictures with the same change count once.
 
     Directions that nobody asked for may have been named by what they were seen to change.
     """

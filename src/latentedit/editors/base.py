@@ -80,9 +80,6 @@ class Editor(abc.ABC):
     name: ClassVar[str]
     """What the registry, the command line and the records call it."""
 
-    composes: ClassVar[bool] = False
-    """Moves along directions, so that several changes go together, each at a strength of its own, or those of files."""
-
     localizes: ClassVar[bool] = False
     """Its change is kept to where it is strong (`editors.local_change`) unless the user says otherwise."""
 

@@ -31,7 +31,6 @@ class EIM(Editor):
     """
 
     name: ClassVar[str] = "eim"
-    composes: ClassVar[bool] = True
     localizes: ClassVar[bool] = True
 
     search: HSDS = dataclasses.field(default_factory=HSDS)

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from latentedit.core.errors import RegistryError
+from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit.editors.base import Editor, weights_of_one
 from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
-from latentedit.models.calibrations import suitable
+from latentedit.models.calibrations import SETTINGS, calibration_of, suitable
+
+UNTUNED = "flowedit"
+"""The editor that `docs/methods.md` recommends for models that nobody tuned."""
 
 
 def editor_class(name: str) -> type[Editor]:
@@ -48,14 +51,51 @@ def localizes(editor: Editor | type[Editor], backbone: Backbone) -> bool:
     return found if isinstance(found, bool) else editor.localizes
 
 
-def make_editor(method: str | Editor, backbone: Backbone) -> Editor:
-    """The editor of that name with the settings that suit the model, where its folder has them; an editor as it is.
+def default_method(backbone: Backbone, *, instructed: bool = False) -> str:
+    """The editor for a model where the user names none, as docs/methods.md recommends.
+
+    `eim` where settings were tuned or calibrated for the model, and for instructions; else ``flowedit``.
+
+    Args:
+        instructed: the model is shown the picture, and told what to do with it.
+
+    Raises:
+        FileFormatError: a calibration that is damaged.
+    """
+    tuned = "editors" in backbone.defaults or SETTINGS in calibration_of(backbone)
+    return EIM.name if tuned or instructed else UNTUNED
+
+
+def default_note(method: str | Editor | None, backbone: Backbone, *, instructed: bool = False) -> tuple[str, ...]:
+    """What the user should know where the default is not `eim`; nothing where a method was named."""
+    if method is not None or default_method(backbone, instructed=instructed) == EIM.name:
+        return ()
+    return (f"method {UNTUNED} ({backbone.name} has no stored settings; choose with `method`)",)
+
+
+def make_editor(method: str | Editor | None, backbone: Backbone, *, instructed: bool = False) -> Editor:
+    """The editor of that name, or `default_method`, with the settings that suit the model; an editor as it is.
 
     Raises:
         RegistryError: an unknown name.
         ConfigError: the folder names a setting that the editor does not have.
     """
-    return editor_class(method).from_dict(stored_settings(method, backbone)) if isinstance(method, str) else method
+    name = default_method(backbone, instructed=instructed) if method is None else method
+    return editor_class(name).from_dict(stored_settings(name, backbone)) if isinstance(name, str) else name
+
+
+def check_moves_along(kind: type[Editor], asked: str = "move along directions") -> None:
+    """Refuse an editor that does not move pictures along directions: `EIM` alone does, and no subclass of it.
+
+    Args:
+        kind: class of the editor.
+        asked: what was asked of it.
+
+    Raises:
+        ConfigError: another editor.
+    """
+    if kind is not EIM:
+        raise ConfigError(f'the method {kind.name!r} cannot {asked}. Use `method="eim"`')
 
 
 def _own(name: str, backbone: Backbone) -> Mapping[str, Any] | None:

@@ -179,7 +179,7 @@ def _captions(
     reader = make_captioner(captioner, model) if isinstance(captioner, str) else captioner or captioner_for(model)
     if reader is None:
         raise ConfigError(
-            f"there is no caption, and the model {model.name!r} has no captioner. Say what the picture shows: "
-            "caption='...' in Python, --from '...' on the command line"
+            f"there is no caption, and the model {model.name!r} has no captioner. Say what the picture shows "
+            "with `caption`"
         )
     return one_each(reader.caption(pixels), len(pixels), "caption from the captioner")

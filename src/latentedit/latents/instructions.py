@@ -83,5 +83,5 @@ def check_instructs(model: Backbone) -> None:
     if not model.capabilities.references:
         raise ConfigError(
             f"the model {model.name!r} edits by captions, and takes no instructions. Say what changes in the caption "
-            "(--change 'OLD => NEW'), or name a model that takes them"
+            '(`change="OLD => NEW"`), or name a model that takes them'
         )

@@ -180,5 +180,5 @@ def existing_device(device: torch.device | str | None) -> torch.device:
             raise DeviceError(f"{device} is no device that networks run on. Use one of {', '.join(_DEVICE_TYPES)}")
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise DeviceError(f"this machine has no device {device}. Use device='cpu'") from error
+        raise DeviceError(f'this machine has no device {device}. Use `device="cpu"`') from error
     return chosen

@@ -27,6 +27,7 @@ from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load as load_model
 from latentedit.testing.miniature import miniature_sd3
+from tests.commands import TUNED
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 
@@ -34,7 +35,9 @@ FROM, TO = "a person with no glasses", "a person with glasses"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a model."""
-    return miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False)
+    folder = miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False)
+    (folder / "latentedit.json").write_text(json.dumps(TUNED))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +174,7 @@ def test_what_cannot_be_done_fails_alone(model: Backbone, pictures: list[EditJob
     assert sorted(pictured(made)) == ["pictures/a.edited.png", "pictures/c.edited.png"]
     assert [(one.item, one.what) for one in made.failures] == [("d.png", "eim"), ("b.png", "eim")]
     assert "damaged or cut short" in made.failures[0].why
-    assert "'no glasses', the OLD of --change" in made.failures[1].why
+    assert "'no glasses', the OLD of `change`" in made.failures[1].why
     alone = done(cut(model, pictures[:1], wanted), 0)
     pd.testing.assert_frame_equal(pd.DataFrame(made.rows[:1]), pd.DataFrame(alone.rows), rtol=1e-3)  # rounding
 
@@ -228,7 +231,7 @@ class Teller(Captioner):
 
 def test_captions_are_read_where_they_are_not_given(model: Backbone, pictures: list[EditJob]) -> None:
     unread = [dataclasses.replace(one, caption=None) for one in pictures]
-    with pytest.raises(ConfigError, match="--from, or name a --captioner"):
+    with pytest.raises(ConfigError, match="`caption`, or name a `captioner`"):
         cut(model, unread)
     work = EditWork.of(Loaded(model=model, captioner=Teller()), unread, EditRequest(), batch=2, captioner="teller")
     assert done(work, 0).rows == done(cut(model, pictures), 0).rows

@@ -398,7 +398,7 @@ def test_where_work_is_done(
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_no_workers_are_refused(count: int) -> None:
-    with pytest.raises(ConfigError, match=f"--workers {count} is nobody"):
+    with pytest.raises(ConfigError, match=f"`workers` must be 1 or more; got {count}"):
         Executor(workers=count)
 
 

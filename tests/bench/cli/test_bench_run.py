@@ -72,6 +72,13 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
     assert "finished: 4 of 4 parts done" in command("bench", "status", folder).out
 
 
+def test_an_editor_without_tuned_settings_runs_with_its_defaults(command: Command, begin: Begin) -> None:
+    outcome = command(*begin("run", "--method", METHOD, "--method", "dds"))
+    assert outcome.code == 0, outcome.err
+    assert "dds has no tuned settings" in outcome.err
+    assert f"{METHOD} has" not in outcome.err
+
+
 def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, tmp_path: Path, forked: None) -> None:
     """Each worker loads the model in a process of its own."""
     assert command(*begin("one")).code == 0

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latentedit.core.errors import RegistryError
-from latentedit.core.plugins import EDITORS
+from latentedit.core.plugins import EDITORS, Registry
 from latentedit.editors.registry import editor_class
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
@@ -127,3 +127,9 @@ def test_a_space_is_every_combination_with_what_is_fixed() -> None:
 def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(RegistryError, match="flowedit"):
         search_space("flowedits")
+
+
+def test_an_editor_that_is_not_tuned_can_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Registry, "points", lambda self: {"three-looks": None})
+    with pytest.raises(RegistryError, match=r"three-looks.*`latentedit bench run`"):
+        search_space("three-looks")

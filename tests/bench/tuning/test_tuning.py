@@ -10,6 +10,8 @@ import pytest
 
 from latentedit.api.manifests.items import Dataset
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
+from latentedit.editors.baselines.sdedit import SDEdit
+from latentedit.editors.eim import EIM
 from latentedit.editors.registry import make_editor
 from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings
@@ -276,9 +278,22 @@ def test_another_file_is_left_alone_and_gives_no_settings(tmp_path: Path, theirs
 
 def test_methods_without_settings_are_named(tmp_path: Path) -> None:
     path = written(tmp_path / "tuning.json", "flowslider")
-    with pytest.raises(ConfigError, match=r"no settings of sdedit, eim tuned in .* bench tune"):
-        tuned_methods(path, MODEL, ["sdedit", "flowslider", "eim tuned"])
+    with pytest.raises(ConfigError, match=r"no settings of 'sdedit' in .* bench tune"):
+        tuned_methods(path, MODEL, ["flowslider", "sdedit"])
+    with pytest.raises(ConfigError, match=r"no settings of 'sdedit, local' in .* bench tune"):
+        tuned_methods(path, MODEL, ["sdedit, local"], note=print)
+    with pytest.raises(RegistryError, match=r"no method is called 'flowslide'.*'flowslider'"):
+        tuned_methods(path, MODEL, ["flowslide"], note=print)
     assert [one.name for one in stored_methods(MODEL)] == ["eim"], "which needs none"
+
+
+def test_an_editor_without_tuned_settings_runs_with_its_defaults_where_that_is_told(tmp_path: Path) -> None:
+    path, notes = written(tmp_path / "tuning.json", "flowslider"), list[str]()
+    tuned, eim, sdedit = tuned_methods(path, MODEL, ["flowslider", "eim", "sdedit"], note=notes.append)
+    assert tuned == tuned_methods(path, MODEL)[0]
+    assert (eim.editor, eim.local, eim.gain) == (EIM(), True, 1)
+    assert (sdedit.editor, sdedit.local, sdedit.gain) == (SDEdit(), False, 1)
+    assert [note.split()[0] for note in notes] == ["eim", "sdedit"]
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_changes_of_captions(plain: Backbone) -> None:
     assert made == ("a man with two caps, a smile, a dog",)
     with pytest.raises(ConfigError, match="'a cap', the OLD"):
         target_captions(plain, [MAN], to=None, change=[CAP, HAT])
-    with pytest.raises(ConfigError, match="'a smile', the OLD of --change, is not"):
+    with pytest.raises(ConfigError, match="'a smile', the OLD of `change`, is not"):
         target_captions(plain, [MAN, WOMAN], to=None, change="a smile => a frown")
     with pytest.raises(ConfigError, match='the form "OLD => NEW"'):
         target_captions(plain, [MAN], to=None, change="a hat")

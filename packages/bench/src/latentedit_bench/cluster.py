@@ -145,7 +145,7 @@ class _Crew:
         if self._deaths[unit] >= TRIES:
             raise OutputError(
                 f"{TRIES} workers died at {unit or 'their start'}, perhaps for want of memory. What is finished is "
-                "kept: go on with a smaller --batch"
+                "kept: go on with a smaller `batch`"
             ) from error
 
 

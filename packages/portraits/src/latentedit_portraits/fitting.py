@@ -127,7 +127,7 @@ class Training:
         plan = plans[recipe]
         place, told = self.folder / "plan.json", f"{json.dumps(dataclasses.asdict(plan), indent=1)}\n"
         if place.exists() and place.read_text("utf-8") != told:
-            raise ConfigError(f"{self.folder} is trained by another recipe. Name another folder with --out")
+            raise ConfigError(f"{self.folder} is trained by another recipe. Name another folder")
         make_folder(self.folder)
         write_text(place, told)
         return plan

@@ -152,7 +152,7 @@ def _stating(caption: str, words: str, field: str, meaning: Meaning) -> str:
         ConfigError: words that name no value, or nothing to change.
     """
     if not meaning:
-        raise ConfigError(f"the NEW of --change, {words!r}, says no value. Say one of {', '.join(VALUES[field])}")
+        raise ConfigError(f"the NEW of `change`, {words!r}, says no value. Say one of {', '.join(VALUES[field])}")
     said = _said(caption, field)
     if meaning.items() <= parse(caption).items():
         raise ConfigError(f"the caption says {said[0].text!r}, so {words!r} changes nothing. Say something else")

@@ -128,8 +128,8 @@ def _only(found: list[tuple[Phrase, _Said]], said: list[tuple[Phrase, _Said]], c
         return found[0]
     told = [phrase.text for phrase, _ in found or said]
     if found:
-        raise ConfigError(f"{change.old!r}, the OLD of --change, may be {_listed(told, 'or')}. Say more words")
-    raise ConfigError(f"{change.old!r}, the OLD of --change, is not in the caption, which says {_listed(told, 'and')}")
+        raise ConfigError(f"{change.old!r}, the OLD of `change`, may be {_listed(told, 'or')}. Say more words")
+    raise ConfigError(f"{change.old!r}, the OLD of `change`, is not in the caption, which says {_listed(told, 'and')}")
 
 
 def _listed(texts: list[str], joint: str) -> str:

@@ -108,7 +108,7 @@ class EditWork:
         if unread and silent and not found_under_no_text(request.loaded):
             raise ConfigError(
                 f"nobody can say what the pictures show: the model {model.name!r} has no captioner. Say it with "
-                "--from, or name a --captioner"
+                "`caption`, or name a `captioner`"
             )
         about = {one.name: one.spec() for one in pictures}
         batches = steady_batches(pictures, batch)
@@ -149,6 +149,7 @@ class _Edits:
 
     def __init__(self, request: EditRequest, loaded: Loaded) -> None:
         self._request, self._loaded = request, loaded
+        self._method = make_editor(request.method, loaded.model, instructed=request.instructed).name
 
     def __call__(self, task: tuple[EditJob, ...]) -> UnitResult:
         model = self._loaded.model
@@ -185,14 +186,14 @@ class _Edits:
                 opened.append((job, job.open()))
             except LatentEditError as error:
                 outcomes |= self._failed(job, error)
-        batches = [[pair] for pair in opened] if self._request.composes else [opened]
+        batches = [[pair] for pair in opened] if verbs.composes(self._request, self._loaded.model) else [opened]
         for pairs in filter(None, batches):
             for part in in_halves(pairs, self._edited, lambda pair, error: self._failed(pair[0], error)):
                 outcomes |= part
         return outcomes
 
     def _failed(self, job: EditJob, error: Exception) -> dict[str, Outcome]:
-        return {job.name: Failure.of(job.id, self._request.editor.name, error)}
+        return {job.name: Failure.of(job.id, self._method, error)}
 
     def _edited(self, pairs: Sequence[tuple[EditJob, Picture]]) -> dict[str, Outcome]:
         captions = [job.caption for job, _ in pairs if job.caption is not None]
@@ -216,14 +217,14 @@ def _unit(specs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _spec(model: Backbone, request: EditRequest, batch: int, captioner: str | None) -> dict[str, Any]:
-    about = ModelRecord.of(model)
+    about, editor = ModelRecord.of(model), make_editor(request.method, model, instructed=request.instructed)
     return {
         "latentedit": __version__,
         "model": about.name,
         "model_fingerprint": about.fingerprint,
         "network_dtype": about.dtype,
-        "method": request.editor.name,
-        "settings": make_editor(request.method, model).to_dict(),
+        "method": editor.name,
+        "settings": editor.to_dict(),
         "changes": request.change,
         "instructions": request.instruction,
         "beside": [open_picture(one).fingerprint for one in request.beside],

@@ -41,7 +41,7 @@ class Executor:
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
-            raise ConfigError(f"--workers {self.workers} is nobody. Ask for 1 or more")
+            raise ConfigError(f"`workers` must be 1 or more; got {self.workers}")
 
     @property
     def here(self) -> bool:
@@ -134,7 +134,7 @@ def run_processes(folder: RunFolder, work: Work, count: int, *, progress: Progre
             if died == count:
                 raise OutputError(
                     f"all {count} processes that worked at {folder.path} died, perhaps for want of memory. What they "
-                    "finished is kept: go on with fewer --workers or a smaller --batch"
+                    "finished is kept: go on with fewer `workers` or a smaller `batch`"
                 )
             try:
                 _run_pool(folder, work, min(count - died, left), progress)

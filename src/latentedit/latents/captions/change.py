@@ -38,7 +38,7 @@ class Change:
         if not (self.old.strip() or self.new.strip()):
             raise _malformed(str(self))
         if phrase_key(self.old) == phrase_key(self.new):
-            raise ConfigError(f"OLD and NEW of --change are the same in {str(self)!r}. Say what should be different")
+            raise ConfigError(f"OLD and NEW of `change` are the same in {str(self)!r}. Say what should be different")
 
     @classmethod
     def parse(cls, text: str) -> "Change":
@@ -85,7 +85,7 @@ class Change:
 
 def _malformed(text: str) -> ConfigError:
     return ConfigError(
-        f'--change has the form "OLD {_ARROW} NEW"; {text!r} has not. '
+        f'`change` must look like "OLD {_ARROW} NEW"; got {text!r}. '
         f'Leave OLD empty to add ("{_ARROW} a hat"), or NEW to remove ("a hat {_ARROW}")'
     )
 
@@ -222,11 +222,11 @@ def _only(places: list[Phrase], old: str, caption: str, *, wanted: str) -> Phras
     phrases = read_phrases(caption, lead=False).phrases
     if not places:
         parts = {part.text for phrase in phrases for part in phrase.split(_JOINT)}
-        raise ConfigError(f"{old!r}, the OLD of --change, is not {wanted} of the caption; {nearest(old, parts)}")
+        raise ConfigError(f"{old!r}, the OLD of `change`, is not {wanted} of the caption; {nearest(old, parts)}")
     if len(places) > 1:
         around = [phrase.text for place in places for phrase in phrases if phrase.start <= place.start < phrase.end]
         raise ConfigError(
-            f"{old!r}, the OLD of --change, is in the caption {len(places)} times: "
+            f"{old!r}, the OLD of `change`, is in the caption {len(places)} times: "
             f"{', '.join(map(repr, around))}. Say more words"
         )
     return places[0]

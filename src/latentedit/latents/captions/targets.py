@@ -72,7 +72,7 @@ def wanted_texts(
     if instruction is None or to is not None or change is not None:
         raise ConfigError(
             f"{latent.backbone.name} sees the picture, and is told what to do with it: an instruction is needed, and "
-            "no caption or change. Give --instruction TEXT, or say what the picture shows with --from"
+            "no caption or change. Give an `instruction`, or say what the picture shows with `caption`"
         )
     if not latent.instructed:
         raise ConfigError(

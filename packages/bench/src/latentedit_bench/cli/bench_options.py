@@ -51,7 +51,9 @@ Items = Annotated[int | None, typer.Option("--items", help="The first items only
 Methods = Annotated[
     list[str] | None,
     typer.Option(
-        "--method", help="A method of `bench methods`; repeatable. Default: all.", autocompletion=_complete_method
+        "--method",
+        help="A method of `bench methods`; to `bench run`, also an editor. Repeatable. Default: all.",
+        autocompletion=_complete_method,
     ),
 ]
 

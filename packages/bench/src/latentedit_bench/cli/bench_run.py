@@ -72,6 +72,9 @@ def run(
 ) -> None:
     """Edit every item by every method at every strength, measure against the right answers, and rank.
 
+    An editor is a class; a method is an editor with settings, and perhaps locality. A name that has no tuned settings
+    but is an editor runs with that editor's defaults.
+
     A run is a folder: stopped, it goes on where it was.
 
     Examples:
@@ -89,7 +92,12 @@ def run(
     at, noises = _strengths(strengths), parse_seeds(seeds)
     found = open_dataset(place, split=split, captions=captions, items=items)
     backbone = choice.load()
-    chosen = stored_methods(backbone, method) if settings is None else tuned_methods(settings, backbone, method)
+    notes: list[str] = []
+    if settings is None:
+        chosen = stored_methods(backbone, method, note=notes.append)
+    else:
+        chosen = tuned_methods(settings, backbone, method, note=notes.append)
+    warn(() if quiet else notes)
     plan = Plan(
         model=backbone,
         dataset=found,

@@ -94,7 +94,7 @@ def read_task(folder: Path) -> TaskSpec:
     """
     path = user_path(folder, error=ConfigError) / TASK_FILE
     if not path.is_file():
-        raise ConfigError(f"no task is in {folder}: it has no {TASK_FILE}. Write one: latentedit bench data --domain")
+        raise ConfigError(f"no task is in {folder}: it has no {TASK_FILE}. Write one with `latentedit bench data`")
     try:
         return TaskSpec.model_validate(read_json(path))
     except pydantic.ValidationError as error:

@@ -106,11 +106,11 @@ class TaskSpec(pydantic.BaseModel):
         if month is not None and not re.fullmatch(_MONTH, month):
             raise ConfigError(f"{month!r} is no month. Write it as 2026-12")
         if secret is not None and month is None:
-            raise ConfigError("a secret seals the split of a month. Name the month too: --month 2026-12")
+            raise ConfigError('a secret seals the split of a month. Name the month too, such as `month="2026-12"`')
         if not _SIDES[0] <= size <= _SIDES[1]:
             raise ConfigError(f"the size must be from {_SIDES[0]} to {_SIDES[1]} pixels; got {size}. Give 512 or 1024")
         if not 1 <= items <= _MOST_ITEMS:
-            raise ConfigError(f"--items must be from 1 to {_MOST_ITEMS}; got {items}")
+            raise ConfigError(f"`items` must be from 1 to {_MOST_ITEMS}; got {items}")
         name, split = f"{_NAMES[asks]}-{domain}", month or PUBLIC
         sealed = "" if secret is None else _digest(_sealed_seed(name, split, secret))
         return TaskSpec(
@@ -136,7 +136,7 @@ class TaskSpec(pydantic.BaseModel):
         if not self.sealed:
             return _public_seed(self.name, self.split)
         if secret is None:
-            raise ConfigError("the task is sealed: only who has its secret can score it. Give --secret FILE")
+            raise ConfigError("the task is sealed: only who has its secret can score it. Give it with `secret`")
         seed = _sealed_seed(self.name, self.split, secret)
         if not hmac.compare_digest(_digest(seed), self.sealed):
             raise ConfigError("the task was sealed with another secret. Give the file that it was made with")

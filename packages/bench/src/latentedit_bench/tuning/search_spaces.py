@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from latentedit.core.errors import ConfigError, RegistryError, nearest
+from latentedit.core.plugins import EDITORS
 from latentedit.editors.base import Editor
 from latentedit.editors.registry import editor_class
 from latentedit.latents.joint import JointLatent
@@ -76,9 +77,13 @@ def search_space(name: str) -> SearchSpace:
     """By the method's name.
 
     Raises:
-        RegistryError: an unknown name, with the nearest ones.
+        RegistryError: an unknown name, with the nearest ones, or an editor of which nothing is to be tried.
     """
     found = {one.name: one for one in SEARCH_SPACES}
+    if name not in found and name in EDITORS.points():
+        raise RegistryError(
+            f"no settings to try are listed for the editor {name!r}. `latentedit bench run` runs it with its defaults"
+        )
     if name not in found:
         raise RegistryError(f"no method of the benchmark is called {name!r}: {nearest(name, found)}")
     return found[name]

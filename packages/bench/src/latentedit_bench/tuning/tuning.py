@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ import numpy as np
 
 from latentedit._version import __version__
 from latentedit.api.manifests.items import Dataset
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, RegistryError, nearest
 from latentedit.core.files.writing import write_text
 from latentedit.core.plain import plain
+from latentedit.core.plugins import EDITORS
 from latentedit.core.progress import Progress
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
@@ -34,7 +35,7 @@ from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.ranking.evaluate import Edits, Row, evaluate
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.tuning.neighbours import edges, neighbours
-from latentedit_bench.tuning.search_spaces import OURS, SearchSpace, at_budget, without_steps
+from latentedit_bench.tuning.search_spaces import OURS, SEARCH_SPACES, SearchSpace, at_budget, without_steps
 
 BATCH = 12
 
@@ -318,40 +319,54 @@ def store_best(name: str, path: Path) -> None:
     write_settings(folder, {"editors": editors, "benchmark": known | best})
 
 
-def stored_methods(model: Backbone, names: Sequence[str] | None = None) -> list[Method]:
+Note = Callable[[str], None]
+
+
+def stored_methods(model: Backbone, names: Sequence[str] | None = None, *, note: Note | None = None) -> list[Method]:
     """The methods whose settings a model's folder has; see `tuned_methods`."""
-    return _methods(model, model.defaults.get("benchmark", {}), names, f"the folder of {model.name}")
+    return _methods(model, model.defaults.get("benchmark", {}), names, f"the folder of {model.name}", note)
 
 
-def tuned_methods(path: Path, model: Backbone, names: Sequence[str] | None = None) -> list[Method]:
+def tuned_methods(
+    path: Path, model: Backbone, names: Sequence[str] | None = None, *, note: Note | None = None
+) -> list[Method]:
     """The methods of a file of settings, each with its best.
 
     Args:
         path: as `write_tuning` wrote it.
         model: they must have been found on.
         names: those wanted, in this order; all by default.
+        note: where given, an editor without settings runs as `latentedit edit` would run it, and this is called to
+            say so.
 
     Raises:
         ConfigError: settings of another model, or a method without settings.
+        RegistryError: an unknown name.
     """
     known = read_json(path)
     if known.get("fingerprint") != model.fingerprint:
         raise ConfigError(f"{path} holds settings of another model than {model.name}. Tune again")
-    return _methods(model, known["methods"], names, str(path))
+    return _methods(model, known["methods"], names, str(path), note)
 
 
-def _methods(model: Backbone, known: Mapping[str, Any], names: Sequence[str] | None, where: str) -> list[Method]:
-    """`OURS` as the model stores it, and others with the settings that are known."""
-    shipped = Method(name=OURS, editor=make_editor(EIM.name, model), local=localizes(EIM, model))
-    found = {OURS: shipped} | {
-        method.name: method
-        for method in planned_methods([{"name": name, **one, "settings": one["best"]} for name, one in known.items()])
-    }
-    missing = [name for name in names or () if name not in found]
-    if missing:
-        wanted = ", ".join(missing)
-        raise ConfigError(f"there are no settings of {wanted} in {where}. Find them with: bench tune")
-    return [found[name] for name in names or found]
+def _methods(
+    model: Backbone, known: Mapping[str, Any], names: Sequence[str] | None, where: str, note: Note | None
+) -> list[Method]:
+    """`OURS` as the model stores it, others with the settings that are known."""
+    found: list[Method] = []
+    for name in names or [OURS, *known]:
+        if name in known:
+            found += planned_methods([{"name": name, **known[name], "settings": known[name]["best"]}])
+        elif name == OURS or (note is not None and name in EDITORS.points()):
+            editor = make_editor(name, model)
+            found.append(Method(name=name, editor=editor, local=localizes(editor, model)))
+            if note is not None and name != OURS:
+                note(f"{name} has no tuned settings in {where}, and runs with its defaults")
+        elif name in EDITORS.points() or any(name == one.name for one in SEARCH_SPACES):
+            raise ConfigError(f"there are no settings of {name!r} in {where}. Find them with `latentedit bench tune`")
+        else:
+            raise RegistryError(f"no method is called {name!r}: {nearest(name, {*known, *EDITORS.names()})}")
+    return found
 
 
 def planned_methods(told: Sequence[Mapping[str, Any]]) -> tuple[Method, ...]:
