@@ -123,7 +123,7 @@ def steps(items: int) -> Iterator[Step]:
     yield "release", [sys.executable, release, *told], 4 * 28 * items
     budgets = str(Path(__file__).with_name("budgets.py"))
     yield "budgets", [sys.executable, budgets, "--items", str(2 * SOME)], 2 * SOME * 2 * (16 + 28 + 56)
-    yield "claims", _latentedit("reproduce", "-o", "results/claims"), 0
+    yield "claims", _latentedit("reproduce", "--all", "-o", "results/claims"), 0
     yield "pages", ["make", "docs-text"], 0
 
 
