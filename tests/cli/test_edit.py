@@ -53,6 +53,19 @@ def test_an_edit_writes_picture_and_sheet_and_says_what_it_did(
     assert read_record(tmp_path / "sheet.png").output == "sheet"
 
 
+def test_what_jpeg_does_to_the_rest_is_measured_in_the_file(
+    command: Command, arguments: list[object], picture: Path, tmp_path: Path
+) -> None:
+    """At strength 0, so that everything is the rest."""
+    place = tmp_path / "out.jpg"
+    said = command(*arguments, "--strength", 0, "-o", place).out
+    before, after = (np.asarray(Image.open(one).convert("RGB"), float) for one in (picture, place))
+    near = np.abs(before - after).max(axis=2) <= 8
+    measured = 10 * np.log10(255**2 / np.mean((before - after)[near] ** 2))
+    assert f"the rest of the picture agrees to {measured:.0f} dB (JPEG; write .png" in said
+    assert "every other pixel as it was" in command(*arguments, "--strength", 0, "-o", tmp_path / "out.png").out
+
+
 def test_an_edit_with_a_page_that_shows_it(command: Command, arguments: list[object], tmp_path: Path) -> None:
     outcome = command(*arguments, "--strength", 0.5, "--view", tmp_path / "me.edited.html")
     assert outcome.code == 0, outcome.err

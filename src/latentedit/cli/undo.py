@@ -75,7 +75,7 @@ def undo(
         assert payload is not None
         undone = undo_stored(backbone, opened, payload)
     undone.save(output)
-    same = None if record is None else Picture.from_image(undone.image).fingerprint == record.picture.fingerprint
+    same = None if record is None else Picture.open(output).fingerprint == record.picture.fingerprint
     if as_json:
         print_json({"picture": picture, "output": output, "how": undone.how, "bit_for_bit": same})
     elif not quiet:
