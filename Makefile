@@ -52,7 +52,7 @@ $(BIN)/python:
 
 $(SLIM): $(BIN)/python $(REQUIREMENTS)
 	@test -e $(STAMP) || { echo "installing latentedit and latentedit-portraits into $(VENV); takes some minutes"; \
-		$(PIP) --editable . --editable packages/portraits; }
+		$(PIP) --editable '.[app,keep]' --editable packages/portraits; }
 	@touch $@
 
 $(STAMP): $(BIN)/python $(REQUIREMENTS)

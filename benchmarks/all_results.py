@@ -98,7 +98,7 @@ def steps() -> Iterator[Step]:
         yield captions, words, _run_cost(short)
     words = _run("strengths", "portraits", SHORT, "--strengths", "0.5,1,1.5", "--seeds", "1")
     yield "strengths", words, 3 * _run_cost(short)
-    yield "claims", _latentedit("reproduce", "-o", "results/claims"), 0
+    yield "claims", _latentedit("reproduce", "--all", "-o", "results/claims"), 0
     yield "pages", ["make", "docs-text"], 0
 
 

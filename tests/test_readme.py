@@ -1,6 +1,7 @@
 """The README keeps to a page, types no number, and its Python runs as it stands, in few steps of few layers."""
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from latentedit.testing.miniatures.flux2 import flux2_klein
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 YOURS, BUNDLED = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 SMALL = {"sizes": [64, 64, 96], "editors": {"eim": {"steps": 2, "search": {"steps": 2}}}}
 MARK = r"<!--[^>]+-->"
@@ -45,6 +47,18 @@ def test_its_commands_and_options_exist(capsys: pytest.CaptureFixture[str]) -> N
         assert run([name, "--help"]) == 0
         told = capsys.readouterr().out
         assert [word for word in words if word.startswith("-") and word.partition("=")[0] not in told] == []
+
+
+def test_after_make_demo_the_next_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that end; what the others need is what `make demo` installs."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "docs/pictures", "docs/pictures")
+    (block,) = re.findall(r"After `make demo`.*?```console\n(.*?)```", README, flags=re.DOTALL)
+    commands = [shlex.split(line.removeprefix("$ latentedit ")) for line in block.splitlines()[1:]]
+    for words in commands:
+        assert words[0] == "app" or run(words) == 0
+    (extras,) = re.findall(r"^\$\(SLIM\):.*?--editable '\.\[(.*?)\]'", MAKEFILE, flags=re.DOTALL | re.MULTILINE)
+    assert {words[0] for words in commands} & {"app", "keep"} <= set(extras.split(","))
 
 
 def test_the_block_of_your_pipeline_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

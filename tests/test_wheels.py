@@ -74,14 +74,14 @@ def test_five_wheels_of_a_size_that_the_index_takes() -> None:
 def test_the_library_alone_says_what_is_missing(installed: Callable[..., Run], picture: Path) -> None:
     run = installed("latentedit")
     assert run("--version").returncode == 0
-    assert "pip install latentedit-portraits" in run("models", "list").stdout
+    assert "pip install ./packages/portraits" in run("models", "list").stdout
     for arguments, said in (
-        (("bench", "run"), "latentedit: bench is not installed. Run: pip install latentedit-bench\n"),
+        (("bench", "run"), "pip install ./packages/bench"),
         (
             ("edit", picture, "--change", "=> glasses"),
-            "portraits is not installed. Run: pip install latentedit-portraits",
+            "pip install ./packages/portraits",
         ),
-        (("edit", picture, "--to", "a hat", "--model", "portraits-unet"), "Run: pip install latentedit-models"),
+        (("edit", picture, "--to", "a hat", "--model", "portraits-unet"), "pip install ./packages/models"),
     ):
         refused = run(*arguments)
         assert refused.returncode == 2
@@ -95,7 +95,7 @@ def test_the_library_and_the_portraits_edit_a_picture(installed: Callable[..., R
     assert edited.returncode == 0, edited.stderr
     assert "accessory none -> glasses" in edited.stdout
     assert (picture.parent / "edited.png").is_file()
-    assert "latentedit-bench" in run("reproduce").stderr
+    assert "./packages/bench" in run("reproduce").stderr
 
 
 def test_all_five(installed: Callable[..., Run]) -> None:

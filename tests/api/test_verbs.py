@@ -33,11 +33,10 @@ from latentedit.editors.registry import make_editor
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.targets import ChangeLike
 from latentedit.latents.encode import encode
-from latentedit.latents.joint import JointLatent
-from latentedit.latents.knowledge import Knowledge
 from tests.api.test_undo import half_mask, shift
 from tests.editors.colours import ColourBackbone, ColourReader
 from tests.editors.edits import grey, levels, noisy
+from tests.latents.unknown import not_known
 
 METHODS = ["eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"]
 
@@ -473,31 +472,32 @@ def test_edits_add_up_in_the_latent(colours: ColourBackbone) -> None:
     assert len(first.latent) == 1
 
 
-def guarded(monkeypatch: pytest.MonkeyPatch, state: Any) -> Knowledge:
-    """From now on the model says this of every picture."""
-    found = Knowledge(state=state, number=9.5, reason="style", caption_fits=True, caption_read=True, evaluations=6)
-
-    def examined(latent: JointLatent) -> JointLatent:
-        return dataclasses.replace(latent, knowledge=(found,) * len(latent))
-
-    monkeypatch.setattr("latentedit.api.verbs.examined", examined)
-    return found
-
-
 def test_an_unknown_picture_is_refused_before_the_edit_where_it_is_not_wanted(
     colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guarded(monkeypatch, "unknown")
+    not_known(monkeypatch, number=9.5, reason="style")
     for asked in ({"to": "green"}, {"change": "red => green"}):
         with colours.count() as cost, pytest.raises(UnknownPictureError, match=r"colours does not know .* 9\.5 x"):
             edit(colours, noisy(), anyway=False, **asked)
         assert cost.evaluations == 0
 
 
+def test_a_model_of_one_kind_of_pictures_says_which_and_what_to_use_for_others(
+    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    not_known(monkeypatch)
+    monkeypatch.setattr(colours, "defaults", {**colours.defaults, "knows": "plain colours"})
+    with pytest.raises(UnknownPictureError) as refused:
+        edit(colours, noisy(), to="green", anyway=False)
+    places = [str(refused.value).find(one) for one in ("only knows plain colours", "FLUX.2", "latentedit keep")]
+    assert places == sorted(places)
+    assert -1 not in places
+
+
 def test_an_unknown_picture_is_edited_with_a_warning_and_never_just_changed(
     colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    knowledge = guarded(monkeypatch, "unknown")
+    knowledge = not_known(monkeypatch, reason="style", caption_fits=True)
     with pytest.warns(UnknownPictureWarning, match="style"):
         result = edit(colours, noisy(), to="green")
     assert result.knowledge == knowledge
@@ -514,7 +514,7 @@ def test_an_unknown_picture_is_edited_with_a_warning_and_never_just_changed(
 def test_other_pictures_are_edited_without_a_warning(
     colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, state: str, notes: int
 ) -> None:
-    guarded(monkeypatch, state)
+    not_known(monkeypatch, state=state, caption_fits=True)
     result = edit(colours, noisy(), to="green", anyway=False)
     assert not [one for one in recwarn if one.category is UnknownPictureWarning]
     assert result.verdict.word == "changed"

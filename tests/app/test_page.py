@@ -17,6 +17,7 @@ from tests.app.servers import PausedBackbone, free_port, served
 from tests.app.visits import SCENE, png
 from tests.browser import Browser
 from tests.editors.edits import grey, noisy
+from tests.latents.unknown import not_known
 
 PATIENCE_MS = 30_000
 HOSTILE = 'grey <img src=x onerror="window.top.hacked=1"><script>window.hacked=1</script>'
@@ -219,6 +220,22 @@ def test_text_is_never_taken_for_html(guest: Visitor) -> None:
     assert guest.page.evaluate("window.hacked") is None
     assert guest.viewer.locator("body").evaluate("() => window.hacked") is None
     assert guest.page.locator("#le-said svg, #le-history b, #le-preview img[src=x]").count() == 0
+
+
+def test_a_picture_that_the_model_does_not_know_is_edited_only_after_a_second_click(
+    guest: Visitor, model: PausedBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    not_known(monkeypatch)
+    monkeypatch.setattr(model, "defaults", {**model.defaults, "knows": "plain colours"})
+    guest.bring(png(grey()))
+    guest.wish("grey => red")
+    guest.press("edit")
+    guest.says("This model only knows plain colours; me.png is something else")
+    expect(guest.history).to_have_count(1)
+    guest.page.get_by_role("button", name="Edit anyway").click()
+    expect(guest.history).to_have_count(2, timeout=PATIENCE_MS)
+    expect(guest.page.get_by_role("button", name="Edit anyway")).to_have_count(0)
+    guest.edit("red => green")
 
 
 def test_a_cancelled_edit_leaves_everything_as_it_was(guest: Visitor, model: PausedBackbone) -> None:

@@ -27,7 +27,7 @@ def test_without_gradio_it_says_what_to_install(
     refused: Refused, unloaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
-    assert "pip install 'latentedit[app]'" in refused("app")
+    assert "pip install '.[app]'" in refused("app")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.7", "::", "example.org"])

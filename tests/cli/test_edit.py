@@ -15,11 +15,11 @@ from PIL import Image
 from latentedit.api.outputs import read_record, same_picture
 from latentedit.core.errors import ConfigError, UnknownPictureWarning
 from latentedit.latents.captions.endpoint import VisionEndpoint
-from latentedit.latents.knowledge import Knowledge
 from tests.api.viewer.pages import data_of, rebuilt
 from tests.commands import Command, Refused
 from tests.core.files.test_pictures import BAD
 from tests.latents.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, says
+from tests.latents.unknown import not_known
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 KEY = "sk-test-0123456789"
@@ -51,6 +51,19 @@ def test_an_edit_writes_picture_and_sheet_and_says_what_it_did(
     assert files(tmp_path) == ["me.edited.json", "me.edited.png", "me.png", "sheet.json", "sheet.png"]
     assert read_record(tmp_path / "me.edited.png").target_caption == TO
     assert read_record(tmp_path / "sheet.png").output == "sheet"
+
+
+def test_what_jpeg_does_to_the_rest_is_measured_in_the_file(
+    command: Command, arguments: list[object], picture: Path, tmp_path: Path
+) -> None:
+    """At strength 0, so that everything is the rest."""
+    place = tmp_path / "out.jpg"
+    said = command(*arguments, "--strength", 0, "-o", place).out
+    before, after = (np.asarray(Image.open(one).convert("RGB"), float) for one in (picture, place))
+    near = np.abs(before - after).max(axis=2) <= 8
+    measured = 10 * np.log10(255**2 / np.mean((before - after)[near] ** 2))
+    assert f"the rest of the picture agrees to {measured:.0f} dB (JPEG; write .png" in said
+    assert "every other pixel as it was" in command(*arguments, "--strength", 0, "-o", tmp_path / "out.png").out
 
 
 def test_an_edit_with_a_page_that_shows_it(command: Command, arguments: list[object], tmp_path: Path) -> None:
@@ -348,20 +361,14 @@ def test_output_is_checked_before_the_model_is_loaded(
 @pytest.fixture
 def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model knows no picture, and reads captions itself."""
-    found = Knowledge(
-        state="unknown", number=21.5, reason="subject", caption_fits=False, caption_read=True, evaluations=6
-    )
-    monkeypatch.setattr(
-        "latentedit.api.verbs.examined",
-        lambda latent: dataclasses.replace(latent, knowledge=(found,) * len(latent)),
-    )
+    not_known(monkeypatch)
 
 
 @pytest.mark.usefixtures("unknown")
 def test_an_unknown_picture_is_refused_and_nothing_written(refused: Refused, arguments: list[object]) -> None:
     said = refused(*arguments)
     assert "does not know me.png: 21.5 x the loss" in said
-    assert "--anyway" in said
+    assert 0 < said.find("--model") < said.find("--anyway")
 
 
 @pytest.mark.usefixtures("unknown")
@@ -371,7 +378,7 @@ def test_anyway_it_is_edited_and_said_to_be_unknown(command: Command, arguments:
         outcome = command(*arguments, "--anyway")
     assert outcome.code == 0, outcome.err
     lines = {line.split()[0]: line for line in outcome.out.splitlines()}
-    assert "unknown: 21.5 x the loss of what the model draws itself; the framer sees none" in lines["picture"]
+    assert "unknown: 21.5 x the loss of what the model draws itself; nothing that the model draws" in lines["picture"]
     assert not lines["verdict"].split()[1].startswith("changed")
     assert "6 for the guard" in lines["cost"]
     assert "warning: this picture is unknown to the model" in outcome.err
@@ -386,4 +393,4 @@ def test_unknown_pictures_of_a_folder_are_left_out(command: Command, arguments: 
     outcome = command(*many)
     assert outcome.code == 1
     assert "none edited, 1 failed" in outcome.out
-    assert "--anyway" in outcome.err
+    assert "does not know me.png" in outcome.err

@@ -25,7 +25,7 @@ def test_it_writes_the_result_beside_the_original(pair: tuple[Path, Path], comma
     done = command("keep", *pair)
     assert (done.code, done.err) == (0, "")
     assert "verdict     kept" in done.out
-    assert "outside: " in done.out
+    assert "everything else: identical" in done.out
     kept = pair[0].with_name("photo.kept.png")
     original, result = np.asarray(Image.open(pair[0])), np.asarray(Image.open(kept))
     np.testing.assert_array_equal(result[120:], original[120:])
@@ -38,7 +38,18 @@ def test_json_has_the_numbers(pair: tuple[Path, Path], tmp_path: Path, command: 
     assert told["verdict"] == "kept"
     assert [one["number"] for one in told["changes"]] == [1]
     assert abs(told["zoom"] - 1) < 0.01
-    assert told["outside_db_after"] is None  # the same, bit for bit
+    assert told["outside_db_after"] is None  # identical
+
+
+def test_what_jpeg_does_to_everything_else_is_measured_in_the_file(
+    pair: tuple[Path, Path], tmp_path: Path, command: Command
+) -> None:
+    told = json.loads(command("keep", *pair, "-o", tmp_path / "k.jpg", "--json").out)
+    original, result = (np.asarray(Image.open(place), float)[120:] for place in (pair[0], tmp_path / "k.jpg"))
+    measured = 10 * np.log10(255**2 / np.mean((original - result) ** 2))
+    assert abs(told["outside_db_after"] - measured) < 3
+    said = command("keep", *pair, "-o", tmp_path / "k.jpg").out
+    assert f"everything else: {told['outside_db_after']:.1f} dB (JPEG; write .png" in said
 
 
 def test_a_page_compares_them(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:

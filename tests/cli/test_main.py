@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import latentedit
-from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.core.errors import ConfigError, RegistryError, to_install
 from latentedit.core.plugins import EDITORS, MODELS, Registry
 from tests.commands import Command, Refused
 
@@ -112,7 +112,7 @@ def test_a_command_of_ours_that_is_not_installed_says_what_to_install(
     refused: Refused, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stranger(monkeypatch, tmp_path, "")
-    assert refused("bench", "run") == "latentedit: bench is not installed. Run: pip install latentedit-bench\n"
+    assert refused("bench", "run") == f"latentedit: bench is not installed. {to_install('latentedit-bench')}\n"
     assert "bench run" not in command("--help").out
 
 

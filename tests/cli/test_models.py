@@ -36,7 +36,7 @@ def test_list(command: Command, bundled: Path) -> None:
 
 def test_list_of_nothing_says_how_to_get_one(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     carry(monkeypatch, tmp_path)
-    assert "pip install latentedit-portraits" in command("models", "list").out
+    assert "pip install ./packages/portraits" in command("models", "list").out
 
 
 def test_show(command: Command, bundled: Path) -> None:

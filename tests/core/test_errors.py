@@ -35,5 +35,5 @@ def test_names_and_packages_that_are_missing() -> None:
     assert errors.nearest("portrait", ["portraits", "sd3"]) == "did you mean 'portraits'? known: portraits, sd3"
     assert errors.nearest("zzz", ["portraits"]) == "known: portraits"
     assert errors.require("json", "any").__name__ == "json"
-    with pytest.raises(errors.MissingDependencyError, match=r"pip install 'latentedit\[web\]'"):
+    with pytest.raises(errors.MissingDependencyError, match=r"clone .* pip install '\.\[web\]'$"):
         errors.require("no_such_package", "web")

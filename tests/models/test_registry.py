@@ -77,7 +77,7 @@ def test_no_bundled_models_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     carry(monkeypatch, tmp_path / "none")
     assert registry.bundled_names() == []
     for ask in (registry.bundled_folder, registry.load):
-        with pytest.raises(RegistryError, match="pip install latentedit-portraits"):
+        with pytest.raises(RegistryError, match=r"pip install \./packages/portraits"):
             ask("portraits")
 
 

@@ -74,7 +74,7 @@ class KeepResult:
         changes: separate changes, the largest first.
         outside_db_before: how well the editor's picture, at the original's size, agrees with the original outside the
             mask, in dB.
-        outside_db_after: how well the result does; infinite where it is the same bit for bit.
+        outside_db_after: how well the result does; infinite where it is identical.
         doubts: what is not sure, one clause each.
         record: enough to make it again.
     """
@@ -122,6 +122,16 @@ class KeepResult:
         """
         save_pixels(self.kept, path, record=self.record.to_json())
 
+    def as_written(self, path: str | Path) -> "KeepResult":
+        """The result as the file holds it that `save` wrote: JPEG changes all of it a little.
+
+        Raises:
+            ImageError: the file is gone, or damaged.
+        """
+        written, outside = read_pixels(path), np.asarray(self.mask) == 0
+        agreement = _agreement_db(written.pixels, self.original.pixels, outside)
+        return dataclasses.replace(self, kept=written, outside_db_after=agreement)
+
     def view(self) -> "View":
         """Original, editor's picture and result as a page that compares them.
 
@@ -145,11 +155,13 @@ class KeepResult:
     def lines(self) -> tuple[str, ...]:
         """What was seen, in words."""
         right, down = self.shift_px
+        before, after = _db(self.outside_db_before), _db(self.outside_db_after)
+        remedy = " (JPEG; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
         told = [
             f"moved by {right:+.2f}, {down:+.2f} px, zoom {self.zoom:.4f}, turned {self.rotation_degrees:+.2f} degrees",
             f"colours changed by {self.cast:.1f} of 255 levels on average",
             f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {len(self.changes)}",
-            f"outside: {_db(self.outside_db_before)} before, {_db(self.outside_db_after)} after",
+            f"everything else: {after}{remedy}; in the editor's picture: {before}",
         ]
         return tuple(told)
 
@@ -224,7 +236,7 @@ def keep(
         verdict=verdict,
         versions=versions(),
     )
-    before, after = _outside_db(first.pixels, second.pixels, pixels, weight)
+    outside = weight <= _SEEN
     return KeepResult(
         original=first,
         edited=second,
@@ -239,8 +251,8 @@ def keep(
         cast=Tones.none().cast if change is None else change.tones.cast,
         changed_share=_changed_share(first.pixels, pixels),
         changes=changes,
-        outside_db_before=before,
-        outside_db_after=after,
+        outside_db_before=_agreement_db(_resized(second.pixels, first.size), first.pixels, outside),
+        outside_db_after=_agreement_db(pixels, first.pixels, outside),
         doubts=tuple(_doubts(found, change, verdict)),
         record=record,
     )
@@ -367,19 +379,18 @@ def _changed_share(before: NDArray[Any], after: NDArray[Any]) -> float:
     return 0.0 if after is before else float((before != after).any(axis=2).mean())
 
 
-def _outside_db(
-    original: NDArray[Any], edited: NDArray[Any], result: NDArray[Any], weight: NDArray[np.floating[Any]]
-) -> tuple[float, float]:
-    """Agreement with the original where nothing is kept, of the editor's picture and of the result."""
-    size = (original.shape[1], original.shape[0])
-    shrinks = edited.shape[0] * edited.shape[1] > size[0] * size[1]
-    raw = cv2.resize(edited, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    step = math.ceil(math.sqrt(size[0] * size[1] / _MEASURED_PIXELS))
+def _resized(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    shrinks = pixels.shape[0] * pixels.shape[1] > size[0] * size[1]
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def _agreement_db(picture: NDArray[Any], original: NDArray[Any], outside: NDArray[np.bool_]) -> float:
+    """Agreement with the original where nothing is kept; infinite where no pixel differs."""
+    if picture.shape == original.shape and not ((picture != original).any(axis=2) & outside).any():
+        return math.inf
+    step = math.ceil(math.sqrt(outside.size / _MEASURED_PIXELS))
     some = np.s_[::step, ::step]
-    outside, reference = weight[some] <= _SEEN, levels(original[some])
-    before = _psnr(levels(raw[some]), reference, outside)
-    same = result is original or not ((result != original).any(axis=2) & (weight <= _SEEN)).any()
-    return before, math.inf if same else _psnr(levels(result[some]), reference, outside)
+    return _psnr(levels(picture[some]), levels(original[some]), outside[some])
 
 
 def _psnr(picture: NDArray[np.floating[Any]], reference: NDArray[np.floating[Any]], where: NDArray[np.bool_]) -> float:
@@ -388,7 +399,7 @@ def _psnr(picture: NDArray[np.floating[Any]], reference: NDArray[np.floating[Any
 
 
 def _db(value: float) -> str:
-    return f"{value:.1f} dB" if math.isfinite(value) else "the same, bit for bit"
+    return f"{value:.1f} dB" if math.isfinite(value) else "identical to the original"
 
 
 def _doubts(found: Registration, change: Change | None, verdict: Verdict) -> list[str]:

@@ -19,7 +19,7 @@ from latentedit.api.viewer.page import is_page
 from latentedit.api.viewer.views import View
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ShapeError
-from latentedit.core.files.pictures import save_image, strips
+from latentedit.core.files.pictures import read_image, save_image, strips
 from latentedit.core.files.writing import write_text
 from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
@@ -138,6 +138,15 @@ class EditResult:
         if view is not None:
             files.append(_view_file([self], view))
         write_together(files)
+
+    def effect_in(self, path: str | Path) -> Effect:
+        """The effect in the file that `save` wrote: JPEG changes all of it a little.
+
+        Raises:
+            ImageError: the file is gone, or damaged.
+        """
+        read: dict[str, Any] = {"read_before": self.effect.read_before, "read_after": self.effect.read_after}
+        return measure_effect(self.source, read_image(path), **read)
 
     def save_sheet(self, path: str | Path) -> None:
         """Write source, edited and difference side by side with what was asked for, and the JSON beside it.

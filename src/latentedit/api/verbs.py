@@ -1,7 +1,6 @@
 """The front door: encode, identify, manipulate, edit. Everything below runs without gradients."""
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack, overload
@@ -12,7 +11,7 @@ from latentedit.api.measure import metered
 from latentedit.api.request import EditRequest
 from latentedit.api.result import EditResult
 from latentedit.api.session import MoveOptions, Session, SweepOptions
-from latentedit.core.errors import ConfigError, UnknownPictureError, UnknownPictureWarning
+from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.at_level import found_under_no_text
 from latentedit.directions.base import Direction
@@ -26,7 +25,7 @@ from latentedit.editors.slider import Arm
 from latentedit.latents.captions.base import Captioner, captioner_for
 from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.encode import PictureLike, encode, encode_frames, fit_all, one_each, open_picture
-from latentedit.latents.guard import examined
+from latentedit.latents.guard import guarded
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.masks import MaskLike
 from latentedit.latents.pictures import Frame, Picture
@@ -246,7 +245,7 @@ def edit_pictures(
             instructed=request.instructed,
             beside=request.beside,
         )
-        latent = _guarded(latent, request)
+        latent = guarded(latent, anyway=request.anyway)
         wanted = None if to is None else [to[index] for index in group]
         targets = wanted_texts(
             latent, to=wanted, change=request.change or None, instruction=request.instruction or None
@@ -280,7 +279,7 @@ def sweep_picture(
     """
     request = read_directions(request, model)
     latent = encoded(model, picture, request.caption, request)
-    return Session(_guarded(latent, request)).sweep(
+    return Session(guarded(latent, anyway=request.anyway)).sweep(
         request.loaded or None,
         strengths=strengths,
         to=request.to,
@@ -309,7 +308,7 @@ def _edit_along(
     latent = encoded(model, picture, caption, request)
     if request.change:
         wanted_texts(latent, change=request.change)  # refuses what contradicts itself
-    session, (strength, *more) = Session(_guarded(latent, request)), request.strength
+    session, (strength, *more) = Session(guarded(latent, anyway=request.anyway)), request.strength
     editor = request.method if isinstance(request.method, EIM) else None  # by name: what suits model and directions
     search: _Search = {"method": None if editor is None else editor.search, "seed": request.seed, "progress": progress}
     way: MoveOptions = {"mixing": check_mixing(request.mixing), "local": request.local, "progress": progress}
@@ -351,24 +350,6 @@ def _needs_no_caption(model: Backbone, request: EditRequest) -> bool:
     """Whether nobody can say what pictures show, and the directions of a request were found under no text."""
     unread = request.captioner is None and captioner_for(model) is None
     return unread and not request.instructed and found_under_no_text(request.loaded)
-
-
-def _guarded(latent: JointLatent, request: EditRequest) -> JointLatent:
-    """The latent with what the model knows of its pictures; see `guard.examined`.
-
-    Raises:
-        UnknownPictureError: an unknown one, where the request does not want it edited anyway; with a warning otherwise.
-    """
-    latent = examined(latent)
-    for frame, knowledge in zip(latent.frames, latent.knowledge, strict=False):
-        if knowledge.state != "unknown":
-            continue
-        name = "the picture" if frame.picture.path is None else frame.picture.path.name
-        problem = f"{latent.backbone.name} does not know {name}: {knowledge.text.removeprefix('unknown: ')}"
-        if not request.anyway:
-            raise UnknownPictureError(f"{problem}. Nothing was edited; `anyway=True` edits it all the same")
-        warnings.warn(f"{problem}. What it says of the edit is not reliable", UnknownPictureWarning, stacklevel=5)
-    return latent
 
 
 def _on(direction: Direction, model: Backbone) -> Direction:

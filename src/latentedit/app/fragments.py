@@ -28,10 +28,11 @@ def data_url(image: Image.Image, *, longest_px: int) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def message(text: str, *, kind: str = "error") -> str:
+def message(text: str, *, kind: str = "error", button: str = "") -> str:
     """One line that tells the visitor what happened; "error" is read out at once by a screen reader."""
     role = "alert" if kind == "error" else "status"
-    return f'<p class="le-message le-{kind}" role="{role}">{_plain(text)}</p>' if text else ""
+    after = f' <button type="button" data-index="0">{escape(button)}</button>' if button else ""
+    return f'<p class="le-message le-{kind}" role="{role}">{_plain(text)}{after}</p>'
 
 
 def _plain(text: str) -> str:

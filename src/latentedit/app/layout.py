@@ -24,7 +24,7 @@ element.addEventListener("click", (event) => {
   if (button) trigger("click", {index: Number(button.dataset.index)});
 });
 """
-"""Of pictures that are buttons: a click tells which."""
+"""Of buttons: a click tells which."""
 
 _LISTEN = """
 <script>
@@ -97,7 +97,7 @@ class Parts:
 
     Args:
         visit: the visitor's `Visit`.
-        said: one line about what happened.
+        said: one line about what happened; a click on its button edits a picture that the model does not know.
         gift: files on their way to the visitor, as JSON.
         tabs: "change" and "discover".
         working: where progress is seen beside the buttons that start tasks.
@@ -137,7 +137,7 @@ def lay_out(models: Sequence[str], examples: str) -> tuple[gr.Blocks, Parts]:
     with gr.Blocks(title="latentedit", delete_cache=CACHE_SECONDS, analytics_enabled=False) as blocks:
         visit = gr.State(time_to_live=STATE_SECONDS, delete_callback=_close)
         gr.HTML("<h1>latentedit</h1><p>Say what should change in a picture, then choose how much.</p>")
-        said = gr.HTML(elem_id="le-said")
+        said = gr.HTML(js_on_load=_CHOOSE, elem_id="le-said")
         gift = gr.Textbox(visible="hidden", elem_id="le-gift")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import json
 import shutil
 import weakref
@@ -19,7 +20,7 @@ from latentedit.app import fragments
 from latentedit.app.layout import EMPTY, lay_out
 from latentedit.app.models import Models
 from latentedit.app.visit import Download, Visit, Wish
-from latentedit.core.errors import ConfigError, LatentEditError
+from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureError
 from latentedit.core.progress import Progress
 
 _Item = TypeVar("_Item")
@@ -88,6 +89,7 @@ class Page:
             picture.upload.upload(self._open, [at.visit, picture.upload, at.model], [*screen, picture.upload], **shows),
             picture.examples.click(self._take_example, [at.visit, at.model], screen, **shows),
             change.edit.click(self._edit, asked, screen, **shows),
+            at.said.click(functools.partial(self._edit, anyway=True), asked, screen, **shows),
             result.undo.click(self._undo, [at.visit, at.model], screen, **shows),
             discover.look.click(
                 self._discover,
@@ -153,13 +155,15 @@ class Page:
         strength: float | None,
         progress: gr.Progress = _PROGRESS,
         *wishes: Any,
+        anyway: bool = False,
     ) -> _Update:
         texts, strengths = wishes[: len(wishes) // 2], wishes[len(wishes) // 2 :]
 
         def edit(visit: Visit) -> None:
             wanted = [Wish(text=text or "", strength=much) for text, much in zip(texts, strengths, strict=True)]
             visit.settle(strength, progress=_told(progress))
-            visit.edit(wanted, model=model, method=method or None, caption=caption or "", progress=_told(progress))
+            said, told = caption or "", _told(progress)
+            visit.edit(wanted, model=model, method=method or None, caption=said, anyway=anyway, progress=told)
 
         return self._done(visit, edit)
 
@@ -255,6 +259,8 @@ class Page:
             return {at.said: fragments.message(_GONE)}
         try:
             return {at.visit: visit, at.said: "", **task(visit)}
+        except UnknownPictureError as error:
+            return {at.visit: visit, at.said: fragments.message(str(error), button="Edit anyway")}
         except LatentEditError as error:
             return {at.visit: visit, at.said: fragments.message(str(error))}
 

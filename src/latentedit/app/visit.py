@@ -28,7 +28,7 @@ from latentedit.editors.registry import check_moves_along, make_editor
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.captions.targets import target_captions
 from latentedit.latents.encode import encode
-from latentedit.latents.guard import examined
+from latentedit.latents.guard import examined, guarded
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 
@@ -86,6 +86,7 @@ class Visit:
         self._session: tuple[Picture, str, str, Session] | None = None
         self._stops = 0  # so often was `stop` called
         self._closed = False
+        self._anyway = False  # pictures that the model does not know are edited too
 
     def stop(self) -> None:
         """End the task that runs or waits for its turn, at its next step."""
@@ -120,7 +121,7 @@ class Visit:
         with self._task(model, progress) as (backbone, _):
             caption, notes = _looked_at(backbone, picture)
         entry = Entry(title="the picture", picture=picture, caption=caption, notes=notes, payload=payload)
-        self.entries, self.current, self._session = [entry], entry, None
+        self.entries, self.current, self._session, self._anyway = [entry], entry, None, False
         return entry
 
     def edit(
@@ -130,6 +131,7 @@ class Visit:
         model: str,
         method: str | None,
         caption: str,
+        anyway: bool = False,
         progress: Progress | None = None,
     ) -> Entry:
         """Edit the current picture to all of `STRENGTHS`; the whole change becomes the current entry.
@@ -139,10 +141,13 @@ class Visit:
             model: by name.
             method: by name; None is the default of the model, and `eim` for what that alone does.
             caption: what the picture shows.
+            anyway: edit a picture that the model does not know too; that holds until another one is opened.
 
         Raises:
+            UnknownPictureError: such a picture, where nobody said so.
             LatentEditError: any wish that makes no sense, or a task that was stopped.
         """
+        self._anyway = self._anyway or anyway
         before = self._opened()
         wanted = [wish for wish in wishes if wish.text.strip()]
         if not wanted:
@@ -350,7 +355,7 @@ class Visit:
             case (known, name, said, session) if known is entry.picture and (name, said) == (backbone.name, caption):
                 return session
             case _:
-                session = Session(examined(encode(backbone, entry.picture, caption=caption)))
+                session = Session(guarded(encode(backbone, entry.picture, caption=caption), anyway=self._anyway))
                 self._session = (entry.picture, backbone.name, caption, session)
                 return session
 
@@ -383,8 +388,8 @@ def _looked_at(backbone: Backbone, picture: Picture) -> tuple[str, tuple[str, ..
         return "", (f"the model {backbone.name} reads no pictures: say what this one shows",)
     latent = encode(backbone, picture)
     (caption,), (frame,) = latent.captions, latent.frames
-    known: str = backbone.defaults.get("description", "")
-    notes = [f"the model {backbone.name} knows {known}"] if known else []
+    known: str = backbone.defaults.get("knows", "")
+    notes = [f"the model {backbone.name} only knows {known}"] if known else []
     notes += backbone.caption_notes([caption])
     notes += [doubt for one in examined(latent).knowledge for doubt in one.doubts]
     if frame.region is not None:

@@ -14,7 +14,7 @@ from latentedit.cli.doctor_model import examine
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.models import bundled, verification
-from latentedit.core.errors import LatentEditError
+from latentedit.core.errors import LatentEditError, to_install
 
 _PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
 _ENOUGH_BYTES = 1e9
@@ -96,7 +96,7 @@ def _hardware() -> list[Row]:
 def _models(thorough: bool) -> list[Row]:
     found = bundled()
     if not found:
-        return [("models", "none bundled; run: pip install latentedit-portraits, or give --model a folder", False)]
+        return [("models", f"none is installed. {to_install('latentedit-portraits')}", False)]
     return [_checked(f"model {name}", folder, thorough) for name, folder in found.items()]
 
 

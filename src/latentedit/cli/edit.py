@@ -163,13 +163,14 @@ def _edit_one(
     with progress_bar(quiet=quiet or as_json) as progress:
         (result,) = edit_pictures(choice.load(), [opened], request, progress=progress)
     result.save(output, sheet=sheet, view=view)
+    effect = result.effect_in(output)
     warn(() if quiet else result.notes)
     read = "read" if result.caption else "not needed"
     origin = "instructed" if result.record.instructed else read if request.caption is None else "given"
     if as_json:
         places = {"picture": picture, "output": output, "sheet": sheet, "view": view}
         about = {"seed": request.seed, "caption_origin": origin, "directions": files}
-        print_json(result_json(result, **places, **about))
+        print_json(result_json(result, effect=effect, **places, **about))
     elif not quiet:
         say(f"{picture} -> {output}")
         again = replay_command(
@@ -180,4 +181,4 @@ def _edit_one(
             directions=[Path(str(file)) for file in files],
             beside=[Path(str(file)) for file in request.beside],
         )
-        print_rows(result_rows(result, origin=origin, sheet=sheet, view=view, again=again))
+        print_rows(result_rows(result, effect=effect, origin=origin, sheet=sheet, view=view, again=again))

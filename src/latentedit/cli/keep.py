@@ -35,9 +35,7 @@ def keep(
     mask: Annotated[
         Path | None, typer.Option("--mask", help="Where a change may be kept: of the original's size, white for yes.")
     ] = None,
-    strength: Annotated[
-        float, typer.Option("--strength", help="From 0, the original bit for bit, to 1, the whole change.")
-    ] = 1.0,
+    strength: Annotated[float, typer.Option("--strength", help="From 0, the original, to 1, the whole change.")] = 1.0,
     only: Annotated[
         str | None, typer.Option("--only", help="Numbers of the separate changes to be kept, such as 1,3.")
     ] = None,
@@ -105,6 +103,7 @@ def _keep_one(
         check_place(view)
     result = keep_change(original, edited, mask=mask, strength=strength, only=only, progress=progress)
     result.save(output)
+    result = result.as_written(output)
     if view is not None:
         result.view().save(view)
     return {"original": original, "edited": edited, "output": output, "view": view, **_told(result)}

@@ -25,12 +25,15 @@ import typer.core
 from latentedit._version import __version__
 from latentedit.cli.console import close_streams, complain, open_streams, say, warn
 from latentedit.cli.help_pages import help_page
-from latentedit.core.errors import LatentEditError, UnknownPictureWarning
+from latentedit.core.errors import LatentEditError, UnknownPictureError, UnknownPictureWarning
 from latentedit.core.memory import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit.core.plugins import COMMANDS
 
 _FAULT = 70
 """Exit code of a crash: EX_SOFTWARE of sysexits.h."""
+
+_OTHERWISE = "; --model chooses another model, and --anyway edits with this one all the same"
+"""What can be done about a picture that the model does not know."""
 
 _COMPLETING = "_LATENTEDIT_COMPLETE"
 """Variable by which a shell asks for completions, see typer."""
@@ -194,7 +197,7 @@ def run(arguments: list[str]) -> int:
     except LatentEditError as error:
         if "debug" in shared:
             raise
-        complain(f"latentedit: {error}")
+        complain(f"latentedit: {error}{_OTHERWISE if isinstance(error, UnknownPictureError) else ''}")
         return 2
     except OSError as error:  # any door may be given a name that no file can have
         if error.errno != errno.ENAMETOOLONG or "debug" in shared:

@@ -11,7 +11,7 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.edit_folder import refuse
-from latentedit.core.errors import ConfigError, FileFormatError, RegistryError, nearest
+from latentedit.core.errors import ConfigError, FileFormatError, RegistryError, nearest, to_install
 from latentedit.core.files.writing import check_place, make_folder
 from latentedit.core.plugins import CHECKS, MODELS, RECIPES
 
@@ -52,7 +52,7 @@ def list_models(as_json: options.Json = False) -> None:
     for row in rows:
         say(f"{row['name']:<16}{row['size_bytes'] / 1e6:>6.1f} MB  {row['what']}")
     if not rows:
-        say("no bundled models. Run: pip install latentedit-portraits")
+        say(f"no bundled model is installed. {to_install('latentedit-portraits')}")
 
 
 @app.command("families")

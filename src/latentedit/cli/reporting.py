@@ -11,19 +11,27 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from latentedit.api.result import EditResult
+    from latentedit.api.result import EditResult, Effect
     from latentedit.cli.model_choice import ModelChoice
     from latentedit.editors.judge import Verdict
 
 
 def result_rows(
-    result: "EditResult", *, origin: str, sheet: Path | None, view: Path | None = None, again: str
+    result: "EditResult",
+    *,
+    effect: "Effect",
+    origin: str,
+    sheet: Path | None,
+    view: Path | None = None,
+    again: str,
 ) -> list[tuple[str, str]]:
     """Label and text of everything that a person wants to know about an edit.
 
-    The caption was "read", "given", "instructed" or "not needed", and ``again`` is the `replay_command`.
+    The effect is that in the file, the caption was "read", "given", "instructed" or "not needed", and ``again`` is the
+    `replay_command`.
     """
     cost, knowledge = result.cost, result.knowledge
+    remedy = "" if effect.rest_psnr_db == result.effect.rest_psnr_db else " (JPEG; write .png to keep it identical)"
     doubtful = knowledge is not None and knowledge.state != "known"
     if origin == "read":
         origin = f"read{', by a reader that was not made for such pictures' if doubtful else ''}; --from to correct"
@@ -33,8 +41,8 @@ def result_rows(
         ("caption", f"{result.caption or 'none'} ({origin})"),
         ("target", result.target_caption or "not known in words"),
         ("method", how(result)),
-        ("verdict", f"{verdict_text(result.verdict)}; {result.effect.rest_text}"),
-        ("effect", _effect(result)),
+        ("verdict", f"{verdict_text(result.verdict)}; {effect.rest_text}{remedy}"),
+        ("effect", _effect(effect)),
         *cross_talk_rows(result.cross_talk),
         (
             "cost",
@@ -79,7 +87,7 @@ def replay_command(
     return shlex.join(["latentedit", "replay", str(output), *map(str, options)])
 
 
-def result_json(result: "EditResult", **about: Any) -> dict[str, Any]:
+def result_json(result: "EditResult", *, effect: "Effect", **about: Any) -> dict[str, Any]:
     """The same for machines."""
     talk = result.cross_talk
     return {
@@ -91,7 +99,7 @@ def result_json(result: "EditResult", **about: Any) -> dict[str, Any]:
         "measured_strength": result.measured_strength,
         "verdict": result.verdict,
         "knowledge": result.knowledge,
-        "effect": result.effect,
+        "effect": effect,
         "cross_talk": None if talk is None else talk.tolist(),
         "cost": result.cost,
         "notes": result.notes,
@@ -132,8 +140,8 @@ def verdict_text(verdict: "Verdict") -> str:
     return f"{verdict.word}: {verdict.reason}{remedy}"
 
 
-def _effect(result: "EditResult") -> str:
-    size, changes = result.effect.size_text, result.effect.read_changes
+def _effect(effect: "Effect") -> str:
+    size, changes = effect.size_text, effect.read_changes
     if changes is None:
         return size
     return f"{', '.join(changes) or 'no attribute reads differently'}; {size}"

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import shlex
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -83,6 +84,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"{hint}known: {', '.join(listed)}"
 
 
+def to_install(*requirements: str) -> str:
+    """What to do about packages of ours that are missing. None is on an index yet: the folders of a clone are named.
+
+    Example:
+        >>> to_install("latentedit-bench", "latentedit[keep]")
+        "Run in a clone of the repository (see docs/start.md): pip install ./packages/bench '.[keep]'"
+    """
+    names = [one.removeprefix("latentedit") for one in requirements]
+    folders = [f"./packages/{name[1:]}" if name.startswith("-") else f".{name}" for name in names]
+    return f"Run in a clone of the repository (see docs/start.md): pip install {shlex.join(folders)}"
+
+
 def require(package: str, extra: str) -> ModuleType:
     """Import an optional package.
 
@@ -93,5 +106,5 @@ def require(package: str, extra: str) -> ModuleType:
         return importlib.import_module(package)
     except ImportError as error:
         raise MissingDependencyError(
-            f"the package {package!r} is not installed. Run: pip install 'latentedit[{extra}]'"
+            f"the package {package!r} is not installed. {to_install(f'latentedit[{extra}]')}"
         ) from error

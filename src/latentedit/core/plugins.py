@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from latentedit.core.errors import RegistryError, nearest
+from latentedit.core.errors import RegistryError, nearest, to_install
 
 _DISTRIBUTIONS = {
     "latentedit.commands": {"analyze": "bench", "bench": "bench", "reproduce": "bench"},
@@ -20,11 +20,11 @@ _DISTRIBUTIONS = {
         "portraits-kontext": "models",
         "pixels-discs": "models",
         "pixels-portraits": "models",
-        "scenes": "scenes",
+        "scenes": "portraits scenes",
     },
-    "latentedit.captioners": {"portraits": "portraits", "scenes": "scenes"},
+    "latentedit.captioners": {"portraits": "portraits", "scenes": "portraits scenes"},
     "latentedit.framers": {"portraits": "portraits"},
-    "latentedit.domains": {"portraits": "portraits", "scenes": "scenes"},
+    "latentedit.domains": {"portraits": "portraits", "scenes": "portraits scenes"},
     "latentedit.executors": {"ray": "bench[cluster]"},
 }
 """Names that our distributions ``latentedit-...`` offer; where one is missing, the message says what to install."""
@@ -98,15 +98,18 @@ class Registry:
         """Names that one of our own packages offers, which is not installed."""
         return sorted(_DISTRIBUTIONS.get(self.group, {}).keys() - self.points().keys())
 
+    def requirements(self, name: str) -> list[str]:
+        """Packages of ours that bring a name; none for a stranger's."""
+        return [f"latentedit-{package}" for package in _DISTRIBUTIONS.get(self.group, {}).get(name, "").split()]
+
     def complete(self, incomplete: str) -> list[str]:
         """Names that begin so, for the shell's completion."""
         return [name for name in self.names() if name.startswith(incomplete)]
 
     def unknown(self, name: str) -> RegistryError:
         """The error for a name that is not registered."""
-        package = _DISTRIBUTIONS.get(self.group, {}).get(name)
-        if package is not None:
-            return RegistryError(f"{name} is not installed. Run: pip install latentedit-{package}")
+        if requirements := self.requirements(name):
+            return RegistryError(f"{name} is not installed. {to_install(*requirements)}")
         known = self.names()
         hint = nearest(name, known) if known else "none is installed"
         return RegistryError(f"no {self.kind} is called {name!r}: {hint}")

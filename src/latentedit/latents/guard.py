@@ -15,6 +15,7 @@ The noises are the same for every picture. All thresholds are the model's own, f
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -23,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.errors import UnknownPictureError, UnknownPictureWarning
 from latentedit.core.settings import Count, from_plain, settings
 from latentedit.latents.captions.base import captioner_for
 from latentedit.latents.crop import framer_for
@@ -44,6 +46,12 @@ WORDED = 0.95
 
 KEY = "guard"
 """Of a model's calibration."""
+
+_ELSEWHERE = (
+    "For photographs, choose a model such as FLUX.2 or Qwen-Image (docs/tutorials/own-model.md). If another program "
+    "made the edit, `latentedit keep` copies only the change onto the original. "
+)
+"""What to do with a picture that a model of one kind of pictures does not know."""
 
 
 @settings
@@ -180,6 +188,33 @@ def examined(latent: JointLatent) -> JointLatent:
         return latent
     guard = Guard.of(latent.backbone)
     return latent if guard is None else dataclasses.replace(latent, knowledge=guard.look(latent))
+
+
+def guarded(latent: JointLatent, *, anyway: bool) -> JointLatent:
+    """As `examined`; an unknown picture is refused, or let through with a warning.
+
+    Args:
+        latent: encoded pictures with their frames.
+        anyway: let unknown pictures through.
+
+    Raises:
+        UnknownPictureError: what the model knows, and what to do about the picture.
+    """
+    latent = examined(latent)
+    for frame, knowledge in zip(latent.frames, latent.knowledge, strict=False):
+        if knowledge.state != "unknown":
+            continue
+        name = "the picture" if frame.picture.path is None else frame.picture.path.name
+        known = latent.backbone.defaults.get("knows")
+        problem = (
+            f"This model only knows {known}; {name} is something else"
+            if known
+            else f"{latent.backbone.name} does not know {name}: {knowledge.text.removeprefix('unknown: ')}"
+        )
+        if not anyway:
+            raise UnknownPictureError(f"{problem}. {_ELSEWHERE if known else ''}Nothing was edited")
+        warnings.warn(f"{problem}. The verdict on its edit is unreliable", UnknownPictureWarning, stacklevel=5)
+    return latent
 
 
 def losses(backbone: Backbone, z: Float[Tensor, "b *latent"], condition: Condition) -> Float[Tensor, "3 b"]:

@@ -11,7 +11,7 @@ Reason = Literal["", "subject", "style", "framing", "size", "colours", "caption"
 blurred. "caption": it does not fit the picture."""
 
 _SAID: dict[str, str] = {
-    "subject": "the framer sees none of what the model draws in it",
+    "subject": "nothing that the model draws was found in it",
     "style": "nearest reason: style",
     "framing": "nearest reason: framing",
     "size": "nearest reason: size or sharpness",

@@ -17,6 +17,7 @@ class _Settings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
     description: str = ""
+    knows: str = ""
     captioner: str | None = None
     framer: str | None = None
     sizes: Annotated[Sequence[Annotated[int, Field(ge=1, le=16_384)]], Field(min_length=3, max_length=3)] = (1, 1, 1)

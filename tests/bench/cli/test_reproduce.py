@@ -33,10 +33,10 @@ def test_the_verdict_the_number_and_the_page(command: Command, out: Path) -> Non
     outcome = command("reproduce", "tally", "tally", "-o", out)
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert lines[0].startswith("tally: holds: 4.5 [")
-    assert lines[0].endswith("], 8 pictures; fingers: size of |n|, in <items>")
-    assert lines[1].split() == ["page", str(out / "claims.md")]
-    assert lines[2].split() == [str(out / "claims.html")]
+    assert lines[1].startswith("tally: holds: 4.5 [")
+    assert lines[1].endswith("], 8 pictures; fingers: size of |n|, in <items>")
+    assert lines[2].split() == ["page", str(out / "claims.md")]
+    assert lines[3].split() == [str(out / "claims.html")]
     assert "### tally" in (out / "claims.md").read_text()
 
 
@@ -72,13 +72,13 @@ def test_ctrl_c_keeps_what_was_finished_and_a_failure_is_told_with_exit_code_1(
 
     with monkeypatch.context() as patched:
         patched.setattr(Broken, "units", stop)
-        stopped = command("reproduce", "-o", out)
+        stopped = command("reproduce", "--all", "-o", out)
     assert stopped.code == 130
     assert "Traceback" not in stopped.err
     first = (out / "tally.json").read_bytes()
-    outcome = command("reproduce", "-o", out)
+    outcome = command("reproduce", "--all", "-o", out)
     assert outcome.code == 1
-    assert [line.split(":")[0] for line in outcome.out.splitlines()[:2]] == ["tally", "broken"]
+    assert [line.split(":")[0] for line in outcome.out.splitlines()[1:3]] == ["tally", "broken"]
     assert "broken: failed: there are no items. Bring some" in outcome.out
     assert "failed" in (out / "claims.md").read_text()
     assert (out / "tally.json").read_bytes() == first
@@ -91,10 +91,22 @@ def test_the_page_goes_where_it_is_wanted(command: Command, out: Path, tmp_path:
     assert not (out / "claims.md").exists()
 
 
-def test_the_list_names_every_experiment(command: Command) -> None:
-    lines = command("reproduce", "--list").out.splitlines()
-    assert [line.split()[0] for line in lines] == ["tally", "broken"]
+def test_without_arguments_every_experiment_is_listed_and_none_runs(command: Command, out: Path) -> None:
+    lines = command("reproduce", "--quick", "-o", out).out.splitlines()
+    assert [line.split()[:3] for line in lines[:2]] == [["tally", "1.7", "h"], ["broken", "1.7", "h"]]
     assert f"{Tally.paper}: {Tally.statement}" in lines[0]
+    assert not out.exists()
+
+
+def test_the_time_that_all_of_them_take_is_said_before_any_runs(
+    command: Command, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        assert "3.3 h" in capsys.readouterr().out
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tally, "units", stop)
+    assert command("reproduce", "--all", "-o", out).code == 130
 
 
 @pytest.mark.parametrize(
@@ -103,6 +115,7 @@ def test_the_list_names_every_experiment(command: Command) -> None:
         (["tale"], "did you mean 'tally'"),
         (["tally", "--page", "nowhere/claims.md"], "the output folder nowhere does not exist"),
         (["tally", "--device", "nowhere"], "this machine has no device"),
+        (["tally", "--all"], "tally is named too"),
     ],
 )
 def test_wrong_input_is_refused(refused: Refused, out: Path, more: list[str], expected: str) -> None:

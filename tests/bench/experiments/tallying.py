@@ -19,6 +19,7 @@ class Tally(Experiment):
     """One unit an item, with its index plus ``start``; ``calls`` counts them over all runs."""
 
     name: ClassVar[str] = "tally"
+    minutes: ClassVar[int] = 100
     paper: ClassVar[str] = "Counting (arXiv 0000.00001)"
     statement: ClassVar[str] = "items can be counted | one by one"
     statistic: ClassVar[str] = "mean of the items' numbers"

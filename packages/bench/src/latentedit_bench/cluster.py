@@ -16,7 +16,7 @@ from latentedit._version import __version__
 from latentedit.api.runs.executors import PAUSE_S, explained_interrupt, one_thread, report, timed
 from latentedit.api.runs.folder import RunFolder
 from latentedit.api.runs.work import Measure, UnitResult, Work
-from latentedit.core.errors import ConfigError, LatentEditError, MissingDependencyError, OutputError
+from latentedit.core.errors import ConfigError, LatentEditError, MissingDependencyError, OutputError, to_install
 from latentedit.core.memory import keep_freed_memory
 from latentedit.core.progress import Progress
 
@@ -178,7 +178,7 @@ def _ray() -> Any:
         import ray  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise MissingDependencyError(
-            "the package 'ray' is not installed. Run: pip install 'latentedit-bench[cluster]'"
+            f"the package 'ray' is not installed. {to_install('latentedit-bench[cluster]')}"
         ) from error
     return ray
 

@@ -96,6 +96,7 @@ def portrait_settings(architecture: str) -> dict[str, Any]:
     """What ``latentedit.json`` says of a model of portraits: who captions and crops pictures, which words it knows."""
     return {
         "description": f"avatar portraits of {SIZE} px, from captions; {architecture}",
+        "knows": "drawn portraits",
         "captioner": "portraits",
         "framer": "portraits",
         "sizes": [SIZE, SIZE, SIZE],

@@ -118,6 +118,7 @@ def train(
     folder, reader = out / "model", SceneReader(network.cpu())
     settings = {
         "description": f"rendered scenes of {SIZE} px, from captions; a small Stable Diffusion 3",
+        "knows": "rendered scenes of solids under a lamp",
         "captioner": "scenes",
         "sizes": [SIZE, SIZE, SIZE],
         "guidance": GUIDANCE,

@@ -139,8 +139,10 @@ class Viewer extends HTMLElement {
     this.note.addEventListener("click", () => this.saveRecord());
     stage.addEventListener("pointerdown", (event) => this.drag(event));
     stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    this.shadowRoot.addEventListener("keydown", (event) => this.shortcut(event));
-    this.shadowRoot.addEventListener("keyup", (event) => event.key.toLowerCase() === "o" && this.original(false));
+    const alone = document.querySelectorAll("latentedit-viewer").length === 1; // then keys need no click
+    const heard = alone ? document : this.shadowRoot;
+    heard.addEventListener("keydown", (event) => this.shortcut(event));
+    heard.addEventListener("keyup", (event) => event.key.toLowerCase() === "o" && this.original(false));
     new ResizeObserver(() => this.place()).observe(stage);
     new ResizeObserver(() => this.announce()).observe(document.documentElement);
   }
@@ -349,7 +351,9 @@ class Viewer extends HTMLElement {
   }
 
   shortcut(event) {
-    if (event.target === this.number || event.target === this.other || event.ctrlKey || event.metaKey || event.altKey) return;
+    const [target] = event.composedPath(), typing = target.matches?.("input:not([type=range]), select, textarea");
+    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (/^Arrow(Left|Right)$/.test(event.key) && !target.matches?.("input")) this.stepped(event); // up and down scroll
     const acts = {
       "+": () => this.scaled(2), "=": () => this.scaled(2), "-": () => this.scaled(1 / 2), 0: () => this.scaled(0),
       d: () => this.press(this.differ), o: () => this.original(true),

@@ -1,26 +1,32 @@
 """``latentedit reproduce``: the papers' claims on the bundled models. What is heavy is imported when it runs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, typed_command, warn
+from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EXPERIMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latentedit_bench.experiments.base import Experiment
 
 
 def reproduce(
     claims: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Which, as --list names them; all if none is named.",
+            help="Which to measure; without any, the command lists them.",
             metavar="CLAIM...",
             autocompletion=EXPERIMENTS.complete,
         ),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller plans: minutes in all, and less is decided.")] = False,
-    listed: Annotated[bool, typer.Option("--list", help="Say what there is, and run nothing.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Measure all of them.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller plans: minutes each, and less is decided.")] = False,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="The folder; a stopped run goes on there.", rich_help_panel=options.OUTPUT),
@@ -39,24 +45,36 @@ def reproduce(
 ) -> None:
     """Measure what the papers claim, each by a plan that is written first, and say what holds.
 
+    Without arguments, list the claims and how long each takes.
+
     Examples:
-        latentedit reproduce --list
+        latentedit reproduce
         latentedit reproduce linear-strength --quick
-        latentedit reproduce -o out/claims --page docs/claims.md
+        latentedit reproduce --all -o out/claims --page docs/claims.md
     """
     from latentedit.core.files.writing import check_place
+    from latentedit.models.placement import existing_device
     from latentedit_bench.experiments.base import make_experiment
     from latentedit_bench.experiments.page import page_files, write_claims_page
     from latentedit_bench.experiments.run import reproduce as run
 
+    if claims and every:
+        raise ConfigError(f"--all measures every claim, and {claims[0]} is named too. Leave one of them out")
     experiments = [make_experiment(name) for name in dict.fromkeys(claims or EXPERIMENTS.names())]
-    if listed:
+    if not (claims or every):
         for one in experiments:
-            say(f"{one.name:<22}{one.paper}: {one.statement}" if one.paper else f"{one.name:<22}{one.title}")
+            about = f"{one.paper}: {one.statement}" if one.paper else one.title
+            say(f"{one.name:<22}{_duration([one]):<10}{about}")
+        say()
+        say("Times are for two CPU cores. Measure one by its name (--quick: a smaller plan), or all of them with --all")
         return
+    existing_device(device)
     if page is not None:
         for place in page_files(page):
             check_place(place)
+    if not (quiet or as_json):
+        less = "much less than " if quick else ""
+        say(f"{len(experiments)} to measure; estimated time on two CPU cores: {less}{_duration(experiments)}")
     notes: list[str] = []
     with progress_bar(quiet=quiet or as_json) as progress:
         records = run(
@@ -82,3 +100,9 @@ def reproduce(
         print_rows([("page", str(written[0])), ("", str(written[1]))])
     if any(record.failure is not None for record in records):
         raise typer.Exit(1)
+
+
+def _duration(experiments: "Sequence[Experiment]") -> str:
+    """How long their full plans take."""
+    minutes = sum(one.minutes for one in experiments)
+    return f"{minutes} min" if 0 < minutes < 90 else f"{minutes / 60:.1f} h" if minutes else "unknown"

@@ -107,6 +107,9 @@ class Experiment(abc.ABC):
     name: ClassVar[str]
     """As the command line knows it."""
 
+    minutes: ClassVar[int] = 0
+    """How long the full plan took on two CPU cores, alone and from nothing; 0 where that is not known."""
+
     title: ClassVar[str] = ""
     """What is looked at, for plots and lists."""
 

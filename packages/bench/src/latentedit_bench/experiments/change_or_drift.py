@@ -61,6 +61,7 @@ class ChangeOrDrift(BatchExperiment):
     """
 
     name: ClassVar[str] = "change-or-drift"
+    minutes: ClassVar[int] = 7
     paper: ClassVar[str] = "DiffEdit (arXiv 2210.11427)"
     statement: ClassVar[str] = "where the velocities of two texts differ at one state is where the edit belongs"
     statistic: ClassVar[str] = (

@@ -67,6 +67,7 @@ class Curvedness(Geometry):
     """
 
     name: ClassVar[str] = "geometry-curvedness"
+    minutes: ClassVar[int] = 28
     title: ClassVar[str] = "Lengths of curves: how curved the latent space is"
     paper: ClassVar[str] = UNSUPERVISED
     statement: ClassVar[str] = "semantic paths: lerp is longer than slerp, and slerp longer than geodesic shooting"

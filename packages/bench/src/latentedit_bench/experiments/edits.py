@@ -46,6 +46,7 @@ class Edits(Geometry):
     """
 
     name: ClassVar[str] = "geometry-edits"
+    minutes: ClassVar[int] = 11
     title: ClassVar[str] = "What edits change at which level"
     paper: ClassVar[str] = RIEMANNIAN
     statement: ClassVar[str] = "edits at early levels change coarse attributes, at late levels fine ones"

@@ -44,6 +44,7 @@ class Frequency(Geometry):
     """
 
     name: ClassVar[str] = "geometry-frequency"
+    minutes: ClassVar[int] = 12
     title: ClassVar[str] = "Spatial frequency of the local basis over levels"
     paper: ClassVar[str] = RIEMANNIAN
     statement: ClassVar[str] = "the local basis moves from low to high spatial frequency as the level falls"

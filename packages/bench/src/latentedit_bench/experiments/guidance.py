@@ -44,6 +44,7 @@ class Guidance(Geometry):
     """
 
     name: ClassVar[str] = "geometry-guidance"
+    minutes: ClassVar[int] = 14
     title: ClassVar[str] = "X-space guidance and addition: distance to real pictures"
     paper: ClassVar[str] = RIEMANNIAN
     statement: ClassVar[str] = "x-space guidance keeps an edited picture nearer to real ones than adding the direction"

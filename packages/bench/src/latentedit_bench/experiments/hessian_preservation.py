@@ -55,6 +55,7 @@ class HessianPreservation(EditingExperiment):
     """Change outside of the same search without its Hessian less with it, item by item."""
 
     name: ClassVar[str] = "hessian-preservation"
+    minutes: ClassVar[int] = 109
     statement: ClassVar[str] = "the Hessian in score distillation preserves the rest of the picture"
     statistic: ClassVar[str] = (
         "energy of the change outside the area that the right answer changes, in that of the wanted change, at most 1: "

@@ -45,6 +45,7 @@ class Homogeneity(Geometry):
     """
 
     name: ClassVar[str] = "geometry-homogeneity"
+    minutes: ClassVar[int] = 14
     title: ClassVar[str] = "Global directions: how much pictures have in common"
     paper: ClassVar[str] = UNSUPERVISED
     statement: ClassVar[str] = "directions agree between samples near noise, so that global ones exist, and less later"

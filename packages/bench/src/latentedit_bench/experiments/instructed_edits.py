@@ -85,6 +85,7 @@ class InstructedEdits(Experiment):
     """
 
     name: ClassVar[str] = "instructed-edits"
+    minutes: ClassVar[int] = 10
     title: ClassVar[str] = "a model that is told what to do"
     paper: ClassVar[str] = "derived here"
     statement: ClassVar[str] = "a model that is told what to do gives the right answer, at every strength"

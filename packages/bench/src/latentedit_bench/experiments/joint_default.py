@@ -63,6 +63,7 @@ class JointDefault(BatchExperiment):
     """How far edits are from what the model draws, and how far from the right answer, of each form."""
 
     name: ClassVar[str] = "joint-default"
+    minutes: ClassVar[int] = 27
     paper: ClassVar[str] = "derived here"
     statement: ClassVar[str] = "a way back under the target's text gives what the model would draw, at no more error"
     statistic: ClassVar[str] = (

@@ -66,6 +66,7 @@ class JointLatent(BatchExperiment):
     """
 
     name: ClassVar[str] = "joint-latent"
+    minutes: ClassVar[int] = 112
     statement: ClassVar[str] = "editing takes the joint latent: neither the image's part nor the text's alone is enough"
     statistic: ClassVar[str] = (
         "SDE of the joint arm less the larger of those of text arm and image arm, paired by item, all with the same "

@@ -98,6 +98,7 @@ class LinearStrength(EditingExperiment):
     """
 
     name: ClassVar[str] = "linear-strength"
+    minutes: ClassVar[int] = 39
     statement: ClassVar[str] = "the text moves linearly with the degree of the edit, and the picture follows gradually"
     statistic: ClassVar[str] = (
         f"share of items whose effect never falls by more than {FALL:g} and in no step rises by more than {JUMP:g} of "

@@ -68,6 +68,7 @@ class NetworkKinds(EditingExperiment):
     """
 
     name: ClassVar[str] = "network-kinds"
+    minutes: ClassVar[int] = 45
     statement: ClassVar[str] = "the latent of a diffusion transformer is more disentangled than that of a U-Net"
     statistic: ClassVar[str] = (
         "mean SDE of the trained transformers less that of the trained U-Nets at strength 1, partial captions; text "

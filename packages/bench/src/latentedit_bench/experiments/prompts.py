@@ -42,6 +42,7 @@ class Prompts(Geometry):
     """
 
     name: ClassVar[str] = "geometry-prompts"
+    minutes: ClassVar[int] = 16
     title: ClassVar[str] = "Distance between the tangent spaces of one picture under different prompts"
     paper: ClassVar[str] = RIEMANNIAN
     statement: ClassVar[str] = "similar prompts give similar tangent spaces, and the prompt's influence fades later"

@@ -44,6 +44,7 @@ class Samples(Geometry):
     """
 
     name: ClassVar[str] = "geometry-samples"
+    minutes: ClassVar[int] = 13
     title: ClassVar[str] = "Distance between the tangent spaces of different pictures"
     paper: ClassVar[str] = RIEMANNIAN
     statement: ClassVar[str] = "tangent spaces of different samples are alike near noise and diverge as the level falls"
@@ -106,6 +107,7 @@ class DataSets(Samples):
     """
 
     name: ClassVar[str] = "geometry-datasets"
+    minutes: ClassVar[int] = 10
     title: ClassVar[str] = "Distance between tangent spaces: simple data (4 numbers) and complex data (12 attributes)"
     statement: ClassVar[str] = "simpler data gives more similar tangent spaces"
     statistic: ClassVar[str] = (

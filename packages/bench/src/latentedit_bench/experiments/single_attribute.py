@@ -34,6 +34,7 @@ class SingleAttribute(EditingExperiment):
     """Items that ask for one attribute: the direction for it, and one for another attribute of the same portrait."""
 
     name: ClassVar[str] = "single-attribute"
+    minutes: ClassVar[int] = 31
     statement: ClassVar[str] = "directions that come from text alone control one attribute each"
     statistic: ClassVar[str] = (
         "change of the attribute asked for less the largest change of another one, as total variation of the reader's "

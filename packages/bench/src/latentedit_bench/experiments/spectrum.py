@@ -34,6 +34,7 @@ class Spectrum(Geometry):
     """
 
     name: ClassVar[str] = "geometry-spectrum"
+    minutes: ClassVar[int] = 15
     title: ClassVar[str] = "Singular spectrum of the local basis over levels"
     paper: ClassVar[str] = UNSUPERVISED
     statement: ClassVar[str] = "the spectrum of the Jacobian is steep near noise and flattens towards the picture"

@@ -66,6 +66,7 @@ class StrengthProxies(PartBatches):
     """The rank correlation of each proxy with the true error, over all walks and within each portrait."""
 
     name: ClassVar[str] = "strength-proxies"
+    minutes: ClassVar[int] = 44
     paper: ClassVar[str] = "Kontinuous Kontext (arXiv 2510.08532), FreeSliders (arXiv 2511.00103)"
     statement: ClassVar[str] = "walks over strengths that are smoother, more even and more linear are better ones"
     statistic: ClassVar[str] = (

@@ -71,6 +71,7 @@ class TextDirections(Experiment):
     """
 
     name: ClassVar[str] = "text-directions"
+    minutes: ClassVar[int] = 3
     paper: ClassVar[str] = PAPER
     statement: ClassVar[str] = "text directions of different attributes are nearly orthogonal, and of nearly one length"
     statistic: ClassVar[str] = (

@@ -32,6 +32,7 @@ class Trajectory(Geometry):
     """
 
     name: ClassVar[str] = "geometry-trajectory"
+    minutes: ClassVar[int] = 13
     title: ClassVar[str] = "Distance between the tangent spaces at different levels of one trajectory"
     paper: ClassVar[str] = RIEMANNIAN
     statement: ClassVar[str] = "the further apart two levels of one trajectory, the further apart their tangent spaces"

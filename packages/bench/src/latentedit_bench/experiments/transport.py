@@ -64,6 +64,7 @@ class Transport(Geometry):
     """
 
     name: ClassVar[str] = "geometry-transport"
+    minutes: ClassVar[int] = 10
     title: ClassVar[str] = "Carrying an edit from one picture to another"
     paper: ClassVar[str] = RIEMANNIAN
     statement: ClassVar[str] = "an edit that was found at one sample does the same at another, carried by its feature"

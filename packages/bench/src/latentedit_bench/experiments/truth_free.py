@@ -83,6 +83,7 @@ class TruthFree(Experiment):
     """
 
     name: ClassVar[str] = "truth-free"
+    minutes: ClassVar[int] = 23
     title: ClassVar[str] = "settings without right answers"
     paper: ClassVar[str] = "derived here"
     statement: ClassVar[str] = "settings that are chosen without right answers are as good as those tuned on them"

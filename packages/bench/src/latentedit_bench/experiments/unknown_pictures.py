@@ -65,6 +65,7 @@ class UnknownPictures(Experiment):
     """
 
     name: ClassVar[str] = "unknown-pictures"
+    minutes: ClassVar[int] = 33
     title: ClassVar[str] = "which pictures the model knows, by its own loss"
     paper: ClassVar[str] = "derived here"
     statement: ClassVar[str] = "a model that has seen only its own pictures can say which pictures it knows"

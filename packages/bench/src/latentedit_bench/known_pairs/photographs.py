@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.core.errors import MissingDependencyError
+from latentedit.core.errors import MissingDependencyError, to_install
 from latentedit.keeping.opencv import cv2
 from latentedit_bench.known_pairs.drawn_pictures import DRAWN, drawn
 
@@ -76,7 +76,7 @@ def _libraries() -> dict[str, Path]:
         import sklearn  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingDependencyError(
-            f"{error.name} is not installed, which brings photographs. Run: pip install 'latentedit-bench[photographs]'"
+            f"{error.name}, which brings photographs, is not installed. {to_install('latentedit-bench[photographs]')}"
         ) from error
     modules = {"matplotlib": mpl, "skimage": skimage, "sklearn": sklearn}
     return {name: Path(str(module.__file__)).parent for name, module in modules.items()}

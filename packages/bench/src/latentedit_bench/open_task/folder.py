@@ -9,7 +9,7 @@ from typing import Any
 
 import pydantic
 
-from latentedit.core.errors import ConfigError, OutputError
+from latentedit.core.errors import ConfigError, OutputError, to_install
 from latentedit.core.files.pictures import save_image
 from latentedit.core.files.reading import read_json, user_path
 from latentedit.core.files.writing import make_folder, write_text
@@ -105,7 +105,9 @@ def card(spec: TaskSpec, world: Scalable) -> str:
     """The data card, with the head that the hub reads."""
     point = DOMAINS.points().get(spec.domain)
     package = point.dist.name if point is not None and point.dist is not None else spec.domain
-    facts = {"credits": world.credits, "package": package, "license": LICENSE.lower(), "items_file": ITEMS_FILE}
+    ours = DOMAINS.requirements(spec.domain)
+    install = to_install("latentedit[keep]", "latentedit-bench", *ours) + ("" if ours else f" {package}")
+    facts = {"credits": world.credits, "install": install, "license": LICENSE.lower(), "items_file": ITEMS_FILE}
     return render("task_card.md", spec=spec, **facts)
 
 
