@@ -445,17 +445,17 @@ def test_changes_are_local_as_was_found_to_suit_the_model(colours: ColourBackbon
     """By a direction as by a caption, and on the way back."""
     red = identify(latent, change="grey => red", seed=3)
     assert manipulate(latent, red).record.local
-    picture = Picture.from_image(noisy())
-    local, whole = (undo_direction(colours, picture, red, local=local) for local in (True, False))
+    picture, ramp = Picture.from_image(grey()), dataclasses.replace(red, z=red.z * torch.linspace(0, 1, 8))
+    local, whole = (undo_direction(colours, picture, ramp, local=local) for local in (True, False))
     assert not same_picture(local, whole)
-    assert same_picture(undo_direction(colours, picture, red), local)
+    assert same_picture(undo_direction(colours, picture, ramp), local)
     colours.defaults = {"calibration": {"fingerprint": colours.fingerprint, "settings": {"local": False}}}
     session = Session(latent)
     made = [session.manipulate(red)[0], session.sweep(red, strengths=[0.5])[0][0]]
     made += session.edit(stored_eim(colours), ("red room, a hat, a wall",), [1.0])[0]
     assert [one.record.local for one in made] == [False] * 3
     assert session.manipulate(red, local=True)[0].record.local
-    assert same_picture(undo_direction(colours, picture, red), whole)
+    assert same_picture(undo_direction(colours, picture, ramp), whole)
 
 
 def test_a_tensor_of_strengths_is_swept(latent: JointLatent, red: Direction) -> None:
