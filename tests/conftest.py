@@ -49,6 +49,25 @@ def browser() -> "Iterator[Browser]":
         yield started
 
 
+@pytest.fixture(scope="session")
+def random_state() -> Any:
+    """PyTorch's global random state before the first test."""
+    import torch
+
+    return torch.random.get_rng_state()
+
+
+@pytest.fixture(autouse=True)
+def no_global_random_numbers(random_state: Any) -> Iterator[None]:
+    """A test that draws from the global random state depends on the tests before it."""
+    import torch
+
+    yield
+    if not torch.equal(torch.random.get_rng_state(), random_state):
+        torch.random.set_rng_state(random_state)
+        pytest.fail("drew from PyTorch's global random state. Use latentedit.core.rng: seeded, draw or stream")
+
+
 @pytest.fixture(autouse=True)
 def no_data_of_a_user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the person who runs the tests has calibrated is not looked at, and nothing is kept there."""

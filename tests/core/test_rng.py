@@ -1,8 +1,9 @@
 """Named streams: reproducible, independent of order, of each other and of the global state."""
 
 import torch
+from torch import nn
 
-from latentedit.core.rng import draw, stream
+from latentedit.core.rng import draw, seeded, stream
 
 
 def test_a_name_decides_the_numbers() -> None:
@@ -32,3 +33,13 @@ def test_noise_is_standard_normal_and_leaves_the_global_state() -> None:
     before = torch.random.get_rng_state()
     draw((8,), seed=0, purpose="global")
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_seed_decides_the_weights_and_leaves_the_global_state() -> None:
+    state, weights = torch.random.get_rng_state(), []
+    for seed in (0, 0, 1):
+        with seeded(seed):
+            weights.append(nn.Linear(3, 3).weight)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(state, torch.random.get_rng_state())

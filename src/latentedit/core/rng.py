@@ -1,7 +1,8 @@
 """Random numbers from named streams: hashed from (seed, purpose, index), so nothing depends on order or batch size."""
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -43,3 +44,11 @@ def draw(shape: Sequence[int], *, seed: int, purpose: str, index: int = 0) -> Fl
         True
     """
     return torch.randn(tuple(shape), generator=stream(seed, purpose, index), dtype=torch.float32)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Generator[None]:
+    """Networks that are built inside get the same weights for the same seed; the global random state is left alone."""
+    with torch.random.fork_rng(devices=[]):  # noqa: TID251
+        torch.default_generator.manual_seed(seed)
+        yield
