@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tests.browser import Browser
     from tests.editors.colours import ColourBackbone
 
-settings.register_profile("default", max_examples=10, deadline=None)
-settings.register_profile("thorough", max_examples=200, deadline=None)
+settings.register_profile("default", max_examples=25, deadline=None, derandomize=True)
+settings.register_profile("nightly", max_examples=200, deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
