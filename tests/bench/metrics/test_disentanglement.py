@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics.functional import cosine_similarity
 
 from latentedit_bench.metrics.disentanglement import all_scores, joint_gain
+from latentedit_bench.metrics.pictures import SAME
 from tests.bench.metrics.constructed import noise, world
 
 SCORES = ("effect", "leakage", "decomposability", "effectiveness", "disentanglement")
@@ -85,6 +86,21 @@ def test_a_change_that_is_rounding_is_none() -> None:
     assert nothing["decomposability"].isnan().all()
     assert little["decomposability"].tolist() == pytest.approx([1, 1], rel=1e-9)
     assert nothing["disentanglement"].tolist() == [0, 0]
+
+
+def test_what_is_too_small_to_count_is_the_same_in_pictures_of_every_size() -> None:
+    """Less than `SAME` at the average pixel."""
+    w = world()
+    size = SAME / w.wanted.flatten(1).square().mean(1).sqrt().max().item()
+    smaller, larger = (all_scores(w.source + part * size * w.wanted, w.source, w.truth) for part in (0.5, 2))
+    assert smaller["decomposability"].isnan().all()
+    assert not larger["decomposability"].isnan().any()
+
+
+def test_rounding_makes_no_score_larger_than_one() -> None:
+    w = world(batch=200)
+    found = all_scores(w.edited(0.3, 0), w.source, w.truth)
+    assert float(found["decomposability"].max()) <= 1
 
 
 def test_joint_gain_is_over_the_better_arm_of_each_picture() -> None:
