@@ -31,6 +31,8 @@ from tests.editors.edits import noisy
 from tests.editors.few_steps import few_steps
 from tests.pretended import DEVICE, Away, pretended
 
+pytestmark = pytest.mark.nightly
+
 CAPTION, TARGET = "a person with black hair", "a person with glasses"
 
 

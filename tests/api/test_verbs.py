@@ -38,6 +38,8 @@ from tests.api.test_undo import half_mask, shift
 from tests.editors.colours import ColourBackbone, ColourReader
 from tests.editors.edits import grey, levels, noisy
 
+pytestmark = pytest.mark.slow
+
 METHODS = ["eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"]
 
 

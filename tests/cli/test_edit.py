@@ -21,6 +21,8 @@ from tests.commands import Command, Refused
 from tests.core.files.test_pictures import BAD
 from tests.latents.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, says
 
+pytestmark = pytest.mark.slow
+
 FROM, TO = "a person with no glasses", "a person with glasses"
 KEY = "sk-test-0123456789"
 

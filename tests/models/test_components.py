@@ -15,6 +15,8 @@ from latentedit.models.loading import open_folder
 from latentedit.models.sd import StableDiffusionBackbone
 from latentedit.models.sd3 import StableDiffusion3Backbone
 
+pytestmark = pytest.mark.slow
+
 ENCODER_OF_ANOTHER = SimpleNamespace(config=SimpleNamespace(projection_dim=8, hidden_size=32))
 
 

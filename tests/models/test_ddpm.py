@@ -22,6 +22,8 @@ from latentedit.testing.miniature import miniature_ddpm
 from latentedit.testing.tolerances import relative_error
 from tests.models.folders import folder_with
 
+pytestmark = pytest.mark.slow
+
 PARITY = 1e-4
 SCHEDULER = "scheduler/scheduler_config.json"
 

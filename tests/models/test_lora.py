@@ -18,6 +18,8 @@ from latentedit.testing.miniatures.flux import flux
 from latentedit.testing.miniatures.sdxl import sdxl
 from latentedit.testing.tolerances import relative_error
 
+pytestmark = pytest.mark.slow
+
 BUILDS = {"flux": flux, "sdxl": sdxl}
 
 

@@ -28,6 +28,8 @@ from latentedit.models.base import Backbone
 from latentedit.models.registry import load as load_model
 from latentedit.testing.miniature import miniature_sd3
 
+pytestmark = pytest.mark.slow
+
 FROM, TO = "a person with no glasses", "a person with glasses"
 
 

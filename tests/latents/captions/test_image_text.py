@@ -22,6 +22,8 @@ from latentedit.testing.contracts.captioner import CaptionerContract
 from tests.latents.miniature_captioners import save_blip, save_florence, save_llava, save_qwen
 from tests.models.folders import change_json
 
+pytestmark = pytest.mark.slow
+
 PIXELS = draw((2, 3, 40, 24), seed=0, purpose="contract").clamp(-1, 1)
 LONGEST = 12
 WEIGHTS = "model.safetensors"
