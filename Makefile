@@ -21,18 +21,19 @@ PYTHON ?= $(shell for p in python3.11 python3; do $$p -c "$(OLD)" >/dev/null 2>&
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format-check ruff-check types layers unit typed coverage thorough mutate wheels clean
+.PHONY: help setup demo quick test nightly lint format-check ruff-check types layers unit coverage mutate wheels clean
 .PHONY: docs docs-text docs-site docs-material results fuzz lock newest audit
 
 help:
 	@echo "make demo      edit a drawn portrait; pictures and sheet go to out/demo/"
 	@echo "make setup     install all five packages and all checks into $(VENV)"
-	@echo "make test      formatter, linter, types, import layers, tests"
-	@echo "make lint      the same without the tests"
-	@echo "make typed     the tests with every shape and type checked at run time (twice as long)"
+	@echo "make quick     ruff and the fast tests: for every save"
+	@echo "make test      formatter, linter, types, import layers, tests: for every change"
+	@echo "make nightly   all tests, with 200 examples a property and types checked at run time; wheels, fuzz, mutate"
+	@echo "make unit TESTS=tests/editors   the tests of a file or folder"
+	@echo "make lint      make test without the tests"
 	@echo "make coverage  the tests with branch coverage"
-	@echo "make thorough  the tests with 200 examples for each property in place of 10"
-	@echo "make mutate    one line broken at a time: which bugs the tests see; ARGUMENTS='--since main~20' draws more"
+	@echo "make mutate    300 random bugs, one at a time: which ones the tests see; ARGUMENTS=--update stores the rates"
 	@echo "make fuzz MINUTES=15   damaged inputs for every door; what fails is kept in tests/fuzz/corpus (SEED=... repeats)"
 	@echo "make lock      write the newest versions into constraints.txt, print what changed, run make test"
 	@echo "make newest    the tests with the newest versions, in .venv-newest"
@@ -81,17 +82,12 @@ types: $(STAMP)
 layers: $(STAMP)
 	$(BIN)/lint-imports
 
+# TESTS="tests/editors tests/core/test_rng.py" runs all tests of these, whatever their tier.
 unit: $(STAMP)
-	$(PYTEST)
-
-typed: $(STAMP)
-	$(PYTEST) --jaxtyping-packages=latentedit,latentedit_bench,latentedit_portraits,latentedit_scenes,beartype.beartype
+	$(PYTEST) $(or $(TESTS),-m "not nightly")
 
 coverage: $(STAMP)
-	$(PYTEST) --cov --cov-report=term
-
-thorough: $(STAMP)
-	HYPOTHESIS_PROFILE=thorough $(PYTEST)
+	$(PYTEST) -m "not nightly" --cov --cov-report=term
 
 mutate: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutation.py $(ARGUMENTS)
@@ -150,6 +146,17 @@ docs-material: $(STAMP)
 
 results: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/all_results.py $(ARGUMENTS)
+
+quick: $(STAMP)
+	@$(MAKE) --no-print-directory format-check ruff-check
+	$(PYTEST) -m "not nightly and not slow"
+
+nightly: $(STAMP)
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) \
+		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_portraits,latentedit_scenes,beartype.beartype
+	@$(MAKE) --no-print-directory wheels
+	@$(MAKE) --no-print-directory fuzz
+	@$(MAKE) --no-print-directory mutate
 
 # One step after the other, whatever -j says, but for the types, which take one core for a minute: they are checked beside
 # the tests.

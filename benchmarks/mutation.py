@@ -1,358 +1,229 @@
-"""Which bugs the tests see: one line is broken at a time, in a copy, and the tests of its module are run.
+"""Which bugs the tests see: random mutants of our sources, one at a time, each run against the tests of its module.
 
-    python benchmarks/mutation.py                                the realistic bugs of mutants.yaml
-    python benchmarks/mutation.py --since main~20 --count 40     and random ones in the lines that changed since
-    python benchmarks/mutation.py --only A05 --only F09          some of them, with what the tests said
+    python benchmarks/mutation.py                                       300 mutants of all packages
+    python benchmarks/mutation.py --count 60 --module packages/bench/src/latentedit_bench/metrics/drift.py
 
-A bug is killed where a test fails or takes more than ``--limit`` seconds; one that cannot be imported is left out.
-``--save`` writes the rates by package to results/mutation.json and .md, and goes on where such a run was stopped; what
-``--only`` names is asked again. The hook of types is off: users have none.
+A mutant is killed if a test fails or takes too long. They are drawn by a hash, so unchanged code keeps its mutants, and
+what is finished is kept in out/ until the module or its tests change. Each runs in a fork of a process that has loaded
+the heavy libraries. No package may fall below its rate in results/mutation.json; --update stores the rates of this run.
 """
 
 import argparse
 import ast
 import collections
-import dataclasses
+import copy
+import functools
+import hashlib
+import importlib
 import json
 import os
-import random
 import re
-import shutil
+import resource
 import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from typing import Any
 
-import diffusers  # noqa: F401 - children have it then
-import hypothesis  # noqa: F401
-import pandas as pd  # noqa: F401
 import pytest
-import torch
-import transformers  # noqa: F401
-import yaml
-from results import RESULTS, save, table
 
 ROOT = Path(__file__).resolve().parents[1]
-FIXED = Path(__file__).with_name("mutants.yaml")
-SOURCES = ("src", *(f"packages/{name}/src" for name in ("bench", "models", "portraits", "scenes")))
-MOST_FILES = 3
-"""Test files of a mutant that names none: those of its module's name first, then those that import it."""
+STORED, FINISHED, LOG = ROOT / "results/mutation.json", ROOT / "out/mutation.json", ROOT / "out/mutation.log"
+HEAVY = (
+    "torch",
+    "scipy.stats",
+    "pandas",
+    "PIL.Image",
+    "pydantic",
+    "typer",
+    "hypothesis",
+    "diffusers",
+    "transformers",
+    "peft",
+)
+CPU_S, WALL_S = 60, 300  # the second ends what waits
+KILLED, SURVIVED, NO_IMPORT, UNSOUND = "killed", "survived", "cannot be imported", "its test fails without it too"
 
-KILLED, SURVIVED, BROKEN, UNSOUND = "killed", "survived", "cannot be imported", "its test fails without it"
-_FAILED, _INTERRUPTED = 1, 2
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Mutant:
-    """One bug.
-
-    Args:
-        name: short.
-        file: below the repository's root.
-        place: of what is replaced, in characters.
-        old: what stands there.
-        new: what takes its place.
-        tests: files or folders that are run.
-    """
-
-    name: str
-    file: str
-    place: int
-    old: str
-    new: str
-    tests: tuple[str, ...]
-
-    @property
-    def package(self) -> str:
-        """By which rates are told: the first two folders of its module."""
-        parts = Path(self.file).parts
-        inside = parts[parts.index("src") + 1 :]
-        return ".".join(inside[:2] if len(inside) > 2 else inside[:1])
+BOUNDS = {"Lt": "LtE", "LtE": "Lt", "Gt": "GtE", "GtE": "Gt"}
+SWAPS = {"Lt": "GtE", "LtE": "Gt", "Gt": "LtE", "GtE": "Lt", "Eq": "NotEq", "NotEq": "Eq", "In": "NotIn", "NotIn": "In"}
+SWAPS |= {"Is": "IsNot", "IsNot": "Is", "And": "Or", "Or": "And", "Add": "Sub", "Sub": "Add", "Mult": "Div"}
+SWAPS |= {"Div": "Mult", "Pow": "Mult", "FloorDiv": "Mult", "Mod": "Mult", "MatMult": "Mult"}
+NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "minimum": "maximum", "maximum": "minimum"}
+UNTESTED = frozenset(("strict", "help", "label", "name", "title", "encoding", "stacklevel", "message"))
+NO_CODE = frozenset(("annotation", "returns", "decorator_list", "bases"))
 
 
-def fixed(only: Sequence[str]) -> Iterator[Mutant]:
-    """The bugs of the list; one whose line is gone is an error, for a list that rots measures nothing."""
-    for name, told in yaml.safe_load(FIXED.read_text("utf-8")).items():
-        if only and name not in only:
-            continue
-        text = (ROOT / told["file"]).read_text("utf-8")
-        if text.count(told["old"]) != 1:
-            raise SystemExit(
-                f"{name}: {told['old']!r} stands {text.count(told['old'])} times in {told['file']}, not once"
-            )
-        tests = tuple(told["tests"]) if "tests" in told else tests_of(told["file"])
-        yield Mutant(name, told["file"], text.index(told["old"]), told["old"], told.get("new", ""), tests)
+def mutations(node: Any) -> Iterator[Any]:
+    """What may stand in the place of a node. Bounds of real numbers stay: few inputs lie on them."""
 
+    def changed(**fields: Any) -> Any:
+        other = copy.copy(node)
+        vars(other).update(fields)
+        return other
 
-def drawn(since: str, count: int, seed: int) -> Iterator[Mutant]:
-    """Random bugs in the lines of our sources that changed since a commit."""
-    diff = subprocess.run(
-        ["git", "diff", "--unified=0", since, "--", *SOURCES], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout
-    found: list[Mutant] = []
-    for part in re.split(r"^diff --git ", diff, flags=re.MULTILINE)[1:]:
-        name = re.search(r"^\+\+\+ b/(.*\.py)$", part, flags=re.MULTILINE)
-        if name is None:
-            continue
-        lines = {
-            line
-            for start, length in re.findall(r"^@@ [^+]*\+(\d+)(?:,(\d+))? @@", part, flags=re.MULTILINE)
-            for line in range(int(start), int(start) + int(length or 1))
-        }
-        found += mutants_of(name[1], lines)
-    generator = random.Random(seed)
-    yield from sorted(generator.sample(found, min(count, len(found))), key=lambda one: (one.file, one.place))
-
-
-def mutants_of(file: str, lines: set[int]) -> list[Mutant]:
-    """Every bug that the operators can make in some lines of a file."""
-    text = (ROOT / file).read_text("utf-8")
-    starts = [0]
-    for line in text.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-
-    def at(node: ast.expr | ast.keyword) -> tuple[int, int]:  # columns count bytes
-        def place(line: int, column: int) -> int:
-            row = text[starts[line - 1] : starts[line]]
-            return starts[line - 1] + len(row.encode()[:column].decode())
-
-        last_line, last = node.end_lineno, node.end_col_offset
-        if last_line is None or last is None:
-            raise AssertionError
-        return place(node.lineno, node.col_offset), place(last_line, last)
-
-    tests, found = tests_of(file), list[Mutant]()
-    for node in ast.walk(ast.parse(text)):
-        if not isinstance(node, ast.expr | ast.keyword) or node.lineno not in lines:
-            continue
-        begin, end = at(node)
-        for new in replacements(node, text[begin:end], lambda one: text[slice(*at(one))]):
-            name = f"{Path(file).stem}:{node.lineno}:{len(found)}"
-            found.append(Mutant(name, file, begin, text[begin:end], new, tests))
-    return found
-
-
-_SWAPPED = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "+": "-", "-": "+", "*": "/", "/": "*"}
-_SIGNS = "<", "<=", ">", ">=", "==", "!=", "+", "-", "*", "/"
-_KINDS = ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq, ast.Add, ast.Sub, ast.Mult, ast.Div
-_OPERATORS = dict(zip(_KINDS, _SIGNS, strict=True))
-_NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "minimum": "maximum", "maximum": "minimum"}
-_SPLITS = {"'calibration'": "'test'", "'test'": "'calibration'"}
-_DROPPED = frozenset(("seed", "dtype", "index", "guidance", "condition", "device", "gain", "groups", "mask"))
-_NEGATED = frozenset(("local", "beside", "antithetic", "one_sided"))
-_PAIRS = (("source", "target"), ("c0", "c1"), ("before", "after"), ("original", "edited"))
-
-
-def replacements(node: ast.expr | ast.keyword, text: str, source: Callable[[ast.expr], str]) -> Iterator[str]:
-    """Bugs as people make them: signs, ends, splits, seeds, dtypes, locality, the order of two conditions, levels."""
     match node:
-        case ast.Compare(left=left, ops=[operator], comparators=[right]) if type(operator) in _OPERATORS:
-            yield f"({source(left)}) {_SWAPPED[_OPERATORS[type(operator)]]} ({source(right)})"
-        case ast.BinOp(left=left, op=operator, right=right) if _is_number(node, source):
-            yield f"(({source(left)}) {_SWAPPED[_OPERATORS[type(operator)]]} ({source(right)}))"
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            yield f"({source(operand)})"
-        case ast.BoolOp(values=[first, second]):
-            yield f"(({source(first)}) {'or' if isinstance(node.op, ast.And) else 'and'} ({source(second)}))"
-        case ast.IfExp(test=test, body=body, orelse=other):
-            yield f"(({source(other)}) if {source(test)} else ({source(body)}))"
-        case ast.Constant(value=str()) if repr(node.value) in _SPLITS:
-            yield _SPLITS[repr(node.value)]
-        case ast.Constant(value=float() as value):
-            yield repr(1 - value if 0 < value < 1 and value != 0.5 else 2 * value or 1.0)
-        case ast.keyword(arg=str() as name, value=value) if name in _DROPPED and not isinstance(value, ast.Constant):
-            yield f"{name}=0" if name == "seed" else f"{name}=None"
-        case ast.keyword(arg=str() as name, value=value) if name in _NEGATED:
-            yield f"{name}=not ({source(value)})"
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _NAMES:
-            called = source(node.func)
-            yield called[: -len(name)] + _NAMES[name] + text[len(called) :]
-        case ast.Call(args=[*_, ast.Name(id=one), ast.Name(id=other)]) if (one, other) in _PAIRS:
-            head, _, tail = text.rpartition(f"{one}, {other}")
-            yield f"{head}{other}, {one}{tail}"
+        case ast.Compare(ops=[operator], left=left, comparators=[right]):
+            whole = any(isinstance(getattr(side, "value", None), int) for side in (left, right))
+            kind = type(operator).__name__
+            yield changed(ops=[getattr(ast, (BOUNDS if whole and kind in BOUNDS else SWAPS)[kind])()])
+        case ast.BinOp() | ast.AugAssign() if re.search("'|(?i:folder|path|root|place|parent)", ast.unparse(node)):
+            return  # texts are joined and paths made by the same operators
+        case ast.BoolOp(op=operator) | ast.BinOp(op=operator) | ast.AugAssign(op=operator):
+            yield from (changed(op=getattr(ast, new)()) for new in [SWAPS.get(type(operator).__name__)] if new)
+        case ast.UnaryOp(op=ast.USub() | ast.Not(), operand=operand):
+            yield operand
+        case ast.Constant(value=bool() | int() | float() as value):
+            new = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else 2 * value or 1.0
+            yield ast.Constant(new)
+        case ast.Name(id=name) | ast.Attribute(attr=name) if name in NAMES:
+            yield changed(**{node._fields[0 if isinstance(node, ast.Name) else 1]: NAMES[name]})
+        case ast.Call(keywords=[_, *_] as words):
+            for dropped in (word for word in words if word.arg and word.arg not in UNTESTED):
+                yield changed(keywords=[word for word in words if word is not dropped])
+        case ast.IfExp(test=test):
+            yield changed(test=ast.UnaryOp(ast.Not(), test))
+        case (
+            ast.Expr(value=ast.Call())
+            | ast.Raise()
+            | ast.Continue()
+            | ast.Break()
+            | ast.Assign(targets=[ast.Attribute() | ast.Subscript()])
+        ):
+            yield ast.Pass()
         case _:
             return
 
 
-def _is_number(node: ast.BinOp, source: Callable[[ast.expr], str]) -> bool:
-    """Texts are joined and paths made by the same operators; a crash is no realistic bug."""
-    texts = any(
-        isinstance(one, ast.JoinedStr) or isinstance(getattr(one, "value", None), str) for one in ast.walk(node)
+def parts(node: ast.AST) -> Iterator[Any]:
+    """The nodes whose change a test could see: no annotations, decorators, formatted texts, or words of errors."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    yield node
+    for field, value in [] if isinstance(node, ast.Raise | ast.JoinedStr) else ast.iter_fields(node):
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST) and field not in NO_CODE:
+                yield from parts(child)
+
+
+def drawn(files: Sequence[Path], count: int) -> list[dict[str, Any]]:
+    """The first by their hash; a second of a line only when every line has one."""
+    lines = collections.defaultdict[tuple[str, int], list[tuple[str, dict[str, Any], Any]]](list)
+    for file in files:
+        text, name = file.read_bytes(), file.relative_to(ROOT).as_posix()
+        starts = [0, *(match.end() for match in re.finditer(b"\n", text))]
+        for node in parts(ast.parse(text)):
+            for order, new in enumerate(mutations(node)):
+                start = starts[node.lineno - 1]
+                begin, end = start + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+                line, old = text[start:].split(b"\n", 1)[0], text[begin:end].decode()
+                key = hashlib.sha256(repr((name, line, node.col_offset, old, order)).encode()).hexdigest()
+                place = {"file": name, "line": node.lineno, "begin": begin, "end": end, "old": old}
+                lines[name, node.lineno].append((key, place, new))
+    ranked = [(rank, *one) for line in lines.values() for rank, one in enumerate(sorted(line, key=lambda one: one[0]))]
+    chosen = sorted(ranked, key=lambda one: one[:2])[:count]
+    texts = [(place, new, ast.unparse(ast.fix_missing_locations(new))) for *_, place, new in chosen]
+    return [place | {"new": f"({text})" if isinstance(new, ast.expr) else text} for place, new, text in texts]
+
+
+def tests_of(file: str) -> list[str]:
+    """Test files of a module, three at most: of its name in its mirrored folder, then the shortest that import it."""
+    *folders, stem = Path(file.split("src/")[1]).with_suffix("").parts
+    mirror = "/".join(
+        ["tests", *[name for name in [folders[0].removeprefix("latentedit").strip("_")] if name], *folders[1:]]
     )
-    return type(node.op) in _OPERATORS and not texts and not re.search("(?i)folder|path|root|place", source(node))
+    dotted = rf"\b{'.'.join(folders)}\.{stem}\b|from {'.'.join(folders)} import .*\b{stem}\b"
+    tests = sorted(Path("tests").rglob("test_*.py"), key=lambda place: place.stat().st_size)
+    mirrored = [place for place in tests if place.name == f"test_{stem}.py" and place.as_posix().startswith(mirror)]
+    near = [place for place in tests if place not in mirrored and re.search(dotted, place.read_text("utf-8"))]
+    return [place.as_posix() for place in (mirrored + near)[:3]] or [mirror]
 
 
-def tests_of(file: str) -> tuple[str, ...]:
-    """Test files of a module: of its name in or below the folder that mirrors it, and those that import it."""
-    parts = Path(file).with_suffix("").parts
-    inside = parts[parts.index("src") + 1 :]
-    dotted = ".".join(inside)
-    folder = {
-        "latentedit": (),
-        "latentedit_bench": ("bench",),
-        "latentedit_portraits": ("portraits",),
-        "latentedit_scenes": ("scenes",),
-    }.get(inside[0], ("models",))
-    mirrored = Path("tests", *folder, *inside[1:-1], f"test_{inside[-1]}.py")
-    named = sorted((ROOT / mirrored.parent).rglob(mirrored.name), key=lambda place: len(place.parts))
-    found = [place.relative_to(ROOT).as_posix() for place in named]
-    imports = re.compile(rf"\b{re.escape(dotted)}\b|from {re.escape('.'.join(inside[:-1]))} import .*\b{inside[-1]}\b")
-    near = [
-        place
-        for place in sorted((ROOT / "tests").rglob("test_*.py"), key=lambda place: place.stat().st_size)
-        if "browser" not in place.name and imports.search(place.read_text("utf-8"))
-    ]
-    found += [name for place in near if (name := place.relative_to(ROOT).as_posix()) not in found]
-    return tuple(found[:MOST_FILES]) or (str(mirrored.parent),)
+def run(tests: Sequence[str], broken: Path, text: bytes) -> tuple[str, list[str]]:
+    """What comes of a module with another text, in a fork of this process, and which tests failed."""
+    child, end = os.fork(), time.monotonic() + WALL_S
+    if child == 0:
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+        log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.environ["COLUMNS"] = "9999"  # no name of a test is cut
+        real: Any = SourceFileLoader.get_code
+
+        def get_code(self: Any, name: str) -> Any:
+            return compile(text, self.path, "exec", dont_inherit=True) if self.path == str(broken) else real(self, name)
+
+        SourceFileLoader.get_code = get_code
+        words = ["-q", "-x", "--tb=no", "-p", "no:cacheprovider", "-m", "not nightly", "-o", "addopts="]
+        os._exit(int(pytest.main([*words, *tests])))
+    while not (done := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > end:
+            os.killpg(child, signal.SIGKILL)
+        time.sleep(0.02)
+    failed = re.findall(r"^FAILED (.*?)(?: - .*)?$", LOG.read_text("utf-8", "replace"), re.MULTILINE)
+    status = os.waitstatus_to_exitcode(done[1])
+    return {0: SURVIVED, 5: SURVIVED, 2: NO_IMPORT, 4: NO_IMPORT}.get(status, KILLED), failed
 
 
-class Copy:
-    """The repository by hard links; a context manager."""
-
-    def __enter__(self) -> "Copy":
-        """Link every file that is tracked, or could be."""
-        self.folder = Path(tempfile.mkdtemp(prefix="mutate-", dir=ROOT.parent))
-        names = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True
-        )
-        for name in filter(lambda one: (ROOT / one).exists(), names.stdout.decode().splitlines()):
-            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            os.link(ROOT / name, self.folder / name)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Remove it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def mutated(self, mutant: Mutant, *, limit: float, shown: bool) -> str:
-        """What came of a mutant; a test that fails without it too shows nothing."""
-        place = self.folder / mutant.file
-        text = (ROOT / mutant.file).read_text("utf-8")
-        place.unlink()  # a link: what it leads to stays
-        place.write_text(text[: mutant.place] + mutant.new + text[mutant.place + len(mutant.old) :], "utf-8")
-        try:
-            status = self._status(mutant.tests, limit=limit, shown=shown)
-        finally:
-            place.unlink()
-            os.link(ROOT / mutant.file, place)
-        if status in (0, _INTERRUPTED):
-            return BROKEN if status else SURVIVED
-        failed = self._failed.read_text("utf-8") if status == _FAILED else ""
-        if failed and self._status([failed], limit=limit, shown=shown) != 0:
-            print(f"{failed} fails without any bug. Mend it first", flush=True)
-            return UNSOUND
-        return KILLED
-
-    def _status(self, tests: Sequence[str], *, limit: float, shown: bool) -> int:
-        """Exit status of pytest in a process of its own, which has the libraries of others already; -1 is too long."""
-        child = os.fork()
-        if child == 0:
-            os.setsid()
-            os._exit(self._run(tests, shown=shown))
-        end = time.monotonic() + limit
-        while time.monotonic() < end:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                return os.waitstatus_to_exitcode(status)
-            time.sleep(0.05)
-        os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return -1
-
-    @property
-    def _failed(self) -> Path:
-        return self.folder / "failed.txt"
-
-    def _run(self, tests: Sequence[str], *, shown: bool) -> int:
-        os.chdir(self.folder)
-        places = [str(self.folder / source) for source in SOURCES]
-        sys.path[:0] = [str(self.folder), *places]
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(self.folder), *places])
-        sys.dont_write_bytecode = True
-        if not shown:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
-        words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=--strict-markers", *tests]
-        return int(pytest.main(words, plugins=[_Names(self._failed)]))
+@functools.cache
+def sound(test: str) -> bool:
+    """Whether a test passes without any mutant."""
+    return run([test], ROOT, b"")[0] != KILLED
 
 
-class _Names:
-    """Writes down which test failed."""
-
-    def __init__(self, place: Path) -> None:
-        self._place = place
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            self._place.write_text(report.nodeid, "utf-8")
+def result_of(mutant: dict[str, Any]) -> str:
+    """Of this run or of an earlier one."""
+    finished = json.loads(FINISHED.read_text()) if FINISHED.exists() else {}
+    tests, text = tests_of(mutant["file"]), Path(mutant["file"]).read_bytes()
+    broken = text[: mutant["begin"]] + mutant["new"].encode() + text[mutant["end"] :]
+    known = hashlib.sha256(
+        broken + b"".join(Path(one).read_bytes() for one in tests if Path(one).is_file())
+    ).hexdigest()
+    if known not in finished:
+        began, (result, failed) = time.monotonic(), run(tests, ROOT / mutant["file"], broken)
+        finished[known] = UNSOUND if result == KILLED and not all(map(sound, failed)) else result
+        FINISHED.write_text(json.dumps(finished))
+        told = f"{mutant['file']}:{mutant['line']}: {mutant['old']!r} -> {mutant['new']!r}"
+        print(f"{time.monotonic() - began:.1f} s, {finished[known]}: {told}", flush=True)
+    return finished[known]
 
 
 def main() -> None:
-    """Break, run, tell."""
+    """Draw, run, compare."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--only", action="append", default=[], help="a bug of the list; repeatable")
-    options.add_argument("--since", help="also random ones in what changed since a commit")
-    options.add_argument("--count", type=int, default=20, help="of random ones")
-    options.add_argument("--seed", type=int, default=0, help="of random ones")
-    options.add_argument("--limit", type=float, default=150, help="seconds of one")
-    options.add_argument("--save", action="store_true", help="write results/mutation.json and .md")
+    options.add_argument("--count", type=int, default=300)
+    options.add_argument("--module", action="append", default=[], help="draw from this file; repeatable")
+    options.add_argument("--update", action="store_true", help="store the rates")
     chosen = options.parse_args()
-    mutants = list(fixed(() if chosen.save else chosen.only))
-    if chosen.since:
-        mutants += drawn(chosen.since, chosen.count, chosen.seed)
-    torch.set_num_threads(1)
-    results = known(mutants, again=chosen.only) if chosen.save else {}
-    with Copy() as copy:
-        for number, one in enumerate(mutants, 1):
-            if one.name in results:
-                continue
-            results[one.name] = copy.mutated(one, limit=chosen.limit, shown=bool(chosen.only))
-            told = f"{one.file}: {one.old!r} -> {one.new!r}" if results[one.name] != KILLED else one.file
-            print(f"{number}/{len(mutants)} {one.name}: {results[one.name]}  {told}", flush=True)
-            if chosen.save:
-                store([one for one in mutants if one.name in results], results)
-    print("\n".join("  ".join(row) for row in rates([one for one in mutants if one.name in results], results)))
-
-
-def known(mutants: Sequence[Mutant], *, again: Sequence[str]) -> dict[str, str]:
-    """Results that are stored, of mutants that are the same still and are not to be asked again."""
-    place = RESULTS / "mutation.json"
-    stored = json.loads(place.read_text("utf-8"))["mutants"] if place.exists() else {}
-    return {
-        one.name: stored[one.name]["result"]
-        for one in mutants
-        if one.name not in again
-        and {**stored.get(one.name, {}), "tests": 0, "place": 0, "result": 0}
-        == {**dataclasses.asdict(one), "tests": 0, "place": 0, "result": 0}
-    }
-
-
-def store(mutants: Sequence[Mutant], results: dict[str, str]) -> None:
-    """The table, with what was broken in each survivor."""
-    left = [one for one in mutants if results[one.name] not in (KILLED, BROKEN)]
-    content = {"mutants": {one.name: {**dataclasses.asdict(one), "result": results[one.name]} for one in mutants}}
-    lines = [*table(["package", "bugs", "killed", "rate"], rates(mutants, results)), "Not killed:", ""]
-    lines += [f"* `{one.name}` {one.file}: `{one.old}` -> `{one.new}` ({results[one.name]})" for one in left] or [
-        "none"
+    os.chdir(ROOT)
+    FINISHED.parent.mkdir(exist_ok=True)
+    for name in HEAVY:
+        importlib.import_module(name)
+    files = [Path(one).resolve() for one in chosen.module] or [
+        file
+        for file in sorted(ROOT.glob("src/**/*.py")) + sorted(ROOT.glob("packages/**/*.py"))
+        if "miniatures" not in file.parts
     ]
-    save(RESULTS / "mutation", content, lines)
+    counts = collections.defaultdict[str, list[int]](lambda: [0, 0])
+    for mutant in drawn(files, chosen.count):
+        result, (package, *below) = result_of(mutant), mutant["file"].split("src/")[1].split("/")
+        for name in ("all", f"{package}.{below[0]}" if below[1:] and package == "latentedit" else package):
+            counts[name][0] += result == KILLED
+            counts[name][1] += result in (KILLED, SURVIVED)
+    rates = {name: {"mutants": mutants, "killed": killed} for name, (killed, mutants) in sorted(counts.items())}
+    print("\n".join(f"{name:25} {one['killed']:4} of {one['mutants']:4}" for name, one in rates.items()))
+    if chosen.update:
+        STORED.write_text(json.dumps(rates, indent=1) + "\n")
+    elif not chosen.module:
+        stored = json.loads(STORED.read_text()) if STORED.exists() else {}
+        lower = [name for name in rates if name in stored and _rate(rates[name]) < _rate(stored[name])]
+        if lower:
+            raise SystemExit(f"the kill rate fell in {', '.join(lower)}. Test what survived")
 
 
-def rates(mutants: Sequence[Mutant], results: dict[str, str]) -> list[list[str]]:
-    """By package: bugs that can be imported, how many were killed, and the share."""
-    counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    for one in mutants:
-        for name in (one.package, "all"):
-            counts[name][results[one.name]] += 1
-    return [
-        [name, str(bugs), str(count[KILLED]), f"{count[KILLED] / max(1, bugs):.2f}"]
-        for name, count in sorted(counts.items())
-        for bugs in [count.total() - count[BROKEN]]
-    ]
+def _rate(counts: dict[str, int]) -> float:
+    return counts["killed"] / max(1, counts["mutants"])
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tests.browser import Browser
     from tests.editors.colours import ColourBackbone
 
-settings.register_profile("default", max_examples=10, deadline=None)
-settings.register_profile("thorough", max_examples=200, deadline=None)
+settings.register_profile("default", max_examples=25, deadline=None, derandomize=True)
+settings.register_profile("nightly", max_examples=200, deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
@@ -48,6 +48,25 @@ def browser() -> "Iterator[Browser]":
         pytest.skip(f"{NONE_WANTED} is set")
     with open_browser() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def random_state() -> Any:
+    """PyTorch's global random state before the first test."""
+    import torch
+
+    return torch.random.get_rng_state()
+
+
+@pytest.fixture(autouse=True)
+def no_global_random_numbers(random_state: Any) -> Iterator[None]:
+    """A test that draws from the global random state depends on the tests before it."""
+    import torch
+
+    yield
+    if not torch.equal(torch.random.get_rng_state(), random_state):
+        torch.random.set_rng_state(random_state)
+        pytest.fail("drew from PyTorch's global random state. Use latentedit.core.rng: seeded, draw or stream")
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,8 @@ from tools.notebooks import EXAMPLES, notebook, notebooks
 
 from latentedit.models.registry import load
 
+pytestmark = pytest.mark.slow
+
 WRITTEN = {
     "directions": ["glasses.safetensors", "you-glasses.png", "you-both.png"],
     "new_editor": ["one-noisy-step.png"],
@@ -40,6 +42,7 @@ def run_cells(name: str) -> dict[str, Any]:
     return made
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", WRITTEN)
 def test_it_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -21,6 +21,8 @@ from tests.commands import Command, command
 
 __all__ = ["command"]
 
+pytestmark = pytest.mark.nightly
+
 EXAMPLE = Path(__file__).parent.parent / "examples" / "stranger"
 MOST_LINES = 70
 FILES = sorted(path for path in EXAMPLE.rglob("*.py") if path.name != "__init__.py")

@@ -14,7 +14,7 @@ from latentedit_portraits.render import render
 DIST = Path(__file__).parent.parent / "dist"
 LARGEST_BYTES = 90_000_000
 
-pytestmark = pytest.mark.skipif(not DIST.is_dir(), reason="no wheels; make wheels builds them")
+pytestmark = [pytest.mark.nightly, pytest.mark.skipif(not DIST.is_dir(), reason="no wheels; make wheels builds them")]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -13,6 +13,8 @@ from latentedit.api.checkup import Check, check_model
 from latentedit.core.condition import Condition
 from latentedit.testing.miniatures.flux import flux
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"sizes": [64, 64, 96]}
 
 

@@ -15,6 +15,8 @@ from latentedit.directions.direction_file import load_direction
 from tests.api.discoveries import known_basis, read_surely
 from tests.editors.colours import ColourBackbone
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["01-top-light-dark.safetensors", "02-bottom-light-dark.safetensors"]
 
 

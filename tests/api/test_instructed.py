@@ -24,6 +24,8 @@ from latentedit.testing.miniatures.flux2 import flux2_klein
 from latentedit.testing.miniatures.qwen_image import qwen_image
 from latentedit.testing.tolerances import relative_error
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {"sizes": [64, 64, 96], "editors": {"eim": {"steps": 2, "search": {"steps": 2}}}}
 FAMILIES: dict[str, Callable[[], Any]] = {
     "kontext": lambda: flux(kontext=True),

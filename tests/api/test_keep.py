@@ -18,6 +18,8 @@ from latentedit.keeping.pixel_files import PixelPicture, read_pixels, save_pixel
 from latentedit.keeping.record import KeepRecord
 from tests.keeping.pairs import SIDE, cast, moved, scene, similarity, with_object
 
+pytestmark = pytest.mark.slow
+
 Y, X = np.mgrid[:SIDE, :SIDE]
 FAR = np.hypot(X - 90, Y - 70) > 18 + 12
 

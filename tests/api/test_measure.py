@@ -30,6 +30,8 @@ from latentedit.models.registry import load
 from latentedit.testing.miniature import miniature_sd3
 from tests.editors.colours import COLOURS, ColourBackbone
 
+pytestmark = pytest.mark.slow
+
 SHIFT = torch.tensor(COLOURS["green"]) - torch.tensor(COLOURS["red"])
 """What has to be added to red to make it green."""
 

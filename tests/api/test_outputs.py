@@ -29,6 +29,8 @@ from latentedit.latents.record import FORMAT, MAX_EDITS
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def result(colours: ColourBackbone, tmp_path: Path) -> EditResult:

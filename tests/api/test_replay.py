@@ -28,6 +28,8 @@ from tests.api.test_undo import half_mask
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
 
+pytestmark = pytest.mark.slow
+
 ARMS = ["image", "text", "joint"]
 OTHERS = ["sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider", "splitflow"]
 

@@ -24,6 +24,8 @@ from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.miniature import miniature_sd3
 
+pytestmark = pytest.mark.slow
+
 FROM, TO = "a person with no glasses", "a person with glasses"
 CHANGES = ("no glasses => glasses", "=> a smile")
 FILE = Path("a.safetensors")

@@ -9,6 +9,8 @@ from latentedit.api.result import measure_effect
 from latentedit.core.errors import ShapeError
 from latentedit.core.files import pictures
 
+pytestmark = pytest.mark.slow
+
 
 def test_effect_of_a_known_change() -> None:
     """A quarter of the pixels moves by 51 of 255 in one channel, the rest by 2 in all."""

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -95,7 +96,7 @@ class Sequences(RuleBasedStateMachine):
         assert again.read_bytes() == path.read_bytes()
 
 
-TestSequences = Sequences.TestCase
+TestSequences = pytest.mark.nightly(Sequences.TestCase)
 TestSequences.settings = settings(
     max_examples=12, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -36,6 +36,8 @@ from latentedit.latents.record import Mixing
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
 
+pytestmark = pytest.mark.slow
+
 SCENE = "grey room, a hat, a wall"
 """The colour model reads the first word; the rest is for the words of changes."""
 

@@ -37,6 +37,8 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.calibrations import VARIABLE, calibration_file
 from tests.editors.colours import ColourBackbone
 
+pytestmark = pytest.mark.slow
+
 HOW = Search(pictures=3, steps=2, batch=2)
 CAPTIONS = ["red", "blue", "green"]
 
@@ -115,6 +117,7 @@ def test_a_pace_tells_the_time_of_both_kinds_of_work() -> None:
     assert pace.seconds(Work(evaluations=4, pictures=3) + Work(evaluations=2, pictures=0)) == 3 + 6
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_anywhere_it_goes_on_and_ends_in_the_same_file(
     colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seed: int

@@ -31,6 +31,8 @@ from latentedit.models.base import Backbone
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, levels, noisy
 
+pytestmark = pytest.mark.slow
+
 PARTS = ("difference", "start", "moved", "allowed", "missed")
 SIZES = [(8, 8), (37, 21), (5, 30)]
 MODES = ["RGB", "RGBA"]

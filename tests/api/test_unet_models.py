@@ -17,6 +17,8 @@ from latentedit.models.registry import load
 from latentedit.testing.miniature import miniature_ddpm, miniature_sd
 from latentedit.testing.tolerances import relative_error
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ("a person with red hair", "a face on a black wall")
 
 

@@ -38,6 +38,8 @@ from tests.editors.colours import ColourBackbone, ColourReader
 from tests.editors.edits import grey, levels, noisy
 from tests.latents.unknown import not_known
 
+pytestmark = pytest.mark.slow
+
 METHODS = ["eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"]
 
 

@@ -19,6 +19,8 @@ from tests.browser import Browser
 from tests.editors.edits import grey, noisy
 from tests.latents.unknown import not_known
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_MS = 30_000
 HOSTILE = 'grey <img src=x onerror="window.top.hacked=1"><script>window.hacked=1</script>'
 
@@ -133,6 +135,7 @@ def guest(visitor: NewPage, server: tuple[str, Path], model: PausedBackbone) -> 
     model.goes_on.set()
 
 
+@pytest.mark.nightly
 def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) -> None:
     page = guest.page
     guest.bring(png(grey()))
@@ -179,6 +182,7 @@ def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) 
     assert [path for path in server[1].rglob("*") if path.is_file() and path.stat().st_size] == []
 
 
+@pytest.mark.nightly
 def test_directions_that_nobody_named(guest: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.app.visit.local_basis", functools.partial(local_basis, steps=4))
     monkeypatch.setattr("tests.editors.colours.VARIANCE", 1.0)
@@ -194,6 +198,7 @@ def test_directions_that_nobody_named(guest: Visitor, monkeypatch: pytest.Monkey
     guest.edit("01-all-over.safetensors")
 
 
+@pytest.mark.nightly
 def test_files_that_are_no_pictures(guest: Visitor, server: tuple[str, Path], tmp_path: Path) -> None:
     guest.drop("text.png", b"only a text")
     guest.says("text.png is no picture")
@@ -238,6 +243,7 @@ def test_a_picture_that_the_model_does_not_know_is_edited_only_after_a_second_cl
     guest.edit("red => green")
 
 
+@pytest.mark.nightly
 def test_a_cancelled_edit_leaves_everything_as_it_was(guest: Visitor, model: PausedBackbone) -> None:
     guest.bring(png(grey()))
     model.pause(after=6)
@@ -253,6 +259,7 @@ def test_a_cancelled_edit_leaves_everything_as_it_was(guest: Visitor, model: Pau
     assert guest.caption == "green"
 
 
+@pytest.mark.nightly
 def test_two_visitors_wait_for_each_other_and_see_nothing_of_each_other(
     guest: Visitor, visitor: NewPage, server: tuple[str, Path], model: PausedBackbone
 ) -> None:
@@ -276,6 +283,7 @@ def test_two_visitors_wait_for_each_other_and_see_nothing_of_each_other(
     assert all(source.startswith("data:image/png;base64,") for source in sources)
 
 
+@pytest.mark.nightly
 def test_a_page_that_is_closed_is_forgotten_at_once(
     visitor: NewPage, server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,6 +310,7 @@ def test_a_page_that_is_closed_is_forgotten_at_once(
     assert forgotten()
 
 
+@pytest.mark.nightly
 def test_after_a_restart_an_old_page_says_so(visitor: NewPage) -> None:
     port, one = free_port(), visitor()
     with served(PausedBackbone(), port=port) as (address, _):

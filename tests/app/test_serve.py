@@ -17,6 +17,8 @@ from tests.app.servers import PausedBackbone, served
 from tests.app.visits import png
 from tests.editors.edits import grey
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "correct horse"
 
 

@@ -26,6 +26,8 @@ from tests.app.visits import EIM, RED, SCENE, opened, png
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, noisy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def visit(colours: ColourBackbone) -> Visit:

@@ -24,7 +24,7 @@ from tests.bench.fake_ray import FakeRay
 
 __all__ = ["undisturbed"]
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
+pytestmark = [pytest.mark.nightly, pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")]
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,7 @@ def test_the_password_comes_from_a_file_or_the_environment(tmp_path: Path, monke
             read_password(place)
 
 
+@pytest.mark.nightly
 def test_it_serves_until_it_is_interrupted_and_leaves_nothing(miniature: Path, tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "latentedit.cli.main", "app", "--model", miniature, "--port", free_port()]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

@@ -13,6 +13,8 @@ from latentedit.api.outputs import read_record
 from latentedit.directions.direction_file import load_direction
 from tests.commands import Command, Refused
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def arguments(picture: Path, miniature: Path, tmp_path: Path) -> list[object]:

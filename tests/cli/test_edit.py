@@ -21,6 +21,8 @@ from tests.core.files.test_pictures import BAD
 from tests.latents.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, says
 from tests.latents.unknown import not_known
 
+pytestmark = pytest.mark.slow
+
 FROM, TO = "a person with no glasses", "a person with glasses"
 KEY = "sk-test-0123456789"
 

@@ -19,6 +19,8 @@ from latentedit.core.errors import ConfigError
 from latentedit.latents.pictures import Picture
 from tests.commands import Command, Refused
 
+pytestmark = pytest.mark.slow
+
 FROM, TO = "a person with no glasses", "a person with glasses"
 
 

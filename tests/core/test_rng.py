@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
 from latentedit.core.errors import ShapeError
-from latentedit.core.rng import draw, item_seed, noise_like, stream
+from latentedit.core.rng import draw, item_seed, noise_like, seeded, stream
 
 
 def test_a_name_decides_the_numbers() -> None:
@@ -53,3 +54,13 @@ def test_items_of_one_measurement_have_seeds_of_their_own() -> None:
     seeds = {item_seed(seed, f"item-{item}") for seed in range(5) for item in range(100)}
     assert len(seeds) == 500
     assert item_seed(1, "0001") == item_seed(1, "0001") < 2**32
+
+
+def test_a_seed_decides_the_weights_and_leaves_the_global_state() -> None:
+    state, weights = torch.random.get_rng_state(), []
+    for seed in (0, 0, 1):
+        with seeded(seed):
+            weights.append(nn.Linear(3, 3).weight)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(state, torch.random.get_rng_state())

@@ -15,6 +15,8 @@ from playwright.sync_api import TimeoutError as TooLong
 
 from tests.browser import Browser
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
 MARKDOWN_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -75,6 +77,7 @@ def build(house: Path, *command: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.nightly
 def test_links_lead_to_pages_and_anchors(pages: dict[Path, Page], site: Path) -> None:
     dead: list[str] = []
     for path, page in pages.items():
@@ -89,6 +92,7 @@ def test_links_lead_to_pages_and_anchors(pages: dict[Path, Page], site: Path) ->
     assert dead == []
 
 
+@pytest.mark.nightly
 def test_nothing_is_loaded_from_elsewhere(pages: dict[Path, Page], site: Path) -> None:
     loads = {one for page in pages.values() for one in page.loads}
     assert {one for one in loads if urlsplit(one).netloc} == set()
@@ -96,6 +100,7 @@ def test_nothing_is_loaded_from_elsewhere(pages: dict[Path, Page], site: Path) -
     assert re.findall(r"url\([\"']?(?:https?:)?//[^)]+", styles) == []
 
 
+@pytest.mark.nightly
 def test_it_is_read_and_searched_from_a_disk(site: Path, browser: Browser) -> None:
     found = browser.page.locator("a", has_text="latentedit.editors.FlowEdit").first
     for _ in range(4):  # on a loaded machine the page's script may not listen yet when the key is pressed

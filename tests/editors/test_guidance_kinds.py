@@ -20,6 +20,8 @@ from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniatures.flux import flux
 from tests.directions.mixtures import mixture_latent, weight_as_input
 
+pytestmark = pytest.mark.slow
+
 CAPTION = "a person with red hair"
 SMALL = {"steps": 3, "maps": 1, "candidates": 1, "rank": 1, "products": 2}
 

@@ -15,6 +15,8 @@ from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.miniature import miniature_sd, miniature_sd3
 from tests.editors.few_steps import few_steps
 
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture(scope="session")
 def miniatures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Backbone]:

@@ -24,6 +24,8 @@ from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import LinearTextBackbone, levels_of, mixture_latent
 
+pytestmark = pytest.mark.slow
+
 ARMS = ["image", "text", "joint"]
 BATCH = tolerance("batch", torch.float64)
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tests.fuzz.campaign import CORPUS, TARGETS, file_stem
 from tests.fuzz.judge import FaultError, Target, judged, told
 
+pytestmark = pytest.mark.slow
+
 SLOW = {
     "model folders, loaded": 0,
     "writers of one file": 0,

@@ -9,6 +9,8 @@ from latentedit.keeping.verdict import are_strangers, judge
 from latentedit.keeping.warp import smoothed
 from tests.keeping.pairs import SIDE, cast, moved, scene, similarity, with_object
 
+pytestmark = pytest.mark.slow
+
 
 def found(original: np.ndarray, edited: np.ndarray) -> Change:
     first, second = original.astype(np.float32), edited.astype(np.float32)

@@ -2,12 +2,15 @@
 
 import cv2
 import numpy as np
+import pytest
 
 from latentedit.keeping import detection
 from latentedit.keeping.change import Change, find_change
 from latentedit.keeping.registration import register
 from latentedit.keeping.verdict import judge
 from tests.keeping.pairs import SIDE, with_object
+
+pytestmark = pytest.mark.slow
 
 NO_DENSITY = np.zeros((SIDE, SIDE), dtype=np.float32)
 INNER = np.pad(np.ones((SIDE - 6, SIDE - 6), dtype=bool), 3)

@@ -28,6 +28,7 @@ from transformers import (
     Qwen2VLProcessor,
 )
 
+from latentedit.core.rng import seeded
 from latentedit.models.libraries import quiet_libraries
 from latentedit.testing.miniature import WORDS
 
@@ -46,6 +47,7 @@ _TEXT: dict[str, Any] = {
 }
 
 
+@seeded(0)
 def save_blip(folder: Path) -> Path:
     """A picture alone to a text; WordPiece."""
     tokens = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", ",", *WORDS)
@@ -63,6 +65,7 @@ def save_blip(folder: Path) -> Path:
     return _save(network, processor, folder)
 
 
+@seeded(0)
 def save_florence(folder: Path) -> Path:
     """A picture and a task to a text, by an encoder and a decoder; byte-level BPE."""
     vocabulary = _byte_vocabulary("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -81,6 +84,7 @@ def save_florence(folder: Path) -> Path:
     return _save(Florence2ForConditionalGeneration(config), Florence2Processor(images, tokenizer), folder)
 
 
+@seeded(0)
 def save_llava(folder: Path) -> Path:
     """A model that chats; its processor takes pictures and texts only."""
     vocabulary = _byte_vocabulary("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>")
@@ -109,6 +113,7 @@ def save_llava(folder: Path) -> Path:
     return _save(LlavaForConditionalGeneration(config), processor, folder)
 
 
+@seeded(0)
 def save_qwen(folder: Path) -> Path:
     """A model that chats; its processor takes videos too, for which transformers needs torchvision."""
     from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor

@@ -23,6 +23,8 @@ from latentedit_portraits.captions import full_caption
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_portraits.reader import PortraitReader
 
+pytestmark = pytest.mark.slow
+
 FOREIGN = Path(__file__).parents[1] / "data" / "foreign"
 SIZE = (40, 30)
 
@@ -184,6 +186,7 @@ def test_framed_they_are_read_right_and_whole_they_are_not(portraits: Backbone, 
     assert misread | truth != misread
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("name", "word", "change", "error"),
     [

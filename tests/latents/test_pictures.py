@@ -14,6 +14,8 @@ from latentedit.core.files import pictures
 from latentedit.latents.pictures import Picture
 from latentedit.models.capabilities import Capabilities
 
+pytestmark = pytest.mark.slow
+
 FIXED = Capabilities(size_multiple=16, sizes=(128, 128, 128))
 RANGE = Capabilities(size_multiple=16, sizes=(64, 256, 512))
 

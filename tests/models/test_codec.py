@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.rng import draw
+from latentedit.core.rng import draw, seeded
 from latentedit.testing.miniature import draw_weights
 from latentedit.testing.miniatures.flux import flux
 from latentedit.testing.miniatures.parts import autoencoder_tiny
@@ -33,7 +33,7 @@ def test_a_tiny_autoencoder_has_no_posterior_and_no_scale(build: Any) -> None:
 
 def drawn_tiny() -> Any:
     """With seeded weights."""
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0):
         network = autoencoder_tiny(4)
     draw_weights(network, torch.Generator().manual_seed(0))
     return network.eval()

@@ -10,9 +10,12 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from latentedit.core.errors import ModelError
+from latentedit.core.rng import seeded
 from latentedit.models.loading import open_folder
 from latentedit.models.sd import StableDiffusionBackbone
 from latentedit.models.sd3 import StableDiffusion3Backbone
+
+pytestmark = pytest.mark.slow
 
 ENCODER_OF_ANOTHER = SimpleNamespace(config=SimpleNamespace(projection_dim=8, hidden_size=32))
 
@@ -70,7 +73,7 @@ def test_sd3_refuses_parts_of_different_models(
 )
 def test_sd_refuses_a_u_net_of_another_kind(sd_parts: Mapping[str, Any], changes: dict[str, Any], message: str) -> None:
     build: Any = UNet2DConditionModel
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0):
         unet = build.from_config(dict(sd_parts["unet"].config) | changes)
     with pytest.raises(ModelError, match=message):
         StableDiffusionBackbone({**sd_parts, "unet": unet}, name="parts of two", device="cpu")

@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
-from latentedit.core.rng import draw
+from latentedit.core.rng import draw, seeded
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.models.base import Backbone
@@ -21,6 +21,8 @@ from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.miniature import miniature_ddpm
 from latentedit.testing.tolerances import relative_error
 from tests.models.folders import folder_with
+
+pytestmark = pytest.mark.slow
 
 PARITY = 1e-4
 SCHEDULER = "scheduler/scheduler_config.json"
@@ -99,7 +101,7 @@ def test_parts_at_the_root_load_as_parts_in_folders(folder_ddpm, ddpm, tmp_path)
 
 
 def test_a_model_of_grey_pictures_is_refused(ddpm: DDPMBackbone) -> None:
-    build: Any = UNet2DModel
+    build: Any = seeded(0)(UNet2DModel)
     grey = build(
         in_channels=1,
         out_channels=1,

@@ -24,6 +24,8 @@ from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 
+pytestmark = pytest.mark.slow
+
 MODES: list[Mode] = ["forward", "double_backward", "finite_difference"]
 QUANTITY = {"forward": "derivative", "double_backward": "derivative", "finite_difference": "difference"}
 CAPTION = "a person with red hair and glasses"

@@ -19,6 +19,8 @@ from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 
+pytestmark = pytest.mark.slow
+
 LEVEL = 0.6
 SITE = "block.0.image"
 

@@ -22,6 +22,8 @@ from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.miniatures.flux import flux
 from tests.models.stock import CAPTION, start
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("kind", "name"), [(StableDiffusion3Pipeline, "with_t5"), (StableDiffusionPipeline, "sd")])
 def test_a_live_pipeline_is_the_model_that_its_folder_is(kind: Any, name: str, request: pytest.FixtureRequest) -> None:

@@ -34,6 +34,7 @@ assert ran("scipy.stats")
 """
 
 
+@pytest.mark.nightly
 def test_an_edit_imports_the_networks_it_runs_and_little_else() -> None:
     """And what was put off is there for whoever asks for it."""
     done = subprocess.run([sys.executable, "-c", EDIT_PATH], check=True, capture_output=True, text=True)

@@ -11,16 +11,19 @@ from safetensors.torch import load_file, save_file
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, MissingDependencyError, ModelError
-from latentedit.core.rng import draw
+from latentedit.core.rng import draw, seeded
 from latentedit.models.base import Backbone
 from latentedit.models.text_cache import VARIABLE
 from latentedit.testing.miniatures.flux import flux
 from latentedit.testing.miniatures.sdxl import sdxl
 from latentedit.testing.tolerances import relative_error
 
+pytestmark = pytest.mark.slow
+
 BUILDS = {"flux": flux, "sdxl": sdxl}
 
 
+@seeded(0)
 def adapted(pipeline: Any, seed: int, *, text: bool) -> None:
     """Random adapters on the denoiser's attention, and on a text encoder's."""
     denoiser = getattr(pipeline, "transformer", None) or pipeline.unet
@@ -67,6 +70,7 @@ def asked(backbone: Backbone) -> torch.Tensor:
     return backbone.velocity(z, torch.tensor([0.5]), backbone.embed(["a face with red hair"]))
 
 
+@seeded(0)  # peft draws, then loads
 def test_it_is_the_stock_pipeline_with_the_same_files(family: str, folder: Path, tmp_path: Path) -> None:
     """Two at their scales, one with layers of a text encoder too; the scale, and each file, matter."""
     first = saved_lora(BUILDS[family], tmp_path / "first.safetensors", 1, text=True)

@@ -18,6 +18,8 @@ from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit.models.registry import load
 from latentedit.testing.tolerances import relative_error, tolerance
 
+pytestmark = pytest.mark.slow
+
 CAPTION = "a person with red hair and glasses"
 SIDE_PX = 64
 NAMES = ["sd", "without_t5"]

@@ -18,6 +18,8 @@ from latentedit.testing.tolerances import relative_error
 from tests.models.folders import folder_with
 from tests.models.stock import CAPTION, PARITY, start, stock
 
+pytestmark = pytest.mark.slow
+
 SCHEDULER = "scheduler/scheduler_config.json"
 
 

@@ -25,6 +25,8 @@ from latentedit.testing.tolerances import relative_error
 from tests.models.folders import folder_with
 from tests.models.stock import CAPTION, PARITY, start, stock
 
+pytestmark = pytest.mark.slow
+
 CPU = Placement(device=torch.device("cpu"), dtype=torch.float32)
 
 

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from latentedit.core.errors import ModelError, ShapeError
+from latentedit.core.rng import seeded
 from latentedit.models.sites import Site, giving, keeping, projections, read, shifted
 
 
@@ -89,7 +90,8 @@ class Attention(nn.Module):
 
 
 def test_values_of_the_picture_are_kept_and_given_and_the_text_keeps_its_own() -> None:
-    attention, other = Attention(), torch.ones(1, 3, 4)
+    with seeded(0):
+        attention, other = Attention(), torch.ones(1, 3, 4)
     x = torch.arange(20.0).reshape(1, 5, 4).sin()
     sites = projections({"block.0": Site(module=attention, image="last")})
     assert list(sites) == ["block.0.query", "block.0.key", "block.0.value"]

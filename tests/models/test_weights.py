@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from latentedit.core.errors import ModelError
+from latentedit.core.rng import seeded
 from latentedit.models.weights import fingerprint, live_fingerprint, refuse_pickles, tensor_shapes, weight_files
 
 
@@ -116,7 +117,8 @@ def test_every_shard_counts_and_their_order(tmp_path: Path) -> None:
 
 def test_a_live_fingerprint_looks_at_all_of_a_parameter() -> None:
     """Whatever its size; in float32 and in bfloat16 alike."""
-    network = torch.nn.Sequential(torch.nn.Linear(64, 10), torch.nn.Linear(10, 3))
+    with seeded(0):
+        network = torch.nn.Sequential(torch.nn.Linear(64, 10), torch.nn.Linear(10, 3))
     known = live_fingerprint({"unet": network})
     assert known == live_fingerprint({"unet": deepcopy(network).bfloat16()}) != live_fingerprint({"vae": network})
     for row in (0, 5, 9):

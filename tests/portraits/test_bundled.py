@@ -29,6 +29,8 @@ from latentedit_portraits.quality import adherence
 from latentedit_portraits.reader import PortraitReader, accuracy
 from latentedit_portraits.render import render
 
+pytestmark = pytest.mark.nightly
+
 FOREIGN = Path(__file__).parents[1] / "data" / "foreign"
 PORTRAIT = next(item for item in draw_split("test", 50, 3) if item.accessory == "none")
 TARGET = full_caption(PORTRAIT.replace(accessory="glasses"))

@@ -7,8 +7,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from latentedit.core.errors import OutputError
+from latentedit.core.rng import seeded
 from latentedit_portraits import fitting
-from latentedit_portraits.fitting import FitSettings, load_half, save_half, seeded
+from latentedit_portraits.fitting import FitSettings, load_half, save_half
 from latentedit_portraits.framer import PortraitFramer, build_framer
 from latentedit_portraits.reader import PortraitReader, build_reader
 from tests.portraits.runs import run_in
@@ -130,13 +131,3 @@ def test_readers_and_framers_come_back(kind: Any, build: Any, side: int, tmp_pat
     found = kind.from_folder(tmp_path).network(pixels)
     assert torch.allclose(found, build(0).eval()(pixels), atol=5e-3)
     assert not torch.allclose(found, build(1).eval()(pixels), atol=5e-3)
-
-
-def test_the_seed_decides_the_weights_and_leaves_the_global_state() -> None:
-    state, weights = torch.random.get_rng_state(), []
-    for seed in (0, 0, 1):
-        with seeded(seed):
-            weights.append(nn.Linear(3, 3).weight)
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[0], weights[2])
-    assert torch.equal(state, torch.random.get_rng_state())

@@ -43,6 +43,8 @@ from latentedit_portraits.quality import instruction_following
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.train_kontext import assemble
 
+pytestmark = pytest.mark.nightly
+
 MAN = Attributes(
     skin="pale",
     hair="short",

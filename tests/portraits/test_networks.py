@@ -39,6 +39,8 @@ from latentedit_portraits.unet import (
 )
 from tests.portraits.runs import run_in
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 CHANCE = float(np.mean([math.log(len(values)) for values in VALUES.values()]))
 

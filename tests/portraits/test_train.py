@@ -38,6 +38,8 @@ from latentedit_portraits.train_unet import encode_latents, train_unet, with_fol
 from latentedit_portraits.verify import verify
 from tests.portraits.runs import run_in
 
+pytestmark = pytest.mark.nightly
+
 
 @pytest.mark.parametrize("train", [train, train_unet, train_discs, train_portraits])
 def test_an_unknown_recipe_is_refused(train: Any, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from latentedit_scenes.parameters import parameters_of
 from latentedit_scenes.reader import SceneReader, agreement
 from latentedit_scenes.render import render_array
 
+pytestmark = pytest.mark.nightly
+
 FOLDER = bundled_folder("scenes")
 
 

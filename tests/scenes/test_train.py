@@ -25,6 +25,8 @@ from latentedit_scenes.dataset import render_split
 from latentedit_scenes.reader import SceneReader, agreement, build_reader
 from latentedit_scenes.train import RECIPES, WORLD, begin_with, train
 
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture
 def gray(monkeypatch: pytest.MonkeyPatch) -> list[int]:

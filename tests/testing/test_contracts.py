@@ -13,7 +13,7 @@ from latentedit.core.cost import spend
 from latentedit.core.errors import UnsupportedDerivativeError
 from latentedit.core.linalg.operator import LinearOperator
 from latentedit.core.progress import Progress
-from latentedit.core.rng import Seed, draw
+from latentedit.core.rng import Seed, draw, seeded
 from latentedit.editors.base import Editor
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.joint import JointLatent
@@ -85,6 +85,7 @@ BREAKS = [
 
 
 @pytest.mark.parametrize(("change", "law"), BREAKS, ids=[law for _, law in BREAKS])
+@seeded(0)
 def test_broken_backbones_are_caught(change: Callable[[GaussianMixtureBackbone, Hook], Hook], law: str) -> None:
     def check(backbone: Backbone) -> None:
         latent = torch.stack([draw((5,), seed=0, purpose="contract", index=index) for index in range(2)]).double()
@@ -137,6 +138,7 @@ CAPTIONER_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", CAPTIONER_FAULTS)
+@seeded(0)
 def test_broken_captioners_are_caught(fault: str) -> None:
     check = getattr(CaptionerContract(), CAPTIONER_FAULTS[fault])
     pixels = torch.linspace(-1, 1, 3)[:, None, None, None] * torch.ones(3, 3, 4, 4)
@@ -182,6 +184,7 @@ EDITOR_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", EDITOR_FAULTS)
+@seeded(0)
 def test_broken_editors_are_caught(fault: str) -> None:
     backbone = example_mixture(dimension=4)
     latent, target = mixture_latent(backbone), backbone.embed(["c"])

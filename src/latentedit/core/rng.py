@@ -1,7 +1,8 @@
 """Random numbers from named streams: hashed from (seed, purpose, index), so nothing depends on order or batch size."""
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -84,3 +85,11 @@ def noise_like(
     drawn = [draw(shape, seed=one, purpose=purpose, index=index).to(z.device, z.dtype) for one in seeds]
     axis = 0 if count is None else 1
     return torch.stack(drawn, axis).expand(*shape[:axis], *z.shape)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Generator[None]:
+    """Networks that are built inside get the same weights for the same seed; the global random state is left alone."""
+    with torch.random.fork_rng(devices=[]):  # noqa: TID251
+        torch.default_generator.manual_seed(seed)
+        yield

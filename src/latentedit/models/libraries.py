@@ -94,7 +94,7 @@ def stock_pipeline(kind: str, components: Mapping[str, Any], configuration: Mapp
 @contextmanager
 def quiet_libraries() -> Generator[None]:
     """No progress bars and reports of diffusers and transformers inside, and the global random state kept."""
-    with _QUIET.open(), torch.random.fork_rng(devices=[]):
+    with _QUIET.open(), torch.random.fork_rng(devices=[]):  # noqa: TID251 - threads overlap
         yield
 
 

@@ -32,6 +32,7 @@ from transformers import (
     T5Tokenizer,
 )
 
+from latentedit.core.rng import seeded
 from latentedit.models.libraries import quiet_libraries
 
 WORDS = ("a", "and", "beard", "black", "face", "glasses", "hair", "no", "on", "person", "red", "smile", "wall", "with")
@@ -56,7 +57,7 @@ def sd3_pipeline(*, t5: bool, channels: int = 16, seed: int = 0) -> Any:
         channels: of the latent; 16 as in SD3.
         seed: of every weight. The global random state is left as it was.
     """
-    with torch.random.fork_rng(devices=[]):
+    with seeded(seed):
         parts: dict[str, Any] = {
             "transformer": _transformer(channels),
             "vae": _autoencoder(
@@ -91,7 +92,7 @@ def sd_pipeline(*, prediction: TrainedFor = "epsilon", seed: int = 0) -> Any:
         prediction: what the U-Net is said to predict, in the scheduler's configuration; the betas are the real ones.
         seed: of every weight. The global random state is left as it was.
     """
-    with torch.random.fork_rng(devices=[]):
+    with seeded(seed):
         parts: dict[str, Any] = {
             "unet": _conditional_unet(),
             "vae": _autoencoder(4, scaling_factor=0.18215),
@@ -132,7 +133,7 @@ def miniature_ddpm(folder: Path, *, learned_variance: bool = False, seed: int = 
     Returns:
         The folder.
     """
-    with torch.random.fork_rng(devices=[]):
+    with seeded(seed):
         unet = UNet2DModel(
             sample_size=16,
             out_channels=6 if learned_variance else 3,

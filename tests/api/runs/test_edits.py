@@ -29,6 +29,8 @@ from latentedit.models.registry import load as load_model
 from latentedit.testing.miniature import miniature_sd3
 from tests.commands import TUNED
 
+pytestmark = pytest.mark.slow
+
 FROM, TO = "a person with no glasses", "a person with glasses"
 
 

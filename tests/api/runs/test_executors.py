@@ -32,6 +32,8 @@ from latentedit.api.runs.work import Measure, UnitResult
 from latentedit.core.errors import ConfigError, OutputError
 from tests.api.runs.small_work import FORK, SmallWork, begin, made, small_work, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +247,7 @@ def children() -> list[int]:
     return [child.pid for child in psutil.Process().children() if "resource_tracker" not in " ".join(child.cmdline())]
 
 
+@pytest.mark.nightly
 def test_one_that_dies_is_survived(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     """With processes that import everything anew, as users have them."""
     work = small_work(tmp_path / "notes", fate={"001-unit": "killed"}, pause_s=0.1)

@@ -13,6 +13,8 @@ from latentedit.core.errors import OutputError, ShapeError
 from tests.api.sheets.boxes import box_of
 from tests.editors.pictures import frames_of, plain, series
 
+pytestmark = pytest.mark.slow
+
 SHEETS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 

@@ -16,6 +16,8 @@ from tests.api.viewer.pages import data_of, rebuilt
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:

@@ -26,6 +26,8 @@ from tests.browser import Browser
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy
 
+pytestmark = pytest.mark.nightly
+
 STRENGTHS = [-1.0, 0.5, 1.0, 1.25]
 
 

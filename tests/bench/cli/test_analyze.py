@@ -11,6 +11,8 @@ from latentedit_bench.experiments import study
 from latentedit_bench.experiments.spectrum import Spectrum
 from tests.commands import Command, Refused
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +30,7 @@ def arguments(picture: Path, miniature: Path, tmp_path: Path) -> list[object]:
     return ["samples", picture, second, "--rank", 2, "--site", "clean", "--levels", "0.6,0.3", *where]
 
 
+@pytest.mark.nightly
 def test_the_table_the_plot_and_the_verdict(command: Command, arguments: list[object], tmp_path: Path) -> None:
     outcome = command(*arguments)
     assert outcome.code == 0, outcome.err

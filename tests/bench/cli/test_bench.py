@@ -14,6 +14,8 @@ from tests.api.manifests.pictures import write_picture
 from tests.bench.cli.conftest import METHOD
 from tests.commands import Command, Refused
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_list_names_every_method(command: Command) -> None:
     outcome = command("bench", "methods")
@@ -38,6 +40,7 @@ def test_the_rendered_set_is_described_without_a_model(command: Command, unloade
     assert told["manifest"] is None
 
 
+@pytest.mark.nightly
 def test_kinds_of_captions_take_turns(command: Command) -> None:
     told = [json.loads(command("bench", "data", "--captions", one, "--json").out) for one in ("partial+full", "full")]
     assert told[0]["name"] == "counterfactual-portraits/test/partial by turns with counterfactual-portraits/test/full"
@@ -67,6 +70,7 @@ def test_a_manifest_is_described_and_copied(command: Command, manifest: Path, tm
     assert first["fingerprint"] == second["fingerprint"]
 
 
+@pytest.mark.nightly
 def test_tuning_and_a_run_with_what_it_found(
     command: Command, manifest: Path, where: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -170,6 +174,7 @@ def test_a_run_without_its_settings_is_refused(
     assert expected in refused("bench", "run", manifest, *told, *where, "-o", tmp_path / "out")
 
 
+@pytest.mark.nightly
 def test_data_without_right_answers_is_not_ranked(
     command: Command, tmp_path: Path, where: tuple[str, ...], settings_of: Callable[..., Path]
 ) -> None:

@@ -9,7 +9,10 @@ from latentedit_bench.cli import bench_keep
 from latentedit_bench.known_pairs import cases
 from tests.commands import Command, Refused
 
+pytestmark = pytest.mark.slow
 
+
+@pytest.mark.nightly
 def test_it_measures_and_goes_on_where_it_was(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.commands import Command, Refused
 
+pytestmark = pytest.mark.slow
+
 TASK = ("bench", "data", "--domain", "portraits", "--size", 64, "--items", 3)
 
 

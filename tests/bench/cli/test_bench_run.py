@@ -16,6 +16,8 @@ from latentedit.api.runs.folder import RunFolder
 from tests.bench.cli.conftest import METHOD
 from tests.commands import Command, Refused
 
+pytestmark = pytest.mark.slow
+
 Begin = Callable[..., tuple[str, ...]]
 
 
@@ -39,6 +41,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(RunFolder, "add", add)
 
 
+@pytest.mark.nightly
 def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
     command: Command,
     begin: Begin,
@@ -79,6 +82,7 @@ def test_an_editor_without_tuned_settings_runs_with_its_defaults(command: Comman
     assert f"{METHOD} has" not in outcome.err
 
 
+@pytest.mark.nightly
 def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, tmp_path: Path, forked: None) -> None:
     """Each worker loads the model in a process of its own."""
     assert command(*begin("one")).code == 0

@@ -24,6 +24,8 @@ from latentedit_portraits.captions import COLOR_OF, MAX_TOKENS, parse, words_of
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.render import render_array
 
+pytestmark = pytest.mark.slow
+
 STILL = ("nothing", "contradiction")
 FINGERPRINTS = {
     "2": {
@@ -65,6 +67,7 @@ def changed(item: Item) -> set[str]:
     return set(shown(item).differences(wanted(item)))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("captions", get_args(Captions))
 def test_the_content_of_a_version_never_changes(split: str, captions: Captions) -> None:
     """Results name the version: other portraits, captions or changes under the same one would not be comparable."""

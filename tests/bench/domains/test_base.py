@@ -15,6 +15,8 @@ from latentedit_portraits.attributes import NONE, VALUES
 from latentedit_portraits.captions import COLOR_OF, parse
 from latentedit_portraits.domain import PORTRAITS
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_portraits_are_found_by_name() -> None:
     assert domain("portraits") is PORTRAITS
@@ -59,6 +61,7 @@ def test_a_value_brings_the_part_that_it_needs() -> None:
     assert with_value(PORTRAITS, bald, "mouth", "sad") == bald.replace(mouth="sad")
 
 
+@pytest.mark.nightly
 def test_areas_are_those_of_the_parts() -> None:
     """Of one portrait: the background is most of the picture's edge, hair is large, what moves in a face is small."""
     areas = measured_areas(PORTRAITS, scenes=1)
@@ -68,6 +71,7 @@ def test_areas_are_those_of_the_parts() -> None:
     assert max(areas[name] for name in ("eyes", "eyebrows", "mouth")) < 0.06
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", bundled_names())
 def test_every_bundled_model_has_pictures_of_its_size(name: str) -> None:
     pictures = sample_pictures(name, 3, seed=20)

@@ -31,6 +31,8 @@ from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.methods import Method
 from tests.bench.experiments.rendered_bench import rows, use_rendered
 
+pytestmark = pytest.mark.slow
+
 
 def test_items_ask_for_something() -> None:
     data = asking("calibration", 1000)
@@ -147,7 +149,13 @@ SMALL = (
 )
 
 
-@pytest.mark.parametrize("small", SMALL, ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "small",
+    [
+        pytest.param(one, id=one.name, marks=[] if isinstance(one, LinearStrength) else pytest.mark.nightly)
+        for one in SMALL
+    ],
+)
 def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small: KnownItems) -> None:
     """On a drawn model, at no more than what the plan says; a second time nothing is measured, the same is found."""
     known, at = use_rendered(monkeypatch), Context(folder=tmp_path, command="it")

@@ -9,6 +9,8 @@ from latentedit_bench.experiments.untrained import untrained_twin
 from latentedit_bench.metrics.statistics import Table, estimate
 from tests.bench.experiments.gaussians import beside, gaussian, study_of
 
+pytestmark = pytest.mark.slow
+
 
 def mean(rows: Table) -> object:
     return estimate(rows["value"].tolist(), rows[["picture"]].to_numpy().tolist())
@@ -68,6 +70,7 @@ def test_the_fitted_rank_comes_first_and_others_follow() -> None:
     ]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["portraits", "portraits-unet", "pixels-discs"])
 def test_a_twin_is_the_same_network_with_other_weights(name: str) -> None:
     """The same seed gives the same weights, another one others; texts, codec and schedule are the model's own."""

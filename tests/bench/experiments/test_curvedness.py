@@ -13,6 +13,8 @@ from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_bench.experiments.curvedness import Curvedness, noised
 from tests.bench.experiments.gaussians import beside, drawn, gaussian, legend, study_of
 
+pytestmark = pytest.mark.slow
+
 SMALL = Curvedness(segments=3, tangents=2, descents=15)
 
 

@@ -12,6 +12,8 @@ from latentedit_bench.known_pairs.measured import psnr, soft_iou
 from latentedit_bench.known_pairs.photographs import PHOTOGRAPHS, photograph, scaled
 from latentedit_bench.known_pairs.summary import bars
 
+pytestmark = pytest.mark.slow
+
 
 def plain(matrix: np.ndarray, size: tuple[int, int], codec: str = "none") -> Damage:
     ones = np.ones(3)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics.functional import cosine_similarity
 
 from latentedit_bench.metrics.disentanglement import all_scores, joint_gain
+from latentedit_bench.metrics.pictures import SAME
 from tests.bench.metrics.constructed import noise, world
 
 SCORES = ("effect", "leakage", "decomposability", "effectiveness", "disentanglement")
@@ -21,15 +22,31 @@ def all_of(edited: Tensor, source: Tensor, truth: Tensor) -> list[list[float]]:
 
 @pytest.mark.parametrize(
     ("along", "beside", "expected"),
-    [(1, 0, [1, 0, 1, 1, 1]), (0, 0, [0, 0, math.nan, 0, 0]), (-0.5, 0, [-0.5, 0, 1, 0, 0])],
-    ids=["an oracle", "no edit", "the opposite, which decomposes"],
+    [
+        (1, 0, [1, 0, 1, 1, 1]),
+        (0, 0, [0, 0, math.nan, 0, 0]),
+        (-0.5, 0, [-0.5, 0, 1, 0, 0]),
+        (0.8, 0.6, [0.8, 0.6, 0.8, 0.6, 24 / 35]),
+        (1, 0.75, [1, 0.75, 0.8, 0.4375, 56 / 99]),
+        (0.3, 0.4, [0.3, 0.4, 0.6, 0.35, 42 / 95]),
+        (1.5, 2, [1.5, 2, 0.6, 0, 0]),
+    ],
+    ids=[
+        "an oracle",
+        "no edit",
+        "the opposite",
+        "most of it",
+        "all of it and more",
+        "some of it",
+        "more harm than good",
+    ],
 )
 def test_known_edits(along: float, beside: float, expected: list[float]) -> None:
     w = world()
     found = all_of(w.edited(along, beside), w.source, w.truth)
-    # float64: each is a quotient of two sums of 90 products that are equal up to rounding
+    # float64: each is a quotient of two sums of 90 products
     for row, value in zip(found, expected, strict=True):
-        assert row == pytest.approx([value] * 2, abs=1e-14, nan_ok=True)
+        assert row == pytest.approx([value] * 2, abs=1e-13, nan_ok=True)
 
 
 @given(st.floats(-3, 3), st.floats(0, 3))
@@ -69,6 +86,21 @@ def test_a_change_that_is_rounding_is_none() -> None:
     assert nothing["decomposability"].isnan().all()
     assert little["decomposability"].tolist() == pytest.approx([1, 1], rel=1e-9)
     assert nothing["disentanglement"].tolist() == [0, 0]
+
+
+def test_what_is_too_small_to_count_is_the_same_in_pictures_of_every_size() -> None:
+    """Less than `SAME` at the average pixel."""
+    w = world()
+    size = SAME / w.wanted.flatten(1).square().mean(1).sqrt().max().item()
+    smaller, larger = (all_scores(w.source + part * size * w.wanted, w.source, w.truth) for part in (0.5, 2))
+    assert smaller["decomposability"].isnan().all()
+    assert not larger["decomposability"].isnan().any()
+
+
+def test_rounding_makes_no_score_larger_than_one() -> None:
+    w = world(batch=200)
+    found = all_scores(w.edited(0.3, 0), w.source, w.truth)
+    assert float(found["decomposability"].max()) <= 1
 
 
 def test_joint_gain_is_over_the_better_arm_of_each_picture() -> None:

@@ -17,6 +17,8 @@ from latentedit_bench.open_task.task import IN_A_ROW, UNDONE, in_a_row
 from tests.bench.open_task.conftest import CHANGING, GRADED, ITEMS, PAIR, SIZE, STILL, TRIPLE, Entered
 from tests.bench.open_task.entrant import STEP
 
+pytestmark = pytest.mark.slow
+
 Enter = Callable[[str], Entered]
 
 

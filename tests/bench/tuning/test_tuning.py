@@ -33,6 +33,8 @@ from latentedit_bench.tuning.tuning import (
 )
 from tests.bench.rendered_network import Knowing, RenderedNetwork, prepared, some_items, told
 
+pytestmark = pytest.mark.slow
+
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.5)
 TOY = SearchSpace(name="toy", editor="toy", candidates=tuple({"share": s} for s in SHARES), budget=4, tries=len(SHARES))
 

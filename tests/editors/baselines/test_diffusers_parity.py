@@ -51,6 +51,8 @@ from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.miniature import miniature_sd, miniature_sd3
 from latentedit.testing.tolerances import relative_error
 
+pytestmark = pytest.mark.slow
+
 CAPTION = "a person with red hair and glasses"
 CONCEPT = "a face on a black wall"
 PARITY = 1e-5

@@ -20,6 +20,8 @@ from latentedit.latents.captions.endpoint import VisionEndpoint
 from latentedit.testing.contracts.captioner import CaptionerContract
 from tests.latents.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, says
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-test/a+very=secret-key_0123456789"
 PIXELS = torch.linspace(-1, 1, 3 * 5 * 7).reshape(1, 3, 5, 7)
 CUT = Answer(body=b'{"choices"', cut=True)

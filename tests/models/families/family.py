@@ -16,7 +16,7 @@ import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid
 from latentedit.core.linalg.block_lanczos import truncated_svd
-from latentedit.core.rng import draw
+from latentedit.core.rng import draw, seeded
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import sample
 from latentedit.directions.hsds import HSDS
@@ -247,7 +247,7 @@ def change(pipeline: Any, denoiser: Any, variant: str, lora_targets: tuple[str, 
     else:
         peft = pytest.importorskip("peft")
         config = peft.LoraConfig(r=2, target_modules=list(lora_targets), init_lora_weights=False)
-        with torch.random.fork_rng(devices=[]):
+        with seeded(0):
             if hasattr(denoiser, "add_adapter"):
                 denoiser.add_adapter(config)
             else:  # a network that diffusers itself loads no LoRA into

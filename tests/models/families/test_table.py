@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.families import MEASURED, families
 from tests.models.families.table import PAGE, measured, page
@@ -9,6 +11,7 @@ from tests.models.families.table import PAGE, measured, page
 AGAIN = "write it again: python -m tests.models.families.table"
 
 
+@pytest.mark.nightly
 def test_the_table_is_what_the_tests_find() -> None:
     assert json.loads(MEASURED.read_text()) == measured(), AGAIN
     assert PAGE.read_text() == page(families()), AGAIN

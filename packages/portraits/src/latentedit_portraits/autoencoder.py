@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from latentedit.core.rng import seeded
 from latentedit_portraits.dataset import ENCODED, to_pixels
-from latentedit_portraits.fitting import FitSettings, Training, mixed_precision, seeded
+from latentedit_portraits.fitting import FitSettings, Training, mixed_precision
 
 CHANNELS = 8
 _CROP = 64  # side of a crop that is trained on, in pixels

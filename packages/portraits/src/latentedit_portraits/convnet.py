@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from latentedit.core.rng import seeded
 from latentedit.models.registry import bundled_folder
 from latentedit_portraits.fitting import load_half, save_half
 
@@ -59,7 +60,8 @@ class StoredNetwork:
     @classmethod
     def from_folder(cls: type[_Stored], folder: Path) -> _Stored:
         """The one that lies beside a model."""
-        network = cls.architecture()
+        with seeded(0):  # the global random state stays
+            network = cls.architecture()
         load_half(network, folder / cls.kind / f"{cls.kind}.safetensors")
         return cls(network)
 

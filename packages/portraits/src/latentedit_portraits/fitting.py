@@ -4,12 +4,11 @@ The functions ``fit_...`` of this package train their network in place by `Train
 training, all calls together.
 """
 
-import contextlib
 import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -283,14 +282,6 @@ def _optimizers(
     if orthogonalized:
         found.append(Muon(orthogonalized, lr=rate, weight_decay=settings.weight_decay))
     return found
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Generator[None]:
-    """Networks that are built in this context have the same weights for the same seed; the global state stays."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:

@@ -10,11 +10,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from latentedit.core.rng import seeded
 from latentedit.latents.crop import Box, Framer, cut
 from latentedit.models.base import Backbone
 from latentedit_portraits.convnet import PictureNetwork, StoredNetwork
 from latentedit_portraits.dataset import to_pixels
-from latentedit_portraits.fitting import FitSettings, Training, seeded
+from latentedit_portraits.fitting import FitSettings, Training
 from latentedit_portraits.variety import VIEW_SIZE, Views
 
 _WORKING_SIDE_PX = 512  # larger pictures are shrunk before they are looked at

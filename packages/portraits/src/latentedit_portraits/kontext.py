@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
 
+from latentedit.core.rng import seeded
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.packed import positions
 from latentedit.models.patches import PATCH, pack, unpack
 from latentedit_portraits.attributes import IGNORED, VALUES, Attributes
 from latentedit_portraits.autoencoder import CHANNELS
 from latentedit_portraits.captions import MAX_TOKENS, CaptionStyle, draw_caption, parse
-from latentedit_portraits.fitting import FitSettings, Training, mixed_precision, seeded
+from latentedit_portraits.fitting import FitSettings, Training, mixed_precision
 from latentedit_portraits.instructions import draw_instruction, instruction_vocabulary
 from latentedit_portraits.tokenizer import build_tokenizer
 from latentedit_portraits.transformer import attribute_loss, draw_levels

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentedit.core.flow import per_element
+from latentedit.core.rng import seeded
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit_portraits.dataset import to_pixels
-from latentedit_portraits.fitting import FitSettings, Training, mixed_precision, seeded
+from latentedit_portraits.fitting import FitSettings, Training, mixed_precision
 
 SIDE = 64
 """Of a picture, in pixels."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from latentedit.core.rng import seeded
 from latentedit.latents.captions.base import AttributeReader
 from latentedit.latents.captions.change import Change
 from latentedit.models.base import Backbone
@@ -18,7 +19,7 @@ from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.convnet import PictureNetwork, StoredNetwork
 from latentedit_portraits.dataset import SIZE, to_pixels
-from latentedit_portraits.fitting import FitSettings, Training, mixed_precision, seeded
+from latentedit_portraits.fitting import FitSettings, Training, mixed_precision
 from latentedit_portraits.rewriting import rewrite
 
 _EXAMPLES = 22  # seed of the captions that are given as examples

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
+from latentedit.core.rng import seeded
 from latentedit.models.attention import differentiable_attention
 from latentedit_portraits.attributes import IGNORED, VALUES
 from latentedit_portraits.autoencoder import CHANNELS
 from latentedit_portraits.captions import CaptionStyle
-from latentedit_portraits.fitting import FitSettings, Training, mixed_precision, seeded
+from latentedit_portraits.fitting import FitSettings, Training, mixed_precision
 from latentedit_portraits.reader import split_logits
 from latentedit_portraits.world import PORTRAITS, World
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from latentedit.core.flow import add_noise, model_from_canonical, noise_estimate, velocity_from_prediction
+from latentedit.core.rng import seeded
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit.models.attention import differentiable_attention
 from latentedit_portraits.autoencoder import CHANNELS
 from latentedit_portraits.captions import CaptionStyle
-from latentedit_portraits.fitting import FitSettings, Training, mixed_precision, seeded
+from latentedit_portraits.fitting import FitSettings, Training, mixed_precision
 from latentedit_portraits.transformer import CaptionBatches, draw_examples, draw_levels
 
 _SIDE = 16

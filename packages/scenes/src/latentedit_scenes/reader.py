@@ -6,9 +6,9 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.rng import seeded
 from latentedit.latents.captions.change import Change
 from latentedit.models.base import Backbone
-from latentedit_portraits.fitting import seeded
 from latentedit_portraits.reader import NetworkReader, ReaderNetwork
 from latentedit_scenes.attributes import PARTS, VALUES, Attributes, draw_split
 from latentedit_scenes.captions import full_caption

@@ -29,6 +29,7 @@ from transformers import (
     UMT5EncoderModel,
 )
 
+from latentedit.core.rng import seeded
 from latentedit.models.libraries import quiet_libraries
 from latentedit.testing.miniature import CLIP_TOKENS, WORDS, clip_tokenizer, draw_weights
 
@@ -42,7 +43,7 @@ def drawn(build: Callable[[], Any], *, seed: int) -> Any:
         build: makes the pipeline.
         seed: of every weight. The global random state is left as it was.
     """
-    with torch.random.fork_rng(devices=[]), quiet_libraries():
+    with quiet_libraries(), seeded(seed):
         pipeline = build()
     generator = torch.Generator().manual_seed(seed)
     for name in sorted(pipeline.components):

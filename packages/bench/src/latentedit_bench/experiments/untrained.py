@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from latentedit.core.rng import seeded
 from latentedit.models.base import Backbone
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import open_folder
@@ -29,8 +30,7 @@ def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -
     folder = open_folder(path)
     components = folder.components(torch.float32)
     part, on = folder.adapter.denoiser, existing_device(device)
-    with quiet_libraries():
-        torch.default_generator.manual_seed(seed)
+    with quiet_libraries(), seeded(seed):
         components[part] = type(components[part]).from_config(components[part].config)
     place(components, Placement(device=on, dtype=torch.float32), denoiser=part)
     return folder.adapter(
