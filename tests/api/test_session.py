@@ -521,7 +521,8 @@ def test_a_sweep_by_the_default_says_which(colours: ColourBackbone) -> None:
     named = sweep(untuned, change="grey => red", strengths=[1.0], method="flowedit")
     assert named[0].notes == ()
     found = identify(untuned, change="grey => red")
-    for way in ({"direction": found}, {"change": "grey => red", "arm": "joint"}):
+    ways: list[dict[str, Any]] = [{"direction": found}, {"change": "grey => red", "arm": "joint"}]
+    for way in ways:
         assert {result.method for result in sweep(untuned, strengths=[0.5, 1.0], **way)} == {"eim"}
 
 
@@ -543,10 +544,10 @@ def test_a_sweep_of_what_does_not_go_together_is_refused(latent: JointLatent, re
 
 def test_an_eim_that_is_given_moves_a_sweep(latent: JointLatent, red: Direction) -> None:
     given = EIM(search=HSDS(steps=3), arm="joint", level=0.5, steps=4)
-    for way in ({"direction": red}, {"change": "grey => red"}):
-        (result,) = sweep(latent, strengths=[1.0], method=given, **way)
-        assert result.record.settings == given.settings_along()
-    assert result.record.directions[0].settings["steps"] == 3
+    (along,) = sweep(latent, red, strengths=[1.0], method=given)
+    (towards,) = sweep(latent, change="grey => red", strengths=[1.0], method=given)
+    assert along.record.settings == towards.record.settings == given.settings_along()
+    assert towards.record.directions[0].settings["steps"] == 3
     (other,) = sweep(latent, red, strengths=[1.0], method=given, steps=2)
     assert other.record.settings == {**given.settings_along(), "steps": 2}
 

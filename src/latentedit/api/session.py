@@ -241,7 +241,8 @@ class Session:
             raise ConfigError(f"`direction` and `{texts[0]}` exclude each other. Give one of them")
         if direction is None and mixing != "sum":
             raise ConfigError("`mixing` is for several directions, and a text is one. Leave it out")
-        way = {name: value for name in ("arm", "level", "steps") if (value := options.get(name)) is not None}
+        own: tuple[str, ...] = ("arm", "level", "steps")
+        way: dict[str, Any] = {name: value for name in own if (value := options.get(name)) is not None}
         alone = "move along a `direction`" if direction is not None else " or ".join(f"set `{name}`" for name in way)
         if alone and method is None:
             method = EIM.name
