@@ -111,10 +111,7 @@ def sweep(
 
 def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:
     """One row a strength, and the cost."""
-    rows = [
-        (f"{result.strength:.2f}", f"{result.measured_text}; {result.verdict.word}: {result.verdict.reason}")
-        for result in results
-    ]
+    rows = [(f"{result.strength:.2f}", result.verdict.text) for result in results]
     cost = results[0].cost
     count = len(results)
     spent = f"{count * cost.evaluations:g} evaluations after the direction was known, {count * cost.seconds:.1f} s"
@@ -130,7 +127,6 @@ def sweep_json(results: list["EditResult"]) -> dict[str, Any]:
         "strengths": [
             {
                 "strength": result.strength,
-                "measured_strength": result.measured_strength,
                 "verdict": result.verdict,
                 "knowledge": result.knowledge,
                 "effect": result.effect,
