@@ -52,7 +52,7 @@ Such a model has no captioner of its own: say what the picture shows, or name on
 words = {"caption": "a photo of a man in a park", "to": "a photo of a man with a beard in a park"}
 edit = le.edit(model, picture, **words, strength=0.8)
 edit.save(folder / "own.png")
-print(f"{edit.verdict.word}: {edit.verdict.reason}; {edit.cost.evaluations:g} evaluations")
+print(f"{edit.verdict.text}; {edit.cost.evaluations:g} evaluations")
 
 # %% [markdown]
 """
@@ -62,4 +62,4 @@ Every other editor runs on it too, by its name: `latentedit edit --help` lists t
 # %%
 baseline = le.edit(model, picture, **words, method="flowedit")
 baseline.save(folder / "own-flowedit.png")
-print(f"{baseline.verdict.word}: {baseline.verdict.reason}; {baseline.cost.evaluations:g} evaluations")
+print(f"{baseline.verdict.text}; {baseline.cost.evaluations:g} evaluations")

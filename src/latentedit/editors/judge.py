@@ -187,7 +187,7 @@ class Judge:
         share = (after[0] - after[1] - margin) / (-2 * margin) if margin < 0 else 0.0
         told = functools.partial(Verdict, residual=residual)
         if strength == 0:
-            return told(word="not done", share=0.0, reason="strength 0 is the picture itself", remedy="ask for more")
+            return told(word="not done", share=0.0, reason="strength 0 is the picture itself")
         if residual > self.damage:
             reason = f"the picture left what the model knows: off-manifold residual {residual:.1f} x the source's"
             return told(word="damaged", reason=reason, remedy="less strength")
