@@ -32,8 +32,8 @@ print(latent.captions[0])
 
 # %% [markdown]
 """
-A direction is found once, and then moved along at every strength: 0 is the picture itself, 1 the whole change. The verdict
-says how much of the change the model sees in each picture.
+A direction is found once, and then moved along at every strength: 0 is the picture itself, 1 the whole change. The
+verdict says how much of the change the model sees in each picture.
 """
 
 # %%
