@@ -43,7 +43,7 @@ On the other picture it is the same displacement. Whether it does the same there
 # %%
 edit = le.manipulate(you, glasses, strength=1.0)
 edit.save(folder / "you-glasses.png")
-print(f"{edit.measured_text}; {edit.verdict.word}: {edit.verdict.reason}")
+print(edit.verdict.text)
 
 # %% [markdown]
 """

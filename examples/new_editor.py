@@ -100,7 +100,7 @@ if __name__ == "__main__":
     model = le.load("portraits")
     edit = le.edit(model, folder / "me.png", change="=> glasses", method=OneNoisyStep(level=0.8))
     edit.save(folder / "one-noisy-step.png")
-    print(f"{edit.verdict.word}: {edit.verdict.reason}; {edit.cost.evaluations:g} evaluations")
+    print(f"{edit.verdict.text}; {edit.cost.evaluations:g} evaluations")
 
 # %%
 if __name__ == "__main__" and "__file__" in globals():

@@ -52,7 +52,7 @@ Such a model has no captioner of its own: say what the picture shows, or name on
 words = {"caption": "a photo of a man in a park", "to": "a photo of a man with a beard in a park"}
 edit = le.edit(model, picture, **words, strength=0.8)
 edit.save(folder / "own.png")
-print(f"{edit.verdict.word}: {edit.verdict.reason}; {edit.cost.evaluations:g} evaluations")
+print(f"{edit.verdict.text}; {edit.cost.evaluations:g} evaluations")
 
 # %% [markdown]
 """
@@ -63,4 +63,4 @@ That was `flowedit`, the default for a model that nobody tuned. Every other edit
 # %%
 other = le.edit(model, picture, **words, method="eim")
 other.save(folder / "own-eim.png")
-print(f"{other.verdict.word}: {other.verdict.reason}; {other.cost.evaluations:g} evaluations")
+print(f"{other.verdict.text}; {other.cost.evaluations:g} evaluations")

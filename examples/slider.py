@@ -32,15 +32,15 @@ print(latent.captions[0])
 
 # %% [markdown]
 """
-A direction is found once, and then moved along at every strength: 0 is the picture itself, 1 the whole change. What was
-measured, and what the judge says of it, come with each picture.
+A direction is found once, and then moved along at every strength: 0 is the picture itself, 1 the whole change. The
+verdict says how much of the change the model sees in each picture.
 """
 
 # %%
 glasses = le.identify(latent, change="=> glasses")
 strip = le.sweep(latent, glasses, strengths=[0.0, 0.25, 0.5, 0.75, 1.0, 1.25])
 for edit in strip:
-    print(f"{edit.strength:.2f}  {edit.measured_text}; {edit.verdict.word}")
+    print(f"{edit.strength:.2f}  {edit.verdict.text}")
 
 # %% [markdown]
 """

@@ -86,8 +86,7 @@ def at(
 ) -> StrengthResult:
     """So far towards green."""
     z = latent.z + strength * SHIFT[:, None, None] if strength else latent.z
-    known = {"measured": torch.full((2,), strength), "limit": torch.tensor(limits)}
-    return StrengthResult(**({"z": z, "strength": strength} | known | more))
+    return StrengthResult(**({"z": z, "strength": strength, "limit": torch.tensor(limits)} | more))
 
 
 def test_results_come_by_strength_and_picture(latent: JointLatent) -> None:
@@ -100,7 +99,6 @@ def test_results_come_by_strength_and_picture(latent: JointLatent) -> None:
             change = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
             expected = 127.5 * strength * SHIFT[:, None, None].numpy()
             assert np.abs(change.transpose(2, 0, 1) - expected).max() <= 0.51  # rounded to whole levels
-            assert result.measured_strength == pytest.approx(strength)
             assert (result.caption, result.target_caption) == ("red", "green")
             assert result.effect.read_before == {"colour": "red"}
             assert result.method == "a way"
@@ -111,14 +109,14 @@ def test_results_come_by_strength_and_picture(latent: JointLatent) -> None:
         {"colour": "red"},
         rows[2][1].effect.read_after,
     ]
-    assert [row[0].verdict.word for row in rows] == ["changed", "nothing changed", "damaged"]
+    assert [row[0].verdict.word for row in rows] == ["done", "not done", "damaged"]
 
 
 def test_the_verdict_and_the_notes(latent: JointLatent) -> None:
     """Half way between two colours there are no pictures, unless the model is patient."""
     latent.backbone.defaults = {"judge": {"damage": 1000.0}}
     ((first, second),) = results(latent, at(latent, 0.5))
-    assert first.verdict.word == second.verdict.word == "changed"
+    assert first.verdict.word == second.verdict.word == "partly done"
     assert first.verdict.share == pytest.approx(0.5, abs=0.05)
     moved = at(latent, 3.0, limits=(1.25, math.nan), notes=("found oddly",))
     ((first, second),) = results(latent, moved, targets=("mauve", "green"))
@@ -198,27 +196,25 @@ def test_nothing_was_made_at_strength_0(latent: JointLatent) -> None:
     ((result, _),) = results(latent, at(latent, 0.0))
     assert result.latent.captions == ("red",)
     assert torch.equal(result.latent.condition.tokens, latent.condition.tokens[:1])
-    unknown = torch.full((2,), math.nan)
-    ((result, _),) = results(latent, at(latent, 1.0, measured=unknown), targets=("", ""))
+    ((result, _),) = results(latent, at(latent, 1.0), targets=("", ""))
     assert result.latent.captions == ("red",)  # what it shows now has no words
-    assert (result.target_caption, result.notes, result.measured_strength) == ("", (), None)
+    assert (result.target_caption, result.notes) == ("", ())
 
 
 def test_what_goes_on_is_drawn_as_a_change_of_the_first_picture(latent: JointLatent) -> None:
     ((first, _),) = results(latent, at(latent, 0.5))
     moved = first.latent
-    whole = {"measured": torch.ones(1), "limit": torch.full((1,), math.nan)}
     z = moved.z + 0.25 * SHIFT[:, None, None]
-    ((second,),) = results(moved, StrengthResult(z=z, strength=1.0, **whole), targets=("green",))
+    ((second,),) = results(moved, StrengthResult(z=z, strength=1.0), targets=("green",))
     change = np.asarray(second.image, dtype=float) - np.asarray(latent.frames[0].picture.image, dtype=float)
     assert np.abs(change - 127.5 * 0.75 * SHIFT.numpy()).max() <= 0.51
     assert second.source is latent.frames[0].picture.image
     assert second.record.before == first.record
     assert torch.equal(second.latent.start, moved.start)
     bare = dataclasses.replace(moved, decoded=None)
-    ((same,),) = results(bare, StrengthResult(z=z, strength=1.0, **whole), targets=("green",))
+    ((same,),) = results(bare, StrengthResult(z=z, strength=1.0), targets=("green",))
     assert np.array_equal(np.asarray(same.image), np.asarray(second.image))
-    ((back,),) = results(moved, StrengthResult(z=moved.start, strength=1.0, **whole), targets=("green",))
+    ((back,),) = results(moved, StrengthResult(z=moved.start, strength=1.0), targets=("green",))
     assert np.array_equal(np.asarray(back.image), np.asarray(latent.frames[0].picture.image))
 
 

@@ -48,7 +48,6 @@ def again(
     assert same_picture(found.image, result.image)
     assert found.record == result.record
     assert differences(record, found.record) == []
-    assert found.measured_strength == result.measured_strength
     assert (found.caption, found.target_caption) == (result.caption, result.target_caption)
     assert found.verdict == result.verdict
     assert found.effect == result.effect

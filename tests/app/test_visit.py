@@ -16,6 +16,7 @@ import latentedit as le
 from latentedit.api.outputs import read_record, same_picture
 from latentedit.api.session import Session
 from latentedit.api.viewer import view
+from latentedit.app.fragments import facts
 from latentedit.app.models import Models
 from latentedit.app.visit import STRENGTHS, StoppedError, Visit, Wish
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError, RegistryError
@@ -52,6 +53,7 @@ def test_an_edit_is_the_librarys_own_at_every_strength(colours: ColourBackbone, 
     assert entry.caption == "red room, a hat, a wall"
     assert entry.edit.evaluations > 0
     assert view(entry.edit.results).html
+    assert f"<td>{expected[-1].verdict.text}</td>" in facts(entry.edit)
 
 
 def test_several_changes_have_strengths_of_their_own_and_cross_talk(colours: ColourBackbone, visit: Visit) -> None:

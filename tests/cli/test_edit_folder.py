@@ -167,7 +167,7 @@ def test_pictures_come_change_and_go_and_what_is_finished_stays(
     (photos / "d.png").unlink()
     outcome = command(*some)
     assert outcome.code == 0, outcome.err
-    assert "4 edited (4 nothing changed), 0 failed" in outcome.out
+    assert "4 edited (4 not done), 0 failed" in outcome.out
     assert table(run)["id"].tolist() == ["a.jpg", "a.png", "b.png", "c.png"]
     assert kept.stat().st_mtime_ns == before
     assert command(*some, "-o", tmp_path / "anew").code == 0
@@ -186,7 +186,7 @@ def test_json_is_one_object(command: Command, words: tuple[object, ...], photos:
     assert outcome.code == 1
     facts = json.loads(outcome.out)
     assert facts["folder"] == str(tmp_path / "photos.edited")
-    assert (facts["pictures"], facts["edited"], facts["verdicts"]) == (3, 2, {"nothing changed": 2})
+    assert (facts["pictures"], facts["edited"], facts["verdicts"]) == (3, 2, {"not done": 2})
     assert [(one["item"], one["what"]) for one in facts["failures"]] == [("b.png", "sdedit")]
     (photos / "b.png").unlink()
     outcome = command(*words, "--quiet", "--strength", 0, "-o", tmp_path / "sound")

@@ -27,7 +27,6 @@ def test_a_sheet_with_a_line_for_each_strength(
     lines = outcome.out.splitlines()
     assert lines[0] == f"{picture} -> {tmp_path / 'me.sweep.png'}"
     assert [line.split()[0] for line in lines[1:]] == ["caption", "target", "method", "0.00", "0.50", "1.00", "cost"]
-    assert "measured 0.50" in outcome.out or "damaged 0.50" in outcome.out
     assert Image.open(tmp_path / "me.sweep.png").width > 3 * 56
     record = read_record(tmp_path / "me.sweep.png")
     assert (record.output, record.strengths) == ("sweep", (0.0, 0.5, 1.0))
@@ -63,8 +62,8 @@ def test_negative_strengths_and_json(command: Command, arguments: list[object], 
     assert outcome.code == 0, outcome.err
     facts = json.loads(outcome.out)
     assert [row["strength"] for row in facts["strengths"]] == [-1.0, 0.0, 1.0]
-    assert facts["strengths"][1]["measured_strength"] == 0
-    assert all(row["verdict"]["word"] in ("changed", "nothing changed", "damaged") for row in facts["strengths"])
+    assert facts["strengths"][1]["verdict"]["share"] == 0
+    assert all(row["verdict"]["word"] in ("not done", "partly done", "done", "damaged") for row in facts["strengths"])
     assert facts["output"] == str(tmp_path / "s.png")
 
 

@@ -18,7 +18,6 @@ def test_every_row() -> None:
     assert describe(example()) == [
         ("change", "=> a hät"),
         ("strength", "up to 1.50 without damage, by the joint arm, level 0.75, 24 steps"),
-        ("effect", "of the whole change at 0.5: 25 %, 1: 100 %"),
         ("method", "hsds, from level 0.75"),
         ("settings", "gamma 0.5, levels [0.95, 0.3]"),
         ("model", "portraits (0123456789abcdef)"),

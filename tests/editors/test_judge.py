@@ -93,7 +93,7 @@ def test_the_share_of_one_component_in_closed_form(apart: GaussianMixtureBackbon
         z = latent.z + part * gap
         verdicts = Judge(damage=1000.0).judge(latent, apart.only(1).expand(3), z, strength=part, seed=0)
         expected = part * gap.square().sum() / (away[1] - away[0])
-        assert [verdict.share for verdict in verdicts] == pytest.approx(expected.tolist(), rel=1e-10)
+        assert [verdict.share for verdict in verdicts] == pytest.approx(expected.clamp(0, 1).tolist(), rel=1e-10)
     assert expected.tolist() == pytest.approx([1.0] * 3, abs=0.3)  # exactly 1 for a picture at the mean
 
 
@@ -101,23 +101,23 @@ def test_a_counterfactual_is_a_change(apart: GaussianMixtureBackbone) -> None:
     latent = pictures(apart, "a")
     verdicts = said(latent, "b", apart.counterfactual(latent.z, 0, 1))
     for verdict in verdicts:
-        assert verdict.word == "changed"
         assert verdict.share == pytest.approx(1, abs=0.3)
         assert verdict.residual == pytest.approx(1, abs=1e-3)  # as good a picture of b as it was one of a
-        assert verdict.remedy == ""
-        assert f"{100 * verdict.share:.0f} % of the change" in verdict.reason
+        assert verdict.text == "done"
 
 
-def test_less_than_half_of_what_was_asked_for_is_no_change(apart: GaussianMixtureBackbone) -> None:
-    """A thirtieth of the way, still on the manifold: a change if a twentieth was asked for, and none if all was."""
-    latent = pictures(apart, "a")
-    z = latent.z + (apart.counterfactual(latent.z, 0, 1) - latent.z) / 30
-    assert words(said(latent, "b", z, strength=0.05)) == {"changed"}
-    verdicts = said(latent, "b", z)
-    assert words(verdicts) == {"nothing changed"}
-    assert all("the picture outvoted the text" in verdict.reason for verdict in verdicts)
-    assert all(verdict.remedy == "more strength, or a higher level" for verdict in verdicts)
-    assert all(0 < verdict.share < 0.1 for verdict in verdicts)
+@pytest.mark.parametrize(("part", "word"), [(1 / 10, "partly done"), (1 / 30, "not done")])
+def test_less_than_half_of_what_was_asked_for_has_a_remedy(
+    apart: GaussianMixtureBackbone, part: float, word: str
+) -> None:
+    """Whatever was asked for, the word and the share are the same."""
+    latent, patient = pictures(apart, "a"), Judge(damage=1000.0)
+    z = latent.z + part * (apart.counterfactual(latent.z, 0, 1) - latent.z)
+    little, much = (said(latent, "b", z, strength=strength, judge=patient) for strength in (part, 1.0))
+    assert words(little) == words(much) == {word}
+    assert [one.share for one in little] == [one.share for one in much]
+    assert {one.remedy for one in little} == {""}
+    assert {one.remedy for one in much} == {"more strength, or a higher level"}
 
 
 @pytest.mark.parametrize("strength", [-2.0, -0.3, 0.5, 1.0, 3.0])
@@ -148,30 +148,29 @@ def test_why_nothing_changed_is_named(
 ) -> None:
     latent = pictures(apart, "a", component=component)
     for verdict in said(latent, text, latent.z + step * torch.eye(4, dtype=torch.float64)[1]):
-        assert verdict.word == "nothing changed"
+        assert verdict.word == "not done"
         assert reason in verdict.reason
         assert remedy in verdict.remedy
-        assert verdict.share == 0
+        assert verdict.share == (None if step else 0)
 
 
 @pytest.mark.parametrize("moved", [False, True])
 def test_strength_zero_is_the_picture(apart: GaussianMixtureBackbone, moved: bool) -> None:
     latent = pictures(apart, "a")
     for verdict in said(latent, "b", latent.z + 10 if moved else latent.z, strength=0.0):
-        assert verdict.word == "nothing changed"
+        assert verdict.text.startswith("not done: strength 0")
         assert "strength 0" in verdict.reason
 
 
-def test_a_negative_strength_wants_a_negative_share(apart: GaussianMixtureBackbone) -> None:
+def test_away_from_the_target_is_not_done(apart: GaussianMixtureBackbone) -> None:
     """A step away from the target, of a tenth of the way; a judge with patience, for there are no pictures there."""
     latent, patient = dataclasses.replace(pictures(apart, "a"), condition=apart.only(0).expand(3)), Judge(damage=1000.0)
     target, step = apart.only(1).expand(3), (apart.counterfactual(pictures(apart, "a").z, 0, 1) - latent.z) / 10
     away = patient.judge(latent, target, latent.z - step, strength=-0.1, seed=0)
-    assert words(away) == {"changed"}
-    assert all(verdict.share < -0.05 for verdict in away)
+    assert {verdict.text for verdict in away} == {"not done: the picture moved away from the target caption"}
+    assert {verdict.share for verdict in away} == {0}
     towards = patient.judge(latent, target, latent.z + step, strength=-0.1, seed=0)
-    assert words(towards) == {"nothing changed"}
-    assert all(verdict.share > 0.05 for verdict in towards)
+    assert words(towards) == {"partly done"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -202,38 +201,42 @@ def verdict_of(before: tuple[float, float], after: tuple[float, float], strength
     strength=st.floats(-3, 3).filter(lambda value: abs(value) > 1e-3),
 )
 def test_the_rules_as_they_are_written(own: float, other: float, after: tuple[float, float], strength: float) -> None:
-    """Damage first; then half of the strength in its own direction, or a whole change, counts as one."""
+    """Damage first; then the share alone decides, and half of the strength needs no remedy."""
     found = verdict_of((own, own * other), after, strength)
     margin = own - own * other
     share = ((after[0] - after[1]) - margin) / (-2 * margin)
     residual = min(after) / own
-    assert found.share == pytest.approx(share, rel=1e-12, abs=1e-12)
     assert found.residual == pytest.approx(residual, rel=1e-12)
-    reached = share * math.copysign(1, strength)
     if residual > 2:
-        assert found.word == "damaged"
-    elif min(abs(reached - 0.5 * abs(strength)), abs(reached - 1)) > 1e-9:
-        assert found.word == ("changed" if reached > 0.5 * abs(strength) or reached > 1 else "nothing changed")
+        assert (found.word, found.share) == ("damaged", None)
+    elif min(abs(share - edge) for edge in (0.05, 0.75, 0.5 * strength)) > 1e-9:
+        assert found.share == pytest.approx(min(max(share, 0), 1), rel=1e-12, abs=1e-12)
+        assert found.word == ("done" if share > 0.75 else "partly done" if share > 0.05 else "not done")
+        assert (found.remedy == "") == (share > 0.75 or share > 0.5 * strength or strength < 0)
 
 
 @pytest.mark.parametrize(
-    ("after", "strength", "word"),
+    ("after", "strength", "label", "share"),
     [
-        ((1.5, 0.5), 1.0, "changed"),  # share 1
-        ((1.0, 1.0), 1.0, "changed"),  # share 0.5, just enough
-        ((1.0, 1.2), 1.0, "nothing changed"),  # share 0.4
-        ((1.0, 1.2), 0.8, "changed"),
-        ((2.9, 0.9), 3.0, "changed"),  # share 1.5 of 3
-        ((1.7, 0.7), 3.0, "changed"),  # share 1: a whole change is one, however much was asked for
-        ((0.7, 2.7), -1.0, "changed"),  # share -0.5
-        ((1.5, 0.5), -1.0, "nothing changed"),  # the wrong way
-        ((2.1, 2.1), 1.0, "damaged"),
-        ((0.5, 9.0), 1.0, "nothing changed"),
+        ((1.5, 0.5), 1.0, "done", 1.0),
+        ((1.25, 0.75), 1.0, "done", 0.75),
+        ((1.2, 0.72), 1.0, "partly done (74 %)", 0.74),
+        ((1.0, 1.0), 1.0, "partly done (50 %)", 0.5),
+        ((1.0, 1.2), 1.0, "partly done (40 %)", 0.4),
+        ((1.0, 1.9), 1.0, "partly done (5 %)", 0.05),
+        ((1.0, 1.92), 1.0, "not done", 0.04),
+        ((2.9, 0.9), 3.0, "done", 1.0),  # share 1.5: beyond a full edit there is no percentage
+        ((0.7, 2.7), -1.0, "not done", 0.0),  # share -0.5
+        ((1.5, 0.5), -1.0, "done", 1.0),  # the other way than was asked for, and towards the target
+        ((2.1, 2.1), 1.0, "damaged", None),
+        ((0.5, 9.0), 1.0, "not done", 0.0),
     ],
 )
-def test_verdicts_by_hand(after: tuple[float, float], strength: float, word: str) -> None:
+def test_the_scale_by_hand(after: tuple[float, float], strength: float, label: str, share: float | None) -> None:
     """The source's losses are 1 and 2: a margin of -1."""
-    assert verdict_of((1.0, 2.0), after, strength).word == word
+    found = verdict_of((1.0, 2.0), after, strength)
+    assert found.label == label
+    assert found.share == pytest.approx(share)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +254,7 @@ def test_margins_near_nothing(before: tuple[float, float], reason: str) -> None:
 
 def test_a_perfect_source_divides_by_no_zero() -> None:
     found = verdict_of((0.0, 1.0), (0.0, 0.0), 1.0)
-    assert found.word == "changed"
+    assert found.label == "partly done (50 %)"
     assert found.residual == 0
     assert verdict_of((0.0, 1.0), (1.0, 1.0), 1.0).word == "damaged"
 
@@ -265,10 +268,10 @@ def test_without_words_what_has_moved_enough_is_changed(
     latent, far = pictures(apart, "a"), Judge(damage=1000.0)
     step = torch.tensor([2 * off, 0.0, 0.0, 0.0]).double()  # a root mean square of ``off``
     for verdict in far.judge(latent, latent.condition, latent.z + step, strength=strength, seed=0):
-        assert verdict.word == ("changed" if off > 0.05 else "nothing changed")
+        assert verdict.word == ("changed" if off > 0.05 else "not done")
         assert f"moved by {off:.2f} of its scale" in verdict.reason
         assert (verdict.remedy == "") == (off > 0.05)
-        assert verdict.share == 0
+        assert verdict.share is None
         assert verdict.residual > 0
 
 
@@ -277,7 +280,7 @@ def test_words_of_a_list(apart: GaussianMixtureBackbone) -> None:
     gone = torch.tensor([0.0, 6.0, 0.0, 0.0]).double()
     moved = torch.stack([latent.z[0] + gone, latent.z[1], latent.z[2] + 0.5])
     found = Judge(damage=6.0).judge(latent, latent.condition, moved, strength=1.0, seed=0)
-    assert [verdict.word for verdict in found] == ["damaged", "nothing changed", "changed"]
+    assert [verdict.word for verdict in found] == ["damaged", "not done", "changed"]
     assert found[0].remedy == "less strength"
     still = Judge().judge(latent, latent.condition, latent.z + gone, strength=0.0, seed=0)
     assert all("strength 0" in verdict.reason for verdict in still)
@@ -325,7 +328,7 @@ def test_a_model_that_sees_the_picture_is_shown_the_edit_and_told_to_change_noth
     latent = JointLatent(backbone=painter, z=x, condition=condition, captions=("a",) * 3)
     target, judge = latent.told(["b"] * 3), Judge()
     known, outside = judge.judge(latent, target, -x, strength=1.0, seed=0), -x - torch.tensor([[0.0], [0.0], [1.0]])
-    assert [one.word for one in known] == ["changed"] * 3
+    assert [one.word for one in known] == ["done"] * 3
     assert [one.residual for one in known] == pytest.approx([1.0] * 3)
     assert float(judge.losses(painter, -x, (condition,), seed=0)[0, 0]) > 0.5  # beside the picture: no word of the edit
     last = judge.judge(latent, target, outside, strength=1.0, seed=0)[2]
@@ -341,13 +344,13 @@ def test_pictures_are_judged_one_by_one(apart: GaussianMixtureBackbone) -> None:
     latent = pictures(apart, "a")
     z = torch.stack([latent.z[0], apart.counterfactual(latent.z, 0, 1)[1], latent.z[2] + 10])
     together = said(latent, "b", z)
-    assert [verdict.word for verdict in together] == ["nothing changed", "changed", "damaged"]
+    assert [verdict.word for verdict in together] == ["not done", "done", "damaged"]
     for index, verdict in enumerate(together):
         rows = slice(index, index + 1)
         alone = dataclasses.replace(latent, z=latent.z[rows], condition=latent.condition[rows], captions=("a",))
         (found,) = said(alone, "b", z[rows])
         assert found.word == verdict.word
-        assert found.share == pytest.approx(verdict.share, rel=1e-9)
+        assert found.residual == pytest.approx(verdict.residual, rel=1e-9)
 
 
 def test_the_models_thresholds_come_first() -> None:
@@ -370,16 +373,16 @@ def test_settings_outside_their_range_are_refused(field: str, value: float) -> N
 
 
 @pytest.mark.parametrize(
-    ("state", "word", "said"),
-    [("known", "changed", "reason"), ("doubtful", "changed", "doubtful"), ("unknown", "not known", "unknown")],
+    ("state", "label", "share"),
+    [("known", "partly done (40 %)", 0.4), ("doubtful", "partly done (40 %)", 0.4), ("unknown", "not known", None)],
 )
-def test_a_picture_that_the_model_does_not_know_has_changed_only_with_that_word(
-    state: Any, word: str, said: str
+def test_nothing_is_measured_of_a_picture_that_the_model_does_not_know(
+    state: Any, label: str, share: float | None
 ) -> None:
-    verdict = Verdict(word="changed", reason="reason", remedy="", share=0.9, residual=1.0)
+    verdict = Verdict(word="partly done", share=0.4, residual=1.0)
     knowledge = Knowledge(state=state, number=2.0, reason="style", caption_fits=True, caption_read=True, evaluations=6)
     found = verdict.on(knowledge)
-    assert found.word == word
-    assert said in found.reason
+    assert (found.label, found.share) == (label, share)
+    assert ("doubtful" in found.text) is (state == "doubtful")
     damaged = dataclasses.replace(verdict, word="damaged")
     assert damaged.on(knowledge) == damaged

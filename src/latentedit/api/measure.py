@@ -141,7 +141,6 @@ def _result(
     cross_talk: Float[Tensor, "k k"] | None,
 ) -> EditResult:
     one, picture, (before, after) = slice(index, index + 1), latent.frames[index].picture, reading
-    measured_strength = float(moved.measured[index])
     notes = latent.backbone.caption_notes([words for words in (record.caption, record.target_caption) if words])
     knowledge = latent.knowledge[index] if latent.knowledge else None
     condition, caption = latent.condition[one] + text * moved.strength, record.caption
@@ -156,7 +155,6 @@ def _result(
         method=record.method,
         caption=record.caption,
         target_caption=record.target_caption,
-        measured_strength=None if math.isnan(measured_strength) else measured_strength,
         verdict=verdict if knowledge is None else verdict.on(knowledge),
         knowledge=knowledge,
         effect=measure_effect(picture.image, image, read_before=before, read_after=after),
@@ -178,7 +176,7 @@ def _result(
             *(() if knowledge is None else knowledge.doubts),
             *notes,
             *moved.notes,
-            *_clamped(moved.strength, float(moved.limit[index])),
+            *_clamped(moved.strength, math.nan if moved.limit is None else float(moved.limit[index])),
         ),
         record=record,
     )

@@ -64,14 +64,6 @@ class Effect:
             return "every other pixel as it was"
         return f"the rest of the picture agrees to {self.rest_psnr_db:.0f} dB"
 
-    @property
-    def read_changes(self) -> tuple[str, ...] | None:
-        """The attributes that a reader sees differ, such as "accessory none -> glasses"; None without a reader."""
-        before, after = self.read_before, self.read_after
-        if before is None or after is None:
-            return None
-        return tuple(f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after.get(name))
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EditResult:
@@ -84,8 +76,7 @@ class EditResult:
         method: the editor's name.
         caption: what the source shows.
         target_caption: what was asked for; empty for a direction without words.
-        measured_strength: share of the whole change that was made; None for editors that do not measure it.
-        verdict: did it work.
+        verdict: how much of the change was made.
         knowledge: whether the model knows the source; None where it was not asked, or has no calibrated guard.
         effect: what changed.
         cross_talk: between the directions that were applied together, ``[k, k]``; None for a single one.
@@ -101,7 +92,6 @@ class EditResult:
     method: str
     caption: str
     target_caption: str
-    measured_strength: float | None
     verdict: Verdict
     knowledge: Knowledge | None = None
     effect: Effect
@@ -115,7 +105,7 @@ class EditResult:
         words = self.target_caption if self.record.instructed else change_words(self.caption, self.target_caption)
         change = f' "{one_line(words)[:50]}"' if self.target_caption else ""
         rest = "" if math.isinf(self.effect.rest_psnr_db) else f", {self.effect.rest_psnr_db:.0f} dB"
-        return f"<EditResult {self.method} {self.strength:.2f}{change}: {self.verdict.word}{rest}>"
+        return f"<EditResult {self.method} {self.strength:.2f}{change}: {self.verdict.label}{rest}>"
 
     def save(self, path: str | Path, *, sheet: str | Path | None = None, view: str | Path | None = None) -> None:
         """Write the edited picture with its record and what `undo` needs, the JSON beside it, and more; all or nothing.
@@ -178,15 +168,26 @@ class EditResult:
         )
 
     @property
-    def measured_text(self) -> str:
-        """The measured strength as a label, or what went wrong."""
-        word = "damaged" if self.verdict.word == "damaged" else "measured"
-        return word if self.measured_strength is None else f"{word} {self.measured_strength:.2f}"
+    def strengths(self) -> tuple[float, ...]:
+        """One for each direction where several were put together, otherwise the one of the edit."""
+        several = tuple(direction.strength for direction in self.record.directions)
+        return several if len(several) > 1 else (self.strength,)
+
+    @property
+    def read_changes(self) -> tuple[str, ...] | None:
+        """The attributes that a reader sees differ, such as "accessory none -> glasses".
+
+        None without a reader, and below strength 1: of half a change a classifier reads all or nothing.
+        """
+        before, after = self.effect.read_before, self.effect.read_after
+        if before is None or after is None or min(self.strengths) < 1:
+            return None
+        return tuple(f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after.get(name))
 
     @property
     def measures(self) -> dict[str, Any]:
         """What the JSON beside a picture says of one strength."""
-        names = ("strength", "measured_strength", "verdict", "knowledge", "effect", "cost", "notes")
+        names = ("strength", "verdict", "knowledge", "effect", "cost", "notes")
         return {name: getattr(self, name) for name in names}
 
     def _repr_html_(self) -> str:
@@ -197,7 +198,7 @@ class EditResult:
         record = self.record.model_copy(update={"output": "sheet"})
         change = ", ".join(changed_phrases(self.caption, self.target_caption)[1]) if self.target_caption else ""
         title = f"{record.picture.name or 'picture'}: {change or 'strength'} {self.strength:g}"
-        lines, text = (*self.caption_lines, f"{self.method}: {self.verdict.reason}"), record.to_json()
+        lines, text = (*self.caption_lines, f"{self.method}: {self.verdict.text}"), record.to_json()
 
         def write(place: Path) -> None:
             save_image(draw_sheet(self.source, self.image, title=title, lines=lines), place, record=text)
@@ -220,7 +221,7 @@ def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
     """
     first, strengths = results[0], tuple(float(result.strength) for result in results)
     record = first.record.model_copy(update={"output": "sweep", "strengths": strengths})
-    labels = [f"{result.strength:.2f}\n{result.measured_text}" for result in results]
+    labels = [f"{result.strength:.2f}\n{result.verdict.label}" for result in results]
     lines, images, text = first.caption_lines, [result.image for result in results], record.to_json()
 
     def write(place: Path) -> None:

@@ -75,8 +75,9 @@ def history(entries: Sequence[Entry], current: Entry | None) -> str:
 def facts(edit: Edit) -> str:
     """What the whole change did and cost, as a table; and the cross-talk of several directions."""
     last = edit.results[-1]
+    strengths = ", ".join(f"{strength:.2f}" for strength in last.strengths)
     spent = f"{edit.evaluations} evaluations, {edit.seconds:.1f} s for {len(edit.results)} strengths and their verdicts"
-    rows = [("verdict", _verdict(last)), ("strength", _strength(last)), ("cost", spent)]
+    rows = [("verdict", last.verdict.text), ("strength", strengths), ("cost", spent)]
     notes = dict.fromkeys(note for result in edit.results for note in result.notes)
     rows += [("note", note) for note in notes]
     cells = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{_plain(text)}</td></tr>" for name, text in rows)
@@ -97,19 +98,6 @@ def _beside(images: Sequence[Image.Image]) -> Image.Image:
     for index, image in enumerate(images):
         row.paste(image, (index * width, 0))
     return row
-
-
-def _verdict(result: EditResult) -> str:
-    verdict = result.verdict
-    remedy = f" ({verdict.remedy})" if verdict.remedy else ""
-    return f"{verdict.word}: {verdict.reason}{remedy}"
-
-
-def _strength(result: EditResult) -> str:
-    """What was asked for, one number a direction, and what was measured."""
-    several = [direction.strength for direction in result.record.directions]
-    asked = ", ".join(f"{one:.2f}" for one in several) if len(several) > 1 else f"{result.strength:.2f}"
-    return asked if result.measured_strength is None else f"{asked}; measured {result.measured_strength:.2f}"
 
 
 def _cross_talk(result: EditResult, names: Sequence[str]) -> str:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from latentedit.api.result import EditResult, Effect
     from latentedit.cli.model_choice import ModelChoice
-    from latentedit.editors.judge import Verdict
 
 
 def result_rows(
@@ -41,8 +40,8 @@ def result_rows(
         ("caption", f"{result.caption or 'none'} ({origin})"),
         ("target", result.target_caption or "not known in words"),
         ("method", how(result)),
-        ("verdict", f"{verdict_text(result.verdict)}; {effect.rest_text}{remedy}"),
-        ("effect", _effect(effect)),
+        ("verdict", f"{result.verdict.text}; {effect.rest_text}{remedy}"),
+        ("effect", _effect(effect.size_text, result.read_changes)),
         *cross_talk_rows(result.cross_talk),
         (
             "cost",
@@ -96,7 +95,6 @@ def result_json(result: "EditResult", *, effect: "Effect", **about: Any) -> dict
         "target": result.target_caption,
         "method": result.method,
         "strength": result.strength,
-        "measured_strength": result.measured_strength,
         "verdict": result.verdict,
         "knowledge": result.knowledge,
         "effect": effect,
@@ -127,21 +125,12 @@ def table_rows(table: "Float[Tensor, 'k k']", labels: "Sequence[str]") -> list[t
 
 def how(result: "EditResult") -> str:
     """Method and strength; the strength of each direction where several were put together."""
-    directions = result.record.directions
-    if len(directions) > 1:
-        return f"{result.method}, strengths {', '.join(f'{direction.strength:.2f}' for direction in directions)}"
-    measured = "" if result.measured_strength is None else f", measured {result.measured_strength:.2f}"
-    return f"{result.method}, strength {result.strength:.2f}{measured}"
+    strengths = result.strengths
+    told = ", ".join(f"{strength:.2f}" for strength in strengths)
+    return f"{result.method}, strength{'s' if len(strengths) > 1 else ''} {told}"
 
 
-def verdict_text(verdict: "Verdict") -> str:
-    """The verdict as one clause: the word, why, and what to do."""
-    remedy = f" ({verdict.remedy})" if verdict.remedy else ""
-    return f"{verdict.word}: {verdict.reason}{remedy}"
-
-
-def _effect(effect: "Effect") -> str:
-    size, changes = effect.size_text, effect.read_changes
+def _effect(size: str, changes: "Sequence[str] | None") -> str:
     if changes is None:
         return size
     return f"{', '.join(changes) or 'no attribute reads differently'}; {size}"

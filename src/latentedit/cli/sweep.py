@@ -115,10 +115,7 @@ def sweep(
 
 def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:
     """One row a strength, and the cost."""
-    rows = [
-        (f"{result.strength:.2f}", f"{result.measured_text}; {result.verdict.word}: {result.verdict.reason}")
-        for result in results
-    ]
+    rows = [(f"{result.strength:.2f}", result.verdict.text) for result in results]
     cost, count = results[0].cost, len(results)
     after = " after the direction was known" if results[0].record.directions else ""
     return [*rows, ("cost", f"{count * cost.evaluations:g} evaluations{after}, {count * cost.seconds:.1f} s")]
@@ -134,7 +131,6 @@ def sweep_json(results: list["EditResult"]) -> dict[str, Any]:
         "strengths": [
             {
                 "strength": result.strength,
-                "measured_strength": result.measured_strength,
                 "verdict": result.verdict,
                 "knowledge": result.knowledge,
                 "effect": result.effect,

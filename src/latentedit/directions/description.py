@@ -20,14 +20,13 @@ def describe(direction: Direction) -> list[tuple[str, str]]:
         direction: fresh or from a file.
 
     Returns:
-        "change", "strength", "effect" where it was calibrated, "method", "settings" where there are any, "model",
-        "direction", "found on", "licence", "size", "preview" where there is one, and a "note" each.
+        "change", "strength", "method", "settings" where there are any, "model", "direction", "found on", "licence",
+        "size", "preview" where there is one, and a "note" each.
     """
     known = direction.calibration
     rows = [
         ("change", _change(direction)),
         ("strength", "not calibrated" if known is None else _strength(known)),
-        ("effect", "" if known is None else _effect(known)),
         ("method", f"{direction.method}, from level {direction.level:g}"),
         ("settings", _items(direction.settings)),
         ("model", f"{direction.model_name} ({direction.model_fingerprint})"),
@@ -68,12 +67,6 @@ def _strength(known: Calibration) -> str:
     ]
     steps = _count(known.steps, "step")
     return f"{' '.join(ends) or 'any'} without damage, by the {known.arm} arm, level {known.level:g}, {steps}"
-
-
-def _effect(known: Calibration) -> str:
-    """Shares of the whole change by scale."""
-    points = (f"{scale:g}: {100 * effect:.0f} %" for scale, effect in zip(known.scales, known.effects, strict=True))
-    return f"of the whole change at {', '.join(points)}"
 
 
 def _items(settings: Mapping[str, Any]) -> str:

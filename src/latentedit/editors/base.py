@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,24 +27,16 @@ class StrengthResult:
     Args:
         z: clean latents.
         strength: that was requested.
-        measured: share of the whole change that was made, one a picture; nan where the editor does not measure it.
-        limit: the strength beyond which each picture is damaged; nan where that was not looked for.
+        limit: the strength beyond which each picture is damaged; nan, or None for all, where that was not looked for.
         direction: along which the pictures were moved; None for editors that know none.
         notes: what the user should know about how it was found.
     """
 
     z: Float[Tensor, "b *latent"]
     strength: float
-    measured: Float[Tensor, " b"]
-    limit: Float[Tensor, " b"]
+    limit: Float[Tensor, " b"] | None = None
     direction: Direction | None = None
     notes: tuple[str, ...] = ()
-
-    @classmethod
-    def unmeasured(cls, z: Float[Tensor, "b *latent"], strength: float) -> "StrengthResult":
-        """Latents of which nothing more is known."""
-        unknown = torch.full((len(z),), torch.nan)
-        return cls(z=z, strength=strength, measured=unknown, limit=unknown)
 
 
 GUIDANCE_SETTINGS = ("guidance", "source_guidance", "target_guidance")
@@ -119,8 +110,8 @@ class Editor(abc.ABC):
     ) -> list[StrengthResult]:
         """One result a strength; as `_edit`, which it calls for each."""
         return [
-            StrengthResult.unmeasured(
-                self._edit(latent, target, strength=strength, seed=seed, progress=progress), strength
+            StrengthResult(
+                z=self._edit(latent, target, strength=strength, seed=seed, progress=progress), strength=strength
             )
             for strength in strengths
         ]
@@ -158,7 +149,7 @@ class Editor(abc.ABC):
         moving = [float(strength) for strength in strengths if strength != 0]
         moved = iter(self._edit_all(latent, target, moving, seed=seed, progress=progress) if moving else ())
         return [
-            next(moved) if strength != 0 else StrengthResult.unmeasured(latent.z, float(strength))
+            next(moved) if strength != 0 else StrengthResult(z=latent.z, strength=float(strength))
             for strength in strengths
         ]
 

@@ -50,8 +50,8 @@ class CalibratedSettings:
         low, high = self.strengths
         return (
             f"{next(iter(self.tried))}{'' if self.local else ', not local'}; an edit takes {self.evaluations} "
-            f"evaluations; strengths {low:.1f} to {high:.1f}; verdict at level {self.judge.level:g}, changed from a "
-            f"share of {self.judge.least_share:.2f}, damaged from {self.judge.damage:.1f} x the residual; from "
+            f"evaluations; strengths {low:.1f} to {high:.1f}; verdict at level {self.judge.level:g}, too little below "
+            f"a share of {self.judge.least_share:.2f}, damaged from {self.judge.damage:.1f} x the residual; from "
             f"{self.pictures} pictures"
         )
 

@@ -91,8 +91,10 @@ class EIM(Editor):
         direction = self.direction(latent, target, seed=seed, progress=progress)
         text = direction.condition
         if not bool(direction.length.any() or text.tokens.any() or text.pooled.any()):
-            unmoved = [StrengthResult.unmeasured(latent.z, strength) for strength in strengths]
-            return [dataclasses.replace(result, direction=direction, notes=direction.notes) for result in unmoved]
+            return [
+                StrengthResult(z=latent.z, strength=strength, direction=direction, notes=direction.notes)
+                for strength in strengths
+            ]
         return self.slider(latent, direction, seed=seed, progress=progress).edit(strengths)
 
 

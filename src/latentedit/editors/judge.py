@@ -15,12 +15,16 @@ A model that is told what to do sees the picture x beside z, and x given away is
 have residuals of 5 to 50. So it is shown z in its place and told to change nothing: ``residual = loss(z, c0 beside z)
 / loss(x, c0 beside x)``.
 
-Where the target text is the source text, as it is for directions without words, there is no margin. Then a picture
-counts as changed where its clean latent moved by 0.05 or more (root mean square; latents have a variance of about 1)
-and is not damaged; the share is 0.
+The share is the one measure of an edit's effect, whichever method made it. Verdicts report it within [0, 1]: below 0.05
+the change is not done, from 0.75 on it is done, and between them it is partly done.
+
+Where the target text is the source text, as it is for directions without words, there is no margin, and no share. Then
+a picture counts as changed where its clean latent moved by 0.05 or more (root mean square; latents have a variance of
+about 1) and is not damaged.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -38,36 +42,48 @@ from latentedit.latents.knowledge import Knowledge
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import suitable
 
-Word = Literal["changed", "nothing changed", "damaged", "not known"]
+Word = Literal["not done", "partly done", "done", "changed", "damaged", "not known"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Did the edit work, and why, and what to do.
+    """How much of the change was made, as the model sees it, and what to do about it.
 
     Args:
-        word: "changed", "nothing changed" or "damaged"; "not known" where the model would say "changed" of a picture
-            that it does not know.
-        reason: one clause.
+        word: "not done", "partly done" or "done"; "changed" where the direction has no words to measure it by;
+            "damaged"; "not known" where the model does not know the picture.
+        share: of the whole change that the model sees, in [0, 1]; None where it cannot be measured.
+        reason: one clause; empty where there is nothing to explain.
         remedy: the knob to turn; empty where nothing is wrong.
-        share: of the change that the model sees; see the module. 0 where nothing was asked for in words.
         residual: off-manifold residual, in that of the source.
     """
 
     word: Word
-    reason: str
-    remedy: str
-    share: float
+    share: float | None = None
+    reason: str = ""
+    remedy: str = ""
     residual: float
+
+    @property
+    def label(self) -> str:
+        """The word; the percentage, too, where the change is partly done."""
+        return f"{self.word} ({100 * self.share:.0f} %)" if self.word == "partly done" and self.share else self.word
+
+    @property
+    def text(self) -> str:
+        """The label, why, and what to do."""
+        remedy = f" ({self.remedy})" if self.remedy else ""
+        return f"{self.label}: {self.reason}{remedy}" if self.reason else self.label
 
     def on(self, knowledge: Knowledge) -> "Verdict":
         """The verdict on a picture of which the model knows so much; that on a known one stays as it is."""
-        if knowledge.state == "known" or self.word != "changed":
+        if knowledge.state == "known" or self.word in ("not done", "damaged"):
             return self
         if knowledge.state == "doubtful":
-            return dataclasses.replace(self, reason=f"{self.reason}, of a picture that is doubtful to it")
-        reason = f"{self.reason}, but the picture is unknown to it"
-        return dataclasses.replace(self, word="not known", reason=reason, remedy="look at it")
+            reason = "; ".join(filter(None, (self.reason, "the picture is doubtful to the model")))
+            return dataclasses.replace(self, reason=reason)
+        reason = "the model does not know this picture, so it cannot tell what was done"
+        return dataclasses.replace(self, word="not known", share=None, reason=reason, remedy="look at it")
 
 
 @settings
@@ -77,8 +93,8 @@ class Judge:
     Args:
         level: to which latents are noised, in (0, 1): where the model decides what a picture shows.
         pairs: antithetic pairs of noises.
-        least_share: share of the strength asked for, from which a picture counts as changed.
-        damage: residual from which it counts as damaged.
+        least_share: share of the strength asked for, below which more strength is advised.
+        damage: residual from which a picture counts as damaged.
     """
 
     level: Level = 0.7
@@ -157,45 +173,54 @@ class Judge:
 
     def _wordless(self, residual: float, moved: float, strength: float) -> Verdict:
         if strength == 0 or moved == 0 or residual > self.damage:
-            word, reason, remedy = self._words(0.0, 0.0, residual, moved > 0, strength)
-        elif moved < _LEAST_MOVE:
-            word, reason = "nothing changed", f"the latent moved by {moved:.2f} of its scale, too little to see"
-            remedy = "more strength"
-        else:
-            word, reason, remedy = "changed", f"the latent moved by {moved:.2f} of its scale", ""
-        return Verdict(word=word, reason=reason, remedy=remedy, share=0.0, residual=residual)
+            return self._verdict([1.0, 1.0], [1.0, 1.0], residual, moved > 0, strength)
+        reason = f"the latent moved by {moved:.2f} of its scale"
+        if moved >= _LEAST_MOVE:
+            return Verdict(word="changed", reason=reason, residual=residual)
+        return Verdict(
+            word="not done", reason=f"{reason}, too little to see", remedy="more strength", residual=residual
+        )
 
     def _verdict(
         self, before: list[float], after: list[float], residual: float, moved: bool, strength: float
     ) -> Verdict:
         margin = before[0] - before[1]
         share = (after[0] - after[1] - margin) / (-2 * margin) if margin < 0 else 0.0
-        word, reason, remedy = self._words(margin / max(before[0], 1e-30), share, residual, moved, strength)
-        return Verdict(word=word, reason=reason, remedy=remedy, share=share if moved else 0.0, residual=residual)
-
-    def _words(
-        self, margin: float, share: float, residual: float, moved: bool, strength: float
-    ) -> tuple[Word, str, str]:
+        told = functools.partial(Verdict, residual=residual)
         if strength == 0:
-            return "nothing changed", "strength 0 is the picture itself", "ask for more"
+            return told(word="not done", share=0.0, reason="strength 0 is the picture itself")
         if residual > self.damage:
             reason = f"the picture left what the model knows: off-manifold residual {residual:.1f} x the source's"
-            return "damaged", reason, "less strength"
+            return told(word="damaged", reason=reason, remedy="less strength")
         if not moved:
-            return "nothing changed", "the two captions mean the same to the model", "name what should change"
+            reason = "the two captions mean the same to the model"
+            return told(word="not done", share=0.0, reason=reason, remedy="name what should change")
+        margin /= max(before[0], 1e-30)
         if margin >= _FAINT:
             reason = "the target caption fits the source picture as well as its own"
-            return "nothing changed", reason, "check the source caption: it may contradict the picture"
-        if share * strength >= self.least_share * strength**2 or share * strength >= abs(strength):
-            return "changed", f"the model sees {100 * share:.0f} % of the change", ""
-        if margin > -_FAINT:
-            return "nothing changed", "the text has no effect at this level", "other words, or a higher level"
-        reason = f"the model sees {100 * share:.0f} % of the change: the picture outvoted the text"
-        return "nothing changed", reason, "more strength, or a higher level"
+            remedy = "check the source caption: it may contradict the picture"
+            return told(word="not done", reason=reason, remedy=remedy)
+        done, short = min(max(share, 0.0), 1.0), share < self.least_share * strength
+        if margin > -_FAINT and (short or share < _PARTLY):
+            reason = "the text has no effect at this level"
+            return told(word="not done", reason=reason, remedy="other words, or a higher level")
+        if share >= _DONE:
+            return told(word="done", share=done)
+        if strength < 0 and share < 0:
+            return told(word="not done", share=done, reason="the picture moved away from the target caption")
+        why = ("the picture outvoted the text", "more strength, or a higher level") if short else ("", "")
+        word = "partly done" if share >= _PARTLY else "not done"
+        return told(word=word, share=done, reason=why[0], remedy=why[1])
 
 
 _FAINT = 0.01
 """Margins of less than this share of the loss, of either sign, say that the model hardly tells the texts apart."""
+
+_PARTLY = 0.05
+"""Share from which a change is partly done."""
+
+_DONE = 0.75
+"""Share from which it is done."""
 
 _LEAST_MOVE = 0.05
 """Root mean square displacement of the clean latent from which a picture without words counts as changed."""

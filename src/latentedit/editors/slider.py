@@ -129,7 +129,7 @@ class Slider:
         return torch.cat(parts).unflatten(0, (len(factors), count))
 
     def edit(self, strengths: Sequence[float]) -> list[StrengthResult]:
-        """Pictures at strengths: 0 is the picture, 1 the direction whole, and between them what is asked is measured.
+        """Pictures at strengths: 0 is the picture, 1 the direction whole, and between them shares of its effect.
 
         Strengths above 1 and below 0 are clamped to where the off-manifold residual stays below ``judge.damage``.
 
@@ -151,7 +151,6 @@ class Slider:
             StrengthResult(
                 z=found.get(index, self.latent.z),
                 strength=strength,
-                measured=self._measured(strength, scales[index], found.get(index)),
                 limit=limits[index],
                 direction=self.direction,
                 notes=self.direction.notes,
@@ -276,8 +275,3 @@ class Slider:
             return self._each(torch.nan)
         last = self._upper if strength > 1 else self._lower
         return last if self.arm == "image" else self._curve(strength).effect(last)
-
-    def _measured(self, strength: float, scale: Tensor, z: Tensor | None) -> Float[Tensor, " b"]:
-        if z is None or strength == 1 or self.arm == "image":
-            return scale
-        return measure_effect((z - self.latent.z)[None], self._whole)[0].cpu()

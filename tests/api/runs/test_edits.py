@@ -124,8 +124,8 @@ def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob],
             "target_caption": TO,
             "method": "eim",
             "strength": 1.0,
-            "measured_strength": result.measured_strength,
             "verdict": result.verdict.word,
+            "share": result.verdict.share,
             "reason": result.verdict.reason,
             "knowledge": None,
             "changed_share": result.effect.changed_share,
@@ -218,7 +218,7 @@ def test_a_run_has_the_rows_in_order(model: Backbone, pictures: list[EditJob], t
     run_here(run, work)
     rows = run.write_table()
     assert [row["id"] for row in rows] == ["a.png", "b.png", "c.png"]
-    assert {row["measured_strength"] for row in rows} == {None}
+    assert {(row["verdict"], row["share"]) for row in rows} == {("not done", 0.0)}
     assert {row["rest_psnr_db"] for row in rows} == {None}, "infinite where nothing changed"
     for one, row in zip(pictures, rows, strict=True):
         assert Picture.open(run.path / row["output"]).fingerprint == one.open().fingerprint

@@ -146,6 +146,18 @@ def test_between_two_it_is_their_blend_and_says_so(browser: Browser, page: Path,
     assert "blend" not in (part(browser, ".status").text_content() or "")
 
 
+def test_how_much_was_done_stands_beside_the_strength(browser: Browser, tmp_path: Path) -> None:
+    frames = [
+        Frame(strength=strength, image=picture(seed=1), verdict=verdict)
+        for strength, verdict in ((0.5, "partly done (62 %)"), (1.0, "done"))
+    ]
+    View(source=picture(), frames=frames).save(tmp_path / "page.html")
+    shown(browser, tmp_path / "page.html")
+    for strength, told in (("1", "done"), ("0.5", "partly done (62 %)"), ("0.7", "0.5: partly done (62 %); 1: done")):
+        typed(browser, strength)
+        assert told in (part(browser, ".status").text_content() or "")
+
+
 def test_the_slider_by_keys(browser: Browser, page: Path) -> None:
     shown(browser, page)
     slider, number = part(browser, ".slider"), part(browser, ".number")

@@ -51,10 +51,9 @@ def _frame(result: EditResult) -> Frame:
     return Frame(
         strength=result.strength,
         image=result.image,
-        measured=result.measured_strength,
-        verdict=result.verdict.word,
+        verdict=result.verdict.label,
         reason=result.verdict.reason,
-        lines=(*(effect.read_changes or ()), effect.size_text, effect.rest_text),
+        lines=(*(result.read_changes or ()), effect.size_text, effect.rest_text),
         record=result.record,
         # Seconds and memory differ from run to run; without them the same edit is the same page.
         measures={name: value for name, value in result.measures.items() if name != "cost"},

@@ -186,17 +186,15 @@ class Viewer extends HTMLElement {
   tell() {
     const { told } = this, { low, high, share } = this.pictures.near(this.value);
     const nearest = told.frames[share > 0.5 ? high : low];
-    const measured = (frame) => (frame.measured === null ? "" : fixed(frame.measured));
     const parts = [make("span", { class: "quiet" }, "strength"), make("strong", { class: "at" }, written(this.value))];
     if (share) {
       const [a, b] = [told.frames[low], told.frames[high]];
       parts.push(make("span", {}, `between ${written(a.strength)} and ${written(b.strength)}: a blend of the two pictures, which the model did not make`));
-      if (measured(a) && measured(b)) parts.push(make("span", { class: "quiet" }, `measured ${measured(a)} and ${measured(b)}`));
+      if (a.verdict && b.verdict) parts.push(make("span", { class: "quiet" }, `${written(a.strength)}: ${a.verdict}; ${written(b.strength)}: ${b.verdict}`));
     } else if (nearest.strength === 0) {
       parts.push(make("span", {}, "the original"));
     } else {
       if (nearest.verdict) parts.push(make("span", { class: "verdict", "data-word": nearest.verdict }, nearest.verdict));
-      if (measured(nearest)) parts.push(make("span", {}, `measured ${measured(nearest)}`));
       if (nearest.reason) parts.push(make("span", { class: "quiet reason" }, nearest.reason));
     }
     this.status.replaceChildren(...parts.flatMap((part) => [part, " "]));

@@ -37,8 +37,7 @@ class Frame:
     Args:
         strength: 0 is the source.
         image: of the source's size, any mode.
-        measured: the strength that was measured; None where it was not.
-        verdict: one word or two, such as "changed"; empty where nobody judged.
+        verdict: a few words, such as "partly done (62 %)"; empty where nobody judged.
         reason: one clause for the verdict.
         lines: what changed, each a line of text.
         record: how it was made. A picture that is saved at this strength carries it, as a file of `EditResult.save`
@@ -49,7 +48,6 @@ class Frame:
 
     strength: float
     image: Image.Image
-    measured: float | None = None
     verdict: str = ""
     reason: str = ""
     lines: tuple[str, ...] = ()
@@ -186,7 +184,6 @@ def _told(frame: Frame, layer: Mapping[str, Any], *, whole: bool) -> dict[str, A
     return {
         **layer,
         "strength": frame.strength,
-        "measured": frame.measured,
         "verdict": frame.verdict,
         "reason": frame.reason,
         "lines": frame.lines,

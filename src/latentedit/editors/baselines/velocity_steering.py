@@ -1,6 +1,5 @@
 """Steering by velocities: what a multiple of their difference changes in a sample, added to the picture."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -87,18 +86,14 @@ class VelocitySteering(PathEditor):
         known = {0.0: torch.zeros_like(latent.z)}
         results: list[StrengthResult] = []
         for strength in strengths:
-            scales, share, effect = self._scales(strength), strength * same, torch.nan * same
+            scales, share = self._scales(strength), strength * same
             for scale in scales:
                 if scale not in known:
                     known[scale] = change(scale * same)
             if scales:
                 effects = measure_effect(torch.stack([known[scale] for scale in scales]), known[1.0])
                 share = EffectCurve(scales=scales, effects=effects).scale(strength)
-            made = change(share)
-            if scales:
-                effect = measure_effect(made[None], known[1.0])[0].cpu()
-            result = StrengthResult.unmeasured(latent.z + made, strength)
-            results.append(dataclasses.replace(result, measured=effect))
+            results.append(StrengthResult(z=latent.z + change(share), strength=strength))
         return results
 
     def _change(self, latent: JointLatent, target: Condition, *, seed: Seed, progress: Progress | None) -> Change:

@@ -84,7 +84,7 @@ class Scaled(Editor):
         slider = self.of.slider(latent, direction, seed=seed, progress=progress)
         scales = torch.tensor(strengths, dtype=torch.float64)[:, None].expand(-1, len(latent))
         moved = zip(slider.move(scales), strengths, strict=True)
-        return [StrengthResult.unmeasured(z, strength) for z, strength in moved]
+        return [StrengthResult(z=z, strength=strength) for z, strength in moved]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
