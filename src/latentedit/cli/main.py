@@ -25,6 +25,7 @@ import typer.core
 from latentedit._version import __version__
 from latentedit.cli.console import close_streams, complain, open_streams, say, warn
 from latentedit.cli.help_pages import help_page
+from latentedit.cli.request import check_arrows
 from latentedit.core.errors import LatentEditError, UnknownPictureWarning
 from latentedit.core.memory import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit.core.plugins import COMMANDS
@@ -187,6 +188,7 @@ def run(arguments: list[str]) -> int:
     arguments = [_with_home(one) for one in arguments]
     program = _program()
     try:
+        check_arrows(arguments)
         if _COMPLETING in os.environ:
             program(arguments, prog_name="latentedit")
         with program.make_context("latentedit", arguments, obj=shared) as context:
