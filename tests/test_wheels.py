@@ -76,17 +76,17 @@ def test_the_library_alone_says_what_is_missing(installed: Callable[..., Run], p
     assert run("--version").returncode == 0
     assert "pip install latentedit-portraits" in run("models", "list").stdout
     for arguments, said in (
-        (("bench", "run"), "latentedit: bench is not installed. Run: pip install latentedit-bench\n"),
+        (("bench", "run"), "error: bench is not installed\nhint: Run: pip install latentedit-bench\n"),
         (
             ("edit", picture, "--change", "=> glasses"),
-            "portraits is not installed. Run: pip install latentedit-portraits",
+            "portraits is not installed\nhint: Run: pip install latentedit-portraits",
         ),
         (("edit", picture, "--to", "a hat", "--model", "portraits-unet"), "Run: pip install latentedit-models"),
     ):
         refused = run(*arguments)
         assert refused.returncode == 2
         assert said in refused.stderr
-        assert refused.stderr.count("\n") == 1
+        assert refused.stderr.count("\n") == 2
 
 
 def test_the_library_and_the_portraits_edit_a_picture(installed: Callable[..., Run], picture: Path) -> None:

@@ -59,8 +59,8 @@ def _number(text: str, option: str = "--strengths", examples: str = _EXAMPLES) -
         return Fraction(repr(value))
     share = _float(text.rstrip(" %").replace(",", ".")) / (100 if "%" in text or abs(value) >= 10 else 1)
     raise ConfigError(
-        f"strengths run from 0 (the picture) to 1 (the whole change), at most from -{_MOST} to {_MOST}; got {text!r} for "
-        f"{option}. {f'Did you mean {share:g}?' if abs(share) <= _MOST else examples}"
+        f"strengths run from 0 (the picture) to 1 (the whole change), at most from -{_MOST} to {_MOST}; got {text!r} "
+        f"for {option}. {f'Did you mean {share:g}?' if abs(share) <= _MOST else examples}"
     )
 
 

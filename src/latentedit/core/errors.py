@@ -74,12 +74,15 @@ class RegistryError(LatentEditError, LookupError):
     """A name that no model, editor or metric is registered under."""
 
 
+_MANY = 12  # names, which nobody reads through
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint such as "did you mean 'portraits'? known: a, b" for an unknown name."""
+    """A hint such as "did you mean 'portraits'? known: a, b" for an unknown name; of many names, the nearest only."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(repr(match) for match in close)}? " if close else ""
-    return f"{hint}known: {', '.join(names)}"
+    hint = f"did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+    return hint if close and len(names) > _MANY else f"{hint} known: {', '.join(names)}".strip()
 
 
 def require(package: str, extra: str) -> ModuleType:
