@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -48,18 +49,20 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 @pytest.fixture
 def refused(command: Command, tmp_path: Path) -> Refused:
-    """Run a command line that must fail: exit code 2, one line on stderr, nothing on stdout, no file made."""
+    """Run a command line that must fail: exit code 2, an error on stderr, nothing on stdout, no file made.
+
+    It returns the error in one line, as the library says it: the hint stands behind a full stop.
+    """
 
     def execute(*arguments: object) -> str:
         before = sorted(tmp_path.rglob("*"))
         outcome = command(*arguments)
         assert outcome.code == 2, outcome
         assert outcome.out == ""
-        assert outcome.err.count("\n") == 1, outcome.err
-        assert outcome.err.startswith("latentedit: ")
+        assert re.fullmatch(r"error: .+\n(hint: .+\n)?", outcome.err), outcome.err
         assert "Traceback" not in outcome.err
         assert sorted(tmp_path.rglob("*")) == before
-        return outcome.err
+        return outcome.err.removeprefix("error: ").replace("\nhint: ", ". ")
 
     return execute
 

@@ -86,7 +86,7 @@ def test_the_library_alone_says_what_is_missing(installed: Callable[..., Run], p
         refused = run(*arguments)
         assert refused.returncode == 2
         assert said in refused.stderr
-        assert refused.stderr.count("\n") == 1
+        assert refused.stderr.count("\n") == 2
 
 
 def test_the_library_and_the_portraits_edit_a_picture(installed: Callable[..., Run], picture: Path) -> None:

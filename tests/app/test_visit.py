@@ -281,7 +281,7 @@ def test_a_picture_that_is_too_large_is_refused(colours: ColourBackbone) -> None
     ("wishes", "more", "message"),
     [
         ([], {}, "nothing says what should change"),
-        ([Wish(text="glasses")], {}, "must look like"),
+        ([Wish(text="glasses")], {}, "OLD => NEW"),
         ([Wish(text="hair => beard")], {}, "not words of the caption"),
         ([dataclasses.replace(RED, strength=0.0)], {}, "strength 0 is the picture"),
         ([RED, RED], {}, "not words"),

@@ -270,7 +270,7 @@ def test_a_direction_of_another_model_is_refused_by_both_fingerprints(
         (("apply", "a.safetensors", "--on", "no.png"), "no such file"),
         (("apply", "no.safetensors", "--on", "me.png"), "no such file"),
         (("apply", "a.safetensors", "--on", "me.png", "-o", "me.png"), "another name"),
-        (("apply", "a.safetensors", "--on", "me.png", "--strength", "nan"), "finite"),
+        (("apply", "a.safetensors", "--on", "me.png", "--strength", "nan"), "for --strength"),
         (
             ("apply", "a.safetensors", "--on", "me.png", "--strength", "1", "--strength", "2"),
             "one for each of 1 changes; got 2",

@@ -122,6 +122,21 @@ def test_several_changes_have_a_strength_each_and_cross_talk(
     assert again.read_bytes() == (tmp_path / "me.edited.png").read_bytes()
 
 
+def test_what_is_added_and_removed_are_changes(command: Command, picture: Path, miniature: Path) -> None:
+    """In the order --change, --add, --remove, in which their strengths are given."""
+    said = ("--from", "a person with a beard", "--model", miniature, "--json")
+    wanted = ("--remove", "a beard", "--add", "glasses", "--change", "person => man")
+    strengths = ("--strength", 0, "--strength", 0.1, "--strength", 0.2)
+    edited = json.loads(command("edit", picture, *said, *wanted, *strengths).out)
+    assert [(one["target_caption"], one["strength"]) for one in edited["record"]["directions"]] == [
+        ("a man with a beard", 0),
+        ("a person with a beard, glasses", 0.1),
+        ("a person", 0.2),
+    ]
+    swept = json.loads(command("sweep", picture, *said, *wanted, "--strengths", "0,1").out)
+    assert swept["target"] == "a man, glasses"
+
+
 def test_directions_instead_of_words(
     command: Command, picture: Path, miniature: Path, made: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -288,7 +303,7 @@ def test_bad_pictures_and_masks(refused: Refused, picture: Path, miniature: Path
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ("--strength nan", "finite"),
+        ("--strength nan", "strengths run from"),
         ("--strength 0.1 --strength 0.2", "one for each of 1 changes; got 2"),
         ("--to ''", "--to"),
         ("--from '  '", "--from"),

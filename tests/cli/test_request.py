@@ -1,5 +1,6 @@
 """What makes no sense is refused before anything is loaded, in one line."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from PIL import Image
 from latentedit.cli.model_choice import ModelChoice
 from latentedit.cli.request import (
     check_apart,
+    check_arrows,
     default_output,
     open_checked,
     recorded_model,
@@ -33,6 +35,37 @@ def mask_file(folder: Path, size: tuple[int, int] = (56, 40), levels: tuple[int,
     place = folder / "mask.png"
     image.save(place)
     return place
+
+
+@pytest.mark.parametrize(
+    ("left", "meant"),
+    [
+        ("--change =", '"=> glasses"'),
+        ("--change -", '"=> glasses"'),
+        ("--change hat=", '"hat => glasses"'),
+        ("--change hat =", '"hat => glasses"'),
+        ("--add a --change hat -", '"hat => glasses"'),
+    ],
+)
+def test_an_arrow_that_the_shell_took_is_told_with_the_file_that_it_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str, meant: str
+) -> None:
+    """What a shell leaves of ``--change => glasses``: standard output goes to a file of that name."""
+    monkeypatch.chdir(tmp_path)
+    made = os.open("glasses", os.O_CREAT | os.O_RDWR)
+    status = os.fstat
+    monkeypatch.setattr(os, "fstat", lambda number: status(made if number == 1 else number))
+    assert refusal(ConfigError, lambda: check_arrows(["edit", *left.split()])).endswith("the file glasses")
+    assert meant in refusal(ConfigError, lambda: check_arrows(["edit", *left.split()]))
+    os.write(made, b"of somebody")
+    os.close(os.open("other", os.O_CREAT))
+    assert "glasses" not in refusal(ConfigError, lambda: check_arrows(["edit", *left.split()]))
+    os.close(made)
+
+
+@pytest.mark.parametrize("line", ["edit --change =>x", "edit --change a=>", "keep a -", "edit --to =", "edit -o a="])
+def test_other_words_are_no_arrows(line: str) -> None:
+    check_arrows(line.split())
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_negative_strengths_and_json(command: Command, arguments: list[object], 
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--strengths", "0:inf:3"], "finite"),
+        (["--strengths", "0:inf:3"], "for --strengths"),
         (["--strengths", "1:1:3"], "strengths"),
         (["--arm", "left"], "no arm 'left'"),
         (["--from", ""], "--from"),
@@ -80,7 +80,7 @@ def test_negative_strengths_and_json(command: Command, arguments: list[object], 
         (["--mask", "no.png"], "no such file"),
         (["-o", "."], ".gif"),
         (["-o", "out.json"], "out.json"),
-        (["--captioner", "reader", "--strengths", "0,0.1,nan"], "finite"),
+        (["--captioner", "reader", "--strengths", "0,0.1,nan"], "for --strengths"),
     ],
 )
 def test_wrong_input_is_one_line(

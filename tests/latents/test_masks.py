@@ -1,5 +1,7 @@
 """What may change, from masks of every kind: nothing outside, the whole inside, and a ramp between that is known."""
 
+import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,7 @@ def test_the_ramp_is_a_fiftieth_of_the_shorter_side_and_the_border_is_no_edge(si
     assert allowed[0, 299 + 2 * radius] < 255
 
 
+@pytest.mark.filterwarnings("ignore:.* is in colour")
 def test_brightness_counts() -> None:
     """Rec. 601: 0.299 red + 0.587 green + 0.114 blue."""
     pixels = np.zeros((4, 4, 3), dtype=np.uint8)
@@ -83,6 +86,18 @@ def test_brightness_counts() -> None:
     expected = np.array([[100] * 4] * 2 + [[200, 200, 0, 0]] * 2)
     assert abs(opened(pixels) - expected).max() <= 1
     assert not opened(pixels)[2:, 2:].any()
+
+
+def test_a_photograph_as_a_mask_is_warned_of_and_a_grey_jpeg_is_not() -> None:
+    levels = square(200)
+    photograph = np.stack([levels, levels // 2, levels // 3], axis=2)
+    with pytest.warns(UserWarning, match="colour"):
+        opened(photograph)
+    file = io.BytesIO()
+    Image.fromarray(levels).convert("RGB").save(file, "JPEG", quality=50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_mask(Image.open(file), (200, 200))
 
 
 def kinds() -> dict[str, Image.Image]:

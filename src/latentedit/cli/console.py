@@ -19,6 +19,9 @@ from typing import Any
 
 _LABEL_WIDTH = 12
 
+_REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean ))(?P<remedy>.+)")
+"""An error: what is wrong, and behind the last full stop what to do about it."""
+
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters (ESC, line breaks, the 8-bit CSI), marks that turn the direction of writing, halves of
 characters."""
@@ -88,7 +91,7 @@ def close_streams(code: int) -> int:
     failure = getattr(sys.stdout, "failure", None)
     if failure is None or failure.errno == errno.EPIPE:
         return code
-    complain(f"latentedit: what is told here cannot be written: {failure.strerror}. What was made is kept")
+    fail(f"what is told here cannot be written: {failure.strerror}; what was made is kept")
     return code or 2
 
 
@@ -161,6 +164,15 @@ def say(text: object = "") -> None:
 def complain(text: str, *, indented: bool = False) -> None:
     """One line on stderr; line breaks of a library's message become spaces, but not where it is indented."""
     print(escaped(text if indented else with_options(" ".join(text.split()))), file=sys.stderr)
+
+
+def fail(text: object) -> None:
+    """An error on stderr; what to do about it stands on a line of its own."""
+    line = " ".join(str(text).split())
+    found = _REMEDY.fullmatch(line)
+    complain(f"error: {line if found is None else found['problem']}")
+    if found is not None:
+        complain(f"hint: {found['remedy']}")
 
 
 def print_rows(rows: Sequence[tuple[str, str]], *, indent: int = 2) -> None:

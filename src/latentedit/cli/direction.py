@@ -12,8 +12,8 @@ from latentedit.cli.edit import edit_asked
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.reporting import cross_talk_rows, table_rows
-from latentedit.cli.request import default_output
-from latentedit.cli.strengths import parse_strengths
+from latentedit.cli.request import all_changes, default_output
+from latentedit.cli.strengths import parse_strength, parse_strengths
 from latentedit.core.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def make(
     ],
     to: options.To = None,
     change: options.Changes = None,
+    add: options.Adds = None,
+    remove: options.Removes = None,
     instruction: options.Instructions = None,
     beside: options.Beside = None,
     source: options.From = None,
@@ -65,7 +67,7 @@ def make(
     """
     request = EditRequest(
         to=None if to is None else to.strip(),
-        change=tuple(change or ()),
+        change=all_changes(change, add, remove),
         instruction=tuple(instruction or ()),
         beside=tuple(beside or ()),
         caption=source,
@@ -204,7 +206,7 @@ def apply(
         caption=source,
         captioner=captioner,
         mask=mask,
-        strength=tuple(strength or (1.0,)),
+        strength=parse_strength(strength),
         mixing=mixing,
         local=local,
         anyway=anyway,

@@ -11,7 +11,8 @@ from latentedit.cli.console import print_json, print_rows, progress_bar, say, wa
 from latentedit.cli.edit_folder import BATCH, edit_many, is_many, refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.reporting import replay_command, result_json, result_rows
-from latentedit.cli.request import default_output, open_checked
+from latentedit.cli.request import all_changes, default_output, open_checked
+from latentedit.cli.strengths import parse_strength
 
 
 @chooses_model
@@ -24,6 +25,8 @@ def edit(
     ],
     to: options.To = None,
     change: options.Changes = None,
+    add: options.Adds = None,
+    remove: options.Removes = None,
     instruction: options.Instructions = None,
     beside: options.Beside = None,
     direction: options.Directions = None,
@@ -82,14 +85,14 @@ def edit(
     """
     request = EditRequest(
         to=None if to is None else to.strip(),
-        change=tuple(change or ()),
+        change=all_changes(change, add, remove),
         instruction=tuple(instruction or ()),
         beside=tuple(beside or ()),
         direction=tuple(direction or ()),
         caption=source,
         captioner=captioner,
         mask=mask,
-        strength=tuple(strength or (1.0,)),
+        strength=parse_strength(strength),
         method=method,
         mixing=mixing,
         local=local,

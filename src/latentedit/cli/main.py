@@ -23,8 +23,9 @@ import typer
 import typer.core
 
 from latentedit._version import __version__
-from latentedit.cli.console import close_streams, complain, open_streams, say, warn
+from latentedit.cli.console import close_streams, complain, fail, open_streams, say, warn
 from latentedit.cli.help_pages import help_page
+from latentedit.cli.request import check_arrows
 from latentedit.core.errors import LatentEditError, UnknownPictureError, UnknownPictureWarning
 from latentedit.core.memory import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit.core.plugins import COMMANDS
@@ -40,6 +41,9 @@ _COMPLETING = "_LATENTEDIT_COMPLETE"
 
 _HOME = re.compile(r"(--[\w-]+=)?~(?=/|\Z)")
 """What shells leave as it is in ``--output=~/me.png`` or in quotes, and then nobody means."""
+
+_POSSIBLE = re.compile(r" \(Possible options: (.*)\)")
+"""What click says in place of "did you mean"."""
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 """Of arguments that do not fit: click's ``ClickException``, which typer has a copy of since 0.26."""
@@ -75,7 +79,7 @@ app = typer.Typer(
     Exit codes:
         0    done
         1    done, with failures that are listed
-        2    wrong input: one line on stderr says what to do
+        2    wrong input: stderr says what is wrong and what to do
         70   a fault of latentedit: please report it
         130  interrupted
 
@@ -190,6 +194,7 @@ def run(arguments: list[str]) -> int:
     arguments = [_with_home(one) for one in arguments]
     program = _program()
     try:
+        check_arrows(arguments)
         if _COMPLETING in os.environ:
             program(arguments, prog_name="latentedit")
         with program.make_context("latentedit", arguments, obj=shared) as context:
@@ -197,12 +202,12 @@ def run(arguments: list[str]) -> int:
     except LatentEditError as error:
         if "debug" in shared:
             raise
-        complain(f"latentedit: {error}{_OTHERWISE if isinstance(error, UnknownPictureError) else ''}")
+        fail(f"{error}{_OTHERWISE if isinstance(error, UnknownPictureError) else ''}")
         return 2
     except OSError as error:  # any door may be given a name that no file can have
         if error.errno != errno.ENAMETOOLONG or "debug" in shared:
             raise
-        complain(f"latentedit: {error.filename!s:.60}... is longer than a name can be here. Use a shorter one")
+        fail(f"{error.filename!s:.60}... is longer than a name can be here. Use a shorter one")
         return 2
     except _UsageError as error:
         return _explain(error)
@@ -215,7 +220,7 @@ def run(arguments: list[str]) -> int:
         if type(error).__name__ != "OutOfMemoryError" or "debug" in shared:
             raise
         reason = ". ".join(str(error).split(". ")[:2]).rstrip(".")
-        complain(f"latentedit: {reason}. Try --placement model, --placement groups, --dtype, or a smaller picture")
+        fail(f"{reason}. Try --placement model, --placement groups, --dtype, or a smaller picture")
         return 2
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 1
@@ -229,16 +234,17 @@ def _with_home(argument: str) -> str:
 
 
 def _explain(error: Any) -> int:
-    """One line about arguments that do not fit; for a group of commands without any, its help was shown already."""
+    """An error about arguments that do not fit; for a group of commands without any, its help was shown already."""
     if type(error).__name__ != "NoArgsIsHelpError":
         place = "latentedit" if error.ctx is None else error.ctx.command_path
         said = error.format_message().rstrip(".")
-        complain(f"latentedit: {said}{'' if said.endswith('?') else '.'} See: {place} --help")
+        said = _POSSIBLE.sub(r". Did you mean \1?", said[:1].lower() + said[1:])
+        fail(f"{said}{'' if said.endswith('?') else '.'} See: {place} --help")
     return 2
 
 
 def main() -> None:
-    """The program: quiet libraries, one line for an expected error, a traceback and 70 for a fault of ours."""
+    """The program: quiet libraries, no traceback for an expected error, a traceback and 70 for a fault of ours."""
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(library, "error")
     open_streams()
@@ -255,7 +261,13 @@ def main() -> None:
 
 
 def _warn_in_one_line(message: Warning | str, *_: object, **__: object) -> None:
-    warn([str(message)])
+    _warn_once(str(message))
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    """Files are opened more than once."""
+    warn([text])
 
 
 def _run_anywhere(arguments: list[str]) -> int:
@@ -263,7 +275,7 @@ def _run_anywhere(arguments: list[str]) -> int:
     try:
         Path.cwd()
     except OSError:  # libraries end the process where they find no current folder
-        complain("latentedit: the current folder was deleted. Change to another one")
+        fail("the current folder was deleted. Change to another one")
         return 2
     try:
         return run(arguments)
@@ -272,7 +284,7 @@ def _run_anywhere(arguments: list[str]) -> int:
         return 2
     except Exception:  # noqa: BLE001 (the last one who can say so)
         _show_traceback()
-        complain("latentedit: this is a fault of latentedit. Please report it, with the lines above")
+        fail("this is a fault of latentedit. Please report it, with the lines above")
         return _FAULT
 
 

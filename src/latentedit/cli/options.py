@@ -121,7 +121,23 @@ Changes = Annotated[
     list[str] | None,
     typer.Option(
         "--change",
-        help="Instead of --to: OLD => NEW in the caption; either may be empty. Repeatable.",
+        help='Instead of --to: "OLD => NEW" in the caption; either may be empty. Repeatable.',
+        rich_help_panel=CHANGE,
+    ),
+]
+Adds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--add",
+        help='Add this to the picture: --add glasses is --change "=> glasses". Repeatable.',
+        rich_help_panel=CHANGE,
+    ),
+]
+Removes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--remove",
+        help='Remove this from the picture: --remove glasses is --change "glasses =>". Repeatable.',
         rich_help_panel=CHANGE,
     ),
 ]
@@ -179,10 +195,14 @@ Mixing = Annotated[
     ),
 ]
 Strengths = Annotated[
-    list[float] | None,
+    list[str] | None,
     typer.Option(
         "--strength",
-        help="How much: 0 is the picture itself, 1 all (the default). One, or one a change.",
+        metavar="NUMBER",
+        help=(
+            "How much to change: 0 is the picture itself, 1 (the default) the whole change. Give one for all, or one "
+            "for each --change, --add and --remove, in this order."
+        ),
         rich_help_panel=CHANGE,
     ),
 ]

@@ -1,6 +1,8 @@
-"""Files that a command reads and writes, refused where that cannot be, before anything is loaded."""
+"""What was typed, and the files that a command reads and writes, refused before anything is loaded."""
 
 import dataclasses
+import itertools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,38 @@ if TYPE_CHECKING:
     from latentedit.latents.encode import PictureLike
     from latentedit.latents.pictures import Picture
     from latentedit.latents.record import RunRecord
+
+
+def check_arrows(arguments: Sequence[str]) -> None:
+    """Refuse a change whose arrow was not in quotes: of ``--change => glasses``, a shell leaves ``--change =``.
+
+    Raises:
+        ConfigError: with the file that the shell made, if it is in this folder.
+    """
+    for before, word in itertools.pairwise(arguments if "--change" in arguments else ()):
+        if word[-1:] in ("=", "-") and (before == "--change" or len(word) == 1):
+            old, made = word[:-1] if before == "--change" else before, _empty_output()
+            raise ConfigError(
+                "the shell took the > of an arrow without quotes, and made an empty file. Write --change "
+                f'"{" ".join([*old.split(), "=>", made or "NEW"])}", and delete the file {made or "of that name"}'
+            )
+
+
+def _empty_output() -> str | None:
+    """The file in this folder that standard output goes to, if it is empty."""
+    try:
+        output = os.fstat(1)
+        here = Path().iterdir() if not output.st_size else ()
+        return next((one.name for one in here if os.path.samestat(one.lstat(), output)), None)
+    except OSError:
+        return None
+
+
+def all_changes(
+    change: Sequence[str] | None, add: Sequence[str] | None, remove: Sequence[str] | None
+) -> tuple[str, ...]:
+    """The changes of ``--change``, ``--add`` and ``--remove``, in this order."""
+    return (*(change or ()), *(f"=> {words}" for words in add or ()), *(f"{words} =>" for words in remove or ()))
 
 
 def default_output(picture: Path, ending: str) -> Path:

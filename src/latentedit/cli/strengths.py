@@ -1,13 +1,26 @@
-"""The strengths of a sweep, as ``--strengths`` takes them: LOW:HIGH:COUNT, or numbers between commas."""
+"""Strengths as they are typed: of an edit, a number; of a sweep, LOW:HIGH:COUNT or numbers between commas."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import MAX_STRENGTHS
 
+_MOST = 5
+"""The largest strength either way, in whole changes: nobody means more, but percent."""
+
 _FORM = "--strengths takes LOW:HIGH:COUNT or a list of numbers"
 _EXAMPLES = "Try --strengths=-1:1:9, or --strengths=0,0.5,1"
+
+
+def parse_strength(texts: Sequence[str] | None) -> tuple[float, ...]:
+    """Read ``--strength``, as often as it was given; 1 where it was not.
+
+    Raises:
+        ConfigError: no number, or one beyond `_MOST`; with the number that was probably meant.
+    """
+    return tuple(float(_number(text, "--strength", "Try --strength 0.7")) for text in texts or ("1",))
 
 
 def parse_strengths(text: str) -> tuple[float, ...]:
@@ -23,7 +36,7 @@ def parse_strengths(text: str) -> tuple[float, ...]:
         Two to 64 finite strengths; zero has no sign.
 
     Raises:
-        ConfigError: another form, a number that is not finite, LOW equal to HIGH, or too few or too many strengths.
+        ConfigError: another form, no number, one beyond `_MOST`, LOW equal to HIGH, or too few or too many strengths.
     """
     if ":" not in text:
         strengths = tuple(float(_number(item)) for item in text.split(","))
@@ -39,16 +52,23 @@ def parse_strengths(text: str) -> tuple[float, ...]:
     return tuple(float(low + (high - low) * Fraction(index, count - 1)) for index in range(count))
 
 
-def _number(text: str) -> Fraction:
+def _number(text: str, option: str = "--strengths", examples: str = _EXAMPLES) -> Fraction:
     """The decimal that was written, to the digits that a float keeps."""
+    value = _float(text)
+    if abs(value) <= _MOST:
+        return Fraction(repr(value))
+    share = _float(text.rstrip(" %").replace(",", ".")) / (100 if "%" in text or abs(value) >= 10 else 1)
+    raise ConfigError(
+        f"strengths run from 0 (the picture) to 1 (the whole change), at most from -{_MOST} to {_MOST}; got {text!r} "
+        f"for {option}. {f'Did you mean {share:g}?' if abs(share) <= _MOST else examples}"
+    )
+
+
+def _float(text: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        got = f"{text!r}, which is no number" if text.strip() else "an empty place"
-        raise ConfigError(f"{_FORM}; got {got}. {_EXAMPLES}") from None
-    if not math.isfinite(value):
-        raise ConfigError(f"--strengths must be finite; got {text.strip()}. {_EXAMPLES}")
-    return Fraction(repr(value))
+        return math.nan
 
 
 def _count(text: str) -> int:

@@ -9,7 +9,7 @@ from latentedit.api.request import EditRequest
 from latentedit.cli import options
 from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.model_choice import ModelChoice, chooses_model
-from latentedit.cli.request import default_output, open_checked
+from latentedit.cli.request import all_changes, default_output, open_checked
 from latentedit.cli.strengths import parse_strengths
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ def sweep(
     picture: Annotated[Path, typer.Argument(help="The picture to edit.", show_default=False, metavar="PICTURE")],
     to: options.To = None,
     change: options.Changes = None,
+    add: options.Adds = None,
+    remove: options.Removes = None,
     instruction: options.Instructions = None,
     beside: options.Beside = None,
     direction: options.Directions = None,
@@ -75,7 +77,7 @@ def sweep(
     """
     request = EditRequest(
         to=None if to is None else to.strip(),
-        change=tuple(change or ()),
+        change=all_changes(change, add, remove),
         instruction=tuple(instruction or ()),
         beside=tuple(beside or ()),
         direction=tuple(direction or ()),

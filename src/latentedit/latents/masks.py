@@ -1,5 +1,6 @@
 """Where a picture may change, when the user says so: a picture of the same size, white for yes, black for no."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ MaskLike = str | Path | Image.Image
 _FEATHER = 1 / 100
 """Half the width of the soft edge as a share of the shorter side."""
 
+_COLOURFUL = 8
+"""Levels between the channels, in the mean over a mask, above which it is hardly one: a grey JPEG has 1 or 2."""
+
 
 def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
     """A mask as levels, 255 where the picture may change and 0 where not; its edge is softened inwards.
@@ -26,7 +30,7 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
     Grey lets a part of the change through. The border of the picture is no edge.
 
     Args:
-        mask: colours count by their brightness; transparent parts are black.
+        mask: only brightness counts, and colours are warned of; transparent parts are black.
         size: of the picture, width and height.
 
     Returns:
@@ -42,7 +46,14 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
             f"{name} has {image.width}x{image.height} pixels, the picture {size[0]}x{size[1]}. Save it at the "
             "picture's size"
         )
-    levels = _brightness(image)
+    image = _on_black(image)
+    if np.ptp(np.asarray(image), axis=2).mean() > _COLOURFUL:
+        warnings.warn(
+            f"{name} is in colour, and only its brightness counts: the brighter a pixel, the more it may change. Paint "
+            "white what may change and black the rest",
+            stacklevel=2,
+        )
+    levels = np.array(image.convert("L"))
     if not levels.any():
         raise ImageError(f"{name} is black everywhere, so nothing may change. Paint white what may")
     if levels.min() == 255:
@@ -53,11 +64,11 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
     return allowed
 
 
-def _brightness(image: Image.Image) -> NDArray[np.uint8]:
+def _on_black(image: Image.Image) -> Image.Image:
     if image.mode == "RGBA":
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image)
-    return np.array(image.convert("L"))
+    return image.convert("RGB")
 
 
 def _softened(levels: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:

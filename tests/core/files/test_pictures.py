@@ -390,7 +390,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a hundred texts of 1 MB": lambda: with_chunks(*[itxt(bytes(1_000_000), b"t%d" % index) for index in range(100)]),
     "colour profile that expands": lambda: with_chunks(chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(50_000_000)))),
     "chunk that claims 2 GB": lambda: with_chunks()[:33] + struct.pack(">I", 2**31 - 1) + b"leDt" + b"short",
-    "record that was changed": lambda: with_chunks(itxt(b"good").replace(b"latentedit", b"latentediT")),
+    "text that claims 2 GB": lambda: with_chunks()[:33] + struct.pack(">I", 2**31 - 1) + b"iTXt" + b"short",
     "payload that was changed": lambda: with_chunks(chunk(b"leDt", b"good").replace(b"good", b"evil")),
     "900 megapixels": lambda: png_header(30000, 30000),
 }
@@ -411,6 +411,31 @@ def test_hostile_files_are_refused_in_one_line_and_little_memory(tmp_path: Path,
     assert peak_bytes < 100_000_000
 
 
+def test_damaged_texts_are_ignored_with_a_warning(tmp_path: Path) -> None:
+    """As programs leave them that change a text and keep its checksum; what stands around them is read."""
+    save_image(gradient(), tmp_path / "me.png", record="good", payload=b"payload")
+    data = (tmp_path / "me.png").read_bytes()
+    other = chunk(b"tEXt", b"workflow\0{}").replace(b"{}", b"[]")
+    changed = data.replace(b"latentedit\0", b"latentedit\1")
+    assert changed != data
+    for content, record in ((data[:33] + other + data[33:], "good"), (changed[:33] + other + changed[33:], None)):
+        (tmp_path / "me.png").write_bytes(content)
+        with pytest.warns(UserWarning, match=r"me\.png"):
+            assert read_chunks(tmp_path / "me.png") == (record, b"payload")
+        with pytest.warns(UserWarning, match=r"me\.png"):
+            assert np.array_equal(read_image("me.png", content=content), gradient())
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"eXIf"])
+def test_other_chunks_that_are_damaged_are_refused(tmp_path: Path, kind: bytes) -> None:
+    gradient().quantize(16).save(tmp_path / "me.png", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0")
+    data = bytearray((tmp_path / "me.png").read_bytes())
+    data[data.index(kind) + 4 + int.from_bytes(data[data.index(kind) - 4 : data.index(kind)], "big")] ^= 1
+    (tmp_path / "me.png").write_bytes(data)
+    with pytest.raises(ImageError):
+        read_image(tmp_path / "me.png")
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"latentedit", b"latentedit\0", b"latentedit\0\x01\0\0\0broken", b"latentedit\0\0\0\0\0\xff", b"\0\0\0\0\0t"],
@@ -420,6 +445,7 @@ def test_text_that_is_none_is_no_record(tmp_path: Path, body: bytes) -> None:
     assert read_chunks(tmp_path / "odd.png") == (None, None)
 
 
+@pytest.mark.filterwarnings("ignore:text in .* is damaged")
 @given(junk=st.binary(max_size=60), place=st.integers(8, 150))
 def test_a_file_with_junk_in_it_is_refused_or_says_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, junk: bytes, place: int

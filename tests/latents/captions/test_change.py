@@ -32,6 +32,8 @@ ENDINGS = st.sampled_from(["", ".", " !"])
         ("  long   hair=>bald ", "long hair", "bald", "long hair => bald"),
         ("=> glasses", "", "glasses", "=> glasses"),
         ("glasses=>", "glasses", "", "glasses =>"),
+        ("-> a T-shirt", "", "a T-shirt", "=> a T-shirt"),
+        ("a hat → a cap", "a hat", "a cap", "a hat => a cap"),
         ("a hat, a scarf => a coat", "a hat, a scarf", "a coat", "a hat, a scarf => a coat"),
     ],
 )
@@ -41,9 +43,15 @@ def test_parsing_and_its_inverse(text: str, old: str, new: str, normal: str) -> 
     assert Change.parse(str(change)) == change
 
 
-@pytest.mark.parametrize("text", ["", "glasses", "a -> b", "a => b => c", "=>", "  =>  "])
+@pytest.mark.parametrize("text", ["", "glasses", "add glasses", "a => b => c", "a -> b => c", "=>", "  =>  "])
 def test_what_is_no_change_is_told_the_form(text: str) -> None:
-    with pytest.raises(ConfigError, match=r'the form "OLD => NEW"; .* has not'):
+    with pytest.raises(ConfigError, match='"OLD => NEW"'):
+        Change.parse(text)
+
+
+@pytest.mark.parametrize("text", ["glasses", "add glasses", " remove  glasses"])
+def test_words_without_an_arrow_are_shown_the_right_forms(text: str) -> None:
+    with pytest.raises(ConfigError, match=r'"=> glasses".*"glasses =>"'):
         Change.parse(text)
 
 

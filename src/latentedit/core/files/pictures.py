@@ -8,8 +8,10 @@ import io
 import os
 import re
 import warnings
+import zlib
 from collections.abc import Generator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import psutil
@@ -54,6 +56,9 @@ WRITABLE = {
 }
 """File name endings and the format each stands for; all but JPEG keep every pixel as it is."""
 
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")  # chunks of a PNG
+
 _WITHOUT_ALPHA = ("JPEG", "BMP")
 _KEYWORD = "latentedit"  # of the iTXt chunk with the record
 _PAYLOAD = b"leDt"
@@ -64,6 +69,8 @@ know it."""
 @contextlib.contextmanager
 def opened(path: str | Path, *, content: bytes | None = None) -> Generator[ImageFile.ImageFile]:
     """A picture file as Pillow opens it: its header is read, its pixels are not.
+
+    Texts in a PNG whose checksum is wrong are ignored, with a warning: some programs edit a text and keep its checksum.
 
     Args:
         content: of the file, where it was read before; then the path is a name only.
@@ -81,6 +88,7 @@ def opened(path: str | Path, *, content: bytes | None = None) -> Generator[Image
         if not length:
             raise ImageError(f"{path} is empty. Save or fetch the picture again")
         try:
+            file = _without_damaged_texts(file, str(path))
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")  # Pillow warns of sizes and of odd tags; sizes are checked here
             yield stack.enter_context(Image.open(file, formats=READABLE))
@@ -96,6 +104,35 @@ def opened(path: str | Path, *, content: bytes | None = None) -> Generator[Image
             raise
         except Exception as error:
             raise damaged(str(path), error) from error
+
+
+def _without_damaged_texts(file: BinaryIO, name: str) -> BinaryIO:
+    """The file; of a PNG with texts whose checksum is wrong, a copy without them. Pillow refuses it otherwise."""
+    parts: list[bytes] = []  # what lies before, between and behind those texts
+    damaged: dict[str, None] = {}
+    start, end = 0, file.seek(0, os.SEEK_END)
+    file.seek(0)
+    png = file.read(8) == _SIGNATURE
+    while png and len(head := file.read(8)) == 8 and (kind := head[4:]) != b"IDAT":
+        begin, length = file.tell() - 8, int.from_bytes(head[:4], "big")
+        behind = begin + length + 12
+        if kind in _TEXTS and behind <= end:
+            text = file.read(length)
+            if int.from_bytes(file.read(4), "big") != zlib.crc32(text, zlib.crc32(kind)):
+                file.seek(start)
+                parts.append(file.read(begin - start))
+                start = behind
+                damaged[text[:79].partition(b"\0")[0].decode("latin-1")] = None
+        file.seek(behind)
+    file.seek(start)
+    if not damaged:
+        return file
+    warnings.warn(
+        f"text in {name} is damaged (its checksum is wrong) and was ignored: {', '.join(map(repr, [*damaged][:3]))}. "
+        "Save the picture again to remove it",
+        stacklevel=2,
+    )
+    return io.BytesIO(b"".join([*parts, file.read()]))
 
 
 def content_of(path: str | Path) -> bytes | None:

@@ -8,6 +8,8 @@ from latentedit.core.errors import ConfigError, nearest
 from latentedit.latents.captions.phrases import Phrase, check_length, phrase_key, read_phrases
 
 _ARROW = "=>"
+_ARROWS = re.compile("[=-]>|→")
+_SHORT = 40  # letters of what may be shown in an example
 _JOINTS = "and|in|on|wearing|with"
 """Words that join the parts of a phrase: "a man", "with", "a hat"."""
 
@@ -42,12 +44,12 @@ class Change:
 
     @classmethod
     def parse(cls, text: str) -> "Change":
-        """Read "OLD => NEW"; "=> NEW" adds, "OLD =>" removes.
+        """Read "OLD => NEW"; "=> NEW" adds, "OLD =>" removes. The arrow may be "->" or "→", too.
 
         Raises:
             ConfigError: not one arrow, or nothing to change.
         """
-        sides = [" ".join(side.split()) for side in text.split(_ARROW)]
+        sides = [" ".join(side.split()) for side in _ARROWS.split(text)]
         if len(sides) != 2:
             raise _malformed(text)
         return cls(old=sides[0], new=sides[1])
@@ -84,9 +86,12 @@ class Change:
 
 
 def _malformed(text: str) -> ConfigError:
+    words = re.sub(r"\A\s*(?:add|remove)\s+", "", text).strip()
+    if not words or len(words) > _SHORT or _ARROWS.search(words):
+        words = "a hat"
     return ConfigError(
         f'`change` must look like "OLD {_ARROW} NEW"; got {text!r}. '
-        f'Leave OLD empty to add ("{_ARROW} a hat"), or NEW to remove ("a hat {_ARROW}")'
+        f'To add: "{_ARROW} {words}"; to remove: "{words} {_ARROW}"'
     )
 
 
