@@ -335,7 +335,7 @@ def test_labels_say_what_went_wrong(result: EditResult) -> None:
     assert result.measured_text == "measured 1.00"
     damaged = dataclasses.replace(result.verdict, word="damaged")
     assert dataclasses.replace(result, verdict=damaged, measured_strength=2.345).measured_text == "damaged 2.35"
-    assert dataclasses.replace(result, measured_strength=None).measured_text == "measured"
+    assert dataclasses.replace(result, measured_strength=None).measured_text == ""
 
 
 def test_plain_values_are_what_json_knows(result: EditResult) -> None:

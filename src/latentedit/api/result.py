@@ -169,9 +169,11 @@ class EditResult:
 
     @property
     def measured_text(self) -> str:
-        """The measured strength as a label, or what went wrong."""
-        word = "damaged" if self.verdict.word == "damaged" else "measured"
-        return word if self.measured_strength is None else f"{word} {self.measured_strength:.2f}"
+        """The measured strength as a label, or what went wrong; empty where neither is known."""
+        damaged = self.verdict.word == "damaged"
+        if self.measured_strength is None:
+            return "damaged" if damaged else ""
+        return f"{'damaged' if damaged else 'measured'} {self.measured_strength:.2f}"
 
     @property
     def measures(self) -> dict[str, Any]:

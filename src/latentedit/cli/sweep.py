@@ -116,7 +116,10 @@ def sweep(
 def sweep_rows(results: list["EditResult"]) -> list[tuple[str, str]]:
     """One row a strength, and the cost."""
     rows = [
-        (f"{result.strength:.2f}", f"{result.measured_text}; {result.verdict.word}: {result.verdict.reason}")
+        (
+            f"{result.strength:.2f}",
+            "; ".join(filter(None, (result.measured_text, f"{result.verdict.word}: {result.verdict.reason}"))),
+        )
         for result in results
     ]
     cost, count = results[0].cost, len(results)
