@@ -551,9 +551,13 @@ def test_an_eim_that_is_given_moves_a_sweep(latent: JointLatent, red: Direction)
 
 
 class Stranger(EIM):
-    """Somebody else's way along a direction."""
+    """Somebody else's way along a direction, half of what is found."""
 
     name: ClassVar[str] = "stranger"
+
+    def direction(self, *given: Any, **named: Any) -> Direction:
+        found = super().direction(*given, **named)
+        return dataclasses.replace(found, z=found.z / 2)
 
 
 def test_the_editor_of_a_record_is_the_one_that_makes_it_again(

@@ -86,6 +86,19 @@ def test_other_methods_edit_towards_the_same_caption(colours: ColourBackbone, vi
         visit.direction_files()
 
 
+def test_without_a_method_the_default_of_the_model_edits(colours: ColourBackbone, visit: Visit) -> None:
+    colours.defaults = {"captioner": "colours"}
+    entry = visit.edit([RED], **{**EIM, "method": None})
+    assert entry.edit is not None
+    assert {result.method for result in entry.edit.results} == {"flowedit"}
+    assert any("flowedit" in note for note in entry.edit.results[-1].notes)
+    visit.directions["mine.safetensors"] = le.identify(le.encode(colours, grey(), caption=SCENE), change=RED.text)
+    visit.go_to(0)
+    entry = visit.edit([Wish(text="mine.safetensors")], **{**EIM, "method": None})
+    assert entry.edit is not None
+    assert {result.method for result in entry.edit.results} == {"eim"}
+
+
 def test_undo_gives_the_picture_before_bit_for_bit(visit: Visit) -> None:
     visit.edit([RED], **EIM)
     entry = visit.undo(model="colours")

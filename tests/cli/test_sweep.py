@@ -146,6 +146,10 @@ def test_a_model_without_settings_is_swept_by_flowedit(
     assert outcome.code == 0, outcome.err
     assert "choose with --method" in outcome.err
     assert ["method", "flowedit"] in [line.split() for line in outcome.out.splitlines()]
-    quiet = command("edit", *arguments[1:-3], untuned, "--method", "flowedit", "-o", tmp_path / "e.png")
-    assert quiet.code == 0
-    assert quiet.err == ""
+    named = command("edit", *arguments[1:-3], untuned, "--method", "flowedit", "-o", tmp_path / "e.png")
+    assert (named.code, named.err) == (0, "")
+    (tmp_path / "many").mkdir()
+    shutil.copy(tmp_path / "me.png", tmp_path / "many")
+    many = command("edit", tmp_path / "many", *arguments[2:-3], untuned, "--strength", 0, "--workers", 1)
+    assert many.code == 0, many.err
+    assert "choose with --method" in many.err
