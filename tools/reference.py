@@ -9,12 +9,12 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import typer
 import yaml
 
-from latentedit.cli.help_pages import EXAMPLES, examples
+from latentedit.cli.help_pages import EXAMPLES, examples, kind
 from latentedit.core.files.writing import write_text
 from latentedit.core.plugins import COMMANDS
 from tools.running import ROOT
@@ -148,20 +148,10 @@ def _row(parameter: Any) -> str:
     if not _is_option(parameter):
         return f"| `{_metavar(parameter)}` | {'required' if parameter.required else ''} | {_cell(parameter.help)} |"
     names = ", ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
-    kind = _kind(parameter)
     default = "" if parameter.default in (None, False, "", (), []) else f"`{parameter.default}`"
     if parameter.required:
         default = "required"
-    return f"| {names}{kind} | {default} | {_cell(parameter.help)} |"
-
-
-def _kind(parameter: Any) -> str:
-    if parameter.is_flag:
-        return ""
-    annotation = parameter.type_descriptor.annotation
-    if get_origin(annotation) in (list, tuple):
-        annotation = get_args(annotation)[0]
-    return f" {getattr(annotation, '__name__', 'text').upper().replace('STR', 'TEXT')}"
+    return f"| {f'{names} {kind(parameter)}'.strip()} | {default} | {_cell(parameter.help)} |"
 
 
 def _cell(text: str | None) -> str:

@@ -134,7 +134,7 @@ def test_what_is_added_and_removed_are_changes(command: Command, picture: Path, 
         ("a person", 0.2),
     ]
     swept = json.loads(command("sweep", picture, *said, *wanted, "--strengths", "0,1").out)
-    assert swept["target"] == "a man, glasses"
+    assert swept["target"] == "a man with glasses"
 
 
 def test_directions_instead_of_words(

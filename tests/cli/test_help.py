@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+import re
 import shlex
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from latentedit.cli import main
 from latentedit.cli.help_pages import EXAMPLES
 from latentedit.core.plugins import COMMANDS, EDITORS, EXPERIMENTS, MODELS
+from tests.commands import Command
 
 
 def commands(command: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -77,6 +79,11 @@ def test_examples_are_command_lines_that_the_parser_takes(name: str) -> None:
 def test_an_example_with_a_wrong_option_is_not_taken(options: str) -> None:
     with pytest.raises(Exception, match=r"No such option|valid integer|requires an argument"):
         parsed(["latentedit", "edit", "me.png", *options.split()])
+
+
+def test_values_of_options_have_plain_names(command: Command) -> None:
+    for words in ([], ["edit"], ["bench", "run"]):
+        assert not re.search(r"<(bool|list)|\[str\]", command(*words, "--help").out)
 
 
 def test_an_example_with_a_wrong_name_is_not_taken() -> None:

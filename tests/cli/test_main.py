@@ -136,6 +136,7 @@ def test_version(command: Command) -> None:
         (["edit"], "missing argument 'PICTURE'. See: latentedit edit --help"),
         (["edti"], "no such command 'edti'. Did you mean 'edit'? See: latentedit --help"),
         (["edit", "me.png", "--sterngth", "1"], "no such option: --sterngth. Did you mean --strength? See:"),
+        (["edit", "me.png", "--change", "hat", "="], 'Write --change "hat => NEW"'),
         (["edit", "me.png", "--seed", "x\x1b[31m"], "invalid value for '--seed': "),
         (["edit", "me.png", "--\x1b[31m"], "no such option: --\\x1b[31m"),
     ],
@@ -207,8 +208,9 @@ def program(
     return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=folder)
 
 
-def test_a_warning_is_one_line() -> None:
-    assert program(r"import warnings; warnings.warn('it is\n slow'); return 0").stderr == "warning: it is slow\n"
+def test_a_warning_is_one_line_and_said_once() -> None:
+    warned = r"import warnings; [warnings.warn('it is\n slow', stacklevel=level) for level in (1, 2)]; return 0"
+    assert program(warned).stderr == "warning: it is slow\n"
 
 
 def test_a_crash_is_no_list_of_failures() -> None:

@@ -79,7 +79,7 @@ def edit(
 
     Examples:
         latentedit edit me.png --change "=> glasses"
-        latentedit edit me.png --change "=> glasses" --strength 0.7 -o glasses.png
+        latentedit edit me.png --add glasses --strength 0.7 -o glasses.png
         latentedit edit me.png --instruction "add glasses" --model kontext/
         latentedit edit portraits/ --change "=> glasses" -o edited/ --workers 2
     """

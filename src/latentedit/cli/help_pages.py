@@ -5,6 +5,9 @@ indented lines below it. An example is one command line, as it would be typed.
 """
 
 import inspect
+from typing import Any, get_args, get_origin
+
+import typer
 
 EXAMPLES = "Examples:"
 """Title of the section with the examples of a command."""
@@ -32,6 +35,24 @@ def examples(docstring: str) -> list[str]:
     """
     sections = [one.splitlines() for one in _paragraphs(docstring) if one.startswith(f"{EXAMPLES}\n")]
     return [line.strip() for lines in sections for line in lines[1:]]
+
+
+def name_kinds(command: Any) -> None:
+    """Call the values of a command's options TEXT, where typer says <list[str]>, and a switch's nothing."""
+    for one in command.get_params(typer.Context(command)):
+        if one.param_type_name == "option":
+            one.metavar = kind(one)
+
+
+def kind(option: Any) -> str | None:
+    """What stands for an option's value in its help: TEXT, PATH; nothing for a switch. None: as this typer has it."""
+    descriptor = getattr(option, "type_descriptor", None)  # of newer ones
+    if option.is_flag or option.metavar or descriptor is None:
+        return "" if option.is_flag else option.metavar
+    annotation = descriptor.annotation
+    if get_origin(annotation) in (list, tuple):
+        annotation = get_args(annotation)[0]
+    return getattr(annotation, "__name__", "text").upper().replace("STR", "TEXT")
 
 
 def _paragraphs(docstring: str) -> list[str]:

@@ -24,7 +24,7 @@ import typer.core
 
 from latentedit._version import __version__
 from latentedit.cli.console import close_streams, complain, fail, open_streams, say, warn
-from latentedit.cli.help_pages import help_page
+from latentedit.cli.help_pages import help_page, name_kinds
 from latentedit.cli.request import check_arrows
 from latentedit.core.errors import LatentEditError, UnknownPictureError, UnknownPictureWarning
 from latentedit.core.memory import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
@@ -129,6 +129,7 @@ def _load(name: str) -> Any:
             commands.extend(command.commands.values())
         else:
             command.params.append(option)
+        name_kinds(command)
     return commands[0]
 
 
@@ -139,6 +140,7 @@ def _program() -> Any:
     """All commands by name; a name that one of our own packages would bring is there too, and says what to install."""
     program: Any = typer.main.get_command(app)
     program.help = help_page(program.help)
+    name_kinds(program)
     for name, point in COMMANDS.points().items():
         package = _name(point.dist) if point.dist is not None else "latentedit"
         panel = "Commands" if package == "latentedit" else f"Commands of {package}"

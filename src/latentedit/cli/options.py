@@ -105,7 +105,7 @@ Method = Annotated[
 ]
 Seed = Annotated[
     int,
-    typer.Option("--seed", help="Of every random number; the same seed gives the same file.", rich_help_panel=CHANGE),
+    typer.Option("--seed", help="The same seed gives the same file.", rich_help_panel=CHANGE),
 ]
 Anyway = Annotated[
     bool,
@@ -145,7 +145,7 @@ Instructions = Annotated[
     list[str] | None,
     typer.Option(
         "--instruction",
-        help="Instead of both, of a model that sees the picture: what to do with it. Repeatable.",
+        help="Instead of both, for models that take instructions: what to do with the picture. Repeatable.",
         rich_help_panel=CHANGE,
     ),
 ]
@@ -174,7 +174,9 @@ Reader = Annotated[
 Mask = Annotated[
     Path | None,
     typer.Option(
-        "--mask", help="Where the picture may change: a picture of its size, white for yes.", rich_help_panel=CHANGE
+        "--mask",
+        help="Where the picture may change: a picture of the same size, white where it may.",
+        rich_help_panel=CHANGE,
     ),
 ]
 Local = Annotated[
@@ -198,7 +200,7 @@ Strengths = Annotated[
     list[str] | None,
     typer.Option(
         "--strength",
-        metavar="NUMBER",
+        metavar="FLOAT",
         help=(
             "How much to change: 0 is the picture itself, 1 (the default) the whole change. Give one for all, or one "
             "for each --change, --add and --remove, in this order."

@@ -33,7 +33,7 @@ def sweep(
         str,
         typer.Option(
             "--strengths",
-            help="LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1.",
+            help="The strengths: LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1.",
             rich_help_panel=options.CHANGE,
         ),
     ] = "0:1:6",
