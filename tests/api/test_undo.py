@@ -24,6 +24,7 @@ from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
 from latentedit.core.files.pictures import save_image
 from latentedit.core.files.tensors import pack, unpack
 from latentedit.directions.base import Direction
+from latentedit.editors.strength import measure_effect
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Picture
@@ -322,8 +323,9 @@ def test_an_edit_is_taken_back_by_its_direction(
     direction = identify(latent, to="red")
     result = manipulate(latent, direction, strength=strength, local=local)
     assert unclipped(result.image.convert("RGB")).all()
+    made = float(measure_effect(result.latent.z[None] - latent.z, direction.z))  # what was asked for, or the clamp's
     with colours.count() as cost:
-        found = undo_direction(colours, Picture.from_image(result.image), direction, strength=strength, local=local)
+        found = undo_direction(colours, Picture.from_image(result.image), direction, strength=made, local=local)
     assert cost.evaluations == 0
     assert np.abs(levels(found) - levels(source)).max() <= 1
     assert (levels(found) == levels(source)).mean() > 0.99
