@@ -293,7 +293,7 @@ class Session:
         latent = self.latent
         with metered(latent.backbone) as meter:
             slid = self._slid(editor, directions, shares, mixing)
-            record = self._record(editor, seed=slid.slider.seed, local=local, mixing=mixing)
+            record = self._record(editor, seed=seed_of(directions[0].settings), local=local, mixing=mixing)
             slid.slider.progress = progress
             moved = slid.slider.edit(strengths)
             records = self._finished(self._along(record, editor, directions, slid.parts, shares))

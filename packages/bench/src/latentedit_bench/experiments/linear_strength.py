@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from latentedit.core.condition import Condition
 from latentedit.core.progress import Progress
+from latentedit.core.rng import Seed
 from latentedit.editors.base import Editor, StrengthResult
 from latentedit.editors.baselines.sdedit import SDEdit
 from latentedit.editors.eim import EIM
@@ -77,7 +78,7 @@ class Scaled(Editor):
         target: Condition,
         strengths: Sequence[float],
         *,
-        seed: int,
+        seed: Seed,
         progress: Progress | None,
     ) -> list[StrengthResult]:
         direction = self.of.direction(latent, target, seed=seed, progress=progress)
