@@ -86,4 +86,4 @@ def test_the_difference_of_clean_estimates_is_averaged_over_noises(latent: Joint
         z = 0.6 * latent.z + 0.4 * e
         at = levels_of(z, 0.4)
         expected -= 0.1 * (backbone.velocity(z, at, target) - backbone.velocity(z, at, latent.condition))
-    assert relative_error(clean_difference(latent, target, latent.z, 0.4, noises), expected) < 1e-12
+    assert relative_error(clean_difference(latent, target, latent.z, 0.4, noises[:, None]), expected) < 1e-12

@@ -71,9 +71,9 @@ def clean_difference(
     target: Condition,
     y: Float[Tensor, "b *latent"],
     s: float,
-    noise: Float[Tensor, "noises *latent"],
+    noise: Float[Tensor, "noises b *latent"],
 ) -> Float[Tensor, "b *latent"]:
-    """``mean[x_hat(z, s, c1) - x_hat(z, s, c0)]`` at ``z = (1 - s) y + s e``, over noises that all pictures share.
+    """``mean[x_hat(z, s, c1) - x_hat(z, s, c0)]`` at ``z = (1 - s) y + s e``, over the noises of each picture.
 
     Args:
         latent: whose texts are c0.
@@ -85,7 +85,7 @@ def clean_difference(
         Two evaluations a picture and noise.
     """
     velocity, times = latent.backbone.velocity, len(noise)
-    z = ((1 - s) * y[None] + s * noise[:, None]).flatten(0, 1)
+    z = ((1 - s) * y + s * noise).flatten(0, 1)
     at = level_batch(s, z)
     steering = velocity(z, at, target.repeat(times)) - velocity(z, at, latent.condition.repeat(times))
     return -s * steering.unflatten(0, (times, len(y))).mean(0)
