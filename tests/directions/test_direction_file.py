@@ -268,7 +268,7 @@ def test_files_and_places_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(pack(TENSORS, {"format": "pt"}))
     assert "is no direction: it says nothing under 'latentedit.direction'" in refusal(tmp_path / "other")
     data = written(tmp_path / "whole").read_bytes()
-    for length in range(len(data)):
+    for length in (*range(0, len(data), 16), len(data) - 1):
         (tmp_path / "cut").write_bytes(data[:length])
         refusal(tmp_path / "cut")
 

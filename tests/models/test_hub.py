@@ -15,6 +15,8 @@ from latentedit.models.hub import download, download_model
 from latentedit.models.registry import load
 from tests.models.folders import change_json
 
+pytestmark = pytest.mark.slow
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 STRAY = (
     "README.md",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +11,8 @@ from latentedit.core.linalg.autodiff import Derivative
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.sites import Site, read, shifted
 from latentedit.models.uncompiled import uncompiled
+
+pytestmark = pytest.mark.slow
 
 X, U = torch.tensor([[1.0, -2.0]]), torch.tensor([[0.5, 1.0]])
 

@@ -37,11 +37,13 @@ def train(folder: Path, *, killed_at: int | None = None) -> tuple[nn.Module, lis
     return net, losses
 
 
+@pytest.mark.nightly
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
     _, losses = train(tmp_path)
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.nightly
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole, _ = train(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -52,6 +54,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
+@pytest.mark.nightly
 def test_a_killed_run_of_another_memory_format_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     """Checkpoints are in the usual format; moments of another one than the weights' would be paired wrongly."""
 
@@ -94,6 +97,7 @@ def test_a_full_disk_is_told_and_keeps_the_last_checkpoint(tmp_path: Path, monke
     assert len(losses) == SETTINGS.steps - 2
 
 
+@pytest.mark.nightly
 def test_a_finished_run_is_not_repeated(tmp_path: Path) -> None:
     first, _ = train(tmp_path)
     again, losses = train(tmp_path)
@@ -109,6 +113,7 @@ def test_the_rate_rises_stays_and_falls() -> None:
     assert settings.rate(99) == pytest.approx(0.05)
 
 
+@pytest.mark.nightly
 def test_weights_in_half_precision_come_back_to_its_rounding(tmp_path: Path) -> None:
     """Eleven bits of mantissa: a relative error of 2^-11; counters, which are whole numbers, come back as they were."""
     first, second = train(tmp_path / "run")[0], network()

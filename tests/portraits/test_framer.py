@@ -18,6 +18,8 @@ from latentedit_portraits.render import Framing, render
 from latentedit_portraits.variety import VIEW_SIZE, Views, draw_any_framing, render_other, render_view, render_views
 from tests.portraits.runs import run_in
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bundled() -> PortraitFramer:
@@ -60,6 +62,7 @@ def test_pictures_without_a_portrait_stay_whole(bundled: PortraitFramer) -> None
     assert bundled.boxes(images).count(None) >= 42
 
 
+@pytest.mark.nightly
 def test_training_learns_a_few_views_by_heart(tmp_path: Path) -> None:
     generator = random.Random("views")
     framings = [draw_any_framing(generator) for _ in range(12)]

@@ -92,6 +92,7 @@ def test_the_untrained_velocity_is_zero(network: TextToVelocity, captions: Capti
     assert v.abs().max() == 0
 
 
+@pytest.mark.nightly
 def test_text_training_beats_chance(network: TextToVelocity, captions: CaptionBatches, tmp_path: Path) -> None:
     settings = FitSettings(steps=25, batch=16, learning_rate=2e-3, warm_up=1, average=0.0)
     fit_text(network, captions, settings, run_in(tmp_path))
@@ -169,6 +170,7 @@ def test_eyebrows_count_more_in_the_loss_of_the_unet() -> None:
     assert (energy * (weights > 1)).sum() > 0.95 * energy.sum()
 
 
+@pytest.mark.nightly
 def test_training_changes_both_networks(
     text_to_noise: TextToNoise, beginning: CLIPTextModelWithProjection, captions: CaptionBatches, tmp_path: Path
 ) -> None:

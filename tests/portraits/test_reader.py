@@ -15,6 +15,8 @@ from latentedit_portraits.reader import PortraitReader, accuracy, build_reader, 
 from latentedit_portraits.render import render_array
 from tests.portraits.runs import run_in
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 
@@ -57,6 +59,7 @@ class TestPortraitReader(CaptionerContract):
         return PortraitReader.from_folder(bundled_folder("portraits"))
 
 
+@pytest.mark.nightly
 def test_a_few_steps_teach_the_background(tmp_path: Path) -> None:
     attributes, network = draw_split("train", 24, 0), build_reader(0)
     pixels = np.stack([render_array(item) for item in attributes])

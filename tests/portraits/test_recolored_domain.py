@@ -12,6 +12,8 @@ from latentedit_portraits.captions import COLOR_OF
 from latentedit_portraits.recolored_domain import RECOLORED
 from latentedit_portraits.render import COLORS
 
+pytestmark = pytest.mark.slow
+
 SCENES = RECOLORED.draw("test", 12, seed=3)
 
 

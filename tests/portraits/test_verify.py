@@ -13,6 +13,8 @@ from latentedit.models.settings_file import read_settings, write_settings
 from latentedit_portraits import verify as verify_module
 from latentedit_portraits.verify import verify, write_reference
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:

@@ -21,6 +21,8 @@ from latentedit_scenes.domain import SCENES
 from latentedit_scenes.masks import changed_pixels
 from latentedit_scenes.parameters import parameters_of
 
+pytestmark = pytest.mark.slow
+
 WORLD = domain("scenes")
 
 

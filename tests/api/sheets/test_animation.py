@@ -11,6 +11,8 @@ from latentedit.api.sheets.animation import save_animation
 from latentedit.core.errors import ConfigError, OutputError, ShapeError
 from tests.editors.pictures import frames_of, plain, series
 
+pytestmark = pytest.mark.slow
+
 
 def noisy(seed: int, size: tuple[int, int] = (48, 32), mode: str = "RGB") -> Image.Image:
     values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], len(mode)))

@@ -23,6 +23,8 @@ from latentedit.core.errors import ShapeError
 from tests.api.sheets.boxes import box_of
 from tests.editors.pictures import plain, series
 
+pytestmark = pytest.mark.slow
+
 WORDS = st.lists(st.text(alphabet="abcMW.,-→é", min_size=1, max_size=12), min_size=1, max_size=30).map(" ".join)
 WIDE = 100_000
 

@@ -146,3 +146,21 @@ def test_methods_are_compared_over_five_seeds_or_more(seeds: int) -> None:
     with pytest.raises(ConfigError, match=f"got {seeds}"):
         check_seeds(seeds)
     check_seeds(5)
+
+
+def test_draws_that_leave_nothing_to_divide_by_are_left_out() -> None:
+    """A third of them draw none of the one group that counts."""
+    index = pd.Index([f"g{n}" for n in range(6)], name="group")
+    found = ratio_over_groups(pd.Series(1.0, index=index), pd.Series([1.0, 0, 0, 0, 0, 0], index=index))
+    assert found.mean == pytest.approx(6)
+    assert 1 <= found.low < found.high <= 6
+
+
+def test_nothing_rises_within_one_level() -> None:
+    table = pd.DataFrame([{"level": 0.5, "picture": n, "value": n} for n in range(8)])
+    assert rise(table, "value", start=0.5, end=0.5).pictures == 0
+
+
+def test_constant_values_have_no_correlation() -> None:
+    pictures = [(index,) for index in range(8)]
+    assert math.isnan(correlation([1.0] * 8, [float(n) for n in range(8)], pictures).mean)
