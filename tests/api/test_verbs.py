@@ -50,7 +50,8 @@ def test_what_is_printed_is_one_line(colours: ColourBackbone, long: str) -> None
     direction = identify(latent, to=long)
     results = [*sweep(latent, direction, strengths=[0.0, 1.0]), edit(colours, grey(), to=long, method="sdedit")]
     anonymous = dataclasses.replace(direction, target_captions=())
-    for shown in (latent, direction, -direction, anonymous, *results, manipulate(latent, anonymous), view(results[:2])):
+    latents, directions = (latent, latent.under(long)), (direction, -direction, anonymous)
+    for shown in (*latents, *directions, *results, manipulate(latent, anonymous), view(results[:2])):
         text = repr(shown)
         assert text.isprintable(), text
         assert len(text) < 120, text
