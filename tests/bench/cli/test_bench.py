@@ -137,7 +137,7 @@ def test_every_fault_of_a_manifest_is_in_the_line(refused: Refused, tmp_path: Pa
         (("run", "--items", "1", "--workers", "0"), "--workers 0 is nobody"),
         (("run", "--items", "1", "--batch", "0"), "--batch is 0, and must be 1 or more"),
         (("run", "--items", "1", "--dtype", "float8"), "no --dtype is called 'float8'"),
-        (("run", "--items", "1", "--strengths", "1;2"), "--strengths takes"),
+        (("run", "--items", "1", "--strengths", "1;2"), "for --strengths"),
         (("run", "--items", "1", "--seeds", "1;2"), "--seeds is '1;2'. Give whole numbers"),
     ],
 )
