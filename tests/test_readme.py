@@ -20,8 +20,8 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 YOURS, BUNDLED = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 SMALL = {"sizes": [64, 64, 96], "editors": {"eim": {"steps": 2, "search": {"steps": 2}}}}
 MARK = r"<!--[^>]+-->"
-TYPED = {"0", "1", "3.11", "2411.08196", "2509.00541", "128", "2.0"}
-"""Numbers that nothing measured: strengths, a version of Python, papers, the side of a portrait, the licence."""
+TYPED = {"0", "0.5", "1", "95", "3.11", "2411.08196", "2509.00541", "128", "2.0"}
+"""Numbers that nothing measured: strengths, the level of intervals, a version of Python, papers, a side, the licence."""
 
 
 def few_steps(settings: Any) -> Any:

@@ -175,10 +175,10 @@ def test_models_of_captions_take_no_instructions() -> None:
 @pytest.mark.parametrize(
     ("told", "problem"),
     [
-        ({"instruction": HAT, "to": "a man"}, "--to and --instruction exclude each other"),
-        ({"instruction": HAT, "caption": "a man"}, "--instruction goes without --from"),
-        ({"instruction": " "}, "--instruction is an empty"),
-        ({"instruction": HAT, "strength": [1.0, 0.5]}, "--strength goes once"),
+        ({"instruction": HAT, "to": "a man"}, "`to` and `instruction` exclude each other"),
+        ({"instruction": HAT, "caption": "a man"}, "`instruction` goes without `caption`"),
+        ({"instruction": " "}, "`instruction` is an empty"),
+        ({"instruction": HAT, "strength": [1.0, 0.5]}, "`strength` is one number"),
     ],
 )
 def test_requests_that_make_no_sense_are_refused(model: Backbone, told: dict[str, Any], problem: str) -> None:

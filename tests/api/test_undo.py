@@ -222,7 +222,7 @@ def test_a_file_of_an_earlier_version_needs_its_model(
     colours: ColourBackbone, result: EditResult, tmp_path: Path
 ) -> None:
     save_image(result.image, tmp_path / "old.png", record=result.record.to_json(), payload=old_payload(result))
-    with pytest.raises(ConfigError, match="Name it with --model"):
+    with pytest.raises(ConfigError, match="Give it with `model`"):
         undo(tmp_path / "old.png")
     assert same_picture(undo(tmp_path / "old.png", model=colours), result.source)
 

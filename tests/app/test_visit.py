@@ -5,6 +5,7 @@ import functools
 import itertools
 import json
 import threading
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_an_edit_is_the_librarys_own_at_every_strength(colours: ColourBackbone, 
     assert entry.caption == "red room, a hat, a wall"
     assert entry.edit.evaluations > 0
     assert view(entry.edit.results).html
-    assert f"<td>{expected[-1].verdict.text}</td>" in facts(entry.edit)
+    assert f"<td>{escape(expected[-1].verdict.text)}</td>" in facts(entry.edit)
 
 
 def test_several_changes_have_strengths_of_their_own_and_cross_talk(colours: ColourBackbone, visit: Visit) -> None:

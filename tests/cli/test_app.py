@@ -86,7 +86,7 @@ def test_a_port_in_use_is_told(refused: Refused, miniature: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         said = refused("app", "--model", miniature, "--port", port)
-    assert said == f"port {port} is in use at 127.0.0.1. Choose another one with --port\n"
+    assert said == f"port {port} is in use at 127.0.0.1. Choose another --port\n"
 
 
 def free_port() -> str:

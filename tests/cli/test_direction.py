@@ -73,7 +73,7 @@ def test_a_direction_is_made_calibrated_and_shown(
     outcome = command(*pictures, *wanted, "--model", miniature, "-o", place)
     assert outcome.code == 0, outcome.err
     assert outcome.out.splitlines()[0] == str(place)
-    for label in ("change", "strength", "effect", "method", "model", "direction", "licence", "preview"):
+    for label in ("change", "strength", "method", "model", "direction", "licence", "preview"):
         assert label in labels(outcome.out)
     assert "no glasses => glasses" in outcome.out
     assert "2 pictures" in outcome.out

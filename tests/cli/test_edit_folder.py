@@ -149,7 +149,7 @@ def test_another_command_on_the_same_folder_is_refused(
     assert "holds another run, with other strengths\nhint: Name another folder with -o" in other.err
     other = command(*words, "--strength", 0, "--to", "a person with a beard")
     assert (other.code, other.out) == (2, "")
-    assert "holds another run, with other target caption." in other.err, "that of before would be overwritten"
+    assert "holds another run, with other target caption\n" in other.err, "that of before would be overwritten"
     assert command(*words, "-o", tmp_path / "another", "--strength", 0).code == 1
 
 

@@ -32,7 +32,7 @@ TALK = torch.tensor([[1.0, -0.25], [0.5, 1.0]], dtype=torch.float64)
 
 @pytest.fixture(scope="module")
 def result() -> EditResult:
-    found = edit(ColourBackbone(), grey(), to="red", caption="grey", strength=0.5)
+    found = edit(ColourBackbone(), grey(), to="red", caption="grey", strength=0.5, method="eim")
     effect = dataclasses.replace(found.effect, changed_share=0.125, change_rms=0.2, rest_psnr_db=math.inf)
     verdict = dataclasses.replace(found.verdict, word="partly done", share=0.4, reason="", remedy="")
     cost = Cost(evaluations=48.0, seconds=1.25, peak_bytes=250_000_000, verdict_evaluations=8.0)
@@ -40,11 +40,18 @@ def result() -> EditResult:
 
 
 def rows(result: EditResult, **more: Any) -> dict[str, str]:
-    return dict(result_rows(result, **({"origin": "given", "sheet": None, "again": "latentedit replay x"} | more)))
+    return dict(
+        result_rows(
+            result,
+            **({"effect": result.effect, "origin": "given", "sheet": None, "again": "latentedit replay x"} | more),
+        )
+    )
 
 
 def test_every_row_of_a_result(result: EditResult) -> None:
-    assert result_rows(result, origin="given", sheet=Path("s.png"), again="latentedit replay x") == [
+    assert result_rows(
+        result, effect=result.effect, origin="given", sheet=Path("s.png"), again="latentedit replay x"
+    ) == [
         ("caption", "grey (given)"),
         ("target", "red"),
         ("method", "eim, strength 0.50"),
@@ -96,7 +103,7 @@ def test_several_directions_have_a_strength_each() -> None:
     talk = rows(found)["cross-talk"]
     assert talk.endswith("1, 2")
     assert found.cross_talk is not None
-    assert result_json(found)["cross_talk"] == found.cross_talk.tolist()
+    assert result_json(found, effect=found.effect)["cross_talk"] == found.cross_talk.tolist()
 
 
 def test_cross_talk_is_a_table_with_names() -> None:
@@ -113,7 +120,7 @@ def test_cross_talk_is_a_table_with_names() -> None:
 
 
 def test_json_holds_the_same(result: EditResult) -> None:
-    told = plain(result_json(result, picture=Path("me.png")))
+    told = plain(result_json(result, effect=result.effect, picture=Path("me.png")))
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["picture"] == "me.png"
     assert (told["caption"], told["target"], told["method"]) == ("grey", "red", "eim")

@@ -109,7 +109,7 @@ def test_all_is_the_same_where_estimates_are_affine_in_the_text() -> None:
     """``x_hat(c0 + a n) = x_hat(c0) + a g``: mixed is delta denoising; score distillation is not."""
     backbone = LinearTextBackbone(example_mixture(dimension=6, shared_covariance=True).mixture)
     latent, target = mixture_latent(backbone), backbone.embed(["c"]).expand(3)
-    away, e = MOVED.flatten(1), draw((2, 6), seed=0, purpose="distillation").double()
+    away, e = MOVED.flatten(1), draw((2, 1, 6), seed=0, purpose="distillation").double()
     for step in (None, away):
         dds, sds, mixed = (
             Distillation(latent=latent, target=target, residual=kind).at(step, LEVEL, e).residual for kind in RESIDUALS

@@ -46,7 +46,7 @@ def test_a_look_says_what_the_verdict_says(latent: JointLatent) -> None:
     look = Look.of(before, after)
     for index, level in enumerate(levels_of(latent.backbone)):
         # The same closed form under other noise: with all pixels the two agree to a few hundredths.
-        verdicts = Judge(level=level).judge(latent, target, z, strength=1.0, seed=3)
+        verdicts = Judge(level=level, damage=1000).judge(latent, target, z, strength=1.0, seed=3)
         assert look.share[index].tolist() == pytest.approx([one.share for one in verdicts], abs=0.06)
         assert look.residual[index].tolist() == pytest.approx([one.residual for one in verdicts], rel=0.1)
 

@@ -66,7 +66,7 @@ def act_of(line: str) -> Callable[[object, Path], None]:
         ("(folder / '.0.tmp').touch()", "half a file was left: .0.tmp"),
         ("check_printed(0, '\\x1b[31m', '')", r"the raw character '\\x1b' was printed"),
         ("check_printed(70, '', '')", "the exit code 70"),
-        ("check_printed(2, '', 'one\\ntwo\\n')", "wrong input is 2 lines"),
+        ("check_printed(2, '', 'one\\ntwo\\n')", "wrong input is no error with a hint"),
     ],
 )
 def test_a_fault_is_noticed(monkeypatch: pytest.MonkeyPatch, line: str, said: str) -> None:

@@ -68,7 +68,7 @@ def undo(path: str | Path, *, model: Backbone | None = None) -> Image.Image:
     if payload is None:
         raise FileFormatError(
             f"{path} does not carry the picture before; only an edited PNG as latentedit wrote it does. Undo with the "
-            "direction that was applied (--direction)"
+            "direction that was applied (`direction`)"
         )
     return undo_stored(Picture.open(path), payload, model=model)
 

@@ -288,7 +288,7 @@ def test_no_more_are_started_than_there_is_work(forked: None, tmp_path: Path, mo
 def test_when_all_die_that_is_said(forked: None, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     work = small_work(tmp_path / "notes", fate={"003-unit": "deadly"}, pause_s=0.02)
     folder = begin(tmp_path / "run", work)
-    with pytest.raises(OutputError, match=r"all 2 processes that worked at .* died, .* --workers") as caught:
+    with pytest.raises(OutputError, match=r"all 2 processes that worked at .* died, .* `workers`") as caught:
         run_processes(folder, work, 2)
     assert "\n" not in str(caught.value)
     assert {"000-unit", "001-unit", "002-unit"} <= set(folder.finished()) < set(work.units)

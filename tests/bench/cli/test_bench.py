@@ -25,7 +25,7 @@ def test_the_list_names_every_method(command: Command) -> None:
     assert {line.split(" tried")[0].split()[-1] for line in lines} == {"16", "1"}, "the factorial is not tuned"
     told = json.loads(command("bench", "methods", "--json").out)["methods"]
     assert [one["name"] for one in told] == [one.name for one in SEARCH_SPACES]
-    assert told[0] == {"name": "eim", "editor": "eim", "tries": 16, "evaluations": 28}
+    assert told[0] == {"name": "eim tuned", "editor": "eim", "tries": 16, "evaluations": 28}
 
 
 def test_the_rendered_set_is_described_without_a_model(command: Command, unloaded: None) -> None:
@@ -100,10 +100,10 @@ def test_tuning_and_a_run_with_what_it_found(
 def test_a_run_compares_ours_with_the_baselines_and_goes_on(
     command: Command, manifest: Path, where: tuple[str, ...], tmp_path: Path, settings_of: Callable[..., Path]
 ) -> None:
-    settings, run = settings_of("eim", METHOD), ("-o", tmp_path / "run")
+    settings, run = settings_of(METHOD), ("-o", tmp_path / "run")
     arguments = ("bench", "run", manifest, "--settings", settings, *where, "--strengths", "1,2")
     first = json.loads(command(*arguments, *run, "--json").out)
-    assert first["rows"] == 10
+    assert first["rows"] == 2 + 2 * 2 * 2 * 5, "of the codec, and by two methods at two strengths with five seeds"
     compared = [(one["ours"], one["other"], one["verdict"]) for one in first["comparisons"]]
     assert compared == [("eim", METHOD, "undecided at this size")]
     before = (tmp_path / "run" / "rows.csv").read_bytes()
@@ -113,7 +113,7 @@ def test_a_run_compares_ours_with_the_baselines_and_goes_on(
     alone = command(*arguments[:-1], "1", "--method", METHOD, "--items", 1, "-o", tmp_path / "one")
     assert alone.code == 0, alone.err
     assert len(alone.out.splitlines()) == 1
-    assert alone.out.startswith("2 rows;"), "at strength 1 alone"
+    assert alone.out.startswith("6 rows;"), "at strength 1 alone"
 
 
 @pytest.mark.parametrize("name", ["data", "run", "tune"])
@@ -134,7 +134,7 @@ def test_every_fault_of_a_manifest_is_in_the_line(refused: Refused, tmp_path: Pa
         (("data", "--split", "train"), "calibration, test"),
         (("data", "nowhere.csv"), "nothing that is there"),
         (("tune", "--method", "flowedits"), "flowedit"),
-        (("run", "--items", "1", "--workers", "0"), "--workers 0 is nobody"),
+        (("run", "--items", "1", "--workers", "0"), "--workers must be 1 or more"),
         (("run", "--items", "1", "--batch", "0"), "--batch is 0, and must be 1 or more"),
         (("run", "--items", "1", "--dtype", "float8"), "no --dtype is called 'float8'"),
         (("run", "--items", "1", "--strengths", "1;2"), "for --strengths"),
@@ -151,8 +151,7 @@ def test_wrong_input_is_refused_before_a_model_is_loaded(
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ((), "there are no settings of any method in the folder of miniature"),
-        (("--method", "eim"), "there are no settings of eim in the folder of miniature. Find them with"),
+        (("--method", "eim tuned"), "there are no settings of 'eim tuned' in the folder of miniature"),
         (("--settings", "OTHER"), "of another model than miniature. Tune again"),
         (("--settings", "nowhere.json"), "there is no such file: nowhere.json"),
         (("--settings", "SETTINGS", "--strengths", "0.5,2"), "some with 1 among them"),

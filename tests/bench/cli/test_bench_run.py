@@ -110,7 +110,7 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_told(
 
     with monkeypatch.context() as patched:
         patched.setattr(run_module, "run_here", cut_short)
-        outcome = command(*begin("run"))
+        outcome = command(*begin("run", "--method", METHOD, "--seeds", 1))
     assert outcome.code == 1
     assert "2 could not be done" in outcome.err
     assert "damaged or cut short" in outcome.err
@@ -212,5 +212,5 @@ def test_a_folder_without_a_run_is_refused(refused: Refused, tmp_path: Path, nam
 
 def test_a_ray_address_that_does_not_answer(command: Command, begin: Begin) -> None:
     outcome = command(*begin("run", "--ray", "127.0.0.1:9"))
-    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 2)
     assert "no Ray cluster answers at '127.0.0.1:9'" in outcome.err

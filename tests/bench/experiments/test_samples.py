@@ -111,7 +111,6 @@ def test_rows_are_those_of_samples() -> None:
     table = pd.DataFrame(rows)
     found = analysis.conclude(beside(table, table.assign(distance=0.5)))
     assert found.claims[0].estimate > 0.01
-    assert {claim.verdict for claim in found.claims} == {"undecided at this size"}  # of three pictures each
 
 
 def test_a_model_that_is_not_in_the_order_is_refused() -> None:

@@ -11,7 +11,6 @@ import pytest
 from latentedit.api.manifests.items import Dataset
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.editors.baselines.sdedit import SDEdit
-from latentedit.editors.eim import EIM
 from latentedit.editors.registry import make_editor
 from latentedit.models.registry import bundled_folder
 from latentedit.models.settings_file import read_settings
@@ -291,11 +290,10 @@ def test_methods_without_settings_are_named(tmp_path: Path) -> None:
 
 def test_an_editor_without_tuned_settings_runs_with_its_defaults_where_that_is_told(tmp_path: Path) -> None:
     path, notes = written(tmp_path / "tuning.json", "flowslider"), list[str]()
-    tuned, eim, sdedit = tuned_methods(path, MODEL, ["flowslider", "eim", "sdedit"], note=notes.append)
-    assert tuned == tuned_methods(path, MODEL)[0]
-    assert (eim.editor, eim.local, eim.gain) == (EIM(), True, 1)
+    tuned, sdedit = tuned_methods(path, MODEL, ["flowslider", "sdedit"], note=notes.append)
+    assert tuned == tuned_methods(path, MODEL)[1]
     assert (sdedit.editor, sdedit.local, sdedit.gain) == (SDEdit(), False, 1)
-    assert [note.split()[0] for note in notes] == ["eim", "sdedit"]
+    assert [note.split()[0] for note in notes] == ["sdedit"]
 
 
 @pytest.fixture

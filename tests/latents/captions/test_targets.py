@@ -48,7 +48,7 @@ def test_changes_of_captions(plain: Backbone) -> None:
         target_captions(plain, [MAN], to=None, change=[CAP, HAT])
     with pytest.raises(ConfigError, match="'a smile', the OLD of `change`, is not"):
         target_captions(plain, [MAN, WOMAN], to=None, change="a smile => a frown")
-    with pytest.raises(ConfigError, match='looks like "OLD => NEW"'):
+    with pytest.raises(ConfigError, match='look like "OLD => NEW"'):
         target_captions(plain, [MAN], to=None, change="a hat")
 
 

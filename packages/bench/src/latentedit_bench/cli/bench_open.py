@@ -168,6 +168,7 @@ def score(
 def _tell(
     entry: "Entry", others: "list[Entry]", faults: "list[Fault]", *, files: int, folder: Path, place: Path
 ) -> None:
+    from latentedit_bench.metrics.statistics import between
     from latentedit_bench.open_task.scoring import AS_IS, KEPT
     from latentedit_bench.open_task.task import IN_A_ROW, UNDONE, in_a_row
 
@@ -176,7 +177,7 @@ def _tell(
     for scored in (AS_IS, KEPT, UNDONE, in_a_row(IN_A_ROW)):
         found = entry.measures.get(scored, {})
         told = [
-            f"{word} {found[name].mean:.3f} [{found[name].low:.3f}, {found[name].high:.3f}]"
+            f"{word} {found[name].mean:.3f} {between(found[name].low, found[name].high)}".rstrip()
             for name, word in _TOLD.items()
             if name in found
         ]

@@ -64,9 +64,9 @@ class Estimate:
         return f"{self.mean:.2f} {between(self.low, self.high, 2)}".rstrip()
 
 
-def between(low: float, high: float, digits: int = 3) -> str:
+def between(low: float | None, high: float | None, digits: int = 3) -> str:
     """An interval such as "[0.310, 0.550]"; empty where there is none."""
-    return f"[{low:.{digits}f}, {high:.{digits}f}]" if math.isfinite(low) else ""
+    return "" if low is None or math.isnan(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def estimate(values: Sequence[float], pictures: Sequence[Sequence[int]], *, seed: int = 0) -> Estimate:

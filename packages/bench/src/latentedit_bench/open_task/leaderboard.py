@@ -1,6 +1,5 @@
 """Entries of the open task side by side: what one score becomes, and the stored table that it is ranked in."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,13 +18,13 @@ STORED = Path("results/leaderboard.json")
 
 
 class Told(pydantic.BaseModel):
-    """A mean with its 95 % interval, over so many portraits."""
+    """A mean with its 95 % interval, over so many portraits; null ends where there are too few for one."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     pictures: int
 
 
@@ -111,7 +110,13 @@ def ranked(entry: Entry, stored: Sequence[Entry]) -> tuple[list[Entry], int]:
 def _told(found: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict[str, Any]]:
     return {
         scored: {
-            name: Told(**dataclasses.asdict(one)) for name, one in some.items() if math.isfinite(one.mean + one.low)
+            name: Told(mean=one.mean, low=_known(one.low), high=_known(one.high), pictures=one.pictures)
+            for name, one in some.items()
+            if math.isfinite(one.mean)
         }
         for scored, some in found.items()
     }
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
