@@ -21,7 +21,7 @@ YOURS, BUNDLED = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 SMALL = {"sizes": [64, 64, 96], "editors": {"eim": {"steps": 2, "search": {"steps": 2}}}}
 MARK = r"<!--[^>]+-->"
 TYPED = {"0", "0.5", "1", "95", "3.11", "2411.08196", "2509.00541", "128", "2.0"}
-"""Numbers that nothing measured: strengths, the level of intervals, a version of Python, papers, a side, the licence."""
+"""Numbers that nothing measured: strengths, levels of intervals, a version of Python, papers, a side, the licence."""
 
 
 def few_steps(settings: Any) -> Any:

@@ -151,7 +151,7 @@ def test_calibrate_keeps_what_show_tells_and_forgets_it(
     captions.write_text("a person with glasses\n\na person with hair\n")
     outcome = command("models", "calibrate", miniature, "--captions", captions, "--device", "cpu")
     assert outcome.code == 0, outcome.err
-    first, guard, settings, kept = outcome.out.splitlines()
+    first, guard, settings, _, kept = outcome.out.splitlines()  # the model has settings of its own
     assert first.startswith("6 pictures, 540 evaluations: about ")  # 136 of the guard, the rest of the search
     assert guard.startswith("guard: from 4 pictures of its own; a picture is known up to")
     assert settings.startswith(("settings: 3 steps", "settings: the library's default"))

@@ -24,8 +24,24 @@ Begin = Callable[..., tuple[str, ...]]
 @pytest.fixture
 def begin(manifest: Path, where: tuple[str, ...], tmp_path: Path, settings_of: Callable[..., Path]) -> Begin:
     """The words of a run of two pictures in two batches by one method: four units."""
-    plan = ("--settings", str(settings_of(METHOD)), "--strengths", "0.5,1", "--batch", "1", "--workers", "1")
-    return lambda folder, *more: ("bench", "run", str(manifest), *plan, *where, "-o", str(tmp_path / folder), *more)
+    plan = (
+        "--settings",
+        str(settings_of(METHOD)),
+        "--seeds",
+        "1",
+        "--strengths",
+        "0.5,1",
+        "--batch",
+        "1",
+        "--workers",
+        "1",
+    )
+
+    def words(folder: str, *more: str) -> tuple[str, ...]:
+        method = () if "--method" in more else ("--method", METHOD)
+        return ("bench", "run", str(manifest), *plan, *method, *where, "-o", str(tmp_path / folder), *more)
+
+    return words
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -110,7 +126,7 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_told(
 
     with monkeypatch.context() as patched:
         patched.setattr(run_module, "run_here", cut_short)
-        outcome = command(*begin("run", "--method", METHOD, "--seeds", 1))
+        outcome = command(*begin("run"))
     assert outcome.code == 1
     assert "2 could not be done" in outcome.err
     assert "damaged or cut short" in outcome.err
