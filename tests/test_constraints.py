@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 PINS = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("LATENTEDIT_NEWEST" in os.environ, reason="make newest installs the newest versions")
 def test_what_is_installed_has_the_tested_version() -> None:
     installed = {canonicalize_name(one.name): one.version for one in importlib.metadata.distributions()}

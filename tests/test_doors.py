@@ -58,6 +58,7 @@ def model(miniature: Path, tmp_path: Path) -> Path:
     return shutil.copytree(miniature, tmp_path / "model")
 
 
+@pytest.mark.nightly
 def test_special_files_among_the_pictures_of_a_folder_are_left_out_and_told(
     command: Command, picture: Path, miniature: Path, tmp_path: Path
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_special_file_beside_an_output_is_another_programs(
     assert "o.json" in refused("edit", picture, *TO, "--model", miniature, "-o", tmp_path / "o.png")
 
 
+@pytest.mark.slow
 def test_captions_and_names_of_files_do_not_steer_the_terminal(
     command: Command, picture: Path, miniature: Path, tmp_path: Path
 ) -> None:
@@ -101,6 +103,7 @@ def test_captions_and_names_of_files_do_not_steer_the_terminal(
         assert not set(ESCAPES) & {"\x1b", "\x07", "\u202e"} & set(printed.out + printed.err)
 
 
+@pytest.mark.slow
 def test_the_command_of_somebody_elses_run_does_not_steer_the_terminal(
     command: Command, picture: Path, miniature: Path, tmp_path: Path
 ) -> None:

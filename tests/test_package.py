@@ -95,6 +95,7 @@ def imported(name: str) -> set[str]:
     return found - sys.stdlib_module_names - {name.replace("-", "_")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_what_is_imported_is_declared_and_nothing_else(name: str) -> None:
     facts, library = project(name), project("latentedit")

@@ -41,6 +41,7 @@ def test_every_number_in_its_prose_is_generated() -> None:
     assert set(re.findall(r"(?<![\w.])\d+(?:\.\d+)?", prose)) <= TYPED
 
 
+@pytest.mark.slow
 def test_its_commands_and_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
     for line in re.findall(r"^\$ latentedit (.+)$", README, flags=re.MULTILINE):
         name, *words = line.split()
@@ -49,6 +50,7 @@ def test_its_commands_and_options_exist(capsys: pytest.CaptureFixture[str]) -> N
         assert [word for word in words if word.startswith("-") and word.partition("=")[0] not in told] == []
 
 
+@pytest.mark.nightly
 def test_after_make_demo_the_next_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that end; what the others need is what `make demo` installs."""
     monkeypatch.chdir(tmp_path)
@@ -61,6 +63,7 @@ def test_after_make_demo_the_next_commands_run(tmp_path: Path, monkeypatch: pyte
     assert {words[0] for words in commands} & {"app", "keep"} <= set(extras.split(","))
 
 
+@pytest.mark.nightly
 def test_the_block_of_your_pipeline_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a random FLUX.2 of a few hundred kilobytes as ``pipe``."""
     taken = le.from_pipeline
@@ -71,6 +74,7 @@ def test_the_block_of_your_pipeline_runs(tmp_path: Path, monkeypatch: pytest.Mon
     assert Image.open("edited.png").size == (64, 64)
 
 
+@pytest.mark.nightly
 def test_the_block_of_the_bundled_model_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def load_quick(name: str) -> Any:
         model: Any = load(name)

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from latentedit.cli.console import PARAMETER, with_options
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +32,7 @@ def texts(path: Path) -> Iterator[str]:
             yield node.value
 
 
+@pytest.mark.nightly
 def test_messages_name_parameters_in_the_library_and_options_in_commands() -> None:
     """`cli.console.with_options` makes the one of the other, so each parameter that is named is one of an option."""
     library, commands = ([path for path in MODULES if ("cli" in path.parts) is cli] for cli in (False, True))

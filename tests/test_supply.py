@@ -4,6 +4,7 @@ import pytest
 from tools.audit import OURS, is_free, licences, needed
 
 
+@pytest.mark.nightly
 def test_the_packages_that_come_with_ours_are_free(capsys: pytest.CaptureFixture[str]) -> None:
     assert licences() == []
     assert "under free licences" in capsys.readouterr().out

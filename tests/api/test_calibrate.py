@@ -25,6 +25,7 @@ def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColourBackbone:
     return ColourBackbone()
 
 
+@pytest.mark.slow
 def test_it_costs_what_it_says(colours: ColourBackbone) -> None:
     told: list[tuple[str, int, int]] = []
     with colours.count() as cost:
@@ -35,6 +36,7 @@ def test_it_costs_what_it_says(colours: ColourBackbone) -> None:
     assert HOW.work(colours) == Work(evaluations=cost.evaluations, pictures=2 * 5 + 3 * len(HARMS))
 
 
+@pytest.mark.slow
 def test_stopped_it_goes_on_and_ends_the_same(
     colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -55,6 +57,7 @@ def test_stopped_it_goes_on_and_ends_the_same(
     assert calibrate_guard(colours, captions=["red"], how=HOW) == second
 
 
+@pytest.mark.slow
 def test_what_was_kept_of_another_plan_or_is_damaged_is_not_used(colours: ColourBackbone) -> None:
     first = calibrate_guard(colours, captions=["red"], how=HOW)
     with colours.count() as cost:
@@ -64,6 +67,7 @@ def test_what_was_kept_of_another_plan_or_is_damaged_is_not_used(colours: Colour
     assert calibrate_guard(colours, captions=["red"], how=HOW) == first
 
 
+@pytest.mark.slow
 def test_the_usual_loss_is_the_closed_form_of_what_it_draws(colours: ColourBackbone) -> None:
     """Drawn pictures have about the model's variance; at level .5 a share of k = var / (var + 1) of it is seen."""
     found = calibrate_guard(colours, captions=["red"], how=Calibration(pictures=40, steps=40, batch=20, harmed=1))
@@ -83,6 +87,7 @@ def test_harmed_pictures_are_looked_at_as_each_harm_leaves_them(colours: ColourB
         assert found.harmed[name] == pytest.approx(seen.median(1).values.tolist(), rel=1e-5)
 
 
+@pytest.mark.nightly
 def test_captions_are_the_readers_or_general_ones(colours: ColourBackbone) -> None:
     assert len(default_captions(colours, 3)) == len(set(default_captions(colours, 3))) == 40
     captions = default_captions(load("portraits"), 3)
@@ -90,6 +95,7 @@ def test_captions_are_the_readers_or_general_ones(colours: ColourBackbone) -> No
     assert all(caption.startswith("a person with ") for caption in captions)
 
 
+@pytest.mark.slow
 def test_a_guard_may_come_with_the_model(colours: ColourBackbone, tmp_path: Path) -> None:
     (tmp_path / "latentedit.json").write_text('{"captioner": "portraits"}')
     found = calibrate_guard(colours, captions=["red"], how=HOW)
@@ -101,6 +107,7 @@ def test_a_guard_may_come_with_the_model(colours: ColourBackbone, tmp_path: Path
     assert Guard.of(colours) == found
 
 
+@pytest.mark.slow
 def test_what_came_with_another_model_is_not_kept(colours: ColourBackbone, tmp_path: Path) -> None:
     """A folder that was copied to be trained on; what was found on these very weights stays."""
     found = calibrate_guard(colours, captions=["red"], how=HOW)
@@ -124,6 +131,7 @@ def test_a_model_without_fingerprint_and_a_home_that_is_read_only_are_told(
         calibrate_guard(colours, captions=["red"], how=HOW)
 
 
+@pytest.mark.slow
 def test_pictures_that_are_far_off_are_unknown_after_it(colours: ColourBackbone) -> None:
     found = calibrate_guard(colours, captions=["red", "blue"], how=Calibration(pictures=20, steps=8))
     keep_calibration(colours, guard=found)

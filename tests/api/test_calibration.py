@@ -43,6 +43,7 @@ def told(direction: Direction) -> dict[str, Any]:
     return dataclasses.asdict(direction.calibration)
 
 
+@pytest.mark.slow
 def test_the_mean_of_several_pictures_is_kept(latent: JointLatent, direction: Direction) -> None:
     found = calibrate_direction(latent, direction, licence="CC0-1.0")
     assert torch.equal(found.z, direction.z.mean(0, keepdim=True))
@@ -54,6 +55,7 @@ def test_the_mean_of_several_pictures_is_kept(latent: JointLatent, direction: Di
     assert calibrate_direction(latent, direction).licence == ""
 
 
+@pytest.mark.slow
 def test_that_of_one_picture_is_kept_as_it_is(colours: ColourBackbone) -> None:
     latent = encode(colours, grey(), caption="grey")
     direction = identify(latent, to="red")
@@ -62,6 +64,7 @@ def test_that_of_one_picture_is_kept_as_it_is(colours: ColourBackbone) -> None:
     assert found.z is direction.z
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", [None, "joint"])
 def test_its_strength_is_calibrated_on_the_arm(latent: JointLatent, direction: Direction, arm: Arm | None) -> None:
     known = calibrate_direction(latent, direction, arm=arm).calibration
@@ -73,6 +76,7 @@ def test_its_strength_is_calibrated_on_the_arm(latent: JointLatent, direction: D
     assert known.highest >= 1 - 1e-9
 
 
+@pytest.mark.slow
 def test_the_preview_shows_three_strengths_of_the_first_picture(latent: JointLatent, direction: Direction) -> None:
     """128 pixels wide each, and as bright as what they show: no change, half of it, all of it."""
     shown = opened(calibrate_direction(latent, direction).preview)
@@ -95,6 +99,7 @@ def test_a_small_picture_is_shown_at_its_size_and_transparent_on_white(colours: 
     assert (levels(shown) == 255).all()
 
 
+@pytest.mark.slow
 def test_what_is_kept_comes_back_from_its_file(
     latent: JointLatent, direction: Direction, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

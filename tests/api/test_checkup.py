@@ -39,6 +39,7 @@ def with_velocity(model: Any, change: Callable[[Tensor, Tensor, Condition], Tens
     return model
 
 
+@pytest.mark.nightly
 def test_what_works_is_said_and_what_it_took(model: Any) -> None:
     """A codec of random weights gives no picture back; all else holds with any weights."""
     steps: list[str] = []
@@ -68,6 +69,7 @@ def test_a_model_without_a_weight_needs_none() -> None:
     assert checked(model, last="guidance")["guidance"].found == "needs none: distilled"
 
 
+@pytest.mark.nightly
 def test_a_model_that_reads_no_text_is_not_edited_by_text(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     same = model.embed(["a person"])
     monkeypatch.setattr(model, "embed", lambda texts: same.expand(len(texts)))
@@ -78,6 +80,7 @@ def test_a_model_that_reads_no_text_is_not_edited_by_text(model: Any, monkeypatc
     assert found["edit"].ok
 
 
+@pytest.mark.nightly
 def test_text_that_changes_nothing_is_found(model: Any) -> None:
     own, fixed = model._velocity, model.embed(["a face"])
     found = checked(with_velocity(model, lambda z, s, _: own(z, s, fixed.expand(len(z)))))
@@ -86,6 +89,7 @@ def test_text_that_changes_nothing_is_found(model: Any) -> None:
     assert found["edit"].found == "flowedit changes 0% of the pixels"
 
 
+@pytest.mark.nightly
 def test_a_wrong_derivative_is_found(model: Any) -> None:
     """A network that cuts the tangents off has the derivative 0."""
     own = model._velocity
@@ -94,6 +98,7 @@ def test_a_wrong_derivative_is_found(model: Any) -> None:
     assert found["derivative"].found == "forward mode, 1 from central differences"
 
 
+@pytest.mark.nightly
 def test_a_field_that_cannot_be_walked_back_is_found(model: Any) -> None:
     """With noise in its velocity that is new at each call."""
     own, generator = model._velocity, torch.Generator().manual_seed(0)
@@ -116,6 +121,7 @@ def test_where_drawing_fails_nothing_else_is_tried(model: Any, raised: Exception
     assert "dtype" in check.cure
 
 
+@pytest.mark.nightly
 def test_the_same_is_found_every_time(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The picture is drawn from a fixed seed; digits that are told depend on every number of it."""
     monkeypatch.setattr("latentedit.api.checkup.STEPS", 2)

@@ -61,12 +61,14 @@ def test_encoding_holds_the_picture_itself_and_no_change(model: Backbone) -> Non
     assert described.condition.reference is None
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("method", ["velocity-steering", "flowslider", "veloedit", "eim"])
 def test_editors_follow_instructions(method: str) -> None:
     """Whatever the editor: it asks for velocities under two conditions, and both hold the picture."""
     follows(le.from_pipeline(flux(kontext=True), settings=SETTINGS), method)
 
 
+@pytest.mark.nightly
 def test_every_family_follows_instructions(model: Backbone) -> None:
     follows(model, "velocity-steering")
 
@@ -86,6 +88,7 @@ def follows(model: Backbone, method: str) -> None:
     assert again.record == whole.record
 
 
+@pytest.mark.nightly
 @EACH_KIND
 def test_what_follows_an_edit_sees_the_edited_picture(model: Backbone) -> None:
     """Two edits in a row: the second changes what the first left, and its record tells of both."""
@@ -100,6 +103,7 @@ def test_what_follows_an_edit_sees_the_edited_picture(model: Backbone) -> None:
     assert np.array_equal(np.asarray(again.image), np.asarray(second.image))
 
 
+@pytest.mark.nightly
 @EACH_KIND
 def test_a_direction_of_an_instruction_serves_other_pictures(model: Backbone, tmp_path: Path) -> None:
     """It says what to do beside no picture in particular, is refused among captions, and goes together with others."""
@@ -119,6 +123,7 @@ def test_a_direction_of_an_instruction_serves_other_pictures(model: Backbone, tm
         le.manipulate(le.encode(model, other, caption="a wall"), kept)
 
 
+@pytest.mark.nightly
 def test_further_pictures_are_seen_where_the_model_takes_them(model: Backbone) -> None:
     other = picture(96, 64)
     if model.capabilities.references == 1:

@@ -35,6 +35,7 @@ def result() -> KeepResult:
     return keep(Image.fromarray(scene()), edited())
 
 
+@pytest.mark.nightly
 def test_only_the_change_is_kept(result: KeepResult) -> None:
     pixels, truth = np.asarray(result.image).astype(int), with_object(scene()).astype(int)
     assert result.verdict == "kept"
@@ -48,6 +49,7 @@ def test_only_the_change_is_kept(result: KeepResult) -> None:
     assert max(abs(left - 72), abs(top - 52), abs(right - 109), abs(bottom - 89)) <= 3
 
 
+@pytest.mark.nightly
 def test_strength_nothing_is_the_original_and_half_lies_between(result: KeepResult) -> None:
     original = Image.fromarray(scene())
     np.testing.assert_array_equal(np.asarray(keep(original, edited(), strength=0).image), scene())
@@ -61,6 +63,7 @@ def test_a_strength_outside_is_refused(strength: float) -> None:
         keep(Image.fromarray(scene()), edited(), strength=strength)
 
 
+@pytest.mark.nightly
 def test_changes_are_kept_one_by_one() -> None:
     two = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
     original, second = Image.fromarray(scene()), Image.fromarray(two)
@@ -71,6 +74,7 @@ def test_changes_are_kept_one_by_one() -> None:
         keep(original, second, only=[3])
 
 
+@pytest.mark.nightly
 def test_a_mask_bounds_the_change() -> None:
     mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
     mask[:, :90] = 255
@@ -85,6 +89,7 @@ def test_different_pictures_are_never_kept() -> None:
     np.testing.assert_array_equal(np.asarray(found.image), scene(seed=1))
 
 
+@pytest.mark.nightly
 def test_a_global_change_is_brought_back_to_the_frame_in_its_own_colours() -> None:
     y, x = np.mgrid[:SIDE, :SIDE]
     lit = np.rint(scene() * (0.45 + 0.4 * np.sin(x / 23) * np.cos(y / 19))[..., None]).astype(np.uint8)
@@ -94,6 +99,7 @@ def test_a_global_change_is_brought_back_to_the_frame_in_its_own_colours() -> No
     assert np.abs(np.asarray(found.image)[inner].astype(int) - lit[inner]).mean() < 3
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("size", [(SIDE, SIDE), (224, 176), (120, 136)])
 def test_any_size_comes_back_at_the_original_one(size: tuple[int, int]) -> None:
     found = keep(Image.fromarray(scene()), edited().resize(size, Image.Resampling.LANCZOS))
@@ -102,6 +108,7 @@ def test_any_size_comes_back_at_the_original_one(size: tuple[int, int]) -> None:
     np.testing.assert_array_equal(np.asarray(found.image)[FAR], scene()[FAR])
 
 
+@pytest.mark.nightly
 def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:
     alpha = np.full((SIDE, SIDE, 1), 65535, dtype=np.uint16)
     alpha[:30] = 1234
@@ -120,6 +127,7 @@ def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:
     assert int(again.pixels[70, 90, 0]) == pytest.approx(230 * 257, abs=400)
 
 
+@pytest.mark.nightly
 def test_the_record_says_how_it_was_made_and_making_it_again_gives_the_same_file(tmp_path: Path) -> None:
     Image.fromarray(scene()).save(tmp_path / "a.png")
     edited().save(tmp_path / "b.png")
@@ -132,6 +140,7 @@ def test_the_record_says_how_it_was_made_and_making_it_again_gives_the_same_file
     assert str(tmp_path) not in record.to_json()
 
 
+@pytest.mark.nightly
 def test_a_pipeline_keeps_what_it_was_not_asked_to_change() -> None:
     """What a pipeline returns is an object with images, as diffusers' outputs have them."""
 
@@ -157,6 +166,7 @@ def test_a_mask_of_another_size_is_refused() -> None:
         keep(Image.fromarray(scene()), edited(), mask=Image.new("L", (32, 32), 255))
 
 
+@pytest.mark.nightly
 def test_it_is_at_the_front_door_and_needs_no_torch() -> None:
     assert le.keep is keep
     code = "import sys, latentedit as le; le.keep; sys.exit('torch' in sys.modules)"

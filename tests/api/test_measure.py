@@ -264,6 +264,7 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
     return load(folder, device="cpu")
 
 
+@pytest.mark.nightly
 def test_a_real_architecture_goes_the_whole_line(miniature: Backbone) -> None:
     """The joint arm with the Hessian term, forward mode, guided, on a random SD3; equal texts leave the picture."""
     pixels = np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8)

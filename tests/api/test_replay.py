@@ -137,6 +137,7 @@ def test_a_mask(colours: ColourBackbone, size: tuple[int, int], local: bool) -> 
     again(result, source, mask=mask)
 
 
+@pytest.mark.nightly
 def test_a_chain_of_edits(colours: ColourBackbone) -> None:
     """Through the latent: half way there, on to another colour, back by the first direction, by another editor."""
     source = grey(3)
@@ -156,6 +157,7 @@ def test_a_chain_of_edits(colours: ColourBackbone) -> None:
     assert [result.record.directions[0].given for result in results] == [False, False, True]
 
 
+@pytest.mark.nightly
 def test_a_direction_of_another_moved_latent_is_given(colours: ColourBackbone) -> None:
     """Both latents show "red", of one picture; only one of them is that on which the direction was found."""
     latent = encode(colours, grey(), caption="grey")

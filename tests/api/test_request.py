@@ -148,6 +148,7 @@ def test_a_request_that_makes_no_sense_is_refused_before_anything_heavy_is_loade
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 
+@pytest.mark.nightly
 def test_one_target_each(model: Backbone) -> None:
     targets = (TO, "a person with no glasses, a smile")
     request = EditRequest(to=targets, caption=FROM, strength=(0.5,), seed=3)
@@ -159,6 +160,7 @@ def test_one_target_each(model: Backbone) -> None:
         assert np.abs(np.asarray(result.image, int) - np.asarray(alone.image, int)).max() <= 1  # rounding
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("mixing", ["sum", "inverse"])
 def test_several_changes_are_put_together_picture_by_picture(model: Backbone, mixing: Any) -> None:
     way: dict[str, Any] = {"change": CHANGES, "caption": FROM, "strength": (0.7, -0.3), "mixing": mixing, "seed": 3}
@@ -172,6 +174,7 @@ def test_several_changes_are_put_together_picture_by_picture(model: Backbone, mi
     assert made[1].cost.evaluations > wanted.cost.evaluations, "the search is a part of it"
 
 
+@pytest.mark.nightly
 def test_directions_found_elsewhere_do_not_depend_on_who_is_edited_with_whom(model: Backbone, tmp_path: Path) -> None:
     """Of the pictures here, one is that on which the direction was found; that must not change the others."""
     alike = pictures((40, 56), (40, 56))
@@ -190,6 +193,7 @@ def test_directions_found_elsewhere_do_not_depend_on_who_is_edited_with_whom(mod
     assert filed.image.tobytes() == alone.image.tobytes()
 
 
+@pytest.mark.nightly
 def test_a_direction_of_another_model_is_refused(model: Backbone, tmp_path: Path) -> None:
     other = load(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
     found = verbs.identify(encode(other, pictures()[0], caption=FROM), to=TO)

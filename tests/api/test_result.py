@@ -44,6 +44,7 @@ def test_strips_of_large_pictures_add_up(monkeypatch: pytest.MonkeyPatch) -> Non
     assert measure_effect(before, after) == whole
 
 
+@pytest.mark.nightly
 def test_comparing_large_pictures_takes_no_wide_copies() -> None:
     """L1 of the fuzzing: 60 bytes of memory for each pixel."""
     before, after = (Image.new("RGB", (3000, 2500), (grey, grey, grey)) for grey in (0, 255))

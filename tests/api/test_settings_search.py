@@ -162,6 +162,7 @@ def test_two_at_once_do_not_spoil_each_other(colours: ColourBackbone) -> None:
     assert list(place.parent.iterdir()) == [place]
 
 
+@pytest.mark.nightly
 def test_other_captions_or_pictures_are_another_calibration(colours: ColourBackbone, tmp_path: Path) -> None:
     calibrate_settings(colours, captions=CAPTIONS, how=HOW)
     with colours.count() as cost:

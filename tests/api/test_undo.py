@@ -105,6 +105,7 @@ def shift(model: Backbone, amount: Tensor, caption: str = "grey") -> Direction:
     )
 
 
+@pytest.mark.nightly
 @given(
     seed=st.integers(0, 1000),
     size=st.sampled_from(SIZES),

@@ -358,6 +358,7 @@ def test_a_mask_that_makes_no_sense_is_refused(colours: ColourBackbone, mask: An
     assert counted.evaluations == 0
 
 
+@pytest.mark.nightly
 def test_only_eim_is_local_unless_it_is_said(colours: ColourBackbone) -> None:
     for method in METHODS:
         for local in (None, True, False):

@@ -213,6 +213,7 @@ def test_files_that_are_no_pictures(guest: Visitor, server: tuple[str, Path], tm
     assert [path for path in server[1].rglob("*") if path.is_file() and path.stat().st_size] == []
 
 
+@pytest.mark.nightly
 def test_text_is_never_taken_for_html(guest: Visitor) -> None:
     guest.bring(png(grey()), name="<img src=x onerror=hacked=1>.png")
     guest.describe(HOSTILE)
@@ -227,6 +228,7 @@ def test_text_is_never_taken_for_html(guest: Visitor) -> None:
     assert guest.page.locator("#le-said svg, #le-history b, #le-preview img[src=x]").count() == 0
 
 
+@pytest.mark.nightly
 def test_a_picture_that_the_model_does_not_know_is_edited_only_after_a_second_click(
     guest: Visitor, model: PausedBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:

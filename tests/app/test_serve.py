@@ -47,6 +47,7 @@ def status(url: str, content: bytes | None = None, opener: Any = None, **headers
         return error.code
 
 
+@pytest.mark.nightly
 def test_the_page_and_what_it_needs_are_answered(server: tuple[str, Path]) -> None:
     for path in ("", "config", "theme.css", "gradio_api/startup-events"):
         assert status(server[0] + path) == 200
@@ -122,6 +123,7 @@ def test_another_sites_page_may_not_read_answers(server: tuple[str, Path]) -> No
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.nightly
 def test_without_the_password_there_is_nothing(locked: str) -> None:
     for path in ("config", "gradio_api/upload_progress?upload_id=1", "gradio_api/queue/data?session_hash=a"):
         assert status(locked + path) == 401
@@ -135,6 +137,7 @@ def test_without_the_password_there_is_nothing(locked: str) -> None:
     assert status(locked + "config", None, jar) == 200
 
 
+@pytest.mark.nightly
 def test_others_are_let_in_with_a_password_only() -> None:
     check_host("0.0.0.0", "a password")
     check_host("127.0.0.1", "")

@@ -23,6 +23,7 @@ def nobody_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PASSWORD, raising=False)
 
 
+@pytest.mark.slow
 def test_without_gradio_it_says_what_to_install(
     refused: Refused, unloaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def test_it_serves_until_it_is_interrupted_and_leaves_nothing(miniature: Path, t
     assert [path.name for path in tmp_path.iterdir() if "latentedit" in path.name or "gradio" in path.name] == []
 
 
+@pytest.mark.nightly
 def test_a_port_in_use_is_told(refused: Refused, miniature: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -44,6 +44,7 @@ def test_a_model_without_captioner(refused: Refused, picture: Path, miniature: P
     assert "no such file" in refused("caption", picture.with_name("no.png"), "--model", miniature)
 
 
+@pytest.mark.slow
 def test_a_captioner_by_name(command: Command, picture: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_endpoint() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)

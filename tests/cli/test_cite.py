@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.commands import Command, Refused
 
 
@@ -19,6 +21,7 @@ def test_what_has_no_paper_stands_in_a_line_that_bibtex_passes_over(command: Com
     )
 
 
+@pytest.mark.slow
 def test_bibtex_of_a_picture(command: Command, picture: Path, miniature: Path, tmp_path: Path) -> None:
     edited = tmp_path / "edited.png"
     words = ("--from", "a person with no glasses", "--to", "a person with glasses")

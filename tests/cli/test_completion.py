@@ -27,6 +27,7 @@ def printed(program: Path, *words: str, home: Path, **told: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=True, env=env).stdout
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
@@ -48,6 +49,7 @@ def test_bash_with_the_script_that_it_is_given(
     assert printed(program, bash, "--norc", "-c", lines, home=tmp_path).split("\n")[:-1] == offered
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
@@ -60,6 +62,7 @@ def test_zsh(program: Path, tmp_path: Path, typed: str, offered: str) -> None:
     assert printed(program, str(program), home=tmp_path, **asked).strip() == offered
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("shell", "file"),
     [
@@ -75,6 +78,7 @@ def test_installing_writes_what_is_shown(program: Path, tmp_path: Path, shell: s
     assert (tmp_path / file).read_text().strip() == shown.strip()
 
 
+@pytest.mark.nightly
 def test_nothing_heavy_is_imported() -> None:
     typed = ["edit me.png --method ", "bench run --method ", "models show ", "cite flow"]
     code = (

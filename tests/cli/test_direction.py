@@ -64,6 +64,7 @@ def labels(out: str) -> list[str]:
     return [line[2:14].strip() for line in out.splitlines()[1:]]
 
 
+@pytest.mark.nightly
 def test_a_direction_is_made_calibrated_and_shown(
     command: Command, picture: Path, other: Path, miniature: Path, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_a_direction_is_made_calibrated_and_shown(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["glasses.safetensors", "me.png", "other.png"]
 
 
+@pytest.mark.slow
 def test_every_note_of_a_direction_is_told(command: Command, made: Callable[..., Path]) -> None:
     place = made("a")
     stored(place, {"notes": ["one", "two\n\x1b[31mthree"]})
@@ -122,6 +124,7 @@ def test_a_picture_of_the_directions_name_is_not_overwritten_by_its_preview(
     assert picture.read_bytes() == before
 
 
+@pytest.mark.nightly
 def test_a_preview_on_a_picture_is_a_sweep(
     command: Command, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
 ) -> None:
@@ -142,6 +145,7 @@ def test_a_preview_on_a_picture_is_a_sweep(
     assert strengths[-1] == pytest.approx(min(known.highest, 2), abs=0.006)
 
 
+@pytest.mark.slow
 def test_a_direction_is_applied_to_another_picture(
     command: Command, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
 ) -> None:
@@ -174,6 +178,7 @@ def test_a_mask_and_quiet(
     assert read_record(tmp_path / "other.edited.png").local is False
 
 
+@pytest.mark.slow
 def test_directions_are_compared(command: Command, made: Callable[..., Path]) -> None:
     files = (made("a"), made("b", to="a person with no glasses, a smile"))
     facts = json.loads(command("direction", "compare", *files, "--json").out)
@@ -245,6 +250,7 @@ def test_settings_that_make_no_sense(
     assert command("direction", "show", place).code == 0
 
 
+@pytest.mark.nightly
 def test_a_direction_of_another_model_is_refused_by_both_fingerprints(
     refused: Refused, made: Callable[..., Path], other: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -311,6 +317,7 @@ def test_a_picture_of_another_shape(
         assert "crop the picture" in found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unloaded")
 @pytest.mark.parametrize("case", ["x.png", "no/o.png", "other.png"])
 def test_files_and_places_are_checked_before_the_model_is_loaded(

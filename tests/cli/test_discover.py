@@ -37,6 +37,7 @@ def discovered(
     return tmp_path / "out"
 
 
+@pytest.mark.nightly
 def test_a_folder_and_a_row_a_direction(
     command: Command, arguments: list[object], picture: Path, tmp_path: Path
 ) -> None:
@@ -61,6 +62,7 @@ def test_a_folder_and_a_row_a_direction(
     assert len(read_record(tmp_path / "s.png").strengths) == 5
 
 
+@pytest.mark.nightly
 def test_json_is_what_the_folder_says(command: Command, arguments: list[object], tmp_path: Path) -> None:
     prompted = (*arguments, "--prompt", "a person with glasses", "--from", "a person", "--seed", 5, "--json")
     outcome = command(*prompted)
@@ -78,6 +80,7 @@ def test_json_is_what_the_folder_says(command: Command, arguments: list[object],
     assert direction.settings["prompt"] == "a person with glasses"
 
 
+@pytest.mark.nightly
 def test_what_was_discovered_is_applied_and_made_again(
     command: Command, discovered: Path, picture: Path, miniature: Path, tmp_path: Path
 ) -> None:
@@ -138,6 +141,7 @@ def test_no_picture(refused: Refused, arguments: list[object], unloaded: None, t
     assert "no such file" in refused(arguments[0], tmp_path / "no.png", *arguments[2:])
 
 
+@pytest.mark.nightly
 def test_a_network_in_half_precision(command: Command, arguments: list[object], tmp_path: Path) -> None:
     """The directions come out orthonormal in single precision all the same."""
     outcome = command(*arguments, "--dtype", "bfloat16", "--json")

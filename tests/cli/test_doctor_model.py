@@ -32,6 +32,7 @@ def light(folder: Path, tmp_path: Path) -> Path:
     return place
 
 
+@pytest.mark.nightly
 def test_what_fails_is_said_with_its_cure(command: Command, folder: Path) -> None:
     """The codec of a model with random weights."""
     outcome = command("doctor", "--model", folder, "--device", "cpu")
@@ -44,6 +45,7 @@ def test_what_fails_is_said_with_its_cure(command: Command, folder: Path) -> Non
     assert outcome.out.splitlines()[-1] == "to be mended: codec"
 
 
+@pytest.mark.nightly
 def test_all_is_well(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.api.checkup.LEAST_PSNR_DB", 0.0)
     outcome = command("doctor", "--model", folder, "--device", "cpu", "--json")
@@ -55,6 +57,7 @@ def test_all_is_well(command: Command, folder: Path, monkeypatch: pytest.MonkeyP
     assert all(check["seconds"] > 0 and check["peak_bytes"] > 0 for check in facts["checks"][len(KNOWN) :])
 
 
+@pytest.mark.slow
 def test_a_hub_id_needs_its_configurations_alone(
     command: Command, light: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def _changed(arguments: list[object], *changes: str) -> list[object]:
     return [*arguments[:place], *arguments[place + 2 :], *(item for change in changes for item in ("--change", change))]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("mixing", ["sum", "inverse", "projection"])
 def test_several_changes_have_a_strength_each_and_cross_talk(
     command: Command, arguments: list[object], tmp_path: Path, mixing: str
@@ -122,6 +123,7 @@ def test_several_changes_have_a_strength_each_and_cross_talk(
     assert again.read_bytes() == (tmp_path / "me.edited.png").read_bytes()
 
 
+@pytest.mark.nightly
 def test_what_is_added_and_removed_are_changes(command: Command, picture: Path, miniature: Path) -> None:
     """In the order --change, --add, --remove, in which their strengths are given."""
     said = ("--from", "a person with a beard", "--model", miniature, "--json")
@@ -193,6 +195,7 @@ def test_another_method_makes_several_changes_at_once(
     assert "'flowedit' cannot give each change a --strength of its own" in outcome.err
 
 
+@pytest.mark.nightly
 def test_a_local_change_leaves_more_as_it_was(command: Command, arguments: list[object], tmp_path: Path) -> None:
     changes = []
     for option in ("--local", "--no-local"):

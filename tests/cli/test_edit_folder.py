@@ -85,6 +85,7 @@ def test_a_folder_is_edited_but_for_what_is_damaged(
     assert "b.png, sdedit: " in status.out
 
 
+@pytest.mark.nightly
 def test_what_is_written_is_made_again_and_undone(
     command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path, miniature: Path
 ) -> None:
@@ -102,6 +103,7 @@ def test_what_is_written_is_made_again_and_undone(
     assert Picture.open(tmp_path / "undone.png").fingerprint == Picture.open(photos / "a.png").fingerprint
 
 
+@pytest.mark.nightly
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     command: Command, words: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +155,7 @@ def test_another_command_on_the_same_folder_is_refused(
     assert command(*words, "-o", tmp_path / "another", "--strength", 0).code == 1
 
 
+@pytest.mark.nightly
 def test_pictures_come_change_and_go_and_what_is_finished_stays(
     command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path
 ) -> None:
@@ -201,6 +204,7 @@ def test_nothing_could_be_edited(command: Command, words: tuple[object, ...], ph
     assert "none edited, 3 failed" in outcome.out
 
 
+@pytest.mark.nightly
 def test_processes_make_the_same(
     command: Command, words: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +240,7 @@ def manifest(photos: Path, tmp_path: Path) -> Path:
     return place
 
 
+@pytest.mark.nightly
 def test_a_manifest_says_what_each_picture_should_show(
     command: Command, manifest: Path, options: tuple[object, ...], tmp_path: Path
 ) -> None:

@@ -71,6 +71,7 @@ def way(tmp_path: Path) -> list[str]:
     return list(modules)
 
 
+@pytest.mark.nightly
 def test_an_edit_enters_few_modules_and_those_that_the_document_lists(way: list[str]) -> None:
     assert len(way) <= MOST_MODULES
     text = (Path(__file__).parents[2] / "docs" / "development" / "edit-path.md").read_text()

@@ -81,6 +81,7 @@ def test_an_example_with_a_wrong_option_is_not_taken(options: str) -> None:
         parsed(["latentedit", "edit", "me.png", *options.split()])
 
 
+@pytest.mark.slow
 def test_values_of_options_have_plain_names(command: Command) -> None:
     for words in ([], ["edit"], ["bench", "run"]):
         assert not re.search(r"<(bool|list)|\[str\]", command(*words, "--help").out)

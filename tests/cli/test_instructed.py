@@ -22,12 +22,14 @@ def written(family: str, tmp_path: Path) -> tuple[Path, Path]:
     return folder, image
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("family", ["flux2", "qwen-plus"])
 def test_every_family_is_instructed_from_its_folder(family: str, tmp_path: Path, command: Command) -> None:
     folder, image = written(family, tmp_path)
     assert KEPT in command("edit", image, "--instruction", HAT, "--model", folder).out
 
 
+@pytest.mark.nightly
 def test_commands_take_instructions(tmp_path: Path, command: Command) -> None:
     """Edit, sweep, direction, replay, undo; and captions as ever."""
     folder, image = written("kontext", tmp_path)
@@ -49,6 +51,7 @@ def test_commands_take_instructions(tmp_path: Path, command: Command) -> None:
     run("edit", image, "--from", "a wall", "--change", "=> a hat", "-o", tmp_path / "captioned.png")
 
 
+@pytest.mark.nightly
 def test_a_folder_is_instructed_as_one_picture_is(tmp_path: Path, command: Command) -> None:
     """The instruction is part of the run: another one does not go on with it."""
     folder, image = written("kontext", tmp_path)

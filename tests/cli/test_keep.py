@@ -21,6 +21,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     return places
 
 
+@pytest.mark.nightly
 def test_it_writes_the_result_beside_the_original(pair: tuple[Path, Path], command: Command) -> None:
     done = command("keep", *pair)
     assert (done.code, done.err) == (0, "")
@@ -33,6 +34,7 @@ def test_it_writes_the_result_beside_the_original(pair: tuple[Path, Path], comma
     assert json.loads(str(read_chunks(kept)[0]))["output"] == "kept"
 
 
+@pytest.mark.nightly
 def test_json_has_the_numbers(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
     told = json.loads(command("keep", *pair, "-o", tmp_path / "k.png", "--only", "1", "--json").out)
     assert told["verdict"] == "kept"
@@ -41,6 +43,7 @@ def test_json_has_the_numbers(pair: tuple[Path, Path], tmp_path: Path, command: 
     assert told["outside_db_after"] is None  # identical
 
 
+@pytest.mark.nightly
 def test_what_jpeg_does_to_everything_else_is_measured_in_the_file(
     pair: tuple[Path, Path], tmp_path: Path, command: Command
 ) -> None:
@@ -52,11 +55,13 @@ def test_what_jpeg_does_to_everything_else_is_measured_in_the_file(
     assert f"everything else: {told['outside_db_after']:.1f} dB (JPEG; write .png" in said
 
 
+@pytest.mark.nightly
 def test_a_page_compares_them(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
     assert command("keep", *pair, "-o", tmp_path / "k.png", "--view", tmp_path / "k.html").code == 0
     assert "editor's picture" in (tmp_path / "k.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.nightly
 def test_different_pictures_end_with_one(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
     Image.fromarray(scene(seed=8)).save(tmp_path / "other.png")
     done = command("keep", pair[0], tmp_path / "other.png", "-o", tmp_path / "k.png")
@@ -65,6 +70,7 @@ def test_different_pictures_end_with_one(pair: tuple[Path, Path], tmp_path: Path
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "k.png")), np.asarray(Image.open(pair[0])))
 
 
+@pytest.mark.nightly
 def test_folders_are_paired_by_name(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
     first, second = tmp_path / "originals", tmp_path / "edits"
     for folder in (first, second):
@@ -91,6 +97,7 @@ def test_two_pictures_of_one_name_are_not_mistaken_for_one(
     assert "a.jpg and a.png in" in refused("keep", first, second, "-o", tmp_path / "kept")
 
 
+@pytest.mark.nightly
 def test_what_is_for_edits_only_is_refused(
     pair: tuple[Path, Path], tmp_path: Path, command: Command, refused: Refused
 ) -> None:
@@ -133,6 +140,7 @@ def test_transparency_is_not_written_as_jpeg(tmp_path: Path, pair: tuple[Path, P
     assert issubclass(OutputError, OSError)
 
 
+@pytest.mark.nightly
 def test_it_is_made_again_from_its_record(
     pair: tuple[Path, Path], tmp_path: Path, command: Command, refused: Refused
 ) -> None:

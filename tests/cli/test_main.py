@@ -22,6 +22,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.nightly
 def test_help_and_wrong_usage_import_nothing_heavy() -> None:
     asked = [["--help"], ["edit", "--help"], ["models", "--help"], ["--version"], ["edit"], ["edit", "--to", "x"]]
     code = (
@@ -116,6 +117,7 @@ def test_a_command_of_ours_that_is_not_installed_says_what_to_install(
     assert "bench run" not in command("--help").out
 
 
+@pytest.mark.nightly
 def test_wrong_input_of_the_program_itself(tmp_path: Path) -> None:
     program = [sys.executable, "-m", "latentedit.cli.main", "edit", str(tmp_path / "no.png"), "--to", "a smile"]
     ended = subprocess.run(program, capture_output=True, text=True, check=False)
@@ -208,6 +210,7 @@ def program(
     return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=folder)
 
 
+@pytest.mark.slow
 def test_a_warning_is_one_line_and_said_once() -> None:
     warned = (
         r"import warnings; warnings.simplefilter('always'); [warnings.warn('it is\n slow') for _ in range(2)]; return 0"
@@ -215,6 +218,7 @@ def test_a_warning_is_one_line_and_said_once() -> None:
     assert program(warned).stderr == "warning: it is slow\n"
 
 
+@pytest.mark.slow
 def test_a_crash_is_no_list_of_failures() -> None:
     """L7: it ended with 1, as a run with failures does."""
     ended = program(r"raise ZeroDivisionError('\x1b[31m')")
@@ -227,6 +231,7 @@ def test_a_crash_is_no_list_of_failures() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "code", "said"),
     [
@@ -247,6 +252,7 @@ def test_work_is_done_though_nobody_can_be_told(tmp_path: Path, shell: str, code
     assert ended.stderr.count("\n") == bool(said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_program_that_is_ended_leaves_nothing_half_written(tmp_path: Path, number: str, code: int) -> None:
     """L14."""
@@ -259,6 +265,7 @@ def test_a_program_that_is_ended_leaves_nothing_half_written(tmp_path: Path, num
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_deleted_is_told(tmp_path: Path) -> None:
     """L8: libraries end the process there."""
     ended = program("raise AssertionError", before=f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir ../gone; ")

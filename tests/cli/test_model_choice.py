@@ -78,6 +78,7 @@ def test_the_options_take_the_place_of_the_choice(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == f"3 4 {ModelChoice(device='cpu')}\n"
 
 
+@pytest.mark.nightly
 def test_the_options_reach_the_network(command: Command, picture: Path, miniature: Path, tmp_path: Path) -> None:
     """Dtype of an edit, which `replay` takes from the record unless told; a half-precision result is another file."""
     place = tmp_path / "out.png"
@@ -90,6 +91,7 @@ def test_the_options_reach_the_network(command: Command, picture: Path, miniatur
     assert any("dtype" in line for line in other["differences"])
 
 
+@pytest.mark.nightly
 def test_a_folder_is_edited_as_told(
     command: Command, picture: Path, miniature: Path, tmp_path: Path, forked: None
 ) -> None:

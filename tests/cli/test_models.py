@@ -144,6 +144,7 @@ def small_calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.mark.nightly
 def test_calibrate_keeps_what_show_tells_and_forgets_it(
     command: Command, miniature: Path, tmp_path: Path, small_calibration: Path
 ) -> None:
@@ -211,6 +212,7 @@ def test_calibrate_tells_a_home_that_is_read_only_before_it_starts(
     assert "cannot be made" in refused("models", "calibrate", miniature, "--device", "cpu")
 
 
+@pytest.mark.nightly
 def test_calibrate_in_the_folder(command: Command, miniature: Path, tmp_path: Path, small_calibration: Path) -> None:
     folder = shutil.copytree(miniature, tmp_path / "mine")
     told = json.loads(command("models", "calibrate", folder, "--in-folder", "--json", "--device", "cpu").out)

@@ -25,6 +25,7 @@ def arguments(picture: Path, other: Path, miniature: Path, tmp_path: Path) -> li
     return ["path", picture, other, "--rank", 1, "--frames", 3, "--level", 0.3, "--site", "clean", *where]
 
 
+@pytest.mark.nightly
 def test_a_strip_and_a_row_a_method(
     command: Command, arguments: list[object], picture: Path, other: Path, tmp_path: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_pictures_between_which_there_is_no_path(
     assert "no such file" in refused(arguments[0], picture, tmp_path / "no.png", *arguments[3:])
 
 
+@pytest.mark.slow
 def test_what_the_model_does_not_have(refused: Refused, arguments: list[object], picture: Path, tmp_path: Path) -> None:
     assert "block.0.image" in refused(*arguments, "--site", "blok.0.image")
     assert "from 1 to" in refused(*arguments, "--rank", 10_000)

@@ -45,6 +45,7 @@ def told(path: Path) -> dict[str, Any]:
     return json.loads(read_record(path).to_json())
 
 
+@pytest.mark.nightly
 def test_the_same_file_again(command: Command, edited: Path, miniature: Path, tmp_path: Path) -> None:
     outcome = command("replay", edited, "--model", miniature)
     assert outcome.code == 0, outcome.err
@@ -55,6 +56,7 @@ def test_the_same_file_again(command: Command, edited: Path, miniature: Path, tm
     assert names == ["me.edited.again.json", "me.edited.again.png", "me.edited.png", "me.png"]
 
 
+@pytest.mark.slow
 def test_the_same_picture_from_another_encoder(command: Command, edited: Path, miniature: Path) -> None:
     """As the viewer saves it."""
     with Image.open(edited) as image:
@@ -64,6 +66,7 @@ def test_the_same_picture_from_another_encoder(command: Command, edited: Path, m
     assert "yes, every pixel and what is said beside them" in outcome.out
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("name", "method"), [("o.png", "eim"), ("o.jpg", "flowedit"), ("o.webp", "sdedit")])
 def test_every_format_and_method(
     command: Command, picture: Path, miniature: Path, tmp_path: Path, name: str, method: str
@@ -80,6 +83,7 @@ def test_every_format_and_method(
     }
 
 
+@pytest.mark.nightly
 def test_a_sheet_again(command: Command, picture: Path, miniature: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     arguments = (picture, "--from", FROM, "--to", TO, "--model", miniature, "--sheet", sheet)
@@ -87,16 +91,19 @@ def test_a_sheet_again(command: Command, picture: Path, miniature: Path, tmp_pat
     assert "yes, byte for byte" in command("replay", sheet, "--model", miniature).out
 
 
+@pytest.mark.slow
 def test_quiet_prints_nothing(command: Command, edited: Path, miniature: Path) -> None:
     outcome = command("replay", edited, "--model", miniature, "--quiet")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
 
 
+@pytest.mark.nightly
 def test_the_bundled_model_is_known_by_its_name(command: Command, picture: Path, bundled: Path, tmp_path: Path) -> None:
     assert command("edit", picture, "--from", FROM, "--to", TO).code == 0
     assert "yes, byte for byte" in command("replay", tmp_path / "me.edited.png").out
 
 
+@pytest.mark.slow
 def test_the_picture_is_looked_for_beside_the_result_and_here(
     command: Command,
     refused: Refused,
@@ -118,6 +125,7 @@ def test_the_picture_is_looked_for_beside_the_result_and_here(
     assert "byte for byte" in outcome.out
 
 
+@pytest.mark.nightly
 def test_a_file_that_was_changed_is_not_the_same(
     command: Command, edited: Path, miniature: Path, tmp_path: Path
 ) -> None:
@@ -136,6 +144,7 @@ def test_a_file_that_was_changed_is_not_the_same(
     assert "no: 56x30 pixels against 56x40" in outcome.out
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_picture(command: Command, edited: Path, miniature: Path) -> None:
     record = told(edited)
     direction = record["directions"][0]
@@ -145,6 +154,7 @@ def test_another_seed_is_another_picture(command: Command, edited: Path, miniatu
     assert "the same    no: " in outcome.out
 
 
+@pytest.mark.slow
 def test_directions_from_files_are_asked_for(
     command: Command, refused: Refused, made: Callable[..., Path], other: Path, miniature: Path
 ) -> None:

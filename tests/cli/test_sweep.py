@@ -19,6 +19,7 @@ def arguments(picture: Path, miniature: Path) -> list[object]:
     return ["sweep", picture, "--from", FROM, "--to", TO, "--model", miniature, "--device", "cpu"]
 
 
+@pytest.mark.nightly
 def test_a_sheet_with_a_line_for_each_strength(
     command: Command, arguments: list[object], picture: Path, tmp_path: Path
 ) -> None:
@@ -35,6 +36,7 @@ def test_a_sheet_with_a_line_for_each_strength(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png", "me.sweep.json", "me.sweep.png"]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["out.png", "out.gif", "out.jpg", "out.html"])
 def test_a_sweep_is_made_again(command: Command, arguments: list[object], tmp_path: Path, name: str) -> None:
     assert command(*arguments, "--strengths", "0,1", "--seed", 3, "-o", tmp_path / name).code == 0
@@ -44,6 +46,7 @@ def test_a_sweep_is_made_again(command: Command, arguments: list[object], tmp_pa
     assert "yes, byte for byte" in outcome.out
 
 
+@pytest.mark.slow
 def test_changes_mask_and_local(command: Command, picture: Path, mask: Path, miniature: Path) -> None:
     """Several changes of a sweep are one direction."""
     changes = ("--change", "no glasses => glasses", "--change", "=> a smile")
@@ -57,6 +60,7 @@ def test_changes_mask_and_local(command: Command, picture: Path, mask: Path, min
     assert facts["record"]["picture"]["mask"] is not None
 
 
+@pytest.mark.slow
 def test_negative_strengths_and_json(command: Command, arguments: list[object], tmp_path: Path) -> None:
     outcome = command(*arguments, "--strengths=-1:1:3", "--json", "-o", tmp_path / "s.png")
     assert outcome.code == 0, outcome.err
@@ -90,6 +94,7 @@ def test_wrong_input_is_one_line(
     assert words in refused(*arguments, *more)
 
 
+@pytest.mark.nightly
 def test_a_direction_instead_of_words(
     command: Command, arguments: list[object], picture: Path, made: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -117,6 +122,7 @@ def test_words_directions_and_what_is_overwritten(
     assert "holds something else" in refused(*arguments)
 
 
+@pytest.mark.nightly
 def test_a_sweep_by_another_method(command: Command, arguments: list[object], tmp_path: Path) -> None:
     """It says which, and is made again."""
     outcome = command(*arguments, "--method", "flowslider", "--strengths=-1:1:3", "--json", "-o", tmp_path / "s.png")
@@ -136,6 +142,7 @@ def test_what_only_eim_does_is_refused_of_others(
     assert "'flowslider' cannot move along a --direction. Use --method eim" in refused(*along, *other)
 
 
+@pytest.mark.nightly
 def test_a_model_without_settings_is_swept_by_flowedit(
     command: Command, arguments: list[object], miniature: Path, tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def arguments(direction: Path, other: Path, miniature: Path, tmp_path: Path) -> 
     return ["transport", direction, "--to", other, "--rank", 3, *where]
 
 
+@pytest.mark.nightly
 def test_a_direction_and_what_became_of_it(
     command: Command, arguments: list[object], direction: Path, other: Path, tmp_path: Path
 ) -> None:
@@ -57,6 +58,7 @@ def test_a_direction_and_what_became_of_it(
     assert len(read_record(tmp_path / "s.png").strengths) == 5
 
 
+@pytest.mark.nightly
 def test_json_and_settings(command: Command, arguments: list[object], tmp_path: Path) -> None:
     outcome = command(*arguments, "--plain", "--from", "a person", "--seed", 3, "--json")
     assert outcome.code == 0, outcome.err
@@ -72,6 +74,7 @@ def test_json_and_settings(command: Command, arguments: list[object], tmp_path: 
     assert new.source_captions == ("a person",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "words"),
     [

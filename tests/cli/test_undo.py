@@ -61,6 +61,7 @@ def direction(made: Callable[..., Path]) -> Path:
     return made("glasses")
 
 
+@pytest.mark.slow
 def test_an_edit_is_taken_back_from_its_file_alone(
     command: Command, edited: Path, picture: Path, tmp_path: Path
 ) -> None:
@@ -82,6 +83,7 @@ def test_an_edit_is_taken_back_from_its_file_alone(
         assert told == {"picture": str(moved), "output": str(tmp_path / name), "how": "file", "bit_for_bit": same}
 
 
+@pytest.mark.slow
 def test_a_file_of_an_earlier_version_is_undone_with_its_model(
     command: Command, refused: Refused, picture: Path, miniature: Path, tmp_path: Path
 ) -> None:
@@ -93,6 +95,7 @@ def test_a_file_of_an_earlier_version_is_undone_with_its_model(
     assert np.array_equal(levels(tmp_path / "old.undone.png"), levels(picture))
 
 
+@pytest.mark.nightly
 def test_a_picture_without_its_latent_needs_the_direction(
     command: Command, edited: Path, direction: Path, miniature: Path, tmp_path: Path
 ) -> None:
@@ -108,6 +111,7 @@ def test_a_picture_without_its_latent_needs_the_direction(
     assert not np.array_equal(levels(tmp_path / "plain.undone.png"), levels(edited))
 
 
+@pytest.mark.slow
 def test_the_direction_counts_where_it_is_given(
     command: Command, edited: Path, direction: Path, miniature: Path
 ) -> None:
@@ -152,6 +156,7 @@ def test_damaged_records_and_payloads(refused: Refused, edited: Path) -> None:
         assert words in refused("undo", edited)
 
 
+@pytest.mark.nightly
 def test_sheets_and_sweeps_are_no_edited_pictures(
     command: Command, refused: Refused, picture: Path, direction: Path, miniature: Path, tmp_path: Path
 ) -> None:

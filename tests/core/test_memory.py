@@ -39,6 +39,7 @@ def left_mib(how: str) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone has mallopt")
 def test_freed_memory_stays_and_is_used_again() -> None:
     freed, again = left_mib("kept")
@@ -46,6 +47,7 @@ def test_freed_memory_stays_and_is_used_again() -> None:
     assert again < 1.1 * BLOCK_MIB
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone has mallopt")
 def test_else_it_goes_back() -> None:
     assert left_mib("given back")[0] < BLOCK_MIB // 4

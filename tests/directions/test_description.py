@@ -102,6 +102,7 @@ def test_ranges(lowest: float, highest: float, told: str) -> None:
     assert row("strength", calibration=known) == f"{told} damage, by the text arm, level 0.5, 1 step"
 
 
+@pytest.mark.slow
 @given(direction=directions())
 def test_whoever_wrote_it_it_can_be_printed(direction: Direction) -> None:
     for label, text in describe(direction):

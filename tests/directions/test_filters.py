@@ -126,6 +126,7 @@ def test_solvers_average_over_noises_before_they_solve(kind: Filter) -> None:
     assert relative_error(found(r, matrices), each) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.1, 0.4, 0.8])
 def test_newton_and_levenberg_marquardt_on_the_exact_hessian(level: float) -> None:
     """Through the network's own products, against ``torch.linalg.solve`` with the mixture's Hessian."""

@@ -203,6 +203,7 @@ def test_annealed_search_with_shared_covariance_has_a_closed_form(
     assert relative_error(found, (shift(shared) - rest).expand_as(found)) < DERIVATIVE
 
 
+@pytest.mark.slow
 def test_annealed_search_converges_to_the_counterfactual(shared: GaussianMixtureBackbone) -> None:
     latent = mixture_latent(shared, condition=shared.only(0))
     truth = shared.counterfactual(latent.z, 0, 1) - latent.z
@@ -355,6 +356,7 @@ def test_newton_is_the_counterfactual_of_two_components(shared: GaussianMixtureB
     assert relative_error(found, shared.counterfactual(latent.z, 0, 1) - latent.z) < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["newton", "levenberg-marquardt"])
 def test_solvers_take_the_mean_hessian_of_the_source(mixture: GaussianMixtureBackbone, kind: str) -> None:
     latent, target, s, mu = mixture_latent(mixture), mixture.embed(["c"]), 0.5, 0.2
@@ -375,6 +377,7 @@ def test_solvers_take_the_mean_hessian_of_the_source(mixture: GaussianMixtureBac
     assert relative_error(found, expected(target)) > 1e-3
 
 
+@pytest.mark.slow
 def test_iterated_delta_denoising_reaches_the_counterfactual_where_the_step_is_stable(
     shared: GaussianMixtureBackbone,
 ) -> None:
@@ -394,6 +397,7 @@ def test_iterated_delta_denoising_reaches_the_counterfactual_where_the_step_is_s
     assert error(float(2.1 / h.max())) > 10
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["gamma", "newton", "levenberg-marquardt", "neumann"])
 def test_every_filter_of_the_mixed_residual_has_the_same_fixed_point(kind: str) -> None:
     backbone = LinearTextBackbone(example_mixture(dimension=6, shared_covariance=True).mixture)
@@ -415,6 +419,7 @@ def test_score_distillation_moves_what_the_text_does_not_name(shared: GaussianMi
     assert relative_error(moved, shared.mixture.means[1].expand_as(moved)) < relative_error(moved, kept)
 
 
+@pytest.mark.slow
 def test_negative_curvature_is_seen_and_survived() -> None:
     """Between two modes Newton has no sense of direction: the residual stays; nearer to one it is solved."""
     backbone = two_modes()
@@ -495,6 +500,7 @@ def test_one_step_changes_nothing_that_is_kept(mixture: GaussianMixtureBackbone,
             assert float(reading.abs().max()) > 0.05 if bound is None else float(reading.abs().max()) < bound
 
 
+@pytest.mark.slow
 def test_kkt_with_newton_solves_the_constrained_programme(mixture: GaussianMixtureBackbone) -> None:
     """``max r^T d - d^T (A + mu) d / 2`` under ``r_j^T d = 0``, as a dense Lagrange system."""
     source, target, keep = mixture.embed(["a b"]), mixture.embed(["c"]), mixture.embed(["a"])
@@ -612,6 +618,7 @@ CONFIGS = st.builds(
 )
 
 
+@pytest.mark.nightly
 @given(config=CONFIGS, texts=st.integers(1, 2), ahead=st.booleans())
 def test_every_configuration_costs_what_it_says_and_survives(config: HSDS, texts: int, ahead: bool) -> None:
     """Indefinite Hessians and undamped solvers included; and settings survive being written."""
@@ -633,6 +640,7 @@ def test_every_configuration_costs_what_it_says_and_survives(config: HSDS, texts
     assert from_plain(HSDS, to_plain(config)) == config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config", [*ALL, *LOCAL], ids=lambda config: f"{config.residual}-{config.filter}-{config.steps}"
 )

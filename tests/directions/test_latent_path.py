@@ -43,6 +43,7 @@ def feature_map(between: PathsBetween) -> FeatureMap:
     return FeatureMap(backbone=backbone, site="mid", level=LEVEL, condition=backbone.embed([""]))
 
 
+@pytest.mark.slow
 def test_ends_are_the_pictures_bit_for_bit(latent: JointLatent, between: PathsBetween) -> None:
     trace = invert(latent, latent.path(STEPS, LEVEL))
     assert between.level == LEVEL
@@ -140,6 +141,7 @@ def test_the_way_back_is_the_networks_flow_from_each_point(latent: JointLatent, 
             assert torch.allclose(path.z[place], z[0], atol=1e-12)
 
 
+@pytest.mark.nightly
 def test_a_way_back_from_near_an_end_comes_out_near_it(latent: JointLatent, between: PathsBetween) -> None:
     """The pictures themselves are given back as they are, and nothing jumps there: `replay` would do the same."""
     back = replay(latent, between.trace, latent.condition)
@@ -149,6 +151,7 @@ def test_a_way_back_from_near_an_end_comes_out_near_it(latent: JointLatent, betw
     assert float(steps.max()) < 3 * float(steps.mean())
 
 
+@pytest.mark.slow
 def test_what_is_counted_and_told(latent: JointLatent, between: PathsBetween) -> None:
     told = list[tuple[str, int, int]]()
     with latent.backbone.count() as cost:

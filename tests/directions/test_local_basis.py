@@ -44,6 +44,7 @@ def basis(latent: JointLatent) -> LocalBasis:
     return local_basis(latent, site="block.0.image", rank=3, level=0.6, steps=4)
 
 
+@pytest.mark.nightly
 def test_the_basis_is_that_of_the_whole_jacobian(latent: JointLatent, basis: LocalBasis) -> None:
     """At the point where `invert` ends, against LAPACK on all 256 columns."""
     trace = invert(latent, latent.path(4, 0.6))
@@ -66,6 +67,7 @@ def test_the_basis_is_that_of_the_whole_jacobian(latent: JointLatent, basis: Loc
     assert bool((basis.residuals < 0.01).all())
 
 
+@pytest.mark.slow
 def test_a_network_without_forward_mode_is_told(
     latent: JointLatent, basis: LocalBasis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +82,7 @@ def test_a_network_without_forward_mode_is_told(
     assert found.singular_values.tolist() == pytest.approx(basis.singular_values.tolist(), rel=1e-4)
 
 
+@pytest.mark.nightly
 def test_cost_is_counted(latent: JointLatent) -> None:
     """A way up of as many steps as there are levels, a look at the feature, and two evaluations a product."""
     told = list[str]()
@@ -119,6 +122,7 @@ def test_a_direction_moves_the_latent_at_its_level_by_its_step(
         basis.direction(3)
 
 
+@pytest.mark.nightly
 def test_the_text_and_the_level_of_a_basis(latent: JointLatent, basis: LocalBasis) -> None:
     """Not of the way up, which is the picture's own."""
     top = local_basis(latent, rank=1, level=1.0, steps=2)
@@ -130,6 +134,7 @@ def test_the_text_and_the_level_of_a_basis(latent: JointLatent, basis: LocalBasi
     assert not torch.allclose(empty.singular_values, basis.singular_values, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_warm_start_saves_products_and_changes_no_space(latent: JointLatent, basis: LocalBasis) -> None:
     again = local_basis(latent, site="block.0.image", rank=3, level=0.6, steps=4, warm=basis)
     assert again.converged
@@ -137,6 +142,7 @@ def test_a_warm_start_saves_products_and_changes_no_space(latent: JointLatent, b
     assert math.degrees(float(principal_angles(again.v.flatten(1), basis.v.flatten(1)).max())) <= 0.5
 
 
+@pytest.mark.nightly
 def test_another_seed_comes_to_the_same_space_another_way(latent: JointLatent, basis: LocalBasis) -> None:
     again = local_basis(latent, site="block.0.image", rank=3, level=0.6, steps=4, seed=1)
     assert not torch.equal(again.v, basis.v)
@@ -153,6 +159,7 @@ def test_the_top_of_a_mixtures_denoiser_points_from_mode_to_mode() -> None:
     assert torch.allclose(found.u, found.v, atol=1e-3)
 
 
+@pytest.mark.nightly
 def test_masks_and_their_null_space(latent: JointLatent) -> None:
     """What is left after the projection is orthogonal to the other basis and changes the outside less."""
     mask = torch.zeros(16, 16, dtype=torch.bool)
@@ -198,6 +205,7 @@ def test_bad_requests_are_refused(latent: JointLatent) -> None:
     assert backbone.sites[-3:] == ("velocity", "clean", "picture")
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_numbers_are_told(folder: Path) -> None:
     broken = load(folder, device="cpu")
     assert isinstance(broken, StableDiffusion3Backbone)

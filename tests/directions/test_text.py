@@ -102,6 +102,7 @@ def test_examples(source: str, target: str, aligned: str) -> None:
     assert align_captions(source, target)[1] == aligned
 
 
+@pytest.mark.slow
 def test_one_change_in_a_shuffled_caption_of_portraits_is_put_in_its_place() -> None:
     """From the text alone, the target in the canonical order: every other phrase where it was."""
     captions = [full_caption(item).removeprefix("a person with ") for item in draw_split("test", 60, seed=0)]

@@ -9,6 +9,7 @@ from latentedit_bench.experiments import base
 from latentedit_bench.experiments.run import read_records
 
 
+@pytest.mark.nightly
 def test_what_an_older_plan_measured_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing where each experiment asks what its record says; the one that asks something else."""
     records = read_records(claims.STORED)

@@ -12,6 +12,7 @@ from latentedit.core.errors import ConfigError
 GENERATED = {ROOT / "docs" / "results" / "claims.md"}
 
 
+@pytest.mark.slow
 def test_pages_are_what_the_generator_writes() -> None:
     """Where this fails: python -m tools.marked_numbers."""
     texts = {page: page.read_text(encoding="utf-8") for page in pages()}

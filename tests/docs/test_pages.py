@@ -60,6 +60,7 @@ def run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return pages.run(path, page, write=True)
 
 
+@pytest.mark.slow
 def test_output_is_written_below_commands_and_after_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = """# A
 ```console
@@ -154,6 +155,7 @@ def test_a_block_that_fails_says_where(
         run(f"```{block}\n```\n<!-- ran: -->\n", tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 def test_pictures_come_from_the_scratch_folder_as_they_are_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ def test_pages_of_the_root_are_copied_with_links_that_lead_somewhere() -> None:
     assert copied(links, ROOT / "docs" / "development" / "x.md") == "[a](../models.md#b) [c](https://d.e) f"
 
 
+@pytest.mark.nightly
 def test_the_claims_are_those_of_the_results() -> None:
     """Where this fails: python -m tools.claims."""
     text = page()

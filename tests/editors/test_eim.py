@@ -58,6 +58,7 @@ def target(latent: JointLatent) -> Condition:
     return latent.backbone.embed(["c"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [1.0, 0.6, -0.4])
 def test_eim_is_identify_then_slide(latent: JointLatent, target: Condition, strength: float) -> None:
     search = HSDS(gamma=-0.5, steps=3)

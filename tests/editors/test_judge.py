@@ -194,6 +194,7 @@ def verdict_of(before: tuple[float, float], after: tuple[float, float], strength
     return judge.judge(latent, backbone.embed(["b"]), torch.ones(1, 2).double(), strength=strength, seed=0)[0]
 
 
+@pytest.mark.slow
 @given(
     own=st.floats(0.1, 10),
     other=st.floats(1.1, 5),

@@ -118,6 +118,7 @@ def test_no_change_stays_none() -> None:
     assert kept.dtype == change.dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [3, 5])
 def test_the_average_grows_with_the_picture(times: int) -> None:
     """Each pixel as a block of pixels: the average around the middle of a block is that around the pixel.

@@ -72,6 +72,7 @@ def test_law_2_there_and_back(effects: list[float], share: float) -> None:
         assert one(found.effect(one(found.scale(strength)))) == pytest.approx(strength, abs=1e-6)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0.01, 2.0), min_size=1, max_size=8), st.floats(-2, 2))
 def test_law_3_effects_that_rise_are_kept(gaps: list[float], first: float) -> None:
     effects = [first + float(total) for total in np.cumsum([0.0, *gaps])]
@@ -81,6 +82,7 @@ def test_law_3_effects_that_rise_are_kept(gaps: list[float], first: float) -> No
         assert one(found.scale(effect)) == pytest.approx(scale, abs=1e-9)
 
 
+@pytest.mark.slow
 @given(COARSE)
 def test_the_fit_is_the_nearest_rising_one(effects: list[float]) -> None:
     found = curve(effects)
@@ -92,6 +94,7 @@ def test_the_fit_is_the_nearest_rising_one(effects: list[float]) -> None:
             assert one(found.effect(float(middle))) == pytest.approx(level, abs=1e-6)
 
 
+@pytest.mark.slow
 @given(COARSE.filter(lambda effects: len(set(monotone(effects).round(9))) > 1), SHARE)
 def test_between_the_measurements_runs_scipys_monotone_cubic(effects: list[float], share: float) -> None:
     """Read forwards on a dense grid of effects, so that the effect of a scale lies between two of its nodes."""

@@ -26,6 +26,7 @@ def disc(centre: tuple[int, int] = (90, 70), radius: int = 18) -> np.ndarray:
     return np.clip(radius + 0.5 - np.hypot(x - centre[0], y - centre[1]), 0, 1)
 
 
+@pytest.mark.nightly
 def test_a_clean_change_is_found_to_the_pixel() -> None:
     change = found(scene(), with_object(scene()))
     assert overlap(change.mask, disc()) > 0.85  # a rim of half a pixel is a seventeenth of a disc of this size
@@ -33,6 +34,7 @@ def test_a_clean_change_is_found_to_the_pixel() -> None:
     assert judge(change) == "kept"
 
 
+@pytest.mark.nightly
 def test_a_moved_cast_and_blurred_change_is_found() -> None:
     edited = cast(moved(with_object(scene()), similarity((3.3, -2.2), 1.02), (SIDE, SIDE)))
     edited = np.rint(smoothed(edited.astype(np.float32), 0.8)).astype(np.uint8)
@@ -41,6 +43,7 @@ def test_a_moved_cast_and_blurred_change_is_found() -> None:
     assert change.blur > 0.4
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (1.37, -0.61)])
 def test_damage_alone_is_no_change(shift: tuple[float, float]) -> None:
     change = found(scene(), cast(moved(scene(), similarity(shift), (SIDE, SIDE))))
@@ -48,6 +51,7 @@ def test_damage_alone_is_no_change(shift: tuple[float, float]) -> None:
     assert judge(change) == "nothing changed"
 
 
+@pytest.mark.nightly
 def test_texture_in_the_place_of_other_texture_is_a_change() -> None:
     """It has no sign that an average would show: most of its pixels are below the lower threshold."""
     generator = np.random.default_rng(5)
@@ -60,12 +64,14 @@ def test_texture_in_the_place_of_other_texture_is_a_change() -> None:
     assert overlap(found(original, edited.astype(np.float32)).mask, truth) > 0.8
 
 
+@pytest.mark.nightly
 def test_a_negative_is_a_change_of_the_whole_picture() -> None:
     change = found(scene(), 255 - scene())
     assert not are_strangers(change.registration)
     assert judge(change) == "global change: kept as a global change"
 
 
+@pytest.mark.nightly
 def test_separate_changes_are_numbered_from_the_largest() -> None:
     edited = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
     change = found(scene(), edited)
@@ -75,6 +81,7 @@ def test_separate_changes_are_numbered_from_the_largest() -> None:
     assert change.numbers[5, 150] == 0
 
 
+@pytest.mark.nightly
 def test_a_shadow_belongs_to_its_object() -> None:
     y, x = np.mgrid[:SIDE, :SIDE]
     shade = 1 - 0.4 * np.exp(-(((x - 90) / 30) ** 2 + ((y - 95) / 12) ** 2))
@@ -85,6 +92,7 @@ def test_a_shadow_belongs_to_its_object() -> None:
     assert change.mask[20, 20] == 0
 
 
+@pytest.mark.nightly
 def test_a_hole_through_which_the_original_is_seen_stays_one() -> None:
     edited = with_object(scene(), radius=40)
     inner = disc(radius=26) == 1
@@ -94,11 +102,13 @@ def test_a_hole_through_which_the_original_is_seen_stays_one() -> None:
     assert change.mask[70, 90 + 33] == 1
 
 
+@pytest.mark.nightly
 def test_a_reframed_picture_has_nothing_to_keep() -> None:
     change = found(scene(), moved(scene(), similarity((4.0, 2.0), 1.25), (SIDE, SIDE)))
     assert judge(change) == "reframed: nothing to keep"
 
 
+@pytest.mark.nightly
 def test_a_new_look_is_a_global_change() -> None:
     y, x = np.mgrid[:SIDE, :SIDE]
     lit = scene() * (0.45 + 0.5 * np.sin(x / 23) * np.cos(y / 19))[..., None]
@@ -112,6 +122,7 @@ def test_structure_is_a_correlation_whatever_the_brightness(gain: float, offset:
     assert _structure(picture, gain * picture + offset, whole) == pytest.approx(expected, abs=1e-2)
 
 
+@pytest.mark.nightly
 def test_different_pictures_are_strangers() -> None:
     first, second = scene(seed=1).astype(np.float32), scene(seed=2).astype(np.float32)
     assert are_strangers(register(first, second))

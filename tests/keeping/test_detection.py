@@ -54,6 +54,7 @@ def test_what_lies_along_the_edge_counts_for_nothing_by_itself() -> None:
     assert detection._hysteresis([ratio], NO_DENSITY, INNER)[40, -1]
 
 
+@pytest.mark.nightly
 def test_what_a_codec_smears_around_a_new_object_is_no_part_of_it() -> None:
     """Where the original is flat and nothing else tells how strong the codec is but the other edges."""
     original = np.full((SIDE, SIDE, 3), 225, dtype=np.uint8)
@@ -69,6 +70,7 @@ def test_what_a_codec_smears_around_a_new_object_is_no_part_of_it() -> None:
     assert change.mask[distance > 24].max() == 0
 
 
+@pytest.mark.nightly
 def test_a_picture_of_little_but_grain_is_kept_although_the_grain_is_lost() -> None:
     generator = np.random.default_rng(4)
     light = np.zeros((SIDE, SIDE), dtype=np.float32)

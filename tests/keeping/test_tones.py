@@ -19,6 +19,7 @@ def done(picture: np.ndarray, gamma: float, gain: tuple[float, float, float], sa
     return (grey[..., None] + (toned - grey[..., None]) * saturation).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gamma", "gain", "saturation"),
     [(1.0, (1.0, 1.0, 1.0), 1.0), (1.2, (0.97, 1.0, 1.03), 1.0), (0.85, (1, 0.96, 0.9), 1.0), (1.1, (1, 1, 0.95), 0.8)],
@@ -32,6 +33,7 @@ def test_a_cast_is_undone(gamma: float, gain: tuple[float, float, float], satura
     assert np.abs(tones.apply(done(unknown, gamma, gain, saturation)) - unknown).max() < 12
 
 
+@pytest.mark.slow
 def test_a_channel_that_is_cut_off_everywhere_leaves_the_others_what_they_say() -> None:
     picture = scene().astype(np.float32)
     edited = done(picture, 1.0, (1.0, 0.94, 0.9))
@@ -40,6 +42,7 @@ def test_a_channel_that_is_cut_off_everywhere_leaves_the_others_what_they_say() 
     assert np.abs(found - picture)[..., 1:].mean() < 0.7
 
 
+@pytest.mark.nightly
 def test_the_first_guess_is_not_drawn_by_what_is_new() -> None:
     picture = scene().astype(np.float32)
     edited = done(picture, 1.1, (1.0, 0.97, 0.92))
@@ -77,6 +80,7 @@ def test_blur_is_found_on_what_did_not_change(sigma: float) -> None:
     assert fit_blur(edited, picture, unchanged) <= 0
 
 
+@pytest.mark.slow
 def test_two_flat_colours_do_not_make_a_cast_where_the_rest_has_none() -> None:
     """A line fits any two colours: the changed face and the hair could outvote the wall and the hair."""
     picture = np.empty((SIDE, SIDE, 3), dtype=np.float32)
@@ -88,6 +92,7 @@ def test_two_flat_colours_do_not_make_a_cast_where_the_rest_has_none() -> None:
     assert not fitting[:, :68].any()
 
 
+@pytest.mark.slow
 def test_where_nothing_was_done_to_colours_nothing_is_undone() -> None:
     picture = scene().astype(np.float32)
     noisy = picture + np.random.default_rng(0).normal(0, 6, picture.shape).astype(np.float32)
@@ -95,6 +100,7 @@ def test_where_nothing_was_done_to_colours_nothing_is_undone() -> None:
     np.testing.assert_allclose(fit_tones(picture, noisy, WHOLE).apply(noisy), noisy, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_cast_on_a_grey_picture_is_no_saturation() -> None:
     """Taking colour away would make it grey as well, and everything that is new with it."""
     picture = np.repeat(scene().mean(axis=2, keepdims=True), 3, axis=2).astype(np.float32)
@@ -104,6 +110,7 @@ def test_a_cast_on_a_grey_picture_is_no_saturation() -> None:
     assert np.abs(tones.apply(done(red, 1.0, gain)) - red).max() < 12
 
 
+@pytest.mark.slow
 def test_colours_far_from_all_that_is_known_are_doubted() -> None:
     picture = np.clip(scene(), 90, 160).astype(np.float32)
     tones = fit_tones(picture, done(picture, 1.15, (1.0, 0.95, 0.9)), WHOLE)

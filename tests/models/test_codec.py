@@ -47,6 +47,7 @@ def in_float16() -> Any:
     return pipeline
 
 
+@pytest.mark.slow
 def test_derivatives_pass_through_an_autoencoder_that_is_cast() -> None:
     """They are those of the same weights in float32, and it is in float16 again before they are asked for."""
     pipeline, wide = in_float16(), sdxl()
@@ -60,6 +61,7 @@ def test_derivatives_pass_through_an_autoencoder_that_is_cast() -> None:
     assert torch.equal(*gradients)
 
 
+@pytest.mark.nightly
 def test_threads_take_turns_at_an_autoencoder_that_is_cast() -> None:
     """One that ends casts it back, under the hands of another."""
     pipeline = in_float16()

@@ -55,6 +55,7 @@ def ours(backbone: Backbone, x_t: Tensor, steps: int) -> Tensor:
     return sample(field, x_t * ((1 - first) ** 2 + first**2) ** 0.5, grid, EulerSolver()).final
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
 def test_sampling_equals_the_stock_sampler_without_clipping(folder_ddpm, tmp_path, prediction: str) -> None:
     folder = folder_with(folder_ddpm, tmp_path / "model", SCHEDULER, prediction_type=prediction)

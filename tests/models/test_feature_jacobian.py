@@ -77,6 +77,7 @@ def test_rows_of_a_call_change_nothing_and_cost_is_counted(without_t5: StableDif
     assert whole.matmat(v[:0]).shape == (0, *product.shape[1:])
 
 
+@pytest.mark.nightly
 def test_the_search_agrees_with_scipy_on_a_transformer_block(without_t5: StableDiffusion3Backbone) -> None:
     """ARPACK on the same products: another algorithm and another implementation."""
     jacobian = jacobian_of(without_t5)
@@ -129,6 +130,7 @@ def test_pooling_sums_over_space(without_t5: StableDiffusion3Backbone) -> None:
         flat(torch.zeros(1, 5, dtype=torch.float64))
 
 
+@pytest.mark.nightly
 def test_a_mask_and_its_complement_share_out_the_feature(without_t5: StableDiffusion3Backbone) -> None:
     v = directions(without_t5, 2)
     for site in ("clean", "velocity", "picture"):
@@ -150,6 +152,7 @@ def test_masks_are_reduced_by_any_pixel_inside() -> None:
         reduced_mask(mask, 3, 3)
 
 
+@pytest.mark.nightly
 def test_half_precision_networks_give_float32(folder_without_t5: Any, without_t5: StableDiffusion3Backbone) -> None:
     """The network in bfloat16 (8 bits), products and features in float32."""
     half = load(folder_without_t5, device="cpu", dtype=torch.bfloat16)

@@ -26,6 +26,7 @@ from tests.models.stock import CAPTION, start
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("kind", "name"), [(StableDiffusion3Pipeline, "with_t5"), (StableDiffusionPipeline, "sd")])
 def test_a_live_pipeline_is_the_model_that_its_folder_is(kind: Any, name: str, request: pytest.FixtureRequest) -> None:
     loaded = request.getfixturevalue(name)
@@ -58,6 +59,7 @@ def test_a_model_that_is_offloaded_layer_by_layer_has_the_fingerprint_of_its_wei
     assert [le.from_pipeline(offloaded(seed)).fingerprint for seed in (0, 1)] == [whole, other]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_pipeline_has_the_fingerprint_of_its_folder_until_its_weights_change(
     dtype: torch.dtype, tmp_path: Path
@@ -77,6 +79,7 @@ def test_a_pipeline_has_the_fingerprint_of_its_folder_until_its_weights_change(
     assert le.from_pipeline(changed[0]).fingerprint != known, "the folder is no model any more"
 
 
+@pytest.mark.nightly
 def test_a_compiled_network_is_the_one_that_was_compiled() -> None:
     """Directions that were found before are of the same model."""
     compiled, expected = flux(), le.from_pipeline(flux())

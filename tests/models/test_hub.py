@@ -115,6 +115,7 @@ def test_plain_weights_come_first(remote: Path, asked: list[Any]) -> None:
     assert copy.name not in {Path(name).name for name in fetched(download_model("org/sd3"))}
 
 
+@pytest.mark.nightly
 def test_the_record_holds_the_commit(asked: list[Any], tmp_path: Path) -> None:
     """And the name that was asked for; a folder has none."""
     model = load("org/sd3", revision="v1", device="cpu", text_encoders="required")

@@ -143,6 +143,7 @@ def test_a_bad_folder_is_refused_in_one_line(folder: Path, fault: str, monkeypat
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_pickle_that_nothing_reads_does_no_harm(folder: Path, without_t5: Any) -> None:
     (folder / "vae/extra.pt").write_bytes(b"")
     (folder / "transformer/diffusion_pytorch_model.bin").write_bytes(b"")
@@ -157,6 +158,7 @@ def test_a_good_folder_is_described(folder_with_t5: Path, folder_without_t5: Pat
     assert open_folder(folder_with_t5, text_encoders="required").left_out == {"text_encoder_3", "tokenizer_3"}
 
 
+@pytest.mark.slow
 def test_fp16_files_load_as_float32(folder: Path, without_t5: Any) -> None:
     for file in folder.glob("*/*.safetensors"):
         save_file({k: v.half() for k, v in load_file(file).items()}, file, metadata={"format": "pt"})
@@ -165,6 +167,7 @@ def test_fp16_files_load_as_float32(folder: Path, without_t5: Any) -> None:
     assert backbone.fingerprint != without_t5.fingerprint
 
 
+@pytest.mark.slow
 def test_sharded_weights_load(folder: Path, without_t5: Any) -> None:
     whole = load_file(folder / TRANSFORMER)
     (folder / TRANSFORMER).unlink()
@@ -185,6 +188,7 @@ def test_sharded_weights_load(folder: Path, without_t5: Any) -> None:
         load(folder, device="cpu")
 
 
+@pytest.mark.slow
 def test_local_folders_never_ask_the_network_and_load_in_silence(
     folder_with_t5: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,6 +250,7 @@ def test_recommendations_of_another_type(folder: Path, change: dict[str, Any], s
         check_settings(change, "mine")
 
 
+@pytest.mark.slow
 def test_a_configuration_that_loads_and_does_not_compute_is_said_of_the_model(folder: Path) -> None:
     change_json(folder / "text_encoder/config.json", layer_norm_eps=None)
     model = load(folder, device="cpu")

@@ -70,6 +70,7 @@ def asked(backbone: Backbone) -> torch.Tensor:
     return backbone.velocity(z, torch.tensor([0.5]), backbone.embed(["a face with red hair"]))
 
 
+@pytest.mark.nightly
 @seeded(0)  # peft draws, then loads
 def test_it_is_the_stock_pipeline_with_the_same_files(family: str, folder: Path, tmp_path: Path) -> None:
     """Two at their scales, one with layers of a text encoder too; the scale, and each file, matter."""
@@ -89,6 +90,7 @@ def test_it_is_the_stock_pipeline_with_the_same_files(family: str, folder: Path,
     assert not any("lora" in name for name, _ in ours._components[ours.denoiser].named_modules())  # type: ignore[attr-defined]
 
 
+@pytest.mark.nightly
 def test_scale_0_is_the_model_itself_and_1_the_default(family: str, folder: Path, tmp_path: Path) -> None:
     file = saved_lora(BUILDS[family], tmp_path / "a.safetensors", 1)
     plain = asked(le.load(folder, device="cpu"))
@@ -98,6 +100,7 @@ def test_scale_0_is_the_model_itself_and_1_the_default(family: str, folder: Path
     assert relative_error(whole, plain) > 1e-3
 
 
+@pytest.mark.nightly
 def test_a_lora_of_another_base_is_refused(family: str, folder: Path, tmp_path: Path) -> None:
     """Other layers, or the same in another width: which one, and nothing is loaded in part."""
     other = saved_lora(BUILDS["sdxl" if family == "flux" else "flux"], tmp_path / "other.safetensors", 1)
@@ -135,6 +138,7 @@ def test_without_peft_it_says_what_to_install(folder: Path, tmp_path: Path, monk
         le.load(folder, device="cpu", lora=[file])
 
 
+@pytest.mark.nightly
 def test_texts_that_are_kept_are_not_those_of_the_plain_model(
     family: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ def stored(network: nn.Module, module: nn.Module) -> dict[int, int]:
     return {tensor.data_ptr(): tensor.numel() for tensor in tensors if tensor.data_ptr() in kept}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["folder_flux", "folder_with_t5", "folder_sd", "folder_ddpm"])
 def test_parameters_are_those_of_the_loaded_networks(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """By headers, and by configurations where the weights are not there; tied matrices count once."""
@@ -88,6 +89,7 @@ def test_parameters_are_those_of_the_loaded_networks(name: str, request: pytest.
         assert needs.parameters == sum(counted.values())
 
 
+@pytest.mark.slow
 def test_tokens_are_those_that_the_network_sees(folder_flux: Path, tmp_path: Path) -> None:
     """Of the preferred picture and the text."""
     seen: list[int] = []
@@ -160,6 +162,7 @@ def test_weights_pass_through_memory_whatever_the_device(free: Callable[..., Non
     check_memory(FLUX, Placement(device=CPU, dtype=torch.bfloat16), name="flux")
 
 
+@pytest.mark.slow
 def test_a_model_is_refused_before_its_weights_are_read(
     folder_flux: Path, free: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ def folder(name: str, request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue(f"folder_{name}")
 
 
+@pytest.mark.slow
 def test_bfloat16_network_keeps_float32_coordinates(name: str, backbone: NetworkBackbone, folder: Path) -> None:
     half: Any = load(folder, device="cpu", dtype=torch.bfloat16)
     condition = half.embed([CAPTION])
@@ -60,6 +61,7 @@ def test_codec_is_the_vaes_own_with_shift_and_scale(name: str, backbone: Network
     assert z.shape[1:] == backbone.latent_shape(48, 64)
 
 
+@pytest.mark.slow
 def test_settings_of_the_folder_are_read(name: str, folder: Path, tmp_path: Path) -> None:
     settings = {"guidance": 2.5, "sizes": [32, 64, 96], "zero_tokens": 3, "vocabulary": ["a", "red", "t-shirt"]}
     model = load(folder_with(folder, tmp_path / "set", "latentedit.json", **settings), device="cpu")
@@ -127,6 +129,7 @@ def test_what_there_is_not_is_named(folder: Path) -> None:
             load(folder, device=device)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("processor", "slow"), [("AVX512", False), ("AVX2", True), ("DEFAULT", True)])
 def test_half_precision_is_slow_on_a_processor_without_avx512(
     folder_without_t5: Path, monkeypatch: pytest.MonkeyPatch, processor: str, slow: bool

@@ -123,6 +123,7 @@ def hooked(request: pytest.FixtureRequest, folder_without_t5: Path) -> tuple[Bac
     return model, plain
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("mode", ["forward", "double_backward"])
 def test_derivatives_pass_hooks_that_cast_or_move_parameters(hooked: tuple[Backbone, Backbone], mode: Mode) -> None:
     """Products one after the other, and the transpose, are those of the network without hooks."""
@@ -137,6 +138,7 @@ def test_derivatives_pass_hooks_that_cast_or_move_parameters(hooked: tuple[Backb
     assert relative_error(first.matvec(u), differences) <= 1e-3
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("mode", ["forward", "double_backward"])
 def test_features_pass_them_too(hooked: tuple[Backbone, Backbone], mode: Mode) -> None:
     """The forward pass that ends at the site leaves the hooks as they were."""

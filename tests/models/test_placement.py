@@ -48,6 +48,7 @@ def half(pipeline: Any) -> None:
     pipeline.vae.to(torch.float32)  # as `load` has it
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("options", "change", "is_plain"),
     [
@@ -76,6 +77,7 @@ def test_a_placement_that_is_none_is_refused(folder: Path) -> None:
         le.load(folder, device="cpu", placement="modell")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_an_offloaded_denoiser_makes_room_for_the_text_encoders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Accelerate would leave it on the device beside them, where only the larger of both need fit."""
     model: Any = le.load(folder, device="cpu", placement="model")

@@ -40,6 +40,7 @@ def test_every_pipeline_with_an_adapter_says_what_it_is_made_of() -> None:
             assert set(adapter.parts["scheduler"]) <= replaced
 
 
+@pytest.mark.slow
 def test_bundled_names_are_folders_with_an_index(bundle: Path) -> None:
     assert registry.bundled_names() == ["tiny"]
     assert registry.bundled_folder("tiny") == bundle / "tiny"
@@ -52,6 +53,7 @@ def test_an_unknown_name_gets_the_nearest(bundle: Path) -> None:
             ask("tini")
 
 
+@pytest.mark.nightly
 def test_folders_by_string_and_path_agree(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     by_path = registry.load(bundle / "tiny", device="cpu")
     by_text = registry.load(str(bundle / "tiny"), device="cpu")

@@ -53,6 +53,7 @@ def ours(
     return alpha * clean_estimate(before, last, v) + sigma * noise_estimate(before, last, v)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("guidance", [1.0, 7.5])
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_sampling_equals_the_stock_pipeline(pipelines, sd, sd_v, prediction: str, guidance: float) -> None:
@@ -64,6 +65,7 @@ def test_sampling_equals_the_stock_pipeline(pipelines, sd, sd_v, prediction: str
     assert relative_error(stock(pipelines[prediction], backbone, guidance + 1, 10), expected) > 10 * PARITY
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "settings",
     [
@@ -82,6 +84,7 @@ def test_schedules_equal_the_stock_pipelines(folder_sd_v, tmp_path, settings: di
     assert relative_error(ours(backbone, 2.0, 10, whole=True), expected) <= PARITY
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("guidance", [1.0, 7.5])
 def test_the_bundled_model_equals_the_stock_pipeline(guidance: float) -> None:
     backbone: Any = load("portraits-unet", device="cpu")
@@ -138,6 +141,7 @@ def test_the_safety_checker_is_never_looked_at(folder_sd, sd, tmp_path) -> None:
     assert load(folder, device="cpu").fingerprint == sd.fingerprint
 
 
+@pytest.mark.nightly
 def test_folders_from_before_diffusers_0_9_are_of_512_px(folder_sd, tmp_path) -> None:
     """Their configurations say 32 latents a side, or none that is right, and the stock pipeline takes 64."""
     for version, preferred in (("0.8.1", 512), ("0.9.0", 64)):

@@ -45,6 +45,7 @@ def ours(backbone: Backbone, guidance: float, steps: int, height_px: int = 64, w
     return sample(field, start(backbone, height_px, width_px), grid, EulerSolver()).final
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("length", [1, 256])
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
 def test_sampling_equals_the_stock_pipeline_without_t5(pipelines, folder_without_t5, guidance, length) -> None:

@@ -36,6 +36,7 @@ def test_a_word_that_is_cut_in_the_middle_counts_as_dropped(model: Any) -> None:
     assert model.caption_notes([caption]) == ["the words 'zebra', 'a' were dropped: the text encoder takes 18 tokens"]
 
 
+@pytest.mark.slow
 def test_t5_reads_what_clip_cannot(with_t5: Any, folder_with_t5: Path) -> None:
     assert with_t5.caption_notes([LONG]) == [
         "the words 'black', 'glasses' were read by T5 only: the CLIP encoders take 18 tokens"
@@ -52,6 +53,7 @@ def test_t5_reads_what_clip_cannot(with_t5: Any, folder_with_t5: Path) -> None:
     assert StableDiffusion3Backbone(none, name="none", max_sequence_length=0).embed(["a"]).tokens.shape == (1, 20, 32)
 
 
+@pytest.mark.slow
 def test_words_of_no_training_caption_are_named(model: Any, folder_sd: Path, tmp_path: Path) -> None:
     words = ["a", "t-shirt", "red", "10"]
     knowing = load(folder_with(folder_sd, tmp_path / "model", "latentedit.json", vocabulary=words), device="cpu")

@@ -39,6 +39,7 @@ def passes(model: Any) -> list[str]:
     return seen
 
 
+@pytest.mark.slow
 def test_a_text_is_read_once_by_all_loads_of_a_model(folder: Path, cache: Path) -> None:
     first = load(folder, device="cpu").embed([TEXT, "a face"])
     assert len(list(cache.iterdir())) == 2
@@ -51,6 +52,7 @@ def test_a_text_is_read_once_by_all_loads_of_a_model(folder: Path, cache: Path) 
     assert len(model.embed(["another"])) == len(seen) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", ["weights", "configuration", "tokenizer", "dtype"])
 def test_another_model_reads_none_of_its_entries(folder: Path, cache: Path, tmp_path: Path, changed: str) -> None:
     """One number of one matrix, one setting, one token or the dtype makes it another model."""
@@ -76,6 +78,7 @@ def test_another_model_reads_none_of_its_entries(folder: Path, cache: Path, tmp_
     assert len(list(cache.iterdir())) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [b"", b"\0" * 64, b"half"])
 def test_damaged_entries_are_read_anew_and_mended(folder: Path, cache: Path, damage: bytes) -> None:
     model = load(folder, device="cpu")
@@ -88,6 +91,7 @@ def test_damaged_entries_are_read_anew_and_mended(folder: Path, cache: Path, dam
     assert len(seen) == 2
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_changes_nothing(
     folder: Path, read_only_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +124,7 @@ def test_what_no_file_holds_is_not_kept(tmp_path: Path) -> None:
         assert kept.read(TEXT) is None
 
 
+@pytest.mark.slow
 def test_where_texts_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path) -> None:
     """By the platform's convention and for large encoders; where and as the variable says, or not at all."""
     monkeypatch.delenv(VARIABLE, raising=False)

@@ -33,6 +33,7 @@ def kernels(graph: Any, _inputs: Any) -> Callable[..., Any]:
     return lambda *inputs: graph(*(part.detach() for part in inputs))
 
 
+@pytest.mark.nightly
 def test_hooks_and_derivatives_reach_into_a_compiled_network() -> None:
     network = Network()
     build: Any = torch.compile

@@ -47,6 +47,7 @@ def test_contradictions_and_unknown_values_are_refused() -> None:
     assert Attributes.from_indices(indices).hair_color == NONE
 
 
+@pytest.mark.nightly
 def test_splits_are_disjoint_and_of_five_percent() -> None:
     splits = {split: draw_split(split, 300, 0) for split in ("train", "calibration", "test")}
     for split, items in splits.items():

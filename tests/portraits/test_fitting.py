@@ -77,6 +77,7 @@ def test_a_killed_run_of_another_memory_format_goes_on_to_the_same_weights(tmp_p
     assert torch.equal(fitted(tmp_path / "killed"), whole)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, place = fitting.save_file, tmp_path / "net.checkpoint.safetensors"
 

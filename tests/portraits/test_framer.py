@@ -47,6 +47,7 @@ def test_portraits_framed_otherwise_are_found(bundled: PortraitFramer, size: int
         assert abs(top + height / 2 - (0.5 + shift_y) * size) < 0.05 * width
 
 
+@pytest.mark.nightly
 def test_what_was_found_needs_no_framing(bundled: PortraitFramer) -> None:
     images = [render(item, 300, Framing(zoom=0.65, shift_x=0.1)) for item in draw_split("test", 10, 13)]
     boxes = bundled.boxes(images)
@@ -55,6 +56,7 @@ def test_what_was_found_needs_no_framing(bundled: PortraitFramer) -> None:
     assert bundled.boxes(views) == [None] * 10
 
 
+@pytest.mark.nightly
 def test_pictures_without_a_portrait_stay_whole(bundled: PortraitFramer) -> None:
     generator = random.Random("other")
     images = [Image.fromarray(render_other(generator)) for _ in range(40)]

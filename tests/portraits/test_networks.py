@@ -156,6 +156,7 @@ def test_the_loss_is_the_square_error_of_the_velocity_until_the_factor_is_cut() 
     assert cut.item() == pytest.approx(144 * (output - noise).square().mean().item(), rel=1e-12)
 
 
+@pytest.mark.nightly
 def test_eyebrows_count_more_in_the_loss_of_the_unet() -> None:
     """Where latents of raised and of angry eyebrows differ most; the mean weight is 1."""
     portraits = [dataclasses.replace(one, eyebrows="angry") for one in draw_split("train", 4, 0)]

@@ -41,6 +41,7 @@ def test_a_colour_is_looked_at_where_the_right_answer_differs(monkeypatch: pytes
         assert other_programs._recolored_right(model, [one], "clothes_color", word) == [right]
 
 
+@pytest.mark.slow
 def test_a_reader_is_counted_on_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     draw = other_programs.draw_picture

@@ -33,6 +33,7 @@ def test_accuracy_counts_attribute_by_attribute() -> None:
     assert set(shares.values()) == {1.0}
 
 
+@pytest.mark.nightly
 def test_the_bundled_reader_reads_portraits_it_never_saw(bundled: PortraitReader) -> None:
     truth = draw_split("test", 60, 5)
     pixels = to_pixels(np.stack([render_array(item) for item in truth]), CPU)
@@ -69,6 +70,7 @@ def test_a_few_steps_teach_the_background(tmp_path: Path) -> None:
     assert accuracy(found, attributes)["background"] > 0.5  # chance: 1/6
 
 
+@pytest.mark.nightly
 def test_sources_take_turns(tmp_path: Path) -> None:
     """A source of other pictures changes what is learnt from the second step on."""
     attributes, networks = draw_split("train", 6, 0), [build_reader(0) for _ in range(4)]

@@ -51,6 +51,7 @@ def test_a_picture_shows_its_paints_in_its_framing() -> None:
     )
 
 
+@pytest.mark.nightly
 def test_counterfactuals_of_them_have_answers() -> None:
     for item in counterfactual("recolored-portraits", "test", captions="partial").items[:6]:
         assert item.truth is not None

@@ -39,6 +39,7 @@ def counterfactual(source: Attributes, other: Attributes, field: str) -> Attribu
     return source.replace(**{name: getattr(other, name) for name in names})
 
 
+@pytest.mark.slow
 @given(ATTRIBUTES, ATTRIBUTES, FIELDS)
 def test_a_phrase_for_a_phrase_leads_from_one_full_caption_to_the_other(
     a: Attributes, c: Attributes, field: str

@@ -21,6 +21,7 @@ def copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundled_folder("portraits"), tmp_path / "portraits"))
 
 
+@pytest.mark.nightly
 def test_the_bundled_model_verifies_and_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[Path] = []
 
@@ -34,6 +35,7 @@ def test_the_bundled_model_verifies_and_is_loaded_once(monkeypatch: pytest.Monke
     assert loaded == [bundled_folder("portraits")]
 
 
+@pytest.mark.nightly
 def test_fingerprint_and_picture_are_stored(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify_module, "draw_pictures", functools.partial(draw_pictures, steps=2))
     facts = read_settings(copy)
@@ -44,6 +46,7 @@ def test_fingerprint_and_picture_are_stored(copy: Path, monkeypatch: pytest.Monk
     assert len(verify(copy)) == 2
 
 
+@pytest.mark.nightly
 def test_another_fingerprint_or_picture_is_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify_module, "draw_pictures", functools.partial(draw_pictures, steps=2))
     Image.new("RGB", (128, 128), "red").save(copy / "reference.png")

@@ -54,6 +54,7 @@ def test_indices_are_undone() -> None:
     assert Attributes.from_indices(contradicting).left_color == "red"
 
 
+@pytest.mark.slow
 def test_splits_never_meet_and_training_lacks_the_held_out_combinations_alone() -> None:
     test = draw_split("test", 100, 0)
     for split, scenes in (("train", SCENES), ("test", test), ("calibration", draw_split("calibration", 60, 0))):

@@ -53,6 +53,7 @@ def test_plain_changes_take_equally_many_words() -> None:
         assert sum(a != b for a, b in zip(*said, strict=True)) == 1
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("captions", ["full", "wrong"])
 def test_scenes_are_a_data_set(captions: str) -> None:
     data = load_dataset("counterfactual-scenes", split="calibration", captions=captions)
@@ -65,6 +66,7 @@ def test_scenes_are_a_data_set(captions: str) -> None:
         assert asked <= stated.keys()
 
 
+@pytest.mark.nightly
 def test_strangers_can_enter(tmp_path: Path) -> None:
     """At the smallest size; the answer to the first item is another picture, and its mask lies where they differ."""
     spec = TaskSpec.of("scenes", size=64, month=None, secret=None, items=1)
@@ -79,6 +81,7 @@ def test_strangers_can_enter(tmp_path: Path) -> None:
     assert "Mitsuba 3 (BSD-3-Clause" in card
 
 
+@pytest.mark.nightly
 def test_a_shadow_that_stays_behind_is_told(tmp_path: Path) -> None:
     """The right answer, the same where only the shadow is left as it was, and no edit."""
     scene = next(one for one in SCENES.draw("test", 30, 4) if "left" in one.places() and one.lamp_softness == "hard")

@@ -13,6 +13,7 @@ from latentedit_scenes.parameters import parameters_of
 EDITS = draw_edits("calibration", 6 * len(KINDS), 0)
 
 
+@pytest.mark.slow
 def test_the_kinds_take_turns_and_repeat() -> None:
     assert [edit.kind for edit in EDITS] == list(KINDS) * 6
     assert draw_edits("calibration", 6 * len(KINDS), 0) == EDITS

@@ -1,6 +1,7 @@
 """Masks tell what was changed from what the change does to the rest."""
 
 import numpy as np
+import pytest
 
 from latentedit_scenes.attributes import NONE, draw_split
 from latentedit_scenes.masks import change_masks, changed_pixels, coverage
@@ -13,6 +14,7 @@ SCENE = next(one for one in draw_split("train", 200, 4) if one.places() == ["mid
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_taking_an_object_away_takes_its_shadow() -> None:
     before, after = parameters_of(SCENE), parameters_of(SCENE.replace(middle_shape=NONE))
     masks = change_masks(before, after, SIDE)
@@ -36,6 +38,7 @@ def test_floor_and_wall_and_objects_share_the_picture() -> None:
     assert np.allclose(sum(parts), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_nothing_changes_nothing() -> None:
     masks = change_masks(parameters_of(SCENE), parameters_of(SCENE), SIDE)
     assert not masks.change.any()

@@ -15,6 +15,7 @@ SIDE = 32
 SCENE = next(one for one in draw_split("train", 60, 3) if one.left_shape == "ball" and one.places() == ["left"])
 
 
+@pytest.mark.slow
 def test_the_same_bytes_whatever_the_threads() -> None:
     first = render_array(parameters_of(SCENE), SIDE)
     threads = drjit.thread_count()
@@ -27,6 +28,7 @@ def test_the_same_bytes_whatever_the_threads() -> None:
     assert first.dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_most_pixels_that_a_change_does_not_reach_are_the_same() -> None:
     """A ball on the left by a ball of another color: the far right gets none of its light but by single paths.
 

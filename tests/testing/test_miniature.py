@@ -14,6 +14,7 @@ from latentedit.testing.miniature import WORDS, clip_tokenizer, miniature_ddpm, 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "count"),
     [
@@ -42,6 +43,7 @@ def test_each_word_is_one_token_and_other_words_are_letters() -> None:
     assert tokenizer("", padding="max_length")["input_ids"][-1] == tokenizer.convert_tokens_to_ids("!")
 
 
+@pytest.mark.slow
 def test_settings_reach_the_folder(tmp_path: Path) -> None:
     sd3, sd = miniature_sd3(tmp_path / "sd3", t5=False, channels=8), miniature_sd(tmp_path / "sd", prediction="sample")
     index = json.loads((sd3 / "model_index.json").read_text())

@@ -108,6 +108,7 @@ def test_the_plan_tells_what_decides_the_rows(model: Backbone, pictures: list[Ed
         assert [key for key in spec if spec[key] != other[key]] == [name]
 
 
+@pytest.mark.nightly
 def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob], tmp_path: Path) -> None:
     made = done(cut(model, pictures), 0)
     results = verbs.edit(model, [one.path for one in pictures[:2]], to=TO, caption=FROM)
@@ -139,6 +140,7 @@ def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob],
     assert made.about["evaluations"] >= sum(row["evaluations"] for row in made.rows)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("wanted", [EditRequest(), EditRequest(change=("no glasses => glasses", "=> a smile"))])
 def test_a_worker_elsewhere_makes_the_same(
     model: Backbone, folder: Path, pictures: list[EditJob], wanted: EditRequest
@@ -155,6 +157,7 @@ def test_a_worker_elsewhere_makes_the_same(
     assert (there.rows, pictured(there), there.failures) == (here.rows, pictured(here), [])
 
 
+@pytest.mark.nightly
 def test_directions_can_be_sent(model: Backbone, folder: Path, pictures: list[EditJob]) -> None:
     direction = verbs.identify(encode(model, pictures[2].path, caption=FROM), to=TO)
     wanted, wordless = EditRequest(direction=(direction,)), [dataclasses.replace(one, target=None) for one in pictures]
@@ -164,6 +167,7 @@ def test_directions_can_be_sent(model: Backbone, folder: Path, pictures: list[Ed
     assert done(work, 0).rows[0]["target_caption"] == TO
 
 
+@pytest.mark.nightly
 def test_what_cannot_be_done_fails_alone(model: Backbone, pictures: list[EditJob]) -> None:
     """A damaged file, and a caption that the change does not fit, among others of one batch."""
     wanted = EditRequest(change=("no glasses => glasses",))
@@ -181,6 +185,7 @@ def test_what_cannot_be_done_fails_alone(model: Backbone, pictures: list[EditJob
     pd.testing.assert_frame_equal(pd.DataFrame(made.rows[:1]), pd.DataFrame(alone.rows), rtol=1e-3)  # rounding
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("changes", [("=> a smile",), ("=> a smile", "no glasses => glasses")])
 def test_a_picture_that_the_model_cannot_take_fails_alone(
     model: Backbone, folder: Path, pictures: list[EditJob], changes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
@@ -231,6 +236,7 @@ class Teller(Captioner):
         return [FROM] * len(pixels)
 
 
+@pytest.mark.nightly
 def test_captions_are_read_where_they_are_not_given(model: Backbone, pictures: list[EditJob]) -> None:
     unread = [dataclasses.replace(one, caption=None) for one in pictures]
     with pytest.raises(ConfigError, match="`caption`, or name a `captioner`"):
@@ -239,6 +245,7 @@ def test_captions_are_read_where_they_are_not_given(model: Backbone, pictures: l
     assert done(work, 0).rows == done(cut(model, pictures), 0).rows
 
 
+@pytest.mark.nightly
 def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures: list[EditJob], tmp_path: Path) -> None:
     for some, batch in ((pictures, 0), ([], 2)):
         with pytest.raises(ConfigError, match=r"are no work\. Give 1 picture or more"):

@@ -261,6 +261,7 @@ def test_one_that_dies_is_survived(tmp_path: Path, undisturbed: dict[str, bytes]
     assert children() == []
 
 
+@pytest.mark.nightly
 def test_all_share_the_work(forked: None, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     work = small_work(tmp_path / "notes", pause_s=0.1)
     folder = begin(tmp_path / "run", work)
@@ -285,6 +286,7 @@ def test_no_more_are_started_than_there_is_work(forked: None, tmp_path: Path, mo
     assert len(started) == 2
 
 
+@pytest.mark.nightly
 def test_when_all_die_that_is_said(forked: None, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     work = small_work(tmp_path / "notes", fate={"003-unit": "deadly"}, pause_s=0.02)
     folder = begin(tmp_path / "run", work)
@@ -318,6 +320,7 @@ def drive(path: Path, work: SmallWork) -> None:
         (path / "said").write_text(str(stopped))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("how", ["Ctrl-C", "killed"])
 def test_none_is_left_behind(
     forked: None,

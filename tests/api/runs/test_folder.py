@@ -74,6 +74,7 @@ TEXTS_AND_NUMBERS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(rows=st.lists(TEXTS_AND_NUMBERS, max_size=5), seconds=st.floats(0, 1e6), why=TEXTS)
 def test_rows_and_what_is_stored_beside_them_come_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]], seconds: float, why: str
@@ -114,6 +115,7 @@ DAMAGED_UNITS = (
 )
 
 
+@pytest.mark.slow
 def test_a_damaged_unit_is_named(folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
     fill(folder, work)
     place = folder.path / ROWS / "003-unit.jsonl"

@@ -53,6 +53,7 @@ def test_names_are_the_files_own() -> None:
     assert named_apart([path]) == ["caf%3F"]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.text(min_size=1, max_size=120).filter(lambda name: "/" not in name and "\0" not in name), max_size=8)
 )

@@ -17,6 +17,7 @@ def discovery(monkeypatch: pytest.MonkeyPatch) -> Discovery:
     return discover(known_basis(model))
 
 
+@pytest.mark.slow
 def test_a_row_a_direction_and_a_column_a_scale(discovery: Discovery) -> None:
     """Somewhere in its column stands every picture: the colours of its upper and lower half, whatever enlarged it."""
     sheet = np.asarray(draw_discovery(discovery, title="me.png"), dtype=np.float64)
@@ -32,6 +33,7 @@ def test_a_row_a_direction_and_a_column_a_scale(discovery: Discovery) -> None:
             assert apart.max(1).min() < 8.0, (index, scale)  # enlarging overshoots edges; scales differ by far more
 
 
+@pytest.mark.slow
 def test_more_directions_make_it_longer_not_wider(discovery: Discovery) -> None:
     from dataclasses import replace
 

@@ -24,6 +24,7 @@ def between() -> PathsBetween:
     return paths_between(pair, methods=["lerp", "slerp"], frames=FRAMES, level=0.6, steps=5, rank=2, site="clean")
 
 
+@pytest.mark.slow
 def test_the_first_and_the_last_picture_are_those_that_were_given(between: PathsBetween) -> None:
     for path in between.paths:
         pictures = path_pictures(between, path)
@@ -34,6 +35,7 @@ def test_the_first_and_the_last_picture_are_those_that_were_given(between: Paths
     assert bool((reds.diff() < 0).all()), "from red to grey"
 
 
+@pytest.mark.slow
 def test_every_picture_stands_in_its_place(between: PathsBetween) -> None:
     """By its mean colour, somewhere in its column of its row."""
     sheet = np.asarray(draw_paths(between, title="a -> b"), dtype=np.float64)
@@ -51,6 +53,7 @@ def test_every_picture_stands_in_its_place(between: PathsBetween) -> None:
     assert tops[1] - tops[0] > 160
 
 
+@pytest.mark.nightly
 def test_many_frames_are_smaller(between: PathsBetween) -> None:
     long = paths_between(between.latent, methods=["lerp"], frames=14, level=0.6, steps=3, rank=1, site="clean")
     sheet = draw_paths(long, title="long")

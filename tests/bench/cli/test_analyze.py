@@ -45,6 +45,7 @@ def test_the_table_the_plot_and_the_verdict(command: Command, arguments: list[ob
     assert "tangent spaces of different samples diverge" in (out / "claims.md").read_text()
 
 
+@pytest.mark.nightly
 def test_json_holds_the_claims(command: Command, arguments: list[object]) -> None:
     told = json.loads(command(*arguments, "--json").out)
     assert told["analysis"] == "samples"

@@ -28,6 +28,7 @@ def test_the_list_names_every_method(command: Command) -> None:
     assert told[0] == {"name": "eim tuned", "editor": "eim", "tries": 16, "evaluations": 28}
 
 
+@pytest.mark.nightly
 def test_the_rendered_set_is_described_without_a_model(command: Command, unloaded: None) -> None:
     outcome = command("bench", "data", "--split", "calibration", "--items", 8)
     assert outcome.code == 0, outcome.err
@@ -48,6 +49,7 @@ def test_kinds_of_captions_take_turns(command: Command) -> None:
     assert told[0]["fingerprint"] != told[1]["fingerprint"]
 
 
+@pytest.mark.nightly
 def test_a_set_that_is_written_is_read_again(command: Command, tmp_path: Path) -> None:
     """The first ten, one of which asks for nothing: its mask is empty."""
     written = json.loads(command("bench", "data", "--items", 10, "-o", tmp_path / "set", "--json").out)
@@ -97,6 +99,7 @@ def test_tuning_and_a_run_with_what_it_found(
     assert json.loads((folder / "run.json").read_text())["plan"]["methods"][0]["settings"] == known["best"]
 
 
+@pytest.mark.nightly
 def test_a_run_compares_ours_with_the_baselines_and_goes_on(
     command: Command, manifest: Path, where: tuple[str, ...], tmp_path: Path, settings_of: Callable[..., Path]
 ) -> None:

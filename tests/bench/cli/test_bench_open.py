@@ -42,6 +42,7 @@ def test_a_task_is_written_and_says_how_to_go_on(command: Command, tmp_path: Pat
     ]
 
 
+@pytest.mark.nightly
 def test_a_folder_is_scored(command: Command, folder: Path, tmp_path: Path) -> None:
     (folder / "outputs" / "public-001.png").unlink()
     outcome = command("bench", "score", folder, "--no-keep", "--name", "copies")
@@ -62,6 +63,7 @@ def test_a_folder_is_scored(command: Command, folder: Path, tmp_path: Path) -> N
     assert json.loads(again.out)["of"] == 2
 
 
+@pytest.mark.nightly
 def test_a_sealed_task_needs_its_secret(command: Command, refused: Refused, tmp_path: Path) -> None:
     secret, place = tmp_path / "secret.txt", tmp_path / "task"
     outcome = command(*TASK, "--month", "2026-12", "--secret", secret, "-o", place)

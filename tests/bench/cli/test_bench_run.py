@@ -91,6 +91,7 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
     assert "finished: 4 of 4 parts done" in command("bench", "status", folder).out
 
 
+@pytest.mark.nightly
 def test_an_editor_without_tuned_settings_runs_with_its_defaults(command: Command, begin: Begin) -> None:
     outcome = command(*begin("run", "--method", METHOD, "--method", "dds"))
     assert outcome.code == 0, outcome.err
@@ -107,6 +108,7 @@ def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, t
     assert (tmp_path / "one" / "rows.csv").read_bytes() == (tmp_path / "two" / "rows.csv").read_bytes()
 
 
+@pytest.mark.nightly
 def test_a_picture_that_cannot_be_read_is_left_out_and_told(
     command: Command,
     begin: Begin,
@@ -176,6 +178,7 @@ def test_a_run_of_another_kind_or_version_is_refused(
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.nightly
 def test_a_damaged_manifest_or_unit_is_one_line(
     refused: Refused, finished: Path, tmp_path: Path, miniature: Path
 ) -> None:

@@ -173,6 +173,7 @@ def test_partial_captions_name_what_changes_and_are_equal_otherwise(split: str) 
     assert np.mean(shares) == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.nightly
 def test_paraphrased_captions_mean_what_full_ones_mean_and_share_their_words(split: str) -> None:
     same, other = 0, 0
     for item, full in zip(whole(split, "paraphrased").items, whole(split).items, strict=True):
@@ -192,6 +193,7 @@ def test_paraphrased_captions_mean_what_full_ones_mean_and_share_their_words(spl
     assert other > same, "few words are other ones"
 
 
+@pytest.mark.nightly
 def test_wrong_captions_tell_one_untruth_that_is_not_asked_for(split: str) -> None:
     untrue: Counter[str] = Counter()
     for item, full in zip(whole(split, "wrong").items, whole(split).items, strict=True):

@@ -45,6 +45,7 @@ def test_anything_else_is_refused_with_what_can_be_read(folder: Path, name: str,
         load_dataset(folder / name)
 
 
+@pytest.mark.nightly
 def test_data_sets_take_turns() -> None:
     full, partial = (load_dataset("counterfactual-portraits", captions=one).head(5) for one in ("full", "partial"))
     found = taking_turns([partial, full])

@@ -51,6 +51,7 @@ def test_pictures_are_numbers_from_minus_one_to_one() -> None:
     assert found.max() == 1
 
 
+@pytest.mark.slow
 def test_everything_about_a_batch_is_there() -> None:
     batch = prepared()
     items = some_items()
@@ -71,6 +72,7 @@ def test_everything_about_a_batch_is_there() -> None:
     assert torch.equal(batch.target.tokens, expected)
 
 
+@pytest.mark.slow
 def test_the_reader_sees_picture_and_answer() -> None:
     batch = prepared()
     assert batch.truth is not None

@@ -9,6 +9,7 @@ from PIL import Image
 from latentedit_bench.data.strange_pictures import STRANGE, photographs, scrambled, textures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", STRANGE)
 def test_so_many_different_pictures_always_the_same(kind: str) -> None:
     found = STRANGE[kind](9, 1)

@@ -34,6 +34,7 @@ from tests.bench.experiments.rendered_bench import rows, use_rendered
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.nightly
 def test_items_ask_for_something() -> None:
     data = asking("calibration", 1000)
     assert len(data.items) == 216

@@ -34,6 +34,7 @@ def test_ends_have_a_noise_of_their_own() -> None:
     assert torch.equal(noised(study, 0, 0.95), ends[0])
 
 
+@pytest.mark.nightly
 def test_nothing_turns_in_a_flat_space() -> None:
     """The map of one Gaussian is linear: tangent spaces are one, and nothing beats a line."""
     study = study_of(gaussian(torch.tensor([4.0, 1.0]), torch.eye(8)[:2], (8,)), 2, levels=(0.5,), rank=3)
@@ -118,6 +119,7 @@ def test_claims_follow_the_lengths_beyond_those_of_the_twin(
     assert turned["mean"].tolist() == pytest.approx([0.2, 0.2])
 
 
+@pytest.mark.nightly
 def test_a_model_of_longer_curves_is_seen_whole(tmp_path: Path) -> None:
     one = beside(table_of(0.2, 0.3), table_of(0.1, 0.0, own=False))
     two = one.assign(model="two", semantic=3 * one["semantic"])
@@ -127,6 +129,7 @@ def test_a_model_of_longer_curves_is_seen_whole(tmp_path: Path) -> None:
     assert top > two["semantic"].max()
 
 
+@pytest.mark.nightly
 def test_the_plot_has_a_place_a_curve(tmp_path: Path) -> None:
     figure = drawn(Curvedness(), beside(table_of(0.2, 0.3), table_of(0.1, 0.0, own=False)), tmp_path)
     pair, shot = "between two noisy pictures, level 0.95", "to the end of a shot, level 0.95"

@@ -118,6 +118,7 @@ def test_what_random_directions_do_as_well_is_no_finding() -> None:
     assert [found.claims[index].verdict for index in (1, 4)] == ["holds"] * 2
 
 
+@pytest.mark.nightly
 def test_without_a_reader_the_frequency_is_left(tmp_path: Path) -> None:
     found = Edits().conclude(table_of(0.2, 0.1, read=False))
     assert [found.claims[index].verdict for index in (0, 3)] == ["undecided at this size", "holds"]
@@ -146,6 +147,7 @@ def test_areas_are_compared_down_to_where_they_are_read(read_from: float, measur
     assert frequency.verdict == "holds"
 
 
+@pytest.mark.nightly
 def test_the_plot_shows_both_measures_and_the_attributes(tmp_path: Path) -> None:
     figure = drawn(Edits(), table_of(0.2, 0.1), tmp_path)
     names = ["local basis, 95 %", "random, equal effect, 95 %"]

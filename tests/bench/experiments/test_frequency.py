@@ -26,6 +26,7 @@ def waves_study() -> Study:
     return study_of(gaussian(torch.tensor([4.0, 1.0]), waves(), (2, 8, 8)), 2, levels=LEVELS, rank=2)
 
 
+@pytest.mark.slow
 def test_known_waves_are_found_with_their_frequency() -> None:
     """Against the frequencies of the axes; bases are found to 1 degree, so power to 3e-4, of frequencies <= 1.5."""
     table = measured(Frequency(), waves_study())
@@ -40,6 +41,7 @@ def test_known_waves_are_found_with_their_frequency() -> None:
     assert vectors["null_centroid"].tolist() == pytest.approx([sum(rows) / 64] * 8)
 
 
+@pytest.mark.slow
 def test_density_is_power_a_coefficient_in_that_of_white_noise() -> None:
     """Half of the power lies in bin 1 and half in bin 3; rings are counted here one by one."""
     table = measured(Frequency(), waves_study())
@@ -80,6 +82,7 @@ def table_of(growth: float, pictures: int = 8) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("growth", "of_twin", "verdict"),
     [(0.2, 0.1, "holds"), (-0.2, 0.0, "does not hold"), (0.2, 0.3, "does not hold")],
@@ -103,6 +106,7 @@ def test_the_claim_follows_the_growth_beyond_that_of_the_twin(growth: float, of_
     assert centroids["latent"].tolist() == pytest.approx([0.63, 0.35, 0.07])
 
 
+@pytest.mark.nightly
 def test_the_plot_has_a_line_a_level_and_all_references(tmp_path: Path) -> None:
     figure = drawn(Frequency(), beside(table_of(0.2), table_of(0.1)), tmp_path)
     levels = ["level 0.90", "level 0.50", "level 0.10"]

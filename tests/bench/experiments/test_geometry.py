@@ -52,6 +52,7 @@ def analysed(folder: Path, experiment: Counting = SMALL, **rest: Any) -> tuple[O
     return analyse(dataclasses.replace(experiment, calls=[]), folder, command="count", **rest)
 
 
+@pytest.mark.slow
 def test_it_looks_where_its_plan_says(tmp_path: Path, studied: list[dict[str, Any]]) -> None:
     told: list[tuple[str, int, int]] = []
     counting = dataclasses.replace(SMALL, calls=[])
@@ -74,6 +75,7 @@ def test_what_was_found_is_said_by_its_ends() -> None:
     assert described(pairs) == "a_b, rank 1, low share: 0.123 at 0.90 and 0.60, 0.3 at 0.30 and 0.10 (random: 0.5)"
 
 
+@pytest.mark.slow
 def test_an_analysis_is_a_table_a_plot_and_what_they_say(tmp_path: Path, studied: list[dict[str, Any]]) -> None:
     told: list[tuple[str, int, int]] = []
     outcome, files = analysed(tmp_path, pictures=["a", "b", "c"], progress=lambda *one: told.append(one))
@@ -92,6 +94,7 @@ def test_an_analysis_is_a_table_a_plot_and_what_they_say(tmp_path: Path, studied
     assert "3 pictures, site clean, rank 2, levels 0.9, 0.6, 4 steps, seed 0" in page
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("studied")
 def test_a_stopped_analysis_goes_on_and_others_are_measured_anew(tmp_path: Path) -> None:
     stopped = dataclasses.replace(SMALL, calls=[], most=2)

@@ -18,6 +18,7 @@ from tests.bench.experiments.portrait_network import portrait_study
 LEVELS = (0.9, 0.5)
 
 
+@pytest.mark.slow
 def test_a_render_is_on_the_manifold_and_what_is_added_to_it_is_not() -> None:
     """Stripes that the reader does not take for another portrait: their own root mean square, and nothing else."""
     scenes = draw_split("test", 2, 20)
@@ -31,6 +32,7 @@ def test_a_render_is_on_the_manifold_and_what_is_added_to_it_is_not() -> None:
     assert distance_to_render(PORTRAITS, moved).tolist() == pytest.approx(expected.tolist(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_all_ways_have_one_effect_and_the_codec_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """The domain is told to see nothing but a flat grey: then the distance is that of the change itself."""
 
@@ -91,6 +93,7 @@ def test_the_claim_follows_the_distance(nearer: float, verdict: str) -> None:
     assert "addition less guidance" in first.measure
 
 
+@pytest.mark.slow
 def test_the_plot_has_a_line_a_way(tmp_path: Path) -> None:
     figure = drawn(Guidance(), table_of(0.1), tmp_path)
     assert legend(figure, 0) == [f"{label}, 95 %" for label in KINDS.values()]

@@ -48,6 +48,7 @@ def test_the_change_outside_is_an_energy() -> None:
     assert list(found[AT_EFFECT]) == pytest.approx([0.5, 0.0, 1.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("without", "with_it", "error", "verdict"),
     [
@@ -72,6 +73,7 @@ def test_it_holds_where_less_changes_outside_at_no_higher_error(
     assert f"{DECIDING} {with_it / without:.2f}" in found.notes[0]
 
 
+@pytest.mark.slow
 def test_the_whole_search_beside_sds_and_dds_is_another_claim() -> None:
     found = HessianPreservation().conclude(
         pd.concat([measured({"dds": 0.5, "sds": 0.1}, {}, model=model) for model in MODELS])

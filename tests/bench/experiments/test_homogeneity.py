@@ -13,6 +13,7 @@ from tests.bench.experiments.gaussians import beside, drawn, gaussian, legend, m
 LEVELS = (0.9, 0.5, 0.1)
 
 
+@pytest.mark.slow
 def test_pictures_of_one_gaussian_share_all_directions() -> None:
     """Its Jacobian is the same everywhere; bases are found to 1 degree, whose cosine is 1 - 2e-4."""
     backbone = gaussian(torch.tensor([4.0, 1.0]), torch.eye(8)[:2], (8,))
@@ -22,6 +23,7 @@ def test_pictures_of_one_gaussian_share_all_directions() -> None:
     assert table["matched"].min() > 1 - 2e-3
 
 
+@pytest.mark.nightly
 def test_the_mean_leaves_the_picture_out() -> None:
     """Against the means of the others in the whole space: rows are computed in the span of all vectors."""
     backbone = example_mixture(dimension=8)
@@ -40,6 +42,7 @@ def test_the_mean_leaves_the_picture_out() -> None:
     )  # a mean that knows the picture has more of it
 
 
+@pytest.mark.nightly
 def test_random_subspaces_have_their_share_of_the_dimensions() -> None:
     """Two of 16 dimensions hold 1 / 8 of any direction, with a deviation of .11; left out in turn, 12 are not quite
     independent of one another, but 5 are: .11 / sqrt(5) is .05."""
@@ -54,6 +57,7 @@ def test_random_subspaces_have_their_share_of_the_dimensions() -> None:
     assert 0.1 < sum(matched) / 12 < (2 / 16) ** 0.5 + 0.05
 
 
+@pytest.mark.nightly
 def test_rows_know_the_random_level() -> None:
     table = measured(Homogeneity(), study_of(example_mixture(dimension=8), 4, levels=(0.5,), rank=2))
     assert table["null_captured"].between(0, 1).all()
@@ -98,6 +102,7 @@ def test_the_claim_follows_the_fall_beyond_that_of_the_twin(fall: float, of_twin
     assert captured["null"].tolist() == pytest.approx([0.02] * 3)
 
 
+@pytest.mark.nightly
 def test_the_plot_shows_both_measures_and_the_null_level(tmp_path: Path) -> None:
     figure = drawn(Homogeneity(), beside(table_of(0.3), table_of(0.1)), tmp_path)
     assert legend(figure, 0) == ["trained, 95 %", "untrained twin, 95 %", "random subspaces"]

@@ -92,6 +92,7 @@ def two_ladders() -> tuple[tuple[Item, ...], ...]:
     return found
 
 
+@pytest.mark.nightly
 def test_a_straight_way_is_scored_as_one() -> None:
     """Ours and the guidance weight give ``x + strength d`` here: a cross-fade into the right answer, where that is."""
     steps = two_ladders()
@@ -120,6 +121,7 @@ def test_a_straight_way_is_scored_as_one() -> None:
             assert row[BACK] == pytest.approx(float(wanted), rel=0.02)
 
 
+@pytest.mark.nightly
 def test_a_walk_that_changes_nothing_does_not_rise() -> None:
     rows = walk_rows(ToldNetwork({"": torch.zeros(3, 128, 128)}), two_ladders()[1:], seed=0)
     assert (rows[0]["rises"], rows[0]["straight"]) == (0, 0)
@@ -138,6 +140,7 @@ def test_a_step_back_has_the_answer_before() -> None:
     assert world.attributes(back.scene) == {**shown, name: before}
 
 
+@pytest.mark.slow
 def test_only_the_stock_pipeline_adds_up_what_nobody_asked_for() -> None:
     """A drift of .01 a round: ten of them after ten, none with our way, which takes the same walk twice."""
     world, seed = instructed("portraits"), 3
@@ -158,6 +161,7 @@ def test_only_the_stock_pipeline_adds_up_what_nobody_asked_for() -> None:
         assert errors[STOCK, done] == pytest.approx(0.01 * done, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_instructions_that_do_not_apply() -> None:
     """One network does nothing, the other puts something else in the picture's place."""
     world = instructed("portraits")

@@ -77,6 +77,7 @@ def concluded(table: Table) -> Outcome:
     return SMALL.conclude(pd.concat([table.assign(model=name) for name in SMALL.models]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("joint", "verdict"), [(0.8, "holds"), (0.65, "does not hold"), (0.7, "undecided at this size")]
 )
@@ -96,6 +97,7 @@ def test_the_gain_is_over_the_better_of_both(joint: float, verdict: str) -> None
     assert [claim.measure for claim in found.claims].count(DECIDES) == len(SMALL.models)
 
 
+@pytest.mark.slow
 def test_only_the_declared_level_and_direction_decide() -> None:
     found = concluded(scored(joint=0.9, text=0.2, image=0.2, direct=0.5, joint_annealed_05=0.3))
     assert found.claims[0].estimate == pytest.approx(0.1)
@@ -104,6 +106,7 @@ def test_only_the_declared_level_and_direction_decide() -> None:
     assert numbers["SDE, one look d, full captions, level 0.5"] == pytest.approx(0.7)
 
 
+@pytest.mark.slow
 def test_what_needs_no_walk_is_another_claim() -> None:
     """The direct move beside the joint arm: better with the annealed direction, worse with the coarse one."""
     table = scored(joint=0.6, text=0.2, image=0.2, direct=0.7, direct_one_look_0=0.4)
@@ -115,6 +118,7 @@ def test_what_needs_no_walk_is_another_claim() -> None:
     assert {said[NO_WALK].verdict, said[COARSE].verdict} == {"holds"}
 
 
+@pytest.mark.slow
 def test_a_missing_arm_is_no_gain() -> None:
     """An item without one arm's score has no maximum of two."""
     table = scored(joint=0.8, text=0.7, image=0.6, direct=0.5)

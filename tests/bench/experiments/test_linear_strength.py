@@ -101,6 +101,7 @@ def concluded(curves: Mapping[str, Sequence[tuple[float, float]]]) -> Outcome:
     return LinearStrength().conclude(pd.concat([table.assign(captions=captions) for captions in CAPTIONS]))
 
 
+@pytest.mark.slow
 def test_what_eight_items_say() -> None:
     """The text arm acts as the square of the strength, the joint arm falls back, the image arm is straight."""
     curves = {**CURVES, TEXT: [(0.25, 0.1), (0.5, 0.3), (0.75, 0.65), (1.0, 1.0)]}
@@ -123,6 +124,7 @@ def test_what_eight_items_say() -> None:
     assert list(curve["mean"]) == pytest.approx([0.1, 0.3, 0.65, 1.0])
 
 
+@pytest.mark.slow
 def test_a_jump_does_not_hold() -> None:
     """The last step of a square makes .4375 of the whole."""
     first = concluded(CURVES).claims[0]

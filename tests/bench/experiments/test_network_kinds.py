@@ -33,6 +33,7 @@ def concluded(*tables: Any, models: tuple[str, ...] = MODELS) -> Outcome:
     return NetworkKinds(models=models).conclude(pd.concat([*parts, *tables]))
 
 
+@pytest.mark.nightly
 def test_one_training_of_a_kind_decides_nothing_and_these_networks_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The U-Net's card says that it does not draw eyebrows."""
     cards = {MODELS[0]: {"mean": 1.0, "eyebrows": 1.0}, MODELS[1]: {"mean": 0.9, "eyebrows": 0.5, "hair": 1.0}}
@@ -91,6 +92,7 @@ def test_items_widen_it() -> None:
     assert found.low == pytest.approx(2 * found.mean - found.high)
 
 
+@pytest.mark.slow
 def test_several_trainings_of_a_kind_decide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network_kinds, "kind_of", KINDS.__getitem__)
     monkeypatch.setattr(network_kinds, "undrawn", lambda _: frozenset())

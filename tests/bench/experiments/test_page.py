@@ -53,6 +53,7 @@ def test_the_figure_is_found_from_wherever_the_page_is(folder: Path, tmp_path: P
         assert "![broken]" not in text
 
 
+@pytest.mark.slow
 def test_the_html_file_needs_no_other(folder: Path) -> None:
     text = write_claims_page(folder, folder / "claims.md")[1].read_text()
     (image,) = re.findall(r'<img [^>]*src="([^"]*)"', text)
@@ -79,6 +80,7 @@ def test_a_quick_one_is_marked_and_what_is_missing_is_named(tmp_path: Path) -> N
     assert [tally.verdict(head) for head in tally.heads] == ["holds, quick"]
 
 
+@pytest.mark.slow
 def test_every_model_has_a_verdict_of_its_own(folder: Path) -> None:
     """That of its first claim, in the order in which models come."""
     record = read_records(folder)["tally"]

@@ -22,6 +22,7 @@ LEVELS = (0.9, 0.5, 0.1)
 REPLACED = (0, 1, 4, 12)
 
 
+@pytest.mark.nightly
 @given(which=st.integers(0, 199), seed=st.integers(0, 5))
 def test_prompts_differ_from_the_picture_in_exactly_so_many_attributes(which: int, seed: int) -> None:
     own = draw_split("test", 200, 3)[which]
@@ -31,6 +32,7 @@ def test_prompts_differ_from_the_picture_in_exactly_so_many_attributes(which: in
     assert found[1:] != graded(PORTRAITS, own, seed=seed + 1)[1:]
 
 
+@pytest.mark.nightly
 def test_rows_tell_what_prompts_share_and_how_far_their_spaces_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cosine of two captions of twelve attributes, a one each, is the share that they have in common."""
     study, analysis = portrait_study(monkeypatch, count=1), Prompts()
@@ -49,6 +51,7 @@ def test_rows_tell_what_prompts_share_and_how_far_their_spaces_are_apart(monkeyp
     pd.testing.assert_frame_equal(pd.DataFrame(again), everything.iloc[: len(again)], check_dtype=False)
 
 
+@pytest.mark.slow
 def test_bases_are_taken_at_one_latent(monkeypatch: pytest.MonkeyPatch) -> None:
     """That of no text, whatever the prompt: only then do they differ by the prompt alone."""
     study = portrait_study(monkeypatch, count=1)
@@ -66,6 +69,7 @@ def test_bases_are_taken_at_one_latent(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({top for top, _ in asked}) == 1
 
 
+@pytest.mark.slow
 def test_the_pooled_part_counts_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here it tells the skin alone, so similarities are 0 or 1."""
     rows = Prompts().look_at(portrait_study(monkeypatch, pooled=True, count=1), (0, 0.9))
@@ -105,6 +109,7 @@ def none(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(distance=0.9 + 0.01 * ((7 * place + 3 * table["picture"]) % 10))
 
 
+@pytest.mark.slow
 def test_claims_hold_where_influence_is_ordered_and_fades() -> None:
     table = table_of(0.3, 0.05, noise=0.5)
     found = Prompts().conclude(beside(table, none(table)))
@@ -120,6 +125,7 @@ def test_claims_hold_where_influence_is_ordered_and_fades() -> None:
     assert similar.samples == 7
 
 
+@pytest.mark.slow
 def test_what_the_twin_does_as_well_is_no_finding() -> None:
     table = table_of(0.3, 0.05, noise=0.5)
     found = Prompts().conclude(beside(table, table))
@@ -128,6 +134,7 @@ def test_what_the_twin_does_as_well_is_no_finding() -> None:
     assert found.claims[1].verdict == "holds"
 
 
+@pytest.mark.slow
 def test_claims_do_not_hold_where_influence_is_turned_and_grows() -> None:
     """At 0.9 similar prompts lie further apart, at 0.1 closer together, and further apart on the whole."""
     table = table_of(-0.2, 0.2)
@@ -146,6 +153,7 @@ def test_the_shuffled_level_is_that_of_independent_ranks() -> None:
     assert low == pytest.approx(-expected, rel=0.15)
 
 
+@pytest.mark.slow
 def test_equal_distances_have_no_correlation() -> None:
     table = table_of(0.0, 0.0).assign(distance=0.5)
     assert all(math.isnan(end) for end in shuffled_level(table))
@@ -154,6 +162,7 @@ def test_equal_distances_have_no_correlation() -> None:
     assert math.isnan(found.claims[0].estimate)
 
 
+@pytest.mark.nightly
 def test_the_plot_shows_pairs_levels_and_controls(tmp_path: Path) -> None:
     figure = drawn(Prompts(), beside(table_of(0.3, 0.05, noise=0.5), none(table_of(0.3, 0.05))), tmp_path)
     assert legend(figure, 0) == ["level 0.90", "level 0.50", "level 0.10", "random subspaces"]

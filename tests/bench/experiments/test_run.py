@@ -59,6 +59,7 @@ def test_what_is_no_experiment_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         make_experiment("a stranger")
 
 
+@pytest.mark.slow
 def test_plans_are_written_before_anything_is_measured(tmp_path: Path) -> None:
     seen: list[dict[str, Any]] = []
 
@@ -86,6 +87,7 @@ def test_each_has_a_record_and_a_figure_and_a_failure_stops_no_other(tmp_path: P
     assert dataclasses.asdict(Record.read(tmp_path / "tally.json")) == dataclasses.asdict(tally)
 
 
+@pytest.mark.slow
 def test_finished_ones_are_not_run_again_and_failed_ones_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tally = Tally()
     reproduce([tally, Broken()], tmp_path, command="first")
@@ -96,6 +98,7 @@ def test_finished_ones_are_not_run_again_and_failed_ones_are(tmp_path: Path, mon
     assert records[1].failure is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 8])
 def test_a_stop_after_any_unit_loses_nothing(tmp_path: Path, after: int) -> None:
     def stop(_: str, done: int, __: int) -> None:
@@ -115,6 +118,7 @@ def test_a_stop_after_any_unit_loses_nothing(tmp_path: Path, after: int) -> None
     assert (tmp_path / "tally.png").read_bytes() == (tmp_path / "other" / "tally.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_stop_between_figure_and_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -126,6 +130,7 @@ def test_a_stop_between_figure_and_record(tmp_path: Path, monkeypatch: pytest.Mo
     assert reproduce([Tally()], tmp_path, command="second")[0].claims
 
 
+@pytest.mark.slow
 def test_another_plan_is_refused_and_nothing_is_run(tmp_path: Path) -> None:
     reproduce([Tally()], tmp_path, command="typed")
     before = {place: place.read_bytes() for place in tmp_path.rglob("*") if place.is_file()}

@@ -20,6 +20,7 @@ from tests.bench.experiments.gaussians import beside, drawn, gaussian, legend, m
 LEVELS = (0.9, 0.5, 0.1)
 
 
+@pytest.mark.slow
 def test_distances_are_those_of_scipy() -> None:
     study = study_of(example_mixture(dimension=8), 3, levels=(0.5,), rank=2)
     bases = [study.basis(picture, 0.5) for picture in range(3)]
@@ -37,6 +38,7 @@ def test_distances_are_those_of_scipy() -> None:
     assert max(float(row["distance"]) for row in rows) > 0.05
 
 
+@pytest.mark.slow
 def test_the_null_level_is_that_of_random_subspaces() -> None:
     """Of the plane in eight dimensions, against scipy on drawn matrices; 400 draws tell the mean to 1 %."""
     study = study_of(example_mixture(dimension=8), 2, levels=(0.5,), rank=2)
@@ -65,6 +67,7 @@ def table_of(growth: float, pictures: int = 7) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("growth", "of_twin", "verdict"), [(0.2, 0.1, "holds"), (-0.2, 0.0, "does not hold"), (0.1, 0.2, "does not hold")]
 )
@@ -82,6 +85,7 @@ def test_the_claim_follows_the_growth_beyond_that_of_the_twin(growth: float, of_
     assert found.summary["null"].tolist() == pytest.approx([0.9] * 12)
 
 
+@pytest.mark.slow
 def test_the_plot_shows_both_networks_and_the_null_level(tmp_path: Path) -> None:
     figure = drawn(Samples(), beside(table_of(0.2), table_of(0.1)), tmp_path)
     assert legend(figure, 0) == ["trained, 95 %", "untrained twin, 95 %", "random subspaces"]
@@ -98,6 +102,7 @@ def named(backbone: GaussianMixtureBackbone, name: str, count: int = 3) -> Study
     return study_of(backbone, count, levels=(0.9, 0.5), rank=2)
 
 
+@pytest.mark.nightly
 def test_rows_are_those_of_samples() -> None:
     """A Gaussian, whose tangent spaces are all the same, is simpler than a mixture."""
     simple = named(gaussian(torch.tensor([4.0, 1.0]), torch.eye(8)[:2], (8,)), SIMPLE)
@@ -194,6 +199,7 @@ def test_the_smaller_set_decides_how_many_pictures_there_were() -> None:
     assert difference(*found).pictures == 5
 
 
+@pytest.mark.nightly
 def test_the_plot_says_what_is_simple_and_what_is_complex(tmp_path: Path) -> None:
     figure = drawn(DataSets(), beside(table_of_two(0.3, 0.5), table_of_two(0.6, 0.6)), tmp_path)
     names = ["pixels-discs (4 numbers a picture), 95 %", "pixels-portraits (12 attributes a picture), 95 %"]

@@ -20,6 +20,7 @@ def truth(level: float) -> list[float]:
     return [(1 - level) * c / ((1 - level) ** 2 * c + level**2) for c in (*VARIANCES, *rest)]
 
 
+@pytest.mark.nightly
 def test_singular_values_and_the_whole_norm_are_those_of_the_gaussian() -> None:
     study = study_of(gaussian(torch.tensor(VARIANCES), torch.eye(10)[:3], (10,)), 1, levels=LEVELS[:2], rank=3)
     table = measured(Spectrum(rank=3, probes=300), study)
@@ -86,6 +87,7 @@ def test_the_claim_follows_the_growth_beyond_that_of_the_twin(growth: float, of_
     assert shares["mean"].tolist() == pytest.approx([1 / 3] * 6)
 
 
+@pytest.mark.slow
 def test_the_logarithm_is_that_of_the_stable_rank() -> None:
     table = measured(
         Spectrum(rank=3, probes=4),
@@ -94,6 +96,7 @@ def test_the_logarithm_is_that_of_the_stable_rank() -> None:
     assert table["log_stable_rank"].tolist() == pytest.approx([math.log10(one) for one in table["stable_rank"]])
 
 
+@pytest.mark.nightly
 def test_the_plot_has_a_line_a_level_and_the_controls(tmp_path: Path) -> None:
     figure = drawn(Spectrum(rank=3), beside(table_of(0.5), table_of(0.1)), tmp_path)
     assert legend(figure, 0) == ["level 0.90", "level 0.50", "level 0.10", "random matrix (nearly)"]

@@ -52,6 +52,7 @@ def test_the_error_is_that_to_the_answers_of_the_steps() -> None:
     assert against(0.25, 1.0) == pytest.approx(0.25**2 / 2)
 
 
+@pytest.mark.nightly
 def test_rows_of_two_portraits() -> None:
     """The method and the cross-fade, which is straight; every step has an answer of its own."""
     steps = ladders(20, 2)

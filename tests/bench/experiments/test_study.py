@@ -59,6 +59,7 @@ def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_searches")
 def test_a_basis_is_computed_once_and_comes_back_from_its_file(backbone: Backbone, tmp_path: Path) -> None:
     study = Study.of(backbone, _pictures(backbone, 1), levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
@@ -76,6 +77,7 @@ def test_a_basis_is_computed_once_and_comes_back_from_its_file(backbone: Backbon
     assert [getattr(first, name) for name in same] == [getattr(again, name) for name in same]
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("short_searches")
 def test_another_place_or_seed_is_another_basis(backbone: Backbone, tmp_path: Path) -> None:
     study = Study.of(backbone, _pictures(backbone), levels=(0.5,), rank=1, site="clean", steps=3, folder=tmp_path)
@@ -95,6 +97,7 @@ def test_bare_latents_can_be_studied_and_told_apart() -> None:
     assert study.basis(0, 0.6).v.shape == (2, 6)
 
 
+@pytest.mark.nightly
 def test_a_basis_is_that_of_the_library(backbone: Backbone) -> None:
     """Another search, at the same latent: two spaces within 1 and 0.25 degrees of the truth."""
     study = Study.of(backbone, _pictures(backbone, 1), levels=(0.5,), rank=2, site="clean", steps=3)

@@ -63,6 +63,7 @@ def test_the_spread_of_lengths() -> None:
     assert spread(lengths, np.array([1.0, 0.0])) == pytest.approx(0)
 
 
+@pytest.mark.nightly
 def test_a_text_of_ones_is_orthogonal_and_of_one_length() -> None:
     """A caption is a one for each value that it states, so a change has length sqrt(2) and an axis of its own."""
     pairs = [caption_pairs(DOMAIN, portrait, random.Random(index)) for index, portrait in enumerate(PORTRAITS)]
@@ -88,6 +89,7 @@ class Placed(RenderedNetwork):
         return Condition(tokens=tokens, pooled=tokens[:, 0, :0])
 
 
+@pytest.mark.slow
 def test_the_sum_over_places_knows_no_places() -> None:
     """It is the difference of the words that go and come, wherever they stand."""
     pairs = [caption_pairs(DOMAIN, portrait, random.Random(index)) for index, portrait in enumerate(PORTRAITS[:2])]
@@ -99,6 +101,7 @@ def test_the_sum_over_places_knows_no_places() -> None:
     assert found[TOKENS].ours.shape == (2, 12, 40 * 8)
 
 
+@pytest.mark.nightly
 def test_tokens_at_places_of_their_own_decide_nothing() -> None:
     """One word's vector at twelve places: at right angles by construction, and one direction without the places."""
     word = draw((8, 1, 50), seed=0, purpose="word").double()
@@ -119,6 +122,7 @@ def test_tokens_at_places_of_their_own_decide_nothing() -> None:
     assert compare(pd.DataFrame(rows)).claims[0].measure == f"{SUMMED}: {angle}"
 
 
+@pytest.mark.slow
 def test_random_directions_are_not_more_orthogonal_than_random_ones() -> None:
     """The null: isotropic vectors decide neither way, whatever their dimension."""
     ours, null = (draw((15, 12, 30), seed=seed, purpose="isotropic").double() for seed in (0, 1))
@@ -126,6 +130,7 @@ def test_random_directions_are_not_more_orthogonal_than_random_ones() -> None:
     assert abs(first.estimate) < 0.01
 
 
+@pytest.mark.slow
 def test_attributes_that_are_alike_do_not_hold() -> None:
     """Every attribute along one axis, lengths from 1 to 8; the null isotropic and of one length."""
     null = torch.nn.functional.normalize(draw((8, 12, 50), seed=0, purpose="null").double(), dim=2)
@@ -137,6 +142,7 @@ def test_attributes_that_are_alike_do_not_hold() -> None:
     assert [claim.verdict for claim in found.claims] == ["does not hold"] * 4
 
 
+@pytest.mark.nightly
 def test_the_whole_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(known_items, "load", lambda name, **_: RenderedNetwork(reads=False))
     small, steps = TextDirections(portraits=6), list[tuple[str, int, int]]()

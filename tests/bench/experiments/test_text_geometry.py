@@ -61,6 +61,7 @@ def test_the_effective_dimension_is_an_average_over_four_different_rows() -> Non
     assert effective_dimension(5.0 * rows + 100.0) == pytest.approx(above / below, rel=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("power", "largest", "null_largest"), [(0.0, 0.061, 0.067), (0.7, 0.207, 0.199), (1.2, 0.78, None)]
 )
@@ -77,6 +78,7 @@ def test_random_differences_do_what_the_null_says(power: float, largest: float, 
         assert angles.null_largest == pytest.approx(null_largest, rel=0.15)
 
 
+@pytest.mark.nightly
 def test_permutation_shares_are_uniform_for_random_differences() -> None:
     """Their mean over 40 independent cases is 1/2 within four standard errors of a uniform number, 0.29 / sqrt(40)."""
     shares = list[float]()
@@ -87,6 +89,7 @@ def test_permutation_shares_are_uniform_for_random_differences() -> None:
     assert sum(shares) / 40 == pytest.approx(0.5, abs=4 * 0.29 / math.sqrt(40))
 
 
+@pytest.mark.slow
 def test_separate_directions_are_inside_the_null() -> None:
     found = orthogonality(planted(6, noise=0.5), gaussian(PAIRS))
     assert found.largest <= found.null_largest
@@ -96,6 +99,7 @@ def test_separate_directions_are_inside_the_null() -> None:
     assert torch.equal(found.cosines.diagonal(), torch.ones(6, dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_directions_that_overlap_are_outside_the_null() -> None:
     """Attribute 0 takes half of attribute 1 with it: cosine ``0.5 / sqrt(1.25)`` between the axes."""
     rows = planted(6, noise=0.5)
@@ -129,6 +133,7 @@ def test_the_cosines_are_those_of_the_mean_directions() -> None:
     assert float(found.consistency[0]) == pytest.approx(float(cosines.mean()), rel=1e-10)
 
 
+@pytest.mark.slow
 def test_what_every_change_shares_is_taken_out() -> None:
     """A common part as long as an attribute's own: cosines of a half, unless the random differences show it."""
     common = torch.zeros(DIMENSIONS)
@@ -174,6 +179,7 @@ def test_what_cannot_be_tested_is_refused() -> None:
         orthogonality({"hair": rows[:, :5], "hat": rows}, null)
 
 
+@pytest.mark.slow
 def test_text_shaped_and_half_precision_differences_are_taken() -> None:
     """Tokens and width are flattened; inner products are summed in float64 from what is stored."""
     rows, null = gaussian(2 * PROMPTS, index=1), gaussian(20)

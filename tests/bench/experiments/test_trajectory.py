@@ -14,6 +14,7 @@ from tests.bench.experiments.gaussians import beside, drawn, legend, measured, s
 LEVELS = (0.9, 0.5, 0.1)
 
 
+@pytest.mark.nightly
 def test_a_mixture_has_other_tangent_spaces_at_other_levels() -> None:
     """Distances against an SVD of the dense posterior covariance, of which the Jacobian of x_hat is a multiple."""
     backbone = example_mixture(dimension=8, components=3)
@@ -56,6 +57,7 @@ def table_of(base: float, slope: float, pictures: int = 7) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("slope", "of_twin", "verdict"),
     [(0.5, 0.1, "holds"), (-0.5, 0.0, "does not hold"), (0.3, 0.5, "does not hold")],
@@ -77,6 +79,7 @@ def test_claims_follow_the_slope_beyond_that_of_the_twin(slope: float, of_twin: 
     assert ends.loc[ends["network"] == "trained", "mean"].tolist() == pytest.approx([0.1 + 0.88 * slope] * 2)
 
 
+@pytest.mark.nightly
 def test_the_map_is_symmetric_and_both_networks_are_drawn(tmp_path: Path) -> None:
     figure = drawn(Trajectory(), beside(table_of(0.1, 0.5), table_of(0.8, 0.0)), tmp_path)
     cells = figure.axes[0].images[0].get_array()

@@ -132,6 +132,7 @@ def table_of(slope: float, above: float, *, pictures: int = 8) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("slope", "above", "agrees", "falls"),
     [(0.8, 0.5, "holds", "holds"), (-0.8, 0.5, "holds", "does not hold"), (0.8, -0.5, "does not hold", "holds")],
@@ -149,6 +150,7 @@ def test_claims_follow_agreement_and_its_fall(slope: float, above: float, agrees
     assert [seen["shuffled_low"], seen["shuffled_high"]] == pytest.approx([-0.4, 0.4], abs=0.08)  # 2 / sqrt(24)
 
 
+@pytest.mark.slow
 def test_what_agrees_with_nothing_is_left_out() -> None:
     table = table_of(0.8, 0.5)
     table.loc[table["level"] == 0.1, ["pixels", "pixels_random", "pixels_unchanged"]] = None
@@ -157,6 +159,7 @@ def test_what_agrees_with_nothing_is_left_out() -> None:
     assert [claim.verdict for claim in claims] == ["holds", "holds", undecided, "holds", "holds", undecided, "holds"]
 
 
+@pytest.mark.nightly
 def test_the_plot_shows_points_means_and_controls(tmp_path: Path) -> None:
     table = table_of(0.8, 0.5)
     figure = drawn(Transport(), table, tmp_path)

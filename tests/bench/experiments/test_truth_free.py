@@ -76,6 +76,7 @@ def claims(table: Table) -> dict[str, Any]:
     return {one.measure: one for one in EXPERIMENT.conclude(table).claims}
 
 
+@pytest.mark.nightly
 def test_what_is_chosen_rightly_meets_the_bars() -> None:
     outcome = EXPERIMENT.conclude(made(order=SETTINGS))
     first, better, verdicts, effects = outcome.claims[:4]
@@ -91,6 +92,7 @@ def test_what_is_chosen_rightly_meets_the_bars() -> None:
     assert "without right answers 'usual', by truth 'usual'" in outcome.notes[0]
 
 
+@pytest.mark.nightly
 def test_what_is_chosen_wrongly_does_not() -> None:
     found = EXPERIMENT.conclude(made(order=SETTINGS[::-1])).claims
     assert found[0].verdict == "does not hold"
@@ -113,12 +115,14 @@ def test_rank_correlations_are_spearmans_of_the_means() -> None:
     assert math.isnan(rank_correlation(tuned.assign(share=np.nan), "share").mean)
 
 
+@pytest.mark.nightly
 def test_every_criterion_is_told() -> None:
     told = claims(made(order=SETTINGS))
     for name in (*CRITERIA, *OTHERS):
         assert f"rank correlation of {name} with the true error, over candidates" in told
 
 
+@pytest.mark.slow
 def test_truth_chooses_locality_too() -> None:
     table = made(order=SETTINGS)
     assert found_by_truth(table[table["kind"] == CALIBRATION]) == ("usual", True)
@@ -136,6 +140,7 @@ def test_units_cover_every_item_once() -> None:
     }
 
 
+@pytest.mark.nightly
 def test_a_miniature(monkeypatch: pytest.MonkeyPatch) -> None:
     some = ("3 steps",)
     monkeypatch.setattr(settings_search, "AROUND", {name: AROUND[name] for name in some})

@@ -55,6 +55,7 @@ def verdicts(table: Table) -> dict[str, str]:
     return {claim.measure: claim.verdict for claim in EXPERIMENT.conclude(table).claims}
 
 
+@pytest.mark.slow
 def test_all_bars_hold_where_everything_is_said_rightly() -> None:
     outcome = EXPERIMENT.conclude(rows())
     assert {claim.verdict for claim in outcome.claims} == {"holds"}
@@ -93,6 +94,7 @@ def test_every_model_looks_at_as_many_pictures_as_the_bars_are_about() -> None:
     assert full.quick().sizes[RENDERS] == 100
 
 
+@pytest.mark.nightly
 def test_a_picture_of_every_kind_is_looked_at_as_its_kind_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     """Captions are given for those kinds that are about them, and read for the others; scenes of the test split."""
     small = dataclasses.replace(EXPERIMENT, renders=2, strangers=9, others=1, captions=4)

@@ -110,6 +110,7 @@ OTHER = {
 }
 
 
+@pytest.mark.nightly
 def test_bars_hold_where_they_are_reached() -> None:
     assert all(bar.holds for bar in bars([GOOD] * 19 + [OTHER]))
     bad = GOOD | {"keep_iou": 0.84, "shift_error_px": 3.0, "right": 0, "keep_far_touched": 9, "keep_outside_db": 30.0}
@@ -117,6 +118,7 @@ def test_bars_hold_where_they_are_reached() -> None:
     assert not any(bar.holds for bar in bars([bad] * 19 + [OTHER | {"verdict": "kept"}]))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("cases", [1, 4])
 def test_intervals_are_those_of_photographs_drawn_anew(cases: int) -> None:
     """Of a share p of n photographs, p -+ 1.96 sqrt(p (1 - p) / n) for many, in however many cases each of them is."""

@@ -170,6 +170,7 @@ def test_the_measures_are_one_exactly_where_nothing_else_changed(matrix: Tensor)
         assert torch.equal(attribute_scores(matrix)[name] > 1 - 1e-9, alone)  # the least off-diagonal is 1 in 20
 
 
+@pytest.mark.slow
 @given(matrices)
 def test_dci_is_scipys_entropy(matrix: Tensor) -> None:
     assume(bool(matrix.any(0).all() and matrix.any(1).all()))

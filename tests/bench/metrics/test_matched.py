@@ -105,6 +105,7 @@ def test_areas_at_the_ends() -> None:
     assert curve_area(*path((1e-9, 5.0), (1.0, 5.0))).item() == pytest.approx(1, abs=1e-8)
 
 
+@pytest.mark.nightly
 @given(points)
 def test_the_area_is_the_integral_of_the_capped_leakage(steps: list[tuple[float, float]]) -> None:
     """Against quadrature between the effects on the path, where the integrand has its jumps."""
@@ -118,6 +119,7 @@ def test_the_area_is_the_integral_of_the_capped_leakage(steps: list[tuple[float,
     assert curve_area(effects, leakages).item() == pytest.approx(expected, abs=5e-4)
 
 
+@pytest.mark.slow
 @given(points, points)
 def test_pictures_do_not_see_each_other(first: list[tuple[float, float]], second: list[tuple[float, float]]) -> None:
     count = min(len(first), len(second))

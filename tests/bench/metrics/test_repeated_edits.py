@@ -13,6 +13,7 @@ from latentedit_bench.metrics.repeated_edits import repeated_errors
 from tests.api.test_instructed import HAT, SETTINGS, picture
 
 
+@pytest.mark.nightly
 def test_asked_for_nothing_ten_times_only_the_added_change_leaves_the_picture() -> None:
     """A random network repaints everything: sampling drifts further from the picture, what is added is exactly zero."""
     model = le.from_pipeline(flux(kontext=True), settings=SETTINGS)
@@ -25,6 +26,7 @@ def test_asked_for_nothing_ten_times_only_the_added_change_leaves_the_picture() 
     assert bool((stock > 0.1).all())
 
 
+@pytest.mark.nightly
 def test_each_round_goes_on_from_the_one_before() -> None:
     """By hand for two rounds: the second sees, and starts from, what the first left."""
     model = le.from_pipeline(flux(kontext=True), settings=SETTINGS)

@@ -121,6 +121,7 @@ def seeded(items: int, seeds: int, *, shared: bool, generator: np.random.Generat
     return pd.Series(generator.normal(size=items) * 0.5 + noise, index=index)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shared", "covered"), [(False, True), (True, False)])
 def test_intervals_cover_the_seed_where_items_have_noise_of_their_own(shared: bool, covered: bool) -> None:
     """The true mean is 0. Of 200 intervals 95 % hold it, less one or two for the bootstrap of 48; a standard error is

@@ -31,6 +31,7 @@ def referred(value: object) -> Iterator[str]:
             yield from referred(one)
 
 
+@pytest.mark.slow
 def test_croissant_has_what_the_specification_requires(croissant: dict[str, Any], spec: TaskSpec) -> None:
     """Required of a data set, of files and sets of files, of record sets and fields, in version 1.0."""
     required = {"@context", "@type", "conformsTo", "description", "license", "name", "url", "creator", "datePublished"}

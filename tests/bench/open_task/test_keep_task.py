@@ -29,6 +29,7 @@ def measured(folder: Path, items: list[TaskItem], outputs: list[Image.Image]) ->
     return item_measures(score_items(items, folder, keep=False)[0])
 
 
+@pytest.mark.slow
 def test_an_edit_of_each_picture_is_given(task: Path) -> None:
     """The same from one time to the next; nothing is asked for afterwards."""
     lines = [json.loads(line) for line in (task / "items.jsonl").read_text("utf-8").splitlines()]
@@ -54,6 +55,7 @@ def test_the_card_and_the_metadata_tell_of_it(task: Path) -> None:
     assert "--domain portraits --keep`" in card
 
 
+@pytest.mark.nightly
 def test_what_is_kept_is_nearer_than_the_edit_and_leaves_the_rest(task: Path) -> None:
     """Right answers err by 0 and touch nothing else; `keep` errs less than the edits and leaves more."""
     items = task_items(SPEC)

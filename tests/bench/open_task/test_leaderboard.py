@@ -68,6 +68,7 @@ def test_columns_are_explained(spec: TaskSpec) -> None:
     assert [cell.text for cell in grid.rows[0][:3]] == ["one", "0.500", "0.100"]
 
 
+@pytest.mark.nightly
 def test_a_page_says_what_is_missing_and_shows_pictures(entered: Enter, spec: TaskSpec) -> None:
     found = entered("half missing")
     rows, faults = score_items(found.items, found.folder, keep=False)
@@ -90,6 +91,7 @@ def test_a_page_says_what_is_missing_and_shows_pictures(entered: Enter, spec: Ta
     assert "half on open-portraits 1.2.0, public, 64 px" in html
 
 
+@pytest.mark.nightly
 def test_nothing_at_all_can_be_scored(written: Entered, spec: TaskSpec) -> None:
     """Errors of 1 everywhere; no picture to show."""
     rows, faults = score_items(written.items, written.folder, keep=False)

@@ -36,6 +36,7 @@ def test_the_stranger_imports_nothing_of_ours() -> None:
     assert "from latentedit" not in script
 
 
+@pytest.mark.nightly
 def test_a_copy_of_the_inputs_is_no_edit(entered: Enter) -> None:
     """Errors of 1 without any spread, no effect; where the picture is the answer, no error."""
     entry = entered("copy")
@@ -54,6 +55,7 @@ def test_a_copy_of_the_inputs_is_no_edit(entered: Enter) -> None:
     assert (graded["error_between"], graded["monotonicity"]) == (1, 0)
 
 
+@pytest.mark.nightly
 def test_right_answers_with_noise_err_by_the_noise(entered: Enter) -> None:
     """Every value is off by 4 levels: the error is 16 over the mean squared change that was asked for."""
     entry = entered("noise")
@@ -74,6 +76,7 @@ def test_right_answers_with_noise_err_by_the_noise(entered: Enter) -> None:
     assert items["public-000"]["outside_change"] == pytest.approx(by_hand_outside, rel=1e-5)
 
 
+@pytest.mark.nightly
 def test_a_shift_by_three_pixels_is_an_error_and_is_mended_and_told(entered: Enter) -> None:
     """As it is no better than no edit where little was asked for; after keep nearly the right answer."""
     entry = entered("shift")
@@ -97,6 +100,7 @@ def test_a_shift_by_three_pixels_is_an_error_and_is_mended_and_told(entered: Ent
     assert kept.loc["public-008", "still_error"] == 0, "the picture's own pixels, bit for bit"
 
 
+@pytest.mark.nightly
 def test_what_is_asked_afterwards_is_measured_from_where_it_began(entered: Enter) -> None:
     """A copy is the answer where three changes are taken back, and no edit where ten are made; noise errs by the noise.
 
@@ -135,6 +139,7 @@ def test_ten_edits_in_a_row_change_one_thing_each(written: Entered) -> None:
     assert all(one.instruction.endswith("exactly as it is.") for one in then)
 
 
+@pytest.mark.nightly
 def test_half_missing_is_half_of_no_edit(entered: Enter) -> None:
     """Of eight items that ask for a change four have the right answer: 4/8, between 1/8 and 7/8.
 
@@ -156,6 +161,7 @@ def test_half_missing_is_half_of_no_edit(entered: Enter) -> None:
     assert means["still_error"].mean == 1, "a file that is not there is no picture left alone"
 
 
+@pytest.mark.nightly
 def test_kinds_are_told_apart(entered: Enter) -> None:
     """The five single changes have two right answers missing, the pair (002) and the triple (006) none."""
     entry = entered("half missing")
@@ -182,6 +188,7 @@ def test_the_classifier_sees_what_was_changed_instead(entered: Enter) -> None:
     assert (row["done"], row["others_changed"]) == (1 / 2, 1)
 
 
+@pytest.mark.nightly
 def test_another_size_is_no_edit_until_keep_brings_it_back(entered: Enter) -> None:
     entry = entered("half size")
     _, means, faults = scored(entry)
@@ -216,6 +223,7 @@ def test_pictures_that_are_not_those_of_the_task_are_refused(entered: Enter) -> 
         score_item(entry.items[0], entry.folder, keep=False)
 
 
+@pytest.mark.nightly
 def test_processes_change_nothing(entered: Enter) -> None:
     entry = entered("noise")
     one, two = (score_items(entry.items[:2], entry.folder, keep=False, workers=workers)[0] for workers in (1, 2))

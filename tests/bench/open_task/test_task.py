@@ -31,6 +31,7 @@ def test_a_seed_decides_everything_but_the_size(spec: TaskSpec, written: Entered
     assert large[0].whole.picture().size == (96, 96)
 
 
+@pytest.mark.slow
 def test_months_and_secrets_draw_other_scenes(written: Entered) -> None:
     splits = [month(), month(name="2027-01"), month(SECRET), month(SECRET[::-1])]
     secrets = [None, None, SECRET, SECRET[::-1]]

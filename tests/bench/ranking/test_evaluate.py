@@ -46,6 +46,7 @@ def scored(batch: Prepared, editor: Any, *strengths: float, local: bool = False,
     return evaluate(method, batch, strengths or (1.0,), seed=0, beside=beside)[0]
 
 
+@pytest.mark.slow
 def test_the_truth_scores_one(oracle: list[Row]) -> None:
     asking = [row for row in oracle if row["kind"] not in ("nothing", "contradiction")]
     assert len(asking) == 11
@@ -87,6 +88,7 @@ def test_rows_name_their_items(oracle: list[Row]) -> None:
         assert told == [item.id, item.group, item.kind, item.change, item.about["asked"], 0]
 
 
+@pytest.mark.slow
 def test_an_editor_that_does_nothing(batch: Prepared) -> None:
     for row in scored(batch, Idle()):
         asks = row["kind"] != "nothing"
@@ -104,6 +106,7 @@ def levels(image: Image.Image) -> NDArray[np.float64]:
     return np.asarray(image.convert("RGB")).astype(np.float64)
 
 
+@pytest.mark.nightly
 def test_a_second_attribute_costs_decomposability_by_what_the_pictures_say(batch: Prepared) -> None:
     """``1 / sqrt(1 + (leak / effect)^2)`` of the three renders, in numpy: source, truth, and truth with one more."""
     answers = {item.id: leaking(item) for item in batch.items if item.kind in ("single", "graded")}
@@ -146,6 +149,7 @@ def leaking(item: Item) -> Image.Image:
     return render(attributes.replace(**{name: values[0]}))
 
 
+@pytest.mark.nightly
 def test_half_the_way_is_half_the_effect_and_no_leak(batch: Prepared) -> None:
     """Up to the rounding of pictures to eight bits: at most half a level beside changes of tens of levels."""
     strengths = (0.5, 1.0, 1.5)
@@ -161,6 +165,7 @@ def test_half_the_way_is_half_the_effect_and_no_leak(batch: Prepared) -> None:
     assert all(row["effect"] > 1 for row in most)
 
 
+@pytest.mark.slow
 def test_a_gain_multiplies_the_change(batch: Prepared) -> None:
     """Twice half the way is the answer, and edits without gain serve a method with it."""
     half = Method(name="x", editor=told(batch)(share=0.5))
@@ -171,6 +176,7 @@ def test_a_gain_multiplies_the_change(batch: Prepared) -> None:
         assert [row["error"] for row in rows if row["error"] is not None] == pytest.approx([error] * 11, abs=0.01)
 
 
+@pytest.mark.slow
 def test_strengths_that_are_refused_are_left_out(batch: Prepared) -> None:
     editor = told(batch)(highest=1.0)
     rows, pictures = evaluate(Method(name="x", editor=editor), batch, (0.5, 1.0, 1.5), seed=0, beside=False)
@@ -180,6 +186,7 @@ def test_strengths_that_are_refused_are_left_out(batch: Prepared) -> None:
     assert all(len(some) == len(batch.items) for some in pictures.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strengths", "beside"), [((1.0,), True), ((0.5, 1.0), True), ((1.0,), False)])
 def test_cost_is_the_editors_own(batch: Prepared, strengths: tuple[float, ...], beside: bool) -> None:
     """The judge, and the way back, are not part of it; where they are not wanted nothing is spent on them."""
@@ -224,6 +231,7 @@ class Breaking(Knowing):
         return z
 
 
+@pytest.mark.slow
 def test_an_edit_that_is_not_finite_is_no_edit(batch: Prepared) -> None:
     """And where the way back is not, the edited picture stays."""
     known = told(batch).answers
@@ -238,6 +246,7 @@ def test_an_edit_that_is_not_finite_is_no_edit(batch: Prepared) -> None:
     assert rows[2]["undo_error"] == pytest.approx(0, abs=ROUNDING)
 
 
+@pytest.mark.slow
 def test_undo_is_measured_from_the_edited_picture(batch: Prepared) -> None:
     """An editor that does not go back leaves the whole edit: an error of 1."""
     stays = type("Stays", (OneWay,), {"answers": told(batch).answers})
@@ -266,6 +275,7 @@ class Reading(OneWay):
         return super()._edit(latent, target, **rest)
 
 
+@pytest.mark.slow
 def test_the_way_back_is_for_the_captions_of_the_way_back(batch: Prepared) -> None:
     """An editor that reads captions is told those of both ways, each in its order."""
     wanted = tuple(item.target_caption for item in batch.items)
@@ -279,6 +289,7 @@ def faint(item: Item) -> Image.Image:
     return Image.fromarray((np.asarray(_truth(item)).astype(int) + 3).clip(0, 255).astype(np.uint8))
 
 
+@pytest.mark.nightly
 def test_undo_is_as_local_as_the_edit(batch: Prepared) -> None:
     """Who stays leaves the whole edit as it was shown, who goes back leaves nothing; where both are local too."""
     known = told(batch, faint)
@@ -292,6 +303,7 @@ def test_undo_is_as_local_as_the_edit(batch: Prepared) -> None:
             assert back["undo_error"] == pytest.approx(0, abs=ROUNDING)
 
 
+@pytest.mark.slow
 def test_a_local_change_is_the_same_change_less_what_is_faint(batch: Prepared) -> None:
     """The pictures are the source plus `local_change` of the truth's change, rounded to eight bits."""
     assert batch.truth is not None
@@ -342,6 +354,7 @@ def test_without_a_reader_nothing_is_read() -> None:
     assert not [name for name in rows[0] if name.startswith((CHANGE, TRUE_CHANGE)) or name in ("done", "drift")]
 
 
+@pytest.mark.slow
 def test_an_editor_that_reads_phrases_is_given_the_captions() -> None:
     batch, split = prepared(4, reads=False), SplitFlow(steps=3, until=0.5, parts=2)
     captions = [item.target_caption for item in batch.items]

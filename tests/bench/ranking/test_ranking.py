@@ -64,6 +64,7 @@ def test_errors_count_from_the_codecs_own() -> None:
     assert items.loc[(CODEC, "i1"), "above"] == 0
 
 
+@pytest.mark.slow
 def test_seeds_of_an_item_are_averaged_and_drawn_together() -> None:
     """Each error counts at most 1 before the mean; nine equal seeds say no more than five."""
     rows = of_slopes(**{CODEC: [0.1, 0.1], "a": [0.2, 0.5]})
@@ -236,6 +237,7 @@ def test_where_there_is_no_matrix_there_is_none() -> None:
     assert leakage_of(rows, "a") is None
 
 
+@pytest.mark.slow
 def test_intervals_draw_pictures_and_not_items() -> None:
     """Two items of each picture that agree say no more than one: as many pictures, and the same interval."""
     slopes = {"ours": np.linspace(0.1, 0.4, 7), "other": np.linspace(0.5, 0.3, 7), "third": np.linspace(0.6, 0.2, 7)}

@@ -24,6 +24,7 @@ def plan() -> Plan:
     return small_plan()
 
 
+@pytest.mark.nightly
 def test_every_item_method_and_strength_has_a_row(plan: Plan, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     table = run(plan, tmp_path / "new" / "run", command="it", progress=lambda *step: told.append(step))
@@ -38,6 +39,7 @@ def test_every_item_method_and_strength_has_a_row(plan: Plan, tmp_path: Path) ->
     pd.testing.assert_frame_equal(written, table, check_dtype=False)
 
 
+@pytest.mark.slow
 def test_every_seed_has_rows_of_its_own(tmp_path: Path) -> None:
     """One that draws noise differs from seed to seed, and the codec is measured once."""
     plan = small_plan(dataset=DATA.head(2), methods=(NOISY,), strengths=(1.0,), seeds=(1, 2), beside=False)
@@ -52,6 +54,7 @@ def test_every_seed_has_rows_of_its_own(tmp_path: Path) -> None:
     assert alone[alone["method"] == "noisy"]["error"].tolist() == noisy[2].tolist()
 
 
+@pytest.mark.nightly
 def test_the_second_run_measures_nothing(plan: Plan, tmp_path: Path, rows_asked: Callable[[Any], list[int]]) -> None:
     first = run(plan, tmp_path, command="it")
     before = (tmp_path / TABLE).read_bytes()
@@ -63,6 +66,7 @@ def test_the_second_run_measures_nothing(plan: Plan, tmp_path: Path, rows_asked:
     assert RunFolder.read(tmp_path).manifest.command == "it"
 
 
+@pytest.mark.nightly
 def test_rows_do_not_depend_on_the_batches(plan: Plan, tmp_path: Path) -> None:
     """Noise is drawn for one latent. A latent that rounds otherwise may tip one of 49152 numbers by one of 255 levels:
     some 1e-5 of a change of tens of levels in hundreds of pixels."""
@@ -94,6 +98,7 @@ def test_another_plan_in_the_same_folder_is_refused(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_pictures_of_the_first_items_are_shown(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "SHOWN_ITEMS", 1)
     small = dataclasses.replace(plan, dataset=DATA.head(2), methods=(SLIDER,))

@@ -18,6 +18,7 @@ def found_of(*methods: str, roles: Roles = ROLES) -> Summaries:
     return Summaries.of(pd.DataFrame([row for name in methods for row in rows_of(name)]), roles)
 
 
+@pytest.mark.nightly
 def test_methods_are_in_order_and_ours_is_compared_by_each_error() -> None:
     """Straight paths: what is above the codec, scaled or not, is the square of the slope less that of the codec's."""
     found = found_of(*reversed(SLOPES))
@@ -37,11 +38,13 @@ def test_methods_are_in_order_and_ours_is_compared_by_each_error() -> None:
     assert found.parts.empty
 
 
+@pytest.mark.slow
 def test_a_run_at_one_strength_has_no_curves() -> None:
     rows = pd.DataFrame([row for name in SLOPES for row in rows_of(name) if row["strength"] == 1])
     assert Summaries.of(rows, ROLES).curves is None
 
 
+@pytest.mark.nightly
 def test_with_too_few_seeds_methods_are_ranked_and_not_compared() -> None:
     rows = pd.DataFrame([row for name in SLOPES for row in rows_of(name) if row["seed"] < 4])
     found = Summaries.of(rows, ROLES)
@@ -50,12 +53,14 @@ def test_with_too_few_seeds_methods_are_ranked_and_not_compared() -> None:
     assert "4" in found.too_few_seeds
 
 
+@pytest.mark.slow
 def test_without_ours_nothing_is_compared() -> None:
     found = found_of("flow<edit>", CODEC)
     assert found.comparisons == []
     assert list(found.told_first) == ["flow<edit>"]
 
 
+@pytest.mark.slow
 def test_scores_of_a_matrix() -> None:
     """.8 on the diagonal and .1 beside it: a gap of 7 / 8."""
     matrix = found_of("eim").matrices["eim"]

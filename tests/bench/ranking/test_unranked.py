@@ -15,6 +15,7 @@ from latentedit_bench.ranking.unranked import pie_bench_table, write_unranked
 from tests.bench.rendered_network import Idle, prepared
 
 
+@pytest.mark.nightly
 def test_a_run_with_masks_alone(tmp_path: Path) -> None:
     """Idle edits leave every background as it was; what needs a network is left out by name."""
     batch = dataclasses.replace(prepared(3, reads=False), truth=None, answer_pixels=None)

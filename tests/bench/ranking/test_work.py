@@ -48,6 +48,7 @@ def test_units_of_several_seeds() -> None:
     assert len(set(work.units)) == 5
 
 
+@pytest.mark.slow
 def test_methods_that_differ_in_locality_share_their_edits() -> None:
     """What each comes to is what it comes to alone, at the cost of one of them."""
     twin = dataclasses.replace(NOISY, name="noisy, local", local=True)
@@ -70,6 +71,7 @@ def test_residual_and_way_back_are_taken_where_the_plan_says_so(beside: bool) ->
     assert ({"residual", "undo_psnr"} <= set(row)) == ("residual" in row) == beside
 
 
+@pytest.mark.slow
 def test_a_unit_gives_the_same_alone_as_among_others() -> None:
     """Latents remember what was found out about them: a method must not see what another left there."""
     work = cut()
@@ -125,6 +127,7 @@ def test_a_picture_that_went_away_fails_alone(tmp_path: Path) -> None:
         assert "\n" not in done.failures[0].why
 
 
+@pytest.mark.slow
 def test_an_edit_that_the_model_refuses_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     real = work_module.evaluate
 
@@ -143,6 +146,7 @@ def test_an_edit_that_the_model_refuses_fails_alone(monkeypatch: pytest.MonkeyPa
     pd.testing.assert_frame_equal(pd.DataFrame(done.rows), pd.DataFrame(kept), rtol=1e-3, atol=1e-4)  # rounding
 
 
+@pytest.mark.nightly
 def test_carried_tasks_need_no_disk(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     ITEMS[0].picture().save(path)

@@ -22,6 +22,7 @@ def found() -> Summaries:
     return Summaries.of(rows, Roles())
 
 
+@pytest.mark.nightly
 def test_svg_is_sound_readable_and_in_the_colour_of_its_page(found: Summaries) -> None:
     for drawn, words in zip(curves_svg(found), (("eim", "sdedit", "flow<edit>"), tuple(SLOPES)), strict=True):
         root = ET.fromstring(drawn)
@@ -32,6 +33,7 @@ def test_svg_is_sound_readable_and_in_the_colour_of_its_page(found: Summaries) -
         assert re.findall(r'href="(?!#)', drawn) == []
 
 
+@pytest.mark.nightly
 def test_without_ours_the_best_are_named() -> None:
     rows = pd.DataFrame([row for name in SLOPES if name != "eim" for row in rows_of(name)])
     curves, _ = curves_svg(Summaries.of(rows, Roles()))
@@ -39,16 +41,19 @@ def test_without_ours_the_best_are_named() -> None:
     assert named == set(SLOPES) - {"eim", CODEC}
 
 
+@pytest.mark.nightly
 def test_the_same_run_gives_the_same_svg(found: Summaries) -> None:
     assert curves_svg(found) == curves_svg(found)
 
 
+@pytest.mark.slow
 def test_a_run_at_one_strength_has_errors_alone() -> None:
     rows = pd.DataFrame([row for name in SLOPES for row in rows_of(name) if row["strength"] == 1])
     (drawn,) = curves_svg(Summaries.of(rows, Roles()))
     assert "error above the codec" in drawn
 
 
+@pytest.mark.slow
 def test_both_are_in_one_file(found: Summaries, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -29,6 +29,7 @@ def texts(browser: Browser, selector: str) -> list[str]:
     return browser.evaluate(f"[...document.querySelectorAll({selector!r})].map((one) => one.textContent.trim())")
 
 
+@pytest.mark.nightly
 def test_sections_tables_and_pictures(browser: Browser, report: Path) -> None:
     browser.open(report, width=1200)
     assert texts(browser, "h1") == ["Benchmark of some by x"]
@@ -51,6 +52,7 @@ def test_sections_tables_and_pictures(browser: Browser, report: Path) -> None:
     assert browser.evaluate(opened) == shown, "matrices of ours and the best other; pictures of ours"
 
 
+@pytest.mark.slow
 def test_nothing_comes_from_elsewhere_and_nothing_complains(browser: Browser, report: Path) -> None:
     browser.open(report, width=1200, dark=True)
     assert browser.requests == [report.resolve().as_uri()]
@@ -60,6 +62,7 @@ def test_nothing_comes_from_elsewhere_and_nothing_complains(browser: Browser, re
     assert browser.evaluate("getComputedStyle(document.querySelector('.plots svg text')).fill") != "rgb(0, 0, 0)"
 
 
+@pytest.mark.slow
 def test_the_browser_tells_what_goes_wrong(browser: Browser, tmp_path: Path) -> None:
     """Else the test above could not fail."""
     page = tmp_path / "page.html"
@@ -69,6 +72,7 @@ def test_the_browser_tells_what_goes_wrong(browser: Browser, tmp_path: Path) -> 
     assert {"error: x", "thrown: missing is not defined"} <= set(browser.complaints)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 400, 1000])
 def test_the_page_does_not_scroll_sideways(browser: Browser, report: Path, width: int) -> None:
     browser.open(report, width=width)
@@ -79,6 +83,7 @@ def test_the_page_does_not_scroll_sideways(browser: Browser, report: Path, width
     assert browser.evaluate(wide), "tables do, in their boxes"
 
 
+@pytest.mark.slow
 def test_the_first_column_and_the_head_stay(browser: Browser, report: Path) -> None:
     browser.open(report, width=400)
     script = """(() => {
@@ -90,6 +95,7 @@ def test_the_first_column_and_the_head_stay(browser: Browser, report: Path) -> N
     assert abs(moved) < 2
 
 
+@pytest.mark.nightly
 def test_a_click_sorts(browser: Browser, report: Path) -> None:
     browser.open(report, width=1200)
     head = "document.querySelectorAll('#ranking ~ .table thead')[0].rows[0].cells[1]"
@@ -102,6 +108,7 @@ def test_a_click_sorts(browser: Browser, report: Path) -> None:
     assert browser.evaluate(values) == rising[::-1]
 
 
+@pytest.mark.slow
 def test_values_that_are_missing_come_last(browser: Browser, report: Path) -> None:
     browser.open(report, width=1200)
     table = "document.querySelector('#cost + .table table')"
@@ -110,11 +117,13 @@ def test_values_that_are_missing_come_last(browser: Browser, report: Path) -> No
         assert browser.evaluate(f"[...{table}.tBodies[0].rows].map((row) => row.cells[1].textContent)")[-1] == "-"
 
 
+@pytest.mark.nightly
 def test_a_run_that_goes_on_is_told(tmp_path: Path) -> None:
     write_report(made_run(tmp_path / "r", units=40, drop=tuple(SLOPES)[2:]), tmp_path / "report.html")
     assert "6 of 40 parts" in " ".join((tmp_path / "report.html").read_text().split())
 
 
+@pytest.mark.nightly
 def test_without_ours_nothing_is_compared(tmp_path: Path) -> None:
     write_report(made_run(tmp_path / "r", drop=tuple(SLOPES)[1:4]), tmp_path / "report.html")
     told = (tmp_path / "report.html").read_text()
@@ -122,6 +131,7 @@ def test_without_ours_nothing_is_compared(tmp_path: Path) -> None:
     assert 'id="compared"' not in told
 
 
+@pytest.mark.slow
 def test_without_right_answers_nothing_is_ranked(tmp_path: Path) -> None:
     write_report(made_run(tmp_path / "r", ranked=False), tmp_path / "report.html")
     told = (tmp_path / "report.html").read_text()
@@ -131,6 +141,7 @@ def test_without_right_answers_nothing_is_ranked(tmp_path: Path) -> None:
     assert 'data-value="7.5"' in told
 
 
+@pytest.mark.slow
 def test_folders_that_hold_no_finished_benchmark_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is not the folder of a run"):
         write_report(tmp_path, tmp_path / "report.html")

@@ -65,6 +65,7 @@ def compared(folder: Path, rows: Any) -> list[Comparison]:
     return write_results(folder, rows, ROLES)
 
 
+@pytest.mark.nightly
 def test_every_file_is_there_and_holds_the_numbers(folder: Path) -> None:
     ours, good, bad = [0.1, 0.2] * 4, [0.4, 0.5] * 4, [0.8, 0.9] * 4
     comparisons = compared(folder, rows_of(bad=bad, ours=ours, good=good))
@@ -83,6 +84,7 @@ def test_every_file_is_there_and_holds_the_numbers(folder: Path) -> None:
     assert RunFolder.read(folder).manifest.plan == PLAN
 
 
+@pytest.mark.nightly
 def test_the_page_says_what_ran_and_what_came_of_it(folder: Path) -> None:
     """Errors .01 and .04 against .16 and .25: means .025 and .205, ratio .12."""
     comparisons = compared(folder, rows_of(ours=[0.1, 0.2] * 4, other=[0.4, 0.5] * 4))
@@ -106,6 +108,7 @@ def test_the_page_says_what_ran_and_what_came_of_it(folder: Path) -> None:
             assert lines[start - 1].count("|") == line.count("|") == lines[start + 1].count("|")
 
 
+@pytest.mark.nightly
 def test_leakage_matrices_without_the_readers_own(folder: Path) -> None:
     """The reader keeps the answers apart, so the matrix is the editor's: .7 on the diagonal, .1 elsewhere."""
     compared(folder, rows_of(read=True, ours=[0.1] * 6, other=[0.5] * 6, third=[0.7] * 6))
@@ -117,6 +120,7 @@ def test_leakage_matrices_without_the_readers_own(folder: Path) -> None:
     assert "| ours | 0.700 |" in (folder / "ranking.md").read_text()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("methods", [["ours"], ["other", "third"]])
 def test_without_ours_or_any_other_nothing_is_compared(folder: Path, methods: list[str]) -> None:
     rows = rows_of(**{name: [0.3 + 0.1 * place] * 3 for place, name in enumerate(methods)})
@@ -126,6 +130,7 @@ def test_without_ours_or_any_other_nothing_is_compared(folder: Path, methods: li
     assert "against each other method" not in page
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("slope", [0.1, 0.3, 0.7, 1.1])
 def test_values_that_are_all_the_same_can_be_drawn(folder: Path, slope: float) -> None:
     """Their mean and the ends of its interval may differ by their rounding, to either side."""
@@ -133,6 +138,7 @@ def test_values_that_are_all_the_same_can_be_drawn(folder: Path, slope: float) -
     assert (folder / "curves.png").exists()
 
 
+@pytest.mark.nightly
 def test_editors_that_do_nothing_or_take_one_strength_can_be_ranked(folder: Path) -> None:
     """They have no curve; the one no decomposability and no undo either."""
     rows = rows_of(ours=[0.1] * 3, once=[0.2] * 3)

@@ -50,6 +50,7 @@ def test_numbers() -> None:
     assert number(math.nan, beside="[nan, nan]") == Cell(text="-")
 
 
+@pytest.mark.nightly
 def test_ranking(found: Summaries) -> None:
     grid = tables.ranking_grid(found, found.order)
     assert set(grid.head[1:]) <= set(SHOWN.values())

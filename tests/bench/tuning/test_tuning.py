@@ -60,6 +60,7 @@ def test_data_is_encoded_in_batches() -> None:
     assert tuple(item for batch in found for item in batch.items) == data.items
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("toy")
 def test_the_best_setting_is_found(batches: list[Prepared]) -> None:
     """The error of a share k of the way is ``(1 - k)^2``, up to the rounding to eight bits; what lies beyond the answer
@@ -93,6 +94,7 @@ def test_all_edits_are_drawn_from_one_seed(
     assert seeds == [one.seeds(5) for one in batches[:2]] * 2
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("toy")
 def test_the_best_third_of_the_first_batch_is_tried_on_all(batches: list[Prepared]) -> None:
     told_of: list[tuple[str, int, int]] = []
@@ -106,6 +108,7 @@ def test_the_best_third_of_the_first_batch_is_tried_on_all(batches: list[Prepare
     assert [one.moved == one.moved for one in tried] == [True] * 4 + [False] * 8, "only all items hold a still one"
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("toy")
 def test_the_order_of_the_first_batch_is_not_the_last_word(
     batches: list[Prepared], toy: type[Knowing], monkeypatch: pytest.MonkeyPatch
@@ -138,6 +141,7 @@ def test_the_order_of_the_first_batch_is_not_the_last_word(
     assert all_batches[3].settings["share"] == 0.9
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("toy")
 def test_from_an_edge_it_goes_on_until_all_have_had_as_many_tries(batches: list[Prepared]) -> None:
     """The best of .1 to .4 is an end: on to .4 * .4 / .3, .71 and .95; the next lies beyond the answer, and then it is
@@ -158,6 +162,7 @@ def test_from_an_edge_it_goes_on_until_all_have_had_as_many_tries(batches: list[
     assert all(one.settings["steps"] == 4 for one in tried), "as many steps as the budget pays for"
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("toy")
 def test_rows_that_differ_in_locality_share_their_edits(batches: list[Prepared]) -> None:
     local = dataclasses.replace(TOY, name="toy, local", local=True)
@@ -173,6 +178,7 @@ def test_rows_that_differ_in_locality_share_their_edits(batches: list[Prepared])
     assert [one.score for one in kept] != [one.score for one in whole]
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("toy")
 def test_a_candidate_is_judged_at_the_best_of_some_factors(batches: list[Prepared]) -> None:
     """The error of a share k at a factor g is ``(1 - g k)^2``, and the network is asked once."""
@@ -186,6 +192,7 @@ def test_a_candidate_is_judged_at_the_best_of_some_factors(batches: list[Prepare
         assert cost.evaluations == 4 * 12
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("share", "gain"), [(1.0, 1.0), (0.8, 1.24), (0.91, 1.12), (0.3, 1.48)])
 def test_the_gain_makes_up_for_what_a_change_lacks(
     batches: list[Prepared], toy: type[Knowing], share: float, gain: float

@@ -24,6 +24,7 @@ def write(folder: Path, which: int) -> None:
     save_image(PICTURES[which], folder / "a.png", record=TEXTS[which])
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork begins without the seconds of imports")
 def test_files_are_whole_whenever_their_writer_is_killed(tmp_path: Path) -> None:
     whole: dict[str, set[bytes]] = {"a.txt": set(), "a.png": set()}

@@ -396,6 +396,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_files_are_refused_in_one_line_and_little_memory(tmp_path: Path, case: str) -> None:
     (tmp_path / "bad.png").write_bytes(HOSTILE[case]())
@@ -481,6 +482,7 @@ def test_deep_pictures_are_scaled_strip_by_strip_as_at_once(
         assert np.array_equal(read, np.stack([expected] * 3, axis=-1))
 
 
+@pytest.mark.slow
 def test_a_deep_picture_takes_no_copy_of_it_in_wide_numbers() -> None:
     """L1 of the fuzzing: 16-bit grey took 20 bytes of Python's memory for each pixel."""
     content = grey(np.zeros((2000, 4000), np.uint16), compression="tiff_deflate")

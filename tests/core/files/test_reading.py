@@ -122,11 +122,13 @@ def test_paths_as_they_are_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             user_path(name, error=OutputError)
 
 
+@pytest.mark.slow
 @given(value=VALUES)
 def test_json_is_read_as_it_was_written(value: object) -> None:
     assert parse_json(json.dumps(value), depth=10_000) == value
 
 
+@pytest.mark.slow
 def test_depth_is_counted_outside_texts() -> None:
     for text, depth in (
         ("[" * 9 + "]" * 9, 9),

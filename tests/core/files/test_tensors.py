@@ -80,6 +80,7 @@ def tensors(draw: st.DrawFn) -> Tensor:
     return torch.where(values.isfinite(), values, -0.0) if dtype.is_floating_point else values
 
 
+@pytest.mark.slow
 @given(told=st.dictionaries(st.sampled_from(NAMES), tensors()), metadata=st.dictionaries(TEXTS, TEXTS))
 def test_what_is_packed_is_unpacked_bit_for_bit(told: dict[str, Tensor], metadata: dict[str, str]) -> None:
     data = pack(told, metadata)
@@ -103,6 +104,7 @@ def test_the_library_reads_what_is_packed_and_we_read_what_it_writes(tmp_path: P
     assert metadata == {"a": "b"}
 
 
+@pytest.mark.nightly
 def test_another_process_writes_the_same_bytes() -> None:
     """The library writes metadata in an order that is drawn by each process."""
     code = (

@@ -60,6 +60,7 @@ def test_on_a_paraboloid_it_is_shorter_than_straight_through_the_bottom() -> Non
     assert found.converged
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 1000), wiggle=st.floats(0, 2))
 def test_a_linear_map_has_straight_lines(seed: int, wiggle: float) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -116,6 +116,7 @@ def test_small_distances_and_angles_are_exact() -> None:
     assert float(log_columns(whole, rotation(4)).norm()) < 1e-13  # a whole space has nowhere to go
 
 
+@pytest.mark.slow
 @given(seeds)
 def test_the_distance_is_a_metric_and_sees_only_the_subspaces(seed: int) -> None:
     a, b, c = (gaussian(2, 6, seed=3 * seed + index) for index in range(3))
@@ -147,6 +148,7 @@ def test_distance_logarithm_and_exponential_are_those_of_pymanopt() -> None:
         assert geodesic_distance(exp_columns(a, 0.7 * tangent).T, reached.T) < 1e-12
 
 
+@pytest.mark.slow
 @given(st.lists(angle, min_size=1, max_size=3), seeds, st.floats(-0.5, 1.0))
 def test_a_geodesic_is_the_shortest_way_at_constant_speed(angles: list[float], seed: int, t: float) -> None:
     """Up to an angle of pi / 2 from the start, within which no shorter way around exists: 0.5 backwards is enough."""
@@ -171,6 +173,7 @@ def test_the_columns_of_a_tangent_are_the_velocities_of_the_columns_of_the_base(
     assert torch.allclose((ahead - behind) / 2e-5, tangent, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dimension", "rank"), [(6, 2), (7, 3), (5, 4), (9, 1)])
 def test_random_angles_are_those_of_subspaces_drawn_at_random(dimension: int, rank: int) -> None:
     """Against pairs of normal vectors, whose span is uniform. A right law fails one of a row in 1,000 seeds."""
@@ -185,6 +188,7 @@ def test_random_angles_are_those_of_subspaces_drawn_at_random(dimension: int, ra
         assert scipy.stats.ks_2samp(found[:, column], direct[:, column]).pvalue > 1e-3 / rank
 
 
+@pytest.mark.slow
 def test_random_lines_have_known_angles() -> None:
     """Uniform in the plane; with a uniform cosine in space."""
     plane, space = random_angles(2, 1, draws=2000)[:, 0], random_angles(3, 1, draws=2000)[:, 0]
@@ -192,6 +196,7 @@ def test_random_lines_have_known_angles() -> None:
     assert scipy.stats.kstest(space.cos(), "uniform").pvalue > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dimension", "rank"), [(12, 4), (2000, 8)])
 def test_the_mean_of_all_squared_cosines_is_known(dimension: int, rank: int) -> None:
     """``E tr(P_a P_b) = r^2 / n`` for any of the two fixed, for E P = (r / n) I."""
@@ -199,6 +204,7 @@ def test_the_mean_of_all_squared_cosines_is_known(dimension: int, rank: int) -> 
     assert abs(float(shared.mean()) - rank * rank / dimension) < 4 * float(shared.std()) / 20
 
 
+@pytest.mark.nightly
 def test_the_random_level() -> None:
     """In a large space it is less by at most the norm of what angles lack of pi / 2, of mean square ``r^2 / n``."""
     level = random_level(20_000, 10, draws=50)

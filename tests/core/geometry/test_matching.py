@@ -80,6 +80,7 @@ def test_what_does_not_match_is_refused() -> None:
         matched_mean([basis, rows(3, 6)])
 
 
+@pytest.mark.nightly
 @given(seeds)
 def test_the_mean_of_shuffled_sets_is_the_set(seed: int) -> None:
     """Each of 12 samples is off by 0.05 an entry, 0.17 in length; the mean, by 0.17 / sqrt(12) = 0.05."""
@@ -105,6 +106,7 @@ def test_sets_that_agree_are_homogeneous_and_one_set_is_its_own_mean() -> None:
     assert torch.allclose(matched_mean([2 * basis]).vectors, basis, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_rounds_improve_what_a_bad_first_set_has_matched() -> None:
     """Sets with so much noise that the first is a poor reference; seeds of which most need more than one round."""
     needed = 0

@@ -29,6 +29,7 @@ def small_turns(rank: int, count: int, size: float, seed: int = 0) -> list[torch
     return [torch.linalg.matrix_exp(sign * (half - half.T)) for half in halves for sign in (1, -1)]
 
 
+@pytest.mark.slow
 @given(seeds)
 def test_the_mean_of_two_spaces_is_the_middle_of_the_way(seed: int) -> None:
     """Both means; gradients within 1e-10 put the Karcher mean within about as much. Angles here reach 1.3."""
@@ -88,6 +89,7 @@ def test_the_karcher_mean_is_where_pymanopt_ends() -> None:
     assert geodesic_distance(found.basis, chordal_mean(bases)) > 1e-4
 
 
+@pytest.mark.nightly
 @given(seeds)
 def test_the_mean_sees_only_subspaces_and_turns_with_them(seed: int) -> None:
     bases = near(rotation(10, seed)[:3], 4, 0.2, seed)
@@ -148,6 +150,7 @@ def test_the_karcher_mean_of_rotations_is_a_critical_point() -> None:
     assert middle.distances.tolist() == pytest.approx([abs(t - sum(angles) / 3) for t in angles], abs=1e-6)
 
 
+@pytest.mark.nightly
 @given(seeds, st.integers(1, 4))
 def test_a_basis_comes_back_from_samples_in_any_order_and_with_any_signs(seed: int, rank: int) -> None:
     """Samples that span one space; their rotations from the basis come in opposite pairs, so that it is their mean.

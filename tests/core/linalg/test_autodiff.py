@@ -139,6 +139,7 @@ def test_products_in_inference_mode(mode: Mode) -> None:
     assert relative_error(transposed, apply(jacobian().mT, vectors(3, 2, 3))) <= exact
 
 
+@pytest.mark.slow
 def test_forward_products_of_two_threads_at_once() -> None:
     """PyTorch has one level of dual numbers for all threads: the second waits until the first has left it."""
     inside, asked = threading.Event(), threading.Event()

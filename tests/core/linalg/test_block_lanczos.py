@@ -36,6 +36,7 @@ def check_laws(found: TruncatedSVD, matrix: Tensor, close: float = 1e-10) -> Non
     assert torch.allclose(found.residuals, residuals, atol=close)
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, 12), st.integers(1, 12), st.integers(1, 12), st.integers(1, 4), st.integers(0, 3), st.integers(0, 99)
 )
@@ -89,6 +90,7 @@ def test_restarts_change_no_law_and_bound_memory(monkeypatch: pytest.MonkeyPatch
     check_laws(found, matrix)
 
 
+@pytest.mark.slow
 def test_the_bound_of_the_angle_holds() -> None:
     """Wherever a search ends by its tolerance, the angle is within it."""
     values = torch.linspace(2, 0.1, 60, dtype=torch.float64)

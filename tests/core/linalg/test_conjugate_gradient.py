@@ -26,6 +26,7 @@ def spectra(batch: int, size: int, condition: float, seed: int) -> Tensor:
     return condition**inside
 
 
+@pytest.mark.slow
 @given(batch=st.integers(1, 3), size=st.integers(2, 8), condition=st.floats(1.0, 100.0), seed=st.integers(0, 2**31 - 1))
 def test_definite_systems_are_solved(batch: int, size: int, condition: float, seed: int) -> None:
     matrices, rhs = symmetric(spectra(batch, size, condition, seed), seed), vectors(batch, size, seed=seed)

@@ -111,6 +111,7 @@ def end_of_flow() -> Tensor:
     return torch.from_numpy(solution.y[:, -1]).reshape(latents().shape)
 
 
+@pytest.mark.slow
 @every_solver
 def test_row_16_order_of_convergence_on_a_mixture(solver: Solver, end_of_flow: Tensor) -> None:
     assert slope(example_mixture(narrowest=0.3), end_of_flow, solver, [32, 64, 128]) == pytest.approx(
@@ -118,6 +119,7 @@ def test_row_16_order_of_convergence_on_a_mixture(solver: Solver, end_of_flow: T
     )
 
 
+@pytest.mark.slow
 def test_row_16_needs_a_mixture_because_midpoint_is_third_order_on_one_gaussian() -> None:
     one = example_mixture(components=1, narrowest=0.3)
     expected = one.flow_map(latents(), 1.0, 0.0, 0)

@@ -83,6 +83,7 @@ def test_progress_is_told_after_every_step() -> None:
     assert told == [("integrate", 1, 3), ("integrate", 2, 3), ("integrate", 3, 3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("start", "end"), [(1.0, 0.0), (0.0, 1.0), (0.7, 0.2)])
 def test_row_15_flow_map_of_one_gaussian(start: float, end: float) -> None:
     backbone = example_mixture(narrowest=0.3)
@@ -92,6 +93,7 @@ def test_row_15_flow_map_of_one_gaussian(start: float, end: float) -> None:
     assert relative_error(got, backbone.flow_map(latents(), start, end, 0)) > 1e-2
 
 
+@pytest.mark.nightly
 def test_row_18_likelihood_by_change_of_variables() -> None:
     backbone = example_mixture(narrowest=0.3)
     condition = backbone.embed(["a"])
@@ -109,6 +111,7 @@ def test_row_18_likelihood_by_change_of_variables() -> None:
     assert float((likelihood - expected).abs().max()) <= 1e-8
 
 
+@pytest.mark.nightly
 def test_row_19_round_trip_of_the_flow() -> None:
     backbone = example_mixture(narrowest=0.3)
     field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]))
@@ -118,6 +121,7 @@ def test_row_19_round_trip_of_the_flow() -> None:
     assert relative_error(up, x) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("solver", "bound"), [(EulerSolver(), 0.2), (MidpointSolver(), 5e-3)])
 def test_row_19_round_trip_of_each_solver(solver: Solver, bound: float) -> None:
     """A bound and not a decrease: Euler's round trip is O(h) only asymptotically."""
@@ -135,6 +139,7 @@ def invert_and_sample(backbone: GaussianMixtureBackbone, x: Tensor, solver: Solv
     return sample(only(backbone, 1), noise, grid, solver).final
 
 
+@pytest.mark.nightly
 def test_row_20_edit_by_inversion_moves_by_the_difference_of_means() -> None:
     backbone = example_mixture(shared_covariance=True, narrowest=0.3)
     x = backbone.draw_clean(backbone.only(0).repeat(4), generator=torch.Generator().manual_seed(0))
@@ -146,6 +151,7 @@ def test_row_20_edit_by_inversion_moves_by_the_difference_of_means() -> None:
     assert relative_error(invert_and_sample(backbone, x, EulerSolver(), uniform_grid(100)), expected) <= 5e-2
 
 
+@pytest.mark.slow
 def test_row_20_edit_by_inversion_between_different_covariances_is_the_composed_flow_map() -> None:
     backbone = example_mixture()
     x = backbone.draw_clean(backbone.only(0).repeat(4), generator=torch.Generator().manual_seed(0))

@@ -67,6 +67,7 @@ class Memory:
                 handle.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [1, 3])
 @pytest.mark.parametrize("kind", [RFSolver, FireFlow])
 def test_values_are_shared_as_the_published_code_shares_them(sd3: Backbone, kind: type[Editor], share: int) -> None:
@@ -171,6 +172,7 @@ def walked_in_one_batch(
     return z
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [0.0, 0.4])
 def test_masactrl_is_mutual_self_attention_in_a_unet(start: float) -> None:
     backbone: Any = le.from_pipeline(sd_pipeline(), settings={"sizes": [64, 64, 96]})
@@ -186,6 +188,7 @@ def test_masactrl_is_mutual_self_attention_in_a_unet(start: float) -> None:
     assert relative_error(found, other) > 1e-3
 
 
+@pytest.mark.slow
 def test_stable_flow_copies_what_vital_layers_see_of_the_nudged_picture(sd3: Any) -> None:
     latent, target, vital = latent_of(sd3), sd3.embed([WANTED]), sd3._network.transformer_blocks[0].attn
     expected = walked_in_one_batch(latent, target, [vital.to_k, vital.to_v], nudge=1.15, weight=2.0)
@@ -198,6 +201,7 @@ def test_stable_flow_copies_what_vital_layers_see_of_the_nudged_picture(sd3: Any
         StableFlow(steps=3, layers=(77,)).edit(latent, target, [1.0])
 
 
+@pytest.mark.slow
 def test_stable_flow_in_a_single_block_of_flux_leaves_the_text_alone() -> None:
     backbone: Any = le.from_pipeline(flux(guidance_embeds=False), settings={"sizes": [64, 64, 96]})
     latent, target = latent_of(backbone), backbone.embed([WANTED])

@@ -78,6 +78,7 @@ def own_scale(z: Tensor, level: float) -> Tensor:
     return z / ((1 - level) ** 2 + level**2) ** 0.5
 
 
+@pytest.mark.nightly
 def test_the_mask_is_the_pipelines(pipeline: Any, latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the same noises. Its guidance changes nothing, and without guidance it fails (diffusers 0.42)."""
     noise = draw((MAPS, *latent.z.shape[1:]), seed=SEED, purpose="difference mask")
@@ -123,6 +124,7 @@ def inverted(pipeline: Any, latent: JointLatent, monkeypatch: pytest.MonkeyPatch
     return list(found[0].flip(0)[:, None])
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("relabel", [True, False])
 def test_steps_up_are_the_pipelines_but_for_the_label_of_the_level(
     pipeline: Any, latent: JointLatent, grid_levels: tuple[float, ...], monkeypatch: pytest.MonkeyPatch, relabel: bool
@@ -139,6 +141,7 @@ def test_steps_up_are_the_pipelines_but_for_the_label_of_the_level(
         assert error < FLOAT32 if relabel else error > 1e-2
 
 
+@pytest.mark.nightly
 def test_the_way_down_is_the_pipelines_but_for_the_level_of_the_blend(
     pipeline: Any, latent: JointLatent, grid_levels: tuple[float, ...]
 ) -> None:

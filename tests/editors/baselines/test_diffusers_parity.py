@@ -122,12 +122,14 @@ def test_sdedit_equals_the_stock_image_to_image_pipeline(
     compare_sdedit(backbone, opened(StableDiffusionImg2ImgPipeline, parts), guidance)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
 def test_sdedit_equals_the_stock_pipeline_of_sd3(tmp_path: Path, guidance: float) -> None:
     place = miniature_sd3(tmp_path / "sd3", t5=False)
     compare_sdedit(load(place, device="cpu"), opened_sd3(place), guidance, max_sequence_length=1)
 
 
+@pytest.mark.nightly
 def test_sdedit_on_the_bundled_transformer_equals_the_stock_pipeline() -> None:
     backbone = load("portraits", device="cpu")
     length = int(backbone.defaults.get("zero_tokens", 256))
@@ -162,6 +164,7 @@ def generated(backbone: Backbone, guidance: SemanticGuidance, scale: float, step
         return sample(guided, start, grid, EulerSolver()).final
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "settings",
     [
@@ -249,6 +252,7 @@ def test_noise_maps_equal_those_of_the_stock_pipeline(invert: Invert, source: st
     assert bool((pipeline.zs[4] == 0).all())
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("threshold", "scale"), [(0.9, 5.0), (0.55, -4.0), (0.0, 2.0)])
 def test_ledits_equals_the_stock_pipeline(invert: Invert, threshold: float, scale: float) -> None:
     pipeline, latent, level = invert("", 3.5)

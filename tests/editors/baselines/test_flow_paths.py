@@ -154,6 +154,7 @@ def test_strength_one_is_flowedit_without_guidance(latent: JointLatent, noises: 
     assert relative_error(slider.edit(latent, target, [1.5], seed=4)[0].z, more) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "editor", [FlowSlider(level=1.0, steps=20), FlowAlign(steps=20, guidance=2.0, pull=0.05)], ids=lambda one: one.name
 )

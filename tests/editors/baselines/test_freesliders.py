@@ -50,6 +50,7 @@ def test_where_the_field_is_linear_the_range_is_even_already() -> None:
         assert relative_error(one - latent.z, other - latent.z) < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [1, -1])
 def test_strengths_are_shares_of_the_whole_change(latent: JointLatent, sign: int) -> None:
     """At the probes exactly, as far as rounding goes; between them nearer than without."""

@@ -41,6 +41,7 @@ def missed(only: JointLatent, editor: Editor, seed: int = 0) -> float:
     return relative_error(editor.edit(only, backbone.only(1), [1.0], seed=seed)[0].z - only.z, truth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("editor", [Inversion(steps=100), AlignedInversion(steps=100)])
 def test_the_whole_path_with_shared_covariance_is_the_counterfactual(editor: Editor) -> None:
     backbone = example_mixture(dimension=6, shared_covariance=True)
@@ -52,6 +53,7 @@ def test_the_whole_path_with_shared_covariance_is_the_counterfactual(editor: Edi
     assert exact == isinstance(editor, AlignedInversion), "only the aligned way back is exact"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("editor", "finer", "order", "close", "gain"),
     [
@@ -289,6 +291,7 @@ def test_the_noise_is_aligned_with_the_network_after_each_step(latent: JointLate
     assert torch.equal(way.velocities[0], straight)
 
 
+@pytest.mark.nightly
 def test_on_gaussians_it_becomes_the_flow_up_and_down_whatever_the_noise(only: JointLatent) -> None:
     """Asking at p instead of z' is an error of order h in the velocity: half the step, half the error."""
     for seed in (0, 1):

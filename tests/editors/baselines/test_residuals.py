@@ -36,6 +36,7 @@ def test_t9_it_is_the_residual_of_rectified_flow_times_one_minus_s(latent: Joint
     assert relative_error(found, 0.1 * (guided - (e - latent.z))) > 1e-2
 
 
+@pytest.mark.slow
 def test_under_one_gaussian_every_step_has_a_closed_form() -> None:
     """``e_hat = s C_s^-1 (y_s - (1 - s) mu)``, so the walk is a linear recursion that forgets the source text."""
     backbone = example_mixture(dimension=6)
@@ -78,6 +79,7 @@ def test_t3_it_is_the_published_difference_of_noise_estimates(latent: JointLaten
     assert relative_error(found, other) > 1e-2
 
 
+@pytest.mark.slow
 def test_between_gaussians_of_one_covariance_it_goes_to_the_counterfactual() -> None:
     """The gradient is ``A_s (y - x - D)``, ``A_s = s (1 - s) C_s^-1``, D the difference of means, whatever the noise.
 
@@ -108,6 +110,7 @@ def test_levels_fill_their_range_and_are_cut_to_the_models() -> None:
     assert set(random_levels(model, (0.001, 0.0), 5, seed=0, purpose="tests")) == {known.s_min}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [0.5, 0.83])
 def test_starts_at_the_share_of_its_level_and_follows_the_targets_flow(latent: JointLatent, strength: float) -> None:
     """Under one Gaussian the flow has a closed form; Euler with 400 steps is within a per cent of it."""
@@ -153,6 +156,7 @@ def test_is_the_difference_of_two_samples_from_one_start(latent: JointLatent, st
     assert relative_error(found, expected) < 1e-12
 
 
+@pytest.mark.nightly
 def test_where_the_estimate_is_affine_in_the_text_so_is_the_edit() -> None:
     """One Gaussian whose mean is linear in the text: ``y - x = strength (I - (1 - s) S^1/2 C_s^-1/2) (mu_1 - mu_0)``.
 

@@ -192,6 +192,7 @@ def test_the_texts_change_is_projected_on_the_basis_and_guided_along(inside: boo
     assert relative_error(found, latent.z) > 1e-2
 
 
+@pytest.mark.slow
 def test_a_basis_of_all_directions_keeps_the_change_as_it_is(latent: JointLatent) -> None:
     """With as many vectors as numbers the projection does nothing, whatever the search."""
     target = latent.backbone.embed(["c"])
@@ -203,6 +204,7 @@ def test_a_basis_of_all_directions_keeps_the_change_as_it_is(latent: JointLatent
     assert relative_error(fewer, one) > 1e-3
 
 
+@pytest.mark.slow
 def test_t10_the_sign_flips_the_edit_to_first_order_in_the_probe(latent: JointLatent) -> None:
     """The guidance probes on the side to which it goes, so the even part falls with the probe as the strength does."""
     target = latent.backbone.embed(["c"])
@@ -250,6 +252,7 @@ def test_is_the_null_space_projection_of_the_masked_change(latent: JointLatent, 
     assert relative_error(found, latent.z) > 1e-2
 
 
+@pytest.mark.nightly
 def test_the_projection_moves_the_estimate_outside_less(latent: JointLatent) -> None:
     """At the top, one short step: what is left of a move is what the leading singular vectors outside do not see."""
     backbone = latent.backbone

@@ -34,6 +34,7 @@ def test_is_what_the_text_changes_in_a_sample_and_nothing_else(latent: JointLate
     assert relative_error(found, latent.z + sampled(1.5 * strength) - sampled(0.0)) < 1e-12
 
 
+@pytest.mark.slow
 def test_strengths_are_shares_of_the_whole_change(latent: JointLatent) -> None:
     """At what was measured up to rounding; elsewhere nearer than scales are. 0 is the picture, bit for bit."""
     target, strengths = latent.backbone.embed(["c"]), [0.0, 0.25, 0.4, 0.5, 0.8, 1.0]
@@ -50,6 +51,7 @@ def test_strengths_are_shares_of_the_whole_change(latent: JointLatent) -> None:
     assert even < plain / 4
 
 
+@pytest.mark.slow
 def test_what_a_strength_does_does_not_depend_on_the_others(latent: JointLatent) -> None:
     target, editor = latent.backbone.embed(["c"]), VelocitySteering(level=0.9, steps=4, probes=2)
     together = editor.edit(latent, target, [0.3, -1.0, 2.0])
@@ -58,6 +60,7 @@ def test_what_a_strength_does_does_not_depend_on_the_others(latent: JointLatent)
         assert torch.equal(alone.z, one.z)
 
 
+@pytest.mark.slow
 def test_where_the_change_is_linear_every_strength_is_its_scale() -> None:
     """Two Gaussians of one covariance: beyond the whole and below nothing as well."""
     backbone = example_mixture(dimension=6, shared_covariance=True)

@@ -151,6 +151,7 @@ def test_changes_that_cannot_be_made(caption: str, change: str, words: str) -> N
         Change.parse(change).apply(caption)
 
 
+@pytest.mark.slow
 @given(PHRASES, ENDINGS, st.data())
 def test_a_phrase_is_added_replaced_and_removed_among_others(
     phrases: list[str], ending: str, data: st.DataObject
@@ -193,6 +194,7 @@ def test_what_is_removed_is_found_as_by_trying_all_runs_of_parts(caption: list[s
     assert [found.place(text).text for found in change_module._parts_like(text, old)] == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("caption", "change"),
     [

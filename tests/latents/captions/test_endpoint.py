@@ -162,6 +162,7 @@ def test_answers_without_a_caption_are_refused(endpoint: FakeEndpoint, answer: A
     assert len(endpoint.requests) == 1
 
 
+@pytest.mark.nightly
 def test_a_silent_server_is_given_up(endpoint: FakeEndpoint) -> None:
     endpoint.answers = [SILENT] * 3
     assert "gave no answer in time (0.3 s a try, 1.5 s in all). Try again later" in str(failure(timeout_seconds=0.3))
@@ -200,6 +201,7 @@ HOSTILE: dict[str, tuple[Answer, str]] = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("case", HOSTILE)
 def test_no_answer_takes_for_ever_or_all_memory(endpoint: FakeEndpoint, case: str) -> None:
     answer, words = HOSTILE[case]

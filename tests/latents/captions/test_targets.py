@@ -60,6 +60,7 @@ def test_changes_are_read_once_and_kept_where_they_are_read_already() -> None:
         read_changes([])
 
 
+@pytest.mark.slow
 def test_the_captioners_grammar_comes_first(plain: Backbone, portraits: Backbone) -> None:
     """Glasses that go are denied where the captioner knows how; elsewhere they are left out."""
     caption = "a person with glasses, a smile"

@@ -22,6 +22,7 @@ class TestChroma(Packed):
         return chroma()
 
 
+@pytest.mark.nightly
 def test_in_half_precision_only_the_rounding_of_time_differs() -> None:
     """The stock pipeline rounds 1000 s."""
     assert error_with_rounded_time(TestChroma(), lambda s: (1000 * s).to(torch.bfloat16) / 1000) <= 0.02

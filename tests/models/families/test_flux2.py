@@ -180,6 +180,7 @@ def test_parts_of_two_models_are_refused() -> None:
         le.from_pipeline(pipeline)
 
 
+@pytest.mark.nightly
 def test_several_instructed_pictures_are_guided_as_each_alone() -> None:
     """Each has its own reference in the unconditional branch too, noise by noise."""
     backbone = le.from_pipeline(flux2_klein(), settings=SETTINGS)
