@@ -84,7 +84,7 @@ def test_a_special_file_beside_an_output_is_another_programs(
     assert "o.json" in refused("edit", picture, *TO, "--model", miniature, "-o", tmp_path / "o.png")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_captions_and_names_of_files_do_not_steer_the_terminal(
     command: Command, picture: Path, miniature: Path, tmp_path: Path
 ) -> None:

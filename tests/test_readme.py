@@ -41,7 +41,7 @@ def test_every_number_in_its_prose_is_generated() -> None:
     assert set(re.findall(r"(?<![\w.])\d+(?:\.\d+)?", prose)) <= TYPED
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_its_commands_and_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
     for line in re.findall(r"^\$ latentedit (.+)$", README, flags=re.MULTILINE):
         name, *words = line.split()

@@ -43,7 +43,7 @@ def told(direction: Direction) -> dict[str, Any]:
     return dataclasses.asdict(direction.calibration)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_mean_of_several_pictures_is_kept(latent: JointLatent, direction: Direction) -> None:
     found = calibrate_direction(latent, direction, licence="CC0-1.0")
     assert torch.equal(found.z, direction.z.mean(0, keepdim=True))
@@ -64,7 +64,7 @@ def test_that_of_one_picture_is_kept_as_it_is(colours: ColourBackbone) -> None:
     assert found.z is direction.z
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("arm", [None, "joint"])
 def test_its_strength_is_calibrated_on_the_arm(latent: JointLatent, direction: Direction, arm: Arm | None) -> None:
     known = calibrate_direction(latent, direction, arm=arm).calibration

@@ -64,6 +64,7 @@ def test_the_codecs_loss_in_decibels(model: Any, monkeypatch: pytest.MonkeyPatch
     assert checked(model, last="codec")["codec"].ok
 
 
+@pytest.mark.nightly
 def test_a_model_without_a_weight_needs_none() -> None:
     model = le.from_pipeline(flux(guidance_embeds=False), settings=SIZES)
     assert checked(model, last="guidance")["guidance"].found == "needs none: distilled"

@@ -143,6 +143,7 @@ def test_further_pictures_are_seen_where_the_model_takes_them(model: Backbone) -
         replay(shown.record, model, picture())
 
 
+@pytest.mark.nightly
 @EACH_KIND
 def test_what_means_no_change_is_measured(model: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean square distance from ``e - x``, written out for one wording; the least is the model's from then on."""

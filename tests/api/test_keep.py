@@ -83,6 +83,7 @@ def test_a_mask_bounds_the_change() -> None:
     assert (pixels[60:80, 75:85] != scene()[60:80, 75:85]).any()
 
 
+@pytest.mark.nightly
 def test_different_pictures_are_never_kept() -> None:
     found = keep(Image.fromarray(scene(seed=1)), Image.fromarray(scene(seed=2)))
     assert found.verdict == "different pictures"
@@ -179,6 +180,7 @@ def test_without_opencv_one_line_says_what_to_install() -> None:
     assert ran.stderr.strip().endswith("pip install '.[keep]'")
 
 
+@pytest.mark.nightly
 def test_a_pipeline_sees_transparent_parts_as_they_are_compared() -> None:
     class Output:
         def __init__(self, image: Image.Image) -> None:

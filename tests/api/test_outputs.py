@@ -284,6 +284,7 @@ def test_the_place_beside() -> None:
     assert beside("b") == Path("b.json")
 
 
+@pytest.mark.nightly
 def test_pictures_of_one_name_but_for_the_ending_keep_their_records(
     colours: ColourBackbone, swept: list[EditResult], result: EditResult, tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def test_several_directions(colours: ColourBackbone, mixing: Any, strength: Any)
     assert found.record.mixing == mixing
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_sweep(colours: ColourBackbone, tmp_path: Path, arm: Any) -> None:
     latent = encode(colours, grey(), caption="grey")
@@ -180,6 +181,7 @@ def test_a_list_is_replayed_one_by_one(colours: ColourBackbone) -> None:
         again(result, picture)
 
 
+@pytest.mark.nightly
 def test_directions_from_elsewhere_are_found_by_their_fingerprint(colours: ColourBackbone, tmp_path: Path) -> None:
     elsewhere = encode(colours, [grey(7), grey(8)], caption="grey")
     stored = []

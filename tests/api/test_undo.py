@@ -245,6 +245,7 @@ def test_a_damaged_payload_is_refused(colours: ColourBackbone, result: EditResul
             refusal(FileFormatError, colours, result, damaged)
 
 
+@pytest.mark.nightly
 @given(place=st.integers(0, 10_000), value=st.integers(1, 255), old=st.booleans())
 def test_any_byte_may_be_wrong(place: int, value: int, old: bool) -> None:
     """A difference is refused then, or still leads to the source."""

@@ -516,6 +516,7 @@ def test_other_pictures_are_edited_without_a_warning(
     assert len(result.notes) == notes
 
 
+@pytest.mark.nightly
 def test_edits_leave_nothing_open_and_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same files, threads and temporary files after ten edits as after the first."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

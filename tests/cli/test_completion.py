@@ -49,7 +49,7 @@ def test_bash_with_the_script_that_it_is_given(
     assert printed(program, bash, "--norc", "-c", lines, home=tmp_path).split("\n")[:-1] == offered
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [

@@ -89,7 +89,7 @@ def test_a_direction_is_made_calibrated_and_shown(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["glasses.safetensors", "me.png", "other.png"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_note_of_a_direction_is_told(command: Command, made: Callable[..., Path]) -> None:
     place = made("a")
     stored(place, {"notes": ["one", "two\n\x1b[31mthree"]})
@@ -178,7 +178,7 @@ def test_a_mask_and_quiet(
     assert read_record(tmp_path / "other.edited.png").local is False
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_directions_are_compared(command: Command, made: Callable[..., Path]) -> None:
     files = (made("a"), made("b", to="a person with no glasses, a smile"))
     facts = json.loads(command("direction", "compare", *files, "--json").out)

@@ -36,6 +36,7 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.nightly
 def test_an_edit_writes_picture_and_sheet_and_says_what_it_did(
     command: Command, arguments: list[object], picture: Path, tmp_path: Path
 ) -> None:
@@ -78,6 +79,7 @@ def test_an_edit_with_a_page_that_shows_it(command: Command, arguments: list[obj
     assert same_picture(rebuilt(told, told["frames"][1]), Image.open(tmp_path / "me.edited.png"))
 
 
+@pytest.mark.nightly
 def test_the_command_that_is_named_makes_the_file_again(
     command: Command, arguments: list[object], mask: Path, tmp_path: Path
 ) -> None:
@@ -139,6 +141,7 @@ def test_what_is_added_and_removed_are_changes(command: Command, picture: Path, 
     assert swept["target"] == "a man with glasses"
 
 
+@pytest.mark.nightly
 def test_directions_instead_of_words(
     command: Command, picture: Path, miniature: Path, made: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -173,6 +176,7 @@ def test_either_words_or_directions(
     assert "OLD => NEW" in refused(*_changed(arguments, "a smile"))
 
 
+@pytest.mark.nightly
 def test_several_changes_at_strength_0_are_the_picture(
     command: Command, arguments: list[object], picture: Path, tmp_path: Path
 ) -> None:
@@ -181,6 +185,7 @@ def test_several_changes_at_strength_0_are_the_picture(
     assert np.array_equal(Image.open(tmp_path / "me.edited.png"), Image.open(picture))
 
 
+@pytest.mark.nightly
 def test_another_method_makes_several_changes_at_once(
     command: Command, arguments: list[object], refused: Refused
 ) -> None:
@@ -240,6 +245,7 @@ def test_a_captioner_behind_an_endpoint(
             assert secret not in read_record(tmp_path / "me.edited.png").to_json()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -288,6 +294,7 @@ def test_words_that_were_dropped_are_named_in_a_warning(command: Command, argume
     assert "zebra" in outcome.err
 
 
+@pytest.mark.nightly
 def test_the_bundled_name_is_the_default(command: Command, picture: Path, bundled: Path) -> None:
     outcome = command("edit", picture, "--from", FROM, "--to", TO, "--json")
     assert json.loads(outcome.out)["record"]["model"]["name"] == "portraits"

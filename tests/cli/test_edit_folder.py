@@ -59,6 +59,7 @@ def table(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "rows.csv")
 
 
+@pytest.mark.nightly
 def test_a_folder_is_edited_but_for_what_is_damaged(
     command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path
 ) -> None:

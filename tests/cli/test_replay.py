@@ -103,7 +103,7 @@ def test_the_bundled_model_is_known_by_its_name(command: Command, picture: Path,
     assert "yes, byte for byte" in command("replay", tmp_path / "me.edited.png").out
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_picture_is_looked_for_beside_the_result_and_here(
     command: Command,
     refused: Refused,

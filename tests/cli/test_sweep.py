@@ -60,7 +60,7 @@ def test_changes_mask_and_local(command: Command, picture: Path, mask: Path, min
     assert facts["record"]["picture"]["mask"] is not None
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_negative_strengths_and_json(command: Command, arguments: list[object], tmp_path: Path) -> None:
     outcome = command(*arguments, "--strengths=-1:1:3", "--json", "-o", tmp_path / "s.png")
     assert outcome.code == 0, outcome.err

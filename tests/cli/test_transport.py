@@ -74,7 +74,7 @@ def test_json_and_settings(command: Command, arguments: list[object], tmp_path: 
     assert new.source_captions == ("a person",)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -83,7 +83,7 @@ def test_an_edit_is_taken_back_from_its_file_alone(
         assert told == {"picture": str(moved), "output": str(tmp_path / name), "how": "file", "bit_for_bit": same}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_file_of_an_earlier_version_is_undone_with_its_model(
     command: Command, refused: Refused, picture: Path, miniature: Path, tmp_path: Path
 ) -> None:

@@ -178,7 +178,7 @@ def refusal(path: Path) -> str:
     return text
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @given(direction=directions())
 def test_all_but_the_curvature_survives(tmp_path_factory: pytest.TempPathFactory, direction: Direction) -> None:
     place = tmp_path_factory.getbasetemp() / "any.safetensors"

@@ -377,7 +377,7 @@ def test_solvers_take_the_mean_hessian_of_the_source(mixture: GaussianMixtureBac
     assert relative_error(found, expected(target)) > 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_iterated_delta_denoising_reaches_the_counterfactual_where_the_step_is_stable(
     shared: GaussianMixtureBackbone,
 ) -> None:

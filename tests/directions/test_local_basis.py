@@ -67,7 +67,7 @@ def test_the_basis_is_that_of_the_whole_jacobian(latent: JointLatent, basis: Loc
     assert bool((basis.residuals < 0.01).all())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_network_without_forward_mode_is_told(
     latent: JointLatent, basis: LocalBasis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

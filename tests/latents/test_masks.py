@@ -48,7 +48,7 @@ def softened(levels: Levels, radius: int) -> NDArray[np.float64]:
     return np.minimum(levels, around(least).mean((2, 3)))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @given(st.integers(2, 260), st.integers(2, 260), st.integers(0, 2**32))
 def test_a_mask_is_softened_inwards(width: int, height: int, seed: int) -> None:
     levels = blotches(width, height, seed)

@@ -91,7 +91,7 @@ def refusal(text: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @given(record=records(st.none() | records(st.none())))
 def test_what_is_written_is_read_again(record: RunRecord) -> None:
     text = record.to_json()

@@ -36,6 +36,7 @@ def test_every_part_is_loaded_frozen(sd_parts: Mapping[str, Any]) -> None:
         assert not any(parameter.requires_grad for parameter in sd_parts[part].parameters())
 
 
+@pytest.mark.nightly
 def test_a_backbone_can_be_built_around_networks_in_memory(sd3_parts: Mapping[str, Any], without_t5: Any) -> None:
     backbone = StableDiffusion3Backbone(sd3_parts, name="in training", device="cpu", max_sequence_length=1)
     z, s = torch.ones(1, 8, 8, 8), torch.tensor([0.5])

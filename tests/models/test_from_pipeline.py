@@ -46,6 +46,7 @@ def test_a_live_pipeline_is_the_model_that_its_folder_is(kind: Any, name: str, r
     assert le.from_pipeline(pipeline, name="mine", settings={"guidance": 2.0}).capabilities.guidance == 2.0
 
 
+@pytest.mark.nightly
 def test_a_model_that_is_offloaded_layer_by_layer_has_the_fingerprint_of_its_weights() -> None:
     """Those that lie with accelerate between calls: two models of one kind are not the same."""
 

@@ -70,7 +70,7 @@ def stored(network: nn.Module, module: nn.Module) -> dict[int, int]:
     return {tensor.data_ptr(): tensor.numel() for tensor in tensors if tensor.data_ptr() in kept}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["folder_flux", "folder_with_t5", "folder_sd", "folder_ddpm"])
 def test_parameters_are_those_of_the_loaded_networks(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """By headers, and by configurations where the weights are not there; tied matrices count once."""

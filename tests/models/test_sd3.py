@@ -58,6 +58,7 @@ def test_sampling_equals_the_stock_pipeline_without_t5(pipelines, folder_without
     assert (other - expected).abs().max() > 10 * PARITY, "zero tokens do not matter, so the comparison could not fail"
 
 
+@pytest.mark.nightly
 def test_dynamic_shifting_equals_the_stock_pipeline(folder_without_t5, tmp_path) -> None:
     scheduler = "scheduler/scheduler_config.json"
     settings = {"use_dynamic_shifting": True, "base_image_seq_len": 4, "max_image_seq_len": 64}
@@ -134,6 +135,7 @@ def test_capabilities_without_settings(with_t5, tmp_path, folder_with_t5) -> Non
     assert with_t5.defaults == {}
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("name", "settings", "expected"),
     [

@@ -39,7 +39,7 @@ def passes(model: Any) -> list[str]:
     return seen
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_text_is_read_once_by_all_loads_of_a_model(folder: Path, cache: Path) -> None:
     first = load(folder, device="cpu").embed([TEXT, "a face"])
     assert len(list(cache.iterdir())) == 2
@@ -52,7 +52,7 @@ def test_a_text_is_read_once_by_all_loads_of_a_model(folder: Path, cache: Path) 
     assert len(model.embed(["another"])) == len(seen) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("changed", ["weights", "configuration", "tokenizer", "dtype"])
 def test_another_model_reads_none_of_its_entries(folder: Path, cache: Path, tmp_path: Path, changed: str) -> None:
     """One number of one matrix, one setting, one token or the dtype makes it another model."""

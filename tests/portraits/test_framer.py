@@ -31,6 +31,7 @@ def test_standard_portraits_stay_whole(bundled: PortraitFramer, size: int) -> No
     assert bundled.boxes([render(item, size) for item in draw_split("test", 8, 11)]) == [None] * 8
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("size", [100, 128, 400])
 def test_portraits_framed_otherwise_are_found(bundled: PortraitFramer, size: int) -> None:
     """Against the renderer's own framing: side = size * zoom, centre = (1/2 + shift) size."""
@@ -112,6 +113,7 @@ def test_half_of_the_framings_are_about_standard_and_the_rest_reach_far() -> Non
     assert max(item.zoom for item in framings) > 1.6
 
 
+@pytest.mark.nightly
 def test_views_are_kept(tmp_path: Path) -> None:
     path, calls = tmp_path / "new" / "views.npz", []
     first = render_views(path, 24, seed=7, workers=1, progress=lambda done, total: calls.append((done, total)))

@@ -101,6 +101,7 @@ def test_text_training_beats_chance(network: TextToVelocity, captions: CaptionBa
         assert attribute_loss(network.attribute_head(network.embed(ids)[1]), stated).item() < 0.9 * CHANCE
 
 
+@pytest.mark.nightly
 def test_joint_training_moves_text_and_transformer(
     small: None, network: TextToVelocity, captions: CaptionBatches, tmp_path: Path
 ) -> None:

@@ -189,7 +189,7 @@ def items(draw: st.DrawFn) -> list[Item]:
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(made=items())
 def test_what_is_written_is_read_back(tmp_path: Path, made: list[Item]) -> None:

@@ -74,6 +74,7 @@ def pictured(made: UnitResult) -> dict[str, bytes]:
     return {name: content for name, content in made.files.items() if name.endswith(".png")}
 
 
+@pytest.mark.nightly
 def test_units_are_batches_in_order_of_the_pictures(model: Backbone, pictures: list[EditJob]) -> None:
     work = cut(model, pictures)
     assert isinstance(work, Work)

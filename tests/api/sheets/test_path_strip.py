@@ -24,7 +24,7 @@ def between() -> PathsBetween:
     return paths_between(pair, methods=["lerp", "slerp"], frames=FRAMES, level=0.6, steps=5, rank=2, site="clean")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_first_and_the_last_picture_are_those_that_were_given(between: PathsBetween) -> None:
     for path in between.paths:
         pictures = path_pictures(between, path)

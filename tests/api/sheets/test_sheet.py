@@ -38,7 +38,7 @@ def test_differences_of_one_size() -> None:
         draw_sheet(plain((40, 30)), plain((30, 40)), title="t")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_three_pictures_lie_side_by_side() -> None:
     sheet = np.asarray(draw_sheet(plain(), plain(color=(200, 100, 150)), title="t", lines=("one", "two " * 200)))
     boxes = [box_of(sheet, plain(color=color)) for color in ((90, 120, 150), (200, 100, 150), (255, 80, 0))]

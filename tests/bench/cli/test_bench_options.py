@@ -8,7 +8,7 @@ from latentedit.core.errors import ConfigError
 from latentedit_bench.cli.bench_options import DATA, lasting, open_dataset
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_first_items_of_a_data_set() -> None:
     assert len(open_dataset(DATA, split="test", captions="full", items=3).items) == 3
     with pytest.raises(ConfigError, match="--items is 0, and must be 1 or more"):

@@ -150,6 +150,7 @@ def test_full_captions_name_everything(split: str) -> None:
             assert said == (described(shown(item)), described(wanted(item)))
 
 
+@pytest.mark.nightly
 def test_partial_captions_name_what_changes_and_are_equal_otherwise(split: str) -> None:
     shares: list[float] = []
     for item, full in zip(whole(split, "partial").items, whole(split).items, strict=True):

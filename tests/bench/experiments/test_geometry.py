@@ -52,7 +52,7 @@ def analysed(folder: Path, experiment: Counting = SMALL, **rest: Any) -> tuple[O
     return analyse(dataclasses.replace(experiment, calls=[]), folder, command="count", **rest)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_it_looks_where_its_plan_says(tmp_path: Path, studied: list[dict[str, Any]]) -> None:
     told: list[tuple[str, int, int]] = []
     counting = dataclasses.replace(SMALL, calls=[])

@@ -73,7 +73,7 @@ def test_it_holds_where_less_changes_outside_at_no_higher_error(
     assert f"{DECIDING} {with_it / without:.2f}" in found.notes[0]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_whole_search_beside_sds_and_dds_is_another_claim() -> None:
     found = HessianPreservation().conclude(
         pd.concat([measured({"dds": 0.5, "sds": 0.1}, {}, model=model) for model in MODELS])

@@ -13,7 +13,7 @@ from tests.bench.experiments.gaussians import beside, drawn, gaussian, legend, m
 LEVELS = (0.9, 0.5, 0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_pictures_of_one_gaussian_share_all_directions() -> None:
     """Its Jacobian is the same everywhere; bases are found to 1 degree, whose cosine is 1 - 2e-4."""
     backbone = gaussian(torch.tensor([4.0, 1.0]), torch.eye(8)[:2], (8,))

@@ -140,7 +140,7 @@ def test_a_step_back_has_the_answer_before() -> None:
     assert world.attributes(back.scene) == {**shown, name: before}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_only_the_stock_pipeline_adds_up_what_nobody_asked_for() -> None:
     """A drift of .01 a round: ten of them after ten, none with our way, which takes the same walk twice."""
     world, seed = instructed("portraits"), 3

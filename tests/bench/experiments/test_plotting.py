@@ -9,7 +9,7 @@ from latentedit.core.errors import OutputError
 from latentedit_bench.experiments.plotting import draw_levels, draw_null, new_figure, panels, save_figure
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_plot_says_what_it_shows(tmp_path: Path) -> None:
     summary = pd.DataFrame({"level": [0.9, 0.1], "mean": [1.0, 2.0], "low": [0.5, 1.5], "high": [1.5, 2.5]})
     figure = new_figure(1)

@@ -109,7 +109,7 @@ def none(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(distance=0.9 + 0.01 * ((7 * place + 3 * table["picture"]) % 10))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_claims_hold_where_influence_is_ordered_and_fades() -> None:
     table = table_of(0.3, 0.05, noise=0.5)
     found = Prompts().conclude(beside(table, none(table)))

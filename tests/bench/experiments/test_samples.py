@@ -20,7 +20,7 @@ from tests.bench.experiments.gaussians import beside, drawn, gaussian, legend, m
 LEVELS = (0.9, 0.5, 0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_distances_are_those_of_scipy() -> None:
     study = study_of(example_mixture(dimension=8), 3, levels=(0.5,), rank=2)
     bases = [study.basis(picture, 0.5) for picture in range(3)]
@@ -85,7 +85,7 @@ def test_the_claim_follows_the_growth_beyond_that_of_the_twin(growth: float, of_
     assert found.summary["null"].tolist() == pytest.approx([0.9] * 12)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_plot_shows_both_networks_and_the_null_level(tmp_path: Path) -> None:
     figure = drawn(Samples(), beside(table_of(0.2), table_of(0.1)), tmp_path)
     assert legend(figure, 0) == ["trained, 95 %", "untrained twin, 95 %", "random subspaces"]

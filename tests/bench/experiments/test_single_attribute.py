@@ -46,7 +46,7 @@ def test_a_control_that_changes_the_same_leaves_nothing(other: tuple[float, floa
     assert cells["hair"] == pytest.approx(0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("captions", CAPTIONS)
 def test_the_control_asks_for_another_attribute_that_the_caption_names(captions: str) -> None:
     """The same pictures and answers; one phrase of the caption differs, and it says another attribute's new value."""

@@ -122,7 +122,7 @@ def test_tokens_at_places_of_their_own_decide_nothing() -> None:
     assert compare(pd.DataFrame(rows)).claims[0].measure == f"{SUMMED}: {angle}"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_random_directions_are_not_more_orthogonal_than_random_ones() -> None:
     """The null: isotropic vectors decide neither way, whatever their dimension."""
     ours, null = (draw((15, 12, 30), seed=seed, purpose="isotropic").double() for seed in (0, 1))

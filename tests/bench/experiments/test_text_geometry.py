@@ -133,7 +133,7 @@ def test_the_cosines_are_those_of_the_mean_directions() -> None:
     assert float(found.consistency[0]) == pytest.approx(float(cosines.mean()), rel=1e-10)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_what_every_change_shares_is_taken_out() -> None:
     """A common part as long as an attribute's own: cosines of a half, unless the random differences show it."""
     common = torch.zeros(DIMENSIONS)

@@ -26,6 +26,7 @@ def test_no_photograph_is_in_both_halves() -> None:
     assert not set(PHOTOGRAPHS["calibration"]) & set(PHOTOGRAPHS["test"])
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("index", [1, 13, 15, 16, 18])
 def test_a_case_is_the_same_again_and_what_it_says(index: int) -> None:
     first, second = (make_case("calibration", index, side=128) for _ in range(2))

@@ -29,7 +29,7 @@ def measured(folder: Path, items: list[TaskItem], outputs: list[Image.Image]) ->
     return item_measures(score_items(items, folder, keep=False)[0])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_edit_of_each_picture_is_given(task: Path) -> None:
     """The same from one time to the next; nothing is asked for afterwards."""
     lines = [json.loads(line) for line in (task / "items.jsonl").read_text("utf-8").splitlines()]

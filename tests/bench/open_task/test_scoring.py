@@ -176,6 +176,7 @@ def test_kinds_are_told_apart(entered: Enter) -> None:
     }
 
 
+@pytest.mark.nightly
 def test_the_classifier_sees_what_was_changed_instead(entered: Enter) -> None:
     """Hair and eyes are asked for (002); the eyes are as asked, the hair as it was, and the mouth is another one."""
     entry = entered("copy")

@@ -165,7 +165,7 @@ def test_half_the_way_is_half_the_effect_and_no_leak(batch: Prepared) -> None:
     assert all(row["effect"] > 1 for row in most)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_gain_multiplies_the_change(batch: Prepared) -> None:
     """Twice half the way is the answer, and edits without gain serve a method with it."""
     half = Method(name="x", editor=told(batch)(share=0.5))
@@ -176,7 +176,7 @@ def test_a_gain_multiplies_the_change(batch: Prepared) -> None:
         assert [row["error"] for row in rows if row["error"] is not None] == pytest.approx([error] * 11, abs=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_strengths_that_are_refused_are_left_out(batch: Prepared) -> None:
     editor = told(batch)(highest=1.0)
     rows, pictures = evaluate(Method(name="x", editor=editor), batch, (0.5, 1.0, 1.5), seed=0, beside=False)
@@ -303,7 +303,7 @@ def test_undo_is_as_local_as_the_edit(batch: Prepared) -> None:
             assert back["undo_error"] == pytest.approx(0, abs=ROUNDING)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_local_change_is_the_same_change_less_what_is_faint(batch: Prepared) -> None:
     """The pictures are the source plus `local_change` of the truth's change, rounded to eight bits."""
     assert batch.truth is not None

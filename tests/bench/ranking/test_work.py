@@ -48,7 +48,7 @@ def test_units_of_several_seeds() -> None:
     assert len(set(work.units)) == 5
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_methods_that_differ_in_locality_share_their_edits() -> None:
     """What each comes to is what it comes to alone, at the cost of one of them."""
     twin = dataclasses.replace(NOISY, name="noisy, local", local=True)
@@ -71,7 +71,7 @@ def test_residual_and_way_back_are_taken_where_the_plan_says_so(beside: bool) ->
     assert ({"residual", "undo_psnr"} <= set(row)) == ("residual" in row) == beside
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_unit_gives_the_same_alone_as_among_others() -> None:
     """Latents remember what was found out about them: a method must not see what another left there."""
     work = cut()

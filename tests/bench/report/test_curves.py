@@ -46,14 +46,14 @@ def test_the_same_run_gives_the_same_svg(found: Summaries) -> None:
     assert curves_svg(found) == curves_svg(found)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_at_one_strength_has_errors_alone() -> None:
     rows = pd.DataFrame([row for name in SLOPES for row in rows_of(name) if row["strength"] == 1])
     (drawn,) = curves_svg(Summaries.of(rows, Roles()))
     assert "error above the codec" in drawn
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_both_are_in_one_file(found: Summaries, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

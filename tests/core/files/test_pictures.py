@@ -396,7 +396,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_files_are_refused_in_one_line_and_little_memory(tmp_path: Path, case: str) -> None:
     (tmp_path / "bad.png").write_bytes(HOSTILE[case]())

@@ -122,7 +122,7 @@ def test_paths_as_they_are_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             user_path(name, error=OutputError)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @given(value=VALUES)
 def test_json_is_read_as_it_was_written(value: object) -> None:
     assert parse_json(json.dumps(value), depth=10_000) == value

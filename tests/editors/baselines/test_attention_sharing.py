@@ -172,7 +172,7 @@ def walked_in_one_batch(
     return z
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("start", [0.0, 0.4])
 def test_masactrl_is_mutual_self_attention_in_a_unet(start: float) -> None:
     backbone: Any = le.from_pipeline(sd_pipeline(), settings={"sizes": [64, 64, 96]})

@@ -115,6 +115,7 @@ def compare_sdedit(backbone: Backbone, pipeline: Any, guidance: float, **setting
     assert relative_error(found, stock(0.75)) > 100 * PARITY, "the comparison could not fail"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("guidance", [1.0, 7.5])
 def test_sdedit_equals_the_stock_image_to_image_pipeline(
     backbone: Backbone, parts: dict[str, Any], guidance: float

@@ -36,7 +36,7 @@ def test_t9_it_is_the_residual_of_rectified_flow_times_one_minus_s(latent: Joint
     assert relative_error(found, 0.1 * (guided - (e - latent.z))) > 1e-2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_under_one_gaussian_every_step_has_a_closed_form() -> None:
     """``e_hat = s C_s^-1 (y_s - (1 - s) mu)``, so the walk is a linear recursion that forgets the source text."""
     backbone = example_mixture(dimension=6)
@@ -79,7 +79,7 @@ def test_t3_it_is_the_published_difference_of_noise_estimates(latent: JointLaten
     assert relative_error(found, other) > 1e-2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_between_gaussians_of_one_covariance_it_goes_to_the_counterfactual() -> None:
     """The gradient is ``A_s (y - x - D)``, ``A_s = s (1 - s) C_s^-1``, D the difference of means, whatever the noise.
 

@@ -92,6 +92,7 @@ def greedy(logits: Callable[[Tensor], Tensor], start: Tensor, settings: Any) -> 
     return tokens[0, start.shape[1] :].tolist()
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("index", [0, 1])
 @pytest.mark.parametrize("name", ["blip", "florence", "llava"])
 def test_a_caption_is_the_greedy_one_of_the_models_prompt(folders: dict[str, Path], name: str, index: int) -> None:

@@ -16,6 +16,7 @@ class TestAuraFlow(FamilyContract):
         return auraflow()
 
 
+@pytest.mark.nightly
 def test_positions_have_an_end() -> None:
     """Sizes beyond the learned positions are refused, as settings and as latents."""
     backbone = le.from_pipeline(auraflow(), settings=SETTINGS)

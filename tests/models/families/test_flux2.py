@@ -87,6 +87,7 @@ class TestDev(FamilyContract):
         return unpack(output, (like.shape[-2] // 2, like.shape[-1] // 2))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("size", [(64, 64), (64, 96)])
 def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int]) -> None:
     """Two pictures of different sizes beside the latent, each at its own place."""
@@ -139,6 +140,7 @@ def test_levels_depend_on_their_number_and_on_the_picture() -> None:
             assert backbone._mu(None, tokens, steps) == pytest.approx(compute_empirical_mu(tokens, steps), rel=1e-12)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("build", "room"), [(flux2_klein, 506), (flux2_dev, 340)])
 def test_long_captions_lose_their_end(build: Any, room: int) -> None:
     """The window holds the beginning of the chat too."""

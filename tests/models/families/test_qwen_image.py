@@ -76,6 +76,7 @@ def noise_picture(height: int, width: int) -> Image.Image:
     return Image.fromarray((noise * 255).to(torch.uint8).numpy())
 
 
+@pytest.mark.nightly
 def test_edit_models_read_the_words_within_their_own_chat() -> None:
     """As the later stock pipeline embeds them without a picture; the first one has the same chat around the words."""
     pipeline = qwen_image("plus")
