@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Levels, Positive, settings
@@ -61,7 +62,8 @@ class SDS(Editor):
             at, s, clean = level_weights(level, y)
             noise = noise_like(y, seed=seed, purpose="sds", index=index)
             v = field(clean * y + s * noise, at)
-            y = y - strength * self.step_size * clean * (v - (noise - y))
+            step = per_element((strength * self.step_size * (1 - level)).to(y), y)
+            y = y - step * (v - (noise - y))
             if progress is not None:
                 progress(self.name, index + 1, self.steps)
         return y
