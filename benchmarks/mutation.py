@@ -99,6 +99,8 @@ def parts(node: ast.AST) -> Iterator[Any]:
     """The nodes whose change a test could see: no annotations, decorators, formatted texts, or words of errors."""
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
+    if isinstance(node, ast.keyword) and node.arg in UNTESTED:
+        return
     yield node
     for field, value in [] if isinstance(node, ast.Raise | ast.JoinedStr) else ast.iter_fields(node):
         for child in value if isinstance(value, list) else [value]:

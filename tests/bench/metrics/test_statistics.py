@@ -9,15 +9,18 @@ from scipy.stats import bootstrap, spearmanr
 from latentedit.core.errors import ConfigError
 from latentedit_bench.metrics.statistics import (
     Estimate,
+    between,
     by_level,
     check_seeds,
     correlation,
     decide,
     estimate,
+    means,
     over_groups,
     permutation_level,
     ratio_over_groups,
     rise,
+    with_numbers,
 )
 
 
@@ -140,6 +143,7 @@ def test_five_pictures_have_no_interval_and_six_have_one() -> None:
     assert math.isnan(five.high)
     assert five.text == "2.00"
     assert six.low < six.mean < six.high
+    assert (between(0.12345, 0.5), between(math.nan, math.nan), between(None, None)) == ("[0.123, 0.500]", "", "")
 
 
 @pytest.mark.parametrize("seeds", [1, 4])
@@ -160,6 +164,26 @@ def test_draws_that_leave_nothing_to_divide_by_are_left_out() -> None:
 def test_nothing_rises_within_one_level() -> None:
     table = pd.DataFrame([{"level": 0.5, "picture": n, "value": n} for n in range(8)])
     assert rise(table, "value", start=0.5, end=0.5).pictures == 0
+
+
+def test_a_level_at_which_nothing_is_known_rises_by_nothing() -> None:
+    table = pd.DataFrame([{"level": 0.5, "picture": n, "value": n} for n in range(8)])
+    assert rise(table, "value", start=0.9, end=0.5).pictures == 0
+
+
+def test_means_are_in_the_order_of_the_rows() -> None:
+    """Of an item with two rows, both count."""
+    rows = pd.DataFrame({"method": ["b", "a", "b"], "group": ["x", "x", "y"], "error": [1.0, 2.0, 4.0]})
+    assert [(one["method"], one["mean"]) for one in means(rows, ["method"], "error")] == [("b", 2.5), ("a", 2.0)]
+
+
+def test_only_columns_that_say_nothing_become_numbers() -> None:
+    table = pd.DataFrame({"nothing": [None, None], "some": ["a", None], "number": [1, 2]})
+    assert with_numbers(table).dtypes.map(str).to_dict() == {**table.dtypes.map(str), "nothing": "float64"}
+
+
+def test_nothing_has_no_correlation() -> None:
+    assert math.isnan(correlation([math.nan], [1.0], [(0,)]).low)
 
 
 def test_constant_values_have_no_correlation() -> None:

@@ -77,8 +77,8 @@ def estimate(values: Sequence[float], pictures: Sequence[Sequence[int]], *, seed
         pictures: to which each belongs.
         seed: of the bootstrap.
     """
-    known = np.isfinite(np.asarray(values, dtype=np.float64))
-    told = np.asarray(values, dtype=np.float64)[known]
+    known = np.isfinite(values)
+    told = np.asarray(values)[known]
     members = [tuple(which) for which, there in zip(pictures, known, strict=True) if there]
     if not members:
         return Estimate(mean=float("nan"), low=float("nan"), high=float("nan"), pictures=0)
@@ -133,12 +133,12 @@ def means(rows: Table, by: Sequence[str], measure: str) -> list[dict[str, Any]]:
 
 def by_item(rows: Table, measure: str, columns: str = "method") -> Table:
     """One row an item, "group" and "item" in the index; one column a method, or whatever is named."""
-    return rows.pivot_table(index=["group", "item"], columns=columns, values=measure, aggfunc="mean")
+    return rows.pivot_table(index=["group", "item"], columns=columns, values=measure)
 
 
 def correlation(first: Sequence[float], second: Sequence[float], pictures: Sequence[Sequence[int]]) -> Estimate:
     """Spearman's rank correlation of two columns; see the module. Rows with a nan are left out."""
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    a, b = np.asarray(first), np.asarray(second)
     known = np.isfinite(a) & np.isfinite(b)
     ranks = rankdata(a[known]), rankdata(b[known])
     members = [tuple(which) for which, there in zip(pictures, known, strict=True) if there]
@@ -189,7 +189,7 @@ def rise(table: Table, column: str, *, start: float, end: float, members: Sequen
     """
     if start == end:
         return estimate([], [])
-    wide = table.pivot_table(index=list(members), columns="level", values=column, aggfunc="mean")
+    wide = table.pivot_table(index=list(members), columns="level", values=column)
     wide = wide.reindex(columns=[start, end])  # a level at which nothing is known has no column
     index = [tuple(np.atleast_1d(which).tolist()) for which in wide.index]
     return estimate((wide[end] - wide[start]).tolist(), index)
@@ -207,8 +207,7 @@ def check_seeds(count: int) -> None:
         ConfigError: fewer than `SEEDS`.
     """
     if count < SEEDS:
-        listed = ",".join(map(str, range(1, SEEDS + 1)))
-        raise ConfigError(f"methods are compared over {SEEDS} seeds or more; got {count}. Run them with seeds {listed}")
+        raise ConfigError(f"methods are compared over {SEEDS} seeds or more; got {count}. Run them with more seeds")
 
 
 def drawn_weights(members: Sequence[Sequence[int]], generator: np.random.Generator) -> Float[np.ndarray, "draws n"]:
