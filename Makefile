@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.latentedit-installed
 SLIM := $(VENV)/.latentedit-slim
 REQUIREMENTS := pyproject.toml $(wildcard packages/*/pyproject.toml) constraints.txt
-EVERYTHING := '.[dev]' packages/portraits packages/scenes packages/models 'packages/bench[photographs]'
+EVERYTHING := packages/keep '.[dev]' packages/portraits packages/scenes packages/models 'packages/bench[photographs]'
 # As variables, not as an option: they also hold for what pip builds packages with.
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 PIP = $(CONSTRAINED) $(BIN)/python -m pip install --disable-pip-version-check --quiet
@@ -26,7 +26,7 @@ export PYTHONUNBUFFERED := 1
 
 help:
 	@echo "make demo      edit a drawn portrait; pictures and sheet go to out/demo/"
-	@echo "make setup     install all five packages and all checks into $(VENV)"
+	@echo "make setup     install all six packages and all checks into $(VENV)"
 	@echo "make quick     ruff and the fast tests: for every save"
 	@echo "make test      formatter, linter, types, import layers, tests: for every change"
 	@echo "make nightly   all tests, with 200 examples a property and types checked at run time; wheels, fuzz, mutate"
@@ -38,7 +38,7 @@ help:
 	@echo "make lock      write the newest versions into constraints.txt, print what changed, run make test"
 	@echo "make newest    the tests with the newest versions, in .venv-newest"
 	@echo "make audit     licences, known vulnerabilities, a bill of materials"
-	@echo "make wheels    build the five packages into dist/, and try them in fresh environments"
+	@echo "make wheels    build the six packages into dist/, and try them in fresh environments"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
 	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only"
 	@echo "make results   tune, rank, reproduce the claims, write the pages: hours; ARGUMENTS=--plan says how many"
@@ -53,7 +53,7 @@ $(BIN)/python:
 
 $(SLIM): $(BIN)/python $(REQUIREMENTS)
 	@test -e $(STAMP) || { echo "installing latentedit and latentedit-portraits into $(VENV); takes some minutes"; \
-		$(PIP) --editable '.[app,keep]' --editable packages/portraits; }
+		$(PIP) --editable packages/keep --editable '.[app]' --editable packages/portraits; }
 	@touch $@
 
 $(STAMP): $(BIN)/python $(REQUIREMENTS)
@@ -93,7 +93,7 @@ mutate: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutation.py $(ARGUMENTS)
 
 # Built twice, byte for byte the same; installed where nothing else of ours is: the library alone, with the portraits, and
-# all five.
+# all six.
 wheels: $(STAMP)
 	rm -rf dist
 	for package in . packages/*; do for place in dist dist/again; do \
@@ -153,7 +153,7 @@ quick: $(STAMP)
 
 nightly: $(STAMP)
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) \
-		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_portraits,latentedit_scenes,beartype.beartype
+		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_keep,latentedit_portraits,latentedit_scenes,beartype.beartype
 	@$(MAKE) --no-print-directory wheels
 	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory mutate

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from results import RESULTS, command
 
-from latentedit.cli.console import progress_bar
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments.geometry import PREFIX, Geometry
 from latentedit_bench.experiments.run import reproduce
+from latentedit_keep.console import progress_bar
 
 
 def main() -> None:

@@ -20,8 +20,6 @@ from diffusers import DDIMScheduler
 from results import RESULTS, command
 
 from latentedit.api.calibrate import calibrate_guard, keep_calibration
-from latentedit.cli.console import progress_bar
-from latentedit.core.progress import Progress
 from latentedit.models.loading import open_folder
 from latentedit.models.placement import existing_device
 from latentedit.models.registry import bundled_folder, load
@@ -29,6 +27,8 @@ from latentedit.models.settings_file import read_settings, write_settings
 from latentedit_bench.experiments.run import reproduce
 from latentedit_bench.experiments.truth_free import TruthFree
 from latentedit_bench.experiments.unknown_pictures import UnknownPictures
+from latentedit_keep.console import progress_bar
+from latentedit_keep.progress import Progress
 from latentedit_portraits import train, train_unet
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import CaptionStyle

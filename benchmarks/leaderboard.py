@@ -19,8 +19,6 @@ from results import RESULTS
 
 import latentedit
 from latentedit.api.manifests.items import Item
-from latentedit.core.files.pictures import read_image, save_image
-from latentedit.core.files.writing import write_text
 from latentedit.editors.local_change import local_change
 from latentedit.models.base import Backbone
 from latentedit_bench.data.prepared import prepare, to_tensor
@@ -30,6 +28,8 @@ from latentedit_bench.open_task.scoring import item_measures, score_items
 from latentedit_bench.open_task.task import ITEMS, TaskItem, TaskSpec, task_items
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.tuning.tuning import tuned_methods
+from latentedit_keep.files import write_text
+from latentedit_keep.pictures import read_image, save_image
 
 SIZE = 128
 SEED = 41

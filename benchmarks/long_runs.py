@@ -57,13 +57,13 @@ from latentedit.api.manifests.manifest import write_manifest
 from latentedit.api.outputs import write_together
 from latentedit.api.runs.folder import RunFolder
 from latentedit.cli.main import run as command_line
-from latentedit.core.files.pictures import save_image
 from latentedit.core.files.tensors import pack
-from latentedit.core.files.writing import write_text, written_beside
 from latentedit.core.plugins import EDITORS
 from latentedit.models import registry
 from latentedit.models.calibrations import VARIABLE, Unfinished
 from latentedit.testing.miniature import miniature_sd3
+from latentedit_keep.files import write_text, written_beside
+from latentedit_keep.pictures import save_image
 from latentedit_portraits import fitting, pixels, train_pixels, verify
 
 OUT = Path("out/long-runs")

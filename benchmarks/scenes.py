@@ -22,7 +22,6 @@ from results import RESULTS, save, table
 import latentedit as le
 from latentedit.api.manifests.items import Item
 from latentedit.api.sheets.drawing import draw_grid
-from latentedit.core.files.pictures import save_image
 from latentedit.models.base import Backbone
 from latentedit_bench.data.counterfactual import Rendered, side_effects
 from latentedit_bench.data.prepared import prepare, to_tensor
@@ -31,6 +30,7 @@ from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.side_effects import side_effect
 from latentedit_bench.metrics.statistics import over_groups
 from latentedit_bench.ranking.evaluate import codec_rows
+from latentedit_keep.pictures import save_image
 from latentedit_scenes.attributes import NONE, PARTS, VALUES, Attributes, draw_split
 from latentedit_scenes.captions import full_caption
 from latentedit_scenes.edits import draw_edit

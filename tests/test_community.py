@@ -108,10 +108,10 @@ def test_no_address_is_made_up(path: str) -> None:
 @pytest.mark.parametrize(
     ("said", "limit"),
     [
-        ("100 megapixels", "latentedit.core.files.pictures:MAX_PIXELS"),
-        ("megapixels, 1 GB", "latentedit.core.files.pictures:MAX_PICTURE_BYTES"),
-        ("a record of at most 1 MB", "latentedit.core.files.pictures:MAX_RECORD_BYTES"),
-        ("a latent of at most 64 MB", "latentedit.core.files.pictures:MAX_PAYLOAD_BYTES"),
+        ("100 megapixels", "latentedit_keep.pictures:MAX_PIXELS"),
+        ("megapixels, 1 GB", "latentedit_keep.pictures:MAX_PICTURE_BYTES"),
+        ("a record of at most 1 MB", "latentedit_keep.pictures:MAX_RECORD_BYTES"),
+        ("a latent of at most 64 MB", "latentedit_keep.pictures:MAX_PAYLOAD_BYTES"),
         ("safetensors of at most 256 MB", "latentedit.core.files.tensors:MAX_BYTES"),
         ("a header of at most 1 MB", "latentedit.core.files.tensors:MAX_HEADER_BYTES"),
         ("at most 16 MB", "latentedit.core.files.reading:MAX_DOCUMENT_BYTES"),

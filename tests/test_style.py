@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.cli.console import PARAMETER, with_options
+from latentedit_keep.console import PARAMETER, with_options
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted([*ROOT.glob("src/**/*.py"), *ROOT.glob("packages/*/src/**/*.py")])

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 CONSTRAINTS = Path("constraints.txt")
 BILL = Path("dist/sbom.json")
-OURS = ("latentedit", "latentedit-portraits", "latentedit-scenes", "latentedit-models", "latentedit-bench")
+OURS = ("latentedit", *(f"latentedit-{name}" for name in ("keep", "portraits", "scenes", "models", "bench")))
 
 _FREE = re.compile(
     r"\b(MIT|BSD|Apache|ISC|PSF|PSFL|Python Software Foundation|MPL|Mozilla|HPND|Unlicense|Zlib|0BSD|CC0|BSL|Boost|"

@@ -5,10 +5,10 @@ import re
 import tempfile
 from pathlib import Path
 
-from latentedit.core.files.writing import write_text
 from latentedit_bench.experiments.base import make_experiment
 from latentedit_bench.experiments.page import write_claims_page
 from latentedit_bench.experiments.run import planned, read_records
+from latentedit_keep.files import write_text
 from tools.pictures import collect
 from tools.running import ROOT
 

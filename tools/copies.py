@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from latentedit.core.files.writing import write_text
+from latentedit_keep.files import write_text
 from tools.running import ROOT
 
 DOCS = ROOT / "docs"

@@ -5,10 +5,10 @@ import re
 
 import latentedit
 from latentedit.api.citations import cite
-from latentedit.core.files.writing import write_text
 from latentedit.core.plugins import EDITORS
 from latentedit.editors.registry import make_editor
 from latentedit.latents.joint import JointLatent
+from latentedit_keep.files import write_text
 from tools.running import ROOT
 
 PAGE = ROOT / "docs" / "methods.md"

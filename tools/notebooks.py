@@ -6,7 +6,7 @@ from typing import Any
 import jupytext
 import nbformat
 
-from latentedit.core.files.writing import write_text
+from latentedit_keep.files import write_text
 from tools.running import ROOT
 
 EXAMPLES = ROOT / "examples"

@@ -15,8 +15,8 @@ import typer
 import yaml
 
 from latentedit.cli.help_pages import EXAMPLES, examples, kind
-from latentedit.core.files.writing import write_text
 from latentedit.core.plugins import COMMANDS
+from latentedit_keep.files import write_text
 from tools.running import ROOT
 
 FOLDER = ROOT / "docs" / "reference"

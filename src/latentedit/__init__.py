@@ -11,9 +11,6 @@ from latentedit.core.lazy import exports
 if TYPE_CHECKING:
     from latentedit import directions as directions
     from latentedit import editors as editors
-    from latentedit.api.keep import KeepResult as KeepResult
-    from latentedit.api.keep import keep as keep
-    from latentedit.api.keep import kept as kept
     from latentedit.api.replay import replay as replay
     from latentedit.api.request import EditRequest as EditRequest
     from latentedit.api.result import EditResult as EditResult
@@ -36,5 +33,8 @@ if TYPE_CHECKING:
     from latentedit.models.callable import CallableBackbone as CallableBackbone
     from latentedit.models.registry import from_pipeline as from_pipeline
     from latentedit.models.registry import load as load
+    from latentedit_keep.api import KeepResult as KeepResult
+    from latentedit_keep.api import keep as keep
+    from latentedit_keep.api import kept as kept
 
 __getattr__, __dir__, __all__ = exports(__name__)

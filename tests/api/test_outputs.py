@@ -23,9 +23,9 @@ from latentedit.api.result import EditResult, write_sweep
 from latentedit.api.undo import difference
 from latentedit.api.verbs import edit, identify, sweep
 from latentedit.core.errors import ConfigError, FileFormatError, ImageError, OutputError
-from latentedit.core.files.pictures import MAX_RECORD_BYTES, read_chunks, read_image
 from latentedit.latents.encode import encode
 from latentedit.latents.record import FORMAT, MAX_EDITS
+from latentedit_keep.pictures import MAX_RECORD_BYTES, read_chunks, read_image
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import noisy
 

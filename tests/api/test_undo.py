@@ -21,7 +21,6 @@ from latentedit.api.result import EditResult
 from latentedit.api.undo import difference, undo, undo_direction, undo_stored
 from latentedit.api.verbs import edit, identify, manipulate
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError, ShapeError
-from latentedit.core.files.pictures import save_image
 from latentedit.core.files.tensors import pack, unpack
 from latentedit.directions.base import Direction
 from latentedit.editors.strength import measure_effect
@@ -29,6 +28,7 @@ from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
+from latentedit_keep.pictures import save_image
 from tests.editors.colours import ColourBackbone
 from tests.editors.edits import grey, levels, noisy
 

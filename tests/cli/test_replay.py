@@ -11,8 +11,8 @@ from PIL import Image
 
 from latentedit.api.outputs import read_record
 from latentedit.cli.main import run
-from latentedit.core.files.pictures import pack_chunks, read_chunks
 from latentedit.latents.record import FORMAT
+from latentedit_keep.pictures import pack_chunks, read_chunks
 from tests.cli.test_direction import HOSTILE, rewritten
 from tests.commands import Command, Refused
 

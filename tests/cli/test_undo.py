@@ -13,11 +13,11 @@ from PIL.PngImagePlugin import PngInfo
 from latentedit.api.undo import undo_direction
 from latentedit.api.verbs import edit
 from latentedit.cli.main import run
-from latentedit.core.files.pictures import pack_chunks, read_chunks, save_image
 from latentedit.directions.direction_file import load_direction
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import FORMAT
 from latentedit.models.registry import load
+from latentedit_keep.pictures import pack_chunks, read_chunks, save_image
 from tests.api.test_undo import old_payload
 from tests.cli.test_direction import HOSTILE, rewritten
 from tests.commands import Command, Refused

@@ -24,10 +24,10 @@ from latentedit.app.gate import Gate
 from latentedit.cli import main
 from latentedit.cli.strengths import parse_strengths
 from latentedit.core.errors import LatentEditError, ModelError
-from latentedit.core.files.writing import write_text
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.endpoint import VisionEndpoint
 from latentedit.latents.captions.phrases import read_phrases
+from latentedit_keep.files import write_text
 from tests.fuzz.judge import FaultError, Target, check_printed, told
 from tests.fuzz.texts import HOSTILE, STEERING, as_json
 

@@ -19,7 +19,6 @@ from latentedit.api.undo import difference, undo_stored
 from latentedit.cli.model_choice import ModelChoice
 from latentedit.cli.request import recorded_model
 from latentedit.core.condition import Condition
-from latentedit.core.files.pictures import save_image
 from latentedit.core.files.tensors import pack
 from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.direction_file import save_direction
@@ -33,6 +32,7 @@ from latentedit.latents.pictures import Picture
 from latentedit.latents.record import DirectionRecord, ModelRecord, PictureRecord, RunRecord
 from latentedit.models.calibrations import VARIABLE, adopt_calibration
 from latentedit_bench.data.loading import load_dataset
+from latentedit_keep.pictures import save_image
 from tests.editors.colours import ColourBackbone
 from tests.fuzz.judge import Target, told
 from tests.fuzz.texts import NODES, as_json, bent, damaged, documents

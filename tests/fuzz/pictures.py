@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
-from latentedit.api.keep import keep
 from latentedit.core.errors import ImageError
-from latentedit.core.files.pictures import pack_chunks, read_chunks, read_image, save_image
-from latentedit.keeping.pixel_files import read_pixels
 from latentedit.latents.record import RunRecord
+from latentedit_keep.api import keep
+from latentedit_keep.pictures import pack_chunks, read_chunks, read_image, save_image
+from latentedit_keep.pixel_files import read_pixels
 from tests.fuzz.judge import FaultError, Target, told
 from tests.fuzz.texts import bent
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.files.pictures import MAX_RECORD_BYTES
 from latentedit.latents.pictures import Picture
 from latentedit.latents.record import (
     FORMAT,
@@ -24,6 +23,7 @@ from latentedit.latents.record import (
     mask_fingerprint,
     versions,
 )
+from latentedit_keep.pictures import MAX_RECORD_BYTES
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)

@@ -11,13 +11,13 @@ from typing import Any
 from latentedit.api.discovery import SCALES, DirectionProbe, Discovery
 from latentedit.api.sheets.discovery_sheet import draw_discovery
 from latentedit.core.errors import FileFormatError, OutputError
-from latentedit.core.files.pictures import save_image
-from latentedit.core.files.reading import read_json, user_path
-from latentedit.core.files.writing import check_place, write_text
-from latentedit.core.plain import plain
+from latentedit.core.files.reading import read_json
 from latentedit.directions.direction_file import save_direction
 from latentedit.editors.walks.step_length import EFFECT
 from latentedit.latents.record import ModelRecord, PictureRecord, versions
+from latentedit_keep.files import check_place, user_path, write_text
+from latentedit_keep.pictures import save_image
+from latentedit_keep.plain import plain
 
 SHEET, FACTS = "directions.png", "discovered.json"
 

@@ -27,7 +27,6 @@ from PIL import Image, ImageChops
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, FileFormatError, ImageError, ShapeError
-from latentedit.core.files.pictures import read_chunks, read_image
 from latentedit.core.files.tensors import pack, unpack
 from latentedit.directions.base import Direction
 from latentedit.editors.base import check_strength
@@ -38,6 +37,7 @@ from latentedit.latents.crop import Box
 from latentedit.latents.encode import fit_all
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.models.base import Backbone
+from latentedit_keep.pictures import read_chunks, read_image
 
 ROUNDS = 5
 """Of the fixed point; on the calibration portraits more did not come closer."""

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, say, warn
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
+from latentedit_keep.console import print_json, print_rows, say, warn
 
 
 @chooses_model

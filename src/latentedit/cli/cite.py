@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.console import print_json, say
 from latentedit.core.plugins import EDITORS
+from latentedit_keep.console import print_json, say
 
 
 def cite(

@@ -7,7 +7,6 @@ import typer
 
 from latentedit.api.request import EditRequest
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, progress_bar, say
 from latentedit.cli.edit import edit_asked
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
@@ -15,6 +14,7 @@ from latentedit.cli.reporting import cross_talk_rows, table_rows
 from latentedit.cli.request import all_changes, default_output
 from latentedit.cli.strengths import parse_strength, parse_strengths
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit_keep.console import print_json, print_rows, progress_bar, say
 
 if TYPE_CHECKING:
     from latentedit.directions.base import Direction
@@ -147,9 +147,9 @@ def preview(
     from latentedit.api.outputs import check_beside
     from latentedit.api.result import write_sweep
     from latentedit.api.sheets.strip import check_sweep_output
-    from latentedit.core.files.writing import written_beside
     from latentedit.directions.direction_file import load_direction
     from latentedit.latents.pictures import Picture, check_output
+    from latentedit_keep.files import written_beside
 
     direction = load_direction(file)
     if on is None:

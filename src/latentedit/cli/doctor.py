@@ -9,12 +9,12 @@ import typer
 
 from latentedit._version import __version__
 from latentedit.cli import options
-from latentedit.cli.console import print_json, say
 from latentedit.cli.doctor_model import examine
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.models import bundled, verification
 from latentedit.core.errors import LatentEditError, to_install
+from latentedit_keep.console import print_json, say
 
 _PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")
 _ENOUGH_BYTES = 1e9

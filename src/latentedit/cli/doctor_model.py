@@ -3,9 +3,9 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from latentedit.cli.console import print_json, progress_bar, say
 from latentedit.cli.model_choice import ModelChoice
 from latentedit.core.errors import LatentEditError
+from latentedit_keep.console import print_json, progress_bar, say
 
 if TYPE_CHECKING:
     from latentedit.models.memory import ModelNeeds

@@ -7,12 +7,12 @@ import typer
 
 from latentedit.api.request import EditRequest
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.edit_folder import BATCH, edit_many, is_many, refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.reporting import replay_command, result_json, result_rows
 from latentedit.cli.request import all_changes, default_output, open_checked
 from latentedit.cli.strengths import parse_strength
+from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 
 @chooses_model

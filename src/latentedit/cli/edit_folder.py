@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentedit.api.request import EditRequest
-from latentedit.cli.console import print_json, progress_bar, say, typed_command, warn
 from latentedit.cli.model_choice import ModelChoice
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit.core.files.reading import user_path
+from latentedit_keep.console import print_json, progress_bar, say, typed_command, warn
+from latentedit_keep.files import user_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.edit_folder import refuse
 from latentedit.core.errors import ConfigError, FileFormatError, RegistryError, nearest, to_install
-from latentedit.core.files.writing import check_place, make_folder
 from latentedit.core.plugins import CHECKS, MODELS, RECIPES
+from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
+from latentedit_keep.files import check_place, make_folder
 
 app = typer.Typer(
     help="""The bundled models: what they are, whether they are whole, how they are made.
@@ -395,7 +395,7 @@ def _in_use(known: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
 
 def _captions(file: Path) -> list[str]:
     """The lines of a file that say something."""
-    from latentedit.core.files.reading import read_text
+    from latentedit_keep.files import read_text
 
     lines = [line.strip() for line in read_text(file, limit=_MOST_CAPTION_BYTES).splitlines() if line.strip()]
     if not lines:

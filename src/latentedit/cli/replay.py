@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, progress_bar, say
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.request import default_output, recorded_model
 from latentedit.core.errors import ConfigError
+from latentedit_keep.console import print_json, print_rows, progress_bar, say
 
 if TYPE_CHECKING:
     from latentedit.api.result import EditResult
@@ -53,7 +53,7 @@ def replay(
         latentedit replay photo.kept.png --picture photo.jpg --edited edited.png
     """
     output = output if output is not None else default_output(result, f"again{result.suffix}")
-    from latentedit.core.files.pictures import read_chunks
+    from latentedit_keep.pictures import read_chunks
 
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None
     if text is not None and '"output": "kept"' in text:
@@ -103,9 +103,9 @@ def _keep_again(
     quiet: bool,
 ) -> None:
     """Make a result of keep again; it needs no model."""
-    from latentedit.api.keep import check_keep_output, keep_again
-    from latentedit.keeping.pixel_files import read_pixels
-    from latentedit.keeping.record import KeepRecord
+    from latentedit_keep.api import check_keep_output, keep_again
+    from latentedit_keep.pixel_files import read_pixels
+    from latentedit_keep.record import KeepRecord
 
     record = KeepRecord.from_json(text, str(result))
     original = _source(result, record.original.name, picture)
@@ -189,8 +189,8 @@ def _how_far(first: Path, second: Path) -> str:
     from latentedit.api.outputs import same_picture
     from latentedit.api.result import measure_effect
     from latentedit.api.viewer.page import is_page
-    from latentedit.core.files.pictures import read_chunks
     from latentedit.latents.pictures import Picture
+    from latentedit_keep.pictures import read_chunks
 
     if is_page(first):
         return "no"

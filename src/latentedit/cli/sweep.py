@@ -7,10 +7,10 @@ import typer
 
 from latentedit.api.request import EditRequest
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.request import all_changes, default_output, open_checked
 from latentedit.cli.strengths import parse_strengths
+from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
     from latentedit.api.result import EditResult

@@ -7,10 +7,10 @@ import typer
 
 from latentedit.api.request import check_texts
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.cli.discover import Kept, basis_cost, looked_at, named, try_command
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
     from latentedit.api.carrying import TransportResult

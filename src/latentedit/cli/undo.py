@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, say
 from latentedit.cli.edit_folder import refuse
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.request import default_output, recorded_model
 from latentedit.core.errors import ConfigError
+from latentedit_keep.console import print_json, print_rows, say
 
 
 @chooses_model
@@ -52,10 +52,10 @@ def undo(
     output = output if output is not None else default_output(picture, "undone.png")
     from latentedit.api.undo import undo as undo_file
     from latentedit.api.undo import undo_direction
-    from latentedit.core.files.pictures import read_chunks, save_image
     from latentedit.directions.direction_file import load_direction
     from latentedit.latents.pictures import Picture, check_output
     from latentedit.latents.record import RunRecord
+    from latentedit_keep.pictures import read_chunks, save_image
 
     opened = Picture.open(picture)
     check_output(output, source=picture, transparent=opened.image.mode == "RGBA")

@@ -1,22 +1,17 @@
-"""Every error that latentedit raises on purpose, and the message for an optional package that is missing."""
+"""Every error that latentedit raises on purpose."""
+# ruff: noqa: PLC0414  # the names are public here, too
 
 import difflib
-import importlib
-import shlex
 from collections.abc import Iterable
-from types import ModuleType
 
-
-class LatentEditError(Exception):
-    """The root of all errors whose text is meant for the user: the problem, what came, what to do, in one line."""
-
-    def __str__(self) -> str:
-        """Line breaks of a file, or of a library's message, are spaces."""
-        return " ".join(super().__str__().splitlines())
-
-
-class ConfigError(LatentEditError, ValueError):
-    """A setting, caption, attribute or strength that makes no sense."""
+from latentedit_keep.errors import ConfigError as ConfigError
+from latentedit_keep.errors import FileFormatError as FileFormatError
+from latentedit_keep.errors import ImageError as ImageError
+from latentedit_keep.errors import LatentEditError as LatentEditError
+from latentedit_keep.errors import MissingDependencyError as MissingDependencyError
+from latentedit_keep.errors import OutputError as OutputError
+from latentedit_keep.errors import require as require
+from latentedit_keep.errors import to_install as to_install
 
 
 class ShapeError(LatentEditError, ValueError):
@@ -31,24 +26,8 @@ class DeviceError(LatentEditError, ValueError):
     """Tensors on different devices, or a device that this machine lacks."""
 
 
-class ImageError(LatentEditError, ValueError):
-    """A picture file that cannot be read or is not fit for editing."""
-
-
 class ModelError(LatentEditError, ValueError):
     """A model folder that is incomplete, damaged or unsafe to load."""
-
-
-class FileFormatError(LatentEditError, ValueError):
-    """A file that is damaged, or is not what it should be."""
-
-
-class OutputError(LatentEditError, OSError):
-    """A place that cannot be written to."""
-
-
-class MissingDependencyError(LatentEditError, ImportError):
-    """An optional package that is not installed."""
 
 
 class UnsupportedDerivativeError(LatentEditError, NotImplementedError):
@@ -88,29 +67,3 @@ def nearest(name: str, known: Iterable[str]) -> str:
     hint = f"did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
     listed = map(repr, names) if any("," in one for one in names) else names
     return hint if close and len(names) > _MANY else f"{hint} known: {', '.join(listed)}".strip()
-
-
-def to_install(*requirements: str) -> str:
-    """What to do about packages of ours that are missing. None is on an index yet: the folders of a clone are named.
-
-    Example:
-        >>> to_install("latentedit-bench", "latentedit[keep]")
-        "Run in a clone of the repository (see docs/start.md): pip install ./packages/bench '.[keep]'"
-    """
-    names = [one.removeprefix("latentedit") for one in requirements]
-    folders = [f"./packages/{name[1:]}" if name.startswith("-") else f".{name}" for name in names]
-    return f"Run in a clone of the repository (see docs/start.md): pip install {shlex.join(folders)}"
-
-
-def require(package: str, extra: str) -> ModuleType:
-    """Import an optional package.
-
-    Raises:
-        MissingDependencyError: with the command that installs it.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the package {package!r} is not installed. {to_install(f'latentedit[{extra}]')}"
-        ) from error

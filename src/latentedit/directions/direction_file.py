@@ -16,9 +16,9 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.core.files.reading import read_object
 from latentedit.core.files.tensors import pack, read_tensor_file
-from latentedit.core.files.writing import check_place, written_beside
 from latentedit.directions.base import Calibration, Direction
 from latentedit.models.base import Backbone
+from latentedit_keep.files import check_place, written_beside
 
 FORMAT = 1
 """Version of the file format; a higher one comes from a newer latentedit."""

@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 from torch.nn import functional
 
 from latentedit.core.errors import ImageError
-from latentedit.core.files.pictures import decode, read_image
+from latentedit_keep.pictures import decode, read_image
 
 MaskLike = str | Path | Image.Image
 """A file or a Pillow image."""

@@ -14,10 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ShapeError
-from latentedit.core.files.pictures import check_output, decode, read_image, save_image, strips
 from latentedit.latents.crop import Box, cut, put_back, resize
 from latentedit.latents.masks import MaskLike, open_mask
 from latentedit.models.capabilities import Capabilities
+from latentedit_keep.pictures import check_output, decode, read_image, save_image, strips
 
 __all__ = ["Frame", "Picture", "check_output", "save_image"]
 

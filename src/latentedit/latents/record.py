@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.files.pictures import MAX_RECORD_BYTES
 from latentedit.core.files.reading import read_object
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.latents.captions.phrases import MAX_LETTERS
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit.models.placement import dtype_name
+from latentedit_keep.pictures import MAX_RECORD_BYTES
 
 FORMAT = 1
 """Of records; files of a higher one come from a newer latentedit."""

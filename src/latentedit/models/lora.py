@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from latentedit.core.errors import ConfigError, ModelError, require
-from latentedit.core.files.reading import user_path
 from latentedit.models.libraries import library_class, quiet_libraries, stock_pipeline
 from latentedit.models.weights import tensor_shapes
+from latentedit_keep.files import user_path
 
 _LAYER = re.compile(r"[._]lora[._]")
 """What ends the name of a layer in the name of a LoRA's tensor."""

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
-from latentedit.core.files.reading import user_path
 from latentedit.core.plugins import MODELS
 from latentedit.models.base import Backbone
 from latentedit.models.hub import CONFIGURATIONS, commit_of, download, download_model
@@ -28,6 +27,7 @@ from latentedit.models.placement import (
     warn_of_slow_dtype,
 )
 from latentedit.models.weights import fingerprint, holds, live_fingerprint
+from latentedit_keep.files import user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from latentedit.core.files.writing import write_text
 from latentedit.models.folder_settings import check_settings
 from latentedit.models.loading import SETTINGS_FILE
 from latentedit.models.weights import read_json
+from latentedit_keep.files import write_text
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import FileFormatError, OutputError
-from latentedit.core.files.reading import user_path
 from latentedit.core.files.tensors import pack, read_tensor_file
 from latentedit.core.files.user_folders import user_folder
-from latentedit.core.files.writing import make_folder, written_beside
+from latentedit_keep.files import make_folder, user_path, written_beside
 
 VARIABLE = "LATENTEDIT_CACHE"
 """Environment variable: the folder of the cache, which is then used for encoders of every size; empty for no cache."""

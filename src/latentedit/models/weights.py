@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from latentedit.core.errors import ModelError
 from latentedit.core.files import reading
+from latentedit_keep import files
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 VARIANTS = ("bf16", "fp16")
@@ -65,7 +66,7 @@ def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
     for name in names:
         if Path(name).name != name or not name.endswith(".safetensors"):
             raise ModelError(f"{index} names {name!r}, which is no safetensors file beside it. Do not use it")
-    missing = [name for name in names if not reading.user_path(folder / name, error=ModelError).exists()]
+    missing = [name for name in names if not files.user_path(folder / name, error=ModelError).exists()]
     if missing:
         raise ModelError(
             f"{len(missing)} of {len(names)} shards are missing in {folder}: {', '.join(missing)}. Download them again"
@@ -90,7 +91,7 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         ModelError: no regular file, or one that is truncated, damaged or something else.
     """
     try:
-        with reading.open_file(path, limit=None, error=ModelError), safe_open(path, framework="numpy") as file:
+        with files.open_file(path, limit=None, error=ModelError), safe_open(path, framework="numpy") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -187,6 +188,6 @@ def _content_hash(path: Path) -> str:
 @functools.lru_cache(maxsize=256)
 def _read_hash(path: Path, modified_ns: int, size_bytes: int) -> str:
     del modified_ns, size_bytes
-    with reading.open_file(path, limit=None, error=ModelError) as file:
+    with files.open_file(path, limit=None, error=ModelError) as file:
         stream: Any = file
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -19,8 +19,8 @@ from latentedit.api.result import EditResult, write_sweep
 from latentedit.api.undo import undo
 from latentedit.api.verbs import identify, sweep
 from latentedit.api.viewer import Frame, View
-from latentedit.core.files.pictures import read_chunks, read_image
 from latentedit.latents.encode import encode
+from latentedit_keep.pictures import read_chunks, read_image
 from tests.api.viewer.pages import HOSTILE, changed, picture, view_of
 from tests.browser import Browser
 from tests.editors.colours import ColourBackbone

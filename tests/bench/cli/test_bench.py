@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.cli.console import typed_command
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.tuning.search_spaces import SEARCH_SPACES
+from latentedit_keep.console import typed_command
 from tests.api.manifests.pictures import write_picture
 from tests.bench.cli.conftest import METHOD
 from tests.commands import Command, Refused

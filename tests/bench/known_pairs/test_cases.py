@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from latentedit.keeping.warp import warped
 from latentedit_bench.known_pairs.baselines import above_threshold, aligned_by_features, pasted, resized
 from latentedit_bench.known_pairs.cases import DRAWN, VERDICTS, make_case
 from latentedit_bench.known_pairs.changes import CHANGES, blob, true_mask
@@ -11,6 +10,7 @@ from latentedit_bench.known_pairs.damages import CODECS, Damage, draw_damage
 from latentedit_bench.known_pairs.measured import psnr, soft_iou
 from latentedit_bench.known_pairs.photographs import PHOTOGRAPHS, photograph, scaled
 from latentedit_bench.known_pairs.summary import bars
+from latentedit_keep.warp import warped
 
 pytestmark = pytest.mark.slow
 

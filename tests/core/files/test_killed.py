@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.core.files.pictures import save_image
-from latentedit.core.files.writing import write_text
+from latentedit_keep.files import write_text
+from latentedit_keep.pictures import save_image
 
 TEXTS = ["old " * 5000, "new " * 5000]
 PICTURES = [

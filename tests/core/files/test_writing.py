@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import OutputError
-from latentedit.core.files.writing import check_place, make_folder, write_text, written_beside
+from latentedit_keep.files import check_place, make_folder, write_text, written_beside
 
 
 def names_in(folder: Path) -> list[str]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from latentedit.core.files.writing import write_text
 from latentedit.models.settings_file import read_settings
+from latentedit_keep.files import write_text
 from latentedit_portraits.attributes import VALUES
 from latentedit_portraits.fitting import read_plans
 from latentedit_portraits.package_data import read_table

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentedit.core.files.writing import write_text, written_beside
+from latentedit_keep.files import write_text, written_beside
 from latentedit_portraits.attributes import Attributes, Split, draw_split
 from latentedit_portraits.fitting import mixed_precision
 from latentedit_portraits.render import draw_framing, render_array

@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 
 from latentedit.core.errors import ModelError
-from latentedit.core.files.pictures import save_image
 from latentedit.latents.drawing import draw_pictures
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.models.settings_file import read_settings, write_settings
+from latentedit_keep.pictures import save_image
 
 _REFERENCE, _CAPTION = "reference.png", "reference_caption"
 _TOLERANCE = 2  # levels of 255 by which the mean pixel may differ: kernels of other machines round differently

@@ -5,8 +5,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from latentedit.core.files.writing import write_text
 from latentedit.models.settings_file import read_settings
+from latentedit_keep.files import write_text
 from latentedit_portraits.card import quality_table
 from latentedit_scenes.attributes import VALUES
 

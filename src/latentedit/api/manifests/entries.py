@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar, cast
 import pydantic
 
 from latentedit.core.errors import ConfigError, ImageError
-from latentedit.core.files.pictures import read_image
+from latentedit_keep.pictures import read_image
 
 MOST_FAULTS = 50
 """Faults that a message lists; of more it gives the number."""

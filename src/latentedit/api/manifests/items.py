@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, ImageError
-from latentedit.core.files.pictures import content_of, read_image
 from latentedit.core.settings import Count, check
 from latentedit.directions.text import changed_phrases
+from latentedit_keep.pictures import content_of, read_image
 
 
 @runtime_checkable

@@ -15,8 +15,8 @@ from latentedit.api.manifests.documents import read_csv, read_document
 from latentedit.api.manifests.entries import Checker, Entry, Text, described
 from latentedit.api.manifests.items import Dataset, Item, MaskFile, PictureFile
 from latentedit.core.errors import nearest
-from latentedit.core.files.pictures import save_image
-from latentedit.core.files.writing import make_folder, write_text
+from latentedit_keep.files import make_folder, write_text
+from latentedit_keep.pictures import save_image
 
 NEEDED = ("picture", "source_caption", "target_caption")
 """Columns that every manifest has."""

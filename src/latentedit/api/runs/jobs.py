@@ -14,8 +14,8 @@ from PIL import Image
 
 from latentedit.api.runs.folder import file_name
 from latentedit.core.errors import ConfigError
-from latentedit.core.files.pictures import READABLE, content_of
 from latentedit.latents.pictures import Picture
+from latentedit_keep.pictures import READABLE, content_of
 
 PICTURES = "pictures"
 """Folder of the edited pictures in that of a run, each with its JSON file beside it."""

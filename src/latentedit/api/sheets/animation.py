@@ -9,7 +9,7 @@ from PIL import Image
 
 from latentedit.api.sheets.drawing import PAPER, check_one_size, on_white
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit.core.files.writing import written_beside
+from latentedit_keep.files import written_beside
 
 ANIMATED = {".gif": "GIF", ".webp": "WEBP"}
 """File name endings that stand for an animation, and Pillow's names of their formats."""

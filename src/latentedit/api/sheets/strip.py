@@ -10,8 +10,8 @@ from latentedit.api.sheets.animation import ANIMATED, save_animation
 from latentedit.api.sheets.drawing import GAP_PX, PANEL_PX, ROW_PX, check_one_size, draw_grid
 from latentedit.api.viewer.page import is_page
 from latentedit.core.errors import OutputError
-from latentedit.core.files.pictures import WRITABLE, save_image
-from latentedit.core.files.writing import check_place
+from latentedit_keep.files import check_place
+from latentedit_keep.pictures import WRITABLE, save_image
 
 _SHEETS = tuple(ending for ending in WRITABLE if ending not in ANIMATED)
 

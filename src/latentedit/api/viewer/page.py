@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from latentedit.core.errors import OutputError
-from latentedit.core.files.writing import check_place
+from latentedit_keep.files import check_place
 
 _SCRIPTS = ("png.js", "layers.js", "viewer.js")
 """In this order; each uses what the ones before it define."""

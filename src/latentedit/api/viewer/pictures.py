@@ -10,8 +10,8 @@ from typing import Any
 from PIL import Image, ImageChops
 
 from latentedit.core.errors import ShapeError
-from latentedit.core.files.pictures import to_eight_bit
 from latentedit.latents.crop import Box
+from latentedit_keep.pictures import to_eight_bit
 
 MOST_PIXELS = 4_000_000
 """Of a picture that is shown as it is; larger ones are shown reduced."""

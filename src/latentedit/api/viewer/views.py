@@ -18,10 +18,10 @@ from PIL import Image
 from latentedit.api.viewer.page import viewer_iframe, viewer_page
 from latentedit.api.viewer.pictures import layers_of
 from latentedit.core.errors import ConfigError
-from latentedit.core.files.pictures import pack_chunks
-from latentedit.core.files.writing import write_text
-from latentedit.core.plain import plain
 from latentedit.latents.record import RunRecord
+from latentedit_keep.files import write_text
+from latentedit_keep.pictures import pack_chunks
+from latentedit_keep.plain import plain
 
 _NO_NAME = re.compile(r"[^\w.-]+")
 _PHRASES = re.compile(r"[^,]+,?\s*")

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import FileFormatError
-from latentedit.core.files.reading import read_bytes, read_object
+from latentedit.core.files.reading import read_object
+from latentedit_keep.files import read_bytes
 
 MAX_BYTES = 256_000_000
 """Size of a whole file."""

@@ -10,10 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ModelError, RegistryError, require
-from latentedit.core.files.reading import user_path
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.latents.captions.change import Change
 from latentedit.models.base import Backbone
+from latentedit_keep.files import user_path
 
 INSTRUCTION = (
     "Describe this picture in one sentence of the form 'a ... with ..., ..., ...'. Begin with the main subject, then "

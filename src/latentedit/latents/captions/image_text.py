@@ -11,11 +11,11 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from latentedit.core.errors import MissingDependencyError, ModelError
-from latentedit.core.files.reading import user_path
 from latentedit.latents.captions.base import INSTRUCTION, Captioner, clean_caption, to_images
 from latentedit.models.hub import download
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.weights import refuse_pickles
+from latentedit_keep.files import user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, progress_bar, say, typed_command
 from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.plugins import EXPERIMENTS
+from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, progress_bar, say, typed_command
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
 from latentedit_bench.cli import bench_keep, bench_open, bench_run
@@ -19,6 +18,7 @@ from latentedit_bench.cli.bench_options import (
     Split,
     open_dataset,
 )
+from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command
 
 app = typer.Typer(
     help="""Editors against known answers: choose settings, run, rank, report.

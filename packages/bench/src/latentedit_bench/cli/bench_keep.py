@@ -10,9 +10,9 @@ import typer
 
 from latentedit._version import __version__
 from latentedit.cli import options
-from latentedit.cli.console import print_json, progress_bar, say, typed_command
 from latentedit.core.errors import ConfigError
 from latentedit_bench.cli.bench_options import Split
+from latentedit_keep.console import print_json, progress_bar, say, typed_command
 
 if TYPE_CHECKING:
     from latentedit_bench.known_pairs.measured import Row
@@ -43,11 +43,11 @@ def keep(
         raise ConfigError(f"--split is calibration or test; got {split!r}")
     if min(count, workers) < 1 or chains < 0:
         raise ConfigError(f"--count and --workers are at least 1, --chains 0; got {count}, {workers} and {chains}")
-    from latentedit.core.files.pictures import save_image
-    from latentedit.core.files.writing import make_folder, write_text
     from latentedit_bench.known_pairs.cases import make_case
     from latentedit_bench.known_pairs.sheet import draw_cases, worst
     from latentedit_bench.known_pairs.summary import against, bars, parts
+    from latentedit_keep.files import make_folder, write_text
+    from latentedit_keep.pictures import save_image
 
     make_folder(output)
     with progress_bar(quiet=quiet or as_json) as progress:
@@ -102,7 +102,7 @@ def _known(place: Path, half: "Half") -> "dict[int, Row]":
 
 def _stored(place: Path) -> "list[Row]":
     """The rows of a file; a line that was cut off, as on a full disk, is taken out of it."""
-    from latentedit.core.files.writing import write_text
+    from latentedit_keep.files import write_text
 
     lines = place.read_text(encoding="utf-8").splitlines() if place.is_file() else []
     rows: list[Row] = []

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, progress_bar, say, warn
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import DOMAINS
+from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
 
 if TYPE_CHECKING:
     from latentedit_bench.open_task.leaderboard import Entry
@@ -132,14 +132,14 @@ def score(
     """
     if workers < 1:
         raise ConfigError(f"--workers is {workers}, and must be 1 or more")
-    from latentedit.core.files.writing import check_place, write_text
-    from latentedit.core.plain import plain
     from latentedit_bench.open_task.folder import read_task
     from latentedit_bench.open_task.leaderboard import entry_of, ranked, read_entries
     from latentedit_bench.open_task.outputs import stray_files
     from latentedit_bench.open_task.page import score_page
     from latentedit_bench.open_task.scoring import item_measures, score_items
     from latentedit_bench.open_task.task import check_secret, task_items
+    from latentedit_keep.files import check_place, write_text
+    from latentedit_keep.plain import plain
 
     spec = read_task(folder)
     place = folder / "score.html" if output is None else output
@@ -189,13 +189,13 @@ def _tell(
 
 
 def _read_secret(path: Path) -> bytes:
-    from latentedit.core.files.reading import read_bytes
+    from latentedit_keep.files import read_bytes
 
     return read_bytes(path, limit=1_000_000, error=ConfigError)
 
 
 def _write_secret(path: Path, key: bytes) -> None:
-    from latentedit.core.files.writing import write_text
+    from latentedit_keep.files import write_text
 
     write_text(path, f"{key.decode()}\n")
     path.chmod(0o600)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, progress_bar, say, typed_command, warn
 from latentedit.cli.model_choice import ModelChoice, chooses_model
 from latentedit.cli.run_status import finish, status_json, status_rows
 from latentedit.cli.strengths import parse_strengths
@@ -24,6 +23,7 @@ from latentedit_bench.cli.bench_options import (
     open_dataset,
     parse_seeds,
 )
+from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command, warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -213,8 +213,8 @@ def report(
         latentedit bench report out/run
         latentedit bench report out/run -o report.html
     """
-    from latentedit.core.files.writing import check_place
     from latentedit_bench.report.report import write_report
+    from latentedit_keep.files import check_place
 
     check_place(output)
     write_report(folder, output)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.console import print_json, print_rows, progress_bar, say, typed_command, warn
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EXPERIMENTS
+from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command, warn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,11 +52,11 @@ def reproduce(
         latentedit reproduce linear-strength --quick
         latentedit reproduce --all -o out/claims --page docs/claims.md
     """
-    from latentedit.core.files.writing import check_place
     from latentedit.models.placement import existing_device
     from latentedit_bench.experiments.base import make_experiment
     from latentedit_bench.experiments.page import page_files, write_claims_page
     from latentedit_bench.experiments.run import reproduce as run
+    from latentedit_keep.files import check_place
 
     if claims and every:
         raise ConfigError(f"--all measures every claim, and {claims[0]} is named too. Leave one of them out")

@@ -8,10 +8,10 @@ from latentedit.api.manifests.documents import read_yaml
 from latentedit.api.manifests.items import Dataset
 from latentedit.api.manifests.manifest import load_manifest
 from latentedit.core.errors import ConfigError
-from latentedit.core.files.reading import user_path
 from latentedit_bench.data.counterfactual import PREFIX, counterfactual
 from latentedit_bench.data.flowedit_folder import is_flowedit, load_flowedit
 from latentedit_bench.data.pie_bench_folder import MAPPING, load_pie_bench
+from latentedit_keep.files import user_path
 
 _READABLE = (
     f"{PREFIX}portraits, a folder with {MAPPING} (PIE-Bench), a .yaml file whose entries have target_prompts "

@@ -10,12 +10,12 @@ from urllib.parse import quote
 from markdown_it import MarkdownIt
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.files.writing import write_text
 from latentedit_bench.experiments.base import RULE
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.run import PLANS, read_claims, read_plans, read_records
 from latentedit_bench.report.page import page as document
 from latentedit_bench.report.page import picture_uri, render
+from latentedit_keep.files import write_text
 
 CLAIMS_FILE = "claims.md"
 """Of analyses on given pictures."""

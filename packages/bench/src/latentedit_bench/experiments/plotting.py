@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from latentedit.core.files.writing import written_beside
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.metrics.statistics import Table, by_level
+from latentedit_keep.files import written_beside
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
 """Okabe and Ito's, which colour-blind readers can tell apart."""

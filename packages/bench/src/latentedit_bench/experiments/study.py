@@ -12,7 +12,6 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.files.tensors import pack, read_tensor_file
-from latentedit.core.files.writing import written_beside
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import stream
 from latentedit.directions.local_basis import LocalBasis
@@ -22,6 +21,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
 from latentedit.models.placement import dtype_name
+from latentedit_keep.files import written_beside
 
 LEVELS = (0.95, 0.85, 0.7, 0.5, 0.3, 0.15)
 """From almost noise to almost the picture."""

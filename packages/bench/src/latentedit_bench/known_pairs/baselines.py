@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit.keeping.opencv import cv2
 from latentedit_bench.known_pairs.photographs import Pixels
+from latentedit_keep.opencv import cv2
 
 Mask = NDArray[np.floating[Any]]
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from latentedit.keeping.opencv import cv2
-from latentedit.keeping.warp import Picture, smoothed
+from latentedit_keep.opencv import cv2
+from latentedit_keep.warp import Picture, smoothed
 
 _HEIGHT, _WIDTH = 480, 640
 

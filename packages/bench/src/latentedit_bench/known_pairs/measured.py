@@ -7,13 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.api.keep import KeepResult, keep
-from latentedit.keeping.composite import composite, levels
-from latentedit.keeping.opencv import cv2
-from latentedit.keeping.registration import distance_px
-from latentedit.keeping.sharpness import fit_sharpening
-from latentedit.keeping.tones import fit_tones
-from latentedit.keeping.warp import depth_inside, scaling, warped
 from latentedit_bench.known_pairs.baselines import (
     THRESHOLDS,
     above_threshold,
@@ -24,6 +17,13 @@ from latentedit_bench.known_pairs.baselines import (
 )
 from latentedit_bench.known_pairs.cases import VERDICTS, Case
 from latentedit_bench.known_pairs.photographs import Pixels
+from latentedit_keep.api import KeepResult, keep
+from latentedit_keep.composite import composite, levels
+from latentedit_keep.opencv import cv2
+from latentedit_keep.registration import distance_px
+from latentedit_keep.sharpness import fit_sharpening
+from latentedit_keep.tones import fit_tones
+from latentedit_keep.warp import depth_inside, scaling, warped
 
 FAR_PX = 12
 """From the change on, pixels should be the original's bit for bit."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.core.errors import MissingDependencyError, to_install
-from latentedit.keeping.opencv import cv2
 from latentedit_bench.known_pairs.drawn_pictures import DRAWN, drawn
+from latentedit_keep.opencv import cv2
 
 Half = Literal["calibration", "test"]
 

@@ -3,13 +3,13 @@
 import numpy as np
 from PIL import Image
 
-from latentedit.api.keep import keep
-from latentedit.keeping.opencv import cv2
 from latentedit_bench.known_pairs.cases import SEEDS
 from latentedit_bench.known_pairs.changes import draw_object, true_mask
 from latentedit_bench.known_pairs.damages import Damage
 from latentedit_bench.known_pairs.measured import FAR_PX, Row, psnr
 from latentedit_bench.known_pairs.photographs import PHOTOGRAPHS, Half, cropped, photograph, scaled
+from latentedit_keep.api import keep
+from latentedit_keep.opencv import cv2
 
 EDITS = 10
 _SIDE = 512

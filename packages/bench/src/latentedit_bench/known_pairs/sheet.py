@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.api.keep import keep
 from latentedit_bench.known_pairs.cases import Case
 from latentedit_bench.known_pairs.measured import Row
 from latentedit_bench.known_pairs.photographs import Pixels
+from latentedit_keep.api import keep
 
 COLUMNS = ("original", "editor's picture", "true mask", "mask found", "kept", "error x 8")
 

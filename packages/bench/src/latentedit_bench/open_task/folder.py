@@ -10,15 +10,15 @@ from typing import Any
 import pydantic
 
 from latentedit.core.errors import ConfigError, OutputError, to_install
-from latentedit.core.files.pictures import save_image
-from latentedit.core.files.reading import read_json, user_path
-from latentedit.core.files.writing import make_folder, write_text
+from latentedit.core.files.reading import read_json
 from latentedit.core.plugins import DOMAINS
-from latentedit.core.progress import Progress
 from latentedit_bench.domains.base import Scalable, scalable
 from latentedit_bench.open_task.catalogue import croissant, eval_yaml
 from latentedit_bench.open_task.task import OUTPUTS, TaskItem, TaskSpec
 from latentedit_bench.report.page import render
+from latentedit_keep.files import make_folder, user_path, write_text
+from latentedit_keep.pictures import save_image
+from latentedit_keep.progress import Progress
 
 TASK_FILE = "task.json"
 """Written last: a folder with it is whole."""
@@ -106,7 +106,7 @@ def card(spec: TaskSpec, world: Scalable) -> str:
     point = DOMAINS.points().get(spec.domain)
     package = point.dist.name if point is not None and point.dist is not None else spec.domain
     ours = DOMAINS.requirements(spec.domain)
-    install = to_install("latentedit[keep]", "latentedit-bench", *ours) + ("" if ours else f" {package}")
+    install = to_install("latentedit-keep", "latentedit", "latentedit-bench", *ours) + ("" if ours else f" {package}")
     facts = {"credits": world.credits, "install": install, "license": LICENSE.lower(), "items_file": ITEMS_FILE}
     return render("task_card.md", spec=spec, **facts)
 

@@ -12,7 +12,7 @@ from latentedit.core.errors import ImageError
 from latentedit_bench.open_task.task import OUTPUTS, TaskItem
 
 if TYPE_CHECKING:
-    from latentedit.api.keep import KeepResult
+    from latentedit_keep.api import KeepResult
 
 _MOVED_PX = 0.5
 """Shift, or growth at the picture's edge, from which a file is told as moved."""

@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.files.pictures import read_image
-from latentedit.core.progress import Progress
 from latentedit_bench.data.counterfactual import Rendered, side_effects
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, domain
@@ -37,9 +35,11 @@ from latentedit_bench.metrics.statistics import Estimate, Table, over_groups
 from latentedit_bench.metrics.strength_curve import monotonicity
 from latentedit_bench.open_task.outputs import Fault, moved, read_output
 from latentedit_bench.open_task.task import TaskItem
+from latentedit_keep.pictures import read_image
+from latentedit_keep.progress import Progress
 
 if TYPE_CHECKING:
-    from latentedit.api.keep import KeepResult
+    from latentedit_keep.api import KeepResult
 
 AS_IS, KEPT = "as it is", "after keep"
 """How the pictures are scored."""
@@ -148,7 +148,7 @@ def score_item(item: TaskItem, folder: Path, *, keep: bool) -> ItemScore:
 
 
 def _kept(source: Image.Image, edited: Image.Image) -> "KeepResult":
-    from latentedit.api.keep import keep  # noqa: PLC0415  # it needs OpenCV, which is optional
+    from latentedit_keep.api import keep  # noqa: PLC0415  # it needs OpenCV, which is optional
 
     return keep(source, edited)
 

@@ -11,7 +11,6 @@ from markupsafe import Markup
 from latentedit.api.runs.folder import RunFolder
 from latentedit.api.viewer.page import viewer_element, viewer_script
 from latentedit.core.errors import ConfigError
-from latentedit.core.files.writing import write_text
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.plan import PlanSpec, read_plan
 from latentedit_bench.ranking.run import table_of
@@ -35,6 +34,7 @@ from latentedit_bench.report.tables import (
     strength_grid,
 )
 from latentedit_bench.tuning.search_spaces import OURS
+from latentedit_keep.files import write_text
 
 GLOSSARY: Mapping[str, str] = yaml.safe_load(
     resources.files("latentedit_bench.report").joinpath("glossary.yaml").read_text("utf-8")

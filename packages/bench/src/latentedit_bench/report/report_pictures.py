@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 
 from latentedit.api.viewer import Frame, View
-from latentedit.core.files.pictures import content_of, read_image
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CODEC, TRUE_CHANGE
 from latentedit_bench.ranking.work import SOURCE, TRUTH, preview_name
+from latentedit_keep.pictures import content_of, read_image
 
 _TOLD = {"error": "error", "effect": "effect", "disentanglement": "SDE", "changed_rms": "changed by (rms, white is 1)"}
 """Columns told under each edit, and what they are called there."""

@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from latentedit.api.runs.folder import RunFolder
-from latentedit.core.files.writing import write_text
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.plan import read_plan
 from latentedit_bench.ranking.ranking import PRIMARY, Comparison
@@ -26,6 +25,7 @@ from latentedit_bench.report.tables import (
     write_csv,
 )
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
+from latentedit_keep.files import write_text
 
 _ITEMS = ("method", "item", "group", "kind", "asked", PRIMARY, "above scaled", "error", "effect", "leakage")
 """Columns of ``items.csv``: enough for every comparison, item by item."""

@@ -7,7 +7,7 @@ from PIL import Image
 
 from latentedit.api.manifests.items import Item
 from latentedit.api.sheets.drawing import draw_grid
-from latentedit.core.files.pictures import save_image
+from latentedit_keep.pictures import save_image
 
 _PANEL_PX = 72  # width of a picture
 

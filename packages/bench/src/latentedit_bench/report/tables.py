@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from latentedit.api.runs.folder import UnitRecord
-from latentedit.core.files.writing import write_text
 from latentedit_bench.metrics.statistics import Estimate, Table, between
 from latentedit_bench.ranking.curves import EFFECTS
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.plan import MethodSpec
 from latentedit_bench.ranking.summaries import SHOWN, Summaries, matrix_scores
 from latentedit_bench.ranking.work import BETWEEN
+from latentedit_keep.files import write_text
 
 _BARRED = ("above", "above scaled", "error", "effect", "decomposability", "disentanglement", "done")
 """Measures whose whole range, or the better part of it, is 0 to 1."""

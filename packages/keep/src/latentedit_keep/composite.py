@@ -1,0 +1,106 @@
+"""Only the change on the original's own pixels, at its size and bit depth; nothing else is written to."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentedit_keep.opencv import cv2
+from latentedit_keep.sharpness import sharpened
+from latentedit_keep.tones import Tones
+from latentedit_keep.warp import Matrix, warped
+
+Pixels = NDArray[Any]
+"""``[height, width, 3 or 4]`` of 8 or 16 bits; the fourth channel is alpha."""
+
+_STRIP_ROWS = 512
+_LEAST = 1 / 255
+"""Of the mask: what is below stays the original's, bit for bit."""
+
+_REACH_PX = 4
+"""Around a strip, for the cubic kernel, and for what sharpens."""
+
+
+def levels(pixels: Pixels) -> NDArray[np.floating[Any]]:
+    """Colours in [0, 255], ``[height, width, 3]``, transparent parts on white."""
+    scale = np.float32(np.iinfo(pixels.dtype).max / 255)
+    colours = pixels[..., :3].astype(np.float32) / scale
+    if pixels.shape[2] == 3:
+        return colours
+    alpha = pixels[..., 3:].astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    return colours * alpha + np.float32(255) * (1 - alpha)
+
+
+def composite(
+    original: Pixels,
+    edited: Pixels,
+    mask: NDArray[np.floating[Any]],
+    *,
+    matrix: Matrix,
+    tones: Tones,
+    sharpening: float = 0.0,
+    strength: float = 1.0,
+) -> Pixels:
+    """Put what the mask shows of the edited picture on the original.
+
+    Args:
+        original: 8 or 16 bits; alpha is kept, and what is wholly transparent too.
+        edited: of any size.
+        mask: ``[height, width]`` in [0, 1] at the original's size.
+        matrix: from the original's pixels to the edited picture's.
+        tones: from the edited picture's colours to the original's.
+        sharpening: how many times the edited picture's finest detail is added to it.
+        strength: 0 is the original, 1 the whole change.
+
+    Returns:
+        A new array; the original itself where nothing is put on it.
+    """
+    seen = mask * np.float32(strength) > _LEAST
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if not len(rows):
+        return original
+    result = original.copy()
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    for top in range(int(rows[0]), int(rows[-1]) + 1, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, int(rows[-1]) + 1)
+        around = np.s_[top - _REACH_PX : bottom + _REACH_PX, left - _REACH_PX : right + _REACH_PX]
+        moved = sharpened(tones.apply(_cut(edited, matrix, around)), sharpening).clip(0, 255)
+        inner, place = np.s_[_REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX], np.s_[top:bottom, left:right]
+        result[place] = _put(original[place], moved[inner], mask[place] * np.float32(strength))
+    return result
+
+
+def _put(original: Pixels, moved: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]]) -> Pixels:
+    top = np.iinfo(original.dtype).max
+    change = (moved - levels(original)) * (weight * np.float32(top / 255))[..., None]
+    touched = weight > _LEAST
+    if original.shape[2] == 4:
+        touched &= original[..., 3] > 0
+        change *= np.float32(top) / np.maximum(original[..., 3:], 1)  # half of what is half transparent shows
+    colours = np.rint(original[..., :3] + change).clip(0, top).astype(original.dtype)
+    result = original.copy()
+    result[..., :3] = np.where(touched[..., None], colours, original[..., :3])
+    return result
+
+
+def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice]) -> NDArray[np.floating[Any]]:
+    """The edited picture in a part of the original's frame; of a large one only what is needed is converted."""
+    rows, columns = place
+    corners = np.array([[x, y, 1] for x in (columns.start, columns.stop) for y in (rows.start, rows.stop)]).T
+    u, v = (matrix @ corners)[:2]
+    height, width = edited.shape[:2]
+    reach = _REACH_PX * max(1, round(float(np.abs(matrix[:2, :2]).max())))
+    first = [int(np.clip(np.floor(low) - reach, 0, end - 1)) for low, end in ((u.min(), width), (v.min(), height))]
+    last = [int(np.clip(np.ceil(high) + reach, 1, end)) for high, end in ((u.max(), width), (v.max(), height))]
+    last = [max(start + 1, end) for start, end in zip(first, last, strict=True)]
+    part = levels(edited[first[1] : last[1], first[0] : last[0]])
+    inner = np.array([[1, 0, -first[0]], [0, 1, -first[1]], [0, 0, 1.0]])
+    outer = np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1.0]])
+    return warped(part, inner @ matrix @ outer, (columns.stop - columns.start, rows.stop - rows.start))
+
+
+def enlarged(mask: NDArray[np.floating[Any]], size: tuple[int, int]) -> NDArray[np.floating[Any]]:
+    """A soft mask at the original's size."""
+    if mask.shape == (size[1], size[0]):
+        return mask
+    return cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR)

@@ -1,0 +1,296 @@
+"""Where two aligned pictures differ by more than the damage does that was done to all of the edited one.
+
+The damage (codec noise, what is left of a shift on an edge) grows with the detail around a pixel. So its size is
+measured where nothing changed, as a function of local detail, at several scales; a place counts as changed where the
+difference is many times as large, and with it what hangs together with it at a lower threshold.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentedit_keep.opencv import cv2
+from latentedit_keep.warp import Picture, smoothed
+
+SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)
+"""At which differences are averaged; the coarse ones find shadows and light that no single pixel shows."""
+
+_FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)
+"""Levels of 255 that count as noise at each scale even in a clean picture: rounding, resampling."""
+
+_FINE = 3
+"""So many of the scales find sharp changes; what they found is cut out before the others look."""
+
+_CHROMA = 1.4
+"""Weight of differences in colour against brightness."""
+
+_ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)
+"""Pixels in order of the detail around them are binned at these shares; edges are few and count most."""
+
+_SAMPLES = 50_000
+"""Of the unchanged pixels that the noise is measured on."""
+
+_DOUBTS = 2.0
+"""Standard deviations of the colours by which two may differ and count as the same."""
+
+HIGH, LOW = 8.0, 3.0
+"""Times the noise from which on a place counts as changed by itself, and as a part of a change."""
+
+_DENSITY_SCALE_PX = 3.0
+_DENSITY_CAP = 4.0
+_DENSE = (1.6, 2.4)
+"""Mean of a place's differences in times the noise, each capped, from which on its texture is another: most unchanged
+places have .3 to .8; where one in a hundred has more than the first, the limit rises, at most to the second. Texture in
+the place of other texture has no sign that an average at a scale would show."""
+
+_WEAK = 12.0
+"""Times the noise: a change that is nowhere stronger ends where its density does, for no step of it can be seen."""
+
+_BLEEDS = 0.05
+_BLEEDS_PX = 6.0
+_BLEEDS_FROM = 20.0
+"""Share of the change around, beyond so many levels, that counts as noise: codecs carry it into what lies beside it."""
+
+_STEP = 0.35
+"""Share of a sharp step from which on a pixel belongs to the change: one too few shows, one too many does not."""
+
+_GAP = 0.003
+"""Of the side: half the width of gaps that are closed."""
+
+_EDGE_PX = 3
+"""So close to the edge of what is shown a mask is not found but continued."""
+
+_TAIL = 0.99
+_FAR = 0.04
+"""So many of the unchanged pixels are below the lower threshold, or the noise is taken for larger; of those that are
+this share of the side away from what changed, for that may fade."""
+
+_SURE_PX = 3
+"""So many pixels above the higher threshold are no accident."""
+
+_OUTWEIGHS = 3.0
+"""Times the heaviest place without them."""
+
+_LEAST_WEIGHT = 4e-4
+"""Of the side's square: a place that weighs less is a speck in the cleanest of pictures."""
+
+_UNSURE = 2.0
+"""Times the noise that the inside of a hole has on average, from which on it is taken for a part of the change."""
+
+Mask = NDArray[np.bool_]
+Plane = NDArray[np.floating[Any]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evidence:
+    """What the scales say.
+
+    Args:
+        changed: the places, whole and without specks.
+        fine: of them those that sharp differences show.
+        amount: the difference at the finest scale, in levels.
+        noise: that a difference of the finest scale has by itself, in levels.
+        density: mean of the differences around, 1 where texture begins to be another.
+        fading: how sure the coarse scales are, half at the lower threshold and 1 from a quarter above it.
+    """
+
+    changed: Mask
+    fine: Mask
+    amount: Plane
+    noise: Plane
+    density: Plane
+    fading: Plane
+
+
+def detect(
+    original: Picture, edited: Picture, inside: Mask, unchanged: Mask, blur: float, doubt: Plane, *, first: bool = False
+) -> Evidence:
+    """Find the changes between two pictures in one frame, alike in colour and sharpness.
+
+    Args:
+        original: in [0, 255].
+        edited: the same.
+        inside: what the edited picture shows.
+        unchanged: what is taken for unchanged, to measure the noise on.
+        blur: of both, in pixels, as far as the editor made it.
+        doubt: how far each pixel's colour may be off, in levels, as a standard deviation.
+        first: what is taken for unchanged is a guess, and faint changes may be in it.
+    """
+    difference = _opponent(edited - original)
+    difference[~inside] = 0
+    activity = _activity(original)
+    sharp_activity = np.maximum(activity, _activity(edited))  # codecs smear the edges of what is new
+    side = min(inside.shape)
+    inner = cv2.erode(inside.astype(np.uint8), _disc(_EDGE_PX), borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    shrink = min(1.0, max(0.35, side / 400))
+    strength = np.sqrt(_energy(difference))
+    bled = np.float32(_BLEEDS) * smoothed(np.maximum(strength - _BLEEDS_FROM, 0), _BLEEDS_PX * shrink)
+    far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > _FAR * side
+    evidence: list[tuple[Plane, Plane]] = []
+    core = np.zeros(inside.shape, dtype=bool)
+    fine, density = core, np.zeros(inside.shape, dtype=np.float32)
+    for index, scale in enumerate(SCALES_PX):
+        if index == _FINE:
+            capped = np.minimum(evidence[0][0] / evidence[0][1], _DENSITY_CAP)
+            density = smoothed(capped, _DENSITY_SCALE_PX * shrink)
+            usual = 1.15 * float(np.quantile(density[unchanged], 0.99)) if unchanged.any() else 0.0
+            density /= np.float32(min(max(usual, _DENSE[0]), _DENSE[1]))
+            fine = _hysteresis([amount / noise for amount, noise in evidence], density, inner)
+            core = cv2.dilate(fine.astype(np.uint8), _disc(round(2 * shrink + 2.5 * max(blur, 0)) + 1)) > 0
+        amount, known = _averaged(difference, inside & ~core, scale * shrink if index else scale)
+        amount = np.maximum(amount - _DOUBTS * doubt, 0)
+        detail = sharp_activity if index < _FINE else activity
+        noise = _noise(amount, detail, unchanged & ~core, _FLOORS[index]) + bled
+        if index >= _FINE:
+            amount = np.where(known > 0.25, amount, 0)
+        if not first and far.any():
+            noise *= max(1.0, float(np.quantile((amount / noise)[far], _TAIL)) / LOW)
+        evidence.append((amount, noise))
+    ratios = [amount / noise for amount, noise in evidence]
+    changed = _hysteresis(ratios, density, inner) & inside
+    coarse = np.max(ratios[_FINE:], axis=0)
+    return Evidence(
+        changed=changed,
+        fine=fine & inside,
+        amount=evidence[0][0],
+        noise=evidence[0][1],
+        density=density,
+        fading=np.clip(2 * coarse / LOW - 1.5, 0, 1),
+    )
+
+
+def _opponent(difference: Picture) -> Picture:
+    """Brightness, and the two colour differences with their weight."""
+    luma = cv2.cvtColor(difference, cv2.COLOR_RGB2GRAY)
+    red, blue = 0.713 * (difference[..., 0] - luma), 0.564 * (difference[..., 2] - luma)
+    return np.stack([luma, _CHROMA * red, _CHROMA * blue], axis=-1)
+
+
+def _activity(picture: Picture) -> Plane:
+    """Detail around each pixel: the size of gradients, near and a little farther (codecs work in blocks)."""
+    planes = smoothed(_opponent(picture), 0.7)
+    across, down = cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=0.125)
+    energy = _energy(across) + _energy(down)
+    return np.sqrt(smoothed(energy, 1.5)) + np.sqrt(smoothed(energy, 5.0)) / 2
+
+
+def _energy(planes: Picture) -> Plane:
+    """Sum of the squares of the three planes."""
+    return np.einsum("hwc,hwc->hw", planes, planes)
+
+
+def _averaged(difference: Picture, known: Mask, scale: float) -> tuple[Plane, Plane]:
+    """Size of the difference under a Gaussian over what is known, and how much of it is known."""
+    weight = smoothed(known.astype(np.float32), scale)
+    mean = smoothed(difference * known[..., None], scale) / np.maximum(weight, 1e-3)[..., None]
+    return np.sqrt(_energy(mean)), weight
+
+
+def _noise(amount: Plane, activity: Plane, unchanged: Mask, floor: float) -> Plane:
+    """What unchanged pixels of as much detail have; it never falls as detail grows."""
+    values, detail = amount[unchanged], activity[unchanged]
+    if len(values) < 600:
+        usual = float(np.median(values)) * 1.48 if len(values) else floor
+        return np.full_like(amount, max(usual, floor))
+    step = max(1, len(values) // _SAMPLES)
+    order = np.argsort(detail[::step], kind="stable")
+    values, detail = values[::step][order], detail[::step][order]
+    ends = (np.array(_ACTIVITY_SHARES) * len(values)).astype(int)
+    parts = [slice(low, high) for low, high in itertools.pairwise(ends) if high - low > 8]
+    at = np.array([float(np.median(detail[part])) for part in parts])
+    sizes = [max(1.48 * float(np.median(values[part])), float(np.quantile(values[part], 0.9))) / 1.6 for part in parts]
+    rising = np.maximum.accumulate(np.maximum(sizes, floor))
+    noise = np.interp(activity, at, rising)
+    beyond = np.maximum(activity / max(float(at[-1]), 1e-3), 1)  # of more detail than any that is known: in proportion
+    return (noise * beyond).astype(np.float32)
+
+
+def _hysteresis(ratios: Sequence[Plane], density: Plane, inner: Mask) -> Mask:
+    """What is above the lower threshold and hangs together with something above the higher one.
+
+    Noise comes in heaps, too: a place counts only where it outweighs the heaviest one that nothing sure is in. What is
+    not ``inner`` belongs to what it hangs together with, and counts for nothing by itself.
+    """
+    side = min(inner.shape)
+    strongest = np.max(ratios, axis=0)
+    above = ((strongest > LOW) | (density > 1)).astype(np.uint8)
+    count, labels = cv2.connectedComponents(above, connectivity=8)
+    sure = np.bincount(labels[(strongest > HIGH) & inner], minlength=count)
+    weights = np.bincount(labels[inner], weights=strongest[inner].clip(LOW, HIGH) - LOW, minlength=count)
+    weights[0] = 0
+    unsure = float(weights[sure < _SURE_PX].max())
+    return whole((weights > max(_OUTWEIGHS * unsure, _LEAST_WEIGHT * side * side))[labels], strongest, side)
+
+
+def whole(mask: Mask, ratio: Plane, side: int) -> Mask:
+    """Without gaps and without holes, but for those that are surely unchanged, such as what is seen through glasses."""
+    radius = max(1, round(_GAP * side))
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(radius)) > 0
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed.astype(np.uint8), connectivity=4)
+    areas = np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
+    mean = np.bincount(labels.ravel(), weights=np.minimum(ratio, LOW).ravel(), minlength=count) / areas
+    filled = (areas <= 3e-4 * side * side) | (mean > _UNSURE) & (areas <= 0.1 * side * side)
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):  # open to the edge of the picture: no hole
+        filled[edge] = False
+    filled[0] = False
+    return closed | filled[labels]
+
+
+def _disc(radius: int) -> NDArray[np.uint8]:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+
+def rim(evidence: Evidence, inside: Mask, blur: float) -> Plane:
+    """The soft mask, ``[height, width]`` in [0, 1]: sharp where the change ends sharply, fading where it fades.
+
+    A sharp edge that the editor blurred is wider than it was; it is put back to where half of the step is reached.
+    """
+    reach = max(1, round(1.5 + 2 * max(blur, 0)))
+    changed, fine = evidence.changed.astype(np.uint8), evidence.fine.astype(np.uint8)
+    ring = (cv2.dilate(fine, _disc(reach)) > 0) & (cv2.erode(fine, _disc(reach + 1)) == 0)
+    peak = cv2.dilate(evidence.amount * changed, _disc(reach + 1))
+    sure = evidence.amount > np.maximum(_STEP * peak, LOW * evidence.noise)
+    densest = cv2.dilate(evidence.density * changed, _disc(reach + 1))
+    sure |= (peak < _WEAK * evidence.noise) & (evidence.density > np.maximum(0.5 * densest, 1))
+    sharp = np.where(ring, sure & (changed > 0), evidence.fine)
+    sharp = whole(sharp, evidence.amount / evidence.noise, min(inside.shape))
+    fading = (changed > 0) & ~(cv2.dilate(fine, _disc(reach + 1)) > 0)
+    soft = np.minimum(2 * smoothed(sharp.astype(np.float32), 0.7), 1)  # whole up to its edge, and fading beyond it
+    soft = np.maximum(soft, np.where(fading, smoothed(evidence.fading, 1.5), 0))
+    return _to_the_edge(soft, inside)
+
+
+def _to_the_edge(soft: Plane, inside: Mask) -> Plane:
+    """Along the edge of what the edited picture shows, a mask is what it is a little farther in."""
+    kernel = _disc(_EDGE_PX)
+    inner = cv2.erode(inside.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=1) > 0
+    if inner.all() or not inner.any():
+        return np.where(inside, soft, 0).astype(np.float32)
+    outer = cv2.dilate(inside.astype(np.uint8), kernel) > 0
+    _, nearest = cv2.distanceTransformWithLabels(
+        1 - inner.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    values = np.zeros(int(nearest.max()) + 1, dtype=np.float32)
+    values[nearest[inner]] = soft[inner]
+    return np.where(outer, values[nearest], 0)
+
+
+def components(mask: Plane) -> tuple[int, NDArray[np.int32]]:
+    """Separate changes, numbered from the largest; what lies close together is one, as a shadow and its object.
+
+    Returns:
+        How many, and the number of each pixel's change, 0 for none.
+    """
+    radius = max(2, round(0.006 * max(mask.shape)))
+    near = cv2.dilate((mask > 1 / 255).astype(np.uint8), _disc(radius))
+    count, labels = cv2.connectedComponents(near, connectivity=8)
+    areas = np.bincount(labels.ravel(), weights=mask.ravel(), minlength=count)
+    order = sorted(range(1, count), key=lambda label: -areas[label])
+    numbers = np.zeros(count, dtype=np.int32)
+    for number, label in enumerate(order, start=1):
+        numbers[label] = number
+    return count - 1, numbers[labels]

@@ -1,0 +1,193 @@
+"""Files in and out: what is no regular file is refused before it is read, and no half-written file is ever seen.
+
+Opening never waits (as a pipe without a writer would have it), and what was opened is looked at, not what the name
+stood for a moment before.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Generator
+from pathlib import Path
+from typing import BinaryIO
+
+from latentedit_keep.errors import FileFormatError, LatentEditError, OutputError
+
+_SHOWN_LETTERS = 200  # of a path in an error
+_NO_ENTRY = (errno.ENOENT, errno.ENOTDIR)
+_NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+
+
+def user_path(name: str | Path, *, error: type[LatentEditError] = FileFormatError) -> Path:
+    """A path as somebody wrote it, with ``~`` expanded; nothing has to be there.
+
+    Args:
+        name: relative or absolute.
+        error: what is raised.
+
+    Raises:
+        error: a path that this system can't have or look at: ``~nobody``, a name that is too long, links in a circle.
+    """
+    path = Path(name)
+    try:
+        path = path.expanduser()
+        path.stat()
+    except OSError as caught:
+        if caught.errno not in _NO_ENTRY:
+            raise _unreadable(name, caught, error) from caught
+    except (RuntimeError, ValueError) as caught:
+        raise _unreadable(name, caught, error) from caught
+    return path
+
+
+@contextlib.contextmanager
+def open_file(
+    path: str | Path, *, limit: int | None, error: type[LatentEditError] = FileFormatError
+) -> Generator[BinaryIO]:
+    """A regular file, opened to be read; see the top of this module.
+
+    Args:
+        limit: size in bytes above which it is refused; None for files that are not read into memory.
+        error: what is raised.
+
+    Raises:
+        error: no such file, a folder, a pipe or device, larger than the limit, or not readable.
+    """
+    try:
+        file = open(path, "rb", opener=_opened_at_once)  # noqa: SIM115 (closed below)
+    except (OSError, ValueError) as caught:
+        raise _unreadable(path, caught, error) from caught
+    with file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise error(f"{path} is no regular file but a pipe or a device, and was not read. Save it to a file first")
+        if limit is not None and status.st_size > limit:
+            raise error(f"{path} has {status.st_size} bytes, which is above the limit of {limit}. It was not read")
+        yield file
+
+
+def read_bytes(path: str | Path, *, limit: int, error: type[LatentEditError] = FileFormatError) -> bytes:
+    """The content of a file; see `open_file`."""
+    with open_file(path, limit=limit, error=error) as file:
+        try:
+            return file.read(os.fstat(file.fileno()).st_size)
+        except OSError as caught:
+            raise _unreadable(path, caught, error) from caught
+
+
+def read_text(path: str | Path, *, limit: int, error: type[LatentEditError] = FileFormatError) -> str:
+    """A text in UTF-8, with or without a byte order mark, its line ends as they are; see `open_file`."""
+    try:
+        return read_bytes(path, limit=limit, error=error).decode("utf-8-sig")
+    except UnicodeDecodeError as caught:
+        line = caught.object[: caught.start].count(b"\n") + 1
+        raise error(
+            f"{path} is not in UTF-8: the byte 0x{caught.object[caught.start]:02x} stands in line {line}. "
+            "Save it as UTF-8"
+        ) from caught
+
+
+def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
+    """Find out whether a file could be written, before any work is spent on it.
+
+    Args:
+        source: the picture that is edited, which must not be overwritten.
+
+    Raises:
+        OutputError: a folder that is missing or cannot be written to, a name that is a folder, or the source itself.
+    """
+    path = user_path(path, error=OutputError)
+    try:
+        if path.is_dir():
+            raise OutputError(f"the output {path} is a folder. Name a file in it")
+        if not path.parent.is_dir():
+            raise OutputError(f"the output folder {path.parent} does not exist. Create it first")
+        if source is not None and path.resolve() == user_path(source, error=OutputError).resolve():
+            raise OutputError(f"the output {path} is the picture itself. Choose another name")
+        beside = _beside(path)
+        beside.touch(exist_ok=False)
+        beside.unlink()
+    except OutputError:
+        raise
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def written_beside(path: str | Path) -> Generator[BinaryIO]:
+    """A new file in the same folder, renamed to ``path`` at the end; removed where anything was raised before.
+
+    So no half-written file is ever seen, and what stood there stays until the new one is whole.
+
+    Raises:
+        OutputError: the place cannot be written to, or the disk is full.
+    """
+    path = user_path(path, error=OutputError)
+    beside = _beside(path)
+    try:
+        with beside.open("xb") as file:
+            yield file
+        beside.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):  # it was renamed, or never made
+            beside.unlink()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text in UTF-8, its line ends as they are; see `written_beside`.
+
+    Raises:
+        OutputError: the place cannot be written to, or the disk is full.
+    """
+    with written_beside(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def make_folder(path: str | Path) -> None:
+    """Make a folder and those above it where they are missing.
+
+    Raises:
+        OutputError: the place cannot be written to, or a file is there.
+    """
+    try:
+        user_path(path, error=OutputError).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OutputError(f"the folder {path} cannot be made: {why}. Choose another place") from error
+
+
+def unwritable(path: Path, error: Exception) -> OutputError:
+    """The error that says why nothing can be written there."""
+    why = getattr(error, "strerror", None) or str(error)
+    return OutputError(f"{path} cannot be written: {why}. Choose another place, or free space")
+
+
+def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError]) -> LatentEditError:
+    """The error that says in plain words why nothing can be read there."""
+    shown = str(path) if len(str(path)) <= _SHOWN_LETTERS else f"{str(path)[:_SHOWN_LETTERS]}..."
+    match caught:
+        case FileNotFoundError() | NotADirectoryError():
+            why = f"there is no such file: {shown}"
+        case IsADirectoryError():
+            return error(f"{shown} is a folder, not a file. Name a file in it")
+        case PermissionError():
+            return error(f"{shown} cannot be read: permission was denied. Change its permissions")
+        case OSError(errno=errno.ENXIO):
+            return error(f"{shown} is no regular file but a socket, and was not read. Save it to a file first")
+        case OSError(errno=errno.ELOOP):
+            why = f"{shown} is a link that leads back to itself"
+        case _:
+            why = f"{shown} cannot be read: {getattr(caught, 'strerror', None) or caught}"
+    return error(f"{why}. Check the path")
+
+
+def _opened_at_once(name: str, flags: int) -> int:
+    return os.open(name, flags | _NEVER_WAIT)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{secrets.token_hex(8)}.tmp")

@@ -1,0 +1,67 @@
+"""The program ``latentedit``: all of it where the library is installed, else ``latentedit keep`` alone."""
+
+import importlib
+import importlib.util
+import sys
+import traceback
+import warnings
+from typing import Any
+
+import typer
+
+from latentedit_keep.command import keep
+from latentedit_keep.console import close_streams, complain, fail, open_streams, warn
+from latentedit_keep.errors import LatentEditError, to_install
+
+_FAULT = 70
+"""Exit code of a crash: EX_SOFTWARE of sysexits.h."""
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
+"""Of arguments that do not fit: click's ``ClickException``, which typer has a copy of since 0.26."""
+
+app = typer.Typer(name="latentedit", no_args_is_help=True, pretty_exceptions_enable=False)
+app.command("keep")(keep)
+
+
+@app.callback(epilog=f"For all other commands install the library. {to_install('latentedit')}")
+def _options() -> None:
+    """Keep only what an image editor changed, on the original's own pixels."""
+
+
+def main() -> None:
+    """The whole program where the library is installed."""
+    if importlib.util.find_spec("latentedit") is not None:
+        importlib.import_module("latentedit.cli.main").main()
+        return
+    open_streams()
+    warnings.showwarning = lambda message, *_, **__: warn([str(message)])
+    sys.exit(close_streams(run(sys.argv[1:])))
+
+
+def run(arguments: list[str]) -> int:
+    """One command line.
+
+    Returns:
+        The exit code: 0 done, 1 done with failures listed, 2 wrong input, 70 a fault of ours, 130 interrupted.
+    """
+    try:
+        done: Any = typer.main.get_command(app).main(arguments, prog_name="latentedit", standalone_mode=False)
+        return int(done or 0)
+    except LatentEditError as error:
+        fail(error)
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        complain("latentedit: interrupted")
+        return 130
+    except _UsageError as error:
+        if type(error).__name__ != "NoArgsIsHelpError":
+            fail(f"{error}. See: latentedit keep --help")
+        return 2
+    except Exception:  # noqa: BLE001 (the last one who can say so)
+        complain(traceback.format_exc(), indented=True)
+        fail("this is a fault of latentedit. Please report it, with the lines above")
+        return _FAULT
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""How the edited picture was moved against the original, found on what did not change.
+
+Starts from features, from phase correlation and from what resizing alone explains; the best is refined by masked
+enhanced correlation (ECC) on locally normalised grey, from coarse to fine, leaving out what does not fit.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentedit_keep.opencv import cv2
+from latentedit_keep.warp import Matrix, Picture, Size, depth_inside, grey, resized, scaling, smoothed
+
+_WORKING_SIDE_PX = 1024
+"""Pictures are registered at this longer side at most; a larger one finds no better matrix."""
+
+_NORMALISING_SIGMA_PX = 8.0
+_NORMALISING_FLOOR = 3.0
+"""Grey levels of contrast below which a place counts as flat."""
+
+_TILE_PX = 24
+_TILE_AGREES = 0.5
+"""Correlation from which on a tile counts as the same in both pictures."""
+
+_LITTLE = 0.1
+"""Agreement below which a picture is also tried as a negative."""
+
+_FEATURES = 4000
+_FEW_INLIERS = 30
+_RANSAC_PX = 2.0
+_DETAIL = 0.2
+"""Of the normalised grey: what is above belongs to an edge or to texture."""
+
+_OUTLIER = 2.5
+"""Times the noise beyond which a pixel is left out of the refinement."""
+
+_ERROR_PER_SPLIT = 5.0
+"""Error of a matrix in halves of the difference between the two from half the pixels each (90 % of cases)."""
+
+Grey = NDArray[np.floating[Any]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Registration:
+    """Where the original's pixels lie in the edited picture.
+
+    Args:
+        matrix: from the original's pixels to the edited picture's.
+        agreement: share of the textured tiles that are the same in both pictures, in [0, 1].
+        inliers: features that agree with one affine map.
+        uncertainty_px: how far off the matrix may be, in the original's pixels (nine of ten are closer).
+        size: of the original.
+        edited_size: of the edited picture.
+    """
+
+    matrix: Matrix
+    agreement: float
+    inliers: int
+    uncertainty_px: float
+    size: Size
+    edited_size: Size
+
+    @property
+    def resized(self) -> Matrix:
+        """The matrix between the original and the edited picture at the original's size."""
+        return scaling(self.edited_size, self.size) @ self.matrix
+
+    @property
+    def shift_px(self) -> tuple[float, float]:
+        """How far the picture's middle was moved to the right and down, in the original's pixels."""
+        middle = np.array([(self.size[0] - 1) / 2, (self.size[1] - 1) / 2, 1])
+        moved = self.resized @ middle - middle
+        return float(moved[0]), float(moved[1])
+
+    @property
+    def zoom(self) -> float:
+        """How much larger things are than resizing the whole picture explains."""
+        return math.sqrt(abs(float(np.linalg.det(self.resized[:2, :2]))))
+
+    @property
+    def rotation_degrees(self) -> float:
+        """How far things were turned, clockwise."""
+        a = self.resized
+        return math.degrees(math.atan2(a[1, 0] - a[0, 1], a[0, 0] + a[1, 1]))
+
+    @property
+    def outside_share(self) -> float:
+        """Share of the original that the edited picture does not show."""
+        grid = (200, 200)
+        return float((depth_inside(self.matrix @ scaling(grid, self.size), grid, self.edited_size) < -1).mean())
+
+
+def register(original: Picture, edited: Picture) -> Registration:
+    """Find the affine map between two pictures of any sizes; one may be a negative.
+
+    Cost:
+        About half a second for a megapixel or more; twice that where they have little in common.
+    """
+    found = _registered(original, edited)
+    if found.agreement >= _LITTLE:
+        return found
+    negative = _registered(original, 255 - edited)
+    return negative if negative.agreement > found.agreement else found
+
+
+def _registered(original: Picture, edited: Picture) -> Registration:
+    size, edited_size = _size(original), _size(edited)
+    shrink = min(1.0, _WORKING_SIDE_PX / max(size))
+    working = (max(8, round(size[0] * shrink)), max(8, round(size[1] * shrink)))
+    fixed, moving = grey(resized(original, working)), grey(resized(edited, working))
+    normal = (_normalised(fixed), _normalised(moving))
+    features, inliers = _from_features(fixed, moving)
+    starts = [np.eye(3), _from_phase(*normal), *_from_crops(size, edited_size, working), *features]
+    best = max(starts, key=lambda start: _agreement(*normal, start))
+    start_agreement = _agreement(*normal, best)
+    refined = _refined(*normal, best)
+    agreement = _agreement(*normal, refined)
+    if agreement < start_agreement - 0.02:
+        refined, agreement = best, start_agreement
+    split = _split(*normal, refined)
+    back = scaling(working, edited_size) @ refined @ scaling(size, working)
+    uncertainty = _ERROR_PER_SPLIT * split / shrink
+    return Registration(
+        matrix=back,
+        agreement=agreement,
+        inliers=inliers,
+        uncertainty_px=uncertainty,
+        size=size,
+        edited_size=edited_size,
+    )
+
+
+def distance_px(first: Matrix, second: Matrix, size: Size) -> float:
+    """Mean distance between where two matrices take a grid of the picture's pixels."""
+    x, y = np.meshgrid(np.linspace(0, size[0] - 1, 9), np.linspace(0, size[1] - 1, 9))
+    points = np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
+    return float(np.linalg.norm(((first - second) @ points)[:2], axis=0).mean())
+
+
+def _size(picture: Picture) -> Size:
+    return picture.shape[1], picture.shape[0]
+
+
+def _normalised(plane: Grey) -> Grey:
+    """Without local brightness and contrast: casts, gamma and light fall out of the comparison."""
+    sigma = min(_NORMALISING_SIGMA_PX, max(2.0, min(plane.shape) / 32))
+    centred = plane - smoothed(plane, sigma)
+    return centred / np.sqrt(smoothed(centred**2, sigma) + np.float32(_NORMALISING_FLOOR**2))
+
+
+def _from_features(fixed: Grey, moving: Grey) -> tuple[list[Matrix], int]:
+    """Affine maps that many features agree on; ORB, and SIFT where it finds few."""
+    first = _matched(cv2.ORB_create(_FEATURES), cv2.NORM_HAMMING, fixed, moving)
+    if first[1] >= _FEW_INLIERS:
+        return [first[0]], first[1]
+    second = _matched(cv2.SIFT_create(_FEATURES), cv2.NORM_L2, fixed, moving)
+    return [one for one, inliers in (first, second) if inliers > 3], max(first[1], second[1])
+
+
+def _matched(detector: Any, norm: int, fixed: Grey, moving: Grey) -> tuple[Matrix, int]:
+    found = [detector.detectAndCompute(_stretched(plane), None) for plane in (fixed, moving)]
+    (points, words), (other_points, other_words) = found
+    if words is None or other_words is None or min(len(words), len(other_words)) < 4:
+        return np.eye(3), 0
+    matches = cv2.BFMatcher(norm, crossCheck=True).match(words, other_words)
+    if len(matches) < 4:
+        return np.eye(3), 0
+    here = np.array([points[match.queryIdx].pt for match in matches], dtype=np.float32)
+    there = np.array([other_points[match.trainIdx].pt for match in matches], dtype=np.float32)
+    affine, inside = cv2.estimateAffine2D(
+        here, there, method=cv2.RANSAC, ransacReprojThreshold=_RANSAC_PX, maxIters=5000, confidence=0.999
+    )
+    if affine is None or not _sane(affine):
+        return np.eye(3), 0
+    return np.vstack([affine, [0, 0, 1]]), int(inside.sum())
+
+
+def _stretched(plane: Grey) -> NDArray[np.uint8]:
+    low, high = np.percentile(plane, (0.5, 99.5))
+    return np.clip((plane - low) * (255 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
+
+
+def _sane(affine: Matrix) -> bool:
+    """No mirror image, and nothing is squeezed or sheared as no editor does."""
+    stretches = np.linalg.svd(affine[:, :2], compute_uv=False)
+    turned = float(np.linalg.det(affine[:, :2])) > 0
+    return bool(turned and stretches[1] > 0.3 and stretches[0] < 3 and stretches[0] < 1.6 * stretches[1])
+
+
+def _from_phase(fixed: Grey, moving: Grey) -> Matrix:
+    height, width = fixed.shape
+    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
+    (x, y), _ = cv2.phaseCorrelate(fixed.copy(), moving.copy(), window)  # it writes into what it gets
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
+
+
+def _from_crops(size: Size, edited: Size, working: Size) -> Iterator[Matrix]:
+    """Where proportions differ: the edited picture was cut from the middle, or has bars at two sides."""
+    x, y = edited[0] / size[0], edited[1] / size[1]
+    if abs(x / y - 1) < 0.005:
+        return
+    for scale in (max(x, y), min(x, y)):
+        middle = np.array([[scale, 0, (edited[0] - scale * size[0]) / 2], [0, scale, 0], [0, 0, 1.0]])
+        middle[1, 2] = (edited[1] - scale * size[1]) / 2
+        middle[:2, 2] += (scale - 1) / 2
+        yield scaling(edited, working) @ middle @ scaling(working, size)
+
+
+def _aligned(moving: Grey, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Grey, NDArray[np.bool_]]:
+    size = (shape[1], shape[0])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    plane = cv2.warpAffine(moving, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return plane, depth_inside(matrix, size, (moving.shape[1], moving.shape[0])) >= 0
+
+
+def _agreement(fixed: Grey, moving: Grey, matrix: Matrix) -> float:
+    """Share of the textured tiles of the original that correlate with what the matrix finds."""
+    plane, inside = _aligned(moving, matrix, fixed.shape)
+    height, width = fixed.shape
+    tile = max(6, min(_TILE_PX, min(height, width) // 6))
+    small = (max(1, width // tile), max(1, height // tile))
+
+    def mean(values: Grey) -> Grey:
+        return cv2.resize(values, small, interpolation=cv2.INTER_AREA)
+
+    means = mean(fixed), mean(plane)
+    variances = mean(fixed**2) - means[0] ** 2, mean(plane**2) - means[1] ** 2
+    textured = variances[0] > 0.05
+    if not textured.any():
+        return 0.0
+    correlation = (mean(fixed * plane) - means[0] * means[1]) / np.sqrt(np.maximum(variances[0] * variances[1], 1e-6))
+    shown = mean(inside.astype(np.float32)) > 0.9
+    share = (correlation > _TILE_AGREES)[textured & shown]
+    # where little is shown little is known: a matrix must not win by pushing the picture out of its frame
+    return float(share.sum() / max(share.size, 0.5 * textured.sum()))
+
+
+def _refined(fixed: Grey, moving: Grey, start: Matrix) -> Matrix:
+    matrix = start
+    for step in (4, 2, 1):
+        height, width = fixed.shape
+        size = (max(1, width // step), max(1, height // step))
+        if step > 1 and min(size) < 64:
+            continue
+        small = [resized(plane, size) for plane in (fixed, moving)]
+        there, back = scaling((width, height), size), scaling(size, (width, height))
+        level = there @ matrix @ back
+        for _ in range(2):
+            level = _ecc(small[0], small[1], level, _fitting(small[0], small[1], level))
+        matrix = back @ level @ there
+    return matrix
+
+
+def _fitting(fixed: Grey, moving: Grey, matrix: Matrix) -> NDArray[np.uint8]:
+    """Which pixels of the original fit to what the matrix finds."""
+    plane, inside = _aligned(moving, matrix, fixed.shape)
+    residual = np.abs(smoothed(fixed - plane, min(3.0, min(fixed.shape) / 80)))
+    detailed = inside & (np.abs(fixed) > _DETAIL)  # flat places fit to everything
+    noise = 1.48 * float(np.median(residual[detailed])) if detailed.any() else 0.0
+    return ((residual < _OUTLIER * max(noise, _DETAIL / 4)) & inside).astype(np.uint8)
+
+
+def _ecc(fixed: Grey, moving: Grey, matrix: Matrix, fitting: NDArray[np.uint8]) -> Matrix:
+    """One refinement; OpenCV wants the mask in the moving picture's frame."""
+    there = cv2.warpAffine(fitting, matrix[:2], (moving.shape[1], moving.shape[0]), flags=cv2.INTER_NEAREST)
+    if int(there.sum()) < 200:
+        return matrix
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-6)
+    start = matrix[:2].astype(np.float32)
+    try:
+        _, found = cv2.findTransformECC(fixed, moving, start, cv2.MOTION_AFFINE, criteria, there, 5)
+    except cv2.error:  # it does not converge
+        return matrix
+    found = found.astype(np.float64)
+    return np.vstack([found, [0, 0, 1]]) if np.isfinite(found).all() and _sane(found) else matrix
+
+
+def _split(fixed: Grey, moving: Grey, matrix: Matrix) -> float:
+    """Half the distance between the matrices from the two colours of a checkerboard, in pixels."""
+    fitting = _fitting(fixed, moving, matrix)
+    height, width = fixed.shape
+    block = max(8, min(height, width) // 8)
+    odd = (np.arange(height)[:, None] // block + np.arange(width)[None] // block) % 2
+    halves = [_ecc(fixed, moving, matrix, fitting * (odd == side).astype(np.uint8)) for side in (0, 1)]
+    first, second = itertools.islice(halves, 2)
+    return distance_px(first, second, (width, height)) / 2

@@ -1,0 +1,53 @@
+"""How sharp the edited picture is against the original: one is blurred for the comparison, the change is sharpened."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentedit_keep.warp import Picture, grey, smoothed
+
+_SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2, 1.4, 1.7, 2.1, 2.6)
+"""Blurs in pixels that are tried; negative ones are of the edited picture, which is then the sharper one."""
+
+_DETAIL_PX = 1.0
+"""Finer than this is what is lost first."""
+
+_MOST = 2.0
+"""Times the detail that is left may be added to it."""
+
+
+def fit_blur(original: Picture, edited: Picture, unchanged: NDArray[np.bool_]) -> float:
+    """The blur of the original, in pixels, that fits the edited picture best; negative where that one is sharper."""
+    if unchanged.sum() < 200:
+        return 0.0
+    first, second = grey(original), grey(edited)
+
+    def miss(sigma: float) -> float:
+        rest = smoothed(first, sigma) - smoothed(second, -sigma)
+        fine = (rest - smoothed(rest, 3.0))[unchanged]
+        return float(np.mean(np.minimum(np.abs(fine), 30.0)))
+
+    return min(_SIGMAS, key=lambda sigma: miss(sigma) + 0.002 * abs(sigma))
+
+
+def matched(original: Picture, edited: Picture, blur: float) -> tuple[Picture, Picture]:
+    """Both pictures equally sharp."""
+    return smoothed(original, blur), smoothed(edited, -blur)
+
+
+def fit_sharpening(original: Picture, edited: Picture, unchanged: NDArray[np.bool_]) -> float:
+    """How many times the edited picture's finest detail must be added to it to come closest to the original.
+
+    Least squares over what did not change, so detail that the editor made up counts against it; never less than 0, for
+    what is soft in the original is not told from what is new.
+    """
+    first, second = grey(original), grey(edited)
+    fine = (second - smoothed(second, _DETAIL_PX))[unchanged]
+    energy = float(np.sum(fine**2, dtype=np.float64))
+    if unchanged.sum() < 200 or energy == 0:
+        return 0.0
+    return float(np.clip(np.sum((first - second)[unchanged] * fine, dtype=np.float64) / energy, 0, _MOST))
+
+
+def sharpened(picture: Picture, amount: float) -> Picture:
+    """With this many times its finest detail added."""
+    return picture + np.float32(amount) * (picture - smoothed(picture, _DETAIL_PX)) if amount else picture

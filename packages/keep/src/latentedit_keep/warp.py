@@ -1,0 +1,79 @@
+"""Bringing a picture into another one's frame."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentedit_keep.opencv import cv2
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+Picture = NDArray[np.floating[Any]]
+"""``[height, width, 3]`` in [0, 255], or one plane ``[height, width]``."""
+
+Matrix = NDArray[np.float64]
+"""3 x 3, from centres of the original's pixels to those of the edited picture."""
+
+_SHRINKS_BY_AREA = 1.5
+"""From this factor on a picture is first made smaller by averaging areas; below, it is smoothed a little."""
+
+
+def scaling(size: Size, to: Size) -> Matrix:
+    """From the pixels of a picture to those of the same picture at another size; corners meet corners."""
+    x, y = to[0] / size[0], to[1] / size[1]
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+
+
+def resized(picture: Picture, size: Size) -> Picture:
+    """The picture at another size: areas averaged where it shrinks, cubic where it grows."""
+    height, width = picture.shape[:2]
+    if (width, height) == size:
+        return picture
+    shrinks = size[0] * size[1] < width * height
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def warped(picture: Picture, matrix: Matrix, size: Size) -> Picture:
+    """What the matrix finds in a picture for each pixel of a frame of this size, cubic; edges are repeated outwards."""
+    height, width = picture.shape[:2]
+    factor = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
+    if factor >= _SHRINKS_BY_AREA:
+        smaller = (max(1, round(width / factor)), max(1, round(height / factor)))
+        matrix = scaling((width, height), smaller) @ matrix
+        picture = resized(picture, smaller)
+    elif factor > 1.05:
+        picture = smoothed(picture, 0.5 * math.sqrt(factor**2 - 1))
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(picture, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def depth_inside(matrix: Matrix, size: Size, edited: Size) -> NDArray[np.floating[Any]]:
+    """How far inside the edited picture each pixel of the original lies, ``[height, width]``.
+
+    In pixels of the edited picture; 0 at the centres of its outermost pixels, negative beyond.
+    """
+    x, y = np.arange(size[0], dtype=np.float32)[None], np.arange(size[1], dtype=np.float32)[:, None]
+    a = matrix.astype(np.float32)
+    u = a[0, 0] * x + a[0, 1] * y + a[0, 2]
+    v = a[1, 0] * x + a[1, 1] * y + a[1, 2]
+    return np.minimum(np.minimum(u, edited[0] - 1 - u), np.minimum(v, edited[1] - 1 - v))
+
+
+def smoothed(picture: Picture, sigma: float) -> Picture:
+    """Under a Gaussian of ``sigma`` pixels; wide ones are made at a smaller size."""
+    if sigma < 0.05:
+        return picture
+    if sigma > 6:
+        height, width = picture.shape[:2]
+        step = sigma / 3
+        small = resized(picture, (max(1, round(width / step)), max(1, round(height / step))))
+        return cv2.resize(smoothed(small, 3.0), (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+
+
+def grey(picture: Picture) -> NDArray[np.floating[Any]]:
+    """Luma."""
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)

@@ -1,0 +1,194 @@
+"""Any editor's change on the original's own pixels: the promises to whoever calls it."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+import latentedit as le
+from latentedit.core.errors import ConfigError, ImageError
+from latentedit_keep.api import KeepResult, keep, kept
+from latentedit_keep.pictures import read_chunks
+from latentedit_keep.pixel_files import PixelPicture, read_pixels, save_pixels
+from latentedit_keep.record import KeepRecord
+from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
+
+pytestmark = pytest.mark.slow
+
+Y, X = np.mgrid[:SIDE, :SIDE]
+FAR = np.hypot(X - 90, Y - 70) > 18 + 12
+
+
+def edited(picture: np.ndarray | None = None) -> Image.Image:
+    """Moved, cast, and with a disc."""
+    picture = with_object(scene()) if picture is None else picture
+    return Image.fromarray(cast(moved(picture, similarity((2.4, -1.3), 1.01), (SIDE, SIDE))))
+
+
+@pytest.fixture(scope="module")
+def result() -> KeepResult:
+    return keep(Image.fromarray(scene()), edited())
+
+
+@pytest.mark.nightly
+def test_only_the_change_is_kept(result: KeepResult) -> None:
+    pixels, truth = np.asarray(result.image).astype(int), with_object(scene()).astype(int)
+    assert result.verdict == "kept"
+    np.testing.assert_array_equal(pixels[FAR], scene()[FAR])
+    assert np.abs(pixels - truth)[~FAR].mean() < 4
+    assert np.abs(np.asarray(edited()).astype(int) - truth).mean() > 8
+    assert result.outside_db_after == np.inf > result.outside_db_before
+    np.testing.assert_allclose(result.shift_px, (2.4, -1.3), atol=0.1)
+    assert len(result.changes) == 1
+    left, top, right, bottom = result.changes[0].box
+    assert max(abs(left - 72), abs(top - 52), abs(right - 109), abs(bottom - 89)) <= 3
+
+
+@pytest.mark.nightly
+def test_strength_nothing_is_the_original_and_half_lies_between(result: KeepResult) -> None:
+    original = Image.fromarray(scene())
+    np.testing.assert_array_equal(np.asarray(keep(original, edited(), strength=0).image), scene())
+    half = np.asarray(keep(original, edited(), strength=0.5).image).astype(int)
+    assert np.abs(2 * half - scene() - np.asarray(result.image)).max() <= 2
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan")])
+def test_a_strength_outside_is_refused(strength: float) -> None:
+    with pytest.raises(ConfigError, match="strength is from 0"):
+        keep(Image.fromarray(scene()), edited(), strength=strength)
+
+
+@pytest.mark.nightly
+def test_changes_are_kept_one_by_one() -> None:
+    two = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
+    original, second = Image.fromarray(scene()), Image.fromarray(two)
+    small = np.asarray(keep(original, second, only=[2]).image)
+    np.testing.assert_array_equal(small[80:], scene()[80:])
+    np.testing.assert_array_equal(small[36:44, 36:44], two[36:44, 36:44])
+    with pytest.raises(ConfigError, match="no change 3: there are 2"):
+        keep(original, second, only=[3])
+
+
+@pytest.mark.nightly
+def test_a_mask_bounds_the_change() -> None:
+    mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    mask[:, :90] = 255
+    pixels = np.asarray(keep(Image.fromarray(scene()), edited(), mask=Image.fromarray(mask)).image)
+    np.testing.assert_array_equal(pixels[:, 90:], scene()[:, 90:])
+    assert (pixels[60:80, 75:85] != scene()[60:80, 75:85]).any()
+
+
+@pytest.mark.nightly
+def test_different_pictures_are_never_kept() -> None:
+    found = keep(Image.fromarray(scene(seed=1)), Image.fromarray(scene(seed=2)))
+    assert found.verdict == "different pictures"
+    np.testing.assert_array_equal(np.asarray(found.image), scene(seed=1))
+
+
+@pytest.mark.nightly
+def test_a_global_change_is_brought_back_to_the_frame_in_its_own_colours() -> None:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    lit = np.rint(scene() * (0.45 + 0.4 * np.sin(x / 23) * np.cos(y / 19))[..., None]).astype(np.uint8)
+    found = keep(Image.fromarray(scene()), Image.fromarray(moved(lit, similarity((3.0, 2.0)), (SIDE, SIDE))))
+    assert found.verdict == "global change: kept as a global change"
+    inner = np.s_[10:-10, 10:-10]
+    assert np.abs(np.asarray(found.image)[inner].astype(int) - lit[inner]).mean() < 3
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("size", [(SIDE, SIDE), (224, 176), (120, 136)])
+def test_any_size_comes_back_at_the_original_one(size: tuple[int, int]) -> None:
+    found = keep(Image.fromarray(scene()), edited().resize(size, Image.Resampling.LANCZOS))
+    assert found.image.size == (SIDE, SIDE)
+    assert found.verdict == "kept"
+    np.testing.assert_array_equal(np.asarray(found.image)[FAR], scene()[FAR])
+
+
+@pytest.mark.nightly
+def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:
+    alpha = np.full((SIDE, SIDE, 1), 65535, dtype=np.uint16)
+    alpha[:30] = 1234
+    deep = np.concatenate([scene().astype(np.uint16) * 257 + 3, alpha], axis=2)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "somebody"
+    save_pixels(PixelPicture(pixels=deep, profile=b"a profile", exif=exif.tobytes()), tmp_path / "deep.png")
+    shown = np.asarray(read_pixels(tmp_path / "deep.png").image.convert("RGBA"))
+    flat = np.rint(shown[..., :3] * (shown[..., 3:] / 255) + 255 - shown[..., 3:]).astype(np.uint8)
+    found = keep(tmp_path / "deep.png", Image.fromarray(with_object(flat)))
+    found.save(tmp_path / "kept.png")
+    again = read_pixels(tmp_path / "kept.png")
+    assert (again.profile, again.exif) == (b"a profile", exif.tobytes())
+    np.testing.assert_array_equal(again.pixels[FAR], deep[FAR])
+    np.testing.assert_array_equal(again.pixels[..., 3], deep[..., 3])
+    assert int(again.pixels[70, 90, 0]) == pytest.approx(230 * 257, abs=400)
+
+
+@pytest.mark.nightly
+def test_the_record_says_how_it_was_made_and_making_it_again_gives_the_same_file(tmp_path: Path) -> None:
+    Image.fromarray(scene()).save(tmp_path / "a.png")
+    edited().save(tmp_path / "b.png")
+    for name in ("first", "second"):
+        keep(tmp_path / "a.png", tmp_path / "b.png", strength=0.8).save(tmp_path / f"{name}.png")
+    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+    record = KeepRecord.from_json(str(read_chunks(tmp_path / "first.png")[0]), "first.png")
+    assert (record.original.name, record.edited.name, record.strength) == ("a.png", "b.png", 0.8)
+    assert record.original.fingerprint == read_pixels(tmp_path / "a.png").fingerprint
+    assert str(tmp_path) not in record.to_json()
+
+
+@pytest.mark.nightly
+def test_a_pipeline_keeps_what_it_was_not_asked_to_change() -> None:
+    """What a pipeline returns is an object with images, as diffusers' outputs have them."""
+
+    @dataclasses.dataclass
+    class Output:
+        images: list[Image.Image]
+
+    def pipe(*, prompt: str, image: Image.Image, num_inference_steps: int) -> Any:
+        assert (prompt, num_inference_steps) == ("a red disc", 3)
+        return Output([edited(with_object(np.asarray(image)))])
+
+    found = kept(pipe)(Image.fromarray(scene()), "a red disc", num_inference_steps=3)
+    assert isinstance(found, KeepResult)
+    np.testing.assert_array_equal(np.asarray(found.image)[FAR], scene()[FAR])
+
+
+def test_it_shows_itself_in_a_notebook(result: KeepResult) -> None:
+    assert "<iframe" in result._repr_html_()
+
+
+def test_a_mask_of_another_size_is_refused() -> None:
+    with pytest.raises(ImageError, match="32x32 pixels, the original 160x160"):
+        keep(Image.fromarray(scene()), edited(), mask=Image.new("L", (32, 32), 255))
+
+
+@pytest.mark.nightly
+def test_it_is_at_the_front_door_and_needs_no_torch() -> None:
+    assert le.keep is keep
+    code = "import sys, latentedit as le; le.keep; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_without_opencv_one_line_says_what_to_install() -> None:
+    code = "import sys; sys.modules['cv2'] = None; import latentedit; latentedit.keep"
+    ran = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert ran.stderr.strip().endswith("pip install '.[keep]'")
+
+
+@pytest.mark.nightly
+def test_a_pipeline_sees_transparent_parts_as_they_are_compared() -> None:
+    class Output:
+        def __init__(self, image: Image.Image) -> None:
+            self.images = [image]
+
+    pixels = np.dstack([scene(), np.where(np.hypot(X - 80, Y - 64) < 50, 255, 0).astype(np.uint8)])
+    pixels[pixels[..., 3] == 0, :3] = 0
+    found = kept(lambda prompt, image: Output(image))(Image.fromarray(pixels), "nothing")
+    assert isinstance(found, KeepResult)
+    assert found.verdict == "nothing changed"
+    np.testing.assert_array_equal(found.kept.pixels, pixels)

@@ -1,0 +1,129 @@
+"""Where the change is: discs whose place and size are known."""
+
+import numpy as np
+import pytest
+
+from latentedit_keep.change import Change, _structure, find_change
+from latentedit_keep.registration import register
+from latentedit_keep.verdict import are_strangers, judge
+from latentedit_keep.warp import smoothed
+from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
+
+pytestmark = pytest.mark.slow
+
+
+def found(original: np.ndarray, edited: np.ndarray) -> Change:
+    first, second = original.astype(np.float32), edited.astype(np.float32)
+    return find_change(first, second, register(first, second))
+
+
+def overlap(mask: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.minimum(mask, truth).sum() / np.maximum(mask, truth).sum())
+
+
+def disc(centre: tuple[int, int] = (90, 70), radius: int = 18) -> np.ndarray:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    return np.clip(radius + 0.5 - np.hypot(x - centre[0], y - centre[1]), 0, 1)
+
+
+@pytest.mark.nightly
+def test_a_clean_change_is_found_to_the_pixel() -> None:
+    change = found(scene(), with_object(scene()))
+    assert overlap(change.mask, disc()) > 0.85  # a rim of half a pixel is a seventeenth of a disc of this size
+    assert change.count == 1
+    assert judge(change) == "kept"
+
+
+@pytest.mark.nightly
+def test_a_moved_cast_and_blurred_change_is_found() -> None:
+    edited = cast(moved(with_object(scene()), similarity((3.3, -2.2), 1.02), (SIDE, SIDE)))
+    edited = np.rint(smoothed(edited.astype(np.float32), 0.8)).astype(np.uint8)
+    change = found(scene(), edited)
+    assert overlap(change.mask, disc()) > 0.85
+    assert change.blur > 0.4
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (1.37, -0.61)])
+def test_damage_alone_is_no_change(shift: tuple[float, float]) -> None:
+    change = found(scene(), cast(moved(scene(), similarity(shift), (SIDE, SIDE))))
+    assert change.mask.sum() == 0
+    assert judge(change) == "nothing changed"
+
+
+@pytest.mark.nightly
+def test_texture_in_the_place_of_other_texture_is_a_change() -> None:
+    """It has no sign that an average would show: most of its pixels are below the lower threshold."""
+    generator = np.random.default_rng(5)
+    first, second = (smoothed(generator.normal(128, 30, (SIDE, SIDE, 1)).astype(np.float32), 0.8) for _ in range(2))
+    original = np.repeat(first[..., None] if first.ndim == 2 else first, 3, axis=2)
+    other = np.repeat(second[..., None] if second.ndim == 2 else second, 3, axis=2)
+    truth = disc(radius=25)
+    edited = original + (0.6 * (other - original)) * truth[..., None]
+    edited += generator.normal(0, 4, edited.shape)
+    assert overlap(found(original, edited.astype(np.float32)).mask, truth) > 0.8
+
+
+@pytest.mark.nightly
+def test_a_negative_is_a_change_of_the_whole_picture() -> None:
+    change = found(scene(), 255 - scene())
+    assert not are_strangers(change.registration)
+    assert judge(change) == "global change: kept as a global change"
+
+
+@pytest.mark.nightly
+def test_separate_changes_are_numbered_from_the_largest() -> None:
+    edited = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
+    change = found(scene(), edited)
+    assert change.count == 2
+    assert change.numbers[115, 115] == 1
+    assert change.numbers[40, 40] == 2
+    assert change.numbers[5, 150] == 0
+
+
+@pytest.mark.nightly
+def test_a_shadow_belongs_to_its_object() -> None:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    shade = 1 - 0.4 * np.exp(-(((x - 90) / 30) ** 2 + ((y - 95) / 12) ** 2))
+    edited = with_object(np.rint(scene() * shade[..., None]).astype(np.uint8))
+    change = found(scene(), edited)
+    assert change.count == 1
+    assert change.mask[95, 100] > 0.9  # dark, and outside of the disc
+    assert change.mask[20, 20] == 0
+
+
+@pytest.mark.nightly
+def test_a_hole_through_which_the_original_is_seen_stays_one() -> None:
+    edited = with_object(scene(), radius=40)
+    inner = disc(radius=26) == 1
+    edited[inner] = scene()[inner]
+    change = found(scene(), edited)
+    assert change.mask[70, 90] == 0
+    assert change.mask[70, 90 + 33] == 1
+
+
+@pytest.mark.nightly
+def test_a_reframed_picture_has_nothing_to_keep() -> None:
+    change = found(scene(), moved(scene(), similarity((4.0, 2.0), 1.25), (SIDE, SIDE)))
+    assert judge(change) == "reframed: nothing to keep"
+
+
+@pytest.mark.nightly
+def test_a_new_look_is_a_global_change() -> None:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    lit = scene() * (0.45 + 0.5 * np.sin(x / 23) * np.cos(y / 19))[..., None]
+    assert judge(found(scene(), np.rint(lit.clip(0, 255)).astype(np.uint8))) == "global change: kept as a global change"
+
+
+@pytest.mark.parametrize(("gain", "offset", "expected"), [(0.6, 30, 1), (-1, 255, -1)])
+def test_structure_is_a_correlation_whatever_the_brightness(gain: float, offset: float, expected: float) -> None:
+    picture = scene().astype(np.float32)
+    whole = np.ones((SIDE, SIDE), dtype=bool)
+    assert _structure(picture, gain * picture + offset, whole) == pytest.approx(expected, abs=1e-2)
+
+
+@pytest.mark.nightly
+def test_different_pictures_are_strangers() -> None:
+    first, second = scene(seed=1).astype(np.float32), scene(seed=2).astype(np.float32)
+    assert are_strangers(register(first, second))
+    assert not are_strangers(register(first, first))

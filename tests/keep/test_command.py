@@ -1,0 +1,156 @@
+"""``latentedit keep``: one picture, folders, and what it refuses in one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit.core.errors import OutputError
+from latentedit_keep.pictures import read_chunks
+from tests.commands import Command, Refused
+from tests.keep.pairs import scene, with_object
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    places = tmp_path / "photo.jpg", tmp_path / "edited.png"
+    Image.fromarray(scene()).save(places[0], quality=95)
+    Image.fromarray(with_object(np.asarray(Image.open(places[0])))).resize((192, 192)).save(places[1])
+    return places
+
+
+@pytest.mark.nightly
+def test_it_writes_the_result_beside_the_original(pair: tuple[Path, Path], command: Command) -> None:
+    done = command("keep", *pair)
+    assert (done.code, done.err) == (0, "")
+    assert "verdict     kept" in done.out
+    assert "everything else: identical" in done.out
+    kept = pair[0].with_name("photo.kept.png")
+    original, result = np.asarray(Image.open(pair[0])), np.asarray(Image.open(kept))
+    np.testing.assert_array_equal(result[120:], original[120:])
+    assert (result[65:75, 85:95] != original[65:75, 85:95]).any()
+    assert json.loads(str(read_chunks(kept)[0]))["output"] == "kept"
+
+
+@pytest.mark.nightly
+def test_json_has_the_numbers(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
+    told = json.loads(command("keep", *pair, "-o", tmp_path / "k.png", "--only", "1", "--json").out)
+    assert told["verdict"] == "kept"
+    assert [one["number"] for one in told["changes"]] == [1]
+    assert abs(told["zoom"] - 1) < 0.01
+    assert told["outside_db_after"] is None  # identical
+
+
+@pytest.mark.nightly
+def test_what_jpeg_does_to_everything_else_is_measured_in_the_file(
+    pair: tuple[Path, Path], tmp_path: Path, command: Command
+) -> None:
+    told = json.loads(command("keep", *pair, "-o", tmp_path / "k.jpg", "--json").out)
+    original, result = (np.asarray(Image.open(place), float)[120:] for place in (pair[0], tmp_path / "k.jpg"))
+    measured = 10 * np.log10(255**2 / np.mean((original - result) ** 2))
+    assert abs(told["outside_db_after"] - measured) < 3
+    said = command("keep", *pair, "-o", tmp_path / "k.jpg").out
+    assert f"everything else: {told['outside_db_after']:.1f} dB (JPEG; write .png" in said
+
+
+@pytest.mark.nightly
+def test_a_page_compares_them(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
+    assert command("keep", *pair, "-o", tmp_path / "k.png", "--view", tmp_path / "k.html").code == 0
+    assert "editor's picture" in (tmp_path / "k.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.nightly
+def test_different_pictures_end_with_one(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
+    Image.fromarray(scene(seed=8)).save(tmp_path / "other.png")
+    done = command("keep", pair[0], tmp_path / "other.png", "-o", tmp_path / "k.png")
+    assert done.code == 1
+    assert "shows nothing of" in done.err
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "k.png")), np.asarray(Image.open(pair[0])))
+
+
+@pytest.mark.nightly
+def test_folders_are_paired_by_name(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
+    first, second = tmp_path / "originals", tmp_path / "edits"
+    for folder in (first, second):
+        folder.mkdir()
+    pair[0].rename(first / "a.jpg")
+    pair[1].rename(second / "a.png")
+    Image.fromarray(scene()).save(first / "alone.png")
+    (first / "._a.jpg").write_bytes(b"what macOS leaves on other disks")
+    done = command("keep", first, second, "-o", tmp_path / "kept")
+    assert done.code == 1
+    assert done.err == f"alone: no picture of this name in {second}\n"
+    assert [place.name for place in (tmp_path / "kept").iterdir()] == ["a.png"]
+
+
+def test_two_pictures_of_one_name_are_not_mistaken_for_one(
+    pair: tuple[Path, Path], tmp_path: Path, refused: Refused
+) -> None:
+    first, second = tmp_path / "originals", tmp_path / "edits"
+    for folder in (first, second):
+        folder.mkdir()
+    pair[0].rename(first / "a.jpg")
+    pair[1].rename(second / "a.png")
+    Image.fromarray(scene()).save(first / "a.png")
+    assert "a.jpg and a.png in" in refused("keep", first, second, "-o", tmp_path / "kept")
+
+
+@pytest.mark.nightly
+def test_what_is_for_edits_only_is_refused(
+    pair: tuple[Path, Path], tmp_path: Path, command: Command, refused: Refused
+) -> None:
+    kept = tmp_path / "k.png"
+    assert command("keep", *pair, "-o", kept, "--strength", "0").code == 0
+    assert "--beside cannot be used here: the result is one of keep" in refused("replay", kept, "--beside", pair[0])
+    for name in ("undo", "cite"):
+        assert "k.png is a result of latentedit keep" in refused(name, kept)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["{0}", "{1}", "-o", "{0}"], "is the picture itself"),
+        (["{0}", "{1}", "-o", "{1}"], "is the picture itself"),
+        (["{0}", "{1}", "-o", "{t}/k.xyz"], "no ending of a picture"),
+        (["{0}", "{1}", "-o", "{t}/k.png", "--only", "one"], "--only takes numbers"),
+        (["{0}", "{1}", "-o", "{t}/k.png", "--only", "7"], "there is no change 7"),
+        (["{0}", "{1}", "-o", "{t}/k.png", "--strength", "2"], "strength is from 0"),
+        (["{0}", "{1}", "-o", "{t}/k.png", "--view", "{t}/k.png"], "Use .html"),
+        (["{0}", "{t}/nothing.png", "-o", "{t}/k.png"], "there is no such file"),
+        (["{0}", "{t}", "-o", "{t}/k"], "either both are folders or none"),
+        (["{t}", "{t}"], "a folder needs a folder"),
+        (["{t}", "{t}", "-o", "{t}"], "holds the pictures themselves"),
+        (["{t}", "{t}", "-o", "{t}/k", "--only", "1"], "--only is for a single picture"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(
+    arguments: list[str], why: str, pair: tuple[Path, Path], tmp_path: Path, refused: Refused
+) -> None:
+    before = {place: place.read_bytes() for place in tmp_path.iterdir()}
+    line = refused("keep", *(one.format(*pair, t=tmp_path) for one in arguments))
+    assert why in line
+    assert {place: place.read_bytes() for place in tmp_path.iterdir()} == before
+
+
+def test_transparency_is_not_written_as_jpeg(tmp_path: Path, pair: tuple[Path, Path], refused: Refused) -> None:
+    Image.fromarray(scene()).convert("RGBA").save(tmp_path / "clear.png")
+    assert "transparency" in refused("keep", tmp_path / "clear.png", pair[1], "-o", tmp_path / "k.jpg")
+    assert issubclass(OutputError, OSError)
+
+
+@pytest.mark.nightly
+def test_it_is_made_again_from_its_record(
+    pair: tuple[Path, Path], tmp_path: Path, command: Command, refused: Refused
+) -> None:
+    mask = tmp_path / "mask.png"
+    Image.fromarray(np.full((160, 160), 255, dtype=np.uint8)).save(mask)
+    kept = tmp_path / "k.png"
+    assert command("keep", *pair, "-o", kept, "--strength", "0.5", "--mask", mask).code == 0
+    done = command("replay", kept, "-o", tmp_path / "again.png")  # the pictures lie beside it
+    assert done.code == 0, done.err
+    assert "yes, byte for byte" in done.out
+    assert (tmp_path / "again.png").read_bytes() == kept.read_bytes()
+    said = refused("replay", kept, "-o", tmp_path / "b.png", "--picture", pair[0], "--edited", pair[0])
+    assert "the edited picture is not the one of the record: it was edited.png" in said

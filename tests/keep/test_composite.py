@@ -1,0 +1,88 @@
+"""What is put on the original, pixel by pixel."""
+
+import numpy as np
+import pytest
+
+from latentedit_keep import composite as module
+from latentedit_keep.composite import composite, enlarged, levels
+from latentedit_keep.tones import Tones
+from tests.keep.pairs import scene
+
+EYE = np.eye(3)
+
+
+def half(side: int) -> np.ndarray:
+    mask = np.zeros((side, side), dtype=np.float32)
+    mask[:, side // 2 :] = 1
+    return mask
+
+
+def test_the_mask_decides_bit_for_bit() -> None:
+    first, second = scene(64, 1), scene(64, 2)
+    result = composite(first, second, half(64), matrix=EYE, tones=Tones.none())
+    np.testing.assert_array_equal(result[:, :32], first[:, :32])
+    np.testing.assert_array_equal(result[:, 32:], second[:, 32:])
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
+def test_strength_is_linear_and_nothing_is_the_original_itself(strength: float) -> None:
+    first, second = scene(64, 1), scene(64, 2)
+    result = composite(first, second, half(64), matrix=EYE, tones=Tones.none(), strength=strength)
+    mixed = first[:, 32:] + strength * (second[:, 32:] - first[:, 32:].astype(float))
+    np.testing.assert_allclose(result[:, 32:], mixed, atol=0.51)
+    assert (result is first) == (strength == 0)
+
+
+def test_sixteen_bits_are_kept() -> None:
+    first = scene(64, 1).astype(np.uint16) * 257 + 77
+    second = scene(64, 2)
+    result = composite(first, second, half(64), matrix=EYE, tones=Tones.none(), strength=0.5)
+    assert result.dtype == np.uint16
+    np.testing.assert_array_equal(result[:, :32], first[:, :32])
+    mixed = (first[:, 32:].astype(float) + second[:, 32:].astype(float) * 257) / 2
+    np.testing.assert_allclose(result[:, 32:], mixed, atol=1)
+
+
+def test_alpha_stays_and_what_is_transparent_is_not_touched() -> None:
+    alpha = np.full((64, 64, 1), 255, dtype=np.uint8)
+    alpha[:20] = 0
+    first = np.concatenate([scene(64, 1), alpha], axis=2)
+    result = composite(first, scene(64, 2), np.ones((64, 64), np.float32), matrix=EYE, tones=Tones.none())
+    np.testing.assert_array_equal(result[..., 3], first[..., 3])
+    np.testing.assert_array_equal(result[:20], first[:20])
+    np.testing.assert_array_equal(result[20:, :, :3], scene(64, 2)[20:])
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_what_is_half_transparent_looks_as_the_edit_does(depth: type) -> None:
+    top = np.iinfo(depth).max
+    first = np.full((16, 16, 4), (100 * top // 255,) * 3 + (top // 2,), dtype=depth)
+    second = np.full((16, 16, 3), (140, 190, 160), dtype=np.uint8)
+    result = composite(first, second, half(16), matrix=EYE, tones=Tones.none())
+    np.testing.assert_array_equal(result[..., 3], first[..., 3])
+    np.testing.assert_array_equal(result[:, :8], first[:, :8])
+    np.testing.assert_allclose(levels(result)[:, 8:], second[:, 8:], atol=0.5)
+
+
+def test_strips_make_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = np.array([[1.3, 0.02, -4.2], [-0.02, 1.3, 3.3], [0, 0, 1.0]])
+    first, second = scene(96, 1), scene(128, 2)
+    mask = np.ones((96, 96), np.float32)
+    whole = composite(first, second, mask, matrix=matrix, tones=Tones.none(), sharpening=0.8)
+    monkeypatch.setattr(module, "_STRIP_ROWS", 17)
+    in_strips = composite(first, second, mask, matrix=matrix, tones=Tones.none(), sharpening=0.8)
+    assert np.abs(whole.astype(int) - in_strips).max() <= 1
+
+
+def test_levels_show_transparency_on_white() -> None:
+    pixels = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [100, 100, 100, 51]]], dtype=np.uint8)
+    np.testing.assert_allclose(levels(pixels)[0], [[10, 20, 30], [255, 255, 255], [224, 224, 224]], atol=1e-3)
+    np.testing.assert_allclose(levels(np.full((1, 1, 3), 65535, np.uint16)), 255)
+
+
+def test_a_mask_is_enlarged_in_place() -> None:
+    assert enlarged(half(10), (10, 10)) is not None
+    big = enlarged(half(10), (40, 40))
+    assert big.shape == (40, 40)
+    assert big[:, :17].max() == 0
+    assert big[:, 23:].min() == 1

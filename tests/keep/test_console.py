@@ -1,0 +1,104 @@
+"""Progress goes to a terminal or nowhere; JSON is always JSON."""
+
+import dataclasses
+import io
+import json
+import math
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from latentedit_keep.console import complain, escaped, print_json, print_rows, progress_bar, say, warn, with_options
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_no_bar_where_stderr_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    with progress_bar() as progress:
+        assert progress is None
+
+
+def test_a_bar_on_a_terminal_unless_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with progress_bar(quiet=True) as progress:
+        assert progress is None
+    assert terminal.getvalue() == ""
+    with progress_bar() as progress:
+        assert progress is not None
+        for done in range(5):
+            progress("editing", done, 4)
+    assert "editing" in terminal.getvalue()
+
+
+def test_json_of_everything_a_result_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class Part:
+        size: float
+        names: tuple[str, ...]
+
+    print_json({"part": Part(math.inf, ("a", "ü")), "map": MappingProxyType({"x": 1}), "path": Path("p"), "none": None})
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {
+        "part": {"size": None, "names": ["a", "ü"]},
+        "map": {"x": 1},
+        "path": "p",
+        "none": None,
+    }
+    assert printed.count("\n") == 1
+
+
+def test_rows_are_aligned_and_warnings_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows([("a", "x"), ("caption", "y")])
+    print_rows([("facial hair color", "none")])
+    warn(["one\ntwo", "three"])
+    printed = capsys.readouterr()
+    assert printed.out == "  a           x\n  caption     y\n  facial hair color none\n"
+    assert printed.err == "warning: one two\nwarning: three\n"
+
+
+HOSTILE = "\x1b]0;pwned\x07 \x9b31m\x7f \u202e\u2066 ne\nw\r \u2028\udcff"
+SHOWN = r"\x1b]0;pwned\x07 \x9b31m\x7f \u202e\u2066 ne\nw\r \u2028\udcff"
+
+
+def test_nothing_that_is_printed_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert escaped(HOSTILE) == SHOWN
+    plain = "a caf\u00e9, \u65e5\u672c, \U0001f469\u200d\U0001f52c, \\ and \u0639\u0631"
+    assert escaped(plain) == plain
+    say(f"me.png -> {HOSTILE}")
+    print_rows([("target", HOSTILE)])
+    print_rows([(HOSTILE, "x")])
+    warn([HOSTILE])
+    complain(HOSTILE)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [f"me.png -> {SHOWN}", f"  target      {SHOWN}", f"  {SHOWN} x"]
+    one_line = SHOWN.replace(r"\n", " ").replace(r"\r \u2028", " ")  # a library's message may have paragraphs
+    assert printed.err.splitlines() == [f"warning: {one_line}", one_line]
+
+
+def test_json_is_the_same_and_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"caption": HOSTILE, "other": "\u00e9"})
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {"caption": HOSTILE, "other": "\u00e9"}
+    assert escaped(printed[:-1]) == printed[:-1]
+    assert "\u00e9" in printed
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("`strength` must be finite", "--strength must be finite"),
+        ("say it with `caption`, or `captioner`", "say it with --from, or --captioner"),
+        ('use `method="eim"` or `text_encoders="all"`', "use --method eim or --text-encoders all"),
+        ('give `change="=> glasses"`', 'give --change "=> glasses"'),
+        ("`anyway=True`, `local=False`, `directions`", "--anyway, --no-local, --direction"),
+        ("see `latentedit discover`, a `Session`", "see `latentedit discover`, a `Session`"),
+    ],
+)
+def test_parameters_become_options(said: str, told: str) -> None:
+    assert with_options(said) == told

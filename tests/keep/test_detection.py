@@ -1,0 +1,83 @@
+"""What counts as a change, and what the editor's damage does by itself."""
+
+import cv2
+import numpy as np
+import pytest
+
+from latentedit_keep import detection
+from latentedit_keep.change import Change, find_change
+from latentedit_keep.registration import register
+from latentedit_keep.verdict import judge
+from tests.keep.pairs import SIDE, with_object
+
+pytestmark = pytest.mark.slow
+
+NO_DENSITY = np.zeros((SIDE, SIDE), dtype=np.float32)
+INNER = np.pad(np.ones((SIDE - 6, SIDE - 6), dtype=bool), 3)
+
+
+def heaps(*places: tuple[int, int, int, float, float]) -> np.ndarray:
+    """Ratios of 1, and squares: left, top, side, their ratio and that of their four middle pixels."""
+    ratio = np.ones((SIDE, SIDE), dtype=np.float32)
+    for left, top, side, value, peak in places:
+        ratio[top : top + side, left : left + side] = value
+        middle = top + side // 2, left + side // 2
+        ratio[middle[0] : middle[0] + 2, middle[1] : middle[1] + 2] = peak
+    return ratio
+
+
+def through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+
+
+def found(original: np.ndarray, edited: np.ndarray) -> Change:
+    first, second = original.astype(np.float32), edited.astype(np.float32)
+    return find_change(first, second, register(first, second))
+
+
+def test_an_island_counts_only_where_it_outweighs_what_noise_heaps_up() -> None:
+    change, chance = (20, 20, 30, 15.0, 20.0), (100, 100, 8, 6.0, 9.0)
+    alone = detection._hysteresis([heaps(change, chance)], NO_DENSITY, INNER)
+    assert alone[35, 35]
+    assert alone[104, 104]
+    among = detection._hysteresis([heaps(change, chance, (60, 120, 7, 6.0, 6.5))], NO_DENSITY, INNER)
+    assert among[35, 35]
+    assert not among[104, 104]
+
+
+def test_what_lies_along_the_edge_counts_for_nothing_by_itself() -> None:
+    ratio = heaps()
+    ratio[20:60, -3:] = 15
+    assert not detection._hysteresis([ratio], NO_DENSITY, INNER).any()
+    ratio[20:60, -20:] = 15
+    assert detection._hysteresis([ratio], NO_DENSITY, INNER)[40, -1]
+
+
+@pytest.mark.nightly
+def test_what_a_codec_smears_around_a_new_object_is_no_part_of_it() -> None:
+    """Where the original is flat and nothing else tells how strong the codec is but the other edges."""
+    original = np.full((SIDE, SIDE, 3), 225, dtype=np.uint8)
+    generator = np.random.default_rng(2)
+    for _ in range(10):
+        x, y = (int(one) for one in generator.integers(0, SIDE, 2))
+        cv2.rectangle(original, (x, y), (x + 30, y + 18), [int(one) for one in generator.integers(20, 235, 3)], -1)
+    original[60:100, 60:125] = 225
+    change = found(original, through_jpeg(with_object(original, (92, 80), 12), 60))
+    y, x = np.mgrid[:SIDE, :SIDE]
+    distance = np.hypot(x - 92, y - 80)
+    assert change.mask[distance < 11].min() == 1
+    assert change.mask[distance > 24].max() == 0
+
+
+@pytest.mark.nightly
+def test_a_picture_of_little_but_grain_is_kept_although_the_grain_is_lost() -> None:
+    generator = np.random.default_rng(4)
+    light = np.zeros((SIDE, SIDE), dtype=np.float32)
+    light[generator.integers(0, SIDE, 12), generator.integers(0, SIDE, 12)] = 1500 * generator.uniform(0.5, 1, 12)
+    grey = 25 + cv2.GaussianBlur(light, (0, 0), 1.2) + generator.normal(0, 2.5, light.shape)
+    original = np.repeat(grey[..., None], 3, axis=2).clip(0, 255).astype(np.uint8)
+    edited = through_jpeg(cv2.GaussianBlur(with_object(original), (0, 0), 1.6), 40)
+    change = found(original, edited)
+    assert change.registration.agreement < 0.5
+    assert judge(change) == "kept"

@@ -1,0 +1,530 @@
+"""Files of every kind come in as they should; what is no sound picture is refused in one line, undecoded."""
+
+import contextlib
+import io
+import struct
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, TiffImagePlugin, TiffTags
+
+from latentedit.core.errors import ImageError, OutputError
+from latentedit.core.files import pictures
+from latentedit_keep.pictures import (
+    MAX_PIXELS,
+    MAX_RECORD_BYTES,
+    MAX_SCANS,
+    READABLE,
+    check_output,
+    check_size,
+    decode,
+    opened,
+    pack_chunks,
+    read_chunks,
+    read_image,
+    save_image,
+    to_eight_bit,
+)
+
+
+def gradient(width: int = 12, height: int = 8) -> Image.Image:
+    """Four quarters of different colours on a ramp, so that turning, cutting and channel order all show."""
+    y, x = np.mgrid[0:height, 0:width]
+    red, green, blue = 20 * x, 30 * y, np.where((x < width / 2) ^ (y < height / 2), 200, 40)
+    return Image.fromarray(np.stack([red, green, blue], axis=-1).clip(0, 255).astype(np.uint8))
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds almost nothing."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "tiff", "bmp", "ppm"])
+def test_lossless_formats_come_in_bit_for_bit(tmp_path: Path, ending: str) -> None:
+    options = {"lossless": True} if ending == "webp" else {}
+    gradient().save(tmp_path / f"me.{ending}", **options)
+    assert np.array_equal(read_image(tmp_path / f"me.{ending}"), gradient())
+
+
+def test_jpeg_comes_in_nearly(tmp_path: Path) -> None:
+    smooth = Image.linear_gradient("L").convert("RGB")
+    smooth.save(tmp_path / "me.jpg", quality=95)
+    read = np.asarray(read_image(tmp_path / "me.jpg"), dtype=int)
+    assert abs(read - np.asarray(smooth)).max() <= 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone(tmp_path: Path, orientation: int) -> None:
+    undo = {  # what turns a picture stored with this tag upright, by the EXIF standard
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+        8: lambda a: np.rot90(a, 1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    gradient().save(tmp_path / "phone.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "phone.png"), undo[orientation](np.asarray(gradient())))
+
+
+def test_damaged_exif_and_texts_of_others_do_not_matter(tmp_path: Path) -> None:
+    gradient().save(tmp_path / "me.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff", quality=95)
+    assert read_image(tmp_path / "me.jpg").size == (12, 8)
+    (tmp_path / "me.png").write_bytes(with_chunks(itxt(b"t", b"Comment"), chunk(b"leDx", b"p")))
+    assert read_chunks(tmp_path / "me.png") == (None, None)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA"])
+def test_grey(tmp_path: Path, mode: str) -> None:
+    picture = gradient().convert(mode)
+    if mode == "LA":
+        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    picture.save(tmp_path / "me.png")
+    levels = np.atleast_3d(np.asarray(picture.convert("L") if mode == "1" else picture))
+    channels = [0, 0, 0, 1] if mode == "LA" else [0, 0, 0]
+    assert np.array_equal(read_image(tmp_path / "me.png"), levels[..., channels])
+
+
+def test_transparency_of_palettes_and_colour_keys(tmp_path: Path) -> None:
+    palette = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8), "P")
+    palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    palette.save(tmp_path / "icon.png", transparency=1)
+    read = np.asarray(read_image(tmp_path / "icon.png"))
+    assert read[..., 3].tolist() == [[255, 0], [255, 0]]
+    assert read[0, 0].tolist() == [255, 0, 0, 255]
+    assert read[1, 0].tolist() == [0, 0, 255, 255]
+    gradient().quantize(16).save(tmp_path / "icon.gif")
+    assert read_image(tmp_path / "icon.gif").mode == "RGB"
+    gradient().save(tmp_path / "me.png", transparency=tuple(int(v) for v in np.asarray(gradient())[0, 0]))
+    read = np.asarray(read_image(tmp_path / "me.png"))
+    assert read.shape[2] == 4
+    assert read[0, 0, 3] == 0
+    assert read[3, 3, 3] == 255
+
+
+@pytest.mark.parametrize("ending", ["jpg", "tiff"])
+def test_cmyk(tmp_path: Path, ending: str) -> None:
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / f"print.{ending}")
+    read = np.asarray(read_image(tmp_path / f"print.{ending}"), dtype=int)
+    assert abs(read - [255, 0, 0]).max() <= 3
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff"])
+def test_sixteen_bits_keep_their_range(tmp_path: Path, ending: str) -> None:
+    values = np.linspace(0, 65535, 96).round().astype(np.uint16).reshape(8, 12)
+    Image.fromarray(values).save(tmp_path / f"scan.{ending}")
+    read = np.asarray(read_image(tmp_path / f"scan.{ending}"))
+    assert np.array_equal(read[..., 0], np.rint(values / 257))
+
+
+def test_numbers_of_other_kinds() -> None:
+    ramp = np.linspace(0, 1, 16).reshape(4, 4)
+    unit = np.asarray(to_eight_bit(Image.fromarray(ramp.astype(np.float32))))
+    wide = np.asarray(to_eight_bit(Image.fromarray((ramp * 2**30).astype(np.int32))))
+    assert unit[..., 0].tolist() == np.rint(255 * ramp).astype(int).tolist()
+    assert wide[..., 1].tolist() == np.rint(255 * ramp).astype(int).tolist()
+    with pytest.raises(ImageError, match="nan or infinity"):
+        decode(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)), "x")
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "png"])
+def test_animation_gives_its_first_frame(tmp_path: Path, ending: str) -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "lime", "blue")]
+    options = {"lossless": True} if ending == "webp" else {}
+    frames[0].save(tmp_path / f"wave.{ending}", save_all=True, append_images=frames[1:], **options)
+    with Image.open(tmp_path / f"wave.{ending}") as image:
+        image.seek(1)
+        for read in (read_image(tmp_path / f"wave.{ending}"), decode(image, "wave")):
+            assert read.convert("RGB").getpixel((4, 4)) == (255, 0, 0)
+
+
+def test_a_camera_file_with_several_pictures_gives_its_first(tmp_path: Path) -> None:
+    first, second = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (16, 16), "blue")
+    first.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[second])
+    assert read_image(tmp_path / "phone.jpg").getpixel((4, 4))[0] > 250
+
+
+def test_colour_profile_is_kept_for_rgb_only(tmp_path: Path) -> None:
+    gradient().save(tmp_path / "rgb.png", icc_profile=b"profile")
+    gradient().convert("L").save(tmp_path / "grey.png", icc_profile=b"profile")
+    save_image(read_image(tmp_path / "rgb.png"), tmp_path / "out.png")
+    assert all(read_image(tmp_path / name).info["icc_profile"] == b"profile" for name in ("rgb.png", "out.png"))
+    assert "icc_profile" not in read_image(tmp_path / "grey.png").info
+
+
+def test_a_colour_profile_that_is_a_text_is_dropped(tmp_path: Path) -> None:
+    """A TIFF may have any type in that tag; what is read must be fit to be saved."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[34675] = TiffTags.ASCII
+    tags[34675] = "profile"
+    gradient().save(tmp_path / "me.tif", tiffinfo=tags)
+    with Image.open(tmp_path / "me.tif") as image:
+        assert image.info["icc_profile"] == "profile"
+    save_image(read_image(tmp_path / "me.tif"), tmp_path / "out.png")
+
+
+def _missing(path: Path) -> None:
+    del path
+
+
+def _truncated(kind: str, **options: object):
+    def write(path: Path) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(path, format=kind, **options)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    return write
+
+
+BAD = {
+    "missing file": (_missing, "no such file"),
+    "folder": (Path.mkdir, "folder"),
+    "empty file": (Path.touch, "empty"),
+    "text renamed to .png": (lambda path: path.write_text("dear diary"), "is no picture"),
+    "program renamed to .png": (lambda path: path.write_bytes(b"\x7fELF" + bytes(200)), "is no picture"),
+    "PostScript renamed to .png": (lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n"), "is no picture"),
+    "truncated JPEG": (_truncated("JPEG"), "cut short"),
+    "truncated PNG": (_truncated("PNG"), "cut short"),
+    "truncated BMP": (_truncated("BMP"), "cut short"),
+    "truncated WebP": (_truncated("WEBP", lossless=True), "cut short|is no picture"),
+    "truncated TIFF": (_truncated("TIFF"), "cut short|is no picture"),
+    "1x1": (lambda path: Image.new("RGB", (1, 1)).save(path, format="PNG"), "1x1"),
+    "1 pixel high": (lambda path: Image.new("RGB", (50, 1)).save(path, format="PNG"), "50x1"),
+    "30000x30000 header": (lambda path: path.write_bytes(png_header(30000, 30000)), "900 megapixels"),
+    "12000x10000 header": (lambda path: path.write_bytes(png_header(12000, 10000)), "120 megapixels"),
+    "10000x9500 header": (lambda path: path.write_bytes(png_header(10000, 9500)), "cut short"),
+}
+"""What is wrong with a file, how to make it, and what the error says. The last is below the limit, and cut short."""
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_file_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
+    write, words = BAD[case]
+    write(tmp_path / "bad.png")
+    with pytest.raises(ImageError, match=words) as caught:
+        read_image(tmp_path / "bad.png")
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "bad.png" in text
+
+
+def test_bombs_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decoded(*_: object, **__: object) -> None:
+        raise AssertionError("decoded")
+
+    (tmp_path / "bomb.png").write_bytes(png_header(11000, 10000))
+    monkeypatch.setattr(Image.Image, "load", decoded)
+    with pytest.raises(ImageError, match="not decoded"):
+        read_image(tmp_path / "bomb.png")
+    assert MAX_PIXELS < 110_000_000
+
+
+def test_sizes_at_the_limits() -> None:
+    for size in ((2, 2), (2, MAX_PIXELS // 2), (10_000, MAX_PIXELS // 10_000)):
+        check_size(size, "me")
+    for size, words in (((1, 2), "me is too small: 1x2 pixels"), ((2, MAX_PIXELS // 2 + 1), "me claims 100 megapix")):
+        with pytest.raises(ImageError, match=words):
+            check_size(size, "me")
+
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_every_format_is_opened_whatever_the_name_says(tmp_path: Path, kind: str) -> None:
+    gradient().save(tmp_path / "me.txt", format=kind)
+    with opened(tmp_path / "me.txt") as image:
+        assert (image.size, image.format) == ((12, 8), kind)
+    with pytest.raises(ImageError, match=r"me\.txt is damaged.*\(odd\)"), opened(tmp_path / "me.txt"):
+        raise ValueError("odd")
+    with pytest.raises(KeyboardInterrupt), opened(tmp_path / "me.txt"):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("ending", ["png", "webp", "tiff"])
+def test_saving_keeps_every_pixel(tmp_path: Path, mode: str, ending: str) -> None:
+    picture = gradient().convert(mode)
+    if mode == "RGBA":
+        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    save_image(picture, tmp_path / f"out.{ending}")
+    assert np.array_equal(read_image(tmp_path / f"out.{ending}").convert(mode), picture)
+    assert [path.name for path in tmp_path.iterdir()] == [f"out.{ending}"]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_failed_save_leaves_nothing_and_keeps_the_old_file(tmp_path: Path) -> None:
+    (tmp_path / "out.png").write_bytes(b"old")
+    with pytest.raises(OutputError, match="No space left"):
+        save_image(gradient(), tmp_path / "out.png")
+    assert (tmp_path / "out.png").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out", "out.gif"])
+def test_unknown_endings_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError, match=r"\.png"):
+        check_output(tmp_path / name)
+    with pytest.raises(OutputError, match=r"\.png"):
+        save_image(gradient(), tmp_path / name)
+
+
+def test_places_and_formats_of_an_output(tmp_path: Path) -> None:
+    check_output(tmp_path / "out.jpg")
+    with pytest.raises(OutputError, match="transparency"):
+        check_output(tmp_path / "out.jpg", transparent=True)
+    gradient().save(tmp_path / "me.png")
+    with pytest.raises(OutputError, match="is the picture itself"):
+        check_output(tmp_path / "me.png", source=tmp_path / "." / "me.png")
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def itxt(text: bytes, keyword: bytes = b"latentedit") -> bytes:
+    return chunk(b"iTXt", keyword + b"\0\x01\0\0\0" + zlib.compress(text))
+
+
+def with_chunks(*chunks: bytes) -> bytes:
+    """A small PNG with chunks between its header, which ends at byte 33, and its pixels."""
+    plain = png_header(3, 2)
+    return plain[:33] + b"".join(chunks) + plain[33:]
+
+
+def chunks_of(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Kind and body of every chunk, by the grammar of the PNG specification, checksums checked."""
+    found, place = [], 8
+    while place < len(data):
+        (length,) = struct.unpack_from(">I", data, place)
+        kind, body = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
+        assert struct.unpack_from(">I", data, place + 8 + length) == (zlib.crc32(kind + body),)
+        found.append((kind, body))
+        place += 12 + length
+    return found
+
+
+@given(record=st.none() | TEXTS, payload=st.none() | st.binary())
+def test_what_is_saved_is_read_again(
+    tmp_path_factory: pytest.TempPathFactory, record: str | None, payload: bytes | None
+) -> None:
+    place = tmp_path_factory.getbasetemp() / "carrying.png"
+    save_image(gradient(), place, record=record, payload=payload)
+    assert read_chunks(place) == (record, payload)
+    assert type(read_chunks(place)[0]) in (str, type(None))
+    assert np.array_equal(read_image(place), gradient())
+
+
+def test_the_chunks_are_what_the_specification_says(tmp_path: Path) -> None:
+    save_image(gradient(), tmp_path / "out.png", record='{"a": "é"}', payload=b"\0\xff")
+    found = chunks_of((tmp_path / "out.png").read_bytes())
+    assert [kind for kind, _ in found] == [b"IHDR", b"iTXt", b"leDt", b"IDAT", b"IEND"]
+    head, text = found[1][1][:15], found[1][1][15:]
+    assert head == b"latentedit\0\x01\0\0\0"  # compressed, by the one method there is; no language, no translation
+    assert zlib.decompress(text) == '{"a": "é"}'.encode()
+    assert found[2][1] == b"\0\xff"
+
+
+def test_what_a_record_changes_in_a_file(tmp_path: Path) -> None:
+    save_image(gradient(), tmp_path / "ours.png")
+    gradient().save(tmp_path / "plain.png")
+    assert (tmp_path / "ours.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+    assert pack_chunks(None, None).chunks == []
+    assert read_chunks(tmp_path / "ours.png") == (None, None)
+    for name, record in (("a", "one"), ("b", "one"), ("c", "two")):
+        save_image(gradient(), tmp_path / f"{name}.png", record=record, payload=b"x")
+    first, second, other = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert first == second != other
+    save_image(gradient(), tmp_path / "first.png", record="r", payload=b"p")
+    save_image(read_image(tmp_path / "first.png"), tmp_path / "second.png")
+    assert read_chunks(tmp_path / "second.png") == (None, None)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "webp", "tiff", "bmp"])
+def test_other_formats_carry_nothing(tmp_path: Path, ending: str) -> None:
+    save_image(gradient(), tmp_path / f"a.{ending}")
+    save_image(gradient(), tmp_path / f"b.{ending}", record="x" * (MAX_RECORD_BYTES + 1), payload=b"x")
+    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+    assert read_chunks(tmp_path / f"b.{ending}") == (None, None)
+
+
+def test_pixels_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_image(gradient(), tmp_path / "me.png", record="r", payload=b"p")
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    assert read_chunks(str(tmp_path / "me.png")) == ("r", b"p")
+
+
+def test_the_longest_that_is_written_is_read_and_what_is_longer_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 1000)
+    longest, payload = "é" * (MAX_RECORD_BYTES // 2), bytes(1000)
+    save_image(gradient(), tmp_path / "out.png", record=longest, payload=payload)
+    assert read_chunks(tmp_path / "out.png") == (longest, payload)
+    for refused, words in (
+        ({"record": longest + "x"}, "record has 1000001 bytes"),
+        ({"payload": bytes(1001)}, "payload has 1001 bytes"),
+    ):
+        with pytest.raises(OutputError, match=words):
+            save_image(gradient(), tmp_path / "other.png", **refused)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 999)
+    with pytest.raises(ImageError, match=r"out\.png has 1000 bytes in its leDt chunk, where 999"):
+        read_chunks(tmp_path / "out.png")
+
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "text that expands a thousandfold": lambda: with_chunks(itxt(bytes(200_000_000))),
+    "a hundred texts of 1 MB": lambda: with_chunks(*[itxt(bytes(1_000_000), b"t%d" % index) for index in range(100)]),
+    "colour profile that expands": lambda: with_chunks(chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(50_000_000)))),
+    "chunk that claims 2 GB": lambda: with_chunks()[:33] + struct.pack(">I", 2**31 - 1) + b"leDt" + b"short",
+    "text that claims 2 GB": lambda: with_chunks()[:33] + struct.pack(">I", 2**31 - 1) + b"iTXt" + b"short",
+    "payload that was changed": lambda: with_chunks(chunk(b"leDt", b"good").replace(b"good", b"evil")),
+    "900 megapixels": lambda: png_header(30000, 30000),
+}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_files_are_refused_in_one_line_and_little_memory(tmp_path: Path, case: str) -> None:
+    (tmp_path / "bad.png").write_bytes(HOSTILE[case]())
+    tracemalloc.start()  # what Python objects take: a bomb unfolds into one
+    try:
+        with pytest.raises(ImageError) as caught:
+            read_chunks(tmp_path / "bad.png")
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "bad.png" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert peak_bytes < 100_000_000
+
+
+def test_damaged_texts_are_ignored_with_a_warning(tmp_path: Path) -> None:
+    """As programs leave them that change a text and keep its checksum; what stands around them is read."""
+    save_image(gradient(), tmp_path / "me.png", record="good", payload=b"payload")
+    data = (tmp_path / "me.png").read_bytes()
+    other = chunk(b"tEXt", b"workflow\0{}").replace(b"{}", b"[]")
+    changed = data.replace(b"latentedit\0", b"latentedit\1")
+    assert changed != data
+    for content, record in ((data[:33] + other + data[33:], "good"), (changed[:33] + other + changed[33:], None)):
+        (tmp_path / "me.png").write_bytes(content)
+        with pytest.warns(UserWarning, match=r"me\.png"):
+            assert read_chunks(tmp_path / "me.png") == (record, b"payload")
+        with pytest.warns(UserWarning, match=r"me\.png"):
+            assert np.array_equal(read_image("me.png", content=content), gradient())
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"eXIf"])
+def test_other_chunks_that_are_damaged_are_refused(tmp_path: Path, kind: bytes) -> None:
+    gradient().quantize(16).save(tmp_path / "me.png", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0")
+    data = bytearray((tmp_path / "me.png").read_bytes())
+    data[data.index(kind) + 4 + int.from_bytes(data[data.index(kind) - 4 : data.index(kind)], "big")] ^= 1
+    (tmp_path / "me.png").write_bytes(data)
+    with pytest.raises(ImageError):
+        read_image(tmp_path / "me.png")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"latentedit", b"latentedit\0", b"latentedit\0\x01\0\0\0broken", b"latentedit\0\0\0\0\0\xff", b"\0\0\0\0\0t"],
+)
+def test_text_that_is_none_is_no_record(tmp_path: Path, body: bytes) -> None:
+    (tmp_path / "odd.png").write_bytes(with_chunks(chunk(b"iTXt", body)))
+    assert read_chunks(tmp_path / "odd.png") == (None, None)
+
+
+@pytest.mark.filterwarnings("ignore:text in .* is damaged")
+@given(junk=st.binary(max_size=60), place=st.integers(8, 150))
+def test_a_file_with_junk_in_it_is_refused_or_says_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, junk: bytes, place: int
+) -> None:
+    data = with_chunks(itxt(b"record"), chunk(b"leDt", b"payload"))
+    file = tmp_path_factory.getbasetemp() / "junk.png"
+    file.write_bytes(data[:place] + junk + data[place + len(junk) :])
+    with contextlib.suppress(ImageError):
+        record, payload = read_chunks(file)
+        assert record in (None, "record")
+        assert payload in (None, b"payload")
+
+
+def grey(values: object, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(values)).save(file, "TIFF", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "brightest", "white"),
+    [("uint16", 40_000, 65_535), ("int32", 40_000, 65_535), ("int32", 80_000, 80_000), ("float32", 0.5, 1.0)],
+)
+def test_deep_pictures_are_scaled_strip_by_strip_as_at_once(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, brightest: float, white: float
+) -> None:
+    """The brightest value of the whole picture decides the scale, though it stands in the last strip only."""
+    values = np.linspace(0, brightest, 70).reshape(10, 7).astype(dtype)
+    expected = np.rint(values.astype(np.float64) * 255 / white).astype(np.uint8)
+    for strip_pixels in (21, 1_000_000):
+        monkeypatch.setattr(pictures, "_STRIP_PIXELS", strip_pixels)
+        read = np.asarray(read_image("me.tiff", content=grey(values)))
+        assert np.array_equal(read, np.stack([expected] * 3, axis=-1))
+
+
+@pytest.mark.slow
+def test_a_deep_picture_takes_no_copy_of_it_in_wide_numbers() -> None:
+    """L1 of the fuzzing: 16-bit grey took 20 bytes of Python's memory for each pixel."""
+    content = grey(np.zeros((2000, 4000), np.uint16), compression="tiff_deflate")
+    tracemalloc.start()
+    read_image("me.tiff", content=content)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 4 * 2000 * 4000
+
+
+def test_a_picture_for_which_there_is_no_memory_is_refused_undecoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = grey(np.zeros((8, 12), np.uint8))
+    monkeypatch.setattr(pictures.psutil, "virtual_memory", lambda: SimpleNamespace(available=11 * 96))
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match=r"me.tiff has 0 megapixels, which take 0 MB to decode; 0 MB are free"):
+        read_image("me.tiff", content=content)
+
+
+def with_scans(count: int, *, behind: bytes = b"") -> bytes:
+    """A progressive JPEG whose last scan stands there again and again."""
+    file = io.BytesIO()
+    gradient().save(file, "JPEG", progressive=True, comment=b"\xff\xda" * 500)
+    data = file.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * (count - data.count(b"\xff\xda") + 500) + b"\xff\xd9" + behind
+
+
+def test_a_jpeg_of_many_scans_is_refused_undecoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """L2: a decoder goes over the whole picture for each. What a comment or a film behind the picture hold, is none."""
+    assert read_image("me.jpg", content=with_scans(MAX_SCANS, behind=b"\xff\xda" * 500)).size == (12, 8)
+    content = with_scans(MAX_SCANS + 1)
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match=rf"me.jpg has {MAX_SCANS + 1} scans, where {MAX_SCANS} are the most"):
+        read_image("me.jpg", content=content)
+
+
+def test_what_a_decoder_says_itself_is_not_seen(capfd: pytest.CaptureFixture[str]) -> None:
+    """L5: libtiff writes to stderr, past everything that could escape what it quotes."""
+    data = bytearray(
+        grey(np.random.default_rng(3).integers(0, 255, (64, 64)).astype(np.uint8), compression="tiff_deflate")
+    )
+    data[40:200] = bytes(160)
+    with pytest.raises(ImageError, match="damaged"):
+        read_image("me.tiff", content=bytes(data))
+    assert capfd.readouterr().err == ""

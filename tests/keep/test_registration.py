@@ -1,0 +1,65 @@
+"""How a picture was moved: known answers."""
+
+import numpy as np
+import pytest
+
+from latentedit_keep.registration import distance_px, register
+from latentedit_keep.warp import scaling
+from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
+
+
+def levels(pixels: np.ndarray) -> np.ndarray:
+    return pixels.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("shift", "zoom", "degrees"),
+    [((0.0, 0.0), 1.0, 0.0), ((3.4, -2.7), 1.0, 0.0), ((-6.2, 4.1), 1.04, 0.0), ((1.5, 9.3), 0.96, 0.8)],
+)
+def test_shift_zoom_and_turn_are_found(shift: tuple[float, float], zoom: float, degrees: float) -> None:
+    picture = scene()
+    matrix = similarity(shift, zoom, degrees)
+    edited = cast(moved(with_object(picture), matrix, (SIDE, SIDE)))
+    found = register(levels(picture), levels(edited))
+    assert distance_px(found.matrix, matrix, (SIDE, SIDE)) < 0.1
+    np.testing.assert_allclose(found.shift_px, shift, atol=0.1)
+    assert found.zoom == pytest.approx(zoom, abs=2e-3)
+    assert found.rotation_degrees == pytest.approx(degrees, abs=0.05)
+    assert found.uncertainty_px < 1
+
+
+def test_another_size_and_other_proportions_are_a_frame_of_their_own() -> None:
+    picture = scene(width=200)
+    matrix = scaling((200, SIDE), (256, 192)) @ similarity((2.3, 1.1))
+    edited = moved(with_object(picture), matrix, (256, 192))
+    found = register(levels(picture), levels(edited))
+    assert distance_px(scaling((256, 192), (200, SIDE)) @ found.matrix, similarity((2.3, 1.1)), (200, SIDE)) < 0.1
+    assert found.zoom == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.slow
+def test_a_square_cut_from_the_middle_is_found() -> None:
+    picture = scene(width=240)
+    edited = picture[:, 40:200]
+    found = register(levels(picture), levels(edited))
+    np.testing.assert_allclose(found.matrix[:2], [[1, 0, -40], [0, 1, 0]], atol=0.05)
+    assert found.outside_share == pytest.approx(80 / 240, abs=0.01)
+
+
+@pytest.mark.nightly
+def test_pictures_that_share_nothing_do_not_agree() -> None:
+    found = register(levels(scene(seed=1)), levels(scene(seed=2)))
+    assert found.agreement < 0.1
+    assert found.inliers < 16
+
+
+def test_a_flat_picture_stays_where_it_is() -> None:
+    flat = np.full((64, 80, 3), 90, dtype=np.float32)
+    found = register(flat, flat)
+    np.testing.assert_allclose(found.matrix, np.eye(3), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_it_is_the_same_again() -> None:
+    first, second = (register(levels(scene()), levels(cast(with_object(scene())))) for _ in range(2))
+    np.testing.assert_array_equal(first.matrix, second.matrix)

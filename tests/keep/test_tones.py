@@ -1,0 +1,147 @@
+"""What was done to all colours: curves and mixing that are known."""
+
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+
+from latentedit_keep import tones as module
+from latentedit_keep.sharpness import fit_blur, fit_sharpening, sharpened
+from latentedit_keep.tones import Tones, first_guess, fit_tones
+from latentedit_keep.warp import smoothed
+from tests.keep.pairs import SIDE, scene, with_object
+
+WHOLE = np.ones((SIDE, SIDE), dtype=bool)
+
+
+def done(picture: np.ndarray, gamma: float, gain: tuple[float, float, float], saturation: float = 1.0) -> np.ndarray:
+    toned = 255 * np.array(gain) * (picture / 255.0) ** gamma
+    grey = toned @ np.array([0.299, 0.587, 0.114])
+    return (grey[..., None] + (toned - grey[..., None]) * saturation).astype(np.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("gamma", "gain", "saturation"),
+    [(1.0, (1.0, 1.0, 1.0), 1.0), (1.2, (0.97, 1.0, 1.03), 1.0), (0.85, (1, 0.96, 0.9), 1.0), (1.1, (1, 1, 0.95), 0.8)],
+)
+def test_a_cast_is_undone(gamma: float, gain: tuple[float, float, float], saturation: float) -> None:
+    picture = scene().astype(np.float32)
+    edited = done(picture, gamma, gain, saturation)
+    tones = fit_tones(picture, edited, WHOLE)
+    assert np.abs(tones.apply(edited) - picture).mean() < 0.7
+    unknown = np.array([[[250, 15, 15], [10, 240, 40]]], dtype=np.float32)  # colours that the picture has not
+    assert np.abs(tones.apply(done(unknown, gamma, gain, saturation)) - unknown).max() < 12
+
+
+@pytest.mark.slow
+def test_a_channel_that_is_cut_off_everywhere_leaves_the_others_what_they_say() -> None:
+    picture = scene().astype(np.float32)
+    edited = done(picture, 1.0, (1.0, 0.94, 0.9))
+    edited[..., 0] = 255
+    found = fit_tones(picture, edited, WHOLE).apply(edited)
+    assert np.abs(found - picture)[..., 1:].mean() < 0.7
+
+
+@pytest.mark.nightly
+def test_the_first_guess_is_not_drawn_by_what_is_new() -> None:
+    picture = scene().astype(np.float32)
+    edited = done(picture, 1.1, (1.0, 0.97, 0.92))
+    edited[: SIDE * 2 // 5] = (200, 30, 60)
+    tones, fitting = first_guess(picture, edited, WHOLE)
+    rest = slice(SIDE * 2 // 5, None)
+    assert np.abs(tones.apply(edited) - picture)[rest].mean() < 2.5
+    assert fitting[: SIDE * 2 // 5].mean() < 0.1
+    assert fitting[rest].mean() > 0.7
+
+
+def test_what_black_cuts_off_is_no_difference() -> None:
+    picture = scene().astype(np.float32)
+    picture[:40] *= 0.2
+    edited = np.clip(1.3 * picture - 40, 0, 255)  # darker than black becomes black
+    tones = Tones.affine(np.full(3, 1 / 1.3), np.full(3, 40 / 1.3))
+    assert np.abs(tones.apply(edited) - picture).max() > 15
+    assert np.abs(tones.apply(edited) - tones.limited(picture)).max() < 0.1
+
+
+def test_no_tones_are_the_same_colours() -> None:
+    picture = scene().astype(np.float32)
+    np.testing.assert_allclose(Tones.none().apply(picture), picture, atol=1e-3)
+    assert Tones.none().cast == pytest.approx(0, abs=1e-3)
+    assert Tones.affine(np.ones(3), np.full(3, 10.0)).cast == pytest.approx(10, abs=1e-3)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.75, 1.2])
+def test_blur_is_found_on_what_did_not_change(sigma: float) -> None:
+    picture = scene().astype(np.float32)
+    edited = smoothed(with_object(scene()).astype(np.float32), sigma)
+    unchanged = WHOLE.copy()
+    unchanged[45:95, 65:115] = False
+    assert fit_blur(picture, edited, unchanged) == pytest.approx(sigma, abs=0.15)
+    assert fit_blur(edited, picture, unchanged) <= 0
+
+
+@pytest.mark.slow
+def test_two_flat_colours_do_not_make_a_cast_where_the_rest_has_none() -> None:
+    """A line fits any two colours: the changed face and the hair could outvote the wall and the hair."""
+    picture = np.empty((SIDE, SIDE, 3), dtype=np.float32)
+    picture[:], picture[:, :70], picture[:, 70:100] = (180, 230, 162), (235, 176, 124), (210, 72, 15)
+    edited = picture.copy()
+    edited[:, :70] = (255, 219, 180)
+    tones, fitting = first_guess(picture, edited, WHOLE)
+    assert np.abs(tones.apply(edited) - picture)[:, 72:].mean() < 4
+    assert not fitting[:, :68].any()
+
+
+@pytest.mark.slow
+def test_where_nothing_was_done_to_colours_nothing_is_undone() -> None:
+    picture = scene().astype(np.float32)
+    noisy = picture + np.random.default_rng(0).normal(0, 6, picture.shape).astype(np.float32)
+    assert fit_tones(picture, noisy, WHOLE).doubts is None
+    np.testing.assert_allclose(fit_tones(picture, noisy, WHOLE).apply(noisy), noisy, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_cast_on_a_grey_picture_is_no_saturation() -> None:
+    """Taking colour away would make it grey as well, and everything that is new with it."""
+    picture = np.repeat(scene().mean(axis=2, keepdims=True), 3, axis=2).astype(np.float32)
+    gain = (1.06, 0.97, 0.92)
+    tones = fit_tones(picture, done(picture, 1.0, gain), WHOLE)
+    red = np.array([[[220, 60, 40]]], dtype=np.float32)
+    assert np.abs(tones.apply(done(red, 1.0, gain)) - red).max() < 12
+
+
+@pytest.mark.slow
+def test_colours_far_from_all_that_is_known_are_doubted() -> None:
+    picture = np.clip(scene(), 90, 160).astype(np.float32)
+    tones = fit_tones(picture, done(picture, 1.15, (1.0, 0.95, 0.9)), WHOLE)
+    known, unknown = tones.doubt(np.array([[[120, 120, 120], [250, 10, 250]]], dtype=np.float32))[0]
+    assert known < 1 < unknown
+
+
+def test_the_slopes_of_the_fit_are_those_of_finite_differences() -> None:
+    generator = np.random.default_rng(0)
+    parameters = generator.normal(0, 0.1, 10) * ([1] * 6 + [30] * 3 + [1])
+    here, there = generator.uniform(0, 255, (2, 40, 3))
+    there[:8] = generator.uniform(0, 8, (8, 3))  # where a curve goes straight on
+    says = generator.uniform(0, 1, (40, 3))
+    cells = here, there, says
+    expected = approx_fprime(parameters, module._misses, 1e-6, *cells)
+    np.testing.assert_allclose(module._slopes(parameters, *cells), expected, atol=2e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0])
+def test_what_was_blurred_is_sharpened(sigma: float) -> None:
+    picture = scene().astype(np.float32)
+    edited = smoothed(with_object(scene()).astype(np.float32), sigma)
+    unchanged = WHOLE.copy()
+    unchanged[45:95, 65:115] = False
+    amount = fit_sharpening(picture, edited, unchanged)
+    before, after = (np.mean((one - picture)[unchanged] ** 2) for one in (edited, sharpened(edited, amount)))
+    assert after < 0.6 * before
+
+
+def test_texture_that_was_made_up_is_not_sharpened() -> None:
+    picture = scene().astype(np.float32)
+    noise = np.random.default_rng(1).normal(0, 8, picture.shape[:2]).astype(np.float32)[..., None]
+    assert fit_sharpening(picture, picture + noise, WHOLE) == 0
+    assert fit_sharpening(picture, picture, WHOLE) == pytest.approx(0, abs=1e-6)

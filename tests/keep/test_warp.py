@@ -1,0 +1,56 @@
+"""Frames: what is known in closed form."""
+
+import cv2
+import numpy as np
+
+from latentedit_keep.warp import depth_inside, resized, scaling, smoothed, warped
+
+
+def ramp(width: int, height: int) -> np.ndarray:
+    """Three planes that are linear in x and y, so that every interpolation is exact."""
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return np.stack([x, y, 2 * x + 3 * y + 5], axis=-1)
+
+
+def test_scaling_takes_corners_to_corners_and_back() -> None:
+    matrix = scaling((40, 30), (100, 45))
+    np.testing.assert_allclose((matrix @ [-0.5, -0.5, 1])[:2], [-0.5, -0.5])
+    np.testing.assert_allclose((matrix @ [39.5, 29.5, 1])[:2], [99.5, 44.5])
+    np.testing.assert_allclose(scaling((100, 45), (40, 30)) @ matrix, np.eye(3), atol=1e-12)
+
+
+def test_a_warped_ramp_is_the_matrix() -> None:
+    matrix = np.array([[1.02, 0.03, 4.25], [-0.02, 0.99, 6.5], [0, 0, 1.0]])
+    found = warped(ramp(60, 50), matrix, (30, 20))
+    x, y = np.meshgrid(np.arange(30), np.arange(20))
+    u, v = (matrix @ np.stack([x.ravel(), y.ravel(), np.ones(600)]))[:2]
+    # the cubic kernel of OpenCV (a = -0.75) reproduces a ramp to a twentieth of a level
+    np.testing.assert_allclose(found[..., 0].ravel(), u, atol=0.08)
+    np.testing.assert_allclose(found[..., 1].ravel(), v, atol=0.08)
+
+
+def test_shrinking_by_areas_keeps_a_ramp() -> None:
+    found = warped(ramp(120, 80), scaling((40, 27), (120, 80)), (40, 27))
+    np.testing.assert_allclose(found[5, 5:-5, 0], (np.arange(40)[5:-5] + 0.5) * 3 - 0.5, atol=0.1)
+
+
+def test_depth_is_the_distance_to_the_nearest_edge() -> None:
+    shifted = np.array([[1, 0, -3.0], [0, 1, 2.0], [0, 0, 1]])
+    depth = depth_inside(shifted, (20, 10), (20, 10))
+    assert depth[5, 0] == -3  # three pixels left of the edited picture
+    assert depth[0, 3] == 0
+    assert depth[9, 10] == -2
+    assert (depth_inside(np.eye(3), (20, 10), (20, 10)) >= 0).all()
+
+
+def test_resizing_to_the_same_size_is_the_same() -> None:
+    picture = ramp(9, 7)
+    assert resized(picture, (9, 7)) is picture
+
+
+def test_a_wide_gaussian_is_the_same_as_a_wide_gaussian() -> None:
+    generator = np.random.default_rng(0)
+    plane = generator.normal(0, 1, (200, 200)).astype(np.float32)
+    direct = cv2.GaussianBlur(plane, (0, 0), 8.0, borderType=cv2.BORDER_REFLECT_101)
+    assert (smoothed(plane, 8.0) - direct).std() < 0.2 * direct.std()
+    np.testing.assert_allclose(smoothed(np.full((50, 60), 7, np.float32), 9.0), 7, rtol=1e-5)
