@@ -20,6 +20,7 @@ from diffusers import DDIMScheduler
 from results import RESULTS, command
 
 from latentedit.api.calibrate import calibrate_guard, keep_calibration
+from latentedit.core.progress import Progress
 from latentedit.models.loading import open_folder
 from latentedit.models.placement import existing_device
 from latentedit.models.registry import bundled_folder, load
@@ -28,7 +29,6 @@ from latentedit_bench.experiments.run import reproduce
 from latentedit_bench.experiments.truth_free import TruthFree
 from latentedit_bench.experiments.unknown_pictures import UnknownPictures
 from latentedit_keep.console import progress_bar
-from latentedit_keep.progress import Progress
 from latentedit_portraits import train, train_unet
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import CaptionStyle

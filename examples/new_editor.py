@@ -17,12 +17,12 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Level, settings
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.contracts.editor import EditorContract
-from latentedit_keep.progress import Progress
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.render import render
 

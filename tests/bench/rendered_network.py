@@ -14,6 +14,7 @@ from latentedit.api.manifests.items import Item
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.levels import LevelGrid, uniform_grid
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, stream
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
@@ -21,7 +22,6 @@ from latentedit.models.base import Backbone
 from latentedit.models.capabilities import Capabilities
 from latentedit_bench.data.counterfactual import Rendered, counterfactual
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor
-from latentedit_keep.progress import Progress
 from latentedit_portraits.attributes import VALUES
 from latentedit_portraits.captions import parse
 

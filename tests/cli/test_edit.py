@@ -17,7 +17,7 @@ from latentedit.core.errors import ConfigError, UnknownPictureWarning
 from latentedit.latents.captions.endpoint import VisionEndpoint
 from tests.api.viewer.pages import data_of, rebuilt
 from tests.commands import Command, Refused
-from tests.core.files.test_pictures import BAD
+from tests.keep.test_pictures import BAD
 from tests.latents.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, says
 from tests.latents.unknown import not_known
 

@@ -172,23 +172,3 @@ def test_it_is_at_the_front_door_and_needs_no_torch() -> None:
     assert le.keep is keep
     code = "import sys, latentedit as le; le.keep; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_without_opencv_one_line_says_what_to_install() -> None:
-    code = "import sys; sys.modules['cv2'] = None; import latentedit; latentedit.keep"
-    ran = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert ran.stderr.strip().endswith("pip install '.[keep]'")
-
-
-@pytest.mark.nightly
-def test_a_pipeline_sees_transparent_parts_as_they_are_compared() -> None:
-    class Output:
-        def __init__(self, image: Image.Image) -> None:
-            self.images = [image]
-
-    pixels = np.dstack([scene(), np.where(np.hypot(X - 80, Y - 64) < 50, 255, 0).astype(np.uint8)])
-    pixels[pixels[..., 3] == 0, :3] = 0
-    found = kept(lambda prompt, image: Output(image))(Image.fromarray(pixels), "nothing")
-    assert isinstance(found, KeepResult)
-    assert found.verdict == "nothing changed"
-    np.testing.assert_array_equal(found.kept.pixels, pixels)

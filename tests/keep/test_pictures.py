@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin, TiffTags
 
 from latentedit.core.errors import ImageError, OutputError
-from latentedit.core.files import pictures
+from latentedit_keep import pictures
 from latentedit_keep.pictures import (
     MAX_PIXELS,
     MAX_RECORD_BYTES,

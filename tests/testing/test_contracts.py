@@ -12,6 +12,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.cost import spend
 from latentedit.core.errors import UnsupportedDerivativeError
 from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, draw, seeded
 from latentedit.editors.base import Editor
 from latentedit.latents.captions.base import Captioner
@@ -22,7 +23,6 @@ from latentedit.testing.contracts.captioner import CaptionerContract
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit_keep.progress import Progress
 from tests.core.linalg.dense import random_matrices, vectors
 from tests.directions.mixtures import mixture_latent
 

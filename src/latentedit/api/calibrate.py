@@ -15,6 +15,7 @@ from torch import Tensor
 
 from latentedit.api.calibration_cost import Work
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Natural, settings, to_plain
 from latentedit.editors.calibrated import CalibratedSettings
 from latentedit.latents.captions.base import captioner_for
@@ -28,7 +29,6 @@ from latentedit.models.base import Backbone
 from latentedit.models.calibrations import SETTING, SETTINGS, Unfinished, discard_unfinished, store_calibration
 from latentedit.models.loading import SETTINGS_FILE
 from latentedit.models.settings_file import read_settings, write_settings
-from latentedit_keep.progress import Progress
 
 CAPTIONS = "calibration_captions.txt"
 """Beside this module: captions for general models, a line each."""

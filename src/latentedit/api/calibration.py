@@ -9,10 +9,10 @@ from PIL import Image
 
 from latentedit.api.session import Session
 from latentedit.api.sheets.drawing import on_white
+from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.editors.slider import Arm
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)
 

@@ -5,13 +5,13 @@ import dataclasses
 import torch
 
 from latentedit.api.discovery import DiscoveredDirection, discover_along
+from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.base import Direction
 from latentedit.directions.local_basis import LocalBasis, local_basis
 from latentedit.directions.transport import DAMPING, Carried, feature_of, transport
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

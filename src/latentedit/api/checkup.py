@@ -14,6 +14,7 @@ from latentedit.api import verbs
 from latentedit.api.measure import peak_bytes, reset_peak
 from latentedit.core.condition import Condition
 from latentedit.core.errors import LatentEditError, ModelError
+from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import integrate
@@ -23,7 +24,6 @@ from latentedit.editors.registry import stored_settings
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField
-from latentedit_keep.progress import Progress
 
 CAPTION, TARGET = "a person", "a person with glasses"
 STEPS = 8

@@ -12,6 +12,7 @@ from latentedit.api.measure import metered, peak_bytes
 from latentedit.api.naming import Meaning, ProbabilityReader, meaning_of
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.directions.at_level import clean_share, random_direction
 from latentedit.directions.base import Calibration, Direction
 from latentedit.directions.local_basis import LocalBasis
@@ -22,7 +23,6 @@ from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.editors.walks.step_length import Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import captioner_for, to_images
 from latentedit.models.base import Backbone
-from latentedit_keep.progress import Progress
 
 SCALES = (-2.0, -1.0, 1.0, 2.0)
 """Multiples of a direction at which it is looked at; 0 is the picture."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 from latentedit.api.result import EditResult
 from latentedit.api.session import SEARCHED, Session, search_of, seed_of
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.identification import identify
 from latentedit.directions.text import embed_targets
@@ -21,7 +22,6 @@ from latentedit.latents.masks import MaskLike
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import DirectionRecord, PictureRecord, RunRecord, mask_fingerprint
 from latentedit.models.base import Backbone
-from latentedit_keep.progress import Progress
 
 Kind = TypeVar("Kind", bound=Editor)
 

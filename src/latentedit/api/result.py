@@ -19,6 +19,7 @@ from latentedit.api.viewer.page import is_page
 from latentedit.api.viewer.views import View
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ShapeError
+from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.text import change_words, changed_phrases
 from latentedit.editors.judge import Verdict
@@ -28,7 +29,6 @@ from latentedit.latents.knowledge import Knowledge
 from latentedit.latents.record import RunRecord
 from latentedit_keep.files import write_text
 from latentedit_keep.pictures import read_image, save_image, strips
-from latentedit_keep.progress import Progress
 
 CHANGED_LEVELS = 8
 """A pixel counts as changed when a channel moves by more than this many of 255 levels."""

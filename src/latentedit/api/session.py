@@ -10,6 +10,7 @@ import torch
 from latentedit.api.measure import measured, metered
 from latentedit.api.result import EditResult
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check, from_plain
 from latentedit.directions.at_level import found_under_no_text, lives_at_level
 from latentedit.directions.base import Direction
@@ -27,7 +28,6 @@ from latentedit.latents.captions.targets import ChangeLike, wanted_texts
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, Mixing, ModelRecord, PictureRecord, RunRecord, versions
 from latentedit.models.base import Backbone
-from latentedit_keep.progress import Progress
 
 SEARCHED, TEXT_ALONE = "hsds", "text difference"
 """Methods whose directions can be found again from two captions."""

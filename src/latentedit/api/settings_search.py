@@ -29,6 +29,7 @@ from latentedit.api.calibrate import Batches, check_calibrable, default_captions
 from latentedit.api.calibration_cost import Work
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Natural, settings, to_plain
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.text import embed_aligned
@@ -55,7 +56,6 @@ from latentedit.latents.harms import HARMS
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.calibrations import SETTINGS, Unfinished
-from latentedit_keep.progress import Progress
 
 USUAL: Mapping[str, Any] = {
     "levels": (0.99, 0.0),

@@ -12,6 +12,7 @@ from latentedit.api.request import EditRequest
 from latentedit.api.result import EditResult
 from latentedit.api.session import MoveOptions, Session, SweepOptions
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.directions.at_level import found_under_no_text
 from latentedit.directions.base import Direction
 from latentedit.directions.composition import check_mixing
@@ -30,7 +31,6 @@ from latentedit.latents.masks import MaskLike
 from latentedit.latents.pictures import Frame, Picture
 from latentedit.latents.record import Mixing
 from latentedit.models.base import Backbone
-from latentedit_keep.progress import Progress
 
 
 def identify(

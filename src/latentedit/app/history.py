@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from latentedit.api.result import EditResult
+from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.latents.pictures import Picture
-from latentedit_keep.progress import Progress
 
 
 @dataclasses.dataclass(slots=True, kw_only=True, eq=False)

@@ -21,7 +21,7 @@ from latentedit.app.layout import EMPTY, lay_out
 from latentedit.app.models import Models
 from latentedit.app.visit import Download, Visit, Wish
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureError
-from latentedit_keep.progress import Progress
+from latentedit.core.progress import Progress
 
 _Item = TypeVar("_Item")
 

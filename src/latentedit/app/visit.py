@@ -17,6 +17,7 @@ from latentedit.app.downloads import Download, direction_files, picture_file, pl
 from latentedit.app.history import Edit, Entry
 from latentedit.app.models import Models
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError
+from latentedit.core.progress import Progress
 from latentedit.directions.base import Direction
 from latentedit.directions.direction_file import ENDING, load_direction
 from latentedit.directions.local_basis import local_basis
@@ -30,7 +31,6 @@ from latentedit.latents.guard import examined, guarded
 from latentedit.latents.pictures import Picture
 from latentedit.models.base import Backbone
 from latentedit_keep.pictures import read_chunks
-from latentedit_keep.progress import Progress
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of what was asked for that are rendered, so that the slider shows them without asking again."""

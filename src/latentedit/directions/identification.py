@@ -10,6 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.algebra import Affine, Mean
 from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import to_plain
 from latentedit.directions.base import Curvature, Direction
@@ -20,7 +21,6 @@ from latentedit.directions.locality import along, change_share
 from latentedit.directions.preserve import project
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import curvature
-from latentedit_keep.progress import Progress
 
 
 def identify(

@@ -23,13 +23,13 @@ from latentedit.core.geometry.geodesic import shortest_curve
 from latentedit.core.geometry.grassmann import RandomLevel, random_level
 from latentedit.core.geometry.interpolation import lerp, slerp
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
+from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Level, check
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.pair import SAME_TWICE
 from latentedit.models.feature_jacobian import ROWS, FeatureJacobian, FeatureMap
-from latentedit_keep.progress import Progress
 
 Method = Literal["lerp", "slerp", "geodesic"]
 

@@ -10,6 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.float64 import to_float64
 from latentedit.core.linalg.block_lanczos import truncated_svd
+from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Level, check
 from latentedit.directions.at_level import direction_at
@@ -18,7 +19,6 @@ from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap, Pooling, reduced_mask
 from latentedit.models.sites import GENERAL, PICTURE
-from latentedit_keep.progress import Progress
 
 _NOTHING_LEFT = 1e-4
 """Length below which what a projection leaves of a unit vector is float32 rounding and no direction."""

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.base import Direction
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 Kind = TypeVar("Kind")
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, settings
 from latentedit.directions.base import Direction
@@ -16,7 +17,6 @@ from latentedit.editors.base import Editor, StrengthResult
 from latentedit.editors.judge import Judge
 from latentedit.editors.slider import Arm, Slider, check_arm
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 
 @settings

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError, nearest
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.directions.at_level import clean_share
 from latentedit.directions.base import Calibration, Direction
@@ -22,7 +23,6 @@ from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 Arm = Literal["image", "text", "joint"]
 

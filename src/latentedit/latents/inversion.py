@@ -19,13 +19,13 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ShapeError
 from latentedit.core.levels import LevelGrid
+from latentedit.core.progress import Progress
 from latentedit.core.solvers import integrate
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.euler import EulerSolver
 from latentedit.core.solvers.integrate import each_step
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
-from latentedit_keep.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -18,11 +18,11 @@ from typing import Any
 
 from latentedit.core.errors import FileFormatError, ModelError, OutputError
 from latentedit.core.files.user_folders import user_folder
+from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
 from latentedit.models.settings_file import change_json
 from latentedit.models.weights import read_json
 from latentedit_keep.files import make_folder, user_path, write_text
-from latentedit_keep.progress import Progress
 
 VARIABLE = "LATENTEDIT_DATA"
 """Environment variable: the folder for what is kept, in place of the platform's."""

@@ -18,7 +18,7 @@ from latentedit.api.runs.folder import RunFolder
 from latentedit.api.runs.work import Measure, UnitResult, Work
 from latentedit.core.errors import ConfigError, LatentEditError, MissingDependencyError, OutputError, to_install
 from latentedit.core.memory import keep_freed_memory
-from latentedit_keep.progress import Progress
+from latentedit.core.progress import Progress
 
 TRIES = 4
 """Workers that one unit may take down with it before the run stops."""

@@ -1,6 +1,8 @@
 """Keep only the change that any editor made, on the original's own pixels. Needs OpenCV, no model and no torch."""
 
 import dataclasses
+import importlib
+import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +15,7 @@ from PIL import Image
 from latentedit_keep.bounds import bounds_of
 from latentedit_keep.change import Change, find_change
 from latentedit_keep.composite import composite, enlarged, levels
-from latentedit_keep.errors import ConfigError, require
+from latentedit_keep.errors import ConfigError, MissingDependencyError, to_install
 from latentedit_keep.opencv import cv2
 from latentedit_keep.pictures import check_output
 from latentedit_keep.pixel_files import PixelPicture, check_depth, read_pixels, save_pixels
@@ -135,7 +137,9 @@ class KeepResult:
         Raises:
             MissingDependencyError: the library, which draws the page, is not installed.
         """
-        views = require("latentedit.api.viewer.views")
+        if importlib.util.find_spec("latentedit") is None:
+            raise MissingDependencyError(f"the page is drawn by the library. {to_install('latentedit')}")
+        views = importlib.import_module("latentedit.api.viewer.views")
         source = self.original.image
         edited = self.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)
         frame = views.Frame(strength=1.0, image=self.image, verdict=self.verdict, lines=(*self.lines, *self.doubts))

@@ -45,7 +45,7 @@ def to_install(*requirements: str) -> str:
     return f"Run in a clone of the repository (see docs/start.md): pip install {shlex.join(folders)}"
 
 
-def require(package: str, extra: str = "") -> ModuleType:
+def require(package: str, extra: str) -> ModuleType:
     """Import an optional package.
 
     Raises:
@@ -55,5 +55,5 @@ def require(package: str, extra: str = "") -> ModuleType:
         return importlib.import_module(package)
     except ImportError as error:
         raise MissingDependencyError(
-            f"the package {package!r} is not installed. {to_install(f'latentedit[{extra}]' if extra else 'latentedit')}"
+            f"the package {package!r} is not installed. {to_install(f'latentedit[{extra}]')}"
         ) from error

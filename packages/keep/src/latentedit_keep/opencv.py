@@ -1,6 +1,7 @@
 """OpenCV; its own types say less than what its functions return."""
 
-import importlib
 from typing import Any
 
-cv2: Any = importlib.import_module("cv2")
+import cv2 as _cv2
+
+cv2: Any = _cv2

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.files.writing import told_unwritable
+from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.models.placement import half_or_float32
 from latentedit_keep.files import make_folder, write_text
-from latentedit_keep.progress import Progress
 from latentedit_portraits.muon import Muon
 from latentedit_portraits.package_data import read_table
 

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 
+from latentedit.core.progress import Progress
 from latentedit.editors.baselines.velocity_steering import VelocitySteering
 from latentedit.editors.registry import make_editor
 from latentedit.latents.drawing import draw_pictures
 from latentedit.latents.encode import encode
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
-from latentedit_keep.progress import Progress
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.autoencoder import reconstruction_psnr_db
 from latentedit_portraits.captions import full_caption

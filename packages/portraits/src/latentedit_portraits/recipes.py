@@ -10,11 +10,11 @@ from torch import nn
 
 from latentedit.api.calibrate import calibrate_guard, calibrate_no_change, keep_calibration
 from latentedit.core.files.writing import told_unwritable
+from latentedit.core.progress import Progress
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.placement import existing_device
 from latentedit.models.registry import load
 from latentedit.models.settings_file import change_json, write_settings
-from latentedit_keep.progress import Progress
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption, vocabulary
 from latentedit_portraits.card import write_card

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import CLIPTokenizer
 
-from latentedit_keep.progress import Progress
+from latentedit.core.progress import Progress
 from latentedit_portraits.autoencoder import build_autoencoder, decode, encode_posterior, fit_autoencoder
 from latentedit_portraits.dataset import (
     ENCODED,

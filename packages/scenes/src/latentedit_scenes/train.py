@@ -19,11 +19,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from latentedit.api.calibrate import Calibration, calibrate_guard, keep_calibration
+from latentedit.core.progress import Progress
 from latentedit.latents.drawing import draw_pictures
 from latentedit.models.placement import existing_device
 from latentedit.models.registry import bundled_folder, load
 from latentedit.models.settings_file import write_settings
-from latentedit_keep.progress import Progress
 from latentedit_portraits.autoencoder import fit_autoencoder, reconstruction_psnr_db
 from latentedit_portraits.captions import CaptionStyle as PortraitStyle
 from latentedit_portraits.dataset import Renders, kept_array, to_pixels

@@ -57,7 +57,7 @@ class Checker:
         >>> checker.add("row 2", "the caption is empty")
         >>> checker.check()
         Traceback (most recent call last):
-        latentedit.core.errors.ConfigError: cats.csv has faults (1): row 2: the caption is empty
+        latentedit_keep.errors.ConfigError: cats.csv has faults (1): row 2: the caption is empty
     """
 
     def __init__(self, name: str) -> None:

@@ -21,7 +21,7 @@ from latentedit.api.runs.work import Measure, UnitResult, Work
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.core.memory import keep_freed_memory
 from latentedit.core.plugins import EXECUTORS
-from latentedit_keep.progress import Progress
+from latentedit.core.progress import Progress
 
 PAUSE_S = 0.5
 """Seconds between looks at what the other runners do."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
 from latentedit.core.float64 import to_float64
-from latentedit_keep.progress import Progress
+from latentedit.core.progress import Progress
 
 _SETTLED = 1e-3
 """Norm of the gradient at which the curve is settled: of the energy in that of the start, by the inner points in the

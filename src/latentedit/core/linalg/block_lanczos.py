@@ -24,7 +24,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
 from latentedit.core.float64 import float64_device, to_float64
 from latentedit.core.linalg.operator import BlockOperator
-from latentedit_keep.progress import Progress
+from latentedit.core.progress import Progress
 
 _BEYOND = 10
 """Triplets that a restart keeps beyond those that are wanted."""

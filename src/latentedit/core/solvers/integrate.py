@@ -9,8 +9,8 @@ from torch import Tensor
 
 from latentedit.core.errors import CoordinateError
 from latentedit.core.levels import LevelGrid
+from latentedit.core.progress import Progress
 from latentedit.core.solvers.base import Field, Solver
-from latentedit_keep.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

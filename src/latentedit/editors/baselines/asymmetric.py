@@ -7,13 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, Scale, Share, settings
 from latentedit.editors.base import Editor
 from latentedit.latents.inversion import aligned_steps, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import unguided
-from latentedit_keep.progress import Progress
 
 
 @settings

@@ -9,13 +9,13 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import per_element
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like, stream
 from latentedit.core.settings import Count, Guidance, Levels, Positive, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.path_editor import two_fields
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit_keep.progress import Progress
 
 
 def check_ascent(name: str, strength: float) -> None:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Guidance, Level, Scale, Share, settings
 from latentedit.core.solvers.base import level_batch
@@ -16,7 +17,6 @@ from latentedit.editors.baselines.path_editor import PathEditor, branches, towar
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 Under = Literal["empty", "source"]
 """The text of the inversion: none, as published, or the pictures' own."""

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Level, Positive, Share, settings
 from latentedit.core.solvers.base import level_batch
@@ -14,7 +15,6 @@ from latentedit.core.solvers.integrate import each_step
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.baselines.path_editor import two_fields
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 
 @settings

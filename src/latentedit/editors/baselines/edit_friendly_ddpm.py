@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.editors.base import Editor
@@ -13,7 +14,6 @@ from latentedit.editors.baselines.flow_path import Latents, Levels
 from latentedit.editors.baselines.noise_maps import follow_maps, noise_maps
 from latentedit.editors.baselines.path_editor import two_fields
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 
 @settings

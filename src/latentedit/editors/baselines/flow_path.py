@@ -8,11 +8,11 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.levels import LevelGrid
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.solvers.base import level_batch
 from latentedit.core.solvers.integrate import each_step
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 Latents = Float[Tensor, "b *latent"]
 """A batch of latents."""

@@ -6,12 +6,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, settings
 from latentedit.editors.baselines.flow_path import fidelity_and_steering, follow_difference
 from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 
 @settings

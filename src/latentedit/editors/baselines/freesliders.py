@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Guidance, Level, Natural, settings
 from latentedit.editors.baselines.path_editor import PathEditor
@@ -14,7 +15,6 @@ from latentedit.editors.strength import EffectCurve
 from latentedit.latents.inversion import InversionTrace, aligned_steps, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import unguided
-from latentedit_keep.progress import Progress
 
 
 @settings

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Guidance, Level, settings
 from latentedit.core.solvers.base import Field
@@ -16,7 +17,6 @@ from latentedit.editors.baselines.path_editor import PathEditor, branches, towar
 from latentedit.editors.baselines.round_trip import RoundTrip
 from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 
 @settings

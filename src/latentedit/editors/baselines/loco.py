@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, Natural, Scale, Share, settings
 from latentedit.core.solvers.base import level_batch
@@ -19,7 +20,6 @@ from latentedit.editors.baselines.pullback import check_rank, clean_change, know
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import VelocityJacobian, denoiser_jacobian
-from latentedit_keep.progress import Progress
 
 
 @settings

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Guidance, Level, settings
 from latentedit.core.solvers.base import level_batch
@@ -17,7 +18,6 @@ from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
-from latentedit_keep.progress import Progress
 
 
 @settings

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentedit.core.float64 import to_float64
 from latentedit.core.flow import per_element
-from latentedit_keep.progress import Progress
+from latentedit.core.progress import Progress
 
 Normal = Callable[[Float[Tensor, "b r *latent"]], Float[Tensor, "b r *latent"]]
 """``J^T J`` of each row, J a map of each picture."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import per_element
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, Probe, Scale, settings
 from latentedit.core.solvers.base import level_batch
@@ -20,7 +21,6 @@ from latentedit.editors.walks.xspace import noise_guided
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.feature_jacobian import FeatureJacobian, FeatureMap
-from latentedit_keep.progress import Progress
 
 
 def known_level(latent: JointLatent, trace: InversionTrace) -> float:

@@ -5,13 +5,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from latentedit.core.progress import Progress
 from latentedit.core.settings import Share, settings
 from latentedit.core.solvers.base import Field
 from latentedit.core.solvers.integrate import integrate
 from latentedit.core.solvers.midpoint import MidpointSolver
 from latentedit.editors.baselines.path_editor import branches
 from latentedit.editors.baselines.value_sharing import Evaluation, ValueSharing
-from latentedit_keep.progress import Progress
 
 
 @settings

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Level, settings
 from latentedit.core.solvers.euler import EulerSolver
@@ -14,7 +15,6 @@ from latentedit.core.solvers.integrate import sample
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 
 @settings

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.flow import per_element
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Levels, Positive, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.dds import check_ascent, level_weights, levels_of_each
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
-from latentedit_keep.progress import Progress
 
 
 @settings

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Guidance, Level, Share, settings
 from latentedit.editors.baselines.concept_guidance import Reference, SemanticGuidance
@@ -15,7 +16,6 @@ from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.latents.inversion import InversionTrace, aligned_steps, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import unguided
-from latentedit_keep.progress import Progress
 
 
 @settings

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Level, Share, settings
 from latentedit.core.solvers.base import level_batch
@@ -20,7 +21,6 @@ from latentedit.editors.base import Editor
 from latentedit.editors.baselines.path_editor import towards, two_fields
 from latentedit.latents.captions.partial import partial_targets
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 
 @settings

@@ -7,12 +7,12 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.settings import Positive, settings
 from latentedit.editors.baselines.mutual_attention import MutualAttention, reached_layers
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit_keep.progress import Progress
 
 
 @settings

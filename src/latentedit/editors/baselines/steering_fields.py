@@ -7,12 +7,12 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, Positive, Weight, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_path import Latents, Levels, follow_difference
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 
 @settings

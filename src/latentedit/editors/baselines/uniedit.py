@@ -9,6 +9,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.flow import per_element
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, Weight, settings
 from latentedit.core.solvers.base import Field, level_batch
@@ -16,7 +17,6 @@ from latentedit.core.solvers.integrate import each_step
 from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 
 @settings

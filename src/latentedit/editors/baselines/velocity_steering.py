@@ -9,6 +9,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.flow import per_element
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Guidance, Level, Natural, settings
 from latentedit.core.solvers.base import level_batch
@@ -17,7 +18,6 @@ from latentedit.editors.base import StrengthResult
 from latentedit.editors.baselines.path_editor import PathEditor
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 Change = Callable[[Float[Tensor, " b"]], Float[Tensor, "b *latent"]]
 """From scales, one a picture, to what the picture is changed by."""

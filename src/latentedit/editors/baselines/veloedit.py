@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Guidance, Level, Share, settings
 from latentedit.core.solvers.base import level_batch
@@ -14,7 +15,6 @@ from latentedit.core.solvers.integrate import each_step
 from latentedit.editors.baselines.path_editor import PathEditor, branches
 from latentedit.editors.baselines.text_field import text_field
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 
 @settings

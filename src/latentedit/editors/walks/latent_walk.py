@@ -9,13 +9,13 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
 from latentedit.core.flow import per_element
+from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Probe, settings
 from latentedit.directions.distillation import check_finite
 from latentedit.editors.slider import ROWS
 from latentedit.editors.walks.xspace import clean_and_noise, noise_guided, with_contrast_of
 from latentedit.latents.inversion import InversionTrace, replay
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 Move = Literal["addition", "guidance"]
 

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.progress import Progress
 from latentedit.editors.walks.latent_walk import LatentWalk
 from latentedit.latents.inversion import InversionTrace
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 EFFECT = 0.4
 """Change of the clean latent at strength 1. On drawn portraits one changed attribute moves it by .17 (a mouth) to 1.4

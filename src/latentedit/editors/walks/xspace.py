@@ -6,9 +6,9 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.flow import clean_estimate, noise_estimate, per_element
+from latentedit.core.progress import Progress
 from latentedit.core.solvers.base import level_batch
 from latentedit.models.base import Backbone
-from latentedit_keep.progress import Progress
 
 
 def noise_guided(

@@ -14,6 +14,7 @@ from latentedit.api.runs.folder import RunFolder, file_name
 from latentedit.api.runs.work import UnitResult
 from latentedit.core.errors import RegistryError
 from latentedit.core.plugins import EXPERIMENTS
+from latentedit.core.progress import Progress
 from latentedit.core.settings import to_plain
 from latentedit.latents.encode import PictureLike
 from latentedit.models.placement import existing_device
@@ -22,7 +23,6 @@ from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.plotting import draw_numbers, panels
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import table_of
-from latentedit_keep.progress import Progress
 
 T = TypeVar("T")
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from latentedit._version import __version__
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.latents.encode import PictureLike
 from latentedit.models.registry import load
 from latentedit_bench.domains.base import sample_pictures
@@ -28,7 +29,6 @@ from latentedit_bench.experiments.untrained import untrained_twin
 from latentedit_bench.metrics.statistics import Table, with_numbers
 from latentedit_keep.files import write_text
 from latentedit_keep.plain import plain
-from latentedit_keep.progress import Progress
 
 RIEMANNIAN = "Riemannian geometry of the latent space (arXiv 2307.12868)"
 UNSUPERVISED = "Unsupervised semantic directions (arXiv 2302.12469)"

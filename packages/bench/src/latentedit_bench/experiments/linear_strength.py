@@ -11,6 +11,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from latentedit.core.condition import Condition
+from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.editors.base import Editor, StrengthResult
 from latentedit.editors.baselines.sdedit import SDEdit
@@ -28,7 +29,6 @@ from latentedit_bench.metrics.statistics import Table, by_item, means
 from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE
 from latentedit_bench.ranking.methods import Method
 from latentedit_bench.tuning.search_spaces import BUDGET
-from latentedit_keep.progress import Progress
 
 BAR = 0.9
 """Share of items, or straightness, from which on a statement is said to be true."""

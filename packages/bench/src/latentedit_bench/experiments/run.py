@@ -18,13 +18,13 @@ from latentedit._version import __version__
 from latentedit.api.measure import peak_bytes, reset_peak
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
 from latentedit.core.files.tensors import read_object
+from latentedit.core.progress import Progress
 from latentedit.models.placement import existing_device
 from latentedit_bench.experiments.base import Context, Experiment
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.plotting import new_figure, save_figure
 from latentedit_keep.files import make_folder, write_text
 from latentedit_keep.plain import plain
-from latentedit_keep.progress import Progress
 
 PLANS = "plans.json"
 

@@ -8,9 +8,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from latentedit.core.errors import ShapeError
+from latentedit.core.progress import Progress
 from latentedit.editors.base import Editor
 from latentedit.latents.joint import JointLatent
-from latentedit_keep.progress import Progress
 
 
 @torch.no_grad()

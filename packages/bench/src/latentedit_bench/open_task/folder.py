@@ -12,13 +12,13 @@ import pydantic
 from latentedit.core.errors import ConfigError, OutputError, to_install
 from latentedit.core.files.reading import read_json
 from latentedit.core.plugins import DOMAINS
+from latentedit.core.progress import Progress
 from latentedit_bench.domains.base import Scalable, scalable
 from latentedit_bench.open_task.catalogue import croissant, eval_yaml
 from latentedit_bench.open_task.task import OUTPUTS, TaskItem, TaskSpec
 from latentedit_bench.report.page import render
 from latentedit_keep.files import make_folder, user_path, write_text
 from latentedit_keep.pictures import save_image
-from latentedit_keep.progress import Progress
 
 TASK_FILE = "task.json"
 """Written last: a folder with it is whole."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit_bench.data.counterfactual import Rendered, side_effects
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, domain
@@ -36,7 +37,6 @@ from latentedit_bench.metrics.strength_curve import monotonicity
 from latentedit_bench.open_task.outputs import Fault, moved, read_output
 from latentedit_bench.open_task.task import TaskItem
 from latentedit_keep.pictures import read_image
-from latentedit_keep.progress import Progress
 
 if TYPE_CHECKING:
     from latentedit_keep.api import KeepResult

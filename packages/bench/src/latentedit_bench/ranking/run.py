@@ -10,12 +10,12 @@ from PIL import Image
 from latentedit.api.runs.executors import Executor, run_work
 from latentedit.api.runs.folder import RunFolder
 from latentedit.core.errors import ConfigError
+from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
 from latentedit_bench.metrics.statistics import Table, with_numbers
 from latentedit_bench.ranking.plan import KIND, Plan
 from latentedit_bench.ranking.work import SOURCE, TRUTH, BenchWork, preview_name
 from latentedit_keep.pictures import read_image
-from latentedit_keep.progress import Progress
 
 SHOWN_ITEMS = 8
 """Items whose pictures are on the sheet."""

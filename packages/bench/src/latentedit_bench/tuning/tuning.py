@@ -21,6 +21,7 @@ from latentedit._version import __version__
 from latentedit.api.manifests.items import Dataset
 from latentedit.core.errors import ConfigError, RegistryError, nearest
 from latentedit.core.plugins import EDITORS
+from latentedit.core.progress import Progress
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.registry import editor_class, localizes, make_editor
@@ -35,7 +36,6 @@ from latentedit_bench.tuning.neighbours import edges, neighbours
 from latentedit_bench.tuning.search_spaces import OURS, SEARCH_SPACES, SearchSpace, at_budget, without_steps
 from latentedit_keep.files import write_text
 from latentedit_keep.plain import plain
-from latentedit_keep.progress import Progress
 
 BATCH = 12
 
