@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit_keep.bounds import bounds_of
-from latentedit_keep.change import Change, find_change
+from latentedit_keep.change import Change, find_change, whole_structure
 from latentedit_keep.composite import composite, enlarged, levels
 from latentedit_keep.errors import ConfigError, MissingDependencyError, to_install
 from latentedit_keep.opencv import cv2
@@ -23,8 +23,7 @@ from latentedit_keep.progress import Progress
 from latentedit_keep.record import KeepRecord, KeptPicture, versions
 from latentedit_keep.registration import Registration, register
 from latentedit_keep.tones import Tones
-from latentedit_keep.verdict import Verdict, are_strangers, judge
-from latentedit_keep.warp import depth_inside
+from latentedit_keep.verdict import Verdict, is_drawn_anew, is_unsure, judge
 
 PictureLike = str | Path | Image.Image
 """A file or a Pillow image."""
@@ -209,10 +208,17 @@ def keep(
     here, there = levels(first.pixels), levels(second.pixels)
     found = register(here, there)
     told(_STEPS, 1, 3)
-    change = None if are_strangers(found) else find_change(here, there, found)
+    change = None
+    if is_unsure(found, whole_structure(here, there, found)):
+        verdict: Verdict = "different pictures"
+        if is_drawn_anew(here, there):
+            verdict = "global change: kept as a global change"
+            found = found.plain
+    else:
+        change = find_change(here, there, found)
+        verdict = judge(change)
     del here, there
     told(_STEPS, 2, 3)
-    verdict: Verdict = "different pictures" if change is None else judge(change)
     weight, tones, changes = _what_to_keep(found, change, verdict, only)
     if bounds is not None:
         weight = weight * bounds
@@ -348,8 +354,7 @@ def _what_to_keep(
     if only is not None:
         _known(only, 0)
     if verdict == "global change: kept as a global change":
-        shown = depth_inside(found.matrix, found.size, found.edited_size) >= -1
-        return shown.astype(np.float32), Tones.none(), ()
+        return np.ones((height, width), dtype=np.float32), Tones.none(), ()
     return np.zeros((height, width), dtype=np.float32), Tones.none(), ()
 
 

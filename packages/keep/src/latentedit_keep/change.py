@@ -105,6 +105,14 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
     )
 
 
+def whole_structure(original: Picture, edited: Picture, registration: Registration) -> float:
+    """Median local correlation of brightness where the registration takes the edited picture; negatives count, too."""
+    size = fitted(registration.size, _GUESS_SIDE_PX)
+    matrix = registration.matrix @ scaling(size, registration.size)
+    inside = depth_inside(matrix, size, registration.edited_size) >= 0
+    return abs(_structure(resized(original, size), warped(edited, matrix, size), inside))
+
+
 def fitted(size: Size, side: int) -> Size:
     """The size at which the longer side is this at most."""
     shrink = min(1.0, side / max(size))

@@ -58,6 +58,20 @@ _BLEEDS_FROM = 20.0
 _STEP = 0.35
 """Share of a sharp step from which on a pixel belongs to the change: one too few shows, one too many does not."""
 
+_BEYOND = 2.0
+"""Times the noise of the greatest detail that is known, at most: edges of what was removed are stronger than any."""
+
+_STRUCTURE_SIGMA = 1 / 200
+_STRUCTURE_FLOOR = 60.0
+_STRUCTURE_NOISE = (0.06, 0.11)
+"""Of the difference in structure: window as a share of the side, variance that counts as flat, and bounds of its noise."""
+
+_BETWEEN = 0.008
+_BETWEEN_FROM, _SURROUNDED = 0.4, 0.85
+_FAINT = 0.35
+"""Of the side: how far a change reaches. Where it covers so much of the surroundings, so much of the lower threshold is
+enough; where more, nothing is asked."""
+
 _GAP = 0.003
 """Of the side: half the width of gaps that are closed."""
 
@@ -133,13 +147,14 @@ def detect(
     evidence: list[tuple[Plane, Plane]] = []
     core = np.zeros(inside.shape, dtype=bool)
     fine, density = core, np.zeros(inside.shape, dtype=np.float32)
+    drawn = _redrawn(original, edited, inside, unchanged)
     for index, scale in enumerate(SCALES_PX):
         if index == _FINE:
             capped = np.minimum(evidence[0][0] / evidence[0][1], _DENSITY_CAP)
             density = smoothed(capped, _DENSITY_SCALE_PX * shrink)
             usual = 1.15 * float(np.quantile(density[unchanged], 0.99)) if unchanged.any() else 0.0
             density /= np.float32(min(max(usual, _DENSE[0]), _DENSE[1]))
-            fine = _hysteresis([amount / noise for amount, noise in evidence], density, inner)
+            fine = _hysteresis([*(amount / noise for amount, noise in evidence), drawn], density, inner)
             core = cv2.dilate(fine.astype(np.uint8), _disc(round(2 * shrink + 2.5 * max(blur, 0)) + 1)) > 0
         amount, known = _averaged(difference, inside & ~core, scale * shrink if index else scale)
         amount = np.maximum(amount - _DOUBTS * doubt, 0)
@@ -151,7 +166,7 @@ def detect(
             noise *= max(1.0, float(np.quantile((amount / noise)[far], _TAIL)) / LOW)
         evidence.append((amount, noise))
     ratios = [amount / noise for amount, noise in evidence]
-    changed = _hysteresis(ratios, density, inner) & inside
+    changed = _hysteresis([*ratios, drawn], density, inner) & inside
     coarse = np.max(ratios[_FINE:], axis=0)
     return Evidence(
         changed=changed,
@@ -205,7 +220,7 @@ def _noise(amount: Plane, activity: Plane, unchanged: Mask, floor: float) -> Pla
     sizes = [max(1.48 * float(np.median(values[part])), float(np.quantile(values[part], 0.9))) / 1.6 for part in parts]
     rising = np.maximum.accumulate(np.maximum(sizes, floor))
     noise = np.interp(activity, at, rising)
-    beyond = np.maximum(activity / max(float(at[-1]), 1e-3), 1)  # of more detail than any that is known: in proportion
+    beyond = (activity / max(float(at[-1]), 1e-3)).clip(1, _BEYOND)  # of more detail than any that is known
     return (noise * beyond).astype(np.float32)
 
 
@@ -223,7 +238,22 @@ def _hysteresis(ratios: Sequence[Plane], density: Plane, inner: Mask) -> Mask:
     weights = np.bincount(labels[inner], weights=strongest[inner].clip(LOW, HIGH) - LOW, minlength=count)
     weights[0] = 0
     unsure = float(weights[sure < _SURE_PX].max())
-    return whole((weights > max(_OUTWEIGHS * unsure, _LEAST_WEIGHT * side * side))[labels], strongest, side)
+    found = (weights > max(_OUTWEIGHS * unsure, _LEAST_WEIGHT * side * side))[labels]
+    around = smoothed(found.astype(np.float32), _BETWEEN * side)
+    found |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
+    return whole(found, strongest, side)
+
+
+def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask) -> Plane:
+    """How many times the noise structure differs; it knows no colours, and sees what no difference of colours shows."""
+    first, second = cv2.cvtColor(original, cv2.COLOR_RGB2GRAY), cv2.cvtColor(edited, cv2.COLOR_RGB2GRAY)
+    sigma = max(1.5, min(inside.shape) * _STRUCTURE_SIGMA)
+    means = smoothed(first, sigma), smoothed(second, sigma)
+    together = smoothed(first * second, sigma) - means[0] * means[1]
+    both = smoothed(first**2, sigma) - means[0] ** 2 + smoothed(second**2, sigma) - means[1] ** 2
+    differs = 1 - (2 * together + _STRUCTURE_FLOOR) / (both + _STRUCTURE_FLOOR)
+    usual = float(np.quantile(differs[unchanged], 0.95)) / 2.2 if unchanged.any() else 0.0
+    return np.where(inside, differs, 0) / np.float32(np.clip(usual, *_STRUCTURE_NOISE))
 
 
 def whole(mask: Mask, ratio: Plane, side: int) -> Mask:

@@ -71,6 +71,11 @@ class Registration:
         return scaling(self.edited_size, self.size) @ self.matrix
 
     @property
+    def plain(self) -> "Registration":
+        """The same two pictures, the one resized to the other."""
+        return dataclasses.replace(self, matrix=scaling(self.size, self.edited_size))
+
+    @property
     def shift_px(self) -> tuple[float, float]:
         """How far the picture's middle was moved to the right and down, in the original's pixels."""
         middle = np.array([(self.size[0] - 1) / 2, (self.size[1] - 1) / 2, 1])

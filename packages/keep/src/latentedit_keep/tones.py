@@ -54,7 +54,7 @@ _APART = (0.1, 0.06, 3.0)
 _SATURATION = 0.12
 """Prior deviation of its logarithm."""
 
-_NO_BETTER = 1.1
+_NO_BETTER = 1.03
 """Times the misses of the fit: where colours as they are miss by less, nothing was done to them."""
 
 _DARK = 4.0
@@ -189,7 +189,7 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
     fitted, plain = (
         float(np.minimum(np.abs(_cell_misses(one, *cells)), 3).mean()) for one in (parameters, np.zeros(10))
     )
-    if plain <= _NO_BETTER * fitted + 0.1:
+    if plain <= _NO_BETTER * fitted + 0.02:
         return Tones.none()
     mixing = np.eye(3, 4)
     mixing[:, :3] = _saturating(parameters)

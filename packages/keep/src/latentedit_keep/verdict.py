@@ -2,8 +2,12 @@
 
 from typing import Literal
 
+import numpy as np
+
 from latentedit_keep.change import Change
+from latentedit_keep.opencv import cv2
 from latentedit_keep.registration import Registration
+from latentedit_keep.warp import Picture, grey, resized
 
 Verdict = Literal[
     "kept",
@@ -32,13 +36,46 @@ _GLOBAL_RESIDUAL = 6.0
 _GLOBAL_STRUCTURE = 0.6
 """Correlation with the original, where nothing else was found, below which the picture was drawn anew."""
 
-_GLOBAL_CAST = 35.0
-"""Levels of 255 by which colours changed on average, beyond which it was asked for; editors' casts are below 20."""
+_GLOBAL_CAST = 22.0
+"""Levels of 255 by which colours changed on average, beyond which it was asked for; editors' casts are below 17."""
+
+_IN_PLACE = (0.9, 0.5)
+"""Structure and agreement from which on the picture is known to be the same, whatever its colours."""
+
+_UNSURE = (0.3, 0.3, 100)
+"""Below this structure, agreement and number of inliers the frame is a guess."""
+
+_LAYOUT = 0.5
+"""Correlation of the layouts from which on one picture is the other, drawn anew in place."""
 
 
-def are_strangers(registration: Registration) -> bool:
-    """Nothing of the one picture is found in the other."""
-    return registration.agreement < _STRANGERS[0] and registration.inliers < _STRANGERS[1]
+def is_unsure(found: Registration, structure: float) -> bool:
+    """Nothing of the one picture is found in the other at the place that the registration says.
+
+    Args:
+        structure: of the whole picture against the original, there.
+    """
+    agreement, inliers = found.agreement, found.inliers
+    nothing = agreement < _STRANGERS[0] and inliers < _STRANGERS[1]
+    return nothing or structure < _UNSURE[0] and agreement < _UNSURE[1] and inliers < _UNSURE[2]
+
+
+def is_drawn_anew(original: Picture, edited: Picture) -> bool:
+    """Edges lie at the same places in the same directions, whatever the style."""
+    first, second = _layout(original), _layout(edited)
+    return float(np.sum(first * second)) >= _LAYOUT
+
+
+def _layout(picture: Picture) -> Picture:
+    """Histograms of the directions of edges, of 16 x 16 places, centred; its length is 1."""
+    plane = grey(resized(picture, (256, 256)))
+    across, down = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
+    size, angle = cv2.cartToPolar(across, down)
+    bins = (angle * np.float32(8 / np.pi)).astype(int) % 8
+    counts = [cv2.resize(size * (bins == at), (16, 16), interpolation=cv2.INTER_AREA) for at in range(8)]
+    found = np.sqrt(np.stack(counts))
+    found -= found.mean()
+    return found / max(float(np.linalg.norm(found)), 1e-6)
 
 
 def judge(change: Change) -> Verdict:
@@ -47,6 +84,7 @@ def judge(change: Change) -> Verdict:
     if (
         change.unchanged_share < _GLOBAL_UNCHANGED
         or change.residual > _GLOBAL_RESIDUAL
+        and not (change.structure >= _IN_PLACE[0] and found.agreement >= _IN_PLACE[1])
         or change.structure < _GLOBAL_STRUCTURE
         or change.tones.cast > _GLOBAL_CAST
     ):
