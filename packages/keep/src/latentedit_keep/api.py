@@ -16,6 +16,7 @@ from latentedit_keep.bounds import bounds_of
 from latentedit_keep.change import Change, find_change, whole_structure
 from latentedit_keep.composite import composite, enlarged, levels
 from latentedit_keep.errors import ConfigError, MissingDependencyError, to_install
+from latentedit_keep.drift import find_drift, without_drift
 from latentedit_keep.opencv import cv2
 from latentedit_keep.pictures import check_output
 from latentedit_keep.pixel_files import PixelPicture, check_depth, read_pixels, save_pixels
@@ -208,14 +209,19 @@ def keep(
     here, there = levels(first.pixels), levels(second.pixels)
     found = register(here, there)
     told(_STEPS, 1, 3)
-    change = None
+    change, frame, moved = None, found, second.pixels
     if is_unsure(found, whole_structure(here, there, found)):
         verdict: Verdict = "different pictures"
         if is_drawn_anew(here, there):
             verdict = "global change: kept as a global change"
-            found = found.plain
+            frame = found = found.plain
     else:
-        change = find_change(here, there, found)
+        flow = find_drift(here, there, found)
+        if flow is not None:
+            frame = dataclasses.replace(found, matrix=np.eye(3), edited_size=found.size)
+            moved = without_drift(second.pixels, flow, found)
+            there = levels(moved)
+        change = find_change(here, there, frame)
         verdict = judge(change)
     del here, there
     told(_STEPS, 2, 3)
@@ -224,9 +230,9 @@ def keep(
         weight = weight * bounds
     pixels = composite(
         first.pixels,
-        second.pixels,
+        moved,
         weight,
-        matrix=found.matrix,
+        matrix=frame.matrix,
         tones=tones,
         sharpening=change.sharpening if change is not None and verdict == "kept" else 0.0,
         strength=strength,

@@ -10,7 +10,7 @@ from latentedit_keep.detection import components, detect, rim
 from latentedit_keep.opencv import cv2
 from latentedit_keep.registration import Registration
 from latentedit_keep.sharpness import fit_blur, fit_sharpening, matched
-from latentedit_keep.tones import Tones, first_guess, fit_tones
+from latentedit_keep.tones import Tones, first_guess, fit_tones, lost_colours
 from latentedit_keep.warp import Matrix, Picture, Size, depth_inside, resized, scaling, smoothed, warped
 
 WORKING_SIDE_PX = 1400
@@ -42,6 +42,7 @@ class Change:
         unchanged_share: of what it shows.
         residual: levels of 255 by which what did not change still differs, at a coarse scale, as a robust deviation.
         structure: correlation of what did not change with the original, the median over places with detail.
+        lost_colours: the edited picture has shades of one colour, and the original more.
     """
 
     registration: Registration
@@ -55,6 +56,7 @@ class Change:
     unchanged_share: float
     residual: float
     structure: float
+    lost_colours: bool
 
 
 def find_change(original: Picture, edited: Picture, registration: Registration) -> Change:
@@ -102,6 +104,7 @@ def find_change(original: Picture, edited: Picture, registration: Registration) 
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
         residual=_residual(tones.limited(here), toned, unchanged),
         structure=_structure(tones.limited(here), toned, unchanged),
+        lost_colours=lost_colours(here, there, inside),
     )
 
 

@@ -115,10 +115,9 @@ def register(original: Picture, edited: Picture) -> Registration:
 
 def _registered(original: Picture, edited: Picture) -> Registration:
     size, edited_size = _size(original), _size(edited)
-    shrink = min(1.0, _WORKING_SIDE_PX / max(size))
-    working = (max(8, round(size[0] * shrink)), max(8, round(size[1] * shrink)))
+    working = working_size(size)
     fixed, moving = grey(resized(original, working)), grey(resized(edited, working))
-    normal = (_normalised(fixed), _normalised(moving))
+    normal = (normalised(fixed), normalised(moving))
     features, inliers = _from_features(fixed, moving)
     starts = [np.eye(3), _from_phase(*normal), *_from_crops(size, edited_size, working), *features]
     best = max(starts, key=lambda start: _agreement(*normal, start))
@@ -129,7 +128,7 @@ def _registered(original: Picture, edited: Picture) -> Registration:
         refined, agreement = best, start_agreement
     split = _split(*normal, refined)
     back = scaling(working, edited_size) @ refined @ scaling(size, working)
-    uncertainty = _ERROR_PER_SPLIT * split / shrink
+    uncertainty = _ERROR_PER_SPLIT * split * size[0] / working[0]
     return Registration(
         matrix=back,
         agreement=agreement,
@@ -151,7 +150,13 @@ def _size(picture: Picture) -> Size:
     return picture.shape[1], picture.shape[0]
 
 
-def _normalised(plane: Grey) -> Grey:
+def working_size(size: Size) -> Size:
+    """The size at which pictures are registered."""
+    shrink = min(1.0, _WORKING_SIDE_PX / max(size))
+    return max(8, round(size[0] * shrink)), max(8, round(size[1] * shrink))
+
+
+def normalised(plane: Grey) -> Grey:
     """Without local brightness and contrast: casts, gamma and light fall out of the comparison."""
     sigma = min(_NORMALISING_SIGMA_PX, max(2.0, min(plane.shape) / 32))
     centred = plane - smoothed(plane, sigma)
@@ -225,7 +230,11 @@ def _aligned(moving: Grey, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Grey
 
 def _agreement(fixed: Grey, moving: Grey, matrix: Matrix) -> float:
     """Share of the textured tiles of the original that correlate with what the matrix finds."""
-    plane, inside = _aligned(moving, matrix, fixed.shape)
+    return tile_agreement(fixed, *_aligned(moving, matrix, fixed.shape))
+
+
+def tile_agreement(fixed: Grey, plane: Grey, inside: NDArray[np.bool_] | None = None) -> float:
+    """Share of the textured tiles of the one picture that correlate with those of the other, in its frame."""
     height, width = fixed.shape
     tile = max(6, min(_TILE_PX, min(height, width) // 6))
     small = (max(1, width // tile), max(1, height // tile))
@@ -239,7 +248,7 @@ def _agreement(fixed: Grey, moving: Grey, matrix: Matrix) -> float:
     if not textured.any():
         return 0.0
     correlation = (mean(fixed * plane) - means[0] * means[1]) / np.sqrt(np.maximum(variances[0] * variances[1], 1e-6))
-    shown = mean(inside.astype(np.float32)) > 0.9
+    shown = True if inside is None else mean(inside.astype(np.float32)) > 0.9
     share = (correlation > _TILE_AGREES)[textured & shown]
     # where little is shown little is known: a matrix must not win by pushing the picture out of its frame
     return float(share.sum() / max(share.size, 0.5 * textured.sum()))

@@ -57,6 +57,10 @@ _SATURATION = 0.12
 _NO_BETTER = 1.03
 """Times the misses of the fit: where colours as they are miss by less, nothing was done to them."""
 
+_COLOURFUL, _COLOURLESS = 5.0, 0.3
+"""Levels by which colours of one brightness differ in a colourful picture, and the share of it that is left in one
+without colours."""
+
 _DARK = 4.0
 """Levels below which a curve goes straight on."""
 
@@ -206,6 +210,21 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
         ]
     )
     return Tones(mixing=mixing, curves=curves, doubts=_doubts(parameters, cells))
+
+
+def lost_colours(original: Picture, edited: Picture, inside: Mask) -> bool:
+    """Colours of a colourful picture became shades of one: black and white, sepia, a duotone."""
+    here, there = (_colourfulness(one) for one in _blocks(original, edited, inside))
+    return here > _COLOURFUL and there < _COLOURLESS * here
+
+
+def _colourfulness(colours: Values) -> float:
+    """How far colours of one brightness are apart, in levels; four of five are closer."""
+    luma = colours @ _LUMA
+    chroma = (colours - luma[:, None])[np.argsort(luma)]
+    parts = [part for part in np.array_split(chroma, 12) if len(part)]
+    apart = [np.linalg.norm(part - np.median(part, axis=0), axis=1) for part in parts]
+    return float(np.quantile(np.concatenate(apart), 0.8)) if apart else 0.0
 
 
 def _blocks(original: Picture, edited: Picture, inside: Mask) -> tuple[Values, Values]:

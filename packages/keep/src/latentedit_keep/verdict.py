@@ -87,6 +87,7 @@ def judge(change: Change) -> Verdict:
         and not (change.structure >= _IN_PLACE[0] and found.agreement >= _IN_PLACE[1])
         or change.structure < _GLOBAL_STRUCTURE
         or change.tones.cast > _GLOBAL_CAST
+        or change.lost_colours
     ):
         return "global change: kept as a global change"
     if float(change.mask.mean()) >= _NOTHING:
