@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from latentedit_keep.change import Change, _structure, find_change
+from latentedit_keep.change import Change, _structure, find_change, whole_structure
 from latentedit_keep.registration import register
-from latentedit_keep.verdict import are_strangers, judge
+from latentedit_keep.verdict import is_drawn_anew, is_unsure, judge
 from latentedit_keep.warp import smoothed
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
@@ -15,6 +15,12 @@ pytestmark = pytest.mark.slow
 def found(original: np.ndarray, edited: np.ndarray) -> Change:
     first, second = original.astype(np.float32), edited.astype(np.float32)
     return find_change(first, second, register(first, second))
+
+
+def unsure(original: np.ndarray, edited: np.ndarray) -> bool:
+    first, second = original.astype(np.float32), edited.astype(np.float32)
+    registration = register(first, second)
+    return is_unsure(registration, whole_structure(first, second, registration))
 
 
 def overlap(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -67,7 +73,7 @@ def test_texture_in_the_place_of_other_texture_is_a_change() -> None:
 @pytest.mark.nightly
 def test_a_negative_is_a_change_of_the_whole_picture() -> None:
     change = found(scene(), 255 - scene())
-    assert not are_strangers(change.registration)
+    assert not unsure(scene(), 255 - scene())
     assert judge(change) == "global change: kept as a global change"
 
 
@@ -123,7 +129,28 @@ def test_structure_is_a_correlation_whatever_the_brightness(gain: float, offset:
 
 
 @pytest.mark.nightly
-def test_different_pictures_are_strangers() -> None:
-    first, second = scene(seed=1).astype(np.float32), scene(seed=2).astype(np.float32)
-    assert are_strangers(register(first, second))
-    assert not are_strangers(register(first, first))
+def test_of_another_picture_the_frame_is_unsure() -> None:
+    assert unsure(scene(seed=1), scene(seed=2))
+    assert not unsure(scene(), cast(scene()))
+
+
+def test_a_style_keeps_the_layout_and_another_picture_does_not() -> None:
+    picture = scene().astype(np.float32)
+    drawing = 255 - np.abs(picture - smoothed(picture, 2.0)).max(axis=2, keepdims=True).repeat(3, axis=2) * 6
+    assert is_drawn_anew(picture, drawing.clip(0, 255))
+    assert not is_drawn_anew(picture, scene(seed=4).astype(np.float32))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("shade", [(1.0, 1.0, 1.0), (1.1, 1.0, 0.75)], ids=["black and white", "sepia"])
+def test_colours_that_are_lost_are_a_change_of_the_whole_picture(shade: tuple[float, ...]) -> None:
+    grey = scene() @ np.array([0.299, 0.587, 0.114])
+    assert judge(found(scene(), (grey[..., None] * shade).clip(0, 255).astype(np.uint8))).startswith("global")
+
+
+@pytest.mark.nightly
+def test_a_thing_removed_is_removed_whole_though_its_edges_are_the_strongest() -> None:
+    generator = np.random.default_rng(2)
+    noisy = (scene() + smoothed(generator.normal(0, 12, (SIDE, SIDE, 3)).astype(np.float32), 1.0)).clip(0, 255)
+    change = found(with_object(scene()), noisy.astype(np.uint8))
+    assert change.mask[disc() == 1].min() > 0.9

@@ -61,8 +61,9 @@ _STEP = 0.35
 _BEYOND = 2.0
 """Times the noise of the greatest detail that is known, at most: edges of what was removed are stronger than any."""
 
-_STRUCTURE_SIGMA = 1 / 200
+_STRUCTURE_SIGMA = (1.5, 1 / 200)
 _STRUCTURE_FLOOR = 60.0
+_RINGING = 0.4
 _STRUCTURE_NOISE = (0.06, 0.11)
 """Of the difference in structure: window as a share of the side, variance that counts as flat, and bounds of its noise."""
 
@@ -145,16 +146,18 @@ def detect(
     bled = np.float32(_BLEEDS) * smoothed(np.maximum(strength - _BLEEDS_FROM, 0), _BLEEDS_PX * shrink)
     far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > _FAR * side
     evidence: list[tuple[Plane, Plane]] = []
-    core = np.zeros(inside.shape, dtype=bool)
+    core, drawn = np.zeros(inside.shape, dtype=bool), np.zeros(inside.shape, dtype=np.float32)
     fine, density = core, np.zeros(inside.shape, dtype=np.float32)
-    drawn = _redrawn(original, edited, inside, unchanged)
     for index, scale in enumerate(SCALES_PX):
         if index == _FINE:
             capped = np.minimum(evidence[0][0] / evidence[0][1], _DENSITY_CAP)
             density = smoothed(capped, _DENSITY_SCALE_PX * shrink)
             usual = 1.15 * float(np.quantile(density[unchanged], 0.99)) if unchanged.any() else 0.0
             density /= np.float32(min(max(usual, _DENSE[0]), _DENSE[1]))
-            fine = _hysteresis([*(amount / noise for amount, noise in evidence), drawn], density, inner)
+            ratios = [amount / noise for amount, noise in evidence]
+            ringing = _RINGING * smoothed(strength * (np.max(ratios, axis=0) > HIGH), _BLEEDS_PX)
+            drawn = _redrawn(original, edited, inside, unchanged, ringing)
+            fine = _hysteresis([*ratios, drawn], density, inner)
             core = cv2.dilate(fine.astype(np.uint8), _disc(round(2 * shrink + 2.5 * max(blur, 0)) + 1)) > 0
         amount, known = _averaged(difference, inside & ~core, scale * shrink if index else scale)
         amount = np.maximum(amount - _DOUBTS * doubt, 0)
@@ -244,16 +247,18 @@ def _hysteresis(ratios: Sequence[Plane], density: Plane, inner: Mask) -> Mask:
     return whole(found, strongest, side)
 
 
-def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask) -> Plane:
+def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, ringing: Plane) -> Plane:
     """How many times the noise structure differs; it knows no colours, and sees what no difference of colours shows."""
     first, second = cv2.cvtColor(original, cv2.COLOR_RGB2GRAY), cv2.cvtColor(edited, cv2.COLOR_RGB2GRAY)
-    sigma = max(1.5, min(inside.shape) * _STRUCTURE_SIGMA)
+    sigma = max(_STRUCTURE_SIGMA[0], min(inside.shape) * _STRUCTURE_SIGMA[1])
     means = smoothed(first, sigma), smoothed(second, sigma)
     together = smoothed(first * second, sigma) - means[0] * means[1]
     both = smoothed(first**2, sigma) - means[0] ** 2 + smoothed(second**2, sigma) - means[1] ** 2
-    differs = 1 - (2 * together + _STRUCTURE_FLOOR) / (both + _STRUCTURE_FLOOR)
+    apart = np.maximum(both - 2 * together, 0)
+    differs = np.maximum(apart - ringing**2, 0) / (both + _STRUCTURE_FLOOR)
     usual = float(np.quantile(differs[unchanged], 0.95)) / 2.2 if unchanged.any() else 0.0
-    return np.where(inside, differs, 0) / np.float32(np.clip(usual, *_STRUCTURE_NOISE))
+    found = np.where(inside, differs, 0) / np.float32(np.clip(usual, *_STRUCTURE_NOISE))
+    return found
 
 
 def whole(mask: Mask, ratio: Plane, side: int) -> Mask:

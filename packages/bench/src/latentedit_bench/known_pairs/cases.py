@@ -36,6 +36,7 @@ before, from 1 and from 2, have been read."""
 _PHOTOGRAPH_SIDES = (256, 320, 400, 480, 512, 640)
 _PORTRAIT_SIDES = (128, 256, 512, 1024)
 _PORTRAITS_SHARE = 0.2
+_REMOVED_SHARE = 0.5
 _LEAST_CHANGED = 0.003
 """Of the picture, in every case with a change."""
 
@@ -115,6 +116,8 @@ def _photograph_pair(
         truth, what = make_global(truth, other, generator), "all of it"
     elif kind == "local":
         truth, what = _changed(truth, other, generator)
+        if what == "drawn" and generator.uniform() < _REMOVED_SHARE:  # its edges are stronger than what stays
+            original, truth, what = np.rint(truth).clip(0, 255).astype(np.uint8), original, "drawn thing removed"
     return short, original, np.rint(truth).clip(0, 255).astype(np.uint8), what
 
 

@@ -14,10 +14,12 @@ from latentedit_bench.known_pairs.photographs import Pixels
 from latentedit_keep.opencv import cv2
 
 CODECS = (
-    "none", "jpeg", "strong jpeg", "blur", "blur and jpeg", "down and up", "texture", "texture and jpeg", "autoencoder"
+    "none", "jpeg", "strong jpeg", "blur", "blur and jpeg", "down and up", "texture", "texture and jpeg", "autoencoder",
+    "redrawn",
 )  # fmt: skip
 """Kinds of loss; "texture" puts another texture of the same strength in the place of the finest detail, "autoencoder"
-is a round trip through one of `AUTOENCODERS`."""
+is a round trip through one of `AUTOENCODERS`, "redrawn" draws everything anew, as instruction editors do: things drift by
+1 to 8 pixels, texture is made up, and each region has its own cast."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -136,6 +138,8 @@ def _coded(picture: Picture, codec: str, amount: float, generator: np.random.Gen
         small = (max(8, round(width * factor)), max(8, round(height * factor)))
         down = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
         picture = cv2.resize(down, (width, height), interpolation=cv2.INTER_CUBIC)
+    if codec == "redrawn":
+        picture = _redrawn(picture, amount, generator)
     if "texture" in codec:
         picture = _other_texture(picture, 0.25 + 0.45 * amount, generator)
     pixels = np.rint(picture).clip(0, 255).astype(np.uint8)
@@ -145,6 +149,22 @@ def _coded(picture: Picture, codec: str, amount: float, generator: np.random.Gen
     if codec == "autoencoder":
         pixels = through_autoencoder(pixels, AUTOENCODERS[int(amount * len(AUTOENCODERS))])
     return pixels
+
+
+def _redrawn(picture: Picture, amount: float, generator: np.random.Generator) -> Picture:
+    height, width = picture.shape[:2]
+    drift = (1 + 7 * amount) * min(1.0, min(height, width) / 512)
+    x, y = (drift * _field((height, width), 1 / 8, generator) for _ in range(2))
+    places = np.arange(width, dtype=np.float32)[None] + x, np.arange(height, dtype=np.float32)[:, None] + y
+    moved = cv2.remap(picture, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    casts = [(3 + 6 * amount) * _field((height, width), 1 / 4, generator) for _ in range(3)]
+    return _other_texture(moved, 0.6 + 0.4 * amount, generator) + np.stack(casts, axis=-1)
+
+
+def _field(shape: tuple[int, int], sigma: float, generator: np.random.Generator) -> NDArray[np.float32]:
+    """Smooth noise from -1 to 1; its sigma is a share of the shorter side."""
+    noise = blurred(generator.normal(0, 1, (48, 48)).astype(np.float32), 48 * sigma)
+    return cv2.resize(noise / np.abs(noise).max(), shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
 def through_jpeg(pixels: Pixels, quality: int) -> Pixels:

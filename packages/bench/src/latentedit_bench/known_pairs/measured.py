@@ -116,7 +116,7 @@ def _inside(case: Case, found: KeepResult) -> Row:
     bound = composite(case.original, case.edited, case.mask, matrix=matrix, tones=tones, sharpening=sharpening)
     row["bound_inside_db"] = psnr(bound, case.truth, inside)
     row |= _of(case, pasted_by_poisson(case.original, _raw(case), case.mask), case.mask, "poisson")
-    for name, moving in (("threshold", _raw(case)), ("orb", aligned_by_features(case.original, case.edited))):
+    for name, moving in (("threshold", _raw(case)), ("sift", aligned_by_features(case.original, case.edited))):
         for threshold in THRESHOLDS:
             guess = above_threshold(case.original, moving, threshold)
             row |= _of(case, pasted(case.original, moving, guess), guess, f"{name}{threshold}")

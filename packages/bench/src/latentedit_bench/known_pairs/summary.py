@@ -15,7 +15,7 @@ from latentedit_bench.known_pairs.measured import Row
 from latentedit_bench.metrics.statistics import Table
 
 _DRAWS = 2000
-BEST_THRESHOLDS = {"threshold": 50, "orb": 25}
+BEST_THRESHOLDS = {"threshold": 50, "sift": 25}
 """Of each baseline the threshold with the best median mask on the calibration half; see `best_thresholds`."""
 
 Values = NDArray[np.floating[Any]]
