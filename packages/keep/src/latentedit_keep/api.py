@@ -15,8 +15,8 @@ from PIL import Image
 from latentedit_keep.bounds import bounds_of
 from latentedit_keep.change import Change, find_change, whole_structure
 from latentedit_keep.composite import composite, enlarged, levels
-from latentedit_keep.errors import ConfigError, MissingDependencyError, to_install
 from latentedit_keep.drift import find_drift, without_drift
+from latentedit_keep.errors import ConfigError, MissingDependencyError, to_install
 from latentedit_keep.opencv import cv2
 from latentedit_keep.pictures import check_output
 from latentedit_keep.pixel_files import PixelPicture, check_depth, read_pixels, save_pixels

@@ -65,7 +65,8 @@ _STRUCTURE_SIGMA = (1.5, 1 / 200)
 _STRUCTURE_FLOOR = 60.0
 _RINGING = 0.4
 _STRUCTURE_NOISE = (0.06, 0.11)
-"""Of the difference in structure: window as a share of the side, variance that counts as flat, and bounds of its noise."""
+"""Of the difference in structure: window in pixels at least, and as a share of the side; variance that counts as flat;
+share of a sure change around that may ring; and bounds of the noise."""
 
 _BETWEEN = 0.008
 _BETWEEN_FROM, _SURROUNDED = 0.4, 0.85
@@ -257,8 +258,7 @@ def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, 
     apart = np.maximum(both - 2 * together, 0)
     differs = np.maximum(apart - ringing**2, 0) / (both + _STRUCTURE_FLOOR)
     usual = float(np.quantile(differs[unchanged], 0.95)) / 2.2 if unchanged.any() else 0.0
-    found = np.where(inside, differs, 0) / np.float32(np.clip(usual, *_STRUCTURE_NOISE))
-    return found
+    return np.where(inside, differs, 0) / np.float32(np.clip(usual, *_STRUCTURE_NOISE))
 
 
 def whole(mask: Mask, ratio: Plane, side: int) -> Mask:

@@ -57,7 +57,7 @@ def is_unsure(found: Registration, structure: float) -> bool:
     """
     agreement, inliers = found.agreement, found.inliers
     nothing = agreement < _STRANGERS[0] and inliers < _STRANGERS[1]
-    return nothing or structure < _UNSURE[0] and agreement < _UNSURE[1] and inliers < _UNSURE[2]
+    return nothing or (structure < _UNSURE[0] and agreement < _UNSURE[1] and inliers < _UNSURE[2])
 
 
 def is_drawn_anew(original: Picture, edited: Picture) -> bool:
@@ -83,8 +83,10 @@ def judge(change: Change) -> Verdict:
     found = change.registration
     if (
         change.unchanged_share < _GLOBAL_UNCHANGED
-        or change.residual > _GLOBAL_RESIDUAL
-        and not (change.structure >= _IN_PLACE[0] and found.agreement >= _IN_PLACE[1])
+        or (
+            change.residual > _GLOBAL_RESIDUAL
+            and not (change.structure >= _IN_PLACE[0] and found.agreement >= _IN_PLACE[1])
+        )
         or change.structure < _GLOBAL_STRUCTURE
         or change.tones.cast > _GLOBAL_CAST
         or change.lost_colours

@@ -28,6 +28,18 @@ def keep(
     ] = Path("out/keep"),
     split: Split = "test",
     count: Annotated[int, typer.Option("--count", help="Cases.")] = 209,
+    pairs: Annotated[
+        Path | None,
+        typer.Option("--pairs", help="Instead of the cases: a folder of pairs from real editors, with pairs.json."),
+    ] = None,
+    grades: Annotated[
+        Path | None,
+        typer.Option("--grades", help="With --pairs: the grades of the sheets (n,1,2,3,4), once they were looked at."),
+    ] = None,
+    node: Annotated[
+        Path | None,
+        typer.Option("--diff-merge", help="With --pairs: flux_kontext_diff_merge.py of a clone, to measure it beside."),
+    ] = None,
     chains: Annotated[int, typer.Option("--chains", help="Photographs that are edited ten times in a row.")] = 6,
     workers: Annotated[int, typer.Option("--workers", help="Processes.")] = 1,
     as_json: options.Json = False,
@@ -38,7 +50,13 @@ def keep(
     Examples:
         latentedit bench keep
         latentedit bench keep --split calibration --workers 2 -o out/keep
+        latentedit bench keep --pairs pairs/ -o out/pairs
+        latentedit bench keep --pairs pairs/ -o out/pairs --grades grades.csv
     """
+    if pairs is not None:
+        told = _real(pairs, output, grades, node, quiet=quiet or as_json)
+        print_json(told) if as_json else say(json.dumps(told["local"], indent=1))
+        return
     if split not in ("calibration", "test"):
         raise ConfigError(f"--split is calibration or test; got {split!r}")
     if min(count, workers) < 1 or chains < 0:
@@ -74,6 +92,31 @@ def keep(
         for bar in found:
             word = "holds" if bar.holds else "does not hold"
             say(f"{word:<14}{bar.value:8.3f} (bar {bar.bar:g})  {bar.statement}, {bar.cases} cases")
+
+
+def _real(pairs: Path, output: Path, grades: Path | None, node: Path | None, *, quiet: bool) -> dict[str, Any]:
+    """Measure real pairs, those that are not in the folder yet; then draw their sheets, or read the grades."""
+    from latentedit_bench.known_pairs.real_pairs import draw_blind, graded, measured_pair, read_pairs, summary
+    from latentedit_keep.files import make_folder, write_text
+
+    make_folder(output)
+    place, known = output / "pairs.jsonl", read_pairs(pairs)
+    rows = {int(cast("int", row["n"])): row for row in _stored(place)}
+    with progress_bar(quiet=quiet) as progress:
+        for done, pair in enumerate(known, start=1):
+            if pair["n"] not in rows:
+                rows[pair["n"]] = measured_pair(pairs, pair, output, node)
+                write_text(place, "".join(f"{json.dumps(row)}\n" for row in rows.values()))
+            if progress is not None:
+                progress("pairs", done, len(known))
+    told = summary(list(rows.values()))
+    if grades is not None:
+        told |= {"command": typed_command(), "local": graded(list(rows.values()), output, grades)}
+        write_text(output / "real.json", json.dumps(told, indent=1))
+    else:
+        draw_blind(pairs, [pair for pair in known if pair["kind"] == "local"], output)
+        told["local"] = f"look at {output}/sheet*.png, write down a grade of each cell, and give them as --grades"
+    return told
 
 
 def _rows(place: Path, half: "Half", count: int, workers: int, progress: Any) -> "list[Row]":

@@ -18,8 +18,8 @@ CODECS = (
     "redrawn",
 )  # fmt: skip
 """Kinds of loss; "texture" puts another texture of the same strength in the place of the finest detail, "autoencoder"
-is a round trip through one of `AUTOENCODERS`, "redrawn" draws everything anew, as instruction editors do: things drift by
-1 to 8 pixels, texture is made up, and each region has its own cast."""
+is a round trip through one of `AUTOENCODERS`, "redrawn" draws everything anew, as instruction editors do: things drift
+by 1 to 8 pixels, texture is made up, and each region has its own cast."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,8 +1,7 @@
 """Pairs that real editors made: verdicts, how much of the original stays, and sheets that are graded blind.
 
-Nothing is known of what truly changed, so results are looked at: a sheet shows the results of all methods without their
-names, in an order of its own for each pair; the grades (A ship it, B small flaw, C visible flaw, F wrong) come back as a
-table.
+Nothing is known of what truly changed, so people grade the results. A sheet shows those of all methods without their
+names, each pair in an order of its own; the grades are A (ship it), B (small flaw), C (visible flaw) and F (wrong).
 """
 
 import csv
@@ -76,9 +75,23 @@ def measured_pair(folder: Path, pair: dict[str, Any], output: Path, node: Path |
         save_image(Image.fromarray(pixels), output / name / f"{pair['n']:03d}.png")
     stays = {name: float((pixels == original).all(axis=2).mean()) for name, pixels in results.items()}
     expected = found.verdict.startswith({"local": "kept"}.get(pair["kind"], pair["kind"]))
+    row = {"n": pair["n"], "kind": pair["kind"], "verdict": found.verdict, "expected": expected, "seconds": seconds}
+    return row | stays
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Verdicts as expected, by kind, the share of the original that stays on local edits, and the time."""
+    kinds = sorted({row["kind"] for row in rows})
+    local = [row for row in rows if row["kind"] == "local"]
+    methods = [name for name in rows[0] if name not in ("n", "kind", "verdict", "expected", "seconds")]
     return {
-        "n": pair["n"], "kind": pair["kind"], "verdict": found.verdict, "expected": expected, "seconds": seconds, **stays
-    }  # fmt: skip
+        "pairs": len(rows),
+        "expected": {
+            kind: [sum(own := [r["expected"] for r in rows if r["kind"] == kind]), len(own)] for kind in kinds
+        },
+        "stays": {name: float(np.median([row[name] for row in local])) for name in methods},
+        "seconds": float(np.median([row["seconds"] for row in rows])),
+    }
 
 
 def draw_blind(folder: Path, pairs: Sequence[dict[str, Any]], output: Path, *, seed: int = 0) -> list[Path]:
@@ -87,7 +100,7 @@ def draw_blind(folder: Path, pairs: Sequence[dict[str, Any]], output: Path, *, s
     Returns:
         The sheets' files.
     """
-    methods = sorted(place.name for place in output.iterdir() if place.is_dir() and (place / "004.png").parent.is_dir())
+    methods = sorted(place.name for place in output.iterdir() if place.is_dir())
     generator = np.random.default_rng(seed)
     key = {str(pair["n"]): [str(name) for name in generator.permutation(methods)] for pair in pairs}
     made: list[Path] = []
