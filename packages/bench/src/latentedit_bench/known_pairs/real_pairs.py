@@ -86,9 +86,8 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     methods = [name for name in rows[0] if name not in ("n", "kind", "verdict", "expected", "seconds")]
     return {
         "pairs": len(rows),
-        "expected": {
-            kind: [sum(own := [r["expected"] for r in rows if r["kind"] == kind]), len(own)] for kind in kinds
-        },
+        "expected": {kind: sum(row["expected"] for row in rows if row["kind"] == kind) for kind in kinds},
+        "of": Counter(row["kind"] for row in rows),
         "stays": {name: float(np.median([row[name] for row in local])) for name in methods},
         "seconds": float(np.median([row["seconds"] for row in rows])),
     }
