@@ -47,6 +47,9 @@ _DENSE = (1.6, 2.4)
 places have .3 to .8; where one in a hundred has more than the first, the limit rises, at most to the second. Texture in
 the place of other texture has no sign that an average at a scale would show."""
 
+_SAME = 4.0
+"""Levels up to which two places look the same."""
+
 _WEAK = 12.0
 """Times the noise: a change that is nowhere stronger ends where its density does, for no step of it can be seen."""
 
@@ -62,9 +65,9 @@ _BEYOND = 2.0
 """Times the noise of the greatest detail that is known, at most: edges of what was removed are stronger than any."""
 
 _STRUCTURE_SIGMA = (1.5, 1 / 200)
-_STRUCTURE_FLOOR = 60.0
+_STRUCTURE_FLOOR = 150.0
 _RINGING = 0.4
-_STRUCTURE_NOISE = (0.06, 0.11)
+_STRUCTURE_NOISE = (0.06, 0.16)
 """Of the difference in structure: window in pixels at least, and as a share of the side; variance that counts as flat;
 share of a sure change around that may ring; and bounds of the noise."""
 
@@ -158,7 +161,7 @@ def detect(
             ratios = [amount / noise for amount, noise in evidence]
             ringing = _RINGING * smoothed(strength * (np.max(ratios, axis=0) > HIGH), _BLEEDS_PX)
             drawn = _redrawn(original, edited, inside, unchanged, ringing)
-            fine = _hysteresis([*ratios, drawn], density, inner)
+            fine = _hysteresis(ratios, drawn, density, inner, evidence[1][0])
             core = cv2.dilate(fine.astype(np.uint8), _disc(round(2 * shrink + 2.5 * max(blur, 0)) + 1)) > 0
         amount, known = _averaged(difference, inside & ~core, scale * shrink if index else scale)
         amount = np.maximum(amount - _DOUBTS * doubt, 0)
@@ -170,7 +173,7 @@ def detect(
             noise *= max(1.0, float(np.quantile((amount / noise)[far], _TAIL)) / LOW)
         evidence.append((amount, noise))
     ratios = [amount / noise for amount, noise in evidence]
-    changed = _hysteresis([*ratios, drawn], density, inner) & inside
+    changed = _hysteresis(ratios, drawn, density, inner, evidence[1][0]) & inside
     coarse = np.max(ratios[_FINE:], axis=0)
     return Evidence(
         changed=changed,
@@ -228,14 +231,15 @@ def _noise(amount: Plane, activity: Plane, unchanged: Mask, floor: float) -> Pla
     return (noise * beyond).astype(np.float32)
 
 
-def _hysteresis(ratios: Sequence[Plane], density: Plane, inner: Mask) -> Mask:
+def _hysteresis(ratios: Sequence[Plane], drawn: Plane, density: Plane, inner: Mask, amount: Plane) -> Mask:
     """What is above the lower threshold and hangs together with something above the higher one.
 
     Noise comes in heaps, too: a place counts only where it outweighs the heaviest one that nothing sure is in. What is
     not ``inner`` belongs to what it hangs together with, and counts for nothing by itself.
     """
     side = min(inner.shape)
-    strongest = np.max(ratios, axis=0)
+    colours = np.max(ratios, axis=0)
+    strongest = np.maximum(colours, drawn)
     above = ((strongest > LOW) | (density > 1)).astype(np.uint8)
     count, labels = cv2.connectedComponents(above, connectivity=8)
     sure = np.bincount(labels[(strongest > HIGH) & inner], minlength=count)
@@ -245,13 +249,20 @@ def _hysteresis(ratios: Sequence[Plane], density: Plane, inner: Mask) -> Mask:
     found = (weights > max(_OUTWEIGHS * unsure, _LEAST_WEIGHT * side * side))[labels]
     around = smoothed(found.astype(np.float32), _BETWEEN * side)
     found |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
-    return whole(found, strongest, side)
+    found = whole(found, strongest, side)
+    reach = _disc(round(2 * _window(side)))  # the window of structure looks so far beyond what changed
+    inside = cv2.erode(found.astype(np.uint8), reach, borderType=cv2.BORDER_CONSTANT, borderValue=1) > 0
+    return found & (inside | (amount > _SAME) | (colours > LOW))
+
+
+def _window(side: int) -> float:
+    return max(_STRUCTURE_SIGMA[0], side * _STRUCTURE_SIGMA[1])
 
 
 def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, ringing: Plane) -> Plane:
     """How many times the noise structure differs; it knows no colours, and sees what no difference of colours shows."""
     first, second = cv2.cvtColor(original, cv2.COLOR_RGB2GRAY), cv2.cvtColor(edited, cv2.COLOR_RGB2GRAY)
-    sigma = max(_STRUCTURE_SIGMA[0], min(inside.shape) * _STRUCTURE_SIGMA[1])
+    sigma = _window(min(inside.shape))
     means = smoothed(first, sigma), smoothed(second, sigma)
     together = smoothed(first * second, sigma) - means[0] * means[1]
     both = smoothed(first**2, sigma) - means[0] ** 2 + smoothed(second**2, sigma) - means[1] ** 2

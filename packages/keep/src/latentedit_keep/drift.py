@@ -16,7 +16,7 @@ _SMOOTH = 1 / 30
 _FITS = 1.0
 """Difference of the normalised grey at which a pixel has half a say."""
 
-_GAIN = 0.1
+_GAIN = 0.25
 """Of the tiles that do not agree: so many must agree behind it, or nothing drifted."""
 
 _LITTLE_PX = 0.3

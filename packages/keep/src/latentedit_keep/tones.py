@@ -57,9 +57,9 @@ _SATURATION = 0.12
 _NO_BETTER = 1.03
 """Times the misses of the fit: where colours as they are miss by less, nothing was done to them."""
 
-_COLOURFUL, _COLOURLESS = 5.0, 0.3
-"""Levels by which colours of one brightness differ in a colourful picture, and the share of it that is left in one
-without colours."""
+_COLOURFUL, _COLOURLESS, _SAME_LUMA = 5.0, 0.3, 6.0
+"""Levels by which colours of one brightness differ in a colourful picture, the share of it that is left in one without
+colours, and levels by which its brightness may differ."""
 
 _DARK = 4.0
 """Levels below which a curve goes straight on."""
@@ -213,18 +213,25 @@ def fit_tones(original: Picture, edited: Picture, unchanged: Mask, *, tolerance:
 
 
 def lost_colours(original: Picture, edited: Picture, inside: Mask) -> bool:
-    """Colours of a colourful picture became shades of one: black and white, sepia, a duotone."""
-    here, there = (_colourfulness(one) for one in _blocks(original, edited, inside))
-    return here > _COLOURFUL and there < _COLOURLESS * here
+    """Colours became shades of one, and nothing else happened there: black and white, sepia, a duotone."""
+    here, there = _blocks(original, edited, inside)
+    if len(here) < 8:
+        return False
+    before, after = _colourfulness(here), _colourfulness(there)
+    colourful, left = (float(np.quantile(one, 0.8)) for one in (before, after))
+    luma = here @ _LUMA, there @ _LUMA
+    rest = np.abs(luma[1] - np.polyval(np.polyfit(*luma, 1), luma[0]))[before >= colourful]
+    return colourful > _COLOURFUL and left < _COLOURLESS * colourful and float(np.median(rest)) < _SAME_LUMA
 
 
-def _colourfulness(colours: Values) -> float:
-    """How far colours of one brightness are apart, in levels; four of five are closer."""
+def _colourfulness(colours: Values) -> Values:
+    """How far each colour is from what others of its brightness are, in levels."""
     luma = colours @ _LUMA
-    chroma = (colours - luma[:, None])[np.argsort(luma)]
-    parts = [part for part in np.array_split(chroma, 12) if len(part)]
-    apart = [np.linalg.norm(part - np.median(part, axis=0), axis=1) for part in parts]
-    return float(np.quantile(np.concatenate(apart), 0.8)) if apart else 0.0
+    chroma, apart = colours - luma[:, None], np.zeros(len(colours))
+    for part in np.array_split(np.argsort(luma), 12):
+        if len(part):
+            apart[part] = np.linalg.norm(chroma[part] - np.median(chroma[part], axis=0), axis=1)
+    return apart
 
 
 def _blocks(original: Picture, edited: Picture, inside: Mask) -> tuple[Values, Values]:
