@@ -96,7 +96,7 @@ def _keep_one(
     from latentedit_keep.api import check_keep_output
     from latentedit_keep.api import keep as keep_change
     from latentedit_keep.files import check_place
-    from latentedit_keep.pixel_files import read_pixels
+    from latentedit_keep.pictures import read_pixels
 
     read = [place for place in (original, edited, mask) if place is not None]
     check_keep_output(read_pixels(original), output, inputs=read)
