@@ -115,7 +115,9 @@ def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:
     deep = np.concatenate([scene().astype(np.uint16) * 257 + 3, alpha], axis=2)
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "somebody"
-    save_pixels(PixelPicture(pixels=deep, info={"icc_profile": b"a profile", "exif": exif.tobytes()}), tmp_path / "deep.png")
+    save_pixels(
+        PixelPicture(pixels=deep, info={"icc_profile": b"a profile", "exif": exif.tobytes()}), tmp_path / "deep.png"
+    )
     shown = np.asarray(read_pixels(tmp_path / "deep.png").image.convert("RGBA"))
     flat = np.rint(shown[..., :3] * (shown[..., 3:] / 255) + 255 - shown[..., 3:]).astype(np.uint8)
     found = keep(tmp_path / "deep.png", Image.fromarray(with_object(flat)))

@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+Info = Mapping[Any, Any]
+"""What a file says of colours, size and rights, by Pillow's names."""
+
 Levels = NDArray[np.floating[Any]]
 """``[height, width, 3]`` on a scale of 0 to 255."""
 
@@ -37,8 +40,7 @@ _CICP_XY = {
     12: (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
 }
 _BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
-_CICP_CURVES = {1: _BT709_CURVE, 4: (2.2,), 5: (2.8,), 6: _BT709_CURVE, 8: (1.0,), 13: _SRGB_CURVE}
-_CICP_CURVES |= {14: _BT709_CURVE, 15: _BT709_CURVE}
+_CICP_CURVES = {4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE, **dict.fromkeys((1, 6, 14, 15), _BT709_CURVE)}
 """ITU-T H.273: white, red, green and blue as x and y; the parameters of an ICC curve."""
 
 _GAMMA_OF_SRGB = (0.45, 0.46)
@@ -77,19 +79,19 @@ class Space:
         return np.stack(own, axis=-1).astype(np.float32)
 
 
-def space_of(info: Mapping[str, Any]) -> Space | None:
+def space_of(info: Info) -> Space | None:
     """The colour space that a picture's ``info`` names; None for sRGB, for none at all, and for one that is damaged."""
     profile = profile_of(info)
     return None if profile is None else _space(profile)[0]
 
 
-def is_damaged(info: Mapping[str, Any]) -> bool:
+def is_damaged(info: Info) -> bool:
     """Whether the profile can't be used."""
     profile = profile_of(info)
     return profile is not None and _space(profile)[1]
 
 
-def profile_of(info: Mapping[str, Any]) -> bytes | None:
+def profile_of(info: Info) -> bytes | None:
     """The colour profile of a picture of red, green and blue, or one for what its PNG's chunks say.
 
     Args:
@@ -101,14 +103,14 @@ def profile_of(info: Mapping[str, Any]) -> bytes | None:
     profile = info.get("icc_profile")
     if isinstance(profile, bytes) and profile:
         return profile
-    gamma, places = info.get("gamma"), info.get("chromaticity", _SRGB_XY)
+    gamma, places = float(info.get("gamma", 0)), info.get("chromaticity", _SRGB_XY)
     if "srgb" in info or not (gamma or "chromaticity" in info):
         return None
-    is_srgb = gamma is None or _GAMMA_OF_SRGB[0] < gamma < _GAMMA_OF_SRGB[1]
+    is_srgb = not gamma or _GAMMA_OF_SRGB[0] < gamma < _GAMMA_OF_SRGB[1]
     return _made_of(tuple(places), _SRGB_CURVE if is_srgb else (1 / gamma,))
 
 
-def shows_more(info: Mapping[str, Any]) -> bool:
+def shows_more(info: Info) -> bool:
     """Whether the picture's cICP chunk names a space that is not known here, such as one of high dynamic range."""
     said = info.get("cicp")
     return bool(said) and not (said[0] in _CICP_XY and said[1] in _CICP_CURVES)

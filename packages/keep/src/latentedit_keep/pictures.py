@@ -13,7 +13,7 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -119,7 +119,7 @@ class PixelPicture:
     """
 
     pixels: Pixels
-    info: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    info: colour.Info = dataclasses.field(default_factory=dict)
     path: Path | None = None
 
     @property
@@ -146,7 +146,7 @@ class PixelPicture:
     def image(self) -> Image.Image:
         """In eight bits, in its own colour space."""
         image = Image.fromarray(_narrow(self.pixels))
-        image.info = dict(self.info)
+        image.info.update(self.info)
         return image
 
     @property
@@ -368,7 +368,7 @@ def _frames(image: Image.Image) -> int:
         return 1
 
 
-def _notes_on(image: Image.Image, info: Mapping[str, Any], name: str, frames: int) -> Iterator[str]:
+def _notes_on(image: Image.Image, info: colour.Info, name: str, frames: int) -> Iterator[str]:
     """What of a file is not in its picture."""
     if frames > 1:
         yield f"{name} has {frames} {'pages' if isinstance(image, TiffImageFile) else 'frames'}; the first was taken"
@@ -433,15 +433,16 @@ def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], *, is_tiff: bool) -> b
         return None
 
 
-def _shallow(image: Image.Image, info: Mapping[str, Any], content: bytes) -> Pixels:
+def _shallow(image: Image.Image, info: colour.Info, content: bytes) -> Pixels:
     """An image of 8 bits, or one that is brought to 8 bits, red, green, blue and alpha."""
     if image.mode in ("CMYK", "LAB"):
         converted = colour.srgb_image(image, info.get("icc_profile", b""))
         return np.asarray(image.convert("RGB") if converted is None else converted)
-    key = image.info.get("transparency")
-    if content and isinstance(image, PngImageFile) and image.mode in ("1", "L") and isinstance(key, int):
-        image = image.convert("L")  # Pillow spreads the levels, and leaves the one that is clear as it stands
-        image.info["transparency"] = key * 255 // (2 ** content[_PNG_DEPTH] - 1)
+    if content and isinstance(image, PngImageFile) and isinstance(key := image.info.get("transparency"), int):
+        if image.mode == "L":  # Pillow spreads the levels to eight bits, and leaves the one that is clear
+            image.info["transparency"] = key * 255 // (2 ** content[_PNG_DEPTH] - 1)
+        elif image.mode == "1":
+            image = image.convert("L")
     return np.asarray(to_eight_bit(image))
 
 
