@@ -18,6 +18,9 @@ _STRIP_ROWS = 512
 _LEAST = 1 / 255
 """Of the mask: what is below stays the original's, bit for bit."""
 
+_SHOWN = (-128.0, 383.0)
+"""Levels that the curves of tones are given for."""
+
 _REACH_PX = 4
 """Around a strip, for the cubic kernel, and for what sharpens."""
 
@@ -72,7 +75,9 @@ def composite(
     for top in range(int(rows[0]), int(rows[-1]) + 1, _STRIP_ROWS):
         bottom = min(top + _STRIP_ROWS, int(rows[-1]) + 1)
         around = np.s_[top - _REACH_PX : bottom + _REACH_PX, left - _REACH_PX : right + _REACH_PX]
-        moved = sharpened(tones.apply(_cut(edited, matrix, around, edited_space)), sharpening)
+        cut = _cut(edited, matrix, around, edited_space)
+        beyond = cut - cut.clip(*_SHOWN)  # what sRGB cannot show, and the curves do not know
+        moved = sharpened(tones.apply(cut - beyond) + beyond, sharpening)
         inner, place = np.s_[_REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX], np.s_[top:bottom, left:right]
         result[place] = _put(original[place], moved[inner], mask[place] * np.float32(strength), space)
     return result

@@ -190,7 +190,7 @@ def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError
         case OSError(errno=errno.ENXIO):
             return error(f"{shown} is no regular file but a socket, and was not read. Save it to a file first")
         case OSError(errno=errno.ENAMETOOLONG) if error is OutputError:
-            return error(f"the name of the result, {shown}, is too long. Choose a shorter one with -o")
+            return error(f"the name of the result, {shown}, is too long. Choose a shorter one")
         case OSError(errno=errno.ELOOP):
             why = f"{shown} is a link that leads back to itself"
         case _:

@@ -97,6 +97,7 @@ _MOST_JPEG_EXIF_BYTES = 65_533
 _MOST_JPEG_XMP_BYTES = 65_504
 _MOST_DPI = 65_535
 _INCH = 0.0254  # metres
+_TIFF_XMP = 700
 _XMP = "XML:com.adobe.xmp"
 
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
@@ -459,7 +460,7 @@ def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
     tag = image.tag_v2.get
     bits, photometric, extra = max(tag(258, (1,))), tag(262, 1), tuple(tag(338, ()))
     odd = {
-        "signed or other numbers": bits <= 16 and set(tag(339, (1,))) - {1, 4},
+        "numbers of this kind": set(tag(339, (1,))) - ({1, 4} if bits <= 16 else {2, 3}),
         "separate planes": bits > 8 and tag(277, 1) > 1 and tag(284, 1) != 1,
         "white as zero": bits > 16 and photometric == 0,
         "this kind of colours": bits == 16 and photometric not in (0, 1, 2, 5),
@@ -467,7 +468,7 @@ def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
     }
     for what, found in odd.items():
         if found:
-            raise ImageError(f"{name} is a {bits}-bit TIFF of {what}, which is not read. Save it again as PNG")
+            raise ImageError(f"{name} is a TIFF of {bits} bits with {what}, which is not read. Save it again as PNG")
     if photometric == 5 or not 8 < bits <= 16:
         return None
     if bits == 16:
@@ -632,7 +633,7 @@ def save_pixels(
         lost.add("xmp")
     options = {key: value for key, value in said.items() if key not in lost}
     if lost:
-        words = ", ".join(_DESCRIBES[key] for key in sorted(lost))
+        words = ", ".join(words for key, words in _DESCRIBES.items() if key in lost)
         warnings.warn(f"{path.name} is a {kind} and does not keep: {words}. Use .png to keep all of it", stacklevel=2)
     if kind == "JPEG" and "qtables" in info:
         options |= {"qtables": info["qtables"], "subsampling": info["subsampling"]}
@@ -641,8 +642,13 @@ def save_pixels(
     elif kind == "WEBP":
         options |= {"lossless": True, "exact": True}
     elif kind == "TIFF":
-        options |= {"compression": "tiff_lzw"}
-        options |= {"tiffinfo": {700: options.pop("xmp")}} if "xmp" in options else {}
+        exif = Image.Exif()
+        exif.load(options.pop("exif", b""))
+        if "xmp" in options:
+            exif[_TIFF_XMP] = options.pop("xmp")
+        # Libtiff, which compresses, takes no directory within EXIF.
+        inner = exif.keys() & {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
+        options |= {"exif": exif, "compression": None if inner else "tiff_lzw"}
     with written_beside(path) as file:
         picture.image.save(file, format=kind, **options)
 
