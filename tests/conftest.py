@@ -1,5 +1,6 @@
 """What several tests need."""
 
+import contextlib
 import gc
 import importlib.metadata
 import io
@@ -15,6 +16,7 @@ from hypothesis import settings
 from PIL import Image
 
 from latentedit.core.memory import collect_garbage_less_often
+from latentedit_keep import pictures
 
 if TYPE_CHECKING:
     from tests.browser import Browser
@@ -90,16 +92,27 @@ def read_only_folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pillow gets some bytes of a picture written to a file, and then the disk is full."""
-    save = Image.Image.save
+    """Some bytes of a picture are written to a file, and then the disk is full."""
+    save, beside = Image.Image.save, pictures.written_beside
+
+    class Full:
+        def __init__(self, file: BinaryIO) -> None:
+            self.file = file
+
+        def write(self, content: bytes) -> int:
+            self.file.write(content[:4])
+            raise OSError(28, "No space left on device")
 
     def write(image: Image.Image, file: BinaryIO, **options: Any) -> None:
-        if isinstance(file, io.BytesIO):
-            return save(image, file, **options)
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
+        save(image, file if isinstance(file, io.BytesIO | Full) else Full(file), **options)
+
+    @contextlib.contextmanager
+    def written(path: Path) -> Iterator[Full]:
+        with beside(path) as file:
+            yield Full(file)
 
     monkeypatch.setattr(Image.Image, "save", write)
+    monkeypatch.setattr(pictures, "written_beside", written)
 
 
 @pytest.fixture

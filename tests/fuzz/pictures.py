@@ -11,8 +11,7 @@ from PIL import Image
 from latentedit.core.errors import ImageError
 from latentedit.latents.record import RunRecord
 from latentedit_keep.api import keep
-from latentedit_keep.pictures import pack_chunks, read_chunks, read_image, save_image
-from latentedit_keep.pixel_files import read_pixels
+from latentedit_keep.pictures import pack_chunks, read_chunks, read_image, read_pixels, save_image
 from tests.fuzz.judge import FaultError, Target, told
 from tests.fuzz.texts import bent
 

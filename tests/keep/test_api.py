@@ -13,8 +13,7 @@ from PIL import ExifTags, Image
 import latentedit as le
 from latentedit.core.errors import ConfigError, ImageError
 from latentedit_keep.api import KeepResult, keep, kept
-from latentedit_keep.pictures import read_chunks
-from latentedit_keep.pixel_files import PixelPicture, read_pixels, save_pixels
+from latentedit_keep.pictures import PixelPicture, read_chunks, read_pixels, save_pixels
 from latentedit_keep.record import KeepRecord
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
@@ -116,13 +115,15 @@ def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:
     deep = np.concatenate([scene().astype(np.uint16) * 257 + 3, alpha], axis=2)
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "somebody"
-    save_pixels(PixelPicture(pixels=deep, profile=b"a profile", exif=exif.tobytes()), tmp_path / "deep.png")
+    save_pixels(
+        PixelPicture(pixels=deep, info={"icc_profile": b"a profile", "exif": exif.tobytes()}), tmp_path / "deep.png"
+    )
     shown = np.asarray(read_pixels(tmp_path / "deep.png").image.convert("RGBA"))
     flat = np.rint(shown[..., :3] * (shown[..., 3:] / 255) + 255 - shown[..., 3:]).astype(np.uint8)
     found = keep(tmp_path / "deep.png", Image.fromarray(with_object(flat)))
     found.save(tmp_path / "kept.png")
     again = read_pixels(tmp_path / "kept.png")
-    assert (again.profile, again.exif) == (b"a profile", exif.tobytes())
+    assert (again.info["icc_profile"], again.info["exif"]) == (b"a profile", exif.tobytes())
     np.testing.assert_array_equal(again.pixels[FAR], deep[FAR])
     np.testing.assert_array_equal(again.pixels[..., 3], deep[..., 3])
     assert int(again.pixels[70, 90, 0]) == pytest.approx(230 * 257, abs=400)

@@ -12,7 +12,7 @@ from tests.keep.pairs import SIDE, with_object
 
 pytestmark = pytest.mark.slow
 
-NO_DENSITY = np.zeros((SIDE, SIDE), dtype=np.float32)
+NOTHING = NO_DENSITY = np.zeros((SIDE, SIDE), dtype=np.float32)
 INNER = np.pad(np.ones((SIDE - 6, SIDE - 6), dtype=bool), 3)
 
 
@@ -38,10 +38,10 @@ def found(original: np.ndarray, edited: np.ndarray) -> Change:
 
 def test_an_island_counts_only_where_it_outweighs_what_noise_heaps_up() -> None:
     change, chance = (20, 20, 30, 15.0, 20.0), (100, 100, 8, 6.0, 9.0)
-    alone = detection._hysteresis([heaps(change, chance)], NO_DENSITY, INNER)
+    alone = detection._hysteresis([heaps(change, chance)], NOTHING, NO_DENSITY, INNER, NOTHING)
     assert alone[35, 35]
     assert alone[104, 104]
-    among = detection._hysteresis([heaps(change, chance, (60, 120, 7, 6.0, 6.5))], NO_DENSITY, INNER)
+    among = detection._hysteresis([heaps(change, chance, (60, 120, 7, 6.0, 6.5))], NOTHING, NO_DENSITY, INNER, NOTHING)
     assert among[35, 35]
     assert not among[104, 104]
 
@@ -49,9 +49,9 @@ def test_an_island_counts_only_where_it_outweighs_what_noise_heaps_up() -> None:
 def test_what_lies_along_the_edge_counts_for_nothing_by_itself() -> None:
     ratio = heaps()
     ratio[20:60, -3:] = 15
-    assert not detection._hysteresis([ratio], NO_DENSITY, INNER).any()
+    assert not detection._hysteresis([ratio], NOTHING, NO_DENSITY, INNER, NOTHING).any()
     ratio[20:60, -20:] = 15
-    assert detection._hysteresis([ratio], NO_DENSITY, INNER)[40, -1]
+    assert detection._hysteresis([ratio], NOTHING, NO_DENSITY, INNER, NOTHING)[40, -1]
 
 
 @pytest.mark.nightly

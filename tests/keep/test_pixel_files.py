@@ -9,8 +9,7 @@ from PIL import ExifTags, Image
 
 from latentedit.core.errors import ImageError, OutputError
 from latentedit_keep.bounds import bounds_of
-from latentedit_keep.pictures import read_chunks
-from latentedit_keep.pixel_files import PixelPicture, check_depth, read_pixels, save_pixels
+from latentedit_keep.pictures import PixelPicture, check_depth, read_chunks, read_pixels, save_pixels
 from tests.keep.pairs import scene
 
 PROFILE = b"not read by anyone, kept as it is" * 4
@@ -26,13 +25,13 @@ def test_sixteen_bits_profile_exif_and_record_come_back(channels: int, tmp_path:
     pixels = deep() if channels == 3 else np.concatenate([deep(), deep()[..., :1]], axis=2)
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "somebody"
-    picture = PixelPicture(pixels=pixels, profile=PROFILE, exif=exif.tobytes())
+    picture = PixelPicture(pixels=pixels, info={"icc_profile": PROFILE, "exif": exif.tobytes()})
     save_pixels(picture, tmp_path / "deep.png", record='{"a": 1}')
     again = read_pixels(tmp_path / "deep.png")
     np.testing.assert_array_equal(again.pixels, pixels)
     assert again.pixels.dtype == np.uint16
-    assert again.profile == PROFILE
-    assert again.exif == picture.exif
+    assert again.info["icc_profile"] == PROFILE
+    assert again.info["exif"] == picture.info["exif"]
     assert read_chunks(tmp_path / "deep.png")[0] == '{"a": 1}'
     with Image.open(tmp_path / "deep.png") as image:  # another reader takes it too
         image.load()
@@ -48,7 +47,7 @@ def test_sixteen_bit_grey_has_three_equal_channels(tmp_path: Path) -> None:
     Image.fromarray(deep()[..., 0]).save(tmp_path / "grey.png", icc_profile=PROFILE)
     found = read_pixels(tmp_path / "grey.png")
     np.testing.assert_array_equal(found.pixels, np.repeat(deep()[..., :1], 3, axis=2))
-    assert found.profile is None, "a grey profile says nothing about RGB"
+    assert "icc_profile" not in found.info, "a grey profile says nothing about RGB"
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -62,14 +61,14 @@ def test_pictures_are_upright(orientation: int, bits: int, tmp_path: Path) -> No
     if bits == 8:
         Image.fromarray(pixels).save(place, exif=exif)
     else:
-        save_pixels(PixelPicture(pixels=pixels.astype(np.uint16) * 257, exif=exif.tobytes()), place)
+        save_pixels(PixelPicture(pixels=pixels.astype(np.uint16) * 257, info={"exif": exif.tobytes()}), place)
     with_pillow = Image.fromarray(pixels)
     with_pillow.getexif()[ExifTags.Base.Orientation] = orientation
     turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
     upright = with_pillow if orientation == 1 else with_pillow.transpose(Image.Transpose(turns[orientation]))
     found = read_pixels(place)
     np.testing.assert_array_equal(found.pixels // (1 if bits == 8 else 257), np.asarray(upright))
-    assert found.exif is None  # nothing else was in it
+    assert "exif" not in found.info  # nothing else was in it
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

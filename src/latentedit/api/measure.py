@@ -173,6 +173,7 @@ def _result(
         ),
         cost=cost,
         notes=(
+            *picture.notes,
             *(() if knowledge is None else knowledge.doubts),
             *notes,
             *moved.notes,

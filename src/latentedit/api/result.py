@@ -27,6 +27,7 @@ from latentedit.latents.captions.base import one_line
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.knowledge import Knowledge
 from latentedit.latents.record import RunRecord
+from latentedit_keep.colour import shown
 from latentedit_keep.files import write_text
 from latentedit_keep.pictures import read_image, save_image, strips
 
@@ -249,16 +250,17 @@ def measure_effect(
     read_before: Mapping[str, str] | None = None,
     read_after: Mapping[str, str] | None = None,
 ) -> Effect:
-    """Compare two pictures of one size, colour channels only.
+    """Compare two pictures of one size in sRGB, colour channels only.
 
     Raises:
         ShapeError: pictures of different sizes.
     """
     if source.size != edited.size:
         raise ShapeError(f"two pictures of different sizes cannot be compared; got {source.size} and {edited.size}")
+    seen = shown(source), shown(edited)
     count, moved, rest = 0, 0, 0  # pixels that changed; squares of their changes, and of the others', in levels
     for strip in strips(source.size):
-        before, after = (np.asarray(image.crop(strip).convert("RGB"), dtype=np.int32) for image in (source, edited))
+        before, after = (np.asarray(one.crop(strip).convert("RGB"), dtype=np.int32) for one in seen)
         squares = (after - before) ** 2
         changed = squares.max(axis=2) > CHANGED_LEVELS**2
         count += int(changed.sum())

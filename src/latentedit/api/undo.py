@@ -52,8 +52,8 @@ _MOST_TIMES = 4
 def undo(path: str | Path, *, model: Backbone | None = None) -> Image.Image:
     """The picture before an edit, bit for bit, from the PNG that `EditResult.save` wrote.
 
-    The pixels come back as the source was read: at its size, upright, in 8-bit RGB or RGBA, with its colour profile.
-    EXIF, palettes and further bits are not read, and so do not come back.
+    The pixels come back as the source was read: at its size, upright, in 8-bit RGB or RGBA, with what it says of
+    colours, size and rights. Palettes and further bits are not read, and so do not come back.
 
     Args:
         path: of the edited picture.
@@ -108,7 +108,7 @@ def undo_stored(picture: Picture, payload: bytes, *, model: Backbone | None = No
         image = ImageChops.add_modulo(picture.image, missing)
     except (ImageError, ValueError) as error:  # Pillow's, of other modes
         raise _damaged(name) from error
-    image.info = {key: value for key, value in image.info.items() if key == "icc_profile"}
+    image.info = {key: value for key, value in picture.image.info.items() if key != "notes"}
     if Picture(image=image).fingerprint != about.get("source"):
         raise _damaged(name)
     return image

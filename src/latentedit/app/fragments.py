@@ -11,6 +11,7 @@ from latentedit.api.discovery import SCALES, Discovery
 from latentedit.api.result import EditResult
 from latentedit.app.history import Edit, Entry
 from latentedit.latents.captions.base import to_images
+from latentedit_keep.colour import shown
 
 _THUMBNAIL_PX = 96
 _PREVIEW_PX = 640
@@ -21,10 +22,10 @@ _SANDBOX = "allow-scripts"
 
 def data_url(image: Image.Image, *, longest_px: int) -> str:
     """A picture as an address that holds it; no file of it ever lies on the server."""
-    shown = image.copy()
-    shown.thumbnail((longest_px, longest_px))
-    file = io.BytesIO()
-    shown.save(file, format="PNG")
+    small, file = shown(image).copy(), io.BytesIO()
+    small.info.clear()
+    small.thumbnail((longest_px, longest_px))
+    small.save(file, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

@@ -42,9 +42,10 @@ def caption(
     attributes = reader.read(pixels)[0] if isinstance(reader, AttributeReader) else None
     knowledge = next(iter(examined(latent).knowledge), None)
     if as_json:
-        print_json({"picture": picture, "caption": text, "attributes": attributes, "knowledge": knowledge})
+        about = {"attributes": attributes, "knowledge": knowledge, "notes": opened.notes}
+        print_json({"picture": picture, "caption": text, **about})
         return
-    warn(() if quiet or knowledge is None else knowledge.doubts)
+    warn(() if quiet else (*opened.notes, *(() if knowledge is None else knowledge.doubts)))
     say(text)
     if attributes is not None and not quiet:
         print_rows([(name.replace("_", " "), value) for name, value in attributes.items()])

@@ -104,7 +104,7 @@ def _keep_again(
 ) -> None:
     """Make a result of keep again; it needs no model."""
     from latentedit_keep.api import check_keep_output, keep_again
-    from latentedit_keep.pixel_files import read_pixels
+    from latentedit_keep.pictures import read_pixels
     from latentedit_keep.record import KeepRecord
 
     record = KeepRecord.from_json(text, str(result))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit_keep.files import named_beside
 
 if TYPE_CHECKING:
     from latentedit.cli.model_choice import ModelChoice
@@ -49,8 +50,8 @@ def all_changes(
 
 
 def default_output(picture: Path, ending: str) -> Path:
-    """Beside the picture, under its name with another ending."""
-    return picture.parent / f"{picture.stem}.{ending}"
+    """Beside the picture, under its name with another ending; a very long name is shortened."""
+    return named_beside(picture, ending)
 
 
 def check_apart(**places: Path | None) -> None:

@@ -17,6 +17,7 @@ from latentedit.core.errors import ShapeError
 from latentedit.latents.crop import Box, cut, put_back, resize
 from latentedit.latents.masks import MaskLike, open_mask
 from latentedit.models.capabilities import Capabilities
+from latentedit_keep.colour import put_on, shown, space_of
 from latentedit_keep.pictures import check_output, decode, read_image, save_image, strips
 
 __all__ = ["Frame", "Picture", "check_output", "save_image"]
@@ -29,7 +30,7 @@ class Picture:
     """A picture as the user knows it.
 
     Args:
-        image: upright, first frame, 8-bit RGB or RGBA, at its own size.
+        image: upright, first frame, 8-bit RGB or RGBA, at its own size and in its own colour space.
         path: the file it came from, if any.
     """
 
@@ -63,6 +64,11 @@ class Picture:
         return self.image.size
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What of its file is not in the picture, or not as it should be, one clause each."""
+        return self.image.info.get("notes", ())
+
+    @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of the pixels, their size and mode; whatever the file, the same for the same."""
         digest = hashlib.sha256(f"{self.image.mode} {self.size}".encode())
@@ -70,12 +76,13 @@ class Picture:
         return digest.hexdigest()[:16]
 
     def on_white(self) -> Image.Image:
-        """The picture in RGB, transparent parts on white."""
-        if self.image.mode == "RGB":
-            return self.image
+        """The picture in sRGB, transparent parts on white."""
+        image = shown(self.image)
+        if image.mode == "RGB":
+            return image
         made = Image.new("RGB", self.size)
         for strip in strips(self.size):
-            above = self.image.crop(strip)
+            above = image.crop(strip)
             white = Image.new("RGBA", above.size, (*_WHITE, 255))
             made.paste(Image.alpha_composite(white, above).convert("RGB"), strip)
         return made
@@ -140,7 +147,8 @@ class Frame:
         level (1/255 on the scale of [-1, 1]) leaves the picture bit for bit.
 
         Args:
-            change: edited minus source as the model decodes them, at the size of ``pixels``, on the scale of [-1, 1].
+            change: edited minus source as the model decodes them, in sRGB, at the size of ``pixels``, on the scale of
+                [-1, 1]. It is brought into the picture's own colour space.
 
         Raises:
             ShapeError: another size than that of ``pixels``, or values that are not finite.
@@ -151,7 +159,7 @@ class Frame:
             raise ShapeError("the change has values that are nan or infinity. Use a smaller strength, or float32")
         left, top, width, height = self.box
         inner = change[:, top : top + height, left : left + width].detach().to("cpu", torch.float32)
-        restored = np.array(self.picture.image)
+        restored = np.array(shown(self.picture.image))
         transparent = restored.shape[2] == 4
         for channel, plane in enumerate(self._planes(inner)):  # one at a time: a large photograph is a gigabyte
             for _, top, _, bottom in strips(self.picture.size):
@@ -162,10 +170,21 @@ class Frame:
                 if self.allowed is not None:
                     levels = levels * (self.allowed[top:bottom] / np.float32(255))
                 rows[..., channel] = np.rint(rows[..., channel] + levels).clip(0, 255)
-        image = Image.fromarray(restored)
-        if "icc_profile" in self.picture.image.info:
-            image.info["icc_profile"] = self.picture.image.info["icc_profile"]
+        image = Image.fromarray(self._in_own_colours(restored))
+        image.info = dict(self.picture.image.info)
         return image
+
+    def _in_own_colours(self, edited: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What was changed in sRGB in the picture's own colour space, on its own pixels."""
+        space = space_of(self.picture.image.info)
+        if space is None:
+            return edited
+        own, seen = np.array(self.picture.image), np.asarray(shown(self.picture.image))
+        for _, top, _, bottom in strips(self.picture.size):
+            rows, moved = own[top:bottom, :, :3], edited[top:bottom, :, :3]
+            found = np.rint(rows + put_on(rows, moved.astype(np.float32), space)).clip(0, 255)
+            rows[:] = np.where((moved != seen[top:bottom, :, :3]).any(axis=2, keepdims=True), found, rows)
+        return own
 
     def _planes(self, change: Float[Tensor, "3 h w"]) -> Iterator[Float[Tensor, "h2 w2"]]:
         """A change at the picture's size, one channel after the other."""

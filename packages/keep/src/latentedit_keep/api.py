@@ -18,8 +18,7 @@ from latentedit_keep.composite import composite, enlarged, levels
 from latentedit_keep.drift import find_drift, without_drift
 from latentedit_keep.errors import ConfigError, MissingDependencyError, to_install
 from latentedit_keep.opencv import cv2
-from latentedit_keep.pictures import check_output
-from latentedit_keep.pixel_files import PixelPicture, check_depth, read_pixels, save_pixels
+from latentedit_keep.pictures import PixelPicture, check_depth, check_output, read_pixels, save_pixels
 from latentedit_keep.progress import Progress
 from latentedit_keep.record import KeepRecord, KeptPicture, versions
 from latentedit_keep.registration import Registration, register
@@ -33,7 +32,11 @@ _STEPS = "aligned, compared, put back"
 
 _UNSURE_PX = 0.5
 _MANY = 20
+_SHIFTED = 10.0
 _SEEN = 1 / 255
+_PATTERN_LEVELS = 8.0
+"""Deviation under an alpha channel above which there is a picture, and no mere background."""
+
 _MEASURED_PIXELS = 2_000_000
 """Of a larger picture agreement is measured on an even grid of about so many."""
 
@@ -128,7 +131,7 @@ class KeepResult:
             ImageError: the file is gone, or damaged.
         """
         written, outside = read_pixels(path), np.asarray(self.mask) == 0
-        agreement = _agreement_db(written.pixels, self.original.pixels, outside)
+        agreement = _agreement_db(written, self.original, outside)
         return dataclasses.replace(self, kept=written, outside_db_after=agreement)
 
     def view(self) -> Any:
@@ -206,7 +209,9 @@ def keep(
     bounds = None if third is None else bounds_of(third, first.size)
     told = progress or _silent
     told(_STEPS, 0, 3)
-    here, there = levels(first.pixels), levels(second.pixels)
+    under = _under_mask(first, second)
+    base = dataclasses.replace(first, pixels=first.pixels[..., :3]) if under else first
+    here, there = base.levels, second.levels
     found = register(here, there)
     told(_STEPS, 1, 3)
     change, frame, moved = None, found, second.pixels
@@ -220,7 +225,7 @@ def keep(
         if flow is not None:
             frame = dataclasses.replace(found, matrix=np.eye(3), edited_size=found.size)
             moved = without_drift(second.pixels, flow, found)
-            there = levels(moved)
+            there = dataclasses.replace(second, pixels=moved).levels
         change = find_change(here, there, frame)
         verdict = judge(change)
     del here, there
@@ -229,14 +234,18 @@ def keep(
     if bounds is not None:
         weight = weight * bounds
     pixels = composite(
-        first.pixels,
+        base.pixels,
         moved,
         weight,
         matrix=frame.matrix,
         tones=tones,
         sharpening=change.sharpening if change is not None and verdict == "kept" else 0.0,
         strength=strength,
+        space=first.space,
+        edited_space=second.space,
     )
+    if under:
+        pixels = np.dstack([pixels, first.pixels[..., 3]])
     told(_STEPS, 3, 3)
     record = KeepRecord(
         original=_told(first),
@@ -248,10 +257,12 @@ def keep(
         versions=versions(),
     )
     outside = weight <= _SEEN
+    kept_picture = dataclasses.replace(first, pixels=pixels)
+    resized = dataclasses.replace(second, pixels=_resized(second.pixels, first.size))
     return KeepResult(
         original=first,
         edited=second,
-        kept=dataclasses.replace(first, pixels=pixels),
+        kept=kept_picture,
         mask=Image.fromarray(np.rint(255 * weight).astype(np.uint8)),
         verdict=verdict,
         matrix=found.matrix,
@@ -262,9 +273,9 @@ def keep(
         cast=Tones.none().cast if change is None else change.tones.cast,
         changed_share=_changed_share(first.pixels, pixels),
         changes=changes,
-        outside_db_before=_agreement_db(_resized(second.pixels, first.size), first.pixels, outside),
-        outside_db_after=_agreement_db(pixels, first.pixels, outside),
-        doubts=tuple(_doubts(found, change, verdict)),
+        outside_db_before=_agreement_db(resized, base, outside),
+        outside_db_after=_agreement_db(kept_picture, first, outside),
+        doubts=(*_notes(first, second, under=under), *_doubts(found, change, verdict)),
         record=record,
     )
 
@@ -320,8 +331,8 @@ def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "K
 
     def edit(image: PictureLike, prompt: str = "", **settings: Any) -> KeepResult | list[KeepResult]:
         original = read_pixels(image, "the picture")
-        shown = dataclasses.replace(original, pixels=np.rint(levels(original.pixels)).astype(np.uint8))
-        made = pipe(prompt=prompt, image=shown.image, **settings).images
+        shown = Image.fromarray(np.rint(original.levels).astype(np.uint8))
+        made = pipe(prompt=prompt, image=shown, **settings).images
         results = [keep(image, picture, strength=strength) for picture in made]
         return results[0] if len(results) == 1 else results
 
@@ -394,13 +405,14 @@ def _resized(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
-def _agreement_db(picture: NDArray[Any], original: NDArray[Any], outside: NDArray[np.bool_]) -> float:
-    """Agreement with the original where nothing is kept; infinite where no pixel differs."""
-    if picture.shape == original.shape and not ((picture != original).any(axis=2) & outside).any():
+def _agreement_db(picture: PixelPicture, original: PixelPicture, outside: NDArray[np.bool_]) -> float:
+    """Agreement with the original where nothing is kept, as both look; infinite where no pixel differs."""
+    seen, wanted = picture.pixels, original.pixels
+    if seen.shape == wanted.shape and not ((seen != wanted).any(axis=2) & outside).any():
         return math.inf
     step = math.ceil(math.sqrt(outside.size / _MEASURED_PIXELS))
     some = np.s_[::step, ::step]
-    return _psnr(levels(picture[some]), levels(original[some]), outside[some])
+    return _psnr(levels(seen[some], picture.space), levels(wanted[some], original.space), outside[some])
 
 
 def _psnr(picture: NDArray[np.floating[Any]], reference: NDArray[np.floating[Any]], where: NDArray[np.bool_]) -> float:
@@ -412,6 +424,31 @@ def _db(value: float) -> str:
     return f"{value:.1f} dB" if math.isfinite(value) else "identical to the original"
 
 
+def _under_mask(original: PixelPicture, edited: PixelPicture) -> bool:
+    """Whether the original's alpha channel is a mask that was painted over a whole picture.
+
+    Then there is a picture under it, and the edited one shows something there, where a background would be of one
+    colour.
+    """
+    if original.pixels.shape[2] == 3 or (edited.pixels.shape[2] == 4 and edited.pixels[..., 3].min() == 0):
+        return False
+    clear = original.pixels[..., 3] == 0
+    colours = dataclasses.replace(original, pixels=original.pixels[..., :3])
+    there = _resized(edited.levels, original.size)
+    return clear.any() and all(one[clear].std(axis=0).max() > _PATTERN_LEVELS for one in (colours.levels, there))
+
+
+def _notes(original: PixelPicture, edited: PixelPicture, *, under: bool) -> list[str]:
+    notes = [note for picture in (original, edited) for note in picture.info.get("notes", ())]
+    if original.space is not edited.space:
+        notes.append("the two pictures have different colour spaces: the change was converted to the original's")
+    if under:
+        notes.append(
+            "the original's alpha channel holds a mask: it was kept, and the change put on the colours under it"
+        )
+    return notes
+
+
 def _doubts(found: Registration, change: Change | None, verdict: Verdict) -> list[str]:
     doubts: list[str] = []
     if change is None:
@@ -420,6 +457,10 @@ def _doubts(found: Registration, change: Change | None, verdict: Verdict) -> lis
         doubts.append(f"where the picture was moved to is known to {found.uncertainty_px:.1f} px only")
     if found.outside_share > 0.02:
         doubts.append(f"{100 * found.outside_share:.0f} % of the original lie outside of the editor's picture")
+    if verdict == "nothing changed" and change.tones.cast > _SHIFTED:
+        doubts.append(
+            f"colours of the whole picture changed by {change.tones.cast:.0f} of 255 levels; they were undone"
+        )
     if verdict == "kept" and change.count > _MANY:
         doubts.append(f"{change.count} separate changes: some may be damage and no change")
     if verdict == "kept" and change.unchanged_share < 0.4:

@@ -8,6 +8,7 @@ import typer
 
 from latentedit_keep.console import complain, print_json, print_rows, progress_bar, say, warn
 from latentedit_keep.errors import ConfigError, LatentEditError, OutputError
+from latentedit_keep.files import named_beside
 
 if TYPE_CHECKING:
     from latentedit_keep.api import KeepResult
@@ -61,7 +62,7 @@ def keep(
             raise ConfigError(f"{given[0]} is for a single picture; got a folder. Name one picture")
         _keep_folder(original, edited, output, strength=strength, as_json=as_json, quiet=quiet)
         return
-    output = output if output is not None else original.with_name(f"{original.stem}.kept.png")
+    output = output if output is not None else named_beside(original, "kept.png")
     with progress_bar(quiet=quiet or as_json) as progress:
         told = _keep_one(
             original, edited, output, mask=mask, strength=strength, only=numbers, view=view, progress=progress
@@ -96,7 +97,7 @@ def _keep_one(
     from latentedit_keep.api import check_keep_output
     from latentedit_keep.api import keep as keep_change
     from latentedit_keep.files import check_place
-    from latentedit_keep.pixel_files import read_pixels
+    from latentedit_keep.pictures import read_pixels
 
     read = [place for place in (original, edited, mask) if place is not None]
     check_keep_output(read_pixels(original), output, inputs=read)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentedit_keep.colour import Space, put_on
 from latentedit_keep.opencv import cv2
 from latentedit_keep.sharpness import sharpened
 from latentedit_keep.tones import Tones
@@ -17,14 +18,20 @@ _STRIP_ROWS = 512
 _LEAST = 1 / 255
 """Of the mask: what is below stays the original's, bit for bit."""
 
+_SHOWN = (-128.0, 383.0)
+"""Levels that the curves of tones are given for."""
+
 _REACH_PX = 4
 """Around a strip, for the cubic kernel, and for what sharpens."""
 
 
-def levels(pixels: Pixels) -> NDArray[np.floating[Any]]:
-    """Colours in [0, 255], ``[height, width, 3]``, transparent parts on white."""
+def levels(pixels: Pixels, space: Space | None = None) -> NDArray[np.floating[Any]]:
+    """Colours in sRGB on a scale of 0 to 255, ``[height, width, 3]``, transparent parts on white.
+
+    Those that sRGB cannot show lie outside of that scale.
+    """
     scale = np.float32(np.iinfo(pixels.dtype).max / 255)
-    colours = pixels[..., :3].astype(np.float32) / scale
+    colours = pixels[..., :3] / scale if space is None else space.to_srgb(pixels[..., :3])
     if pixels.shape[2] == 3:
         return colours
     alpha = pixels[..., 3:].astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
@@ -40,6 +47,8 @@ def composite(
     tones: Tones,
     sharpening: float = 0.0,
     strength: float = 1.0,
+    space: Space | None = None,
+    edited_space: Space | None = None,
 ) -> Pixels:
     """Put what the mask shows of the edited picture on the original.
 
@@ -51,6 +60,8 @@ def composite(
         tones: from the edited picture's colours to the original's.
         sharpening: how many times the edited picture's finest detail is added to it.
         strength: 0 is the original, 1 the whole change.
+        space: of the original's colours; None for sRGB.
+        edited_space: of the edited picture's.
 
     Returns:
         A new array; the original itself where nothing is put on it.
@@ -64,26 +75,33 @@ def composite(
     for top in range(int(rows[0]), int(rows[-1]) + 1, _STRIP_ROWS):
         bottom = min(top + _STRIP_ROWS, int(rows[-1]) + 1)
         around = np.s_[top - _REACH_PX : bottom + _REACH_PX, left - _REACH_PX : right + _REACH_PX]
-        moved = sharpened(tones.apply(_cut(edited, matrix, around)), sharpening).clip(0, 255)
+        cut = _cut(edited, matrix, around, edited_space)
+        beyond = cut - cut.clip(*_SHOWN)  # what sRGB cannot show, and the curves do not know
+        moved = sharpened(tones.apply(cut - beyond) + beyond, sharpening)
         inner, place = np.s_[_REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX], np.s_[top:bottom, left:right]
-        result[place] = _put(original[place], moved[inner], mask[place] * np.float32(strength))
+        result[place] = _put(original[place], moved[inner], mask[place] * np.float32(strength), space)
     return result
 
 
-def _put(original: Pixels, moved: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]]) -> Pixels:
+def _put(
+    original: Pixels, moved: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]], space: Space | None
+) -> Pixels:
     top = np.iinfo(original.dtype).max
-    change = (moved - levels(original)) * (weight * np.float32(top / 255))[..., None]
     touched = weight > _LEAST
+    if space is None:  # of another space more than sRGB can show is clipped to what that one can
+        moved = moved.clip(0, 255)
     if original.shape[2] == 4:
         touched &= original[..., 3] > 0
-        change *= np.float32(top) / np.maximum(original[..., 3:], 1)  # half of what is half transparent shows
+        alpha = np.maximum(original[..., 3:], 1) / np.float32(top)
+        moved = (moved - np.float32(255) * (1 - alpha)) / alpha  # half of what is half transparent shows
+    change = put_on(original[..., :3], moved, space) * (weight * np.float32(top / 255))[..., None]
     colours = np.rint(original[..., :3] + change).clip(0, top).astype(original.dtype)
     result = original.copy()
     result[..., :3] = np.where(touched[..., None], colours, original[..., :3])
     return result
 
 
-def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice]) -> NDArray[np.floating[Any]]:
+def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Space | None) -> NDArray[np.floating[Any]]:
     """The edited picture in a part of the original's frame; of a large one only what is needed is converted."""
     rows, columns = place
     corners = np.array([[x, y, 1] for x in (columns.start, columns.stop) for y in (rows.start, rows.stop)]).T
@@ -93,7 +111,7 @@ def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice]) -> NDArray[
     first = [int(np.clip(np.floor(low) - reach, 0, end - 1)) for low, end in ((u.min(), width), (v.min(), height))]
     last = [int(np.clip(np.ceil(high) + reach, 1, end)) for high, end in ((u.max(), width), (v.max(), height))]
     last = [max(start + 1, end) for start, end in zip(first, last, strict=True)]
-    part = levels(edited[first[1] : last[1], first[0] : last[0]])
+    part = levels(edited[first[1] : last[1], first[0] : last[0]], space)
     inner = np.array([[1, 0, -first[0]], [0, 1, -first[1]], [0, 0, 1.0]])
     outer = np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1.0]])
     return warped(part, inner @ matrix @ outer, (columns.stop - columns.start, rows.stop - rows.start))

@@ -9,12 +9,14 @@ import errno
 import os
 import secrets
 import stat
+import zlib
 from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO
 
 from latentedit_keep.errors import FileFormatError, LatentEditError, OutputError
 
+_LONGEST_NAME_BYTES = 200  # of a name that gets another ending: file systems take 255 with it
 _SHOWN_LETTERS = 200  # of a path in an error
 _NO_ENTRY = (errno.ENOENT, errno.ENOTDIR)
 _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -115,6 +117,15 @@ def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
         raise unwritable(path, error) from error
 
 
+def named_beside(path: Path, ending: str) -> Path:
+    """Beside a file, under its name with another ending; a very long name is cut, and a part of its checksum added."""
+    whole = os.fsencode(path.stem)
+    if len(whole) <= _LONGEST_NAME_BYTES:
+        return path.parent / f"{path.stem}.{ending}"
+    name = whole[:_LONGEST_NAME_BYTES].decode("utf-8", "ignore")
+    return path.parent / f"{name}-{zlib.crc32(whole):08x}.{ending}"
+
+
 @contextlib.contextmanager
 def written_beside(path: str | Path) -> Generator[BinaryIO]:
     """A new file in the same folder, renamed to ``path`` at the end; removed where anything was raised before.
@@ -178,6 +189,8 @@ def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError
             return error(f"{shown} cannot be read: permission was denied. Change its permissions")
         case OSError(errno=errno.ENXIO):
             return error(f"{shown} is no regular file but a socket, and was not read. Save it to a file first")
+        case OSError(errno=errno.ENAMETOOLONG) if error is OutputError:
+            return error(f"the name of the result, {shown}, is too long. Choose a shorter one")
         case OSError(errno=errno.ELOOP):
             why = f"{shown} is a link that leads back to itself"
         case _:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from latentedit.api.sheets.drawing import PAPER, check_one_size, on_white
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit_keep.colour import shown
 from latentedit_keep.files import written_beside
 
 ANIMATED = {".gif": "GIF", ".webp": "WEBP"}
@@ -40,7 +41,7 @@ def save_animation(images: Sequence[Image.Image], path: str | Path, *, seconds: 
     if not 0.02 <= seconds <= 60:
         raise ConfigError(f"A frame stands for 0.02 to 60 seconds; got {seconds}. Try 0.25")
     check_one_size(images)
-    frames = _on_palette([on_white(image) for image in images]) if kind == "GIF" else list(images)
+    frames = _on_palette([on_white(image) for image in images]) if kind == "GIF" else [shown(one) for one in images]
     mode = "P" if kind == "GIF" else "RGBA" if any(image.mode == "RGBA" for image in images) else "RGB"
     frames = [frame.convert(mode) for frame in frames]
     for frame in frames:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from latentedit.core.errors import ShapeError
+from latentedit_keep.colour import shown
 
 PAPER = (255, 255, 255)
 INK = (28, 30, 34)
@@ -92,7 +93,8 @@ def draw_grid(
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """The picture as RGB, its transparent parts on white; the same object where it is RGB already."""
+    """The picture in sRGB, its transparent parts on white; the same object where it is that already."""
+    image = shown(image)
     if image.mode == "RGB":
         return image
     rgba = image.convert("RGBA")

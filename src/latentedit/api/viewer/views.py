@@ -19,6 +19,7 @@ from latentedit.api.viewer.page import viewer_iframe, viewer_page
 from latentedit.api.viewer.pictures import layers_of
 from latentedit.core.errors import ConfigError
 from latentedit.latents.record import RunRecord
+from latentedit_keep.colour import shown
 from latentedit_keep.files import write_text
 from latentedit_keep.pictures import pack_chunks
 from latentedit_keep.plain import plain
@@ -140,17 +141,19 @@ class View:
             ShapeError: pictures of different sizes.
         """
         frames = self._by_strength()
-        pictures = [self.source, *(frame.image for frame in frames), *self.others.values()]
+        pictures = [shown(one) for one in (self.source, *(frame.image for frame in frames), *self.others.values())]
+        converted = pictures[0] is not self.source
         found = layers_of(pictures, quality=self.quality)
         source, *layers = found.layers
-        profile = self.source.info.get("icc_profile")
+        whole = found.size == self.source.size and self.quality is None and not converted
+        profile = None if converted else self.source.info.get("icc_profile")
         words = _marked(self.caption, self.target_caption) if self.target_caption else ([[self.caption, False]], [])
         return {
             "title": self.title,
             "name": _NO_NAME.sub("_", self.name).strip("._") or "picture",
             "size": found.size,
             "alpha": found.alpha,
-            "notes": [*found.notes, *_profile_notes(profile)],
+            "notes": [*found.notes, *_colour_notes(profile, converted=converted)],
             "captions": words if self.caption or self.target_caption else [],
             "source": source,
             "others": [{"name": name, **layer} for name, layer in zip(self.others, layers[len(frames) :], strict=True)],
@@ -159,8 +162,7 @@ class View:
             "saves": self.saves,
             "between": _between(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [
-                _told(frame, layer, whole=found.size == self.source.size and self.quality is None)
-                for frame, layer in zip(frames, layers[: len(frames)], strict=True)
+                _told(frame, layer, whole=whole) for frame, layer in zip(frames, layers[: len(frames)], strict=True)
             ],
         }
 
@@ -215,7 +217,9 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _profile_notes(profile: bytes | None) -> Iterator[str]:
+def _colour_notes(profile: bytes | None, *, converted: bool) -> Iterator[str]:
+    if converted:
+        yield "shown and saved in sRGB; the picture has another colour space"
     if profile:
         yield "shown without its colour profile, which a saved picture keeps"
 

@@ -1,0 +1,286 @@
+"""What the numbers of a picture mean: from the colour space that its file names to sRGB, and back.
+
+All comparisons and all models see sRGB. A profile of a matrix and three curves is computed with, exactly; one of tables
+goes through LittleCMS, which has 8 bits, so colours of 16 bits are compared to within a level there.
+"""
+
+import dataclasses
+import functools
+import io
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+Info = Mapping[Any, Any]
+"""What a file says of colours, size and rights, by Pillow's names."""
+
+Levels = NDArray[np.floating[Any]]
+"""``[height, width, 3]`` on a scale of 0 to 255."""
+
+_SRGB_LEVELS = 1.0
+"""A space in which no colour is further from sRGB's is taken for sRGB, as the many profiles of that name are."""
+
+_OWN_LEVELS = 8.0
+"""By so many levels a colour outside of sRGB must be changed before nothing of its excess is kept."""
+
+_NODES = 65536
+_GRID = np.linspace(0, 1, _NODES)
+_D50 = np.array([0.9642, 1.0, 0.8249])
+_SRGB_XY = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+_SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+_CONES = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])  # of Bradford
+
+_CICP_XY = {
+    1: _SRGB_XY,
+    9: (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),
+    12: (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
+}
+_BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
+_CICP_CURVES = {4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE, **dict.fromkeys((1, 6, 14, 15), _BT709_CURVE)}
+"""ITU-T H.273: white, red, green and blue as x and y; the parameters of an ICC curve."""
+
+_GAMMA_OF_SRGB = (0.45, 0.46)
+"""Of gAMA: 0.45455 stands for sRGB's curve by the PNG specification."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Space:
+    """A colour space of red, green and blue.
+
+    Args:
+        matrix: from its linear values to those of sRGB, ``[3, 3]``; unused where there are tables.
+        curves: its linear values, ``[3, 65536]``, for numbers from 0 to 1.
+        tables: LittleCMS's transforms to sRGB and back.
+    """
+
+    matrix: NDArray[np.float64]
+    curves: NDArray[np.float64]
+    tables: tuple[Any, Any] | None = None
+
+    def to_srgb(self, pixels: NDArray[Any]) -> Levels:
+        """Colours of 8 or 16 bits, ``[height, width, 3]``, as levels of sRGB; not clipped to what sRGB can show."""
+        top = np.iinfo(pixels.dtype).max
+        if self.tables is not None:
+            return _through(self.tables[0], pixels * (255 / top))
+        lines = self.curves[:, :: (_NODES - 1) // top].astype(np.float32)
+        linear = np.stack([line[pixels[..., at]] for at, line in enumerate(lines)], axis=-1)
+        return np.float32(255) * _encoded(linear @ self.matrix.T.astype(np.float32))
+
+    def from_srgb(self, levels: Levels) -> Levels:
+        """The numbers for colours of sRGB, on a scale of 0 to 255, clipped to what the space can show."""
+        if self.tables is not None:
+            return _through(self.tables[1], levels)
+        linear = _decoded(levels / np.float32(255)) @ np.linalg.inv(self.matrix).T
+        own = [np.interp(linear[..., at], curve, 255 * _GRID) for at, curve in enumerate(self.curves)]
+        return np.stack(own, axis=-1).astype(np.float32)
+
+
+def space_of(info: Info) -> Space | None:
+    """The colour space that a picture's ``info`` names; None for sRGB, for none at all, and for one that is damaged."""
+    profile = profile_of(info)
+    return None if profile is None else _space(profile)[0]
+
+
+def is_damaged(info: Info) -> bool:
+    """Whether the profile can't be used."""
+    profile = profile_of(info)
+    return profile is not None and _space(profile)[1]
+
+
+def profile_of(info: Info) -> bytes | None:
+    """The colour profile of a picture of red, green and blue, or one for what its PNG's chunks say.
+
+    Args:
+        info: as Pillow names things; "cicp" are the four bytes of that chunk.
+    """
+    said = info.get("cicp")
+    if said and said[0] in _CICP_XY and said[1] in _CICP_CURVES:
+        return _made_of(_CICP_XY[said[0]], _CICP_CURVES[said[1]])
+    profile = info.get("icc_profile")
+    if isinstance(profile, bytes) and profile:
+        return profile
+    gamma, places = float(info.get("gamma", 0)), info.get("chromaticity", _SRGB_XY)
+    if "srgb" in info or not (gamma or "chromaticity" in info):
+        return None
+    is_srgb = not gamma or _GAMMA_OF_SRGB[0] < gamma < _GAMMA_OF_SRGB[1]
+    return _made_of(tuple(places), _SRGB_CURVE if is_srgb else (1 / gamma,))
+
+
+def shows_more(info: Info) -> bool:
+    """Whether the picture's cICP chunk names a space that is not known here, such as one of high dynamic range."""
+    said = info.get("cicp")
+    return bool(said) and not (said[0] in _CICP_XY and said[1] in _CICP_CURVES)
+
+
+def of_grey(profile: bytes) -> bytes | None:
+    """A profile of red, green and blue under which equal numbers look as grey does; None for a damaged one."""
+    try:
+        curve = _tags(profile)[b"kTRC"]
+        _curve(curve)
+    except (KeyError, ValueError, struct.error):
+        return None
+    return _packed(_colorants(_SRGB_XY), curve)
+
+
+def srgb_image(image: Image.Image, profile: bytes) -> Image.Image | None:
+    """A CMYK or Lab image in sRGB; None where the profile is damaged or another one's."""
+    try:
+        given = ImageCms.createProfile("LAB") if image.mode == "LAB" else ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(image, given, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+
+
+def shown(image: Image.Image) -> Image.Image:
+    """An image in RGB or RGBA as sRGB; the same object where it is that already."""
+    space = space_of(image.info)
+    if space is None or image.mode not in ("RGB", "RGBA"):
+        return image
+    pixels = np.array(image)
+    for top in range(0, image.height, rows := max(1, 1_000_000 // image.width)):
+        strip = pixels[top : top + rows, :, :3]
+        strip[:] = np.rint(space.to_srgb(strip)).clip(0, 255)
+    return Image.fromarray(pixels)
+
+
+def put_on(own: NDArray[Any], moved: Levels, space: Space | None) -> Levels:
+    """What turns colours into others, in numbers of their own space on a scale of 0 to 255.
+
+    A colour that sRGB cannot show keeps what it has beyond sRGB where it is not changed, for an editor or a model that
+    works in sRGB cannot have seen that.
+
+    Args:
+        own: of 8 or 16 bits, ``[height, width, 3]``.
+        moved: what they are to be, as levels of sRGB.
+        space: in which they are; None for sRGB.
+    """
+    values = own / np.float32(np.iinfo(own.dtype).max / 255)
+    if space is None:
+        return moved - values
+    seen = space.to_srgb(own).clip(0, 255)
+    kept = (1 - np.abs(moved - seen).max(axis=2, keepdims=True) / _OWN_LEVELS).clip(0, 1)
+    return space.from_srgb(moved) - values + kept * (values - space.from_srgb(seen))
+
+
+@functools.lru_cache(maxsize=16)
+def _space(profile: bytes) -> tuple[Space | None, bool]:
+    """The space, None for sRGB; and whether the profile is damaged."""
+    try:
+        tags = _tags(profile)
+        if profile[16:20] != b"RGB ":
+            raise ValueError("a profile of other colours")
+        if any(key.startswith(b"A2B") for key in tags):
+            found = Space(np.eye(3), np.stack([_GRID] * 3), _transforms(profile))
+        else:
+            colorants = np.array([struct.unpack(">3i", tags[key][8:20]) for key in (b"rXYZ", b"gXYZ", b"bXYZ")]).T
+            matrix = np.linalg.inv(_colorants(_SRGB_XY)) @ (colorants / 65536)
+            np.linalg.inv(matrix)
+            with np.errstate(all="ignore"):
+                found = Space(matrix, np.stack([_curve(tags[key]) for key in (b"rTRC", b"gTRC", b"bTRC")]))
+    except (KeyError, ValueError, ArithmeticError, struct.error, np.linalg.LinAlgError, ImageCms.PyCMSError, OSError):
+        return None, True
+    grid = np.stack(np.meshgrid(*[np.arange(0, 256, 15, dtype=np.uint8)] * 3), axis=-1).reshape(1, -1, 3)
+    return (found if np.abs(found.to_srgb(grid) - grid).max() > _SRGB_LEVELS else None), False
+
+
+def _tags(profile: bytes) -> dict[bytes, bytes]:
+    (count,) = struct.unpack_from(">I", profile, 128)
+    if not 0 < count <= 200 or profile[36:40] != b"acsp":
+        raise ValueError("no profile")
+    entries = [struct.unpack_from(">4sII", profile, 132 + 12 * at) for at in range(count)]
+    return {key: profile[start : start + length] for key, start, length in entries}
+
+
+def _curve(tag: bytes) -> NDArray[np.float64]:
+    """Linear values at the nodes."""
+    if tag[:4] == b"curv":
+        (count,) = struct.unpack_from(">I", tag, 8)
+        values = np.frombuffer(tag, ">u2", count, 12)
+        if count > 1:
+            found = np.interp(_GRID, np.linspace(0, 1, count), values / 65535)
+        else:
+            found = _GRID ** (float(values[0]) / 256 if count else 1.0)
+    elif tag[:4] == b"para":
+        (kind,) = struct.unpack_from(">H", tag, 8)
+        count = (1, 3, 4, 5, 7)[kind] if kind < 5 else 0
+        g, *rest = (value / 65536 for value in struct.unpack_from(f">{count}i", tag, 12))
+        a, b, c, d, e, f = [*rest, *(1.0, 0.0, 0.0, 0.0, 0.0, 0.0)[len(rest) :]]
+        if kind in (1, 2):  # below -b / a the curve is flat, at c
+            c, d, e, f = 0.0, -b / a, c, c
+        found = np.where(d <= _GRID, (a * _GRID + b).clip(0) ** g + e, c * _GRID + f)
+    else:
+        raise ValueError("no curve")
+    found = np.maximum.accumulate(found.clip(0, 1))
+    if not found[-1] > found[0]:
+        raise ValueError("a curve that is flat, or no number")
+    return found
+
+
+def _transforms(profile: bytes) -> tuple[Any, Any]:
+    own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+    there, back = ((own, srgb), (srgb, own))
+    return (ImageCms.buildTransform(*there, "RGB", "RGB"), ImageCms.buildTransform(*back, "RGB", "RGB"))
+
+
+def _through(transform: Any, levels: Levels) -> Levels:
+    image = Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8))
+    return np.asarray(ImageCms.applyTransform(image, transform), dtype=np.float32)
+
+
+def _decoded(values: Levels) -> Levels:
+    """Linear values of sRGB; negative ones as their opposites."""
+    size = np.abs(values)
+    return np.copysign(np.where(size <= 0.04045, size / 12.92, ((size + 0.055) / 1.055) ** 2.4), values)
+
+
+def _encoded(linear: Levels) -> Levels:
+    size = np.abs(linear)
+    return np.copysign(np.where(size <= 0.0031308, 12.92 * size, 1.055 * size ** (1 / 2.4) - 0.055), linear)
+
+
+def _colorants(places: tuple[float, ...]) -> NDArray[np.float64]:
+    """XYZ of red, green and blue under D50, ``[3, 3]``, from x and y of white, red, green and blue."""
+    white, *colours = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in zip(places[::2], places[1::2], strict=True))
+    columns = np.array(colours).T
+    adapted = np.linalg.inv(_CONES) @ np.diag((_CONES @ _D50) / (_CONES @ white)) @ _CONES
+    return adapted @ columns @ np.diag(np.linalg.solve(columns, white))
+
+
+def _made_of(places: tuple[float, ...], curve: tuple[float, ...]) -> bytes | None:
+    """A profile of these primaries, x and y from white on, and parameters of a curve; None for impossible ones."""
+    try:
+        values = struct.pack(f">{len(curve)}i", *(round(65536 * value) for value in curve))
+        kind = 3 if len(curve) > 1 else 0
+        return _packed(_colorants(places), b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + values)
+    except (ValueError, ArithmeticError, struct.error, np.linalg.LinAlgError):
+        return None
+
+
+def _packed(colorants: NDArray[np.float64], curve: bytes) -> bytes:
+    """An ICC profile of a matrix and one curve for all channels."""
+
+    def place(values: NDArray[np.float64]) -> bytes:
+        return b"".join(struct.pack(">i", round(65536 * float(value))) for value in values)
+
+    def text(words: str) -> bytes:
+        return b"mluc\0\0\0\0" + struct.pack(">II4sII", 1, 12, b"enUS", 2 * len(words), 28) + words.encode("utf-16-be")
+
+    entries = [
+        (b"desc", text("as the picture says")),
+        (b"cprt", text("none")),
+        (b"wtpt", b"XYZ \0\0\0\0" + place(_D50)),
+    ]
+    entries += [(key, b"XYZ \0\0\0\0" + place(colorants[:, at])) for at, key in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))]
+    entries += [(key, curve) for key in (b"rTRC", b"gTRC", b"bTRC")]
+    table, body, start = struct.pack(">I", len(entries)), b"", 132 + 12 * len(entries)
+    for key, value in entries:
+        table += struct.pack(">4sII", key, start + len(body), len(value))
+        body += value + bytes(-len(value) % 4)
+    head = (
+        struct.pack(">I4xI", start + len(body), 0x04000000) + b"mntrRGB XYZ " + struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
+    )
+    return (head + b"acsp").ljust(68, b"\0") + place(_D50).ljust(60, b"\0") + table + body

@@ -1,0 +1,205 @@
+"""Pictures in colour spaces of their own, and writers of TIFF, ICC profiles and PNG chunks in a few lines."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageDraw, ImageFilter
+
+SIZE = (240, 180)
+BOX = (150, 100, 190, 140)
+"""Of the disc that the editor painted."""
+
+PRIMARIES = {
+    "adobe": ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), 2.2),
+    "linear": ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), 1.0),
+    "dark": ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), 1.8),
+    "p3": ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06), 2.4),
+}
+"""Red, green and blue, all with the white of daylight, and gamma."""
+
+_WHITE, _D50 = (0.3127, 0.3290), np.array([0.9642, 1, 0.8249])
+
+
+def picture(seed: int = 3, size: tuple[int, int] = SIZE) -> Image.Image:
+    """Patches of many colours, none of them very saturated, with a little noise."""
+    generator = np.random.default_rng(seed)
+    width, height = size
+    low = Image.fromarray(generator.integers(40, 215, (height // 24, width // 24, 3), dtype=np.uint8))
+    image = low.resize(size, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(2))
+    draw = ImageDraw.Draw(image)
+    for _ in range(40):
+        x, y, r = generator.integers(0, width), generator.integers(0, height), int(generator.integers(3, 15))
+        colour = tuple(int(value) for value in generator.integers(40, 215, 3))
+        (draw.rectangle if generator.random() < 0.5 else draw.ellipse)((x - r, y - r, x + r, y + r), fill=colour)
+    noisy = np.asarray(image) + generator.normal(0, 3, (height, width, 3))
+    return Image.fromarray(noisy.clip(30, 225).astype(np.uint8))
+
+
+def edited(image: Image.Image, colour: tuple[int, int, int] = (225, 40, 50)) -> Image.Image:
+    """With a disc."""
+    made = image.copy()
+    ImageDraw.Draw(made).ellipse(BOX, fill=colour)
+    return made
+
+
+def inside() -> NDArray[np.bool_]:
+    """Well within the disc."""
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+    return np.hypot(x - 170, y - 120) < 15
+
+
+def far() -> NDArray[np.bool_]:
+    """Well outside of the disc."""
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+    return np.hypot(x - 170, y - 120) > 32
+
+
+def deep(image: Image.Image, name: str) -> NDArray[np.uint16]:
+    """An sRGB picture in 16 bits of another space, by the definitions of both."""
+    values = np.asarray(image) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    srgb = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))
+    *primaries, gamma = PRIMARIES[name]
+    own = linear @ (np.linalg.inv(_to_xyz(primaries)) @ _to_xyz(srgb)).T
+    return np.rint(65535 * own.clip(0, 1) ** (1 / gamma)).astype(np.uint16)
+
+
+def in_space(image: Image.Image, profile: bytes, *, back: bool = False) -> Image.Image:
+    """From sRGB into the space of a profile by LittleCMS, or back."""
+    own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+    return ImageCms.profileToProfile(image, *((own, srgb) if back else (srgb, own)), outputMode="RGB")
+
+
+def in_srgb(image: Image.Image) -> NDArray[np.float64]:
+    """What a viewer that manages colours shows of a picture of any space, by its profile or else as sRGB."""
+    profile = image.info.get("icc_profile")
+    shown = image.convert("RGB") if profile is None else in_space(image.convert("RGB"), profile, back=True)
+    return np.asarray(shown, dtype=np.float64)
+
+
+def rgb_profile(name: str) -> bytes:
+    *primaries, gamma = PRIMARIES[name]
+    cone = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+    matrix = np.linalg.inv(cone) @ np.diag((cone @ _D50) / (cone @ _xyz(_WHITE))) @ cone @ _to_xyz(primaries)
+    tags = [(key, _place(matrix[:, at])) for at, key in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))]
+    return _profile(b"RGB ", [*tags, *((key, _curve(gamma)) for key in (b"rTRC", b"gTRC", b"bTRC"))])
+
+
+def grey_profile(gamma: float) -> bytes:
+    return _profile(b"GRAY", [(b"kTRC", _curve(gamma))])
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
+    """A PNG with one more chunk behind its header."""
+    return png[:33] + chunk(kind, content) + png[33:]
+
+
+def chunks(png: bytes) -> dict[bytes, bytes]:
+    """The chunks of a PNG by their names."""
+    found, place = dict[bytes, bytes](), 8
+    while place < len(png):
+        (length,) = struct.unpack_from(">I", png, place)
+        found[png[place + 4 : place + 8]] = png[place + 8 : place + 8 + length]
+        place += length + 12
+    return found
+
+
+def grey_png(levels: NDArray[np.integer], bits: int, clear: int) -> bytes:
+    """A grey PNG of 1, 2, 4, 8 or 16 bits, one level of which is clear."""
+    height, width = levels.shape
+    spread = (levels[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    rows = np.packbits(spread.astype(np.uint8).reshape(height, -1), axis=1)
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    parts = ((b"IHDR", header), (b"tRNS", struct.pack(">H", clear)), (b"IDAT", data), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def tiff(
+    data: NDArray[np.integer],
+    *,
+    photometric: int,
+    extra: int | None = None,
+    planar: bool = False,
+    bits: int | None = None,
+    kind: int = 1,
+    profile: bytes = b"",
+    order: str = "<",
+) -> bytes:
+    """An uncompressed TIFF of ``[height, width, channels]`` in one strip, or in one a channel."""
+    height, width, channels = data.shape
+    raw = data.astype(data.dtype.newbyteorder(order))
+    planes = [raw[..., at].tobytes() for at in range(channels)] if planar else [raw.tobytes()]
+    tags: dict[int, tuple[str, list[int]]] = {
+        256: ("I", [width]),
+        257: ("I", [height]),
+        258: ("H", [bits or 8 * data.dtype.itemsize] * channels),
+        259: ("H", [1]),
+        262: ("H", [photometric]),
+        273: ("I", [0] * len(planes)),
+        277: ("H", [channels]),
+        278: ("I", [height]),
+        279: ("I", [len(plane) for plane in planes]),
+        284: ("H", [2 if planar else 1]),
+        339: ("H", [kind] * channels),
+    }
+    if extra is not None:
+        tags[338] = ("H", [extra])
+    if profile:
+        tags[34675] = ("B", list(profile))
+    start = 8 + 2 + 12 * len(tags) + 4
+    body = {tag: struct.pack(order + code * len(values), *values) for tag, (code, values) in tags.items()}
+    long = {tag: value for tag, value in body.items() if len(value) > 4}
+    place = start + sum(map(len, long.values()))
+    places = [place + sum(map(len, planes[:at])) for at in range(len(planes))]
+    body[273] = struct.pack(f"{order}{len(planes)}I", *places)
+    long = {tag: body[tag] for tag in long}
+    out, far_away = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(tags)), b""
+    for tag in sorted(tags):
+        code, values = tags[tag]
+        out += struct.pack(order + "HHI", tag, {"B": 7, "H": 3, "I": 4}[code], len(values))
+        if tag in long:
+            out += struct.pack(order + "I", start + len(far_away))
+            far_away += long[tag]
+        else:
+            out += body[tag].ljust(4, b"\0")
+    return out + bytes(4) + far_away + b"".join(planes)
+
+
+def _xyz(place: tuple[float, float]) -> NDArray[np.float64]:
+    x, y = place
+    return np.array([x / y, 1, (1 - x - y) / y])
+
+
+def _to_xyz(primaries: object) -> NDArray[np.float64]:
+    columns = np.array([_xyz(place) for place in primaries]).T  # type: ignore[attr-defined]
+    return columns * np.linalg.solve(columns, _xyz(_WHITE))
+
+
+def _place(values: NDArray[np.float64]) -> bytes:
+    return b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(65536 * float(value))) for value in values)
+
+
+def _curve(gamma: float) -> bytes:
+    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+
+
+def _profile(space: bytes, tags: list[tuple[bytes, bytes]]) -> bytes:
+    """Of version 2.4."""
+    said = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(78)
+    every = [(b"desc", said + bytes(-len(said) % 4)), (b"cprt", b"text\0\0\0\0none\0\0\0\0"), (b"wtpt", _place(_D50))]
+    every += tags
+    table, body, start = struct.pack(">I", len(every)), b"", 132 + 12 * len(every)
+    for key, value in every:
+        table += key + struct.pack(">II", start + len(body), len(value))
+        body += value
+    head = struct.pack(">I4xI", start + len(body), 0x02400000) + b"mntr" + space + b"XYZ "
+    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp"
+    return head.ljust(68, b"\0") + _place(_D50)[8:].ljust(60, b"\0") + table + body

@@ -1,0 +1,581 @@
+"""A picture means the same in every colour space, and nothing that a file says of colours, size and rights is lost."""
+
+import io
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
+from PIL.PngImagePlugin import PngInfo
+
+from latentedit.latents.pictures import Picture
+from latentedit.models.capabilities import Capabilities
+from latentedit_keep import colour
+from latentedit_keep.api import keep
+from latentedit_keep.errors import ImageError
+from latentedit_keep.pictures import PixelPicture, read_image, read_pixels, save_image, save_pixels
+from tests.commands import Command
+from tests.keep.colour_files import (
+    SIZE,
+    chunks,
+    deep,
+    edited,
+    far,
+    grey_png,
+    grey_profile,
+    in_space,
+    in_srgb,
+    inside,
+    picture,
+    rgb_profile,
+    tiff,
+    with_chunk,
+)
+
+KEPT = "kept"
+
+
+def saved(image: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def agree(found: NDArray[Any], right: NDArray[Any], *, name: str, bits: int) -> None:
+    """Within 2 levels, but for what the rounding to 8 bits of another space moves, where those are far apart."""
+    assert np.sqrt(np.mean((found - right) ** 2)) <= (2 if name == "linear" else 1)
+    assert np.abs(found - right).max() <= (2 if bits == 16 else 14 if name == "linear" else 5)
+
+
+# 1. What the tags of a TIFF say of its numbers.
+
+
+def sixteen(image: Image.Image) -> NDArray[np.uint16]:
+    return np.atleast_3d(np.asarray(image)).astype(np.uint16) * 257
+
+
+@pytest.mark.parametrize(
+    ("case", "order"),
+    [
+        *((case, order) for case in ("plain", "premultiplied", "alpha", "unspecified") for order in "<>"),
+        ("white is zero", "<"),  # Pillow opens none of the other order
+        ("12 bits", "<"),
+    ],
+)
+def test_a_deep_tiff_is_read_as_its_tags_say(case: str, order: str, tmp_path: Path) -> None:
+    shown, alpha = picture(), np.full((SIZE[1], SIZE[0], 1), 20000, dtype=np.uint16)
+    grey = shown.convert("L")
+    colours, premultiplied = sixteen(shown), np.rint(sixteen(shown) * (20000 / 65535)).astype(np.uint16)
+    content, right = {
+        "plain": (tiff(colours, photometric=2, order=order), shown),
+        "premultiplied": (tiff(np.dstack([premultiplied, alpha]), photometric=2, extra=1, order=order), shown),
+        "alpha": (tiff(np.dstack([colours, alpha]), photometric=2, extra=2, order=order), shown),
+        "unspecified": (tiff(np.dstack([colours, alpha]), photometric=2, extra=0, order=order), shown),
+        "white is zero": (tiff(65535 - sixteen(grey), photometric=0, order=order), grey.convert("RGB")),
+        "12 bits": (twelve_bits(np.asarray(grey), order), grey.convert("RGB")),
+    }[case]
+    (tmp_path / "me.tif").write_bytes(content)
+    found, plain = read_pixels(tmp_path / "me.tif"), read_image(tmp_path / "me.tif")
+    assert found.pixels.dtype == np.uint16
+    assert np.abs(found.pixels[..., :3] / 257 - np.asarray(right)).max() < 0.51
+    assert np.abs(np.asarray(plain, dtype=int)[..., :3] - np.asarray(right)).max() <= 1
+    has_alpha = case in ("premultiplied", "alpha")
+    assert (found.pixels.shape[2] == 4, plain.mode == "RGBA") == (has_alpha, has_alpha)
+    assert not has_alpha or (found.pixels[..., 3] == 20000).all()
+
+
+def twelve_bits(levels: NDArray[np.uint8], order: str) -> bytes:
+    spread = np.rint(levels * (4095 / 255)).astype(np.uint16)[..., None] >> np.arange(11, -1, -1) & 1
+    rows = np.packbits(spread.astype(np.uint8).reshape(len(levels), -1), axis=1)[..., None]
+    content = tiff(rows, photometric=1, bits=12, order=order)
+    width = struct.pack(order + "HHII", 256, 4, 1, rows.shape[1])
+    return content.replace(width, struct.pack(order + "HHII", 256, 4, 1, levels.shape[1]))
+
+
+@pytest.mark.parametrize(
+    ("depth", "options"),
+    [
+        (np.uint16, {"photometric": 2, "planar": True}),
+        (np.uint16, {"photometric": 2, "kind": 2}),
+        (np.uint8, {"photometric": 2, "kind": 2}),
+        (np.uint16, {"photometric": 8}),
+    ],
+)
+def test_a_tiff_that_is_not_read_is_refused_with_a_remedy(depth: type, options: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "me.tif").write_bytes(tiff(np.full((20, 30, 3), 100, dtype=depth), **options))
+    for read in (read_pixels, read_image):
+        with pytest.raises(ImageError, match=r"me\.tif .*Save it again as PNG"):
+            read(tmp_path / "me.tif")
+
+
+def test_grey_tiffs_of_more_than_sixteen_bits_are_read_right_or_refused(tmp_path: Path) -> None:
+    levels = np.asarray(picture().convert("L"))[..., None]
+    for data, options in (
+        (levels.astype(np.uint32) * 0x1010101, {"photometric": 1}),
+        (255 - levels.astype(np.int32), {"photometric": 0, "kind": 2}),
+    ):
+        (tmp_path / "me.tif").write_bytes(tiff(data, **options))
+        with pytest.raises(ImageError, match="Save it again as PNG"):
+            read_image(tmp_path / "me.tif")
+
+
+def test_eight_bits_are_read_as_their_tags_say(tmp_path: Path) -> None:
+    shown, alpha = np.asarray(picture()), np.full((SIZE[1], SIZE[0], 1), 200, dtype=np.uint8)
+    multiplied = np.dstack([np.rint(shown * (200 / 255)).astype(np.uint8), alpha])
+    for content in (
+        tiff(multiplied, photometric=2, extra=1),
+        tiff(shown, photometric=2, planar=True),
+        tiff(255 - shown[..., :1], photometric=0),
+    ):
+        (tmp_path / "me.tif").write_bytes(content)
+        found = read_pixels(tmp_path / "me.tif").pixels[..., 0].astype(int)
+        assert np.abs(found - shown[..., 0]).max() <= 1
+
+
+# 2. Two colour spaces in keep.
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("which", ["original", "edited", "both"])
+def test_keep_compares_what_is_seen(which: str, tmp_path: Path) -> None:
+    first, second, wide = picture(), edited(picture()), rgb_profile("adobe")
+    pair = []
+    for name, image in (("original", first), ("edited", second)):
+        own = which in (name, "both")
+        (in_space(image, wide) if own else image).save(tmp_path / f"{name}.png", icc_profile=wide if own else None)
+        pair.append(tmp_path / f"{name}.png")
+    found = keep(*pair)
+    found.save(tmp_path / "kept.png")
+    kept, original = Image.open(tmp_path / "kept.png"), Image.open(pair[0])
+    assert found.verdict == KEPT
+    assert kept.info.get("icc_profile") == original.info.get("icc_profile")
+    np.testing.assert_array_equal(np.asarray(kept)[far()], np.asarray(original)[far()])
+    right = np.asarray(second if which == "edited" else in_space(second, wide), dtype=int)
+    assert np.abs(np.asarray(kept, dtype=int) - right)[inside()].max() <= 2
+    assert any("colour space" in doubt for doubt in found.doubts) == (which != "both")
+    assert found.outside_db_before > 40
+
+
+@pytest.mark.nightly
+def test_colours_that_srgb_cannot_show_stay_where_nothing_changed() -> None:
+    """An editor that works in sRGB has cut them off."""
+    wide = rgb_profile("adobe")
+    own = np.asarray(in_space(picture(), wide)).copy()
+    own[110:130, 155:165] = (20, 250, 30)  # within the disc's surroundings
+    own[20:60, 20:60] = (10, 240, 10)
+    original = Image.fromarray(own)
+    original.info["icc_profile"] = wide
+    second = edited(in_space(original, wide, back=True))
+    found = keep(original, second)
+    assert found.verdict == KEPT
+    np.testing.assert_array_equal(found.kept.pixels[far()], own[far()])
+    assert np.abs(in_srgb(found.image) - np.asarray(second))[inside()].max() <= 2
+
+
+@pytest.mark.nightly
+def test_a_change_beyond_srgb_is_kept_where_both_pictures_have_the_space() -> None:
+    wide, vivid = rgb_profile("adobe"), (20, 250, 30)
+    first = in_space(picture(), wide)
+    second = edited(first, vivid)
+    for image in (first, second):
+        image.info["icc_profile"] = wide
+    found = keep(first, second)
+    assert found.verdict == KEPT
+    assert np.abs(found.kept.pixels[inside()].astype(int) - vivid).max() <= 1
+
+
+@pytest.mark.nightly
+def test_a_damaged_profile_is_a_doubt_and_srgb(tmp_path: Path) -> None:
+    picture().save(tmp_path / "o.png", icc_profile=rgb_profile("adobe")[:200])
+    found = keep(tmp_path / "o.png", edited(picture()))
+    assert found.verdict == KEPT
+    assert any("o.png" in doubt and "damaged" in doubt for doubt in found.doubts)
+    assert read_image(tmp_path / "o.png").info["notes"]
+
+
+# The conversions themselves, against LittleCMS.
+
+
+def other_profiles() -> dict[str, bytes]:
+    greyish = colour.of_grey(grey_profile(1.8))
+    assert greyish is not None
+    chunked = {"gamma": {"gamma": 1 / 1.8}, "p3 by cICP": {"cicp": bytes([12, 13, 0, 1])}}
+    made = {name: colour.profile_of(info) or b"" for name, info in chunked.items()}
+    return {name: rgb_profile(name) for name in ("adobe", "linear", "p3")} | {"grey": greyish} | made
+
+
+@pytest.mark.parametrize("name", ["adobe", "linear", "p3", "grey", "gamma", "p3 by cICP"])
+def test_conversions_are_those_of_littlecms(name: str) -> None:
+    profile = other_profiles()[name]
+    space = colour.space_of({"icc_profile": profile})
+    assert space is not None
+    pixels = np.asarray(picture())
+    there = space.to_srgb(pixels)
+    assert np.abs(there.clip(0, 255) - np.asarray(in_space(picture(), profile, back=True))).max() < 1
+    assert np.abs(space.from_srgb(pixels.astype(np.float32)) - np.asarray(in_space(picture(), profile))).max() < 1
+    assert np.abs(space.from_srgb(there) - pixels).max() < 0.01
+    assert np.abs(space.to_srgb(pixels.astype(np.uint16) * 257) - there).max() < 0.01
+
+
+def test_profiles_of_tables_go_through_littlecms() -> None:
+    """Red and blue exchanged, by a table that no matrix stands for."""
+    table = table_profile()
+    space = colour.space_of({"icc_profile": table})
+    assert space is not None
+    pixels = np.asarray(picture())
+    for depth in (pixels, pixels.astype(np.uint16) * 257):
+        right = np.asarray(in_space(picture(), table, back=True), dtype=float)
+        assert np.abs(space.to_srgb(depth) - right).max() <= 1
+
+
+def table_profile() -> bytes:
+    """Numbers are XYZ in another order, by tables of two nodes, both ways."""
+    corners = np.array([[z, y, x] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
+    ends = struct.pack(">4H", 0, 65535, 0, 65535) + struct.pack(">2H", 0, 65535)
+
+    def table(rows: NDArray[np.float64]) -> bytes:
+        head = b"mft2\0\0\0\0" + bytes([3, 3, 2, 0]) + struct.pack(">9i", *(65536 * np.eye(3, dtype=int)).ravel())
+        return head + struct.pack(">HH", 2, 2) + ends + np.rint(rows * 32768).astype(">u2").tobytes() + ends
+
+    tags = {b"A2B0": table(corners), b"B2A0": table(2 * corners[:, ::1]), b"wtpt": b"XYZ \0\0\0\0" + bytes(12)}
+    out, body = struct.pack(">I", len(tags)), b""
+    for key, value in tags.items():
+        out += key + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(value))
+        body += value + bytes(-len(value) % 4)
+    head = struct.pack(">I4xI", 128 + len(out) + len(body), 0x02400000) + b"mntrRGB XYZ " + bytes(12) + b"acsp"
+    white = struct.pack(">3i", *(round(65536 * one) for one in (0.9642, 1, 0.8249)))
+    return head.ljust(68, b"\0") + white.ljust(60, b"\0") + out + body
+
+
+def test_srgb_by_any_name_is_srgb() -> None:
+    named = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for info in (
+        {},
+        {"icc_profile": named},
+        {"gamma": 0.45455},
+        {"srgb": 0, "gamma": 1.0},
+        {"cicp": bytes([1, 13, 0, 1])},
+    ):
+        assert colour.space_of(info) is None
+        assert not colour.is_damaged(info)
+
+
+@given(content=st.binary(max_size=300), at=st.integers(0, 500), bad=st.binary(min_size=1, max_size=8))
+def test_no_profile_ends_in_an_error(content: bytes, at: int, bad: bytes) -> None:
+    whole = rgb_profile("adobe")
+    for profile in (content, whole[:at] + bad + whole[at + len(bad) :]):
+        info = {"icc_profile": profile}
+        space = colour.space_of(info)
+        assert space is None or np.isfinite(space.to_srgb(np.full((2, 2, 3), 99, np.uint8))).all()
+        colour.of_grey(profile)
+
+
+# 3. What a model is shown.
+
+SMALL = Capabilities(size_multiple=16, sizes=(128, 128, 128))
+
+
+@pytest.mark.parametrize("name", ["adobe", "linear", "p3"])
+@pytest.mark.parametrize("clear", [False, True])
+def test_a_model_sees_srgb_and_its_change_comes_back(name: str, clear: bool, tmp_path: Path) -> None:
+    profile, plain = rgb_profile(name), picture()
+    own = in_space(plain, profile)
+    if clear:
+        for image in (plain, own):
+            image.putalpha(Image.linear_gradient("L").resize(SIZE))
+    own.save(tmp_path / "own.png", icc_profile=profile)
+    frames = [Picture.from_image(plain).fit(SMALL), Picture.open(tmp_path / "own.png").fit(SMALL)]
+    seen = [np.asarray(frame.picture.on_white(), dtype=int) for frame in frames]
+    agree(seen[1], seen[0], name=name, bits=8)
+    assert (frames[0].pixels - frames[1].pixels).square().mean().sqrt() * 127.5 <= 2
+    change = torch.zeros(3, 128, 128)
+    change[0, 40:80, 40:80] = 0.5
+    right, found = (frame.restore(change) for frame in frames)
+    assert found.info["icc_profile"] == profile
+    place = np.abs(np.asarray(right, dtype=int) - np.asarray(plain)).max(axis=2) > 0
+    np.testing.assert_array_equal(np.asarray(found)[~place], np.asarray(own)[~place])
+    rms = np.sqrt(np.mean((in_srgb(found) - np.asarray(right.convert("RGB")))[place] ** 2))
+    assert rms < 2
+    assert np.array_equal(frames[1].restore(torch.zeros_like(change)), own)
+
+
+# 4. What the file says of its colours.
+
+SAID = {
+    b"gAMA": struct.pack(">I", 100_000),
+    b"cHRM": struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000),
+    b"cICP": bytes([12, 13, 0, 1]),
+    b"sRGB": b"\1",
+}
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", SAID)
+def test_chunks_that_name_the_space_are_kept(kind: bytes, bits: int, tmp_path: Path) -> None:
+    save_pixels(PixelPicture(pixels=np.asarray(picture()).astype(f"uint{bits}")), tmp_path / "plain.png")
+    (tmp_path / "me.png").write_bytes(with_chunk((tmp_path / "plain.png").read_bytes(), kind, SAID[kind]))
+    save_pixels(read_pixels(tmp_path / "me.png"), tmp_path / "again.png")
+    assert chunks((tmp_path / "again.png").read_bytes())[kind] == SAID[kind]
+
+
+@pytest.mark.parametrize("ending", ["jpg", "webp", "tif"])
+def test_other_formats_get_a_profile_of_the_chunks(ending: str, tmp_path: Path) -> None:
+    (tmp_path / "me.png").write_bytes(with_chunk(saved(picture()), b"gAMA", SAID[b"gAMA"]))
+    save_image(read_image(tmp_path / "me.png"), tmp_path / f"me.{ending}")
+    with Image.open(tmp_path / f"me.{ending}") as image:
+        shown = in_srgb(image)
+    right = in_srgb(in_space(picture(), rgb_profile("linear"), back=True))
+    assert np.abs(shown - right).mean() < 2
+
+
+def test_unknown_spaces_are_told(tmp_path: Path) -> None:
+    (tmp_path / "me.png").write_bytes(with_chunk(saved(picture()), b"cICP", bytes([9, 16, 0, 1])))
+    assert read_image(tmp_path / "me.png").info["notes"]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_grey_looks_as_it_did(bits: int, tmp_path: Path) -> None:
+    grey = picture().convert("L")
+    stored = grey if bits == 8 else Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    stored.save(tmp_path / "grey.png", icc_profile=grey_profile(1.8))
+    save_pixels(read_pixels(tmp_path / "grey.png"), tmp_path / "again.png")
+    with Image.open(tmp_path / "again.png") as again:
+        np.testing.assert_array_equal(np.asarray(again)[..., 0], np.asarray(grey))
+        own = ImageCms.ImageCmsProfile(io.BytesIO(grey_profile(1.8)))
+        right = ImageCms.profileToProfile(grey, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        assert np.abs(in_srgb(again) - np.asarray(right)).max() <= 2
+
+
+@pytest.mark.parametrize(("ending", "lost"), [("bmp", "colour profile, EXIF"), ("webp", "resolution"), ("png", "")])
+def test_what_a_format_does_not_keep_is_told(ending: str, lost: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Copyright] = "me"
+    picture().save(tmp_path / "me.png", icc_profile=rgb_profile("adobe"), exif=exif, dpi=(300, 300))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        save_image(read_image(tmp_path / "me.png"), tmp_path / f"k.{ending}")
+    assert lost in " ".join(str(one.message) for one in told)
+    assert bool(told) == bool(lost)
+
+
+def test_cmyk_is_told(tmp_path: Path) -> None:
+    picture().convert("CMYK").save(tmp_path / "me.tif")
+    found = read_image(tmp_path / "me.tif")
+    assert found.info["notes"]
+    assert np.abs(np.asarray(found, dtype=int) - np.asarray(picture())).max() <= 2
+
+
+# 6. One clear level.
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_one_level_of_grey_is_clear_at_any_depth(bits: int, tmp_path: Path) -> None:
+    wide = np.asarray(picture().convert("L")).astype(np.uint32) * 257
+    plane = wide >> (16 - bits)
+    (tmp_path / "key.png").write_bytes(grey_png(plane, bits, int(plane[10, 10])))
+    clear = plane == plane[10, 10]
+    top = 2**bits - 1
+    for pixels in (read_pixels(tmp_path / "key.png").pixels, np.asarray(read_image(tmp_path / "key.png"))):
+        np.testing.assert_array_equal(pixels[..., 3] == 0, clear)
+        whole = np.iinfo(pixels.dtype).max
+        assert np.abs(pixels[..., 0] / whole - plane / top).max() <= 0.5 / 255
+
+
+# 7. Several frames.
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "webp", "tif"])
+def test_frames_that_are_left_out_are_told(ending: str, tmp_path: Path) -> None:
+    picture().save(tmp_path / f"a.{ending}", save_all=True, append_images=[edited(picture()), picture()])
+    (note,) = Picture.open(tmp_path / f"a.{ending}").notes
+    assert note.startswith(f"a.{ending} has 3 ")
+
+
+def test_the_second_picture_of_a_camera_needs_no_word(tmp_path: Path) -> None:
+    picture().save(tmp_path / "me.jpg", format="MPO", save_all=True, append_images=[picture()])
+    assert Picture.open(tmp_path / "me.jpg").notes == ()
+
+
+@pytest.mark.nightly
+def test_keep_tells_of_frames_in_both_pictures(tmp_path: Path, command: Command) -> None:
+    for name, image in (("a.gif", picture()), ("b.gif", edited(picture()))):
+        image.save(tmp_path / name, save_all=True, append_images=[picture(seed=5), image])
+    done = command("keep", tmp_path / "a.gif", tmp_path / "b.gif", "-o", tmp_path / "k.png")
+    assert done.err.count("has 3 frames") == 2
+    assert "3 frames" in command("keep", tmp_path / "a.gif", tmp_path / "b.gif", "-o", tmp_path / "k.png", "--json").out
+
+
+# 8. Resolution, EXIF, XMP, and how a JPEG was compressed.
+
+
+@pytest.mark.parametrize("source", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "bmp"])
+def test_resolution_is_kept(source: str, ending: str, tmp_path: Path) -> None:
+    picture().save(tmp_path / f"me.{source}", dpi=(300, 150))
+    save_image(read_image(tmp_path / f"me.{source}"), tmp_path / f"k.{ending}")
+    with Image.open(tmp_path / f"k.{ending}") as image:
+        np.testing.assert_allclose([float(one) for one in image.info["dpi"]], (300, 150), atol=0.02)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+def test_exif_has_the_size_of_the_upright_picture(ending: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Copyright] = 6, "me"
+    inner = exif.get_ifd(ExifTags.IFD.Exif)
+    inner[ExifTags.Base.ExifImageWidth], inner[ExifTags.Base.ExifImageHeight] = SIZE
+    picture().save(tmp_path / "me.jpg", exif=exif, dpi=(300, 150))
+    save_image(read_image(tmp_path / "me.jpg"), tmp_path / f"k.{ending}")
+    with Image.open(tmp_path / f"k.{ending}") as image:
+        assert image.size == SIZE[::-1]
+        found = image.getexif()
+        inner = found.get_ifd(ExifTags.IFD.Exif)
+        assert found.get(ExifTags.Base.Orientation, 1) == 1
+        assert found[ExifTags.Base.Copyright] == "me"
+        assert (inner[ExifTags.Base.ExifImageWidth], inner[ExifTags.Base.ExifImageHeight]) == SIZE[::-1]
+        if ending != "webp":
+            np.testing.assert_allclose([float(one) for one in image.info["dpi"]], (150, 300), atol=0.02)
+
+
+@pytest.mark.parametrize("source", ["png", "jpg", "webp", "tif"])
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+def test_xmp_is_kept_but_for_the_turn(source: str, ending: str, tmp_path: Path) -> None:
+    said = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6" dc:rights="me"/></x:xmpmeta>'
+    options: dict[str, Any] = {"xmp": said}
+    if source == "png":
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", said.decode())
+        options = {"pnginfo": text}
+    elif source == "tif":
+        options = {"tiffinfo": {700: said}}
+    picture().save(tmp_path / f"me.{source}", **options)
+    save_image(read_image(tmp_path / f"me.{source}"), tmp_path / f"k.{ending}")
+    with Image.open(tmp_path / f"k.{ending}") as image:
+        found = image.info["xmp"]
+        assert b'dc:rights="me"' in found
+        assert b'Orientation="6"' not in found
+
+
+def test_rights_in_texts_of_a_png_are_kept(tmp_path: Path) -> None:
+    text = PngInfo()
+    text.add_text("Copyright", "me")
+    text.add_text("workflow", "not a right")
+    picture().save(tmp_path / "me.png", pnginfo=text)
+    save_image(read_image(tmp_path / "me.png"), tmp_path / "k.png")
+    with Image.open(tmp_path / "k.png") as image:
+        assert (image.info.get("Copyright"), image.info.get("workflow")) == ("me", None)
+
+
+@pytest.mark.parametrize(("quality", "subsampling"), [(60, 2), (85, 1), (97, 0)])
+def test_a_jpeg_is_written_as_its_original(quality: int, subsampling: int, tmp_path: Path) -> None:
+    picture().save(tmp_path / "me.jpg", quality=quality, subsampling=subsampling)
+    save_image(read_image(tmp_path / "me.jpg"), tmp_path / "k.jpg")
+    with Image.open(tmp_path / "me.jpg") as first, Image.open(tmp_path / "k.jpg") as second:
+        assert isinstance(first, JpegImagePlugin.JpegImageFile)
+        assert isinstance(second, JpegImagePlugin.JpegImageFile)
+        assert first.quantization == second.quantization
+        assert JpegImagePlugin.get_sampling(second) == subsampling
+
+
+# 9. A name near the limit.
+
+
+@pytest.mark.nightly
+def test_a_long_name_is_shortened(tmp_path: Path, command: Command) -> None:
+    original = tmp_path / f"{'b' * 251}.png"
+    picture().save(original)
+    edited(picture()).save(tmp_path / "e.png")
+    done = command("keep", original, tmp_path / "e.png")
+    assert (done.code, done.err) == (0, "")
+    assert len([place for place in tmp_path.iterdir() if place.name.endswith(".kept.png")]) == 1
+
+
+# An alpha channel that is a mask.
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_mask_in_the_alpha_channel_is_kept_and_the_change_is_put_under_it(depth: type, tmp_path: Path) -> None:
+    top = np.iinfo(depth).max // 255
+    first, second = np.asarray(picture()).astype(depth) * depth(top), edited(picture())
+    alpha = np.full((SIZE[1], SIZE[0], 1), 255 * top, dtype=depth)
+    alpha[90:150, 140:200] = 0
+    found = keep_array(np.dstack([first, alpha]), second, tmp_path)
+    assert found.verdict == KEPT
+    np.testing.assert_array_equal(found.kept.pixels[..., 3:], alpha)
+    np.testing.assert_array_equal(found.kept.pixels[far()][:, :3], first[far()])
+    assert np.abs(found.kept.pixels[inside()][:, :3] / top - (225, 40, 50)).max() <= 1
+    assert any("mask" in doubt for doubt in found.doubts)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("background", [255, 0])
+def test_a_cut_out_picture_stays_one(background: int, tmp_path: Path) -> None:
+    """The editor has put it on white or black; the colours that were left under alpha are not touched."""
+    alpha = np.full((SIZE[1], SIZE[0], 1), 255, dtype=np.uint8)
+    alpha[:, :80] = 0
+    shown = np.where(alpha > 0, np.asarray(edited(picture())), np.uint8(background))
+    pixels = np.dstack([np.asarray(picture()), alpha])
+    found = keep_array(pixels, Image.fromarray(shown), tmp_path)
+    np.testing.assert_array_equal(found.kept.pixels[:, :80], pixels[:, :80])
+    assert not any("mask" in doubt for doubt in found.doubts)
+
+
+def keep_array(pixels: NDArray[Any], second: Image.Image, folder: Path) -> Any:
+    """Of 8 or 16 bits, by way of a file."""
+    save_pixels(PixelPicture(pixels=pixels), folder / "original.png")
+    return keep(folder / "original.png", second)
+
+
+# The property: a picture and its twin in another space mean the same.
+
+
+def twin(image: Image.Image, name: str, bits: int, kind: str, place: Path) -> Path:
+    """The picture in another space, as a file."""
+    profile, numbers = rgb_profile(name), deep(image, name)
+    numbers = numbers if bits == 16 else np.rint(numbers / 257).astype(np.uint8)
+    place = place.with_suffix(f".{kind}")
+    if kind == "tif":
+        place.write_bytes(tiff(numbers, photometric=2, profile=profile))
+    else:
+        save_pixels(PixelPicture(pixels=numbers, info={"icc_profile": profile}), place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return keep(picture(), edited(picture()))
+
+
+@pytest.mark.nightly
+@settings(max_examples=24)
+@given(
+    name=st.sampled_from(["adobe", "p3", "dark", "linear"]),
+    bits=st.sampled_from([8, 16]),
+    kind=st.sampled_from(["png", "tif", "webp"]),
+    entry=st.sampled_from(["original", "edited", "model"]),
+)
+def test_a_twin_in_another_space_means_the_same(
+    right: Any, tmp_path_factory: pytest.TempPathFactory, name: str, bits: int, kind: str, entry: str
+) -> None:
+    bits = 8 if kind == "webp" else 16 if name == "linear" else bits
+    if name == "linear" and bits == 8:
+        return  # 8 linear bits are far apart in the dark
+    place = tmp_path_factory.mktemp("twin") / "me"
+    if entry == "model":
+        seen = Picture.open(twin(picture(), name, bits, kind, place)).on_white()
+        agree(np.asarray(seen, dtype=int), np.asarray(picture()), name=name, bits=8)
+        return
+    if entry == "original":
+        found = keep(twin(picture(), name, bits, kind, place), edited(picture()))
+    else:
+        found = keep(picture(), twin(edited(picture()), name, bits, kind, place))
+    assert found.verdict == right.verdict
+    place = inside() | far()
+    agree(found.kept.levels[place], right.kept.levels[place], name=name, bits=bits)
