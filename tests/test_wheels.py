@@ -45,7 +45,7 @@ def installed(others: Path, tmp_path: Path) -> Callable[..., Run]:
 
         def run(*arguments: object) -> subprocess.CompletedProcess[str]:
             # -S: without the environment's own site-packages, and what is installed there to be edited
-            program = [sys.executable, "-S", "-m", "latentedit.cli.main", *map(str, arguments)]
+            program = [sys.executable, "-S", "-m", "latentedit_keep.main", *map(str, arguments)]
             return subprocess.run(program, capture_output=True, text=True, env=where, check=False, cwd=tmp_path)
 
         return run
@@ -59,11 +59,12 @@ def picture(tmp_path: Path) -> Path:
     return tmp_path / "me.png"
 
 
-def test_five_wheels_of_a_size_that_the_index_takes() -> None:
+def test_six_wheels_of_a_size_that_the_index_takes() -> None:
     sizes = {path.name.split("-")[0]: path.stat().st_size for path in DIST.glob("*.whl")}
     assert set(sizes) == {
         "latentedit",
         "latentedit_bench",
+        "latentedit_keep",
         "latentedit_models",
         "latentedit_portraits",
         "latentedit_scenes",
@@ -71,8 +72,18 @@ def test_five_wheels_of_a_size_that_the_index_takes() -> None:
     assert max(sizes.values()) < LARGEST_BYTES
 
 
+def test_keep_alone_keeps_and_says_what_edits(installed: Callable[..., Run], picture: Path) -> None:
+    run = installed("latentedit_keep")
+    kept = run("keep", picture, picture, "-o", "kept.png")
+    assert kept.returncode == 0, kept.stderr
+    assert "nothing changed" in kept.stdout
+    refused = run("edit", picture)
+    assert refused.returncode == 2
+    assert "latentedit keep --help" in refused.stderr
+
+
 def test_the_library_alone_says_what_is_missing(installed: Callable[..., Run], picture: Path) -> None:
-    run = installed("latentedit")
+    run = installed("latentedit_keep", "latentedit")
     assert run("--version").returncode == 0
     assert "pip install ./packages/portraits" in run("models", "list").stdout
     for arguments, said in (
@@ -90,7 +101,7 @@ def test_the_library_alone_says_what_is_missing(installed: Callable[..., Run], p
 
 
 def test_the_library_and_the_portraits_edit_a_picture(installed: Callable[..., Run], picture: Path) -> None:
-    run = installed("latentedit", "latentedit_portraits")
+    run = installed("latentedit_keep", "latentedit", "latentedit_portraits")
     edited = run("edit", picture, "--change", "=> glasses", "-o", "edited.png")
     assert edited.returncode == 0, edited.stderr
     assert "accessory none -> glasses" in edited.stdout
@@ -98,7 +109,14 @@ def test_the_library_and_the_portraits_edit_a_picture(installed: Callable[..., R
     assert "./packages/bench" in run("reproduce").stderr
 
 
-def test_all_five(installed: Callable[..., Run]) -> None:
-    run = installed("latentedit", "latentedit_portraits", "latentedit_scenes", "latentedit_models", "latentedit_bench")
+def test_all_six(installed: Callable[..., Run]) -> None:
+    run = installed(
+        "latentedit_keep",
+        "latentedit",
+        "latentedit_portraits",
+        "latentedit_scenes",
+        "latentedit_models",
+        "latentedit_bench",
+    )
     assert "portraits-unet" in run("models", "list").stdout
     assert run("bench", "methods").returncode == 0

@@ -72,7 +72,7 @@ def keep(
         rows = _rows(output / "cases.jsonl", split, count, workers, progress)
         chain_rows = _chains(split, chains, workers, progress)
     found = bars(rows)
-    failed = worst(rows, 5)
+    failed = worst(rows, 10)
     if failed:
         save_image(draw_cases([make_case(split, index) for index in failed]), output / "worst.png")
     told: dict[str, Any] = {
