@@ -17,7 +17,7 @@ from latentedit_keep.change import Change, find_change
 from latentedit_keep.composite import composite, enlarged, levels
 from latentedit_keep.errors import ConfigError, MissingDependencyError, to_install
 from latentedit_keep.opencv import cv2
-from latentedit_keep.pictures import PixelPicture, check_depth, check_output, read_pixels, save_pixels
+from latentedit_keep.pictures import PixelPicture, check_depth, check_output, read_pixels, save_image
 from latentedit_keep.progress import Progress
 from latentedit_keep.record import KeepRecord, KeptPicture, versions
 from latentedit_keep.registration import Registration, register
@@ -121,7 +121,7 @@ class KeepResult:
         Raises:
             OutputError: the place cannot be written to, or the format does not hold the picture.
         """
-        save_pixels(self.kept, path, record=self.record.to_json())
+        save_image(self.kept, path, record=self.record.to_json())
 
     def as_written(self, path: str | Path) -> "KeepResult":
         """The result as the file holds it that `save` wrote: JPEG changes all of it a little.
