@@ -76,6 +76,17 @@ def test_a_result_goes_beside_its_picture(picture: str, output: str) -> None:
     assert default_output(Path(picture), "edited.png") == Path(output)
 
 
+@pytest.mark.parametrize("letter", ["b", "é", "\udc80"])
+def test_a_result_of_a_very_long_name_can_be_written(letter: str, tmp_path: Path) -> None:
+    """With the JSON beside it; and names that differ at their end only stay apart."""
+    count = 251 // len(os.fsencode(letter))
+    names = [default_output(tmp_path / f"{letter * (count - 1)}{end}.png", "edited.png") for end in "ab"]
+    assert len(set(names)) == 2
+    for name in names:
+        assert len(os.fsencode(name.name)) < 240
+        name.with_name(f"{name.name}.json").touch()
+
+
 @pytest.mark.parametrize(
     ("output", "sheet"),
     [("a.png", "a.png"), ("a.png", "x/../a.png"), ("a.png", "a.jpg"), ("link/a.png", "a.png"), ("a.png", "a.json")],

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 import latentedit as le
 from latentedit.core.errors import ConfigError, ImageError
 from latentedit_keep.api import KeepResult, keep, kept
-from latentedit_keep.pictures import PixelPicture, read_chunks, read_pixels, save_pixels
+from latentedit_keep.pictures import PixelPicture, read_chunks, read_pixels, save_image
 from latentedit_keep.record import KeepRecord
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
@@ -115,7 +115,7 @@ def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:
     deep = np.concatenate([scene().astype(np.uint16) * 257 + 3, alpha], axis=2)
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "somebody"
-    save_pixels(
+    save_image(
         PixelPicture(pixels=deep, info={"icc_profile": b"a profile", "exif": exif.tobytes()}), tmp_path / "deep.png"
     )
     shown = np.asarray(read_pixels(tmp_path / "deep.png").image.convert("RGBA"))

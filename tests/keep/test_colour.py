@@ -20,7 +20,7 @@ from latentedit.models.capabilities import Capabilities
 from latentedit_keep import colour
 from latentedit_keep.api import keep
 from latentedit_keep.errors import ImageError
-from latentedit_keep.pictures import PixelPicture, read_image, read_pixels, save_image, save_pixels
+from latentedit_keep.pictures import PixelPicture, read_image, read_pixels, save_image
 from tests.commands import Command
 from tests.keep.colour_files import (
     SIZE,
@@ -319,9 +319,9 @@ SAID = {
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("kind", SAID)
 def test_chunks_that_name_the_space_are_kept(kind: bytes, bits: int, tmp_path: Path) -> None:
-    save_pixels(PixelPicture(pixels=np.asarray(picture()).astype(f"uint{bits}")), tmp_path / "plain.png")
+    save_image(PixelPicture(pixels=np.asarray(picture()).astype(f"uint{bits}")), tmp_path / "plain.png")
     (tmp_path / "me.png").write_bytes(with_chunk((tmp_path / "plain.png").read_bytes(), kind, SAID[kind]))
-    save_pixels(read_pixels(tmp_path / "me.png"), tmp_path / "again.png")
+    save_image(read_pixels(tmp_path / "me.png"), tmp_path / "again.png")
     assert chunks((tmp_path / "again.png").read_bytes())[kind] == SAID[kind]
 
 
@@ -345,7 +345,7 @@ def test_grey_looks_as_it_did(bits: int, tmp_path: Path) -> None:
     grey = picture().convert("L")
     stored = grey if bits == 8 else Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     stored.save(tmp_path / "grey.png", icc_profile=grey_profile(1.8))
-    save_pixels(read_pixels(tmp_path / "grey.png"), tmp_path / "again.png")
+    save_image(read_pixels(tmp_path / "grey.png"), tmp_path / "again.png")
     with Image.open(tmp_path / "again.png") as again:
         np.testing.assert_array_equal(np.asarray(again)[..., 0], np.asarray(grey))
         own = ImageCms.ImageCmsProfile(io.BytesIO(grey_profile(1.8)))
@@ -529,7 +529,7 @@ def test_a_cut_out_picture_stays_one(background: int, tmp_path: Path) -> None:
 
 def keep_array(pixels: NDArray[Any], second: Image.Image, folder: Path) -> Any:
     """Of 8 or 16 bits, by way of a file."""
-    save_pixels(PixelPicture(pixels=pixels), folder / "original.png")
+    save_image(PixelPicture(pixels=pixels), folder / "original.png")
     return keep(folder / "original.png", second)
 
 
@@ -544,7 +544,7 @@ def twin(image: Image.Image, name: str, bits: int, kind: str, place: Path) -> Pa
     if kind == "tif":
         place.write_bytes(tiff(numbers, photometric=2, profile=profile))
     else:
-        save_pixels(PixelPicture(pixels=numbers, info={"icc_profile": profile}), place)
+        save_image(PixelPicture(pixels=numbers, info={"icc_profile": profile}), place)
     return place
 
 

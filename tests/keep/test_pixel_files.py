@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 from latentedit.core.errors import ImageError, OutputError
 from latentedit_keep.bounds import bounds_of
-from latentedit_keep.pictures import PixelPicture, check_depth, read_chunks, read_pixels, save_pixels
+from latentedit_keep.pictures import PixelPicture, check_depth, read_chunks, read_pixels, save_image
 from tests.keep.pairs import scene
 
 PROFILE = b"not read by anyone, kept as it is" * 4
@@ -26,7 +26,7 @@ def test_sixteen_bits_profile_exif_and_record_come_back(channels: int, tmp_path:
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "somebody"
     picture = PixelPicture(pixels=pixels, info={"icc_profile": PROFILE, "exif": exif.tobytes()})
-    save_pixels(picture, tmp_path / "deep.png", record='{"a": 1}')
+    save_image(picture, tmp_path / "deep.png", record='{"a": 1}')
     again = read_pixels(tmp_path / "deep.png")
     np.testing.assert_array_equal(again.pixels, pixels)
     assert again.pixels.dtype == np.uint16
@@ -61,7 +61,7 @@ def test_pictures_are_upright(orientation: int, bits: int, tmp_path: Path) -> No
     if bits == 8:
         Image.fromarray(pixels).save(place, exif=exif)
     else:
-        save_pixels(PixelPicture(pixels=pixels.astype(np.uint16) * 257, info={"exif": exif.tobytes()}), place)
+        save_image(PixelPicture(pixels=pixels.astype(np.uint16) * 257, info={"exif": exif.tobytes()}), place)
     with_pillow = Image.fromarray(pixels)
     with_pillow.getexif()[ExifTags.Base.Orientation] = orientation
     turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
@@ -93,7 +93,7 @@ def test_exif_that_no_jpeg_holds_is_told_before(tmp_path: Path) -> None:
 
 def test_sixteen_bits_go_to_png_only(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"16 bits.*Use \.png"):
-        save_pixels(PixelPicture(pixels=deep()), tmp_path / "deep.jpg")
+        save_image(PixelPicture(pixels=deep()), tmp_path / "deep.jpg")
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(60)])
@@ -104,7 +104,7 @@ def test_what_is_no_picture_is_refused(content: bytes, tmp_path: Path) -> None:
 
 
 def test_a_deep_png_that_is_cut_short_is_refused(tmp_path: Path) -> None:
-    save_pixels(PixelPicture(pixels=deep()), tmp_path / "whole.png")
+    save_image(PixelPicture(pixels=deep()), tmp_path / "whole.png")
     content = (tmp_path / "whole.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(content[:60])
     with pytest.raises(ImageError, match=r"cut\.png"):

@@ -120,6 +120,7 @@ class Visit:
         payload = _payload(content)
         with self._task(model, progress) as (backbone, _):
             caption, notes = _looked_at(backbone, picture)
+        notes = (*picture.notes, *notes)
         entry = Entry(title="the picture", picture=picture, caption=caption, notes=notes, payload=payload)
         self.entries, self.current, self._session, self._anyway = [entry], entry, None, False
         return entry

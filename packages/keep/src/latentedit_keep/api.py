@@ -18,7 +18,7 @@ from latentedit_keep.composite import composite, enlarged, levels
 from latentedit_keep.drift import find_drift, without_drift
 from latentedit_keep.errors import ConfigError, MissingDependencyError, to_install
 from latentedit_keep.opencv import cv2
-from latentedit_keep.pictures import PixelPicture, check_depth, check_output, read_pixels, save_pixels
+from latentedit_keep.pictures import PixelPicture, check_depth, check_output, read_pixels, save_image
 from latentedit_keep.progress import Progress
 from latentedit_keep.record import KeepRecord, KeptPicture, versions
 from latentedit_keep.registration import Registration, register
@@ -122,7 +122,7 @@ class KeepResult:
         Raises:
             OutputError: the place cannot be written to, or the format does not hold the picture.
         """
-        save_pixels(self.kept, path, record=self.record.to_json())
+        save_image(self.kept, path, record=self.record.to_json())
 
     def as_written(self, path: str | Path) -> "KeepResult":
         """The result as the file holds it that `save` wrote: JPEG changes all of it a little.

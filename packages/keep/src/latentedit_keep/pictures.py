@@ -591,34 +591,25 @@ def check_output(path: str | Path, *, source: str | Path | None = None, transpar
 
 
 def save_image(
-    image: Image.Image, path: str | Path, *, record: str | None = None, payload: bytes | None = None
+    picture: Image.Image | PixelPicture, path: str | Path, *, record: str | None = None, payload: bytes | None = None
 ) -> None:
     """Write a picture beside its place, then rename it into place: no half-written file is ever seen.
 
-    The same image, record and payload give the same bytes. A warning tells what the format does not keep.
+    The same picture, record and payload give the same bytes. A warning tells what the format does not keep.
 
     Args:
-        image: RGB or RGBA; what its ``info`` says of colours, size and rights is kept, see `PixelPicture`.
+        picture: RGB or RGBA; what its ``info`` says of colours, size and rights is kept, see `PixelPicture`.
         path: the ending names the format (PNG, WebP and TIFF lossless; JPEG as the original one, or of quality 95).
         record: text that a PNG carries, for `read_chunks`; 1 MB at most. Other formats carry none and are written
             without it.
         payload: bytes that a PNG carries beside the record; 64 MB at most. Other formats are written without it.
 
     Raises:
-        OutputError: the place cannot be written to, the ending stands for no format, the disk is full, or a record or
-            payload is too long.
+        OutputError: the place cannot be written to, the ending stands for no format, the format does not hold the
+            picture, the disk is full, or a record or payload is too long.
     """
-    save_pixels(PixelPicture(pixels=np.asarray(image), info=image.info), path, record=record, payload=payload)
-
-
-def save_pixels(
-    picture: PixelPicture, path: str | Path, *, record: str | None = None, payload: bytes | None = None
-) -> None:
-    """The same as `save_image`, of 8 or 16 bits.
-
-    Raises:
-        OutputError: the place cannot be written to, or the format does not hold the picture.
-    """
+    if isinstance(picture, Image.Image):
+        picture = PixelPicture(pixels=np.asarray(picture), info=picture.info)
     path, info = Path(path), picture.info
     check_depth(picture, path)
     kind = _format_of(path, transparent=picture.pixels.shape[2] == 4)
