@@ -641,7 +641,10 @@ def save_image(
         inner = exif.keys() & {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
         options |= {"exif": exif, "compression": None if inner else "tiff_lzw"}
     with written_beside(path) as file:
-        picture.image.save(file, format=kind, **options)
+        try:
+            picture.image.save(file, format=kind, **options)
+        except (ValueError, RuntimeError) as error:  # of encoders
+            raise OutputError(f"{path} cannot hold the picture as a {kind}: {error}. Use .png") from error
 
 
 def check_depth(picture: PixelPicture, path: str | Path) -> None:
