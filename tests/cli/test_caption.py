@@ -57,6 +57,7 @@ def test_a_captioner_by_name(command: Command, picture: Path, miniature: Path, m
         "caption": "A man with a beard",
         "attributes": None,
         "knowledge": None,
+        "notes": [],
     }
 
 

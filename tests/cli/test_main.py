@@ -256,7 +256,7 @@ def test_work_is_done_though_nobody_can_be_told(tmp_path: Path, shell: str, code
 @pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_program_that_is_ended_leaves_nothing_half_written(tmp_path: Path, number: str, code: int) -> None:
     """L14."""
-    written = "from latentedit.core.files.writing import written_beside"
+    written = "from latentedit_keep.files import written_beside"
     act = (
         f"{written}\n    with written_beside('made') as file: os.kill(os.getpid(), signal.{number}); file.write(b'it')"
     )

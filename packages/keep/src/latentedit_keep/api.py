@@ -14,6 +14,7 @@ from PIL import Image
 
 from latentedit_keep.bounds import bounds_of
 from latentedit_keep.change import Change, find_change, whole_structure
+from latentedit_keep.colour import profile_of
 from latentedit_keep.composite import composite, enlarged, levels
 from latentedit_keep.drift import find_drift, without_drift
 from latentedit_keep.errors import ConfigError, MissingDependencyError, to_install
@@ -440,7 +441,7 @@ def _under_mask(original: PixelPicture, edited: PixelPicture) -> bool:
 
 def _notes(original: PixelPicture, edited: PixelPicture, *, under: bool) -> list[str]:
     notes = [note for picture in (original, edited) for note in picture.info.get("notes", ())]
-    if original.space is not edited.space:
+    if (original.space or edited.space) and profile_of(original.info) != profile_of(edited.info):
         notes.append("the two pictures have different colour spaces: the change was converted to the original's")
     if under:
         notes.append(

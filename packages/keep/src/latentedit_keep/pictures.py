@@ -53,7 +53,6 @@ _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # of a segment of a JPEG;
 _SCAN, _END = 0xDA, 0xD9
 _DECODED_BYTES = 12  # of memory for each pixel while a picture is decoded, turned upright and brought to eight bits
 _STRIP_PIXELS = 1_000_000  # worked at together, where a step takes many bytes for each
-_WRITES_TO_STDERR = ("TIFF",)
 
 WRITABLE = {
     ".png": "PNG",
@@ -335,7 +334,7 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelPictur
         _check_scans(image, name)
         exif = _exif(image)
         orientation = exif.get(ExifTags.Base.Orientation, 1)
-        with _silent_decoder() if image.format in _WRITES_TO_STDERR else contextlib.nullcontext():
+        with _silent_decoder() if image.format == "TIFF" else contextlib.nullcontext():
             pixels = _deep(image, content, name)
             if pixels is None:
                 image.load()
@@ -398,8 +397,7 @@ def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[st
         texts = {key: str(value) for key, value in image.text.items() if key in _RIGHTS}
         info |= {"texts": texts} if texts else {}
     if isinstance(image, JpegImagePlugin.JpegImageFile) and image.mode in ("RGB", "L"):
-        subsampling = JpegImagePlugin.get_sampling(image)
-        info |= {"qtables": image.quantization, "subsampling": max(0, subsampling)}
+        info |= {"qtables": image.quantization, "subsampling": max(0, JpegImagePlugin.get_sampling(image))}
     dpi = tuple(float(one) for one in info.pop("dpi", ()))
     if len(dpi) == 2 and all(0 < one <= _MOST_DPI for one in dpi):
         info["dpi"] = dpi[::-1] if sideways else dpi
@@ -463,8 +461,6 @@ def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
         "numbers of this kind": set(tag(339, (1,))) - ({1, 4} if bits <= 16 else {2, 3}),
         "separate planes": bits > 8 and tag(277, 1) > 1 and tag(284, 1) != 1,
         "white as zero": bits > 16 and photometric == 0,
-        "this kind of colours": bits == 16 and photometric not in (0, 1, 2, 5),
-        "one clear channel beside grey": bits == 16 and photometric < 2 and tag(277, 1) != 1,
     }
     for what, found in odd.items():
         if found:
@@ -641,7 +637,10 @@ def save_image(
         inner = exif.keys() & {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
         options |= {"exif": exif, "compression": None if inner else "tiff_lzw"}
     with written_beside(path) as file:
-        picture.image.save(file, format=kind, **options)
+        try:
+            picture.image.save(file, format=kind, **options)
+        except (ValueError, RuntimeError) as error:  # of encoders
+            raise OutputError(f"{path} cannot hold the picture as a {kind}: {error}. Use .png") from error
 
 
 def check_depth(picture: PixelPicture, path: str | Path) -> None:
