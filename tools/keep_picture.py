@@ -1,15 +1,15 @@
-"""Draws docs/pictures/keep.webp: a photograph, what an editor gives back, what `keep` makes of it, and the differences."""
+"""Draws docs/pictures/keep.webp: a photograph, an editor's image of it, what `keep` makes of both, and the differences."""
 
 from pathlib import Path
 
-import matplotlib
+import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 
 from latentedit_keep import keep
 
 PLACE = Path(__file__).parents[1] / "docs" / "pictures" / "keep.webp"
-SAMPLE = Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")  # by the US Navy, in the public domain
+SAMPLE = Path(mpl.get_data_path(), "sample_data", "grace_hopper.jpg")  # by the US Navy, in the public domain
 
 
 def main() -> None:
