@@ -1,4 +1,4 @@
-"""Draws docs/pictures/keep.webp: a photograph, an editor's image of it, what `keep` makes of both, and the differences."""
+"""Draws docs/pictures/keep.webp: a photograph, an edit of it, what `keep` makes of the two, and the differences."""
 
 from pathlib import Path
 
