@@ -40,10 +40,10 @@ def test_cases_are_measured_again_once_they_are_drawn_anew_or_the_code_is_anothe
 ) -> None:
     stored = Path(__file__).parents[3] / "results" / "keep" / "cases.jsonl"
     monkeypatch.setattr(bench_keep, "__version__", "0.1.0")
-    assert sorted(bench_keep._known(stored, "test")) == list(range(209))
+    assert sorted(bench_keep._known(stored, "test")) == list(range(114))
     assert not bench_keep._known(stored, "calibration")
     with monkeypatch.context() as patched:
-        patched.setitem(cases.SEEDS, "test", 4)
+        patched.setitem(cases.SEEDS, "test", 5)
         assert not bench_keep._known(stored, "test")
     monkeypatch.setattr(bench_keep, "__version__", "0.2.0")
     assert not bench_keep._known(stored, "test")

@@ -1,5 +1,7 @@
 """Drift: some editors move parts of the picture by a few pixels each, which no affine map undoes."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +22,10 @@ _GAIN = 0.25
 """Of the tiles that do not agree: so many must agree behind it, or nothing drifted."""
 
 _LITTLE_PX = 0.3
+_LEAST_PX = 64
+"""Of the side: smaller pictures hold too little texture."""
 
-Flow = NDArray[np.float32]
+Flow = NDArray[np.floating[Any]]
 """``[height, width, 2]`` at the working size: how far each of its pixels lies to the right and down."""
 
 
@@ -37,9 +41,9 @@ def find_drift(original: Picture, edited: Picture, registration: Registration) -
     Cost:
         About a third of a second.
     """
-    if registration.outside_share > 0.02:
-        return None
     size = working_size(registration.size)
+    if registration.outside_share > 0.02 or min(size) < _LEAST_PX:
+        return None
     matrix = registration.matrix @ scaling(size, registration.size)
     fixed = normalised(grey(resized(original, size)))
     moving = normalised(grey(warped(edited, matrix, size)))

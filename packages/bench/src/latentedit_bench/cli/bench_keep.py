@@ -55,7 +55,11 @@ def keep(
     """
     if pairs is not None:
         told = _real(pairs, output, grades, node, quiet=quiet or as_json)
-        print_json(told) if as_json else say(json.dumps(told["local"], indent=1))
+        if as_json:
+            print_json(told)
+        elif not quiet:
+            for line in json.dumps(told["local"], indent=1).splitlines():
+                say(line)
         return
     if split not in ("calibration", "test"):
         raise ConfigError(f"--split is calibration or test; got {split!r}")
