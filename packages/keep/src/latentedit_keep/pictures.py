@@ -594,7 +594,7 @@ def save_image(
     The same picture, record and payload give the same bytes. A warning tells what the format does not keep.
 
     Args:
-        picture: RGB or RGBA; what its ``info`` says of colours, size and rights is kept, see `PixelPicture`.
+        picture: RGB or RGBA, or grey; what its ``info`` says of colours, size and rights is kept, see `PixelPicture`.
         path: the ending names the format (PNG, WebP and TIFF lossless; JPEG as the original one, or of quality 95).
         record: text that a PNG carries, for `read_chunks`; 1 MB at most. Other formats carry none and are written
             without it.
@@ -605,6 +605,7 @@ def save_image(
             picture, the disk is full, or a record or payload is too long.
     """
     if isinstance(picture, Image.Image):
+        picture = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
         picture = PixelPicture(pixels=np.asarray(picture), info=picture.info)
     path, info = Path(path), picture.info
     check_depth(picture, path)
