@@ -86,7 +86,7 @@ _LOSES = {
 }
 """What a format has no place for."""
 
-_LAYOUT = frozenset({*range(254, 267), 273, *range(277, 282), 284, *range(288, 293), *range(317, 348), 700, 34675})
+_LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
 """Tags of a TIFF that say how its pixels are stored, or that are carried otherwise."""
 
 _COMPRESSION = 3
