@@ -131,6 +131,8 @@ class KeepResult:
         Raises:
             ImageError: the file is gone, or damaged.
         """
+        if Path(path).suffix.lower() not in (".jpg", ".jpeg"):  # all others keep every pixel
+            return self
         written, outside = read_pixels(path), np.asarray(self.mask) == 0
         agreement = _agreement_db(written, self.original, outside)
         return dataclasses.replace(self, kept=written, outside_db_after=agreement)
