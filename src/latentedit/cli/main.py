@@ -29,9 +29,7 @@ from latentedit.core.errors import LatentEditError, UnknownPictureError, Unknown
 from latentedit.core.memory import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit.core.plugins import COMMANDS
 from latentedit_keep.console import close_streams, complain, fail, open_streams, say, warn
-
-_FAULT = 70
-"""Exit code of a crash: EX_SOFTWARE of sysexits.h."""
+from latentedit_keep.main import FAULT, UsageError
 
 _OTHERWISE = "; --model chooses another model, and --anyway edits with this one all the same"
 """What can be done about a picture that the model does not know."""
@@ -44,9 +42,6 @@ _HOME = re.compile(r"(--[\w-]+=)?~(?=/|\Z)")
 
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)")
 """What click says in place of "did you mean"."""
-
-_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
-"""Of arguments that do not fit: click's ``ClickException``, which typer has a copy of since 0.26."""
 
 
 def _version(wanted: bool) -> bool:
@@ -211,7 +206,7 @@ def run(arguments: list[str]) -> int:
             raise
         fail(f"{error.filename!s:.60}... is longer than a name can be here. Use a shorter one")
         return 2
-    except _UsageError as error:
+    except UsageError as error:
         return _explain(error)
     except (KeyboardInterrupt, EOFError, typer.Abort) as stopped:
         complain(f"latentedit: {str(stopped) or 'interrupted'}")
@@ -287,7 +282,7 @@ def _run_anywhere(arguments: list[str]) -> int:
     except Exception:  # noqa: BLE001 (the last one who can say so)
         _show_traceback()
         fail("this is a fault of latentedit. Please report it, with the lines above")
-        return _FAULT
+        return FAULT
 
 
 def _show_traceback() -> None:

@@ -26,8 +26,8 @@ from latentedit_keep.registration import Registration, register
 from latentedit_keep.tones import Tones
 from latentedit_keep.verdict import Verdict, is_drawn_anew, is_unsure, judge
 
-PictureLike = str | Path | Image.Image
-"""A file or a Pillow image."""
+PictureLike = str | Path | Image.Image | PixelPicture
+"""A file, a Pillow image, or what `read_pixels` made of one."""
 
 _STEPS = "aligned, compared, put back"
 
@@ -304,17 +304,28 @@ def keep_again(
         ConfigError: a picture or mask that is not the one of the record.
         ImageError: a file that is no picture.
     """
-    given = {"original": original, "edited picture": edited} | ({} if mask is None else {"mask": mask})
+    given = {
+        "original": read_pixels(original, "the original"),
+        "edited picture": read_pixels(edited, "the edited picture"),
+    }
+    given |= {} if mask is None else {"mask": read_pixels(mask, "the mask")}
     known = {"original": record.original, "edited picture": record.edited} | (
         {} if record.mask is None else {"mask": record.mask}
     )
     for what in ("original", "edited picture", "mask"):
-        now = _told(read_pixels(given[what], f"the {what}")).fingerprint if what in given else None
+        now = given[what].fingerprint if what in given else None
         then = known[what].fingerprint if what in known else None
         if now != then:
             used = f"it was {known[what].name or 'another'}" if what in known else "there was none"
             raise ConfigError(f"the {what} is not the one of the record: {used}. Give what was used")
-    return keep(original, edited, mask=mask, strength=record.strength, only=record.only, progress=progress)
+    return keep(
+        given["original"],
+        given["edited picture"],
+        mask=given.get("mask"),
+        strength=record.strength,
+        only=record.only,
+        progress=progress,
+    )
 
 
 def kept(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "KeepResult | list[KeepResult]"]:

@@ -11,7 +11,7 @@ from latentedit_keep.opencv import cv2
 from latentedit_keep.registration import Registration
 from latentedit_keep.sharpness import fit_blur, fit_sharpening, matched
 from latentedit_keep.tones import Tones, first_guess, fit_tones, lost_colours
-from latentedit_keep.warp import Matrix, Picture, Size, depth_inside, resized, scaling, smoothed, warped
+from latentedit_keep.warp import Matrix, Picture, Size, depth_inside, grey, moments, resized, scaling, smoothed, warped
 
 WORKING_SIDE_PX = 1400
 """Changes are looked for at this longer side at most; the mask of a larger picture is enlarged."""
@@ -159,13 +159,9 @@ def _residual(original: Picture, toned: Picture, unchanged: Mask) -> float:
 
 def _structure(original: Picture, toned: Picture, unchanged: Mask) -> float:
     """Median local correlation of brightness, over windows that hold detail."""
-    first, second = (smoothed(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), 0.8) for one in (original, toned))
-    sigma = 6.0
-    means = smoothed(first, sigma), smoothed(second, sigma)
-    variances = smoothed(first**2, sigma) - means[0] ** 2, smoothed(second**2, sigma) - means[1] ** 2
-    together = smoothed(first * second, sigma) - means[0] * means[1]
-    detailed = unchanged & (variances[0] > 16)
+    one, other, together = moments(smoothed(grey(original), 0.8), smoothed(grey(toned), 0.8), 6.0)
+    detailed = unchanged & (one > 16)
     if detailed.sum() < 50:
         return 1.0
-    correlation = together / np.sqrt(np.maximum(variances[0] * variances[1], 1e-3))
+    correlation = together / np.sqrt(np.maximum(one * other, 1e-3))
     return float(np.median(correlation[detailed]))

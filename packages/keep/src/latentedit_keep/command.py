@@ -100,11 +100,12 @@ def _keep_one(
     from latentedit_keep.pictures import read_pixels
 
     read = [place for place in (original, edited, mask) if place is not None]
-    check_keep_output(read_pixels(original), output, inputs=read)
+    first = read_pixels(original)
+    check_keep_output(first, output, inputs=read)
     if view is not None:
         _check_view(view, output, read)
         check_place(view)
-    result = keep_change(original, edited, mask=mask, strength=strength, only=only, progress=progress)
+    result = keep_change(first, edited, mask=mask, strength=strength, only=only, progress=progress)
     result.save(output)
     result = result.as_written(output)
     if view is not None:

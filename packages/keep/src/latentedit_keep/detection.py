@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.opencv import cv2
-from latentedit_keep.warp import Picture, smoothed
+from latentedit_keep.warp import Picture, grey, moments, smoothed
 
 SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)
 """At which differences are averaged; the coarse ones find shadows and light that no single pixel shows."""
@@ -187,7 +187,7 @@ def detect(
 
 def _opponent(difference: Picture) -> Picture:
     """Brightness, and the two colour differences with their weight."""
-    luma = cv2.cvtColor(difference, cv2.COLOR_RGB2GRAY)
+    luma = grey(difference)
     red, blue = 0.713 * (difference[..., 0] - luma), 0.564 * (difference[..., 2] - luma)
     return np.stack([luma, _CHROMA * red, _CHROMA * blue], axis=-1)
 
@@ -261,11 +261,8 @@ def _window(side: int) -> float:
 
 def _redrawn(original: Picture, edited: Picture, inside: Mask, unchanged: Mask, ringing: Plane) -> Plane:
     """How many times the noise structure differs; it knows no colours, and sees what no difference of colours shows."""
-    first, second = cv2.cvtColor(original, cv2.COLOR_RGB2GRAY), cv2.cvtColor(edited, cv2.COLOR_RGB2GRAY)
-    sigma = _window(min(inside.shape))
-    means = smoothed(first, sigma), smoothed(second, sigma)
-    together = smoothed(first * second, sigma) - means[0] * means[1]
-    both = smoothed(first**2, sigma) - means[0] ** 2 + smoothed(second**2, sigma) - means[1] ** 2
+    one, other, together = moments(grey(original), grey(edited), _window(min(inside.shape)))
+    both = one + other
     apart = np.maximum(both - 2 * together, 0)
     differs = np.maximum(apart - ringing**2, 0) / (both + _STRUCTURE_FLOOR)
     usual = float(np.quantile(differs[unchanged], 0.95)) / 2.2 if unchanged.any() else 0.0

@@ -13,10 +13,10 @@ from latentedit_keep.command import keep
 from latentedit_keep.console import close_streams, complain, fail, open_streams, warn
 from latentedit_keep.errors import LatentEditError, to_install
 
-_FAULT = 70
+FAULT = 70
 """Exit code of a crash: EX_SOFTWARE of sysexits.h."""
 
-_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
+UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 """Of arguments that do not fit: click's ``ClickException``, which typer has a copy of since 0.26."""
 
 app = typer.Typer(name="latentedit", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -53,14 +53,14 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         complain("latentedit: interrupted")
         return 130
-    except _UsageError as error:
+    except UsageError as error:
         if type(error).__name__ != "NoArgsIsHelpError":
             fail(f"{error}. See: latentedit keep --help")
         return 2
     except Exception:  # noqa: BLE001 (the last one who can say so)
         complain(traceback.format_exc(), indented=True)
         fail("this is a fault of latentedit. Please report it, with the lines above")
-        return _FAULT
+        return FAULT
 
 
 if __name__ == "__main__":

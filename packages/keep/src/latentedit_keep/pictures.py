@@ -298,8 +298,8 @@ def decode(image: Image.Image, name: str) -> Image.Image:
     return _decoded(image, name).image
 
 
-def read_pixels(source: str | Path | Image.Image, name: str = "the picture") -> PixelPicture:
-    """A file or a Pillow image; 16 bits stay where PNG or TIFF has them.
+def read_pixels(source: str | Path | Image.Image | PixelPicture, name: str = "the picture") -> PixelPicture:
+    """A file or a Pillow image, or what was read before; 16 bits stay where PNG or TIFF has them.
 
     Args:
         source: its first frame counts.
@@ -308,6 +308,8 @@ def read_pixels(source: str | Path | Image.Image, name: str = "the picture") -> 
     Raises:
         ImageError: no such file, no picture, damaged, too small, or too large.
     """
+    if isinstance(source, PixelPicture):
+        return source
     found = _decoded(source, name) if isinstance(source, Image.Image) else _read_file(source)
     if max(found.size) > MAX_SIDE_PX:
         named = name if isinstance(source, Image.Image) else source

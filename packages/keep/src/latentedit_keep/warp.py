@@ -74,6 +74,13 @@ def smoothed(picture: Picture, sigma: float) -> Picture:
     return cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
+def moments(first: Picture, second: Picture, sigma: float) -> tuple[Picture, Picture, Picture]:
+    """Variances of two planes and their covariance, under a Gaussian of ``sigma`` pixels around each place."""
+    means = smoothed(first, sigma), smoothed(second, sigma)
+    variances = smoothed(first**2, sigma) - means[0] ** 2, smoothed(second**2, sigma) - means[1] ** 2
+    return *variances, smoothed(first * second, sigma) - means[0] * means[1]
+
+
 def grey(picture: Picture) -> NDArray[np.floating[Any]]:
     """Luma."""
     return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)

@@ -24,6 +24,7 @@ from latentedit_bench.known_pairs.baselines import (
     pasted,
     resized,
 )
+from latentedit_bench.known_pairs.sheet import stacked
 from latentedit_keep.api import keep
 from latentedit_keep.files import write_text
 from latentedit_keep.pictures import read_image, save_image
@@ -105,13 +106,8 @@ def draw_blind(folder: Path, pairs: Sequence[dict[str, Any]], output: Path, *, s
     made: list[Path] = []
     for start in range(0, len(pairs), _ROWS):
         strips = [_strip(folder, pair["n"], output, key[str(pair["n"])]) for pair in pairs[start : start + _ROWS]]
-        sheet = Image.new("RGB", (max(one.width for one in strips), sum(one.height for one in strips)), "white")
-        top = 0
-        for strip in strips:
-            sheet.paste(strip, (0, top))
-            top += strip.height
         made.append(output / f"sheet{start // _ROWS:02d}.png")
-        save_image(sheet, made[-1])
+        save_image(stacked(strips), made[-1])
     write_text(output / "key.json", json.dumps(key))
     return made
 

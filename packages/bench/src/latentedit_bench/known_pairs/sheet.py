@@ -27,7 +27,11 @@ def worst(rows: Sequence[Row], count: int) -> list[int]:
 
 def draw_cases(cases: Sequence[Case]) -> Image.Image:
     """One case a row, in `COLUMNS`."""
-    strips = [_strip(case) for case in cases]
+    return stacked([_strip(case) for case in cases])
+
+
+def stacked(strips: Sequence[Image.Image]) -> Image.Image:
+    """Strips of one width, one below the other."""
     sheet = Image.new("RGB", (strips[0].width, sum(strip.height + _GAP_PX for strip in strips)), "white")
     top = 0
     for strip in strips:
