@@ -1,0 +1,258 @@
+"""An experiment: the claim of a paper, where it is measured, and the number that decides.
+
+    @experiment("name", paper=EIM, says="the claim", on=Items(...), decides=Number(...), quick={...})
+    def name(batch, *, level=0.5): ...
+
+The function yields what is measured of one unit of work. Its keyword arguments are the plan's settings, its docstring
+says what a reader of the result must know. `quick` changes fields of `on` and settings.
+"""
+
+import abc
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from latentedit.api.runs.executors import Executor, run_work, suitable_workers
+from latentedit.api.runs.folder import RunFolder, file_name
+from latentedit.api.runs.work import UnitResult
+from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.core.plugins import EXPERIMENTS
+from latentedit.core.progress import Progress
+from latentedit.models.placement import existing_device
+from latentedit.models.registry import weights_fingerprint
+from latentedit_bench.experiments.decisions import Claim, Statistic
+from latentedit_bench.experiments.plots import Forest, Plot
+from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.ranking.run import table_of
+from latentedit_keep.plain import plain
+
+T = TypeVar("T")
+
+EIM = "EIM (arXiv 2411.08196)"
+RIEMANNIAN = "Riemannian geometry of the latent space (arXiv 2307.12868)"
+UNSUPERVISED = "Unsupervised semantic directions (arXiv 2302.12469)"
+
+MODELS = ("portraits", "portraits-unet")
+"""The bundled models of portraits: a transformer and a U-Net."""
+
+SEED = 20
+"""Of every random number: one that no run before these plans has used."""
+
+Unit = tuple[str | int | float, ...]
+"""One unit of work: plain values, the same in every run of the same plan."""
+
+Row = dict[str, Any]
+"""One measured row of a table; None stands for what could not be measured."""
+
+_FEWEST = 4
+"""Units for which it is worth loading the models once more, in another process."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Context:
+    """Where an experiment works, and who hears of it.
+
+    Args:
+        folder: of its rows; made where it is missing.
+        command: that is stored with them.
+        device: where models run; None is the best there is.
+        progress: called with the experiment's name after each unit.
+        note: called with what the user should know, such as workers that died on the way.
+        made: what `once` keeps, in one process.
+    """
+
+    folder: Path
+    command: str
+    device: str | None = None
+    progress: Progress | None = None
+    note: Callable[[str], None] | None = None
+    made: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any])
+
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What several units share, such as a loaded model: made when it is asked for first."""
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Source(abc.ABC):
+    """What is looked at: models, images, sizes. Everything in its fields is part of the plan."""
+
+    keys: ClassVar[tuple[str, ...]]
+    """Columns by which rows are paired, unless the experiment names others."""
+
+    images: ClassVar[tuple[str, ...]]
+    """Columns that name the images of a row."""
+
+    models: tuple[str, ...] = MODELS
+    seed: int = SEED
+
+    @abc.abstractmethod
+    def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
+        """The units of work, in their order."""
+
+    @abc.abstractmethod
+    def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
+        """The rows of one unit; they depend on the plan and the unit only."""
+
+    def rows(self, one: "Experiment", at: Context) -> Table:
+        """All rows; what was not measured before is measured, on a CPU by a process a core."""
+        units = self.units(one.look, at)
+        named = {file_name(f"{index:05d} {' '.join(map(str, unit))}"): unit for index, unit in enumerate(units)}
+        work = _Work(experiment=one, spec={**one.plan, "weights": one.weights()}, named=named, at=at)
+        folder = RunFolder.start(at.folder, work.spec, kind=one.name, units=work.units, command=at.command, request={})
+        executor = Executor(workers=suitable_workers(existing_device(at.device), len(units) // _FEWEST))
+        for said in run_work(folder, work, executor=executor, progress=at.progress):
+            if at.note is not None:
+                at.note(said)
+        return table_of(folder)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Experiment:
+    """A claim, and how it is measured.
+
+    Args:
+        name: as the command line knows it.
+        paper: short name and number.
+        says: the claim, in our words.
+        on: where it is measured.
+        look: measures a unit; see the source's `measure`.
+        decides: the number that decides, of each model.
+        tells: numbers that are reported beside it.
+        plots: drawn in a row.
+        keys, images: see `Source`.
+        prepare: adds or selects columns before numbers are taken.
+        settings: of the function.
+        quick: fields of the smaller plan that differ.
+        changes: fields that differ from those of the module.
+        minutes: that the full plan took on two CPU cores; 0 where that is not known.
+    """
+
+    name: str
+    paper: str
+    says: str
+    on: Source
+    look: Callable[..., Iterable[Any]]
+    decides: Statistic
+    tells: tuple[Statistic, ...] = ()
+    plots: tuple[Plot, ...] = (Forest(),)
+    keys: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    prepare: Callable[[Table], Table] = lambda rows: rows
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    quick: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    minutes: int = 0
+
+    @property
+    def notes(self) -> str:
+        """What a reader must know beside the numbers."""
+        return inspect.getdoc(self.look) or ""
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """Models, images, levels, seeds: plain values."""
+        return {**plain(self.on), **plain(self.settings)}
+
+    def changed(self, **changes: Any) -> "Experiment":
+        """With other sizes or settings.
+
+        Raises:
+            ConfigError: a name that is neither.
+        """
+        fields = {field.name for field in dataclasses.fields(self.on)}
+        unknown = set(changes) - fields - set(self.settings)
+        if unknown:
+            raise ConfigError(f"{self.name} has no setting {sorted(unknown)[0]!r}. Leave it out")
+        on = dataclasses.replace(self.on, **{name: value for name, value in changes.items() if name in fields})
+        settings = {name: changes.get(name, value) for name, value in self.settings.items()}
+        return dataclasses.replace(self, on=on, settings=settings, changes={**self.changes, **changes})
+
+    def measure(self, unit: Unit, at: Context) -> list[Row]:
+        """The rows of one unit."""
+        return list(self.on.measure(self._look, unit, at))
+
+    def _look(self, *given: Any, **found: Any) -> Iterable[Any]:
+        return self.look(*given, **found, **self.settings)
+
+    def weights(self) -> dict[str, str]:
+        """Fingerprints of the weights behind the models' names, as they are now."""
+        return {name: weights_fingerprint(name) for name in self.on.models}
+
+    def rows(self, at: Context) -> Table:
+        """Every row, measured or read.
+
+        Raises:
+            ConfigError: the folder holds rows of another plan.
+            OutputError: the folder cannot be written to, or the disk is full.
+            KeyboardInterrupt: saying what is kept.
+        """
+        return self.prepare(self.on.rows(self, at))
+
+    def conclude(self, rows: Table) -> tuple[tuple[Claim, ...], tuple[Claim, ...]]:
+        """What decides, one a model; and what is told beside it."""
+        keys, images = self.keys or self.on.keys, self.images or self.on.images
+        told = [one for number in (*self.decides.sides(), *self.tells) for one in number.claims(rows, keys, images)]
+        return tuple(self.decides.claims(rows, keys, images)), tuple(told)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self.look.__module__, self.look.__name__, dict(self.changes))
+
+
+def experiment(name: str, *, on: Source, **about: Any) -> Callable[[Callable[..., Iterable[Any]]], Experiment]:
+    """Make an experiment of a function that measures; see `Experiment` for what else is named."""
+
+    def made(look: Callable[..., Iterable[Any]]) -> Experiment:
+        given = inspect.signature(look).parameters.values()
+        settings = {one.name: one.default for one in given if one.default is not inspect.Parameter.empty}
+        return Experiment(name=name, on=on, look=look, settings=settings, **about)
+
+    return made
+
+
+def make_experiment(name: str) -> Experiment:
+    """The installed experiment of that name, with its full plan.
+
+    Raises:
+        RegistryError: there is none, with the nearest names; or what is registered is no experiment.
+    """
+    made = EXPERIMENTS.load(name)
+    if not isinstance(made, Experiment):
+        raise RegistryError(f"what is registered as the experiment {name!r} is a {type(made).__name__}, which is none")
+    return made
+
+
+def _again(module: str, name: str, changes: Mapping[str, Any]) -> Experiment:
+    """In another process."""
+    made: Experiment = getattr(importlib.import_module(module), name)
+    return made.changed(**changes)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """Units as work for runners, of which another process makes anew what several units share."""
+
+    experiment: Experiment
+    spec: Mapping[str, Any]
+    named: Mapping[str, Unit]
+    at: Context
+
+    @property
+    def units(self) -> list[str]:
+        return list(self.named)
+
+    def task(self, unit: str, *, with_bytes: bool = False) -> Unit:
+        del with_bytes
+        return self.named[unit]
+
+    def start(self) -> Callable[[Unit], UnitResult]:
+        return lambda unit: UnitResult(rows=self.experiment.measure(unit, self.at))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        elsewhere = dataclasses.replace(self.at, progress=None, note=None, made={})
+        return _Work, (self.experiment, self.spec, self.named, elsewhere)

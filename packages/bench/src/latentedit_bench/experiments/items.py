@@ -1,0 +1,231 @@
+"""Items with known answers as the place of an experiment: edited latents in batches, or whole editors."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from latentedit.api.manifests.items import Dataset
+from latentedit.api.runs.executors import Executor, suitable_workers
+from latentedit.core.settings import to_plain
+from latentedit.editors.base import Editor
+from latentedit.editors.eim import EIM
+from latentedit.editors.registry import make_editor
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit.models.placement import half_or_float32
+from latentedit.models.registry import load
+from latentedit_bench.data.counterfactual import counterfactual
+from latentedit_bench.data.prepared import Prepared, prepare, to_tensor
+from latentedit_bench.experiments.experiment import Context, Experiment, Row, Source, Unit
+from latentedit_bench.metrics.counterfactual import counterfactual_error
+from latentedit_bench.metrics.disentanglement import all_scores
+from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.methods import Method
+from latentedit_bench.ranking.plan import BATCH, Plan
+from latentedit_bench.ranking.run import run
+from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
+
+PARTIAL, FULL = "partial", "full"
+CAPTIONS = (PARTIAL, FULL)
+"""What captions say, see `data.counterfactual`."""
+
+SCORES = ("disentanglement", "effect", "leakage")
+
+_SIZE = 16
+"""Items that are encoded together."""
+
+_FEWEST = 4
+"""Items for which it is worth loading the model once more."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Items(Source):
+    """Counterfactual portraits. The function takes a batch, and yields what tells a latent apart, and the latent.
+
+    Args:
+        items: of the test split, of the first model.
+        others: of every other model.
+        captions: what captions say; each kind is a part of its own.
+        kinds: such as "single"; all where none are named.
+    """
+
+    keys: ClassVar[tuple[str, ...]] = ("group", "item")
+    images: ClassVar[tuple[str, ...]] = ("group",)
+
+    items: int = 192
+    others: int = 64
+    captions: tuple[str, ...] = CAPTIONS
+    kinds: tuple[str, ...] = ()
+
+    def parts(self) -> Iterator[tuple[str, str, int]]:
+        """Model, captions and number of items."""
+        for place, model in enumerate(self.models):
+            for captions in self.captions:
+                yield model, captions, self.others if place else self.items
+
+    def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
+        """Model, captions, first item and number of items of each batch."""
+        del look, at
+        return [
+            (model, captions, first, min(_SIZE, count - first))
+            for model, captions, count in self.parts()
+            for first in range(0, count, _SIZE)
+        ]
+
+    @torch.no_grad()
+    def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
+        """`SCORES` of each latent's picture, put back as an edit is."""
+        model, captions, first, count = str(unit[0]), str(unit[1]), int(unit[2]), int(unit[3])
+        data = at.once(("items", captions), lambda: asking(self, captions, first=max(self.items, self.others)))
+        items = data.items[first : first + count]
+        if not items:
+            return
+        batch = prepare(loaded(model, at), items)
+        for about, z in look(batch, seed=self.seed):
+            for item, scores in zip(items, _scores(batch, z), strict=True):
+                named = {"model": Path(model).name, "captions": captions, "item": item.id, "group": item.group}
+                yield {**named, **about, **scores}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Edits(Items):
+    """Counterfactual portraits that whole editors edit. The function takes a `Lab`, and yields tables of rows."""
+
+    def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
+        """Model, captions and number of items."""
+        del look, at
+        return list(self.parts())
+
+    def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
+        """The rows of every method."""
+        model, captions, count = str(unit[0]), str(unit[1]), int(unit[2])
+        lab = Lab(on=self, model=loaded(model, at), name=model, captions=captions, count=count, at=at)
+        for table in look(lab):
+            yield from table.assign(model=Path(model).name, captions=captions).to_dict("records")
+
+    def rows(self, one: Experiment, at: Context) -> Table:
+        """Those of all parts; each run of editors is finished in its own folder, so they are not stored again."""
+        return pd.DataFrame([row for unit in self.units(one.look, at) for row in one.measure(unit, at)])
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lab:
+    """One model and one kind of captions, where editors are run.
+
+    Args:
+        on: the plan.
+        model, name: loaded, and what it was loaded by.
+        captions: what captions say.
+        count: of items.
+        at: where the experiment works; its progress is called in units of the run.
+    """
+
+    on: Edits
+    model: Backbone
+    name: str
+    captions: str
+    count: int
+    at: Context
+
+    @property
+    def data(self) -> Dataset:
+        """The items of the test split."""
+        return asking(self.on, self.captions, first=self.count)
+
+    @property
+    def latent(self) -> JointLatent:
+        """The first picture, encoded: on its grid of levels depends what an edit costs."""
+        return prepare(self.model, self.data.items[:1]).latent
+
+    def paid(self, editor: str, settings: Mapping[str, Any]) -> Editor:
+        """An editor with as many steps as `BUDGET` evaluations pay for; see `search_spaces.at_budget`."""
+        space = SearchSpace(name=editor, editor=editor, candidates=(), budget=BUDGET)
+        return at_budget(space, settings, self.latent)
+
+    def edit(
+        self,
+        methods: Sequence[Method],
+        strengths: Sequence[float] = (1.0,),
+        *,
+        data: Dataset | None = None,
+        folder: str = "test",
+    ) -> Table:
+        """Rows of `evaluate.evaluate`, with "asked"; those of the codec alone are left out.
+
+        Args:
+            methods: by which is edited.
+            strengths: at which, 1 among them.
+            data: what is edited, the test items by default.
+            folder: of the run.
+
+        Raises:
+            ConfigError: the folder holds the run of another plan.
+            OutputError: the folder cannot be written to.
+        """
+        data = self.data if data is None else data
+        where = f"{Path(self.name).name}-{self.captions}-{folder}"
+
+        def tell(_: str, done: int, total: int) -> None:
+            if self.at.progress is not None:
+                self.at.progress(where, done, total)
+
+        plan = Plan(
+            model=self.model,
+            dataset=data,
+            methods=tuple(methods),
+            strengths=tuple(strengths),
+            seeds=(self.on.seed,),
+            batch=min(BATCH, max(1, len(data.items) // 2)),
+            beside=False,
+        )
+        rows = run(
+            plan,
+            self.at.folder / where,
+            command=self.at.command,
+            load=functools.partial(load, self.name, device=self.at.device, dtype=half_or_float32(self.at.device)),
+            executor=Executor(workers=suitable_workers(self.model.device, len(data.items) // _FEWEST)),
+            progress=tell,
+            note=self.at.note,
+        )
+        asked = {item.id: item.about["asked"] for item in data.items}
+        kept = rows[rows["method"] != CODEC]
+        return kept.assign(asked=kept["item"].map(asked)).reset_index(drop=True)
+
+
+def asking(on: Items, captions: str, *, first: int, split: str = "test") -> Dataset:
+    """The first items of a split that ask for a change, of some kinds or of all.
+
+    Args:
+        on: which kinds.
+        captions: see `data.counterfactual`.
+        first: how many, fewer where there are not as many.
+        split: "calibration" or "test".
+    """
+    data = counterfactual("portraits", split, captions=captions)
+    items = [item for item in data.items if item.about["asked"] and (not on.kinds or item.kind in on.kinds)]
+    return dataclasses.replace(data, name=f"{data.name}/{'+'.join(on.kinds) or 'asking'}", items=tuple(items[:first]))
+
+
+def recommended(model: Backbone) -> EIM:
+    """Encode, Identify, Manipulate with the settings that the model's folder recommends."""
+    return EIM.from_dict(to_plain(make_editor(EIM.name, model)))
+
+
+def loaded(name: str, at: Context, dtype: torch.dtype | None = None) -> Backbone:
+    """A model, its network in `half_or_float32` where nothing else is asked for; one experiment asks for one dtype."""
+    return at.once(("model", name), lambda: load(name, device=at.device, dtype=dtype or half_or_float32(at.device)))
+
+
+def _scores(batch: Prepared, z: Tensor) -> list[Row]:
+    assert batch.truth is not None
+    edited = to_tensor(batch.restored(batch.changed(z)))
+    scores = all_scores(edited, batch.source, batch.truth)
+    scores["error"] = counterfactual_error(edited, batch.source, batch.truth)
+    return [{name: float(scores[name][index]) for name in (*SCORES, "error")} for index in range(len(z))]

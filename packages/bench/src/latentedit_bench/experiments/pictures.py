@@ -1,0 +1,125 @@
+"""Pictures as the place of an experiment: local bases over levels, of trained networks and of untrained twins."""
+
+import dataclasses
+import inspect
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from latentedit.core.errors import ConfigError
+from latentedit.models.registry import load
+from latentedit_bench.domains.base import sample_pictures
+from latentedit_bench.experiments.decisions import Less
+from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
+from latentedit_bench.experiments.study import Study
+from latentedit_bench.experiments.untrained import untrained_twin
+from latentedit_bench.metrics.statistics import Table
+
+TWIN = Less("network", "trained", "untrained")
+"""A trained network less its untrained twin at the same latents."""
+
+QUICK: Mapping[str, Any] = {"models": ("portraits-unet",), "pictures": 6, "levels": (0.95, 0.5), "rank": 4}
+"""What most quick plans change: one model where one is enough, two levels, less rank, fewer pictures."""
+
+BASES = "bases"
+"""Folder, beside those of the experiments, for the local bases that they share; it may be deleted."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures(Source):
+    """Pictures on which the models were not trained, at levels.
+
+    The function takes a `Study` and, as it names them, "level" and "picture", and yields rows. A unit is what it names.
+    Rows get "model", "network", and those of "level" and "picture" that are named.
+
+    Args:
+        pictures: how many, of each model.
+        levels: falling.
+        rank: of the local bases.
+        steps: of the model's whole grid.
+        twins: whether the untrained twin of each network is looked at as well.
+    """
+
+    keys: ClassVar[tuple[str, ...]] = ("picture", "level")
+    images: ClassVar[tuple[str, ...]] = ("picture",)
+
+    pictures: int = 24
+    levels: tuple[float, ...] = (0.95, 0.7, 0.3)
+    rank: int = 8
+    steps: int = 28
+    twins: bool = True
+
+    def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
+        """Of each model, what the function names."""
+        return [
+            (name, *item)
+            for name in self.models
+            for item in itertools.product(*(self._places(self._study(name, at))[axis] for axis in _axes(look)))
+        ]
+
+    def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
+        """The rows of a network, and of its untrained twin."""
+        name, where = str(unit[0]), dict(zip(_axes(look), unit[1:], strict=True))
+        studies = {"trained": self._study(name, at)}
+        if self.twins:
+            twin = at.once(("twin", name), lambda: untrained_twin(name, seed=self.seed, device=at.device))
+            studies["untrained"] = studies["trained"].untrained(twin)
+        for network, study in studies.items():
+            for row in look(study, **where):
+                yield {"model": Path(name).name, "network": network, **where, **row}
+
+    def _study(self, name: str, at: Context) -> Study:
+        """Each model's pictures, encoded once."""
+
+        def made() -> Study:
+            backbone = load(name, device=at.device)
+            drawn = sample_pictures(backbone.name, self.pictures, seed=self.seed)
+            return Study.of(
+                backbone,
+                drawn,
+                levels=self.levels,
+                rank=self.rank,
+                steps=self.steps,
+                seed=self.seed,
+                folder=at.folder.parent / BASES,
+            )
+
+        return at.once(("study", name), made)
+
+    @staticmethod
+    def _places(study: Study) -> Mapping[str, Sequence[int | float]]:
+        return {"level": study.levels, "picture": range(len(study))}
+
+
+def captioned(study: Study) -> str:
+    """The domain that reads and renders what the model draws.
+
+    Raises:
+        ConfigError: none does.
+    """
+    name = study.backbone.defaults.get("captioner")
+    if name is None:
+        raise ConfigError(f"nobody reads the pictures of {study.backbone.name}. Name a model with a captioner")
+    return str(name)
+
+
+def at_fitted_rank(rows: Table) -> Table:
+    """The rows, of each model at the rank after which the trained network's singular values fall most.
+
+    Args:
+        rows: with "rank" and "gap" as `subspaces.gaps` gives it, and "network".
+    """
+    found: list[Table] = []
+    for _, part in rows.groupby("model", sort=False):
+        own = part[part["network"] == "trained"].groupby("rank")["gap"].mean()
+        rank = own.idxmax() if own.notna().any() else own.index.max()
+        found.append(part[part["rank"] == rank])
+    return pd.concat(found, ignore_index=True)
+
+
+def _axes(look: Callable[..., Any]) -> list[str]:
+    """Which of "level" and "picture" a function names."""
+    return [name for name in ("level", "picture") if name in inspect.signature(look).parameters]

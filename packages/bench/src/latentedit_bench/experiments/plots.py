@@ -1,0 +1,214 @@
+"""The plots of results: lines over a column, dots by name, and numbers with their intervals; a panel a model."""
+
+import dataclasses
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from latentedit_bench.experiments.decisions import Claim
+from latentedit_bench.metrics.statistics import Table, estimate
+from latentedit_keep.files import written_beside
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
+"""Okabe and Ito's, which colour-blind readers can tell apart."""
+
+GREY = "#888888"
+
+_PANEL_INCHES = (4.6, 3.6)
+_DOTS_PER_INCH = 110
+_LINE_INCHES = 0.18
+"""Height of a name beside an axis."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shown:
+    """What plots are drawn from.
+
+    Args:
+        rows: of all models.
+        claims: what was decided and told.
+        images: columns that name the images of a row.
+    """
+
+    rows: Table
+    claims: Sequence[Claim]
+    images: Sequence[str]
+
+
+class Plot(Protocol):
+    """Draws panels."""
+
+    def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
+        """Titles, and what draws into an axis."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """Means of a column over another with 95 % intervals, a line a value of a third.
+
+    Args:
+        y: the column, or several, of which each has a line.
+        x: along which; levels fall to the right.
+        by: what tells lines apart.
+        label: of the vertical axis, with its unit.
+        where: column to the value that rows must have.
+        null: the column of what chance gives, drawn in grey.
+    """
+
+    y: str
+    label: str
+    x: str = "level"
+    by: str = "network"
+    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    null: str = ""
+
+    def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
+        """One a model."""
+        for model, rows in _of_models(shown.rows, self.where):
+            yield model, lambda axis, rows=rows: self._draw(axis, rows, shown.images)
+
+    def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None:
+        for colour, (name, part) in zip(COLOURS * 9, rows.groupby(self.by, sort=False), strict=False):
+            found = _means(part, self.y, self.x, images)
+            axis.plot(found.index, found["mean"], marker="o", markersize=4, color=colour, label=str(name))
+            axis.fill_between(found.index, found["low"], found["high"], color=colour, alpha=0.2, linewidth=0)
+        if self.null:
+            chance = rows.groupby(self.x)[self.null].mean()
+            axis.plot(chance, color=GREY, linestyle="--", linewidth=1.2, label="random")
+        if self.x == "level":
+            axis.set_xlim(1, 0)
+        axis.set_xlabel("level s  (1 noise, 0 image)" if self.x == "level" else self.x)
+        axis.set_ylabel(self.label, fontsize=8)
+        axis.legend(fontsize=7)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Dots:
+    """Means of a column with 95 % intervals by name, from top to bottom, a colour a value of another column.
+
+    Args:
+        x: the column of numbers.
+        y: the column of names.
+        by: what colours tell apart.
+        label: of the horizontal axis, with its unit.
+        where: column to the value that rows must have.
+    """
+
+    x: str
+    y: str
+    by: str
+    label: str
+    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+
+    def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
+        """One a model."""
+        for model, rows in _of_models(shown.rows, self.where):
+            yield model, lambda axis, rows=rows: self._draw(axis, rows, shown.images)
+
+    def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None:
+        names = list(dict.fromkeys(rows[self.y]))
+        groups = list(rows.groupby(self.by, sort=False))
+        for index, (colour, (series, part)) in enumerate(zip(COLOURS * 9, groups, strict=False)):
+            found = _means(part, self.x, self.y, images).reindex(names)
+            places = np.arange(len(names)) + 0.24 * (index - (len(groups) - 1) / 2)
+            axis.errorbar(found["mean"], places, xerr=sides(found), fmt="o", markersize=4, color=colour, label=series)
+        _name_rows(axis, names)
+        axis.set_xlabel(f"{self.label}, 95 % interval", fontsize=8)
+        axis.legend(fontsize=7)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Forest:
+    """Every number with its interval, and the line at 0 that decides."""
+
+    def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
+        """One for all models."""
+        yield "the claim is true above 0", lambda axis: self._draw(axis, shown.claims)
+
+    def _draw(self, axis: Axes, claims: Sequence[Claim]) -> None:
+        for row, claim in enumerate(claims):
+            colour = COLOURS[0] if claim.low > 0 else COLOURS[1] if claim.high < 0 else GREY
+            ends = [[max(0.0, claim.estimate - claim.low)], [max(0.0, claim.high - claim.estimate)]]
+            axis.errorbar(claim.estimate, row, xerr=ends, fmt="o", markersize=4, color=colour)
+        axis.axvline(0, color=GREY, linestyle="--", linewidth=1.2)
+        _name_rows(axis, [f"{claim.model}: {claim.measure}" for claim in claims])
+        axis.set_xlabel("95 % interval", fontsize=8)
+
+
+def draw(plots: Sequence[Plot], shown: Shown) -> Figure:
+    """All panels in a row."""
+    parts = [panel for plot in plots for panel in plot.panels(shown)]
+    figure = new_figure(len(parts))
+    for axis, (_, drawn) in zip(panels(figure, [title for title, _ in parts])[0], parts, strict=True):
+        drawn(axis)
+    return figure
+
+
+def new_figure(count: int = 1) -> Figure:
+    """An empty figure with room for so many panels in a row."""
+    figure = Figure(figsize=(_PANEL_INCHES[0] * count, _PANEL_INCHES[1]), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def panels(figure: Figure, names: Sequence[str]) -> list[list[Axes]]:
+    """Axes in one row, each headed by its name."""
+    axes = figure.subplots(1, len(names), squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        axis.set_title(name, fontsize=10)
+        axis.grid(color="#dddddd", linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+    return [list(row) for row in axes]
+
+
+def sides(rows: Table) -> list[Table]:
+    """Lengths of the two sides of intervals, from "mean", "low" and "high"."""
+    return [(rows["mean"] - rows["low"]).clip(lower=0), (rows["high"] - rows["mean"]).clip(lower=0)]
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """As WebP without loss, whole or not at all.
+
+    Raises:
+        OutputError: the place cannot be written to.
+    """
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=_DOTS_PER_INCH)
+    with written_beside(path) as file:
+        Image.open(drawn).convert("RGB").save(file, format="webp", lossless=True)
+
+
+def _of_models(rows: Table, where: Mapping[str, Any]) -> Iterator[tuple[str, Table]]:
+    for column, value in where.items():
+        rows = rows[rows[column].isin(value if isinstance(value, tuple) else (value,))]
+    for model, part in rows.groupby("model", sort=False):
+        yield str(model), part
+
+
+def _means(rows: Table, column: str, along: str, images: Sequence[str]) -> Table:
+    found = {
+        name: dataclasses.asdict(estimate(part[column].astype(float).tolist(), part[list(images)].to_numpy().tolist()))
+        for name, part in rows.groupby(along, sort=True)
+    }
+    return pd.DataFrame.from_dict(found, orient="index")
+
+
+def _name_rows(axis: Axes, names: Sequence[str]) -> None:
+    """Names from top to bottom; the figure grows until none lies over another."""
+    wrapped = ["\n".join(textwrap.wrap(str(name).replace("_", " "), 42)) for name in names]
+    axis.set_yticks(range(len(names)), wrapped, fontsize=7)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    figure = axis.get_figure(root=True)
+    lines = sum(1 + name.count("\n") for name in wrapped)
+    if figure is not None:
+        figure.set_figheight(max(figure.get_figheight(), 1.2 + _LINE_INCHES * lines))
