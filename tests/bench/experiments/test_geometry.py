@@ -63,7 +63,7 @@ def test_it_looks_where_its_plan_says(tmp_path: Path, studied: list[dict[str, An
     assert record.claims[0].estimate == 4, "1 + the mean of 0 to 6"
     assert record.notes[0].startswith("Found: one")
     assert record.weights == {"one": "of one"}
-    assert (tmp_path / "geometry-counting.png").is_file()
+    assert (tmp_path / "geometry-counting.webp").is_file()
     assert counting.calls == list(range(7))
 
 

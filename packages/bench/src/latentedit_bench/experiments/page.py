@@ -45,12 +45,13 @@ def page_files(page: Path) -> tuple[Path, Path]:
     return page, page.with_suffix(".html")
 
 
-def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
+def write_claims_page(folder: Path, page: Path, *, figures: Path | None = None) -> tuple[Path, Path]:
     """Write the page of everything that a folder holds; experiments of one paper stand together, as they were planned.
 
     Args:
         folder: of `run.reproduce`.
         page: place of the Markdown file; its links to figures start there. The HTML file beside it needs no other.
+        figures: folder of the plots; the same folder by default.
 
     Returns:
         Both files.
@@ -62,8 +63,9 @@ def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
     """
     places = page_files(page)
     records = read_records(folder)
-    drawn = {name: folder / f"{name}.png" for name, record in records.items() if record.failure is None}
-    figures = {
+    plots = figures or folder
+    drawn = {name: plots / f"{name}.webp" for name, record in records.items() if record.failure is None}
+    links = {
         name: quote(Path(os.path.relpath(file, page.parent)).as_posix())
         for name, file in drawn.items()
         if file.exists()
@@ -76,12 +78,12 @@ def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
         rule=RULE,
         records=list(records.values()),
         missing=[name for name in read_plans(folder) if name not in records],
-        figures=figures,
+        figures=links,
         words=_words,
         cells=_cells,
     )
     write_text(places[0], text)
-    write_text(places[1], document(TITLE, _html(text, {link: drawn[name] for name, link in figures.items()})))
+    write_text(places[1], document(TITLE, _html(text, {link: drawn[name] for name, link in links.items()})))
     return places
 
 
@@ -132,5 +134,5 @@ def _html(text: str, figures: Mapping[str, Path]) -> str:
             token.attrSet("id", following.content)
         for child in token.children or ():
             if child.type == "image" and child.attrs["src"] in figures:
-                child.attrSet("src", picture_uri(figures[str(child.attrs["src"])].read_bytes()))
+                child.attrSet("src", picture_uri(figures[str(child.attrs["src"])].read_bytes(), "image/webp"))
     return reader.renderer.render(tokens, reader.options, {})

@@ -2,7 +2,7 @@
 
 plans.json     every experiment's plan by name
 NAME/          rows of the experiment, while it runs and after
-NAME.png       its plot
+NAME.webp      its plot
 NAME.json      its record, by which it is finished
 """
 
@@ -232,7 +232,7 @@ def _run(experiment: Experiment, about: dict[str, Any], folder: Path, at: Contex
         outcome = experiment.run(at)
         figure = new_figure()
         experiment.draw(outcome, figure)
-        save_figure(figure, folder / f"{experiment.name}.png")
+        save_figure(figure, folder / f"{experiment.name}.webp")
         line = (f"Found: {outcome.line}.",) if outcome.line else ()
         found = {"claims": outcome.claims, "notes": (*line, *outcome.notes, *experiment.notes)}
     except LatentEditError as error:
