@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from latentedit.core.errors import RegistryError, nearest, to_install
 
 _DISTRIBUTIONS = {
-    "latentedit.commands": {"analyze": "bench", "bench": "bench", "reproduce": "bench"},
+    "latentedit.commands": {"bench": "bench", "reproduce": "bench"},
     "latentedit.models": {
         "portraits": "portraits",
         "portraits-unet": "models",
