@@ -235,7 +235,3 @@ def _then(whole: Item, seed: str, *, goes_on: bool) -> list[Then]:
         )
         for done in range(1, IN_A_ROW)
     ]
-
-
-def _major(version: str) -> str:
-    return version.partition(".")[0]
