@@ -1,41 +1,47 @@
-"""Writes ``docs/results/claims.md`` from the results that stand in ``results/claims``: ``python -m tools.claims``."""
+"""Writes ``docs/results/claims.md`` from the results that stand in ``results/claims``: ``python -m tools.claims``.
+
+Plots that ``latentedit reproduce`` left beside the results move to where the page shows them.
+"""
 
 import json
-import re
+import os
 import tempfile
 from pathlib import Path
 
+from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments.base import make_experiment
 from latentedit_bench.experiments.page import write_claims_page
 from latentedit_bench.experiments.run import planned, read_records
 from latentedit_keep.files import write_text
-from tools.pictures import collect
 from tools.running import ROOT
 
 PAGE = ROOT / "docs" / "results" / "claims.md"
 STORED = ROOT / "results" / "claims"
+FIGURES = ROOT / "docs" / "pictures" / "results" / "claims"
 
 
 def main() -> None:
-    """Write the page, and the figures that it shows."""
-    text = page()
-    collect(text, PAGE.stem, ROOT)
-    write_text(PAGE, text)
+    """Write the page, and move the figures that it shows."""
+    for figure in STORED.glob("*.webp"):
+        figure.replace(FIGURES / figure.name)
+    write_text(PAGE, page())
 
 
 def page() -> str:
-    """The page as the site has it, with its figures below ``docs/pictures``."""
+    """The page as the site has it."""
     with tempfile.TemporaryDirectory() as folder:
-        written = write_claims_page(STORED, Path(folder) / "claims.md")[0]
+        written = write_claims_page(STORED, Path(folder) / PAGE.name, figures=FIGURES)[0]
         text = written.read_text(encoding="utf-8")
-    text = text.replace("| experiment |", _warning(outdated()) + "| experiment |", 1)
-    return re.sub(r"\]\([^)]*results/claims/([\w-]+)\.png\)", r"](../pictures/results/claims/\1.webp)", text)
+        text = text.replace(Path(os.path.relpath(FIGURES, folder)).as_posix(), "../pictures/results/claims")
+    return text.replace("| experiment |", _warning(outdated()) + "| experiment |", 1)
 
 
 def outdated() -> list[str]:
-    """Experiments whose stored numbers were measured by another plan than theirs of today, or on other weights."""
+    """Experiments that exist, measured by another plan than theirs of today, or on other weights."""
     names: list[str] = []
     for name, record in read_records(STORED).items():
+        if name not in EXPERIMENTS.names():
+            continue
         experiment = make_experiment(name)
         same = json.loads(json.dumps(planned(experiment, quick=False))) == record.about
         if not same or record.changed_weights(experiment):

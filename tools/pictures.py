@@ -22,7 +22,7 @@ def shown(page: str) -> list[Path]:
 
 
 def collect(page: str, name: str, scratch: Path) -> list[Path]:
-    """Copy what a page shows from ``pictures/NAME/`` and from ``pictures/results/``, where it has changed.
+    """Copy what a page shows from ``pictures/NAME/``, and what was drawn anew in ``results/``, where it has changed.
 
     Returns:
         What was written.
@@ -34,8 +34,8 @@ def collect(page: str, name: str, scratch: Path) -> list[Path]:
     for place in shown(page):
         if place.parts[0] == name:
             source = _made(scratch / place.relative_to(name))
-        elif place.parts[0] == "results":
-            source = _made(ROOT / place)
+        elif place.parts[0] == "results" and (made := [one for one in _candidates(ROOT / place) if one.exists()]):
+            source = made[0]
         else:
             continue
         if _copy(source, PICTURES / place):
@@ -43,9 +43,14 @@ def collect(page: str, name: str, scratch: Path) -> list[Path]:
     return changed
 
 
+def _candidates(wanted: Path) -> tuple[Path, Path]:
+    """The file, and the PNG that it may be made from."""
+    return wanted, wanted.with_suffix(".png")
+
+
 def _made(wanted: Path) -> Path:
     """The file, or the PNG that it is to be made from."""
-    for candidate in (wanted, wanted.with_suffix(".png")):
+    for candidate in _candidates(wanted):
         if candidate.exists():
             return candidate
     raise FileNotFoundError(f"no command made {wanted}")

@@ -50,7 +50,7 @@ _COMMANDS = st.sampled_from([
     ["models", "path"], ["models", "list"], ["models", "families"], ["models", "verify"], ["direction", "show"],
     ["direction", "make"],
     ["direction", "mean"], ["bench", "run", "m.yaml"], ["bench", "status"], ["bench", "report"], ["bench", "resume"],
-    ["bench", "data", "m.yaml"], ["bench", "tune", "m.yaml"], ["bench", "methods"], ["analyze"],
+    ["bench", "data", "m.yaml"], ["bench", "tune", "m.yaml"], ["bench", "methods"],
     ["reproduce", "nonsense"], ["nonsense"],
     ["--version"], [],
 ])  # fmt: skip

@@ -142,7 +142,7 @@ def _report(changes: dict[str, bytes], folder: Path) -> None:
 @cache
 def _entry() -> Path:
     """A task of two items with an edit of each, which is the picture itself."""
-    spec = TaskSpec.of("portraits", size=64, month=None, secret=None, items=2)
+    spec = TaskSpec.of("portraits", size=64, items=2)
     items, folder = task_items(spec), _place() / "task"
     write_task(spec, items, folder)
     for item in items:

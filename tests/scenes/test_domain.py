@@ -69,7 +69,7 @@ def test_scenes_are_a_data_set(captions: str) -> None:
 @pytest.mark.nightly
 def test_strangers_can_enter(tmp_path: Path) -> None:
     """At the smallest size; the answer to the first item is another picture, and its mask lies where they differ."""
-    spec = TaskSpec.of("scenes", size=64, month=None, secret=None, items=1)
+    spec = TaskSpec.of("scenes", size=64, items=1)
     items = task_items(spec)
     assert items[0].instruction.endswith("Keep everything else exactly as it is.")
     write_task(spec, items, tmp_path)

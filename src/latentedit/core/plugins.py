@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from latentedit.core.errors import RegistryError, nearest, to_install
 
 _DISTRIBUTIONS = {
-    "latentedit.commands": {"analyze": "bench", "bench": "bench", "reproduce": "bench"},
+    "latentedit.commands": {"bench": "bench", "reproduce": "bench"},
     "latentedit.models": {
         "portraits": "portraits",
         "portraits-unet": "models",
@@ -25,7 +25,6 @@ _DISTRIBUTIONS = {
     "latentedit.captioners": {"portraits": "portraits", "scenes": "portraits scenes"},
     "latentedit.framers": {"portraits": "portraits"},
     "latentedit.domains": {"portraits": "portraits", "scenes": "portraits scenes"},
-    "latentedit.executors": {"ray": "bench[cluster]"},
 }
 """Names that our distributions ``latentedit-...`` offer; where one is missing, the message says what to install."""
 
@@ -148,6 +147,3 @@ DOMAINS = Registry(group="latentedit.domains", kind="domain")
 
 EXPERIMENTS = Registry(group="latentedit.experiments", kind="experiment")
 """Name to an experiment, see `latentedit_bench`."""
-
-EXECUTORS = Registry(group="latentedit.executors", kind="executor")
-"""Name to a function ``(folder, work, *, address, workers, progress)`` that does a run's units on other machines."""

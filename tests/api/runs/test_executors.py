@@ -19,16 +19,14 @@ from latentedit.api.runs import executors as executors_module
 from latentedit.api.runs import folder as folder_module
 from latentedit.api.runs.executors import (
     Executor,
-    one_thread,
     run_here,
     run_processes,
     run_work,
     suitable_workers,
-    timed,
     unclaimed,
 )
 from latentedit.api.runs.folder import CLAIMS, RunFolder
-from latentedit.api.runs.work import Measure, UnitResult
+from latentedit.api.runs.work import Measure, UnitResult, one_thread, timed
 from latentedit.core.errors import ConfigError, OutputError
 from tests.api.runs.small_work import FORK, SmallWork, begin, made, small_work, wait_until
 
@@ -377,7 +375,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
 
     monkeypatch.setattr(executors_module, "run_here", lambda *_, **__: found.append(("here", None)))
     monkeypatch.setattr(executors_module, "run_processes", processes)
-    monkeypatch.setattr(executors_module, "EXECUTORS", SimpleNamespace(load={"ray": ray}.__getitem__))
+    monkeypatch.setattr(executors_module, "run_on_ray", ray)
     return found
 
 

@@ -86,7 +86,7 @@ def test_ctrl_c_keeps_what_was_finished_and_a_failure_is_told_with_exit_code_1(
 
 def test_the_page_goes_where_it_is_wanted(command: Command, out: Path, tmp_path: Path) -> None:
     assert command("reproduce", "tally", "-o", out, "--page", tmp_path / "mine.md", "--quiet").out == ""
-    assert "](out/tally.png)" in (tmp_path / "mine.md").read_text()
+    assert "](out/tally.webp)" in (tmp_path / "mine.md").read_text()
     assert (tmp_path / "mine.html").is_file()
     assert not (out / "claims.md").exists()
 

@@ -56,7 +56,7 @@ def test_areas_are_those_of_the_renderer() -> None:
 
 
 def test_a_strangers_world_is_a_task_that_others_enter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    spec = TaskSpec.of("squares", size=128, month=None, secret=None, items=12)
+    spec = TaskSpec.of("squares", size=128, items=12)
     items = task_items(spec)
     for item in items:
         picture, answer = item.whole.picture(), item.answers[1.0]()

@@ -15,10 +15,8 @@ from latentedit.models.placement import half_or_float32
 from latentedit_bench.experiments import benchmark_runs
 from latentedit_bench.experiments.base import Context
 from latentedit_bench.experiments.benchmark_runs import best, cost_note, paid, some_latent
-from latentedit_bench.experiments.change_or_drift import ChangeOrDrift
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.hessian_preservation import HessianPreservation
-from latentedit_bench.experiments.joint_default import JointDefault
 from latentedit_bench.experiments.joint_latent import JointLatent
 from latentedit_bench.experiments.known_items import KnownItems, Part, asking
 from latentedit_bench.experiments.linear_strength import LinearStrength
@@ -143,8 +141,6 @@ SMALL = (
     HessianPreservation(items=2, others=2),
     LinearStrength(items=2, others=2, strengths=(0.5, 1.0), steps=4),
     JointLatent(items=3, others=2, levels=(0.5, 0.9), steps=4),
-    ChangeOrDrift(items=3, others=2, levels=(0.9, 0.5)),
-    JointDefault(items=3, others=2),
 )
 
 

@@ -1,19 +1,17 @@
-"""Looking at pictures: as an experiment by its plan, and as an analysis of given pictures, with files of its own."""
+"""Looking at pictures by a plan."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from latentedit.core.errors import ConfigError, OutputError
+from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments import base, geometry
-from latentedit_bench.experiments.base import Context, Outcome, make_experiment
-from latentedit_bench.experiments.geometry import BASES, PREFIX, WORK, Geometry, analyse, described
-from latentedit_bench.experiments.page import write_analyses
+from latentedit_bench.experiments.base import Context, make_experiment
+from latentedit_bench.experiments.geometry import BASES, Geometry, described
 from latentedit_bench.experiments.run import reproduce
 from latentedit_bench.experiments.study import Study
 from tests.bench.experiments.gaussians import small_study
@@ -48,10 +46,6 @@ def studied(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 SMALL = Counting(models=("one",), pictures=7, levels=(0.9, 0.6), rank=2, seed=3)
 
 
-def analysed(folder: Path, experiment: Counting = SMALL, **rest: Any) -> tuple[Outcome, tuple[Path, ...]]:
-    return analyse(dataclasses.replace(experiment, calls=[]), folder, command="count", **rest)
-
-
 @pytest.mark.nightly
 def test_it_looks_where_its_plan_says(tmp_path: Path, studied: list[dict[str, Any]]) -> None:
     told: list[tuple[str, int, int]] = []
@@ -63,7 +57,7 @@ def test_it_looks_where_its_plan_says(tmp_path: Path, studied: list[dict[str, An
     assert record.claims[0].estimate == 4, "1 + the mean of 0 to 6"
     assert record.notes[0].startswith("Found: one")
     assert record.weights == {"one": "of one"}
-    assert (tmp_path / "geometry-counting.png").is_file()
+    assert (tmp_path / "geometry-counting.webp").is_file()
     assert counting.calls == list(range(7))
 
 
@@ -75,59 +69,18 @@ def test_what_was_found_is_said_by_its_ends() -> None:
     assert described(pairs) == "a_b, rank 1, low share: 0.123 at 0.90 and 0.60, 0.3 at 0.30 and 0.10 (random: 0.5)"
 
 
-@pytest.mark.slow
-def test_an_analysis_is_a_table_a_plot_and_what_they_say(tmp_path: Path, studied: list[dict[str, Any]]) -> None:
-    told: list[tuple[str, int, int]] = []
-    outcome, files = analysed(tmp_path, pictures=["a", "b", "c"], progress=lambda *one: told.append(one))
-    assert studied[0]["pictures"] == ("a", "b", "c")
-    assert told[-1] == ("counting", 3, 3)
-    assert [file.name for file in files] == [f"counting{end}" for end in (".csv", "-rows.csv", ".png", ".json")]
-    assert pd.read_csv(files[1])["value"].tolist() == [1, 2, 3]
-    stored = json.loads(files[3].read_text())
-    assert (stored["command"], stored["verdict"]) == ("count", outcome.line)
-    assert stored["claims"][0]["estimate"] == 2
-    assert stored["settings"] == {"start": 1}
-    assert len(stored["studies"][0]["pictures"]) == 3
-    page = write_analyses(tmp_path).read_text()
-    assert "| pictures can be counted | one | count | 2 | 3 | undecided at this size | counting |" in page
-    assert "`count`" in page
-    assert "3 pictures, site clean, rank 2, levels 0.9, 0.6, 4 steps, seed 0" in page
-
-
-@pytest.mark.nightly
-@pytest.mark.usefixtures("studied")
-def test_a_stopped_analysis_goes_on_and_others_are_measured_anew(tmp_path: Path) -> None:
-    stopped = dataclasses.replace(SMALL, calls=[], most=2)
-    with pytest.raises(KeyboardInterrupt, match="2 of 7 parts are kept"):
-        analyse(stopped, tmp_path, command="count")
-    assert [file.name for file in tmp_path.iterdir()] == [WORK], "no result before the end"
-    for change, calls in (({}, 5), ({}, 0), ({"start": 5}, 7), ({"rank": 1}, 7), ({"pictures": 6}, 6)):
-        resumed = dataclasses.replace(SMALL, calls=[], **change)
-        outcome, _ = analyse(resumed, tmp_path, command="count")
-        assert len(resumed.calls) == calls, change
-    assert len(outcome.rows) == 6
-
-
 @pytest.mark.usefixtures("studied")
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"pictures": 1}, "counting compares at least 2 pictures, and there are 1"),
+        ({"pictures": 1}, "geometry-counting compares at least 2 pictures, and there are 1"),
         ({"models": ("one", "one")}, "one model is named twice"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, change: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
-        analysed(tmp_path / "out", dataclasses.replace(SMALL, **change))
+        dataclasses.replace(SMALL, **change).run(Context(folder=tmp_path / "out", command="count"))
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.usefixtures("studied")
-def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(read_only_folder: Path) -> None:
-    counting = dataclasses.replace(SMALL, calls=[])
-    with pytest.raises(OutputError):
-        analyse(counting, read_only_folder / "out", command="count")
-    assert counting.calls == []
 
 
 class Twinned(Counting):
@@ -154,7 +107,7 @@ def test_a_twin_is_looked_at_beside_each_model(
     assert experiment.plan["cost, about"]["local bases"] == 28
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS.names() if name.startswith(PREFIX)])
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS.names() if name.startswith("geometry-")])
 def test_plans_ask_enough_and_quick_ones_less(name: str) -> None:
     full = make_experiment(name)
     assert isinstance(full, Geometry)

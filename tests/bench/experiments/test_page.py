@@ -49,7 +49,7 @@ def test_the_figure_is_found_from_wherever_the_page_is(folder: Path, tmp_path: P
         text = write_claims_page(folder, page)[0].read_text()
         found = re.findall(r"!\[tally\]\((.*)\)", text)
         assert len(found) == 1
-        assert (page.parent / unquote(found[0])).resolve() == (folder / "tally.png").resolve()
+        assert (page.parent / unquote(found[0])).resolve() == (folder / "tally.webp").resolve()
         assert "![broken]" not in text
 
 
@@ -58,8 +58,8 @@ def test_the_html_file_needs_no_other(folder: Path) -> None:
     text = write_claims_page(folder, folder / "claims.md")[1].read_text()
     (image,) = re.findall(r'<img [^>]*src="([^"]*)"', text)
     kind, content = image.split(",")
-    assert kind == "data:image/png;base64"
-    assert base64.b64decode(content) == (folder / "tally.png").read_bytes()
+    assert kind == "data:image/webp;base64"
+    assert base64.b64decode(content) == (folder / "tally.webp").read_bytes()
     assert set(re.findall(r'<a [^>]*href="([^"]*)"', text)) == {"#tally", "#broken"}
     assert set(re.findall(r'<h3 id="([^"]*)"', text)) == {"tally", "broken"}
     said = html.unescape(re.sub("<[^>]*>", "", text))

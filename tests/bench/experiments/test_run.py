@@ -83,7 +83,7 @@ def test_each_has_a_record_and_a_figure_and_a_failure_stops_no_other(tmp_path: P
     assert tally.notes == ("Found: some.", "counted *twice*")
     assert tally.peak_bytes > 0
     names = {place.name for place in tmp_path.iterdir()}
-    assert names == {PLANS, "broken.json", "tally", "tally.json", "tally.png"}
+    assert names == {PLANS, "broken.json", "tally", "tally.json", "tally.webp"}
     assert dataclasses.asdict(Record.read(tmp_path / "tally.json")) == dataclasses.asdict(tally)
 
 
@@ -115,7 +115,7 @@ def test_a_stop_after_any_unit_loses_nothing(tmp_path: Path, after: int) -> None
     whole = reproduce([Tally()], tmp_path / "other", command="second")[0]
     assert not whole.resumed
     assert record.claims == whole.claims
-    assert (tmp_path / "tally.png").read_bytes() == (tmp_path / "other" / "tally.png").read_bytes()
+    assert (tmp_path / "tally.webp").read_bytes() == (tmp_path / "other" / "tally.webp").read_bytes()
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ class Entered:
 
 @pytest.fixture(scope="session")
 def spec() -> TaskSpec:
-    return TaskSpec.of("portraits", size=SIZE, month=None, secret=None, items=ITEMS)
+    return TaskSpec.of("portraits", size=SIZE, items=ITEMS)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """Oracles: the right answer, nothing at all, one attribute too many, and their scores worked out by hand."""
 
 import dataclasses
-import math
-from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,12 +13,10 @@ from latentedit.api.manifests.items import Item
 from latentedit.core.rng import item_seed
 from latentedit.editors.baselines.flowedit import FlowEdit
 from latentedit.editors.baselines.splitflow import SplitFlow
-from latentedit.editors.judge import Judge
 from latentedit.editors.local_change import local_change
 from latentedit.testing.tolerances import relative_error, tolerance
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import Prepared, prepare
-from latentedit_bench.metrics.off_manifold import residual_ratio
 from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE, Edits, Row, codec_rows, evaluate
 from latentedit_bench.ranking.methods import Method
 from latentedit_portraits.attributes import VALUES
@@ -41,9 +37,9 @@ def oracle(batch: Prepared) -> list[Row]:
     return scored(batch, told(batch)())
 
 
-def scored(batch: Prepared, editor: Any, *strengths: float, local: bool = False, beside: bool = True) -> list[Row]:
-    method = Method(name="x", editor=editor, local=local)
-    return evaluate(method, batch, strengths or (1.0,), seed=0, beside=beside)[0]
+def scored(batch: Prepared, editor: Any, *strengths: float) -> list[Row]:
+    method = Method(name="x", editor=editor)
+    return evaluate(method, batch, strengths or (1.0,), seed=0)[0]
 
 
 @pytest.mark.slow
@@ -53,23 +49,13 @@ def test_the_truth_scores_one(oracle: list[Row]) -> None:
     for row in asking:
         for name in ("effect", "effectiveness", "decomposability", "disentanglement"):
             assert row[name] == pytest.approx(1, abs=ROUNDING), name
-        for name in ("error", "leakage", "outside", "outside_change", "undo_error"):
+        for name in ("error", "leakage", "outside", "outside_change"):
             assert row[name] == pytest.approx(0, abs=ROUNDING), name
         assert (row["done"], row["others_changed"]) == (1, 0)
-        assert (row["undo_psnr"], row["outside_psnr"]) == (100, 100)
+        assert row["outside_psnr"] == 100
         for name in VALUES:
             # source + (truth - source) rounds at 1e-7, which the reader's layers enlarge
             assert row[f"{CHANGE}{name}"] == pytest.approx(row[f"{TRUE_CHANGE}{name}"], abs=1e-3)
-
-
-def test_drift_of_the_truth_is_the_readers_own(oracle: list[Row], batch: Prepared) -> None:
-    """Mean change of what was not asked for, from the columns themselves."""
-    assert batch.before is not None
-    assert batch.answer is not None
-    for index, row in enumerate(oracle):
-        asked = [int(batch.before[n][index].argmax()) != int(batch.answer[n][index].argmax()) for n in VALUES]
-        others = [row[f"{CHANGE}{name}"] for name, one in zip(VALUES, asked, strict=True) if not one]
-        assert row["drift"] == pytest.approx(np.mean(others), abs=1e-9)
 
 
 def test_where_nothing_was_asked_nothing_is_scored_but_the_way(oracle: list[Row]) -> None:
@@ -98,8 +84,6 @@ def test_an_editor_that_does_nothing(batch: Prepared) -> None:
             assert row[name] == (0 if asks else None), name
         assert row["error"] == (pytest.approx(1, abs=ROUNDING) if asks else None)
         assert row["decomposability"] is None, "nothing changed, so there is no share of it"
-        assert (row["undo_error"], row["undo_psnr"]) == (None, 100)
-        assert 0 < row["residual"] <= 1, "the better of two losses, one of which is the source's own"
 
 
 def levels(image: Image.Image) -> NDArray[np.float64]:
@@ -160,8 +144,6 @@ def test_half_the_way_is_half_the_effect_and_no_leak(batch: Prepared) -> None:
         assert one["error"] == pytest.approx(0.25, abs=0.01)
         assert one["leakage"] < 0.02
         assert one["changed_rms"] == pytest.approx(two["changed_rms"] / 2, rel=0.02)
-        assert {"residual", "undo_error"}.isdisjoint(one)
-        assert "undo_error" in two
     assert all(row["effect"] > 1 for row in most)
 
 
@@ -172,14 +154,14 @@ def test_a_gain_multiplies_the_change(batch: Prepared) -> None:
     edits = Edits.of(half, batch, (1.0,), seed=0)
     for gain, error in ((2.0, 0.0), (1.0, 0.25)):
         method = dataclasses.replace(half, gain=gain)
-        rows = evaluate(method, batch, (1.0,), seed=0, beside=False, edits=edits)[0]
+        rows = evaluate(method, batch, (1.0,), seed=0, edits=edits)[0]
         assert [row["error"] for row in rows if row["error"] is not None] == pytest.approx([error] * 11, abs=0.01)
 
 
 @pytest.mark.nightly
 def test_strengths_that_are_refused_are_left_out(batch: Prepared) -> None:
     editor = told(batch)(highest=1.0)
-    rows, pictures = evaluate(Method(name="x", editor=editor), batch, (0.5, 1.0, 1.5), seed=0, beside=False)
+    rows, pictures = evaluate(Method(name="x", editor=editor), batch, (0.5, 1.0, 1.5), seed=0)
     assert {row["strength"] for row in rows} == {0.5, 1.0}
     assert len(rows) == 2 * len(batch.items)
     assert list(pictures) == [0.5, 1.0]
@@ -187,120 +169,35 @@ def test_strengths_that_are_refused_are_left_out(batch: Prepared) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("strengths", "beside"), [((1.0,), True), ((0.5, 1.0), True), ((1.0,), False)])
-def test_cost_is_the_editors_own(batch: Prepared, strengths: tuple[float, ...], beside: bool) -> None:
-    """The judge, and the way back, are not part of it; where they are not wanted nothing is spent on them."""
+@pytest.mark.parametrize("strengths", [(1.0,), (0.5, 1.0)])
+def test_cost_is_the_editors_own(batch: Prepared, strengths: tuple[float, ...]) -> None:
     editor = told(batch)(steps=3)
     with batch.latent.backbone.count() as cost:
-        rows = scored(batch, editor, *strengths, beside=beside)
+        rows = scored(batch, editor, *strengths)
         assert {row["evaluations"] for row in rows} == {float(editor.evaluations(batch.latent))} == {3.0}
         assert all(row["seconds"] >= 0 for row in rows)
-    more = 3 + (2 + 1) * 2 if beside else 0  # the edit under both texts, the picture under its own
-    assert cost.evaluations == (3 * len(strengths) + more) * len(batch.items)
-    assert beside or {"residual", "undo_psnr"}.isdisjoint(rows[0])
-
-
-def test_the_residual_is_the_better_loss_in_the_sources_own(oracle: list[Row], batch: Prepared) -> None:
-    assert batch.truth is not None
-    judge, model = Judge(), batch.latent.backbone
-    texts = (batch.latent.condition, batch.target)
-    before, after = (judge.losses(model, z, texts, seed=batch.seeds(0)) for z in (batch.latent.z, batch.truth))
-    expected = residual_ratio(after.amin(0), before[0])
-    assert [row["residual"] for row in oracle] == pytest.approx(expected.tolist(), rel=1e-5)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OneWay(Knowing):
-    """Knows no way back: it stays where it is."""
-
-    name = "one-way"
-
-    def _edit(self, latent: Any, target: Any, **rest: Any) -> torch.Tensor:
-        return latent.z if latent.start is not None else super()._edit(latent, target, **rest)
+    assert cost.evaluations == 3 * len(strengths) * len(batch.items)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Breaking(Knowing):
-    """Gives nan for the first picture; on the way back, for the second."""
+    """Gives nan for the first picture."""
 
     name = "breaking"
 
     def _edit(self, latent: Any, target: Any, **rest: Any) -> torch.Tensor:
         z = super()._edit(latent, target, **rest).clone()
-        z[0 if latent.start is None else 1, 0, 3, 5] = torch.nan
+        z[0, 0, 3, 5] = torch.nan
         return z
 
 
 @pytest.mark.slow
 def test_an_edit_that_is_not_finite_is_no_edit(batch: Prepared) -> None:
-    """And where the way back is not, the edited picture stays."""
-    known = told(batch).answers
-    z, texts = batch.latent.z, batch.latent.condition.tokens
-    known |= {z[0].numpy().tobytes() + texts[0].numpy().tobytes(): z[0]}  # the way back from no edit
-    rows = scored(batch, type("Breaks", (Breaking,), {"answers": known})())
+    rows = scored(batch, type("Breaks", (Breaking,), {"answers": told(batch).answers})())
     assert [row["failed"] for row in rows] == [1.0] + [0.0] * 11
-    assert (rows[0]["effect"], rows[0]["changed_rms"], rows[0]["undo_psnr"]) == (0, 0, 100)
+    assert (rows[0]["effect"], rows[0]["changed_rms"]) == (0, 0)
     assert rows[0]["error"] == pytest.approx(1, abs=ROUNDING)
     assert rows[1]["effect"] == pytest.approx(1, abs=ROUNDING)
-    assert rows[1]["undo_error"] == pytest.approx(1, abs=ROUNDING)
-    assert rows[2]["undo_error"] == pytest.approx(0, abs=ROUNDING)
-
-
-@pytest.mark.slow
-def test_undo_is_measured_from_the_edited_picture(batch: Prepared) -> None:
-    """An editor that does not go back leaves the whole edit: an error of 1."""
-    stays = type("Stays", (OneWay,), {"answers": told(batch).answers})
-    for row, item in zip(scored(batch, stays()), batch.items, strict=True):
-        if row["kind"] == "nothing":
-            assert row["undo_error"] is None
-            continue
-        assert row["undo_error"] == pytest.approx(1, abs=ROUNDING)
-        change = (levels(_truth(item)) - levels(item.picture())) / 127.5
-        assert row["undo_psnr"] == pytest.approx(10 * math.log10(4 / (change**2).mean()), abs=1e-3)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Reading(OneWay):
-    """Goes back only where it has read the captions of the way back."""
-
-    name = "reading"
-    read: tuple[tuple[str, ...], ...] = ()
-
-    def for_captions(self, sources: Sequence[str], targets: Sequence[str]) -> "Reading":
-        return dataclasses.replace(self, read=(tuple(sources), tuple(targets)))
-
-    def _edit(self, latent: Any, target: Any, **rest: Any) -> torch.Tensor:
-        back = (self.wanted, latent.captions) if latent.start is not None else (latent.captions, self.wanted)
-        assert self.read == back
-        return super()._edit(latent, target, **rest)
-
-
-@pytest.mark.slow
-def test_the_way_back_is_for_the_captions_of_the_way_back(batch: Prepared) -> None:
-    """An editor that reads captions is told those of both ways, each in its order."""
-    wanted = tuple(item.target_caption for item in batch.items)
-    assert wanted != batch.latent.captions
-    reads = type("Reads", (Reading,), {"answers": told(batch).answers, "wanted": wanted})
-    assert len(scored(batch, reads())) == len(batch.items)
-
-
-def faint(item: Item) -> Image.Image:
-    """The right answer, and a little more light everywhere, which what is local takes away."""
-    return Image.fromarray((np.asarray(_truth(item)).astype(int) + 3).clip(0, 255).astype(np.uint8))
-
-
-@pytest.mark.nightly
-def test_undo_is_as_local_as_the_edit(batch: Prepared) -> None:
-    """Who stays leaves the whole edit as it was shown, who goes back leaves nothing; where both are local too."""
-    known = told(batch, faint)
-    stays = type("Stays", (OneWay,), {"answers": known.answers})
-    whole = [row["changed_rms"] for row in scored(batch, stays())]
-    rows = scored(batch, stays(), local=True)
-    assert sum(row["changed_rms"] < 0.99 * rms for row, rms in zip(rows, whole, strict=True)) > 6
-    for row, back in zip(rows, scored(batch, known(), local=True), strict=True):
-        if row["undo_error"] is not None:
-            assert row["undo_error"] == 1
-            assert back["undo_error"] == pytest.approx(0, abs=ROUNDING)
 
 
 @pytest.mark.nightly
@@ -308,8 +205,8 @@ def test_a_local_change_is_the_same_change_less_what_is_faint(batch: Prepared) -
     """The pictures are the source plus `local_change` of the truth's change, rounded to eight bits."""
     assert batch.truth is not None
     editor = told(batch)()
-    whole = evaluate(Method(name="x", editor=editor), batch, [1.0], seed=0, beside=False)[1][1.0]
-    local = evaluate(Method(name="x", editor=editor, local=True), batch, [1.0], seed=0, beside=False)[1][1.0]
+    whole = evaluate(Method(name="x", editor=editor), batch, [1.0], seed=0)[1][1.0]
+    local = evaluate(Method(name="x", editor=editor, local=True), batch, [1.0], seed=0)[1][1.0]
     change = local_change(batch.truth - batch.source)
     for index, item in enumerate(batch.items):
         assert np.array_equal(np.asarray(whole[index]), np.asarray(_truth(item)))
@@ -343,15 +240,15 @@ def test_without_truths_what_needs_none_is_measured() -> None:
     assert set(rows[0]) == {
         *("method", "item", "group", "kind", "change", "asked", "strength", "seed", "changed_rms"),
         *("evaluations", "seconds"),
-        *("residual", "undo_error", "undo_psnr", "failed"),
+        "failed",
         *(f"{CHANGE}{name}" for name in VALUES),
     }
 
 
 def test_without_a_reader_nothing_is_read() -> None:
-    rows = scored(prepared(2, reads=False), Idle(), beside=False)
+    rows = scored(prepared(2, reads=False), Idle())
     assert rows[0]["error"] == pytest.approx(1)
-    assert not [name for name in rows[0] if name.startswith((CHANGE, TRUE_CHANGE)) or name in ("done", "drift")]
+    assert not [name for name in rows[0] if name.startswith((CHANGE, TRUE_CHANGE)) or name == "done"]
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ def test_the_plan_says_everything() -> None:
     methods = [(one["name"], one["editor"], one["local"]) for one in told["methods"]]
     assert methods == [("slide", "flowslider", True), ("noisy", "sdedit", False)]
     assert told["methods"][1]["settings"] == NOISY.editor.to_dict()
-    assert (told["strengths"], told["seeds"], told["batch"], told["beside"]) == ([0.5, 1.0], [0], 2, True)
+    assert (told["strengths"], told["seeds"], told["batch"]) == ([0.5, 1.0], [0], 2)
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.metrics.leakage_matrix import leakage_matrix
 from latentedit_bench.metrics.statistics import SEEDS
-from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE
+from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.ranking import (
     MEAN,
     by_attribute,
     by_kind,
     compare,
-    leakage_of,
     per_item,
     still,
     summary,
@@ -188,53 +185,6 @@ def test_how_far_still_pictures_move() -> None:
 def test_rows_without_answers_are_refused(rows: Any) -> None:
     with pytest.raises(ConfigError, match="no item has a right answer"):
         per_item(rows)
-
-
-NAMES = ("hair", "eyes", "skin")
-READ = np.array([[0.9, 0.1, 0.05], [0.8, 0.2, 0.0], [0.1, 0.7, 0.2], [0.05, 0.1, 0.95]])
-"""What a reader sees change in the right answers of four items, not all of which it keeps apart."""
-
-
-def readings(made: Any) -> Any:
-    rows = of_slopes(a=[0.1] * len(READ)).query("seed == 0").copy()
-    one = rows["strength"] == 1
-    for index, name in enumerate(NAMES):
-        rows.loc[one, f"{CHANGE}{name}"] = made[:, index]
-        rows.loc[one, f"{TRUE_CHANGE}{name}"] = READ[:, index]
-    return rows
-
-
-def test_an_oracle_leaks_nothing() -> None:
-    found = leakage_of(readings(READ), "a")
-    assert found is not None
-    assert list(found.index) == list(found.columns) == list(NAMES)
-    assert np.allclose(found.to_numpy(), np.eye(3), atol=1e-12)
-
-
-def test_leakage_of_an_editor_by_hand() -> None:
-    """Eyes move as far as they should, and half as far whenever hair is asked for: beside what the reader mixes up."""
-    mixing = np.array([[1.0, 0, 0], [0.5, 1, 0], [0, 0, 0.8]])
-    asked = READ.argmax(1)
-    truth = leakage_matrix(torch.from_numpy(READ), torch.from_numpy(READ), torch.from_numpy(asked)).numpy()
-    made = READ @ mixing.T
-    found = leakage_of(readings(made), "a")
-    assert found is not None
-    means = np.stack([made[asked == k].mean(0) / READ[asked == k, k].mean() for k in range(3)], axis=1)
-    assert np.allclose(found.to_numpy() @ truth, means)
-    assert np.allclose(found.to_numpy(), mixing)
-
-
-def test_where_there_is_no_matrix_there_is_none() -> None:
-    """Two attributes that always change together, as hair and its colour on bald heads, give none either."""
-    assert leakage_of(of_slopes(a=[0.1]), "a") is None
-    rows = readings(READ)
-    assert leakage_of(rows, "b") is None
-    found = leakage_of(rows[rows["item"] != "i3"], "a")
-    assert found is not None
-    assert list(found.columns) == ["hair", "eyes"], "skin was never asked for"
-    for item, values in {"i0": (0.9, 0.9, 0.0), "i1": (0.8, 0.80000001, 0.0), "i2": (0.9, 0.9, 0.0)}.items():
-        rows.loc[(rows["item"] == item) & (rows["strength"] == 1), [f"{TRUE_CHANGE}{name}" for name in NAMES]] = values
-    assert leakage_of(rows, "a") is None
 
 
 @pytest.mark.slow

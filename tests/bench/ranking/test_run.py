@@ -42,7 +42,7 @@ def test_every_item_method_and_strength_has_a_row(plan: Plan, tmp_path: Path) ->
 @pytest.mark.slow
 def test_every_seed_has_rows_of_its_own(tmp_path: Path) -> None:
     """One that draws noise differs from seed to seed, and the codec is measured once."""
-    plan = small_plan(dataset=DATA.head(2), methods=(NOISY,), strengths=(1.0,), seeds=(1, 2), beside=False)
+    plan = small_plan(dataset=DATA.head(2), methods=(NOISY,), strengths=(1.0,), seeds=(1, 2))
     table = run(plan, tmp_path / "both", command="it")
     keys = [(row["method"], row["item"], row["seed"]) for row in table.to_dict("records")]
     names = [item.id for item in DATA.items[:2]]

@@ -7,9 +7,9 @@ import pytest
 from latentedit.core.errors import ConfigError
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.ranking import COMPARED
-from latentedit_bench.ranking.summaries import Summaries, is_ranked, matrix_scores
+from latentedit_bench.ranking.summaries import Summaries, is_ranked
 from latentedit_bench.tuning.search_spaces import Roles
-from tests.bench.report.report_runs import ATTRIBUTES, SLOPES, rows_of
+from tests.bench.report.report_runs import SLOPES, rows_of
 
 ROLES = Roles(family=frozenset(("eim", "eim joint", "eim text")), apart=frozenset(("sdedit",)))
 
@@ -26,7 +26,6 @@ def test_methods_are_in_order_and_ours_is_compared_by_each_error() -> None:
     assert list(found.order) == sorted(ranked, key=lambda name: SLOPES[name])
     assert list(found.apart) == ["sdedit"]
     assert list(found.rivals) == ["flow<edit>"], "neither our family nor what is told apart"
-    assert list(found.told_first) == ["eim", "flow<edit>"]
     assert [one[0].other for one in found.comparisons] == ["eim joint", "eim text", "flow<edit>"]
     assert [one.measure for one in found.comparisons[0]] == list(COMPARED)
     slopes, (above, scaled, error) = np.arange(8) / 100, found.comparisons[-1]
@@ -57,18 +56,6 @@ def test_with_too_few_seeds_methods_are_ranked_and_not_compared() -> None:
 def test_without_ours_nothing_is_compared() -> None:
     found = found_of("flow<edit>", CODEC)
     assert found.comparisons == []
-    assert list(found.told_first) == ["flow<edit>"]
-
-
-@pytest.mark.slow
-def test_scores_of_a_matrix() -> None:
-    """.8 on the diagonal and .1 beside it: a gap of 7 / 8."""
-    matrix = found_of("eim").matrices["eim"]
-    assert list(matrix.index) == sorted(ATTRIBUTES, reverse=True)
-    told = matrix_scores(matrix)
-    assert told["effectiveness"] == pytest.approx(0.8)
-    assert told["gap"] == pytest.approx(7 / 8)
-    assert told["decomposability"] == pytest.approx(0.8 / (0.8**2 + 0.1**2) ** 0.5)
 
 
 def test_rows_without_right_answers() -> None:

@@ -19,7 +19,7 @@ from tests.bench.rendered_network import Idle, prepared
 def test_a_run_with_masks_alone(tmp_path: Path) -> None:
     """Idle edits leave every background as it was; what needs a network is left out by name."""
     batch = dataclasses.replace(prepared(3, reads=False), truth=None, answer_pixels=None)
-    rows, _ = evaluate(Method(name="idle", editor=Idle()), batch, [0.5, 1.0], seed=0, beside=False)
+    rows, _ = evaluate(Method(name="idle", editor=Idle()), batch, [0.5, 1.0], seed=0)
     assert all("effect" not in row for row in rows)
     left_out = write_unranked(tmp_path, pd.DataFrame(rows))
     assert {line.split(":")[0] for line in left_out} >= {"structure_distance", "background_lpips", "clip_whole"}

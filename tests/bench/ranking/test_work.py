@@ -64,13 +64,6 @@ def test_methods_that_differ_in_locality_share_their_edits() -> None:
     assert set(done.files) == {name for one in found for name in one.files}
 
 
-@pytest.mark.parametrize("beside", [True, False])
-def test_residual_and_way_back_are_taken_where_the_plan_says_so(beside: bool) -> None:
-    work = BenchWork.of(small_plan(methods=(NOISY,), strengths=(1.0,), dataset=DATA.head(1), beside=beside))
-    (row,) = work.start()(work.task(work.units[1])).rows
-    assert ({"residual", "undo_psnr"} <= set(row)) == ("residual" in row) == beside
-
-
 @pytest.mark.nightly
 def test_a_unit_gives_the_same_alone_as_among_others() -> None:
     """Latents remember what was found out about them: a method must not see what another left there."""

@@ -31,7 +31,6 @@ PLAN: dict[str, Any] = {
     "strengths": [0.5, 1.0],
     "seeds": list(range(SEEDS)),
     "batch": 32,
-    "beside": True,
 }
 
 

@@ -100,15 +100,6 @@ def test_curves_kinds_and_strengths(found: Summaries) -> None:
     assert cell(strengths, CODEC, "SDE at 0.5").text == "-"
 
 
-def test_matrices(found: Summaries) -> None:
-    grid = tables.matrix_grid(pd.DataFrame([[0.5, -1.5], [-0.001, math.nan]], index=["a", "b"], columns=["a", "b"]))
-    assert grid.kind == "matrix"
-    assert [[one.text for one in cells] for cells in grid.rows] == [["a", "0.50", "-1.50"], ["b", "0.00", "-"]]
-    assert grid.rows[0][1].tint == "rgb(0 114 178 / 0.30)"
-    assert grid.rows[0][2].tint == "rgb(213 94 0 / 0.60)", "below 0, and no deeper than at -1"
-    assert cell(tables.matrix_score_grid(found), "eim", "gap").value == pytest.approx(7 / 8)
-
-
 def test_cost() -> None:
     """Two batches of eight rows that took four seconds each."""
     about = UnitRecord(method="eim", rows=8, failures=[], edit_seconds=4.0, seconds=6.0, peak_bytes=3 * 2**20)

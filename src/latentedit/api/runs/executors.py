@@ -1,4 +1,4 @@
-"""Who does a run's units: this process, several on this machine, or an executor that another package brings (Ray)."""
+"""Who does a run's units: this process, several on this machine, or a Ray cluster."""
 
 import contextlib
 import dataclasses
@@ -16,15 +16,12 @@ from multiprocessing.connection import Connection
 import psutil
 import torch
 
-from latentedit.api.runs.folder import RunFolder
-from latentedit.api.runs.work import Measure, UnitResult, Work
+from latentedit.api.runs.cluster import run_on_ray
+from latentedit.api.runs.folder import PAUSE_S, RunFolder, explained_interrupt, report
+from latentedit.api.runs.work import Measure, Work, one_thread, timed
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.core.memory import keep_freed_memory
-from latentedit.core.plugins import EXECUTORS
 from latentedit.core.progress import Progress
-
-PAUSE_S = 0.5
-"""Seconds between looks at what the other runners do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +73,11 @@ def run_work(
 
     Raises:
         KeyboardInterrupt: saying what is kept.
-        RegistryError: a Ray cluster is asked for, and no installed package can use one.
+        MissingDependencyError: a Ray cluster is asked for, and Ray is not installed.
         LatentEditError: what stopped the run; what was finished is kept.
     """
     executor = Executor() if executor is None else executor
     if executor.ray is not None:
-        run_on_ray = EXECUTORS.load("ray")
         run_on_ray(folder, work, address=executor.ray, workers=executor.workers, progress=progress)
     elif executor.here:
         run_here(folder, work, progress=progress)
@@ -205,39 +201,3 @@ def unclaimed(folder: RunFolder, units: Sequence[str], progress: Progress | None
         if idle:
             report(folder, progress)
             time.sleep(PAUSE_S)
-
-
-@contextlib.contextmanager
-def one_thread() -> Generator[None]:
-    """One core, in every worker on every machine: sums are rounded otherwise when several share them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def timed(measure: Measure, task: object) -> UnitResult:
-    """Do a unit, and say how many seconds it took."""
-    started = time.perf_counter()
-    result = measure(task)
-    return dataclasses.replace(result, about={"seconds": time.perf_counter() - started, **result.about})
-
-
-def report(folder: RunFolder, progress: Progress | None) -> None:
-    """Tell how many units are finished."""
-    if progress is not None:
-        progress(folder.manifest.kind, len(folder.finished()), len(folder.manifest.units))
-
-
-@contextlib.contextmanager
-def explained_interrupt(folder: RunFolder) -> Generator[None]:
-    """Ctrl-C says what is kept and how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        kept, units = len(folder.finished()), len(folder.manifest.units)
-        raise KeyboardInterrupt(
-            f"interrupted; {kept} of {units} parts are kept in {folder.path}, and the same command goes on from there"
-        ) from None

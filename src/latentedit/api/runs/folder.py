@@ -27,6 +27,7 @@ from latentedit._version import __version__
 from latentedit.api.runs.work import Failure, Row, UnitResult
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.core.files.reading import read_object
+from latentedit.core.progress import Progress
 from latentedit_keep.files import check_place, make_folder, read_bytes, write_text, written_beside
 from latentedit_keep.plain import plain
 
@@ -37,6 +38,9 @@ MANIFEST = "run.json"
 ROWS = "rows"
 CLAIMS = "claims"
 TABLE = "rows.csv"
+
+PAUSE_S = 0.5
+"""Seconds between looks at what the other runners do."""
 
 _LONGEST_NAME = 100
 """Letters of a file's name: with folders and endings it stays below the limits of every system."""
@@ -328,6 +332,24 @@ class RunFolder:
             raise _damaged(place, faults_of(error)) from error
         except ValueError as error:
             raise _damaged(place, str(error)) from error
+
+
+def report(folder: RunFolder, progress: Progress | None) -> None:
+    """Tell how many units are finished."""
+    if progress is not None:
+        progress(folder.manifest.kind, len(folder.finished()), len(folder.manifest.units))
+
+
+@contextlib.contextmanager
+def explained_interrupt(folder: RunFolder) -> Generator[None]:
+    """Ctrl-C says what is kept and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept, units = len(folder.finished()), len(folder.manifest.units)
+        raise KeyboardInterrupt(
+            f"interrupted; {kept} of {units} parts are kept in {folder.path}, and the same command goes on from there"
+        ) from None
 
 
 def faults_of(error: pydantic.ValidationError) -> str:

@@ -1,7 +1,9 @@
 """What a run does: units of work, each of which gives rows and files, and what a worker needs to do one."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -109,6 +111,24 @@ def check_model(spec: Mapping[str, Any], fingerprint: str) -> None:
             f"the model {spec['model']} differs from machine to machine: the run has the fingerprint "
             f"{spec['model_fingerprint']}, this worker {fingerprint}. Put the same files on every machine"
         )
+
+
+@contextlib.contextmanager
+def one_thread() -> Generator[None]:
+    """One core, in every worker on every machine: sums are rounded otherwise when several share them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def timed(measure: Measure, task: object) -> UnitResult:
+    """Do a unit, and say how many seconds it took."""
+    started = time.perf_counter()
+    result = measure(task)
+    return dataclasses.replace(result, about={"seconds": time.perf_counter() - started, **result.about})
 
 
 def in_halves(

@@ -68,8 +68,6 @@ def data(
     items: Items = None,
     domain: bench_open.World = None,
     size: bench_open.Size = None,
-    month: bench_open.Month = None,
-    secret: bench_open.Secret = None,
     keep: bench_open.Keep = False,
     as_json: options.Json = False,
 ) -> None:
@@ -81,7 +79,6 @@ def data(
     Examples:
         latentedit bench data manifest.csv
         latentedit bench data --domain portraits --size 512 -o task
-        latentedit bench data --domain portraits --month 2026-12 -o dec
         latentedit bench data --domain scenes --keep -o task
     """
     if domain is not None:
@@ -89,13 +86,11 @@ def data(
             raise ConfigError(
                 "a task has its own items: --domain goes with no PLACE, --split or --captions. Leave them out"
             )
-        about: dict[str, Any] = {"size": size, "month": month, "secret": secret, "keep": keep, "items": items}
+        about: dict[str, Any] = {"size": size, "keep": keep, "items": items}
         bench_open.write_open_task(domain, output, **about, as_json=as_json)
         return
-    if (size, month, secret, keep) != (None, None, None, False):
-        raise ConfigError(
-            "--size, --month, --secret and --keep are of a task that any tool can enter. Name its --domain too"
-        )
+    if (size, keep) != (None, False):
+        raise ConfigError("--size and --keep are of a task that any tool can enter. Name its --domain too")
     from collections import Counter
 
     from latentedit.api.manifests.manifest import write_manifest

@@ -58,10 +58,6 @@ def run(
         str, typer.Option("--seeds", help="Every item is edited once with each; comparing methods takes five.")
     ] = "1,2,3,4,5",
     batch: Annotated[int, typer.Option("--batch", help="Items edited together; less where memory is short.")] = 32,
-    beside: Annotated[
-        bool,
-        typer.Option("--beside", help="Also edit back, and measure what the model thinks of it: twice the cost."),
-    ] = False,
     pictures: Annotated[bool, typer.Option("--pictures", help="Also write every edited picture.")] = False,
     workers: options.Workers = None,
     ray: options.Ray = None,
@@ -105,7 +101,6 @@ def run(
         strengths=at,
         seeds=noises,
         batch=batch,
-        beside=beside,
     )
     request = Request(
         data=lasting(place),
@@ -173,7 +168,6 @@ def resume(
         strengths=tuple(spec.strengths),
         seeds=tuple(spec.seeds),
         batch=spec.batch,
-        beside=spec.beside,
     )
     if retry:
         for unit in [unit for unit, record in opened.records().items() if record.failures]:
@@ -207,7 +201,7 @@ def report(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """A run as one HTML page: ranking, curves, leakage, cost, and each method's best, median and worst pictures.
+    """A run as one HTML page: ranking, curves, cost, and each method's best, median and worst pictures.
 
     Examples:
         latentedit bench report out/run

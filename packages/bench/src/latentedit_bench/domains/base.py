@@ -134,22 +134,6 @@ class Lit(Domain, Protocol):
         ...
 
 
-class Instructed(Domain, Protocol):
-    """A domain that says what to do with a scene to get another, for models that are told it and see the picture.
-
-    Laws:
-        1. Equal scenes and generators give equal words.
-    """
-
-    def instruction(self, scene: Scene, answer: Scene, generator: random.Random) -> str:
-        """What turns a scene into another, in one wording of many."""
-        ...
-
-    def idle_instruction(self, scene: Scene, generator: random.Random) -> str:
-        """One that does not apply: it asks for what is there, or about a part that is not."""
-        ...
-
-
 @functools.cache
 def domain(name: str) -> Domain:
     """The installed domain of that name.
@@ -173,24 +157,10 @@ def scalable(name: str) -> Scalable:
         RegistryError: there is none.
         ConfigError: it draws at one size only.
     """
-    return _able(name, "draws at one size only", ("render_at", "credits"))
-
-
-def instructed(name: str) -> Instructed:
-    """The installed domain of that name, which gives instructions.
-
-    Raises:
-        RegistryError: there is none.
-        ConfigError: it has captions only.
-    """
-    return _able(name, "has captions and no instructions", ("instruction", "idle_instruction"))
-
-
-def _able(name: str, otherwise: str, parts: Sequence[str]) -> Any:
-    found = domain(name)
-    missing = [part for part in parts if not hasattr(found, part)]
+    found: Any = domain(name)
+    missing = [part for part in ("render_at", "credits") if not hasattr(found, part)]
     if missing:
-        raise ConfigError(f"the domain {name!r} {otherwise}: it lacks {' and '.join(missing)}. Add them")
+        raise ConfigError(f"the domain {name!r} draws at one size only: it lacks {' and '.join(missing)}. Add them")
     return found
 
 

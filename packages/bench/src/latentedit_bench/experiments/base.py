@@ -16,7 +16,6 @@ from latentedit.core.errors import RegistryError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit.core.progress import Progress
 from latentedit.core.settings import to_plain
-from latentedit.latents.encode import PictureLike
 from latentedit.models.placement import existing_device
 from latentedit.models.registry import weights_fingerprint
 from latentedit_bench.experiments.claim import Claim
@@ -72,7 +71,6 @@ class Context:
         device: where models run; None is the best there is.
         progress: called with the experiment's name, and that of its part where it has several, after each unit.
         note: called with what the user should know, such as workers that died on the way.
-        pictures: to look at instead of those that the experiment would choose.
         made: what `once` keeps, in one process.
     """
 
@@ -81,7 +79,6 @@ class Context:
     device: str | None = None
     progress: Progress | None = None
     note: Callable[[str], None] | None = None
-    pictures: tuple[PictureLike, ...] = ()
     made: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any])
 
     def once(self, key: Any, make: Callable[[], T]) -> T:

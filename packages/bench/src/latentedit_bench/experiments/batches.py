@@ -20,8 +20,8 @@ from latentedit_bench.metrics.disentanglement import all_scores
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PartBatches(KnownItems):
-    """A batch of one part a unit, whatever is in it."""
+class BatchExperiment(KnownItems):
+    """Items with known answers, a batch of one part a unit."""
 
     batch: ClassVar[int] = 16
 
@@ -33,11 +33,6 @@ class PartBatches(KnownItems):
             for part in self.parts
             for first in range(0, part.items, self.batch)
         ]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class BatchExperiment(PartBatches):
-    """Items with known answers, a batch of one part a unit."""
 
     @torch.no_grad()
     def measure(self, unit: Unit, at: Context) -> Sequence[Row]:

@@ -92,7 +92,6 @@ class EditingExperiment(KnownItems):
             strengths=tuple(strengths),
             seeds=(self.seed,),
             batch=min(BATCH, max(1, len(data.items) // 2)),
-            beside=False,
         )
         rows = run(
             plan,

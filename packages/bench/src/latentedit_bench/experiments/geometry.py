@@ -2,45 +2,31 @@
 
 import abc
 import dataclasses
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
-from io import StringIO
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from latentedit._version import __version__
 from latentedit.core.errors import ConfigError
-from latentedit.core.progress import Progress
-from latentedit.latents.encode import PictureLike
 from latentedit.models.registry import load
 from latentedit_bench.domains.base import sample_pictures
 from latentedit_bench.experiments.base import Context, Experiment, Outcome, Row, Unit
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.controls import NETWORKS, Number
-from latentedit_bench.experiments.plotting import new_figure, panels, save_figure
+from latentedit_bench.experiments.plotting import panels
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.untrained import untrained_twin
 from latentedit_bench.metrics.statistics import Table, with_numbers
-from latentedit_keep.files import write_text
 from latentedit_keep.plain import plain
 
 RIEMANNIAN = "Riemannian geometry of the latent space (arXiv 2307.12868)"
 UNSUPERVISED = "Unsupervised semantic directions (arXiv 2302.12469)"
 
-PREFIX = "geometry-"
-"""Before the short name by which ``latentedit analyze`` knows an experiment of this kind."""
-
 BASES = "bases"
 """Folder, beside those of the experiments, for the local bases that they share; it may be deleted."""
-
-WORK = "unfinished"
-"""Folder, inside the one of an analysis, for the rows of each unit and for bases; it may be deleted."""
 
 QUICK: Mapping[str, Any] = {"models": ("portraits-unet",), "pictures": 6, "levels": (0.95, 0.5), "rank": 4}
 """What most quick plans change: one model where one is enough, two levels, less rank, fewer pictures."""
@@ -107,11 +93,6 @@ class Geometry(Experiment):
         return self.models
 
     @property
-    def look(self) -> str:
-        """The short name."""
-        return self.name.removeprefix(PREFIX)
-
-    @property
     def settings(self) -> Mapping[str, Any]:
         """Those of this experiment alone."""
         shared = {field.name for field in dataclasses.fields(Geometry)}
@@ -121,7 +102,7 @@ class Geometry(Experiment):
     def plan(self) -> Mapping[str, Any]:
         """The settings, and where it looks."""
         return {
-            "analysis": self.look,
+            "analysis": self.name.removeprefix("geometry-"),
             "settings of the analysis": dict(self.settings),
             "models": list(self.models),
             "pictures": self.pictures,
@@ -154,7 +135,7 @@ class Geometry(Experiment):
         return dataclasses.replace(self, **self.smaller)
 
     def studies(self, at: Context) -> Mapping[str, Study]:
-        """Each model's pictures there, by its name: those that were given, or its domain's."""
+        """Each model's pictures there, by its name."""
         return at.once(
             "studies", lambda: {one.backbone.name: one for one in (self._study(name, at) for name in self.models)}
         )
@@ -163,7 +144,7 @@ class Geometry(Experiment):
         backbone = load(name, device=at.device)
         return Study.of(
             backbone,
-            at.pictures or sample_pictures(backbone.name, self.pictures, seed=self.seed),
+            sample_pictures(backbone.name, self.pictures, seed=self.seed),
             levels=self.levels,
             rank=self.rank,
             site=self.site,
@@ -187,13 +168,13 @@ class Geometry(Experiment):
             raise ConfigError(f"one model is named twice: {', '.join(self.models)}. Name each once")
         if len(studies) < self.fewest_models:
             raise ConfigError(
-                f"{self.look} compares at least {self.fewest_models} models, and there is {', '.join(studies)} alone. "
+                f"{self.name} compares at least {self.fewest_models} models, and there is {', '.join(studies)} alone. "
                 "Name another one"
             )
         for study in studies.values():
             if len(study) < self.fewest:
                 raise ConfigError(
-                    f"{self.look} compares at least {self.fewest} pictures, and there are {len(study)}. Name more"
+                    f"{self.name} compares at least {self.fewest} pictures, and there are {len(study)}. Name more"
                 )
         return [(name, *item) for name, study in studies.items() for item in self.items(study)]
 
@@ -271,61 +252,3 @@ def _where(row: Mapping[Any, Any]) -> str:
 def _told(name: str, value: Any) -> str:
     """A field that tells rows apart, in words."""
     return f"rank {value:g}" if name == "rank" else str(value).replace("_", " ") if name == "measure" else str(value)
-
-
-def analyse(
-    experiment: Geometry,
-    folder: Path,
-    *,
-    command: str,
-    pictures: Sequence[PictureLike] = (),
-    device: str | None = None,
-    progress: Progress | None = None,
-) -> tuple[Outcome, tuple[Path, ...]]:
-    """Measure what was not measured before, then conclude, draw and write.
-
-    Args:
-        experiment: the question, with models, levels and rank.
-        folder: where the results go; made where it is missing.
-        command: that is stored with them.
-        pictures: to look at; where none are given, each model's domain brings its own.
-        device: where models run; None is the best there is.
-        progress: called with the experiment's short name after each unit, in units.
-
-    Returns:
-        The rows and what they say; and where that was written: the summary and the rows (CSV), the plot (PNG), and
-        everything about them (JSON).
-
-    Raises:
-        ConfigError: fewer pictures or models than it takes, or what it cannot look at.
-        OutputError: the folder cannot be written to.
-    """
-
-    def tell(_: str, done: int, total: int) -> None:
-        if progress is not None:
-            progress(experiment.look, done, total)
-
-    bases = Context(folder=folder / WORK / BASES, command=command, device=device, pictures=tuple(pictures))
-    plan = experiment.stored_plan(bases)
-    digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
-    own = folder / WORK / f"{experiment.look}-{digest}"
-    outcome = experiment.run(dataclasses.replace(bases, folder=own, progress=tell))
-    places = tuple(folder / f"{experiment.look}{ending}" for ending in (".csv", "-rows.csv", ".png", ".json"))
-    for place, frame in zip(places, (outcome.summary, outcome.rows), strict=False):
-        text = StringIO()
-        frame.to_csv(text, index=False, float_format="%.6g", lineterminator="\n")
-        write_text(place, text.getvalue())
-    figure = new_figure()
-    experiment.draw(outcome, figure)
-    save_figure(figure, places[2])
-    about: dict[str, Any] = {
-        "analysis": experiment.look,
-        "title": experiment.title,
-        "verdict": outcome.line,
-        "command": command,
-        "latentedit": __version__,
-        **plan,
-        "claims": [dataclasses.asdict(claim) for claim in outcome.claims],
-    }
-    write_text(places[3], json.dumps(plain(about), indent=1, ensure_ascii=False) + "\n")
-    return outcome, places

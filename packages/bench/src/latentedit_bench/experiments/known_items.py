@@ -26,9 +26,6 @@ PAPER = "EIM (arXiv 2411.08196)"
 DOMAIN = "portraits"
 """Whose counterfactuals are the items."""
 
-OTHER_PROGRAMS = "recolored-portraits"
-"""The same in colours and framings that other programs use."""
-
 MODELS = ("portraits", "portraits-unet")
 """The bundled models of that domain: a transformer and a U-Net."""
 
@@ -54,20 +51,17 @@ class Part:
         items: how many.
         captions: what they say.
         split: of the data.
-        world: the domain whose items they are.
     """
 
     model: str
     items: int
     captions: str = FULL
     split: str = "test"
-    world: str = DOMAIN
 
     @property
     def name(self) -> str:
         """Of its rows and their folder."""
-        world = "" if self.world == DOMAIN else f"-{self.world}"
-        return f"{Path(self.model).name}{world}-{self.split}-{self.captions}"
+        return f"{Path(self.model).name}-{self.split}-{self.captions}"
 
     @property
     def about(self) -> dict[str, str]:
@@ -81,7 +75,7 @@ class Part:
 
     def data(self, kinds: tuple[str, ...] = ()) -> Dataset:
         """The items; see `asking`."""
-        return asking(self.split, self.items, kinds, captions=self.captions, world=self.world)
+        return asking(self.split, self.items, kinds, captions=self.captions)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,9 +132,7 @@ class KnownItems(Experiment):
         return tuple(Claim.of(said, model, name, over_groups(values)) for name, values in numbers.items())
 
 
-def asking(
-    split: str, count: int, kinds: tuple[str, ...] = (), *, captions: str = FULL, world: str = DOMAIN
-) -> Dataset:
+def asking(split: str, count: int, kinds: tuple[str, ...] = (), *, captions: str = FULL) -> Dataset:
     """The first items of a split that ask for a change, of some kinds or of all.
 
     Args:
@@ -148,9 +140,8 @@ def asking(
         count: of items, fewer where there are not as many.
         kinds: such as "single"; all where none are named.
         captions: see `data.counterfactual`.
-        world: the domain.
     """
-    data = counterfactual(world, split, captions=captions)
+    data = counterfactual(DOMAIN, split, captions=captions)
     items = [item for item in data.items if item.about["asked"] and (not kinds or item.kind in kinds)]
     return dataclasses.replace(data, name=f"{data.name}/{'+'.join(kinds) or 'asking'}", items=tuple(items[:count]))
 

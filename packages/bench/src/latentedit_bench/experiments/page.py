@@ -1,6 +1,5 @@
 """What was found of all claims, as one page: Markdown, and beside it the same as one HTML file."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +11,10 @@ from markdown_it import MarkdownIt
 from latentedit.core.errors import ConfigError
 from latentedit_bench.experiments.base import RULE
 from latentedit_bench.experiments.claim import Claim
-from latentedit_bench.experiments.run import PLANS, read_claims, read_plans, read_records
+from latentedit_bench.experiments.run import PLANS, read_plans, read_records
 from latentedit_bench.report.page import page as document
 from latentedit_bench.report.page import picture_uri, render
 from latentedit_keep.files import write_text
-
-CLAIMS_FILE = "claims.md"
-"""Of analyses on given pictures."""
 
 MEANING = (
     "A claim holds where the 95 % interval of its measure lies above 0, does not hold where it lies below, and is "
@@ -45,12 +41,13 @@ def page_files(page: Path) -> tuple[Path, Path]:
     return page, page.with_suffix(".html")
 
 
-def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
+def write_claims_page(folder: Path, page: Path, *, figures: Path | None = None) -> tuple[Path, Path]:
     """Write the page of everything that a folder holds; experiments of one paper stand together, as they were planned.
 
     Args:
         folder: of `run.reproduce`.
         page: place of the Markdown file; its links to figures start there. The HTML file beside it needs no other.
+        figures: folder of the plots; the same folder by default.
 
     Returns:
         Both files.
@@ -62,8 +59,9 @@ def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
     """
     places = page_files(page)
     records = read_records(folder)
-    drawn = {name: folder / f"{name}.png" for name, record in records.items() if record.failure is None}
-    figures = {
+    plots = figures or folder
+    drawn = {name: plots / f"{name}.webp" for name, record in records.items() if record.failure is None}
+    links = {
         name: quote(Path(os.path.relpath(file, page.parent)).as_posix())
         for name, file in drawn.items()
         if file.exists()
@@ -76,27 +74,13 @@ def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
         rule=RULE,
         records=list(records.values()),
         missing=[name for name in read_plans(folder) if name not in records],
-        figures=figures,
+        figures=links,
         words=_words,
         cells=_cells,
     )
     write_text(places[0], text)
-    write_text(places[1], document(TITLE, _html(text, {link: drawn[name] for name, link in figures.items()})))
+    write_text(places[1], document(TITLE, _html(text, {link: drawn[name] for name, link in links.items()})))
     return places
-
-
-def write_analyses(folder: Path) -> Path:
-    """Write ``claims.md`` from every analysis in a folder: a row a claim and model, with command, seeds and samples.
-
-    Raises:
-        OutputError: the folder cannot be written to.
-    """
-    stored = [json.loads(place.read_text(encoding="utf-8")) for place in sorted(folder.glob("*.json"))]
-    found = [one for one in stored if isinstance(one, dict) and "claims" in one and "analysis" in one]
-    analyses = [{**one, "claims": read_claims(one["claims"])} for one in found]
-    path = folder / CLAIMS_FILE
-    write_text(path, render("analyses.md", title=TITLE, meaning=MEANING, analyses=analyses, cells=_cells))
-    return path
 
 
 def _cells(claim: Claim) -> tuple[str, str, str, int, str]:
@@ -132,5 +116,5 @@ def _html(text: str, figures: Mapping[str, Path]) -> str:
             token.attrSet("id", following.content)
         for child in token.children or ():
             if child.type == "image" and child.attrs["src"] in figures:
-                child.attrSet("src", picture_uri(figures[str(child.attrs["src"])].read_bytes()))
+                child.attrSet("src", picture_uri(figures[str(child.attrs["src"])].read_bytes(), "image/webp"))
     return reader.renderer.render(tokens, reader.options, {})

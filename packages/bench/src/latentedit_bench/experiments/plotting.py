@@ -190,12 +190,13 @@ def draw_line(axis: Axes, rows: Table, along: str, *, label: str, colour: str) -
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """As a PNG, whole or not at all.
+    """In the format of the path's ending (PNG or WebP, without loss), whole or not at all.
 
     Raises:
         OutputError: the place cannot be written to.
     """
     data = BytesIO()
-    figure.savefig(data, format="png", dpi=_DOTS_PER_INCH)
+    kind = path.suffix.removeprefix(".")
+    figure.savefig(data, format=kind, dpi=_DOTS_PER_INCH, pil_kwargs={"lossless": True} if kind == "webp" else None)
     with written_beside(path) as file:
         file.write(data.getvalue())

@@ -1,9 +1,7 @@
-"""A task as a folder that needs nothing of ours: pictures, a line of JSON an item, a card, and what catalogues read."""
+"""A task as a folder that needs nothing of ours: pictures, a line of JSON an item, and a card."""
 
-import hashlib
 import json
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ from latentedit.core.files.reading import read_json
 from latentedit.core.plugins import DOMAINS
 from latentedit.core.progress import Progress
 from latentedit_bench.domains.base import Scalable, scalable
-from latentedit_bench.open_task.catalogue import croissant, eval_yaml
 from latentedit_bench.open_task.task import OUTPUTS, TaskItem, TaskSpec
 from latentedit_bench.report.page import render
 from latentedit_keep.files import make_folder, user_path, write_text
@@ -24,9 +21,6 @@ TASK_FILE = "task.json"
 """Written last: a folder with it is whole."""
 
 ITEMS_FILE = "items.jsonl"
-
-LICENSE = "Apache-2.0"
-"""Of the pictures and texts, as an SPDX identifier."""
 
 
 def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress: Progress | None = None) -> None:
@@ -57,10 +51,6 @@ def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress
     texts = {
         ITEMS_FILE: lines,
         "README.md": card(spec, world),
-        "CHANGELOG.md": changelog(),
-        "LICENSE": f"{LICENSE}: https://www.apache.org/licenses/LICENSE-2.0\n\n{world.credits}\n",
-        "croissant.json": croissant(spec, world, items_digest=hashlib.sha256(lines.encode()).hexdigest()),
-        "eval.yaml": eval_yaml(spec),
         TASK_FILE: f"{spec.model_dump_json(indent=1)}\n",
     }
     for name, text in texts.items():
@@ -102,15 +92,9 @@ def read_task(folder: Path) -> TaskSpec:
 
 
 def card(spec: TaskSpec, world: Scalable) -> str:
-    """The data card, with the head that the hub reads."""
+    """What the folder says to people."""
     point = DOMAINS.points().get(spec.domain)
     package = point.dist.name if point is not None and point.dist is not None else spec.domain
     ours = DOMAINS.requirements(spec.domain)
     install = to_install("latentedit-keep", "latentedit", "latentedit-bench", *ours) + ("" if ours else f" {package}")
-    facts = {"credits": world.credits, "install": install, "license": LICENSE.lower(), "items_file": ITEMS_FILE}
-    return render("task_card.md", spec=spec, **facts)
-
-
-def changelog() -> str:
-    """What changed from version to version of the task."""
-    return resources.files("latentedit_bench.open_task").joinpath("CHANGELOG.md").read_text("utf-8")
+    return render("task_card.md", spec=spec, credits=world.credits, install=install, items_file=ITEMS_FILE)

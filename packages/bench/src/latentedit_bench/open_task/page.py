@@ -1,8 +1,7 @@
-"""A score as one HTML page: the entry in the table, every fault of its files, kinds of change, strengths, pictures."""
+"""A score as one HTML page: the measures, every fault of its files, kinds of change, strengths, pictures."""
 
-import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from matplotlib.axes import Axes
 from latentedit.api.viewer import Frame, View
 from latentedit.api.viewer.page import viewer_element, viewer_script
 from latentedit_bench.experiments.plotting import COLOURS, GREY
-from latentedit_bench.metrics.statistics import Table, between
-from latentedit_bench.open_task.leaderboard import Entry, Told
+from latentedit_bench.metrics.statistics import Estimate, Table, between
 from latentedit_bench.open_task.outputs import Fault, read_output
-from latentedit_bench.open_task.scoring import AS_IS, KEPT, MEASURES
+from latentedit_bench.open_task.scoring import AS_IS, KEPT, MEASURES, Entry
 from latentedit_bench.open_task.task import TaskItem
 from latentedit_bench.report.curves import svg
 from latentedit_bench.report.page import page, render
@@ -31,29 +29,15 @@ WORDS: Mapping[str, str] = yaml.safe_load(
 
 _QUALITY = 80
 _SHOWN_FAULTS = 400
-_CURVE, _CURVE_INCHES = "effect of graded changes over strength", 3.6
+_CURVE = "effect of graded changes over strength"
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """An item with its pictures.
-
-    Args:
-        title: such as "worst: public-007".
-        about: what is asked, and the numbers.
-        view: the pictures.
-    """
-
-    title: str
-    about: str
-    view: View
+_AFTERWARDS = ("error", "outside_change", "done", "others_changed")
+"""What is told of edits that were asked for afterwards."""
 
 
 def score_page(
     entry: Entry,
-    others: Sequence[Entry],
     *,
-    left_out: int,
     rows: Table,
     items: Sequence[TaskItem],
     faults: Sequence[Fault],
@@ -63,8 +47,6 @@ def score_page(
 
     Args:
         entry: what was scored.
-        others: it and those that it is ranked with, the best first.
-        left_out: stored entries of other tasks.
         rows: from `scoring.score_items`.
         items: of the task.
         faults: of the files.
@@ -75,16 +57,12 @@ def score_page(
         "score.html",
         entry=entry,
         title=f"{entry.name} on {entry.task.title}",
-        ranking=ranking_grid(others, entry.name),
-        alone=len(others) == 1,
-        left_out=left_out,
+        measures=measure_grid(entry, [scored for scored in (AS_IS, KEPT) if scored in entry.measures], MEASURES),
         faults=faults[:_SHOWN_FAULTS],
         more=len(faults) - _SHOWN_FAULTS,
         kinds=kind_grid(entry),
-        afterwards=then_grid(entry),
-        plot=Markup(svg(functools.partial(_draw_graded, graded=graded), _CURVE, _CURVE_INCHES))
-        if len(graded)
-        else None,
+        afterwards=measure_grid(entry, [one for one in entry.measures if one not in (AS_IS, KEPT)], _AFTERWARDS),
+        plot=Markup(svg(functools.partial(_draw_graded, graded=graded), _CURVE, 3.6)) if len(graded) else None,
         shown=[_shown(place, row, items, rows, folder) for place, row in _chosen(rows)],
         viewer=lambda view: Markup(viewer_element(view.data())),
         viewer_script=Markup(viewer_script()),
@@ -93,16 +71,10 @@ def score_page(
     return page(f"{entry.name} on {entry.task.title}", body)
 
 
-def ranking_grid(entries: Sequence[Entry], marked: str) -> Grid:
-    """Entries by all measures, in their order."""
-    head = ["entry", "error", "error after keep", *list(MEASURES.values())[1:], "files failed"]
-    rows: list[list[Cell]] = []
-    for place, entry in enumerate(entries, 1):
-        found, kept = entry.measures[AS_IS], entry.measures.get(KEPT, {})
-        cells = [_cell(found.get("error"), barred=True), _cell(kept.get("error"), barred=True)]
-        cells += [_cell(found.get(name)) for name in MEASURES if name != "error"]
-        rows.append([Cell(text=entry.name, value=float(place)), *cells, number(float(entry.failed), digits=0)])
-    return Grid(head=head, rows=rows, marked=marked)
+def measure_grid(entry: Entry, ways: Sequence[str], names: Iterable[str]) -> Grid:
+    """Some measures, a row a way of scoring."""
+    rows = [[Cell(text=way), *(_cell(entry.measures[way].get(name)) for name in names)] for way in ways]
+    return Grid(head=["scored", *(MEASURES[name] for name in names)], rows=rows)
 
 
 def kind_grid(entry: Entry) -> Grid:
@@ -113,21 +85,8 @@ def kind_grid(entry: Entry) -> Grid:
     return Grid(head=["scored", *kinds], rows=rows)
 
 
-def then_grid(entry: Entry) -> Grid:
-    """The measures of what was asked afterwards: one row for what is undone, and one an edit in a row."""
-    names = ("error", "outside_change", "done", "others_changed")
-    rows = [
-        [Cell(text=scored), *(_cell(found.get(name)) for name in names)]
-        for scored, found in entry.measures.items()
-        if scored not in (AS_IS, KEPT)
-    ]
-    return Grid(head=["afterwards", *(MEASURES[name] for name in names)], rows=rows)
-
-
-def _cell(told: Told | None, *, barred: bool = False) -> Cell:
-    if told is None:
-        return Cell(text="-")
-    return number(told.mean, beside=between(told.low, told.high), barred=barred)
+def _cell(told: Estimate | None) -> Cell:
+    return Cell(text="-") if told is None else number(told.mean, beside=between(told.low, told.high))
 
 
 def _graded(rows: Table) -> Table:
@@ -157,7 +116,8 @@ def _chosen(rows: Table) -> list[tuple[str, dict[str, Any]]]:
     return [*chosen, *(("graded", row) for row in first.to_dict("records"))]
 
 
-def _shown(place: str, row: dict[str, Any], items: Sequence[TaskItem], rows: Table, folder: Path) -> Shown:
+def _shown(place: str, row: dict[str, Any], items: Sequence[TaskItem], rows: Table, folder: Path) -> tuple[View, str]:
+    """The pictures of an item; what is asked, and the numbers."""
     item = next(one for one in items if one.id == row["item"])
     source = item.whole.picture()
     frames: list[Frame] = []
@@ -167,14 +127,13 @@ def _shown(place: str, row: dict[str, Any], items: Sequence[TaskItem], rows: Tab
             frames.append(Frame(strength=strength, image=image))
     kept = rows[(rows["item"] == item.id) & (rows["scored"] == KEPT)]["error"].to_numpy(float)
     after = f", after keep {kept[0]:.3f}" if len(kept) and np.isfinite(kept[0]) else ""
-    title = f"{place}: {item.id}"
     view = View(
         source=source,
         frames=frames,
-        title=title,
+        title=f"{place}: {item.id}",
         name=item.id,
         others={"right answer": item.answers[1.0]()},
         quality=_QUALITY,
     )
-    about = f"{item.whole.kind}. {item.instruction} Error {row['error']:.3f}{after}, effect {row['effect']:.2f}."
-    return Shown(title=title, about=about, view=view)
+    told = f"{item.whole.kind}. {item.instruction} Error {row['error']:.3f}{after}, effect {row['effect']:.2f}."
+    return view, told

@@ -35,7 +35,7 @@ from latentedit_bench.metrics.side_effects import side_effect
 from latentedit_bench.metrics.statistics import Estimate, Table, over_groups
 from latentedit_bench.metrics.strength_curve import monotonicity
 from latentedit_bench.open_task.outputs import Fault, moved, read_output
-from latentedit_bench.open_task.task import TaskItem
+from latentedit_bench.open_task.task import TaskItem, TaskSpec
 from latentedit_keep.pictures import read_image
 
 if TYPE_CHECKING:
@@ -61,6 +61,34 @@ MEASURES = {
 """What is told of an entry, and what its columns are called."""
 
 Row = dict[str, Any]
+
+Told = Mapping[str, Mapping[str, Estimate]]
+"""By how it was scored ("as it is", "after keep") or what was asked afterwards (`task.Then.name`): means by name."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What a folder of edits comes to.
+
+    Args:
+        name: of the tool.
+        task: which was scored.
+        failed: files that were missing, not readable or of another size.
+        measures: those of `MEASURES` that are known.
+        kinds: the error of each kind of change.
+    """
+
+    name: str
+    task: TaskSpec
+    failed: int
+    measures: Told
+    kinds: Told
+
+    @staticmethod
+    def of(name: str, task: TaskSpec, rows: Table, items: Table) -> "Entry":
+        """From the rows of `score_items` and the items of `item_measures`."""
+        failed = int(rows.loc[rows["scored"] != KEPT, "failed"].sum())
+        return Entry(name=name, task=task, failed=failed, measures=estimates(items), kinds=errors_by(items, "kind"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,19 +300,19 @@ def _curve(item: str, part: Table) -> Row:
     }
 
 
-def estimates(items: Table) -> dict[str, dict[str, Estimate]]:
-    """Mean and interval of each of `MEASURES`, by how it was scored; nan where no item has it.
+def estimates(items: Table) -> Told:
+    """Mean and interval of each of `MEASURES` that some item has, by how it was scored.
 
     Args:
         items: of `item_measures`.
     """
     return {
-        str(scored): {name: over_groups(part.set_index("group")[name]) for name in MEASURES}
+        str(scored): {name: over_groups(part.set_index("group")[name]) for name in MEASURES if part[name].notna().any()}
         for scored, part in items.groupby("scored", sort=False)
     }
 
 
-def errors_by(items: Table, column: str) -> dict[str, dict[str, Estimate]]:
+def errors_by(items: Table, column: str) -> Told:
     """The error, or where the picture is the answer that, for each value of a column, by how it was scored."""
     told = items.assign(any_error=items["error"].fillna(items["still_error"]))
     return {

@@ -1,20 +1,8 @@
-"""The open task: pictures and what is asked of them, for editors that we never load; answers follow from a seed.
-
-Nothing but the seed decides what a split holds, so its answers need not be stored, and cannot be where nobody knows it.
-
-- public: the seed is the task's name. Everybody can make the answers, so it is for trying things out.
-- of a month: the seed is the month's name. Nothing of it exists before somebody makes it, so no crawl has seen it; but
-  who wants to can make it ahead, and its answers.
-- of a month, sealed: the seed is an HMAC of that name under a secret, which only who scores knows. Neither pictures nor
-  answers can be made ahead, nor answers later. The task holds the SHA-256 of the seed: once the secret is told, anybody
-  can check that the items were not chosen after the outputs were seen.
-"""
+"""The open task: pictures and what is asked of them, for editors that we never load; answers follow from a seed."""
 
 import dataclasses
 import functools
 import hashlib
-import hmac
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -30,9 +18,6 @@ from latentedit_bench.open_task.instructions import NOTHING, instruction
 
 VERSION = "1.2.0"
 """Of the task: the first number changes with whatever changes a score, and scores of two are never compared."""
-
-RELEASED = "2026-11-22"
-"""When this version was made."""
 
 ITEMS = 180
 """Of a whole task: ten turns through the kinds of change. Some 160 portraits give intervals of about a tenth."""
@@ -52,14 +37,9 @@ UNDONE = "undone"
 Asks = Literal["edit", "keep"]
 """For edits, or to keep of an edit that is given nothing but its change."""
 
-_NOTHING_AFTERWARDS = "1.0."
-"""Versions of the task that ask for nothing more after an edit."""
-
 _NAMES: Mapping[Asks, str] = {"edit": "open", "keep": "keep"}
-_MONTH = r"20\d\d-(0[1-9]|1[0-2])"
 _SIDES = (64, 2048)
 _MOST_ITEMS = 10_000
-_LEAST_SECRET = 32
 
 
 class TaskSpec(pydantic.BaseModel):
@@ -71,8 +51,7 @@ class TaskSpec(pydantic.BaseModel):
         domain: whose scenes are drawn.
         asks: see `Asks`.
         size: of the pictures, in pixels a side.
-        split: `PUBLIC`, or a month such as "2026-12".
-        sealed: SHA-256 of the seed of a sealed split; empty for others.
+        split: always "public": everybody can make the answers.
         items: how many.
     """
 
@@ -84,68 +63,42 @@ class TaskSpec(pydantic.BaseModel):
     domain: str
     asks: Asks = "edit"
     size: int = pydantic.Field(ge=_SIDES[0], le=_SIDES[1])
-    split: str = pydantic.Field(pattern=f"^({PUBLIC}|{_MONTH})$")
-    sealed: str
+    split: Literal["public"] = PUBLIC
+    sealed: Literal[""] = pydantic.Field(default="", exclude=True)  # in folders that were written before 2026-12
     items: int = pydantic.Field(ge=1, le=_MOST_ITEMS)
 
     @staticmethod
-    def of(
-        domain: str,
-        *,
-        size: int,
-        month: str | None,
-        secret: bytes | None,
-        items: int = ITEMS,
-        asks: Asks = "edit",
-    ) -> "TaskSpec":
+    def of(domain: str, *, size: int, items: int = ITEMS, asks: Asks = "edit") -> "TaskSpec":
         """A task of this version.
 
         Raises:
-            ConfigError: no month, a size or number out of range, or a secret that could be guessed.
+            ConfigError: a size or number out of range.
         """
-        if month is not None and not re.fullmatch(_MONTH, month):
-            raise ConfigError(f"{month!r} is no month. Write it as 2026-12")
-        if secret is not None and month is None:
-            raise ConfigError('a secret seals the split of a month. Name the month too, such as `month="2026-12"`')
         if not _SIDES[0] <= size <= _SIDES[1]:
             raise ConfigError(f"the size must be from {_SIDES[0]} to {_SIDES[1]} pixels; got {size}. Give 512 or 1024")
         if not 1 <= items <= _MOST_ITEMS:
             raise ConfigError(f"`items` must be from 1 to {_MOST_ITEMS}; got {items}")
-        name, split = f"{_NAMES[asks]}-{domain}", month or PUBLIC
-        sealed = "" if secret is None else _digest(_sealed_seed(name, split, secret))
-        return TaskSpec(
-            name=name, version=VERSION, domain=domain, asks=asks, size=size, split=split, sealed=sealed, items=items
-        )
+        name = f"{_NAMES[asks]}-{domain}"
+        return TaskSpec(name=name, version=VERSION, domain=domain, asks=asks, size=size, items=items)
 
     @property
     def title(self) -> str:
         """One line."""
-        kind = ", sealed" if self.sealed else ""
-        return f"{self.name} {self.version}, {self.split}{kind}, {self.size} px"
+        return f"{self.name} {self.version}, {self.split}, {self.size} px"
 
-    def seed(self, secret: bytes | None) -> str:
+    @property
+    def seed(self) -> str:
         """The text from which everything is drawn.
 
         Raises:
-            ConfigError: another version's task, or not the secret that it was sealed with.
+            ConfigError: another version's task.
         """
-        if _major(self.version) != _major(VERSION):
+        major, ours = (version.partition(".")[0] for version in (self.version, VERSION))
+        if major != ours:
             raise ConfigError(
                 f"the task is of version {self.version}, and this latentedit scores {VERSION}. Install one that fits it"
             )
-        if not self.sealed:
-            return _public_seed(self.name, self.split)
-        if secret is None:
-            raise ConfigError("the task is sealed: only who has its secret can score it. Give it with `secret`")
-        seed = _sealed_seed(self.name, self.split, secret)
-        if not hmac.compare_digest(_digest(seed), self.sealed):
-            raise ConfigError("the task was sealed with another secret. Give the file that it was made with")
-        return seed
-
-    def same_pictures(self, other: "TaskSpec") -> bool:
-        """Whether scores of the two can be compared: all but the last numbers of the version are equal."""
-        mine, its = (one.model_dump(exclude={"version"}) for one in (self, other))
-        return mine == its and _major(self.version) == _major(other.version)
+        return f"{self.name}/{major}/{self.split}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,43 +169,28 @@ class TaskItem:
         return [*map(self.output_file, self.answers), *self.then_files]
 
 
-def task_items(spec: TaskSpec, secret: bytes | None = None) -> list[TaskItem]:
+def task_items(spec: TaskSpec) -> list[TaskItem]:
     """The items of a task with their answers; nothing is drawn yet.
 
     A graded change of n steps has an answer at each strength k/n, to three digits: the value k steps along the order.
     Three changes are to be taken back afterwards, and to every other pair of changes so many others are added that
     `IN_A_ROW` edits were made; no line tells by that where the picture is the answer. Of a task that asks to keep,
-    every answer is the whole change, and nothing is asked afterwards, nor in folders of 1.0.0.
+    every answer is the whole change, and nothing is asked afterwards.
 
     Raises:
         ConfigError: see `TaskSpec.seed` and `domains.base.scalable`.
         RegistryError: the domain is not installed.
     """
-    seed = spec.seed(secret)
-    groups = drawn_items(spec.domain, seed, spec.items, label=spec.split, side=spec.size)
+    groups = drawn_items(spec.domain, spec.seed, spec.items, label=spec.split, side=spec.size)
     if spec.asks == "keep":
-        return [_task_item(steps[-1:], edited=functools.partial(_edited, steps[-1], seed)) for steps in groups]
-    if spec.version.startswith(_NOTHING_AFTERWARDS):
-        return [_task_item(steps) for steps in groups]
+        return [_task_item(steps[-1:], edited=functools.partial(_edited, steps[-1], spec.seed)) for steps in groups]
     pairs = [steps[-1].id for steps in groups if steps[-1].kind == "pair"]
-    return [_task_item(steps, then=_then(steps[-1], seed, goes_on=steps[-1].id in pairs[::2])) for steps in groups]
+    return [_task_item(steps, then=_then(steps[-1], spec.seed, goes_on=steps[-1].id in pairs[::2])) for steps in groups]
 
 
 def in_a_row(number: int) -> str:
     """How the scores of one of ten edits in a row are told."""
     return f"edit {number} of {IN_A_ROW} in a row"
-
-
-def check_secret(content: bytes) -> bytes:
-    """The content of a secret's file, without blanks around it.
-
-    Raises:
-        ConfigError: it is so short that it could be found by trying.
-    """
-    secret = content.strip()
-    if len(secret) < _LEAST_SECRET:
-        raise ConfigError(f"a secret of {len(secret)} bytes can be guessed. Use {_LEAST_SECRET} random ones or more")
-    return secret
 
 
 def _task_item(
@@ -297,19 +235,3 @@ def _then(whole: Item, seed: str, *, goes_on: bool) -> list[Then]:
         )
         for done in range(1, IN_A_ROW)
     ]
-
-
-def _major(version: str) -> str:
-    return version.partition(".")[0]
-
-
-def _public_seed(name: str, split: str) -> str:
-    return f"{name}/{_major(VERSION)}/{split}"
-
-
-def _sealed_seed(name: str, split: str, secret: bytes) -> str:
-    return hmac.new(secret, _public_seed(name, split).encode(), hashlib.sha256).hexdigest()
-
-
-def _digest(seed: str) -> str:
-    return hashlib.sha256(seed.encode()).hexdigest()

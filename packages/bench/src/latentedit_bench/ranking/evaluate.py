@@ -4,7 +4,6 @@ Gain and locality are applied to the change afterwards, so methods that differ i
 """
 
 import dataclasses
-import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -15,18 +14,14 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.editors.judge import Judge
 from latentedit.editors.local_change import local_change
 from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
+from latentedit_bench.metrics.attribute_change import attribute_change
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
-from latentedit_bench.metrics.drift import nuisance_drift
-from latentedit_bench.metrics.leakage_matrix import attribute_change
 from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share
-from latentedit_bench.metrics.off_manifold import residual_ratio
 from latentedit_bench.metrics.pie_bench import MODES, scores
 from latentedit_bench.metrics.side_effects import side_effect
-from latentedit_bench.metrics.undo import undo_error, undo_psnr_db
 from latentedit_bench.ranking.methods import Method
 
 Row = dict[str, Any]
@@ -35,11 +30,11 @@ Row = dict[str, Any]
 CHANGE = "tv "
 """Prefix of the columns that hold the total variation of each attribute."""
 
-CODEC = "codec alone"
-"""The name under which the encoded right answers stand in the tables."""
-
 TRUE_CHANGE = "true tv "
 """Prefix of those of the right answer."""
+
+CODEC = "codec alone"
+"""The name under which the encoded right answers stand in the tables."""
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)
@@ -93,23 +88,6 @@ class Edits:
             self._gained[method.gain] = dataclasses.replace(self, method=method, latents=latents)
         return self._gained[method.gain]
 
-    @functools.cached_property
-    def back(self) -> Tensor:
-        """The edits at strength 1, edited back; those that cannot be stay."""
-        z, latent = self.latents[1.0], self.batch.latent
-        wanted = [item.target_caption for item in self.batch.items]
-        method = dataclasses.replace(self.method, editor=self.method.editor.for_captions(wanted, latent.captions))
-        return _finite(method.undone(latent, z, self.batch.target, seed=self.batch.seeds(self.seed)), z)[0]
-
-    @functools.cached_property
-    def residual(self) -> Float[Tensor, " b"]:
-        """The better of the losses at strength 1 under the two texts, in that of the source under its own."""
-        latent, judge = self.batch.latent, Judge.of(self.batch.latent.backbone)
-        texts = (latent.condition, self.batch.target)
-        seeds = self.batch.seeds(self.seed)
-        after = judge.least_loss(latent.backbone, self.latents[1.0], texts, seed=seeds)
-        return residual_ratio(after, judge.losses(latent.backbone, latent.z, texts[:1], seed=seeds)[0])
-
 
 @torch.no_grad()
 def evaluate(
@@ -118,7 +96,6 @@ def evaluate(
     strengths: Sequence[float],
     *,
     seed: int,
-    beside: bool = True,
     edits: Edits | None = None,
 ) -> tuple[list[Row], dict[float, list[Image.Image]]]:
     """Rows of a method, item by item, one a strength, and the edited pictures at each strength.
@@ -130,12 +107,10 @@ def evaluate(
         batch: what is edited.
         strengths: at which; those that the editor refuses are left out.
         seed: of the run; see `Edits`.
-        beside: at strength 1 also take the off-manifold residual, edit back, and measure what was lost on the way.
         edits: of the same editor at the same strengths and seed, without gain, where they were made before.
 
     Cost:
-        ``Method.edits`` at the strengths, once more for the way back, and the judge's for the residual at strength 1;
-        nothing where the edits are given and were asked for all of that.
+        ``Method.edits`` at the strengths; nothing where the edits are given.
     """
     edits = (Edits.of(method, batch, strengths, seed=seed) if edits is None else edits).gained(method)
     rows: list[list[Row]] = []
@@ -145,11 +120,6 @@ def evaluate(
         pictures[strength] = batch.restored(change)
         edited = to_tensor(pictures[strength])
         columns = _measured(batch, edited, batch.read(change)) | {"failed": edits.failed[strength].double()}
-        if strength == 1 and beside:
-            returned = to_tensor(batch.restored(_change(batch, edits.back, local=method.local)))
-            columns["residual"] = edits.residual
-            columns["undo_error"] = undo_error(returned, edited, batch.source)
-            columns["undo_psnr"] = undo_psnr_db(returned, batch.source)
         about = {
             "evaluations": float(method.editor.evaluations(batch.latent, strength=strength)),
             "seconds": edits.seconds,
@@ -218,7 +188,7 @@ def _measured(
     if batch.truth is None:
         columns |= pie_bench_columns(batch, edited)
     if read is not None and batch.before is not None:
-        columns |= _readings(batch, read)
+        columns |= _readings(batch.before, read, batch.answer)
     return columns
 
 
@@ -233,26 +203,24 @@ def pie_bench_columns(batch: Prepared, edited: Float[Tensor, "b 3 h w"]) -> Mapp
     }
 
 
-def _readings(batch: Prepared, read: Readings) -> dict[str, Float[Tensor, " b"]]:
-    """Whether the reader sees what was asked for, how much else changed, and the change of each attribute."""
-    assert batch.before is not None
-    names = list(batch.before)
-    changes = attribute_change(batch.before, read)
-    columns = {f"{CHANGE}{name}": values for name, values in zip(names, changes.T, strict=True)}
-    if batch.answer is None:
+def _readings(before: Readings, after: Readings, answer: Readings | None) -> dict[str, Float[Tensor, " b"]]:
+    """The change of each attribute, whether the reader sees what was asked for, and how much else changed."""
+    columns = _changes(CHANGE, before, after)
+    if answer is None:
         return columns
-    truth = attribute_change(batch.before, batch.answer)
-    columns |= {f"{TRUE_CHANGE}{name}": values for name, values in zip(names, truth.T, strict=True)}
-    before, after, wanted = (
-        torch.stack([seen[name].argmax(1) for name in names], 1) for seen in (batch.before, read, batch.answer)
-    )
-    asked = before != wanted
+    columns |= _changes(TRUE_CHANGE, before, answer)
+    was, now, wanted = (torch.stack([seen[name].argmax(1) for name in before], 1) for seen in (before, after, answer))
+    asked = was != wanted
     count = asked.sum(1)
-    done = (asked & (after == wanted)).sum(1) / count.clamp_min(1)
+    done = (asked & (now == wanted)).sum(1) / count.clamp_min(1)
     columns["done"] = torch.where(count > 0, done, torch.nan)
-    columns["others_changed"] = (~asked & (after != before)).sum(1).double()
-    columns["drift"] = nuisance_drift(changes, asked)
+    columns["others_changed"] = (~asked & (now != was)).sum(1).double()
     return columns
+
+
+def _changes(prefix: str, before: Readings, after: Readings) -> dict[str, Float[Tensor, " b"]]:
+    changes = attribute_change(before, after).T
+    return {f"{prefix}{name}": values for name, values in zip(before, changes, strict=True)}
 
 
 def _plain(value: Tensor) -> float | None:

@@ -51,13 +51,6 @@ class Method:
         """
         return [moved.z for moved in self.editor.edit(latent, target, strengths, seed=seed)]
 
-    def undone(
-        self, latent: JointLatent, z: Float[Tensor, "b *latent"], target: Condition, *, seed: Seed
-    ) -> Float[Tensor, "b *latent"]:
-        """The same edit back: from the edited latents under the target text to the source text, whole."""
-        edited = dataclasses.replace(latent, z=z, condition=target, start=latent.z)
-        return self.gained(self.edits(edited, latent.condition, [1.0], seed=seed)[0], z)
-
     def gained(self, z: Float[Tensor, "b *latent"], source: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *latent"]:
         """An edit of a source in the size of this method; the very latents at a gain of 1."""
         return z if self.gain == 1 else source + self.gain * (z - source)

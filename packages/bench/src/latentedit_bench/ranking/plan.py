@@ -60,7 +60,6 @@ class PlanSpec(_Stored):
     strengths: list[float]
     seeds: list[int] = pydantic.Field(min_length=1)
     batch: int = pydantic.Field(ge=1)
-    beside: bool
 
 
 class StoredChoice(_Stored):
@@ -140,7 +139,6 @@ class Plan:
         seeds: every item is edited once with each; its noise follows from the seed and the item (`core.rng.item_seed`).
         batch: items that are edited together; more take more memory, and change rows by rounding at
             most: by nothing where the network rounds rows of small batches like those of large ones.
-        beside: at strength 1 also take the off-manifold residual, and edit back.
     """
 
     model: Backbone
@@ -149,7 +147,6 @@ class Plan:
     strengths: tuple[float, ...] = STRENGTHS
     seeds: tuple[int, ...] = (0,)
     batch: int = BATCH
-    beside: bool = True
 
     def __post_init__(self) -> None:
         names = [method.name for method in self.methods]
@@ -181,5 +178,4 @@ class Plan:
             strengths=list(self.strengths),
             seeds=list(self.seeds),
             batch=self.batch,
-            beside=self.beside,
         ).model_dump()

@@ -16,10 +16,8 @@ intervals draw pictures, with all their items and seeds together.
 import dataclasses
 
 import pandas as pd
-import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.metrics.leakage_matrix import corrected, leakage_matrix
 from latentedit_bench.metrics.matched import matched_error
 from latentedit_bench.metrics.statistics import (
     Estimate,
@@ -33,7 +31,7 @@ from latentedit_bench.metrics.statistics import (
     over_groups,
     ratio_over_groups,
 )
-from latentedit_bench.ranking.evaluate import CHANGE, CODEC, TRUE_CHANGE
+from latentedit_bench.ranking.evaluate import CODEC
 
 PRIMARY = "above"
 """By which methods are ranked."""
@@ -54,10 +52,6 @@ AT_ONE = (
     "side_effect",
     "done",
     "others_changed",
-    "drift",
-    "residual",
-    "undo_error",
-    "undo_psnr",
     "evaluations",
 )
 """Measures of the items that ask for a change, at strength 1."""
@@ -185,28 +179,3 @@ def by_attribute(items: Table) -> Table:
     weight = single.groupby("method")[PRIMARY].transform("size") / (count * several)
     whole = single.assign(attribute=MEAN, **{PRIMARY: single[PRIMARY] * weight})
     return pd.DataFrame(means(pd.concat([single, whole]), keys, PRIMARY), columns=[*keys, *_ESTIMATE])
-
-
-def leakage_of(rows: Table, method: str) -> Table | None:
-    """Lambda of one method over the items that ask for one attribute, the reader's own leakage removed.
-
-    Row j, column k: how far attribute j moves when k is asked for, as a share of how far k moves in the right answer.
-
-    Returns:
-        None where nothing was read, an attribute was never asked for, or the reader cannot tell two of them apart.
-    """
-    columns = [name for name in rows.columns if str(name).startswith(CHANGE)]
-    single = rows[(rows["method"] == method) & (rows["kind"] == "single") & (rows["strength"] == 1)]
-    if not columns or single.empty:
-        return None
-    truth = single[[f"{TRUE_CHANGE}{str(name).removeprefix(CHANGE)}" for name in columns]].to_numpy(float)
-    asked = sorted(set(truth.argmax(1).tolist()))
-    names = [str(columns[index]).removeprefix(CHANGE) for index in asked]
-    changes = torch.tensor(single[columns].to_numpy(float)[:, asked])
-    wanted = torch.tensor(truth[:, asked])
-    place = wanted.argmax(1)
-    try:
-        matrix = corrected(leakage_matrix(changes, wanted, place), leakage_matrix(wanted, wanted, place))
-    except ConfigError:  # two attributes that the reader cannot tell apart in these right answers
-        return None
-    return pd.DataFrame(matrix.numpy(), index=names, columns=names)

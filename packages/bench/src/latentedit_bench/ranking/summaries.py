@@ -1,11 +1,8 @@
 """Everything that follows from the rows of a run with right answers: what the tables and the report are made of."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import torch
-
-from latentedit_bench.metrics.leakage_matrix import attribute_scores
 from latentedit_bench.metrics.statistics import SEEDS, Table
 from latentedit_bench.ranking.curves import by_strength, summary_of_curves
 from latentedit_bench.ranking.evaluate import CODEC
@@ -16,7 +13,6 @@ from latentedit_bench.ranking.ranking import (
     by_attribute,
     by_kind,
     compare,
-    leakage_of,
     per_item,
     still,
     summary,
@@ -34,8 +30,6 @@ SHOWN = {
     "done": "asked for, done",
     "decomposability": "decomposability",
     "disentanglement": "SDE",
-    "residual": "residual",
-    "undo_psnr": "undo, dB",
     "evaluations": "evaluations",
 }
 """Measures in the ranking, and what its columns are called."""
@@ -60,7 +54,6 @@ class Summaries:
         seeds: of the method with the fewest; with fewer than `statistics.SEEDS` no methods are compared.
         comparisons: of ours with each other method, by each of `COMPARED`; none where ours is missing.
         parts: see `parts.part_effects`; likewise a comparison.
-        matrices: of the methods whose leakage could be read, see `ranking.leakage_of`.
     """
 
     ours: str
@@ -77,7 +70,6 @@ class Summaries:
     seeds: int
     comparisons: Sequence[tuple[Comparison, ...]]
     parts: Table
-    matrices: Mapping[str, Table]
 
     @staticmethod
     def of(rows: Table, roles: Roles = ROLES) -> "Summaries":
@@ -115,7 +107,6 @@ class Summaries:
                 for name in (others if compared and roles.ours in order else [])
             ],
             parts=part_effects(items, roles.parts if compared else {}),
-            matrices={name: found for name in order if (found := leakage_of(rows, name)) is not None},
         )
 
     @property
@@ -125,18 +116,7 @@ class Summaries:
             return ""
         return f"Methods are not compared: that takes {SEEDS} seeds, and this run has {self.seeds}."
 
-    @property
-    def told_first(self) -> Sequence[str]:
-        """Ours and the best method that is not of our family, as far as they ran."""
-        return [name for name in (self.ours, *self.rivals[:1]) if name in self.order]
-
 
 def is_ranked(rows: Table) -> bool:
     """Whether there are right answers, without which there is no ranking."""
     return "effect" in rows and bool(rows["effect"].notna().any())
-
-
-def matrix_scores(matrix: Table) -> Mapping[str, float]:
-    """Means over attributes of each of `attribute_scores`; nan where none has a number."""
-    scores = attribute_scores(torch.tensor(matrix.to_numpy(float)))
-    return {name: float(values.nanmean()) for name, values in scores.items()}

@@ -48,7 +48,6 @@ class BenchWork:
         methods: of the plan, those together that share their edits.
         strengths: of the plan.
         seeds: likewise.
-        beside: likewise.
         batches: of its items.
         pictures: also keep every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``.
     """
@@ -58,7 +57,6 @@ class BenchWork:
     methods: tuple[tuple[Method, ...], ...]
     strengths: tuple[float, ...]
     seeds: tuple[int, ...]
-    beside: bool
     batches: tuple[tuple[Item, ...], ...]
     pictures: bool = False
 
@@ -80,7 +78,6 @@ class BenchWork:
             methods=alike(plan.methods),
             strengths=plan.strengths,
             seeds=plan.seeds,
-            beside=plan.beside,
             batches=tuple(same_size(plan.dataset.items, plan.batch)),
             pictures=pictures,
         )
@@ -162,7 +159,7 @@ class _Bench:
         edits = Edits.of(methods[0], batch, work.strengths, seed=seed)
         rows, files = list[Row](), dict[str, bytes]()
         for method in methods:
-            found, images = evaluate(method, batch, work.strengths, seed=seed, beside=work.beside, edits=edits)
+            found, images = evaluate(method, batch, work.strengths, seed=seed, edits=edits)
             rows += found
             if seed == work.seeds[0]:
                 files |= self._files(method, names, images)

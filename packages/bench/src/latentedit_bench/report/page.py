@@ -22,7 +22,7 @@ def page(title: str, body: str) -> str:
 
     Each table is put into a box of its own that scrolls sideways under a head and beside a first column that stay. A
     click on a column's head sorts by it: by the ``data-value`` of cells that have one, by their text otherwise; cells
-    that say "-" come last. Tables of the class "matrix" keep their order.
+    that say "-" come last.
 
     Args:
         title: as text.

@@ -25,8 +25,6 @@ from latentedit_bench.report.tables import (
     cost_grid,
     curve_grid,
     kind_grid,
-    matrix_grid,
-    matrix_score_grid,
     method_grid,
     part_grid,
     pie_bench_grid,
@@ -102,7 +100,4 @@ def _ranked(rows: Table) -> dict[str, Any]:
         "attributes": attribute_grid(found) if len(found.attributes) else None,
         "still": kind_grid(found.still, everyone, marked=OURS) if len(found.still) else None,
         "strengths": strength_grid(found),
-        "scores": matrix_score_grid(found) if found.matrices else None,
-        "matrices": {name: matrix_grid(matrix) for name, matrix in found.matrices.items()},
-        "open": found.told_first,
     }

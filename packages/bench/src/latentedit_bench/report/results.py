@@ -18,7 +18,6 @@ from latentedit_bench.report.tables import (
     curve_grid,
     kind_grid,
     markdown,
-    matrix_score_grid,
     part_grid,
     ranking_grid,
     strength_grid,
@@ -32,7 +31,7 @@ _ITEMS = ("method", "item", "group", "kind", "asked", PRIMARY, "above scaled", "
 
 
 def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Comparison]:
-    """Write ``ranking.md``, the tables of `Summaries` as CSV, the matrices and the plot.
+    """Write ``ranking.md``, the tables of `Summaries` as CSV, and the plot.
 
     Args:
         folder: of the run.
@@ -61,10 +60,6 @@ def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Compa
     for name, frame in frames.items():
         if frame is not None and len(frame):
             write_csv(folder / f"{name}.csv", frame)
-    for name in found.told_first:
-        if name in found.matrices:
-            matrix = found.matrices[name].reset_index(names="attribute")
-            write_csv(folder / f"leakage-{name.replace(', ', '-').replace(' ', '-')}.csv", matrix)
     write_text(folder / "ranking.md", "\n".join(_page(folder, found)) + "\n")
     write_curves(folder / "curves.png", found)
     return [by_error[0] for by_error in found.comparisons]
@@ -106,9 +101,6 @@ def _page(folder: Path, found: Summaries) -> list[str]:
             lines += [f"## {title}", "", *markdown(grid)]
     if found.curves is not None:
         lines += ["## Over strengths", "", *markdown(curve_grid(found)), *markdown(strength_grid(found))]
-    if found.matrices:
-        title = "## Leakage matrices, the reader's own leakage removed: means over attributes"
-        lines += [title, "", *markdown(matrix_score_grid(found))]
     return lines
 
 

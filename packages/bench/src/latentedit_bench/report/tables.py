@@ -13,7 +13,7 @@ from latentedit_bench.metrics.statistics import Estimate, Table, between
 from latentedit_bench.ranking.curves import EFFECTS
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.plan import MethodSpec
-from latentedit_bench.ranking.summaries import SHOWN, Summaries, matrix_scores
+from latentedit_bench.ranking.summaries import SHOWN, Summaries
 from latentedit_bench.ranking.work import BETWEEN
 from latentedit_keep.files import write_text
 
@@ -22,8 +22,6 @@ _BARRED = ("above", "above scaled", "error", "effect", "decomposability", "disen
 
 _AT_STRENGTHS = ("error", "effect", "disentanglement")
 """Measures that are told at every strength, in this order."""
-
-_BLUE, _RED = "0 114 178", "213 94 0"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +33,12 @@ class Cell:
         beside: in small letters, such as an interval.
         value: what the column is sorted by; the text where it is None.
         share: length of the bar behind it, 0 to 1.
-        tint: colour behind it, as CSS.
     """
 
     text: str
     beside: str = ""
     value: float | None = None
     share: float | None = None
-    tint: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +49,11 @@ class Grid:
         head: names of columns.
         rows: of cells, the first of which names the row.
         marked: name of the row that stands out.
-        kind: "matrix" keeps the order and the numbers to the right.
     """
 
     head: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     marked: str = ""
-    kind: str = ""
 
 
 def number(value: float, *, digits: int = 3, beside: str = "", barred: bool = False) -> Cell:
@@ -168,19 +162,6 @@ def strength_grid(found: Summaries) -> Grid:
     return _wide(table.assign(column=told), found.order, found.ours)
 
 
-def matrix_grid(matrix: Table) -> Grid:
-    """A leakage matrix: blue above 0, orange below."""
-    rows = [[Cell(text=str(name)), *(_tinted(float(value)) for value in matrix.loc[name])] for name in matrix.index]
-    return Grid(head=["moves \\ asked for", *map(str, matrix.columns)], rows=rows, kind="matrix")
-
-
-def matrix_score_grid(found: Summaries) -> Grid:
-    """What the matrices are told in."""
-    scores = {name: matrix_scores(matrix) for name, matrix in found.matrices.items()}
-    rows = [[Cell(text=name), *(number(one, barred=True) for one in some.values())] for name, some in scores.items()]
-    return Grid(head=["method", *next(iter(scores.values()), ())], rows=rows, marked=found.ours)
-
-
 def pie_bench_grid(table: Table, *, marked: str) -> Grid:
     """PIE-Bench's numbers over all categories, a row a method."""
     whole = table[table["category"] == "all"]
@@ -248,13 +229,6 @@ def _estimated(row: Mapping[str, Any], *, digits: int = 3, measure: str = "") ->
 def _difference(mean: float, text: str) -> Cell:
     shown, _, beside = text.partition(" ")
     return Cell(text=shown, beside=beside, value=mean) if math.isfinite(mean) else Cell(text="-")
-
-
-def _tinted(value: float) -> Cell:
-    if not math.isfinite(value):
-        return Cell(text="-")
-    colour, depth = _BLUE if value >= 0 else _RED, 0.6 * min(1.0, abs(value))
-    return Cell(text=f"{round(value, 2) + 0.0:.2f}", value=value, tint=f"rgb({colour} / {depth:.2f})")
 
 
 def _places(column: Table) -> Table:

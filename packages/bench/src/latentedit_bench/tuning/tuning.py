@@ -118,7 +118,7 @@ class Trials:
             [
                 row
                 for edits in self._edited[1]
-                for row in evaluate(method, edits.batch, [1.0], seed=self._seed, beside=False, edits=edits)[0]
+                for row in evaluate(method, edits.batch, [1.0], seed=self._seed, edits=edits)[0]
             ]
         )
 
@@ -133,7 +133,7 @@ class Trials:
             method = Method(name=space.name, editor=editor)
             edits = Edits.of(method, batch, [1.0], seed=self._seed)
             told = [dataclasses.replace(method, local=local, gain=gain) for local, gain in self._ways]
-            kept = [evaluate(one, batch, [1.0], seed=self._seed, beside=False, edits=edits)[0] for one in told]
+            kept = [evaluate(one, batch, [1.0], seed=self._seed, edits=edits)[0] for one in told]
             known.append(dict(zip(self._ways, kept, strict=True)))
         by_gain = {
             gain: [row for of_batch in known[:count] for row in of_batch[space.local, gain]] for gain in self._gains

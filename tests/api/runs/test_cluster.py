@@ -14,13 +14,13 @@ from typing import Any
 import psutil
 import pytest
 
+from latentedit.api.runs import cluster as cluster_module
+from latentedit.api.runs.cluster import _Worker, run_on_ray
 from latentedit.api.runs.executors import run_here
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit_bench import cluster as cluster_module
-from latentedit_bench.cluster import _Worker, run_on_ray
 from tests.api.runs.conftest import undisturbed
+from tests.api.runs.fake_ray import FakeRay
 from tests.api.runs.small_work import SmallWork, begin, made, small_work
-from tests.bench.fake_ray import FakeRay
 
 __all__ = ["undisturbed"]
 
@@ -94,7 +94,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def install(**options: int) -> None:
         ray = FakeRay(**options)
-        monkeypatch.setattr(cluster_module, "_ray", lambda: ray)
+        monkeypatch.setattr(cluster_module, "require", lambda *_: ray)
         monkeypatch.setattr(cluster_module, "PAUSE_S", 0.01)
 
     return install
@@ -144,7 +144,7 @@ def test_a_unit_that_no_worker_survives_is_named(
     monkeypatch.setattr(cluster_module, "TRIES", 2)
     work = small_work(tmp_path / "notes", fate={"001-unit": "deadly"})
     folder = begin(tmp_path / "run", work)
-    with pytest.raises(OutputError, match=r"2 workers died at 001-unit, .* --batch") as caught:
+    with pytest.raises(OutputError, match=r"2 workers died at 001-unit, .* `batch`") as caught:
         run_on_ray(folder, work, address="auto", workers=1)
     assert "\n" not in str(caught.value)
     assert folder.finished() == ["000-unit"]

@@ -13,10 +13,9 @@ from collections import Counter
 from typing import Any
 
 from latentedit._version import __version__
-from latentedit.api.runs.executors import PAUSE_S, explained_interrupt, one_thread, report, timed
-from latentedit.api.runs.folder import RunFolder
-from latentedit.api.runs.work import Measure, UnitResult, Work
-from latentedit.core.errors import ConfigError, LatentEditError, MissingDependencyError, OutputError, to_install
+from latentedit.api.runs.folder import PAUSE_S, RunFolder, explained_interrupt, report
+from latentedit.api.runs.work import Measure, UnitResult, Work, one_thread, timed
+from latentedit.core.errors import ConfigError, LatentEditError, OutputError, require
 from latentedit.core.memory import keep_freed_memory
 from latentedit.core.progress import Progress
 
@@ -51,7 +50,7 @@ def run_on_ray(
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    ray = _ray()
+    ray: Any = require("ray", "cluster")
     with contextlib.ExitStack() as cleared, explained_interrupt(folder):
         cleared.callback(ray.shutdown)
         _connect(ray, address)
@@ -173,16 +172,6 @@ def _answers(address: str) -> bool:
     return True
 
 
-def _ray() -> Any:
-    try:
-        import ray  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the package 'ray' is not installed. {to_install('latentedit-bench[cluster]')}"
-        ) from error
-    return ray
-
-
 class _Worker:
     """One model, and what does a task's work with it."""
 
@@ -197,7 +186,8 @@ class _Worker:
                 f"{socket.gethostname()} has latentedit {__version__}, this run {self._version}. Install the same on "
                 "every machine"
             )
-        work: Work = _ray().get(self._work[0])
+        ray: Any = require("ray", "cluster")
+        work: Work = ray.get(self._work[0])
         keep_freed_memory()
         with one_thread():
             self._measure = work.start()
