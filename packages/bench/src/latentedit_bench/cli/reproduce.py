@@ -13,7 +13,7 @@ from latentedit_keep.console import print_json, print_rows, progress_bar, say, t
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latentedit_bench.experiments.base import Experiment
+    from latentedit_bench.experiments.experiment import Experiment
 
 
 def reproduce(
@@ -53,7 +53,7 @@ def reproduce(
         latentedit reproduce --all -o out/claims --page docs/claims.md
     """
     from latentedit.models.placement import existing_device
-    from latentedit_bench.experiments.base import make_experiment
+    from latentedit_bench.experiments.experiment import make_experiment
     from latentedit_bench.experiments.page import page_files, write_claims_page
     from latentedit_bench.experiments.run import reproduce as run
     from latentedit_keep.files import check_place
@@ -63,8 +63,7 @@ def reproduce(
     experiments = [make_experiment(name) for name in dict.fromkeys(claims or EXPERIMENTS.names())]
     if not (claims or every):
         for one in experiments:
-            about = f"{one.paper}: {one.statement}" if one.paper else one.title
-            say(f"{one.name:<22}{_duration([one]):<10}{about}")
+            say(f"{one.name:<22}{_duration([one]):<10}{one.paper}: {one.says}")
         say()
         say("Times are for two CPU cores. Measure one by its name (--quick: a smaller plan), or all of them with --all")
         return
@@ -92,11 +91,12 @@ def reproduce(
         print_json({"experiments": records, "files": written})
     elif not quiet:
         for record in records:
-            for head in record.heads:
-                number = f"{head.text}, {head.samples} pictures; {head.model}: {head.measure}"
-                say(f"{record.name}: {record.verdict(head)}: {number}")
-            if not record.heads:
-                say(f"{record.name}: {record.verdict()}{f': {record.failure}' if record.failure is not None else ''}")
+            for one in record.decides:
+                say(
+                    f"{record.says}: {record.verdict(one)}; {one.text}, {one.images} images; {one.model}: {one.measure}"
+                )
+            if record.failure is not None:
+                say(f"{record.name}: failed: {record.failure}")
         print_rows([("page", str(written[0])), ("", str(written[1]))])
     if any(record.failure is not None for record in records):
         raise typer.Exit(1)

@@ -9,7 +9,18 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, decide, estimate
+from latentedit_bench.metrics.statistics import (
+    FEWEST,
+    Estimate,
+    Table,
+    Verdict,
+    decide,
+    drawn_weights,
+    estimate,
+    interval,
+)
+
+UNDECIDED: Verdict = "undecided at this size"
 
 Each = Callable[[Table], float]
 """A number from all rows of one image, such as a slope over its levels."""
@@ -102,6 +113,7 @@ class Number:
         bar: subtracted, for shares and thresholds.
         sign: -1 where less is better.
         within: the column whose values are looked at one by one; empty for all rows together.
+        undecided: why no interval over images can decide; empty where it can.
     """
 
     says: str
@@ -112,6 +124,7 @@ class Number:
     bar: float = 0.0
     sign: int = 1
     within: str = "model"
+    undecided: str = ""
 
     def at(self, says: str, **where: Any) -> "Number":
         """The same of other rows, or by another measure."""
@@ -121,17 +134,14 @@ class Number:
     def claims(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Claim]:
         """One a model; see `Statistic`."""
         parts = rows.groupby(self.within, sort=False) if self.within else [(" and ".join(rows["model"].unique()), rows)]
-        return [Claim.of(str(model), self.says, self.estimate(part, keys, images)) for model, part in parts]
+        found = [Claim.of(str(model), self.says, self.estimate(part, keys, images)) for model, part in parts]
+        return [dataclasses.replace(one, verdict=UNDECIDED) for one in found] if self.undecided else found
 
     def estimate(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> Estimate:
         """Of the rows of one model."""
-        for column, value in self.where.items():
-            ends = {"highest": rows[column].max(), "lowest": rows[column].min()} if column == "level" else {}
-            wanted = value if isinstance(value, tuple) else (ends.get(value, value),)
-            rows = rows[rows[column].isin(wanted)]
-        values = self._values(rows, list(keys), self.less)
+        values = self.values(rows, keys)
         if self.over != "mean":
-            wide = values.unstack("level").sort_index(axis=1)
+            wide = values.unstack("level").sort_index(axis=1).dropna(axis=1, how="all")
             ends = wide.iloc[:, 0] - wide.iloc[:, -1] if wide.shape[1] > 1 else pd.Series(dtype=float)
             values = ends if self.over == "rise" else -ends
         known = self.sign * values.dropna().astype(float) - self.bar
@@ -148,15 +158,60 @@ class Number:
             for value in (last.of, *last.others)
         ]
 
-    def _values(self, rows: Table, keys: list[str], less: tuple[Less, ...]) -> Table:
+    def values(self, rows: Table, keys: Sequence[str]) -> Table:
+        """One value for each of the keys."""
+        for column, value in self.where.items():
+            ends = {"highest": rows[column].max(), "lowest": rows[column].min()} if column == "level" else {}
+            wanted = value if isinstance(value, tuple) else (ends.get(value, value),)
+            rows = rows[rows[column].isin(wanted)]
+        return self._differences(rows, list(keys), self.less)
+
+    def _differences(self, rows: Table, keys: list[str], less: tuple[Less, ...]) -> Table:
         if less:
             last, rest = less[0], less[1:]
-            of, *others = (self._values(rows[rows[last.by] == one], keys, rest) for one in (last.of, *last.others))
+            sides = (self._differences(rows[rows[last.by] == one], keys, rest) for one in (last.of, *last.others))
+            of, *others = sides
             return of - pd.concat(others, axis=1).max(axis=1, skipna=False)
         if isinstance(self.of, str):
             return rows.groupby(keys)[self.of].mean().astype(float)
-        found = {key: self.of(part) for key, part in rows.groupby(keys)}
-        return pd.Series(found, dtype=float, index=pd.MultiIndex.from_tuples(found, names=keys) if found else None)
+        return rows.groupby(keys).apply(self.of, include_groups=False).astype(float)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Between:
+    """A number in one model less the same in another; their images are drawn independently.
+
+    Args:
+        says: what the number is, with its unit.
+        number: of each model.
+        more, less: the models.
+    """
+
+    says: str
+    number: Number
+    more: str
+    less: str
+
+    def claims(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Claim]:
+        """One for both models; see `Statistic`."""
+        generator = np.random.default_rng(0)
+        means, drawn, counts = list[float](), list[Any](), list[int]()
+        for model in (self.more, self.less):
+            values = self.number.values(rows[rows["model"] == model], keys).dropna()
+            members = values.reset_index()[list(images)].to_numpy()
+            weights = drawn_weights(members.tolist(), generator)
+            total = weights.sum(1)
+            means.append(float(values.mean()))
+            drawn.append(np.where(total > 0, weights @ values.to_numpy() / np.maximum(total, 1), math.nan))
+            counts.append(len(np.unique(members)))
+        few = min(counts) < FEWEST
+        low, high = (math.nan, math.nan) if few else interval(drawn[0] - drawn[1])
+        found = Estimate(mean=means[0] - means[1], low=low, high=high, pictures=min(counts))
+        return [Claim.of(f"{self.less} vs {self.more}", self.says, found)]
+
+    def sides(self) -> list[Number]:
+        """None: a model alone says nothing."""
+        return []
 
 
 def slope(y: str, x: str) -> Each:

@@ -45,7 +45,7 @@ def _where_read(rows: Table) -> Table:
     decides=_COARSE,
     tells=(
         _COARSE.at(
-            "mean frequency of the change of pixels at the lowest level less at the highest, in units of Nyquist; first "
+            "mean frequency of the change of pixels at the lowest level less at the highest, share of Nyquist; first "
             "direction less a random one",
             of="centroid",
             over="rise",

@@ -1,6 +1,6 @@
 """An experiment: the claim of a paper, where it is measured, and the number that decides.
 
-    @experiment("name", paper=EIM, says="the claim", on=Items(...), decides=Number(...), quick={...})
+    @experiment("name", paper=EIM_PAPER, says="the claim", on=Items(...), decides=Number(...), quick={...})
     def name(batch, *, level=0.5): ...
 
 The function yields what is measured of one unit of work. Its keyword arguments are the plan's settings, its docstring
@@ -31,7 +31,7 @@ from latentedit_keep.plain import plain
 
 T = TypeVar("T")
 
-EIM = "EIM (arXiv 2411.08196)"
+EIM_PAPER = "EIM (arXiv 2411.08196)"
 RIEMANNIAN = "Riemannian geometry of the latent space (arXiv 2307.12868)"
 UNSUPERVISED = "Unsupervised semantic directions (arXiv 2302.12469)"
 

@@ -23,7 +23,7 @@ from latentedit_bench.experiments.subspaces import gaps
     on=Pictures(),
     prepare=at_fitted_rank,
     decides=Number(
-        says="share of a global direction's energy in an image's tangent space, at the highest level less at the lowest",
+        says="energy of a global direction in an image's tangent space, at the highest level less at the lowest",
         of="captured",
         over="fall",
         less=(TWIN,),

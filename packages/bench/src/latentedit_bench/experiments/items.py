@@ -183,7 +183,6 @@ class Lab:
             strengths=tuple(strengths),
             seeds=(self.on.seed,),
             batch=min(BATCH, max(1, len(data.items) // 2)),
-            beside=False,
         )
         rows = run(
             plan,

@@ -13,7 +13,7 @@ from latentedit.directions.identification import identify
 from latentedit.latents.inversion import invert, replay
 from latentedit_bench.data.prepared import Prepared
 from latentedit_bench.experiments.decisions import Less, Number
-from latentedit_bench.experiments.experiment import EIM, experiment
+from latentedit_bench.experiments.experiment import EIM_PAPER, experiment
 from latentedit_bench.experiments.items import FULL, PARTIAL, Items, recommended
 from latentedit_bench.experiments.plots import Forest, Lines
 
@@ -32,7 +32,7 @@ _DIRECT = {"level": (0.5, 0.0), "less": (Less("arm", "direct", "joint"),)}
 
 @experiment(
     "joint-latent",
-    paper=EIM,
+    paper=EIM_PAPER,
     says="editing takes the joint latent: neither the image's part nor the text's alone is enough",
     on=Items(),
     decides=_GAIN,

@@ -20,13 +20,6 @@ SCALES = (1.0, -1.0)
 """Multiples of the length at which a direction has the effect."""
 
 
-NOT_REACHED = (
-    "Near the picture no length that is tried has the whole effect that is asked for. Edits then stand with the effect "
-    'that they reached ("effect"), which differs between kinds of directions: at the lowest levels they do not compare.'
-)
-"""What a reader must know of edits of equal effect."""
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SignedEdit:
     """One direction at one picture, walked to both of `SCALES`.

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from latentedit.api.viewer import Frame, View
 from latentedit.api.viewer.page import viewer_element, viewer_script
-from latentedit_bench.experiments.plotting import COLOURS, GREY
+from latentedit_bench.experiments.plots import COLOURS, GREY
 from latentedit_bench.metrics.statistics import Estimate, Table, between
 from latentedit_bench.open_task.outputs import Fault, read_output
 from latentedit_bench.open_task.scoring import AS_IS, KEPT, MEASURES, Entry

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from latentedit_bench.experiments.plotting import COLOURS, GREY, arms, new_figure, panels, save_figure
+from latentedit_bench.experiments.plots import COLOURS, GREY, new_figure, panels, save_figure, sides
 from latentedit_bench.ranking.curves import EFFECTS
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.ranking import PRIMARY
@@ -36,7 +36,7 @@ def write_curves(path: Path, found: Summaries) -> None:
     """
     plots = _plots(found)
     figure = new_figure(len(plots))
-    axes = panels(figure, list(plots), share_y=False)[0]
+    axes = panels(figure, list(plots))[0]
     figure.set_size_inches(6 * len(plots), max(4.5, 0.26 * len(found.order) + 1.2))
     for axis, draw in zip(axes, plots.values(), strict=True):
         draw(axis, found)
@@ -108,6 +108,6 @@ def _draw_errors(axis: Axes, found: Summaries) -> None:
     errors = found.table[found.table["measure"] == PRIMARY].set_index("method").loc[list(found.order)[::-1]]
     colours = [COLOURS[shown.index(name)] if name in shown else GREY for name in errors.index]
     bars = {"linewidth": 1, "ecolor": mpl.rcParams["text.color"]}
-    axis.barh(list(errors.index), errors["mean"], xerr=arms(errors), color=colours, error_kw=bars)
+    axis.barh(list(errors.index), errors["mean"], xerr=sides(errors), color=colours, error_kw=bars)
     axis.tick_params(axis="y", labelsize=8)
     axis.set_xlabel("error above the codec's, 95 % interval")
