@@ -142,7 +142,7 @@ class Number:
         values = self.values(rows, keys)
         if self.over != "mean":
             wide = values.unstack("level").sort_index(axis=1).dropna(axis=1, how="all")
-            ends = wide.iloc[:, 0] - wide.iloc[:, -1] if wide.shape[1] > 1 else pd.Series(dtype=float)
+            ends = wide.iloc[:, 0] - wide.iloc[:, -1] if wide.shape[1] > 1 else pd.Series(math.nan, wide.index)
             values = ends if self.over == "rise" else -ends
         known = self.sign * values.dropna().astype(float) - self.bar
         members = [tuple(row) for row in known.reset_index()[list(images)].to_numpy().tolist()]

@@ -9,6 +9,7 @@ says what a reader of the result must know. `quick` changes fields of `on` and s
 
 import abc
 import dataclasses
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -175,10 +176,7 @@ class Experiment:
 
     def measure(self, unit: Unit, at: Context) -> list[Row]:
         """The rows of one unit."""
-        return list(self.on.measure(self._look, unit, at))
-
-    def _look(self, *given: Any, **found: Any) -> Iterable[Any]:
-        return self.look(*given, **found, **self.settings)
+        return list(self.on.measure(functools.partial(self.look, **self.settings), unit, at))
 
     def weights(self) -> dict[str, str]:
         """Fingerprints of the weights behind the models' names, as they are now."""
