@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from latentedit.models.registry import bundled_folder
 from latentedit_bench.tuning.search_spaces import BUDGET, SEARCH_SPACES
 
@@ -104,12 +106,14 @@ def forget_other_weights(tuned: Path) -> None:
 
 
 def store_tables(run: Path, place: Path) -> None:
-    """Replace the stored plan and tables of a run by those of today."""
+    """Replace the stored plan, tables and plot of a run by those of today."""
     for stored in place.iterdir() if run.is_dir() else ():
         if stored.name == "plan.json":
             stored.write_text(json.dumps(read(run / "run.json")["plan"], indent=1) + "\n", encoding="utf-8")
         elif (run / stored.name).exists():
             shutil.copyfile(run / stored.name, stored)
+    for shown in (ROOT / "docs/pictures" / STORED / place.name).glob("curves.*") if run.is_dir() else ():
+        Image.open(run / "curves.png").convert("RGB").save(shown)
 
 
 if __name__ == "__main__":
