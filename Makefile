@@ -37,7 +37,7 @@ help:
 	@echo "make fuzz MINUTES=15   damaged inputs for every door; what fails is kept in tests/fuzz/corpus (SEED=... repeats)"
 	@echo "make lock      write the newest versions into constraints.txt, print what changed, run make test"
 	@echo "make newest    the tests with the newest versions, in .venv-newest"
-	@echo "make audit     licences, known vulnerabilities, a bill of materials"
+	@echo "make audit     licences, a bill of materials, known vulnerabilities"
 	@echo "make wheels    build the six packages into dist/, and try them in fresh environments"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
 	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only"
@@ -115,10 +115,20 @@ $(AUDIT): $(STAMP)
 	@$(AUDIT)/bin/python -m pip install --disable-pip-version-check --quiet 'uv>=0.8' 'pip-audit>=2.9' 'cyclonedx-bom>=7'
 
 audit: $(AUDIT)
-	$(BIN)/python -m tools.audit $(AUDIT)/bin
+	$(BIN)/python -m tools.licences
+	@mkdir -p dist
+	$(AUDIT)/bin/cyclonedx-py requirements constraints.txt --output-reproducible --output-file dist/sbom.json
+	$(AUDIT)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
 
+# One version for Linux, macOS and Windows and for Python 3.11 to 3.13, as far as releases allow. The file names no registry,
+# and it has no hashes: pip does not install folders where hashes are required. Each build of torch requires its own CUDA.
 lock: $(AUDIT)
-	$(BIN)/python -m tools.lock $(AUDIT)/bin/uv $(EVERYTHING)
+	@printf -- '--editable %s\n' $(EVERYTHING) | $(AUDIT)/bin/uv pip compile - --universal --fork-strategy=fewest \
+		--python-version=3.11 --upgrade --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		$(addprefix --no-emit-package=latentedit,'' $(addprefix -,$(notdir $(wildcard packages/*)))) > constraints.new
+	@echo "# Written by make lock. CUDA libraries are left out: each build of torch requires its own." > constraints.txt
+	@grep -vE '^(nvidia|cuda|triton)\b' constraints.new >> constraints.txt; rm constraints.new
+	@git --no-pager diff --unified=0 constraints.txt
 	@$(MAKE) --no-print-directory test
 
 newest:
@@ -135,7 +145,6 @@ docs-text: $(STAMP)
 	$(BIN)/python -m tools.reference
 	$(BIN)/python -m tools.methods
 	$(BIN)/python -m tools.claims
-	$(BIN)/python -m tools.copies
 	$(BIN)/python -m tools.marked_numbers
 
 docs-site: $(STAMP)

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from tools.audit import OURS
-from tools.lock import changes
+from tools.licences import OURS
 
 ROOT = Path(__file__).parent.parent
 PINS = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
@@ -36,15 +35,3 @@ def test_everything_that_development_wants_is_there() -> None:
     wanted = [line for one in told for line in one.get("dependencies", [])]
     wanted += told[0]["optional-dependencies"]["dev"]
     assert {Requirement(line).name for line in wanted} - set(OURS) <= {pin.name for pin in PINS}
-
-
-def test_what_changed_is_told() -> None:
-    before = "# old\na==1\nb==1 ; old\nb==2 ; new\nc==1\nd==1\n"
-    assert changes(before, before) == []
-    after = before.replace("a==1", "a==1.5").replace("b==2", "b==3").replace("d==1", "e==1")
-    assert changes(before, after) == [
-        "a: 1 -> 1.5",
-        "b: 1 ; old, 2 ; new -> 1 ; old, 3 ; new",
-        "d: 1 -> not there",
-        "e: not there -> 1",
-    ]

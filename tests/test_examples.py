@@ -1,19 +1,19 @@
-"""Every example runs, cell by cell as its notebook does, in few steps of few layers; and the notebooks are theirs."""
+"""Every example with cells runs, in few steps of few layers."""
 
 import importlib.util
-import json
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from tools.notebooks import EXAMPLES, notebook, notebooks
 
 from latentedit.models.registry import load
 
 pytestmark = pytest.mark.slow
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 WRITTEN = {
     "directions": ["glasses.safetensors", "you-glasses.png", "you-both.png"],
     "new_editor": ["one-noisy-step.png"],
@@ -32,16 +32,6 @@ def quick(*arguments: Any, **options: Any) -> Any:
     return model
 
 
-def run_cells(name: str) -> dict[str, Any]:
-    """Run the code of a notebook; gives the names that it has made."""
-    cells = json.loads(notebooks()[EXAMPLES / "notebooks" / f"{name}.ipynb"])["cells"]
-    made: dict[str, Any] = {"__name__": "__main__"}
-    for cell in cells:
-        if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), cell["id"], "exec"), made)
-    return made
-
-
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", WRITTEN)
 def test_it_runs(
@@ -50,7 +40,7 @@ def test_it_runs(
     monkeypatch.setattr("latentedit.load", quick, raising=False)
     monkeypatch.setattr(sys, "argv", ["example", "--miniature"])
     monkeypatch.chdir(tmp_path)
-    made, folder = run_cells(name), Path("out/examples")
+    made, folder = runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__"), Path("out/examples")
     assert [one for one in WRITTEN[name] if not (folder / one).is_file()] == []
     if "undone" in made:
         assert made["undone"].tobytes() == Image.open(folder / "you.png").convert("RGB").tobytes()
@@ -60,24 +50,8 @@ def test_it_runs(
 
 
 def test_every_example_with_cells_is_tried() -> None:
-    assert {place.stem for place in notebooks()} == set(WRITTEN)
-
-
-def test_the_notebooks_are_those_of_the_scripts() -> None:
-    """Where this fails: python -m tools.notebooks."""
-    there = {path: path.read_text(encoding="utf-8") for path in (EXAMPLES / "notebooks").iterdir()}
-    assert there == notebooks()
-
-
-def test_cells_of_a_notebook() -> None:
-    text = '# %% [markdown]\n"""\n# Title\n"""\n\n# %%\nimport sys\n\n# %%\nprint(sys.path)\n'
-    cells = json.loads(notebook(text))["cells"]
-    assert [(one["cell_type"], "".join(one["source"])) for one in cells] == [
-        ("markdown", "# Title"),
-        ("code", "import sys"),
-        ("code", "print(sys.path)"),
-    ]
-    assert [one["outputs"] for one in cells[1:]] == [[], []]
+    scripts = {place.stem: place.read_text(encoding="utf-8") for place in EXAMPLES.glob("*.py")}
+    assert {name for name, text in scripts.items() if text.startswith("# %%")} == set(WRITTEN)
 
 
 def _new_editor() -> Any:

@@ -1,7 +1,7 @@
 """What is given away stands on free licences."""
 
 import pytest
-from tools.audit import OURS, is_free, licences, needed
+from tools.licences import OURS, is_free, licences, needed
 
 
 @pytest.mark.nightly

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
-_OPENING = re.compile(r"```(\w+)(?: (.*))?")
+_FENCED = re.compile(r"^(`{3,})(\w*)(?: ([^\n]*))?\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 _TITLE = re.compile(r'title="([^"]*)"')
 
 
@@ -46,35 +46,19 @@ class Block:
 
 
 def parsed(page: str) -> list[str | Block]:
-    """Lines of text and blocks, in order.
+    """Text and blocks in order, which joined give the page.
 
     Blocks with a longer fence, with no language, or not at the beginning of a line, are text.
     """
     return list(_parts(page))
 
 
-def written(parts: list[str | Block]) -> str:
-    """The page that `parsed` takes apart."""
-    return "\n".join(map(str, parts)) + "\n"
-
-
 def _parts(page: str) -> Iterator[str | Block]:
-    block: Block | None = None
-    fence = ""
-    for number, line in enumerate(page.splitlines(), start=1):
-        if block is not None:
-            if line == "```":
-                yield block
-                block = None
-            else:
-                block.lines.append(line)
-        elif fence:
-            fence = "" if line == fence else fence
-            yield line
-        elif opening := _OPENING.fullmatch(line):
-            block = Block(opening[1], opening[2] or "", [], number + 1)
-        else:
-            fence = (re.match(r"`{3,}", line) or [""])[0]
-            yield line
-    if block is not None:
-        raise ValueError(f"the block above line {block.number} is not closed")
+    done = 0
+    for found in _FENCED.finditer(page):
+        if found[1] == "```" and found[2]:
+            yield page[done : found.start()]
+            number = page.count("\n", 0, found.start()) + 2
+            yield Block(found[2], found[3] or "", found[4].splitlines(), number)
+            done = found.end()
+    yield page[done:]

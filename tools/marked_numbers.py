@@ -2,15 +2,23 @@
 
     python -m tools.marked_numbers
 
-A page marks its numbers by comments, which no reader of the rendered page sees, and this module fills in what stands
-between them: ``<!--NAME-->text<!--/-->`` is one of `NUMBERS`, ``<!--table NAME-->...<!--/table-->`` one of `TABLES`.
-What each of them is stands in ``marked_numbers.yaml`` beside this file.
+Comments, which no reader of the rendered page sees, say where a number or a table comes from, and this module fills in
+what stands between them. A place is keys between slashes: of a list a number, or what a claim of the list measures.
+
+    <!--FILE PLACE | STYLE-->number<!--/-->         FILE is below results/; "PLACE over PLACE" is a ratio
+    <!--table FILE PLACE | ROW-->rows<!--/table-->  ROW for each of the things there; the table's head is the page's own
+    <!--table NAME-->rows<!--/table-->              by a template of ``marked_numbers.yaml``
+
+A style is a format specification, or like a row a format string with the names of the parts, `key` and `self`. Of an
+estimate (a mapping with a mean, or the estimate of a claim) it writes that number, with ``.3f dB interval`` also its
+bounds. ``better`` says whether `eim` errs less than the row it is subtracted from, ``name`` the last part of a path.
 """
 
 import csv
 import functools
 import json
 import re
+import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,13 +31,34 @@ from latentedit_keep.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_KNOWN = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
+TABLES: Mapping[str, str] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
+"""Name of a table to the template of its rows."""
 
-NUMBERS: Mapping[str, Sequence[str]] = _KNOWN["numbers"]
-"""Name of a number to its file below `results/`, its place there (see `_at`), and how it is written."""
+_NUMBER = re.compile(r"<!--((?!table |/)[^>]+?)-->[^<]*<!--/-->")
+_TABLE = re.compile(r"(<!--table ([^\n]+?)-->\n(?:\|[^\n]*\n){2}).*?<!--/table-->", re.DOTALL)
 
-TABLES: Mapping[str, str] = _KNOWN["tables"]
-"""Name of a table to its template."""
+
+class _Style(string.Formatter):
+    """The styles of the module's text; what is missing is written as nothing."""
+
+    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        return kwargs.get(str(key))
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if isinstance(value, bool):
+            return "holds" if value else "**does not hold**"
+        if format_spec == "name":
+            return value.rpartition("/")[2]
+        if format_spec == "better":
+            sign = (value["low"] > 0) - (value["high"] < 0)
+            return ("undecided", "`eim` is better", "`eim` is worse")[sign]
+        digits, *unit = format_spec.removesuffix(" interval").split(" ") or [""]
+        if isinstance(value, Mapping):
+            mean = next(value[name] for name in ("mean", "estimate", "value") if name in value)
+            bounds = [self.format_field(value.get(name), digits) for name in ("low", "high")]
+            interval = f" [{', '.join(bounds)}]" if format_spec.endswith(" interval") else ""
+            return " ".join([self.format_field(mean, digits), *unit]) + interval
+        return "" if value is None else " ".join([format(value, digits), *unit])
 
 
 def main() -> None:
@@ -55,44 +84,52 @@ def filled(page: str, results: Path) -> str:
         results: the folder of the results.
 
     Raises:
-        ConfigError: a mark with a name that is not known.
+        ConfigError: a mark of something that is not there.
     """
-    templates = jinja2.Environment(
-        loader=jinja2.DictLoader(TABLES), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    templates.filters["told"] = _told
 
     def read(file: str, place: str = "") -> Any:
         return _at(_content(results / file), place)
 
+    def number(mark: re.Match[str]) -> str:
+        source, _, style = mark[1].rpartition(" | ")
+        file, _, place = source.partition(" ")
+        top, _, bottom = place.partition(" over ")
+        value = read(file, top) / read(file, bottom) if bottom else read(file, top)
+        return f"<!--{mark[1]}-->{_told(value, style)}<!--/-->"
+
     def table(mark: re.Match[str]) -> str:
-        filled_in = templates.from_string(_known(TABLES, mark[1])).render(read=read)
-        return f"<!--table {mark[1]}-->\n{filled_in.strip()}\n<!--/table-->"
+        source, inline, row = mark[2].partition(" | ")
+        if inline:
+            found = read(*source.split(" ", 1))
+            keys = found if isinstance(found, Mapping) else range(len(found))
+            rows = "\n".join(f"| {_told(found[key], row, key)} |" for key in keys)
+        else:
+            rows = _templates().from_string(TABLES[source]).render(read=read).strip()
+        return mark[1] + re.sub(r"\|  (?=\|)", "| ", rows) + "\n<!--/table-->"
 
-    page = re.sub(r"<!--table (.+?)-->.*?<!--/table-->", table, page, flags=re.DOTALL)
-    return re.sub(
-        r"<!--((?!table |/)[^>]+?)-->[^<]*<!--/-->",
-        lambda mark: f"<!--{mark[1]}-->{_number(results, *_known(NUMBERS, mark[1]))}<!--/-->",
-        page,
-    )
+    def checked(fill: Any) -> Any:
+        def fill_in(mark: re.Match[str]) -> str:
+            try:
+                return fill(mark)
+            except (OSError, LookupError, StopIteration) as error:
+                raise ConfigError(f"the page marks {mark[0].partition('-->')[0][4:]!r}, which is not there") from error
 
+        return fill_in
 
-def _known(things: Mapping[str, Any], name: str) -> Any:
-    if name not in things:
-        raise ConfigError(f"the page marks {name!r}, which marked_numbers.yaml does not know. Add it there")
-    return things[name]
-
-
-def _number(results: Path, file: str, place: str, style: str) -> str:
-    top, _, bottom = place.partition(" over ")
-    value = _at(_content(results / file), top)
-    if bottom:
-        value /= _at(_content(results / file), bottom)
-    return _told(value, style)
+    return _NUMBER.sub(checked(number), _TABLE.sub(checked(table), page))
 
 
-def _told(value: Any, style: str) -> str:
-    return style.format(**value) if isinstance(value, dict) else style.format(value)
+@functools.cache
+def _templates() -> jinja2.Environment:
+    made = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["told"] = _told
+    return made
+
+
+def _told(value: Any, style: str, key: Any = None) -> str:
+    row = style if "{" in style else f"{{self:{style}}}"
+    parts = value if isinstance(value, Mapping) else {}
+    return _Style().vformat(row, (), {**parts, "self": value, "key": key})
 
 
 @functools.cache
@@ -110,7 +147,7 @@ def _content(file: Path) -> Any:
 
 
 def _at(value: Any, place: str) -> Any:
-    """The value at a place: keys between slashes; of a list a number, or what a claim of the list measures."""
+    """The value at a place."""
     for key in place.split("/") if place else ():
         if not isinstance(value, list):
             value = value[key]

@@ -14,16 +14,20 @@ Figures that another machine prints otherwise (seconds, bytes, rates) are left a
 """
 
 import argparse
+import concurrent.futures
 import hashlib
+import multiprocessing
+import os
 import re
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tools.blocks import Block, parsed, written
+from tools import running
+from tools.blocks import Block, parsed
 from tools.pictures import collect
-from tools.running import ROOT, BlockError, Scratch
+from tools.running import ROOT, BlockError
 
 MARK = re.compile(r"<!-- ran:(?: ([0-9a-f]+))? -->")
 MINIATURES = "<!-- with miniatures -->"
@@ -43,13 +47,15 @@ def main() -> int:
     options.add_argument("--figures", action="store_true", help="write seconds and bytes of this machine too")
     options.add_argument("--check", action="store_true", help="write nothing; fail where a page would change")
     chosen = options.parse_args()
+    os.environ.update(running.ENVIRONMENT)
     good = True
     for path in pages(chosen.page):
         name, started = path.relative_to(ROOT), time.monotonic()
         print(f"{name} ...", end=" ", flush=True)
         text = path.read_text(encoding="utf-8")
         try:
-            new = run(path, text, write=not chosen.check, figures=chosen.figures)
+            with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+                new = alone.submit(run, path, text, write=not chosen.check, figures=chosen.figures).result()
         except (BlockError, FileNotFoundError, ValueError) as error:
             print(f"failed\n{error}")
             good = False
@@ -89,12 +95,18 @@ def run(path: Path, page: str, *, write: bool, figures: bool = False) -> str:
         BlockError: a block that does not do what it should.
         FileNotFoundError: a picture that no command made.
     """
-    folder = ROOT / "out" / "docs" / path.stem
-    with Scratch(path.relative_to(ROOT), folder, miniatures=MINIATURES in page) as scratch:
-        new = list(_run_all(parsed(page), scratch, figures=figures))
+    parts, name, scope = parsed(page), path.relative_to(ROOT), {"__name__": "__main__"}
+    with running.scratch(path) as folder:
+        if MINIATURES in page:
+            from tools.miniatures import stand_in  # noqa: PLC0415 (imports diffusers)
+
+            stand_in()
+        for place, part in enumerate(parts):
+            if isinstance(part, Block):
+                _run_block(parts, place, name, scope, figures=figures)
         if write:
             collect(page, path.stem, folder)
-    return MARK.sub(f"<!-- ran: {digest(new)} -->", written(new))
+    return MARK.sub(f"<!-- ran: {digest(parts)} -->", "".join(map(str, parts)))
 
 
 def digest(parts: list[str | Block]) -> str:
@@ -104,54 +116,31 @@ def digest(parts: list[str | Block]) -> str:
     return hashlib.sha256("\n".join(map(str, run)).encode()).hexdigest()[:12]
 
 
-def _run_all(parts: list[str | Block], scratch: Scratch, *, figures: bool) -> Iterator[str | Block]:
-    """The page's parts with what the blocks give; the output of a Python block follows it."""
-    old: Block | None = None
-    for place, part in enumerate(parts):
-        if not isinstance(part, Block):
-            yield part
-        elif part.is_file:
-            if (ROOT / part.title).is_file():
-                part.lines = (ROOT / part.title).read_text(encoding="utf-8").splitlines()
-            else:
-                (scratch.folder / part.title).write_text(f"{part.text}\n", encoding="utf-8")
-            yield part
-        elif part.language == "console":
-            new = scratch.console(part)
-            part.lines = new if figures else _kept(part.lines, new)
-            yield part
-        elif part.language == "python":
-            yield part
-            old = _output_after(parts, place)
-            printed = scratch.python(part)
-            if printed:
-                if old is None:
-                    yield ""
-                    old = Block("text", 'title="output"', [])
-                old.lines = printed if figures else _kept(old.lines, printed)
-                if old not in parts:
-                    yield old
-            elif old is not None:
-                old.lines = []
-        elif part.title == "output" and not part.lines:
-            continue
-        else:
-            yield part
+def _run_block(parts: list[str | Block], place: int, page: Path, scope: dict[str, Any], *, figures: bool) -> None:
+    """Put into a page what a block gives; the output of a Python block follows it."""
+    block = parts[place]
+    assert isinstance(block, Block)
+    if block.is_file and (ROOT / block.title).is_file():
+        block.lines = (ROOT / block.title).read_text(encoding="utf-8").splitlines()
+    elif block.is_file:
+        Path(block.title).write_text(f"{block.text}\n", encoding="utf-8")
+    elif block.language == "console":
+        block.lines = _kept(block.lines, running.console(block, page), figures=figures)
+    elif block.language == "python":
+        printed = running.python(block, page, scope)
+        match parts[place + 1 : place + 3]:
+            case [str(between), Block(title="output") as output] if not between.strip():
+                output.lines = _kept(output.lines, printed, figures=figures)
+                if not printed:
+                    del parts[place + 1 : place + 3]
+            case _:
+                output = Block("text", 'title="output"', printed)
+                parts[place + 1 : place + 1] = ["\n\n", output] if printed else []
 
 
-def _output_after(parts: list[str | Block], place: int) -> Block | None:
-    """The block of the output of the Python block at a place."""
-    for part in parts[place + 1 :]:
-        if isinstance(part, Block):
-            return part if part.title == "output" else None
-        if part.strip():
-            return None
-    return None
-
-
-def _kept(old: list[str], new: list[str]) -> list[str]:
+def _kept(old: list[str], new: list[str], *, figures: bool) -> list[str]:
     """The old lines where the new ones differ by the machine's figures only."""
-    return old if _masked(old) == _masked(new) else new
+    return old if not figures and _masked(old) == _masked(new) else new
 
 
 def _masked(lines: list[str]) -> list[str]:

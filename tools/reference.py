@@ -1,28 +1,22 @@
-"""Writes the reference below ``docs/reference`` from the commands and the public names: ``python -m tools.reference``.
+"""Writes the reference of the commands, and the changelog as a page: ``python -m tools.reference``.
 
-``commands.md`` comes from the declarations of the commands, with their docstrings and examples. Below ``python/``
-each page only names objects; mkdocstrings reads their docstrings when the site is built.
+``docs/reference/commands.md`` comes from the declarations of the commands, with their docstrings and examples.
 """
 
-import importlib
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
-import yaml
 
 from latentedit.cli.help_pages import EXAMPLES, examples, kind
 from latentedit.core.plugins import COMMANDS
 from latentedit_keep.files import write_text
 from tools.running import ROOT
 
-FOLDER = ROOT / "docs" / "reference"
-
-AREAS: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_name("areas.yaml").read_text("utf-8"))
-"""The pages of the Python reference by name."""
+DOCS = ROOT / "docs"
 
 _MODEL = "Model"
 """The panel of options that every command which loads a model takes."""
@@ -39,32 +33,15 @@ what it writes: [files](files.md).
 def main() -> None:
     """Write all pages of the reference that have changed."""
     for path, text in reference().items():
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        if path.read_text(encoding="utf-8") != text:
             write_text(path, text)
             print(f"{path.relative_to(ROOT)}: written")
 
 
 def reference() -> dict[Path, str]:
-    """Every generated page, by its place."""
-    pages = {FOLDER / "commands.md": commands_page()}
-    return pages | {FOLDER / "python" / f"{name}.md": python_page(area) for name, area in AREAS.items()}
-
-
-def python_page(area: Mapping[str, Any]) -> str:
-    """The page of an area: what it is about, and its objects, each read by mkdocstrings."""
-    lines = [f"# {area['title']}", "", area["about"]]
-    for section, names in area["sections"].items():
-        lines += ["", f"## {section}"]
-        for name in names:
-            lines += ["", f"::: {home(name)}", "    options:", f"      heading: {name}"]
-    return "\n".join(lines) + "\n"
-
-
-def home(name: str) -> str:
-    """Where a public name is defined: mkdocstrings does not follow names that are imported when they are used."""
-    module, _, attribute = name.rpartition(".")
-    return f"{getattr(importlib.import_module(module), attribute).__module__}.{attribute}"
+    """Every generated page, by its place; links of the changelog begin at the root of the repository."""
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    return {DOCS / "reference" / "commands.md": commands_page(), DOCS / "changelog.md": changes}
 
 
 def commands_page() -> str:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tools.marked_numbers import NUMBERS, ROOT, TABLES, filled, pages
+from tools.marked_numbers import ROOT, TABLES, filled, pages
 
 from latentedit.core.errors import ConfigError
 
@@ -26,24 +26,28 @@ def test_every_interval_is_read_from_the_results() -> None:
         assert re.findall(r"[0-9.]+ \[-?[0-9.]+, -?[0-9.]+\]", typed) == [], page
 
 
-def test_nothing_is_known_that_no_page_says() -> None:
+def test_every_template_is_used() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in pages())
-    assert set(NUMBERS) - set(re.findall(r"<!--((?!table |/).+?)-->", text)) == set()
     assert set(TABLES) - set(re.findall(r"<!--table (.+?)-->", text)) == set()
 
 
-def test_numbers_of_json_and_tables_are_filled_in_and_ratios_taken(tmp_path: Path) -> None:
-    (tmp_path / "edits.json").write_text(json.dumps({"measures": {"pixels and direction": {"least": 12.34}}}))
-    (tmp_path / "throughput.json").write_text(json.dumps({"runs": [{"evaluations": 90, "run_seconds": 2}]}))
-    (tmp_path / "benchmark" / "best").mkdir(parents=True)
-    rows = ["method,measure,mean,low,high", "codec alone,error,0.25,,", "flowedit,error,4,3,5"]
-    (tmp_path / "benchmark" / "best" / "summary.csv").write_text("\n".join(rows))
-    page = "a <!--undo worst-->?<!--/--> b <!--speed--><!--/--> c <!--codec-->1<!--/-->"
-    told = "a <!--undo worst-->12.3 dB<!--/--> b <!--speed-->45<!--/--> c <!--codec-->0.250<!--/-->"
+def test_numbers_and_rows_are_filled_in_and_ratios_taken(tmp_path: Path) -> None:
+    runs = [{"steps": 90, "seconds": 2, "fits": True, "gain": {"mean": 1, "low": 0.5, "high": 2}}, {"steps": 0}]
+    (tmp_path / "a.json").write_text(json.dumps({"runs": runs}))
+    (tmp_path / "b.csv").write_text("method,measure,mean,low,high\ncodec alone,error,0.25,,\nflowedit,error,4,3,5")
+    page = """<!--a.json runs/0/gain | .1f dB interval-->?<!--/-->
+<!--a.json runs/0/steps over runs/0/seconds | .0f--><!--/-->
+<!--b.csv codec alone/error | .3f-->1<!--/-->
+<!--table a.json runs | {key} | {steps} | {fits} | {gain:.2f}-->
+| a | table | with | head |
+| --- | --- | --- | --- |
+<!--/table-->"""
+    told = page.replace("-->?<", "-->1.0 dB [0.5, 2.0]<").replace(".0f--><", ".0f-->45<").replace("-->1<", "-->0.250<")
+    told = told.replace("<!--/table", "| 0 | 90 | holds | 1.00 |\n| 1 | 0 | | |\n<!--/table")
     assert filled(page, tmp_path) == told
 
 
-@pytest.mark.parametrize("mark", ["<!--nothing-->1<!--/-->", "<!--table nothing-->\n<!--/table-->"])
-def test_a_mark_that_is_not_known_is_refused(mark: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'nothing'"):
-        filled(mark, tmp_path)
+@pytest.mark.parametrize("mark", ["nothing.json | d-->1<!--/-->", "table nothing-->\n| a |\n| --- |\n<!--/table-->"])
+def test_a_mark_of_something_that_is_not_there_is_refused(mark: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing"):
+        filled(f"<!--{mark}", tmp_path)

@@ -45,7 +45,8 @@ class Page(HTMLParser):
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a site is built from, in a folder of its own."""
     folder = tmp_path_factory.mktemp("house")
-    shutil.copy(ROOT / "mkdocs.yml", folder)
+    for name in ("mkdocs.yml", "CONTRIBUTING.md"):
+        shutil.copy(ROOT / name, folder)
     for name in ("src", "packages"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "docs", folder / "docs")

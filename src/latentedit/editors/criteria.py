@@ -10,7 +10,7 @@ its own text c0, z an edit towards c1,
 each a mean over `LEVELS`, or over pixels, and lower is better. Settings are put in order by the sum of their ranks by
 the three (`rank_sums`). Agreement between seeds, there and back again, success by an attribute reader, the verdict's
 share itself and the change outside do not choose settings: edits that do nothing, or too much, are best by them. What
-each is worth was measured where right answers are known (``results/claims/truth-free.json``). Derived here.
+each is worth was measured where right answers are known (``results/acceptance/truth-free.json``). Derived here.
 """
 
 import dataclasses

@@ -1,0 +1,62 @@
+"""A source that counts, and experiments on it, for the tests of what runs, stores and shows them."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+from latentedit.core.errors import ConfigError
+from latentedit_bench.experiments.decisions import Number
+from latentedit_bench.experiments.experiment import Context, Row, Source, Unit, experiment
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Counted(Source):
+    """One unit an item; the function takes its index."""
+
+    keys: ClassVar[tuple[str, ...]] = ("item",)
+    images: ClassVar[tuple[str, ...]] = ("item",)
+
+    models: tuple[str, ...] = ()
+    items: int = 8
+
+    def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
+        return [(item,) for item in range(self.items)]
+
+    def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
+        for row in look(unit[0]):
+            yield {"model": "fingers", "item": unit[0], **row}
+
+
+CALLS: list[int] = []
+"""Items that were looked at in this process."""
+
+
+@experiment(
+    "tally",
+    paper="Counting (arXiv 0000.00001)",
+    says="items can be counted | one by one",
+    on=Counted(),
+    decides=Number(says="size of |n|, in <items>", of="value"),
+    quick={"items": 6, "start": -9.0},
+    minutes=100,
+)
+def tally(item: int, *, start: float = 1.0) -> Iterator[Row]:
+    """They are counted *twice*."""
+    CALLS.append(item)
+    yield {"value": item + start}
+
+
+@experiment(
+    "broken",
+    paper="Another (arXiv 0000.00002)",
+    says="nothing can be counted",
+    on=Counted(),
+    decides=Number(says="nothing", of="value"),
+    quick={"items": 6},
+    minutes=100,
+)
+def broken(item: int, *, items_are_there: bool = False) -> Iterator[Row]:
+    """Has nothing to count."""
+    if not items_are_there:
+        raise ConfigError("there are no items. Bring some")
+    yield {"value": float(item)}

@@ -1,0 +1,198 @@
+"""Numbers that decide, against tables whose answers are written out."""
+
+import dataclasses
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from latentedit_bench.experiments.decisions import (
+    UNDECIDED,
+    Between,
+    Claim,
+    Less,
+    Number,
+    rank_correlation,
+    slope,
+)
+from latentedit_bench.metrics.statistics import Table, estimate
+
+TWIN = Less("network", "trained", "untrained")
+KEYS, IMAGES = ("picture", "level"), ("picture",)
+
+
+def rows_of(value: Any, *, levels: tuple[float, ...] = (0.9, 0.5, 0.1), pictures: int = 7, **axes: Any) -> Table:
+    """``value(picture, level, *others)`` for each combination of values of the axes, of one model."""
+    names = ["picture", "level", *axes]
+    combined = itertools.product(range(pictures), levels, *axes.values())
+    return pd.DataFrame(
+        [{"model": "one", **dict(zip(names, one, strict=True)), "value": value(*one)} for one in combined]
+    )
+
+
+def only(number: Number, rows: Table, keys: tuple[str, ...] = KEYS, images: tuple[str, ...] = IMAGES) -> Claim:
+    (found,) = number.claims(rows, keys, images)
+    return found
+
+
+def test_a_mean_has_the_bar_taken_off_and_the_sign_turned() -> None:
+    rows = rows_of(lambda picture, level: 0.2 + 0.01 * (picture - 3))
+    above, below = only(Number(says="n", of="value", bar=0.1), rows), only(Number(says="n", of="value", sign=-1), rows)
+    assert (above.estimate, above.verdict, above.images) == (pytest.approx(0.1), "holds", 7)
+    assert (below.estimate, below.verdict) == (pytest.approx(-0.2), "does not hold")
+    both = only(Number(says="n", of="value", sign=-1, bar=0.1), rows)
+    assert both.estimate == pytest.approx(-0.3), "the bar is of the turned number"
+    assert (above.model, above.measure) == ("one", "n")
+
+
+def test_few_images_or_a_cause_leave_it_undecided() -> None:
+    rows = rows_of(lambda picture, level: 1.0)
+    few = only(Number(says="n", of="value"), rows[rows["picture"] < 5])
+    assert (few.verdict, few.estimate, math.isnan(few.low)) == (UNDECIDED, 1.0, True)
+    told = only(Number(says="n", of="value", undecided="one training"), rows)
+    assert (told.verdict, told.low) == (UNDECIDED, 1.0)
+
+
+def test_rows_are_chosen_by_values_by_several_and_by_the_ends_of_the_levels() -> None:
+    rows = rows_of(lambda picture, level, kind: level + 10 * (kind == "a") + 20 * (kind == "b"), kind=("a", "b", "c"))
+
+    def mean(**where: Any) -> float:
+        return only(Number(says="n", of="value", where=where), rows).estimate
+
+    assert mean(kind="a") == pytest.approx(10.5)
+    assert mean(kind=("a", "b")) == pytest.approx(15.5)
+    assert mean(kind="b", level="highest") == pytest.approx(20.9)
+    assert mean(kind="b", level="lowest") == pytest.approx(20.1)
+    assert mean(kind="c", level=(0.5, 0.1)) == pytest.approx(0.3)
+
+
+def test_the_same_of_other_rows_keeps_what_is_not_named() -> None:
+    number = Number(says="n", of="value", where={"kind": "a", "level": 0.5}, less=(TWIN,))
+    other = number.at("m", kind="b", of="error", sign=-1)
+    assert other == Number(says="m", of="error", where={"kind": "b", "level": 0.5}, less=(TWIN,), sign=-1)
+
+
+@pytest.mark.parametrize(("over", "sign"), [("rise", 1), ("fall", -1)])
+def test_rise_and_fall_are_between_the_highest_and_the_lowest_level(over: Any, sign: int) -> None:
+    """Whatever lies between them; a level of which nothing is known is none; one level is no rise."""
+    rows = rows_of(
+        lambda picture, level: {0.9: 1.0, 0.5: 7.0, 0.1: 1.5, 0.05: math.nan}[level], levels=(0.05, 0.1, 0.9, 0.5)
+    )
+    number = Number(says="n", of="value", over=over)
+    assert only(number, rows).estimate == pytest.approx(sign * 0.5)
+    alone = only(number, rows[rows["level"] == 0.5])
+    assert (math.isnan(alone.estimate), alone.images, alone.verdict) == (True, 0, UNDECIDED)
+    missing = rows[(rows["picture"] > 0) | (rows["level"] != 0.1)]
+    assert only(number, missing).images == 6, "an image without one end has no rise"
+
+
+def test_differences_are_paired_and_what_one_side_lacks_is_left_out() -> None:
+    """Several rows of one key are averaged; the order of rows does not matter."""
+    trained = pd.DataFrame({"picture": [0, 1, 1, 2], "value": [1.0, 4.0, 6.0, 9.0], "network": "trained"})
+    untrained = pd.DataFrame({"picture": [1, 0], "value": [2.0, 0.5], "network": "untrained"})
+    rows = pd.concat([trained, untrained]).assign(model="one")
+    number = Number(says="n", of="value", less=(TWIN,))
+    assert number.values(rows, ("picture",)).tolist() == pytest.approx([0.5, 3.0, math.nan], nan_ok=True)
+    claim = only(number, rows, ("picture",))
+    assert (claim.estimate, claim.images) == (pytest.approx(1.75), 2)
+
+
+def test_nested_differences_take_the_last_one_first() -> None:
+    """(lerp - slerp) of the trained network less that of its twin."""
+    sizes = {
+        ("trained", "lerp"): 5.0,
+        ("trained", "slerp"): 3.0,
+        ("untrained", "lerp"): 2.5,
+        ("untrained", "slerp"): 2.0,
+    }
+    rows = rows_of(
+        lambda p, level, network, way: sizes[network, way] * (1 + p),
+        network=("trained", "untrained"),
+        way=("lerp", "slerp"),
+    )
+    number = Number(says="n", of="value", less=(TWIN, Less("way", "lerp", "slerp")))
+    assert only(number, rows).estimate == pytest.approx(4 * 1.5)
+    sides = number.sides()
+    assert [side.says for side in sides] == ["n: trained", "n: untrained"]
+    assert [only(side, rows).estimate for side in sides] == pytest.approx([4 * 2.0, 4 * 0.5])
+    assert [only(side, rows).estimate for side in sides[0].sides()] == pytest.approx([4 * 5.0, 4 * 3.0])
+    assert Number(says="n", of="value").sides() == []
+
+
+@pytest.mark.parametrize(("joint", "verdict"), [(0.8, "holds"), (0.65, "does not hold"), (0.7, UNDECIDED)])
+def test_a_gain_is_over_the_best_of_each_image(joint: float, verdict: str) -> None:
+    """Text is 0.7 on even pictures and 0.5 on odd ones, image the other way round: the better one is 0.7 on all."""
+    scores = {"joint": (joint, joint), "text": (0.7, 0.5), "image": (0.5, 0.7)}
+    rows = rows_of(lambda p, level, arm: scores[arm][p % 2], levels=(0.5,), arm=tuple(scores))
+    number = Number(says="n", of="value", less=(Less("arm", "joint", ("text", "image")),))
+    claim = only(number, rows)
+    assert (claim.estimate, claim.verdict) == (pytest.approx(joint - 0.7), verdict)
+    assert [side.says for side in number.sides()] == ["n: joint", "n: text", "n: image"]
+    rows.loc[(rows["picture"] == 0) & (rows["arm"] == "text"), "value"] = None
+    assert only(number, rows).images == 6, "without one arm there is no best one"
+
+
+def test_images_are_drawn_and_not_rows() -> None:
+    """Rows that repeat an image say nothing more about others."""
+    once = rows_of(lambda picture, level: float(picture), levels=(0.5,))
+    often = rows_of(lambda picture, level: float(picture), levels=tuple(np.linspace(0.1, 0.9, 30)))
+    few, many = (only(Number(says="n", of="value"), rows) for rows in (once, often))
+    assert (few.low, few.high, few.images) == pytest.approx((many.low, many.high, 7))
+    pairs = pd.DataFrame(list(itertools.combinations(range(7), 2)), columns=["first", "second"])
+    rows = pairs.assign(model="one", value=pairs["first"] + pairs["second"] * 1.0)
+    both = only(Number(says="n", of="value"), rows, ("first", "second"), ("first", "second"))
+    expected = estimate(rows["value"].tolist(), pairs.to_numpy().tolist())
+    assert (both.estimate, both.low, both.high, both.images) == (expected.mean, expected.low, expected.high, 7)
+
+
+def test_each_model_is_told_apart_or_all_are_looked_at_together() -> None:
+    one = rows_of(lambda picture, level: 1.0 + picture)
+    rows = pd.concat([one, one.assign(model="two", value=one["value"] - 0.5)])
+    number = Number(says="n", of="value")
+    assert [(claim.model, claim.estimate) for claim in number.claims(rows, KEYS, IMAGES)] == [("one", 4), ("two", 3.5)]
+    apart = dataclasses.replace(number, within="", less=(Less("model", "one", "two"),))
+    claim = only(apart, rows)
+    assert (claim.model, claim.estimate, claim.low) == ("one and two", pytest.approx(0.5), pytest.approx(0.5))
+
+
+def test_a_slope_and_a_rank_correlation_of_each_image() -> None:
+    """A slope of 2 + picture; ranks that agree, are turned, and cannot be told."""
+    rows = rows_of(lambda picture, level: (2 + picture) * level + picture)
+    assert only(Number(says="n", of=slope("value", "level")), rows, ("picture",)).estimate == pytest.approx(5)
+    agree = pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 8.0, 27.0, 20.0], "flat": [3.0] * 4})
+    assert rank_correlation("y", "x")(agree) == pytest.approx(1 - 6 * 2 / (4 * 15))
+    assert rank_correlation("y", "x", sign=-1)(agree) == pytest.approx(-0.8)
+    assert math.isnan(rank_correlation("flat", "x")(agree))
+    assert math.isnan(rank_correlation("y", "flat")(agree))
+
+
+def two_sets(more: Table, less: Table) -> Table:
+    return pd.concat([more.assign(model="portraits"), less.assign(model="discs")])
+
+
+BETWEEN = Between(says="b", number=Number(says="", of="value"), more="portraits", less="discs")
+
+
+def test_between_models_the_images_of_each_are_drawn_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of equal numbers nothing would be left if they were drawn together; so variances add up instead."""
+    monkeypatch.setattr("latentedit_bench.metrics.statistics._DRAWS", 2000)
+    rows = rows_of(lambda picture, level: float(picture))
+    (found,) = BETWEEN.claims(two_sets(rows, rows), KEYS, IMAGES)
+    (alone,) = Number(says="", of="value").claims(rows, KEYS, IMAGES)
+    # Standard deviations from 2000 draws are known to 2 %, ends of intervals to some 5 %.
+    assert found.high - found.low == pytest.approx(2**0.5 * (alone.high - alone.low), rel=0.15)
+    assert (found.model, found.estimate, found.images) == ("discs vs portraits", 0, 7)
+    assert BETWEEN.sides() == []
+
+
+@pytest.mark.parametrize(("more", "verdict"), [(0.5, "holds"), (-0.5, "does not hold"), (0.0, UNDECIDED)])
+def test_between_models_the_difference_decides(more: float, verdict: str) -> None:
+    rows = rows_of(lambda picture, level: 0.01 * picture)
+    (found,) = BETWEEN.claims(two_sets(rows.assign(value=rows["value"] + more), rows), KEYS, IMAGES)
+    assert (found.estimate, found.verdict) == (pytest.approx(more), verdict)
+    few = rows[rows["picture"] < 5]
+    (found,) = BETWEEN.claims(two_sets(rows, few), KEYS, IMAGES)
+    assert (found.images, found.verdict, math.isnan(found.low)) == (5, UNDECIDED, True), "the smaller set counts"
