@@ -18,13 +18,13 @@ from latentedit_keep.colour import profile_of
 from latentedit_keep.composite import composite, enlarged, levels
 from latentedit_keep.drift import find_drift, without_drift
 from latentedit_keep.errors import ConfigError, MissingDependencyError, to_install
-from latentedit_keep.opencv import cv2
 from latentedit_keep.pictures import PixelPicture, check_depth, check_output, read_pixels, save_image
 from latentedit_keep.progress import Progress
 from latentedit_keep.record import KeepRecord, KeptPicture, versions
 from latentedit_keep.registration import Registration, register
 from latentedit_keep.tones import Tones
 from latentedit_keep.verdict import Verdict, is_drawn_anew, is_unsure, judge
+from latentedit_keep.warp import cv2
 
 PictureLike = str | Path | Image.Image | PixelPicture
 """A file, a Pillow image, or what `read_pixels` made of one."""

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from latentedit_keep.composite import levels
 from latentedit_keep.errors import ImageError
-from latentedit_keep.opencv import cv2
 from latentedit_keep.pictures import PixelPicture
+from latentedit_keep.warp import cv2
 
 _FEATHER = 1 / 100
 """Half the width of the soft edge as a share of the shorter side."""

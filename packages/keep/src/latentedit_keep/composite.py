@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.colour import Space, put_on
-from latentedit_keep.opencv import cv2
 from latentedit_keep.sharpness import sharpened
 from latentedit_keep.tones import Tones
-from latentedit_keep.warp import Matrix, warped
+from latentedit_keep.warp import Matrix, cv2, warped
 
 Pixels = NDArray[Any]
 """``[height, width, 3 or 4]`` of 8 or 16 bits; the fourth channel is alpha."""

@@ -27,7 +27,7 @@ from latentedit_keep import colour
 from latentedit_keep.composite import Pixels, levels
 from latentedit_keep.errors import ImageError, LatentEditError, OutputError
 from latentedit_keep.files import check_place, open_file, read_bytes, written_beside
-from latentedit_keep.opencv import cv2
+from latentedit_keep.warp import cv2
 
 READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 """Formats that are opened; JPEG stands for MPO too. Decoders that start other programs (EPS) are left out."""

@@ -7,8 +7,8 @@ import platform
 from typing import Any
 
 from latentedit_keep.errors import FileFormatError
-from latentedit_keep.opencv import cv2
 from latentedit_keep.verdict import Verdict
+from latentedit_keep.warp import cv2
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
