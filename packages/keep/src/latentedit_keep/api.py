@@ -14,7 +14,7 @@ from PIL import Image
 
 from latentedit_keep.change import Change, find_change, whole_structure
 from latentedit_keep.colour import profile_of
-from latentedit_keep.composite import composite, enlarged, levels
+from latentedit_keep.composite import composite, levels
 from latentedit_keep.console import Progress
 from latentedit_keep.drift import find_drift, without_drift
 from latentedit_keep.errors import ConfigError, ImageError, MissingDependencyError, to_install
@@ -368,7 +368,7 @@ def _what_to_keep(
         raise ConfigError(f"there is no change {unknown[0]}: {there}. Leave it out")
     if change is not None and verdict == "kept":
         chosen = True if only is None else np.isin(change.numbers, list(only))
-        return enlarged(change.mask * chosen, found.size), change.tones, changes
+        return cv2.resize(change.mask * chosen, found.size, interpolation=cv2.INTER_LINEAR), change.tones, changes
     everything = verdict == "global change: kept as a global change"
     return np.full(found.size[::-1], everything, dtype=np.float32), Tones.none(), ()
 

@@ -74,16 +74,6 @@ def read_bytes(path: str | Path, *, limit: int, error: type[LatentEditError] = F
             raise _unreadable(path, caught, error) from caught
 
 
-def read_text(path: str | Path, *, limit: int, error: type[LatentEditError] = FileFormatError) -> str:
-    """A text in UTF-8, with or without a byte order mark, its line ends as they are; see `open_file`."""
-    try:
-        return read_bytes(path, limit=limit, error=error).decode("utf-8-sig")
-    except UnicodeDecodeError as caught:
-        line = caught.object[: caught.start].count(b"\n") + 1
-        what = f"the byte 0x{caught.object[caught.start]:02x} stands in line {line}"
-        raise error(f"{path} is not in UTF-8: {what}. Save it as UTF-8") from caught
-
-
 def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
     """Find out whether a file could be written, before any work is spent on it.
 

@@ -46,7 +46,6 @@ MAX_PAYLOAD_BYTES = 64_000_000
 MAX_SCANS = 200  # of a progressive JPEG, each of which goes over the whole picture; programs write about ten
 
 _DECODED_BYTES = 12  # of memory for each pixel while a picture is decoded, turned upright and brought to eight bits
-_STRIP_PIXELS = 1_000_000  # worked at together, where a step takes many bytes for each
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # of a segment of a JPEG; the others stand inside its data
 _SCAN, _END = 0xDA, 0xD9
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
@@ -440,17 +439,6 @@ def _sixteen_bits(content: bytes, name: str) -> Pixels:
         raise ImageError(f"the 16 bits of {name} cannot be read. Save it again as a 16-bit PNG")
     orders = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
     return cv2.cvtColor(pixels, orders[1 if pixels.ndim == 2 else pixels.shape[2]])
-
-
-def strips(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """A picture of this width and height as boxes of whole rows, for steps that take many bytes for each pixel.
-
-    Returns:
-        Left, top, right and bottom of each, as Pillow's ``crop`` takes them.
-    """
-    width, height = size
-    rows = max(1, _STRIP_PIXELS // width)
-    return [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
 
 
 def to_eight_bit(image: Image.Image) -> Image.Image:
