@@ -12,7 +12,7 @@ from latentedit_bench.open_task.outputs import Fault
 from latentedit_bench.open_task.page import WORDS, ranking_grid, score_page
 from latentedit_bench.open_task.scoring import AS_IS, KEPT, item_measures, score_items
 from latentedit_bench.open_task.task import IN_A_ROW, TaskSpec
-from latentedit_keep.plain import plain
+from latentedit_keep.files import plain
 from tests.bench.open_task.conftest import ITEMS, Entered
 
 Enter = Callable[[str], Entered]

@@ -27,8 +27,7 @@ from latentedit_bench.experiments.plotting import new_figure, panels, save_figur
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.untrained import untrained_twin
 from latentedit_bench.metrics.statistics import Table, with_numbers
-from latentedit_keep.files import write_text
-from latentedit_keep.plain import plain
+from latentedit_keep.files import plain, write_text
 
 RIEMANNIAN = "Riemannian geometry of the latent space (arXiv 2307.12868)"
 UNSUPERVISED = "Unsupervised semantic directions (arXiv 2302.12469)"

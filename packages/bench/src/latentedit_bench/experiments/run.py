@@ -23,8 +23,7 @@ from latentedit.models.placement import existing_device
 from latentedit_bench.experiments.base import Context, Experiment
 from latentedit_bench.experiments.claim import Claim
 from latentedit_bench.experiments.plotting import new_figure, save_figure
-from latentedit_keep.files import make_folder, write_text
-from latentedit_keep.plain import plain
+from latentedit_keep.files import make_folder, plain, write_text
 
 PLANS = "plans.json"
 
